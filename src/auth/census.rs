@@ -1,0 +1,1 @@
+//! Exact counts of connections per user and per address.

@@ -1,0 +1,249 @@
+//! Why a session ends: one enum, and the one place that turns a reason into code, text and advice.
+//!
+//! The ranges carry the advice, so that a client need know no single code: 1001, 1011–1013 and 4000–4499
+//! invite a return, 1002, 1007, 1009 and 4500–4999 are final.
+
+use crate::limits::CLOSE_REASON_BYTES_MAX;
+use std::fmt::Write as _;
+
+/// Why the server ends a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer closed and we answer with its own code (1000 when it gave none).
+    Answered(u16),
+    /// RFC 6455 was violated; the text names the rule.
+    ProtocolError(&'static str),
+    /// Text that is not UTF-8.
+    InvalidUtf8,
+    /// A frame or message over its bound; the text names the bound.
+    TooBig(&'static str),
+    /// A critical dependency is down.
+    Unavailable {
+        /// The dependency's configured name.
+        dependency: String,
+        /// When to come back.
+        retry_ms: u32,
+        /// The outage, as the log names it.
+        reference: String,
+    },
+    /// The process ends or drains.
+    Restart {
+        /// When to come back.
+        retry_ms: u32,
+    },
+    /// Admission: a bound of the process or of the user is reached; the text names the bound.
+    OverCapacity {
+        /// Which bound, by its configuration name.
+        bound: &'static str,
+        /// When to come back.
+        retry_ms: u32,
+    },
+    /// No `connect` in time.
+    ConnectTimeout,
+    /// Nothing heard, not even a pong.
+    NoSignOfLife,
+    /// A message begun and not finished in time.
+    MessageTimeout,
+    /// The socket takes no bytes.
+    WriteStalled,
+    /// Rate limits ignored repeatedly; the text names the limit.
+    RateLimited {
+        /// Which limit, by its configuration name.
+        bound: &'static str,
+        /// When to come back.
+        retry_ms: u32,
+    },
+    /// The protocol was misused; the text says how.
+    Misuse(&'static str),
+    /// No token, a bad one, or one that expired; the text says which.
+    Unauthenticated(&'static str),
+    /// An authenticated user who may not be here at all.
+    Forbidden(&'static str),
+    /// A subprotocol `seawall.v…` that this server does not speak.
+    UnsupportedVersion,
+}
+
+/// Whether a `bye` goes before the close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// `bye`, then the close frame.
+    Bye,
+    /// The close frame alone: the peer violated the layer that would carry the `bye`, or said it first.
+    CloseOnly,
+    /// Not even that: the socket takes no bytes.
+    None,
+}
+
+impl CloseReason {
+    /// The close code of RFC 6455 section 7.4, or of `docs/protocol.md`.
+    pub const fn code(&self) -> u16 {
+        match self {
+            CloseReason::Answered(code) => *code,
+            CloseReason::ProtocolError(_) => 1002,
+            CloseReason::InvalidUtf8 => 1007,
+            CloseReason::TooBig(_) => 1009,
+            CloseReason::Unavailable { .. } => 1011,
+            CloseReason::Restart { .. } => 1012,
+            CloseReason::OverCapacity { .. } => 1013,
+            CloseReason::ConnectTimeout
+            | CloseReason::NoSignOfLife
+            | CloseReason::MessageTimeout
+            | CloseReason::WriteStalled => 4408,
+            CloseReason::RateLimited { .. } => 4429,
+            CloseReason::Misuse(_) => 4500,
+            CloseReason::Unauthenticated(_) => 4501,
+            CloseReason::Forbidden(_) => 4503,
+            CloseReason::UnsupportedVersion => 4505,
+        }
+    }
+
+    /// The `reason` of `bye`: one word for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            CloseReason::Answered(_) => "closed",
+            CloseReason::ProtocolError(_) => "protocol_error",
+            CloseReason::InvalidUtf8 => "invalid_utf8",
+            CloseReason::TooBig(_) => "too_large",
+            CloseReason::Unavailable { .. } => "unavailable",
+            CloseReason::Restart { .. } => "restart",
+            CloseReason::OverCapacity { .. } => "over_capacity",
+            CloseReason::ConnectTimeout => "connect_timeout",
+            CloseReason::NoSignOfLife => "no_sign_of_life",
+            CloseReason::MessageTimeout => "message_timeout",
+            CloseReason::WriteStalled => "write_stalled",
+            CloseReason::RateLimited { .. } => "rate_limited",
+            CloseReason::Misuse(_) => "misuse",
+            CloseReason::Unauthenticated(_) => "unauthenticated",
+            CloseReason::Forbidden(_) => "forbidden",
+            CloseReason::UnsupportedVersion => "unsupported_version",
+        }
+    }
+
+    /// What exactly: a rule, a bound or a cause, for people.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            CloseReason::ProtocolError(text)
+            | CloseReason::TooBig(text)
+            | CloseReason::Misuse(text)
+            | CloseReason::Unauthenticated(text)
+            | CloseReason::Forbidden(text) => Some(text),
+            CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => Some(bound),
+            CloseReason::UnsupportedVersion => Some("this server speaks seawall.v1"),
+            CloseReason::ConnectTimeout => Some("send connect first"),
+            CloseReason::Answered(_)
+            | CloseReason::InvalidUtf8
+            | CloseReason::Unavailable { .. }
+            | CloseReason::Restart { .. }
+            | CloseReason::NoSignOfLife
+            | CloseReason::MessageTimeout
+            | CloseReason::WriteStalled => None,
+        }
+    }
+
+    /// The dependency that is down, if that is the reason.
+    pub fn dependency(&self) -> Option<&str> {
+        match self {
+            CloseReason::Unavailable { dependency, .. } => Some(dependency),
+            _ => None,
+        }
+    }
+
+    /// The outage as the log names it, if one is the reason.
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            CloseReason::Unavailable { reference, .. } => Some(reference),
+            _ => None,
+        }
+    }
+
+    /// When to come back, where the server knows better than the client's backoff.
+    pub const fn retry_ms(&self) -> Option<u32> {
+        match self {
+            CloseReason::Unavailable { retry_ms, .. }
+            | CloseReason::Restart { retry_ms }
+            | CloseReason::OverCapacity { retry_ms, .. }
+            | CloseReason::RateLimited { retry_ms, .. } => Some(*retry_ms),
+            _ => None,
+        }
+    }
+
+    /// True exactly when the same client coming back unchanged would be closed again.
+    pub const fn terminal(&self) -> bool {
+        matches!(self.code(), 1002 | 1007 | 1009 | 4500..=4999)
+    }
+
+    /// What is said before the end.
+    pub const fn farewell(&self) -> Farewell {
+        match self {
+            CloseReason::Answered(_)
+            | CloseReason::ProtocolError(_)
+            | CloseReason::InvalidUtf8
+            | CloseReason::TooBig(_) => Farewell::CloseOnly,
+            CloseReason::WriteStalled => Farewell::None,
+            CloseReason::Unavailable { .. }
+            | CloseReason::Restart { .. }
+            | CloseReason::OverCapacity { .. }
+            | CloseReason::ConnectTimeout
+            | CloseReason::NoSignOfLife
+            | CloseReason::MessageTimeout
+            | CloseReason::RateLimited { .. }
+            | CloseReason::Misuse(_)
+            | CloseReason::Unauthenticated(_)
+            | CloseReason::Forbidden(_)
+            | CloseReason::UnsupportedVersion => Farewell::Bye,
+        }
+    }
+
+    /// The close frame's reason: `unavailable; dependency=store; retry_ms=5200; ref=k3f9`, at most 123 bytes.
+    pub fn text(&self) -> String {
+        let mut text = String::from(self.word());
+        if let CloseReason::Answered(_) = self {
+            return String::new();
+        }
+        // Writing to a String cannot fail.
+        if let Some(detail) = self.detail() {
+            let _ = write!(text, ": {detail}");
+        }
+        if let Some(dependency) = self.dependency() {
+            let _ = write!(text, "; dependency={dependency}");
+        }
+        if let Some(retry_ms) = self.retry_ms() {
+            let _ = write!(text, "; retry_ms={retry_ms}");
+        }
+        if let Some(reference) = self.reference() {
+            let _ = write!(text, "; ref={reference}");
+        }
+        let mut end = text.len().min(CLOSE_REASON_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_the_protocols_and_fits_a_close_frame() {
+        let reason =
+            CloseReason::Unavailable { dependency: "store".into(), retry_ms: 5200, reference: "k3f9".into() };
+        assert_eq!(reason.text(), "unavailable; dependency=store; retry_ms=5200; ref=k3f9");
+        let long = CloseReason::Unavailable {
+            dependency: "é".repeat(100),
+            retry_ms: u32::MAX,
+            reference: "k3f9".into(),
+        };
+        assert!(long.text().len() <= CLOSE_REASON_BYTES_MAX);
+    }
+
+    #[test]
+    fn the_range_carries_the_advice() {
+        assert!(!CloseReason::Restart { retry_ms: 0 }.terminal());
+        assert!(!CloseReason::NoSignOfLife.terminal());
+        assert!(CloseReason::Misuse("").terminal());
+        assert!(CloseReason::InvalidUtf8.terminal());
+    }
+}

@@ -1,0 +1,232 @@
+//! Names of things: newtypes, so that no two can be confused.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest channel name, in bytes: it travels in every publication.
+pub const CHANNEL_BYTES_MAX: usize = 128;
+/// Longest idempotency key, in bytes: room for a UUID or a ULID with a prefix.
+pub const KEY_BYTES_MAX: usize = 64;
+/// Longest user name (`sub` of a token), in bytes.
+pub const USER_BYTES_MAX: usize = 128;
+/// Largest command id and offset: 2^53 − 1, the largest integer a browser counts exactly.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Why a name was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault {
+    /// No bytes at all.
+    Empty,
+    /// More bytes than its bound.
+    TooLong,
+    /// A byte outside its alphabet.
+    Alphabet,
+    /// A channel name that starts with `$`: those are the gateway's own.
+    Reserved,
+}
+
+/// A channel's name: 1–128 bytes of `[A-Za-z0-9_.:-]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName(Arc<str>);
+
+impl ChannelName {
+    /// Checks length and alphabet.
+    pub fn parse(text: &str) -> Result<ChannelName, NameFault> {
+        ChannelName::check(text).map(|()| ChannelName(Arc::from(text)))
+    }
+
+    /// The same check, without keeping the name.
+    pub fn check(text: &str) -> Result<(), NameFault> {
+        if text.is_empty() {
+            return Err(NameFault::Empty);
+        }
+        if text.starts_with('$') {
+            return Err(NameFault::Reserved);
+        }
+        if text.len() > CHANNEL_BYTES_MAX {
+            return Err(NameFault::TooLong);
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
+        if text.bytes().all(allowed) { Ok(()) } else { Err(NameFault::Alphabet) }
+    }
+
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who a connection speaks for: the `sub` of its token, or `anonymous`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName(Arc<str>);
+
+impl UserName {
+    /// Checks the length and refuses control characters. (Any other text is escaped when it is sent.)
+    pub fn parse(text: &str) -> Result<UserName, NameFault> {
+        if text.is_empty() {
+            return Err(NameFault::Empty);
+        }
+        if text.len() > USER_BYTES_MAX {
+            return Err(NameFault::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(NameFault::Alphabet);
+        }
+        Ok(UserName(Arc::from(text)))
+    }
+
+    /// Everybody, when auth is off.
+    pub fn anonymous() -> UserName {
+        UserName(Arc::from("anonymous"))
+    }
+
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An idempotency key: 1–64 bytes of visible ASCII (0x21–0x7E), made by the client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// Checks length and alphabet.
+    pub fn parse(text: &str) -> Result<Key, NameFault> {
+        if text.is_empty() {
+            return Err(NameFault::Empty);
+        }
+        if text.len() > KEY_BYTES_MAX {
+            return Err(NameFault::TooLong);
+        }
+        if text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Key(Box::from(text)))
+        } else {
+            Err(NameFault::Alphabet)
+        }
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A position in a channel's log. The first publication has offset 1; 0 is before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// Before the first publication.
+    pub const ZERO: Offset = Offset(0);
+
+    /// The offset after this one.
+    pub const fn next(self) -> Offset {
+        Offset(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The identity of a store's logs. It changes when they were lost or restored.
+///
+/// On the wire it is base 36 and opaque: a client compares it and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u32);
+
+impl Epoch {
+    /// Reads what [`fmt::Display`] writes; `None` for anything else, which then matches no epoch.
+    pub fn parse(text: &str) -> Option<Epoch> {
+        let canonical = !text.is_empty()
+            && text.len() <= 7
+            && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+            && (text == "0" || !text.starts_with('0'));
+        if canonical { u32::from_str_radix(text, 36).ok().map(Epoch) } else { None }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0u8; 7];
+        let mut at = digits.len();
+        let mut rest = self.0;
+        loop {
+            at -= 1;
+            digits[at] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
+            rest /= 36;
+            if rest == 0 {
+                break;
+            }
+        }
+        f.write_str(std::str::from_utf8(&digits[at..]).unwrap_or("0"))
+    }
+}
+
+/// The `id` of a command, chosen by the client: 1 … 2^53 − 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId(pub u64);
+
+/// Which reactor, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReactorId(pub u16);
+
+/// The name of one process among several, `gw-…`; it stands in `connected` and in logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceName(pub Arc<str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channel_names_have_a_length_and_an_alphabet() {
+        assert!(ChannelName::parse("room.1:a-B_9").is_ok());
+        assert!(ChannelName::parse(&"x".repeat(128)).is_ok());
+        assert_eq!(ChannelName::parse(""), Err(NameFault::Empty));
+        assert_eq!(ChannelName::parse(&"x".repeat(129)), Err(NameFault::TooLong));
+        assert_eq!(ChannelName::parse("a b"), Err(NameFault::Alphabet));
+        assert_eq!(ChannelName::parse("é"), Err(NameFault::Alphabet));
+        assert_eq!(ChannelName::parse("$status"), Err(NameFault::Reserved));
+    }
+
+    #[test]
+    fn an_epoch_reads_what_it_writes_and_nothing_else() {
+        for value in [0, 1, 35, 36, 1_234_567, u32::MAX] {
+            let epoch = Epoch(value);
+            assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
+        }
+        for text in ["", "K3F9", "00", "01", "zzzzzzz", "12345678", "-1", "+1", "é"] {
+            assert_eq!(Epoch::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_visible_ascii() {
+        assert!(Key::parse("01J9ZK~!").is_ok());
+        assert_eq!(Key::parse("a b"), Err(NameFault::Alphabet));
+        assert_eq!(Key::parse("a\u{0}"), Err(NameFault::Alphabet));
+        assert_eq!(Key::parse(&"k".repeat(65)), Err(NameFault::TooLong));
+    }
+}

@@ -1,0 +1,47 @@
+//! Seawall: a WebSocket chat gateway that stores what it acknowledges and says what it cannot do.
+//!
+//! **The pure floors decide, the reactor performs, the workers wait.**
+//!
+//! A module imports strictly lower floors and its own folder; siblings never import each other.
+//! `tests/tidy.rs` reads the source and holds this table:
+//!
+//! | floor | modules | what they are |
+//! |---|---|---|
+//! | 6 | `gateway` | composition: configuration, threads, signals |
+//! | 5 | `reactor`, `worker` | the two engines; they meet only in floor 4 |
+//! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
+//! | 3 | `session` | one connection's life, which asks the four below |
+//! | 2 | `hub`, `health`, `auth` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 1 | `wire` | bytes to values and back |
+//! | 0 | `limits`, `id`, `close`, `clock`, `rate` | vocabulary |
+//!
+//! One publication's journey, four types long, **`Command` → `Effect` → `Job` → `Completion`**:
+//!
+//! 1. `reactor::connection` reads bytes into the reactor's one read buffer;
+//! 2. `wire::frames` and `wire::command` make a `Command::Publish` of them;
+//! 3. `session` answers with an `Effect::Append`;
+//! 4. `reactor::perform` puts a `job::Append` on the store's queue, or answers `overloaded`;
+//! 5. `worker::store` commits a batch, then answers with a `Completion::Appended` and announces the
+//!    publications to every reactor;
+//! 6. `hub` gives each subscriber of the channel one reference to the same bytes;
+//! 7. `reactor` writes each dirty connection once a turn.
+//!
+//! Absent on purpose, and checked by a test or a lint: `unsafe`, async, unbounded queues, locks in
+//! `reactor`, a clock or randomness below floor 4, a panic reachable from the network, `build.rs`.
+
+pub mod auth;
+pub mod clock;
+pub mod close;
+pub mod gateway;
+pub mod health;
+pub mod hub;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod rate;
+pub mod reactor;
+pub mod session;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! What is observed: cells that one thread writes and a scrape sums.
+
+pub mod store;

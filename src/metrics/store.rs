@@ -1,0 +1,1 @@
+//! What the store workers count.

@@ -1,0 +1,65 @@
+//! A rate limit in eight bytes: the generic cell rate algorithm (ITU-T I.371, the leaky bucket as a meter).
+//!
+//! One number is kept, the theoretical arrival time. It runs ahead of the clock by one period an accepted
+//! event; an event that would put it more than the burst ahead is refused, and the wait until it would not
+//! be is known exactly, which is the client's `retry_ms`.
+
+use crate::clock::Moment;
+use std::time::Duration;
+
+/// How much is allowed; shared by all meters of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    period_us: u64,
+    tolerance_us: u64,
+}
+
+impl Rate {
+    /// `per_s` events a second, and at most `burst` at once after a rest. `None` when `per_s` is 0: off.
+    pub fn new(per_s: u32, burst: u32) -> Option<Rate> {
+        let period_us = 1_000_000u64.checked_div(u64::from(per_s))?.max(1);
+        Some(Rate { period_us, tolerance_us: period_us * u64::from(burst.max(1) - 1) })
+    }
+}
+
+/// What was used; eight bytes a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meter(Moment);
+
+impl Meter {
+    /// Counts one event, or refuses it and says how long to wait. A refused event is not counted.
+    pub fn admit(&mut self, rate: Rate, now: Moment) -> Result<(), Duration> {
+        let arrival = self.0.max(now);
+        let ahead = arrival.since(now);
+        let tolerance = Duration::from_micros(rate.tolerance_us);
+        if ahead > tolerance {
+            return Err(ahead - tolerance);
+        }
+        self.0 = arrival + Duration::from_micros(rate.period_us);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate_then_a_burst_again_after_rest() {
+        let rate = Rate::new(20, 40).expect("on");
+        let mut meter = Meter::default();
+        let start = Moment::from_micros(5_000_000);
+        assert!((0..40).all(|_| meter.admit(rate, start).is_ok()));
+        let wait = meter.admit(rate, start).expect_err("over the burst");
+        assert_eq!(wait, Duration::from_millis(50));
+        assert!(meter.admit(rate, start + wait).is_ok());
+        assert!(meter.admit(rate, start + wait).is_err());
+        let rested = start + Duration::from_secs(10);
+        assert_eq!((0..100).filter(|_| meter.admit(rate, rested).is_ok()).count(), 40);
+    }
+
+    #[test]
+    fn zero_a_second_is_off() {
+        assert_eq!(Rate::new(0, 40), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! Bytes to values and back: HTTP heads, WebSocket frames, commands, pushes, and the outbox they wait in.
+//!
+//! Everything here is pure: bytes in, values or bytes out. A fuzzer can call all of it.
+
+pub mod command;
+pub mod frames;
+pub mod outbox;
+pub mod proxy;
+pub mod publication;
+pub mod push;
+pub mod request;
+pub mod response;
+pub mod server_frame;
+pub mod upgrade;

@@ -1,0 +1,89 @@
+//! Writes the frames a server sends: unmasked, never fragmented (RFC 6455 section 5.1).
+//!
+//! The payload is written first and the header put before it, because its length decides the header's. A
+//! server frame is the same bytes for every receiver, so it is framed once and shared.
+
+/// The opcodes a server sends (RFC 6455 section 5.2), with the final bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text = 0x81,
+    /// Bytes.
+    Binary = 0x82,
+    /// Code and reason.
+    Close = 0x88,
+    /// At most 125 bytes.
+    Ping = 0x89,
+    /// The ping's payload again.
+    Pong = 0x8A,
+}
+
+/// Appends one frame whose payload is known.
+pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+    let (header, length) = header(kind, payload.len());
+    out.extend_from_slice(&header[..length]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends one frame whose payload `body` appends.
+///
+/// Room for the usual header is left free before the payload; a longer or shorter one moves the payload by
+/// a few bytes, which costs less than measuring it first.
+pub fn write_with(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) {
+    const USUAL: usize = 4;
+    let start = out.len();
+    out.extend_from_slice(&[0; USUAL]);
+    body(out);
+    let payload = out.len() - start - USUAL;
+    let (header, length) = header(kind, payload);
+    out.splice(start..start + USUAL, header[..length].iter().copied());
+}
+
+/// Appends a close frame with a code and a reason of at most 123 bytes (longer is cut by the caller).
+pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
+    debug_assert!(reason.len() <= crate::limits::CLOSE_REASON_BYTES_MAX);
+    write_with(out, Kind::Close, |out| {
+        out.extend_from_slice(&code.to_be_bytes());
+        out.extend_from_slice(reason.as_bytes());
+    });
+}
+
+fn header(kind: Kind, payload: usize) -> ([u8; 10], usize) {
+    let mut bytes = [0u8; 10];
+    bytes[0] = kind as u8;
+    if payload < 126 {
+        bytes[1] = payload as u8;
+        (bytes, 2)
+    } else if payload <= usize::from(u16::MAX) {
+        bytes[1] = 126;
+        bytes[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
+        (bytes, 4)
+    } else {
+        bytes[1] = 127;
+        bytes[2..10].copy_from_slice(&(payload as u64).to_be_bytes());
+        (bytes, 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+    use tungstenite::protocol::frame::FrameSocket;
+
+    #[test]
+    fn a_frame_reads_back_whatever_its_length() {
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let payload = vec![b'x'; length];
+            let mut direct = b"before".to_vec();
+            write(&mut direct, Kind::Text, &payload);
+            let mut measured = b"before".to_vec();
+            write_with(&mut measured, Kind::Text, |out| out.extend_from_slice(&payload));
+            assert_eq!(direct, measured, "{length}");
+            let mut socket = FrameSocket::new(Cursor::new(direct[6..].to_vec()));
+            let frame = socket.read(None).expect("valid").expect("one frame");
+            assert_eq!(frame.payload(), payload);
+        }
+    }
+}
