@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod frames;
+pub mod json;
 pub mod outbox;
 pub mod proxy;
 pub mod publication;
