@@ -40,6 +40,7 @@ pub fn integer(out: &mut Vec<u8>, name: &'static str, value: u64) {
 }
 
 /// Appends the member `name` with `true` or `false`.
+#[expect(clippy::fn_params_excessive_bools, reason = "it is the value, not a mode")]
 pub fn truth(out: &mut Vec<u8>, name: &'static str, value: bool) {
     raw(out, name, if value { "true" } else { "false" });
 }

@@ -11,5 +11,6 @@ pub mod publication;
 pub mod push;
 pub mod request;
 pub mod response;
+pub mod scan;
 pub mod server_frame;
 pub mod upgrade;

@@ -445,3 +445,6 @@ fn epoch(out: &mut Vec<u8>, epoch: Epoch) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "\"{epoch}\"");
 }
+
+#[cfg(test)]
+mod tests;
