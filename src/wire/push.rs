@@ -3,6 +3,12 @@
 //! Each encoder appends one frame. Keys stand in the order of `docs/protocol.md`; a key whose value is not
 //! known is left out. Nothing is built first: the members go straight into the buffer.
 
+mod error_code;
+#[cfg(test)]
+mod tests;
+
+pub use error_code::{CommandError, ErrorCode};
+
 use super::json;
 use super::publication::{Change, Stored};
 use super::server_frame::{self, Kind};
@@ -114,61 +120,8 @@ pub struct PublishedReply<'a> {
     pub duplicate: bool,
 }
 
-/// A command that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError<'a> {
-    /// Which error.
-    pub code: ErrorCode,
-    /// The dependency at fault, if one is.
-    pub dependency: Option<&'a str>,
-    /// When to try again, for `rate_limited` and the last four codes.
-    pub retry_ms: Option<u32>,
-    /// A sentence that names the field, the bound and what to do.
-    pub message: &'a str,
-}
-
-/// Error codes of `docs/protocol.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is its own name in snake case, explained in docs/protocol.md")]
-pub enum ErrorCode {
-    Malformed,
-    UnknownCommand,
-    Unauthorized,
-    Forbidden,
-    NotSubscribed,
-    TooLarge,
-    RateLimited,
-    NotFound,
-    KeyConflict,
-    Unavailable,
-    Overloaded,
-    Draining,
-    Unconfirmed,
-}
-
 /// A `beat`: the heads of subscribed channels that moved since the last one.
 pub type MovedHead<'a> = (&'a ChannelName, Offset);
-
-impl ErrorCode {
-    /// The code as it stands on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ErrorCode::Malformed => "malformed",
-            ErrorCode::UnknownCommand => "unknown_command",
-            ErrorCode::Unauthorized => "unauthorized",
-            ErrorCode::Forbidden => "forbidden",
-            ErrorCode::NotSubscribed => "not_subscribed",
-            ErrorCode::TooLarge => "too_large",
-            ErrorCode::RateLimited => "rate_limited",
-            ErrorCode::NotFound => "not_found",
-            ErrorCode::KeyConflict => "key_conflict",
-            ErrorCode::Unavailable => "unavailable",
-            ErrorCode::Overloaded => "overloaded",
-            ErrorCode::Draining => "draining",
-            ErrorCode::Unconfirmed => "unconfirmed",
-        }
-    }
-}
 
 /// Appends the reply to `connect`.
 pub fn connected(out: &mut Vec<u8>, id: CommandId, connected: &Connected<'_>) {
@@ -445,6 +398,3 @@ fn epoch(out: &mut Vec<u8>, epoch: Epoch) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "\"{epoch}\"");
 }
-
-#[cfg(test)]
-mod tests;

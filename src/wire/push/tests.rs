@@ -72,7 +72,7 @@ proptest! {
         prop_assert_eq!(&push, &json!({ "publication": wanted }));
         let mut body = Vec::new();
         publication_body(&mut body, &name("c1"), &stored);
-        prop_assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), wanted);
+        prop_assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), wanted.clone());
         let log = LogPosition { epoch: Epoch(36), head: Offset(offset), floor: Offset(1) };
         let page = encoded(|out| history(out, CommandId(1), &name("c1"), log, &body));
         prop_assert_eq!(&page["history"]["publications"], &json!([wanted]));
