@@ -319,17 +319,17 @@ impl Hub {
 
     /// The next channel that got something in this turn, the bytes it got, and who is to have them.
     pub fn take_run(&mut self) -> Option<Run<'_>> {
-        loop {
+        let id = loop {
             let id = self.dirty.pop()?;
-            let Some(channel) = self.channels.get_mut(id.index as usize) else { continue };
-            if channel.serial != id.serial {
-                continue;
+            if self.channel(id).is_some() {
+                break id;
             }
-            let bytes = Rc::from(channel.run.as_slice());
-            channel.end_run();
-            self.caught_up.append(&mut channel.ahead);
-            return Some(Run { channel: id, bytes, live: &channel.live });
-        }
+        };
+        let channel = channel_mut(&mut self.channels, id)?;
+        let bytes = Rc::from(channel.run.as_slice());
+        channel.end_run();
+        self.caught_up.append(&mut channel.ahead);
+        Some(Run { channel: id, bytes, live: &channel.live })
     }
 
     /// A live subscriber's outbox did not take the last run of its channel: it lags from there on.
@@ -478,10 +478,7 @@ fn channel_mut(channels: &mut Slab<Channel>, id: ChannelId) -> Option<&mut Chann
     channels.get_mut(id.index as usize).filter(|channel| channel.serial == id.serial)
 }
 
-fn subscription_mut(
-    subscriptions: &mut Slab<Subscription>,
-    id: SubscriptionId,
-) -> Option<&mut Subscription> {
+fn subscription_mut(subscriptions: &mut Slab<Subscription>, id: SubscriptionId) -> Option<&mut Subscription> {
     subscriptions.get_mut(id.index as usize).filter(|subscription| subscription.serial == id.serial)
 }
 

@@ -8,7 +8,9 @@
 //! head.
 
 use super::channel::{Knowledge, RunState};
-use super::{Behind, Catching, Channel, Hub, Live, Stage, SubscriptionId, Waits, channel_mut, subscription_mut};
+use super::{
+    Behind, Catching, Channel, Hub, Live, Stage, SubscriptionId, Waits, channel_mut, subscription_mut,
+};
 use crate::id::{ChannelName, Offset};
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
 use crate::wire::push;

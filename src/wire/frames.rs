@@ -159,11 +159,7 @@ impl Decoder {
     ///
     /// Call it until it says [`Frame::Incomplete`], a close or a violation; after the latter two, not again.
     pub fn next<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
-        if self.assembly.is_some() {
-            self.resume(input, limits, now)
-        } else {
-            self.fresh(input, limits, now)
-        }
+        if self.assembly.is_some() { self.resume(input, limits, now) } else { self.fresh(input, limits, now) }
     }
 
     /// With nothing left from before: the usual frame is read where it lies.
@@ -307,7 +303,9 @@ impl Assembly {
                 return Err(CloseReason::ProtocolError("a new message inside a fragmented one"));
             }
             (None, None) => return Err(CloseReason::ProtocolError("a continuation of nothing")),
-            (Some(kind), none) => none.insert(Message { kind, bytes: Vec::new(), frames: 0, checked: 0, began: now }),
+            (Some(kind), none) => {
+                none.insert(Message { kind, bytes: Vec::new(), frames: 0, checked: 0, began: now })
+            }
             (None, Some(message)) => message,
         };
         if message.bytes.len() + length > limits.message_bytes as usize {
