@@ -149,7 +149,8 @@ fn subprotocols_name_the_version() {
 #[test]
 fn a_token_comes_from_authorization_first_and_a_bad_one_is_kept_for_the_session_to_refuse() {
     const OFFER: &str = "Sec-WebSocket-Protocol: seawall.v1, seawall.token.a.b.c";
-    let table: [(&[&str], Result<Option<&str>, Handshake>); 12] = [
+    type Case<'a> = (&'a [&'a str], Result<Option<&'a str>, Handshake>);
+    let table: [Case<'_>; 12] = [
         (&[OFFER], Ok(Some("a.b.c"))),
         (&["Authorization: Bearer x.y.z"], Ok(Some("x.y.z"))),
         (&["Authorization: bEARER   x.y.z", OFFER], Ok(Some("x.y.z"))),
