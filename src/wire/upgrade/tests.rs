@@ -3,6 +3,8 @@
 use super::*;
 use crate::wire::fault::Allow;
 use crate::wire::request::{HeadLimits, Parsed, parse};
+use crate::wire::response::switching;
+use proptest::prelude::*;
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 4_096, headers: 64, uri_bytes: 128 };
 const ANYONE: UpgradePolicy<'_> = UpgradePolicy { origins: &[], hosts: HostRule::Any };
@@ -205,4 +207,31 @@ fn a_configured_origin_may_open_a_connection() {
     let bytes = request("GET /ws HTTP/1.1", &["Origin: https://app.example"]);
     with(&bytes, &policy, |upgrade| assert!(upgrade.is_ok()));
     with(&bytes, &ANYONE, |upgrade| assert_eq!(upgrade, Err(HttpFault::OriginForbidden)));
+}
+
+proptest! {
+    #[test]
+    fn no_value_panics_or_gets_into_the_answer_but_a_version(
+        protocols in proptest::collection::vec("(seawall\\.(v[0-9a-z.]{0,3}|token\\.)|[ -~]{0,3}|\u{e9}|,| ){0,5}", 0..3),
+        authorization in proptest::option::of("(Bearer|Basic)?[ -~]{0,9}\u{e9}?"),
+        origin in proptest::option::of("(https?://|null|[ -~]{0,9})(chat\\.example)?(:[0-9]{0,6})?[ -~]{0,3}"),
+    ) {
+        let mut changes: Vec<String> =
+            protocols.iter().map(|value| format!("+Sec-WebSocket-Protocol: {value}")).collect();
+        changes.extend(authorization.map(|value| format!("Authorization: {value}")));
+        changes.extend(origin.map(|value| format!("Origin: {value}")));
+        let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
+        ws(&changes, |upgrade| {
+            if let Ok(upgrade) = upgrade {
+                let mut out = Vec::new();
+                switching(&mut out, &upgrade);
+                let mut lines = [httparse::EMPTY_HEADER; 4];
+                let mut response = httparse::Response::new(&mut lines);
+                assert_eq!(response.parse(&out), Ok(httparse::Status::Complete(out.len())));
+                let echoed = response.headers.get(3).map(|line| line.value);
+                assert!(echoed.is_none_or(|value| value.starts_with(b"seawall.v")));
+                assert_eq!(echoed.is_none(), protocols.is_empty());
+            }
+        });
+    }
 }
