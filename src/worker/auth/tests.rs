@@ -130,17 +130,17 @@ fn a_users_connections_are_bounded_and_leave_gives_a_place_back() {
 
 #[test]
 fn a_refresh_is_of_the_same_user_and_does_not_count_again() {
-    let bench = Bench::new(Some(verifier()), Census::new(1, 0, None));
+    let bench = Bench::new(Some(verifier()), Census::new(2, 0, None));
     assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
     for _ in 0..3 {
         assert!(bench.check(of("ann"), Occasion::Refresh(name("ann"))).is_ok());
     }
     let other = bench.check(of("bob"), Occasion::Refresh(name("ann")));
     assert_eq!(other.expect_err("somebody else"), Denied::OtherUser);
-    bench.send(Admit::Leave { user: name("ann") });
-    assert!(bench.check(of("ann"), Occasion::Connect).is_ok(), "one place was taken, and given back");
-    assert!(bench.check(of("bob"), Occasion::Connect).is_ok(), "a refused refresh takes none");
-    assert_eq!(total(&bench.end().other_user), 1);
+    assert!(bench.check(of("ann"), Occasion::Connect).is_ok(), "one place of two was taken");
+    assert_eq!(bench.check(of("ann"), Occasion::Connect).expect_err("two"), Denied::TooManyOfUser);
+    let counters = bench.end();
+    assert_eq!((total(&counters.other_user), total(&counters.users)), (1, 1));
 }
 
 #[test]
