@@ -22,7 +22,7 @@ Examples:
   SEAWALL_AUTH_SECRET=… seawall --listen 0.0.0.0:8080
                                            for the network: that takes a key of at least 32 bytes
   seawall check-config                     what it would run with, and where each value came from
-  seawall check-config > seawall.toml      the same as a file to start from
+  seawall check-config > effective.toml    the same as a file to start from
   seawall completions bash > /etc/bash_completion.d/seawall
 
 Configuration, each over the one before:
@@ -161,7 +161,8 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn version() -> String {
-    let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    let target = format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS);
     format!("seawall {}\nprotocol seawall.v1\ntarget {target}\n", env!("CARGO_PKG_VERSION"))
 }
 

@@ -28,7 +28,16 @@ pub(super) fn read(draft: &mut Draft, file: &FileSource) {
     };
     draft.config.origins.note_file(path);
     let lines = Lines::new(path, &text);
-    let (document, errors) = DeTable::parse_recoverable(&text);
+    parse(draft, &lines);
+    // The parser's tables are in the order of the alphabet; a reader goes down the file.
+    draft.problems.sort_by_key(|problem| match problem.origin {
+        Origin::File { line, .. } => line,
+        Origin::Default | Origin::Variable(_) | Origin::Flag(_) => 0,
+    });
+}
+
+fn parse(draft: &mut Draft, lines: &Lines<'_>) {
+    let (document, errors) = DeTable::parse_recoverable(lines.text);
     for error in &errors {
         let start = error.span().map_or(0, |span| span.start);
         let fault = Fault::Syntax { message: error.message().to_owned(), column: lines.column(start) };
@@ -36,7 +45,7 @@ pub(super) fn read(draft: &mut Draft, file: &FileSource) {
     }
     // What a parser makes of a broken file is not what was meant: no further errors of it.
     if errors.is_empty() {
-        document.get_ref().iter().for_each(|(name, value)| section(draft, &lines, name, value));
+        document.get_ref().iter().for_each(|(name, value)| section(draft, lines, name, value));
     }
 }
 

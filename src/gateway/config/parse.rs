@@ -30,13 +30,13 @@ impl Raw {
         match self {
             Raw::Integer(value) => value.to_string(),
             Raw::Switch(value) => value.to_string(),
-            Raw::Text(text) | Raw::Plain(text) => match text.char_indices().nth(SHOWN_CHARS_MAX) {
-                Some((end, _)) => format!("{}…", quoted(&text[..end])),
-                None => quoted(text),
-            },
-            Raw::List(items) if items.is_empty() => "[]".into(),
-            Raw::List(items) => format!("a list of {}", items.len()),
-            Raw::Other(kind) => format!("a {kind}"),
+            Raw::Text(text) => shortened(&quoted(text)),
+            Raw::Plain(text) if self.integer().is_some() => text.trim().to_owned(),
+            Raw::Plain(text) => shortened(&quoted(text)),
+            Raw::List(items) => {
+                shortened(&format!("[{}]", items.iter().map(Raw::shown).collect::<Vec<_>>().join(", ")))
+            }
+            Raw::Other(kind) => format!("({kind})"),
         }
     }
 
@@ -80,6 +80,13 @@ impl Raw {
             }
             Raw::Integer(_) | Raw::Switch(_) | Raw::Text(_) | Raw::Other(_) => None,
         }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -142,6 +149,6 @@ mod tests {
     #[test]
     fn a_long_value_is_shortened_between_characters() {
         let shown = Raw::Text("é".repeat(100)).shown();
-        assert_eq!(shown.chars().filter(|letter| *letter == 'é').count(), SHOWN_CHARS_MAX);
+        assert_eq!(shown.chars().filter(|letter| *letter == 'é').count(), SHOWN_CHARS_MAX - 1);
     }
 }

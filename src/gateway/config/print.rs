@@ -11,8 +11,8 @@ use super::setting::{Setting, Shown};
 use super::table::{SECTIONS, of_section};
 use std::fmt::{self, Write};
 
-/// Remarks start in the same column, save behind values longer than this.
-const VALUE_WIDTH_MAX: usize = 28;
+/// Remarks of one section start in the same column, save behind values longer than this.
+const VALUE_WIDTH: usize = 20;
 
 /// The listing, ready to be printed.
 pub fn listing(config: &Config) -> String {
@@ -36,7 +36,8 @@ fn write_listing(out: &mut String, config: &mut Config) -> fmt::Result {
     }
     for (section, _) in SECTIONS {
         writeln!(out, "\n[{section}]")?;
-        let width = of_section(section).map(|setting| setting.key().len()).max().unwrap_or(0);
+        // One more, for the mark of a remark.
+        let width = of_section(section).map(|setting| setting.key().len()).max().unwrap_or(0) + 1;
         for setting in of_section(section) {
             write_setting(out, config, setting, width)?;
         }
@@ -50,19 +51,13 @@ fn write_listing(out: &mut String, config: &mut Config) -> fmt::Result {
 
 fn write_setting(out: &mut String, config: &mut Config, setting: &Setting, width: usize) -> fmt::Result {
     let origin = config.origins.of(setting.name).clone();
-    let key = setting.key();
-    let remark_at = VALUE_WIDTH_MAX;
-    match setting.show(config) {
-        Shown::Value(value) => writeln!(out, "{key:width$} = {value:remark_at$}  # {origin}"),
-        Shown::Unset => {
-            let (width, remark_at) = (width + 1, remark_at - 1);
-            writeln!(out, "{:width$} = {:remark_at$}  # {origin}", format!("#{key}"), "(not set)")
-        }
-        Shown::Hidden => {
-            let (width, remark_at) = (width + 1, remark_at - 1);
-            writeln!(out, "{:width$} = {:remark_at$}  # {origin}", format!("#{key}"), "(hidden)")
-        }
-    }
+    let (mark, value) = match setting.show(config) {
+        Shown::Value(value) => ("", value),
+        Shown::Unset => ("#", "(not set)".to_owned()),
+        Shown::Hidden => ("#", "(hidden)".to_owned()),
+    };
+    let key = format!("{mark}{}", setting.key());
+    writeln!(out, "{key:width$} = {value:VALUE_WIDTH$}  # {origin}")
 }
 
 /// A key. One whose secret stood in its table is a remark as a whole, since half of it would be refused.

@@ -214,8 +214,18 @@ impl Setting {
         }
         self.accept(config, raw, origin).ok_or_else(|| Fault::NotAccepted {
             value: if matches!(self.place, Place::SharedSecret) { raw.hidden() } else { raw.shown() },
-            expected: self.expected(),
+            expected: self.expected_of(raw),
         })
+    }
+
+    /// [`Setting::expected`], and the type where it is the type that is wrong.
+    fn expected_of(&self, raw: &Raw) -> String {
+        let number = matches!(self.place, Place::U32(..) | Place::U64(..) | Place::Millis(..));
+        if number && raw.integer().is_none() {
+            format!("a whole number: {}", self.expected())
+        } else {
+            self.expected()
+        }
     }
 
     fn accept(&self, config: &mut Config, raw: &Raw, origin: &Origin) -> Option<()> {
