@@ -6,6 +6,7 @@ use super::parse::Raw;
 use super::source::{self, FileSource, Origin};
 use super::table::{self, SECTIONS};
 use super::{Draft, key};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,10 +39,15 @@ pub(super) fn read(draft: &mut Draft, file: &FileSource) {
 
 fn parse(draft: &mut Draft, lines: &Lines<'_>) {
     let (document, errors) = DeTable::parse_recoverable(lines.text);
+    let mut lines_told = BTreeSet::new();
     for error in &errors {
         let start = error.span().map_or(0, |span| span.start);
-        let fault = Fault::Syntax { message: error.message().to_owned(), column: lines.column(start) };
-        draft.report(lines.origin(start), "", fault);
+        // The second error of a line is mostly the parser finding its way back from the first.
+        let origin = lines.origin(start);
+        if lines_told.insert(origin.to_string()) {
+            let fault = Fault::Syntax { message: error.message().to_owned(), column: lines.column(start) };
+            draft.report(origin, "", fault);
+        }
     }
     // What a parser makes of a broken file is not what was meant: no further errors of it.
     if errors.is_empty() {

@@ -143,16 +143,17 @@ impl AuthKey {
 pub(super) fn read(draft: &mut Draft, table: &DeTable<'_>, lines: &Lines<'_>, start: usize) {
     let mut reading = Reading { draft, lines, origin: lines.origin(start), problems: 0 };
     let algorithm = reading.algorithm(table);
-    let kid = reading.text(table, "kid").map(|(kid, _)| kid);
+    let kid = reading.text(table, "kid");
     reading.unknown_fields(table);
     let Some(algorithm) = algorithm else { return };
     let Some((material, source)) = reading.material(table, algorithm) else { return };
     let Reading { draft, origin, problems, .. } = reading;
-    let twin =
-        kid.as_ref().filter(|kid| draft.config.auth.keys.iter().any(|key| key.kid.as_ref() == Some(kid)));
-    if let Some(kid) = twin.cloned() {
-        draft.report(origin, "auth.keys.kid", Fault::SameKid { kid });
+    if let Some((kid, origin)) = &kid
+        && draft.config.auth.keys.iter().any(|key| key.kid.as_ref() == Some(kid))
+    {
+        draft.report(origin.clone(), "auth.keys.kid", Fault::SameKid { kid: kid.clone() });
     } else if problems == 0 {
+        let kid = kid.map(|(kid, _)| kid);
         draft.config.auth.keys.push(AuthKey { kid, algorithm, material, source, origin });
     }
 }
@@ -167,10 +168,12 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// `field` is empty when the fault is the table's as a whole.
     fn report(&mut self, origin: Origin, field: &str, fault: Fault) {
         self.problems += 1;
         self.draft.refused.insert("auth.keys");
-        self.draft.report(origin, format!("auth.keys.{field}"), fault);
+        let key = if field.is_empty() { "auth.keys".to_owned() } else { format!("auth.keys.{field}") };
+        self.draft.report(origin, key, fault);
     }
 
     fn unknown_fields(&mut self, table: &DeTable<'_>) {
@@ -230,11 +233,7 @@ impl Reading<'_> {
         let field = match found.as_slice() {
             [field] if field.starts_with("secret") == symmetric => *field,
             _ => {
-                self.report(
-                    self.origin.clone(),
-                    "algorithm",
-                    Fault::Material { expected: algorithm.takes(), found },
-                );
+                self.report(self.origin.clone(), "", Fault::Material { expected: algorithm.takes(), found });
                 return None;
             }
         };

@@ -313,3 +313,73 @@ fn check_store_url(url: &str) -> Result<(), Fault> {
 pub(super) fn one_of(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::config::table;
+    use proptest::prelude::*;
+
+    fn raws() -> impl Strategy<Value = Raw> {
+        let text = prop_oneof![
+            any::<String>(),
+            "[0-9]{1,12}",
+            "[a-z.]{1,12}",
+            "(10|172)\\.[0-9]{1,3}\\.0\\.0/[0-9]{1,2}",
+            "https://[a-z]{1,9}(:[0-9]{1,5})?",
+            "127.0.0.1:[0-9]{1,5}",
+            Just("true".to_owned()),
+            Just("json".to_owned()),
+            Just("required".to_owned()),
+        ];
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(|value| Raw::Integer(value.into())),
+            (0_i128..200_000).prop_map(Raw::Integer),
+            any::<bool>().prop_map(Raw::Switch),
+            text.clone().prop_map(Raw::Text),
+            text.prop_map(Raw::Plain),
+        ];
+        leaf.prop_recursive(1, 4, 4, |item| prop::collection::vec(item, 0..4).prop_map(Raw::List))
+    }
+
+    /// A listed value as the file's reader would bring it.
+    fn read_back(shown: &str) -> Raw {
+        let file = format!("value = {shown}");
+        let table = toml::de::DeTable::parse(&file).expect("a listed value is TOML");
+        let value = table.get_ref().get("value").expect("it was written");
+        super::super::file::raw(value.get_ref())
+    }
+
+    proptest! {
+        #[test]
+        fn a_refused_value_changes_nothing_and_an_accepted_one_survives_its_listing(raw in raws()) {
+            for setting in table::all() {
+                let mut config = Config::default();
+                let before = setting.show(&mut config);
+                let written = setting.write(&mut config, &raw, &Origin::Default);
+                let after = setting.show(&mut config);
+                match (written, &after) {
+                    (Err(_), _) => prop_assert_eq!(&after, &before),
+                    (Ok(()), Shown::Value(value)) => {
+                        let mut again = Config::default();
+                        let accepted = setting.write(&mut again, &read_back(value), &Origin::Default);
+                        prop_assert!(accepted.is_ok(), "{} = {}", setting.name, value);
+                        prop_assert_eq!(setting.show(&mut again), after);
+                    }
+                    (Ok(()), Shown::Unset | Shown::Hidden) => {}
+                }
+            }
+        }
+
+        #[test]
+        fn a_number_is_accepted_exactly_in_its_bounds(value in any::<i64>(), small in -1_i64..100_000) {
+            let expected = |value: i64| (125..=16 << 20).contains(&value);
+            let setting = table::by_name("limits.frame_bytes").expect("it is there");
+            for value in [value, small, 124, 125, 16 << 20, (16 << 20) + 1] {
+                let mut config = Config::default();
+                let written = setting.write(&mut config, &Raw::Integer(value.into()), &Origin::Default);
+                prop_assert_eq!(written.is_ok(), expected(value));
+            }
+        }
+    }
+}
