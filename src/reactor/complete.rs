@@ -1,12 +1,13 @@
 //! Takes what the workers and the other reactors sent, and asks for what the hub lacks.
 
+use super::connection::{Connection, Reading, Replays, Stage};
 use super::pending::Request;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::clock::Moment;
 use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
 use crate::id::Offset;
-use crate::job::{Completion, Form, Live, Page, PageRequest, Read, ReadError, Span, Ticket};
+use crate::job::{Admit, Completion, Form, Live, Page, PageRequest, Read, ReadError, Span, Ticket};
 use crate::limits::{
     ARENA_BYTES_MAX, COMPLETIONS_PER_TURN, HEADS_CHANNELS_MAX, HEADS_PERIOD, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX,
     REPLAY_PUBLICATIONS_MAX,
@@ -111,27 +112,36 @@ impl Reactor {
                 }
             }
             Completion::TokenChecked { ticket, outcome } => match self.pending.take(ticket) {
-                Some(Request::Token { slot, id }) => {
-                    let granted = outcome.as_ref().ok().map(|identity| identity.user.clone());
-                    if self.slots.get_mut(slot).is_some_and(|connection| connection.chat_mut().is_some()) {
-                        self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
-                    } else if let Some(user) = granted {
-                        self.leave(crate::job::Admit::Leave { user });
-                    }
+                Some(Request::Token { slot, id }) if self.is_chat(slot) => {
+                    self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
                 }
-                // Answered too late for anybody: what it counted is counted off again.
+                // Nobody waits any more: what was counted is counted off again.
                 _ => {
                     if let Ok(identity) = outcome {
-                        self.leave(crate::job::Admit::Leave { user: identity.user });
+                        self.leave(Admit::Leave { user: identity.user });
                     }
                 }
             },
-            Completion::AddressChecked { ticket, outcome } => {
-                if let Some(Request::Address { slot }) = self.pending.take(ticket) {
+            Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
+                Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
                 }
-            }
+                _ if outcome.is_ok() => self.leave(Admit::Depart { address }),
+                _ => {}
+            },
         }
+    }
+
+    fn is_chat(&mut self, id: SlotId) -> bool {
+        self.slots.get_mut(id).is_some_and(|connection| connection.chat_mut().is_some())
+    }
+
+    fn awaits_address(&mut self, id: SlotId) -> bool {
+        let alive = |connection: &&mut Connection| connection.reading != Reading::Dead;
+        self.slots.get_mut(id).filter(alive).is_some_and(|connection| match connection.stage {
+            Stage::Address(_) => true,
+            Stage::Head(_) | Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
+        })
     }
 
     fn page(&mut self, ticket: Ticket, outcome: Result<Page, ReadError>) {
@@ -156,7 +166,7 @@ impl Reactor {
     fn replay_page(&mut self, slot: SlotId, subscription: crate::hub::SubscriptionId, page: Option<Page>) {
         let Some(connection) = self.slots.get_mut(slot) else { return };
         if let Some(chat) = connection.chat_mut() {
-            chat.replays = super::connection::Replays::Stepping;
+            chat.replays = Replays::Stepping;
         }
         let Some(page) = page else { return self.page_failed(slot, subscription) };
         let (start, out) = Outbox::mark(&mut self.arena);

@@ -179,15 +179,15 @@ impl Reactor {
                 let text = self.setup.metrics.text(&self.setup.vitals);
                 self.write(id, |out| response::answer(out, 200, METRICS_TYPE, text.as_bytes(), &options));
             }
-            Route::Health => self.report(id, &options, Readings::summary),
-            Route::Live => self.report(id, &options, Readings::live),
-            Route::Ready => self.report(id, &options, Readings::ready),
+            Route::Health => self.report(id, &options, |readings| readings.summary()),
+            Route::Live => self.report(id, &options, |readings| readings.live()),
+            Route::Ready => self.report(id, &options, |readings| readings.ready()),
             Route::Ws | Route::Echo | Route::Unknown => return Err(HttpFault::UnknownPath),
         }
         Ok(())
     }
 
-    fn report(&mut self, id: SlotId, options: &ResponseOptions<'_>, make: fn(&Readings<'_>) -> Report) {
+    fn report(&mut self, id: SlotId, options: &ResponseOptions<'_>, make: impl Fn(&Readings<'_>) -> Report) {
         let vitals = &self.setup.vitals;
         let connections = vitals.connections();
         let readings = Readings {

@@ -40,6 +40,7 @@ impl Reactor {
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
         let AppendEffect { id, channel, user, key, change, data } = effect;
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
+        let name = channel.clone();
         let sent = match self.pending.insert(request, self.now.at) {
             Ok(ticket) => {
                 let job = Append { ticket, channel, user, key, change, data };
@@ -54,7 +55,7 @@ impl Reactor {
         if sent {
             self.counters.publishes.add(1);
         } else {
-            self.with_session(slot, |session, cx| session.append_refused(id, AppendOutcome::QueueFull, cx));
+            self.with_session(slot, |session, cx| session.appended(id, &name, None, AppendOutcome::QueueFull, cx));
         }
     }
 
