@@ -152,3 +152,41 @@ pub type MovedHead<'a> = (&'a ChannelName, Offset);
 //   beat(out, revision, heads iterator)       lag(out, &ChannelName, from, head)
 //   drain(out, reason, slot_ms, deadline_ms)  bye(out, &CloseReason)
 // and without a frame: publication_body(out, &ChannelName, &Stored) for pages of history.
+
+/// Appends a publication as a complete text frame.
+pub fn publication(
+    out: &mut Vec<u8>,
+    channel: &ChannelName,
+    stored: &crate::wire::publication::Stored<'_>,
+) {
+    use crate::wire::server_frame::{Kind, write_with};
+    write_with(out, Kind::Text, |out| {
+        out.extend_from_slice(b"{\"publication\":");
+        publication_body(out, channel, stored);
+        out.push(b'}');
+    });
+}
+
+/// Appends a publication as a JSON object.
+pub fn publication_body(
+    out: &mut Vec<u8>,
+    channel: &ChannelName,
+    stored: &crate::wire::publication::Stored<'_>,
+) {
+    use crate::wire::publication::Change;
+    use std::io::Write as _;
+    let _ = write!(out, "{{\"channel\":\"{channel}\",\"offset\":{}", stored.offset);
+    if let Some(key) = stored.key {
+        let _ = write!(out, ",\"key\":{}", serde_json::Value::from(key));
+    }
+    let _ = write!(out, ",\"user\":{},\"time\":{}", serde_json::Value::from(stored.user), stored.time_ms);
+    match stored.change {
+        Change::None => {}
+        Change::Edits(target) => drop(write!(out, ",\"edits\":{target}")),
+        Change::Deletes(target) => drop(write!(out, ",\"deletes\":{target}")),
+    }
+    if let Some(by) = stored.deleted_by {
+        let _ = write!(out, ",\"deleted_by\":{by}");
+    }
+    let _ = write!(out, ",\"data\":{}}}", stored.data);
+}
