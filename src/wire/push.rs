@@ -154,11 +154,7 @@ pub type MovedHead<'a> = (&'a ChannelName, Offset);
 // and without a frame: publication_body(out, &ChannelName, &Stored) for pages of history.
 
 /// Appends a publication as a complete text frame.
-pub fn publication(
-    out: &mut Vec<u8>,
-    channel: &ChannelName,
-    stored: &crate::wire::publication::Stored<'_>,
-) {
+pub fn publication(out: &mut Vec<u8>, channel: &ChannelName, stored: &crate::wire::publication::Stored<'_>) {
     use crate::wire::server_frame::{Kind, write_with};
     write_with(out, Kind::Text, |out| {
         out.extend_from_slice(b"{\"publication\":");

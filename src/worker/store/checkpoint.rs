@@ -1,0 +1,87 @@
+//! Copies the write-ahead log into the file, beside the appends.
+//!
+//! A passive checkpoint waits for nobody and nobody waits for it. It cannot make the log start again while
+//! appends keep coming, though; when the log has grown too long, the append worker is asked to do that
+//! between two batches, right after a passive pass has left it little to copy.
+
+use super::Stop;
+use super::sqlite::connection::{self, Checkpoint, WalSize};
+use crate::metrics::store::{StoreCounters, bump};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Between two looks at the log.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// How long the write-ahead log may get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WalBounds {
+    /// Bytes not yet copied that make a pass worth its two syncs.
+    pub(super) passive_bytes: u64,
+    /// Bytes past which it has to start again: a longer one slows reads and recovery down.
+    pub(super) restart_bytes: u64,
+}
+
+/// The bounds of a store in use; a test has smaller ones.
+pub(super) const WAL_BOUNDS: WalBounds = WalBounds { passive_bytes: 4 << 20, restart_bytes: 64 << 20 };
+
+/// The checkpoint thread.
+pub(super) struct Checkpointer {
+    path: PathBuf,
+    bounds: WalBounds,
+    stopped: Receiver<Stop>,
+    restart_wanted: Arc<AtomicBool>,
+    counters: Arc<StoreCounters>,
+    connection: Option<Connection>,
+}
+
+impl Checkpointer {
+    /// It asks for a restart through `restart_wanted`, and ends when the sender of `stopped` is gone.
+    pub(super) fn new(
+        path: PathBuf,
+        bounds: WalBounds,
+        stopped: Receiver<Stop>,
+        restart_wanted: Arc<AtomicBool>,
+        counters: Arc<StoreCounters>,
+    ) -> Checkpointer {
+        Checkpointer { path, bounds, stopped, restart_wanted, counters, connection: None }
+    }
+
+    /// Until it is stopped.
+    pub(super) fn run(mut self) {
+        while let Err(RecvTimeoutError::Timeout) = self.stopped.recv_timeout(PERIOD) {
+            match self.pass() {
+                Ok(size) => {
+                    self.counters.wal_bytes.store(size.bytes, Ordering::Relaxed);
+                    if size.bytes >= self.bounds.restart_bytes {
+                        self.restart_wanted.store(true, Ordering::Release);
+                    }
+                }
+                Err(error) => {
+                    // A full disk, say: the next pass tries again.
+                    tracing::debug!(%error, "a checkpoint failed");
+                    bump(&self.counters.checkpoint_failures);
+                    self.connection = None;
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self) -> rusqlite::Result<WalSize> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connection::checkpointer(&self.path)?,
+        };
+        let mut size = connection::checkpoint(&connection, Checkpoint::Look)?;
+        if size.waiting >= self.bounds.passive_bytes {
+            size = connection::checkpoint(&connection, Checkpoint::Passive)?;
+            bump(&self.counters.checkpoints);
+        }
+        self.connection = Some(connection);
+        Ok(size)
+    }
+}
