@@ -209,23 +209,26 @@ impl AppendWorker {
         self.writes_fail(cause);
     }
 
-    /// Lets the write-ahead log start again, if the checkpoint thread asked for it.
+    /// Lets the write-ahead log start again, if the checkpoint thread asked for it. That thread stays away
+    /// until the flag is down.
     fn restart_wal(&mut self) {
-        if !self.restart_wanted.swap(false, Ordering::AcqRel) || monotonic() < self.restart_after {
+        if !self.restart_wanted.load(Ordering::Acquire) {
             return;
         }
-        match self.log.checkpoint(Checkpoint::Restart) {
-            Ok(size) if !size.blocked => bump(&self.counters.checkpoints),
-            Ok(_) => {
-                bump(&self.counters.checkpoint_failures);
-                self.restart_after = monotonic() + RESTART_PAUSE;
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the write-ahead log could not start again");
-                bump(&self.counters.checkpoint_failures);
-                self.restart_after = monotonic() + RESTART_PAUSE;
+        if monotonic() >= self.restart_after {
+            match self.log.checkpoint(Checkpoint::Restart) {
+                Ok(size) if !size.blocked => bump(&self.counters.checkpoints),
+                Ok(_) => self.restart_failed(&"a reader is in the way"),
+                Err(error) => self.restart_failed(&error),
             }
         }
+        self.restart_wanted.store(false, Ordering::Release);
+    }
+
+    fn restart_failed(&mut self, cause: &dyn std::fmt::Display) {
+        tracing::debug!(%cause, "the write-ahead log could not start again");
+        bump(&self.counters.checkpoint_failures);
+        self.restart_after = monotonic() + RESTART_PAUSE;
     }
 
     fn writes_work(&self) {

@@ -54,10 +54,15 @@ impl Checkpointer {
     /// Until it is stopped.
     pub(super) fn run(mut self) {
         while let Err(RecvTimeoutError::Timeout) = self.stopped.recv_timeout(PERIOD) {
+            // Two checkpoints at once would turn each other away.
+            if self.restart_wanted.load(Ordering::Acquire) {
+                continue;
+            }
             match self.pass() {
                 Ok(size) => {
                     self.counters.wal_bytes.store(size.bytes, Ordering::Relaxed);
-                    if size.bytes >= self.bounds.restart_bytes {
+                    // With nothing left to copy, the next commit starts it again by itself.
+                    if size.bytes >= self.bounds.restart_bytes && size.waiting > 0 {
                         self.restart_wanted.store(true, Ordering::Release);
                     }
                 }

@@ -60,7 +60,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), SchemaFault> {
 }
 
 /// Stops at `version`: the fixture of an older file is made by the very steps that made it then.
-pub(super) fn migrate_to(connection: &mut Connection, version: u32) -> Result<(), SchemaFault> {
+pub(crate) fn migrate_to(connection: &mut Connection, version: u32) -> Result<(), SchemaFault> {
     let found = check(connection)?;
     for (at, step) in (0u32..).zip(STEPS).take(version as usize).skip(found as usize) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
