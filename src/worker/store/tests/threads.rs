@@ -174,7 +174,6 @@ fn the_write_ahead_log_stays_bounded_under_sustained_appends() {
         }
         longest = longest.max(rig.counters.wal_bytes.load(Ordering::Relaxed));
     }
-    println!("{longest} {:?}", rig.counters);
     let written = 4_000 * data.len() as u64;
     let wal = rig.folder.path().join(FILE_NAME).with_extension("db-wal");
     let length = std::fs::metadata(wal).expect("the log").len();
