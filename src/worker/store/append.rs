@@ -3,6 +3,7 @@
 //! A batch is what arrived while the last commit ran. Nobody waits for a timer: an idle store commits the
 //! first append at once, a busy one shares each sync between as many as came.
 
+use super::checkpoint::{GROWN_BYTES, Grown};
 use super::sqlite::batch::{Outcome, change_of};
 use super::sqlite::connection::Checkpoint;
 use super::sqlite::log::{BatchFault, Log, RETRY_MS};
@@ -13,7 +14,7 @@ use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,6 +27,9 @@ const ROUND_PERIOD: Duration = Duration::from_secs(1);
 /// and appends wait for each try.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
+/// Pages that a small publication changes, at least.
+const PAGES_BYTES: usize = 4_096;
+
 /// The append thread.
 pub(super) struct AppendWorker {
     log: Log,
@@ -33,12 +37,30 @@ pub(super) struct AppendWorker {
     jobs: Receiver<Append>,
     mailboxes: Arc<[Mailbox]>,
     counters: Arc<StoreCounters>,
-    /// Set by the checkpoint thread.
-    restart_wanted: Arc<AtomicBool>,
+    checkpoints: Checkpoints,
+    /// About the bytes written since the checkpoint thread was last told.
+    grown: usize,
     restart_after: Instant,
     /// Duties left in this round of retention; each gets a slice in turn.
     round: VecDeque<Duty>,
     next_round: Instant,
+    writes: Writes,
+}
+
+/// What the append worker and the checkpoint thread tell each other.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    /// The log has grown.
+    pub(super) grown: Sender<Grown>,
+    /// The checkpoint thread wants the log to start again, and stays away until that is done.
+    pub(super) restart_wanted: Arc<AtomicBool>,
+}
+
+/// What the last attempt to write found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    Work,
+    Fail,
 }
 
 impl AppendWorker {
@@ -49,7 +71,7 @@ impl AppendWorker {
         jobs: Receiver<Append>,
         mailboxes: Arc<[Mailbox]>,
         counters: Arc<StoreCounters>,
-        restart_wanted: Arc<AtomicBool>,
+        checkpoints: Checkpoints,
     ) -> AppendWorker {
         let now = monotonic();
         AppendWorker {
@@ -58,10 +80,12 @@ impl AppendWorker {
             jobs,
             mailboxes,
             counters,
-            restart_wanted,
+            checkpoints,
+            grown: 0,
             restart_after: now,
             round: VecDeque::new(),
             next_round: now + ROUND_PERIOD,
+            writes: Writes::Work,
         }
     }
 
@@ -107,9 +131,8 @@ impl AppendWorker {
 
     fn commit(&mut self, batch: &[Append]) {
         let begun = monotonic();
-        let now_ms = self.clock.unix_ms();
-        let log = &mut self.log;
-        let outcomes = match catch_unwind(AssertUnwindSafe(|| log.append(batch, now_ms))) {
+        let (log, clock) = (&mut self.log, &self.clock);
+        let outcomes = match catch_unwind(AssertUnwindSafe(|| log.append(batch, clock.unix_ms()))) {
             Ok(Ok(outcomes)) => {
                 self.writes_work();
                 outcomes
@@ -132,6 +155,17 @@ impl AppendWorker {
         add(&self.counters.batched, batch.len() as u64);
         self.counters.commit_latency.record(begun.elapsed());
         self.tell(batch, outcomes);
+        self.note_growth(batch);
+    }
+
+    /// Has the checkpoint thread look when enough was written. Each publication changes a page or two.
+    fn note_growth(&mut self, batch: &[Append]) {
+        self.grown += batch.iter().map(|job| PAGES_BYTES + job.data.len()).sum::<usize>();
+        if self.grown >= GROWN_BYTES {
+            self.grown = 0;
+            // One that is waiting already will do.
+            let _ = self.checkpoints.grown.try_send(Grown);
+        }
     }
 
     /// Answers and announces, then wakes each reactor once.
@@ -169,8 +203,8 @@ impl AppendWorker {
             return;
         }
         self.next_round = monotonic() + ROUND_PERIOD;
-        if self.counters.failing.load(Ordering::Relaxed) != 0 {
-            match self.log.probe(self.clock.unix_ms()) {
+        if self.writes == Writes::Fail {
+            match self.log.probe() {
                 Ok(()) => self.writes_work(),
                 Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) => {
                     return self.writes_fail(&error);
@@ -183,9 +217,8 @@ impl AppendWorker {
     /// One slice of the round, if one is under way.
     fn retain(&mut self) {
         let Some(duty) = self.round.pop_front() else { return };
-        let now_ms = self.clock.unix_ms();
-        let log = &mut self.log;
-        match catch_unwind(AssertUnwindSafe(|| log.retain(duty, now_ms))) {
+        let (log, clock) = (&mut self.log, &self.clock);
+        match catch_unwind(AssertUnwindSafe(|| log.retain(duty, clock.unix_ms()))) {
             Ok(Ok(Slice { publications, keys, rest })) => {
                 add(&self.counters.retention_deletes, publications);
                 add(&self.counters.keys_forgotten, keys);
@@ -212,7 +245,7 @@ impl AppendWorker {
     /// Lets the write-ahead log start again, if the checkpoint thread asked for it. That thread stays away
     /// until the flag is down.
     fn restart_wal(&mut self) {
-        if !self.restart_wanted.load(Ordering::Acquire) {
+        if !self.checkpoints.restart_wanted.load(Ordering::Acquire) {
             return;
         }
         if monotonic() >= self.restart_after {
@@ -222,7 +255,7 @@ impl AppendWorker {
                 Err(error) => self.restart_failed(&error),
             }
         }
-        self.restart_wanted.store(false, Ordering::Release);
+        self.checkpoints.restart_wanted.store(false, Ordering::Release);
     }
 
     fn restart_failed(&mut self, cause: &dyn std::fmt::Display) {
@@ -231,17 +264,21 @@ impl AppendWorker {
         self.restart_after = monotonic() + RESTART_PAUSE;
     }
 
-    fn writes_work(&self) {
-        if self.counters.failing.swap(0, Ordering::Relaxed) != 0 {
+    fn writes_work(&mut self) {
+        if self.writes == Writes::Fail {
             tracing::info!("the store takes writes again");
         }
+        self.writes = Writes::Work;
+        self.counters.failing.store(0, Ordering::Relaxed);
     }
 
     /// Logged once an outage, counted each time.
-    fn writes_fail(&self, cause: &dyn std::fmt::Display) {
-        if self.counters.failing.swap(1, Ordering::Relaxed) == 0 {
+    fn writes_fail(&mut self, cause: &dyn std::fmt::Display) {
+        if self.writes == Writes::Work {
             tracing::error!(%cause, "the store does not take writes");
         }
+        self.writes = Writes::Fail;
+        self.counters.failing.store(1, Ordering::Relaxed);
     }
 }
 

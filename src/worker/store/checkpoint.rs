@@ -4,7 +4,6 @@
 //! appends keep coming, though; when the log has grown too long, the append worker is asked to do that
 //! between two batches, right after a passive pass has left it little to copy.
 
-use super::Stop;
 use super::sqlite::connection::{self, Checkpoint, WalSize};
 use crate::metrics::store::{StoreCounters, bump};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -14,13 +13,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Between two looks at a log that has nothing to copy.
-const IDLE_PERIOD: Duration = Duration::from_millis(250);
-/// Between two looks at one that has: a fast disk writes 10 MiB in this time.
-const BUSY_PERIOD: Duration = Duration::from_millis(50);
+/// Between two looks at a log that hardly grows; see [`Grown`] for one that does.
+const PERIOD: Duration = Duration::from_millis(250);
+/// Looks that find no change before the little that waits is copied: an idle store's file is whole, and what
+/// was deleted does not linger in the log.
+const QUIET_LOOKS: u32 = 40;
 /// Passes made before a restart is asked for: each finds what was written during the one before, so they
 /// get shorter until little is left for the restart itself.
 const PASSES_MAX: usize = 4;
+
+/// Sent by the append worker, to a queue of one: about [`GROWN_BYTES`] were written, so look now. The thread
+/// ends when the sender is gone.
+#[derive(Debug)]
+pub(super) struct Grown;
+
+/// Growth that is worth a look, which costs some 20 µs.
+pub(super) const GROWN_BYTES: usize = 1 << 20;
 
 /// How long the write-ahead log may get.
 #[derive(Clone, Copy, Debug)]
@@ -38,35 +46,44 @@ pub(super) const WAL_BOUNDS: WalBounds = WalBounds { passive_bytes: 4 << 20, res
 pub(super) struct Checkpointer {
     path: PathBuf,
     bounds: WalBounds,
-    stopped: Receiver<Stop>,
+    grown: Receiver<Grown>,
     restart_wanted: Arc<AtomicBool>,
     counters: Arc<StoreCounters>,
     connection: Option<Connection>,
+    seen: WalSize,
+    quiet: u32,
 }
 
 impl Checkpointer {
-    /// It asks for a restart through `restart_wanted`, and ends when the sender of `stopped` is gone.
+    /// It asks for a restart through `restart_wanted`.
     pub(super) fn new(
         path: PathBuf,
         bounds: WalBounds,
-        stopped: Receiver<Stop>,
+        grown: Receiver<Grown>,
         restart_wanted: Arc<AtomicBool>,
         counters: Arc<StoreCounters>,
     ) -> Checkpointer {
-        Checkpointer { path, bounds, stopped, restart_wanted, counters, connection: None }
+        Checkpointer {
+            path,
+            bounds,
+            grown,
+            restart_wanted,
+            counters,
+            connection: None,
+            seen: WalSize::default(),
+            quiet: 0,
+        }
     }
 
-    /// Until it is stopped.
+    /// Until the append worker is gone.
     pub(super) fn run(mut self) {
-        let mut period = IDLE_PERIOD;
-        while let Err(RecvTimeoutError::Timeout) = self.stopped.recv_timeout(period) {
+        while let Ok(Grown) | Err(RecvTimeoutError::Timeout) = self.grown.recv_timeout(PERIOD) {
             // Two checkpoints at once would turn each other away.
             if self.restart_wanted.load(Ordering::Acquire) {
                 continue;
             }
             match self.pass() {
                 Ok(size) => {
-                    period = if size.waiting > 0 { BUSY_PERIOD } else { IDLE_PERIOD };
                     self.counters.wal_bytes.store(size.bytes, Ordering::Relaxed);
                     // With nothing left to copy, the next commit starts it again by itself.
                     if size.bytes >= self.bounds.restart_bytes && size.waiting > 0 {
@@ -76,7 +93,6 @@ impl Checkpointer {
                 Err(error) => {
                     // A full disk, say: the next pass tries again.
                     tracing::debug!(%error, "a checkpoint failed");
-                    period = IDLE_PERIOD;
                     bump(&self.counters.checkpoint_failures);
                     self.connection = None;
                 }
@@ -90,8 +106,10 @@ impl Checkpointer {
             None => connection::checkpointer(&self.path)?,
         };
         let mut size = connection::checkpoint(&connection, Checkpoint::Look)?;
+        self.quiet = if size == self.seen { self.quiet + 1 } else { 0 };
+        let enough = if self.quiet >= QUIET_LOOKS { 1 } else { self.bounds.passive_bytes };
         for _ in 0..PASSES_MAX {
-            if size.waiting < self.bounds.passive_bytes {
+            if size.waiting < enough {
                 break;
             }
             connection::checkpoint(&connection, Checkpoint::Passive)?;
@@ -102,6 +120,7 @@ impl Checkpointer {
                 break;
             }
         }
+        self.seen = size;
         self.connection = Some(connection);
         Ok(size)
     }

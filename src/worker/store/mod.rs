@@ -23,9 +23,9 @@ pub use sqlite::log::Retention;
 use crate::id::Epoch;
 use crate::job::{Append, Mailbox, Read};
 use crate::metrics::store::StoreCounters;
-use append::AppendWorker;
+use append::{AppendWorker, Checkpoints};
 use checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use lock::FolderLock;
 use read::ReadWorker;
 use rusqlite::{Connection, ErrorCode};
@@ -58,8 +58,9 @@ pub struct Store {
     config: StoreConfig,
     clock: WallClock,
     wal: WalBounds,
-    lock: FolderLock,
     log: Log,
+    /// Last, since fields are dropped in order: the file is closed before the folder is free.
+    lock: FolderLock,
 }
 
 impl Store {
@@ -79,7 +80,7 @@ impl Store {
         let bounds = Bounds { retention: config.retention, channels_max: config.channels_max };
         let log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds)
             .map_err(failed("reading the channels"))?;
-        Ok(Store { config, clock, wal: WAL_BOUNDS, lock, log })
+        Ok(Store { config, clock, wal: WAL_BOUNDS, log, lock })
     }
 
     /// The identity of the store's logs.
@@ -99,9 +100,9 @@ impl Store {
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
         let restart_wanted = Arc::new(AtomicBool::new(false));
-        let (stop, stopped) = bounded(0);
+        let (grown, looks) = bounded(1);
         let (wanted, cells) = (Arc::clone(&restart_wanted), Arc::clone(&counters));
-        let checkpointer = Checkpointer::new(path.clone(), self.wal, stopped, wanted, cells);
+        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, wanted, cells);
         let checkpointer = spawn("store-checkpoint".into(), move || checkpointer.run())?;
         let readers = (0..self.config.readers.max(1))
             .map(|number| {
@@ -110,25 +111,22 @@ impl Store {
                 spawn(format!("store-read-{number}"), move || worker.run())
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let appender = AppendWorker::new(self.log, self.clock, append, mailboxes, counters, restart_wanted);
-        let appender = spawn("store-append".into(), move || appender.run())?;
-        Ok(Running { appender, readers, checkpointer, stop, _lock: self.lock })
+        let checkpoints = Checkpoints { grown, restart_wanted };
+        let appender = AppendWorker::new(self.log, self.clock, append, mailboxes, counters, checkpoints);
+        // The lock goes with the thread that writes, so that the folder is free only when it has ended.
+        let lock = self.lock;
+        let appender = spawn("store-append".into(), move || (appender.run(), lock))?;
+        Ok(Running { appender, readers, checkpointer })
     }
 }
 
 /// A store whose threads run.
 #[derive(Debug)]
 pub struct Running {
-    appender: JoinHandle<Log>,
+    appender: JoinHandle<(Log, FolderLock)>,
     readers: Vec<JoinHandle<()>>,
     checkpointer: JoinHandle<()>,
-    stop: Sender<Stop>,
-    _lock: FolderLock,
 }
-
-/// Never sent: the checkpoint thread ends when its sender is gone.
-#[derive(Debug)]
-enum Stop {}
 
 impl Running {
     /// Waits until all senders are gone and what they sent is committed and answered, then leaves the file
@@ -138,10 +136,9 @@ impl Running {
         for reader in self.readers {
             warn_of_panic(reader.join());
         }
-        drop(self.stop);
         warn_of_panic(self.checkpointer.join());
         match log {
-            Ok(mut log) => {
+            Ok((mut log, _lock)) => {
                 if let Err(error) = log.checkpoint(Checkpoint::Truncate) {
                     tracing::warn!(%error, "the last checkpoint failed; the next start catches up");
                 }

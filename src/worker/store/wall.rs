@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A time that no clock shows: reading it panics, as a fault of ours would.
+#[cfg(test)]
+pub(super) const BROKEN: u64 = u64::MAX;
+
 /// Where the store's workers read the time of a publication.
 #[derive(Clone, Debug)]
 pub(super) enum WallClock {
@@ -25,7 +29,10 @@ impl WallClock {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
             #[cfg(test)]
-            WallClock::Set(ms) => ms.load(Ordering::SeqCst),
+            WallClock::Set(ms) => match ms.load(Ordering::SeqCst) {
+                BROKEN => panic!("the clock is broken"),
+                ms => ms,
+            },
         }
     }
 }

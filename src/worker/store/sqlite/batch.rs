@@ -101,7 +101,7 @@ impl<'a> Batch<'a> {
     /// Writes the heads that moved: once a channel, not once a publication.
     pub(crate) fn write_heads(&self) -> rusqlite::Result<()> {
         let moved = self.touched.values().filter(|touched| touched.head == Head::Moved);
-        moved.map(|touched| rows::raise_head(self.connection, &touched.row)).collect()
+        moved.map(|touched| &touched.row).try_for_each(|row| rows::raise_head(self.connection, row))
     }
 
     fn row(&mut self, name: &ChannelName) -> rusqlite::Result<Option<Row>> {
@@ -181,7 +181,10 @@ impl<'a> Batch<'a> {
             Change::Edits(target) | Change::Deletes(target) => Some(Place::of(row.id, target)),
         };
         self.connection
-            .prepare_cached("INSERT INTO publications VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7)")?
+            .prepare_cached(
+                "INSERT INTO publications (place, user, key, time, kind, target, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
             .execute(params![
                 Place::of(row.id, row.head).0,
                 job.user.as_str(),

@@ -1,7 +1,8 @@
 //! Idempotency: what was published under which key, for longer than the publication may be retained.
 //!
 //! The table stands apart from the log, so that a repeat is recognised after its publication expired, and
-//! so that pruning one never waits for the other. It holds a digest in place of the content.
+//! so that pruning one never waits for the other. It holds a digest in place of the content: when a
+//! publication is deleted, its text is gone and its digest stays until the key is forgotten.
 
 use super::place::{ChannelId, integer, natural};
 use crate::id::Offset;
@@ -83,7 +84,9 @@ pub(crate) fn remember(
     digest: &ContentDigest,
 ) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .prepare_cached(
+            "INSERT INTO keys (channel, user, key, offset, time, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
         .execute(params![owned.channel.0, owned.user, owned.key, integer(offset.0), integer(time_ms), digest])
         .map(drop)
 }

@@ -135,7 +135,9 @@ impl Log {
     fn attempt(&mut self, jobs: &[Append], now_ms: u64, isolation: Isolation) -> Result<Vec<Outcome>, Stop> {
         self.open()?;
         let channels_left = self.bounds.channels_max.saturating_sub(self.channels);
-        let Some(writer) = self.writer.as_ref() else { return Err(Stop::Append) };
+        let Some(writer) = self.writer.as_ref() else {
+            return Err(Stop::from(rusqlite::Error::InvalidQuery));
+        };
         begin(writer)?;
         let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, channels_left);
         let mut outcomes = Vec::with_capacity(jobs.len());
@@ -159,11 +161,14 @@ impl Log {
     }
 
     /// Writes one row outside every channel's log: tells whether the store takes commits again.
-    pub(crate) fn probe(&mut self, now_ms: u64) -> Result<(), BatchFault> {
+    pub(crate) fn probe(&mut self) -> Result<(), BatchFault> {
         let result = self.transaction(|connection| {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('probe', ?1)")?
-                .execute([super::place::integer(now_ms)])
+                .prepare_cached(
+                    "INSERT INTO meta (name, value) VALUES ('probe', 1)
+                     ON CONFLICT DO UPDATE SET value = value + 1",
+                )?
+                .execute([])
                 .map(drop)
         });
         result.inspect_err(|fault| self.recover(fault))

@@ -8,6 +8,8 @@ use crate::id::Offset;
 
 /// Bits of the offset: 5·10¹¹ publications, eight hundred years of twenty a second.
 const OFFSET_BITS: u32 = 39;
+/// Files hold packed places and migrations compute with them: the split is part of the format.
+const _: () = assert!(OFFSET_BITS == 39);
 /// The largest offset a channel can reach.
 const OFFSET_MAX: u64 = (1 << OFFSET_BITS) - 1;
 /// Channels one store can hold: what is left of 63 bits.
