@@ -1,10 +1,10 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+use super::Cell;
 use super::auth::AuthCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
 use super::vitals::Vitals;
-use super::Cell;
 use crate::id::ReactorId;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
@@ -105,7 +105,11 @@ impl Scrape {
     fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         sheet.counter("connections_accepted", "Connections accepted", self.sum(|r| &r.accepted))?;
         sheet.gauge("connections", "Connections at once", self.sum(|r| &r.connections))?;
-        sheet.gauge("connections_max", "limits.connections, or what descriptors allow", self.vitals.connections_max)?;
+        sheet.gauge(
+            "connections_max",
+            "limits.connections, or what descriptors allow",
+            self.vitals.connections_max,
+        )?;
         sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
         sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
         sheet.counter("http_requests", "Plain requests answered with 2xx", self.sum(|r| &r.requests))?;
@@ -126,7 +130,11 @@ impl Scrape {
     }
 
     fn traffic(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        sheet.counter("messages_received", "Messages and control frames received", self.sum(|r| &r.messages_received))?;
+        sheet.counter(
+            "messages_received",
+            "Messages and control frames received",
+            self.sum(|r| &r.messages_received),
+        )?;
         sheet.counter("received_bytes", "Bytes received", self.sum(|r| &r.bytes_received))?;
         sheet.counter("sent_bytes", "Bytes sent", self.sum(|r| &r.bytes_sent))?;
         sheet.counter("publishes", "Publications handed to the store", self.sum(|r| &r.publishes))?;
@@ -138,7 +146,11 @@ impl Scrape {
         sheet.counter("signals", "Signals taken", self.sum(|r| &r.signals))?;
         sheet.counter("pings", "Pings sent", self.sum(|r| &r.pings))?;
         sheet.counter("beats", "Beats sent", self.sum(|r| &r.beats))?;
-        sheet.counter("live_missed", "Times a reactor's lane of publications was full", self.sum(|r| &r.live_missed))?;
+        sheet.counter(
+            "live_missed",
+            "Times a reactor's lane of publications was full",
+            self.sum(|r| &r.live_missed),
+        )?;
         sheet.counter("late_answers", "Requests answered at their deadline", self.sum(|r| &r.late))?;
         let labels = ErrorCode::ALL.map(|code| [("code", code.as_str())]);
         let errors = labels.iter().enumerate().map(|(index, label)| {
@@ -173,14 +185,27 @@ impl Scrape {
         sheet.labelled("store_refused", "Appends refused", MetricType::Counter, refused)?;
         sheet.counter("store_reads", "Pages and heads read", read(&store.reads))?;
         sheet.counter("store_read_failures", "Reads that failed", read(&store.read_failures))?;
-        sheet.counter("store_retention_deletes", "Publications retention deleted", read(&store.retention_deletes))?;
+        sheet.counter(
+            "store_retention_deletes",
+            "Publications retention deleted",
+            read(&store.retention_deletes),
+        )?;
         sheet.counter("store_checkpoints", "Checkpoints of the write-ahead log", read(&store.checkpoints))?;
-        sheet.counter("store_checkpoint_failures", "Checkpoints that failed", read(&store.checkpoint_failures))?;
+        sheet.counter(
+            "store_checkpoint_failures",
+            "Checkpoints that failed",
+            read(&store.checkpoint_failures),
+        )?;
         sheet.gauge("store_wal_bytes", "Bytes of the write-ahead log", read(&store.wal_bytes))?;
         sheet.gauge("store_failing", "1 while the last write failed", read(&store.failing))?;
         let buckets: Vec<u64> = store.commit_latency.buckets.iter().map(read).collect();
         let sum_s = read(&store.commit_latency.sum_us) as f64 / 1e6;
-        sheet.histogram("store_commit_seconds", "From a batch's first statement to its commit", &buckets, sum_s)
+        sheet.histogram(
+            "store_commit_seconds",
+            "From a batch's first statement to its commit",
+            &buckets,
+            sum_s,
+        )
     }
 
     fn auth(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

@@ -9,8 +9,8 @@ use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
 use crate::id::Offset;
 use crate::job::{Admit, Completion, Form, Live, Page, PageRequest, Read, ReadError, Span, Ticket};
 use crate::limits::{
-    ARENA_BYTES_MAX, COMPLETIONS_PER_TURN, HEADS_CHANNELS_MAX, HEADS_PERIOD, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX,
-    REPLAY_PUBLICATIONS_MAX,
+    ARENA_BYTES_MAX, COMPLETIONS_PER_TURN, HEADS_CHANNELS_MAX, HEADS_PERIOD, REFILL_RETRY,
+    REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX,
 };
 use crate::session::{AppendOutcome, HistoryOutcome};
 use crate::wire::outbox::Outbox;
@@ -153,7 +153,9 @@ impl Reactor {
                 };
                 session.history_read(id, &channel, &outcome, cx);
             }),
-            Some(Request::Replay { slot, subscription }) => self.replay_page(slot, subscription, outcome.ok()),
+            Some(Request::Replay { slot, subscription }) => {
+                self.replay_page(slot, subscription, outcome.ok())
+            }
             Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
             Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
             Some(
@@ -170,12 +172,8 @@ impl Reactor {
         }
         let Some(page) = page else { return self.page_failed(slot, subscription) };
         let (start, out) = Outbox::mark(&mut self.arena);
-        let page = ReplayPage {
-            floor: page.position.floor,
-            first: page.first,
-            last: page.last,
-            frames: &page.body,
-        };
+        let page =
+            ReplayPage { floor: page.position.floor, first: page.first, last: page.last, frames: &page.body };
         self.hub.page_read(subscription, Some(page), out);
         connection.outbox.push_from(&self.arena, start);
         self.mark_dirty(slot);

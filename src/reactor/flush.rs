@@ -1,8 +1,8 @@
 //! One write for each connection that got something in this turn.
 
+use super::Reactor;
 use super::connection::{Connection, Flushed, Peer, Queued, Reading, Replays, Stage};
 use super::slots::SlotId;
-use super::Reactor;
 use crate::close::CloseReason;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLAY_PAGE_BYTES_MAX};
 use std::net::Shutdown;

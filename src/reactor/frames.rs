@@ -1,8 +1,8 @@
 //! Frames of an upgraded connection: to its session, or back to an echo.
 
+use super::Reactor;
 use super::connection::{Role, Stage, WebSocket};
 use super::slots::SlotId;
-use super::Reactor;
 use crate::close::CloseReason;
 use crate::hub::Slot;
 use crate::session::{Context, Effect, Session};

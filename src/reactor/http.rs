@@ -1,7 +1,8 @@
 //! HTTP on a connection: plain requests are answered, upgrades are checked and completed.
 
 use super::connection::{
-    Admission, Chat, CheckedUpgrade, Closing, Expects, HeadStage, Peer, Replays, Role, Stage, Wants, WebSocket,
+    Admission, Chat, CheckedUpgrade, Closing, Expects, HeadStage, Peer, Replays, Role, Stage, Wants,
+    WebSocket,
 };
 use super::pending::Request;
 use super::slots::SlotId;
@@ -80,7 +81,10 @@ impl Reactor {
                     }
                     // Whoever speaks here is no proxy of ours; it gets no answer to learn from.
                     ProxyHead::Invalid(fault) => {
-                        tracing::warn!(fault = fault.text(), "a connection without a good PROXY header is dropped");
+                        tracing::warn!(
+                            fault = fault.text(),
+                            "a connection without a good PROXY header is dropped"
+                        );
                         return self.kill(id);
                     }
                 }
@@ -217,9 +221,7 @@ impl Reactor {
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
             (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
-            (_, Offered::V1Named | Offered::NotNamed) => {
-                Wants::Chat { token: upgrade.token.map(Box::from) }
-            }
+            (_, Offered::V1Named | Offered::NotNamed) => Wants::Chat { token: upgrade.token.map(Box::from) },
         };
         let forwarded = head.values("x-forwarded-for");
         let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
@@ -235,7 +237,8 @@ impl Reactor {
                 if let Some(connection) = self.slots.get_mut(id) {
                     connection.stage = Stage::Address(Box::new(admission));
                 }
-                let asked = self.ask_auth(Request::Address { slot: id }, |ticket| Admit::Address { ticket, address });
+                let asked =
+                    self.ask_auth(Request::Address { slot: id }, |ticket| Admit::Address { ticket, address });
                 if !asked {
                     self.address_checked(id, None);
                 }
@@ -283,9 +286,7 @@ impl Reactor {
         let (role, refusal) = match upgrade.wants {
             Wants::Echo => (Role::Echo, None),
             Wants::Chat { token } => (self.chat(token, connect_by), None),
-            Wants::UnsupportedVersion => {
-                (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion))
-            }
+            Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
         };
         let heartbeat = Heartbeat::new(self.now.at, self.periods(), self.random.f32());
         let websocket =
@@ -313,8 +314,14 @@ impl Reactor {
 
     fn chat(&mut self, token: Option<Box<str>>, connect_by: crate::clock::Moment) -> Role {
         self.names += 1;
-        let name = u64::from(self.random.u32(..)) << 32 | (self.names << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
-        Role::Chat(Chat { session: Session::new(Spoken::V1, token), name, connect_by, replays: Replays::None })
+        let name =
+            u64::from(self.random.u32(..)) << 32 | (self.names << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
+        Role::Chat(Chat {
+            session: Session::new(Spoken::V1, token),
+            name,
+            connect_by,
+            replays: Replays::None,
+        })
     }
 
     pub(super) fn periods(&self) -> Periods {

@@ -205,7 +205,8 @@ impl Reactor {
         let mut random = fastrand::Rng::new();
         let limits = &setup.policy.limits;
         let tail_bytes = limits.tail_bytes_total as usize / setup.reactors.max(1);
-        let hasher = ahash::RandomState::with_seeds(random.u64(..), random.u64(..), random.u64(..), random.u64(..));
+        let hasher =
+            ahash::RandomState::with_seeds(random.u64(..), random.u64(..), random.u64(..), random.u64(..));
         Reactor {
             id,
             frame_limits: FrameLimits::from(limits),

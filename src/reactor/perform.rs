@@ -1,9 +1,9 @@
 //! Does what sessions ask for: one arm an effect.
 
+use super::Reactor;
 use super::connection::{Closing, Peer, Stage};
 use super::pending::Request;
 use super::slots::SlotId;
-use super::Reactor;
 use crate::close::{CloseReason, Farewell};
 use crate::hub::Slot;
 use crate::id::{ChannelName, CommandId};
@@ -55,7 +55,9 @@ impl Reactor {
         if sent {
             self.counters.publishes.add(1);
         } else {
-            self.with_session(slot, |session, cx| session.appended(id, &name, None, AppendOutcome::QueueFull, cx));
+            self.with_session(slot, |session, cx| {
+                session.appended(id, &name, None, AppendOutcome::QueueFull, cx)
+            });
         }
     }
 
@@ -176,6 +178,8 @@ fn write_close(out: &mut Vec<u8>, reason: &CloseReason) {
 fn take_decoder(stage: &mut Stage) -> Decoder {
     match stage {
         Stage::WebSocket(websocket) => std::mem::take(&mut websocket.decoder),
-        Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => Decoder::default(),
+        Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => {
+            Decoder::default()
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Reads sockets into the one buffer and hands the bytes to whatever stage their connection is in.
 
+use super::Reactor;
 use super::connection::{Closing, Connection, Peer, Reading, Role, Stage};
 use super::slots::SlotId;
-use super::Reactor;
 use crate::limits::READS_PER_TURN;
 use crate::wire::frames::{Frame, Input};
 use std::io::{ErrorKind, Read};

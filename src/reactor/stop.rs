@@ -1,8 +1,8 @@
 //! The end of a process: what was taken in is answered, everybody is told, then the reactor is done.
 
+use super::Reactor;
 use super::accept::Accepting;
 use super::connection::Stage;
-use super::Reactor;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use std::time::Duration;
