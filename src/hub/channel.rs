@@ -48,6 +48,23 @@ pub(super) enum Intake {
     Hole(Offset),
 }
 
+/// What a page that was to fill a hole came to, and after which offset more is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Filled {
+    pub(super) outcome: FillOutcome,
+    pub(super) more: Option<Offset>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FillOutcome {
+    /// It is in the run.
+    Taken,
+    /// What is missing after this offset is no longer retained.
+    Gone(Offset),
+    /// It held nothing new.
+    Nothing,
+}
+
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) name: ChannelName,
@@ -149,19 +166,27 @@ impl Channel {
         Some(head)
     }
 
-    /// Takes a page that fills a hole; `Some` when more is missing after that offset.
-    pub(super) fn fill(&mut self, page: &FillPage<'_>) -> Option<Offset> {
+    /// Takes a page that fills a hole.
+    pub(super) fn fill(&mut self, page: &FillPage<'_>) -> Filled {
         self.filling = Filling::No;
+        let mut outcome = FillOutcome::Nothing;
+        // Where nothing after the head is retained, an empty page still moves it.
+        let reached = page.last.max(Offset(page.position.floor.0.saturating_sub(1)));
         if let Knowledge::Known(position) = &mut self.knowledge
-            && page.last > position.head
+            && reached > position.head
         {
-            let before = std::mem::replace(&mut position.head, page.last);
-            self.add_to_run(before, page.frames, page.count);
+            let before = std::mem::replace(&mut position.head, reached);
+            if page.first == before.next() {
+                self.add_to_run(before, page.frames, page.count);
+                outcome = FillOutcome::Taken;
+            } else {
+                outcome = FillOutcome::Gone(before);
+            }
         } else {
             // The store has nothing more: what was heard of above it was a rumour.
             self.seen = self.position().map_or(self.seen, |position| position.head);
         }
-        self.learn(page.position)
+        Filled { outcome, more: self.learn(page.position) }
     }
 
     /// The run was taken: the next one begins.

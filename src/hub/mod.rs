@@ -405,15 +405,30 @@ impl Hub {
     pub fn filled(&mut self, id: ChannelId, page: Option<FillPage<'_>>) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         let Some(page) = page else { return };
-        let took = !page.frames.is_empty();
-        let more = channel.fill(&page);
-        if took {
-            self.tails.clear(&mut channel.tail);
-            self.mark_dirty(id);
+        let filled = channel.fill(&page);
+        self.tails.clear(&mut channel.tail);
+        match filled.outcome {
+            channel::FillOutcome::Taken => self.mark_dirty(id),
+            channel::FillOutcome::Gone(head) => self.set_back(id, head),
+            channel::FillOutcome::Nothing => {}
         }
-        if let Some(after) = more {
+        if let Some(after) = filled.more {
             self.needs.push(Need::Fill(id, after));
         }
+    }
+
+    /// What the live ones lack is no longer retained: each goes on by itself from `head`, and is told.
+    fn set_back(&mut self, id: ChannelId, head: Offset) {
+        let Some(channel) = channel_mut(&mut self.channels, id) else { return };
+        let behind = Behind { cursor: head, until: head, catching: Catching::Lagging, waits: Waits::Room };
+        for live in channel.live.drain(..) {
+            if let Some(subscription) = self.subscriptions.get_mut(live.subscription as usize) {
+                subscription.stage = Stage::Behind(behind);
+                let serial = subscription.serial;
+                self.caught_up.push(SubscriptionId { index: live.subscription, serial });
+            }
+        }
+        self.caught_up.append(&mut channel.ahead);
     }
 
     /// Asks again for what [`Hub::filled`] could not bring.
@@ -497,7 +512,9 @@ pub struct Run<'a> {
 pub struct FillPage<'a> {
     /// Where the log stood.
     pub position: LogPosition,
-    /// The last publication in it; [`Offset::ZERO`] when there is none.
+    /// The first publication in it; [`Offset::ZERO`] when there is none.
+    pub first: Offset,
+    /// The last publication in it.
     pub last: Offset,
     /// Publications in it.
     pub count: u32,

@@ -196,6 +196,7 @@ impl Reactor {
             Some(page) => {
                 let fill = FillPage {
                     position: page.position,
+                    first: page.first,
                     last: page.last,
                     count: page.count,
                     frames: &page.body,

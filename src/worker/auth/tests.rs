@@ -79,7 +79,7 @@ impl Bench {
         let asked = ticket(1, 9);
         self.send(Admit::Address { ticket: asked, address: address.parse().expect("an address") });
         match self.answer(1) {
-            Completion::AddressChecked { ticket, outcome } if ticket == asked => outcome,
+            Completion::AddressChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
         }
     }
