@@ -158,7 +158,7 @@ impl Session {
             Ok(Request { id: Some(id), command: Command::Connect(connect) }) => self.connect(id, connect, cx),
             Ok(_) => cx.close(CloseReason::Unauthenticated("send connect first")),
             Err(rejected) => {
-                // Garbage before `connect` is told like any other; the connect timeout bounds how often.
+                // It is told what was wrong with it as well.
                 refuse_rejected(&rejected, cx);
                 cx.close(CloseReason::Unauthenticated("send connect first"));
             }

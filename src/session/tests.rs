@@ -1,1 +1,360 @@
+use super::outcome::{AppendError, Appended, Attempt, Denied, Identity, Occasion};
+use super::*;
+use crate::auth::permission::Permissions;
+use crate::auth::token::TokenFault;
+use crate::clock::Moment;
+use crate::hub::Need;
+use crate::id::{ChannelName, Epoch, InstanceName, UserName};
+use crate::limits::{Limits, MALFORMED_MAX, RATE_LIMITED_MAX};
+use crate::wire::push::LogPosition;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
 
+/// A session with what surrounds it, without a reactor.
+struct Bench {
+    session: Session,
+    policy: Policy,
+    hub: Hub,
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_000 };
+
+impl Bench {
+    fn new(auth: AuthMode, limits: &Limits) -> Bench {
+        Bench {
+            session: Session::new(Spoken::V1, None),
+            policy: Policy::new(limits, auth, InstanceName(Arc::from("gw"))),
+            hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
+            now: START,
+            effects: Vec::new(),
+        }
+    }
+
+    fn connected(limits: &Limits) -> Bench {
+        let mut bench = Bench::new(AuthMode::Off, limits);
+        let frames = bench.say(r#"{"id":1,"connect":{}}"#);
+        assert!(frames[0].get("connected").is_some());
+        bench
+    }
+
+    /// Calls the session; what it told the peer comes back as JSON, its effects stay in `effects`.
+    fn call(&mut self, act: impl FnOnce(&mut Session, &mut Context<'_>)) -> Vec<Value> {
+        let mut out = Vec::new();
+        self.effects.clear();
+        let mut refused = Vec::new();
+        let mut cx = Context {
+            now: self.now,
+            policy: &self.policy,
+            hub: &mut self.hub,
+            slot: Slot(0),
+            connection: 7,
+            status: r#"{"revision":1,"level":"ok","dependencies":[],"lost":[]}"#,
+            waiting_bytes: 0,
+            out: &mut out,
+            effects: &mut self.effects,
+            refused: &mut refused,
+        };
+        act(&mut self.session, &mut cx);
+        frames(&out)
+    }
+
+    fn say(&mut self, text: &str) -> Vec<Value> {
+        self.call(|session, cx| session.text(text, cx))
+    }
+
+    fn answer_positions(&mut self, head: u64) -> Vec<Value> {
+        let position = LogPosition { epoch: Epoch(1), head: Offset(head), floor: Offset(1) };
+        let mut seen = Vec::new();
+        for need in self.hub.take_needs() {
+            let Need::Position(id) = need else { continue };
+            for (subscription, decision) in self.hub.position_read(id, Some(position)) {
+                seen.extend(self.call(|session, cx| session.opened(subscription, decision, cx)));
+            }
+        }
+        seen
+    }
+
+    fn closed_with(&self) -> Option<u16> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Close(reason) => Some(reason.code()),
+            _ => None,
+        })
+    }
+}
+
+/// The text frames in what was written to a peer.
+fn frames(mut bytes: &[u8]) -> Vec<Value> {
+    let mut frames = Vec::new();
+    while let [0x81, length, rest @ ..] = bytes {
+        let (length, rest) = match length {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            short => (usize::from(*short), rest),
+        };
+        frames.push(serde_json::from_slice(&rest[..length]).expect("JSON"));
+        bytes = &rest[length..];
+    }
+    frames
+}
+
+fn error_code(frames: &[Value]) -> Option<&str> {
+    frames.first()?["error"]["code"].as_str()
+}
+
+fn identity(user: &str) -> Identity {
+    Identity {
+        user: UserName::parse(user).expect("valid"),
+        permissions: Arc::new(Permissions::everything()),
+        expires_unix_ms: Some(START.unix_ms + 60_000),
+    }
+}
+
+#[test]
+fn anything_before_connect_closes() {
+    let others = [
+        r#"{"id":1,"subscribe":{"channel":"c"}}"#,
+        r#"{"id":1,"unsubscribe":{"channel":"c"}}"#,
+        r#"{"id":1,"publish":{"channel":"c","data":1}}"#,
+        r#"{"id":1,"history":{"channel":"c"}}"#,
+        r#"{"id":1,"refresh":{"token":"t"}}"#,
+        r#"{"signal":{"channel":"c","data":1}}"#,
+        "not JSON",
+    ];
+    for text in others {
+        let mut bench = Bench::new(AuthMode::Off, &Limits::default());
+        bench.say(text);
+        assert_eq!(bench.closed_with(), Some(4501), "{text}");
+        assert!(bench.say(r#"{"id":2,"connect":{}}"#).is_empty(), "a closed session says nothing");
+    }
+}
+
+#[test]
+fn a_second_connect_is_refused_and_the_session_goes_on() {
+    let mut bench = Bench::connected(&Limits::default());
+    let frames = bench.say(r#"{"id":2,"connect":{}}"#);
+    assert_eq!(error_code(&frames), Some("malformed"));
+    assert!(bench.session.is_open() && bench.effects.is_empty());
+}
+
+#[test]
+fn connected_waits_for_the_positions_and_commands_wait_for_connected() {
+    let mut bench = Bench::new(AuthMode::Off, &Limits::default());
+    let recover = r#"{"id":1,"connect":{"recover":[
+        {"channel":"a","epoch":"1","offset":5},{"channel":"b","epoch":"zz","offset":5}]}}"#;
+    assert!(bench.say(recover).is_empty());
+    assert!(bench.say(r#"{"id":2,"publish":{"channel":"a","data":1}}"#).is_empty(), "it is held");
+    let frames = bench.answer_positions(7);
+    let recovered = &frames[0]["connected"]["recovered"];
+    assert_eq!((recovered[0]["recovered"].as_bool(), recovered[0]["head"].as_u64()), (Some(true), Some(7)));
+    assert_eq!(recovered[1]["because"], "epoch_changed");
+    let replays = bench.effects.iter().filter(|effect| matches!(effect, Effect::Replay(_))).count();
+    assert_eq!(replays, 2);
+    assert!(matches!(bench.effects.last(), Some(Effect::Append(_))), "what was held is done after connected");
+}
+
+#[test]
+fn what_is_held_before_connected_is_bounded() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    let refused = (0..100)
+        .filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty())
+        .count();
+    assert_eq!(refused, 100 - 64);
+}
+
+#[test]
+fn a_token_decides_who_it_is() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
+    assert!(matches!(&bench.effects[..], [Effect::CheckToken { occasion: Occasion::Connect, .. }]));
+    let id = CommandId(1);
+    let frames = bench.call(|session, cx| session.token_checked(id, Some(Ok(identity("ann"))), cx));
+    assert_eq!(frames[0]["connected"]["user"], "ann");
+    // It expires, unless it is refreshed.
+    bench.say(r#"{"id":2,"refresh":{"token":"fresh"}}"#);
+    let fresh = Identity { expires_unix_ms: Some(START.unix_ms + 120_000), ..identity("ann") };
+    let frames = bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
+    assert_eq!(frames[0]["refreshed"]["expires"], START.unix_ms + 120_000);
+    bench.now.unix_ms += 60_000;
+    bench.call(|session, cx| session.expire(cx));
+    assert_eq!(bench.closed_with(), None);
+    bench.now.unix_ms += 60_000;
+    bench.call(|session, cx| session.expire(cx));
+    assert_eq!(bench.closed_with(), Some(4501));
+    assert!(bench.effects.contains(&Effect::Leave(UserName::parse("ann").expect("valid"))));
+}
+
+#[test]
+fn a_bad_token_closes_at_connect_and_only_errs_at_refresh() {
+    let denied = || Some(Err(Denied::Token(TokenFault::Malformed)));
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"bad"}}"#);
+    bench.call(|session, cx| session.token_checked(CommandId(1), denied(), cx));
+    assert_eq!(bench.closed_with(), Some(4501));
+
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
+    bench.say(r#"{"id":2,"refresh":{"token":"bad"}}"#);
+    let frames = bench.call(|session, cx| session.token_checked(CommandId(2), denied(), cx));
+    assert_eq!(error_code(&frames), Some("unauthorized"));
+    assert!(bench.session.is_open());
+}
+
+#[test]
+fn no_token_where_one_is_needed_closes() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{}}"#);
+    assert_eq!(bench.closed_with(), Some(4501));
+}
+
+#[test]
+fn a_user_that_was_counted_is_counted_off_exactly_once() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
+    // The connection goes while its token is being checked; the grant comes too late.
+    bench.call(|session, cx| session.end(cx));
+    assert!(bench.effects.is_empty());
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
+    assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
+    bench.call(|session, cx| session.end(cx));
+    assert!(bench.effects.is_empty());
+}
+
+#[test]
+fn a_publication_is_answered_by_what_became_of_it() {
+    let mut bench = Bench::connected(&Limits::default());
+    let channel = ChannelName::parse("c").expect("valid");
+    let ok = Appended { epoch: Epoch(1), offset: Offset(9), time_ms: 5, attempt: Attempt::Repeat };
+    let table = [
+        (AppendOutcome::Answered(Ok(ok)), None),
+        (AppendOutcome::Answered(Err(AppendError::KeyConflict)), Some("key_conflict")),
+        (AppendOutcome::Answered(Err(AppendError::NotFound)), Some("not_found")),
+        (AppendOutcome::Answered(Err(AppendError::NotAuthor)), Some("forbidden")),
+        (AppendOutcome::Answered(Err(AppendError::TooManyChannels)), Some("overloaded")),
+        (AppendOutcome::Answered(Err(AppendError::Unavailable { retry_ms: 1 })), Some("unavailable")),
+        (AppendOutcome::Answered(Err(AppendError::Unconfirmed { retry_ms: 1 })), Some("unconfirmed")),
+        (AppendOutcome::QueueFull, Some("overloaded")),
+        (AppendOutcome::Late, Some("unconfirmed")),
+    ];
+    for (outcome, code) in table {
+        bench.now.at = bench.now.at + Duration::from_secs(1);
+        bench.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#);
+        assert!(matches!(&bench.effects[..], [Effect::Append(_)]));
+        let frames =
+            bench.call(|session, cx| session.appended(CommandId(2), &channel, None, outcome.clone(), cx));
+        assert_eq!(error_code(&frames), code, "{outcome:?}");
+        if code.is_none() {
+            assert_eq!(frames[0]["published"]["duplicate"], true);
+        }
+    }
+}
+
+#[test]
+fn rates_are_refused_with_the_wait_and_ignoring_them_closes() {
+    let limits = Limits { publishes_per_s: 10, publishes_burst: 2, ..Limits::default() };
+    let mut bench = Bench::connected(&limits);
+    let publish = r#"{"id":2,"publish":{"channel":"c","data":1}}"#;
+    assert!(bench.say(publish).is_empty() && bench.say(publish).is_empty());
+    let frames = bench.say(publish);
+    assert_eq!(error_code(&frames), Some("rate_limited"));
+    assert_eq!(frames[0]["error"]["retry_ms"], 100);
+    bench.now.at = bench.now.at + Duration::from_millis(100);
+    assert!(bench.say(publish).is_empty(), "who waits is admitted");
+    let refused = (0..).find(|_| {
+        bench.say(publish);
+        bench.closed_with().is_some()
+    });
+    assert_eq!((bench.closed_with(), refused), (Some(4429), Some(RATE_LIMITED_MAX - 1)));
+}
+
+#[test]
+fn ten_malformed_commands_in_a_minute_are_forgiven() {
+    let mut bench = Bench::connected(&Limits::default());
+    for round in 0..3 {
+        for _ in 0..MALFORMED_MAX {
+            assert_eq!(error_code(&bench.say("{")), Some("malformed"));
+            assert_eq!(bench.closed_with(), None, "round {round}");
+        }
+        bench.now.at = bench.now.at + Duration::from_secs(61);
+    }
+    (0..MALFORMED_MAX).for_each(|_| drop(bench.say("{")));
+    bench.say("{");
+    assert_eq!(bench.closed_with(), Some(4500));
+}
+
+#[test]
+fn subscriptions_and_waiting_commands_are_bounded() {
+    let limits = Limits { subscriptions: 2, pending: 2, publishes_per_s: 0, ..Limits::default() };
+    let mut bench = Bench::connected(&limits);
+    for channel in ["a", "b"] {
+        bench.say(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#));
+    }
+    assert_eq!(error_code(&bench.say(r#"{"id":3,"subscribe":{"channel":"c"}}"#)), Some("too_large"));
+    let publish = r#"{"id":2,"publish":{"channel":"c","data":1}}"#;
+    assert!(bench.say(publish).is_empty() && bench.say(publish).is_empty());
+    assert_eq!(error_code(&bench.say(publish)), Some("overloaded"));
+}
+
+#[test]
+fn every_subscribe_is_answered_also_one_that_is_overtaken() {
+    let mut bench = Bench::connected(&Limits::default());
+    assert!(bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#).is_empty());
+    let frames = bench.say(r#"{"id":3,"subscribe":{"channel":"a"}}"#);
+    assert_eq!((frames[0]["id"].as_u64(), error_code(&frames)), (Some(2), Some("not_subscribed")));
+    let frames = bench.answer_positions(4);
+    assert_eq!(frames[0]["subscribed"]["head"], 4);
+    assert_eq!(frames[0]["id"], 3);
+    assert!(bench.say(r#"{"id":4,"unsubscribe":{"channel":"a"}}"#)[0].get("unsubscribed").is_some());
+    let frames = bench.say(r#"{"id":5,"unsubscribe":{"channel":"a"}}"#);
+    assert_eq!(error_code(&frames), Some("not_subscribed"));
+    assert_eq!(bench.hub.sizes(), (0, 0, 0));
+}
+
+#[test]
+fn an_unreadable_log_refuses_the_subscription() {
+    let mut bench = Bench::connected(&Limits::default());
+    bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
+    let Some(Need::Position(id)) = bench.hub.take_needs().pop() else { panic!("a position is needed") };
+    let mut frames = Vec::new();
+    for (subscription, decision) in bench.hub.position_read(id, None) {
+        frames = bench.call(|session, cx| session.opened(subscription, decision, cx));
+    }
+    assert_eq!(error_code(&frames), Some("unavailable"));
+    assert_eq!(bench.hub.sizes(), (0, 0, 0));
+}
+
+#[test]
+fn rights_are_asked_for_each_command() {
+    let claim = r#"[{"pattern":"read.*","rights":["subscribe"]},{"pattern":"write.*","rights":["publish"]}]"#;
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"t","recover":[{"channel":"write.a","epoch":"1","offset":0}]}}"#);
+    let permissions = Arc::new(Permissions::from_claim(claim).expect("valid"));
+    let reader = Identity { permissions, ..identity("ann") };
+    let frames = bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(reader)), cx));
+    assert_eq!(frames[0]["connected"]["recovered"][0]["because"], "forbidden");
+    let table = [
+        (r#"{"id":2,"subscribe":{"channel":"write.a"}}"#, Some("forbidden")),
+        (r#"{"id":2,"history":{"channel":"write.a"}}"#, Some("forbidden")),
+        (r#"{"id":2,"publish":{"channel":"read.a","data":1}}"#, Some("forbidden")),
+        (r#"{"id":2,"history":{"channel":"read.a"}}"#, None),
+        (r#"{"id":2,"publish":{"channel":"write.a","data":1}}"#, None),
+        (r#"{"signal":{"channel":"write.a","data":1}}"#, Some("not_subscribed")),
+    ];
+    for (text, code) in table {
+        assert_eq!(error_code(&bench.say(text)), code, "{text}");
+    }
+}
+
+#[test]
+fn pages_that_would_not_fit_the_socket_are_refused() {
+    let mut bench = Bench::connected(&Limits::default());
+    let history = r#"{"id":2,"history":{"channel":"a"}}"#;
+    let asked = (0..10).filter(|_| bench.say(history).is_empty()).count();
+    assert_eq!(asked, 4, "four pages of 256 KiB are one outbox");
+    let channel = ChannelName::parse("a").expect("valid");
+    bench.call(|session, cx| session.history_read(CommandId(2), &channel, &HistoryOutcome::Late, cx));
+    assert!(bench.say(history).is_empty());
+}
