@@ -5,4 +5,25 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 #![allow(dead_code, reason = "not every run of a behaviour needs every tool")]
 
+mod beat_and_ping;
+mod connect_first;
+mod connect_timeout;
+mod connect_twice;
+mod edits_and_deletes;
+mod health_endpoints;
+mod history_pages;
+mod http_heads;
+mod idempotent_keys;
+mod json_bad;
+mod metrics_endpoint;
+mod origin_and_host;
+mod publish_and_receive;
+mod rate_limits;
+mod recovery;
+mod signals;
+mod slow_subscriber;
+mod subprotocols;
+mod subscriptions_bound;
 mod support;
+mod tokens;
+mod upgrade_faults;

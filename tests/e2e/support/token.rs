@@ -16,7 +16,7 @@ pub fn claims(user: &str) -> Value {
     json!({
         "sub": user,
         "exp": unix_s() + 3600,
-        "channels": [{"name": "*", "can": ["subscribe", "publish"]}],
+        "channels": [{"pattern": "*", "rights": ["subscribe", "publish"]}],
     })
 }
 
