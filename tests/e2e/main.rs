@@ -6,21 +6,32 @@
 #![allow(dead_code, reason = "not every run of a behaviour needs every tool")]
 
 mod beat_and_ping;
+mod capacity;
 mod connect_first;
 mod connect_timeout;
 mod connect_twice;
+mod disk_full;
 mod edits_and_deletes;
+mod fd_limit;
+mod frames_bad;
+mod frames_good;
 mod health_endpoints;
 mod history_pages;
 mod http_heads;
 mod idempotent_keys;
 mod json_bad;
+mod kill9;
 mod metrics_endpoint;
+mod never_reads;
 mod origin_and_host;
+mod proxies;
 mod publish_and_receive;
 mod rate_limits;
 mod recovery;
+mod second_process_refused;
 mod signals;
+mod sigterm;
+mod silent_connects;
 mod slow_subscriber;
 mod subprotocols;
 mod subscriptions_bound;

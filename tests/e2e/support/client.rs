@@ -174,6 +174,15 @@ impl Client {
         }
     }
 
+    /// The reply, or nothing when the connection ends first.
+    #[track_caller]
+    pub fn try_reply(&mut self, id: u64) -> Option<Value> {
+        let deadline = Instant::now() + SOON;
+        while !self.replies.contains_key(&id) && self.closed.is_none() && self.receive(deadline) {}
+        assert!(Instant::now() < deadline, "neither a reply nor the end in time");
+        self.replies.remove(&id)
+    }
+
     /// The value of the reply's one key beside `id`, which must be `kind`.
     #[track_caller]
     pub fn ask(&mut self, command: Value, kind: &str) -> Value {

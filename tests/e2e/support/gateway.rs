@@ -19,6 +19,7 @@ const TAIL_LINES: usize = 60;
 /// How a gateway is started.
 #[derive(Clone)]
 pub struct Setup {
+    listen: SocketAddr,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     toml: String,
@@ -30,6 +31,7 @@ pub struct Setup {
 impl Setup {
     pub fn new() -> Setup {
         Setup {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             arguments: Vec::new(),
             environment: BTreeMap::new(),
             toml: String::new(),
@@ -66,6 +68,12 @@ impl Setup {
         self
     }
 
+    /// Another address than any free port of loopback.
+    pub fn listen(mut self, address: SocketAddr) -> Setup {
+        self.listen = address;
+        self
+    }
+
     /// `ulimit -n` of the process.
     pub fn descriptors(mut self, count: u32) -> Setup {
         self.descriptors = Some(count);
@@ -98,13 +106,14 @@ impl Setup {
         if self.tmpfs.is_some() {
             command.args(["-rm", "sh"]);
         }
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_seawall"), "serve", "--listen", "127.0.0.1:0"]);
-        command.arg("--data").arg(self.data()).env("DATA", self.data());
+        command.args(["-c", &script, &binary(), "serve", "--listen"]);
+        command.arg(self.listen.to_string()).arg("--data").arg(self.data()).env("DATA", self.data());
         if !self.toml.is_empty() {
             let path = self.folder.path().join("seawall.toml");
             std::fs::write(&path, &self.toml).expect("the configuration is written");
             command.arg("--config").arg(path);
         }
+        // The gateway refuses a variable it does not know, those for these tests included.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
             command.env_remove(name);
         }
@@ -140,6 +149,11 @@ impl Setup {
             }
         }
     }
+}
+
+/// The binary under test: the one cargo built beside the tests, or an optimised one.
+fn binary() -> String {
+    std::env::var("SEAWALL_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_seawall").into())
 }
 
 /// A gateway that ended before it listened.

@@ -1,0 +1,50 @@
+//! Many subscribers that never read leave memory flat: what they miss is in the log, not in a queue.
+
+use crate::support::raw::{UPGRADE, dial};
+use crate::support::wait::size;
+use crate::support::{Client, Frame, RawClient, SOON, Setup, until};
+use serde_json::json;
+use std::net::Ipv4Addr;
+
+#[test]
+fn memory_is_flat_while_nobody_reads() {
+    let count = size("SEAWALL_TEST_READERS", 300);
+    let gateway =
+        Setup::new().unhurried().limit("outbox_bytes_total", 64 << 20).limit("stall_ms", 60_000).start();
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"c"}}"#;
+    let hello = [
+        UPGRADE.as_bytes(),
+        &Frame::text(r#"{"id":1,"connect":{}}"#).bytes(),
+        &Frame::text(subscribe).bytes(),
+    ]
+    .concat();
+    let mut readers = Vec::with_capacity(count);
+    for n in 0..count {
+        let source = Ipv4Addr::new(127, 0, 1, (n % 200) as u8 + 1);
+        let mut reader = RawClient::from(dial(gateway.address, Some(source), Some(4096)).expect("accepted"));
+        reader.write(&hello);
+        readers.push(reader);
+        // The kernel's queue of new connections is finite: let the gateway take these before more come.
+        if n % 256 == 255 {
+            until(SOON, "the gateway takes them in", || gateway.metric("seawall_connections") > n as f64);
+        }
+    }
+    let mut publisher = Client::connect(&gateway);
+    publisher.subscribe("c");
+    until(SOON, "all are in", || gateway.metric("seawall_subscriptions") >= (count + 1) as f64);
+    let idle = gateway.rss_bytes();
+    assert!(idle / (count as u64 + 1) < 64 << 10 || idle < 100 << 20, "{idle} bytes for {count}");
+    let text = "x".repeat(16_000);
+    let mut peak = idle;
+    for n in 1..=120u64 {
+        publisher.publish("c", json!(text));
+        assert_eq!(publisher.next_push("publication")["offset"], n);
+        if n % 10 == 0 {
+            peak = peak.max(gateway.rss_bytes());
+        }
+    }
+    // Frames are shared, so the outboxes hold references: far less than 120 copies of 16 kB for each.
+    let grown = peak - idle;
+    assert!(grown < 64 << 20, "{grown} bytes more for {count} that do not read");
+    assert!(publisher.is_open());
+}
