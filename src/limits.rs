@@ -149,6 +149,17 @@ pub const HEADS_PERIOD: Duration = Duration::from_secs(10);
 /// Channels in one `Heads` job.
 pub const HEADS_CHANNELS_MAX: usize = 1_000;
 
+/// Publications of one channel kept in memory: what a replay may need.
+pub const TAIL_PUBLICATIONS_MAX: usize = 300;
+/// Bytes of one channel's recent publications: a busy channel must not push out all others.
+pub const TAIL_BYTES_MAX: usize = 1 << 20;
+/// What a turn may write for single connections before it goes on to flush.
+pub const ARENA_BYTES_MAX: usize = 8 << 20;
+/// The arena's memory kept between turns.
+pub const ARENA_BYTES_KEPT: usize = 256 << 10;
+/// When to ask the store again after a read of the hub's own failed.
+pub const REFILL_RETRY: Duration = Duration::from_millis(500);
+
 /// The reactor's one read buffer: the most taken from one socket by one read.
 pub const READ_BYTES: usize = 64 << 10;
 /// Reads of one connection in a turn; what is left goes on the ready list, since an edge fires once.

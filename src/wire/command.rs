@@ -1,4 +1,14 @@
 //! Client to server: one text frame becomes one [`Command`], or a clear refusal.
+//!
+//! [`parse`] passes over the text once. What it keeps are slices of it: `data` is never looked into, and on
+//! the way of a `publish` only the channel's name and the key are copied.
+
+mod arguments;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use parse::{Bounds, CLIENT_BYTES_MAX, HISTORY_LIMIT_DEFAULT, TOKEN_BYTES_MAX, parse};
 
 use crate::id::{ChannelName, CommandId, Epoch, Key, Offset};
 use std::borrow::Cow;
@@ -95,7 +105,7 @@ pub enum From {
 /// Which part of a log `history` reads. Pages are ascending either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// The newest ones below this offset; without `before` and `after`, below infinity.
+    /// The newest ones below this offset; without `before` and `after`, below the greatest integer.
     Before(Offset),
     /// The oldest ones above this offset.
     After(Offset),

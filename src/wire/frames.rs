@@ -1,1 +1,438 @@
-//! (being written)
+//! Reads the frames a client sends (RFC 6455 section 5) out of the buffer they were received into.
+//!
+//! A message that lies whole in the read buffer, as nearly all do, is unmasked where it lies and borrowed
+//! from there: no copy, no allocation, no state. Only a connection in the middle of a frame or of a
+//! fragmented message owns an [`Assembly`], and it holds what was received, never what a header announced.
+//!
+//! Header layout, opcodes and close codes come from tungstenite's public types; its message machine is the
+//! oracle of the tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
+
+use crate::clock::Moment;
+use crate::close::CloseReason;
+use crate::limits::Limits;
+use std::io::Cursor;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+/// The longest header of a client's frame: two bytes, an eight byte length, the mask.
+const HEADER_BYTES_MAX: usize = 14;
+/// The longest payload of a control frame (RFC 6455 section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
+
+/// Bounds on what a peer may send.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameLimits {
+    /// `limits.frame_bytes`
+    pub frame_bytes: u32,
+    /// `limits.message_bytes`
+    pub message_bytes: u32,
+    /// `limits.fragments`
+    pub fragments: u32,
+}
+
+impl From<&Limits> for FrameLimits {
+    fn from(limits: &Limits) -> FrameLimits {
+        FrameLimits {
+            frame_bytes: limits.frame_bytes,
+            message_bytes: limits.message_bytes,
+            fragments: limits.fragments,
+        }
+    }
+}
+
+/// What the next bytes amount to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// The input is used up; more has to be received.
+    Incomplete,
+    /// A text message, all its fragments together.
+    Text(&'a str),
+    /// A binary message, all its fragments together.
+    Binary(&'a [u8]),
+    /// To be answered by a pong with the same payload.
+    Ping(&'a [u8]),
+    /// A sign of life.
+    Pong,
+    /// The peer closes, with this code (`None`: it gave none). Nothing after it is read.
+    Close(Option<u16>),
+    /// The peer broke a rule; the connection ends with this reason.
+    Violation(CloseReason),
+}
+
+/// Received bytes, and how far they were read.
+pub struct Input<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    /// All of `bytes` unread. They are unmasked in place.
+    pub fn new(bytes: &'a mut [u8]) -> Input<'a> {
+        Input { bytes, at: 0 }
+    }
+
+    /// True exactly when nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    fn take(&mut self, length: usize) -> &mut [u8] {
+        let start = self.at;
+        self.at += length;
+        &mut self.bytes[start..start + length]
+    }
+}
+
+/// Reads one connection's frames.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    assembly: Option<Box<Assembly>>,
+}
+
+/// What is left of earlier input. Boxed, since a connection at rest has none.
+#[derive(Debug, Default)]
+struct Assembly {
+    header: [u8; HEADER_BYTES_MAX],
+    header_bytes: usize,
+    frame: Option<OpenFrame>,
+    control: Vec<u8>,
+    message: Option<Message>,
+    /// True exactly when the last call lent `message` or `control` out whole.
+    lent: bool,
+}
+
+/// A frame whose header is read and whose payload is not all here.
+#[derive(Clone, Copy, Debug)]
+struct OpenFrame {
+    opcode: OpCode,
+    fin: Fin,
+    mask: [u8; 4],
+    /// Payload bytes still to come.
+    missing: usize,
+    /// Payload bytes received so far, which says where in the mask the next one stands.
+    received: usize,
+}
+
+/// The final bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    Last,
+    More,
+}
+
+/// A message whose last frame is not all here.
+#[derive(Debug)]
+struct Message {
+    kind: MessageKind,
+    bytes: Vec<u8>,
+    frames: u32,
+    /// Bytes of text known to be UTF-8: each frame is checked when it ends.
+    checked: usize,
+    began: Moment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MessageKind {
+    Text,
+    Binary,
+}
+
+impl Decoder {
+    /// When the message or frame began that is still incomplete, for `limits.message_ms`.
+    pub fn incomplete_since(&self) -> Option<Moment> {
+        self.assembly.as_ref()?.message.as_ref().map(|message| message.began)
+    }
+
+    /// Bytes held for incomplete input.
+    pub fn bytes(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| {
+            let message = assembly.message.as_ref().map_or(0, |message| message.bytes.capacity());
+            size_of::<Assembly>() + assembly.control.capacity() + message
+        })
+    }
+
+    /// Reads up to one message or control frame.
+    ///
+    /// Call it until it says [`Frame::Incomplete`], a close or a violation; after the latter two, not again.
+    pub fn next<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        if self.assembly.is_some() { self.resume(input, limits, now) } else { self.fresh(input, limits, now) }
+    }
+
+    /// With nothing left from before: the usual frame is read where it lies.
+    fn fresh<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        let (frame, length) = match read_header(input.unread(), limits) {
+            Ok(Some(found)) => found,
+            Ok(None) if input.is_empty() => return Frame::Incomplete,
+            Ok(None) => return self.park(input, limits, now),
+            Err(reason) => return Frame::Violation(reason),
+        };
+        let whole = input.unread().len() - length >= frame.missing;
+        let kind = match frame.opcode {
+            OpCode::Data(Data::Text) if whole && frame.fin == Fin::Last => MessageKind::Text,
+            OpCode::Data(Data::Binary) if whole && frame.fin == Fin::Last => MessageKind::Binary,
+            OpCode::Control(control) if whole => {
+                input.take(length);
+                let payload = input.take(frame.missing);
+                unmask(payload, frame.mask, 0);
+                return finish_control(control, payload);
+            }
+            OpCode::Data(_) | OpCode::Control(_) => return self.park(input, limits, now),
+        };
+        if frame.missing > limits.message_bytes as usize {
+            return Frame::Violation(CloseReason::TooBig("limits.message_bytes"));
+        }
+        input.take(length);
+        let payload = input.take(frame.missing);
+        unmask(payload, frame.mask, 0);
+        finish_message(kind, payload)
+    }
+
+    fn park<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        self.assembly = Some(Box::default());
+        self.resume(input, limits, now)
+    }
+
+    /// In the middle of something, or about to be.
+    fn resume<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        if self.assembly.as_mut().is_some_and(|assembly| assembly.is_done()) {
+            self.assembly = None;
+            return self.fresh(input, limits, now);
+        }
+        match self.assembly.as_mut() {
+            Some(assembly) => assembly.next(input, limits, now),
+            None => Frame::Incomplete,
+        }
+    }
+}
+
+impl Assembly {
+    /// Drops what the last call lent out; true when nothing else is held.
+    fn is_done(&mut self) -> bool {
+        if !self.lent {
+            return false;
+        }
+        self.lent = false;
+        self.control.clear();
+        self.message.as_ref().is_none_or(|message| message.frames == 0) && self.frame.is_none() && {
+            self.message = None;
+            true
+        }
+    }
+
+    fn next<'a>(&'a mut self, input: &mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.open_frame(input, limits, now) {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => return Frame::Incomplete,
+                    Err(reason) => return Frame::Violation(reason),
+                },
+            };
+            let length = frame.missing.min(input.unread().len());
+            let payload = input.take(length);
+            unmask(payload, frame.mask, frame.received);
+            frame.received += length;
+            frame.missing -= length;
+            match (frame.opcode, self.message.as_mut()) {
+                (OpCode::Data(_), Some(message)) => message.bytes.extend_from_slice(payload),
+                (OpCode::Data(_), None) => {}
+                (OpCode::Control(_), _) => self.control.extend_from_slice(payload),
+            }
+            if frame.missing > 0 {
+                self.frame = Some(frame);
+                return Frame::Incomplete;
+            }
+            match (frame.opcode, frame.fin) {
+                (OpCode::Control(control), _) => {
+                    self.lent = true;
+                    return finish_control(control, &self.control);
+                }
+                (OpCode::Data(_), Fin::Last) => return self.lend_message(),
+                (OpCode::Data(_), Fin::More) => {
+                    if let Some(Err(reason)) = self.message.as_mut().map(Message::check_fragment) {
+                        return Frame::Violation(reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the next header, over several inputs if need be, and checks it against the open message.
+    fn open_frame(
+        &mut self,
+        input: &mut Input<'_>,
+        limits: FrameLimits,
+        now: Moment,
+    ) -> Result<Option<OpenFrame>, CloseReason> {
+        let before = self.header_bytes;
+        let taken = (HEADER_BYTES_MAX - before).min(input.unread().len());
+        self.header[before..before + taken].copy_from_slice(&input.unread()[..taken]);
+        let Some((frame, length)) = read_header(&self.header[..before + taken], limits)? else {
+            input.take(taken);
+            self.header_bytes += taken;
+            return Ok(None);
+        };
+        input.take(length - before);
+        self.header_bytes = 0;
+        if let OpCode::Data(data) = frame.opcode {
+            self.admit(data, frame.missing, limits, now)?;
+        }
+        Ok(Some(frame))
+    }
+
+    /// Opens or continues a message (RFC 6455 section 5.4).
+    fn admit(
+        &mut self,
+        data: Data,
+        length: usize,
+        limits: FrameLimits,
+        now: Moment,
+    ) -> Result<(), CloseReason> {
+        let kind = match data {
+            Data::Text => Some(MessageKind::Text),
+            Data::Binary => Some(MessageKind::Binary),
+            Data::Continue | Data::Reserved(_) => None,
+        };
+        let message = match (kind, &mut self.message) {
+            (Some(_), Some(_)) => {
+                return Err(CloseReason::ProtocolError("a new message inside a fragmented one"));
+            }
+            (None, None) => return Err(CloseReason::ProtocolError("a continuation of nothing")),
+            (Some(kind), none) => {
+                none.insert(Message { kind, bytes: Vec::new(), frames: 0, checked: 0, began: now })
+            }
+            (None, Some(message)) => message,
+        };
+        if message.bytes.len() + length > limits.message_bytes as usize {
+            return Err(CloseReason::TooBig("limits.message_bytes"));
+        }
+        message.frames += 1;
+        if message.frames > limits.fragments {
+            return Err(CloseReason::TooBig("limits.fragments"));
+        }
+        Ok(())
+    }
+
+    fn lend_message(&mut self) -> Frame<'_> {
+        self.lent = true;
+        match self.message.as_mut() {
+            Some(message) => {
+                message.frames = 0;
+                finish_message(message.kind, &message.bytes)
+            }
+            None => Frame::Incomplete,
+        }
+    }
+}
+
+impl Message {
+    /// Text that is already wrong is answered now, not when its last fragment comes. A character cut by the
+    /// fragment's end is left for the next one.
+    fn check_fragment(&mut self) -> Result<(), CloseReason> {
+        if self.kind == MessageKind::Binary {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.bytes[self.checked..]) {
+            Ok(_) => self.checked = self.bytes.len(),
+            Err(fault) if fault.error_len().is_none() => self.checked += fault.valid_up_to(),
+            Err(_) => return Err(CloseReason::InvalidUtf8),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a header and checks what can be checked of it alone; `None` when it is incomplete.
+fn read_header(bytes: &[u8], limits: FrameLimits) -> Result<Option<(OpenFrame, usize)>, CloseReason> {
+    let mut cursor = Cursor::new(bytes);
+    let (header, length) = match FrameHeader::parse(&mut cursor) {
+        Ok(Some(found)) => found,
+        Ok(None) => return early_verdict(bytes).map_or(Ok(None), Err),
+        Err(_) => return Err(CloseReason::ProtocolError("a reserved opcode")),
+    };
+    if header.rsv1 || header.rsv2 || header.rsv3 {
+        return Err(CloseReason::ProtocolError("a reserved bit is set; no extension was negotiated"));
+    }
+    let Some(mask) = header.mask else {
+        return Err(CloseReason::ProtocolError("a client's frame must be masked"));
+    };
+    if let OpCode::Control(_) = header.opcode {
+        if !header.is_final {
+            return Err(CloseReason::ProtocolError("a fragmented control frame"));
+        }
+        if length > CONTROL_BYTES_MAX as u64 {
+            return Err(CloseReason::ProtocolError("a control frame over 125 bytes"));
+        }
+    }
+    if length > u64::from(limits.frame_bytes) {
+        return Err(CloseReason::TooBig("limits.frame_bytes"));
+    }
+    let fin = if header.is_final { Fin::Last } else { Fin::More };
+    let frame = OpenFrame { opcode: header.opcode, fin, mask, missing: length as usize, received: 0 };
+    Ok(Some((frame, cursor.position() as usize)))
+}
+
+/// A frame without a mask has a shorter header: its fault shows in the second byte, and waiting for more
+/// would leave a peer that sends no more without its answer.
+fn early_verdict(bytes: &[u8]) -> Option<CloseReason> {
+    (*bytes.get(1)? & 0x80 == 0).then_some(CloseReason::ProtocolError("a client's frame must be masked"))
+}
+
+fn finish_message(kind: MessageKind, payload: &[u8]) -> Frame<'_> {
+    match kind {
+        MessageKind::Binary => Frame::Binary(payload),
+        MessageKind::Text => match std::str::from_utf8(payload) {
+            Ok(text) => Frame::Text(text),
+            Err(_) => Frame::Violation(CloseReason::InvalidUtf8),
+        },
+    }
+}
+
+fn finish_control(control: Control, payload: &[u8]) -> Frame<'_> {
+    match control {
+        Control::Ping => Frame::Ping(payload),
+        Control::Pong => Frame::Pong,
+        Control::Close => finish_close(payload),
+        Control::Reserved(_) => Frame::Violation(CloseReason::ProtocolError("a reserved opcode")),
+    }
+}
+
+/// RFC 6455 sections 5.5.1 and 7.4: no payload, or an allowed code and UTF-8.
+fn finish_close(payload: &[u8]) -> Frame<'_> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return match payload {
+            [] => Frame::Close(None),
+            _ => Frame::Violation(CloseReason::ProtocolError("a close frame of one byte")),
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !CloseCode::from(code).is_allowed() {
+        return Frame::Violation(CloseReason::ProtocolError("a close code that may not be sent"));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Frame::Close(Some(code)),
+        Err(_) => Frame::Violation(CloseReason::InvalidUtf8),
+    }
+}
+
+/// RFC 6455 section 5.3, eight bytes at a time; `from` bytes of this payload came before.
+fn unmask(payload: &mut [u8], mask: [u8; 4], from: usize) {
+    let mut key = mask;
+    key.rotate_left(from % 4);
+    let [a, b, c, d] = key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests;

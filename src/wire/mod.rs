@@ -4,11 +4,13 @@
 
 pub mod command;
 pub mod frames;
+pub mod json;
 pub mod outbox;
 pub mod proxy;
 pub mod publication;
 pub mod push;
 pub mod request;
 pub mod response;
+pub mod scan;
 pub mod server_frame;
 pub mod upgrade;

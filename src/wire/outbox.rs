@@ -1,1 +1,301 @@
-//! (being written)
+//! Frames that wait for one socket.
+//!
+//! A subscriber that reads slower than its channels speak must cost a fixed amount of memory. The bound is
+//! in bytes, not frames: a frame is anywhere from two bytes to a full publication.
+//!
+//! Two kinds of bytes wait. Replies are written once, into the [`Arena`] of the turn that all connections
+//! share, and an outbox holds only where; what the socket did not take when the turn ends is copied out
+//! ([`Outbox::settle`]). Runs of publications are shared by all subscribers of a channel, and an outbox
+//! holds a reference. So a connection that keeps up never owns a buffer.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+/// The bytes of one turn: replies are written here and sent from here.
+#[derive(Debug, Default)]
+pub struct Arena(Vec<u8>);
+
+impl Arena {
+    /// Forgets the turn. Every outbox must have been settled; memory past `keep_bytes` is given back.
+    pub fn clear(&mut self, keep_bytes: usize) {
+        self.0.clear();
+        self.0.shrink_to(keep_bytes);
+    }
+}
+
+/// A piece of what waits.
+#[derive(Clone, Debug)]
+enum Segment {
+    /// A part of this turn's arena.
+    Turn { start: u32, length: u32 },
+    /// Bytes shared with other outboxes, or a settled remainder.
+    Shared(Rc<[u8]>),
+}
+
+impl Segment {
+    fn bytes<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
+        match self {
+            Segment::Turn { start, length } => &arena.0[*start as usize..(*start + *length) as usize],
+            Segment::Shared(bytes) => bytes,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Segment::Turn { length, .. } => *length as usize,
+            Segment::Shared(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Whether a run of publications was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It waits.
+    Taken,
+    /// It does not fit; nothing of it waits.
+    Full,
+}
+
+/// Frames accepted for one peer and not yet taken by the kernel.
+///
+/// Invariants, checked after every mutation in debug builds:
+///
+/// - `bytes` counts the bytes still to be written;
+/// - `written` is zero when nothing waits, else shorter than the first segment;
+/// - `rest` is empty when `first` is.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    first: Option<Segment>,
+    rest: VecDeque<Segment>,
+    written: u32,
+    bytes: u32,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// True exactly when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Queues what `write` appends to the arena: replies, pongs, pushes to this peer alone.
+    ///
+    /// There is no refusal: the caller bounds what it asks for by [`Outbox::bytes`].
+    pub fn push(&mut self, arena: &mut Arena, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = arena.0.len();
+        write(&mut arena.0);
+        self.push_range(arena, start);
+    }
+
+    /// Where the arena ends now, for [`Outbox::push_from`].
+    pub fn mark(arena: &mut Arena) -> (usize, &mut Vec<u8>) {
+        (arena.0.len(), &mut arena.0)
+    }
+
+    /// Queues what was appended to the arena since `start`, for callers that cannot use a closure.
+    pub fn push_from(&mut self, arena: &Arena, start: usize) {
+        self.push_range(arena, start);
+    }
+
+    fn push_range(&mut self, arena: &Arena, start: usize) {
+        let length = arena.0.len() - start;
+        if length == 0 {
+            return;
+        }
+        // What one connection says in a row is one segment, so that it is one slice of the write.
+        let last = self.rest.back_mut().or(self.first.as_mut());
+        if let Some(Segment::Turn { start: begun, length: so_far }) = last
+            && (*begun + *so_far) as usize == start
+        {
+            *so_far += length as u32;
+            self.bytes += length as u32;
+            return;
+        }
+        self.append(Segment::Turn { start: start as u32, length: length as u32 });
+    }
+
+    /// Queues a shared run of frames, or refuses it whole.
+    ///
+    /// Dropping one frame silently would leave a gap the peer cannot see, so a refusal puts the channel in
+    /// lag and the log serves what was refused. An empty outbox takes a run of any length up to `bytes_max`.
+    #[inline]
+    pub fn offer(&mut self, run: &Rc<[u8]>, bytes_max: usize) -> Offer {
+        if self.bytes as usize + run.len() > bytes_max {
+            return Offer::Full;
+        }
+        self.append(Segment::Shared(Rc::clone(run)));
+        Offer::Taken
+    }
+
+    #[inline]
+    fn append(&mut self, segment: Segment) {
+        self.bytes += segment.len() as u32;
+        if self.first.is_none() {
+            self.first = Some(segment);
+        } else {
+            self.rest.push_back(segment);
+        }
+        self.check();
+    }
+
+    /// The one slice that waits, if it is one: the usual case, which needs no vector.
+    #[inline]
+    pub fn single<'a>(&'a self, arena: &'a Arena) -> Option<&'a [u8]> {
+        if !self.rest.is_empty() {
+            return None;
+        }
+        self.first.as_ref().map(|segment| &segment.bytes(arena)[self.written as usize..])
+    }
+
+    /// Puts what waits into `slices`, in order, as far as they reach; says how many were filled.
+    pub fn fill<'a>(&'a self, arena: &'a Arena, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written as usize;
+        let mut filled = 0;
+        for (segment, slice) in self.first.iter().chain(&self.rest).zip(slices) {
+            *slice = IoSlice::new(&segment.bytes(arena)[skip..]);
+            skip = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets `taken` bytes that the kernel took.
+    #[inline]
+    pub fn advance(&mut self, taken: usize) {
+        debug_assert!(taken <= self.bytes());
+        self.bytes -= taken as u32;
+        if self.bytes == 0 {
+            self.clear();
+            return;
+        }
+        let mut written = self.written as usize + taken;
+        while let Some(first) = &self.first {
+            if written < first.len() {
+                break;
+            }
+            written -= first.len();
+            self.first = self.rest.pop_front();
+        }
+        self.written = written as u32;
+        self.check();
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self) {
+        self.first = None;
+        self.written = 0;
+        self.bytes = 0;
+        if self.rest.capacity() > 0 {
+            // A connection at rest owns no queue.
+            self.rest = VecDeque::new();
+        }
+    }
+
+    /// Copies what still lies in the arena out of it: the turn ends. Neighbouring pieces become one.
+    pub fn settle(&mut self, arena: &Arena) {
+        if self.is_empty() {
+            return;
+        }
+        let in_arena = |segment: &Segment| matches!(segment, Segment::Turn { .. });
+        if let Some(first) = self.first.as_mut().filter(|first| in_arena(first)) {
+            let rest = &first.bytes(arena)[self.written as usize..];
+            *first = Segment::Shared(Rc::from(rest));
+            self.written = 0;
+        }
+        for segment in &mut self.rest {
+            if in_arena(segment) {
+                *segment = Segment::Shared(Rc::from(segment.bytes(arena)));
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        debug_assert!(self.first.is_some() || (self.rest.is_empty() && self.written == 0 && self.bytes == 0));
+        debug_assert!(self.first.as_ref().is_none_or(|first| (self.written as usize) < first.len()));
+        debug_assert_eq!(
+            self.bytes as usize + self.written as usize,
+            self.first.iter().chain(&self.rest).map(Segment::len).sum::<usize>()
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Reply(Vec<u8>),
+        Run(Vec<u8>),
+        Write(usize),
+        EndTurn,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(Step::Reply),
+            prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Run),
+            (0usize..60).prop_map(Step::Write),
+            Just(Step::EndTurn),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is queued, written in part and settled: the bytes come out once, in order.
+        #[test]
+        fn bytes_leave_in_the_order_they_came(steps in prop::collection::vec(step(), 0..60)) {
+            let mut arena = Arena::default();
+            let mut outbox = Outbox::default();
+            let (mut expected, mut sent) = (Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Reply(bytes) => {
+                        outbox.push(&mut arena, |out| out.extend_from_slice(&bytes));
+                        expected.extend_from_slice(&bytes);
+                    }
+                    Step::Run(bytes) => {
+                        if outbox.offer(&Rc::from(bytes.as_slice()), 100) == Offer::Taken {
+                            expected.extend_from_slice(&bytes);
+                        }
+                        prop_assert!(outbox.bytes() <= 100 || expected.len() > 100);
+                    }
+                    Step::Write(most) => {
+                        let mut slices = [IoSlice::new(&[]); 4];
+                        let filled = outbox.fill(&arena, &mut slices);
+                        let waiting: Vec<u8> = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect();
+                        if let Some(single) = outbox.single(&arena) {
+                            prop_assert_eq!(single, &waiting[..]);
+                        }
+                        let taken = most.min(waiting.len());
+                        sent.extend_from_slice(&waiting[..taken]);
+                        outbox.advance(taken);
+                    }
+                    Step::EndTurn => {
+                        outbox.settle(&arena);
+                        arena.clear(0);
+                    }
+                }
+                prop_assert_eq!(outbox.bytes(), expected.len() - sent.len());
+                prop_assert_eq!(outbox.is_empty(), expected.len() == sent.len());
+            }
+            prop_assert_eq!(&sent[..], &expected[..sent.len()]);
+        }
+    }
+
+    #[test]
+    fn a_run_that_does_not_fit_is_refused_whole() {
+        let mut outbox = Outbox::default();
+        let run: Rc<[u8]> = Rc::from([0u8; 60].as_slice());
+        assert_eq!(outbox.offer(&run, 100), Offer::Taken);
+        assert_eq!(outbox.offer(&run, 100), Offer::Full);
+        assert_eq!(outbox.bytes(), 60);
+    }
+}

@@ -1,7 +1,20 @@
 //! Server to client: replies, pushes and errors as JSON in complete text frames.
+//!
+//! Each encoder appends one frame. Keys stand in the order of `docs/protocol.md`; a key whose value is not
+//! known is left out. Nothing is built first: the members go straight into the buffer.
 
+mod error_code;
+#[cfg(test)]
+mod tests;
+
+pub use error_code::{CommandError, ErrorCode};
+
+use super::json;
+use super::publication::{Change, Stored};
+use super::server_frame::{self, Kind};
 use crate::close::CloseReason;
 use crate::id::{ChannelName, CommandId, Epoch, Offset};
+use std::io::Write as _;
 
 /// What `connected` says.
 #[derive(Debug)]
@@ -107,48 +120,281 @@ pub struct PublishedReply<'a> {
     pub duplicate: bool,
 }
 
-/// A command that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError<'a> {
-    /// Which error.
-    pub code: ErrorCode,
-    /// The dependency at fault, if one is.
-    pub dependency: Option<&'a str>,
-    /// When to try again, for `rate_limited` and the last four codes.
-    pub retry_ms: Option<u32>,
-    /// A sentence that names the field, the bound and what to do.
-    pub message: &'a str,
-}
-
-/// Error codes of `docs/protocol.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is its own name in snake case, explained in docs/protocol.md")]
-pub enum ErrorCode {
-    Malformed,
-    UnknownCommand,
-    Unauthorized,
-    Forbidden,
-    NotSubscribed,
-    TooLarge,
-    RateLimited,
-    NotFound,
-    KeyConflict,
-    Unavailable,
-    Overloaded,
-    Draining,
-    Unconfirmed,
-}
-
 /// A `beat`: the heads of subscribed channels that moved since the last one.
 pub type MovedHead<'a> = (&'a ChannelName, Offset);
 
-// Encoders, one a kind of frame. Each appends one complete text frame to `out`:
-//   connected(out, id, &Connected)            subscribed(out, id, &Recovered)
-//   unsubscribed(out, id, &ChannelName)       published(out, id, &PublishedReply)
-//   history(out, id, &ChannelName, LogPosition, publications: &[u8])   publications: `{…},{…}` ready made
-//   refreshed(out, id, expires: Option<u64>)  error(out, Option<CommandId>, &CommandError)
-//   publication(out, &ChannelName, &Stored)   signal(out, &ChannelName, user, data)
-//   synced(out, &ChannelName, Offset)         status(out, status: &str)
-//   beat(out, revision, heads iterator)       lag(out, &ChannelName, from, head)
-//   drain(out, reason, slot_ms, deadline_ms)  bye(out, &CloseReason)
-// and without a frame: publication_body(out, &ChannelName, &Stored) for pages of history.
+/// Appends the reply to `connect`.
+pub fn connected(out: &mut Vec<u8>, id: CommandId, connected: &Connected<'_>) {
+    reply(out, id, "connected", |out| {
+        json::text(out, "connection", connected.connection);
+        json::text(out, "instance", connected.instance);
+        json::text(out, "user", connected.user);
+        json::integer(out, "ping_ms", connected.ping_ms.into());
+        json::integer(out, "stable_ms", connected.stable_ms.into());
+        json::key(out, "limits");
+        json::object(out, |out| told_limits(out, &connected.limits));
+        if let Some(expires) = connected.expires {
+            json::integer(out, "expires", expires);
+        }
+        json::raw(out, "status", connected.status);
+        json::key(out, "recovered");
+        out.push(b'[');
+        for (place, entry) in connected.recovered.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            json::object(out, |out| beginning(out, entry));
+        }
+        out.push(b']');
+    });
+}
+
+/// Appends the reply to `subscribe`.
+pub fn subscribed(out: &mut Vec<u8>, id: CommandId, recovered: &Recovered<'_>) {
+    reply(out, id, "subscribed", |out| beginning(out, recovered));
+}
+
+/// Appends the reply to `unsubscribe`.
+pub fn unsubscribed(out: &mut Vec<u8>, id: CommandId, channel: &ChannelName) {
+    reply(out, id, "unsubscribed", |out| json::text(out, "channel", channel.as_str()));
+}
+
+/// Appends the reply to `publish`.
+pub fn published(out: &mut Vec<u8>, id: CommandId, published: &PublishedReply<'_>) {
+    reply(out, id, "published", |out| {
+        json::text(out, "channel", published.channel.as_str());
+        if let Some(key) = published.key {
+            json::text(out, "key", key);
+        }
+        epoch(out, published.epoch);
+        json::integer(out, "offset", published.offset.0);
+        json::integer(out, "time", published.time_ms);
+        json::truth(out, "duplicate", published.duplicate);
+    });
+}
+
+/// Appends the reply to `history`. `publications` is `{…},{…}` as [`publication_body`] writes them, with
+/// commas between, ascending.
+pub fn history(
+    out: &mut Vec<u8>,
+    id: CommandId,
+    channel: &ChannelName,
+    log: LogPosition,
+    publications: &[u8],
+) {
+    reply(out, id, "history", |out| {
+        json::text(out, "channel", channel.as_str());
+        position(out, log);
+        json::key(out, "publications");
+        out.push(b'[');
+        out.extend_from_slice(publications);
+        out.push(b']');
+    });
+}
+
+/// Appends the reply to `refresh`; `expires` is the new token's end, Unix milliseconds, if it has one.
+pub fn refreshed(out: &mut Vec<u8>, id: CommandId, expires: Option<u64>) {
+    reply(out, id, "refreshed", |out| {
+        if let Some(expires) = expires {
+            json::integer(out, "expires", expires);
+        }
+    });
+}
+
+/// Appends a refusal; without `id` where none could be read.
+pub fn error(out: &mut Vec<u8>, id: Option<CommandId>, error: &CommandError<'_>) {
+    frame(out, |out| {
+        if let Some(id) = id {
+            json::integer(out, "id", id.0);
+        }
+        json::key(out, "error");
+        json::object(out, |out| {
+            json::text(out, "code", error.code.as_str());
+            if let Some(dependency) = error.dependency {
+                json::text(out, "dependency", dependency);
+            }
+            if let Some(retry_ms) = error.retry_ms {
+                json::integer(out, "retry_ms", retry_ms.into());
+            }
+            json::text(out, "message", error.message);
+        });
+    });
+}
+
+/// Appends the push of one publication.
+pub fn publication(out: &mut Vec<u8>, channel: &ChannelName, stored: &Stored<'_>) {
+    frame(out, |out| {
+        json::key(out, "publication");
+        publication_body(out, channel, stored);
+    });
+}
+
+/// Appends the object `{…}` of one publication without a frame, for a page of `history`: the same object as
+/// in the push, `channel` included, so that a client has one way to read both.
+pub fn publication_body(out: &mut Vec<u8>, channel: &ChannelName, stored: &Stored<'_>) {
+    json::object(out, |out| {
+        json::text(out, "channel", channel.as_str());
+        json::integer(out, "offset", stored.offset.0);
+        if let Some(key) = stored.key {
+            json::text(out, "key", key);
+        }
+        json::text(out, "user", stored.user);
+        json::integer(out, "time", stored.time_ms);
+        match stored.change {
+            Change::None => (),
+            Change::Edits(original) => json::integer(out, "edits", original.0),
+            Change::Deletes(original) => json::integer(out, "deletes", original.0),
+        }
+        if let Some(deletion) = stored.deleted_by {
+            json::integer(out, "deleted_by", deletion.0);
+        }
+        json::raw(out, "data", stored.data);
+    });
+}
+
+/// Appends the push of a signal; `data` is JSON as it was received.
+pub fn signal(out: &mut Vec<u8>, channel: &ChannelName, user: &str, data: &str) {
+    push(out, "signal", |out| {
+        json::text(out, "channel", channel.as_str());
+        json::text(out, "user", user);
+        json::raw(out, "data", data);
+    });
+}
+
+/// Appends the end of a replay: the subscription has everything up to `offset`.
+pub fn synced(out: &mut Vec<u8>, channel: &ChannelName, offset: Offset) {
+    push(out, "synced", |out| {
+        json::text(out, "channel", channel.as_str());
+        json::integer(out, "offset", offset.0);
+    });
+}
+
+/// Appends a `status` push; `status` is the object, encoded when the health snapshot changed.
+pub fn status(out: &mut Vec<u8>, status: &str) {
+    frame(out, |out| json::raw(out, "status", status));
+}
+
+/// Appends a `beat`: the status revision, and the heads that moved. No channel may stand in `heads` twice.
+pub fn beat<'a>(out: &mut Vec<u8>, revision: u64, heads: impl Iterator<Item = MovedHead<'a>>) {
+    push(out, "beat", |out| {
+        json::integer(out, "revision", revision);
+        json::key(out, "heads");
+        json::object(out, |out| {
+            for (channel, head) in heads {
+                json::separate(out);
+                json::string(out, channel.as_str());
+                out.push(b':');
+                json::digits(out, head.0);
+            }
+        });
+    });
+}
+
+/// Appends a `lag`: the subscriber lacks `from` … `head`, live publications go on above.
+pub fn lag(out: &mut Vec<u8>, channel: &ChannelName, from: Offset, head: Offset) {
+    push(out, "lag", |out| {
+        json::text(out, "channel", channel.as_str());
+        json::integer(out, "from", from.0);
+        json::integer(out, "head", head.0);
+    });
+}
+
+/// Appends a `drain`: move in `slot_ms`; whoever stays is closed in `deadline_ms`.
+pub fn drain(out: &mut Vec<u8>, reason: &str, slot_ms: u32, deadline_ms: u32) {
+    push(out, "drain", |out| {
+        json::text(out, "reason", reason);
+        json::integer(out, "slot_ms", slot_ms.into());
+        json::integer(out, "deadline_ms", deadline_ms.into());
+    });
+}
+
+/// Appends a `bye`: why the server closes, and when to come back.
+pub fn bye(out: &mut Vec<u8>, reason: &CloseReason) {
+    push(out, "bye", |out| {
+        json::integer(out, "code", reason.code().into());
+        json::text(out, "reason", reason.word());
+        if let Some(detail) = reason.detail() {
+            json::text(out, "message", detail);
+        }
+        if let Some(dependency) = reason.dependency() {
+            json::text(out, "dependency", dependency);
+        }
+        if let Some(retry_ms) = reason.retry_ms() {
+            json::integer(out, "retry_ms", retry_ms.into());
+        }
+        json::truth(out, "terminal", reason.terminal());
+        if let Some(reference) = reason.reference() {
+            json::text(out, "reference", reference);
+        }
+    });
+}
+
+fn frame(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
+    server_frame::write_with(out, Kind::Text, |out| json::object(out, members));
+}
+
+fn push(out: &mut Vec<u8>, name: &'static str, members: impl FnOnce(&mut Vec<u8>)) {
+    frame(out, |out| {
+        json::key(out, name);
+        json::object(out, members);
+    });
+}
+
+fn reply(out: &mut Vec<u8>, id: CommandId, name: &'static str, members: impl FnOnce(&mut Vec<u8>)) {
+    frame(out, |out| {
+        json::integer(out, "id", id.0);
+        json::key(out, name);
+        json::object(out, members);
+    });
+}
+
+fn told_limits(out: &mut Vec<u8>, limits: &ToldLimits) {
+    json::integer(out, "frame_bytes", limits.frame_bytes.into());
+    json::integer(out, "publishes_per_s", limits.publishes_per_s.into());
+    json::integer(out, "publishes_burst", limits.publishes_burst.into());
+    json::integer(out, "subscriptions", limits.subscriptions.into());
+}
+
+fn beginning(out: &mut Vec<u8>, recovered: &Recovered<'_>) {
+    json::text(out, "channel", recovered.channel.as_str());
+    if let Some(log) = recovered.log {
+        position(out, log);
+    }
+    match recovered.outcome {
+        Recovery::NotAsked => (),
+        Recovery::Recovered => json::truth(out, "recovered", true),
+        Recovery::Not(because) => {
+            json::truth(out, "recovered", false);
+            json::text(out, "because", because.word());
+            if let Because::Unavailable { retry_ms } = because {
+                json::integer(out, "retry_ms", retry_ms.into());
+            }
+        }
+    }
+}
+
+impl Because {
+    /// The reason as it stands on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Because::TooFar => "too_far",
+            Because::Expired => "expired",
+            Because::EpochChanged => "epoch_changed",
+            Because::Forbidden => "forbidden",
+            Because::Unavailable { .. } => "unavailable",
+        }
+    }
+}
+
+fn position(out: &mut Vec<u8>, log: LogPosition) {
+    epoch(out, log.epoch);
+    json::integer(out, "head", log.head.0);
+    json::integer(out, "floor", log.floor.0);
+}
+
+/// An epoch is base 36 and needs no escape.
+fn epoch(out: &mut Vec<u8>, epoch: Epoch) {
+    json::key(out, "epoch");
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "\"{epoch}\"");
+}

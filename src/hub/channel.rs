@@ -1,0 +1,170 @@
+//! One channel as a reactor sees it: who follows it, how far it came, and what it got in this turn.
+
+use super::tail::Tail;
+use super::{FillPage, Slot, SubscriptionId};
+use crate::id::{ChannelName, Offset};
+use crate::wire::publication::Published;
+use crate::wire::push::LogPosition;
+
+/// A subscriber that has everything up to the channel's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Its connection.
+    pub slot: Slot,
+    /// Its subscription's index in the hub.
+    pub(super) subscription: u32,
+}
+
+/// What is known of a channel's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Knowledge {
+    /// Nothing was read yet; `seen` in [`Channel`] keeps what went by meanwhile.
+    Unknown,
+    /// `head` is the last publication that runs contained; the store may be ahead.
+    Known(LogPosition),
+}
+
+/// Whether a hole is being filled. Meanwhile nothing is taken from the bus: the page may hold it as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filling {
+    No,
+    Asked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunState {
+    Clean,
+    Dirty,
+}
+
+/// What became of a publication that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// It is the next one.
+    Taken,
+    /// It is known already, or will come out of the store.
+    Dropped,
+    /// Those after this offset are missing; ask the store.
+    Hole(Offset),
+}
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) name: ChannelName,
+    pub(super) serial: u32,
+    pub(super) knowledge: Knowledge,
+    /// The newest offset heard of, from the bus or the store.
+    pub(super) seen: Offset,
+    pub(super) filling: Filling,
+    pub(super) subscribers: u32,
+    pub(super) live: Vec<Live>,
+    /// Subscriptions the position under way is for, and those that came after it was asked.
+    pub(super) asked: Vec<SubscriptionId>,
+    pub(super) waiting: Vec<SubscriptionId>,
+    /// Subscribers with a cursor above the head: they go on when it moves.
+    pub(super) ahead: Vec<SubscriptionId>,
+    pub(super) run: Vec<u8>,
+    pub(super) run_state: RunState,
+    /// The head before the run.
+    pub(super) run_after: Offset,
+    pub(super) tail: Tail,
+}
+
+impl Channel {
+    pub(super) fn new(name: ChannelName, serial: u32) -> Channel {
+        Channel {
+            name,
+            serial,
+            knowledge: Knowledge::Unknown,
+            seen: Offset::ZERO,
+            filling: Filling::No,
+            subscribers: 0,
+            live: Vec::new(),
+            asked: Vec::new(),
+            waiting: Vec::new(),
+            ahead: Vec::new(),
+            run: Vec::new(),
+            run_state: RunState::Clean,
+            run_after: Offset::ZERO,
+            tail: Tail::default(),
+        }
+    }
+
+    pub(super) fn position(&self) -> Option<LogPosition> {
+        match self.knowledge {
+            Knowledge::Unknown => None,
+            Knowledge::Known(position) => Some(position),
+        }
+    }
+
+    /// Judges a publication by its offset, and takes it into the run if it is the next one.
+    pub(super) fn intake(&mut self, published: &Published) -> Intake {
+        self.seen = self.seen.max(published.offset);
+        let Knowledge::Known(position) = &mut self.knowledge else { return Intake::Dropped };
+        if published.offset <= position.head || self.filling == Filling::Asked {
+            return Intake::Dropped;
+        }
+        if published.offset != position.head.next() {
+            self.filling = Filling::Asked;
+            return Intake::Hole(position.head);
+        }
+        let before = std::mem::replace(&mut position.head, published.offset);
+        self.add_to_run(before, &published.frame);
+        Intake::Taken
+    }
+
+    pub(super) fn add_signal(&mut self, frame: &[u8]) {
+        if let Some(position) = self.position() {
+            self.add_to_run(position.head, frame);
+        }
+    }
+
+    /// `head` is the head before these frames.
+    fn add_to_run(&mut self, head: Offset, frames: &[u8]) {
+        if self.run_state == RunState::Clean {
+            self.run_after = head;
+        }
+        self.run.extend_from_slice(frames);
+    }
+
+    /// Takes the store's word on where the log stands; `Some` when the hub lacks what is after that offset.
+    pub(super) fn learn(&mut self, read: LogPosition) -> Option<Offset> {
+        self.seen = self.seen.max(read.head);
+        match &mut self.knowledge {
+            Knowledge::Unknown => self.knowledge = Knowledge::Known(read),
+            Knowledge::Known(position) => {
+                position.floor = position.floor.max(read.floor);
+                position.epoch = read.epoch;
+            }
+        }
+        let head = self.position()?.head;
+        if self.seen <= head || self.filling == Filling::Asked {
+            return None;
+        }
+        self.filling = Filling::Asked;
+        Some(head)
+    }
+
+    /// Takes a page that fills a hole; `Some` when more is missing after that offset.
+    pub(super) fn fill(&mut self, page: &FillPage<'_>) -> Option<Offset> {
+        self.filling = Filling::No;
+        if let Knowledge::Known(position) = &mut self.knowledge
+            && page.last > position.head
+        {
+            let before = std::mem::replace(&mut position.head, page.last);
+            self.add_to_run(before, page.frames);
+        } else {
+            // The store has nothing more: what was heard of above it was a rumour.
+            self.seen = self.position().map_or(self.seen, |position| position.head);
+        }
+        self.learn(page.position)
+    }
+
+    /// The run was taken: the next one begins.
+    pub(super) fn end_run(&mut self) {
+        self.run_state = RunState::Clean;
+        self.run.clear();
+        // A burst's buffer is not kept by a channel that may fall silent.
+        self.run.shrink_to(4 << 10);
+    }
+}

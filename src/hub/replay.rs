@@ -1,0 +1,152 @@
+//! Catching up, one step at a time, as the socket drains.
+//!
+//! A subscriber that is behind is sent what it lacks: from the tail where that reaches, else page by page
+//! from the store. The head it chases moves meanwhile; live publications are not queued for it. When it
+//! reaches the head it becomes live in the same step, so nothing is skipped and nothing is sent twice.
+//!
+//! The chase is bounded: one that lacks more than a recovery would replay is told `lag` and goes on at the
+//! head.
+
+use super::channel::{Knowledge, RunState};
+use super::{
+    Behind, Catching, Channel, Hub, Live, Stage, SubscriptionId, Waits, channel_mut, subscription_mut,
+};
+use crate::id::{ChannelName, Offset};
+use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
+use crate::wire::push;
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is live now, or was.
+    Done,
+    /// Frames were written; step again when there is room.
+    Wrote,
+    /// Nothing to do until the asked page is here or the channel's head moves.
+    Waits,
+    /// Ask the store for this, and answer with [`Hub::page_read`].
+    Page {
+        /// The channel.
+        channel: ChannelName,
+        /// Publications after this one …
+        after: Offset,
+        /// … and no more than this many: none may be above the hub's head.
+        limit: u32,
+    },
+}
+
+/// Whether a connection may have a page read for it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paging {
+    /// It may.
+    Allowed,
+    /// Another of its pages is on its way: one at a time keeps a replay within the outbox's bound.
+    Busy,
+}
+
+impl Hub {
+    /// Does the next piece of catching up: at most a page of frames goes to `out`.
+    ///
+    /// To be called when the outbox has room, after a page was read, and after [`Hub::take_caught_up`].
+    pub fn step(&mut self, id: SubscriptionId, paging: Paging, out: &mut Vec<u8>) -> Step {
+        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return Step::Done };
+        let Stage::Behind(behind) = &mut subscription.stage else {
+            return match subscription.stage {
+                Stage::Live { .. } => Step::Done,
+                Stage::Opening { .. } | Stage::Behind(_) => Step::Waits,
+            };
+        };
+        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else { return Step::Done };
+        let Some(position) = channel.position() else { return Step::Waits };
+        match behind.waits {
+            Waits::Room => {}
+            Waits::Page | Waits::Head => return Step::Waits,
+        }
+        // A run that was not yet given out ends at the head: who became live now would be sent it again.
+        if channel.run_state == RunState::Dirty {
+            behind.waits = Waits::Head;
+            channel.ahead.push(id);
+            return Step::Waits;
+        }
+        limit_chase(behind, channel, position.head, position.floor, out);
+        if behind.cursor == position.head && behind.until <= position.head {
+            if behind.catching == Catching::Opening {
+                push::synced(out, &channel.name, behind.cursor);
+            }
+            channel.live.push(Live { slot: subscription.slot, subscription: id.index });
+            subscription.stage = Stage::Live { at: channel.live.len() as u32 - 1 };
+            return Step::Done;
+        }
+        if behind.cursor >= position.head {
+            behind.waits = Waits::Head;
+            channel.ahead.push(id);
+            return Step::Waits;
+        }
+        if write_from_tail(behind, channel, out) {
+            return Step::Wrote;
+        }
+        if paging == Paging::Busy {
+            return Step::Waits;
+        }
+        behind.waits = Waits::Page;
+        let limit = (position.head.0 - behind.cursor.0).min(REPLAY_PUBLICATIONS_MAX) as u32;
+        Step::Page { channel: channel.name.clone(), after: behind.cursor, limit }
+    }
+
+    /// Answers [`Step::Page`]; with `None` the store could not be read. Step again afterwards, after a
+    /// failure when it is worth another try.
+    pub fn page_read(&mut self, id: SubscriptionId, page: Option<ReplayPage<'_>>, out: &mut Vec<u8>) {
+        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return };
+        let Stage::Behind(behind) = &mut subscription.stage else { return };
+        behind.waits = Waits::Room;
+        let Some(page) = page else { return };
+        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else { return };
+        let Knowledge::Known(position) = &mut channel.knowledge else { return };
+        position.floor = position.floor.max(page.floor);
+        if page.first == behind.cursor.next() && page.last <= position.head {
+            out.extend_from_slice(page.frames);
+            behind.cursor = page.last;
+        } else {
+            // Retention overtook the cursor: the next one is gone, and what stands in its place may be
+            // above the hub's head. The next step tells `lag`.
+            position.floor = position.floor.max(behind.cursor.next().next());
+        }
+    }
+}
+
+/// A page of a replay.
+pub struct ReplayPage<'a> {
+    /// The oldest publication retained.
+    pub floor: Offset,
+    /// The first in the page; [`Offset::ZERO`] when it is empty.
+    pub first: Offset,
+    /// The last in the page.
+    pub last: Offset,
+    /// Whole frames.
+    pub frames: &'a [u8],
+}
+
+/// Tells `lag` where what is missing is gone, or more than is replayed; what is told is not replayed.
+fn limit_chase(behind: &mut Behind, channel: &Channel, head: Offset, floor: Offset, out: &mut Vec<u8>) {
+    if behind.cursor >= head {
+        return;
+    }
+    let gone = behind.cursor.next() < floor;
+    let too_far = head.0 - behind.cursor.0 > REPLAY_PUBLICATIONS_MAX;
+    if gone || too_far {
+        push::lag(out, &channel.name, behind.cursor.next(), head);
+        behind.cursor = head;
+    }
+}
+
+fn write_from_tail(behind: &mut Behind, channel: &Channel, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    for (offset, frame) in channel.tail.after(behind.cursor) {
+        if out.len() > start && out.len() - start + frame.len() > REPLAY_PAGE_BYTES_MAX {
+            break;
+        }
+        out.extend_from_slice(frame);
+        behind.cursor = offset;
+    }
+    out.len() > start
+}

@@ -1,0 +1,188 @@
+//! Recent publications of each channel, so that most recoveries never reach the store.
+//!
+//! A tail is one unbroken stretch that ends at the channel's head. It is bounded a channel, and all of them
+//! together; past that the oldest go, whosever they are.
+
+use super::ChannelId;
+use crate::id::Offset;
+use crate::limits::{TAIL_BYTES_MAX, TAIL_PUBLICATIONS_MAX};
+use crate::wire::publication::{Change, Published};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One channel's stretch.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// The offset of the first frame.
+    first: Offset,
+    frames: VecDeque<Arc<[u8]>>,
+    bytes: usize,
+}
+
+/// Which offsets a tail holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Coverage {
+    first: Offset,
+    last: Offset,
+}
+
+impl Coverage {
+    #[cfg(test)]
+    pub(super) fn from_to(first: Offset, last: Offset) -> Coverage {
+        Coverage { first, last }
+    }
+
+    /// True exactly when everything after `cursor` up to the head is held, and that is something.
+    pub(super) fn reaches(self, cursor: Offset) -> bool {
+        self.first <= cursor.next() && cursor < self.last
+    }
+}
+
+impl Tail {
+    /// The frames after `cursor`, with their offsets, if the stretch reaches that far back.
+    pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &[u8])> {
+        let reaches = !self.frames.is_empty() && self.first <= cursor.next();
+        let skip = if reaches { (cursor.next().0 - self.first.0) as usize } else { self.frames.len() };
+        let first = self.first.0;
+        self.frames
+            .iter()
+            .enumerate()
+            .skip(skip)
+            .map(move |(index, frame)| (Offset(first + index as u64), frame.as_ref()))
+    }
+}
+
+/// The bound over all tails of a reactor.
+#[derive(Debug)]
+pub(super) struct Tails {
+    bytes: usize,
+    bytes_max: usize,
+    /// Whose publication came when; an entry whose publication is gone already is skipped.
+    order: VecDeque<ChannelId>,
+    held: usize,
+}
+
+impl Tails {
+    pub(super) fn new(bytes_max: usize) -> Tails {
+        Tails { bytes: 0, bytes_max, order: VecDeque::new(), held: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn covers(&self, tail: &Tail) -> Coverage {
+        let last = Offset((tail.first.0 + tail.frames.len() as u64).saturating_sub(1));
+        Coverage { first: tail.first, last: if tail.frames.is_empty() { Offset::ZERO } else { last } }
+    }
+
+    /// Adds the channel's newest publication. After a delete nothing older is kept: memory must not give
+    /// out what was erased from the store.
+    pub(super) fn push(&mut self, tail: &mut Tail, channel: ChannelId, published: &Published) {
+        let follows = tail.first.0 + tail.frames.len() as u64 == published.offset.0;
+        if !follows || matches!(published.change, Change::Deletes(_)) {
+            self.clear(tail);
+        }
+        if tail.frames.is_empty() {
+            tail.first = published.offset;
+        }
+        tail.frames.push_back(Arc::clone(&published.frame));
+        tail.bytes += published.frame.len();
+        self.bytes += published.frame.len();
+        self.held += 1;
+        while tail.frames.len() > TAIL_PUBLICATIONS_MAX || tail.bytes > TAIL_BYTES_MAX {
+            self.pop(tail);
+        }
+        self.order.push_back(channel);
+        self.forget_gone();
+    }
+
+    /// Drops the channel's oldest.
+    pub(super) fn pop(&mut self, tail: &mut Tail) {
+        if let Some(frame) = tail.frames.pop_front() {
+            tail.first = tail.first.next();
+            tail.bytes -= frame.len();
+            self.bytes -= frame.len();
+            self.held -= 1;
+        }
+    }
+
+    pub(super) fn clear(&mut self, tail: &mut Tail) {
+        self.bytes -= tail.bytes;
+        self.held -= tail.frames.len();
+        *tail = Tail::default();
+    }
+
+    /// The channel whose turn it is to lose its oldest, while all together are over the bound.
+    pub(super) fn over(&mut self) -> Option<ChannelId> {
+        if self.bytes > self.bytes_max { self.order.pop_front() } else { None }
+    }
+
+    /// `order` holds an entry a publication, also for those that left by their own channel's bound. It may
+    /// be twice as long as what is held; then its older half stands for nothing that matters.
+    fn forget_gone(&mut self) {
+        if self.order.len() > 2 * self.held + 1024 {
+            let surplus = self.order.len() - self.held;
+            self.order.drain(..surplus);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ChannelName;
+
+    fn published(offset: u64, bytes: usize, change: Change) -> Published {
+        Published {
+            channel: ChannelName::parse("c").expect("valid"),
+            offset: Offset(offset),
+            change,
+            frame: Arc::from(vec![b'x'; bytes]),
+        }
+    }
+
+    const CHANNEL: ChannelId = ChannelId { index: 0, serial: 1 };
+
+    #[test]
+    fn a_tail_is_bounded_and_unbroken() {
+        let mut tails = Tails::new(usize::MAX);
+        let mut tail = Tail::default();
+        for offset in 1..=1000 {
+            tails.push(&mut tail, CHANNEL, &published(offset, 10, Change::None));
+        }
+        assert_eq!(tails.bytes(), 10 * TAIL_PUBLICATIONS_MAX);
+        assert!(tails.covers(&tail).reaches(Offset(700)));
+        assert!(!tails.covers(&tail).reaches(Offset(699)));
+        assert!(!tails.covers(&tail).reaches(Offset(1000)), "nothing is after the head");
+        assert_eq!(tail.after(Offset(998)).map(|(offset, _)| offset.0).collect::<Vec<_>>(), [999, 1000]);
+        assert_eq!(tail.after(Offset(600)).count(), 0);
+        tails.push(&mut tail, CHANNEL, &published(1005, 10, Change::None));
+        assert_eq!(tail.after(Offset(1004)).count(), 1);
+        assert_eq!(tail.after(Offset(1000)).count(), 0, "a hole ends the older stretch");
+    }
+
+    #[test]
+    fn a_delete_leaves_nothing_older_in_memory() {
+        let mut tails = Tails::new(usize::MAX);
+        let mut tail = Tail::default();
+        tails.push(&mut tail, CHANNEL, &published(1, 10, Change::None));
+        tails.push(&mut tail, CHANNEL, &published(2, 10, Change::Deletes(Offset(1))));
+        assert!(!tails.covers(&tail).reaches(Offset(0)));
+        assert!(tails.covers(&tail).reaches(Offset(1)));
+    }
+
+    #[test]
+    fn all_together_are_bounded_and_the_order_too() {
+        let mut tails = Tails::new(1000);
+        let mut tail = Tail::default();
+        for offset in 1..=100_000 {
+            tails.push(&mut tail, CHANNEL, &published(offset, 100, Change::None));
+            while tails.over().is_some() {
+                tails.pop(&mut tail);
+            }
+            assert!(tails.bytes() <= 1000);
+            assert!(tails.order.len() <= 2 * tails.held + 1024);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Requests that wait for a worker, and when they are answered without it.
+//!
+//! A command is answered in time whatever a worker does: each request has a deadline here, all with the same
+//! timeout, so that the order of asking is the order of expiry. What comes later than that finds nothing and
+//! is dropped.
+
+use super::slots::SlotId;
+use crate::clock::Moment;
+use crate::hub::{ChannelId, SubscriptionId};
+use crate::id::{ChannelName, CommandId, Key, ReactorId};
+use crate::job::Ticket;
+use crate::limits::{OUTSTANDING_MAX, REPLY_TIMEOUT};
+use slab::Slab;
+use std::collections::VecDeque;
+
+/// What a request was for.
+#[derive(Debug)]
+pub enum Request {
+    /// A publication.
+    Append {
+        /// Who waits.
+        slot: SlotId,
+        /// Their command.
+        id: CommandId,
+        /// The channel.
+        channel: ChannelName,
+        /// The key.
+        key: Option<Key>,
+    },
+    /// A page of history.
+    History {
+        /// Who waits.
+        slot: SlotId,
+        /// Their command.
+        id: CommandId,
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// A token.
+    Token {
+        /// Who waits.
+        slot: SlotId,
+        /// Their command.
+        id: CommandId,
+    },
+    /// An address.
+    Address {
+        /// Who waits.
+        slot: SlotId,
+    },
+    /// A page of a replay.
+    Replay {
+        /// Who waits.
+        slot: SlotId,
+        /// Which subscription.
+        subscription: SubscriptionId,
+    },
+    /// Where a channel's log stands.
+    Position(ChannelId),
+    /// What a channel missed.
+    Fill(ChannelId),
+    /// Where many logs stand.
+    Heads,
+}
+
+#[derive(Debug)]
+struct Entry {
+    serial: u32,
+    request: Request,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pending {
+    reactor: ReactorId,
+    entries: Slab<Entry>,
+    serial: u32,
+    deadlines: VecDeque<(Moment, u64)>,
+    appends: usize,
+}
+
+impl Pending {
+    /// None yet.
+    pub fn new(reactor: ReactorId) -> Pending {
+        Pending { reactor, entries: Slab::new(), serial: 0, deadlines: VecDeque::new(), appends: 0 }
+    }
+
+    /// Reserves a place for the answer; gives the request back when `limits::OUTSTANDING_MAX` wait already.
+    ///
+    /// A request that was answered at its deadline still has its job outstanding, so its place is counted
+    /// until the deadline queue forgets it: that is what keeps the answers lane from ever being full.
+    pub fn insert(&mut self, request: Request, now: Moment) -> Result<Ticket, Request> {
+        if self.entries.len() >= OUTSTANDING_MAX / 2 {
+            return Err(request);
+        }
+        self.appends += usize::from(matches!(request, Request::Append { .. }));
+        self.serial = self.serial.wrapping_add(1);
+        let index = self.entries.insert(Entry { serial: self.serial, request });
+        let name = u64::from(self.serial) << 32 | index as u64;
+        self.deadlines.push_back((now + REPLY_TIMEOUT, name));
+        Ok(Ticket { reactor: self.reactor, request: name })
+    }
+
+    /// Takes the request a ticket names, unless it was answered already.
+    pub fn take(&mut self, ticket: Ticket) -> Option<Request> {
+        self.take_named(ticket.request)
+    }
+
+    fn take_named(&mut self, name: u64) -> Option<Request> {
+        let index = (name & u64::from(u32::MAX)) as usize;
+        let serial = (name >> 32) as u32;
+        self.entries.get(index).filter(|entry| entry.serial == serial)?;
+        let request = self.entries.remove(index).request;
+        self.appends -= usize::from(matches!(request, Request::Append { .. }));
+        Some(request)
+    }
+
+    /// Takes a request whose deadline passed.
+    pub fn pop_late(&mut self, now: Moment) -> Option<Request> {
+        while let Some((deadline, name)) = self.deadlines.front().copied() {
+            let waits = self.entries.get((name & u64::from(u32::MAX)) as usize);
+            let answered = waits.is_none_or(|entry| entry.serial != (name >> 32) as u32);
+            if !answered && deadline > now {
+                return None;
+            }
+            self.deadlines.pop_front();
+            if !answered {
+                return self.take_named(name);
+            }
+        }
+        None
+    }
+
+    /// The earliest deadline that may still count.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True exactly when none waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Publications that wait.
+    pub fn appends(&self) -> usize {
+        self.appends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_request_is_answered_once_by_the_worker_or_by_the_clock() {
+        let mut pending = Pending::new(ReactorId(3));
+        let start = Moment::from_micros(1);
+        let answered = pending.insert(Request::Heads, start).expect("room");
+        let late = pending.insert(Request::Heads, start + Duration::from_secs(1)).expect("room");
+        assert_eq!(answered.reactor, ReactorId(3));
+        assert!(pending.take(answered).is_some());
+        assert!(pending.take(answered).is_none());
+        assert!(pending.pop_late(start + REPLY_TIMEOUT).is_none());
+        assert!(pending.pop_late(start + Duration::from_secs(1) + REPLY_TIMEOUT).is_some());
+        assert!(pending.take(late).is_none(), "too late");
+        assert!(pending.is_empty());
+        let reused = pending.insert(Request::Heads, start).expect("room");
+        assert!(pending.take(late).is_none(), "not the one that took its place");
+        assert!(pending.take(reused).is_some());
+    }
+}

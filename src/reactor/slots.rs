@@ -1,0 +1,122 @@
+//! Where connections live: a slab whose keys carry a generation, so that an event, a timer or an answer for
+//! a connection that is gone never reaches the one that took its place.
+
+use mio::Token;
+use slab::Slab;
+
+/// Names one connection of one reactor, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SlotId {
+    /// Its place; the hub knows a connection by this alone.
+    pub index: u32,
+    /// Which of the connections that had this place.
+    pub generation: u32,
+}
+
+impl SlotId {
+    /// As the poll knows it.
+    pub fn token(self) -> Token {
+        Token((self.generation as usize) << 32 | self.index as usize)
+    }
+
+    /// The reverse of [`SlotId::token`].
+    pub fn from_token(token: Token) -> SlotId {
+        SlotId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    }
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    value: T,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Slots<T> {
+    slab: Slab<Entry<T>>,
+    /// Never `u32::MAX`: the tokens of the listener and the waker have that generation.
+    generation: u32,
+}
+
+impl<T> Slots<T> {
+    /// None yet.
+    pub fn new() -> Slots<T> {
+        Slots { slab: Slab::new(), generation: 0 }
+    }
+
+    /// Takes one in.
+    pub fn insert(&mut self, value: T) -> SlotId {
+        self.generation = (self.generation + 1) % (u32::MAX - 1);
+        let index = self.slab.insert(Entry { generation: self.generation, value });
+        SlotId { index: index as u32, generation: self.generation }
+    }
+
+    /// The connection of that name, unless it is gone.
+    #[inline]
+    pub fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        let entry = self.slab.get_mut(id.index as usize)?;
+        (entry.generation == id.generation).then_some(&mut entry.value)
+    }
+
+    /// The connection in that place: for the hub, whose subscriptions end with their connection.
+    #[inline]
+    pub fn at_mut(&mut self, index: u32) -> Option<(SlotId, &mut T)> {
+        let entry = self.slab.get_mut(index as usize)?;
+        Some((SlotId { index, generation: entry.generation }, &mut entry.value))
+    }
+
+    /// Gives the place back.
+    pub fn remove(&mut self, id: SlotId) -> Option<T> {
+        self.get_mut(id)?;
+        let removed = self.slab.remove(id.index as usize).value;
+        if self.slab.is_empty() {
+            // After a storm nothing of it stays.
+            self.slab.shrink_to_fit();
+        }
+        Some(removed)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// True exactly when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// All names.
+    pub fn ids(&self) -> Vec<SlotId> {
+        self.slab
+            .iter()
+            .map(|(index, entry)| SlotId { index: index as u32, generation: entry.generation })
+            .collect()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (SlotId, &T)> {
+        self.slab.iter().map(|(index, entry)| {
+            (SlotId { index: index as u32, generation: entry.generation }, &entry.value)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_reach_who_took_its_place() {
+        let mut slots = Slots::new();
+        let first = slots.insert("first");
+        assert_eq!(SlotId::from_token(first.token()), first);
+        assert_eq!(slots.remove(first), Some("first"));
+        let second = slots.insert("second");
+        assert_eq!(second.index, first.index);
+        assert_eq!(slots.get_mut(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get_mut(second), Some(&mut "second"));
+    }
+}

@@ -1,0 +1,171 @@
+//! When to look at which connection again: a timing wheel (Varghese and Lauck, 1987) of one revolution.
+//!
+//! A connection has one entry, whatever it waits for: the reactor works its earliest deadline out, and when
+//! the entry comes up it looks what is due and works out the next. A deadline that moves later, as nearly
+//! all do, costs nothing; only one that moves earlier makes a second entry, and the first is then ignored.
+
+use super::slots::SlotId;
+use crate::clock::Moment;
+use std::time::Duration;
+
+/// Width of a bucket. No deadline of ours is finer.
+const BUCKET_US: u64 = 32_768;
+/// Buckets in the wheel: 33 s, past the usual ping. A farther deadline is looked at once more on the way.
+const BUCKETS: usize = 1_024;
+
+/// What is remembered for a connection: when its entry comes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduled(u64);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: SlotId,
+    bucket: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Timers {
+    buckets: Vec<Vec<Entry>>,
+    occupied: [u64; BUCKETS / 64],
+    /// The first bucket that was not emptied yet, counted from the clock's origin.
+    next: u64,
+}
+
+impl Timers {
+    /// Empty, at `now`.
+    pub fn new(now: Moment) -> Timers {
+        Timers {
+            buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            occupied: [0; BUCKETS / 64],
+            next: now.micros() / BUCKET_US,
+        }
+    }
+
+    /// Sees to it that the connection is looked at no later than a bucket after `deadline`.
+    #[inline]
+    pub fn ensure(&mut self, id: SlotId, scheduled: &mut Scheduled, deadline: Moment) {
+        // Rounded up: an entry never comes up before its deadline, so it is not looked at twice.
+        let wanted = (deadline.micros() / BUCKET_US + 1).clamp(self.next, self.next + BUCKETS as u64 - 1);
+        if scheduled.0 != 0 && scheduled.0 <= wanted && scheduled.0 >= self.next {
+            return;
+        }
+        scheduled.0 = wanted;
+        let place = (wanted % BUCKETS as u64) as usize;
+        self.buckets[place].push(Entry { id, bucket: wanted });
+        self.occupied[place / 64] |= 1 << (place % 64);
+    }
+
+    /// True exactly when the entry that came up is the connection's current one; it is then used up.
+    pub fn claim(scheduled: &mut Scheduled, bucket: u64) -> bool {
+        let current = scheduled.0 == bucket;
+        if current {
+            scheduled.0 = 0;
+        }
+        current
+    }
+
+    /// Takes one bucket that came up by `now`; to be called until it gives nothing.
+    pub fn pop(&mut self, now: Moment) -> Option<Vec<(SlotId, u64)>> {
+        let current = now.micros() / BUCKET_US;
+        while self.next <= current {
+            let place = (self.next % BUCKETS as u64) as usize;
+            self.next += 1;
+            if self.occupied[place / 64] & (1 << (place % 64)) != 0 {
+                self.occupied[place / 64] &= !(1 << (place % 64));
+                let due = std::mem::take(&mut self.buckets[place]);
+                return Some(due.into_iter().map(|entry| (entry.id, entry.bucket)).collect());
+            }
+        }
+        None
+    }
+
+    /// How long nothing comes up, at most one revolution.
+    pub fn rest(&self, now: Moment) -> Duration {
+        for ahead in 0..BUCKETS as u64 {
+            let bucket = self.next + ahead;
+            let place = (bucket % BUCKETS as u64) as usize;
+            if place.is_multiple_of(64) && self.occupied[place / 64] == 0 {
+                // Whole words without an entry are passed by in one go by the bound of the caller.
+                if ahead + 64 < BUCKETS as u64 && self.occupied.iter().all(|word| *word == 0) {
+                    break;
+                }
+            }
+            if self.occupied[place / 64] & (1 << (place % 64)) != 0 {
+                return Moment::from_micros(bucket * BUCKET_US).since(now);
+            }
+        }
+        Duration::from_micros(BUCKETS as u64 * BUCKET_US)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at_ms(ms: u64) -> Moment {
+        Moment::from_micros(ms * 1000)
+    }
+
+    proptest! {
+        /// Every connection comes up once for its earliest deadline: never before, at most a bucket late
+        /// (or at the end of a revolution, when it is farther than that).
+        #[test]
+        fn each_comes_up_in_time(deadlines in prop::collection::vec(1u64..120_000, 1..50)) {
+            let start = at_ms(3_600_000);
+            let mut timers = Timers::new(start);
+            let mut scheduled = vec![Scheduled::default(); deadlines.len()];
+            let id = |index: usize| SlotId { index: index as u32, generation: 1 };
+            let due = |index: usize| start + Duration::from_millis(deadlines[index]);
+            for (index, scheduled) in scheduled.iter_mut().enumerate() {
+                timers.ensure(id(index), scheduled, due(index));
+            }
+            let mut came = vec![None; deadlines.len()];
+            let mut now = start;
+            while came.iter().any(Option::is_none) {
+                let rest = timers.rest(now);
+                prop_assert!(rest <= Duration::from_secs(34));
+                now = now + rest.max(Duration::from_micros(1));
+                while let Some(bucket) = timers.pop(now) {
+                    for (slot, bucket) in bucket {
+                        let index = slot.index as usize;
+                        if !Timers::claim(&mut scheduled[index], bucket) { continue; }
+                        if now < due(index) {
+                            timers.ensure(slot, &mut scheduled[index], due(index));
+                        } else {
+                            prop_assert!(came[index].is_none());
+                            came[index] = Some(now);
+                        }
+                    }
+                }
+            }
+            for (index, came) in came.into_iter().enumerate() {
+                let late = came.expect("came").since(due(index));
+                prop_assert!(late <= Duration::from_micros(2 * BUCKET_US), "{late:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_earlier_deadline_wins_and_the_later_entry_is_ignored() {
+        let start = at_ms(3_600_000);
+        let mut timers = Timers::new(start);
+        let mut scheduled = Scheduled::default();
+        let id = SlotId { index: 1, generation: 1 };
+        timers.ensure(id, &mut scheduled, start + Duration::from_secs(20));
+        timers.ensure(id, &mut scheduled, start + Duration::from_secs(25));
+        timers.ensure(id, &mut scheduled, start + Duration::from_secs(5));
+        let mut claims = 0;
+        let mut now = start;
+        while now < start + Duration::from_secs(30) {
+            now = now + Duration::from_millis(500);
+            while let Some(bucket) = timers.pop(now) {
+                for (_, bucket) in bucket {
+                    claims += usize::from(Timers::claim(&mut scheduled, bucket));
+                }
+            }
+        }
+        assert_eq!(claims, 1);
+    }
+}

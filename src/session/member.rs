@@ -1,0 +1,244 @@
+//! Who is connected: their name, rights, rates, subscriptions, and how often they erred.
+
+use super::outcome::Identity;
+use super::{Context, Effect, Policy, Refusal};
+use crate::auth::permission::{Permissions, Right};
+use crate::clock::Moment;
+use crate::close::CloseReason;
+use crate::hub::SubscriptionId;
+use crate::id::{ChannelName, CommandId, UserName};
+use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
+use crate::rate::Meter;
+use crate::wire::command::{Command, Fault, Rejected, Request};
+use crate::wire::push;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) user: UserName,
+    pub(super) permissions: Arc<Permissions>,
+    pub(super) expires_unix_ms: Option<u64>,
+    pub(super) counted: Counted,
+    pub(super) subscriptions: Vec<SubscriptionId>,
+    /// Subscriptions whose reply waits for the log's position.
+    pub(super) opening: Vec<(SubscriptionId, CommandId)>,
+    /// Commands with a worker.
+    pub(super) pending: u16,
+    /// Of these, pages of history.
+    pub(super) pages: u16,
+    publishes: Meter,
+    commands: Meter,
+    malformed: Strikes,
+    rate_limited: Strikes,
+}
+
+/// Whether the auth worker counts this connection, and is to be told of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    Yes,
+    No,
+}
+
+/// How often in the current window.
+#[derive(Debug, Default)]
+struct Strikes {
+    since: Moment,
+    count: u32,
+}
+
+impl Strikes {
+    /// True exactly when this one is over `most` within the window.
+    fn over(&mut self, most: u32, now: Moment) -> bool {
+        if self.count == 0 || now.since(self.since) > MISUSE_WINDOW {
+            *self = Strikes { since: now, count: 0 };
+        }
+        self.count += 1;
+        self.count > most
+    }
+}
+
+impl Member {
+    pub(super) fn anonymous(policy: &Policy, permissions: Arc<Permissions>) -> Member {
+        let user = policy.anonymous.clone();
+        Member::new(Identity { user, permissions, expires_unix_ms: None }, Counted::No)
+    }
+
+    pub(super) fn new(identity: Identity, counted: Counted) -> Member {
+        Member {
+            user: identity.user,
+            permissions: identity.permissions,
+            expires_unix_ms: identity.expires_unix_ms,
+            counted,
+            subscriptions: Vec::new(),
+            opening: Vec::new(),
+            pending: 0,
+            pages: 0,
+            publishes: Meter::default(),
+            commands: Meter::default(),
+            malformed: Strikes::default(),
+            rate_limited: Strikes::default(),
+        }
+    }
+
+    pub(super) fn command(&mut self, request: Request<'_>, cx: &mut Context<'_>) {
+        let id = request.id;
+        if let Err(refusal) = self.admit(&request.command, cx) {
+            self.refuse_rate(id, &refusal, cx);
+            return;
+        }
+        match (request.command, id) {
+            (Command::Connect(_), id) => cx.refuse(id, &Refusal::ConnectedAlready),
+            (Command::Signal { channel, data }, id) => self.signal(id, &channel, data, cx),
+            (Command::Refresh { token }, Some(id)) => self.refresh(id, &token, cx),
+            (Command::Subscribe { channel, from }, Some(id)) => self.subscribe(id, &channel, from, cx),
+            (Command::Unsubscribe { channel }, Some(id)) => self.unsubscribe(id, &channel, cx),
+            (Command::Publish(publish), Some(id)) => self.publish(id, publish, cx),
+            (Command::History { channel, range, limit }, Some(id)) => {
+                self.history(id, channel, range, limit, cx);
+            }
+            // The parser refuses these without an id.
+            (
+                Command::Refresh { .. }
+                | Command::Subscribe { .. }
+                | Command::Unsubscribe { .. }
+                | Command::Publish(_)
+                | Command::History { .. },
+                None,
+            ) => {}
+        }
+    }
+
+    fn admit(&mut self, command: &Command<'_>, cx: &Context<'_>) -> Result<(), Refusal<'static>> {
+        let now = cx.now.at;
+        match command {
+            Command::Publish(_) => match cx.policy.publishes {
+                Some(rate) => self
+                    .publishes
+                    .admit(rate, now)
+                    .map_err(|wait| Refusal::PublishRate { retry_ms: whole_ms(wait) }),
+                None => Ok(()),
+            },
+            Command::Connect(_)
+            | Command::Refresh { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::History { .. }
+            | Command::Signal { .. } => match cx.policy.commands {
+                Some(rate) => self
+                    .commands
+                    .admit(rate, now)
+                    .map_err(|wait| Refusal::CommandRate { retry_ms: whole_ms(wait) }),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn refuse_rate(&mut self, id: Option<CommandId>, refusal: &Refusal<'static>, cx: &mut Context<'_>) {
+        cx.refuse(id, refusal);
+        if self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at) {
+            let publishes = matches!(refusal, Refusal::PublishRate { .. });
+            let bound = if publishes { "limits.publishes_per_s" } else { "limits.commands_per_s" };
+            cx.close(CloseReason::RateLimited { bound, retry_ms: 10_000 });
+        }
+    }
+
+    pub(super) fn rejected(&mut self, rejected: &Rejected, cx: &mut Context<'_>) {
+        super::refuse_rejected(rejected, cx);
+        match rejected.fault {
+            Fault::Malformed => {
+                if self.malformed.over(MALFORMED_MAX, cx.now.at) {
+                    cx.close(CloseReason::Misuse("more than 10 malformed commands in a minute"));
+                }
+            }
+            // These cost as much as a command does; they are metered as one.
+            Fault::UnknownCommand | Fault::TooLarge => {
+                if let Some(rate) = cx.policy.commands
+                    && self.commands.admit(rate, cx.now.at).is_err()
+                    && self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at)
+                {
+                    cx.close(CloseReason::RateLimited { bound: "limits.commands_per_s", retry_ms: 10_000 });
+                }
+            }
+        }
+    }
+
+    /// Checks a right, and says so if it is not there.
+    pub(super) fn may(
+        &self,
+        right: Right,
+        channel: &ChannelName,
+        id: Option<CommandId>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if self.permissions.allow(right, channel) {
+            return true;
+        }
+        let word = match right {
+            Right::Subscribe => "subscribe",
+            Right::Publish => "publish",
+            Right::Moderate => "moderate",
+        };
+        cx.refuse(id, &Refusal::Forbidden(word));
+        false
+    }
+
+    /// Counts a command as waiting for a worker, or says that too many do.
+    pub(super) fn reserve(&mut self, id: CommandId, cx: &mut Context<'_>) -> bool {
+        if u32::from(self.pending) >= cx.policy.limits.pending {
+            cx.refuse(Some(id), &Refusal::Pending);
+            return false;
+        }
+        self.pending += 1;
+        true
+    }
+
+    pub(super) fn find(&self, channel: &ChannelName, cx: &Context<'_>) -> Option<SubscriptionId> {
+        self.subscriptions.iter().copied().find(|id| cx.hub.name(*id) == Some(channel))
+    }
+
+    pub(super) fn end(self, cx: &mut Context<'_>) {
+        for subscription in &self.subscriptions {
+            cx.hub.close(*subscription);
+        }
+        if self.counted == Counted::Yes {
+            cx.effects.push(Effect::Leave(self.user));
+        }
+    }
+
+    fn refresh(&mut self, id: CommandId, token: &str, cx: &mut Context<'_>) {
+        match cx.policy.auth {
+            super::AuthMode::Off => cx.refuse(Some(id), &Refusal::NoAuth),
+            super::AuthMode::Required => {
+                if self.reserve(id, cx) {
+                    let occasion = super::outcome::Occasion::Refresh(self.user.clone());
+                    cx.effects.push(Effect::CheckToken { token: Box::from(token), occasion, id });
+                }
+            }
+        }
+    }
+
+    pub(super) fn refreshed(&mut self, id: CommandId, identity: Identity, cx: &mut Context<'_>) {
+        self.pending = self.pending.saturating_sub(1);
+        self.permissions = identity.permissions;
+        self.expires_unix_ms = identity.expires_unix_ms;
+        push::refreshed(cx.out, id, self.expires_unix_ms);
+        // What the new token no longer grants ends here.
+        let lost: Vec<_> = self
+            .subscriptions
+            .iter()
+            .copied()
+            .filter(|id| {
+                cx.hub.name(*id).is_some_and(|channel| !self.permissions.allow(Right::Subscribe, channel))
+            })
+            .collect();
+        for subscription in lost {
+            self.drop_subscription(subscription, cx);
+        }
+    }
+}
+
+/// Milliseconds, rounded up: a client that waits exactly so long is admitted.
+fn whole_ms(wait: Duration) -> u32 {
+    u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,162 @@
+//! `publish`, `history` and `signal`: what goes to the log, comes from it, or passes it by.
+
+use super::member::Member;
+use super::outcome::{AppendChange, AppendError, Appended, Attempt, Authority};
+use super::{AppendEffect, Context, Effect, Refusal, Session, Stage};
+use crate::auth::permission::Right;
+use crate::id::{ChannelName, CommandId, Key};
+use crate::limits::HISTORY_PAGE_BYTES_MAX;
+use crate::wire::command::{Content, Publish, Range};
+use crate::wire::push::{self, LogPosition, PublishedReply};
+use std::sync::Arc;
+
+/// When to ask again where a log could not be read in time, in milliseconds.
+const READ_RETRY_MS: u32 = 1_000;
+
+/// What became of an append, seen from the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// The store answered.
+    Answered(Result<Appended, AppendError>),
+    /// The store's queue was full: certainly not stored.
+    QueueFull,
+    /// The store did not answer in time.
+    Late,
+}
+
+/// What became of a page of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryOutcome<'a> {
+    /// The page: `{…},{…}`.
+    Page(LogPosition, &'a [u8]),
+    /// The store's queue was full.
+    QueueFull,
+    /// The store could not be read; when to try again.
+    Unavailable {
+        /// In milliseconds.
+        retry_ms: u32,
+    },
+    /// The store did not answer in time.
+    Late,
+}
+
+impl Member {
+    pub(super) fn publish(&mut self, id: CommandId, publish: Publish<'_>, cx: &mut Context<'_>) {
+        let Publish { channel, key, content } = publish;
+        if !self.may(Right::Publish, &channel, Some(id), cx) || !self.reserve(id, cx) {
+            return;
+        }
+        let authority = match self.permissions.allow(Right::Moderate, &channel) {
+            true => Authority::Moderator,
+            false => Authority::Author,
+        };
+        let (change, data) = match content {
+            Content::Original(data) => (AppendChange::Original, data),
+            Content::Edit(target, data) => (AppendChange::Edit(target, authority), data),
+            Content::Delete(target, data) => (AppendChange::Delete(target, authority), data),
+        };
+        let user = self.user.clone();
+        let data = Box::from(data);
+        cx.effects.push(Effect::Append(Box::new(AppendEffect { id, channel, user, key, change, data })));
+    }
+
+    pub(super) fn history(
+        &mut self,
+        id: CommandId,
+        channel: ChannelName,
+        range: Range,
+        limit: u32,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.may(Right::Subscribe, &channel, Some(id), cx) {
+            return;
+        }
+        // Pages that wait or will wait for this socket stay within its hard bound.
+        let ahead = (usize::from(self.pages) + 1) * HISTORY_PAGE_BYTES_MAX;
+        if self.pages > 0 && cx.waiting_bytes + ahead > cx.policy.limits.outbox_bytes_hard as usize {
+            cx.refuse(Some(id), &Refusal::Pages);
+            return;
+        }
+        if self.reserve(id, cx) {
+            self.pages += 1;
+            cx.effects.push(Effect::History { id, channel, range, limit });
+        }
+    }
+
+    pub(super) fn signal(
+        &mut self,
+        id: Option<CommandId>,
+        channel: &ChannelName,
+        data: &str,
+        cx: &mut Context<'_>,
+    ) {
+        if self.find(channel, cx).is_none() {
+            cx.refuse(id, &Refusal::NotSubscribed);
+        } else if self.may(Right::Publish, channel, id, cx) {
+            let mut frame = Vec::new();
+            push::signal(&mut frame, channel, self.user.as_str(), data);
+            cx.effects.push(Effect::Signal { channel: channel.clone(), frame: Arc::from(frame) });
+        }
+    }
+}
+
+impl Session {
+    /// A publication was answered.
+    pub fn appended(
+        &mut self,
+        id: CommandId,
+        channel: &ChannelName,
+        key: Option<&Key>,
+        outcome: AppendOutcome,
+        cx: &mut Context<'_>,
+    ) {
+        let Stage::Open(member) = &mut self.stage else { return };
+        member.pending = member.pending.saturating_sub(1);
+        let refusal = match outcome {
+            AppendOutcome::Answered(Ok(appended)) => {
+                let reply = PublishedReply {
+                    channel,
+                    key: key.map(Key::as_str),
+                    epoch: appended.epoch,
+                    offset: appended.offset,
+                    time_ms: appended.time_ms,
+                    duplicate: appended.attempt == Attempt::Repeat,
+                };
+                push::published(cx.out, id, &reply);
+                return;
+            }
+            AppendOutcome::Answered(Err(error)) => match error {
+                AppendError::KeyConflict => Refusal::KeyConflict,
+                AppendError::NotFound => Refusal::NotFound,
+                AppendError::NotAuthor => Refusal::NotAuthor,
+                AppendError::TooManyChannels => Refusal::Channels,
+                AppendError::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
+                AppendError::Unconfirmed { retry_ms } => Refusal::Unconfirmed { retry_ms },
+            },
+            AppendOutcome::QueueFull => Refusal::Queue,
+            AppendOutcome::Late => Refusal::Unconfirmed { retry_ms: READ_RETRY_MS },
+        };
+        cx.refuse(Some(id), &refusal);
+    }
+
+    /// A page of history was answered.
+    pub fn history_read(
+        &mut self,
+        id: CommandId,
+        channel: &ChannelName,
+        outcome: &HistoryOutcome<'_>,
+        cx: &mut Context<'_>,
+    ) {
+        let Stage::Open(member) = &mut self.stage else { return };
+        member.pending = member.pending.saturating_sub(1);
+        member.pages = member.pages.saturating_sub(1);
+        match outcome {
+            HistoryOutcome::Page(position, body) => push::history(cx.out, id, channel, *position, body),
+            HistoryOutcome::QueueFull => cx.refuse(Some(id), &Refusal::Queue),
+            HistoryOutcome::Unavailable { retry_ms } => {
+                cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: *retry_ms });
+            }
+            HistoryOutcome::Late => cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: READ_RETRY_MS }),
+        }
+    }
+}

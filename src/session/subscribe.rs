@@ -1,0 +1,84 @@
+//! `subscribe` and `unsubscribe`: the replies; the hub does the rest.
+
+use super::member::Member;
+use super::{Context, Effect, Refusal};
+use crate::auth::permission::Right;
+use crate::hub::{Decision, OpenRefused, SubscriptionId};
+use crate::id::{ChannelName, CommandId};
+use crate::wire::command::From;
+use crate::wire::push::{self, Recovered};
+
+/// When to subscribe again where a log could not be read, in milliseconds.
+const SUBSCRIBE_RETRY_MS: u32 = 2_000;
+
+impl Member {
+    pub(super) fn subscribe(
+        &mut self,
+        id: CommandId,
+        channel: &ChannelName,
+        from: From,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.may(Right::Subscribe, channel, Some(id), cx) {
+            return;
+        }
+        // A second subscribe begins anew, from where it says.
+        if let Some(earlier) = self.find(channel, cx) {
+            self.drop_subscription(earlier, cx);
+        }
+        if self.subscriptions.len() >= cx.policy.limits.subscriptions as usize {
+            cx.refuse(Some(id), &Refusal::Subscriptions);
+            return;
+        }
+        match cx.hub.open(channel, cx.slot, from) {
+            Err(OpenRefused::TooManyChannels) => cx.refuse(Some(id), &Refusal::Channels),
+            Ok((subscription, decision)) => {
+                self.subscriptions.push(subscription);
+                self.opening.push((subscription, id));
+                if decision.is_some() {
+                    self.opened(subscription, decision, cx);
+                }
+            }
+        }
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        subscription: SubscriptionId,
+        decision: Option<Decision>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(at) = self.opening.iter().position(|(opening, _)| *opening == subscription) else { return };
+        let (_, id) = self.opening.swap_remove(at);
+        let Some(decision) = decision else {
+            self.drop_subscription(subscription, cx);
+            cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: SUBSCRIBE_RETRY_MS });
+            return;
+        };
+        if let Some(channel) = cx.hub.name(subscription) {
+            let recovered = Recovered { channel, log: Some(decision.position), outcome: decision.outcome };
+            push::subscribed(cx.out, id, &recovered);
+            cx.effects.push(Effect::Replay(subscription));
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: CommandId, channel: &ChannelName, cx: &mut Context<'_>) {
+        match self.find(channel, cx) {
+            None => cx.refuse(Some(id), &Refusal::NotSubscribed),
+            Some(subscription) => {
+                self.drop_subscription(subscription, cx);
+                push::unsubscribed(cx.out, id, channel);
+            }
+        }
+    }
+
+    /// Ends a subscription; one that was not answered yet is answered.
+    pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) {
+        cx.hub.close(subscription);
+        self.subscriptions.retain(|other| *other != subscription);
+        if let Some(at) = self.opening.iter().position(|(opening, _)| *opening == subscription) {
+            let (_, id) = self.opening.swap_remove(at);
+            cx.refuse(Some(id), &Refusal::Abandoned);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The arguments of a command: which values stand under the names it reads, and what types they must have.
+//!
+//! A complaint names the field as a path (`publish.channel`), what came, and what is wanted.
+
+use super::Fault;
+use crate::id::{CHANNEL_BYTES_MAX, ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, NameFault};
+use crate::wire::scan::{Broken, IntegerFault, Kind, Raw, Scanner};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The most names any object of ours reads.
+const NAMES_MAX: usize = 5;
+
+/// What is wrong with a frame, before it is known whose `id` to answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Which error.
+    pub fault: Fault,
+    /// A sentence for the peer.
+    pub message: String,
+}
+
+impl Complaint {
+    /// A `malformed` one.
+    pub fn malformed(message: String) -> Complaint {
+        Complaint { fault: Fault::Malformed, message }
+    }
+
+    /// A `too_large` one.
+    pub fn too_large(message: String) -> Complaint {
+        Complaint { fault: Fault::TooLarge, message }
+    }
+}
+
+/// Where a value stands, as messages say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Path {
+    /// The object: `publish`, `connect.recover`.
+    pub within: &'static str,
+    /// The name in it.
+    pub name: &'static str,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.within, self.name)
+    }
+}
+
+/// The values of one object under the names we read; others were passed over.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    within: &'static str,
+    names: &'static [&'static str],
+    values: [Option<Raw<'a>>; NAMES_MAX],
+    twice: Option<&'static str>,
+    instead: Option<Kind>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Passes one value, which should be an object, and keeps what stands under `names`.
+    pub fn scan(
+        scanner: &mut Scanner<'a>,
+        within: &'static str,
+        names: &'static [&'static str],
+    ) -> Result<Arguments<'a>, Broken> {
+        debug_assert!(names.len() <= NAMES_MAX);
+        let mut found = Arguments { within, names, values: [None; NAMES_MAX], twice: None, instead: None };
+        if scanner.peek() != Some(b'{') {
+            found.instead = Some(scanner.value()?.kind);
+            return Ok(found);
+        }
+        scanner.object(|scanner, name| {
+            let value = scanner.value()?;
+            found.keep(&name, value);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The same, for text that is known to be JSON.
+    pub fn read(
+        raw: Raw<'a>,
+        within: &'static str,
+        names: &'static [&'static str],
+    ) -> Result<Arguments<'a>, Complaint> {
+        Arguments::scan(&mut Scanner::new(raw.text), within, names)
+            .map_err(|broken| Complaint::malformed(broken.to_string()))?
+            .checked()
+    }
+
+    fn keep(&mut self, name: &str, value: Raw<'a>) {
+        let place = self.names.iter().zip(&mut self.values).find(|(known, _)| **known == name);
+        if let Some((known, slot)) = place
+            && slot.replace(value).is_some()
+        {
+            self.twice = Some(known);
+        }
+    }
+
+    /// Refuses what was no object, and an object that says one thing twice.
+    pub fn checked(self) -> Result<Arguments<'a>, Complaint> {
+        if let Some(kind) = self.instead {
+            let message = format!("{} must be an object, got {}", self.within, kind.describe());
+            return Err(Complaint::malformed(message));
+        }
+        if let Some(name) = self.twice {
+            let path = Path { within: self.within, name };
+            return Err(Complaint::malformed(format!("{path} stands there twice: send it once")));
+        }
+        Ok(self)
+    }
+
+    /// The value under `name`, read with `read`; `None` if there is none.
+    pub fn optional<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(Path, Raw<'a>) -> Result<T, Complaint>,
+    ) -> Result<Option<T>, Complaint> {
+        debug_assert!(self.names.contains(&name), "{name} was not asked for");
+        let found = self.names.iter().zip(&self.values).find(|(known, _)| **known == name);
+        match found {
+            Some((_, Some(raw))) => read(Path { within: self.within, name }, *raw).map(Some),
+            Some((_, None)) | None => Ok(None),
+        }
+    }
+
+    /// The value under `name`, which must be there.
+    pub fn required<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(Path, Raw<'a>) -> Result<T, Complaint>,
+    ) -> Result<T, Complaint> {
+        self.optional(name, read)?.ok_or_else(|| {
+            let path = Path { within: self.within, name };
+            Complaint::malformed(format!("{path} is missing"))
+        })
+    }
+
+    /// Refuses two names that exclude each other.
+    pub fn either(&self, one: &'static str, other: &'static str) -> Result<(), Complaint> {
+        let there = |name| self.optional(name, json).map(|value| value.is_some());
+        if there(one)? && there(other)? {
+            let message = format!("{} takes {one} or {other}, not both", self.within);
+            return Err(Complaint::malformed(message));
+        }
+        Ok(())
+    }
+}
+
+/// Any JSON, byte for byte as received.
+pub fn json<'a>(_: Path, raw: Raw<'a>) -> Result<&'a str, Complaint> {
+    Ok(raw.text)
+}
+
+/// A string.
+pub fn string<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
+    raw.string().ok_or_else(|| match raw.kind {
+        Kind::Escaped => Complaint::malformed(format!("{path} has half a surrogate pair, which is no text")),
+        kind => wrong_type(path, "a string", kind),
+    })
+}
+
+/// An integer of at least `least`.
+pub fn integer(least: u64) -> impl Fn(Path, Raw<'_>) -> Result<u64, Complaint> {
+    move |path, raw| {
+        let wanted = || format!("a whole number from {least} to {INTEGER_MAX}");
+        match (raw.kind, raw.integer()) {
+            (Kind::Number, Ok(value)) if value >= least => Ok(value),
+            (Kind::Number, Ok(_) | Err(IntegerFault::TooBig)) => {
+                Err(Complaint::malformed(format!("{path} must be {}, got {}", wanted(), shortened(raw.text))))
+            }
+            (Kind::Number, Err(IntegerFault::Form)) => {
+                let got = shortened(raw.text);
+                let message = format!("{path} must be {}, written in digits alone, got {got}", wanted());
+                Err(Complaint::malformed(message))
+            }
+            (kind, _) => Err(wrong_type(path, &wanted(), kind)),
+        }
+    }
+}
+
+/// A channel's name.
+pub fn channel(path: Path, raw: Raw<'_>) -> Result<ChannelName, Complaint> {
+    let text = string(path, raw)?;
+    ChannelName::parse(&text).map_err(|fault| {
+        Complaint::malformed(match fault {
+            NameFault::Empty => format!("{path} is empty: name a channel of 1 to {CHANNEL_BYTES_MAX} bytes"),
+            NameFault::TooLong => {
+                format!("{path} has {} bytes, at most {CHANNEL_BYTES_MAX} are allowed", text.len())
+            }
+            NameFault::Alphabet => format!("{path} may hold A-Z, a-z, 0-9, '_', '.', ':' and '-' alone"),
+            NameFault::Reserved => {
+                format!("{path} starts with '$': such names are the gateway's own, choose another")
+            }
+        })
+    })
+}
+
+/// An idempotency key.
+pub fn key(path: Path, raw: Raw<'_>) -> Result<Key, Complaint> {
+    let text = string(path, raw)?;
+    Key::parse(&text).map_err(|fault| {
+        Complaint::malformed(match fault {
+            NameFault::Empty => format!("{path} is empty: send 1 to {KEY_BYTES_MAX} bytes, or leave it out"),
+            NameFault::TooLong => {
+                format!("{path} has {} bytes, at most {KEY_BYTES_MAX} are allowed", text.len())
+            }
+            NameFault::Alphabet | NameFault::Reserved => {
+                format!("{path} may hold visible ASCII alone, no space")
+            }
+        })
+    })
+}
+
+/// That a value has the wrong type.
+pub fn wrong_type(path: impl fmt::Display, wanted: &str, got: Kind) -> Complaint {
+    let hint = if got == Kind::Null { "; leave out what you do not set" } else { "" };
+    Complaint::malformed(format!("{path} must be {wanted}, got {}{hint}", got.describe()))
+}
+
+/// A number or a name of the peer's, short enough for a message.
+pub fn shortened(text: &str) -> String {
+    const SHOWN: usize = 32;
+    match text.get(..text.floor_char_boundary(SHOWN)) {
+        Some(start) if start.len() < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,357 @@
+//! Chooses the command a frame names, and reads its arguments.
+
+use super::arguments::{self, Arguments, Complaint, Path, shortened, wrong_type};
+use super::{Command, Connect, Content, Cursor, Fault, From, Publish, Range, Rejected, Request};
+use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
+use crate::limits::{HISTORY_LIMIT_MAX, REPLAY_PUBLICATIONS_MAX};
+use crate::wire::scan::{Broken, Kind, Raw, Scanner};
+use std::borrow::Cow;
+
+/// Longest token, in bytes: what fits a request's head fits here.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// How much of `client` is kept, in bytes.
+pub const CLIENT_BYTES_MAX: usize = 64;
+/// The `limit` of a `history` that names none.
+pub const HISTORY_LIMIT_DEFAULT: u32 = 50;
+
+/// The bounds of [`parse`] that an operator sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// `limits.json_depth`: arrays and objects inside each other, the frame's own object included.
+    pub json_depth: u32,
+    /// `limits.subscriptions`: cursors in one `connect`.
+    pub subscriptions: u32,
+}
+
+/// Reads one text frame.
+///
+/// Errors carry the `id` whenever the text is JSON and its `id` is good, wherever in the frame that stands.
+/// The first fault is told in this order: the JSON, the `id`, its depth, the choice of command, the arguments.
+pub fn parse(text: &str, bounds: Bounds) -> Result<Request<'_>, Rejected> {
+    let anonymous = |complaint: Complaint| reject(None, complaint);
+    let frame = Frame::scan(text).map_err(|broken| anonymous(Complaint::malformed(broken.to_string())))?;
+    let id = frame.id().map_err(anonymous)?;
+    frame.command(id, bounds).map(|command| Request { id, command }).map_err(|fault| reject(id, fault))
+}
+
+fn reject(id: Option<CommandId>, complaint: Complaint) -> Rejected {
+    Rejected { id, fault: complaint.fault, message: complaint.message }
+}
+
+/// The commands by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Connect,
+    Refresh,
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    History,
+    Signal,
+}
+
+impl Verb {
+    fn named(name: &str) -> Option<Verb> {
+        match name {
+            "connect" => Some(Verb::Connect),
+            "refresh" => Some(Verb::Refresh),
+            "subscribe" => Some(Verb::Subscribe),
+            "unsubscribe" => Some(Verb::Unsubscribe),
+            "publish" => Some(Verb::Publish),
+            "history" => Some(Verb::History),
+            "signal" => Some(Verb::Signal),
+            _ => None,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Verb::Connect => "connect",
+            Verb::Refresh => "refresh",
+            Verb::Subscribe => "subscribe",
+            Verb::Unsubscribe => "unsubscribe",
+            Verb::Publish => "publish",
+            Verb::History => "history",
+            Verb::Signal => "signal",
+        }
+    }
+
+    /// The names it reads among its arguments.
+    const fn reads(self) -> &'static [&'static str] {
+        match self {
+            Verb::Connect => &["token", "client", "recover"],
+            Verb::Refresh => &["token"],
+            Verb::Subscribe => &["channel", "recover", "last"],
+            Verb::Unsubscribe => &["channel"],
+            Verb::Publish => &["channel", "key", "data", "edits", "deletes"],
+            Verb::History => &["channel", "before", "after", "limit"],
+            Verb::Signal => &["channel", "data"],
+        }
+    }
+}
+
+/// A frame that is JSON: what it says, not yet whether that makes sense.
+#[derive(Default)]
+struct Frame<'a> {
+    /// What it is in place of an object.
+    instead: Option<Kind>,
+    id: Option<Raw<'a>>,
+    /// Whether `id` stands there more than once.
+    ids: u32,
+    asked: Option<(Verb, Arguments<'a>)>,
+    /// A second command, or the same one again.
+    also: Option<Verb>,
+    /// One key that is no command of ours, and how many there are.
+    stranger: Option<Cow<'a, str>>,
+    strangers: u32,
+    depth: u32,
+}
+
+impl<'a> Frame<'a> {
+    fn scan(text: &'a str) -> Result<Frame<'a>, Broken> {
+        let mut frame = Frame::default();
+        let mut scanner = Scanner::new(text);
+        if scanner.peek() == Some(b'{') {
+            scanner.object(|scanner, name| frame.member(scanner, name))?;
+        } else {
+            frame.instead = Some(scanner.value()?.kind);
+        }
+        scanner.end()?;
+        frame.depth = scanner.deepest();
+        Ok(frame)
+    }
+
+    fn member(&mut self, scanner: &mut Scanner<'a>, name: Cow<'a, str>) -> Result<(), Broken> {
+        if name == "id" {
+            self.id = Some(scanner.value()?);
+            self.ids = self.ids.saturating_add(1);
+        } else if let Some(verb) = Verb::named(&name) {
+            let arguments = Arguments::scan(scanner, verb.as_str(), verb.reads())?;
+            if self.asked.is_none() {
+                self.asked = Some((verb, arguments));
+            } else {
+                self.also = Some(verb);
+            }
+        } else {
+            scanner.value()?;
+            self.stranger = Some(name);
+            self.strangers = self.strangers.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// The id, if there is one.
+    fn id(&self) -> Result<Option<CommandId>, Complaint> {
+        if let Some(kind) = self.instead {
+            return Err(wrong_type("a frame", "one JSON object", kind));
+        }
+        if self.ids > 1 {
+            return Err(Complaint::malformed("id stands there twice: send it once".to_owned()));
+        }
+        let Some(raw) = self.id else { return Ok(None) };
+        let wanted = || format!("a whole number from 1 to {INTEGER_MAX}, written in digits alone");
+        match (raw.kind, raw.integer()) {
+            (Kind::Number, Ok(id)) if id > 0 => Ok(Some(CommandId(id))),
+            (Kind::Number, _) => {
+                let got = shortened(raw.text);
+                Err(Complaint::malformed(format!("id must be {}, got {got}", wanted())))
+            }
+            (kind, _) => Err(wrong_type("id", &wanted(), kind)),
+        }
+    }
+
+    fn command(self, id: Option<CommandId>, bounds: Bounds) -> Result<Command<'a>, Complaint> {
+        if self.depth > bounds.json_depth {
+            let (depth, bound) = (self.depth, bounds.json_depth);
+            let message = format!(
+                "the frame nests {depth} levels deep, limits.json_depth is {bound}: send flatter data"
+            );
+            return Err(Complaint::malformed(message));
+        }
+        let (verb, arguments) = self.choice(id)?;
+        if id.is_none() && verb != Verb::Signal {
+            return Err(Complaint::malformed(format!("{} needs an id: its reply carries it", verb.as_str())));
+        }
+        let arguments = arguments.checked()?;
+        match verb {
+            Verb::Connect => connect(&arguments, bounds),
+            Verb::Refresh => refresh(&arguments),
+            Verb::Subscribe => subscribe(&arguments),
+            Verb::Unsubscribe => unsubscribe(&arguments),
+            Verb::Publish => publish(&arguments),
+            Verb::History => history(&arguments),
+            Verb::Signal => signal(&arguments),
+        }
+    }
+
+    /// The one command.
+    fn choice(self, id: Option<CommandId>) -> Result<(Verb, Arguments<'a>), Complaint> {
+        match (self.asked, self.also, self.stranger) {
+            (Some(asked), None, _) => Ok(asked),
+            (Some((verb, _)), Some(also), _) if verb == also => {
+                Err(Complaint::malformed(format!("{} stands there twice: send it once", verb.as_str())))
+            }
+            (Some((verb, _)), Some(also), _) => {
+                let (one, other) = (verb.as_str(), also.as_str());
+                let message = format!("one command a frame, got {one} and {other}: send them apart");
+                Err(Complaint::malformed(message))
+            }
+            (None, _, Some(name)) if id.is_some() && self.strangers == 1 => {
+                let message = format!("no command is named {:?}", shortened(&name));
+                Err(Complaint { fault: Fault::UnknownCommand, message })
+            }
+            (None, _, _) => {
+                let message = "no command: beside id stands one of connect, refresh, subscribe, unsubscribe, \
+                               publish, history and signal";
+                Err(Complaint::malformed(message.to_owned()))
+            }
+        }
+    }
+}
+
+fn connect<'a>(arguments: &Arguments<'a>, bounds: Bounds) -> Result<Command<'a>, Complaint> {
+    Ok(Command::Connect(Connect {
+        token: arguments.optional("token", token)?,
+        client: arguments.optional("client", client)?,
+        recover: arguments.optional("recover", |path, raw| cursors(path, raw, bounds))?.unwrap_or_default(),
+    }))
+}
+
+fn refresh<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    Ok(Command::Refresh { token: arguments.required("token", token)? })
+}
+
+fn subscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    const LAST_MAX: u32 = REPLAY_PUBLICATIONS_MAX as u32;
+    arguments.either("recover", "last")?;
+    let channel = arguments.required("channel", arguments::channel)?;
+    let recover = arguments.optional("recover", position)?;
+    let last = arguments.optional("last", arguments::integer(0))?.map(|last| clamped(last, LAST_MAX));
+    let from = match (recover, last) {
+        (Some((epoch, offset)), _) => From::After { epoch, offset },
+        (None, None | Some(0)) => From::Now,
+        (None, Some(last)) => From::Last(last),
+    };
+    Ok(Command::Subscribe { channel, from })
+}
+
+fn unsubscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    Ok(Command::Unsubscribe { channel: arguments.required("channel", arguments::channel)? })
+}
+
+fn publish<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    arguments.either("edits", "deletes")?;
+    let edits = arguments.optional("edits", arguments::integer(1))?;
+    let deletes = arguments.optional("deletes", arguments::integer(1))?;
+    let content = match (edits, deletes) {
+        (_, Some(offset)) => {
+            let data = arguments.optional("data", arguments::json)?;
+            Content::Delete(Offset(offset), data.unwrap_or("null"))
+        }
+        (Some(offset), None) => Content::Edit(Offset(offset), arguments.required("data", arguments::json)?),
+        (None, None) => Content::Original(arguments.required("data", arguments::json)?),
+    };
+    let channel = arguments.required("channel", arguments::channel)?;
+    let key = arguments.optional("key", arguments::key)?;
+    Ok(Command::Publish(Publish { channel, key, content }))
+}
+
+fn history<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    arguments.either("before", "after")?;
+    let channel = arguments.required("channel", arguments::channel)?;
+    let before = arguments.optional("before", arguments::integer(0))?;
+    let after = arguments.optional("after", arguments::integer(0))?;
+    let range = match (before, after) {
+        (_, Some(offset)) => Range::After(Offset(offset)),
+        (before, None) => Range::Before(Offset(before.unwrap_or(INTEGER_MAX))),
+    };
+    let limit = arguments.optional("limit", arguments::integer(0))?;
+    let limit = limit.map_or(HISTORY_LIMIT_DEFAULT, |limit| clamped(limit, HISTORY_LIMIT_MAX).max(1));
+    Ok(Command::History { channel, range, limit })
+}
+
+fn signal<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    let channel = arguments.required("channel", arguments::channel)?;
+    Ok(Command::Signal { channel, data: arguments.required("data", arguments::json)? })
+}
+
+fn clamped(value: u64, most: u32) -> u32 {
+    u32::try_from(value).map_or(most, |value| value.min(most))
+}
+
+fn token<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
+    let token = arguments::string(path, raw)?;
+    if token.len() > TOKEN_BYTES_MAX {
+        let message = format!("{path} has {} bytes, at most {TOKEN_BYTES_MAX} are allowed", token.len());
+        return Err(Complaint::too_large(message));
+    }
+    Ok(token)
+}
+
+fn client<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
+    let client = arguments::string(path, raw)?;
+    let end = client.floor_char_boundary(CLIENT_BYTES_MAX);
+    Ok(match client {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
+        Cow::Owned(mut text) => {
+            text.truncate(end);
+            Cow::Owned(text)
+        }
+    })
+}
+
+/// `{"epoch":…,"offset":…}`
+fn position(path: Path, raw: Raw<'_>) -> Result<(Option<Epoch>, Offset), Complaint> {
+    if raw.kind != Kind::Object {
+        return Err(wrong_type(path, "an object of epoch and offset", raw.kind));
+    }
+    place(&Arguments::read(raw, "subscribe.recover", &["epoch", "offset"])?)
+}
+
+fn place(arguments: &Arguments<'_>) -> Result<(Option<Epoch>, Offset), Complaint> {
+    let epoch = arguments.required("epoch", arguments::string)?;
+    let offset = arguments.required("offset", arguments::integer(0))?;
+    Ok((Epoch::parse(&epoch), Offset(offset)))
+}
+
+/// `[{"channel":…,"epoch":…,"offset":…},…]`, each channel once.
+fn cursors(path: Path, raw: Raw<'_>, bounds: Bounds) -> Result<Vec<Cursor>, Complaint> {
+    if raw.kind != Kind::Array {
+        return Err(wrong_type(path, "an array of cursors", raw.kind));
+    }
+    let entries = elements(raw)?;
+    if entries.len() as u64 > u64::from(bounds.subscriptions) {
+        let (count, bound) = (entries.len(), bounds.subscriptions);
+        let message =
+            format!("{path} has {count} entries, limits.subscriptions is {bound}: recover fewer channels");
+        return Err(Complaint::too_large(message));
+    }
+    let cursors = entries.into_iter().map(cursor).collect::<Result<Vec<_>, _>>()?;
+    let mut names: Vec<&str> = cursors.iter().map(|cursor| cursor.channel.as_str()).collect();
+    names.sort_unstable();
+    match names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
+        Some((name, _)) => {
+            let message = format!("{path} names the channel {name} twice: send one cursor a channel");
+            Err(Complaint::malformed(message))
+        }
+        None => Ok(cursors),
+    }
+}
+
+fn elements(raw: Raw<'_>) -> Result<Vec<Raw<'_>>, Complaint> {
+    let mut entries = Vec::new();
+    Scanner::new(raw.text)
+        .array(|scanner| {
+            entries.push(scanner.value()?);
+            Ok(())
+        })
+        .map_err(|broken| Complaint::malformed(broken.to_string()))?;
+    Ok(entries)
+}
+
+fn cursor(raw: Raw<'_>) -> Result<Cursor, Complaint> {
+    let arguments = Arguments::read(raw, "connect.recover[]", &["channel", "epoch", "offset"])?;
+    let channel = arguments.required("channel", arguments::channel)?;
+    let (epoch, offset) = place(&arguments)?;
+    Ok(Cursor { channel, epoch, offset })
+}

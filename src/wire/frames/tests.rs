@@ -1,0 +1,262 @@
+use super::*;
+use proptest::prelude::*;
+use std::io::{Read, Write};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message as Oracle};
+
+const LIMITS: FrameLimits = FrameLimits { frame_bytes: 4096, message_bytes: 8192, fragments: 8 };
+
+/// What a decoder said, owned.
+#[derive(Clone, Debug, PartialEq)]
+enum Seen {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong,
+    Close(Option<u16>),
+    Violation(CloseReason),
+}
+
+/// Feeds `bytes` in pieces of `piece` bytes.
+fn decode(bytes: &[u8], piece: usize) -> Vec<Seen> {
+    let mut decoder = Decoder::default();
+    let mut seen = Vec::new();
+    for part in bytes.chunks(piece.max(1)) {
+        let mut part = part.to_vec();
+        let mut input = Input::new(&mut part);
+        loop {
+            match decoder.next(&mut input, LIMITS, Moment::ZERO) {
+                Frame::Incomplete => break,
+                Frame::Text(text) => seen.push(Seen::Text(text.to_owned())),
+                Frame::Binary(bytes) => seen.push(Seen::Binary(bytes.to_vec())),
+                Frame::Ping(bytes) => seen.push(Seen::Ping(bytes.to_vec())),
+                Frame::Pong => seen.push(Seen::Pong),
+                Frame::Close(code) => {
+                    seen.push(Seen::Close(code));
+                    return seen;
+                }
+                Frame::Violation(reason) => {
+                    seen.push(Seen::Violation(reason));
+                    return seen;
+                }
+            }
+        }
+        assert!(input.is_empty(), "incomplete means that all input was taken");
+    }
+    seen
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x9A, 0x00, 0xFF];
+    let mut out = vec![first];
+    match payload.len() {
+        n if n < 126 => out.push(0x80 | n as u8),
+        n if n < 65_536 => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&mask);
+    out.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]));
+    out
+}
+
+/// The decision of every split of `bytes` must be that of the whole.
+fn at_every_split(bytes: &[u8]) -> Vec<Seen> {
+    let whole = decode(bytes, usize::MAX);
+    for piece in 1..=bytes.len().min(64) {
+        assert_eq!(decode(bytes, piece), whole, "in pieces of {piece}");
+    }
+    whole
+}
+
+#[test]
+fn whole_frames_are_read_where_they_lie() {
+    let mut bytes = frame(0x81, "hé".as_bytes());
+    bytes.extend(frame(0x82, &[0, 255, 7]));
+    bytes.extend(frame(0x89, b"p"));
+    bytes.extend(frame(0x8A, b""));
+    bytes.extend(frame(0x88, &[0x03, 0xE8]));
+    bytes.extend(frame(0x81, b"never read"));
+    assert_eq!(
+        at_every_split(&bytes),
+        vec![
+            Seen::Text("hé".into()),
+            Seen::Binary(vec![0, 255, 7]),
+            Seen::Ping(b"p".to_vec()),
+            Seen::Pong,
+            Seen::Close(Some(1000)),
+        ]
+    );
+}
+
+#[test]
+fn control_frames_may_stand_between_fragments() {
+    let mut bytes = frame(0x01, b"a\xc3");
+    bytes.extend(frame(0x89, b"ping"));
+    bytes.extend(frame(0x00, b""));
+    bytes.extend(frame(0x80, b"\xa9b"));
+    bytes.extend(frame(0x81, b"next"));
+    assert_eq!(
+        at_every_split(&bytes),
+        vec![Seen::Ping(b"ping".to_vec()), Seen::Text("aéb".into()), Seen::Text("next".into())]
+    );
+}
+
+#[test]
+fn a_connection_at_rest_holds_nothing() {
+    let mut decoder = Decoder::default();
+    let bytes = frame(0x81, b"hello");
+    for part in bytes.chunks(3) {
+        let mut part = part.to_vec();
+        let mut input = Input::new(&mut part);
+        while !matches!(decoder.next(&mut input, LIMITS, Moment::ZERO), Frame::Incomplete) {}
+    }
+    let mut nothing = [];
+    let _ = decoder.next(&mut Input::new(&mut nothing), LIMITS, Moment::ZERO);
+    assert_eq!(decoder.bytes(), 0);
+}
+
+#[test]
+fn a_header_reserves_nothing() {
+    let mut decoder = Decoder::default();
+    let mut bytes = frame(0x82, &[0; 4096]);
+    bytes.truncate(10);
+    let _ = decoder.next(&mut Input::new(&mut bytes), LIMITS, Moment::from_micros(7));
+    assert!(decoder.bytes() < 512);
+    assert_eq!(decoder.incomplete_since(), Some(Moment::from_micros(7)));
+}
+
+#[test]
+fn each_violation_has_its_code() {
+    let unmasked = {
+        let mut bytes = vec![];
+        crate::wire::server_frame::write(&mut bytes, crate::wire::server_frame::Kind::Text, b"");
+        bytes
+    };
+    let mut fragments = frame(0x01, b"");
+    (0..8).for_each(|_| fragments.extend(frame(0x00, b"")));
+    let mut too_long = frame(0x01, &[b'x'; 4096]);
+    too_long.extend(frame(0x00, &[b'x'; 4096]));
+    too_long.extend(frame(0x80, b"x"));
+    let mut nested = frame(0x01, b"a");
+    nested.extend(frame(0x81, b"b"));
+    let split_utf8 = [frame(0x01, b"\xc3"), frame(0x80, b"(")].concat();
+    let table: Vec<(Vec<u8>, u16)> = vec![
+        (unmasked, 1002),
+        (frame(0xC1, b"a"), 1002),
+        (frame(0xA1, b"a"), 1002),
+        (frame(0x91, b"a"), 1002),
+        (frame(0x83, b"a"), 1002),
+        (frame(0x8B, b"a"), 1002),
+        (frame(0x09, b"a"), 1002),
+        (frame(0x89, &[0; 126]), 1002),
+        (frame(0x80, b"a"), 1002),
+        (nested, 1002),
+        (frame(0x88, b"a"), 1002),
+        (frame(0x88, &[0x03, 0xED]), 1002),
+        (frame(0x88, &[0, 0]), 1002),
+        (frame(0x88, &[0x03, 0xE8, 0xFF]), 1007),
+        (frame(0x81, b"\xff"), 1007),
+        (split_utf8, 1007),
+        (frame(0x82, &[0; 4097]), 1009),
+        (too_long, 1009),
+        (fragments, 1009),
+    ];
+    for (bytes, code) in table {
+        match at_every_split(&bytes).last() {
+            Some(Seen::Violation(reason)) => assert_eq!(reason.code(), code, "{reason:?}"),
+            other => panic!("{other:?} for {:?}", &bytes[..bytes.len().min(20)]),
+        }
+    }
+}
+
+/// A stream that ends: what tungstenite reads from and writes its answers to.
+struct Memory(std::io::Cursor<Vec<u8>>);
+
+impl Read for Memory {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(into) {
+            Ok(0) => Err(std::io::ErrorKind::WouldBlock.into()),
+            read => read,
+        }
+    }
+}
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What tungstenite's own machine makes of the same bytes; `Err` carries what came before its error.
+fn oracle(bytes: &[u8]) -> Result<Vec<Seen>, Vec<Seen>> {
+    let config = WebSocketConfig::default().max_frame_size(Some(4096)).max_message_size(Some(8192));
+    let mut context = WebSocketContext::new(Role::Server, Some(config));
+    let mut stream = Memory(std::io::Cursor::new(bytes.to_vec()));
+    let mut seen = Vec::new();
+    loop {
+        match context.read(&mut stream) {
+            Ok(Oracle::Text(text)) => seen.push(Seen::Text(text.as_str().to_owned())),
+            Ok(Oracle::Binary(bytes)) => seen.push(Seen::Binary(bytes.to_vec())),
+            Ok(Oracle::Ping(bytes)) => seen.push(Seen::Ping(bytes.to_vec())),
+            Ok(Oracle::Pong(_)) => seen.push(Seen::Pong),
+            Ok(Oracle::Close(frame)) => {
+                seen.push(Seen::Close(frame.map(|frame| frame.code.into())));
+                return Ok(seen);
+            }
+            Ok(Oracle::Frame(_)) => return Err(seen),
+            Err(Error::Io(_)) => return Ok(seen),
+            Err(_) => return Err(seen),
+        }
+    }
+}
+
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![
+        8 => prop::sample::select(vec![0x81u8, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8A]),
+        1 => any::<u8>(),
+    ];
+    let payload = prop_oneof![
+        6 => "[a-zé]{0,40}".prop_map(String::into_bytes),
+        2 => prop::collection::vec(any::<u8>(), 0..300),
+        1 => prop::collection::vec(any::<u8>(), 4000..4200),
+    ];
+    (first, payload).prop_map(|(first, payload)| frame(first, &payload))
+}
+
+proptest! {
+    /// The same frames mean the same to tungstenite's machine, however they are split.
+    #[test]
+    fn agrees_with_tungstenite(frames in prop::collection::vec(any_frame(), 1..8), piece in 1usize..600) {
+        let bytes = frames.concat();
+        let ours = decode(&bytes, piece);
+        let (ours, failed) = match ours.split_last() {
+            Some((Seen::Violation(_), before)) => (before.to_vec(), true),
+            _ => (ours, false),
+        };
+        match oracle(&bytes) {
+            Ok(theirs) => {
+                prop_assert_eq!(&ours, &theirs);
+                // tungstenite answers a forbidden close code by itself and reports no error.
+                prop_assert!(!failed || matches!(theirs.last(), Some(Seen::Close(_))));
+            }
+            Err(theirs) => {
+                prop_assert_eq!(ours, theirs);
+                prop_assert!(failed);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..2000), piece in 1usize..100) {
+        let _ = decode(&bytes, piece);
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a command was refused, as it stands on the wire.
+
+/// A command that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandError<'a> {
+    /// Which error.
+    pub code: ErrorCode,
+    /// The dependency at fault, if one is.
+    pub dependency: Option<&'a str>,
+    /// When to try again, for `rate_limited` and the last four codes.
+    pub retry_ms: Option<u32>,
+    /// A sentence that names the field, the bound and what to do.
+    pub message: &'a str,
+}
+
+/// Error codes of `docs/protocol.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is its own name in snake case, explained in docs/protocol.md")]
+pub enum ErrorCode {
+    Malformed,
+    UnknownCommand,
+    Unauthorized,
+    Forbidden,
+    NotSubscribed,
+    TooLarge,
+    RateLimited,
+    NotFound,
+    KeyConflict,
+    Unavailable,
+    Overloaded,
+    Draining,
+    Unconfirmed,
+}
+
+impl ErrorCode {
+    /// The code as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::Malformed => "malformed",
+            ErrorCode::UnknownCommand => "unknown_command",
+            ErrorCode::Unauthorized => "unauthorized",
+            ErrorCode::Forbidden => "forbidden",
+            ErrorCode::NotSubscribed => "not_subscribed",
+            ErrorCode::TooLarge => "too_large",
+            ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::NotFound => "not_found",
+            ErrorCode::KeyConflict => "key_conflict",
+            ErrorCode::Unavailable => "unavailable",
+            ErrorCode::Overloaded => "overloaded",
+            ErrorCode::Draining => "draining",
+            ErrorCode::Unconfirmed => "unconfirmed",
+        }
+    }
+}

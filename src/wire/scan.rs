@@ -1,0 +1,419 @@
+//! Reads JSON text once, from left to right: checks the grammar of RFC 8259 and points at values in place.
+//!
+//! A peer's JSON is mostly `data` that nobody here looks into. Hence no tree: a value is a slice of the very
+//! text received, of which only the kind is known. Nesting is counted, not recursed into, so that a hundred
+//! thousand brackets cost a bit each.
+
+use crate::id::INTEGER_MAX;
+use std::borrow::Cow;
+use std::fmt;
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `{…}`
+    Object,
+    /// `[…]`
+    Array,
+    /// A string without escapes.
+    Plain,
+    /// A string with at least one escape.
+    Escaped,
+    /// A number of any size and form.
+    Number,
+    /// `true` or `false`.
+    Truth,
+    /// `null`
+    Null,
+}
+
+/// One value: the text as received, without space around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raw<'a> {
+    /// Valid JSON.
+    pub text: &'a str,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Why a number is none of our integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntegerFault {
+    /// It is no number, or is written with a sign, a fraction or an exponent.
+    Form,
+    /// It is greater than [`INTEGER_MAX`].
+    TooBig,
+}
+
+/// Where a text stops being JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The byte, counted from 0.
+    pub at: usize,
+    /// What should stand there.
+    pub wanted: &'static str,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not JSON: expected {} at byte {}", self.wanted, self.at)
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// The string, with its escapes resolved; `None` if it is no string, or has half a surrogate pair.
+    pub fn string(self) -> Option<Cow<'a, str>> {
+        match self.kind {
+            Kind::Plain => self.text.get(1..self.text.len().saturating_sub(1)).map(Cow::Borrowed),
+            Kind::Escaped => serde_json::from_str(self.text).ok().map(Cow::Owned),
+            Kind::Object | Kind::Array | Kind::Number | Kind::Truth | Kind::Null => None,
+        }
+    }
+
+    /// The number, if it is written as an integer: digits alone, no `1.0`, no `1e3`, no `-0`.
+    pub fn integer(self) -> Result<u64, IntegerFault> {
+        if !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(IntegerFault::Form);
+        }
+        match self.text.parse() {
+            Ok(value) if value <= INTEGER_MAX => Ok(value),
+            Ok(_) | Err(_) => Err(IntegerFault::TooBig),
+        }
+    }
+}
+
+impl Kind {
+    /// With its article, for messages.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Kind::Object => "an object",
+            Kind::Array => "an array",
+            Kind::Plain | Kind::Escaped => "a string",
+            Kind::Number => "a number",
+            Kind::Truth => "true or false",
+            Kind::Null => "null",
+        }
+    }
+}
+
+/// A place in a text. Each method moves past what it read; after a [`Broken`] the place means nothing.
+#[derive(Debug)]
+pub struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u32,
+    deepest: u32,
+}
+
+impl<'a> Scanner<'a> {
+    /// At the text's first byte.
+    pub const fn new(text: &'a str) -> Scanner<'a> {
+        Scanner { text, at: 0, depth: 0, deepest: 0 }
+    }
+
+    /// The most arrays and objects that stood inside each other so far; a flat object is 1.
+    pub const fn deepest(&self) -> u32 {
+        self.deepest
+    }
+
+    /// The next byte that is no space, without passing it.
+    pub fn peek(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
+            self.at += 1;
+        }
+        self.byte()
+    }
+
+    /// Passes one value of any kind and depth.
+    pub fn value(&mut self) -> Result<Raw<'a>, Broken> {
+        let first = self.peek();
+        let start = self.at;
+        let kind = match first {
+            Some(b'{') => self.nested().map(|()| Kind::Object),
+            Some(b'[') => self.nested().map(|()| Kind::Array),
+            _ => self.scalar(),
+        }?;
+        Ok(Raw { text: self.since(start), kind })
+    }
+
+    /// Passes an object. `member` is called after each name and must pass the value. A name that is no text
+    /// (half a surrogate pair) is given as it was written, quotes included, which equals no name of ours.
+    pub fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Scanner<'a>, Cow<'a, str>) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        self.take(b'{', "an object")?;
+        self.enter();
+        if self.peek() != Some(b'}') {
+            loop {
+                let raw = self.name()?;
+                member(self, raw.string().unwrap_or(Cow::Borrowed(raw.text)))?;
+                if self.peek() != Some(b',') {
+                    break;
+                }
+                self.at += 1;
+            }
+        }
+        self.depth -= 1;
+        self.take(b'}', "',' or '}'")
+    }
+
+    /// Passes an array. `element` must pass one value each time it is called.
+    pub fn array(
+        &mut self,
+        mut element: impl FnMut(&mut Scanner<'a>) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        self.take(b'[', "an array")?;
+        self.enter();
+        if self.peek() != Some(b']') {
+            loop {
+                element(self)?;
+                if self.peek() != Some(b',') {
+                    break;
+                }
+                self.at += 1;
+            }
+        }
+        self.depth -= 1;
+        self.take(b']', "',' or ']'")
+    }
+
+    /// Nothing but space is left.
+    pub fn end(&mut self) -> Result<(), Broken> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.broken("the end")),
+        }
+    }
+
+    /// An array or object with all that it holds.
+    fn nested(&mut self) -> Result<(), Broken> {
+        let mut open = Nesting::default();
+        loop {
+            match self.peek() {
+                Some(b'{') => {
+                    self.at += 1;
+                    self.open(&mut open, Container::Object);
+                    if self.peek() != Some(b'}') {
+                        self.name()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    self.open(&mut open, Container::Array);
+                    if self.peek() != Some(b']') {
+                        continue;
+                    }
+                }
+                _ => {
+                    self.scalar()?;
+                }
+            }
+            if self.close(&mut open)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn open(&mut self, open: &mut Nesting, container: Container) {
+        open.push(container);
+        self.enter();
+    }
+
+    /// After a value: closes what ends here, up to the next comma. True exactly when all is closed.
+    fn close(&mut self, open: &mut Nesting) -> Result<bool, Broken> {
+        while let Some(innermost) = open.innermost() {
+            match (innermost, self.peek()) {
+                (Container::Object, Some(b',')) => {
+                    self.at += 1;
+                    self.name()?;
+                    return Ok(false);
+                }
+                (Container::Array, Some(b',')) => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                (Container::Object, Some(b'}')) | (Container::Array, Some(b']')) => {
+                    self.at += 1;
+                    self.depth -= 1;
+                    open.pop();
+                }
+                (Container::Object, _) => return Err(self.broken("',' or '}'")),
+                (Container::Array, _) => return Err(self.broken("',' or ']'")),
+            }
+        }
+        Ok(true)
+    }
+
+    /// A member's name and the colon after it.
+    fn name(&mut self) -> Result<Raw<'a>, Broken> {
+        if self.peek() != Some(b'"') {
+            return Err(self.broken("a name in double quotes"));
+        }
+        let start = self.at;
+        let kind = self.string()?;
+        let raw = Raw { text: self.since(start), kind };
+        self.take(b':', "':'")?;
+        Ok(raw)
+    }
+
+    fn scalar(&mut self) -> Result<Kind, Broken> {
+        match self.byte() {
+            Some(b'"') => self.string(),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal("true", Kind::Truth),
+            Some(b'f') => self.literal("false", Kind::Truth),
+            Some(b'n') => self.literal("null", Kind::Null),
+            _ => Err(self.broken("a value")),
+        }
+    }
+
+    fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, Broken> {
+        if !self.rest().starts_with(word.as_bytes()) {
+            return Err(self.broken("a value"));
+        }
+        self.at += word.len();
+        Ok(kind)
+    }
+
+    fn string(&mut self) -> Result<Kind, Broken> {
+        self.at += 1;
+        let mut kind = Kind::Plain;
+        loop {
+            let special = |byte: &u8| *byte < 0x20 || matches!(*byte, b'"' | b'\\');
+            self.at += self.rest().iter().position(special).unwrap_or(self.rest().len());
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(kind);
+                }
+                Some(b'\\') => {
+                    kind = Kind::Escaped;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.broken("an escape in place of a control character")),
+                None => return Err(self.broken("the end of a string")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Broken> {
+        self.at += 1;
+        match self.byte() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.byte().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(self.broken("four hexadecimal digits"));
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(self.broken("an escape")),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Kind, Broken> {
+        if self.byte() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.byte() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.byte() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Kind::Number)
+    }
+
+    fn digits(&mut self) -> Result<(), Broken> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(self.broken("a digit")) } else { Ok(()) }
+    }
+
+    fn take(&mut self, byte: u8, wanted: &'static str) -> Result<(), Broken> {
+        if self.peek() != Some(byte) {
+            return Err(self.broken(wanted));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn enter(&mut self) {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// Values begin and end with ASCII, so the cut is never inside a character.
+    fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    const fn broken(&self, wanted: &'static str) -> Broken {
+        Broken { at: self.at, wanted }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Container {
+    Array,
+    Object,
+}
+
+/// Which containers are open, a bit each: the inner 64 in a register, the others behind.
+#[derive(Debug, Default)]
+struct Nesting {
+    inner: u64,
+    outer: Vec<u64>,
+    depth: u32,
+}
+
+impl Nesting {
+    fn push(&mut self, container: Container) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.inner);
+        }
+        self.inner = self.inner << 1 | u64::from(container == Container::Object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.inner >>= 1;
+        self.depth -= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.inner = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    const fn innermost(&self) -> Option<Container> {
+        match (self.depth, self.inner & 1) {
+            (0, _) => None,
+            (_, 0) => Some(Container::Array),
+            (_, _) => Some(Container::Object),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
