@@ -75,8 +75,8 @@ fn text_is_utf8() {
     answered(&gateway, 1007, &[Frame::text(&euro[..2]).unfinished(), Frame::new(CONTINUATION, "x")]);
     // A character in two fragments is fine, and the text then only no command.
     let mut client = RawClient::connected(&gateway);
-    client.send(&Frame::text([b"{\"a\":\"", &euro[..1]].concat()).unfinished());
-    client.send(&Frame::new(CONTINUATION, [&euro[1..], b"\"}"].concat()));
+    client.send(&Frame::text([b"\"", &euro[..1]].concat()).unfinished());
+    client.send(&Frame::new(CONTINUATION, [&euro[1..], b"\""].concat()));
     assert_eq!(client.next_json()["error"]["code"], "malformed");
 }
 

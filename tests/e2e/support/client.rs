@@ -202,18 +202,6 @@ impl Client {
         error
     }
 
-    /// The command is refused with an error, or the connection is closed with this code.
-    #[track_caller]
-    pub fn expect_refusal(&mut self, id: u64, code: u16) {
-        let deadline = Instant::now() + SOON;
-        while self.receive(deadline) && !self.replies.contains_key(&id) && self.closed.is_none() {}
-        match (self.replies.remove(&id), &self.closed) {
-            (Some(reply), _) => assert!(reply.get("error").is_some(), "{reply}"),
-            (None, Some((own, reason))) => assert_eq!(*own, code, "{reason}"),
-            (None, None) => panic!("neither a reply nor a close in time"),
-        }
-    }
-
     #[track_caller]
     pub fn subscribe(&mut self, channel: &str) -> Value {
         let subscribed = self.ask(json!({"subscribe": {"channel": channel}}), "subscribed");

@@ -46,9 +46,9 @@ impl Setup {
         self.env(&format!("SEAWALL_LIMITS_{}", name.to_uppercase()), &value.to_string())
     }
 
-    /// No bound on what one connection may send: for tests that load.
+    /// No rate on what one connection may send, and room for many commands at once: for tests that load.
     pub fn unhurried(self) -> Setup {
-        self.limit("publishes_per_s", 0).limit("commands_per_s", 0)
+        self.limit("publishes_per_s", 0).limit("commands_per_s", 0).limit("pending", 1_000)
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Setup {
