@@ -183,8 +183,11 @@ pub const APPEND_QUEUE: usize = 8_192;
 pub const READ_QUEUE: usize = 8_192;
 /// Places in the queue of the auth worker.
 pub const AUTH_QUEUE: usize = 8_192;
-/// Jobs one reactor may have outstanding: its answers lane has as many places, so an answer always fits.
-pub const OUTSTANDING_MAX: usize = 16_384;
+/// Jobs one reactor may have outstanding. Over it: error `overloaded`.
+pub const OUTSTANDING_MAX: usize = 8_192;
+/// Places in a reactor's lane of answers: one for each job outstanding, and as many again for those that
+/// come after their deadline.
+pub const ANSWERS_LANE: usize = 2 * OUTSTANDING_MAX;
 /// Batches waiting in a reactor's lane of publications. A full lane marks the reactor behind.
 pub const LIVE_LANE: usize = 256;
 /// Publications committed at once.

@@ -1,1 +1,306 @@
-//! (being written)
+//! Logs to stderr, through a thread of their own.
+//!
+//! A terminal that is stopped, or a pipe nobody reads, blocks whoever writes to it. So whoever logs only
+//! formats a line and offers it to a bounded queue; one thread writes. A line that does not fit is dropped
+//! and counted: a reactor's turn must never wait for a log. What was dropped is said in the log itself once
+//! there is room again, and in [`dropped`].
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines waiting for the writer. With [`LINE_BYTES_MAX`] it bounds the memory of a blocked stderr.
+const QUEUE_LINES: usize = 4_096;
+/// Bytes of one line. A longer one is dropped and counted; ours are far shorter.
+const LINE_BYTES_MAX: usize = 8 << 10;
+/// How long the end of the process may wait for stderr.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Time, level, message, fields: for people.
+    #[default]
+    Text,
+    /// One JSON object a line: for machines.
+    Json,
+}
+
+/// The least important level that is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// What an operator must act on.
+    Error,
+    /// What an operator should know.
+    Warn,
+    /// What happened: starts, drains, changes of health.
+    #[default]
+    Info,
+    /// What helps to find a fault.
+    Debug,
+}
+
+/// Lines that were dropped since the process started: the queue was full, or the line too long.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Starts the writer's thread and logs of this process go to it. A second call in one process changes
+/// nothing: the first subscriber stays.
+pub fn start(format: Format, level: Level) -> Handle {
+    let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
+    let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
+    let builder = tracing_subscriber::fmt().with_max_level(level.filter()).with_writer(queue);
+    let installed = match format {
+        Format::Text => builder
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .with_ansi_sanitization(true)
+            .try_init(),
+        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    if installed.is_err() {
+        tracing::debug!("the log was started before");
+    }
+    handle
+}
+
+impl Level {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+        }
+    }
+}
+
+/// Keeps the log flushed: dropping it waits, at most a second, until what was logged is written.
+#[must_use = "dropping it is what flushes the log"]
+pub struct Handle {
+    queue: Queue,
+    flush_timeout: Duration,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Past the timeout the lines are lost with the process: an exit that hangs would be worse.
+        let _written = self.queue.flush(self.flush_timeout);
+    }
+}
+
+/// What waits for the writer.
+enum Entry {
+    Line(Box<[u8]>),
+    Flush(Sender<()>),
+}
+
+/// Whether a flush ended in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flushed {
+    Written,
+    TimedOut,
+}
+
+/// The sending end, shared by all who log.
+#[derive(Clone)]
+struct Queue {
+    entries: Sender<Entry>,
+    dropped: &'static AtomicU64,
+}
+
+impl Queue {
+    /// A queue with a thread that writes to `output` until the process ends. Without a thread every line is
+    /// dropped and counted, and the gateway runs on.
+    fn spawn(output: impl Write + Send + 'static, lines: usize, dropped: &'static AtomicU64) -> Queue {
+        let (entries, waiting) = bounded(lines);
+        let spawned = thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write_all_entries(output, &waiting, dropped));
+        drop(spawned);
+        Queue { entries, dropped }
+    }
+
+    fn offer(&self, line: &[u8]) {
+        if line.len() > LINE_BYTES_MAX || self.entries.try_send(Entry::Line(one_line(line))).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything offered before is written. Each of its two steps takes `timeout` at most.
+    fn flush(&self, timeout: Duration) -> Flushed {
+        let (done, finished) = bounded(1);
+        let sent = self.entries.send_timeout(Entry::Flush(done), timeout).is_ok();
+        if sent && finished.recv_timeout(timeout).is_ok() { Flushed::Written } else { Flushed::TimedOut }
+    }
+}
+
+/// One event, one line: a line break inside it came from a peer and would forge a second event.
+fn one_line(line: &[u8]) -> Box<[u8]> {
+    let mut line: Box<[u8]> = line.into();
+    if let Some((_, inside)) = line.split_last_mut() {
+        inside.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    }
+    line
+}
+
+fn write_all_entries(mut output: impl Write, waiting: &Receiver<Entry>, dropped: &AtomicU64) {
+    let mut told = 0;
+    for entry in waiting {
+        match entry {
+            // A broken stderr leaves nobody to tell.
+            Entry::Line(line) => drop(output.write_all(&line)),
+            Entry::Flush(done) => {
+                drop(output.flush());
+                let _asker_may_have_given_up = done.try_send(());
+            }
+        }
+        let now = dropped.load(Ordering::Relaxed);
+        if now > told && waiting.is_empty() {
+            tracing::warn!(
+                lines = now - told,
+                "log lines were dropped: stderr was blocked, or a line too long"
+            );
+            told = now;
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
+}
+
+/// Takes one formatted event: the formatter writes each with a single call.
+struct Line<'a>(&'a Queue);
+
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.offer(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use std::sync::Arc;
+
+    /// A writer that takes a line only when the test lets it.
+    struct Gate {
+        permits: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.permits.recv().map_err(io::Error::other)?;
+            self.written.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        queue: Queue,
+        permits: Sender<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+        dropped: &'static AtomicU64,
+    }
+
+    fn blocked(lines: usize) -> Bench {
+        let (permits, permits_in) = bounded(64);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let dropped: &'static AtomicU64 = Box::leak(Box::default());
+        let gate = Gate { permits: permits_in, written: Arc::clone(&written) };
+        Bench { queue: Queue::spawn(gate, lines, dropped), permits, written, dropped }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_blocked_output_drops_and_counts_and_never_waits() {
+        let bench = blocked(2);
+        for number in 0..10 {
+            bench.queue.offer(format!("line {number}\n").as_bytes());
+        }
+        // The writer holds one line or none, the queue two.
+        let dropped = bench.dropped.load(Ordering::Relaxed);
+        assert!((7..=8).contains(&dropped), "{dropped}");
+        for _ in 0..10 - dropped {
+            bench.permits.send(()).expect("the gate lives");
+        }
+        assert_eq!(bench.queue.flush(PATIENCE), Flushed::Written);
+        let written = String::from_utf8(bench.written.lock().clone()).expect("text");
+        assert!(written.starts_with("line 0\nline 1\n"), "{written}");
+        assert_eq!(written.lines().count() as u64, 10 - dropped);
+    }
+
+    #[test]
+    fn a_flush_gives_up_at_its_deadline() {
+        let bench = blocked(1);
+        bench.queue.offer(b"stuck\n");
+        bench.queue.offer(b"behind it\n");
+        assert_eq!(bench.queue.flush(Duration::from_millis(1)), Flushed::TimedOut);
+    }
+
+    #[test]
+    fn dropping_the_handle_writes_what_was_logged() {
+        let bench = blocked(8);
+        bench.permits.send(()).expect("the gate lives");
+        let handle = Handle { queue: bench.queue.clone(), flush_timeout: PATIENCE };
+        bench.queue.offer(b"last words\n");
+        drop(handle);
+        assert_eq!(*bench.written.lock(), b"last words\n");
+    }
+
+    #[test]
+    fn an_event_stays_one_line_and_a_giant_one_is_dropped() {
+        assert_eq!(&*one_line(b"user=a\nWARN forged\r\n"), b"user=a WARN forged \n");
+        let bench = blocked(8);
+        bench.queue.offer(&vec![b'x'; LINE_BYTES_MAX + 1]);
+        assert_eq!(bench.dropped.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn both_formats_carry_level_message_and_fields_in_one_write() {
+        for json in [false, true] {
+            let bench = blocked(8);
+            bench.permits.send(()).expect("the gate lives");
+            let builder = tracing_subscriber::fmt().with_writer(bench.queue.clone()).with_ansi(false);
+            let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = if json {
+                Box::new(builder.json().flatten_event(true).finish())
+            } else {
+                Box::new(builder.with_target(false).finish())
+            };
+            tracing::subscriber::with_default(subscriber, || tracing::warn!(port = 8080, "listening"));
+            assert_eq!(bench.queue.flush(PATIENCE), Flushed::Written);
+            let written = String::from_utf8(bench.written.lock().clone()).expect("text");
+            let expected: [&str; 3] = if json {
+                [r#""level":"WARN""#, r#""message":"listening""#, r#""port":8080"#]
+            } else {
+                [" WARN ", "listening", "port=8080"]
+            };
+            assert!(expected.iter().all(|part| written.contains(part)), "{written}");
+            assert_eq!(written.matches('\n').count(), 1);
+        }
+    }
+}

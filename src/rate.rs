@@ -38,6 +38,11 @@ impl Meter {
         self.0 = arrival + Duration::from_micros(rate.period_us);
         Ok(())
     }
+
+    /// True exactly when a new meter would answer the same from here on: this one may be forgotten.
+    pub fn at_rest(&self, now: Moment) -> bool {
+        self.0 <= now
+    }
 }
 
 #[cfg(test)]

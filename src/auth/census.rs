@@ -1,1 +1,307 @@
-//! Exact counts of connections per user and per address.
+//! Exact counts of connections per user and per address, and the rate of new ones per address.
+//!
+//! One thread owns the census, so a count is a plain number and a bound is never overshot, however many
+//! reactors ask. What was granted is given back by `leave_user` and `depart`; what was refused is not.
+//!
+//! An IPv6 address is counted as its /64, since one home or one machine commands all addresses of it; an
+//! IPv4 address written as IPv6 is counted as the IPv4 address it is.
+
+use crate::clock::Moment;
+use crate::id::UserName;
+use crate::rate::{Meter, Rate};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// Arrivals between two sweeps, at least: below it a sweep frees too little to be worth its time.
+const SWEEP_ARRIVALS_MIN: usize = 1_024;
+
+/// Whether one more connection of a user may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It may; `leave_user` gives its place back.
+    Granted,
+    /// The user has as many as allowed.
+    TooMany,
+}
+
+/// Whether one more connection of an address may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It may; `depart` gives its place back.
+    Granted,
+    /// The address has as many as allowed.
+    TooMany,
+    /// The address made too many in a short time; the next one is granted after this.
+    TooFast(Duration),
+}
+
+/// Who is connected, and how often.
+///
+/// Invariants: a user is present exactly while it has connections; an address is present while it has
+/// connections or its meter is not at rest, and at most until the next sweep after that. A sweep comes
+/// after as many arrivals as the last one left addresses, so each arrival pays for a fixed part of one.
+#[derive(Debug)]
+pub struct Census {
+    per_user: u32,
+    per_address: u32,
+    address_rate: Option<Rate>,
+    users: HashMap<UserName, u32>,
+    addresses: HashMap<IpAddr, Address>,
+    arrivals_until_sweep: usize,
+}
+
+#[derive(Debug, Default)]
+struct Address {
+    connections: u32,
+    meter: Meter,
+}
+
+impl Census {
+    /// Nobody yet. `per_user` and `per_address` are connections at once; 0 turns each off.
+    pub fn new(per_user: u32, per_address: u32, address_rate: Option<Rate>) -> Census {
+        Census {
+            per_user,
+            per_address,
+            address_rate,
+            users: HashMap::new(),
+            addresses: HashMap::new(),
+            arrivals_until_sweep: SWEEP_ARRIVALS_MIN,
+        }
+    }
+
+    /// One more connection of `user`. `anonymous` is everybody, so it is never counted.
+    pub fn enter_user(&mut self, user: &UserName) -> Entry {
+        if self.per_user == 0 || *user == UserName::anonymous() {
+            return Entry::Granted;
+        }
+        match self.users.get_mut(user) {
+            Some(count) if *count >= self.per_user => return Entry::TooMany,
+            Some(count) => *count += 1,
+            None => drop(self.users.insert(user.clone(), 1)),
+        }
+        Entry::Granted
+    }
+
+    /// A connection that was granted to `user` ended. Nothing happens if none was.
+    pub fn leave_user(&mut self, user: &UserName) {
+        if let Some(count) = self.users.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(user);
+            }
+        }
+    }
+
+    /// One more connection of `address` at `now`. One that is refused uses up nothing.
+    pub fn arrive(&mut self, address: IpAddr, now: Moment) -> Arrival {
+        if self.per_address == 0 && self.address_rate.is_none() {
+            return Arrival::Granted;
+        }
+        self.sweep_if_due(now);
+        let counted = self.addresses.entry(place(address)).or_default();
+        if self.per_address != 0 && counted.connections >= self.per_address {
+            return Arrival::TooMany;
+        }
+        if let Some(Err(wait)) = self.address_rate.map(|rate| counted.meter.admit(rate, now)) {
+            return Arrival::TooFast(wait);
+        }
+        counted.connections = counted.connections.saturating_add(1);
+        Arrival::Granted
+    }
+
+    /// A connection that was granted to `address` ended. Nothing happens if none was.
+    pub fn depart(&mut self, address: IpAddr) {
+        let place = place(address);
+        let Some(counted) = self.addresses.get_mut(&place) else { return };
+        counted.connections = counted.connections.saturating_sub(1);
+        if counted.connections == 0 && self.address_rate.is_none() {
+            self.addresses.remove(&place);
+        }
+    }
+
+    /// Users with connections that are counted.
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Addresses that are remembered: those with connections, and those whose meter may not be at rest.
+    pub fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+
+    fn sweep_if_due(&mut self, now: Moment) {
+        if self.arrivals_until_sweep > 0 {
+            self.arrivals_until_sweep -= 1;
+            return;
+        }
+        self.addresses.retain(|_, address| address.connections > 0 || !address.meter.at_rest(now));
+        self.arrivals_until_sweep = self.addresses.len().max(SWEEP_ARRIVALS_MIN);
+        if self.addresses.capacity() / 4 > self.addresses.len().max(SWEEP_ARRIVALS_MIN) {
+            self.addresses.shrink_to_fit();
+        }
+    }
+}
+
+/// What is counted as one address.
+fn place(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn user(name: &str) -> UserName {
+        UserName::parse(name).expect("a user name")
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_user_has_as_many_connections_as_allowed_and_gets_a_place_back() {
+        let mut census = Census::new(2, 0, None);
+        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
+        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
+        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+        assert_eq!(census.enter_user(&user("bob")), Entry::Granted);
+        census.leave_user(&user("ann"));
+        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
+        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+    }
+
+    #[test]
+    fn anonymous_is_never_counted_and_zero_is_off() {
+        let mut census = Census::new(1, 0, None);
+        assert!((0..50).all(|_| census.enter_user(&UserName::anonymous()) == Entry::Granted));
+        let mut off = Census::new(0, 0, None);
+        assert!((0..50).all(|_| off.enter_user(&user("ann")) == Entry::Granted));
+        assert!((0..50).all(|_| off.arrive(address("192.0.2.1"), Moment::ZERO) == Arrival::Granted));
+        off.leave_user(&user("ann"));
+        off.depart(address("192.0.2.1"));
+        assert_eq!((census.users(), off.users(), off.addresses()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_network_of_64_bits_is_one_address_and_mapped_addresses_are_the_same() {
+        let mut census = Census::new(0, 1, None);
+        assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), Arrival::Granted);
+        assert_eq!(census.arrive(address("2001:db8::ffff:1:2:3"), Moment::ZERO), Arrival::TooMany);
+        assert_eq!(census.arrive(address("2001:db8:0:1::1"), Moment::ZERO), Arrival::Granted);
+        assert_eq!(census.arrive(address("192.0.2.1"), Moment::ZERO), Arrival::Granted);
+        assert_eq!(census.arrive(address("::ffff:192.0.2.1"), Moment::ZERO), Arrival::TooMany);
+        assert_eq!(census.arrive(address("192.0.2.2"), Moment::ZERO), Arrival::Granted);
+        census.depart(address("2001:db8::abcd"));
+        assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), Arrival::Granted);
+    }
+
+    #[test]
+    fn the_rate_of_an_address_outlives_its_connections() {
+        let mut census = Census::new(0, 1, Rate::new(1, 2));
+        let home = address("192.0.2.1");
+        for _ in 0..2 {
+            assert_eq!(census.arrive(home, Moment::ZERO), Arrival::Granted);
+            assert_eq!(census.arrive(home, Moment::ZERO), Arrival::TooMany, "uses up nothing of the rate");
+            census.depart(home);
+        }
+        let wait = Duration::from_secs(1);
+        assert_eq!(census.arrive(home, Moment::ZERO), Arrival::TooFast(wait));
+        assert_eq!(census.arrive(home, Moment::ZERO + wait), Arrival::Granted);
+    }
+
+    #[test]
+    fn addresses_at_rest_are_forgotten_and_connected_ones_are_not() {
+        let mut census = Census::new(0, 2, Rate::new(1, 1));
+        let stays = address("192.0.2.1");
+        assert_eq!(census.arrive(stays, Moment::ZERO), Arrival::Granted);
+        for n in 0..50_000u32 {
+            let passing = IpAddr::V4((0x0A00_0000 + n).into());
+            let now = Moment::from_micros(u64::from(n) * 10_000);
+            assert_eq!(census.arrive(passing, now), Arrival::Granted);
+            census.depart(passing);
+            assert!(census.addresses() <= 2 * SWEEP_ARRIVALS_MIN, "{} after {n}", census.addresses());
+        }
+        let later = Moment::from_micros(1 << 40);
+        assert_eq!(census.arrive(stays, later), Arrival::Granted);
+        assert_eq!(census.arrive(stays, later + Duration::from_secs(2)), Arrival::TooMany);
+    }
+
+    #[test]
+    fn without_a_rate_an_address_is_forgotten_with_its_last_connection() {
+        let mut census = Census::new(0, 9, None);
+        census.arrive(address("192.0.2.1"), Moment::ZERO);
+        census.arrive(address("192.0.2.1"), Moment::ZERO);
+        census.depart(address("192.0.2.1"));
+        assert_eq!(census.addresses(), 1);
+        census.depart(address("192.0.2.1"));
+        assert_eq!(census.addresses(), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Enter(u8),
+        Leave(u8),
+        Arrive(u8),
+        Depart(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let who = 0..4u8;
+        prop_oneof![
+            who.clone().prop_map(Step::Enter),
+            who.clone().prop_map(Step::Leave),
+            who.clone().prop_map(Step::Arrive),
+            who.prop_map(Step::Depart),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_lists_of_who_is_there(
+            steps in prop::collection::vec(step(), 0..200),
+            per_user in 0..4u32,
+            per_address in 0..4u32,
+        ) {
+            let mut census = Census::new(per_user, per_address, None);
+            let (mut users, mut addresses) = (Vec::new(), Vec::new());
+            let room = |list: &[u8], who: u8, most: u32| {
+                most == 0 || (list.iter().filter(|one| **one == who).count() as u32) < most
+            };
+            let remove = |list: &mut Vec<u8>, who: u8| {
+                if let Some(at) = list.iter().position(|one| *one == who) { list.swap_remove(at); }
+            };
+            for step in steps {
+                match step {
+                    Step::Enter(who) => {
+                        let granted = census.enter_user(&user(&who.to_string())) == Entry::Granted;
+                        prop_assert_eq!(granted, room(&users, who, per_user));
+                        if granted { users.push(who); }
+                    }
+                    Step::Leave(who) => {
+                        census.leave_user(&user(&who.to_string()));
+                        remove(&mut users, who);
+                    }
+                    Step::Arrive(who) => {
+                        let granted = census.arrive(IpAddr::from([192, 0, 2, who]), Moment::ZERO) == Arrival::Granted;
+                        prop_assert_eq!(granted, room(&addresses, who, per_address));
+                        if granted { addresses.push(who); }
+                    }
+                    Step::Depart(who) => {
+                        census.depart(IpAddr::from([192, 0, 2, who]));
+                        remove(&mut addresses, who);
+                    }
+                }
+                users.sort_unstable();
+                let mut distinct = users.clone();
+                distinct.dedup();
+                prop_assert_eq!(census.users(), if per_user == 0 { 0 } else { distinct.len() });
+            }
+        }
+    }
+}

@@ -1,6 +1,16 @@
 //! Who may do what on which channel.
+//!
+//! A token lists patterns and what is granted on the channels they match. Rights only add up: nothing a
+//! token says takes one away, so the order of its patterns has no meaning.
 
-use crate::id::ChannelName;
+use crate::id::{CHANNEL_BYTES_MAX, ChannelName};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Patterns in one token: every publish and subscribe looks through them.
+pub const PATTERNS_MAX: usize = 256;
+/// Bytes of one pattern, its `*` included: a channel name's own bound, since a longer one matches nothing.
+pub const PATTERN_BYTES_MAX: usize = CHANNEL_BYTES_MAX;
 
 /// What a user may do with a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,18 +23,250 @@ pub enum Right {
     Moderate,
 }
 
-/// The rights of one token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permissions {}
-
-impl Permissions {
-    /// Everything on every channel: what everybody has when auth is off.
-    pub fn everything() -> Permissions {
-        Permissions {}
+impl Right {
+    /// The right of this name; `None` for one that a later version may know.
+    fn parse(name: &str) -> Option<Right> {
+        match name {
+            "subscribe" => Some(Right::Subscribe),
+            "publish" => Some(Right::Publish),
+            "moderate" => Some(Right::Moderate),
+            _ => None,
+        }
     }
 
-    /// Whether `right` is granted on `channel`.
-    pub fn allow(&self, _right: Right, _channel: &ChannelName) -> bool {
-        true
+    const fn bit(self) -> u8 {
+        match self {
+            Right::Subscribe => 1,
+            Right::Publish => 2,
+            Right::Moderate => 4,
+        }
+    }
+}
+
+/// Why the claim `channels` grants nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimFault {
+    /// It is no list of objects with a `pattern` (a string) and `rights` (a list of strings).
+    Shape,
+    /// It has more than [`PATTERNS_MAX`] entries.
+    TooMany,
+    /// A pattern is longer than [`PATTERN_BYTES_MAX`].
+    PatternTooLong,
+    /// A pattern is neither a channel name, nor the beginning of one with `*` after it, nor `*`.
+    Pattern,
+}
+
+/// The rights of one token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permissions(Grants);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Grants {
+    Everything,
+    Listed(Box<[Grant]>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Grant {
+    pattern: Pattern,
+    rights: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    Name(Box<str>),
+    /// What stood before the `*`; empty for `*` alone.
+    Prefix(Box<str>),
+}
+
+impl Grant {
+    fn read(json: &RawValue) -> Result<Grant, ClaimFault> {
+        // The library would take a list for an object, value by value.
+        if !json.get().starts_with('{') {
+            return Err(ClaimFault::Shape);
+        }
+        let entry: Entry = serde_json::from_str(json.get()).map_err(|_| ClaimFault::Shape)?;
+        let known = entry.rights.iter().filter_map(|name| Right::parse(name));
+        let rights = known.fold(0, |bits, right| bits | right.bit());
+        Ok(Grant { pattern: Pattern::parse(&entry.pattern)?, rights })
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Pattern, ClaimFault> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(ClaimFault::PatternTooLong);
+        }
+        let (name, pattern) = match text.strip_suffix('*') {
+            Some("") => return Ok(Pattern::Prefix(Box::from(""))),
+            Some(prefix) => (prefix, Pattern::Prefix(Box::from(prefix))),
+            None => (text, Pattern::Name(Box::from(text))),
+        };
+        ChannelName::check(name).map_err(|_| ClaimFault::Pattern)?;
+        Ok(pattern)
+    }
+
+    fn matches(&self, channel: &ChannelName) -> bool {
+        match self {
+            Pattern::Name(name) => **name == *channel.as_str(),
+            Pattern::Prefix(prefix) => channel.as_str().starts_with(&**prefix),
+        }
+    }
+}
+
+/// One entry of the claim. Unknown keys are ignored, so that a later version may add some.
+#[derive(Deserialize)]
+struct Entry {
+    pattern: String,
+    rights: Vec<String>,
+}
+
+impl Permissions {
+    /// Everything on every channel: what everybody has when auth is off. Allocates nothing.
+    pub const fn everything() -> Permissions {
+        Permissions(Grants::Everything)
+    }
+
+    /// Nothing on any channel: what a token without the claim `channels` grants.
+    pub fn nothing() -> Permissions {
+        Permissions(Grants::Listed(Box::default()))
+    }
+
+    /// Reads the claim `channels`, as JSON: `[{"pattern":"room.*","rights":["subscribe","publish"]}]`.
+    ///
+    /// Rights it does not know are left out, so that one token serves an older and a newer gateway.
+    pub fn from_claim(json: &str) -> Result<Permissions, ClaimFault> {
+        let entries: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| ClaimFault::Shape)?;
+        if entries.len() > PATTERNS_MAX {
+            return Err(ClaimFault::TooMany);
+        }
+        let grants: Result<Box<[Grant]>, ClaimFault> = entries.into_iter().map(Grant::read).collect();
+        Ok(Permissions(Grants::Listed(grants?)))
+    }
+
+    /// Whether `right` is granted on `channel`. Looks through the patterns; allocates nothing.
+    pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
+        match &self.0 {
+            Grants::Everything => true,
+            Grants::Listed(grants) => {
+                grants.iter().any(|grant| grant.rights & right.bit() != 0 && grant.pattern.matches(channel))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const RIGHTS: [Right; 3] = [Right::Subscribe, Right::Publish, Right::Moderate];
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name).expect("a channel name")
+    }
+
+    fn one(pattern: &str) -> Result<Permissions, ClaimFault> {
+        Permissions::from_claim(&json!([{"pattern": pattern, "rights": ["publish"]}]).to_string())
+    }
+
+    #[test]
+    fn a_pattern_is_a_name_or_a_beginning_or_a_star() {
+        let table = [
+            ("room.1", "room.1", true),
+            ("room.1", "room.11", false),
+            ("room.1", "room", false),
+            ("room.*", "room.1", true),
+            ("room.*", "room.", true),
+            ("room.*", "room", false),
+            ("room.*", "Room.1", false),
+            ("r*", "room", true),
+            ("*", "anything:at-all", true),
+        ];
+        for (pattern, name, expected) in table {
+            let permissions = one(pattern).expect("a pattern");
+            assert_eq!(permissions.allow(Right::Publish, &channel(name)), expected, "{pattern} on {name}");
+            assert!(!permissions.allow(Right::Subscribe, &channel(name)), "only what is listed is granted");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_could_mean_something_else_is_refused() {
+        for pattern in ["", "a*b", "**", "*a", "a b", "$status", "$*", "é*", "a?"] {
+            assert_eq!(one(pattern), Err(ClaimFault::Pattern), "{pattern}");
+        }
+        assert_eq!(one(&"x".repeat(129)), Err(ClaimFault::PatternTooLong));
+        assert!(one(&format!("{}*", "x".repeat(127))).is_ok());
+        assert_eq!(one(&format!("{}*", "x".repeat(128))), Err(ClaimFault::PatternTooLong));
+    }
+
+    #[test]
+    fn unknown_rights_and_keys_are_ignored_and_other_types_are_not() {
+        let mixed = r#"[{"pattern":"a","rights":["fly","subscribe","fly"],"since":[1]}]"#;
+        let permissions = Permissions::from_claim(mixed).expect("unknown rights are ignored");
+        assert!(permissions.allow(Right::Subscribe, &channel("a")));
+        assert!(!permissions.allow(Right::Publish, &channel("a")));
+        for wrong in [
+            "null",
+            "{}",
+            "\"*\"",
+            "[\"*\"]",
+            "[{}]",
+            r#"[["a",["publish"]]]"#,
+            r#"[{"pattern":"a"}]"#,
+            r#"[{"rights":["publish"]}]"#,
+            r#"[{"pattern":1,"rights":["publish"]}]"#,
+            r#"[{"pattern":"a","rights":"publish"}]"#,
+            r#"[{"pattern":"a","rights":[1]}]"#,
+            r#"[{"pattern":"a","rights":null}]"#,
+        ] {
+            assert_eq!(Permissions::from_claim(wrong), Err(ClaimFault::Shape), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_patterns_is_bounded() {
+        let entries = |count: usize| json!(vec![json!({"pattern": "a*", "rights": []}); count]).to_string();
+        assert!(Permissions::from_claim(&entries(PATTERNS_MAX)).is_ok());
+        assert_eq!(Permissions::from_claim(&entries(PATTERNS_MAX + 1)), Err(ClaimFault::TooMany));
+    }
+
+    #[test]
+    fn everything_is_everything_and_nothing_is_nothing() {
+        for right in RIGHTS {
+            assert!(Permissions::everything().allow(right, &channel("a")));
+            assert!(!Permissions::nothing().allow(right, &channel("a")));
+        }
+    }
+
+    /// Says the same without cleverness: every rule on its own, byte by byte.
+    fn naive(rules: &[(String, Vec<&'static str>)], right: &str, name: &str) -> bool {
+        rules.iter().any(|(pattern, rights)| {
+            let fits = if pattern.ends_with('*') {
+                let fixed = pattern.len() - 1;
+                name.len() >= fixed && name.bytes().take(fixed).eq(pattern.bytes().take(fixed))
+            } else {
+                name == pattern
+            };
+            fits && rights.contains(&right)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_naive_matcher(
+            rules in prop::collection::vec(
+                ("[ab.]{0,3}\\*|[ab.]{1,3}", prop::sample::subsequence(vec!["subscribe", "publish", "moderate"], 0..=3)),
+                0..6,
+            ),
+            name in "[ab.]{1,4}",
+        ) {
+            let claim: Vec<_> = rules.iter().map(|(p, r)| json!({"pattern": p, "rights": r})).collect();
+            let permissions = Permissions::from_claim(&json!(claim).to_string()).expect("valid");
+            for (right, word) in RIGHTS.into_iter().zip(["subscribe", "publish", "moderate"]) {
+                prop_assert_eq!(permissions.allow(right, &channel(&name)), naive(&rules, word, &name));
+            }
+        }
     }
 }

@@ -1,20 +1,370 @@
 //! Checks a token (a JWT, RFC 7519) against the configured keys, at a `now` that is passed in.
+//!
+//! The signature is checked before any claim is read, so a stranger learns nothing from the order of
+//! faults but that his signature is no good. A fault is a word and never holds a part of the token.
+
+pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
+
+use crate::auth::key::{self, Key};
+use crate::auth::permission::{ClaimFault, Permissions};
+use crate::id::{INTEGER_MAX, UserName};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// Bytes of one token: it is looked at before anything is known of its sender. It also has to fit the
+/// head of an upgrade, twice over.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+
+/// What tokens are checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierConfig {
+    /// One to [`key::KEYS_MAX`] keys.
+    pub keys: Vec<KeyConfig>,
+    /// What `aud` must be or contain; `None`: `aud` is not looked at.
+    pub audience: Option<String>,
+    /// What `iss` must be; `None`: `iss` is not looked at.
+    pub issuer: Option<String>,
+    /// How far the issuer's clock may be off: added to `exp`, taken from `nbf`.
+    pub leeway: Duration,
+}
+
+/// What a good token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// `sub`
+    pub user: UserName,
+    /// `channels`; without the claim, [`Permissions::nothing`].
+    pub permissions: Permissions,
+    /// From here on the token is no longer accepted: `exp` plus the leeway, Unix milliseconds.
+    pub expires_unix_ms: Option<u64>,
+}
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// None was sent.
     Missing,
+    /// More than [`TOKEN_BYTES_MAX`].
+    TooLong,
     /// It is no JWT of a form we read.
     Malformed,
+    /// Its `crit` asks for an extension (RFC 7515 section 4.1.11); we have none.
+    UnknownExtension,
+    /// `alg` is none of [`Algorithm`].
+    UnknownAlgorithm,
+    /// No configured key has its `kid` and its algorithm.
+    UnknownKey,
+    /// No such key made the signature.
+    BadSignature,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` has not come.
+    NotYetValid,
+    /// `exp` or `nbf` is no number.
+    BadTime,
+    /// `aud` is not, and does not contain, the configured audience.
+    WrongAudience,
+    /// `iss` is not the configured issuer.
+    WrongIssuer,
+    /// There is no `sub`.
+    NoSubject,
+    /// `sub` is no user name.
+    BadSubject,
+    /// `channels` has another shape.
+    BadChannels,
+    /// `channels` has too many entries.
+    TooManyPatterns,
+    /// A pattern in `channels` is too long.
+    PatternTooLong,
+    /// A pattern in `channels` is of no form we know.
+    BadPattern,
 }
 
 impl TokenFault {
+    /// All of them, each at its [`TokenFault::index`].
+    pub const ALL: [TokenFault; 18] = [
+        TokenFault::Missing,
+        TokenFault::TooLong,
+        TokenFault::Malformed,
+        TokenFault::UnknownExtension,
+        TokenFault::UnknownAlgorithm,
+        TokenFault::UnknownKey,
+        TokenFault::BadSignature,
+        TokenFault::Expired,
+        TokenFault::NotYetValid,
+        TokenFault::BadTime,
+        TokenFault::WrongAudience,
+        TokenFault::WrongIssuer,
+        TokenFault::NoSubject,
+        TokenFault::BadSubject,
+        TokenFault::BadChannels,
+        TokenFault::TooManyPatterns,
+        TokenFault::PatternTooLong,
+        TokenFault::BadPattern,
+    ];
+
+    /// Its place in [`TokenFault::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// One word, for metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            TokenFault::Missing => "missing",
+            TokenFault::TooLong => "too_long",
+            TokenFault::Malformed => "malformed",
+            TokenFault::UnknownExtension => "unknown_extension",
+            TokenFault::UnknownAlgorithm => "unknown_algorithm",
+            TokenFault::UnknownKey => "unknown_key",
+            TokenFault::BadSignature => "bad_signature",
+            TokenFault::Expired => "expired",
+            TokenFault::NotYetValid => "not_yet_valid",
+            TokenFault::BadTime => "bad_time",
+            TokenFault::WrongAudience => "wrong_audience",
+            TokenFault::WrongIssuer => "wrong_issuer",
+            TokenFault::NoSubject => "no_subject",
+            TokenFault::BadSubject => "bad_subject",
+            TokenFault::BadChannels => "bad_channels",
+            TokenFault::TooManyPatterns => "too_many_patterns",
+            TokenFault::PatternTooLong => "pattern_too_long",
+            TokenFault::BadPattern => "bad_pattern",
+        }
+    }
+
     /// For people, and for the close reason: at most 80 bytes.
     pub const fn text(self) -> &'static str {
         match self {
             TokenFault::Missing => "send a token in connect, in Authorization or as a subprotocol",
+            TokenFault::TooLong => "the token has more than 8192 bytes; grant fewer channels",
             TokenFault::Malformed => "the token is not a JWT",
+            TokenFault::UnknownExtension => "the token's crit asks for an extension; there is none",
+            TokenFault::UnknownAlgorithm => "the token's alg is not HS256, RS256, ES256 or EdDSA",
+            TokenFault::UnknownKey => "no key here has the token's kid and alg",
+            TokenFault::BadSignature => "the token's signature does not match its key",
+            TokenFault::Expired => "the token has expired; bring a fresh one",
+            TokenFault::NotYetValid => "the token is not valid yet; see nbf, and both clocks",
+            TokenFault::BadTime => "exp and nbf in the token must be seconds since 1970, as numbers",
+            TokenFault::WrongAudience => "the token's aud does not name this gateway",
+            TokenFault::WrongIssuer => "the token's iss is not trusted here",
+            TokenFault::NoSubject => "the token has no sub, so it names no user",
+            TokenFault::BadSubject => "the token's sub must be 1 to 128 bytes without control characters",
+            TokenFault::BadChannels => "channels in the token must be a list of {pattern, rights}",
+            TokenFault::TooManyPatterns => "channels in the token has more than 256 patterns; use prefixes",
+            TokenFault::PatternTooLong => "a pattern in the token's channels has more than 128 bytes",
+            TokenFault::BadPattern => "a channel pattern is a channel name, or its beginning and one *",
         }
     }
 }
+
+impl From<ClaimFault> for TokenFault {
+    fn from(fault: ClaimFault) -> TokenFault {
+        match fault {
+            ClaimFault::Shape => TokenFault::BadChannels,
+            ClaimFault::TooMany => TokenFault::TooManyPatterns,
+            ClaimFault::PatternTooLong => TokenFault::PatternTooLong,
+            ClaimFault::Pattern => TokenFault::BadPattern,
+        }
+    }
+}
+
+/// Checks tokens. Holds secrets, so its `Debug` form says nothing.
+pub struct Verifier {
+    keys: Vec<Key>,
+    audience: Option<String>,
+    issuer: Option<String>,
+    leeway_ms: u64,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// Prepares the keys; the fault names the first that cannot be used.
+    pub fn new(config: VerifierConfig) -> Result<Verifier, KeyFault> {
+        Ok(Verifier {
+            keys: key::prepare(config.keys)?,
+            audience: config.audience,
+            issuer: config.issuer,
+            leeway_ms: u64::try_from(config.leeway.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// What `token` says, if it is to be believed at `now_unix_ms`.
+    pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+        match token.len() {
+            0 => return Err(TokenFault::Missing),
+            1..=TOKEN_BYTES_MAX => {}
+            _ => return Err(TokenFault::TooLong),
+        }
+        let parts = Parts::of(token)?;
+        self.check_signature(&parts)?;
+        let payload = decode(parts.payload)?;
+        let body: Body<'_> = object(&payload)?;
+        self.check_parties(&body)?;
+        let expires_unix_ms = self.check_times(&body, now_unix_ms)?;
+        let user = subject(body.sub)?;
+        let permissions = match body.channels {
+            Some(json) => Permissions::from_claim(json.get())?,
+            None => Permissions::nothing(),
+        };
+        Ok(Claims { user, permissions, expires_unix_ms })
+    }
+
+    /// `kid` selects the key. A token without one, or with one that no key has, is tried with each key of
+    /// its algorithm; in the second case only with those that are configured without `kid`.
+    fn check_signature(&self, parts: &Parts<'_>) -> Result<(), TokenFault> {
+        let header = decode(parts.header)?;
+        let header: Header<'_> = object(&header)?;
+        if header.crit.is_some() {
+            return Err(TokenFault::UnknownExtension);
+        }
+        let algorithm = Algorithm::parse(&header.alg).ok_or(TokenFault::UnknownAlgorithm)?;
+        let named = |key: &&Key| key.kid.as_deref() == header.kid.as_deref();
+        let known = header.kid.is_some() && self.keys.iter().any(|key| named(&key));
+        let fits = |key: &&Key| {
+            let by_name = if known { named(key) } else { header.kid.is_none() || key.kid.is_none() };
+            by_name && key.algorithm == algorithm
+        };
+        let mut fault = TokenFault::UnknownKey;
+        for key in self.keys.iter().filter(fits) {
+            if key.signed(parts.signed, parts.signature) {
+                return Ok(());
+            }
+            fault = TokenFault::BadSignature;
+        }
+        Err(fault)
+    }
+
+    fn check_parties(&self, body: &Body<'_>) -> Result<(), TokenFault> {
+        if let Some(issuer) = &self.issuer
+            && body.iss.and_then(string).as_deref() != Some(issuer)
+        {
+            return Err(TokenFault::WrongIssuer);
+        }
+        match &self.audience {
+            Some(audience) if !body.aud.is_some_and(|aud| names(aud, audience)) => {
+                Err(TokenFault::WrongAudience)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// `exp` is the first moment at which a token is no longer good, `nbf` the first at which it is
+    /// (RFC 7519 sections 4.1.4 and 4.1.5).
+    fn check_times(&self, body: &Body<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
+        let not_before = body.nbf.map(milliseconds).transpose()?;
+        if not_before.is_some_and(|at| now_unix_ms.saturating_add(self.leeway_ms) < at) {
+            return Err(TokenFault::NotYetValid);
+        }
+        let expires = body.exp.map(milliseconds).transpose()?;
+        let expires = expires.map(|at| at.saturating_add(self.leeway_ms).min(INTEGER_MAX));
+        if expires.is_some_and(|at| now_unix_ms >= at) { Err(TokenFault::Expired) } else { Ok(expires) }
+    }
+}
+
+/// A compact serialisation (RFC 7515 section 3.1), not yet decoded.
+struct Parts<'a> {
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    /// What the signature is over: header and payload with their dot.
+    signed: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Result<Parts<'a>, TokenFault> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenFault::Malformed)?;
+        if payload.contains('.') {
+            return Err(TokenFault::Malformed);
+        }
+        Ok(Parts { header, payload, signature, signed })
+    }
+}
+
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    crit: Option<&'a RawValue>,
+}
+
+/// The claims we read, each as JSON, so that a wrong type is a fault of its own. Others are ignored.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    sub: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    exp: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    nbf: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    aud: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    iss: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    channels: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from an absent claim: an `exp` of `null` must not mean forever.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
+}
+
+/// Reads a JSON object. (The library would take a list for one, value by value.)
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenFault> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(TokenFault::Malformed);
+    }
+    serde_json::from_slice(json).map_err(|_| TokenFault::Malformed)
+}
+
+fn string(json: &RawValue) -> Option<String> {
+    serde_json::from_str(json.get()).ok()
+}
+
+/// Whether `aud`, a string or a list of strings (RFC 7519 section 4.1.3), names `audience`.
+fn names(aud: &RawValue, audience: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Audience {
+        One(String),
+        Several(Vec<String>),
+    }
+    match serde_json::from_str(aud.get()) {
+        Ok(Audience::One(one)) => one == audience,
+        Ok(Audience::Several(several)) => several.iter().any(|one| one == audience),
+        Err(_) => false,
+    }
+}
+
+fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
+    let name = string(sub.ok_or(TokenFault::NoSubject)?).ok_or(TokenFault::BadSubject)?;
+    UserName::parse(&name).map_err(|_| TokenFault::BadSubject)
+}
+
+/// A `NumericDate` (RFC 7519 section 2: seconds, perhaps with a fraction) in milliseconds. One before 1970
+/// becomes 0 and one beyond all calendars stays there: `as` saturates.
+fn milliseconds(date: &RawValue) -> Result<u64, TokenFault> {
+    let seconds: f64 = serde_json::from_str(date.get()).map_err(|_| TokenFault::BadTime)?;
+    Ok((seconds * 1_000.0).round() as u64)
+}
+
+#[cfg(test)]
+mod tests;

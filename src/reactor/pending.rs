@@ -86,11 +86,8 @@ impl Pending {
     }
 
     /// Reserves a place for the answer; gives the request back when `limits::OUTSTANDING_MAX` wait already.
-    ///
-    /// A request that was answered at its deadline still has its job outstanding, so its place is counted
-    /// until the deadline queue forgets it: that is what keeps the answers lane from ever being full.
     pub fn insert(&mut self, request: Request, now: Moment) -> Result<Ticket, Request> {
-        if self.entries.len() >= OUTSTANDING_MAX / 2 {
+        if self.entries.len() >= OUTSTANDING_MAX {
             return Err(request);
         }
         self.appends += usize::from(matches!(request, Request::Append { .. }));

@@ -82,17 +82,21 @@ impl Timers {
 
     /// How long nothing comes up, at most one revolution.
     pub fn rest(&self, now: Moment) -> Duration {
-        for ahead in 0..BUCKETS as u64 {
-            let bucket = self.next + ahead;
-            let place = (bucket % BUCKETS as u64) as usize;
-            if place.is_multiple_of(64) && self.occupied[place / 64] == 0 {
-                // Whole words without an entry are passed by in one go by the bound of the caller.
-                if ahead + 64 < BUCKETS as u64 && self.occupied.iter().all(|word| *word == 0) {
-                    break;
-                }
-            }
-            if self.occupied[place / 64] & (1 << (place % 64)) != 0 {
-                return Moment::from_micros(bucket * BUCKET_US).since(now);
+        let words = BUCKETS / 64;
+        let first = (self.next % BUCKETS as u64) as usize;
+        // One word more than there are: the first one is looked at in two parts, from its bit on and up to it.
+        for step in 0..=words {
+            let word = (first / 64 + step) % words;
+            let mask = match step {
+                0 => u64::MAX << (first % 64),
+                _ if step == words => !(u64::MAX << (first % 64)),
+                _ => u64::MAX,
+            };
+            let occupied = self.occupied[word] & mask;
+            if occupied != 0 {
+                let place = word * 64 + occupied.trailing_zeros() as usize;
+                let ahead = (place + BUCKETS - first) % BUCKETS;
+                return Moment::from_micros((self.next + ahead as u64) * BUCKET_US).since(now);
             }
         }
         Duration::from_micros(BUCKETS as u64 * BUCKET_US)

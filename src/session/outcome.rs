@@ -41,7 +41,7 @@ pub struct Identity {
     pub user: UserName,
     /// `channels`
     pub permissions: Arc<Permissions>,
-    /// `exp`, Unix milliseconds.
+    /// From here on the token is no longer accepted: `exp` plus the leeway, Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
 }
 

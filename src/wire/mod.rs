@@ -3,8 +3,11 @@
 //! Everything here is pure: bytes in, values or bytes out. A fuzzer can call all of it.
 
 pub mod command;
+pub mod fault;
+pub mod fields;
 pub mod frames;
 pub mod json;
+pub mod origin;
 pub mod outbox;
 pub mod proxy;
 pub mod publication;

@@ -1,1 +1,126 @@
-//! (being written)
+//! Writes HTTP/1.1 answers: the 101 of an upgrade, plain answers, and refusals as JSON.
+//!
+//! Everything is appended to the caller's buffer, which a reactor uses again and again. There is no `Server`
+//! and no `Date`: the floors below the reactor have no clock.
+
+use crate::wire::fault::HttpFault;
+use crate::wire::request::{After, Method};
+use crate::wire::upgrade::{Offered, SUBPROTOCOL, Upgrade};
+use std::io::Write as _;
+
+/// What an answer needs beside its body.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseOptions<'a> {
+    /// The request's method: `HEAD` gets the same head and no body.
+    pub method: Method,
+    /// Told to the peer; the caller acts on it.
+    pub after: After,
+    /// `Cache-Control`
+    pub cache_control: &'a str,
+    /// Further header lines, ours and never the peer's: no value may have a line end.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+impl ResponseOptions<'_> {
+    /// An answer that is not to be cached, without further header lines.
+    pub const fn plain(method: Method, after: After) -> ResponseOptions<'static> {
+        ResponseOptions { method, after, cache_control: "no-store", headers: &[] }
+    }
+}
+
+/// Appends the answer that completes an upgrade (RFC 6455 section 4.2.2). The token is never echoed.
+pub fn switching(out: &mut Vec<u8>, upgrade: &Upgrade<'_>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(upgrade.accept.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    match upgrade.version {
+        Offered::V1Named => field(out, "Sec-WebSocket-Protocol", SUBPROTOCOL),
+        Offered::Unsupported(name) => field(out, "Sec-WebSocket-Protocol", name),
+        Offered::NotNamed => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a plain answer.
+///
+/// `Content-Length` is that of `body` also where the body itself is left out: for `HEAD` and 304 (RFC 9110
+/// section 8.6). A 204 has neither.
+pub fn answer(
+    out: &mut Vec<u8>,
+    status: u16,
+    content_type: &str,
+    body: &[u8],
+    options: &ResponseOptions<'_>,
+) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status));
+    if status != 204 {
+        let _ = write!(out, "Content-Length: {}\r\n", body.len());
+        field(out, "Content-Type", content_type);
+    }
+    field(out, "Cache-Control", options.cache_control);
+    out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
+    for (name, value) in options.headers {
+        field(out, name, value);
+    }
+    match options.after {
+        After::Close => out.extend_from_slice(b"Connection: close\r\n\r\n"),
+        After::KeepAlive => out.extend_from_slice(b"\r\n"),
+    }
+    if options.method != Method::Head && !matches!(status, 204 | 304) {
+        out.extend_from_slice(body);
+    }
+}
+
+/// Appends a refusal, `{"error":"…","message":"…"}`, and says what becomes of the connection.
+///
+/// `after` is the head's; for a head that could not be read, [`After::Close`]. `method` likewise, or
+/// [`Method::Get`].
+pub fn fault(out: &mut Vec<u8>, fault: HttpFault, method: Method, after: After) -> After {
+    let after = fault.after(after);
+    let retry_after = fault.retry_after_s().map(|seconds| seconds.to_string());
+    let mut headers = fault.headers().to_vec();
+    headers.extend(retry_after.as_deref().map(|seconds| ("Retry-After", seconds)));
+    let body = format!("{{\"error\":\"{}\",\"message\":\"{fault}\"}}\n", fault.word());
+    let options = ResponseOptions { headers: &headers, ..ResponseOptions::plain(method, after) };
+    answer(out, fault.status(), "application/json", body.as_bytes(), &options);
+    after
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+    debug_assert!(!value.bytes().any(|b| b.is_ascii_control()), "{name} would break the head");
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// The reason phrase of RFC 9110 section 15; nobody may depend on it.
+const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

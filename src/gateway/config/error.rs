@@ -1,0 +1,203 @@
+//! What is wrong with a configuration, said so that it can be put right without looking anything up.
+//!
+//! No fault holds a secret: [`Setting::write`](super::setting::Setting::write) hides the value before a
+//! fault is made of it, and a syntax error carries no source text.
+
+use super::source::Origin;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Everything that is wrong, in the order it was read: file, variables, flags, contradictions.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where it was said.
+    pub origin: Origin,
+    /// The key, as `limits.frame_bytes`; empty when the fault is the file's or the variable's as a whole.
+    pub key: String,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong.
+#[derive(Debug)]
+pub enum Fault {
+    /// The value is of the wrong type, outside its bounds, or no such word.
+    NotAccepted {
+        /// The value as it was given, shortened; secrets are hidden.
+        value: String,
+        /// What is accepted, with bounds.
+        expected: String,
+    },
+    /// No setting has this name.
+    Unknown {
+        /// The name that was probably meant, in the form of its origin.
+        nearest: Option<String>,
+    },
+    /// A section's name stands for a value.
+    NotASection,
+    /// It cannot be given in a variable.
+    OnlyInFile,
+    /// The text is no TOML.
+    Syntax {
+        /// What the parser says, without the source.
+        message: String,
+        /// Counted from 1, in characters.
+        column: usize,
+    },
+    /// A file could not be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A variable's value is not UTF-8.
+    NotUtf8,
+    /// A store this build does not have.
+    NoSuchStore {
+        /// The scheme alone: a URL may hold a password.
+        scheme: String,
+    },
+    /// Smaller than another setting that it must hold.
+    Below {
+        /// Its value.
+        value: u64,
+        /// The other setting.
+        other: &'static str,
+        /// The other's value.
+        other_value: u64,
+        /// Where the other came from.
+        other_origin: Origin,
+        /// Why they belong together.
+        reason: &'static str,
+    },
+    /// Auth is off and the address is not loopback.
+    OpenToNetwork {
+        /// The address.
+        listen: String,
+    },
+    /// A PROXY header is required and nobody may send one.
+    NobodyTrusted,
+    /// A check of tokens is configured, but no key.
+    NoKey,
+    /// Two keys have the same name.
+    SameKid {
+        /// The name.
+        kid: String,
+    },
+    /// A key without its algorithm.
+    NoAlgorithm {
+        /// The algorithms.
+        expected: String,
+    },
+    /// A key with no material, or with more than one.
+    Material {
+        /// What the algorithm takes.
+        expected: &'static str,
+        /// The keys that were given.
+        found: Vec<&'static str>,
+    },
+    /// A private key where a public one belongs.
+    PrivateKey,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.len() {
+            1 => writeln!(f, "seawall: the configuration has an error")?,
+            count => writeln!(f, "seawall: the configuration has {count} errors")?,
+        }
+        self.problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { origin, key, fault } = self;
+        write!(f, "{origin}: ")?;
+        match (key.is_empty(), fault.value()) {
+            (true, _) => write!(f, "{fault}"),
+            (false, Some(value)) => write!(f, "{key} = {value}: {fault}"),
+            (false, None) => write!(f, "{key}: {fault}"),
+        }
+    }
+}
+
+impl Fault {
+    /// The guilty value as TOML, where one value is guilty.
+    fn value(&self) -> Option<String> {
+        match self {
+            Fault::NotAccepted { value, .. } => Some(value.clone()),
+            Fault::Below { value, .. } => Some(value.to_string()),
+            Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
+            Fault::NoSuchStore { scheme } => Some(format!("\"{scheme}…\"")),
+            Fault::Unknown { .. }
+            | Fault::NotASection
+            | Fault::OnlyInFile
+            | Fault::Syntax { .. }
+            | Fault::Unreadable { .. }
+            | Fault::NotUtf8
+            | Fault::NobodyTrusted
+            | Fault::NoKey
+            | Fault::SameKid { .. }
+            | Fault::NoAlgorithm { .. }
+            | Fault::Material { .. }
+            | Fault::PrivateKey => None,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::NotAccepted { expected, .. } => write!(f, "must be {expected}"),
+            Fault::Unknown { nearest: Some(nearest) } => write!(f, "unknown; did you mean {nearest}?"),
+            Fault::Unknown { nearest: None } => {
+                f.write_str("unknown; `seawall check-config` lists all that there is")
+            }
+            Fault::NotASection => f.write_str("is a section: write its keys under its name in brackets"),
+            Fault::OnlyInFile => f.write_str(
+                "does not fit in a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET for one HS256 key",
+            ),
+            Fault::Syntax { message, column } => write!(f, "column {column}: {message}"),
+            Fault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Fault::NotUtf8 => f.write_str("its value is not UTF-8"),
+            Fault::NoSuchStore { .. } => {
+                f.write_str("this build has SQLite only: leave it out, or write \"sqlite:\"; store.data is its folder")
+            }
+            Fault::Below { other, other_value, other_origin, reason, .. } => {
+                write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
+            }
+            Fault::OpenToNetwork { .. } => f.write_str(
+                "auth is off, so whoever reaches this address could read and write everything: \
+                 configure a key ([[auth.keys]], or SEAWALL_AUTH_SECRET), or listen on loopback (127.0.0.1 or [::1])",
+            ),
+            Fault::NobodyTrusted => f.write_str(
+                "needs server.trusted_proxies: name the networks whose PROXY headers are believed, \
+                 or set server.proxy_protocol to \"off\"",
+            ),
+            Fault::NoKey => f.write_str(
+                "has no effect, since auth is off without a key: add [[auth.keys]] or auth.secret, or remove it",
+            ),
+            Fault::SameKid { kid } => write!(f, "another key already has kid \"{kid}\": give each its own"),
+            Fault::NoAlgorithm { expected } => write!(f, "is missing: must be {expected}"),
+            Fault::Material { expected, found } if found.is_empty() => write!(f, "has no key: give {expected}"),
+            Fault::Material { expected, found } => {
+                write!(f, "has {}: give exactly {expected}", found.join(" and "))
+            }
+            Fault::PrivateKey => f.write_str(
+                "is a private key: give the public one; the private one belongs to who signs the tokens",
+            ),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What the operator decides, and where each decision came from.
+//!
+//! Four layers, each over the one before: defaults, a TOML file, `SEAWALL_*` variables, flags. One table of
+//! [settings](table) drives all of them, the listing of `check-config`, the reference in
+//! `docs/configuration.md` and `seawall.example.toml`. Whatever is wrong is reported at once, with its key,
+//! value, bound and origin: an operator should need one attempt, not one for each mistake.
+
+mod contradiction;
+pub mod error;
+mod file;
+pub mod key;
+mod limit;
+mod nearest;
+mod parse;
+pub mod print;
+#[cfg(test)]
+mod reference;
+pub mod setting;
+pub mod source;
+pub mod table;
+mod variable;
+
+use crate::limits::Limits;
+use crate::log;
+use error::{ConfigError, Fault, Problem};
+use ipnet::IpNet;
+use key::AuthKey;
+use parse::Raw;
+use setting::Setting;
+use source::{Origin, Origins, Sources};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The effective configuration. Every value is within its bounds and none contradicts another.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[store]`
+    pub store: StoreConfig,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[retention]`
+    pub retention: Retention,
+    /// `[auth]`
+    pub auth: AuthConfig,
+    /// `[log]`
+    pub log: LogConfig,
+    /// Where each value came from.
+    pub origins: Origins,
+}
+
+/// `[server]`: where it listens and whom it believes.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Address of the listener. Without auth it is always loopback.
+    pub listen: SocketAddr,
+    /// Reactor threads; 0: one per core.
+    pub reactors: u32,
+    /// Whether each reactor stays on one core.
+    pub pin_reactors: bool,
+    /// Whether `/echo` is served.
+    pub echo: bool,
+    /// Accepted `Origin`s beside the `Host`'s own: lower case, without a trailing slash.
+    pub origins: Vec<String>,
+    /// Accepted `Host` names beside loopback's when auth is off: lower case, without a port.
+    pub hosts: Vec<String>,
+    /// Networks whose proxies may tell a client's address.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections start with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+    /// Name of this instance; `None`: one is made of the host's name and the process id.
+    pub instance: Option<String>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            reactors: 0,
+            pin_reactors: false,
+            echo: false,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            instance: None,
+        }
+    }
+}
+
+/// Whether connections start with a PROXY protocol v2 header (haproxy.org, `proxy-protocol.txt`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None does.
+    #[default]
+    Off,
+    /// All do, and all come from `trusted_proxies`.
+    Required,
+}
+
+/// `[store]`: where publications are kept.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `None` or `sqlite:`, both the embedded store in `data`.
+    pub url: Option<String>,
+    /// Folder of the embedded store.
+    pub data: PathBuf,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig { url: None, data: PathBuf::from("data") }
+    }
+}
+
+/// `[retention]`: how long publications are kept. Whichever bound is reached first counts.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// Publications kept in each channel; 0: unbounded.
+    pub publications: u64,
+    /// Age at which a publication goes; zero: never.
+    pub age: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { publications: 100_000, age: Duration::from_secs(90 * 24 * 60 * 60) }
+    }
+}
+
+/// `[auth]`: whose tokens are believed. Auth is on exactly when `keys` is not empty.
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    /// All keys, the shorthand `auth.secret` included.
+    pub keys: Vec<AuthKey>,
+    /// What `aud` must contain; `None`: not checked.
+    pub audience: Option<String>,
+    /// What `iss` must be; `None`: not checked.
+    pub issuer: Option<String>,
+    /// How far clocks may differ when `exp` and `nbf` are checked.
+    pub leeway: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> AuthConfig {
+        AuthConfig { keys: Vec::new(), audience: None, issuer: None, leeway: Duration::from_secs(5) }
+    }
+}
+
+/// `[log]`: what is logged, to stderr.
+#[derive(Clone, Debug, Default)]
+pub struct LogConfig {
+    /// The form of a line.
+    pub format: log::Format,
+    /// The least important level.
+    pub level: log::Level,
+}
+
+/// Reads all sources and checks the whole. On failure it names everything that is wrong.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    let mut draft = Draft::default();
+    file::read(&mut draft, &sources.file);
+    variable::read(&mut draft, &sources.variables);
+    for flag in &sources.flags {
+        if let Some(setting) = table::by_flag(flag.name) {
+            draft.take(setting, &Raw::Plain(flag.value.clone()), Origin::Flag(flag.name));
+        }
+    }
+    contradiction::find(&mut draft);
+    if draft.problems.is_empty() { Ok(draft.config) } else { Err(ConfigError { problems: draft.problems }) }
+}
+
+/// A configuration that is being read.
+#[derive(Default)]
+struct Draft {
+    config: Config,
+    problems: Vec<Problem>,
+    /// Settings of which a value was refused: what stands in `config` is not what was meant, so it
+    /// contradicts nothing.
+    refused: BTreeSet<&'static str>,
+}
+
+impl Draft {
+    fn take(&mut self, setting: &'static Setting, raw: &Raw, origin: Origin) {
+        match setting.write(&mut self.config, raw, &origin) {
+            Ok(()) => self.config.origins.note(setting.name, origin),
+            Err(fault) => {
+                self.refused.insert(setting.name);
+                self.report(origin, setting.name, fault);
+            }
+        }
+    }
+
+    fn report(&mut self, origin: Origin, key: impl Into<String>, fault: Fault) {
+        self.problems.push(Problem { origin, key: key.into(), fault });
+    }
+}

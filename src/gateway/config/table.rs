@@ -1,0 +1,119 @@
+//! The table of settings: add one here, and file, variable, listing and reference have it.
+
+use super::setting::{Bounds, Form, Place, Setting, Words};
+use super::{ProxyProtocol, limit};
+use crate::log::{Format, Level};
+
+const FORMATS: [Format; 2] = [Format::Text, Format::Json];
+const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+const PROXY_PROTOCOLS: [ProxyProtocol; 2] = [ProxyProtocol::Off, ProxyProtocol::Required];
+
+/// The place of `value` among all of its type.
+fn position<T: PartialEq>(all: &[T], value: &T) -> usize {
+    all.iter().position(|candidate| candidate == value).unwrap_or(0)
+}
+
+/// All settings but `[limits]`, in the order they are listed.
+const GENERAL: &[Setting] = &[
+    Setting::of("server.listen", Place::Address(|c| &mut c.server.listen))
+        .flag("--listen")
+        .doc("Address of the listener. Without auth it must be loopback."),
+    Setting::of("server.reactors", Place::U32(Bounds::to(256).or_zero("one per core"), |c| &mut c.server.reactors))
+        .flag("--reactors")
+        .doc("Reactor threads."),
+    Setting::of("server.pin_reactors", Place::Switch(|c| &mut c.server.pin_reactors))
+        .doc("Keep each reactor on one core. Only for a machine of its own."),
+    Setting::of("server.echo", Place::Switch(|c| &mut c.server.echo))
+        .flag("--echo")
+        .doc("Serve `/echo`: the same upgrade and limits, each message sent back."),
+    Setting::of("server.origins", Place::List(Form::Origin, |c| &mut c.server.origins))
+        .doc("Origins of web pages that may connect, beside pages of the same host."),
+    Setting::of("server.hosts", Place::List(Form::Host, |c| &mut c.server.hosts))
+        .doc("Without auth: `Host` names accepted beside `localhost`, `127.0.0.1` and `[::1]`."),
+    Setting::of("server.trusted_proxies", Place::Networks(|c| &mut c.server.trusted_proxies))
+        .doc("Networks whose proxies are believed when they tell a client's address."),
+    Setting::of(
+        "server.proxy_protocol",
+        Place::Word(Words {
+            words: &["off", "required"],
+            write: |c, at| c.server.proxy_protocol = PROXY_PROTOCOLS.get(at).copied().unwrap_or_default(),
+            read: |c| position(&PROXY_PROTOCOLS, &c.server.proxy_protocol),
+        }),
+    )
+    .doc("Whether every connection starts with a PROXY v2 header. Needs `server.trusted_proxies`."),
+    Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
+        .doc("Name of this instance. Without one: the host's name and the process id."),
+    Setting::of("store.url", Place::Text(Form::StoreUrl, |c| &mut c.store.url))
+        .doc("Which store: this build has SQLite only, `sqlite:`, which is also what it is without one."),
+    Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
+        .flag("--data")
+        .doc("Folder of the SQLite store. Made if it is missing; one process at a time."),
+    Setting::of(
+        "retention.publications",
+        Place::U64(Bounds::to(1_000_000_000_000).or_zero("unbounded"), |c| &mut c.retention.publications),
+    )
+    .doc("Publications kept in each channel."),
+    Setting::of(
+        "retention.age_ms",
+        Place::Millis(Bounds::to(3_650 * 86_400_000).from(1_000).or_zero("forever"), |c| &mut c.retention.age),
+    )
+    .doc("Age at which a publication goes."),
+    Setting::of("auth.secret", Place::SharedSecret)
+        .doc("One HS256 key, short for an entry of `[[auth.keys]]`. Better in `SEAWALL_AUTH_SECRET` than in a file."),
+    Setting::of("auth.audience", Place::Text(Form::Any, |c| &mut c.auth.audience))
+        .doc("What a token's `aud` must contain. Without one it is not checked."),
+    Setting::of("auth.issuer", Place::Text(Form::Any, |c| &mut c.auth.issuer))
+        .doc("What a token's `iss` must be. Without one it is not checked."),
+    Setting::of("auth.leeway_ms", Place::Millis(Bounds::to(300_000).from(0), |c| &mut c.auth.leeway))
+        .doc("How far clocks may differ when `exp` and `nbf` are checked."),
+    Setting::of(
+        "log.format",
+        Place::Word(Words {
+            words: &["text", "json"],
+            write: |c, at| c.log.format = FORMATS.get(at).copied().unwrap_or_default(),
+            read: |c| position(&FORMATS, &c.log.format),
+        }),
+    )
+    .flag("--log-format")
+    .doc("Form of the log's lines, on stderr."),
+    Setting::of(
+        "log.level",
+        Place::Word(Words {
+            words: &["error", "warn", "info", "debug"],
+            write: |c, at| c.log.level = LEVELS.get(at).copied().unwrap_or_default(),
+            read: |c| position(&LEVELS, &c.log.level),
+        }),
+    )
+    .flag("--log-level")
+    .doc("Least important level that is logged."),
+];
+
+/// The sections, in the order they are listed, and what each is about.
+pub const SECTIONS: [(&str, &str); 6] = [
+    ("server", "Where it listens and whom it believes."),
+    ("store", "Where publications are kept."),
+    ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
+    ("retention", "How long publications are kept: whichever bound is reached first counts."),
+    ("auth", "Whose tokens are believed. Auth is on exactly when there is a key."),
+    ("log", "What is logged, to stderr."),
+];
+
+/// Every setting; those of one section stand together.
+pub fn all() -> impl Iterator<Item = &'static Setting> + Clone {
+    GENERAL.iter().chain(limit::LIMITS)
+}
+
+/// The settings of one section.
+pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
+    all().filter(move |setting| setting.section() == section)
+}
+
+/// The setting of this full name.
+pub fn by_name(name: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.name == name)
+}
+
+/// The setting of this flag.
+pub fn by_flag(flag: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.flag == Some(flag))
+}

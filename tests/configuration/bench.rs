@@ -1,0 +1,93 @@
+//! Starts the program in a folder of its own and reads what it says.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A working directory, and what the program is started with in it.
+pub struct Bench {
+    folder: TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// What the program said.
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        Bench { folder: tempfile::tempdir().expect("a folder"), variables: Vec::new() }
+    }
+
+    /// With this `seawall.toml`.
+    pub fn with_file(text: &str) -> Bench {
+        let bench = Bench::new();
+        bench.write("seawall.toml", text);
+        bench
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("written");
+        path
+    }
+
+    pub fn variable(mut self, name: &'static str, value: &str) -> Bench {
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_seawall"))
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .args(arguments)
+            .output()
+            .expect("the program starts");
+        Said {
+            code: status.code(),
+            out: String::from_utf8(stdout).expect("UTF-8"),
+            err: String::from_utf8(stderr).expect("UTF-8"),
+        }
+    }
+
+    /// The listing of a configuration that is fine.
+    pub fn listing(&self, flags: &[&str]) -> String {
+        let said = self.run(&[&["check-config"], flags].concat());
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
+        said.out
+    }
+
+    /// The errors of a configuration that is wrong, less their indent.
+    pub fn errors(&self, flags: &[&str]) -> Vec<String> {
+        let said = self.run(&[&["check-config"], flags].concat());
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{}", said.err);
+        let mut lines = said.err.lines();
+        let head = lines.next().expect("a head");
+        let errors: Vec<String> = lines.map(|line| line.trim_start().to_owned()).collect();
+        let count = if errors.len() == 1 { "an error".into() } else { format!("{} errors", errors.len()) };
+        assert_eq!(head, format!("seawall: the configuration has {count}"));
+        errors
+    }
+
+    pub fn error(&self, flags: &[&str]) -> String {
+        let errors = self.errors(flags);
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        errors.into_iter().next().unwrap_or_default()
+    }
+}
+
+/// Whether the listing has this key with this value and origin, whatever the columns.
+#[track_caller]
+pub fn assert_listed(listing: &str, expected: &str) {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(listing.lines().any(|line| words(line) == words(expected)), "no line {expected:?} in\n{listing}");
+}
+
+/// Long enough for HS256.
+pub const SECRET: &str = "correct-horse-battery-staple-0123456789";

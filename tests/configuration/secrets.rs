@@ -1,0 +1,129 @@
+//! Keys and passwords: read, checked, and never repeated.
+
+use crate::bench::{Bench, SECRET, assert_listed};
+
+const PUBLIC_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
+#[test]
+fn only_sqlite_is_a_store_and_a_password_in_a_url_is_not_repeated() {
+    let bench = Bench::new().variable("SEAWALL_STORE_URL", "postgres://chat:hunter2@db/chat");
+    let error = bench.error(&[]);
+    assert!(
+        error.starts_with(
+            "variable SEAWALL_STORE_URL: store.url = \"postgres:…\": this build has SQLite only"
+        )
+    );
+    assert!(!error.contains("hunter2"), "{error}");
+    assert_listed(
+        &Bench::with_file("[store]\nurl = \"sqlite:\"\n").listing(&[]),
+        "url = \"sqlite:\" # seawall.toml:2",
+    );
+    let unset = Bench::with_file("[store]\nurl = \"sqlite:\"\n").variable("SEAWALL_STORE_URL", "");
+    assert_listed(&unset.listing(&[]), "#url = (not set) # variable SEAWALL_STORE_URL");
+}
+
+#[test]
+fn keys_of_every_kind_are_listed_without_their_secrets() {
+    let bench = Bench::new().variable("SEAWALL_AUTH_SECRET", SECRET);
+    bench.write("hs.key", &format!("file-{SECRET}\n"));
+    bench.write("ed.pem", PUBLIC_PEM);
+    let inline = PUBLIC_PEM.replace('\n', "\\n");
+    bench.write(
+        "seawall.toml",
+        &format!(
+            "[auth]\naudience = \"chat\"\n\
+             [[auth.keys]]\nkid = \"a\"\nalgorithm = \"HS256\"\nsecret = \"inline-{SECRET}\"\n\
+             [[auth.keys]]\nkid = \"b\"\nalgorithm = \"HS256\"\nsecret_file = \"hs.key\"\n\
+             [[auth.keys]]\nalgorithm = \"EdDSA\"\npublic_key_file = \"ed.pem\"\n\
+             [[auth.keys]]\nalgorithm = \"ES256\"\npublic_key = \"{inline}\"\n"
+        ),
+    );
+    let listing = bench.listing(&["--listen", "0.0.0.0:80"]);
+    assert!(!listing.contains(SECRET), "{listing}");
+    assert_listed(&listing, "#secret = (hidden) # variable SEAWALL_AUTH_SECRET");
+    assert_listed(&listing, "#[[auth.keys]] # seawall.toml:3");
+    assert_listed(&listing, "#secret = (hidden)");
+    assert_listed(&listing, "secret_file = \"hs.key\"");
+    assert_listed(&listing, "public_key_file = \"ed.pem\"");
+    assert_listed(&listing, &format!("public_key = \"{inline}\""));
+
+    // What is left of it as a file still has three keys.
+    bench.write("seawall.toml", &listing);
+    let again = bench.listing(&[]);
+    assert_eq!(again.lines().filter(|line| line.starts_with("[[auth.keys]]")).count(), 3, "{again}");
+}
+
+#[test]
+fn a_wrong_key_is_refused_and_no_secret_is_ever_repeated() {
+    let bench =
+        Bench::new().variable("SEAWALL_AUTH_SECRET", "hunter2").variable("SEAWALL_AUTH_KEYS", "hunter2");
+    bench.write("private.pem", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n");
+    bench.write("short.key", "hunter2\n");
+    bench.write(
+        "seawall.toml",
+        "[[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"hunter2\"\n\
+         [[auth.keys]]\nalgorithm = \"HS256\"\nsecret_file = \"short.key\"\n\
+         [[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"hunter2\"\nsecret_file = \"short.key\"\n\
+         [[auth.keys]]\nalgorithm = \"none\"\nsercet = \"hunter2\"\n\
+         [[auth.keys]]\nalgorithm = \"RS256\"\nsecret = \"hunter2\"\n\
+         [[auth.keys]]\nalgorithm = \"RS256\"\npublic_key = \"hunter2\"\n\
+         [[auth.keys]]\nalgorithm = \"RS256\"\npublic_key_file = \"private.pem\"\n\
+         [[auth.keys]]\nalgorithm = \"RS256\"\npublic_key_file = \"absent.pem\"\n\
+         [[auth.keys]]\nsecret = \"hunter2\"\n\
+         [[auth.keys]]\nalgorithm = \"HS256\"\nsecret = [\"hunter2\"]\n\
+         [[auth.keys]]\nalgorithm = \"HS256\"\n",
+    );
+    let errors = bench.errors(&["--listen", "0.0.0.0:80"]);
+    assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:#?}");
+    let not_hs = "give exactly one of public_key and public_key_file, since the algorithm is not HS256";
+    let hs = "one of secret and secret_file, since the algorithm is HS256";
+    let algorithms = "must be \"HS256\" or \"RS256\" or \"ES256\" or \"EdDSA\"";
+    let expected = [
+        "seawall.toml:3: auth.keys.secret = (7 bytes, hidden): must be 32 to 4096 bytes".to_owned(),
+        "seawall.toml:6: auth.keys.secret_file = (7 bytes, hidden): must be 32 to 4096 bytes".into(),
+        format!("seawall.toml:7: auth.keys: has secret and secret_file: give exactly {hs}"),
+        format!("seawall.toml:12: auth.keys.algorithm = \"none\": {algorithms}"),
+        "seawall.toml:13: auth.keys.sercet: unknown; did you mean secret?".into(),
+        format!("seawall.toml:14: auth.keys: has secret: {not_hs}"),
+        "seawall.toml:19: auth.keys.public_key = (7 bytes, hidden): must be a public key in PEM, \
+         from -----BEGIN PUBLIC KEY----- to its end"
+            .into(),
+        "seawall.toml:22: auth.keys.public_key_file: is a private key: give the public one; the private one belongs \
+         to who signs the tokens"
+            .into(),
+        "seawall.toml:25: auth.keys.public_key_file: cannot read absent.pem: No such file or directory (os error 2)"
+            .into(),
+        format!("seawall.toml:26: auth.keys.algorithm: is missing: {algorithms}"),
+        "seawall.toml:30: auth.keys.secret = (hidden): must be text, not empty".into(),
+        format!("seawall.toml:31: auth.keys: has no key: give {hs}"),
+        "variable SEAWALL_AUTH_KEYS: does not fit in a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET \
+         for one HS256 key"
+            .into(),
+        "variable SEAWALL_AUTH_SECRET: auth.secret = (7 bytes, hidden): must be text of 32 to 4096 bytes".into(),
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn a_secret_in_broken_toml_is_not_repeated() {
+    for broken in
+        ["[auth]\nsecret = hunter2\n", "[auth]\nsecret = \"hunter2\n", "[auth]\nsecret = \"hunter2\\q\"\n"]
+    {
+        let said = Bench::with_file(broken).run(&["check-config"]);
+        assert_eq!(said.code, Some(2));
+        assert!(!said.err.contains("hunter2") && said.err.contains("seawall.toml:2: column"), "{}", said.err);
+    }
+}
+
+#[test]
+fn checks_of_tokens_need_a_key_and_keys_need_names_of_their_own() {
+    let errors = Bench::with_file("[auth]\naudience = \"chat\"\nissuer = \"me\"\n").errors(&[]);
+    assert!(
+        errors[0].starts_with("seawall.toml:2: auth.audience: has no effect, since auth is off"),
+        "{errors:?}"
+    );
+    assert!(errors[1].starts_with("seawall.toml:3: auth.issuer: has no effect"), "{errors:?}");
+    let key = format!("[[auth.keys]]\nkid = \"a\"\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\n");
+    let error = Bench::with_file(&format!("{key}{key}")).error(&[]);
+    assert!(error.starts_with("seawall.toml:6: auth.keys.kid: another key already has kid \"a\""), "{error}");
+}

@@ -1,0 +1,62 @@
+//! Runs this side of the wire against the examples in `tests/vectors/`, which the client reads as well.
+//!
+//! The examples are the contract: a change of the wire is a change of them first. Every entry is used, and an
+//! entry with a key that nobody reads is an error.
+
+#[path = "vectors/client.rs"]
+mod client;
+#[path = "vectors/closes.rs"]
+mod closes;
+#[path = "vectors/commands.rs"]
+mod commands;
+#[path = "vectors/pushes.rs"]
+mod pushes;
+#[path = "vectors/schemas.rs"]
+mod schemas;
+mod support_schema;
+
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+const FILES: [&str; 5] = ["backoff.json", "closes.json", "commands.json", "cursor.json", "pushes.json"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
+
+fn read<T: DeserializeOwned>(file: &str) -> T {
+    assert!(FILES.contains(&file), "{file} is not listed");
+    let path = folder().join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn names_differ<'a>(names: impl Iterator<Item = &'a str>) {
+    let mut seen = HashSet::new();
+    for name in names {
+        assert!(seen.insert(name), "two cases are named {name:?}");
+    }
+    assert!(!seen.is_empty(), "no cases");
+}
+
+/// The payload of the one text frame that `frame` is.
+fn payload(frame: &[u8]) -> &str {
+    assert_eq!(frame[0], 0x81, "a final text frame");
+    let (header, length) = match frame[1] {
+        126 => (4, u64::from(u16::from_be_bytes([frame[2], frame[3]]))),
+        127 => (10, u64::from_be_bytes(frame[2..10].try_into().unwrap())),
+        short => (2, u64::from(short)),
+    };
+    assert_eq!((frame.len() - header) as u64, length, "one whole frame");
+    std::str::from_utf8(&frame[header..]).expect("UTF-8")
+}
+
+#[test]
+fn every_file_of_examples_is_read() {
+    let found = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let found = found.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".json"));
+    let mut found: Vec<_> = found.collect();
+    found.sort();
+    assert_eq!(found, FILES);
+}

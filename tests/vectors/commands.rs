@@ -1,0 +1,137 @@
+//! `commands.json`: what a client may send, and what is said to what it may not.
+
+use crate::{names_differ, read};
+use seawall::id::{ChannelName, Epoch, Key};
+use seawall::wire::command::{Bounds, Command, Content, Fault, From, Range, Request, parse};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    about: String,
+    bounds: ToldBounds,
+    pub cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldBounds {
+    json_depth: u32,
+    subscriptions: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    pub text: String,
+    pub request: Option<Value>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refusal {
+    code: String,
+    id: Option<u64>,
+    says: String,
+}
+
+#[test]
+fn frames_mean_what_the_examples_say() {
+    let file: File = read("commands.json");
+    assert!(!file.about.is_empty());
+    names_differ(file.cases.iter().map(|case| case.name.as_str()));
+    let bounds = Bounds { json_depth: file.bounds.json_depth, subscriptions: file.bounds.subscriptions };
+    let (mut verbs, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    for case in &file.cases {
+        let name = &case.name;
+        match (parse(&case.text, bounds), &case.request, &case.error) {
+            (Ok(request), Some(wanted), None) => {
+                assert_eq!(&described(&request), wanted, "{name}");
+                verbs.extend(wanted.as_object().unwrap().keys().filter(|key| *key != "id").cloned());
+            }
+            (Err(rejected), None, Some(wanted)) => {
+                assert_eq!(code(rejected.fault), wanted.code, "{name}: {}", rejected.message);
+                assert_eq!(rejected.id.map(|id| id.0), wanted.id, "{name}: {}", rejected.message);
+                assert!(rejected.message.contains(&wanted.says), "{name}: {}", rejected.message);
+                codes.insert(wanted.code.clone());
+            }
+            (got, _, _) => panic!("{name}: {got:?}"),
+        }
+    }
+    let every = ["connect", "history", "publish", "refresh", "signal", "subscribe", "unsubscribe"];
+    assert_eq!(Vec::from_iter(verbs), every, "every command has an example");
+    assert_eq!(Vec::from_iter(codes), ["malformed", "too_large", "unknown_command"]);
+}
+
+const fn code(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Malformed => "malformed",
+        Fault::UnknownCommand => "unknown_command",
+        Fault::TooLarge => "too_large",
+    }
+}
+
+fn described(request: &Request<'_>) -> Value {
+    let (verb, arguments) = match &request.command {
+        Command::Connect(connect) => {
+            let cursor = |cursor: &seawall::wire::command::Cursor| {
+                let epoch = epoch(cursor.epoch);
+                json!({ "channel": name(&cursor.channel), "epoch": epoch, "offset": cursor.offset.0 })
+            };
+            let recover: Vec<_> = connect.recover.iter().map(cursor).collect();
+            ("connect", json!({ "token": connect.token, "client": connect.client, "recover": recover }))
+        }
+        Command::Refresh { token } => ("refresh", json!({ "token": token })),
+        Command::Subscribe { channel, from } => {
+            let from = match from {
+                From::Now => json!("now"),
+                From::After { epoch: of, offset } => {
+                    json!({ "after": { "epoch": epoch(*of), "offset": offset.0 } })
+                }
+                From::Last(last) => json!({ "last": last }),
+            };
+            ("subscribe", json!({ "channel": name(channel), "from": from }))
+        }
+        Command::Unsubscribe { channel } => ("unsubscribe", json!({ "channel": name(channel) })),
+        Command::Publish(publish) => {
+            let channel = name(&publish.channel);
+            let mut told = json!({ "channel": channel, "key": publish.key.as_ref().map(Key::as_str) });
+            let data = match publish.content {
+                Content::Original(data) => data,
+                Content::Edit(original, data) => {
+                    told["edits"] = original.0.into();
+                    data
+                }
+                Content::Delete(original, data) => {
+                    told["deletes"] = original.0.into();
+                    data
+                }
+            };
+            told["data_text"] = data.into();
+            ("publish", told)
+        }
+        Command::History { channel, range, limit } => {
+            let (side, offset) = match range {
+                Range::Before(offset) => ("before", offset),
+                Range::After(offset) => ("after", offset),
+            };
+            ("history", json!({ "channel": name(channel), side: offset.0, "limit": limit }))
+        }
+        Command::Signal { channel, data } => {
+            ("signal", json!({ "channel": name(channel), "data_text": data }))
+        }
+    };
+    json!({ "id": request.id.map(|id| id.0), verb: arguments })
+}
+
+fn name(channel: &ChannelName) -> &str {
+    channel.as_str()
+}
+
+fn epoch(epoch: Option<Epoch>) -> Option<String> {
+    epoch.map(|epoch| epoch.to_string())
+}

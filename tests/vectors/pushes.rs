@@ -1,0 +1,333 @@
+//! `pushes.json`: what the server says, byte for byte.
+
+use crate::{names_differ, payload, read};
+use seawall::id::{ChannelName, CommandId, Epoch, Offset};
+use seawall::wire::publication::{Change, Stored};
+use seawall::wire::push::{self, *};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    about: String,
+    pub cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    value: Told,
+    pub text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Told {
+    Connected(Box<ToldConnected>),
+    Subscribed(ToldSubscribed),
+    Unsubscribed {
+        id: u64,
+        channel: String,
+    },
+    Published(ToldPublished),
+    History {
+        id: u64,
+        channel: String,
+        log: Log,
+        publications: Vec<ToldPublication>,
+    },
+    Refreshed {
+        id: u64,
+        expires: Option<u64>,
+    },
+    Publication(ToldPublication),
+    Signal {
+        channel: String,
+        user: String,
+        data_text: String,
+    },
+    Synced {
+        channel: String,
+        offset: u64,
+    },
+    Status {
+        status_text: String,
+    },
+    Beat {
+        revision: u64,
+        heads: Vec<(String, u64)>,
+    },
+    Lag {
+        channel: String,
+        from: u64,
+        head: u64,
+    },
+    Drain {
+        reason: String,
+        slot_ms: u32,
+        deadline_ms: u32,
+    },
+    Error {
+        id: Option<u64>,
+        code: String,
+        dependency: Option<String>,
+        retry_ms: Option<u32>,
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldConnected {
+    id: u64,
+    connection: String,
+    instance: String,
+    user: String,
+    ping_ms: u32,
+    stable_ms: u32,
+    limits: ToldLimitsText,
+    expires: Option<u64>,
+    status_text: String,
+    recovered: Vec<Beginning>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldLimitsText {
+    frame_bytes: u32,
+    publishes_per_s: u32,
+    publishes_burst: u32,
+    subscriptions: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldSubscribed {
+    id: u64,
+    channel: String,
+    log: Option<Log>,
+    recovered: Option<bool>,
+    because: Option<String>,
+    retry_ms: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beginning {
+    channel: String,
+    log: Option<Log>,
+    recovered: Option<bool>,
+    because: Option<String>,
+    retry_ms: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    epoch: String,
+    head: u64,
+    floor: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldPublished {
+    id: u64,
+    channel: String,
+    key: Option<String>,
+    epoch: String,
+    offset: u64,
+    time: u64,
+    duplicate: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToldPublication {
+    channel: String,
+    offset: u64,
+    key: Option<String>,
+    user: String,
+    time: u64,
+    edits: Option<u64>,
+    deletes: Option<u64>,
+    deleted_by: Option<u64>,
+    data_text: String,
+}
+
+#[test]
+fn frames_are_written_as_the_examples_say() {
+    let file: File = read("pushes.json");
+    assert!(!file.about.is_empty());
+    names_differ(file.cases.iter().map(|case| case.name.as_str()));
+    let (mut kinds, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    for case in &file.cases {
+        let mut frame = Vec::new();
+        case.value.encode(&mut frame);
+        assert_eq!(payload(&frame), case.text, "{}", case.name);
+        let value: serde_json::Value = serde_json::from_str(&case.text).unwrap();
+        kinds.extend(value.as_object().unwrap().keys().filter(|key| *key != "id").cloned());
+        if let Some(code) = value.pointer("/error/code") {
+            codes.insert(code.as_str().unwrap().to_owned());
+        }
+    }
+    let every = "beat connected drain error history lag publication published refreshed signal status \
+                 subscribed synced unsubscribed";
+    assert_eq!(Vec::from_iter(kinds).join(" "), every, "every frame has an example");
+    assert_eq!(codes, CODES.map(|code| code.as_str().to_owned()).into(), "every error has an example");
+}
+
+const CODES: [ErrorCode; 13] = [
+    ErrorCode::Malformed,
+    ErrorCode::UnknownCommand,
+    ErrorCode::Unauthorized,
+    ErrorCode::Forbidden,
+    ErrorCode::NotSubscribed,
+    ErrorCode::TooLarge,
+    ErrorCode::RateLimited,
+    ErrorCode::NotFound,
+    ErrorCode::KeyConflict,
+    ErrorCode::Unavailable,
+    ErrorCode::Overloaded,
+    ErrorCode::Draining,
+    ErrorCode::Unconfirmed,
+];
+
+impl Told {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Told::Connected(told) => told.encode(out),
+            Told::Subscribed(told) => told.encode(out),
+            Told::Unsubscribed { id, channel } => push::unsubscribed(out, CommandId(*id), &name(channel)),
+            Told::Published(told) => told.encode(out),
+            Told::History { id, channel, log, publications } => {
+                let mut body = Vec::new();
+                for (place, publication) in publications.iter().enumerate() {
+                    if place > 0 {
+                        body.push(b',');
+                    }
+                    push::publication_body(&mut body, &name(&publication.channel), &publication.stored());
+                }
+                push::history(out, CommandId(*id), &name(channel), log.position(), &body);
+            }
+            Told::Refreshed { id, expires } => push::refreshed(out, CommandId(*id), *expires),
+            Told::Publication(told) => push::publication(out, &name(&told.channel), &told.stored()),
+            Told::Signal { channel, user, data_text } => push::signal(out, &name(channel), user, data_text),
+            Told::Synced { channel, offset } => push::synced(out, &name(channel), Offset(*offset)),
+            Told::Status { status_text } => push::status(out, status_text),
+            Told::Beat { revision, heads } => {
+                let heads: Vec<_> = heads.iter().map(|(text, head)| (name(text), Offset(*head))).collect();
+                push::beat(out, *revision, heads.iter().map(|(channel, head)| (channel, *head)));
+            }
+            Told::Lag { channel, from, head } => {
+                push::lag(out, &name(channel), Offset(*from), Offset(*head));
+            }
+            Told::Drain { reason, slot_ms, deadline_ms } => push::drain(out, reason, *slot_ms, *deadline_ms),
+            Told::Error { id, code, dependency, retry_ms, message } => {
+                let code = CODES.into_iter().find(|known| known.as_str() == code).expect("an error code");
+                let dependency = dependency.as_deref();
+                let error = CommandError { code, dependency, retry_ms: *retry_ms, message };
+                push::error(out, id.map(CommandId), &error);
+            }
+        }
+    }
+}
+
+impl ToldConnected {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let channels: Vec<_> = self.recovered.iter().map(|entry| name(&entry.channel)).collect();
+        let entries = channels.iter().zip(&self.recovered).map(|(channel, entry)| Recovered {
+            channel,
+            log: entry.log.as_ref().map(Log::position),
+            outcome: outcome(entry.recovered, entry.because.as_deref(), entry.retry_ms),
+        });
+        let connected = Connected {
+            connection: &self.connection,
+            instance: &self.instance,
+            user: &self.user,
+            ping_ms: self.ping_ms,
+            stable_ms: self.stable_ms,
+            limits: ToldLimits {
+                frame_bytes: self.limits.frame_bytes,
+                publishes_per_s: self.limits.publishes_per_s,
+                publishes_burst: self.limits.publishes_burst,
+                subscriptions: self.limits.subscriptions,
+            },
+            expires: self.expires,
+            status: &self.status_text,
+            recovered: &entries.collect::<Vec<_>>(),
+        };
+        push::connected(out, CommandId(self.id), &connected);
+    }
+}
+
+impl ToldSubscribed {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let recovered = Recovered {
+            channel: &name(&self.channel),
+            log: self.log.as_ref().map(Log::position),
+            outcome: outcome(self.recovered, self.because.as_deref(), self.retry_ms),
+        };
+        push::subscribed(out, CommandId(self.id), &recovered);
+    }
+}
+
+impl ToldPublished {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let published = PublishedReply {
+            channel: &name(&self.channel),
+            key: self.key.as_deref(),
+            epoch: Epoch::parse(&self.epoch).expect("an epoch"),
+            offset: Offset(self.offset),
+            time_ms: self.time,
+            duplicate: self.duplicate,
+        };
+        push::published(out, CommandId(self.id), &published);
+    }
+}
+
+impl ToldPublication {
+    fn stored(&self) -> Stored<'_> {
+        let change = match (self.edits, self.deletes) {
+            (None, None) => Change::None,
+            (Some(original), None) => Change::Edits(Offset(original)),
+            (None, Some(original)) => Change::Deletes(Offset(original)),
+            (Some(_), Some(_)) => panic!("edits and deletes"),
+        };
+        Stored {
+            offset: Offset(self.offset),
+            key: self.key.as_deref(),
+            user: &self.user,
+            time_ms: self.time,
+            change,
+            deleted_by: self.deleted_by.map(Offset),
+            data: &self.data_text,
+        }
+    }
+}
+
+impl Log {
+    fn position(&self) -> LogPosition {
+        let epoch = Epoch::parse(&self.epoch).expect("an epoch");
+        LogPosition { epoch, head: Offset(self.head), floor: Offset(self.floor) }
+    }
+}
+
+fn outcome(recovered: Option<bool>, because: Option<&str>, retry_ms: Option<u32>) -> Recovery {
+    match (recovered, because, retry_ms) {
+        (None, None, None) => Recovery::NotAsked,
+        (Some(true), None, None) => Recovery::Recovered,
+        (None, Some("too_far"), None) => Recovery::Not(Because::TooFar),
+        (None, Some("expired"), None) => Recovery::Not(Because::Expired),
+        (None, Some("epoch_changed"), None) => Recovery::Not(Because::EpochChanged),
+        (None, Some("forbidden"), None) => Recovery::Not(Because::Forbidden),
+        (None, Some("unavailable"), Some(retry_ms)) => Recovery::Not(Because::Unavailable { retry_ms }),
+        other => panic!("no outcome: {other:?}"),
+    }
+}
+
+fn name(text: &str) -> ChannelName {
+    ChannelName::parse(text).expect("a channel's name")
+}

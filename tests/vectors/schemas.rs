@@ -1,0 +1,103 @@
+//! `docs/asyncapi.yaml` holds for every example, and can tell a wrong frame.
+
+use crate::support_schema::{Schemas, document};
+use crate::{closes, commands, pushes, read};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+#[test]
+fn every_example_of_a_server_frame_meets_its_schema() {
+    let schemas = Schemas::load();
+    let pushes: pushes::File = read("pushes.json");
+    let closes: closes::File = read("closes.json");
+    let pushed = pushes.cases.into_iter().map(|case| (case.name, case.text));
+    let byes = closes.cases.into_iter().filter_map(|case| Some((case.name, case.bye?)));
+    let mut kinds = BTreeSet::new();
+    for (name, text) in pushed.chain(byes) {
+        schemas.check_server(&text).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let frame: Value = serde_json::from_str(&text).unwrap();
+        kinds.extend(frame.as_object().unwrap().keys().filter(|key| *key != "id").cloned());
+    }
+    let documented: Vec<_> = schemas.server_kinds().map(str::to_owned).collect();
+    assert_eq!(documented, Vec::from_iter(kinds), "every documented frame has an example");
+}
+
+#[test]
+fn every_command_that_is_taken_meets_its_schema() {
+    let schemas = Schemas::load();
+    let file: commands::File = read("commands.json");
+    let mut kinds = BTreeSet::new();
+    for case in file.cases.iter().filter(|case| case.request.is_some()) {
+        // Half a surrogate pair is JSON by its grammar, but serde_json has no value for it.
+        let Ok(frame) = serde_json::from_str::<Value>(&case.text) else {
+            assert!(case.text.contains("\\ud800"), "{}", case.name);
+            continue;
+        };
+        schemas.check_client(&case.text).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
+        let verbs = schemas.client_kinds().filter(|kind| frame.get(kind).is_some());
+        kinds.extend(verbs.map(str::to_owned));
+    }
+    assert_eq!(kinds.len(), schemas.client_kinds().count(), "every documented command has an example");
+}
+
+#[test]
+fn a_frame_that_breaks_its_schema_is_caught() {
+    let schemas = Schemas::load();
+    for (text, words) in [
+        (r#"{"synced":{"channel":"c1"}}"#, "offset"),
+        (r#"{"synced":{"channel":"c 1","offset":1}}"#, "/synced/channel"),
+        (r#"{"synced":{"channel":"c1","offset":-1}}"#, "/synced/offset"),
+        (r#"{"synced":{"channel":"c1","offset":1,"extra":1}}"#, "extra"),
+        (r#"{"id":1,"unsubscribed":{"channel":"c1"},"extra":1}"#, "extra"),
+        (r#"{"unsubscribed":{"channel":"c1"}}"#, "id"),
+        (r#"{"dance":{}}"#, "dance"),
+        (r#"{"error":{"code":"overloaded","message":"no"}}"#, "retry_ms"),
+        (r#"{"error":{"code":"forbidden","retry_ms":1,"message":"no"}}"#, "/error"),
+        (r#"{"error":{"code":"oops","message":"no"}}"#, "/error/code"),
+        (r#"{"id":1,"subscribed":{"channel":"c1"}}"#, "epoch"),
+        (r#"{"id":1,"subscribed":{"channel":"c1","recovered":false}}"#, "because"),
+        (r#"{"beat":{"revision":1,"heads":{"c1":"58"}}}"#, "/beat/heads/c1"),
+        (r#"{"publication":{"channel":"c","offset":1,"user":"u","time":1,"deleted_by":2,"data":1}}"#, "data"),
+        ("{", "EOF"),
+    ] {
+        let fault = schemas.check_server(text).expect_err(text);
+        assert!(fault.contains(words), "{fault}");
+    }
+    for text in [
+        r#"{"id":1,"subscribe":{"channel":"c1","last":1,"recover":{"epoch":"0","offset":1}}}"#,
+        r#"{"id":1,"publish":{"channel":"c1"}}"#,
+        r#"{"id":1,"publish":{"channel":"c1","edits":1,"deletes":1,"data":1}}"#,
+        r#"{"id":1,"publish":{"channel":"c1","key":"a b","data":1}}"#,
+        r#"{"id":0,"connect":{}}"#,
+        r#"{"connect":{}}"#,
+    ] {
+        schemas.check_client(text).expect_err(text);
+    }
+    schemas.check_client(r#"{"id":1,"connect":{"later":1},"trace":2}"#).expect("unknown keys are open");
+}
+
+#[test]
+fn every_reference_in_the_document_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(object) => {
+                found.extend(object.get("$ref").and_then(Value::as_str));
+                object.values().for_each(|value| references(value, found));
+            }
+            Value::Array(array) => array.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+        }
+    }
+    let document = document();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 50);
+    for path in &found {
+        assert!(document.pointer(path.trim_start_matches('#')).is_some(), "{path}");
+    }
+    let messages = document["components"]["messages"].as_object().unwrap();
+    for name in messages.keys() {
+        let path = format!("#/channels/session/messages/{name}");
+        assert!(found.contains(&path.as_str()), "{name} is part of no operation");
+    }
+}
