@@ -28,6 +28,7 @@ mod proxies;
 mod publish_and_receive;
 mod rate_limits;
 mod recovery;
+mod schema;
 mod second_process_refused;
 mod signals;
 mod sigterm;
@@ -36,5 +37,7 @@ mod slow_subscriber;
 mod subprotocols;
 mod subscriptions_bound;
 mod support;
+#[path = "../support_schema/mod.rs"]
+mod support_schema;
 mod tokens;
 mod upgrade_faults;

@@ -3,10 +3,12 @@
 use super::gateway::Gateway;
 use super::raw::dial;
 use super::wait::{SOON, left};
+use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::{HeaderName, HeaderValue, Response};
@@ -78,7 +80,13 @@ pub struct Client {
     replies: HashMap<u64, Value>,
     closed: Option<(u16, String)>,
     next_id: u64,
+    received: usize,
 }
+
+/// Frames of one connection that are held against the documented schema; a load would only repeat them.
+const CHECKED_FRAMES: usize = 64;
+
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::load);
 
 impl Client {
     /// Upgraded and connected.
@@ -118,6 +126,7 @@ impl Client {
             replies: HashMap::new(),
             closed: None,
             next_id: 1,
+            received: 0,
         })
     }
 
@@ -302,7 +311,7 @@ impl Client {
         let read = self.socket.read();
         self.socket.get_ref().set_read_timeout(Some(SOON)).expect("a timeout can be set");
         match read {
-            Ok(Message::Text(text)) => self.sort(serde_json::from_str(&text).expect("JSON")),
+            Ok(Message::Text(text)) => self.take(&text),
             Ok(Message::Close(frame)) => {
                 let frame = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
                 self.closed = Some(frame.unwrap_or((1005, String::new())));
@@ -320,7 +329,12 @@ impl Client {
         true
     }
 
-    fn sort(&mut self, frame: Value) {
+    fn take(&mut self, text: &str) {
+        self.received += 1;
+        if self.received <= CHECKED_FRAMES {
+            SCHEMAS.check_server(text).unwrap_or_else(|fault| panic!("not as documented: {fault}"));
+        }
+        let frame: Value = serde_json::from_str(text).expect("JSON");
         match frame["id"].as_u64() {
             Some(id) => {
                 let earlier = self.replies.insert(id, frame);

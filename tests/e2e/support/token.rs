@@ -39,16 +39,16 @@ pub fn signed(claims: &Value, algorithm: Algorithm, kid: Option<&str>, key: &Enc
 pub fn asymmetric(algorithm: Algorithm) -> (EncodingKey, &'static str) {
     let pair = match algorithm {
         Algorithm::RS256 => (
-            EncodingKey::from_rsa_pem(include_bytes!("../keys/rs256.pem")),
-            include_str!("../keys/rs256.pub.pem"),
+            EncodingKey::from_rsa_pem(include_bytes!("../../keys/test_only_rsa_one.private.pem")),
+            include_str!("../../keys/test_only_rsa_one.public.pem"),
         ),
         Algorithm::ES256 => (
-            EncodingKey::from_ec_pem(include_bytes!("../keys/es256.pem")),
-            include_str!("../keys/es256.pub.pem"),
+            EncodingKey::from_ec_pem(include_bytes!("../../keys/test_only_p256.private.pem")),
+            include_str!("../../keys/test_only_p256.public.pem"),
         ),
         Algorithm::EdDSA => (
-            EncodingKey::from_ed_pem(include_bytes!("../keys/eddsa.pem")),
-            include_str!("../keys/eddsa.pub.pem"),
+            EncodingKey::from_ed_pem(include_bytes!("../../keys/test_only_ed25519.private.pem")),
+            include_str!("../../keys/test_only_ed25519.public.pem"),
         ),
         other => panic!("no key for {other:?}"),
     };
