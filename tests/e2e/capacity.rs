@@ -27,7 +27,7 @@ fn the_one_too_many_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn a_thousand_refusals_leave_nothing_behind() {
+fn many_refusals_leave_nothing_behind() {
     let gateway = Setup::new().limit("connections", 2).start();
     let _held = [Client::connect(&gateway), Client::connect(&gateway)];
     let before = gateway.open_descriptors();

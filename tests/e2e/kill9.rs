@@ -1,6 +1,7 @@
 //! What was acknowledged is there after a power cut, once, at the acknowledged offset.
 
-use crate::support::{Client, Gateway, Setup};
+use crate::support::wait::comes_true;
+use crate::support::{Client, Gateway, SOON, Setup};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +20,7 @@ struct Ledger {
 
 impl Ledger {
     /// Publishes until the connection breaks, always with several on the way.
-    fn publish(&mut self, gateway: &Gateway, acknowledged: &AtomicUsize) {
-        let mut client = Client::connect(gateway);
+    fn publish(&mut self, mut client: Client, acknowledged: &AtomicUsize) {
         loop {
             let mut waiting = Vec::new();
             for _ in 0..8 {
@@ -81,16 +81,17 @@ fn nothing_acknowledged_is_lost_or_doubled() {
     let mut ledgers: Vec<Ledger> = (0..PUBLISHERS).map(|name| Ledger { name, ..Ledger::default() }).collect();
     for round in 1..=ROUNDS {
         let acknowledged = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
+        let on = std::thread::scope(|scope| {
             for ledger in &mut ledgers {
-                let (gateway, acknowledged) = (&gateway, &acknowledged);
-                scope.spawn(move || ledger.publish(gateway, acknowledged));
+                let (client, acknowledged) = (Client::connect(&gateway), &acknowledged);
+                scope.spawn(move || ledger.publish(client, acknowledged));
             }
-            crate::support::until(crate::support::SOON, "the load is on", || {
-                acknowledged.load(Ordering::Relaxed) > 50 * round
-            });
+            let on = comes_true(SOON, || acknowledged.load(Ordering::Relaxed) > 50 * round);
+            // The publishers go on until the connection breaks, also in a test that fails.
             gateway.signal(rustix::process::Signal::KILL);
+            on
         });
+        assert!(on, "no load in time");
         gateway = gateway.kill9().start();
         let log = whole_log(&gateway);
         for ledger in &mut ledgers {

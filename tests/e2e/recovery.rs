@@ -146,11 +146,21 @@ fn recovery_survives_a_crash() {
     assert_eq!(client.offsets(4), [3, 4, 5, 6]);
 }
 
+/// Ends a publisher, also when the test fails before it would.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn reconnecting_under_full_load_skips_and_doubles_nothing() {
     let gateway = Setup::new().unhurried().arguments(&["--reactors", "2"]).start();
     let epoch = fill(&gateway, "c", 1);
     let stop = AtomicBool::new(false);
+    let stop = &stop;
     std::thread::scope(|scope| {
         let publisher = scope.spawn(|| {
             let mut client = Client::connect(&gateway);
@@ -164,6 +174,7 @@ fn reconnecting_under_full_load_skips_and_doubles_nothing() {
             }
             head
         });
+        let stopper = StopOnDrop(stop);
         let mut last = 1;
         for round in 0..40u64 {
             let cursor = json!({"channel": "c", "epoch": epoch, "offset": last});
@@ -175,7 +186,7 @@ fn reconnecting_under_full_load_skips_and_doubles_nothing() {
                 last = offset;
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
         let head = publisher.join().unwrap();
         let mut client = Client::connect(&gateway);
         let page = client.ask(json!({"history": {"channel": "c", "after": head - 1}}), "history");

@@ -16,27 +16,38 @@ fn ends_in_order(signal: Signal) {
         .collect();
     // The first answer shows that the rest is on its way.
     assert!(publisher.reply(ids[0]).get("published").is_some());
-    let (code, took) = gateway.ends_after(signal);
-    assert_eq!(code, Some(0), "{}", gateway.output());
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    let mut stored = 1;
-    for id in &ids[1..] {
-        let Some(reply) = publisher.try_reply(*id) else { panic!("no answer to {id}") };
-        match reply["error"]["code"].as_str() {
-            None => stored += 1,
-            Some("draining" | "unavailable") => {}
-            Some(other) => panic!("{other}"),
-        }
-    }
-    for client in [&mut publisher, &mut idle] {
-        let closed = client.expect_close();
-        closed.is(1012, "restart");
-        assert!(closed.bye.as_ref().is_some_and(|bye| bye["retry_ms"].is_u64()), "{closed:?}");
-    }
+    let stored = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let stored = 1 + ids[1..].iter().filter(|id| is_stored(&mut publisher, **id)).count();
+            expect_restart(&mut publisher);
+            stored
+        });
+        let idle = scope.spawn(|| expect_restart(&mut idle));
+        let (code, took) = gateway.ends_after(signal);
+        assert_eq!(code, Some(0), "{}", gateway.output());
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        idle.join().expect("the idle one is told");
+        publisher.join().expect("the publisher is told")
+    });
     let gateway = gateway.setup().clone().start();
     let mut client = Client::connect(&gateway);
     let page = client.ask(json!({"history": {"channel": "c"}}), "history");
     assert_eq!(page["head"], stored, "exactly what was acknowledged");
+}
+
+fn is_stored(client: &mut Client, id: u64) -> bool {
+    let Some(reply) = client.try_reply(id) else { panic!("no answer to {id}") };
+    match reply["error"]["code"].as_str() {
+        None => true,
+        Some("draining" | "unavailable") => false,
+        Some(other) => panic!("{other}"),
+    }
+}
+
+fn expect_restart(client: &mut Client) {
+    let closed = client.expect_close();
+    closed.is(1012, "restart");
+    assert!(closed.bye.as_ref().is_some_and(|bye| bye["retry_ms"].is_u64()), "{closed:?}");
 }
 
 #[test]

@@ -10,12 +10,20 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// Waits until `holds`, or fails and says what it waited for.
 #[track_caller]
-pub fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(within: Duration, what: &str, holds: impl FnMut() -> bool) {
+    assert!(comes_true(within, holds), "still not after {within:?}: {what}");
+}
+
+/// Waits until `holds`; `false` at the deadline.
+pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + within;
     while !holds() {
-        assert!(Instant::now() < deadline, "still not after {within:?}: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(GLANCE);
     }
+    true
 }
 
 /// Time left until a deadline, at least a millisecond: a socket takes a timeout of zero for none.
