@@ -172,6 +172,8 @@ pub enum Completion {
     AddressChecked {
         /// Whom it answers.
         ticket: Ticket,
+        /// The address: should nobody wait any more, it is to be counted off.
+        address: IpAddr,
         /// Whether it may come in.
         outcome: Result<(), AddressDenied>,
     },

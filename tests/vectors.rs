@@ -45,7 +45,7 @@ fn payload(frame: &[u8]) -> &str {
     assert_eq!(frame[0], 0x81, "a final text frame");
     let (header, length) = match frame[1] {
         126 => (4, u64::from(u16::from_be_bytes([frame[2], frame[3]]))),
-        127 => (10, u64::from_be_bytes(frame[2..10].try_into().unwrap())),
+        127 => (10, u64::from_be_bytes(frame[2..10].try_into().expect("eight bytes"))),
         short => (2, u64::from(short)),
     };
     assert_eq!((frame.len() - header) as u64, length, "one whole frame");

@@ -172,13 +172,13 @@ impl fmt::Display for KeyFault {
 impl std::error::Error for KeyFault {}
 
 /// A key that is ready for use.
-pub(super) struct Key {
+pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
     key: DecodingKey,
 }
 
-impl Key {
+impl VerifyingKey {
     /// Whether `signature`, in base64url, is this key's over `message`.
     pub(super) fn signed(&self, message: &str, signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm.library())
@@ -187,18 +187,18 @@ impl Key {
 }
 
 /// Checks and prepares all keys.
-pub(super) fn prepare(configs: Vec<KeyConfig>) -> Result<Vec<Key>, KeyFault> {
+pub(super) fn prepare(configs: Vec<KeyConfig>) -> Result<Vec<VerifyingKey>, KeyFault> {
     match configs.len() {
         0 => return Err(KeyFault::NoKeys),
         1..=KEYS_MAX => {}
         count => return Err(KeyFault::TooManyKeys(count)),
     }
-    let mut keys: Vec<Key> = Vec::with_capacity(configs.len());
+    let mut keys: Vec<VerifyingKey> = Vec::with_capacity(configs.len());
     for (index, KeyConfig { kid, algorithm, material }) in configs.into_iter().enumerate() {
         let repeated = kid.is_some() && keys.iter().any(|earlier| earlier.kid == kid);
         let key = if repeated { Err(KeyProblem::SameKid) } else { read(algorithm, &material) };
         match key {
-            Ok(key) => keys.push(Key { kid, algorithm, key }),
+            Ok(key) => keys.push(VerifyingKey { kid, algorithm, key }),
             Err(problem) => return Err(KeyFault::Key { index, kid, problem }),
         }
     }

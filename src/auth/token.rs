@@ -5,7 +5,7 @@
 
 pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
 
-use crate::auth::key::{self, Key};
+use crate::auth::key::{self, VerifyingKey};
 use crate::auth::permission::{ClaimFault, Permissions};
 use crate::id::{INTEGER_MAX, UserName};
 use base64::Engine;
@@ -175,7 +175,7 @@ impl From<ClaimFault> for TokenFault {
 
 /// Checks tokens. Holds secrets, so its `Debug` form says nothing.
 pub struct Verifier {
-    keys: Vec<Key>,
+    keys: Vec<VerifyingKey>,
     audience: Option<String>,
     issuer: Option<String>,
     leeway_ms: u64,
@@ -228,9 +228,9 @@ impl Verifier {
             return Err(TokenFault::UnknownExtension);
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or(TokenFault::UnknownAlgorithm)?;
-        let named = |key: &&Key| key.kid.as_deref() == header.kid.as_deref();
+        let named = |key: &&VerifyingKey| key.kid.as_deref() == header.kid.as_deref();
         let known = header.kid.is_some() && self.keys.iter().any(|key| named(&key));
-        let fits = |key: &&Key| {
+        let fits = |key: &&VerifyingKey| {
             let by_name = if known { named(key) } else { header.kid.is_none() || key.kid.is_none() };
             by_name && key.algorithm == algorithm
         };

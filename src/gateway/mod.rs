@@ -1,19 +1,378 @@
-//! Composition: configuration, threads, signals, drain.
+//! Composition: configuration becomes threads, signals end them.
+//!
+//! Everything that can fail for an operator's reason, an address in use or a folder without rights, is done
+//! before the first thread starts, and is told in one sentence.
 
+mod capacity;
 pub mod cli;
 pub mod config;
 
-use config::Config;
+use crate::auth::census::Census;
+use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
+use crate::health::snapshot::Snapshot;
+use crate::id::{InstanceName, ReactorId};
+use crate::job::{Mailbox, Queues};
+use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
+use crate::log;
+use crate::metrics::scrape::Metrics;
+use crate::metrics::vitals::Vitals;
+use crate::rate::Rate;
+use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Reactor, Setup};
+use crate::session::{AuthMode, Policy};
+use crate::worker;
+use crate::worker::store::{self, Store};
+use capacity::Capacity;
+use config::key::{AuthAlgorithm, AuthKey};
+use config::{Config, ProxyProtocol};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Threads that read pages: a long page must not hold up the short ones.
+const READERS: usize = 2;
+/// How often resident memory is looked at.
+const MEMORY_PERIOD: Duration = Duration::from_secs(1);
+
+/// What ends the wait of the main thread.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// SIGTERM or SIGINT, by number.
+    Signal(i32),
+    /// A reactor ended although nobody asked it to.
+    ReactorFailed(ReactorId),
+}
 
 /// Serves until a signal ends it.
-pub fn run(_config: Config) -> ExitCode {
-    eprintln!("seawall: serve is not built yet");
-    ExitCode::FAILURE
+pub fn run(config: Config) -> ExitCode {
+    let log = log::start(config.log.format, config.log.level);
+    let outcome = serve(config);
+    drop(log);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("seawall: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Gives every log of the store a new epoch: for after a restore.
-pub fn new_epoch(_config: Config) -> ExitCode {
-    eprintln!("seawall: store new-epoch is not built yet");
-    ExitCode::FAILURE
+pub fn new_epoch(config: Config) -> ExitCode {
+    match store::new_epoch(&config.store.data) {
+        Ok((old, new)) => {
+            println!("epoch {old} is now {new}: clients with a cursor of before read the logs anew");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("seawall: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), String> {
+    let clock = Clock::start();
+    let reactors = reactor_count(&config);
+    let capacity = Capacity::settle(&config.limits, reactors)?;
+    let verifier = verifier(&config)?;
+    let store = Store::open(store_config(&config)).map_err(|error| error.to_string())?;
+    let (listeners, address) = listen(config.server.listen, reactors)?;
+    let instance = InstanceName(Arc::from(instance_name(&config)));
+    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), log::dropped));
+    let vitals = Arc::new(Vitals::new(
+        reactors,
+        capacity.connections,
+        capacity.descriptors,
+        capacity.memory_bytes,
+        clock.read().at,
+    ));
+    let auth = if verifier.is_some() { AuthMode::Required } else { AuthMode::Off };
+    let policy = Policy::new(&config.limits, auth, instance);
+    let setup = Arc::new(setup(&config, reactors, clock, policy, Arc::clone(&vitals), Arc::clone(&metrics)));
+    let prepared: Vec<(Mailbox, Prepared)> = listeners
+        .into_iter()
+        .map(Prepared::new)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot set a reactor up: {error}"))?;
+    let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
+    let mailboxes: Arc<[Mailbox]> = Arc::from(mailboxes);
+
+    let epoch = store.epoch();
+    let threads = Threads::start(&config, &setup, store, verifier, &mailboxes, prepared)
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    greet(&config, address, reactors, &capacity);
+    tracing::info!(%address, reactors, %epoch, version = env!("CARGO_PKG_VERSION"), "serving");
+    threads.serve(&vitals, &mailboxes)
+}
+
+/// All threads of the process but the main one.
+struct Threads {
+    endings: Receiver<Ending>,
+    reactors: Vec<JoinHandle<()>>,
+    store: store::Running,
+    auth: Option<worker::auth::Running>,
+}
+
+impl Threads {
+    fn start(
+        config: &Config,
+        setup: &Arc<Setup>,
+        store: Store,
+        verifier: Option<Verifier>,
+        mailboxes: &Arc<[Mailbox]>,
+        prepared: Vec<Prepared>,
+    ) -> std::io::Result<Threads> {
+        let (append, append_jobs) = bounded(APPEND_QUEUE);
+        let (read, read_jobs) = bounded(READ_QUEUE);
+        let counters = Arc::clone(&setup.metrics.store);
+        let store = store.start(Arc::clone(mailboxes), append_jobs, read_jobs, counters)?;
+        let (admit, auth) = match (&verifier, setup.addresses) {
+            (None, Addresses::Uncounted) => (None, None),
+            (Some(_), Addresses::Uncounted | Addresses::Counted) | (None, Addresses::Counted) => {
+                let (admit, jobs) = bounded(AUTH_QUEUE);
+                let counters = Arc::clone(&setup.metrics.auth);
+                let census = census(config);
+                let running = worker::auth::start(verifier, census, Arc::clone(mailboxes), jobs, counters)?;
+                (Some(admit), Some(running))
+            }
+        };
+        let queues = Queues { append, read, admit };
+        let (endings_in, endings) = bounded(setup.reactors + 8);
+        let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
+        watch_signals(endings_in)?;
+        Ok(Threads { endings, reactors, store, auth })
+    }
+
+    /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors, which
+    /// hold the queues' senders, then the workers, which end when these are gone.
+    fn serve(self, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
+        let ending = loop {
+            vitals.set_memory_bytes(capacity::resident_bytes());
+            match self.endings.recv_timeout(MEMORY_PERIOD) {
+                Ok(ending) => break ending,
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break Ending::Signal(0),
+            }
+        };
+        match ending {
+            Ending::Signal(signal) => {
+                let signal = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
+                tracing::info!(signal, "stopping");
+            }
+            Ending::ReactorFailed(id) => tracing::error!(reactor = id.0, "a reactor ended; stopping"),
+        }
+        vitals.stop();
+        for mailbox in mailboxes {
+            if let Err(error) = mailbox.ring() {
+                tracing::warn!(%error, "cannot wake a reactor");
+            }
+        }
+        let mut failed = match ending {
+            Ending::Signal(_) => None,
+            Ending::ReactorFailed(id) => Some(format!("reactor {} failed; see the log", id.0)),
+        };
+        for reactor in self.reactors {
+            if reactor.join().is_err() {
+                failed.get_or_insert_with(|| "a reactor panicked; see the log".into());
+            }
+        }
+        self.store.join();
+        if let Some(auth) = self.auth
+            && auth.join().is_err()
+        {
+            failed.get_or_insert_with(|| "the auth worker panicked; see the log".into());
+        }
+        tracing::info!("stopped");
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn start_reactors(
+    config: &Config,
+    setup: &Arc<Setup>,
+    queues: &Queues,
+    mailboxes: &Arc<[Mailbox]>,
+    prepared: Vec<Prepared>,
+    endings: &Sender<Ending>,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let cores = match config.server.pin_reactors {
+        true => core_affinity::get_core_ids().unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let start = |(index, prepared): (usize, Prepared)| {
+        let id = ReactorId(index as u16);
+        let (setup, queues, mailboxes) = (Arc::clone(setup), queues.clone(), Arc::clone(mailboxes));
+        let endings = endings.clone();
+        let core = cores.get(index % cores.len().max(1)).copied();
+        std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
+            if let Some(core) = core
+                && !core_affinity::set_for_current(core)
+            {
+                tracing::warn!(reactor = index, "cannot pin this reactor to its core");
+            }
+            let guard = EndGuard { id, endings };
+            let reactor = Reactor::new(id, prepared, setup, queues, mailboxes);
+            if let Err(error) = reactor.run() {
+                tracing::error!(reactor = index, %error, "the poll failed");
+            }
+            drop(guard);
+        })
+    };
+    prepared.into_iter().enumerate().map(start).collect()
+}
+
+/// Tells the main thread of a reactor's end, also when that is a panic.
+struct EndGuard {
+    id: ReactorId,
+    endings: Sender<Ending>,
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        // When the process stops, nobody listens any more.
+        let _ = self.endings.try_send(Ending::ReactorFailed(self.id));
+    }
+}
+
+fn watch_signals(endings: Sender<Ending>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let watch = move || {
+        for signal in signals.forever() {
+            // Full: an ending is on its way already.
+            let _ = endings.try_send(Ending::Signal(signal));
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(watch).map(|_| ())
+}
+
+fn reactor_count(config: &Config) -> usize {
+    match config.server.reactors {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count as usize,
+    }
+}
+
+/// Opens a listener for each reactor, all on one address; port 0 becomes the port the first one got.
+fn listen(address: SocketAddr, reactors: usize) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
+    // With SO_REUSEPORT a second process of the same user would share the port silently; a bind without it
+    // tells.
+    let failed = |error| format!("cannot listen on {address} (server.listen): {error}");
+    drop(std::net::TcpListener::bind(address).map_err(failed)?);
+    let first = reactor::listen(address).map_err(failed)?;
+    let bound = first.local_addr().map_err(failed)?;
+    let mut listeners = vec![first];
+    for _ in 1..reactors {
+        listeners.push(reactor::listen(bound).map_err(failed)?);
+    }
+    Ok((listeners, bound))
+}
+
+fn instance_name(config: &Config) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    config.server.instance.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()))
+}
+
+fn store_config(config: &Config) -> store::StoreConfig {
+    let age = config.retention.age;
+    store::StoreConfig {
+        data: config.store.data.clone(),
+        retention: store::Retention {
+            publications: config.retention.publications,
+            age: (!age.is_zero()).then_some(age),
+        },
+        channels_max: u64::from(config.limits.channels),
+        readers: READERS,
+    }
+}
+
+fn verifier(config: &Config) -> Result<Option<Verifier>, String> {
+    let auth = &config.auth;
+    if auth.keys.is_empty() {
+        return Ok(None);
+    }
+    let key = |key: &AuthKey| KeyConfig {
+        kid: key.kid.clone(),
+        algorithm: match key.algorithm {
+            AuthAlgorithm::Hs256 => Algorithm::Hs256,
+            AuthAlgorithm::Rs256 => Algorithm::Rs256,
+            AuthAlgorithm::Es256 => Algorithm::Es256,
+            AuthAlgorithm::EdDsa => Algorithm::EdDsa,
+        },
+        material: match &key.material {
+            config::key::KeyMaterial::Secret(secret) => KeyMaterial::Secret(secret.bytes().to_vec()),
+            config::key::KeyMaterial::PublicPem(pem) => KeyMaterial::PublicPem(pem.clone()),
+        },
+    };
+    let config = VerifierConfig {
+        keys: auth.keys.iter().map(key).collect(),
+        audience: auth.audience.clone(),
+        issuer: auth.issuer.clone(),
+        leeway: auth.leeway,
+    };
+    Verifier::new(config).map(Some).map_err(|fault| format!("auth.keys: {fault}"))
+}
+
+fn census(config: &Config) -> Census {
+    let limits = &config.limits;
+    let rate = Rate::new(limits.handshakes_per_s, limits.handshakes_per_s.saturating_mul(10));
+    Census::new(limits.connections_per_user, limits.connections_per_address, rate)
+}
+
+fn setup(
+    config: &Config,
+    reactors: usize,
+    clock: Clock,
+    policy: Policy,
+    vitals: Arc<Vitals>,
+    metrics: Arc<Metrics>,
+) -> Setup {
+    let limits = &config.limits;
+    let server = &config.server;
+    let counts = limits.connections_per_address > 0 || limits.handshakes_per_s > 0;
+    Setup {
+        hosts: match policy.auth {
+            AuthMode::Required => Hosts::Any,
+            AuthMode::Off => Hosts::LoopbackOr(server.hosts.clone()),
+        },
+        policy,
+        origins: server.origins.clone(),
+        trusted_proxies: server.trusted_proxies.clone(),
+        proxy_header: match server.proxy_protocol {
+            ProxyProtocol::Off => ProxyHeader::Off,
+            ProxyProtocol::Required => ProxyHeader::Required,
+        },
+        echo: if server.echo { Echo::On } else { Echo::Off },
+        addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
+        reactors,
+        clock,
+        vitals,
+        snapshot: Snapshot::ok(),
+        metrics,
+    }
+}
+
+/// The few lines a person sees first. The first is for programs as well.
+fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capacity) {
+    let plural = if reactors == 1 { "" } else { "s" };
+    println!("listening on ws://{address}/ws");
+    println!("  chat in a browser    http://{address}/ (open it in two tabs)");
+    println!("  store                {} (SQLite)", config.store.data.display());
+    println!(
+        "  room for             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
+        capacity.connections, capacity.descriptors
+    );
+    if config.auth.keys.is_empty() {
+        println!("  auth                 off: everybody on this machine may read and write");
+    } else {
+        println!("  auth                 on: {} key(s)", config.auth.keys.len());
+    }
+    if config.server.echo {
+        println!("  echo                 ws://{address}/echo");
+    }
+    println!("  health, metrics      http://{address}/health  http://{address}/metrics");
+    println!("  stop                 Ctrl-C");
 }

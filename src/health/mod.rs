@@ -1,1 +1,5 @@
-//! (being written)
+//! What is known of the process and what it stands on, and what follows from it. Decisions only.
+
+pub mod admission;
+pub mod report;
+pub mod snapshot;

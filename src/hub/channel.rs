@@ -64,6 +64,8 @@ pub(super) struct Channel {
     /// Subscribers with a cursor above the head: they go on when it moves.
     pub(super) ahead: Vec<SubscriptionId>,
     pub(super) run: Vec<u8>,
+    /// Publications in it.
+    pub(super) run_publications: u32,
     pub(super) run_state: RunState,
     /// The head before the run.
     pub(super) run_after: Offset,
@@ -84,6 +86,7 @@ impl Channel {
             waiting: Vec::new(),
             ahead: Vec::new(),
             run: Vec::new(),
+            run_publications: 0,
             run_state: RunState::Clean,
             run_after: Offset::ZERO,
             tail: Tail::default(),
@@ -109,22 +112,23 @@ impl Channel {
             return Intake::Hole(position.head);
         }
         let before = std::mem::replace(&mut position.head, published.offset);
-        self.add_to_run(before, &published.frame);
+        self.add_to_run(before, &published.frame, 1);
         Intake::Taken
     }
 
     pub(super) fn add_signal(&mut self, frame: &[u8]) {
         if let Some(position) = self.position() {
-            self.add_to_run(position.head, frame);
+            self.add_to_run(position.head, frame, 0);
         }
     }
 
     /// `head` is the head before these frames.
-    fn add_to_run(&mut self, head: Offset, frames: &[u8]) {
+    fn add_to_run(&mut self, head: Offset, frames: &[u8], publications: u32) {
         if self.run_state == RunState::Clean {
             self.run_after = head;
         }
         self.run.extend_from_slice(frames);
+        self.run_publications += publications;
     }
 
     /// Takes the store's word on where the log stands; `Some` when the hub lacks what is after that offset.
@@ -152,7 +156,7 @@ impl Channel {
             && page.last > position.head
         {
             let before = std::mem::replace(&mut position.head, page.last);
-            self.add_to_run(before, page.frames);
+            self.add_to_run(before, page.frames, page.count);
         } else {
             // The store has nothing more: what was heard of above it was a rumour.
             self.seen = self.position().map_or(self.seen, |position| position.head);
@@ -164,6 +168,7 @@ impl Channel {
     pub(super) fn end_run(&mut self) {
         self.run_state = RunState::Clean;
         self.run.clear();
+        self.run_publications = 0;
         // A burst's buffer is not kept by a channel that may fall silent.
         self.run.shrink_to(4 << 10);
     }

@@ -327,9 +327,10 @@ impl Hub {
         };
         let channel = channel_mut(&mut self.channels, id)?;
         let bytes = Rc::from(channel.run.as_slice());
+        let publications = channel.run_publications;
         channel.end_run();
         self.caught_up.append(&mut channel.ahead);
-        Some(Run { channel: id, bytes, live: &channel.live })
+        Some(Run { bytes, publications, live: &channel.live })
     }
 
     /// A live subscriber's outbox did not take the last run of its channel: it lags from there on.
@@ -484,10 +485,10 @@ fn subscription_mut(subscriptions: &mut Slab<Subscription>, id: SubscriptionId) 
 
 /// What one channel got in one turn.
 pub struct Run<'a> {
-    /// The channel.
-    pub channel: ChannelId,
     /// Whole frames, one after the other: the same bytes for every subscriber.
     pub bytes: Rc<[u8]>,
+    /// Publications among them; the others are signals.
+    pub publications: u32,
     /// Who is to have them.
     pub live: &'a [Live],
 }
@@ -498,6 +499,8 @@ pub struct FillPage<'a> {
     pub position: LogPosition,
     /// The last publication in it; [`Offset::ZERO`] when there is none.
     pub last: Offset,
+    /// Publications in it.
+    pub count: u32,
     /// Whole frames.
     pub frames: &'a [u8],
 }

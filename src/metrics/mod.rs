@@ -1,4 +1,36 @@
 //! What is observed: cells that one thread writes and a scrape sums.
+//!
+//! A reactor counts into cells of its own: no lock, no shared cache line, no atomic read-modify-write. The
+//! scrape reads them all; it may see one reactor a turn later than another, never half a number.
 
 pub mod auth;
+pub mod reactor;
+pub mod scrape;
 pub mod store;
+pub mod vitals;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with a single writer.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds; only the writer may.
+    #[inline]
+    pub fn add(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    /// Sets; only the writer may.
+    #[inline]
+    pub fn set(&self, to: u64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+
+    /// Reads, from any thread.
+    #[inline]
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,1 +1,381 @@
-//! (being written)
+//! The engine: one thread, one poll, its own listener, and everything that belongs to its connections.
+//!
+//! A reactor decides nothing. It moves bytes, asks the pure floors, and does what they say. Reactors share
+//! nothing mutable; what they tell each other and the workers goes through `job`. The turn is the list of
+//! verbs in [`Reactor::turn`]; each has a file.
+//!
+//! Invariants of a turn:
+//!
+//! - the clock is read once, when the poll returns;
+//! - a connection is written at most once, at the end, with all it got;
+//! - a slot is freed only at the very end, so that no event of the batch finds a stranger in it.
+
+mod accept;
+mod clock;
+mod complete;
+mod connection;
+mod deliver;
+mod expire;
+mod flush;
+mod frames;
+mod http;
+mod pending;
+mod perform;
+mod read;
+mod slots;
+mod stop;
+mod timers;
+
+pub use accept::listen;
+pub use clock::Clock;
+
+use crate::clock::{Moment, Now};
+use crate::health::snapshot::Snapshot;
+use crate::hub::{ChannelId, Hub};
+use crate::id::ReactorId;
+use crate::job::{Inbox, Mailbox, Queues, inbox};
+use crate::limits::{ARENA_BYTES_KEPT, READ_BYTES};
+use crate::metrics::reactor::ReactorCounters;
+use crate::metrics::scrape::Metrics;
+use crate::metrics::vitals::Vitals;
+use crate::session::{Effect, Policy};
+use crate::wire::frames::FrameLimits;
+use crate::wire::outbox::Arena;
+use crate::wire::push::ErrorCode;
+use crate::wire::request::HeadLimits;
+use connection::{Connection, Queued};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+use pending::Pending;
+use slots::{SlotId, Slots};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use timers::Timers;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+/// Events taken from the kernel in a turn.
+const EVENTS: usize = 1_024;
+/// The longest sleep: a reactor without work still shows that it lives.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// A turn over this is counted as slow.
+const SLOW_TURN: Duration = Duration::from_millis(10);
+
+/// What all reactors of a process share: settings, and ways to others.
+pub struct Setup {
+    /// What holds for every session.
+    pub policy: Policy,
+    /// `server.origins`
+    pub origins: Vec<String>,
+    /// Which hosts the chat answers to.
+    pub hosts: Hosts,
+    /// `server.trusted_proxies`
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// `server.proxy_protocol`
+    pub proxy_header: ProxyHeader,
+    /// `server.echo`
+    pub echo: Echo,
+    /// Whether `limits.connections_per_address` or `limits.handshakes_per_s` is on.
+    pub addresses: Addresses,
+    /// How many reactors there are.
+    pub reactors: usize,
+    /// The origin of time.
+    pub clock: Clock,
+    /// What the process knows of itself.
+    pub vitals: Arc<Vitals>,
+    /// What is known of the dependencies.
+    pub snapshot: Snapshot,
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Which hosts the chat answers to.
+#[derive(Clone, Debug)]
+pub enum Hosts {
+    /// All: tokens keep strangers out.
+    Any,
+    /// Loopback names and these.
+    LoopbackOr(Vec<String>),
+}
+
+/// Whether connections begin with a PROXY v2 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// They do not.
+    Off,
+    /// All must, and only those of trusted proxies are taken.
+    Required,
+}
+
+/// Whether `/echo` exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// It does not.
+    Off,
+    /// It does.
+    On,
+}
+
+/// Whether connections are counted by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// They are not.
+    Uncounted,
+    /// By the auth worker.
+    Counted,
+}
+
+/// See the module.
+pub struct Reactor {
+    id: ReactorId,
+    setup: Arc<Setup>,
+    frame_limits: FrameLimits,
+    head_limits: HeadLimits,
+    counters: Arc<ReactorCounters>,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    accepting: accept::Accepting,
+    inbox: Inbox,
+    queues: Queues,
+    mailboxes: Arc<[Mailbox]>,
+    slots: Slots<Connection>,
+    timers: Timers,
+    pending: Pending,
+    hub: Hub,
+    now: Now,
+    random: fastrand::Rng,
+    buffer: Vec<u8>,
+    arena: Arena,
+    effects: Vec<Effect>,
+    refused: Vec<ErrorCode>,
+    /// To be written at the end of the turn.
+    dirty: Vec<SlotId>,
+    /// To be read: an edge came, or a quota left bytes behind.
+    ready: VecDeque<SlotId>,
+    /// Outboxes with room again whose subscriptions are catching up.
+    rooms: Vec<SlotId>,
+    /// Completions were left in the inbox.
+    inbox_left: complete::InboxLeft,
+    retries: VecDeque<(Moment, Retry)>,
+    heads: complete::HeadsRound,
+    leaving: Vec<crate::job::Admit>,
+    dead: Vec<SlotId>,
+    waiting_bytes: u64,
+    next_relief: Moment,
+    names: u64,
+    stop: stop::Stop,
+}
+
+/// What is to be tried again after a read failed.
+#[derive(Clone, Copy, Debug)]
+enum Retry {
+    CatchUp(SlotId),
+    Fill(ChannelId),
+}
+
+/// A reactor before its thread: what must not fail later is done here.
+pub struct Prepared {
+    poll: Poll,
+    listener: TcpListener,
+    inbox: Inbox,
+}
+
+impl Prepared {
+    /// Makes the poll and the inbox of a reactor, and registers its listener.
+    pub fn new(mut listener: TcpListener) -> io::Result<(Mailbox, Prepared)> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let (mailbox, inbox) = inbox(Waker::new(poll.registry(), WAKER)?);
+        Ok((mailbox, Prepared { poll, listener, inbox }))
+    }
+}
+
+impl Reactor {
+    /// Puts a reactor together, on its own thread.
+    pub fn new(
+        id: ReactorId,
+        prepared: Prepared,
+        setup: Arc<Setup>,
+        queues: Queues,
+        mailboxes: Arc<[Mailbox]>,
+    ) -> Reactor {
+        let now = setup.clock.read();
+        let mut random = fastrand::Rng::new();
+        let limits = &setup.policy.limits;
+        let tail_bytes = limits.tail_bytes_total as usize / setup.reactors.max(1);
+        let hasher =
+            ahash::RandomState::with_seeds(random.u64(..), random.u64(..), random.u64(..), random.u64(..));
+        Reactor {
+            id,
+            frame_limits: FrameLimits::from(limits),
+            head_limits: HeadLimits::from(limits),
+            counters: setup.metrics.reactor(id),
+            poll: prepared.poll,
+            listener: Some(prepared.listener),
+            accepting: accept::Accepting::Edge,
+            inbox: prepared.inbox,
+            queues,
+            mailboxes,
+            slots: Slots::new(),
+            timers: Timers::new(now.at),
+            pending: Pending::new(id),
+            hub: Hub::new(limits.channels as usize, tail_bytes, hasher),
+            now,
+            random,
+            buffer: vec![0; READ_BYTES],
+            arena: Arena::default(),
+            effects: Vec::new(),
+            refused: Vec::new(),
+            dirty: Vec::new(),
+            ready: VecDeque::new(),
+            rooms: Vec::new(),
+            inbox_left: complete::InboxLeft::No,
+            retries: VecDeque::new(),
+            heads: complete::HeadsRound::starting(now.at),
+            leaving: Vec::new(),
+            dead: Vec::new(),
+            waiting_bytes: 0,
+            next_relief: now.at,
+            names: 0,
+            stop: stop::Stop::No,
+            setup,
+        }
+    }
+
+    /// Turns until the process stops and its connections are closed.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.stopped() {
+            self.turn(&mut events)?;
+        }
+        Ok(())
+    }
+
+    /// One pass: the whole of what a reactor does.
+    pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        self.wait(events)?;
+        self.accept();
+        self.read();
+        self.complete();
+        self.expire();
+        self.catch_up_rooms();
+        self.flush();
+        self.reap();
+        self.advance_stop();
+        self.observe();
+        Ok(())
+    }
+
+    /// Sleeps until something happens or is due, and notes who is ready.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        match self.poll.poll(events, Some(self.patience())) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) => return Err(error),
+        }
+        self.now = self.setup.clock.read();
+        for event in events.iter() {
+            match event.token() {
+                LISTENER => self.accepting = accept::Accepting::Now,
+                WAKER => {}
+                token => self.note_ready(SlotId::from_token(token), event),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_ready(&mut self, id: SlotId, event: &mio::event::Event) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        if event.is_writable() && connection.wants_flush() && connection.queued == Queued::No {
+            connection.queued = Queued::Dirty;
+            self.dirty.push(id);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            if event.is_read_closed() && connection.reading == connection::Reading::Open {
+                connection.reading = connection::Reading::Ending;
+            }
+            self.ready.push_back(id);
+        }
+    }
+
+    /// How long nothing is due.
+    fn patience(&self) -> Duration {
+        let idle = self.ready.is_empty()
+            && self.rooms.is_empty()
+            && self.dirty.is_empty()
+            && self.inbox_left == complete::InboxLeft::No
+            && self.accepting != accept::Accepting::Now;
+        if !idle {
+            return Duration::ZERO;
+        }
+        let dues = [
+            self.pending.deadline(),
+            self.retries.front().map(|(due, _)| *due),
+            self.accepting.due(),
+            self.stop.due(),
+        ];
+        let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
+        let rest = rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min);
+        // Rounded up to what the poll can wait for: waking just before the time would only turn twice.
+        rest + Duration::from_micros(999)
+    }
+
+    /// Takes the connection off the poll at the end of the turn.
+    fn kill(&mut self, id: SlotId) {
+        if let Some(connection) = self.slots.get_mut(id)
+            && connection.reading != connection::Reading::Dead
+        {
+            connection.reading = connection::Reading::Dead;
+            self.dead.push(id);
+        }
+    }
+
+    /// Frees the slots of the dead; dropping a socket closes it.
+    fn reap(&mut self) {
+        for id in std::mem::take(&mut self.dead) {
+            self.end_session(id);
+            let Some(connection) = self.slots.remove(id) else { continue };
+            self.waiting_bytes -= u64::from(connection.counted_bytes);
+            if let Some(address) = connection.counted_address {
+                self.leave(crate::job::Admit::Depart { address: *address });
+            }
+        }
+    }
+
+    fn mark_dirty(&mut self, id: SlotId) {
+        if let Some(connection) = self.slots.get_mut(id)
+            && connection.queued == Queued::No
+            && connection.wants_flush()
+        {
+            connection.queued = Queued::Dirty;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Shows what others may see, and forgets what the turn no longer needs.
+    fn observe(&mut self) {
+        self.arena.clear(ARENA_BYTES_KEPT);
+        let counters = &self.counters;
+        for code in self.refused.drain(..) {
+            counters.count_error(code);
+        }
+        counters.turns.add(1);
+        counters.connections.set(self.slots.len() as u64);
+        counters.pending.set(self.pending.len() as u64);
+        counters.outbox_bytes.set(self.waiting_bytes);
+        let (channels, subscriptions, tail_bytes) = self.hub.sizes();
+        counters.channels.set(channels as u64);
+        counters.subscriptions.set(subscriptions as u64);
+        counters.tail_bytes.set(tail_bytes as u64);
+        if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
+            let end = self.setup.clock.read().at;
+            if end.since(self.now.at) > SLOW_TURN {
+                counters.slow_turns.add(1);
+            }
+            vitals.turned.set(end.micros());
+            vitals.connections.set(self.slots.len() as u64);
+        }
+    }
+}

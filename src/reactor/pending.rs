@@ -138,11 +138,6 @@ impl Pending {
         self.entries.len()
     }
 
-    /// True exactly when none waits.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Publications that wait.
     pub fn appends(&self) -> usize {
         self.appends
@@ -166,7 +161,7 @@ mod tests {
         assert!(pending.pop_late(start + REPLY_TIMEOUT).is_none());
         assert!(pending.pop_late(start + Duration::from_secs(1) + REPLY_TIMEOUT).is_some());
         assert!(pending.take(late).is_none(), "too late");
-        assert!(pending.is_empty());
+        assert_eq!(pending.len(), 0);
         let reused = pending.insert(Request::Heads, start).expect("room");
         assert!(pending.take(late).is_none(), "not the one that took its place");
         assert!(pending.take(reused).is_some());

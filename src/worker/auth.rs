@@ -95,7 +95,7 @@ impl Desk {
             }
             Admit::Address { ticket, address } => {
                 let outcome = self.arrive(address, now.at);
-                Some((ticket, Completion::AddressChecked { ticket, outcome }))
+                Some((ticket, Completion::AddressChecked { ticket, address, outcome }))
             }
             Admit::Leave { user } => {
                 self.census.leave_user(&user);

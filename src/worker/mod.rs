@@ -1,3 +1,4 @@
-//! (being written)
+//! The second engine: threads that wait, so that reactors need not.
 
 pub mod auth;
+pub mod store;

@@ -2,6 +2,7 @@
 
 use crate::support_schema::{Schemas, document};
 use crate::{closes, commands, pushes, read};
+use seawall::wire::command::{Bounds, parse};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -99,5 +100,39 @@ fn every_reference_in_the_document_leads_somewhere() {
     for name in messages.keys() {
         let path = format!("#/channels/session/messages/{name}");
         assert!(found.contains(&path.as_str()), "{name} is part of no operation");
+    }
+}
+
+/// The lines of `docs/protocol.md` that show a whole frame, with who sends it.
+fn frames_of_the_manual() -> Vec<(char, String)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let whole = |line: &str| {
+        let (side, frame) = (line.chars().next()?, line.get(2..)?);
+        let frame = frame.split("   ").next()?.trim();
+        let shown = matches!(side, 'C' | 'S') && !frame.contains('…');
+        (shown && serde_json::from_str::<Value>(frame).is_ok()).then(|| (side, frame.to_owned()))
+    };
+    text.lines().filter_map(whole).collect()
+}
+
+#[test]
+fn the_frames_in_the_manual_are_true() {
+    let schemas = Schemas::load();
+    let frames = frames_of_the_manual();
+    assert!(frames.len() > 20, "{frames:?}");
+    for (place, (side, frame)) in frames.iter().enumerate() {
+        if *side == 'S' {
+            schemas.check_server(frame).unwrap_or_else(|fault| panic!("{fault}"));
+            continue;
+        }
+        match parse(frame, Bounds { json_depth: 32, subscriptions: 128 }) {
+            Ok(_) => schemas.check_client(frame).unwrap_or_else(|fault| panic!("{fault}")),
+            Err(rejected) => {
+                let told: Value = serde_json::from_str(&frames[place + 1].1).unwrap();
+                assert_eq!(told["id"].as_u64(), rejected.id.map(|id| id.0), "{frame}");
+                assert_eq!(told["error"]["message"], rejected.message, "{frame}");
+            }
+        }
     }
 }

@@ -33,6 +33,28 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them, in the order of [`ErrorCode::index`].
+    pub const ALL: [ErrorCode; 13] = [
+        ErrorCode::Malformed,
+        ErrorCode::UnknownCommand,
+        ErrorCode::Unauthorized,
+        ErrorCode::Forbidden,
+        ErrorCode::NotSubscribed,
+        ErrorCode::TooLarge,
+        ErrorCode::RateLimited,
+        ErrorCode::NotFound,
+        ErrorCode::KeyConflict,
+        ErrorCode::Unavailable,
+        ErrorCode::Overloaded,
+        ErrorCode::Draining,
+        ErrorCode::Unconfirmed,
+    ];
+
+    /// Its place in [`ErrorCode::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The code as it stands on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -142,3 +142,21 @@ fn a_break_names_its_place() {
     assert_eq!(scan(r#"{"a":}"#).unwrap_err().to_string(), "not JSON: expected a value at byte 5");
     assert_eq!(scan("[1] x").unwrap_err().to_string(), "not JSON: expected the end at byte 4");
 }
+
+#[test]
+fn each_byte_escape_and_number_is_judged_as_serde_json_does() {
+    let ascii = || (0u8..=0x7f).map(char::from);
+    let bytes = ascii().map(|byte| format!("\"{byte}\""));
+    let escapes = ascii().map(|byte| format!("\"\\{byte}\""));
+    let hex = ascii()
+        .flat_map(|byte| (0..5).map(move |at| format!("\"\\u{}{byte}{}\"", &"0000"[..at.min(4)], "f")));
+    let counts = (0..6).map(|count| format!("\"\\u{}\"", "a".repeat(count)));
+    let alone = ascii().map(String::from);
+    let numbers =
+        ["-", "-0", "00", "0.", "0.0", ".1", "1e", "1e+", "1E-2", "1e2.0", "+1", "0x1", "1_0", "-01", "1."];
+    let words = ["tru", "truex", "True", "nul", "nullnull", "NaN", "Infinity", "undefined", "false "];
+    let words = numbers.into_iter().chain(words).map(str::to_owned);
+    for text in bytes.chain(escapes).chain(hex).chain(counts).chain(alone).chain(words) {
+        assert_eq!(scan(&text).ok().map(|(raw, _)| raw.text), oracle(&text), "{text:?}");
+    }
+}

@@ -1,0 +1,79 @@
+//! What the machine lets this process hold, settled once at the start.
+
+use crate::limits::{Limits, REFUSALS_AT_ONCE, RESERVED_DESCRIPTORS};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::fs::read_to_string;
+
+/// Bounds of the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Capacity {
+    /// Descriptors, after the limit was raised.
+    pub(super) descriptors: u64,
+    /// Connections: `limits.connections`, or what the descriptors leave.
+    pub(super) connections: u64,
+    /// Resident memory past which handshakes are refused.
+    pub(super) memory_bytes: u64,
+}
+
+impl Capacity {
+    /// Raises the descriptor limit to the hard limit and works the bounds out.
+    pub(super) fn settle(limits: &Limits, reactors: usize) -> Result<Capacity, String> {
+        let descriptors = raise_descriptors();
+        let set_aside = RESERVED_DESCRIPTORS + REFUSALS_AT_ONCE as u64 + 8 * reactors as u64;
+        let possible = descriptors.saturating_sub(set_aside);
+        if possible == 0 {
+            return Err(format!(
+                "the process may have {descriptors} descriptors and needs more than {set_aside} before the first \
+                 connection; raise the limit (ulimit -n, or LimitNOFILE= of the unit)"
+            ));
+        }
+        let connections = match u64::from(limits.connections) {
+            0 => possible,
+            wanted if wanted > possible => {
+                tracing::warn!(
+                    wanted,
+                    possible,
+                    "limits.connections is more than the descriptor limit allows; raise LimitNOFILE or ulimit -n"
+                );
+                possible
+            }
+            wanted => wanted,
+        };
+        let memory_bytes = match limits.memory_bytes {
+            0 => machine_bytes() / 10 * 9,
+            bytes => bytes,
+        };
+        Ok(Capacity { descriptors, connections, memory_bytes })
+    }
+}
+
+fn raise_descriptors() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => limit.current.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the descriptor limit");
+            before.unwrap_or(u64::MAX)
+        }
+    }
+}
+
+/// What the control group allows, else what the machine has; no bound where neither can be read.
+fn machine_bytes() -> u64 {
+    let group = read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let machine = read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim();
+        line.strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    });
+    group.into_iter().chain(machine).min().unwrap_or(u64::MAX)
+}
+
+/// Resident memory now; 0 where it cannot be read.
+pub(super) fn resident_bytes() -> u64 {
+    let pages = read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}

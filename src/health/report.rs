@@ -1,0 +1,154 @@
+//! Bodies of `/health`, `/health/live` and `/health/ready`, in the form of `application/health+json`
+//! (draft-inadarei-api-health-check).
+//!
+//! Live asks whether the process turns; ready asks whether this instance may be sent clients. Neither fails
+//! for a shared dependency: that would take every instance out of rotation at once.
+
+use crate::health::snapshot::Snapshot;
+use std::time::Duration;
+
+/// What the reports are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings<'a> {
+    /// A reactor that makes no turns, and for how long.
+    pub silent: Option<(usize, Duration)>,
+    /// The process ends.
+    pub stopping: bool,
+    /// Connections at once, and their bound.
+    pub connections: (u64, u64),
+    /// Resident memory, and its bound.
+    pub memory_bytes: (u64, u64),
+    /// Descriptors in use at most, and their bound.
+    pub descriptors: (u64, u64),
+    /// What is known of the dependencies.
+    pub snapshot: &'a Snapshot,
+    /// This process.
+    pub instance: &'a str,
+    /// `CARGO_PKG_VERSION`
+    pub version: &'a str,
+}
+
+/// An HTTP status and a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// 200 or 503.
+    pub status: u16,
+    /// JSON.
+    pub body: String,
+}
+
+impl Readings<'_> {
+    /// `/health/live`
+    pub fn live(&self) -> Report {
+        self.report(self.silence().into_iter().collect())
+    }
+
+    /// `/health/ready`
+    pub fn ready(&self) -> Report {
+        self.report(self.faults())
+    }
+
+    /// `/health`
+    pub fn summary(&self) -> Report {
+        let mut report = self.report(self.faults());
+        let (connections, connections_max) = self.connections;
+        let (memory, memory_max) = self.memory_bytes;
+        report.body.pop();
+        report.body.push_str(&format!(
+            r#","serviceId":"seawall","releaseId":{},"instance":{},"connections":{connections},"connections_max":{connections_max},"memory_bytes":{memory},"memory_bytes_max":{memory_max},"dependencies":{}}}"#,
+            text(self.version),
+            text(self.instance),
+            self.snapshot.status,
+        ));
+        report
+    }
+
+    fn report(&self, faults: Vec<String>) -> Report {
+        if faults.is_empty() {
+            return Report { status: 200, body: r#"{"status":"pass"}"#.into() };
+        }
+        let faults: Vec<String> = faults.iter().map(|fault| text(fault)).collect();
+        Report { status: 503, body: format!(r#"{{"status":"fail","faults":[{}]}}"#, faults.join(",")) }
+    }
+
+    fn silence(&self) -> Option<String> {
+        let (reactor, silence) = self.silent?;
+        Some(format!("reactor {reactor} made no turn for {} ms", silence.as_millis()))
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults: Vec<String> = self.silence().into_iter().collect();
+        if self.stopping {
+            faults.push("the process is stopping".into());
+        }
+        let (descriptors, descriptors_max) = self.descriptors;
+        if descriptors * 20 >= descriptors_max * 19 {
+            faults.push(format!("{descriptors} of {descriptors_max} descriptors are in use"));
+        }
+        let (memory, memory_max) = self.memory_bytes;
+        if memory > memory_max {
+            faults.push(format!("{memory} bytes of memory are in use; limits.memory_bytes is {memory_max}"));
+        }
+        faults
+    }
+}
+
+/// A JSON string; names and sentences of ours need no more escaping than Rust's.
+fn text(plain: &str) -> String {
+    let escaped: String = plain
+        .chars()
+        .flat_map(|c| match c {
+            '"' | '\\' => vec!['\\', c],
+            c if c.is_control() => vec![' '],
+            c => vec![c],
+        })
+        .collect();
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(snapshot: &Snapshot) -> Readings<'_> {
+        Readings {
+            silent: None,
+            stopping: false,
+            connections: (3, 100),
+            memory_bytes: (1, 2),
+            descriptors: (10, 100),
+            snapshot,
+            instance: "gw-\"1\"",
+            version: "1.0",
+        }
+    }
+
+    #[test]
+    fn every_report_is_json_and_names_what_is_wrong() {
+        let snapshot = Snapshot::ok();
+        let well = readings(&snapshot);
+        let ill = Readings {
+            silent: Some((1, Duration::from_secs(6))),
+            stopping: true,
+            memory_bytes: (3, 2),
+            descriptors: (95, 100),
+            ..well
+        };
+        for report in [well.live(), well.ready(), well.summary()] {
+            assert_eq!(report.status, 200);
+            let body: serde_json::Value = serde_json::from_str(&report.body).expect("JSON");
+            assert_eq!(body["status"], "pass");
+        }
+        assert_eq!(ill.live().status, 503);
+        let body: serde_json::Value = serde_json::from_str(&ill.summary().body).expect("JSON");
+        assert_eq!(body["faults"].as_array().map(Vec::len), Some(4));
+        assert_eq!(body["instance"], "gw-\"1\"");
+    }
+
+    #[test]
+    fn live_asks_for_nothing_but_turns() {
+        let snapshot = Snapshot::ok();
+        let report = Readings { stopping: true, memory_bytes: (3, 2), ..readings(&snapshot) }.live();
+        assert_eq!(report.status, 200);
+    }
+}

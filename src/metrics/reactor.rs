@@ -1,0 +1,90 @@
+//! What one reactor counts.
+
+use super::Cell;
+use crate::wire::push::ErrorCode;
+
+/// Close codes that are counted by themselves, in the order of [`ReactorCounters::closes`].
+pub const CLOSE_CODES: [u16; 14] =
+    [1000, 1001, 1002, 1007, 1009, 1011, 1012, 1013, 4408, 4429, 4500, 4501, 4503, 4505];
+
+/// Totals since the start, and sizes as they are now.
+#[derive(Debug, Default)]
+pub struct ReactorCounters {
+    /// Turns of the loop.
+    pub turns: Cell,
+    /// Turns that took longer than 10 ms.
+    pub slow_turns: Cell,
+    /// Connections accepted.
+    pub accepted: Cell,
+    /// Connections that exist.
+    pub connections: Cell,
+    /// Accepts that failed for want of descriptors.
+    pub accept_failures: Cell,
+    /// Upgrades completed.
+    pub upgrades: Cell,
+    /// Sessions that reached `connected`.
+    pub connected: Cell,
+    /// Plain HTTP requests answered with 2xx.
+    pub requests: Cell,
+    /// HTTP requests refused, by hundreds: 4xx and 5xx.
+    pub requests_refused: [Cell; 2],
+    /// Text, binary and control frames received, as messages.
+    pub messages_received: Cell,
+    /// Bytes received.
+    pub bytes_received: Cell,
+    /// Bytes sent.
+    pub bytes_sent: Cell,
+    /// Publications accepted for the store's queue.
+    pub publishes: Cell,
+    /// Publications answered with `published`.
+    pub published: Cell,
+    /// Publications given to subscribers: one each.
+    pub deliveries: Cell,
+    /// Runs given to subscribers: what a channel got in a turn is one.
+    pub runs: Cell,
+    /// Subscribers that fell behind.
+    pub lagged: Cell,
+    /// Pages read for replays.
+    pub replay_pages: Cell,
+    /// Signals taken.
+    pub signals: Cell,
+    /// Pings sent.
+    pub pings: Cell,
+    /// Beats sent.
+    pub beats: Cell,
+    /// Requests answered at their deadline instead of by a worker.
+    pub late: Cell,
+    /// Times the lane of publications was full.
+    pub live_missed: Cell,
+    /// Requests that wait for a worker.
+    pub pending: Cell,
+    /// Bytes that wait for all sockets.
+    pub outbox_bytes: Cell,
+    /// Bytes of recent publications.
+    pub tail_bytes: Cell,
+    /// Channels followed.
+    pub channels: Cell,
+    /// Subscriptions.
+    pub subscriptions: Cell,
+    /// Errors told, by [`ErrorCode`].
+    pub errors: [Cell; ErrorCode::ALL.len()],
+    /// Closes by us, by [`CLOSE_CODES`]; the last is any other code.
+    pub closes: [Cell; CLOSE_CODES.len() + 1],
+}
+
+impl ReactorCounters {
+    /// Counts an `error`.
+    pub fn count_error(&self, code: ErrorCode) {
+        if let Some(cell) = self.errors.get(code.index()) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a close frame of ours.
+    pub fn count_close(&self, code: u16) {
+        let index = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
+        if let Some(cell) = self.closes.get(index) {
+            cell.add(1);
+        }
+    }
+}

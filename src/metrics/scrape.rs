@@ -1,0 +1,266 @@
+//! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
+
+use super::Cell;
+use super::auth::AuthCounters;
+use super::reactor::{CLOSE_CODES, ReactorCounters};
+use super::store::{COMMIT_BOUNDS_US, StoreCounters};
+use super::vitals::Vitals;
+use crate::id::ReactorId;
+use crate::wire::push::ErrorCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// All counters of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    reactors: Vec<Arc<ReactorCounters>>,
+    /// The store's.
+    pub store: Arc<StoreCounters>,
+    /// The auth worker's.
+    pub auth: Arc<AuthCounters>,
+    log_dropped: fn() -> u64,
+    instance: Arc<str>,
+}
+
+impl Metrics {
+    /// For so many reactors; `log_dropped` reads how many log lines were dropped.
+    pub fn new(reactors: usize, instance: Arc<str>, log_dropped: fn() -> u64) -> Metrics {
+        Metrics {
+            reactors: (0..reactors).map(|_| Arc::default()).collect(),
+            store: Arc::default(),
+            auth: Arc::default(),
+            log_dropped,
+            instance,
+        }
+    }
+
+    /// One reactor's cells; a reactor that was not planned for counts into cells nobody reads.
+    pub fn reactor(&self, id: ReactorId) -> Arc<ReactorCounters> {
+        self.reactors.get(usize::from(id.0)).cloned().unwrap_or_default()
+    }
+
+    /// The text of a scrape.
+    pub fn text(&self, vitals: &Arc<Vitals>) -> String {
+        let mut registry = Registry::with_prefix("seawall");
+        registry.register_collector(Box::new(Scrape {
+            reactors: self.reactors.clone(),
+            store: Arc::clone(&self.store),
+            auth: Arc::clone(&self.auth),
+            vitals: Arc::clone(vitals),
+            log_dropped: (self.log_dropped)(),
+            instance: Arc::clone(&self.instance),
+        }));
+        let mut text = String::with_capacity(16 << 10);
+        // Writing to a String fails only if a metric's own encoding does; ours cannot.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+#[derive(Debug)]
+struct Scrape {
+    reactors: Vec<Arc<ReactorCounters>>,
+    store: Arc<StoreCounters>,
+    auth: Arc<AuthCounters>,
+    vitals: Arc<Vitals>,
+    log_dropped: u64,
+    instance: Arc<str>,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(encoder);
+        self.process(&mut sheet)?;
+        self.connections(&mut sheet)?;
+        self.traffic(&mut sheet)?;
+        self.bounds(&mut sheet)?;
+        self.store(&mut sheet)?;
+        self.auth(&mut sheet)
+    }
+}
+
+impl Scrape {
+    fn sum(&self, cell: impl Fn(&ReactorCounters) -> &Cell) -> u64 {
+        self.reactors.iter().map(|reactor| cell(reactor).read()).sum()
+    }
+
+    fn process(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("instance_name", &self.instance)];
+        sheet.labelled("build_info", "What runs here", MetricType::Gauge, [(&labels[..], 1)])?;
+        sheet.gauge("memory_bytes", "Resident memory when last looked at", self.vitals.memory_bytes())?;
+        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max)?;
+        sheet.gauge("descriptors_max", "Descriptors the process may have", self.vitals.descriptors_max)?;
+        sheet.counter("turns", "Turns of the reactors", self.sum(|r| &r.turns))?;
+        sheet.counter("slow_turns", "Turns longer than 10 ms", self.sum(|r| &r.slow_turns))?;
+        sheet.counter("log_lines_dropped", "Log lines that found no room in the queue", self.log_dropped)
+    }
+
+    fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.counter("connections_accepted", "Connections accepted", self.sum(|r| &r.accepted))?;
+        sheet.gauge("connections", "Connections at once", self.sum(|r| &r.connections))?;
+        sheet.gauge(
+            "connections_max",
+            "limits.connections, or what descriptors allow",
+            self.vitals.connections_max,
+        )?;
+        sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
+        sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
+        sheet.counter("http_requests", "Plain requests answered with 2xx", self.sum(|r| &r.requests))?;
+        let class = |index: usize| -> u64 {
+            self.reactors.iter().filter_map(|r| r.requests_refused.get(index)).map(Cell::read).sum()
+        };
+        let classes = [[("class", "4xx")], [("class", "5xx")]];
+        let refused = classes.iter().enumerate().map(|(index, label)| (&label[..], class(index)));
+        sheet.labelled("http_refused", "Requests refused", MetricType::Counter, refused)?;
+        let codes: Vec<String> =
+            CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
+        let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
+        let closes = labels.iter().enumerate().map(|(index, label)| {
+            let total = self.reactors.iter().filter_map(|r| r.closes.get(index)).map(Cell::read).sum();
+            (&label[..], total)
+        });
+        sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
+    }
+
+    fn traffic(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.counter(
+            "messages_received",
+            "Messages and control frames received",
+            self.sum(|r| &r.messages_received),
+        )?;
+        sheet.counter("received_bytes", "Bytes received", self.sum(|r| &r.bytes_received))?;
+        sheet.counter("sent_bytes", "Bytes sent", self.sum(|r| &r.bytes_sent))?;
+        sheet.counter("publishes", "Publications handed to the store", self.sum(|r| &r.publishes))?;
+        sheet.counter("published", "Publications answered with published", self.sum(|r| &r.published))?;
+        sheet.counter("deliveries", "Publications given to subscribers", self.sum(|r| &r.deliveries))?;
+        sheet.counter("runs", "Runs of frames given to subscribers", self.sum(|r| &r.runs))?;
+        sheet.counter("lagged", "Subscribers that fell behind", self.sum(|r| &r.lagged))?;
+        sheet.counter("replay_pages", "Pages read for replays", self.sum(|r| &r.replay_pages))?;
+        sheet.counter("signals", "Signals taken", self.sum(|r| &r.signals))?;
+        sheet.counter("pings", "Pings sent", self.sum(|r| &r.pings))?;
+        sheet.counter("beats", "Beats sent", self.sum(|r| &r.beats))?;
+        sheet.counter(
+            "live_missed",
+            "Times a reactor's lane of publications was full",
+            self.sum(|r| &r.live_missed),
+        )?;
+        sheet.counter("late_answers", "Requests answered at their deadline", self.sum(|r| &r.late))?;
+        let labels = ErrorCode::ALL.map(|code| [("code", code.as_str())]);
+        let errors = labels.iter().enumerate().map(|(index, label)| {
+            let total = self.reactors.iter().filter_map(|r| r.errors.get(index)).map(Cell::read).sum();
+            (&label[..], total)
+        });
+        sheet.labelled("errors", "Commands refused, by code", MetricType::Counter, errors)
+    }
+
+    fn bounds(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.gauge("pending", "Requests that wait for a worker", self.sum(|r| &r.pending))?;
+        sheet.gauge("outbox_bytes", "Bytes that wait for sockets", self.sum(|r| &r.outbox_bytes))?;
+        sheet.gauge("tail_bytes", "Bytes of recent publications", self.sum(|r| &r.tail_bytes))?;
+        sheet.gauge("channels", "Channels followed, summed over reactors", self.sum(|r| &r.channels))?;
+        sheet.gauge("subscriptions", "Subscriptions", self.sum(|r| &r.subscriptions))
+    }
+
+    fn store(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let store = &self.store;
+        sheet.counter("store_appends", "Publications committed", read(&store.appends))?;
+        sheet.counter("store_duplicates", "Appends under a key that was known", read(&store.duplicates))?;
+        sheet.counter("store_batches", "Batches tried", read(&store.batches))?;
+        sheet.counter("store_unavailable", "Appends answered unavailable", read(&store.unavailable))?;
+        sheet.counter("store_unconfirmed", "Appends answered unconfirmed", read(&store.unconfirmed))?;
+        let refused = [
+            ([("reason", "key_conflict")], read(&store.refused_key_conflict)),
+            ([("reason", "not_found")], read(&store.refused_not_found)),
+            ([("reason", "not_author")], read(&store.refused_not_author)),
+            ([("reason", "too_many_channels")], read(&store.refused_too_many_channels)),
+        ];
+        let refused = refused.iter().map(|(label, total)| (&label[..], *total));
+        sheet.labelled("store_refused", "Appends refused", MetricType::Counter, refused)?;
+        sheet.counter("store_reads", "Pages and heads read", read(&store.reads))?;
+        sheet.counter("store_read_failures", "Reads that failed", read(&store.read_failures))?;
+        sheet.counter(
+            "store_retention_deletes",
+            "Publications retention deleted",
+            read(&store.retention_deletes),
+        )?;
+        sheet.counter("store_checkpoints", "Checkpoints of the write-ahead log", read(&store.checkpoints))?;
+        sheet.counter(
+            "store_checkpoint_failures",
+            "Checkpoints that failed",
+            read(&store.checkpoint_failures),
+        )?;
+        sheet.gauge("store_wal_bytes", "Bytes of the write-ahead log", read(&store.wal_bytes))?;
+        sheet.gauge("store_failing", "1 while the last write failed", read(&store.failing))?;
+        let buckets: Vec<u64> = store.commit_latency.buckets.iter().map(read).collect();
+        let sum_s = read(&store.commit_latency.sum_us) as f64 / 1e6;
+        sheet.histogram(
+            "store_commit_seconds",
+            "From a batch's first statement to its commit",
+            &buckets,
+            sum_s,
+        )
+    }
+
+    fn auth(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let auth = &self.auth;
+        sheet.counter("tokens_checked", "Tokens checked", read(&auth.tokens_checked))?;
+        let faults: Vec<_> =
+            auth.token_faults().map(|(fault, total)| ([("fault", fault.word())], total)).collect();
+        let faults = faults.iter().map(|(label, total)| (&label[..], *total));
+        sheet.labelled("tokens_refused", "Tokens refused", MetricType::Counter, faults)?;
+        sheet.gauge("users", "Users that are counted", read(&auth.users))?;
+        sheet.gauge("addresses", "Addresses that are remembered", read(&auth.addresses))
+    }
+}
+
+fn read(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
+
+/// Writes one metric after the other.
+struct Sheet<'a>(DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    fn counter(&mut self, name: &str, help: &str, total: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(total).encode(encoder)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value as f64).encode(encoder)
+    }
+
+    fn labelled<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            let encoder = family.encode_family(&labels)?;
+            match kind {
+                MetricType::Counter => ConstCounter::new(value).encode(encoder)?,
+                _ => ConstGauge::new(value as f64).encode(encoder)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, buckets: &[u64], sum: f64) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
+    }
+}

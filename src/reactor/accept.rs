@@ -1,0 +1,127 @@
+//! Takes new connections in, as many as there is room for, and never spins when there is none.
+
+use super::connection::{Connection, Expects};
+use super::{ProxyHeader, Reactor};
+use crate::clock::Moment;
+use crate::limits::{ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_AT_ONCE};
+use mio::Interest;
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// After a failed accept the listener is left alone for so long: the kernel keeps who waits.
+const REST: Duration = Duration::from_millis(50);
+
+/// When to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// When the poll says so.
+    Edge,
+    /// In this turn: an edge came, or the last turn left some.
+    Now,
+    /// From then on: there was no room.
+    After(Moment),
+    /// Never again.
+    Never,
+}
+
+impl Accepting {
+    pub(super) fn due(self) -> Option<Moment> {
+        match self {
+            Accepting::After(due) => Some(due),
+            Accepting::Edge | Accepting::Now | Accepting::Never => None,
+        }
+    }
+}
+
+/// Opens one reactor's listener. Several share an address by `SO_REUSEPORT`, and the kernel spreads
+/// connections over them.
+///
+/// Without delay is set here, since accepted sockets inherit it: a chat's messages are small and each is
+/// sent whole.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+impl Reactor {
+    pub(super) fn accept(&mut self) {
+        match self.accepting {
+            Accepting::Now => {}
+            Accepting::After(due) if due <= self.now.at => {}
+            Accepting::Edge | Accepting::After(_) | Accepting::Never => return,
+        }
+        self.accepting = Accepting::Now;
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.is_crowded() {
+                self.accepting = Accepting::After(self.now.at + REST);
+                return;
+            }
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => self.take_in(socket, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.accepting = Accepting::Edge;
+                    return;
+                }
+                // The peer left before it was taken, or the call was interrupted.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    self.counters.accept_failures.add(1);
+                    tracing::warn!(%error, "cannot accept; trying again in 50 ms");
+                    self.accepting = Accepting::After(self.now.at + REST);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Past the bound some more are taken, only to be told so; past these the kernel keeps them waiting.
+    fn is_crowded(&self) -> bool {
+        let vitals = &self.setup.vitals;
+        let others: u64 = vitals
+            .reactors
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != usize::from(self.id.0))
+            .map(|(_, reactor)| reactor.connections.read())
+            .sum();
+        others + self.slots.len() as u64 >= vitals.connections_max + REFUSALS_AT_ONCE as u64
+    }
+
+    fn take_in(&mut self, socket: mio::net::TcpStream, peer: SocketAddr) {
+        self.counters.accepted.add(1);
+        let peer = peer.ip().to_canonical();
+        let expects = match self.setup.proxy_header {
+            ProxyHeader::Off => Expects::FirstHead,
+            ProxyHeader::Required => {
+                if !self.setup.trusted_proxies.iter().any(|network| network.contains(&peer)) {
+                    return;
+                }
+                Expects::ProxyHeader
+            }
+        };
+        let id = self.slots.insert(Connection::new(socket, peer, expects, self.now.at));
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut connection.socket, id.token(), interest) {
+            self.counters.accept_failures.add(1);
+            tracing::warn!(%error, "cannot watch an accepted connection; it is dropped");
+            self.kill(id);
+            return;
+        }
+        self.schedule(id);
+    }
+}

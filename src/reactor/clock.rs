@@ -1,0 +1,29 @@
+//! The clock that is read once a turn.
+
+use crate::clock::{Moment, Now};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where the count begins: not at zero, so that a moment before the start can be told from the start.
+const ORIGIN: Duration = Duration::from_secs(3_600);
+
+/// The process's origin of time; all threads share it by value.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// Starts counting.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place a reactor's time comes from")]
+    pub fn start() -> Clock {
+        Clock { origin: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place a reactor's time comes from")]
+    pub fn read(self) -> Now {
+        let at = Moment::ZERO + ORIGIN + self.origin.elapsed();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { at, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    }
+}

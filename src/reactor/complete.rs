@@ -1,0 +1,275 @@
+//! Takes what the workers and the other reactors sent, and asks for what the hub lacks.
+
+use super::connection::{Connection, Reading, Replays, Stage};
+use super::pending::Request;
+use super::slots::SlotId;
+use super::{Reactor, Retry};
+use crate::clock::Moment;
+use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
+use crate::id::Offset;
+use crate::job::{Admit, Completion, Form, Live, Page, PageRequest, Read, ReadError, Span, Ticket};
+use crate::limits::{
+    ARENA_BYTES_MAX, COMPLETIONS_PER_TURN, HEADS_CHANNELS_MAX, HEADS_PERIOD, REFILL_RETRY,
+    REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX,
+};
+use crate::session::{AppendOutcome, HistoryOutcome};
+use crate::wire::outbox::Outbox;
+
+/// Whether a quota left something in the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InboxLeft {
+    No,
+    Yes,
+}
+
+/// Where the round over all channels' heads stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadsRound {
+    /// The next one begins then.
+    Rests(Moment),
+    /// The next slice begins at this channel.
+    Runs(usize),
+}
+
+impl HeadsRound {
+    pub(super) fn starting(now: Moment) -> HeadsRound {
+        HeadsRound::Rests(now + HEADS_PERIOD)
+    }
+}
+
+impl Reactor {
+    /// Live ones first: an answer that was read later may know of them. Then the answers, a quota each.
+    pub(super) fn complete(&mut self) {
+        self.inbox.answer_door();
+        self.inbox_left = InboxLeft::No;
+        self.take_live();
+        self.deliver();
+        self.take_answers();
+        self.read_heads();
+        self.ask_needs();
+        self.deliver();
+        if !self.leaving.is_empty() {
+            self.send_leaving();
+        }
+    }
+
+    fn take_live(&mut self) {
+        let mut quota = COMPLETIONS_PER_TURN;
+        while let Ok(live) = self.inbox.live.try_recv() {
+            match live {
+                Live::Published(batch) => {
+                    quota = quota.saturating_sub(batch.len());
+                    for published in batch.iter() {
+                        self.hub.publish(published);
+                    }
+                }
+                Live::Signal { channel, frame } => {
+                    quota = quota.saturating_sub(1);
+                    self.hub.signal(&channel, &frame);
+                }
+            }
+            if quota == 0 {
+                self.inbox_left = InboxLeft::Yes;
+                break;
+            }
+        }
+        if self.inbox.take_missed() {
+            self.counters.live_missed.add(1);
+            self.heads = HeadsRound::Runs(0);
+        }
+    }
+
+    fn take_answers(&mut self) {
+        for _ in 0..COMPLETIONS_PER_TURN {
+            let Ok(completion) = self.inbox.answers.try_recv() else { return };
+            self.take_answer(completion);
+            if Outbox::mark(&mut self.arena).0 > ARENA_BYTES_MAX {
+                break;
+            }
+        }
+        self.inbox_left = InboxLeft::Yes;
+    }
+
+    fn take_answer(&mut self, completion: Completion) {
+        match completion {
+            Completion::Appended { ticket, outcome } => {
+                if let Some(Request::Append { slot, id, channel, key }) = self.pending.take(ticket) {
+                    if outcome.is_ok() {
+                        self.counters.published.add(1);
+                    }
+                    let outcome = AppendOutcome::Answered(outcome);
+                    self.with_session(slot, |session, cx| {
+                        session.appended(id, &channel, key.as_ref(), outcome, cx);
+                    });
+                }
+            }
+            Completion::Page { ticket, outcome } => self.page(ticket, outcome),
+            Completion::Heads { ticket, outcome } => {
+                if let (Some(_), Ok(heads)) = (self.pending.take(ticket), outcome) {
+                    for (channel, position) in heads {
+                        self.hub.heads_read(&channel, position);
+                    }
+                }
+            }
+            Completion::TokenChecked { ticket, outcome } => match self.pending.take(ticket) {
+                Some(Request::Token { slot, id }) if self.is_chat(slot) => {
+                    self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
+                }
+                // Nobody waits any more: what was counted is counted off again.
+                _ => {
+                    if let Ok(identity) = outcome {
+                        self.leave(Admit::Leave { user: identity.user });
+                    }
+                }
+            },
+            Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
+                Some(Request::Address { slot }) if self.awaits_address(slot) => {
+                    self.address_checked(slot, Some(outcome));
+                }
+                _ if outcome.is_ok() => self.leave(Admit::Depart { address }),
+                _ => {}
+            },
+        }
+    }
+
+    fn is_chat(&mut self, id: SlotId) -> bool {
+        self.slots.get_mut(id).is_some_and(|connection| connection.chat_mut().is_some())
+    }
+
+    fn awaits_address(&mut self, id: SlotId) -> bool {
+        let alive = |connection: &&mut Connection| connection.reading != Reading::Dead;
+        self.slots.get_mut(id).filter(alive).is_some_and(|connection| match connection.stage {
+            Stage::Address(_) => true,
+            Stage::Head(_) | Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
+        })
+    }
+
+    fn page(&mut self, ticket: Ticket, outcome: Result<Page, ReadError>) {
+        match self.pending.take(ticket) {
+            Some(Request::History { slot, id, channel }) => self.with_session(slot, |session, cx| {
+                let outcome = match &outcome {
+                    Ok(page) => HistoryOutcome::Page(page.position, &page.body),
+                    Err(error) => HistoryOutcome::Unavailable { retry_ms: error.retry_ms },
+                };
+                session.history_read(id, &channel, &outcome, cx);
+            }),
+            Some(Request::Replay { slot, subscription }) => {
+                self.replay_page(slot, subscription, outcome.ok())
+            }
+            Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
+            Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
+            Some(
+                Request::Append { .. } | Request::Token { .. } | Request::Address { .. } | Request::Heads,
+            )
+            | None => {}
+        }
+    }
+
+    fn replay_page(&mut self, slot: SlotId, subscription: crate::hub::SubscriptionId, page: Option<Page>) {
+        let Some(connection) = self.slots.get_mut(slot) else { return };
+        if let Some(chat) = connection.chat_mut() {
+            chat.replays = Replays::Stepping;
+        }
+        let Some(page) = page else { return self.page_failed(slot, subscription) };
+        let (start, out) = Outbox::mark(&mut self.arena);
+        let page =
+            ReplayPage { floor: page.position.floor, first: page.first, last: page.last, frames: &page.body };
+        self.hub.page_read(subscription, Some(page), out);
+        connection.outbox.push_from(&self.arena, start);
+        self.mark_dirty(slot);
+        self.catch_up(slot);
+    }
+
+    /// Where a channel's log stands, or not: the subscriptions that waited for it begin, or are refused.
+    pub(super) fn position(&mut self, channel: ChannelId, page: Option<Page>) {
+        let read = page.map(|page| page.position);
+        for (subscription, decision) in self.hub.position_read(channel, read) {
+            let slot = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot));
+            if let Some(slot) = slot {
+                self.with_session(slot, |session, cx| session.opened(subscription, decision, cx));
+            }
+        }
+    }
+
+    pub(super) fn fill(&mut self, channel: ChannelId, page: Option<Page>) {
+        match page {
+            Some(page) => {
+                let fill = FillPage {
+                    position: page.position,
+                    last: page.last,
+                    count: page.count,
+                    frames: &page.body,
+                };
+                self.hub.filled(channel, Some(fill));
+            }
+            None => self.retries.push_back((self.now.at + REFILL_RETRY, Retry::Fill(channel))),
+        }
+    }
+
+    /// Asks the store for what the hub lacks.
+    pub(super) fn ask_needs(&mut self) {
+        while self.hub.has_needs() {
+            for need in self.hub.take_needs() {
+                let (id, after, limit, bytes_max) = match need {
+                    Need::Position(id) => (id, Offset::ZERO, 0, 0),
+                    Need::Fill(id, after) => {
+                        (id, after, REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX)
+                    }
+                };
+                let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
+                let request = match need {
+                    Need::Position(id) => Request::Position(id),
+                    Need::Fill(id, _) => Request::Fill(id),
+                };
+                let asked = self.ask_store(request, |ticket| {
+                    let (span, form) = (Span::After(after), Form::Frames);
+                    Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
+                });
+                match (asked, need) {
+                    (true, _) => {}
+                    (false, Need::Position(id)) => self.position(id, None),
+                    (false, Need::Fill(id, _)) => self.fill(id, None),
+                }
+            }
+        }
+    }
+
+    /// Asks where the followed logs stand, a slice a turn, once a period: what was lost on its way here
+    /// shows as a hole then.
+    fn read_heads(&mut self) {
+        let from = match self.heads {
+            HeadsRound::Rests(until) if until > self.now.at => return,
+            HeadsRound::Rests(_) => 0,
+            HeadsRound::Runs(from) => from,
+        };
+        let (channels, next) = self.hub.names_from(from, HEADS_CHANNELS_MAX);
+        self.heads = match next {
+            Some(next) => HeadsRound::Runs(next),
+            None => HeadsRound::starting(self.now.at),
+        };
+        if !channels.is_empty() {
+            self.ask_store(Request::Heads, |ticket| Read::Heads { ticket, channels });
+        }
+    }
+
+    /// A request's deadline passed: it is answered without its worker.
+    pub(super) fn answer_late(&mut self, request: Request) {
+        self.counters.late.add(1);
+        match request {
+            Request::Append { slot, id, channel, key } => self.with_session(slot, |session, cx| {
+                session.appended(id, &channel, key.as_ref(), AppendOutcome::Late, cx);
+            }),
+            Request::History { slot, id, channel } => self.with_session(slot, |session, cx| {
+                session.history_read(id, &channel, &HistoryOutcome::Late, cx);
+            }),
+            Request::Token { slot, id } => {
+                self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
+            }
+            Request::Address { slot } => self.address_checked(slot, None),
+            Request::Replay { slot, subscription } => self.replay_page(slot, subscription, None),
+            Request::Position(channel) => self.position(channel, None),
+            Request::Fill(channel) => self.fill(channel, None),
+            Request::Heads => {}
+        }
+    }
+}

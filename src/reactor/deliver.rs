@@ -1,0 +1,160 @@
+//! Fan-out, and catching up for those that fell behind.
+
+use super::connection::{Connection, Queued, Replays};
+use super::pending::Request;
+use super::slots::SlotId;
+use super::{Reactor, Retry};
+use crate::hub::{Live, Paging, Step, SubscriptionId};
+use crate::job::{Form, PageRequest, Read, Span};
+use crate::limits::{REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
+use crate::wire::outbox::{Offer, Outbox};
+
+impl Reactor {
+    /// Gives each channel's run of this turn to its live subscribers: one reference each.
+    pub(super) fn deliver(&mut self) {
+        let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
+        let mut fallen: Vec<Live> = Vec::new();
+        while let Some(run) = self.hub.take_run() {
+            for live in run.live {
+                let Some((id, connection)) = self.slots.at_mut(live.slot.0) else { continue };
+                match connection.outbox.offer(&run.bytes, bytes_max) {
+                    Offer::Taken => {
+                        if connection.queued == Queued::No {
+                            connection.queued = Queued::Dirty;
+                            self.dirty.push(id);
+                        }
+                    }
+                    Offer::Full => fallen.push(*live),
+                }
+            }
+            let taken = (run.live.len() - fallen.len()) as u64;
+            self.counters.runs.add(taken);
+            self.counters.deliveries.add(taken * u64::from(run.publications));
+            for live in fallen.drain(..) {
+                self.counters.lagged.add(1);
+                self.hub.fall_behind(live);
+                if let Some((id, connection)) = self.slots.at_mut(live.slot.0) {
+                    note_behind(connection);
+                    // A run that is too long even for an empty outbox is not announced by a drained one.
+                    if connection.outbox.is_empty() {
+                        self.rooms.push(id);
+                    }
+                }
+            }
+        }
+        for subscription in self.hub.take_caught_up() {
+            self.step(subscription);
+        }
+    }
+
+    /// Outboxes that drained since the last turn go on with their replays.
+    pub(super) fn catch_up_rooms(&mut self) {
+        for id in std::mem::take(&mut self.rooms) {
+            self.catch_up(id);
+        }
+    }
+
+    /// Steps each of a connection's subscriptions that is behind.
+    pub(super) fn catch_up(&mut self, id: SlotId) {
+        let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) else { return };
+        let behind: Vec<SubscriptionId> = chat
+            .session
+            .subscriptions()
+            .iter()
+            .copied()
+            .filter(|subscription| !self.hub.is_live(*subscription))
+            .collect();
+        if behind.is_empty() && chat.replays == Replays::Stepping {
+            chat.replays = Replays::None;
+        }
+        for subscription in behind {
+            self.step(subscription);
+        }
+    }
+
+    /// Lets one subscription catch up as far as its outbox has room.
+    pub(super) fn step(&mut self, subscription: SubscriptionId) {
+        let Some(id) = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot)) else { return };
+        loop {
+            let paused = self.waiting_bytes > self.outbox_bytes_max();
+            let Some(connection) = self.slots.get_mut(id) else { return };
+            let room = connection.outbox.bytes() < REPLAY_PAGE_BYTES_MAX && !paused;
+            let Some(chat) = connection.chat_mut() else { return };
+            if !chat.session.is_open() {
+                return;
+            }
+            if !room {
+                note_behind(connection);
+                return;
+            }
+            let paging = match chat.replays {
+                Replays::None | Replays::Stepping => Paging::Allowed,
+                Replays::PageAsked => Paging::Busy,
+            };
+            let (start, out) = Outbox::mark(&mut self.arena);
+            let step = self.hub.step(subscription, paging, out);
+            connection.outbox.push_from(&self.arena, start);
+            self.mark_dirty(id);
+            match step {
+                Step::Done => return,
+                Step::Wrote => {}
+                Step::Waits => {
+                    self.note_behind_at(id);
+                    return;
+                }
+                Step::Page { channel, after, limit } => {
+                    self.note_behind_at(id);
+                    self.ask_page(id, subscription, channel, after, limit);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn ask_page(
+        &mut self,
+        id: SlotId,
+        subscription: SubscriptionId,
+        channel: crate::id::ChannelName,
+        after: crate::id::Offset,
+        limit: u32,
+    ) {
+        self.counters.replay_pages.add(1);
+        let asked = self.ask_store(Request::Replay { slot: id, subscription }, |ticket| {
+            let (span, bytes_max, form) = (Span::After(after), REPLAY_PAGE_BYTES_MAX, Form::Frames);
+            Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
+        });
+        if asked {
+            if let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) {
+                chat.replays = Replays::PageAsked;
+            }
+        } else {
+            self.page_failed(id, subscription);
+        }
+    }
+
+    /// A page could not be read: the replay goes on a little later.
+    pub(super) fn page_failed(&mut self, id: SlotId, subscription: SubscriptionId) {
+        self.hub.page_read(subscription, None, &mut Vec::new());
+        self.retries.push_back((self.now.at + REFILL_RETRY, Retry::CatchUp(id)));
+    }
+
+    fn note_behind_at(&mut self, id: SlotId) {
+        if let Some(connection) = self.slots.get_mut(id) {
+            note_behind(connection);
+        }
+    }
+
+    /// This reactor's share of `limits.outbox_bytes_total`.
+    pub(super) fn outbox_bytes_max(&self) -> u64 {
+        self.setup.policy.limits.outbox_bytes_total / self.setup.reactors.max(1) as u64
+    }
+}
+
+fn note_behind(connection: &mut Connection) {
+    if let Some(chat) = connection.chat_mut()
+        && chat.replays == Replays::None
+    {
+        chat.replays = Replays::Stepping;
+    }
+}

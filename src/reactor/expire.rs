@@ -1,0 +1,192 @@
+//! What time brings: deadlines of connections, of requests, and of retries.
+
+use super::connection::{Connection, Expects, HeadStage, Role, Stage, WebSocket};
+use super::slots::SlotId;
+use super::timers::Timers;
+use super::{Reactor, Retry};
+use crate::clock::{Moment, Now};
+use crate::close::CloseReason;
+use crate::limits::Limits;
+use crate::session::heartbeat::{Beat, Due, Periods};
+use crate::session::write_beat;
+use crate::wire::outbox::Outbox;
+use crate::wire::request::{After, HttpFault, Method};
+use crate::wire::server_frame::{self, Kind};
+use std::time::Duration;
+
+impl Reactor {
+    pub(super) fn expire(&mut self) {
+        while let Some(bucket) = self.timers.pop(self.now.at) {
+            for (id, bucket) in bucket {
+                let Some(connection) = self.slots.get_mut(id) else { continue };
+                if Timers::claim(&mut connection.scheduled, bucket) {
+                    self.expire_connection(id);
+                    self.schedule(id);
+                }
+            }
+        }
+        while let Some(request) = self.pending.pop_late(self.now.at) {
+            self.answer_late(request);
+        }
+        while let Some((due, retry)) = self.retries.front().copied() {
+            if due > self.now.at {
+                break;
+            }
+            self.retries.pop_front();
+            match retry {
+                Retry::CatchUp(id) => self.catch_up(id),
+                Retry::Fill(channel) => self.hub.refill(channel),
+            }
+        }
+        self.ask_needs();
+    }
+
+    /// Sees to it that the connection is looked at when its earliest deadline comes.
+    pub(super) fn schedule(&mut self, id: SlotId) {
+        let periods = self.periods();
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        if let Some(deadline) = connection.deadline(self.now, &self.setup.policy.limits, periods) {
+            self.timers.ensure(id, &mut connection.scheduled, deadline);
+        }
+    }
+
+    fn expire_connection(&mut self, id: SlotId) {
+        let now = self.now.at;
+        let limits = &self.setup.policy.limits;
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        if connection.stalled_since.is_some_and(|since| since + ms(limits.stall_ms) <= now) {
+            return self.give_up(id);
+        }
+        match &connection.stage {
+            Stage::Head(head) => match head.verdict(now, limits) {
+                HeadVerdict::Waits => {}
+                HeadVerdict::Idle => self.kill(id),
+                HeadVerdict::Slow => {
+                    let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
+                    self.write(id, |out| {
+                        crate::wire::response::fault(out, fault, Method::Get, After::Close);
+                    });
+                    self.end_http(id);
+                }
+            },
+            // The auth worker's answer has a deadline of its own.
+            Stage::Address(_) => {}
+            Stage::WebSocket(_) => self.expire_websocket(id),
+            Stage::Closing(closing) if closing.until <= now => self.kill(id),
+            Stage::Lingering { until, .. } if *until <= now => self.kill(id),
+            Stage::Closing(_) | Stage::Lingering { .. } => {}
+        }
+    }
+
+    fn expire_websocket(&mut self, id: SlotId) {
+        let periods = self.periods();
+        let (now, limits) = (self.now.at, &self.setup.policy.limits);
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let Stage::WebSocket(websocket) = &mut connection.stage else { return };
+        if let Some(reason) = websocket.overdue(now, limits) {
+            return self.close(id, reason);
+        }
+        match websocket.heartbeat.due(now, periods) {
+            Due::GiveUp => return self.close(id, CloseReason::NoSignOfLife),
+            Due::Ping => {
+                self.counters.pings.add(1);
+                self.write(id, |out| server_frame::write(out, Kind::Ping, b""));
+            }
+            Due::Nothing => {}
+        }
+        self.beat(id, periods);
+        self.with_session(id, |session, cx| session.expire(cx));
+    }
+
+    fn beat(&mut self, id: SlotId, periods: Periods) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let Stage::WebSocket(websocket) = &mut connection.stage else { return };
+        let beat = websocket.heartbeat.beat(self.now.at, periods);
+        let Role::Chat(chat) = &mut websocket.role else { return };
+        if beat == Beat::NotDue || !chat.session.is_open() {
+            return;
+        }
+        let (start, out) = Outbox::mark(&mut self.arena);
+        write_beat(&chat.session, &mut self.hub, beat, self.setup.snapshot.revision, out);
+        self.counters.beats.add(u64::from(out.len() > start));
+        connection.outbox.push_from(&self.arena, start);
+        self.mark_dirty(id);
+    }
+}
+
+fn ms(milliseconds: u32) -> Duration {
+    Duration::from_millis(u64::from(milliseconds))
+}
+
+enum HeadVerdict {
+    Waits,
+    /// Nothing was asked for: the connection may go without a word.
+    Idle,
+    /// A head was begun, or is the first.
+    Slow,
+}
+
+impl HeadStage {
+    fn deadline(&self, limits: &Limits) -> Moment {
+        let idle = self.bytes.is_empty() && self.expects == Expects::NextHead;
+        self.since + ms(if idle { limits.keep_alive_ms } else { limits.head_ms })
+    }
+
+    fn verdict(&self, now: Moment, limits: &Limits) -> HeadVerdict {
+        if self.deadline(limits) > now {
+            HeadVerdict::Waits
+        } else if self.bytes.is_empty() && self.expects == Expects::NextHead {
+            HeadVerdict::Idle
+        } else {
+            HeadVerdict::Slow
+        }
+    }
+}
+
+impl WebSocket {
+    /// Why the peer is too late with something, if it is.
+    fn overdue(&self, now: Moment, limits: &Limits) -> Option<CloseReason> {
+        let message = self.decoder.incomplete_since();
+        if message.is_some_and(|since| since + ms(limits.message_ms) <= now) {
+            return Some(CloseReason::MessageTimeout);
+        }
+        match &self.role {
+            Role::Chat(chat) if chat.session.awaits_connect() && chat.connect_by <= now => {
+                Some(CloseReason::ConnectTimeout)
+            }
+            Role::Chat(_) | Role::Echo => None,
+        }
+    }
+
+    fn deadline(&self, now: Now, limits: &Limits, periods: Periods) -> Moment {
+        let mut deadline = self.heartbeat.deadline(periods);
+        if let Some(since) = self.decoder.incomplete_since() {
+            deadline = deadline.min(since + ms(limits.message_ms));
+        }
+        if let Role::Chat(chat) = &self.role {
+            if chat.session.awaits_connect() {
+                deadline = deadline.min(chat.connect_by);
+            }
+            if let Some(expires) = chat.session.expires_unix_ms() {
+                let left = Duration::from_millis(expires.saturating_sub(now.unix_ms));
+                deadline = deadline.min(now.at + left);
+            }
+        }
+        deadline
+    }
+}
+
+impl Connection {
+    /// When to look at it again, at the latest; `None` when only the peer or a worker can move it.
+    fn deadline(&self, now: Now, limits: &Limits, periods: Periods) -> Option<Moment> {
+        let stall = self.stalled_since.map(|since| since + ms(limits.stall_ms));
+        let stage = match &self.stage {
+            Stage::Head(head) => Some(head.deadline(limits)),
+            Stage::Address(_) => None,
+            Stage::WebSocket(websocket) => Some(websocket.deadline(now, limits, periods)),
+            Stage::Closing(closing) => Some(closing.until),
+            Stage::Lingering { until, .. } => Some(*until),
+        };
+        stall.into_iter().chain(stage).min()
+    }
+}

@@ -1,0 +1,138 @@
+//! Frames of an upgraded connection: to its session, or back to an echo.
+
+use super::Reactor;
+use super::connection::{Role, Stage, WebSocket};
+use super::slots::SlotId;
+use crate::close::CloseReason;
+use crate::hub::Slot;
+use crate::session::{Context, Effect, Session};
+use crate::wire::frames::{Frame, Input};
+use crate::wire::outbox::Outbox;
+use crate::wire::server_frame::{self, Kind};
+use std::time::Duration;
+
+impl Reactor {
+    /// Reads all whole frames, and hands each to its session.
+    pub(super) fn frames(&mut self, id: SlotId, bytes: &mut [u8]) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let waiting_bytes = connection.outbox.bytes();
+        let Stage::WebSocket(WebSocket { decoder, heartbeat, control_frames, role }) = &mut connection.stage
+        else {
+            return;
+        };
+        heartbeat.heard(self.now.at);
+        let policy = &self.setup.policy;
+        let (start, out) = Outbox::mark(&mut self.arena);
+        let mut input = Input::new(bytes);
+        let mut messages = 0;
+        let ending = loop {
+            let frame = decoder.next(&mut input, self.frame_limits, self.now.at);
+            messages += 1;
+            let reason = match (frame, &mut *role) {
+                (Frame::Incomplete, _) => break None,
+                (Frame::Text(text), Role::Echo) => {
+                    server_frame::write(out, Kind::Text, text.as_bytes());
+                    None
+                }
+                (Frame::Binary(bytes), Role::Echo) => {
+                    server_frame::write(out, Kind::Binary, bytes);
+                    None
+                }
+                (Frame::Text(text), Role::Chat(chat)) => {
+                    let mut cx = Context {
+                        now: self.now,
+                        policy,
+                        hub: &mut self.hub,
+                        slot: Slot(id.index),
+                        connection: chat.name,
+                        status: &self.setup.snapshot.status,
+                        waiting_bytes,
+                        out: &mut *out,
+                        effects: &mut self.effects,
+                        refused: &mut self.refused,
+                    };
+                    chat.session.text(text, &mut cx);
+                    if matches!(self.effects.last(), Some(Effect::Close(_) | Effect::Leave(_))) {
+                        break None;
+                    }
+                    None
+                }
+                (Frame::Binary(_), Role::Chat(_)) => {
+                    Some(CloseReason::Misuse("a binary frame; commands are text"))
+                }
+                (Frame::Ping(payload), _) => {
+                    server_frame::write(out, Kind::Pong, payload);
+                    admit_control(control_frames, policy, self.now.at)
+                }
+                (Frame::Pong, _) => admit_control(control_frames, policy, self.now.at),
+                (Frame::Close(code), _) => Some(CloseReason::Answered(code.unwrap_or(1000))),
+                (Frame::Violation(reason), _) => Some(reason),
+            };
+            if reason.is_some() {
+                break reason;
+            }
+        };
+        let incomplete = decoder.incomplete_since().is_some();
+        connection.outbox.push_from(&self.arena, start);
+        self.counters.messages_received.add(messages - 1);
+        self.after_session(id);
+        if let Some(reason) = ending {
+            self.close(id, reason);
+        } else if incomplete {
+            self.schedule(id);
+        }
+    }
+
+    /// Calls a session outside the reading of frames.
+    pub(super) fn with_session(&mut self, id: SlotId, act: impl FnOnce(&mut Session, &mut Context<'_>)) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let waiting_bytes = connection.outbox.bytes();
+        let Some(chat) = connection.chat_mut() else { return };
+        let (start, out) = Outbox::mark(&mut self.arena);
+        let mut cx = Context {
+            now: self.now,
+            policy: &self.setup.policy,
+            hub: &mut self.hub,
+            slot: Slot(id.index),
+            connection: chat.name,
+            status: &self.setup.snapshot.status,
+            waiting_bytes,
+            out,
+            effects: &mut self.effects,
+            refused: &mut self.refused,
+        };
+        act(&mut chat.session, &mut cx);
+        connection.outbox.push_from(&self.arena, start);
+        self.after_session(id);
+    }
+
+    /// Queues the flush, and does what the session asked for.
+    fn after_session(&mut self, id: SlotId) {
+        self.mark_dirty(id);
+        if self.effects.is_empty() {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.perform(id, effect);
+        }
+        if self.effects.is_empty() {
+            self.effects = effects;
+        }
+    }
+
+    /// Ends the session of a connection that goes: its subscriptions, and what others count.
+    pub(super) fn end_session(&mut self, id: SlotId) {
+        self.with_session(id, |session, cx| session.end(cx));
+    }
+}
+
+fn admit_control(
+    meter: &mut crate::rate::Meter,
+    policy: &crate::session::Policy,
+    now: crate::clock::Moment,
+) -> Option<CloseReason> {
+    let wait: Duration = meter.admit(policy.control_frames?, now).err()?;
+    let retry_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1_000);
+    Some(CloseReason::RateLimited { bound: "limits.control_frames_per_s", retry_ms })
+}

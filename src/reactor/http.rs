@@ -1,0 +1,359 @@
+//! HTTP on a connection: plain requests are answered, upgrades are checked and completed.
+
+use super::connection::{
+    Admission, Chat, CheckedUpgrade, Closing, Expects, HeadStage, Peer, Replays, Role, Stage, Wants,
+    WebSocket,
+};
+use super::pending::Request;
+use super::slots::SlotId;
+use super::{Addresses, Echo, Hosts, Reactor};
+use crate::close::CloseReason;
+use crate::health::admission::{Capacity, Verdict};
+use crate::health::report::{Readings, Report};
+use crate::job::{AddressDenied, Admit};
+use crate::limits::CLOSE_TIMEOUT;
+use crate::rate::Meter;
+use crate::session::heartbeat::{Heartbeat, Periods};
+use crate::session::{Session, Spoken};
+use crate::wire::frames::Decoder;
+use crate::wire::origin::HostRule;
+use crate::wire::outbox::Outbox;
+use crate::wire::proxy::{ProxyHead, forwarded_for, proxy_v2};
+use crate::wire::request::{After, Head, HttpFault, Method, Parsed, Route, parse};
+use crate::wire::response::{self, ResponseOptions};
+use crate::wire::upgrade::{self, Offered, UpgradePolicy};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The page at `/`.
+const PAGE: &str = include_str!("../../web/page/index.html");
+/// What the page may load: itself, and a WebSocket.
+const PAGE_HEADERS: &[(&str, &str)] = &[(
+    "Content-Security-Policy",
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)];
+const HEALTH_TYPE: &str = "application/health+json";
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What became of one head.
+enum Answered {
+    /// It was answered; the next may follow after so many bytes.
+    Next(usize),
+    /// It is a good upgrade; what follows after so many bytes are frames.
+    Upgrade(usize, CheckedUpgrade, IpAddr),
+    /// The connection ends.
+    Last,
+}
+
+impl Reactor {
+    /// Bytes came while a head is awaited.
+    pub(super) fn head_bytes(&mut self, id: SlotId, bytes: &mut [u8]) {
+        let Some(stage) = self.head_stage(id) else { return };
+        if stage.bytes.is_empty() {
+            self.heads(id, bytes);
+        } else {
+            let mut all = std::mem::take(&mut stage.bytes);
+            all.extend_from_slice(bytes);
+            self.heads(id, &mut all);
+        }
+    }
+
+    fn head_stage(&mut self, id: SlotId) -> Option<&mut HeadStage> {
+        match &mut self.slots.get_mut(id)?.stage {
+            Stage::Head(stage) => Some(stage),
+            Stage::Address(_) | Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => None,
+        }
+    }
+
+    /// Reads all whole heads, and keeps what is left.
+    fn heads(&mut self, id: SlotId, bytes: &mut [u8]) {
+        let mut at = 0;
+        while let Some(stage) = self.head_stage(id) {
+            let rest = bytes.get(at..).unwrap_or_default();
+            if stage.expects == Expects::ProxyHeader {
+                match proxy_v2(rest) {
+                    ProxyHead::Partial => return self.keep_head(id, rest),
+                    ProxyHead::Complete { length, source } => {
+                        at += length;
+                        stage.expects = Expects::FirstHead;
+                        stage.peer = source.map_or(stage.peer, |source| source.ip().to_canonical());
+                        continue;
+                    }
+                    // Whoever speaks here is no proxy of ours; it gets no answer to learn from.
+                    ProxyHead::Invalid(fault) => {
+                        tracing::warn!(
+                            fault = fault.text(),
+                            "a connection without a good PROXY header is dropped"
+                        );
+                        return self.kill(id);
+                    }
+                }
+            }
+            if rest.is_empty() {
+                return self.keep_head(id, rest);
+            }
+            let (method, peer) = (Method::Get, stage.peer);
+            let answered = match parse(rest, self.head_limits) {
+                Parsed::Partial => return self.keep_head(id, rest),
+                Parsed::Refused(fault) => self.refuse_request(id, fault, method, After::Close, 0),
+                Parsed::Complete(head) => self.answer(id, &head, peer),
+            };
+            match answered {
+                Answered::Next(length) => at += length,
+                Answered::Last => return self.end_http(id),
+                Answered::Upgrade(length, upgrade, address) => {
+                    let frames = bytes.get_mut(at + length..).unwrap_or_default();
+                    return self.admit(id, upgrade, address, frames);
+                }
+            }
+        }
+    }
+
+    fn keep_head(&mut self, id: SlotId, rest: &[u8]) {
+        let now = self.now.at;
+        if let Some(stage) = self.head_stage(id) {
+            // The time for a head runs from its first byte; that of the first one, from the accept.
+            if stage.bytes.is_empty() && stage.expects == Expects::NextHead {
+                stage.since = now;
+            }
+            stage.bytes = rest.to_vec();
+        }
+        self.schedule(id);
+    }
+
+    /// Answers one request, or checks an upgrade.
+    fn answer(&mut self, id: SlotId, head: &Head<'_>, peer: IpAddr) -> Answered {
+        if let Some(stage) = self.head_stage(id) {
+            stage.expects = Expects::NextHead;
+        }
+        match head.route {
+            Route::Ws => self.check_upgrade(id, head, peer),
+            Route::Echo if self.setup.echo == Echo::On => self.check_upgrade(id, head, peer),
+            Route::Echo => {
+                self.refuse_request(id, HttpFault::UnknownPath, head.method, head.after, head.length)
+            }
+            Route::Page | Route::Health | Route::Live | Route::Ready | Route::Metrics | Route::Unknown => {
+                match self.plain(id, head) {
+                    Ok(()) => {
+                        self.counters.requests.add(1);
+                        self.next(head.after, head.length)
+                    }
+                    Err(fault) => self.refuse_request(id, fault, head.method, head.after, head.length),
+                }
+            }
+        }
+    }
+
+    fn next(&self, after: After, length: usize) -> Answered {
+        match after {
+            After::KeepAlive => Answered::Next(length),
+            After::Close => Answered::Last,
+        }
+    }
+
+    fn refuse_request(
+        &mut self,
+        id: SlotId,
+        fault: HttpFault,
+        method: Method,
+        after: After,
+        length: usize,
+    ) -> Answered {
+        let class = usize::from(fault.status() >= 500);
+        if let Some(cell) = self.counters.requests_refused.get(class) {
+            cell.add(1);
+        }
+        let mut follows = After::Close;
+        self.write(id, |out| follows = response::fault(out, fault, method, after));
+        self.next(follows, length)
+    }
+
+    fn plain(&mut self, id: SlotId, head: &Head<'_>) -> Result<(), HttpFault> {
+        head.serve()?;
+        let mut options = ResponseOptions::plain(head.method, head.after);
+        match head.route {
+            Route::Page => {
+                upgrade::admit_host(head, host_rule(&self.setup.hosts))?;
+                options.headers = PAGE_HEADERS;
+                self.write(id, |out| {
+                    response::answer(out, 200, "text/html; charset=utf-8", PAGE.as_bytes(), &options);
+                });
+            }
+            Route::Metrics => {
+                let text = self.setup.metrics.text(&self.setup.vitals);
+                self.write(id, |out| response::answer(out, 200, METRICS_TYPE, text.as_bytes(), &options));
+            }
+            Route::Health => self.report(id, &options, |readings| readings.summary()),
+            Route::Live => self.report(id, &options, |readings| readings.live()),
+            Route::Ready => self.report(id, &options, |readings| readings.ready()),
+            Route::Ws | Route::Echo | Route::Unknown => return Err(HttpFault::UnknownPath),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, id: SlotId, options: &ResponseOptions<'_>, make: impl Fn(&Readings<'_>) -> Report) {
+        let vitals = &self.setup.vitals;
+        let connections = vitals.connections();
+        let readings = Readings {
+            silent: vitals.silent(self.now.at),
+            stopping: vitals.stopping(),
+            connections: (connections, vitals.connections_max),
+            memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
+            descriptors: (connections + crate::limits::RESERVED_DESCRIPTORS / 2, vitals.descriptors_max),
+            snapshot: &self.setup.snapshot,
+            instance: &self.setup.policy.instance.0,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let report = make(&readings);
+        self.write(id, |out| {
+            response::answer(out, report.status, HEALTH_TYPE, report.body.as_bytes(), options);
+        });
+    }
+
+    fn check_upgrade(&mut self, id: SlotId, head: &Head<'_>, peer: IpAddr) -> Answered {
+        let policy = UpgradePolicy { origins: &self.setup.origins, hosts: host_rule(&self.setup.hosts) };
+        let upgrade = match upgrade::check(head, &policy) {
+            Ok(upgrade) => upgrade,
+            Err(fault) => return self.refuse_request(id, fault, head.method, head.after, head.length),
+        };
+        let mut response = Vec::with_capacity(192);
+        response::switching(&mut response, &upgrade);
+        let wants = match (head.route, upgrade.version) {
+            (Route::Echo, _) => Wants::Echo,
+            (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
+            (_, Offered::V1Named | Offered::NotNamed) => Wants::Chat { token: upgrade.token.map(Box::from) },
+        };
+        let forwarded = head.values("x-forwarded-for");
+        let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
+        Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
+    }
+
+    /// Lets the address in, by the auth worker's count where addresses are counted.
+    fn admit(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
+        match self.setup.addresses {
+            Addresses::Uncounted => self.upgrade(id, upgrade, frames),
+            Addresses::Counted => {
+                let admission = Admission { upgrade, address, rest: frames.to_vec() };
+                if let Some(connection) = self.slots.get_mut(id) {
+                    connection.stage = Stage::Address(Box::new(admission));
+                }
+                let asked =
+                    self.ask_auth(Request::Address { slot: id }, |ticket| Admit::Address { ticket, address });
+                if !asked {
+                    self.address_checked(id, None);
+                }
+            }
+        }
+    }
+
+    /// The auth worker answered; `None` when it did not.
+    pub(super) fn address_checked(&mut self, id: SlotId, outcome: Option<Result<(), AddressDenied>>) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        if !matches!(connection.stage, Stage::Address(_)) {
+            return;
+        }
+        let closing = Closing { until: self.now.at + CLOSE_TIMEOUT, peer: Peer::Nothing };
+        let Stage::Address(mut admission) = std::mem::replace(&mut connection.stage, Stage::Closing(closing))
+        else {
+            return;
+        };
+        let limits = &self.setup.policy.limits;
+        let fault = match outcome {
+            Some(Ok(())) => {
+                connection.counted_address = Some(Box::new(admission.address));
+                if connection.reading == super::connection::Reading::Paused {
+                    connection.reading = super::connection::Reading::Open;
+                    self.ready.push_back(id);
+                }
+                return self.upgrade(id, admission.upgrade, &mut admission.rest);
+            }
+            Some(Err(AddressDenied::TooMany)) => {
+                HttpFault::TooManyConnections { bound: limits.connections_per_address }
+            }
+            Some(Err(AddressDenied::TooFast { retry_ms })) => HttpFault::TooFast { retry_ms },
+            None => HttpFault::Unavailable { retry_ms: 1_000 },
+        };
+        self.refuse_request(id, fault, Method::Get, After::Close, 0);
+        self.end_http(id);
+    }
+
+    /// Completes the upgrade; what came after the head is read as frames.
+    fn upgrade(&mut self, id: SlotId, upgrade: CheckedUpgrade, frames: &mut [u8]) {
+        self.counters.upgrades.add(1);
+        self.write(id, |out| out.extend_from_slice(&upgrade.response));
+        let limits = &self.setup.policy.limits;
+        let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
+        let (role, refusal) = match upgrade.wants {
+            Wants::Echo => (Role::Echo, None),
+            Wants::Chat { token } => (self.chat(token, connect_by), None),
+            Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
+        };
+        let heartbeat = Heartbeat::new(self.now.at, self.periods(), self.random.f32());
+        let websocket =
+            WebSocket { decoder: Decoder::default(), heartbeat, control_frames: Meter::default(), role };
+        if let Some(connection) = self.slots.get_mut(id) {
+            connection.stage = Stage::WebSocket(websocket);
+        }
+        let vitals = &self.setup.vitals;
+        let capacity = Capacity {
+            connections: vitals.connections().max(self.slots.len() as u64),
+            connections_max: vitals.connections_max,
+            memory_bytes: vitals.memory_bytes(),
+            memory_bytes_max: vitals.memory_bytes_max,
+        };
+        match (refusal, capacity.verdict(self.random.f32())) {
+            (Some(reason), _) | (None, Verdict::Refuse(reason)) => self.close(id, reason),
+            (None, Verdict::Admit) => {
+                self.schedule(id);
+                if !frames.is_empty() {
+                    self.frames(id, frames);
+                }
+            }
+        }
+    }
+
+    fn chat(&mut self, token: Option<Box<str>>, connect_by: crate::clock::Moment) -> Role {
+        self.names += 1;
+        let name =
+            u64::from(self.random.u32(..)) << 32 | (self.names << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
+        Role::Chat(Chat {
+            session: Session::new(Spoken::V1, token),
+            name,
+            connect_by,
+            replays: Replays::None,
+        })
+    }
+
+    pub(super) fn periods(&self) -> Periods {
+        let limits = &self.setup.policy.limits;
+        Periods {
+            ping: Duration::from_millis(u64::from(limits.ping_ms)),
+            pong: Duration::from_millis(u64::from(limits.pong_ms)),
+        }
+    }
+
+    /// Queues what `write` appends, for the end of the turn.
+    pub(super) fn write(&mut self, id: SlotId, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let (start, out) = Outbox::mark(&mut self.arena);
+        write(out);
+        connection.outbox.push_from(&self.arena, start);
+        self.mark_dirty(id);
+    }
+
+    /// The last answer is queued: the connection ends once it is sent.
+    pub(super) fn end_http(&mut self, id: SlotId) {
+        if let Some(connection) = self.slots.get_mut(id) {
+            let until = self.now.at + CLOSE_TIMEOUT;
+            connection.stage = Stage::Closing(Closing { until, peer: Peer::Nothing });
+        }
+        self.schedule(id);
+    }
+}
+
+fn host_rule(hosts: &Hosts) -> HostRule<'_> {
+    match hosts {
+        Hosts::Any => HostRule::Any,
+        Hosts::LoopbackOr(names) => HostRule::LoopbackOr(names),
+    }
+}

@@ -1,0 +1,224 @@
+//! One open transaction: each append in it is looked up, checked and written, in the order it came.
+//!
+//! What the batch learns about channels stays in the batch until its commit. An append that is refused has
+//! written nothing, since every check comes before the first write.
+
+use super::keys::{self, ContentDigest, Owned};
+use super::place::{ChannelId, Place, integer};
+use super::rows::{self, Row, RowMemory};
+use crate::id::{ChannelName, Epoch, Offset};
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
+use crate::wire::publication::Change;
+use ahash::AHashMap;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// What became of one append.
+pub(crate) type Outcome = Result<Appended, AppendError>;
+
+/// What an append does, without the right to do it.
+pub(crate) fn change_of(change: AppendChange) -> Change {
+    match change {
+        AppendChange::Original => Change::None,
+        AppendChange::Edit(target, _) => Change::Edits(target),
+        AppendChange::Delete(target, _) => Change::Deletes(target),
+    }
+}
+
+/// An open transaction, and what it changed so far.
+pub(crate) struct Batch<'a> {
+    connection: &'a Connection,
+    committed: &'a RowMemory,
+    epoch: Epoch,
+    now_ms: u64,
+    channels_left: u64,
+    /// Rows as this transaction sees them.
+    pub(crate) touched: AHashMap<ChannelName, Touched>,
+    /// Channels it made.
+    pub(crate) created: u64,
+}
+
+/// A channel's row inside the transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    /// The row.
+    pub(crate) row: Row,
+    /// Whether its head has to be written.
+    pub(crate) head: Head,
+}
+
+/// Whether a row's head moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// As the file has it.
+    AsStored,
+    /// Moved in this transaction.
+    Moved,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch in the transaction that is open on `connection`. `channels_left` more channels may be made.
+    pub(crate) fn new(
+        connection: &'a Connection,
+        committed: &'a RowMemory,
+        epoch: Epoch,
+        now_ms: u64,
+        channels_left: u64,
+    ) -> Batch<'a> {
+        Batch { connection, committed, epoch, now_ms, channels_left, touched: AHashMap::new(), created: 0 }
+    }
+
+    /// Does one append, or says why not. An error of SQLite leaves the batch to be rolled back.
+    pub(crate) fn append(&mut self, job: &Append) -> rusqlite::Result<Outcome> {
+        let existing = self.row(&job.channel)?;
+        let change = change_of(job.change);
+        let keyed = job.key.as_ref().map(|key| (key.as_str(), keys::digest(change, &job.data)));
+        if let (Some(row), Some((key, digest))) = (existing, &keyed)
+            && let Some(earlier) = self.earlier(row.id, job.user.as_str(), key, digest)?
+        {
+            return Ok(earlier);
+        }
+        if let Err(refusal) = self.check_target(existing, job)? {
+            return Ok(Err(refusal));
+        }
+        let row = match existing {
+            Some(row) => row,
+            None if self.created >= self.channels_left => return Ok(Err(AppendError::TooManyChannels)),
+            None => {
+                self.created += 1;
+                rows::create(self.connection, job.channel.as_str())?
+            }
+        };
+        let row = self.store(row, job, change, keyed)?;
+        self.touched.insert(job.channel.clone(), Touched { row, head: Head::Moved });
+        Ok(Ok(Appended {
+            epoch: self.epoch,
+            offset: row.head,
+            time_ms: row.time_ms,
+            attempt: Attempt::First,
+        }))
+    }
+
+    /// Writes the heads that moved: once a channel, not once a publication.
+    pub(crate) fn write_heads(&self) -> rusqlite::Result<()> {
+        let moved = self.touched.values().filter(|touched| touched.head == Head::Moved);
+        moved.map(|touched| &touched.row).try_for_each(|row| rows::raise_head(self.connection, row))
+    }
+
+    fn row(&mut self, name: &ChannelName) -> rusqlite::Result<Option<Row>> {
+        if let Some(touched) = self.touched.get(name) {
+            return Ok(Some(touched.row));
+        }
+        if let Some(row) = self.committed.recall(name) {
+            return Ok(Some(row));
+        }
+        let found = rows::find(self.connection, name.as_str())?;
+        if let Some(row) = found {
+            self.touched.insert(name.clone(), Touched { row, head: Head::AsStored });
+        }
+        Ok(found)
+    }
+
+    /// The answer to a key that was used before.
+    fn earlier(
+        &self,
+        channel: ChannelId,
+        user: &str,
+        key: &str,
+        digest: &ContentDigest,
+    ) -> rusqlite::Result<Option<Outcome>> {
+        let known = keys::find(self.connection, channel, user, key)?;
+        Ok(known.map(|known| {
+            if known.digest.as_ref() != Some(digest) {
+                return Err(AppendError::KeyConflict);
+            }
+            Ok(Appended {
+                epoch: self.epoch,
+                offset: known.offset,
+                time_ms: known.time_ms,
+                attempt: Attempt::Repeat,
+            })
+        }))
+    }
+
+    /// Whether what an append edits or deletes is there, and its author's to change.
+    fn check_target(&self, existing: Option<Row>, job: &Append) -> rusqlite::Result<Result<(), AppendError>> {
+        let (target, authority) = match job.change {
+            AppendChange::Original => return Ok(Ok(())),
+            AppendChange::Edit(target, authority) | AppendChange::Delete(target, authority) => {
+                (target, authority)
+            }
+        };
+        let Some(row) = existing.filter(|row| row.floor <= target && target <= row.head) else {
+            return Ok(Err(AppendError::NotFound));
+        };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT kind = 0 AND deleted_by IS NULL, user = ?2 FROM publications WHERE place = ?1",
+        )?;
+        let found: Option<(bool, bool)> = statement
+            .query_row(params![Place::of(row.id, target).0, job.user.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        Ok(match (found, authority) {
+            (None | Some((false, _)), _) => Err(AppendError::NotFound),
+            (Some((true, false)), Authority::Author) => Err(AppendError::NotAuthor),
+            (Some((true, true)), Authority::Author) | (Some((true, _)), Authority::Moderator) => Ok(()),
+        })
+    }
+
+    fn store(
+        &self,
+        mut row: Row,
+        job: &Append,
+        change: Change,
+        keyed: Option<(&str, ContentDigest)>,
+    ) -> rusqlite::Result<Row> {
+        let was_empty = row.retained() == 0;
+        row.head = row.head.next();
+        row.time_ms = row.time_ms.max(self.now_ms);
+        let target = match change {
+            Change::None => None,
+            Change::Edits(target) | Change::Deletes(target) => Some(Place::of(row.id, target)),
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO publications (place, user, key, time, kind, target, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                Place::of(row.id, row.head).0,
+                job.user.as_str(),
+                keyed.map(|(key, _)| key),
+                integer(row.time_ms),
+                rows::kind(change),
+                target.map(|place| place.0),
+                &*job.data
+            ])?;
+        if let Some((key, digest)) = keyed {
+            let owned = Owned { channel: row.id, user: job.user.as_str(), key };
+            keys::remember(self.connection, owned, row.head, row.time_ms, &digest)?;
+        }
+        if was_empty {
+            row.floor = row.head;
+            rows::set_floor(self.connection, &row, Some(row.time_ms))?;
+        }
+        if let (Change::Deletes(_), Some(target)) = (change, target) {
+            self.erase(target, row.head)?;
+        }
+        Ok(row)
+    }
+
+    /// Takes the text of an original and of its edits out of the log. Their rows stay: offsets have no gaps.
+    fn erase(&self, original: Place, by: Offset) -> rusqlite::Result<()> {
+        let by = integer(by.0);
+        self.connection
+            .prepare_cached("UPDATE publications SET data = NULL, deleted_by = ?2 WHERE place = ?1")?
+            .execute(params![original.0, by])?;
+        self.connection
+            .prepare_cached(
+                "UPDATE publications SET data = NULL, deleted_by = ?2 WHERE target = ?1 AND kind = 1",
+            )?
+            .execute(params![original.0, by])
+            .map(drop)
+    }
+}

@@ -1,0 +1,193 @@
+//! Pages of the log, and where logs stand.
+//!
+//! A page is one read transaction, so its rows and its position agree whatever is committed meanwhile. It
+//! reads a snapshot: it neither waits for an append nor makes one wait.
+
+use super::place::{Place, integer, natural};
+use super::{connection, rows};
+use crate::id::{ChannelName, Epoch, Offset};
+use crate::job::{Form, Page, PageRequest, Span};
+use crate::wire::publication::Stored;
+use crate::wire::push::{self, LogPosition};
+use rusqlite::{Connection, Row, Transaction, params};
+use std::path::PathBuf;
+
+/// A connection that reads, opened when it is first needed and again after a failure.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    path: PathBuf,
+    epoch: Epoch,
+    connection: Option<Connection>,
+}
+
+impl LogReader {
+    /// Opens nothing yet.
+    pub(crate) fn new(path: PathBuf, epoch: Epoch) -> LogReader {
+        LogReader { path, epoch, connection: None }
+    }
+
+    /// Reads a page.
+    pub(crate) fn page(&mut self, request: &PageRequest) -> rusqlite::Result<Page> {
+        let epoch = self.epoch;
+        self.snapshot(|snapshot| read_page(snapshot, epoch, request))
+    }
+
+    /// Reads where logs stand, all at one point in time.
+    pub(crate) fn heads(
+        &mut self,
+        channels: &[ChannelName],
+    ) -> rusqlite::Result<Vec<(ChannelName, LogPosition)>> {
+        let epoch = self.epoch;
+        self.snapshot(|snapshot| {
+            channels
+                .iter()
+                .map(|name| {
+                    let row = rows::find(snapshot, name.as_str())?;
+                    Ok((name.clone(), position(epoch, row.as_ref())))
+                })
+                .collect()
+        })
+    }
+
+    /// Gives up the connection; the next read opens another.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+    }
+
+    fn snapshot<T>(
+        &mut self,
+        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        if self.connection.is_none() {
+            self.connection = Some(connection::reader(&self.path)?);
+        }
+        let result = match &self.connection {
+            Some(connection) => connection.unchecked_transaction().and_then(|snapshot| read(&snapshot)),
+            None => Err(rusqlite::Error::InvalidQuery),
+        };
+        if result.is_err() {
+            self.close();
+        }
+        result
+    }
+}
+
+fn position(epoch: Epoch, row: Option<&rows::Row>) -> LogPosition {
+    let (head, floor) = row.map_or((Offset::ZERO, Offset(1)), |row| (row.head, row.floor));
+    LogPosition { epoch, head, floor }
+}
+
+fn read_page(snapshot: &Transaction<'_>, epoch: Epoch, request: &PageRequest) -> rusqlite::Result<Page> {
+    let row = rows::find(snapshot, request.channel.as_str())?;
+    let mut body = Body::new(request);
+    if let Some(row) = &row
+        && request.limit > 0
+    {
+        body.fill(snapshot, row)?;
+    }
+    Ok(body.finish(position(epoch, row.as_ref())))
+}
+
+/// A page being filled. Pieces are in the order read, which is descending for [`Span::Before`].
+struct Body<'a> {
+    request: &'a PageRequest,
+    bytes: Vec<u8>,
+    /// Where each piece ends in `bytes`, and its offset.
+    pieces: Vec<(usize, Offset)>,
+}
+
+impl Body<'_> {
+    fn new(request: &PageRequest) -> Body<'_> {
+        Body { request, bytes: Vec::new(), pieces: Vec::new() }
+    }
+
+    fn fill(&mut self, snapshot: &Transaction<'_>, row: &rows::Row) -> rusqlite::Result<()> {
+        // Client offsets are clamped to the log before they become places.
+        let (from, until, sql) = match self.request.span {
+            Span::After(offset) => (offset.min(row.head).next().max(row.floor), row.head, ASCENDING),
+            Span::Before(offset) => (row.floor, Offset(offset.0.saturating_sub(1)).min(row.head), DESCENDING),
+        };
+        if from > until {
+            return Ok(());
+        }
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut found = statement.query(params![
+            Place::of(row.id, from).0,
+            Place::of(row.id, until).0,
+            i64::from(self.request.limit)
+        ])?;
+        while let Some(row) = found.next()? {
+            let offset = Place(row.get(0)?).offset();
+            self.write(&stored(row, offset)?);
+            match self.pieces.last() {
+                Some((end, _)) if self.bytes.len() + self.commas() > self.request.bytes_max => {
+                    self.bytes.truncate(*end);
+                    break;
+                }
+                Some(_) | None => self.pieces.push((self.bytes.len(), offset)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Commas between the pieces so far and the one just written.
+    fn commas(&self) -> usize {
+        match self.request.form {
+            Form::Json => self.pieces.len(),
+            Form::Frames => 0,
+        }
+    }
+
+    fn write(&mut self, stored: &Stored<'_>) {
+        match self.request.form {
+            Form::Json => push::publication_body(&mut self.bytes, &self.request.channel, stored),
+            Form::Frames => push::publication(&mut self.bytes, &self.request.channel, stored),
+        }
+    }
+
+    /// Puts the pieces in ascending order, with commas between them in JSON.
+    fn finish(self, position: LogPosition) -> Page {
+        let count = u32::try_from(self.pieces.len()).unwrap_or(u32::MAX);
+        let ends: Vec<usize> = self.pieces.iter().map(|(end, _)| *end).collect();
+        let read_first = self.pieces.first().map_or(Offset::ZERO, |(_, offset)| *offset);
+        let read_last = self.pieces.last().map_or(Offset::ZERO, |(_, offset)| *offset);
+        let (first, last) = (read_first.min(read_last), read_first.max(read_last));
+        let body = match (self.request.form, self.request.span) {
+            (Form::Frames, Span::After(_)) => self.bytes,
+            (form, span) => join(&self.bytes, &ends, form, span),
+        };
+        Page { position, count, first, last, body }
+    }
+}
+
+fn join(bytes: &[u8], ends: &[usize], form: Form, span: Span) -> Vec<u8> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let mut pieces: Vec<&[u8]> = starts.zip(ends).filter_map(|(start, end)| bytes.get(start..*end)).collect();
+    if let Span::Before(_) = span {
+        pieces.reverse();
+    }
+    match form {
+        Form::Json => pieces.join(&b","[..]),
+        Form::Frames => pieces.concat(),
+    }
+}
+
+const ASCENDING: &str = "SELECT place, user, key, time, kind, target, deleted_by, data FROM publications
+     WHERE place >= ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
+const DESCENDING: &str = "SELECT place, user, key, time, kind, target, deleted_by, data FROM publications
+     WHERE place >= ?1 AND place <= ?2 ORDER BY place DESC LIMIT ?3";
+
+fn stored<'r>(row: &'r Row<'_>, offset: Offset) -> rusqlite::Result<Stored<'r>> {
+    let target: Option<i64> = row.get(5)?;
+    let target = target.map(|place| integer(Place(place).offset().0));
+    let deleted_by: Option<i64> = row.get(6)?;
+    Ok(Stored {
+        offset,
+        key: row.get_ref(2)?.as_str_or_null()?,
+        user: row.get_ref(1)?.as_str()?,
+        time_ms: natural(row.get(3)?),
+        change: rows::change(row.get(4)?, target),
+        deleted_by: deleted_by.map(|by| Offset(natural(by))),
+        data: row.get_ref(7)?.as_str_or_null()?.unwrap_or("null"),
+    })
+}
