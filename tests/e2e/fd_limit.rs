@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn out_of_descriptors_is_an_answer_and_no_spin() {
-    let gateway = Setup::new().descriptors(300).start();
+    let gateway = Setup::new().descriptors(600).start();
     let mut held = Vec::new();
     let mut refused = 0;
-    for _ in 0..400 {
+    for _ in 0..700 {
         let Ok(mut client) = Client::try_open(gateway.address, &Default::default()) else {
             refused += 1;
             if refused > 20 {
@@ -29,8 +29,8 @@ fn out_of_descriptors_is_an_answer_and_no_spin() {
             break;
         }
     }
-    assert!(refused > 0, "300 descriptors cannot hold {}", held.len());
-    assert!(held.len() > 100, "only {} fit into 300 descriptors", held.len());
+    assert!(refused > 0, "600 descriptors cannot hold {}", held.len());
+    assert!(held.len() > 100, "only {} fit into 600 descriptors", held.len());
     let _queued: Vec<RawClient> = (0..30).map(|_| RawClient::to(&gateway)).collect();
     let (before, start) = (gateway.processor_time(), Instant::now());
     until(SOON, "a second passes", || start.elapsed() > Duration::from_secs(1));

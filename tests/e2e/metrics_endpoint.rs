@@ -75,7 +75,7 @@ fn counters_move_with_what_they_count() {
         .filter(|(name, value)| before.get(*name).is_none_or(|old| old < *value))
         .map(|(name, _)| name)
         .collect();
-    for part in ["connection", "publication", "command"] {
+    for part in ["connection", "publish", "received"] {
         assert!(moved.iter().any(|name| name.contains(part)), "nothing about {part} moved: {moved:?}");
     }
     assert_eq!(gateway.metric("seawall_connections"), 1.0 + 1.0, "this client, and the scrape itself");

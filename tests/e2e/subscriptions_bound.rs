@@ -23,7 +23,7 @@ fn subscribing_twice_to_one_channel_takes_one_place() {
     let gateway = Setup::new().limit("subscriptions", 2).start();
     let mut client = Client::connect(&gateway);
     client.subscribe("a");
-    client.ask(json!({"subscribe": {"channel": "a"}}), "subscribed");
+    client.subscribe("a");
     client.subscribe("b");
     client.refused(json!({"subscribe": {"channel": "c"}}), "too_large");
     client.publish("a", json!(1));
