@@ -15,9 +15,6 @@ use std::time::Duration;
 
 /// Between two looks at a log that hardly grows; see [`Grown`] for one that does.
 const PERIOD: Duration = Duration::from_millis(250);
-/// Looks that find no change before the little that waits is copied: an idle store's file is whole, and what
-/// was deleted does not linger in the log.
-const QUIET_LOOKS: u32 = 40;
 /// Passes made before a restart is asked for: each finds what was written during the one before, so they
 /// get shorter until little is left for the restart itself.
 const PASSES_MAX: usize = 4;
@@ -37,10 +34,14 @@ pub(super) struct WalBounds {
     pub(super) passive_bytes: u64,
     /// Bytes past which it has to start again: a longer one slows reads and recovery down.
     pub(super) restart_bytes: u64,
+    /// Looks in a row that find no change before even a little is copied: an idle store's file is whole, and
+    /// what was deleted does not linger in the log.
+    pub(super) quiet_looks: u32,
 }
 
 /// The bounds of a store in use; a test has smaller ones.
-pub(super) const WAL_BOUNDS: WalBounds = WalBounds { passive_bytes: 4 << 20, restart_bytes: 64 << 20 };
+pub(super) const WAL_BOUNDS: WalBounds =
+    WalBounds { passive_bytes: 4 << 20, restart_bytes: 64 << 20, quiet_looks: 40 };
 
 /// The checkpoint thread.
 pub(super) struct Checkpointer {
@@ -107,7 +108,7 @@ impl Checkpointer {
         };
         let mut size = connection::checkpoint(&connection, Checkpoint::Look)?;
         self.quiet = if size == self.seen { self.quiet + 1 } else { 0 };
-        let enough = if self.quiet >= QUIET_LOOKS { 1 } else { self.bounds.passive_bytes };
+        let enough = if self.quiet >= self.bounds.quiet_looks { 1 } else { self.bounds.passive_bytes };
         for _ in 0..PASSES_MAX {
             if size.waiting < enough {
                 break;

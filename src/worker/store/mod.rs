@@ -32,6 +32,7 @@ use rusqlite::{Connection, ErrorCode};
 use sqlite::connection::{self, Checkpoint, FILE_NAME};
 use sqlite::log::{Bounds, Log};
 use sqlite::schema::{self, SchemaFault};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +71,7 @@ impl Store {
     }
 
     fn open_with(config: StoreConfig, clock: WallClock) -> Result<Store, OpenError> {
-        std::fs::create_dir_all(&config.data)
+        make_folder(&config.data)
             .map_err(|source| OpenError::Folder { path: config.data.clone(), source })?;
         let lock = FolderLock::take(&config.data)?;
         let path = config.data.join(FILE_NAME);
@@ -174,6 +175,20 @@ pub fn new_epoch(data: &Path) -> Result<(Epoch, Epoch), OpenError> {
     schema::replace_epoch(&file, new).map_err(failed)?;
     connection::checkpoint(&file, Checkpoint::Truncate).map_err(failed)?;
     Ok((old, new))
+}
+
+/// Makes the folder, and its name durable: a power cut must not take the folder with all that was
+/// acknowledged in it. Folders above it that may not be opened are not of our making.
+fn make_folder(data: &Path) -> io::Result<()> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(data)?;
+    for above in data.canonicalize()?.ancestors().skip(1) {
+        // Some file systems sync no folders; there is nothing more to be done there.
+        let _ = File::open(above).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
 }
 
 /// Opens the file for writing, checks whose it is, and brings it forward.

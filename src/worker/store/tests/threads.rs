@@ -34,7 +34,7 @@ fn rig(reactors: usize, retention: Retention) -> Rig {
     let config = StoreConfig { data: folder.path().to_owned(), retention, channels_max: 100, readers: 2 };
     let clock = Arc::new(AtomicU64::new(1_000));
     let mut store = Store::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
-    store.wal = WalBounds { passive_bytes: 256 << 10, restart_bytes: 1 << 20 };
+    store.wal = WalBounds { passive_bytes: 256 << 10, restart_bytes: 1 << 20, quiet_looks: 2 };
     let polls: Vec<mio::Poll> = (0..reactors).map(|_| mio::Poll::new().expect("a poll")).collect();
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = polls
         .iter()
@@ -191,6 +191,19 @@ fn the_write_ahead_log_stays_bounded_under_sustained_appends() {
     let length = std::fs::metadata(wal).expect("the log").len();
     assert!(longest >= 1 << 20, "the bound was met: {longest}");
     assert!(length < written / 2, "{length} of {written}");
+    rig.close();
+}
+
+#[test]
+fn an_idle_stores_file_is_whole_without_its_write_ahead_log() {
+    let rig = rig(1, KEEP_ALL);
+    rig.send(0, 1, plain("c", "\"a-rare-word\""));
+    assert_eq!(rig.outcome(0), Ok(1));
+    let path = rig.folder.path().join(FILE_NAME);
+    wait_until(|| {
+        let file = std::fs::read(&path).expect("the file");
+        file.windows(11).any(|window| window == b"a-rare-word")
+    });
     rig.close();
 }
 
