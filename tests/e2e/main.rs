@@ -7,6 +7,7 @@
 
 mod beat_and_ping;
 mod capacity;
+mod come_and_go;
 mod connect_first;
 mod connect_timeout;
 mod connect_twice;
@@ -34,6 +35,7 @@ mod signals;
 mod sigterm;
 mod silent_connects;
 mod slow_subscriber;
+mod start_refused;
 mod subprotocols;
 mod subscriptions_bound;
 mod support;

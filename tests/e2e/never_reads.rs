@@ -59,3 +59,30 @@ fn memory_is_flat_while_nobody_reads() {
     }
     assert!(publisher.is_open());
 }
+
+#[test]
+fn one_that_asks_and_never_reads_is_not_read_either() {
+    let gateway = Setup::new().unhurried().limit("stall_ms", 1_500).start();
+    let mut publisher = Client::connect(&gateway);
+    for _ in 0..20 {
+        publisher.publish("c", json!("x".repeat(32_000)));
+    }
+    let before = gateway.rss_bytes();
+    let stream = dial(gateway.address, None, Some(4096)).expect("accepted");
+    let mut asker = RawClient::from(stream);
+    asker.upgrade("/ws");
+    asker.send(&Frame::text(r#"{"id":1,"connect":{}}"#));
+    let history = Frame::text(r#"{"id":2,"history":{"channel":"c","limit":300}}"#).bytes();
+    let asked: Vec<u8> = history.iter().copied().cycle().take(history.len() * 2_000).collect();
+    // The gateway stops reading, so this blocks until it gives the asker up: 500 MB are never made.
+    asker.stream.set_write_timeout(Some(SOON)).expect("a timeout can be set");
+    let mut rounds = 0;
+    while rounds < 50 && asker.try_write(&asked).is_ok() {
+        rounds += 1;
+    }
+    let grown = gateway.rss_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+    assert!(rounds < 50, "everything was read, and nothing of the answers taken");
+    until(SOON, "the asker is given up", || gateway.metric("seawall_connections") <= 2.0);
+    assert_eq!(publisher.publish("c", json!(1)), 21);
+}

@@ -177,9 +177,19 @@ fn reconnecting_under_full_load_skips_and_doubles_nothing() {
         let stopper = StopOnDrop(stop);
         let mut last = 1;
         for round in 0..40u64 {
-            let cursor = json!({"channel": "c", "epoch": epoch, "offset": last});
-            let mut client = Client::open(&gateway).with_connect(json!({"recover": [cursor]}));
-            assert_eq!(client.connected["recovered"][0]["recovered"], true, "{:?}", client.connected);
+            let mut client = match round % 2 {
+                0 => {
+                    let cursor = json!({"channel": "c", "epoch": epoch, "offset": last});
+                    let client = Client::open(&gateway).with_connect(json!({"recover": [cursor]}));
+                    assert_eq!(client.connected["recovered"][0]["recovered"], true, "{:?}", client.connected);
+                    client
+                }
+                _ => {
+                    let mut client = Client::connect(&gateway);
+                    assert_eq!(subscribe(&mut client, "c", &epoch, last)["recovered"], true);
+                    client
+                }
+            };
             for _ in 0..(round * 7) % 60 + 1 {
                 let offset = client.next_push("publication")["offset"].as_u64().unwrap();
                 assert_eq!(offset, last + 1, "round {round}");
@@ -192,4 +202,20 @@ fn reconnecting_under_full_load_skips_and_doubles_nothing() {
         let page = client.ask(json!({"history": {"channel": "c", "after": head - 1}}), "history");
         assert_eq!(page["head"], head);
     });
+}
+
+#[test]
+fn a_new_epoch_is_told_to_who_comes_back() {
+    let gateway = Gateway::start();
+    let old = fill(&gateway, "c", 3);
+    let refused = gateway.setup().run(&["store", "new-epoch"]);
+    assert!(!refused.status.success(), "the folder has an owner");
+    let setup = gateway.kill9();
+    let done = setup.run(&["store", "new-epoch"]);
+    assert!(done.status.success(), "{done:?}");
+    let gateway = setup.start();
+    let mut client = Client::connect(&gateway);
+    let subscribed = subscribe(&mut client, "c", &old, 3);
+    assert_ne!(subscribed["epoch"], json!(old));
+    not_recovered(&mut client, &subscribed, "epoch_changed", 3);
 }

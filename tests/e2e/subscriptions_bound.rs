@@ -32,6 +32,18 @@ fn subscribing_twice_to_one_channel_takes_one_place() {
 }
 
 #[test]
+fn so_many_channels_are_known_at_once() {
+    let gateway = Setup::new().limit("channels", 5).arguments(&["--reactors", "1"]).start();
+    let mut client = Client::connect(&gateway);
+    for n in 0..5 {
+        client.subscribe(&format!("c{n}"));
+    }
+    let error = client.refused(json!({"subscribe": {"channel": "c5"}}), "overloaded");
+    assert!(error["retry_ms"].as_u64().is_some_and(|retry| retry > 0), "{error}");
+    assert!(client.is_open());
+}
+
+#[test]
 fn connect_recover_has_the_same_bound() {
     let gateway = Setup::new().limit("subscriptions", 2).start();
     let cursor = |n: u32| json!({"channel": format!("c{n}"), "epoch": "a", "offset": 0});

@@ -25,6 +25,7 @@ pub struct Setup {
     toml: String,
     descriptors: Option<u32>,
     tmpfs: Option<String>,
+    elsewhere: Option<PathBuf>,
     folder: Arc<TempDir>,
 }
 
@@ -37,6 +38,7 @@ impl Setup {
             toml: String::new(),
             descriptors: None,
             tmpfs: None,
+            elsewhere: None,
             folder: Arc::new(tempfile::tempdir().expect("a temporary folder")),
         }
     }
@@ -86,8 +88,14 @@ impl Setup {
         self
     }
 
+    /// The data folder: made beforehand, unless another path was given.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.elsewhere.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    pub fn data_at(mut self, path: PathBuf) -> Setup {
+        self.elsewhere = Some(path);
+        self
     }
 
     fn command(&self) -> Command {
@@ -122,6 +130,13 @@ impl Setup {
         command
     }
 
+    /// Runs another command of the binary on the same data to its end.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(self.data()).current_dir(self.folder.path());
+        command.output().expect("the gateway's binary starts")
+    }
+
     /// Starts the gateway and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Gateway {
@@ -133,7 +148,9 @@ impl Setup {
 
     /// Starts the gateway, or says how it refused to.
     pub fn try_start(self) -> Result<Gateway, Refused> {
-        std::fs::create_dir_all(self.data()).expect("the data folder is made");
+        if self.elsewhere.is_none() {
+            std::fs::create_dir_all(self.data()).expect("the data folder is made");
+        }
         let mut child = self.command().spawn().expect("the gateway's binary starts");
         let output = Output::default();
         let (sender, lines) = channel();
