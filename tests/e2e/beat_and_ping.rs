@@ -1,0 +1,79 @@
+//! Signs of life in both directions.
+
+use crate::support::frame::{PING, PONG};
+use crate::support::{Client, Frame, Gateway, RawClient, SOON, Setup, until};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn quick() -> Gateway {
+    Setup::new().limit("ping_ms", 300).limit("pong_ms", 400).start()
+}
+
+#[test]
+fn one_that_answers_pings_stays_and_hears_beats() {
+    let gateway = quick();
+    let mut client = Client::connect(&gateway);
+    assert_eq!(client.connected["ping_ms"], 300);
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert!(client.next_push("beat")["revision"].is_u64());
+    }
+    let waited = start.elapsed();
+    assert!(waited > Duration::from_millis(900), "beats come each ping_ms, not faster: {waited:?}");
+    assert!(client.is_open());
+}
+
+#[test]
+fn one_that_is_silent_is_pinged_then_closed() {
+    let gateway = quick();
+    let mut client = RawClient::connected(&gateway);
+    let mut pinged = false;
+    let start = Instant::now();
+    while !pinged {
+        pinged = client.next_frame().opcode == PING;
+    }
+    client.expect_close().is(4408, "no_sign_of_life");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn any_frame_is_a_sign_of_life() {
+    let gateway = quick();
+    let mut client = RawClient::connected(&gateway);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        // Every frame of the server is taken as the occasion for one of ours; pings stay unanswered.
+        client.next_frame();
+        client.send(&Frame::new(PONG, ""));
+    }
+    client.send(&Frame::text(r#"{"id":9,"history":{"channel":"c"}}"#));
+    until(SOON, "the reply", || client.next_json()["id"] == 9);
+}
+
+#[test]
+fn a_ping_is_answered_with_its_payload() {
+    let gateway = Gateway::start();
+    let mut client = RawClient::connected(&gateway);
+    let payload = [b'p'; 125];
+    client.send(&Frame::new(PING, payload));
+    let frame = client.next_frame();
+    assert_eq!((frame.opcode, frame.payload.as_slice()), (PONG, payload.as_slice()));
+}
+
+#[test]
+fn the_beat_carries_the_heads_that_moved() {
+    let gateway = quick();
+    let mut client = Client::connect(&gateway);
+    client.subscribe("c");
+    client.subscribe("quiet");
+    client.publish("c", json!(1));
+    client.publish("c", json!(2));
+    let mut told = None;
+    // Heads are read from the store every ten seconds.
+    until(SOON * 2, "a beat with heads", || {
+        let beat = client.next_push("beat");
+        told = beat.get("heads").filter(|heads| heads.get("c").is_some()).cloned();
+        told.is_some()
+    });
+    assert_eq!(told.unwrap()["c"], 2);
+}

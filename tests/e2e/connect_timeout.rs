@@ -1,0 +1,38 @@
+//! An upgraded connection that does not say `connect` is closed in time.
+
+use crate::support::{Client, Frame, Gateway, RawClient, Setup};
+use std::time::{Duration, Instant};
+
+fn gateway() -> Gateway {
+    Setup::new().limit("connect_ms", 400).start()
+}
+
+#[test]
+fn silence_after_the_upgrade_is_closed_with_bye() {
+    let gateway = gateway();
+    let start = Instant::now();
+    let mut client = Client::open(&gateway);
+    client.expect_close().is(4408, "connect_timeout");
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_millis(390) && waited < Duration::from_secs(3), "{waited:?}");
+}
+
+#[test]
+fn pings_do_not_put_it_off() {
+    let gateway = gateway();
+    let start = Instant::now();
+    let mut client = RawClient::upgraded(&gateway, "/ws");
+    client.send(&Frame::new(0x9, "x"));
+    client.send(&Frame::text(r#"{"id":1,"nonsense":{}}"#).unfinished());
+    client.expect_close().is(4408, "connect_timeout");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn one_that_connected_stays() {
+    let gateway = gateway();
+    let mut late = Client::open(&gateway);
+    let mut client = Client::connect(&gateway);
+    late.expect_close().is(4408, "connect_timeout");
+    assert!(client.is_open());
+}

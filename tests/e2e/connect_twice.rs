@@ -1,0 +1,35 @@
+//! A second `connect` is refused and changes nothing.
+
+use crate::support::{Client, Gateway};
+use serde_json::json;
+
+#[test]
+fn a_second_connect_is_malformed_and_the_session_goes_on() {
+    let gateway = Gateway::start();
+    let mut client = Client::connect(&gateway);
+    client.refused(json!({"connect": {}}), "malformed");
+    assert_eq!(client.publish("a", json!(1)), 1);
+}
+
+#[test]
+fn two_connects_in_one_segment_are_answered_in_order() {
+    let gateway = Gateway::start();
+    let mut client = Client::open(&gateway);
+    let first = client.send(json!({"connect": {}}));
+    let second = client.send(json!({"connect": {}}));
+    assert!(client.reply(first).get("connected").is_some());
+    assert_eq!(client.reply(second)["error"]["code"], "malformed");
+}
+
+#[test]
+fn commands_may_follow_connect_without_waiting() {
+    let gateway = Gateway::start();
+    let mut client = Client::open(&gateway);
+    let connect = client.send(json!({"connect": {}}));
+    let subscribe = client.send(json!({"subscribe": {"channel": "a"}}));
+    let publish = client.send(json!({"publish": {"channel": "a", "data": {"n": 1}}}));
+    assert!(client.reply(connect).get("connected").is_some());
+    assert!(client.reply(subscribe).get("subscribed").is_some());
+    assert_eq!(client.reply(publish)["published"]["offset"], 1);
+    assert_eq!(client.offsets(1), [1]);
+}

@@ -1,0 +1,58 @@
+//! A full disk refuses what would be stored, and nothing else.
+
+use crate::support::{Client, Gateway, SOON, Setup, until};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// The data folder as the gateway sees it: it is mounted in its own namespace.
+fn inside(gateway: &Gateway) -> PathBuf {
+    let data = gateway.setup().data();
+    let path = data.strip_prefix("/").expect("a whole path").to_path_buf();
+    PathBuf::from(format!("/proc/{}/root", gateway.pid())).join(path)
+}
+
+fn publish(client: &mut Client, n: usize) -> Value {
+    client.command(json!({"publish": {"channel": "c", "key": n.to_string(), "data": "x".repeat(20_000)}}))
+}
+
+#[test]
+fn publishing_is_refused_until_there_is_room_again() {
+    let mount =
+        std::process::Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
+    if !mount.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: this machine allows no mount in a namespace, so no disk can be filled");
+        return;
+    }
+    let gateway = Setup::new().unhurried().tmpfs("size=12m").start();
+    let ballast = inside(&gateway).join("ballast");
+    std::fs::write(&ballast, vec![0; 5 << 20]).expect("room for ballast");
+    let mut client = Client::connect(&gateway);
+    let mut stored = 0;
+    let mut refusal = Value::Null;
+    until(SOON * 3, "the disk is full", || {
+        let reply = publish(&mut client, stored + 1);
+        match reply.get("published") {
+            Some(published) => {
+                stored += 1;
+                assert_eq!(published["offset"], stored);
+            }
+            None => refusal = reply,
+        }
+        !refusal.is_null()
+    });
+    assert_eq!(refusal["error"]["code"], "unavailable", "{refusal}");
+    assert!(refusal["error"]["retry_ms"].as_u64().is_some_and(|retry| retry > 0), "{refusal}");
+    assert_eq!(refusal["error"]["dependency"], "store", "{refusal}");
+    assert!(stored > 10, "{stored}");
+    let page = client.ask(json!({"history": {"channel": "c", "limit": 1}}), "history");
+    assert_eq!(page["head"], stored, "reading goes on, and what was refused is not there");
+    assert!(client.is_open());
+    std::fs::remove_file(ballast).expect("the ballast goes");
+    until(SOON * 2, "publishing works again", || {
+        let reply = publish(&mut client, stored + 1);
+        if let Some(published) = reply.get("published") {
+            assert_eq!(published["offset"], stored + 1, "no offset was lost to a refusal");
+        }
+        reply.get("published").is_some()
+    });
+}

@@ -1,0 +1,46 @@
+//! Without descriptors the gateway says so, burns no processor, and goes on afterwards.
+
+use crate::support::{Client, RawClient, SOON, Setup, until};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+#[test]
+fn out_of_descriptors_is_an_answer_and_no_spin() {
+    let gateway = Setup::new().descriptors(600).start();
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..700 {
+        let Ok(mut client) = Client::try_open(gateway.address, &Default::default()) else {
+            refused += 1;
+            if refused > 20 {
+                break;
+            }
+            continue;
+        };
+        client.send(json!({"connect": {}}));
+        match client.try_reply(1) {
+            Some(reply) if reply.get("connected").is_some() => held.push(client),
+            _ => {
+                client.expect_close().is(1013, "over_capacity");
+                refused += 1;
+            }
+        }
+        if refused > 20 {
+            break;
+        }
+    }
+    assert!(refused > 0, "600 descriptors cannot hold {}", held.len());
+    assert!(held.len() > 100, "only {} fit into 600 descriptors", held.len());
+    let _queued: Vec<RawClient> = (0..30).map(|_| RawClient::to(&gateway)).collect();
+    let (before, start) = (gateway.processor_time(), Instant::now());
+    until(SOON, "a second passes", || start.elapsed() > Duration::from_secs(1));
+    let used = gateway.processor_time() - before;
+    assert!(used < Duration::from_millis(400), "{used:?} of processor time in an idle second");
+    assert_eq!(held[0].publish("c", json!(1)), 1, "who is in goes on");
+    drop(held);
+    until(SOON, "there is room again", || {
+        let Ok(mut client) = Client::try_open(gateway.address, &Default::default()) else { return false };
+        client.send(json!({"connect": {}}));
+        client.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
+    });
+}

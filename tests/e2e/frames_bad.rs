@@ -1,0 +1,166 @@
+//! Every violation of RFC 6455 is answered with its close code, and the answer arrives.
+
+use crate::support::frame::{BINARY, CONTINUATION, PING, TEXT};
+use crate::support::{Closed, Frame, Gateway, RawClient, Setup};
+
+/// What a peer sends after its violation: more than one read, less than a linger throws away.
+static GARBAGE: [u8; 100_000] = [0x5A; 100_000];
+
+fn after(gateway: &Gateway, frames: &[Frame]) -> Closed {
+    let mut client = RawClient::connected(gateway);
+    let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+    client.write(&bytes);
+    client.expect_close()
+}
+
+/// The same with garbage behind it in the same breath: the close frame must still arrive.
+fn after_with_garbage(gateway: &Gateway, frames: &[Frame]) -> Closed {
+    let mut client = RawClient::connected(gateway);
+    let mut bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+    bytes.extend(GARBAGE);
+    // The gateway may be done with us before all of it is written.
+    let _ = client.try_write(&bytes);
+    client.expect_close()
+}
+
+#[track_caller]
+fn answered(gateway: &Gateway, code: u16, frames: &[Frame]) {
+    for closed in [after(gateway, frames), after_with_garbage(gateway, frames)] {
+        assert_eq!(closed.code, code, "{closed:?} after {frames:?}");
+        assert!(closed.bye.is_none(), "no bye where the layer below is broken: {closed:?}");
+    }
+}
+
+#[test]
+fn the_masking_and_the_header_bits_are_checked() {
+    let gateway = Gateway::start();
+    answered(&gateway, 1002, &[Frame::text("{}").unmasked()]);
+    for bits in 1..=7 {
+        answered(&gateway, 1002, &[Frame::text("{}").reserved(bits)]);
+    }
+    for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF] {
+        answered(&gateway, 1002, &[Frame::new(opcode, "x")]);
+    }
+}
+
+#[test]
+fn control_frames_are_short_and_whole() {
+    let gateway = Gateway::start();
+    answered(&gateway, 1002, &[Frame::new(PING, [b'x'; 126])]);
+    answered(&gateway, 1002, &[Frame::new(PING, "x").declaring(1 << 40)]);
+    answered(&gateway, 1002, &[Frame::new(PING, "x").unfinished()]);
+}
+
+#[test]
+fn fragments_follow_their_rules() {
+    let gateway = Gateway::start();
+    answered(&gateway, 1002, &[Frame::new(CONTINUATION, "x")]);
+    answered(&gateway, 1002, &[Frame::text("{").unfinished(), Frame::text("}")]);
+    answered(&gateway, 1002, &[Frame::text("{").unfinished(), Frame::new(BINARY, "}")]);
+    answered(
+        &gateway,
+        1002,
+        &[Frame::text("{}").unfinished(), Frame::new(CONTINUATION, ""), Frame::new(CONTINUATION, "")],
+    );
+}
+
+#[test]
+fn text_is_utf8() {
+    let gateway = Gateway::start();
+    let euro = "€".as_bytes();
+    answered(&gateway, 1007, &[Frame::text([0xFF])]);
+    answered(&gateway, 1007, &[Frame::text([0xC0, 0xAF])]);
+    answered(&gateway, 1007, &[Frame::text([0xED, 0xA0, 0x80])]);
+    answered(&gateway, 1007, &[Frame::text(&euro[..2])]);
+    answered(&gateway, 1007, &[Frame::text(&euro[..2]).unfinished(), Frame::new(CONTINUATION, "x")]);
+    // A character in two fragments is fine, and the text then only no command.
+    let mut client = RawClient::connected(&gateway);
+    client.send(&Frame::text([b"\"", &euro[..1]].concat()).unfinished());
+    client.send(&Frame::new(CONTINUATION, [&euro[1..], b"\""].concat()));
+    assert_eq!(client.next_json()["error"]["code"], "malformed");
+}
+
+#[test]
+fn too_large_is_known_by_the_header_alone() {
+    let gateway = Gateway::start();
+    for length in [65_537, 1 << 20, 1 << 40, u64::MAX >> 1, u64::MAX] {
+        for opcode in [TEXT, BINARY] {
+            let mut client = RawClient::connected(&gateway);
+            client.send(&Frame::new(opcode, "").declaring(length));
+            assert_eq!(client.expect_close().code, 1009, "{length}");
+        }
+    }
+    let part = Frame::text([b' '; 40_000]).unfinished();
+    let rest = Frame::new(CONTINUATION, [b' '; 40_000]);
+    answered(&gateway, 1009, &[part, rest]);
+}
+
+#[test]
+fn a_message_of_endless_fragments_ends() {
+    let gateway = Gateway::start();
+    let mut flood = vec![Frame::text("").unfinished()];
+    flood.resize(1_100, Frame::new(CONTINUATION, "").unfinished());
+    assert_eq!(after(&gateway, &flood).code, 1009);
+    let gateway = Setup::new().limit("message_ms", 400).start();
+    after(&gateway, &[Frame::text("{").unfinished()]).is(4408, "message_timeout");
+}
+
+#[test]
+fn binary_is_misuse_outside_echo() {
+    let gateway = Gateway::start();
+    after(&gateway, &[Frame::new(BINARY, "{}")]).is(4500, "misuse");
+}
+
+#[test]
+fn a_flood_of_pings_is_closed() {
+    let gateway = Gateway::start();
+    let mut client = RawClient::connected(&gateway);
+    let flood: Vec<u8> = (0..200).flat_map(|_| Frame::new(PING, "flood").bytes()).collect();
+    client.write(&flood);
+    client.expect_close().is(4429, "rate_limited");
+}
+
+#[test]
+fn a_close_frame_is_checked_and_answered() {
+    let gateway = Gateway::start();
+    for code in [1000, 1001, 1011, 3000, 4000, 4999] {
+        let closed = after(&gateway, &[Frame::close(code, "done")]);
+        assert_eq!(closed.code, code);
+        assert!(closed.bye.is_none());
+    }
+    assert!([1000, 1005].contains(&after(&gateway, &[Frame::new(0x8, "")]).code));
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+        assert_eq!(after(&gateway, &[Frame::close(code, "")]).code, 1002, "{code}");
+    }
+    assert_eq!(after(&gateway, &[Frame::new(0x8, "x")]).code, 1002, "half a code");
+    let bad_reason = [&1000u16.to_be_bytes()[..], &[0xFF]].concat();
+    assert_eq!(after(&gateway, &[Frame::new(0x8, bad_reason)]).code, 1007);
+}
+
+#[test]
+fn nothing_after_a_close_frame_counts() {
+    let gateway = Gateway::start();
+    let mut client = RawClient::connected(&gateway);
+    let publish = Frame::text(r#"{"id":7,"publish":{"channel":"c","data":1}}"#);
+    client.write(&[Frame::close(1000, "").bytes(), publish.bytes()].concat());
+    assert_eq!(client.expect_close().code, 1000);
+    let mut other = crate::support::Client::connect(&gateway);
+    let page = other.ask(serde_json::json!({"history": {"channel": "c"}}), "history");
+    assert_eq!(page["head"], 0);
+}
+
+#[test]
+fn a_peer_that_vanishes_is_forgotten() {
+    let gateway = Gateway::start();
+    for end in [0, 1, 2, 5, 20] {
+        let mut client = RawClient::connected(&gateway);
+        let frame = Frame::text(r#"{"id":7,"history":{"channel":"c"}}"#).bytes();
+        client.write(&frame[..end]);
+        client.stop_sending();
+        client.drain();
+    }
+    // The scrape is a connection itself.
+    crate::support::until(crate::support::SOON, "all are gone", || {
+        gateway.metric("seawall_connections") <= 1.0
+    });
+}

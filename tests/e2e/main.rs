@@ -1,0 +1,45 @@
+//! Proof from outside: the real binary, real sockets, one behaviour a file.
+//!
+//! Tests run side by side, so each has a gateway of its own on a free port and a folder of its own.
+//! Nothing sleeps: a test waits for a condition, with a deadline.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
+#![allow(dead_code, reason = "not every run of a behaviour needs every tool")]
+
+mod beat_and_ping;
+mod capacity;
+mod come_and_go;
+mod connect_first;
+mod connect_timeout;
+mod connect_twice;
+mod disk_full;
+mod edits_and_deletes;
+mod fd_limit;
+mod frames_bad;
+mod frames_good;
+mod health_endpoints;
+mod history_pages;
+mod http_heads;
+mod idempotent_keys;
+mod json_bad;
+mod kill9;
+mod metrics_endpoint;
+mod never_reads;
+mod origin_and_host;
+mod proxies;
+mod publish_and_receive;
+mod rate_limits;
+mod recovery;
+mod schema;
+mod second_process_refused;
+mod signals;
+mod sigterm;
+mod silent_connects;
+mod slow_subscriber;
+mod start_refused;
+mod subprotocols;
+mod subscriptions_bound;
+mod support;
+#[path = "../support_schema/mod.rs"]
+mod support_schema;
+mod tokens;
+mod upgrade_faults;

@@ -1,0 +1,89 @@
+//! Whose address counts: the peer's, or the one a trusted proxy tells.
+
+use crate::support::raw::UPGRADE;
+use crate::support::{Gateway, RawClient, SOON, Setup, until};
+use std::net::Ipv4Addr;
+
+/// A PROXY protocol v2 header (HAProxy's specification, section 2.2) for TCP over IPv4.
+fn proxy_v2(source: Ipv4Addr) -> Vec<u8> {
+    let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0C".to_vec();
+    bytes.extend(source.octets());
+    bytes.extend([127, 0, 0, 1, 0x9C, 0x40, 0x1F, 0x90]);
+    bytes
+}
+
+fn open(gateway: &Gateway, before: &[u8], header: &str) -> (RawClient, u16) {
+    let mut client = RawClient::to(gateway);
+    let upgrade = UPGRADE.replace("\r\n\r\n", &format!("\r\n{header}\r\n"));
+    client.write(&[before, upgrade.as_bytes()].concat());
+    let status = client.response().status;
+    (client, status)
+}
+
+#[test]
+fn a_forwarded_address_counts_when_the_proxy_is_trusted() {
+    let gateway = Setup::new()
+        .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]")
+        .limit("connections_per_address", 2)
+        .start();
+    let from = |address: &str| open(&gateway, b"", &format!("X-Forwarded-For: {address}\r\n"));
+    let held = [from("203.0.113.7"), from("198.51.100.1, 203.0.113.7, 127.0.0.9")];
+    assert_eq!(
+        held.each_ref().map(|(_, status)| *status),
+        [101, 101],
+        "the last untrusted one is the client"
+    );
+    assert_eq!(from("203.0.113.7").1, 429);
+    assert_eq!(from("198.51.100.1").1, 101);
+    drop(held);
+    until(SOON, "the places are free again", || from("203.0.113.7").1 == 101);
+}
+
+#[test]
+fn a_forwarded_address_of_a_stranger_is_not_believed() {
+    let gateway = Setup::new().limit("connections_per_address", 2).start();
+    let from = |n: u8| open(&gateway, b"", &format!("X-Forwarded-For: 203.0.113.{n}\r\n"));
+    let held = [from(1), from(2)];
+    assert_eq!(held.each_ref().map(|(_, status)| *status), [101, 101]);
+    assert_eq!(from(3).1, 429, "all three are 127.0.0.1");
+}
+
+#[test]
+fn a_proxy_header_tells_the_address() {
+    let gateway = Setup::new()
+        .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
+        .limit("connections_per_address", 1)
+        .try_start();
+    // Starting is proven by the first good connection.
+    let gateway = gateway.unwrap_or_else(|refused| panic!("{}", refused.output));
+    let of = |n: u8| proxy_v2(Ipv4Addr::new(203, 0, 113, n));
+    let held = open(&gateway, &of(1), "");
+    assert_eq!(held.1, 101);
+    assert_eq!(open(&gateway, &of(1), "").1, 429);
+    assert_eq!(open(&gateway, &of(2), "").1, 101);
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+    assert_eq!(open(&gateway, local, "").1, 101, "a proxy's own health check");
+}
+
+#[test]
+fn without_the_required_header_there_is_no_service() {
+    let gateway = Setup::new()
+        .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
+        .start();
+    for bytes in
+        [UPGRADE.as_bytes(), b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", b"\r\n\r\n\0\r\nQUIT\n\x11\x11\x00\x0C"]
+    {
+        let mut client = RawClient::to(&gateway);
+        client.write(bytes);
+        let answer = String::from_utf8_lossy(&client.drain()).into_owned();
+        assert!(!answer.contains("101 Switching"), "{answer}");
+    }
+}
+
+#[test]
+fn one_address_connects_only_so_often() {
+    let gateway = Setup::new().limit("handshakes_per_s", 1).start();
+    let answers: Vec<u16> = (0..14).map(|_| open(&gateway, b"", "").1).collect();
+    assert_eq!(answers[..10], [101; 10], "the burst is ten times the rate");
+    assert!(answers.contains(&429), "{answers:?}");
+}

@@ -1,0 +1,346 @@
+//! A well-behaved client: one connection, replies by their id, pushes in the order they came.
+
+use super::gateway::Gateway;
+use super::raw::dial;
+use super::wait::{SOON, left};
+use crate::support_schema::Schemas;
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::{HeaderName, HeaderValue, Response};
+use tungstenite::{Error, Message, WebSocket};
+
+/// How a connection is opened.
+#[derive(Clone, Default)]
+pub struct Upgrade {
+    headers: Vec<(String, String)>,
+    source: Option<Ipv4Addr>,
+    receive_buffer: Option<usize>,
+    path: Option<String>,
+}
+
+impl Upgrade {
+    pub fn header(mut self, name: &str, value: &str) -> Upgrade {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn subprotocols(self, value: &str) -> Upgrade {
+        self.header("Sec-WebSocket-Protocol", value)
+    }
+
+    pub fn from(mut self, source: Ipv4Addr) -> Upgrade {
+        self.source = Some(source);
+        self
+    }
+
+    pub fn receive_buffer(mut self, bytes: usize) -> Upgrade {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    pub fn path(mut self, path: &str) -> Upgrade {
+        self.path = Some(path.into());
+        self
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub struct Closed {
+    pub code: u16,
+    pub reason: String,
+    /// What `bye` said, if one came.
+    pub bye: Option<Value>,
+}
+
+impl Closed {
+    /// The code in both the close frame and the `bye`, and the word in both.
+    #[track_caller]
+    pub fn is(&self, code: u16, word: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.reason.starts_with(word), "{self:?}");
+        let bye = self.bye.as_ref().unwrap_or_else(|| panic!("no bye before {self:?}"));
+        assert_eq!((&bye["code"], &bye["reason"]), (&json!(code), &json!(word)), "{self:?}");
+        assert_eq!(bye["terminal"], json!(code >= 4500), "{self:?}");
+    }
+}
+
+/// One WebSocket connection.
+pub struct Client {
+    socket: WebSocket<TcpStream>,
+    pub response: Response<Option<Vec<u8>>>,
+    /// What `connected` said; null before it.
+    pub connected: Value,
+    pushes: VecDeque<Value>,
+    replies: HashMap<u64, Value>,
+    closed: Option<(u16, String)>,
+    next_id: u64,
+    received: usize,
+}
+
+/// Frames of one connection that are held against the documented schema; a load would only repeat them.
+const CHECKED_FRAMES: usize = 64;
+
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::load);
+
+impl Client {
+    /// Upgraded and connected.
+    #[track_caller]
+    pub fn connect(gateway: &Gateway) -> Client {
+        Client::open(gateway).with_connect(json!({}))
+    }
+
+    #[track_caller]
+    pub fn open(gateway: &Gateway) -> Client {
+        Client::open_with(gateway.address, &Upgrade::default())
+    }
+
+    #[track_caller]
+    pub fn open_with(address: SocketAddr, upgrade: &Upgrade) -> Client {
+        match Client::try_open(address, upgrade) {
+            Ok(client) => client,
+            Err(error) => panic!("the upgrade is accepted: {error}"),
+        }
+    }
+
+    pub fn try_open(address: SocketAddr, upgrade: &Upgrade) -> Result<Client, Box<dyn std::error::Error>> {
+        let stream = dial(address, upgrade.source, upgrade.receive_buffer)?;
+        stream.set_read_timeout(Some(SOON))?;
+        stream.set_write_timeout(Some(SOON))?;
+        let path = upgrade.path.as_deref().unwrap_or("/ws");
+        let mut request = format!("ws://{address}{path}").into_client_request()?;
+        for (name, value) in &upgrade.headers {
+            request.headers_mut().insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+        }
+        let (socket, response) = tungstenite::client(request, stream).map_err(|error| error.to_string())?;
+        Ok(Client {
+            socket,
+            response,
+            connected: Value::Null,
+            pushes: VecDeque::new(),
+            replies: HashMap::new(),
+            closed: None,
+            next_id: 1,
+            received: 0,
+        })
+    }
+
+    /// Sends `connect` with these arguments, which must be answered `connected`.
+    #[track_caller]
+    pub fn with_connect(mut self, arguments: Value) -> Client {
+        self.connected = self.ask(json!({"connect": arguments}), "connected");
+        self
+    }
+
+    /// Sends a command under a fresh id, which is returned, and waits for nothing.
+    #[track_caller]
+    pub fn send(&mut self, mut command: Value) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        command["id"] = json!(id);
+        self.send_text(&command.to_string());
+        id
+    }
+
+    #[track_caller]
+    pub fn send_text(&mut self, text: &str) {
+        self.send_message(Message::text(text));
+    }
+
+    #[track_caller]
+    pub fn send_message(&mut self, message: Message) {
+        self.socket.send(message).expect("the gateway takes a message");
+    }
+
+    pub fn try_send(&mut self, mut command: Value) -> Result<u64, Error> {
+        let id = self.next_id;
+        self.next_id += 1;
+        command["id"] = json!(id);
+        self.socket.send(Message::text(command.to_string())).map(|()| id)
+    }
+
+    /// The whole reply to a command; pushes that come before it are kept.
+    #[track_caller]
+    pub fn command(&mut self, command: Value) -> Value {
+        let id = self.send(command);
+        self.reply(id)
+    }
+
+    #[track_caller]
+    pub fn reply(&mut self, id: u64) -> Value {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(reply) = self.replies.remove(&id) {
+                return reply;
+            }
+            assert!(self.closed.is_none(), "closed with {:?} before reply {id}", self.closed);
+            assert!(self.receive(deadline), "no reply {id} in time");
+        }
+    }
+
+    /// The reply, or nothing when the connection ends first.
+    #[track_caller]
+    pub fn try_reply(&mut self, id: u64) -> Option<Value> {
+        let deadline = Instant::now() + SOON;
+        while !self.replies.contains_key(&id) && self.closed.is_none() && self.receive(deadline) {}
+        assert!(Instant::now() < deadline, "neither a reply nor the end in time");
+        self.replies.remove(&id)
+    }
+
+    /// The value of the reply's one key beside `id`, which must be `kind`.
+    #[track_caller]
+    pub fn ask(&mut self, command: Value, kind: &str) -> Value {
+        let mut reply = self.command(command);
+        match reply.get_mut(kind) {
+            Some(value) => value.take(),
+            None => panic!("`{kind}` was expected: {reply}"),
+        }
+    }
+
+    /// The error a command is answered with, which must have this code.
+    #[track_caller]
+    pub fn refused(&mut self, command: Value, code: &str) -> Value {
+        let error = self.ask(command, "error");
+        assert_eq!(error["code"], code, "{error}");
+        assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+        error
+    }
+
+    #[track_caller]
+    pub fn subscribe(&mut self, channel: &str) -> Value {
+        let subscribed = self.ask(json!({"subscribe": {"channel": channel}}), "subscribed");
+        let synced = self.next_push("synced");
+        assert_eq!(synced["channel"], channel);
+        subscribed
+    }
+
+    /// Publishes and returns the offset.
+    #[track_caller]
+    pub fn publish(&mut self, channel: &str, data: Value) -> u64 {
+        let published = self.ask(json!({"publish": {"channel": channel, "data": data}}), "published");
+        published["offset"].as_u64().expect("an offset")
+    }
+
+    /// The next push of this kind; others stay queued.
+    #[track_caller]
+    pub fn next_push(&mut self, kind: &str) -> Value {
+        match self.next_push_within(kind, SOON) {
+            Some(push) => push,
+            None => panic!("no `{kind}` in time; closed {:?}; waiting {:?}", self.closed, self.pushes),
+        }
+    }
+
+    pub fn next_push_within(&mut self, kind: &str, within: Duration) -> Option<Value> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(index) = self.pushes.iter().position(|push| push.get(kind).is_some()) {
+                return self.pushes.remove(index).map(|mut push| push[kind].take());
+            }
+            if !self.receive(deadline) {
+                return None;
+            }
+        }
+    }
+
+    /// The next push, whatever it is.
+    #[track_caller]
+    pub fn next_any_push(&mut self) -> Value {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(push) = self.pushes.pop_front() {
+                return push;
+            }
+            assert!(self.receive(deadline), "no push in time; closed {:?}", self.closed);
+        }
+    }
+
+    /// Offsets of the next `count` publications, with their channel.
+    #[track_caller]
+    pub fn offsets(&mut self, count: usize) -> Vec<u64> {
+        (0..count).map(|_| self.next_push("publication")["offset"].as_u64().expect("an offset")).collect()
+    }
+
+    /// Fails when a push of this kind is there once all that was sent so far has arrived.
+    #[track_caller]
+    pub fn expect_no(&mut self, kind: &str) {
+        self.command(json!({"history": {"channel": "barrier", "limit": 1}}));
+        let found = self.pushes.iter().find(|push| push.get(kind).is_some());
+        assert!(found.is_none(), "an unexpected {found:?}");
+    }
+
+    /// The next message as it is; for `/echo`.
+    #[track_caller]
+    pub fn next_message(&mut self) -> Message {
+        self.socket.read().expect("a message in time")
+    }
+
+    /// Reads to the end: the close frame, the `bye` before it, and the end of the connection after it.
+    #[track_caller]
+    pub fn expect_close(&mut self) -> Closed {
+        let deadline = Instant::now() + SOON;
+        while self.closed.is_none() {
+            assert!(self.receive(deadline), "no close frame in time");
+        }
+        while self.receive(deadline) {}
+        assert!(Instant::now() < deadline, "the close frame was not followed by the end");
+        let (code, reason) = self.closed.clone().expect("just seen");
+        let bye = self.pushes.iter().find_map(|push| push.get("bye").cloned());
+        Closed { code, reason, bye }
+    }
+
+    /// Whether the connection is still there, all it has to say taken.
+    pub fn is_open(&mut self) -> bool {
+        while self.closed.is_none() && self.receive(Instant::now()) {}
+        self.closed.is_none() && self.socket.can_read()
+    }
+
+    pub fn close(&mut self) {
+        // The peer may have closed first.
+        let _ = self.socket.close(None);
+        let _ = self.socket.flush();
+    }
+
+    /// Takes one message in; `false` at the deadline or the end.
+    fn receive(&mut self, deadline: Instant) -> bool {
+        self.socket.get_ref().set_read_timeout(Some(left(deadline))).expect("a timeout can be set");
+        let read = self.socket.read();
+        self.socket.get_ref().set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        match read {
+            Ok(Message::Text(text)) => self.take(&text),
+            Ok(Message::Close(frame)) => {
+                let frame = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+                self.closed = Some(frame.unwrap_or((1005, String::new())));
+            }
+            Ok(Message::Ping(_) | Message::Pong(_)) => {}
+            Ok(message) => panic!("an unexpected {message:?}"),
+            Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return false;
+            }
+            Err(error) => {
+                self.closed.get_or_insert((1006, error.to_string()));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, text: &str) {
+        self.received += 1;
+        if self.received <= CHECKED_FRAMES {
+            SCHEMAS.check_server(text).unwrap_or_else(|fault| panic!("not as documented: {fault}"));
+        }
+        let frame: Value = serde_json::from_str(text).expect("JSON");
+        match frame["id"].as_u64() {
+            Some(id) => {
+                let earlier = self.replies.insert(id, frame);
+                assert!(earlier.is_none(), "a second reply to one id: {earlier:?}");
+            }
+            None => self.pushes.push_back(frame),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The real binary as a child process, on a free port and a data folder of its own.
+
+use super::raw::{RawClient, Response};
+use super::wait::{SOON, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Lines of output kept for the message of a failed test.
+const TAIL_LINES: usize = 60;
+
+/// How a gateway is started.
+#[derive(Clone)]
+pub struct Setup {
+    listen: SocketAddr,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    toml: String,
+    descriptors: Option<u32>,
+    tmpfs: Option<String>,
+    elsewhere: Option<PathBuf>,
+    folder: Arc<TempDir>,
+}
+
+impl Setup {
+    pub fn new() -> Setup {
+        Setup {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            toml: String::new(),
+            descriptors: None,
+            tmpfs: None,
+            elsewhere: None,
+            folder: Arc::new(tempfile::tempdir().expect("a temporary folder")),
+        }
+    }
+
+    /// One of `[limits]`, by its configuration name.
+    pub fn limit(self, name: &str, value: u64) -> Setup {
+        self.env(&format!("SEAWALL_LIMITS_{}", name.to_uppercase()), &value.to_string())
+    }
+
+    /// No rate on what one connection may send, and room for many commands at once: for tests that load.
+    pub fn unhurried(self) -> Setup {
+        self.limit("publishes_per_s", 0).limit("commands_per_s", 0).limit("pending", 1_000)
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn arguments(mut self, arguments: &[&str]) -> Setup {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Lines of the configuration file.
+    pub fn toml(mut self, text: &str) -> Setup {
+        self.toml.push_str(text);
+        self.toml.push('\n');
+        self
+    }
+
+    /// Another address than any free port of loopback.
+    pub fn listen(mut self, address: SocketAddr) -> Setup {
+        self.listen = address;
+        self
+    }
+
+    /// `ulimit -n` of the process.
+    pub fn descriptors(mut self, count: u32) -> Setup {
+        self.descriptors = Some(count);
+        self
+    }
+
+    /// Mounts a small filesystem on the data folder, visible to the gateway alone; `options` as for mount.
+    pub fn tmpfs(mut self, options: &str) -> Setup {
+        self.tmpfs = Some(options.into());
+        self
+    }
+
+    /// The data folder: made beforehand, unless another path was given.
+    pub fn data(&self) -> PathBuf {
+        self.elsewhere.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    pub fn data_at(mut self, path: PathBuf) -> Setup {
+        self.elsewhere = Some(path);
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut script = String::new();
+        if let Some(options) = &self.tmpfs {
+            script.push_str(&format!("mount -t tmpfs -o {options} none \"$DATA\" && "));
+        }
+        if let Some(count) = self.descriptors {
+            script.push_str(&format!("ulimit -n {count} && "));
+        }
+        script.push_str("exec \"$0\" \"$@\"");
+        let mut command = match self.tmpfs {
+            Some(_) => Command::new("unshare"),
+            None => Command::new("sh"),
+        };
+        if self.tmpfs.is_some() {
+            command.args(["-rm", "sh"]);
+        }
+        command.args(["-c", &script, &binary(), "serve", "--listen"]);
+        command.arg(self.listen.to_string()).arg("--data").arg(self.data()).env("DATA", self.data());
+        if !self.toml.is_empty() {
+            let path = self.folder.path().join("seawall.toml");
+            std::fs::write(&path, &self.toml).expect("the configuration is written");
+            command.arg("--config").arg(path);
+        }
+        // The gateway refuses a variable it does not know, those for these tests included.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
+            command.env_remove(name);
+        }
+        command.current_dir(self.folder.path()).args(&self.arguments).envs(&self.environment);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs another command of the binary on the same data to its end.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(self.data()).current_dir(self.folder.path());
+        command.output().expect("the gateway's binary starts")
+    }
+
+    /// Starts the gateway and waits until it listens.
+    #[track_caller]
+    pub fn start(self) -> Gateway {
+        match self.try_start() {
+            Ok(gateway) => gateway,
+            Err(Refused { status, output }) => panic!("the gateway did not start ({status}):\n{output}"),
+        }
+    }
+
+    /// Starts the gateway, or says how it refused to.
+    pub fn try_start(self) -> Result<Gateway, Refused> {
+        if self.elsewhere.is_none() {
+            std::fs::create_dir_all(self.data()).expect("the data folder is made");
+        }
+        let mut child = self.command().spawn().expect("the gateway's binary starts");
+        let output = Output::default();
+        let (sender, lines) = channel();
+        output.drain(child.stdout.take().expect("piped"), Some(sender));
+        output.drain(child.stderr.take().expect("piped"), None);
+        match listening(&lines) {
+            Some(address) => Ok(Gateway { child, address, setup: self, output }),
+            None => {
+                let _ = child.kill();
+                let status = child.wait().expect("a child can be waited for");
+                output.ended();
+                Err(Refused { status, output: output.text() })
+            }
+        }
+    }
+}
+
+/// The binary under test: the one cargo built beside the tests, or an optimised one.
+fn binary() -> String {
+    std::env::var("SEAWALL_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_seawall").into())
+}
+
+/// A gateway that ended before it listened.
+pub struct Refused {
+    pub status: ExitStatus,
+    pub output: String,
+}
+
+fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let line = lines.recv_timeout(super::wait::left(deadline)).ok()?;
+        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
+        if let Some(address) = address.filter(|_| line.contains("listening on")) {
+            return address.parse().ok();
+        }
+    }
+}
+
+/// The last lines a child wrote.
+#[derive(Clone, Default)]
+struct Output {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    open: Arc<()>,
+}
+
+impl Output {
+    fn drain(&self, from: impl Read + Send + 'static, copy: Option<Sender<String>>) {
+        let lines = Arc::clone(&self.lines);
+        let open = Arc::clone(&self.open);
+        std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                let mut lines = lines.lock().expect("no holder panics");
+                if lines.len() == TAIL_LINES {
+                    lines.pop_front();
+                }
+                lines.push_back(line.clone());
+                if let Some(copy) = &copy {
+                    // Nobody listens any more once the address is known.
+                    let _ = copy.send(line);
+                }
+            }
+            drop(open);
+        });
+    }
+
+    fn ended(&self) {
+        until(SOON, "the output of an ended process ends", || Arc::strong_count(&self.open) == 1);
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().expect("no holder panics").iter().map(|line| format!("    {line}\n")).collect()
+    }
+}
+
+/// A running gateway; dropping it kills it.
+pub struct Gateway {
+    child: Child,
+    pub address: SocketAddr,
+    setup: Setup,
+    output: Output,
+}
+
+impl Gateway {
+    #[track_caller]
+    pub fn start() -> Gateway {
+        Setup::new().start()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The last lines it wrote.
+    pub fn output(&self) -> String {
+        self.output.text()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the gateway still runs");
+    }
+
+    /// Ends the process as a power cut would, and returns how to start it again on the same data.
+    pub fn kill9(mut self) -> Setup {
+        self.child.kill().expect("the gateway still runs");
+        self.child.wait().expect("a child can be waited for");
+        self.setup.clone()
+    }
+
+    /// Sends a signal and waits for the end: exit code and how long it took.
+    pub fn ends_after(&mut self, signal: Signal) -> (Option<i32>, Duration) {
+        let start = Instant::now();
+        self.signal(signal);
+        let mut status = None;
+        until(SOON, "the gateway ends after a signal", || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        (status.and_then(|status| status.code()), start.elapsed())
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    pub fn fetch(&self, path: &str) -> Response {
+        RawClient::to(self).fetch("GET", path)
+    }
+
+    /// Every sample of `/metrics` by its name and labels, as it stands there.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let page = self.fetch("/metrics");
+        assert_eq!(page.status, 200, "{page:?}");
+        let samples = page.body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        samples
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ').expect("a sample is a name and a value");
+                (name.to_string(), value.parse().expect("a value is a number"))
+            })
+            .collect()
+    }
+
+    /// The sum of all samples of one metric, whatever their labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let samples = self.metrics();
+        let own = samples.iter().filter(|(key, _)| key.split('{').next() == Some(name));
+        let values: Vec<f64> = own.map(|(_, value)| *value).collect();
+        assert!(!values.is_empty(), "no metric {name} among {:?}", samples.keys());
+        values.iter().sum()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.pid());
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.output()))
+    }
+
+    pub fn rss_bytes(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has memory");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kilobytes") << 10
+    }
+
+    pub fn open_descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the gateway still runs").count()
+    }
+
+    /// Processor time used so far, in user and kernel mode.
+    pub fn processor_time(&self) -> Duration {
+        let stat = self.proc("stat");
+        let after_name = stat.rsplit(") ").next().expect("a name in brackets");
+        let ticks: u64 =
+            after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the gateway's last lines:\n{}", self.output());
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What a test stands on: the real binary, a WebSocket client, a raw socket, tokens, and waiting.
+
+pub mod client;
+pub mod frame;
+pub mod gateway;
+pub mod raw;
+pub mod token;
+pub mod wait;
+
+pub use client::{Client, Closed, Upgrade};
+pub use frame::Frame;
+pub use gateway::{Gateway, Setup};
+pub use raw::RawClient;
+pub use wait::{SOON, until};

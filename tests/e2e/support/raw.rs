@@ -1,0 +1,234 @@
+//! A bare socket: any bytes in any pieces, and what comes back.
+
+use super::client::Closed;
+use super::frame::{CLOSE, Frame, PING, Received, TEXT};
+use super::gateway::Gateway;
+use super::wait::{SOON, left};
+use serde_json::Value;
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// The head of an upgrade that any gateway accepts.
+pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// An HTTP response.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// Opens a TCP connection; `source` spares ports when thousands are opened, `receive_buffer` makes the
+/// kernel take little.
+pub fn dial(
+    to: SocketAddr,
+    source: Option<Ipv4Addr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect_timeout(&to.into(), SOON)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}
+
+/// A TCP connection with deadlines.
+pub struct RawClient {
+    pub stream: TcpStream,
+}
+
+impl RawClient {
+    #[track_caller]
+    pub fn to(gateway: &Gateway) -> RawClient {
+        RawClient::from(dial(gateway.address, None, None).expect("the gateway accepts"))
+    }
+
+    pub fn from(stream: TcpStream) -> RawClient {
+        stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        stream.set_write_timeout(Some(SOON)).expect("a timeout can be set");
+        RawClient { stream }
+    }
+
+    /// A completed upgrade of `path`.
+    #[track_caller]
+    pub fn upgraded(gateway: &Gateway, path: &str) -> RawClient {
+        let mut client = RawClient::to(gateway);
+        client.upgrade(path);
+        client
+    }
+
+    /// An upgraded connection whose `connect` was answered.
+    #[track_caller]
+    pub fn connected(gateway: &Gateway) -> RawClient {
+        let mut client = RawClient::upgraded(gateway, "/ws");
+        client.send(&Frame::text(r#"{"id":1,"connect":{}}"#));
+        assert_eq!(client.next_json()["id"], 1);
+        client
+    }
+
+    #[track_caller]
+    pub fn upgrade(&mut self, path: &str) {
+        self.write(UPGRADE.replace("/ws", path).as_bytes());
+        let response = self.response();
+        assert_eq!(response.status, 101, "{response:?}");
+        assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    }
+
+    #[track_caller]
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the gateway takes bytes");
+    }
+
+    /// Writes to a peer that may have gone.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, frame: &Frame) {
+        self.write(&frame.bytes());
+    }
+
+    /// Sends a plain request and reads its response.
+    #[track_caller]
+    pub fn fetch(&mut self, method: &str, path: &str) -> Response {
+        self.write(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        if method == "HEAD" { self.head() } else { self.response() }
+    }
+
+    /// Reads the head of a response and nothing after it.
+    #[track_caller]
+    pub fn head(&mut self) -> Response {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            let read = self.stream.read(&mut byte).expect("a response in time");
+            assert_ne!(read, 0, "the end within a head: {:?}", String::from_utf8_lossy(&head));
+            head.push(byte[0]);
+        }
+        let text = String::from_utf8(head).expect("a head is text");
+        let mut lines = text.trim_end().split("\r\n");
+        let first = lines.next().unwrap_or_default();
+        let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let headers = lines.map(|line| line.split_once(": ").expect("a header has a colon"));
+        Response {
+            status: status.unwrap_or_else(|| panic!("a status line: {first:?}")),
+            headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
+            body: String::new(),
+        }
+    }
+
+    /// Reads a response with its body.
+    #[track_caller]
+    pub fn response(&mut self) -> Response {
+        let mut response = self.head();
+        if response.status == 101 || response.status == 204 {
+            return response;
+        }
+        let length = response.header("content-length").map(|text| text.parse().expect("a length"));
+        let mut body = vec![0; length.unwrap_or_else(|| panic!("no length: {response:?}"))];
+        self.stream.read_exact(&mut body).expect("the whole body");
+        response.body = String::from_utf8(body).expect("a body is text");
+        response
+    }
+
+    /// The next frame, whatever it is.
+    #[track_caller]
+    pub fn next_frame(&mut self) -> Received {
+        Received::read(&mut self.stream).expect("a frame in time")
+    }
+
+    /// The next text frame as JSON. Pings are passed over and not answered.
+    #[track_caller]
+    pub fn next_json(&mut self) -> Value {
+        loop {
+            let frame = self.next_frame();
+            match frame.opcode {
+                TEXT => return serde_json::from_slice(&frame.payload).expect("JSON"),
+                PING => {}
+                _ => panic!(
+                    "a text frame was expected: {:?} {:?}",
+                    frame,
+                    (frame.opcode == CLOSE).then(|| frame.close())
+                ),
+            }
+        }
+    }
+
+    /// Reads to the end: the close frame must come before it, and nothing after it.
+    #[track_caller]
+    pub fn expect_close(&mut self) -> Closed {
+        let mut bye = None;
+        loop {
+            let frame = self.next_frame();
+            match frame.opcode {
+                CLOSE => {
+                    let (code, reason) = frame.close();
+                    self.expect_end();
+                    return Closed { code, reason, bye };
+                }
+                TEXT => {
+                    let text: Value = serde_json::from_slice(&frame.payload).expect("JSON");
+                    bye = text.get("bye").cloned().or(bye);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The gateway ends the connection in time and sends nothing more.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let mut rest = [0; 64];
+        match self.stream.read(&mut rest) {
+            Ok(0) => {}
+            Ok(count) => panic!("bytes after the end: {:02x?}", &rest[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("no end in time: {error}"),
+        }
+    }
+
+    /// Whether nothing arrives within `period` and the connection stays.
+    pub fn is_quiet_for(&mut self, period: Duration) -> bool {
+        let deadline = Instant::now() + period;
+        self.stream.set_read_timeout(Some(left(deadline))).expect("a timeout can be set");
+        let quiet = matches!(
+            self.stream.peek(&mut [0]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        );
+        self.stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        quiet
+    }
+
+    /// Everything the peer sends from now on, until it ends.
+    pub fn drain(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        // A reset after the last byte ends the reading as well.
+        let _ = self.stream.read_to_end(&mut all);
+        all
+    }
+
+    pub fn stop_sending(&self) {
+        SockRef::from(&self.stream).shutdown(Shutdown::Write).expect("an open socket");
+    }
+}

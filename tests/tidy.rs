@@ -1,0 +1,127 @@
+//! Reads the source and fails where a reviewer would otherwise have to notice.
+//!
+//! The architecture is the table in `src/lib.rs`; the first test here reads that table and every import.
+//! Each rule is a function of a path and a text, so each is shown to find a planted violation. A finding
+//! names file and line and says what to do.
+
+#[path = "tidy/finding.rs"]
+mod finding;
+#[path = "tidy/finds.rs"]
+mod finds;
+#[path = "tidy/floors.rs"]
+mod floors;
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/source.rs"]
+mod source;
+
+use finding::Finding;
+use floors::{Floors, check_floors, floors};
+use rules::{check_comments, check_links, check_machine_paths, check_names, check_shape, check_words};
+use std::path::Path;
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Tracked files, or every file when this is no git checkout.
+fn tracked() -> Vec<String> {
+    let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output();
+    match listed {
+        Ok(output) if output.status.success() && !output.stdout.is_empty() => {
+            String::from_utf8_lossy(&output.stdout)
+                .split('\0')
+                .filter(|path| !path.is_empty() && root().join(path).is_file())
+                .map(String::from)
+                .collect()
+        }
+        _ => walk(root()),
+    }
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let skipped = ["target", "node_modules", ".git", "data"].iter().any(|skip| name == *skip);
+            match entry.path() {
+                path if path.is_dir() && !skipped => folders.push(path),
+                path if path.is_file() => found.push(relative(&path)),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(root().join(path)).ok()
+}
+
+/// The files under `src/`, found on disk so that one not yet added to git counts as well.
+fn modules() -> Vec<(String, String)> {
+    let mut paths = walk(&root().join("src"));
+    paths.retain(|path| path.ends_with(".rs"));
+    paths.sort();
+    paths.into_iter().filter_map(|path| read(&path).map(|text| (path, text))).collect()
+}
+
+fn report(findings: Vec<Finding>) {
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
+}
+
+fn table() -> Floors {
+    floors(&read("src/lib.rs").expect("src/lib.rs is text"))
+}
+
+#[test]
+fn imports_point_down() {
+    let floors = table();
+    assert!(floors.len() > 10, "the table in src/lib.rs was not understood: {floors:?}");
+    report(modules().iter().flat_map(|(path, text)| check_floors(&floors, path, text)).collect());
+}
+
+#[test]
+fn files_have_a_header_and_one_idea() {
+    report(modules().iter().flat_map(|(path, text)| check_shape(path, text)).collect());
+}
+
+#[test]
+fn nothing_that_the_architecture_forbids() {
+    let floors = table();
+    report(modules().iter().flat_map(|(path, text)| check_words(&floors, path, text)).collect());
+    assert!(!root().join("build.rs").exists(), "build.rs: the build runs no program of ours");
+}
+
+#[test]
+fn names_name_something() {
+    report(modules().iter().flat_map(|(path, text)| check_names(path, text)).collect());
+}
+
+#[test]
+fn comments_give_reasons_not_history() {
+    let rust = tracked().into_iter().filter(|path| path.ends_with(".rs"));
+    let texts = rust.filter_map(|path| read(&path).map(|text| (path, text)));
+    report(texts.flat_map(|(path, text)| check_comments(&path, &text)).collect());
+}
+
+#[test]
+fn links_between_documents_arrive() {
+    let pages = tracked().into_iter().filter(|path| path.ends_with(".md"));
+    let texts = pages.filter_map(|path| read(&path).map(|text| (path, text)));
+    report(texts.flat_map(|(path, text)| check_links(&path, &text, |to| root().join(to).exists())).collect());
+}
+
+#[test]
+fn no_path_of_one_machine() {
+    let texts = tracked().into_iter().filter_map(|path| read(&path).map(|text| (path, text)));
+    report(texts.flat_map(|(path, text)| check_machine_paths(&path, &text)).collect());
+}
