@@ -61,9 +61,11 @@ impl Heartbeat {
         self.pinged = None;
     }
 
-    /// Bytes went.
+    /// Bytes went. A turn in which a ping went does not count: a browser's page never sees that.
     pub fn said(&mut self, now: Moment) {
-        self.said = now;
+        if self.pinged != Some(now) {
+            self.said = now;
+        }
     }
 
     /// Whether to ping or to give up.
@@ -139,5 +141,13 @@ mod tests {
         heartbeat.said(at(150));
         assert_eq!(heartbeat.beat(at(160), PERIODS), Beat::IfMoved);
         assert_eq!(heartbeat.beat(at(161), PERIODS), Beat::NotDue);
+    }
+
+    #[test]
+    fn a_ping_is_no_reason_to_leave_a_beat_out() {
+        let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
+        assert_eq!(heartbeat.due(at(110), PERIODS), Due::Ping);
+        heartbeat.said(at(110));
+        assert_eq!(heartbeat.beat(at(125), PERIODS), Beat::Now);
     }
 }
