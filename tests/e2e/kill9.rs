@@ -1,4 +1,7 @@
-//! What was acknowledged is there after a power cut, once, at the acknowledged offset.
+//! What was acknowledged is there after a crash, once, at the acknowledged offset.
+//!
+//! `kill -9` ends the process and not the machine: what the kernel holds is not lost. So this
+//! shows that an acknowledgement comes after the commit, not that the commit reached the disk.
 
 use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, SOON, Setup};

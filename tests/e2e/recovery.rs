@@ -155,53 +155,71 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-#[test]
-fn reconnecting_under_full_load_skips_and_doubles_nothing() {
-    let gateway = Setup::new().unhurried().arguments(&["--reactors", "2"]).start();
+/// Comes back again and again, each time from where it left, and takes a few publications each time.
+fn visit(gateway: &Gateway, epoch: &str, rounds: u64) {
+    let mut last = 1;
+    for round in 0..rounds {
+        let mut client = match round % 2 {
+            0 => {
+                let cursor = json!({"channel": "c", "epoch": epoch, "offset": last});
+                let client = Client::open(gateway).with_connect(json!({"recover": [cursor]}));
+                assert_eq!(client.connected["recovered"][0]["recovered"], true, "{:?}", client.connected);
+                client
+            }
+            _ => {
+                let mut client = Client::connect(gateway);
+                assert_eq!(subscribe(&mut client, "c", epoch, last)["recovered"], true);
+                client
+            }
+        };
+        for _ in 0..(round * 7) % 60 + 1 {
+            let offset = client.next_push("publication")["offset"].as_u64().unwrap();
+            assert_eq!(offset, last + 1, "round {round}");
+            last = offset;
+        }
+    }
+}
+
+/// Publishes as fast as it is answered until told to stop; returns the head.
+fn publish_until(gateway: &Gateway, stop: &AtomicBool) -> u64 {
+    let mut client = Client::connect(gateway);
+    let mut head = 1;
+    while !stop.load(Ordering::Relaxed) {
+        let ids: Vec<u64> =
+            (0..4).map(|n| client.send(json!({"publish": {"channel": "c", "data": n}}))).collect();
+        for id in ids {
+            head = client.reply(id)["published"]["offset"].as_u64().unwrap();
+        }
+    }
+    head
+}
+
+fn reconnect_under_load(reactors: &str, visitors: usize) {
+    let gateway = Setup::new().unhurried().arguments(&["--reactors", reactors]).start();
     let epoch = fill(&gateway, "c", 1);
     let stop = AtomicBool::new(false);
-    let stop = &stop;
     std::thread::scope(|scope| {
-        let publisher = scope.spawn(|| {
-            let mut client = Client::connect(&gateway);
-            let mut head = 1;
-            while !stop.load(Ordering::Relaxed) {
-                let ids: Vec<u64> =
-                    (0..16).map(|n| client.send(json!({"publish": {"channel": "c", "data": n}}))).collect();
-                for id in ids {
-                    head = client.reply(id)["published"]["offset"].as_u64().unwrap();
-                }
-            }
-            head
-        });
-        let stopper = StopOnDrop(stop);
-        let mut last = 1;
-        for round in 0..40u64 {
-            let mut client = match round % 2 {
-                0 => {
-                    let cursor = json!({"channel": "c", "epoch": epoch, "offset": last});
-                    let client = Client::open(&gateway).with_connect(json!({"recover": [cursor]}));
-                    assert_eq!(client.connected["recovered"][0]["recovered"], true, "{:?}", client.connected);
-                    client
-                }
-                _ => {
-                    let mut client = Client::connect(&gateway);
-                    assert_eq!(subscribe(&mut client, "c", &epoch, last)["recovered"], true);
-                    client
-                }
-            };
-            for _ in 0..(round * 7) % 60 + 1 {
-                let offset = client.next_push("publication")["offset"].as_u64().unwrap();
-                assert_eq!(offset, last + 1, "round {round}");
-                last = offset;
-            }
-        }
+        let publisher = scope.spawn(|| publish_until(&gateway, &stop));
+        let stopper = StopOnDrop(&stop);
+        let visitors: Vec<_> = (0..visitors).map(|_| scope.spawn(|| visit(&gateway, &epoch, 60))).collect();
+        let all_well = visitors.into_iter().map(|visitor| visitor.join()).all(|visit| visit.is_ok());
         drop(stopper);
         let head = publisher.join().unwrap();
+        assert!(all_well, "a visitor skipped or doubled one");
         let mut client = Client::connect(&gateway);
         let page = client.ask(json!({"history": {"channel": "c", "after": head - 1}}), "history");
         assert_eq!(page["head"], head);
     });
+}
+
+#[test]
+fn reconnecting_alone_under_full_load_skips_and_doubles_nothing() {
+    reconnect_under_load("1", 1);
+}
+
+#[test]
+fn reconnecting_among_others_under_full_load_skips_and_doubles_nothing() {
+    reconnect_under_load("2", 3);
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl Gateway {
         kill_process(pid, signal).expect("the gateway still runs");
     }
 
-    /// Ends the process as a power cut would, and returns how to start it again on the same data.
+    /// Ends the process as a crash would, and returns how to start it again on the same data.
     pub fn kill9(mut self) -> Setup {
         self.child.kill().expect("the gateway still runs");
         self.child.wait().expect("a child can be waited for");
