@@ -327,6 +327,18 @@ impl Gateway {
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
+    /// Bytes that the kernel holds for the gateway's sockets, written and not yet acknowledged by a peer.
+    pub fn kernel_bytes(&self) -> u64 {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells of its sockets");
+        let own = format!(":{:04X}", self.address.port());
+        let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let queues = lines.filter(|cells| cells.get(1).is_some_and(|local| local.ends_with(&own)));
+        queues
+            .filter_map(|cells| cells.get(4).and_then(|queue| queue.split(':').next()).map(String::from))
+            .map(|hex| u64::from_str_radix(&hex, 16).expect("a number in base 16"))
+            .sum()
+    }
+
     /// Processor time used so far, in user and kernel mode.
     pub fn processor_time(&self) -> Duration {
         let stat = self.proc("stat");
