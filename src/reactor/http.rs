@@ -13,8 +13,8 @@ use crate::health::report::{Readings, Report};
 use crate::job::{AddressDenied, Admit};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::rate::Meter;
+use crate::session::Session;
 use crate::session::heartbeat::{Heartbeat, Periods};
-use crate::session::{Session, Spoken};
 use crate::wire::frames::Decoder;
 use crate::wire::origin::HostRule;
 use crate::wire::outbox::Outbox;
@@ -316,12 +316,7 @@ impl Reactor {
         self.names += 1;
         let name =
             u64::from(self.random.u32(..)) << 32 | (self.names << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
-        Role::Chat(Chat {
-            session: Session::new(Spoken::V1, token),
-            name,
-            connect_by,
-            replays: Replays::None,
-        })
+        Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
     }
 
     pub(super) fn periods(&self) -> Periods {

@@ -25,7 +25,7 @@ const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_
 impl Bench {
     fn new(auth: AuthMode, limits: &Limits) -> Bench {
         Bench {
-            session: Session::new(Spoken::V1, None),
+            session: Session::new(None),
             policy: Policy::new(limits, auth, InstanceName(Arc::from("gw"))),
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             now: START,
@@ -158,9 +158,7 @@ fn connected_waits_for_the_positions_and_commands_wait_for_connected() {
 fn what_is_held_before_connected_is_bounded() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
-    let refused = (0..100)
-        .filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty())
-        .count();
+    let refused = (0..100).filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty()).count();
     assert_eq!(refused, 100 - 64);
 }
 
