@@ -70,7 +70,7 @@ impl Bench {
         let asked = ticket(0, 7);
         self.send(Admit::Token { ticket: asked, token, occasion });
         match self.answer(0) {
-            Completion::TokenChecked { ticket, outcome } if ticket == asked => outcome,
+            Completion::TokenChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
         }
     }
@@ -79,7 +79,7 @@ impl Bench {
         let asked = ticket(1, 9);
         self.send(Admit::Address { ticket: asked, address: address.parse().expect("an address") });
         match self.answer(1) {
-            Completion::AddressChecked { ticket, outcome } if ticket == asked => outcome,
+            Completion::AddressChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
         }
     }
