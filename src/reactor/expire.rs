@@ -34,7 +34,7 @@ impl Reactor {
             }
             self.retries.pop_front();
             match retry {
-                Retry::CatchUp(id) => self.catch_up(id),
+                Retry::CatchUp(id) => self.catch_up_again(id),
                 Retry::Fill(channel) => self.hub.refill(channel),
             }
         }

@@ -99,6 +99,7 @@ impl Reactor {
                 Parsed::Complete(head) => self.answer(id, &head, peer),
             };
             match answered {
+                Answered::Next(_) if self.is_over_hard_bound(id) => return self.end_http(id),
                 Answered::Next(length) => at += length,
                 Answered::Last => return self.end_http(id),
                 Answered::Upgrade(length, upgrade, address) => {
@@ -107,6 +108,13 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// True exactly when a peer asks again and again and takes no answer: what it asked for beyond is not
+    /// made, and it may ask on a new connection (RFC 9112 section 9.3.2).
+    fn is_over_hard_bound(&mut self, id: SlotId) -> bool {
+        let bytes_max = self.setup.policy.limits.outbox_bytes_hard as usize;
+        self.slots.get_mut(id).is_some_and(|connection| connection.outbox.bytes() > bytes_max)
     }
 
     fn keep_head(&mut self, id: SlotId, rest: &[u8]) {
@@ -262,8 +270,8 @@ impl Reactor {
             Some(Ok(())) => {
                 connection.counted_address = Some(Box::new(admission.address));
                 if connection.reading == super::connection::Reading::Paused {
-                    connection.reading = super::connection::Reading::Open;
-                    self.ready.push_back(id);
+                    connection.reading = super::connection::Reading::Ending;
+                    self.mark_ready(id);
                 }
                 return self.upgrade(id, admission.upgrade, &mut admission.rest);
             }
