@@ -30,12 +30,12 @@ fn the_one_too_many_is_told_and_the_others_go_on() {
 fn many_refusals_leave_nothing_behind() {
     let gateway = Setup::new().limit("connections", 2).start();
     let _held = [Client::connect(&gateway), Client::connect(&gateway)];
-    let before = gateway.open_descriptors();
+    let before = gateway.open_sockets();
     for _ in 0..300 {
         // Some may be refused with 503 before the upgrade.
         if let Ok(mut client) = Client::try_open(gateway.address, &Default::default()) {
             client.expect_close().is(1013, "over_capacity");
         }
     }
-    until(SOON, "every refused one is gone", || gateway.open_descriptors() <= before);
+    until(SOON, "every refused one is gone", || gateway.open_sockets() <= before);
 }

@@ -16,7 +16,7 @@ fn visit(gateway: &Gateway, n: usize) {
 }
 
 #[test]
-fn thousands_of_visits_cost_no_memory_and_no_descriptor() {
+fn thousands_of_visits_cost_no_memory_and_no_socket() {
     let gateway = Setup::new().arguments(&["--reactors", "2"]).start();
     let mut settled = (0, 0);
     for round in 0..6 {
@@ -26,13 +26,13 @@ fn thousands_of_visits_cost_no_memory_and_no_descriptor() {
         until(SOON, "all are gone", || gateway.metric("seawall_connections") <= 1.0);
         assert_eq!(gateway.metric("seawall_subscriptions"), 0.0);
         if round == 1 {
-            settled = (gateway.rss_bytes(), gateway.open_descriptors());
+            settled = (gateway.rss_bytes(), gateway.open_sockets());
         }
     }
-    let (memory, descriptors) = settled;
+    let (memory, sockets) = settled;
     let grown = gateway.rss_bytes().saturating_sub(memory);
     assert!(grown < 4 << 20, "{grown} bytes more after 2,000 further visits");
-    until(SOON, "no descriptor is left over", || gateway.open_descriptors() <= descriptors);
+    until(SOON, "no socket is left over", || gateway.open_sockets() <= sockets);
     let mut client = Client::connect(&gateway);
     client.subscribe("c1");
     client.publish("c1", json!(1));

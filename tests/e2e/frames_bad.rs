@@ -164,3 +164,18 @@ fn a_peer_that_vanishes_is_forgotten() {
         gateway.metric("seawall_connections") <= 1.0
     });
 }
+
+#[test]
+fn a_frame_that_drips_ends_in_time() {
+    let gateway = Setup::new().limit("message_ms", 500).start();
+    let mut client = RawClient::connected(&gateway);
+    let frame = Frame::text([b' '; 2_000]).bytes();
+    let start = std::time::Instant::now();
+    for byte in frame {
+        if !client.is_quiet_for(std::time::Duration::from_millis(20)) || client.try_write(&[byte]).is_err() {
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 5, "a byte at a time puts nothing off");
+    }
+    client.expect_close().is(4408, "message_timeout");
+}

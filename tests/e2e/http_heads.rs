@@ -158,3 +158,21 @@ fn bytes_behind_an_upgrade_are_frames() {
     assert_eq!(after_plain.response().status, 101);
     assert!(after_plain.next_json().get("connected").is_some());
 }
+
+#[test]
+fn requests_whose_answers_nobody_reads_are_bounded() {
+    let gateway = Setup::new().limit("stall_ms", 1_500).start();
+    let before = gateway.rss_bytes();
+    let stream = crate::support::raw::dial(gateway.address, None, Some(4096)).expect("accepted");
+    let mut client = RawClient::from(stream);
+    let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    // Far more than the kernel holds of requests, and each page is some kilobytes.
+    let mut rounds = 0;
+    while rounds < 1_000 && client.try_write(requests.as_bytes()).is_ok() {
+        rounds += 1;
+    }
+    let grown = gateway.rss_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+    assert!(rounds < 1_000, "all was read, and no answer taken");
+    assert_eq!(gateway.fetch("/health/live").status, 200);
+}

@@ -87,3 +87,15 @@ fn one_address_connects_only_so_often() {
     assert_eq!(answers[..10], [101; 10], "the burst is ten times the rate");
     assert!(answers.contains(&429), "{answers:?}");
 }
+
+#[test]
+fn a_proxy_header_may_come_in_any_pieces() {
+    let gateway = Setup::new()
+        .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
+        .start();
+    let mut client = RawClient::to(&gateway);
+    for byte in proxy_v2(Ipv4Addr::new(203, 0, 113, 1)) {
+        client.write(&[byte]);
+    }
+    client.upgrade("/ws");
+}

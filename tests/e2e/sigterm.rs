@@ -85,3 +85,27 @@ fn it_can_start_again_at_once_on_the_same_port() {
     assert_eq!(again.address, address);
     Client::connect(&again);
 }
+
+#[test]
+fn hundreds_are_told() {
+    let mut gateway = Setup::new().arguments(&["--reactors", "2"]).start();
+    let mut clients: Vec<RawClient> = (0..300).map(|_| RawClient::connected(&gateway)).collect();
+    let told = std::thread::spawn(move || {
+        for client in &mut clients {
+            client.expect_close().is(1012, "restart");
+        }
+    });
+    let (code, took) = gateway.ends_after(Signal::TERM);
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    told.join().expect("everybody is told");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut gateway = Gateway::start();
+    let _clients: Vec<RawClient> = (0..20).map(|_| RawClient::connected(&gateway)).collect();
+    gateway.signal(Signal::TERM);
+    let (_, took) = gateway.ends_after(Signal::TERM);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

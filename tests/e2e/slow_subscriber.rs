@@ -1,6 +1,6 @@
 //! One that does not read costs a bound and nobody else's time; the log gives it what it missed.
 
-use crate::support::{Client, Gateway, Setup, Upgrade};
+use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -122,4 +122,37 @@ fn signals_to_a_full_outbox_are_dropped_and_publications_are_not() {
     let signals: Vec<Value> =
         std::iter::from_fn(|| slow.next_push_within("signal", Duration::ZERO)).collect();
     assert!(signals.len() < 100, "an outbox past its bound takes no signals");
+}
+
+#[test]
+fn a_socket_that_takes_nothing_at_all_is_given_up() {
+    let gateway = Setup::new().unhurried().limit("stall_ms", 700).start();
+    let deaf = slow(&gateway);
+    let mut reads = Client::connect(&gateway);
+    reads.subscribe("c");
+    let mut publisher = Client::connect(&gateway);
+    std::thread::scope(|scope| {
+        scope.spawn(|| publish(&mut publisher, 300, 30_000));
+        assert_eq!(reads.offsets(300), (1..=300).collect::<Vec<u64>>());
+    });
+    until(SOON, "the deaf one is given up", || gateway.metric("seawall_subscriptions") == 1.0);
+    drop(deaf);
+}
+
+#[test]
+fn one_that_reads_slowly_stays() {
+    let gateway = Setup::new().unhurried().limit("stall_ms", 1_500).start();
+    let mut slow = slow(&gateway);
+    let mut publisher = Client::connect(&gateway);
+    std::thread::scope(|scope| {
+        scope.spawn(|| publish(&mut publisher, 250, 30_000));
+        // 200 kB a second: much longer than `stall_ms` in all, and never that long without taking a byte.
+        let start = std::time::Instant::now();
+        for offset in 1..=30u64 {
+            let due = Duration::from_millis(offset * 150);
+            until(SOON, "a moment passes", || start.elapsed() >= due);
+            assert_eq!(slow.next_push("publication")["offset"], offset);
+        }
+    });
+    assert_eq!(gateway.metric("seawall_subscriptions"), 1.0, "it was given up although it reads");
 }

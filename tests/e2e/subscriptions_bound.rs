@@ -70,3 +70,20 @@ fn a_flood_of_subscribes_is_answered_one_by_one() {
     assert!((1..=128).contains(&subscribed), "{subscribed}");
     assert_eq!(client.publish("c0", json!(1)), 1);
 }
+
+#[test]
+fn subscribing_and_leaving_in_one_breath_leaves_the_last_word() {
+    let gateway = Setup::new().unhurried().start();
+    let mut client = Client::connect(&gateway);
+    let mut last = 0;
+    for _ in 0..50 {
+        client.send(json!({"subscribe": {"channel": "c"}}));
+        client.send(json!({"unsubscribe": {"channel": "c"}}));
+        last = client.send(json!({"subscribe": {"channel": "c"}}));
+    }
+    assert!(client.reply(last).get("subscribed").is_some());
+    client.publish("c", json!(1));
+    assert_eq!(client.offsets(1), [1]);
+    client.expect_no("publication");
+    assert_eq!(gateway.metric("seawall_subscriptions"), 1.0);
+}
