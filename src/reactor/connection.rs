@@ -98,6 +98,8 @@ pub(super) enum Expects {
     FirstHead,
     /// A head, or nothing any more.
     NextHead,
+    /// The rest of a head that has begun.
+    RestOfHead,
 }
 
 /// A checked upgrade that waits for its verdict.

@@ -121,8 +121,11 @@ impl Reactor {
         let now = self.now.at;
         if let Some(stage) = self.head_stage(id) {
             // The time for a head runs from its first byte; that of the first one, from the accept.
-            if stage.bytes.is_empty() && stage.expects == Expects::NextHead {
+            if stage.expects == Expects::NextHead {
                 stage.since = now;
+                if !rest.is_empty() {
+                    stage.expects = Expects::RestOfHead;
+                }
             }
             stage.bytes = rest.to_vec();
         }
@@ -207,7 +210,7 @@ impl Reactor {
             stopping: vitals.stopping(),
             connections: (connections, vitals.connections_max),
             memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
-            descriptors: (connections + crate::limits::RESERVED_DESCRIPTORS / 2, vitals.descriptors_max),
+            descriptors: (vitals.descriptors(), vitals.descriptors_max),
             snapshot: &self.setup.snapshot,
             instance: &self.setup.policy.instance.0,
             version: env!("CARGO_PKG_VERSION"),

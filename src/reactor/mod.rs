@@ -292,6 +292,11 @@ impl Reactor {
             connection.queued = Queued::Dirty;
             self.dirty.push(id);
         }
+        if event.is_error() && connection.reading == connection::Reading::Paused {
+            // Nothing would find the reset before the next write.
+            self.kill(id);
+            return;
+        }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if event.is_read_closed() && connection.reading == connection::Reading::Open {
                 connection.reading = connection::Reading::Ending;
