@@ -165,6 +165,8 @@ pub enum Completion {
     TokenChecked {
         /// Whom it answers.
         ticket: Ticket,
+        /// What the token was for: should nobody wait any more, one of `connect` is to be counted off.
+        occasion: Occasion,
         /// Who it is.
         outcome: Result<Identity, Denied>,
     },
@@ -264,8 +266,8 @@ pub enum Offered {
 impl Inbox {
     /// Says that the reactor is looking: senders ring again from here on. Call it before taking.
     pub fn answer_door(&self) {
-        self.signal.rung.store(false, Ordering::Release);
-        std::sync::atomic::fence(Ordering::SeqCst);
+        // A swap, not a store: it sees all that was sent before the ring it takes back.
+        self.signal.rung.swap(false, Ordering::AcqRel);
     }
 
     /// True exactly when a publication did not fit since the last call.

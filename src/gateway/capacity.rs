@@ -70,6 +70,11 @@ fn machine_bytes() -> u64 {
     group.into_iter().chain(machine).min().unwrap_or(u64::MAX)
 }
 
+/// Descriptors open now; 0 where they cannot be counted.
+pub(super) fn open_descriptors() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
 /// Resident memory now; 0 where it cannot be read.
 pub(super) fn resident_bytes() -> u64 {
     let pages = read_to_string("/proc/self/statm")

@@ -103,6 +103,7 @@ fn serve(config: Config) -> Result<(), String> {
     let epoch = store.epoch();
     let threads = Threads::start(&config, &setup, store, verifier, &mailboxes, prepared)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
+    vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity);
     tracing::info!(%address, reactors, %epoch, version = env!("CARGO_PKG_VERSION"), "serving");
     threads.serve(&vitals, &mailboxes)

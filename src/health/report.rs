@@ -18,7 +18,7 @@ pub struct Readings<'a> {
     pub connections: (u64, u64),
     /// Resident memory, and its bound.
     pub memory_bytes: (u64, u64),
-    /// Descriptors in use at most, and their bound.
+    /// Descriptors in use, and their bound.
     pub descriptors: (u64, u64),
     /// What is known of the dependencies.
     pub snapshot: &'a Snapshot,

@@ -24,6 +24,14 @@ pub(super) enum Knowledge {
     Known(LogPosition),
 }
 
+/// Whether the store is being asked where the log stands. One question at a time; it is over only when it
+/// is answered, also when all it was asked for have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    None,
+    UnderWay,
+}
+
 /// Whether a hole is being filled. Meanwhile nothing is taken from the bus: the page may hold it as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filling {
@@ -75,6 +83,7 @@ pub(super) struct Channel {
     pub(super) filling: Filling,
     pub(super) subscribers: u32,
     pub(super) live: Vec<Live>,
+    pub(super) question: Question,
     /// Subscriptions the position under way is for, and those that came after it was asked.
     pub(super) asked: Vec<SubscriptionId>,
     pub(super) waiting: Vec<SubscriptionId>,
@@ -99,6 +108,7 @@ impl Channel {
             filling: Filling::No,
             subscribers: 0,
             live: Vec::new(),
+            question: Question::None,
             asked: Vec::new(),
             waiting: Vec::new(),
             ahead: Vec::new(),

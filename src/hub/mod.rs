@@ -26,7 +26,7 @@ use crate::id::{ChannelName, Offset};
 use crate::wire::command::From;
 use crate::wire::publication::Published;
 use crate::wire::push::LogPosition;
-use channel::{Channel, Knowledge};
+use channel::{Channel, Question};
 use slab::Slab;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -159,15 +159,9 @@ impl Hub {
             None => self.add_channel(name)?,
         };
         let id = self.add_subscription(channel_id, slot, from);
-        let tails = &self.tails;
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return Ok((id, None)) };
         channel.subscribers += 1;
-        let decision = match &channel.knowledge {
-            Knowledge::Known(position) => {
-                cursor::decide_from_memory(from, *position, tails.covers(&channel.tail))
-            }
-            Knowledge::Unknown => None,
-        };
+        let decision = self.decide_from_memory(channel_id, from);
         match decision {
             Some(decision) => self.begin(id, decision),
             None => self.ask_position(id, channel_id),
@@ -200,11 +194,13 @@ impl Hub {
     /// registered, so a later one waits for the next answer.
     fn ask_position(&mut self, id: SubscriptionId, channel_id: ChannelId) {
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        if channel.asked.is_empty() {
-            channel.asked.push(id);
-            self.needs.push(Need::Position(channel_id));
-        } else {
-            channel.waiting.push(id);
+        match channel.question {
+            Question::UnderWay => channel.waiting.push(id),
+            Question::None => {
+                channel.question = Question::UnderWay;
+                channel.asked.push(id);
+                self.needs.push(Need::Position(channel_id));
+            }
         }
     }
 
@@ -237,10 +233,6 @@ impl Hub {
             self.names.remove(&channel.name);
             let mut channel = self.channels.remove(subscription.channel.index as usize);
             self.tails.clear(&mut channel.tail);
-        } else if channel.asked.is_empty() && !channel.waiting.is_empty() {
-            // The question was only theirs that left; the answer will find nobody. Ask for the rest.
-            channel.asked = std::mem::take(&mut channel.waiting);
-            self.needs.push(Need::Position(subscription.channel));
         }
     }
 
@@ -379,25 +371,57 @@ impl Hub {
         read: Option<LogPosition>,
     ) -> Vec<(SubscriptionId, Option<Decision>)> {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
+        channel.question = Question::None;
         let asked = std::mem::take(&mut channel.asked);
-        channel.asked = std::mem::take(&mut channel.waiting);
-        if !channel.asked.is_empty() {
-            self.needs.push(Need::Position(id));
-        }
-        let Some(read) = read else { return asked.into_iter().map(|id| (id, None)).collect() };
+        let waiting = std::mem::take(&mut channel.waiting);
+        let Some(read) = read else {
+            // Whoever waited for the next answer would wait too long for one that may fail as well.
+            return asked.into_iter().chain(waiting).map(|id| (id, None)).collect();
+        };
         if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
         }
-        let mut decided = Vec::with_capacity(asked.len());
+        let mut decided = Vec::with_capacity(asked.len() + waiting.len());
         for id in asked {
-            let Some(Subscription { stage: Stage::Opening { from }, .. }) = self.subscription(id) else {
-                continue;
-            };
-            let decision = cursor::decide(*from, read);
+            let Some(from) = self.opens_from(id) else { continue };
+            let decision = cursor::decide(from, read);
             self.begin(id, decision);
             decided.push((id, Some(decision)));
         }
+        // What is known now may do for those that came later; for the others the store is asked once more.
+        for late in waiting {
+            let Some(from) = self.opens_from(late) else { continue };
+            match self.decide_from_memory(id, from) {
+                Some(decision) => {
+                    self.begin(late, decision);
+                    decided.push((late, Some(decision)));
+                }
+                None => self.ask_again(late, id),
+            }
+        }
         decided
+    }
+
+    fn opens_from(&self, id: SubscriptionId) -> Option<From> {
+        match self.subscription(id)?.stage {
+            Stage::Opening { from } => Some(from),
+            Stage::Behind(_) | Stage::Live { .. } => None,
+        }
+    }
+
+    fn decide_from_memory(&self, id: ChannelId, from: From) -> Option<Decision> {
+        let channel = self.channel(id)?;
+        cursor::decide_from_memory(from, channel.position()?, self.tails.covers(&channel.tail))
+    }
+
+    /// One more that the question after an answer is for.
+    fn ask_again(&mut self, id: SubscriptionId, channel_id: ChannelId) {
+        let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
+        channel.asked.push(id);
+        if channel.question == Question::None {
+            channel.question = Question::UnderWay;
+            self.needs.push(Need::Position(channel_id));
+        }
     }
 
     /// Answers [`Need::Fill`] with whole frames; with `None` the store could not be read, and the caller

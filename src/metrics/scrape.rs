@@ -96,6 +96,7 @@ impl Scrape {
         sheet.labelled("build_info", "What runs here", MetricType::Gauge, [(&labels[..], 1)])?;
         sheet.gauge("memory_bytes", "Resident memory when last looked at", self.vitals.memory_bytes())?;
         sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max)?;
+        sheet.gauge("descriptors", "Descriptors in use", self.vitals.descriptors())?;
         sheet.gauge("descriptors_max", "Descriptors the process may have", self.vitals.descriptors_max)?;
         sheet.counter("turns", "Turns of the reactors", self.sum(|r| &r.turns))?;
         sheet.counter("slow_turns", "Turns longer than 10 ms", self.sum(|r| &r.slow_turns))?;

@@ -29,6 +29,7 @@ pub struct Vitals {
     /// Resident memory past which handshakes are refused.
     pub memory_bytes_max: u64,
     memory_bytes: AtomicU64,
+    descriptors_base: AtomicU64,
     stopping: AtomicBool,
 }
 
@@ -51,6 +52,7 @@ impl Vitals {
             descriptors_max,
             memory_bytes_max,
             memory_bytes: AtomicU64::new(0),
+            descriptors_base: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
     }
@@ -77,6 +79,17 @@ impl Vitals {
     /// Resident memory when it was last looked at.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes the descriptors that are open before the first connection.
+    pub fn set_descriptors_base(&self, descriptors: u64) {
+        self.descriptors_base.store(descriptors, Ordering::Relaxed);
+    }
+
+    /// Descriptors in use: those of the start, and one a connection. Counting them all would read a folder
+    /// of as many entries.
+    pub fn descriptors(&self) -> u64 {
+        self.descriptors_base.load(Ordering::Relaxed) + self.connections()
     }
 
     /// Tells every thread that the process ends.

@@ -7,7 +7,10 @@ use super::{Reactor, Retry};
 use crate::clock::Moment;
 use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
 use crate::id::Offset;
-use crate::job::{Admit, Completion, Form, Live, Page, PageRequest, Read, ReadError, Span, Ticket};
+use crate::job::{
+    Admit, Completion, Denied, Form, Identity, Live, Occasion, Page, PageRequest, Read, ReadError, Span,
+    Ticket,
+};
 use crate::limits::{
     ARENA_BYTES_MAX, COMPLETIONS_PER_TURN, HEADS_CHANNELS_MAX, HEADS_PERIOD, REFILL_RETRY,
     REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX,
@@ -29,6 +32,9 @@ pub(super) enum HeadsRound {
     Rests(Moment),
     /// The next slice begins at this channel.
     Runs(usize),
+    /// The same, and something was missed since the round began: another one follows at once. (Beginning
+    /// anew at each miss would never come to the last channels.)
+    RunsAndAgain(usize),
 }
 
 impl HeadsRound {
@@ -75,7 +81,10 @@ impl Reactor {
         }
         if self.inbox.take_missed() {
             self.counters.live_missed.add(1);
-            self.heads = HeadsRound::Runs(0);
+            self.heads = match self.heads {
+                HeadsRound::Rests(_) | HeadsRound::Runs(0) => HeadsRound::Runs(0),
+                HeadsRound::Runs(from) | HeadsRound::RunsAndAgain(from) => HeadsRound::RunsAndAgain(from),
+            };
         }
     }
 
@@ -111,17 +120,9 @@ impl Reactor {
                     }
                 }
             }
-            Completion::TokenChecked { ticket, outcome } => match self.pending.take(ticket) {
-                Some(Request::Token { slot, id }) if self.is_chat(slot) => {
-                    self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
-                }
-                // Nobody waits any more: what was counted is counted off again.
-                _ => {
-                    if let Ok(identity) = outcome {
-                        self.leave(Admit::Leave { user: identity.user });
-                    }
-                }
-            },
+            Completion::TokenChecked { ticket, occasion, outcome } => {
+                self.token_checked(ticket, &occasion, outcome);
+            }
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
@@ -129,6 +130,21 @@ impl Reactor {
                 _ if outcome.is_ok() => self.leave(Admit::Depart { address }),
                 _ => {}
             },
+        }
+    }
+
+    fn token_checked(&mut self, ticket: Ticket, occasion: &Occasion, outcome: Result<Identity, Denied>) {
+        match (self.pending.take(ticket), outcome) {
+            (Some(Request::Token { slot, id }), outcome) if self.is_chat(slot) => {
+                self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
+                // The token may expire before anything else is due.
+                self.schedule(slot);
+            }
+            // Nobody waits any more: what was counted is counted off again. A refresh counts nobody.
+            (_, Ok(identity)) if *occasion == Occasion::Connect => {
+                self.leave(Admit::Leave { user: identity.user });
+            }
+            (_, _) => {}
         }
     }
 
@@ -241,12 +257,14 @@ impl Reactor {
         let from = match self.heads {
             HeadsRound::Rests(until) if until > self.now.at => return,
             HeadsRound::Rests(_) => 0,
-            HeadsRound::Runs(from) => from,
+            HeadsRound::Runs(from) | HeadsRound::RunsAndAgain(from) => from,
         };
         let (channels, next) = self.hub.names_from(from, HEADS_CHANNELS_MAX);
-        self.heads = match next {
-            Some(next) => HeadsRound::Runs(next),
-            None => HeadsRound::starting(self.now.at),
+        self.heads = match (next, self.heads) {
+            (Some(next), HeadsRound::RunsAndAgain(_)) => HeadsRound::RunsAndAgain(next),
+            (Some(next), HeadsRound::Runs(_) | HeadsRound::Rests(_)) => HeadsRound::Runs(next),
+            (None, HeadsRound::RunsAndAgain(_)) => HeadsRound::Runs(0),
+            (None, HeadsRound::Runs(_) | HeadsRound::Rests(_)) => HeadsRound::starting(self.now.at),
         };
         if !channels.is_empty() {
             self.ask_store(Request::Heads, |ticket| Read::Heads { ticket, channels });

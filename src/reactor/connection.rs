@@ -21,6 +21,7 @@ pub struct Connection {
     pub(super) scheduled: Scheduled,
     pub(super) reading: Reading,
     pub(super) queued: Queued,
+    pub(super) listed: Listed,
     /// When bytes that wait made progress last; `None` while none wait.
     pub(super) stalled_since: Option<Moment>,
     /// Bytes of this outbox in the reactor's total.
@@ -34,7 +35,7 @@ pub struct Connection {
 pub(super) enum Reading {
     /// On each edge.
     Open,
-    /// On each edge, and to the end: the peer closed its half.
+    /// On each edge, and to the end: the peer closed its half, or may have while nothing was read.
     Ending,
     /// Not until the outbox drains.
     Paused,
@@ -49,6 +50,14 @@ pub(super) enum Reading {
 pub(super) enum Queued {
     No,
     Dirty,
+}
+
+/// Whether the connection is on the list to be read: once at most, or one that floods would be read more
+/// often each turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    No,
+    Ready,
 }
 
 /// Where a connection stands in its life.
@@ -89,6 +98,8 @@ pub(super) enum Expects {
     FirstHead,
     /// A head, or nothing any more.
     NextHead,
+    /// The rest of a head that has begun.
+    RestOfHead,
 }
 
 /// A checked upgrade that waits for its verdict.
@@ -148,6 +159,8 @@ pub(super) enum Replays {
     Stepping,
     /// Some are not, and a page is on its way.
     PageAsked,
+    /// Some are not, and nothing is done for them until their one retry comes.
+    Resting,
 }
 
 /// The end of a connection.
@@ -187,6 +200,7 @@ impl Connection {
             scheduled: Scheduled::default(),
             reading: Reading::Open,
             queued: Queued::No,
+            listed: Listed::No,
             stalled_since: None,
             counted_bytes: 0,
             counted_address: None,

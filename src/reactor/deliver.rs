@@ -6,7 +6,7 @@ use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::hub::{Live, Paging, Step, SubscriptionId};
 use crate::job::{Form, PageRequest, Read, Span};
-use crate::limits::{REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
+use crate::limits::{ARENA_BYTES_MAX, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
 use crate::wire::outbox::{Offer, Outbox};
 
 impl Reactor {
@@ -49,7 +49,11 @@ impl Reactor {
 
     /// Outboxes that drained since the last turn go on with their replays.
     pub(super) fn catch_up_rooms(&mut self) {
-        for id in std::mem::take(&mut self.rooms) {
+        let mut rooms = std::mem::take(&mut self.rooms);
+        // Several subscriptions of one connection may have put it there.
+        rooms.sort_unstable_by_key(|id| id.index);
+        rooms.dedup();
+        for id in rooms {
             self.catch_up(id);
         }
     }
@@ -78,7 +82,7 @@ impl Reactor {
         loop {
             let paused = self.waiting_bytes > self.outbox_bytes_max();
             let Some(connection) = self.slots.get_mut(id) else { return };
-            let room = connection.outbox.bytes() < REPLAY_PAGE_BYTES_MAX && !paused;
+            let room = connection.outbox.bytes() < REPLAY_PAGE_BYTES_MAX;
             let Some(chat) = connection.chat_mut() else { return };
             if !chat.session.is_open() {
                 return;
@@ -89,8 +93,17 @@ impl Reactor {
             }
             let paging = match chat.replays {
                 Replays::None | Replays::Stepping => Paging::Allowed,
-                Replays::PageAsked => Paging::Busy,
+                Replays::PageAsked | Replays::Resting => Paging::Busy,
             };
+            if paused {
+                return self.rest(id);
+            }
+            // So many catch up in this turn that the others' pieces wait for the next.
+            if Outbox::mark(&mut self.arena).0 > ARENA_BYTES_MAX {
+                self.note_behind_at(id);
+                self.rooms.push(id);
+                return;
+            }
             let (start, out) = Outbox::mark(&mut self.arena);
             let step = self.hub.step(subscription, paging, out);
             connection.outbox.push_from(&self.arena, start);
@@ -136,7 +149,30 @@ impl Reactor {
     /// A page could not be read: the replay goes on a little later.
     pub(super) fn page_failed(&mut self, id: SlotId, subscription: SubscriptionId) {
         self.hub.page_read(subscription, None, &mut Vec::new());
-        self.retries.push_back((self.now.at + REFILL_RETRY, Retry::CatchUp(id)));
+        self.rest(id);
+    }
+
+    /// Lets a connection's replays rest for a while: one retry a connection, however many they are.
+    fn rest(&mut self, id: SlotId) {
+        let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) else { return };
+        match chat.replays {
+            Replays::None | Replays::Stepping => {
+                chat.replays = Replays::Resting;
+                self.retries.push_back((self.now.at + REFILL_RETRY, Retry::CatchUp(id)));
+            }
+            // The page's arrival or the retry goes on.
+            Replays::PageAsked | Replays::Resting => {}
+        }
+    }
+
+    /// The rest is over.
+    pub(super) fn catch_up_again(&mut self, id: SlotId) {
+        if let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut)
+            && chat.replays == Replays::Resting
+        {
+            chat.replays = Replays::Stepping;
+        }
+        self.catch_up(id);
     }
 
     fn note_behind_at(&mut self, id: SlotId) {

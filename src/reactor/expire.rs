@@ -34,7 +34,7 @@ impl Reactor {
             }
             self.retries.pop_front();
             match retry {
-                Retry::CatchUp(id) => self.catch_up(id),
+                Retry::CatchUp(id) => self.catch_up_again(id),
                 Retry::Fill(channel) => self.hub.refill(channel),
             }
         }
@@ -127,15 +127,22 @@ enum HeadVerdict {
 }
 
 impl HeadStage {
+    /// True exactly when the peer asked before and has not begun to ask again.
+    fn is_idle(&self) -> bool {
+        match self.expects {
+            Expects::NextHead => true,
+            Expects::ProxyHeader | Expects::FirstHead | Expects::RestOfHead => false,
+        }
+    }
+
     fn deadline(&self, limits: &Limits) -> Moment {
-        let idle = self.bytes.is_empty() && self.expects == Expects::NextHead;
-        self.since + ms(if idle { limits.keep_alive_ms } else { limits.head_ms })
+        self.since + ms(if self.is_idle() { limits.keep_alive_ms } else { limits.head_ms })
     }
 
     fn verdict(&self, now: Moment, limits: &Limits) -> HeadVerdict {
         if self.deadline(limits) > now {
             HeadVerdict::Waits
-        } else if self.bytes.is_empty() && self.expects == Expects::NextHead {
+        } else if self.is_idle() {
             HeadVerdict::Idle
         } else {
             HeadVerdict::Slow

@@ -39,6 +39,11 @@ impl Reactor {
             self.counters.bytes_sent.add(written as u64);
             if let Stage::WebSocket(websocket) = &mut connection.stage {
                 websocket.heartbeat.said(now);
+                // A full socket has room again because the peer read. What it says meanwhile may be stuck
+                // behind what it was not yet asked: the ping itself waits in the queue.
+                if connection.stalled_since.is_some() {
+                    websocket.heartbeat.heard(now);
+                }
             }
         }
         match flushed {
@@ -87,8 +92,9 @@ impl Reactor {
             && bytes < outbox_bytes
             && !matches!(connection.stage, Stage::Address(_))
         {
-            connection.reading = Reading::Open;
-            self.ready.push_back(id);
+            // The edge of the peer's end may have come meanwhile, so it is looked for.
+            connection.reading = Reading::Ending;
+            self.mark_ready(id);
         }
         if bytes == 0 {
             self.finish_if_sent(id);
@@ -112,9 +118,9 @@ impl Reactor {
         connection.stage = Stage::Lingering { until, bytes_left: LINGER_BYTES_MAX };
         // A paused one is read again: what it still says is thrown away.
         if connection.reading == Reading::Paused {
-            connection.reading = Reading::Open;
+            connection.reading = Reading::Ending;
         }
-        self.ready.push_back(id);
+        self.mark_ready(id);
         self.schedule(id);
     }
 

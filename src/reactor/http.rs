@@ -13,8 +13,8 @@ use crate::health::report::{Readings, Report};
 use crate::job::{AddressDenied, Admit};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::rate::Meter;
+use crate::session::Session;
 use crate::session::heartbeat::{Heartbeat, Periods};
-use crate::session::{Session, Spoken};
 use crate::wire::frames::Decoder;
 use crate::wire::origin::HostRule;
 use crate::wire::outbox::Outbox;
@@ -99,6 +99,7 @@ impl Reactor {
                 Parsed::Complete(head) => self.answer(id, &head, peer),
             };
             match answered {
+                Answered::Next(_) if self.is_over_hard_bound(id) => return self.end_http(id),
                 Answered::Next(length) => at += length,
                 Answered::Last => return self.end_http(id),
                 Answered::Upgrade(length, upgrade, address) => {
@@ -109,12 +110,22 @@ impl Reactor {
         }
     }
 
+    /// True exactly when a peer asks again and again and takes no answer: what it asked for beyond is not
+    /// made, and it may ask on a new connection (RFC 9112 section 9.3.2).
+    fn is_over_hard_bound(&mut self, id: SlotId) -> bool {
+        let bytes_max = self.setup.policy.limits.outbox_bytes_hard as usize;
+        self.slots.get_mut(id).is_some_and(|connection| connection.outbox.bytes() > bytes_max)
+    }
+
     fn keep_head(&mut self, id: SlotId, rest: &[u8]) {
         let now = self.now.at;
         if let Some(stage) = self.head_stage(id) {
             // The time for a head runs from its first byte; that of the first one, from the accept.
-            if stage.bytes.is_empty() && stage.expects == Expects::NextHead {
+            if stage.expects == Expects::NextHead {
                 stage.since = now;
+                if !rest.is_empty() {
+                    stage.expects = Expects::RestOfHead;
+                }
             }
             stage.bytes = rest.to_vec();
         }
@@ -199,7 +210,7 @@ impl Reactor {
             stopping: vitals.stopping(),
             connections: (connections, vitals.connections_max),
             memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
-            descriptors: (connections + crate::limits::RESERVED_DESCRIPTORS / 2, vitals.descriptors_max),
+            descriptors: (vitals.descriptors(), vitals.descriptors_max),
             snapshot: &self.setup.snapshot,
             instance: &self.setup.policy.instance.0,
             version: env!("CARGO_PKG_VERSION"),
@@ -262,8 +273,8 @@ impl Reactor {
             Some(Ok(())) => {
                 connection.counted_address = Some(Box::new(admission.address));
                 if connection.reading == super::connection::Reading::Paused {
-                    connection.reading = super::connection::Reading::Open;
-                    self.ready.push_back(id);
+                    connection.reading = super::connection::Reading::Ending;
+                    self.mark_ready(id);
                 }
                 return self.upgrade(id, admission.upgrade, &mut admission.rest);
             }
@@ -316,12 +327,7 @@ impl Reactor {
         self.names += 1;
         let name =
             u64::from(self.random.u32(..)) << 32 | (self.names << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
-        Role::Chat(Chat {
-            session: Session::new(Spoken::V1, token),
-            name,
-            connect_by,
-            replays: Replays::None,
-        })
+        Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
     }
 
     pub(super) fn periods(&self) -> Periods {

@@ -43,7 +43,7 @@ use crate::wire::frames::FrameLimits;
 use crate::wire::outbox::Arena;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
-use connection::{Connection, Queued};
+use connection::{Connection, Listed, Queued};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use pending::Pending;
@@ -292,17 +292,22 @@ impl Reactor {
             connection.queued = Queued::Dirty;
             self.dirty.push(id);
         }
+        if event.is_error() && connection.reading == connection::Reading::Paused {
+            // Nothing would find the reset before the next write.
+            self.kill(id);
+            return;
+        }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if event.is_read_closed() && connection.reading == connection::Reading::Open {
                 connection.reading = connection::Reading::Ending;
             }
-            self.ready.push_back(id);
+            self.mark_ready(id);
         }
     }
 
     /// How long nothing is due.
     fn patience(&self) -> Duration {
-        let idle = self.ready.is_empty()
+        let idle = (self.ready.is_empty() || self.stop.holds_reads())
             && self.rooms.is_empty()
             && self.dirty.is_empty()
             && self.inbox_left == complete::InboxLeft::No
@@ -341,6 +346,15 @@ impl Reactor {
             if let Some(address) = connection.counted_address {
                 self.leave(crate::job::Admit::Depart { address: *address });
             }
+        }
+    }
+
+    fn mark_ready(&mut self, id: SlotId) {
+        if let Some(connection) = self.slots.get_mut(id)
+            && connection.listed == Listed::No
+        {
+            connection.listed = Listed::Ready;
+            self.ready.push_back(id);
         }
     }
 

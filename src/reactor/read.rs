@@ -1,10 +1,11 @@
 //! Reads sockets into the one buffer and hands the bytes to whatever stage their connection is in.
 
 use super::Reactor;
-use super::connection::{Closing, Connection, Peer, Reading, Role, Stage};
+use super::connection::{Closing, Connection, Listed, Peer, Reading, Role, Stage};
 use super::slots::SlotId;
-use crate::limits::READS_PER_TURN;
+use crate::limits::{ARENA_BYTES_MAX, READS_PER_TURN};
 use crate::wire::frames::{Frame, Input};
+use crate::wire::outbox::Outbox;
 use std::io::{ErrorKind, Read};
 
 impl Reactor {
@@ -15,7 +16,13 @@ impl Reactor {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
-            if let Some(id) = self.ready.pop_front() {
+            // What is left waits until the answers so far are sent.
+            if Outbox::mark(&mut self.arena).0 > ARENA_BYTES_MAX {
+                break;
+            }
+            let Some(id) = self.ready.pop_front() else { break };
+            if let Some(connection) = self.slots.get_mut(id) {
+                connection.listed = Listed::No;
                 self.read_connection(id, &mut buffer);
             }
         }
@@ -52,7 +59,7 @@ impl Reactor {
                 }
             }
         }
-        self.ready.push_back(id);
+        self.mark_ready(id);
     }
 
     /// Bytes came.

@@ -4,14 +4,13 @@ use super::member::{Counted, Member};
 use super::outcome::{Denied, Identity, Occasion};
 use super::policy::AuthMode;
 use super::{Context, Effect, Held, Refusal, Session, Stage};
-use crate::auth::permission::{Permissions, Right};
+use crate::auth::permission::Right;
 use crate::auth::token::TokenFault;
 use crate::close::CloseReason;
 use crate::hub::{Decision, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::wire::command::{Connect, Cursor, From};
 use crate::wire::push::{self, Because, Connected, LogPosition, Recovered, Recovery};
-use std::sync::Arc;
 
 /// When to subscribe again where a log could not be read, in milliseconds.
 const RECOVER_RETRY_MS: u32 = 2_000;
@@ -60,8 +59,7 @@ impl Session {
     pub(super) fn connect(&mut self, id: CommandId, connect: Connect<'_>, cx: &mut Context<'_>) {
         match cx.policy.auth {
             AuthMode::Off => {
-                let permissions = Arc::new(Permissions::everything());
-                let member = Member::anonymous(cx.policy, permissions);
+                let member = Member::anonymous(cx.policy);
                 self.restore(id, member, connect.recover, Held::default(), cx);
             }
             AuthMode::Required => {

@@ -59,8 +59,9 @@ impl Strikes {
 }
 
 impl Member {
-    pub(super) fn anonymous(policy: &Policy, permissions: Arc<Permissions>) -> Member {
+    pub(super) fn anonymous(policy: &Policy) -> Member {
         let user = policy.anonymous.clone();
+        let permissions = Arc::clone(&policy.everything);
         Member::new(Identity { user, permissions, expires_unix_ms: None }, Counted::No)
     }
 

@@ -72,13 +72,6 @@ impl Context<'_> {
     }
 }
 
-/// Which version of the protocol was agreed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spoken {
-    /// `seawall.v1`, by name or by default.
-    V1,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
@@ -110,7 +103,7 @@ struct Held {
 
 impl Session {
     /// Begins after the upgrade.
-    pub fn new(_spoken: Spoken, token: Option<Box<str>>) -> Session {
+    pub fn new(token: Option<Box<str>>) -> Session {
         Session { stage: Stage::AwaitingConnect, token }
     }
 

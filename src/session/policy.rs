@@ -1,10 +1,12 @@
 //! What holds for every session of a process, worked out once from the configuration.
 
+use crate::auth::permission::Permissions;
 use crate::id::{InstanceName, UserName};
 use crate::limits::Limits;
 use crate::rate::Rate;
 use crate::wire::command::Bounds;
 use crate::wire::push::ToldLimits;
+use std::sync::Arc;
 
 /// Whether a token is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Policy {
     pub instance: InstanceName,
     /// Everybody, when auth is off: one name shared by all sessions.
     pub anonymous: UserName,
+    /// Their rights: likewise.
+    pub everything: Arc<Permissions>,
 }
 
 impl Policy {
@@ -56,6 +60,7 @@ impl Policy {
             auth,
             instance,
             anonymous: UserName::anonymous(),
+            everything: Arc::new(Permissions::everything()),
         }
     }
 }

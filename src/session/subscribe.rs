@@ -33,6 +33,8 @@ impl Member {
         match cx.hub.open(channel, cx.slot, from) {
             Err(OpenRefused::TooManyChannels) => cx.refuse(Some(id), &Refusal::Channels),
             Ok((subscription, decision)) => {
+                // Most sessions follow one channel, and room for more would wait in each.
+                self.subscriptions.reserve_exact(1);
                 self.subscriptions.push(subscription);
                 self.opening.push((subscription, id));
                 if decision.is_some() {
@@ -50,6 +52,10 @@ impl Member {
     ) {
         let Some(at) = self.opening.iter().position(|(opening, _)| *opening == subscription) else { return };
         let (_, id) = self.opening.swap_remove(at);
+        if self.opening.is_empty() {
+            // A session at rest owns no queue of these.
+            self.opening = Vec::new();
+        }
         let Some(decision) = decision else {
             self.drop_subscription(subscription, cx);
             cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: SUBSCRIBE_RETRY_MS });

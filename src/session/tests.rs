@@ -25,7 +25,7 @@ const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_
 impl Bench {
     fn new(auth: AuthMode, limits: &Limits) -> Bench {
         Bench {
-            session: Session::new(Spoken::V1, None),
+            session: Session::new(None),
             policy: Policy::new(limits, auth, InstanceName(Arc::from("gw"))),
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             now: START,

@@ -91,7 +91,7 @@ impl Desk {
             Admit::Token { ticket, token, occasion } => {
                 let outcome = self.admit(&token, &occasion, now.unix_ms);
                 self.count(outcome.as_ref().err());
-                Some((ticket, Completion::TokenChecked { ticket, outcome }))
+                Some((ticket, Completion::TokenChecked { ticket, occasion, outcome }))
             }
             Admit::Address { ticket, address } => {
                 let outcome = self.arrive(address, now.at);

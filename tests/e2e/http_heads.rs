@@ -123,6 +123,20 @@ fn a_head_that_drips_is_answered_408_in_time() {
 }
 
 #[test]
+fn a_second_head_that_drips_has_no_more_time_than_the_first() {
+    let gateway = Setup::new().limit("head_ms", 500).limit("keep_alive_ms", 60_000).start();
+    let mut client = RawClient::to(&gateway);
+    client.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let start = Instant::now();
+    while client.is_quiet_for(Duration::from_millis(20)) && client.try_write(b"G").is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(5), "a byte at a time puts nothing off");
+    }
+    assert_eq!(client.response().status, 408);
+    client.expect_end();
+}
+
+#[test]
 fn one_that_sends_nothing_is_closed_in_time() {
     let gateway = Setup::new().limit("head_ms", 300).limit("keep_alive_ms", 300).start();
     let mut client = RawClient::to(&gateway);

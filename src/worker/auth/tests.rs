@@ -70,7 +70,7 @@ impl Bench {
         let asked = ticket(0, 7);
         self.send(Admit::Token { ticket: asked, token, occasion });
         match self.answer(0) {
-            Completion::TokenChecked { ticket, outcome } if ticket == asked => outcome,
+            Completion::TokenChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
         }
     }
