@@ -170,6 +170,10 @@ pub const COMPLETIONS_PER_TURN: usize = 1_024;
 pub const ACCEPTS_PER_TURN: usize = 256;
 /// Pending connections in the kernel: a reconnect storm waits there instead of being refused.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Bytes the kernel holds for a peer that does not take them, beyond what is on its way (`TCP_NOTSENT_LOWAT`).
+/// Without it the kernel grows a socket's buffer to megabytes, out of sight of every bound here: what waits
+/// belongs in the outbox, which shares it and counts it.
+pub const UNSENT_BYTES_MAX: u32 = 32 << 10;
 /// Slots in one vectored write (far under the kernel's 1,024).
 pub const IOVECS_MAX: usize = 64;
 /// Descriptors kept for files, workers and probes, out of reach of connections.

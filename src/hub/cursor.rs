@@ -1,7 +1,7 @@
 //! Where a subscription begins: the client's cursor against the log's position. Pure arithmetic.
 
 use super::tail::Coverage;
-use crate::id::Offset;
+use crate::id::{Epoch, Offset};
 use crate::limits::REPLAY_PUBLICATIONS_MAX;
 use crate::wire::command::From;
 use crate::wire::push::{Because, LogPosition, Recovery};
@@ -26,7 +26,7 @@ pub(super) fn decide(from: From, position: LogPosition) -> Decision {
             let oldest = Offset(position.floor.0.saturating_sub(1));
             (Recovery::NotAsked, Offset(head.0.saturating_sub(u64::from(count))).max(oldest).min(head))
         }
-        From::After { epoch, offset } => match why_not(epoch == Some(position.epoch), offset, position) {
+        From::After { epoch, offset } => match why_not(epoch, offset, position) {
             None => (Recovery::Recovered, offset),
             Some(because) => (Recovery::Not(because), head),
         },
@@ -34,8 +34,8 @@ pub(super) fn decide(from: From, position: LogPosition) -> Decision {
     Decision { position, outcome, cursor }
 }
 
-fn why_not(same_epoch: bool, offset: Offset, position: LogPosition) -> Option<Because> {
-    if !same_epoch || offset > position.head {
+fn why_not(epoch: Option<Epoch>, offset: Offset, position: LogPosition) -> Option<Because> {
+    if epoch != Some(position.epoch) || offset > position.head {
         Some(Because::EpochChanged)
     } else if offset < position.head && offset.next() < position.floor {
         Some(Because::Expired)
@@ -62,7 +62,6 @@ pub(super) fn decide_from_memory(from: From, position: LogPosition, tail: Covera
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Epoch;
 
     const EPOCH: Epoch = Epoch(7);
 

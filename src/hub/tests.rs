@@ -121,13 +121,8 @@ enum Act {
         lost: Vec<usize>,
         doubled: Vec<usize>,
     },
-    AnswerNeeds {
-        succeed: bool,
-    },
-    AnswerPage {
-        shadow: usize,
-        succeed: bool,
-    },
+    AnswerNeeds(Store),
+    AnswerPage(usize, Store),
     Drain {
         shadow: usize,
     },
@@ -136,6 +131,17 @@ enum Act {
         channel: usize,
         keep: u64,
     },
+}
+
+/// Whether the store answers a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Store {
+    Answers,
+    Fails,
+}
+
+fn store() -> impl Strategy<Value = Store> {
+    prop_oneof![4 => Just(Store::Answers), 1 => Just(Store::Fails)]
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,9 +166,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0usize..12).prop_map(|shadow| Act::Unsubscribe { shadow }),
         6 => (channel.clone(), 1u64..25).prop_map(|(channel, count)| Act::Publish { channel, count }),
         6 => (few(), few()).prop_map(|(lost, doubled)| Act::Turn { lost, doubled }),
-        5 => prop::bool::weighted(0.8).prop_map(|succeed| Act::AnswerNeeds { succeed }),
-        4 => ((0usize..12), prop::bool::weighted(0.8))
-            .prop_map(|(shadow, succeed)| Act::AnswerPage { shadow, succeed }),
+        5 => store().prop_map(Act::AnswerNeeds),
+        4 => ((0usize..12), store()).prop_map(|(shadow, store)| Act::AnswerPage(shadow, store)),
         6 => (0usize..12).prop_map(|shadow| Act::Drain { shadow }),
         1 => Just(Act::Heads),
         1 => (channel, 0u64..20).prop_map(|(channel, keep)| Act::Retention { channel, keep }),
@@ -208,8 +213,8 @@ impl World {
                 }
                 self.deliver();
             }
-            Act::AnswerNeeds { succeed } => self.answer_needs(succeed),
-            Act::AnswerPage { shadow, succeed } => self.answer_page(shadow, succeed),
+            Act::AnswerNeeds(store) => self.answer_needs(store),
+            Act::AnswerPage(shadow, store) => self.answer_page(shadow, store),
             Act::Drain { shadow } => self.drain(shadow),
             Act::Heads => {
                 for (channel, log) in self.logs.iter().enumerate() {
@@ -294,13 +299,13 @@ impl World {
         }
     }
 
-    fn answer_needs(&mut self, succeed: bool) {
+    fn answer_needs(&mut self, store: Store) {
         for need in std::mem::take(&mut self.needs) {
             match need {
                 Need::Position(id) => {
                     let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
                     let channel = usize::from(channel.as_str() == "c1");
-                    let read = succeed.then(|| self.logs[channel].position());
+                    let read = (store == Store::Answers).then(|| self.logs[channel].position());
                     for (id, decision) in self.hub.position_read(id, read) {
                         let slot = self.hub.slot(id).expect("it waits");
                         match decision {
@@ -315,7 +320,7 @@ impl World {
                 Need::Fill(id, after) => {
                     let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
                     let channel = usize::from(channel.as_str() == "c1");
-                    if !succeed {
+                    if store == Store::Fails {
                         self.hub.filled(id, None);
                         self.hub.refill(id);
                         continue;
@@ -336,7 +341,7 @@ impl World {
         self.needs.extend(self.hub.take_needs());
     }
 
-    fn answer_page(&mut self, index: usize, succeed: bool) {
+    fn answer_page(&mut self, index: usize, store: Store) {
         let Some(Some(shadow)) = self.shadows.get_mut(index) else { return };
         let Some((after, limit)) = shadow.page_asked.take() else { return };
         let log = &self.logs[shadow.channel];
@@ -348,7 +353,7 @@ impl World {
             frames: &frames,
         };
         let id = shadow.id;
-        self.hub.page_read(id, succeed.then_some(page), &mut shadow.outbox);
+        self.hub.page_read(id, (store == Store::Answers).then_some(page), &mut shadow.outbox);
         self.step(id);
     }
 
@@ -366,9 +371,9 @@ impl World {
         for _ in 0..200 {
             self.apply(Act::Turn { lost: vec![], doubled: vec![] });
             self.apply(Act::Heads);
-            self.apply(Act::AnswerNeeds { succeed: true });
+            self.apply(Act::AnswerNeeds(Store::Answers));
             for index in 0..self.shadows.len() {
-                self.apply(Act::AnswerPage { shadow: index, succeed: true });
+                self.apply(Act::AnswerPage(index, Store::Answers));
                 self.apply(Act::Drain { shadow: index });
             }
         }
@@ -410,7 +415,7 @@ fn channels_are_bounded() {
 fn a_beat_tells_each_head_once() {
     let mut world = World::new();
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
-    world.apply(Act::AnswerNeeds { succeed: true });
+    world.apply(Act::AnswerNeeds(Store::Answers));
     let id = world.shadows[0].as_ref().expect("there").id;
     assert_eq!(world.hub.moved(id), None);
     world.apply(Act::Publish { channel: 0, count: 3 });
@@ -425,7 +430,7 @@ fn a_signal_reaches_who_is_live_and_waits_for_nobody() {
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     world.hub.signal(&name(0), b"lost");
     assert!(world.hub.take_run().is_none(), "nobody is live yet");
-    world.apply(Act::AnswerNeeds { succeed: true });
+    world.apply(Act::AnswerNeeds(Store::Answers));
     world.hub.signal(&name(0), b"heard");
     let run = world.hub.take_run().expect("a run");
     assert_eq!((&*run.bytes, run.publications, run.live.len()), (&b"heard"[..], 0, 1));
