@@ -172,6 +172,10 @@ pub const ACCEPTS_PER_TURN: usize = 256;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Slots in one vectored write (far under the kernel's 1,024).
 pub const IOVECS_MAX: usize = 64;
+/// What the kernel may hold for one socket beside the outbox (it doubles this for its own bookkeeping).
+/// Left to itself it takes 4 MiB: thousands that never read would fill the machine with it, and a ping would
+/// reach a slow reader only after all of that.
+pub const SOCKET_SEND_BYTES: usize = 128 << 10;
 /// Descriptors kept for files, workers and probes, out of reach of connections.
 pub const RESERVED_DESCRIPTORS: u64 = 128;
 /// Connections over the bound that are accepted only to be told so, each reactor.

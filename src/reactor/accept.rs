@@ -3,7 +3,7 @@
 use super::connection::{Connection, Expects};
 use super::{ProxyHeader, Reactor};
 use crate::clock::Moment;
-use crate::limits::{ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_AT_ONCE};
+use crate::limits::{ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_AT_ONCE, SOCKET_SEND_BYTES};
 use mio::Interest;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -39,13 +39,14 @@ impl Accepting {
 /// Opens one reactor's listener. Several share an address by `SO_REUSEPORT`, and the kernel spreads
 /// connections over them.
 ///
-/// Without delay is set here, since accepted sockets inherit it: a chat's messages are small and each is
-/// sent whole.
+/// Without delay and the bound on the kernel's buffer are set here, since accepted sockets inherit them: a
+/// chat's messages are small and each is sent whole.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SOCKET_SEND_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
