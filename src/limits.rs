@@ -178,7 +178,8 @@ pub const UNSENT_BYTES_MAX: u32 = 32 << 10;
 pub const IOVECS_MAX: usize = 64;
 /// Descriptors kept for files, workers and probes, out of reach of connections.
 pub const RESERVED_DESCRIPTORS: u64 = 128;
-/// Connections over the bound that are accepted only to be told so, each reactor.
+/// Connections over the bound that are accepted only to be told so, all reactors together. (A reactor knows
+/// of the others' as of their last turn, so a burst may pass it; then the descriptor limit holds.)
 pub const REFUSALS_AT_ONCE: usize = 256;
 
 /// Places in the queue of appends. A full queue answers `overloaded`.

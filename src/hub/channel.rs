@@ -208,3 +208,70 @@ impl Channel {
         self.run.shrink_to(4 << 10);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::hub::{Hub, Need, OpenRefused, Slot, SubscriptionId};
+    use crate::id::{ChannelName, Epoch, Offset};
+    use crate::wire::command::From;
+    use crate::wire::push::{LogPosition, Recovery};
+
+    fn hub() -> (Hub, ChannelName) {
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        (Hub::new(10, 1 << 20, hasher), ChannelName::parse("c").expect("valid"))
+    }
+
+    fn at(head: u64) -> LogPosition {
+        LogPosition { epoch: Epoch(7), head: Offset(head), floor: Offset(1) }
+    }
+
+    fn after(offset: u64) -> From {
+        From::After { epoch: Some(Epoch(7)), offset: Offset(offset) }
+    }
+
+    fn opened(result: Result<(SubscriptionId, Option<crate::hub::Decision>), OpenRefused>) -> SubscriptionId {
+        let (id, decision) = result.expect("room");
+        assert_eq!(decision, None);
+        id
+    }
+
+    #[test]
+    fn who_comes_while_a_question_is_under_way_is_not_answered_by_it_though_its_askers_left() {
+        let (mut hub, name) = hub();
+        let first = opened(hub.open(&name, Slot(1), From::Now));
+        let needs = hub.take_needs();
+        let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
+        // The store reads head 40 now; the cursor of the second was stored after that.
+        let second = opened(hub.open(&name, Slot(2), after(50)));
+        hub.close(first);
+        assert_eq!(hub.take_needs(), []);
+        assert_eq!(hub.position_read(channel, Some(at(40))), []);
+        assert_eq!(hub.take_needs(), [Need::Position(channel)]);
+        let decided = hub.position_read(channel, Some(at(50)));
+        let [(id, Some(decision))] = decided[..] else { panic!("{decided:?}") };
+        assert_eq!((id, decision.outcome), (second, Recovery::Recovered));
+    }
+
+    #[test]
+    fn what_an_answer_taught_does_for_those_that_came_after_the_question() {
+        let (mut hub, name) = hub();
+        opened(hub.open(&name, Slot(1), From::Now));
+        let needs = hub.take_needs();
+        let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
+        let second = opened(hub.open(&name, Slot(2), From::Now));
+        let decided = hub.position_read(channel, Some(at(40)));
+        assert!(decided.iter().any(|(id, decision)| *id == second && decision.is_some()));
+        assert_eq!(hub.take_needs(), []);
+    }
+
+    #[test]
+    fn a_question_that_fails_fails_for_all_that_wait() {
+        let (mut hub, name) = hub();
+        let first = opened(hub.open(&name, Slot(1), From::Now));
+        let needs = hub.take_needs();
+        let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
+        let second = opened(hub.open(&name, Slot(2), From::Now));
+        assert_eq!(hub.position_read(channel, None), [(first, None), (second, None)]);
+        assert_eq!(hub.take_needs(), []);
+    }
+}

@@ -24,6 +24,8 @@ mod perform;
 mod read;
 mod slots;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use accept::listen;

@@ -1,0 +1,252 @@
+//! A reactor turned by hand, its workers played by the test: a `Job` is answered with a `Completion`.
+
+use super::connection::Replays;
+use super::*;
+use crate::auth::permission::Permissions;
+use crate::id::{Epoch, InstanceName, Offset, UserName};
+use crate::job::{Admit, Append, Completion, Identity, Occasion, Page, PageRequest, Read, Ticket};
+use crate::limits::{Limits, OUTSTANDING_MAX};
+use crate::session::AuthMode;
+use crate::wire::push::LogPosition;
+use crossbeam_channel::{Receiver, bounded};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+struct Stage {
+    reactor: Reactor,
+    events: Events,
+    mailbox: Mailbox,
+    _appends: Receiver<Append>,
+    reads: Option<Receiver<Read>>,
+    admits: Receiver<Admit>,
+    address: SocketAddr,
+}
+
+impl Stage {
+    fn new(auth: AuthMode) -> Stage {
+        let limits = Limits::default();
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let (mailbox, prepared) = Prepared::new(listener).expect("poll");
+        let clock = Clock::start();
+        let instance = InstanceName(Arc::from("test"));
+        let setup = Setup {
+            policy: Policy::new(&limits, auth, instance),
+            origins: Vec::new(),
+            hosts: Hosts::Any,
+            trusted_proxies: Vec::new(),
+            proxy_header: ProxyHeader::Off,
+            echo: Echo::Off,
+            addresses: Addresses::Uncounted,
+            reactors: 1,
+            clock,
+            vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
+            snapshot: Snapshot::ok(),
+            metrics: Arc::new(Metrics::new(1, Arc::from("test"), || 0)),
+        };
+        let (append, appends) = bounded(OUTSTANDING_MAX);
+        let (read, reads) = bounded(OUTSTANDING_MAX);
+        let (admit, admits) = bounded(OUTSTANDING_MAX);
+        let queues = Queues { append, read, admit: Some(admit) };
+        let mailboxes = Arc::from(vec![mailbox.clone()]);
+        let reactor = Reactor::new(ReactorId(0), prepared, Arc::new(setup), queues, mailboxes);
+        let events = Events::with_capacity(64);
+        Stage { reactor, events, mailbox, _appends: appends, reads: Some(reads), admits, address }
+    }
+
+    /// Turns until `done`, which must come within seconds.
+    fn turn_until(&mut self, mut done: impl FnMut(&mut Stage) -> bool) {
+        let start = self.reactor.setup.clock.read().at;
+        while !done(self) {
+            let waited = self.reactor.setup.clock.read().at.since(start);
+            assert!(waited < Duration::from_secs(8), "it did not come");
+            self.mailbox.ring().expect("waker");
+            self.reactor.turn(&mut self.events).expect("poll");
+        }
+    }
+
+    fn answer(&mut self, completion: Completion) {
+        self.mailbox.answer(completion);
+        self.mailbox.ring().expect("waker");
+        self.reactor.turn(&mut self.events).expect("poll");
+    }
+
+    fn admitted(&mut self) -> Admit {
+        let mut admit = None;
+        self.turn_until(|stage| {
+            admit = stage.admits.try_recv().ok();
+            admit.is_some()
+        });
+        admit.expect("came")
+    }
+
+    fn asked(&mut self) -> PageRequest {
+        let mut page = None;
+        self.turn_until(|stage| {
+            page = match stage.reads.as_ref().and_then(|reads| reads.try_recv().ok()) {
+                Some(Read::Page(request)) => Some(request),
+                Some(Read::Heads { .. }) | None => None,
+            };
+            page.is_some()
+        });
+        page.expect("came")
+    }
+
+    fn token(&mut self, wanted: &Occasion) -> Ticket {
+        match self.admitted() {
+            Admit::Token { ticket, occasion, .. } if occasion == *wanted => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn client(&self) -> Client {
+        let socket = TcpStream::connect(self.address).expect("listening");
+        socket.set_nonblocking(true).expect("socket");
+        Client { socket, received: Vec::new() }
+    }
+
+    fn chat(&self, commands: &[&str]) -> Client {
+        let mut client = self.client();
+        client.socket.write_all(UPGRADE.as_bytes()).expect("room");
+        for command in commands {
+            client.say(command);
+        }
+        client
+    }
+}
+
+struct Client {
+    socket: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    /// One masked text frame; the mask is zero.
+    fn say(&mut self, text: &str) {
+        let length = u16::try_from(text.len()).expect("short").to_be_bytes();
+        let mut frame = vec![0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
+        frame.extend_from_slice(text.as_bytes());
+        self.socket.write_all(&frame).expect("room");
+    }
+
+    fn has(&mut self, text: &str) -> bool {
+        let mut buffer = [0; 65_536];
+        while let Ok(length @ 1..) = self.socket.read(&mut buffer) {
+            self.received.extend_from_slice(&buffer[..length]);
+        }
+        self.received.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+}
+
+fn page(head: u64) -> Page {
+    let position = LogPosition { epoch: Epoch(7), head: Offset(head), floor: Offset(1) };
+    Page { position, count: 0, first: Offset::ZERO, last: Offset::ZERO, body: Vec::new() }
+}
+
+fn identity(stage: &Stage, lives_ms: Option<u64>) -> Identity {
+    let unix_ms = stage.reactor.setup.clock.read().unix_ms;
+    Identity {
+        user: UserName::anonymous(),
+        permissions: Arc::new(Permissions::everything()),
+        expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
+    }
+}
+
+#[test]
+fn who_asks_again_and_again_and_takes_no_answer_is_not_answered_without_end() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut client = stage.client();
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.socket.write_all(request.repeat(1_500).as_bytes()).expect("room");
+    stage.turn_until(|stage| stage.reactor.counters.requests.read() > 0);
+    for _ in 0..20 {
+        stage.mailbox.ring().expect("waker");
+        stage.reactor.turn(&mut stage.events).expect("poll");
+    }
+    let answered = stage.reactor.counters.requests.read();
+    assert!(answered < 100, "{answered} answers were made for who reads none");
+}
+
+#[test]
+fn a_connection_is_listed_once_to_be_read() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let _client = stage.client();
+    stage.turn_until(|stage| stage.reactor.slots.len() == 1);
+    let id = stage.reactor.slots.ids()[0];
+    for _ in 0..10 {
+        stage.reactor.mark_ready(id);
+    }
+    assert_eq!(stage.reactor.ready.len(), 1);
+}
+
+#[test]
+fn replays_that_cannot_be_read_have_one_retry_a_connection() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
+    for index in 0..20 {
+        client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}","last":9}}}}"#, index + 2));
+    }
+    let asked: Vec<_> = (0..20).map(|_| stage.asked()).collect();
+    // From here on no page can be asked for.
+    stage.reads = None;
+    for request in asked {
+        stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
+    }
+    assert!(client.has(r#""id":21,"subscribed""#));
+    assert_eq!(stage.reactor.retries.len(), 1);
+    let first = stage.reactor.retries.front().map(|(due, _)| *due);
+    stage.turn_until(|stage| stage.reactor.retries.front().map(|(due, _)| *due) != first);
+    assert_eq!(stage.reactor.retries.len(), 1, "and so after it");
+}
+
+#[test]
+fn a_replay_that_paused_for_want_of_memory_goes_on_by_itself() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#;
+    let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#, subscribe]);
+    let request = stage.asked();
+    let over = stage.reactor.outbox_bytes_max() + 1;
+    stage.reactor.waiting_bytes += over;
+    stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
+    let id = stage.reactor.slots.ids()[0];
+    let chat = stage.reactor.slots.get_mut(id).and_then(Connection::chat_mut).expect("a chat");
+    assert_eq!(chat.replays, Replays::Resting);
+    stage.reactor.waiting_bytes -= over;
+    let page_asked = stage.asked();
+    assert_eq!(page_asked.limit, 9);
+    assert!(client.has(r#""subscribed""#));
+}
+
+#[test]
+fn a_user_is_counted_off_once_though_a_refresh_is_answered_after_the_end() {
+    let mut stage = Stage::new(AuthMode::Required);
+    let mut client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
+    let ticket = stage.token(&Occasion::Connect);
+    let outcome = Ok(identity(&stage, None));
+    stage.answer(Completion::TokenChecked { ticket, occasion: Occasion::Connect, outcome });
+    client.say(r#"{"id":2,"refresh":{"token":"t"}}"#);
+    let refresh = Occasion::Refresh(UserName::anonymous());
+    let ticket = stage.token(&refresh);
+    client.socket.shutdown(Shutdown::Both).expect("open");
+    stage.turn_until(|stage| stage.reactor.slots.is_empty());
+    assert!(matches!(stage.admitted(), Admit::Leave { .. }));
+    let outcome = Ok(identity(&stage, None));
+    stage.answer(Completion::TokenChecked { ticket, occasion: refresh, outcome });
+    assert!(stage.admits.try_recv().is_err(), "it was counted once");
+}
+
+#[test]
+fn a_token_that_ends_before_anything_else_is_due_ends_the_session_in_time() {
+    let mut stage = Stage::new(AuthMode::Required);
+    let mut client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
+    let ticket = stage.token(&Occasion::Connect);
+    let outcome = Ok(identity(&stage, Some(300)));
+    stage.answer(Completion::TokenChecked { ticket, occasion: Occasion::Connect, outcome });
+    let start = stage.reactor.now.at;
+    // The first ping comes at a random time: only the token's own deadline is always in time.
+    stage.turn_until(|_| client.has("4501"));
+    assert!(stage.reactor.now.at.since(start) < Duration::from_millis(600));
+}
