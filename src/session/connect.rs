@@ -1,7 +1,7 @@
 //! `connect`: who is it, what did they have, and `connected`.
 
-use super::member::{Counted, Member};
-use super::outcome::{Denied, Identity, Occasion};
+use super::member::Member;
+use super::outcome::{Counted, Denied, Identity, Occasion};
 use super::policy::AuthMode;
 use super::{Context, Effect, Held, Refusal, Session, Stage};
 use crate::auth::permission::{Permissions, Right};
@@ -88,7 +88,7 @@ impl Session {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::AwaitingToken { id, recover, held } => match outcome {
                 Some(Ok(identity)) => {
-                    self.restore(id, Member::new(identity, Counted::Yes), recover, held, cx);
+                    self.restore(id, Member::new(identity), recover, held, cx);
                 }
                 Some(Err(denied)) => cx.close(close_reason(denied)),
                 None => cx.close(CloseReason::Unavailable {
@@ -112,8 +112,11 @@ impl Session {
                 self.stage = Stage::Open(member);
             }
             Stage::Over => {
-                // Granted to a connection that is gone meanwhile: count it off again.
-                if let Some(Ok(identity)) = outcome {
+                // Granted to a connection that is gone meanwhile: count it off again. (A refresh was not
+                // counted, and who connected was counted off at the end.)
+                if let Some(Ok(identity)) = outcome
+                    && identity.counted == Counted::Yes
+                {
                     cx.effects.push(Effect::Leave(identity.user));
                 }
             }

@@ -1,6 +1,6 @@
 //! Who is connected: their name, rights, rates, subscriptions, and how often they erred.
 
-use super::outcome::Identity;
+use super::outcome::{Counted, Identity};
 use super::{Context, Effect, Policy, Refusal};
 use crate::auth::permission::{Permissions, Right};
 use crate::clock::Moment;
@@ -33,13 +33,6 @@ pub(super) struct Member {
     rate_limited: Strikes,
 }
 
-/// Whether the auth worker counts this connection, and is to be told of its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
-    Yes,
-    No,
-}
-
 /// How often in the current window.
 #[derive(Debug, Default)]
 struct Strikes {
@@ -61,15 +54,15 @@ impl Strikes {
 impl Member {
     pub(super) fn anonymous(policy: &Policy, permissions: Arc<Permissions>) -> Member {
         let user = policy.anonymous.clone();
-        Member::new(Identity { user, permissions, expires_unix_ms: None }, Counted::No)
+        Member::new(Identity { user, permissions, expires_unix_ms: None, counted: Counted::No })
     }
 
-    pub(super) fn new(identity: Identity, counted: Counted) -> Member {
+    pub(super) fn new(identity: Identity) -> Member {
         Member {
             user: identity.user,
             permissions: identity.permissions,
             expires_unix_ms: identity.expires_unix_ms,
-            counted,
+            counted: identity.counted,
             subscriptions: Vec::new(),
             opening: Vec::new(),
             pending: 0,

@@ -1,4 +1,4 @@
-use super::outcome::{AppendError, Appended, Attempt, Denied, Identity, Occasion};
+use super::outcome::{AppendError, Appended, Attempt, Counted, Denied, Identity, Occasion};
 use super::*;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
@@ -108,6 +108,7 @@ fn identity(user: &str) -> Identity {
         user: UserName::parse(user).expect("valid"),
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: Some(START.unix_ms + 60_000),
+        counted: Counted::Yes,
     }
 }
 
@@ -158,9 +159,7 @@ fn connected_waits_for_the_positions_and_commands_wait_for_connected() {
 fn what_is_held_before_connected_is_bounded() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
-    let refused = (0..100)
-        .filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty())
-        .count();
+    let refused = (0..100).filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty()).count();
     assert_eq!(refused, 100 - 64);
 }
 
@@ -220,6 +219,19 @@ fn a_user_that_was_counted_is_counted_off_exactly_once() {
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
     assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
     bench.call(|session, cx| session.end(cx));
+    assert!(bench.effects.is_empty());
+}
+
+#[test]
+fn a_refresh_that_is_answered_after_the_end_counts_nobody_off() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
+    bench.say(r#"{"id":2,"refresh":{"token":"fresh"}}"#);
+    bench.call(|session, cx| session.end(cx));
+    assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
+    let fresh = Identity { counted: Counted::No, ..identity("ann") };
+    bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
     assert!(bench.effects.is_empty());
 }
 
