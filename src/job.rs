@@ -165,9 +165,7 @@ pub enum Completion {
     TokenChecked {
         /// Whom it answers.
         ticket: Ticket,
-        /// What the token was for: should nobody wait any more, one of `connect` is to be counted off.
-        occasion: Occasion,
-        /// Who it is.
+        /// Who it is: should nobody wait any more, one who was counted is to be counted off.
         outcome: Result<Identity, Denied>,
     },
     /// Answers [`Admit::Address`].

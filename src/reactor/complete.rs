@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
 use crate::id::Offset;
 use crate::job::{
-    Admit, Completion, Denied, Form, Identity, Live, Occasion, Page, PageRequest, Read, ReadError, Span,
+    Admit, Completion, Counted, Denied, Form, Identity, Live, Page, PageRequest, Read, ReadError, Span,
     Ticket,
 };
 use crate::limits::{
@@ -120,9 +120,7 @@ impl Reactor {
                     }
                 }
             }
-            Completion::TokenChecked { ticket, occasion, outcome } => {
-                self.token_checked(ticket, &occasion, outcome);
-            }
+            Completion::TokenChecked { ticket, outcome } => self.token_checked(ticket, outcome),
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
@@ -133,7 +131,7 @@ impl Reactor {
         }
     }
 
-    fn token_checked(&mut self, ticket: Ticket, occasion: &Occasion, outcome: Result<Identity, Denied>) {
+    fn token_checked(&mut self, ticket: Ticket, outcome: Result<Identity, Denied>) {
         match (self.pending.take(ticket), outcome) {
             (Some(Request::Token { slot, id }), outcome) if self.is_chat(slot) => {
                 self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
@@ -141,7 +139,7 @@ impl Reactor {
                 self.schedule(slot);
             }
             // Nobody waits any more: what was counted is counted off again. A refresh counts nobody.
-            (_, Ok(identity)) if *occasion == Occasion::Connect => {
+            (_, Ok(identity)) if identity.counted == Counted::Yes => {
                 self.leave(Admit::Leave { user: identity.user });
             }
             (_, _) => {}
@@ -238,7 +236,7 @@ impl Reactor {
                     Need::Position(id) => Request::Position(id),
                     Need::Fill(id, _) => Request::Fill(id),
                 };
-                let asked = self.ask_store(request, |ticket| {
+                let asked = self.ask_store(request, self.now.at, |ticket| {
                     let (span, form) = (Span::After(after), Form::Frames);
                     Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
                 });
@@ -267,7 +265,7 @@ impl Reactor {
             (None, HeadsRound::Runs(_) | HeadsRound::Rests(_)) => HeadsRound::starting(self.now.at),
         };
         if !channels.is_empty() {
-            self.ask_store(Request::Heads, |ticket| Read::Heads { ticket, channels });
+            self.ask_store(Request::Heads, self.now.at, |ticket| Read::Heads { ticket, channels });
         }
     }
 

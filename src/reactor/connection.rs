@@ -141,6 +141,16 @@ pub(super) enum Role {
     Echo,
 }
 
+impl Role {
+    /// When the session answers something by itself.
+    pub(super) fn answer_by(&self) -> Option<Moment> {
+        match self {
+            Role::Chat(chat) => chat.session.answer_by(),
+            Role::Echo => None,
+        }
+    }
+}
+
 /// A session and what its reactor keeps for it.
 #[derive(Debug)]
 pub(super) struct Chat {

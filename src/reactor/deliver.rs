@@ -133,7 +133,7 @@ impl Reactor {
         limit: u32,
     ) {
         self.counters.replay_pages.add(1);
-        let asked = self.ask_store(Request::Replay { slot: id, subscription }, |ticket| {
+        let asked = self.ask_store(Request::Replay { slot: id, subscription }, self.now.at, |ticket| {
             let (span, bytes_max, form) = (Span::After(after), REPLAY_PAGE_BYTES_MAX, Form::Frames);
             Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
         });

@@ -170,6 +170,9 @@ impl WebSocket {
         if let Some(since) = self.decoder.incomplete_since() {
             deadline = deadline.min(since + ms(limits.message_ms));
         }
+        if let Some(answer_by) = self.role.answer_by() {
+            deadline = deadline.min(answer_by);
+        }
         if let Role::Chat(chat) = &self.role {
             if chat.session.awaits_connect() {
                 deadline = deadline.min(chat.connect_by);

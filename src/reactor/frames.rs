@@ -41,6 +41,7 @@ impl Reactor {
                 (Frame::Text(text), Role::Chat(chat)) => {
                     let mut cx = Context {
                         now: self.now,
+                        asked: self.now.at,
                         policy,
                         hub: &mut self.hub,
                         slot: Slot(id.index),
@@ -72,13 +73,13 @@ impl Reactor {
                 break reason;
             }
         };
-        let incomplete = decoder.incomplete_since().is_some();
+        let watched = decoder.incomplete_since().is_some() || role.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
         self.counters.messages_received.add(messages - 1);
         self.after_session(id);
         if let Some(reason) = ending {
             self.close(id, reason);
-        } else if incomplete {
+        } else if watched {
             self.schedule(id);
         }
     }
@@ -91,6 +92,7 @@ impl Reactor {
         let (start, out) = Outbox::mark(&mut self.arena);
         let mut cx = Context {
             now: self.now,
+            asked: self.now.at,
             policy: &self.setup.policy,
             hub: &mut self.hub,
             slot: Slot(id.index),
@@ -102,8 +104,12 @@ impl Reactor {
             refused: &mut self.refused,
         };
         act(&mut chat.session, &mut cx);
+        let watched = chat.session.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
         self.after_session(id);
+        if watched {
+            self.schedule(id);
+        }
     }
 
     /// Queues the flush, and does what the session asked for.

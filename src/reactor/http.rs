@@ -248,8 +248,9 @@ impl Reactor {
                 if let Some(connection) = self.slots.get_mut(id) {
                     connection.stage = Stage::Address(Box::new(admission));
                 }
-                let asked =
-                    self.ask_auth(Request::Address { slot: id }, |ticket| Admit::Address { ticket, address });
+                let asked = self.ask_auth(Request::Address { slot: id }, self.now.at, |ticket| {
+                    Admit::Address { ticket, address }
+                });
                 if !asked {
                     self.address_checked(id, None);
                 }

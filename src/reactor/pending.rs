@@ -1,8 +1,8 @@
 //! Requests that wait for a worker, and when they are answered without it.
 //!
 //! A command is answered in time whatever a worker does: each request has a deadline here, all with the same
-//! timeout, so that the order of asking is the order of expiry. What comes later than that finds nothing and
-//! is dropped.
+//! timeout, so that the order of asking is the order of expiry. What a worker answers later than that finds
+//! nothing and is dropped.
 
 use super::slots::SlotId;
 use crate::clock::Moment;
@@ -86,7 +86,10 @@ impl Pending {
     }
 
     /// Reserves a place for the answer; gives the request back when `limits::OUTSTANDING_MAX` wait already.
-    pub fn insert(&mut self, request: Request, now: Moment) -> Result<Ticket, Request> {
+    ///
+    /// The deadline runs from `asked`. That is nearly always now; a command that was held for a while finds
+    /// its place a few entries before the end.
+    pub fn insert(&mut self, request: Request, asked: Moment) -> Result<Ticket, Request> {
         if self.entries.len() >= OUTSTANDING_MAX {
             return Err(request);
         }
@@ -94,7 +97,9 @@ impl Pending {
         self.serial = self.serial.wrapping_add(1);
         let index = self.entries.insert(Entry { serial: self.serial, request });
         let name = u64::from(self.serial) << 32 | index as u64;
-        self.deadlines.push_back((now + REPLY_TIMEOUT, name));
+        let deadline = asked + REPLY_TIMEOUT;
+        let later = self.deadlines.iter().rev().take_while(|(other, _)| *other > deadline).count();
+        self.deadlines.insert(self.deadlines.len() - later, (deadline, name));
         Ok(Ticket { reactor: self.reactor, request: name })
     }
 
@@ -148,6 +153,30 @@ impl Pending {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_request_that_was_held_expires_by_when_it_came() {
+        let mut pending = Pending::new(ReactorId(0));
+        let at = |seconds| Moment::ZERO + Duration::from_secs(seconds);
+        for seconds in [10, 20] {
+            pending.insert(Request::Heads, at(seconds)).expect("room");
+        }
+        let held = pending.insert(Request::Position(channel()), at(15)).expect("room");
+        assert!(matches!(pending.pop_late(at(15) + REPLY_TIMEOUT), Some(Request::Heads)));
+        assert!(matches!(pending.pop_late(at(15) + REPLY_TIMEOUT), Some(Request::Position(_))));
+        assert!(pending.pop_late(at(15) + REPLY_TIMEOUT).is_none());
+        assert!(pending.take(held).is_none());
+    }
+
+    fn channel() -> ChannelId {
+        let mut hub = crate::hub::Hub::new(1, 0, ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let name = ChannelName::parse("c").expect("valid");
+        let _ = hub.open(&name, crate::hub::Slot(0), crate::wire::command::From::Now);
+        match hub.take_needs().pop() {
+            Some(crate::hub::Need::Position(id)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn a_request_is_answered_once_by_the_worker_or_by_the_clock() {

@@ -4,6 +4,7 @@ use super::Reactor;
 use super::connection::{Closing, Peer, Stage};
 use super::pending::Request;
 use super::slots::SlotId;
+use crate::clock::Moment;
 use crate::close::{CloseReason, Farewell};
 use crate::hub::Slot;
 use crate::id::{ChannelName, CommandId};
@@ -20,12 +21,12 @@ impl Reactor {
     pub(super) fn perform(&mut self, id: SlotId, effect: Effect) {
         match effect {
             Effect::Append(append) => self.append(id, *append),
-            Effect::History { id: command, channel, range, limit } => {
-                self.history(id, command, channel, range, limit);
+            Effect::History { id: command, channel, range, limit, asked } => {
+                self.history((id, command), channel, span(range), limit, asked);
             }
-            Effect::CheckToken { token, occasion, id: command } => {
+            Effect::CheckToken { token, occasion, id: command, asked } => {
                 let request = Request::Token { slot: id, id: command };
-                let asked = self.ask_auth(request, |ticket| Admit::Token { ticket, token, occasion });
+                let asked = self.ask_auth(request, asked, |ticket| Admit::Token { ticket, token, occasion });
                 if !asked {
                     self.with_session(id, |session, cx| session.token_checked(command, None, cx));
                 }
@@ -38,10 +39,10 @@ impl Reactor {
     }
 
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
-        let AppendEffect { id, channel, user, key, change, data } = effect;
+        let AppendEffect { id, channel, user, key, change, data, asked } = effect;
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
         let name = channel.clone();
-        let sent = match self.pending.insert(request, self.now.at) {
+        let sent = match self.pending.insert(request, asked) {
             Ok(ticket) => {
                 let job = Append { ticket, channel, user, key, change, data };
                 let sent = self.queues.append.try_send(job).is_ok();
@@ -61,14 +62,17 @@ impl Reactor {
         }
     }
 
-    fn history(&mut self, slot: SlotId, id: CommandId, channel: ChannelName, range: Range, limit: u32) {
+    fn history(
+        &mut self,
+        (slot, id): (SlotId, CommandId),
+        channel: ChannelName,
+        span: Span,
+        limit: u32,
+        asked: Moment,
+    ) {
         let request = Request::History { slot, id, channel: channel.clone() };
-        let span = match range {
-            Range::Before(offset) => Span::Before(offset),
-            Range::After(offset) => Span::After(offset),
-        };
         let name = channel.clone();
-        let asked = self.ask_store(request, |ticket| {
+        let asked = self.ask_store(request, asked, |ticket| {
             let (bytes_max, form) = (HISTORY_PAGE_BYTES_MAX, Form::Json);
             Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
         });
@@ -80,8 +84,13 @@ impl Reactor {
     }
 
     /// Queues a read; false when there is no room, and nothing will come of it.
-    pub(super) fn ask_store(&mut self, request: Request, job: impl FnOnce(Ticket) -> Read) -> bool {
-        let Ok(ticket) = self.pending.insert(request, self.now.at) else { return false };
+    pub(super) fn ask_store(
+        &mut self,
+        request: Request,
+        asked: Moment,
+        job: impl FnOnce(Ticket) -> Read,
+    ) -> bool {
+        let Ok(ticket) = self.pending.insert(request, asked) else { return false };
         let sent = self.queues.read.try_send(job(ticket)).is_ok();
         if !sent {
             self.pending.take(ticket);
@@ -90,8 +99,13 @@ impl Reactor {
     }
 
     /// Queues a question to the auth worker; false when there is no room, and nothing will come of it.
-    pub(super) fn ask_auth(&mut self, request: Request, job: impl FnOnce(Ticket) -> Admit) -> bool {
-        let Ok(ticket) = self.pending.insert(request, self.now.at) else { return false };
+    pub(super) fn ask_auth(
+        &mut self,
+        request: Request,
+        asked: Moment,
+        job: impl FnOnce(Ticket) -> Admit,
+    ) -> bool {
+        let Ok(ticket) = self.pending.insert(request, asked) else { return false };
         let sent = self.queues.admit.as_ref().is_some_and(|queue| queue.try_send(job(ticket)).is_ok());
         if !sent {
             self.pending.take(ticket);
@@ -164,6 +178,13 @@ impl Reactor {
     /// The slot of a subscription's connection.
     pub(super) fn slot_of(&mut self, slot: Slot) -> Option<SlotId> {
         self.slots.at_mut(slot.0).map(|(id, _)| id)
+    }
+}
+
+fn span(range: Range) -> Span {
+    match range {
+        Range::Before(offset) => Span::Before(offset),
+        Range::After(offset) => Span::After(offset),
     }
 }
 

@@ -4,7 +4,7 @@ use super::connection::Replays;
 use super::*;
 use crate::auth::permission::Permissions;
 use crate::id::{Epoch, InstanceName, Offset, UserName};
-use crate::job::{Admit, Append, Completion, Identity, Occasion, Page, PageRequest, Read, Ticket};
+use crate::job::{Admit, Append, Completion, Counted, Identity, Occasion, Page, PageRequest, Read, Ticket};
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::session::AuthMode;
 use crate::wire::push::LogPosition;
@@ -146,12 +146,13 @@ fn page(head: u64) -> Page {
     Page { position, count: 0, first: Offset::ZERO, last: Offset::ZERO, body: Vec::new() }
 }
 
-fn identity(stage: &Stage, lives_ms: Option<u64>) -> Identity {
+fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -> Identity {
     let unix_ms = stage.reactor.setup.clock.read().unix_ms;
     Identity {
         user: UserName::anonymous(),
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
+        counted,
     }
 }
 
@@ -225,16 +226,16 @@ fn a_user_is_counted_off_once_though_a_refresh_is_answered_after_the_end() {
     let mut stage = Stage::new(AuthMode::Required);
     let mut client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
     let ticket = stage.token(&Occasion::Connect);
-    let outcome = Ok(identity(&stage, None));
-    stage.answer(Completion::TokenChecked { ticket, occasion: Occasion::Connect, outcome });
+    let outcome = Ok(identity(&stage, Counted::Yes, None));
+    stage.answer(Completion::TokenChecked { ticket, outcome });
     client.say(r#"{"id":2,"refresh":{"token":"t"}}"#);
     let refresh = Occasion::Refresh(UserName::anonymous());
     let ticket = stage.token(&refresh);
     client.socket.shutdown(Shutdown::Both).expect("open");
     stage.turn_until(|stage| stage.reactor.slots.is_empty());
     assert!(matches!(stage.admitted(), Admit::Leave { .. }));
-    let outcome = Ok(identity(&stage, None));
-    stage.answer(Completion::TokenChecked { ticket, occasion: refresh, outcome });
+    let outcome = Ok(identity(&stage, Counted::No, None));
+    stage.answer(Completion::TokenChecked { ticket, outcome });
     assert!(stage.admits.try_recv().is_err(), "it was counted once");
 }
 
@@ -243,8 +244,8 @@ fn a_token_that_ends_before_anything_else_is_due_ends_the_session_in_time() {
     let mut stage = Stage::new(AuthMode::Required);
     let mut client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
     let ticket = stage.token(&Occasion::Connect);
-    let outcome = Ok(identity(&stage, Some(300)));
-    stage.answer(Completion::TokenChecked { ticket, occasion: Occasion::Connect, outcome });
+    let outcome = Ok(identity(&stage, Counted::Yes, Some(300)));
+    stage.answer(Completion::TokenChecked { ticket, outcome });
     let start = stage.reactor.now.at;
     // The first ping comes at a random time: only the token's own deadline is always in time.
     stage.turn_until(|_| client.has("4501"));

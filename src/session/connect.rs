@@ -1,14 +1,16 @@
 //! `connect`: who is it, what did they have, and `connected`.
 
-use super::member::{Counted, Member};
-use super::outcome::{Denied, Identity, Occasion};
+use super::member::Member;
+use super::outcome::{Counted, Denied, Identity, Occasion};
 use super::policy::AuthMode;
 use super::{Context, Effect, Held, Refusal, Session, Stage};
 use crate::auth::permission::Right;
 use crate::auth::token::TokenFault;
+use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::{Decision, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
+use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::{Connect, Cursor, From};
 use crate::wire::push::{self, Because, Connected, LogPosition, Recovered, Recovery};
 
@@ -23,6 +25,8 @@ const USER_RETRY_MS: u32 = 15_000;
 #[derive(Debug)]
 pub(super) struct Restoring {
     id: CommandId,
+    /// Without all positions by then, `connected` says which are not known.
+    pub(super) answer_by: Moment,
     entries: Vec<Entry>,
 }
 
@@ -60,16 +64,22 @@ impl Session {
         match cx.policy.auth {
             AuthMode::Off => {
                 let member = Member::anonymous(cx.policy);
-                self.restore(id, member, connect.recover, Held::default(), cx);
+                self.restore((id, cx.asked), member, connect.recover, Held::default(), cx);
             }
             AuthMode::Required => {
                 let token = self.token.take().or_else(|| connect.token.map(|token| Box::from(&*token)));
                 match token {
                     None => cx.close(CloseReason::Unauthenticated(TokenFault::Missing.text())),
                     Some(token) => {
-                        cx.effects.push(Effect::CheckToken { token, occasion: Occasion::Connect, id });
+                        cx.effects.push(Effect::CheckToken {
+                            token,
+                            occasion: Occasion::Connect,
+                            id,
+                            asked: cx.asked,
+                        });
                         let recover = connect.recover;
-                        self.stage = Stage::AwaitingToken { id, recover, held: Held::default() };
+                        self.stage =
+                            Stage::AwaitingToken { id, asked: cx.asked, recover, held: Held::default() };
                     }
                 }
             }
@@ -84,9 +94,9 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::AwaitingToken { id, recover, held } => match outcome {
+            Stage::AwaitingToken { id, asked, recover, held } => match outcome {
                 Some(Ok(identity)) => {
-                    self.restore(id, Member::new(identity, Counted::Yes), recover, held, cx);
+                    self.restore((id, asked), Member::new(identity), recover, held, cx);
                 }
                 Some(Err(denied)) => cx.close(close_reason(denied)),
                 None => cx.close(CloseReason::Unavailable {
@@ -110,8 +120,11 @@ impl Session {
                 self.stage = Stage::Open(member);
             }
             Stage::Over => {
-                // Granted to a connection that is gone meanwhile: count it off again.
-                if let Some(Ok(identity)) = outcome {
+                // Granted to a connection that is gone meanwhile: count it off again. (A refresh was not
+                // counted, and who connected was counted off at the end.)
+                if let Some(Ok(identity)) = outcome
+                    && identity.counted == Counted::Yes
+                {
                     cx.effects.push(Effect::Leave(identity.user));
                 }
             }
@@ -122,15 +135,19 @@ impl Session {
     /// Registers what the client had, and says `connected` once all positions are known.
     fn restore(
         &mut self,
-        id: CommandId,
+        (id, asked): (CommandId, Moment),
         mut member: Member,
         recover: Vec<Cursor>,
         held: Held,
         cx: &mut Context<'_>,
     ) {
+        let answer_by = asked + REPLY_TIMEOUT;
         let entries = recover.into_iter().map(|cursor| open_entry(&mut member, cursor, cx)).collect();
-        self.stage =
-            Stage::AwaitingPositions { member: Box::new(member), restoring: Restoring { id, entries }, held };
+        self.stage = Stage::AwaitingPositions {
+            member: Box::new(member),
+            restoring: Restoring { id, answer_by, entries },
+            held,
+        };
         self.open_if_restored(cx);
     }
 
@@ -150,6 +167,26 @@ impl Session {
                 self.open_if_restored(cx);
             }
             Stage::AwaitingConnect | Stage::AwaitingToken { .. } | Stage::Over => {}
+        }
+    }
+
+    /// What is still not known when its time is over is told as `unavailable`.
+    pub(super) fn expire_openings(&mut self, cx: &mut Context<'_>) {
+        match &mut self.stage {
+            Stage::Open(member) => member.expire_openings(cx),
+            Stage::AwaitingPositions { member, restoring, .. } if restoring.answer_by <= cx.now.at => {
+                for entry in &mut restoring.entries {
+                    if let (EntryState::Asked, Some(subscription)) = (entry.state, entry.subscription) {
+                        member.drop_subscription(subscription, cx);
+                        entry.answer(None);
+                    }
+                }
+                self.open_if_restored(cx);
+            }
+            Stage::AwaitingConnect
+            | Stage::AwaitingToken { .. }
+            | Stage::AwaitingPositions { .. }
+            | Stage::Over => {}
         }
     }
 

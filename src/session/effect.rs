@@ -1,6 +1,7 @@
 //! What a session asks of its reactor. Imperative: each names a thing to do, in order.
 
 use super::outcome::{AppendChange, Occasion};
+use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, Key, UserName};
@@ -22,6 +23,8 @@ pub enum Effect {
         range: Range,
         /// Publications at most.
         limit: u32,
+        /// When the command came.
+        asked: Moment,
     },
     /// Check a token, and answer with [`super::Session::token_checked`].
     CheckToken {
@@ -31,6 +34,8 @@ pub enum Effect {
         occasion: Occasion,
         /// The command it came with.
         id: CommandId,
+        /// When the command came.
+        asked: Moment,
     },
     /// Send this frame to the channel's subscribers on every reactor.
     Signal {
@@ -62,4 +67,6 @@ pub struct AppendEffect {
     pub change: AppendChange,
     /// JSON, byte for byte as received.
     pub data: Box<str>,
+    /// When the command came: its answer is due from then.
+    pub asked: Moment,
 }

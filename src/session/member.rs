@@ -1,6 +1,6 @@
 //! Who is connected: their name, rights, rates, subscriptions, and how often they erred.
 
-use super::outcome::Identity;
+use super::outcome::{Counted, Identity};
 use super::{Context, Effect, Policy, Refusal};
 use crate::auth::permission::{Permissions, Right};
 use crate::clock::Moment;
@@ -22,7 +22,7 @@ pub(super) struct Member {
     pub(super) counted: Counted,
     pub(super) subscriptions: Vec<SubscriptionId>,
     /// Subscriptions whose reply waits for the log's position.
-    pub(super) opening: Vec<(SubscriptionId, CommandId)>,
+    pub(super) opening: Vec<Opening>,
     /// Commands with a worker.
     pub(super) pending: u16,
     /// Of these, pages of history.
@@ -33,11 +33,13 @@ pub(super) struct Member {
     rate_limited: Strikes,
 }
 
-/// Whether the auth worker counts this connection, and is to be told of its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
-    Yes,
-    No,
+/// A `subscribe` that waits for the log's position.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub(super) subscription: SubscriptionId,
+    pub(super) id: CommandId,
+    /// Without the position by then it is refused.
+    pub(super) answer_by: Moment,
 }
 
 /// How often in the current window.
@@ -62,15 +64,15 @@ impl Member {
     pub(super) fn anonymous(policy: &Policy) -> Member {
         let user = policy.anonymous.clone();
         let permissions = Arc::clone(&policy.everything);
-        Member::new(Identity { user, permissions, expires_unix_ms: None }, Counted::No)
+        Member::new(Identity { user, permissions, expires_unix_ms: None, counted: Counted::No })
     }
 
-    pub(super) fn new(identity: Identity, counted: Counted) -> Member {
+    pub(super) fn new(identity: Identity) -> Member {
         Member {
             user: identity.user,
             permissions: identity.permissions,
             expires_unix_ms: identity.expires_unix_ms,
-            counted,
+            counted: identity.counted,
             subscriptions: Vec::new(),
             opening: Vec::new(),
             pending: 0,
@@ -213,7 +215,12 @@ impl Member {
             super::AuthMode::Required => {
                 if self.reserve(id, cx) {
                     let occasion = super::outcome::Occasion::Refresh(self.user.clone());
-                    cx.effects.push(Effect::CheckToken { token: Box::from(token), occasion, id });
+                    cx.effects.push(Effect::CheckToken {
+                        token: Box::from(token),
+                        occasion,
+                        id,
+                        asked: cx.asked,
+                    });
                 }
             }
         }

@@ -27,7 +27,7 @@ pub use policy::{AuthMode, Policy};
 pub use publish::{AppendOutcome, HistoryOutcome};
 pub use refusal::Refusal;
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::{Hub, Slot, SubscriptionId};
 use crate::id::{ChannelName, CommandId, Offset};
@@ -41,6 +41,8 @@ use std::collections::VecDeque;
 pub struct Context<'a> {
     /// Both clocks.
     pub now: Now,
+    /// When the command in hand came: earlier than now for one that was held.
+    pub asked: Moment,
     /// What holds for all sessions.
     pub policy: &'a Policy,
     /// Who follows what on this reactor.
@@ -85,7 +87,7 @@ enum Stage {
     /// Nothing but `connect` is expected.
     AwaitingConnect,
     /// The token is with the auth worker; commands that came meanwhile are held, in order.
-    AwaitingToken { id: CommandId, recover: Vec<Cursor>, held: Held },
+    AwaitingToken { id: CommandId, asked: Moment, recover: Vec<Cursor>, held: Held },
     /// The positions of the channels to restore are with the store.
     AwaitingPositions { member: Box<Member>, restoring: connect::Restoring, held: Held },
     /// In full service.
@@ -97,7 +99,7 @@ enum Stage {
 /// Commands that came before `connected`: bounded, since the peer need not wait for it.
 #[derive(Debug, Default)]
 struct Held {
-    texts: VecDeque<Box<str>>,
+    texts: VecDeque<(Box<str>, Moment)>,
     bytes: usize,
 }
 
@@ -159,13 +161,23 @@ impl Session {
         self.stop_if_closed(cx);
     }
 
-    /// Time passed: tokens expire.
+    /// Time passed: tokens expire, and what the store did not tell in time is answered without it.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
+        self.expire_openings(cx);
         if let Stage::Open(member) = &self.stage
             && member.expires_unix_ms.is_some_and(|expires| expires <= cx.now.unix_ms)
         {
             cx.close(CloseReason::Unauthenticated("the token expired; refresh earlier"));
             self.stop_if_closed(cx);
+        }
+    }
+
+    /// When something is to be answered without the store, unless it answers earlier.
+    pub fn answer_by(&self) -> Option<Moment> {
+        match &self.stage {
+            Stage::Open(member) => member.opening.iter().map(|opening| opening.answer_by).min(),
+            Stage::AwaitingPositions { restoring, .. } => Some(restoring.answer_by),
+            Stage::AwaitingConnect | Stage::AwaitingToken { .. } | Stage::Over => None,
         }
     }
 
@@ -203,9 +215,12 @@ impl Session {
 
     /// Hands over what was held back while the session could not serve it.
     fn release(&mut self, held: Held, cx: &mut Context<'_>) {
-        for text in held.texts {
+        let asked = cx.asked;
+        for (text, came) in held.texts {
+            cx.asked = came;
             self.text(&text, cx);
         }
+        cx.asked = asked;
     }
 }
 
@@ -215,7 +230,7 @@ fn hold(held: &mut Held, text: &str, cx: &mut Context<'_>) {
         && held.bytes + text.len() <= limits.message_bytes as usize;
     if fits {
         held.bytes += text.len();
-        held.texts.push_back(Box::from(text));
+        held.texts.push_back((Box::from(text), cx.asked));
         return;
     }
     let id = command::parse(text, cx.policy.bounds).map_or_else(|rejected| rejected.id, |request| request.id);

@@ -43,6 +43,17 @@ pub struct Identity {
     pub permissions: Arc<Permissions>,
     /// From here on the token is no longer accepted: `exp` plus the leeway, Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
+    /// Whether this check entered the user into the census: `connect` does, `refresh` does not.
+    pub counted: Counted,
+}
+
+/// Whether the auth worker counts somebody, and is to be told of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Once more with this; to be counted off once.
+    Yes,
+    /// Not with this.
+    No,
 }
 
 /// Why a token did not open a session.

@@ -57,7 +57,15 @@ impl Member {
         };
         let user = self.user.clone();
         let data = Box::from(data);
-        cx.effects.push(Effect::Append(Box::new(AppendEffect { id, channel, user, key, change, data })));
+        cx.effects.push(Effect::Append(Box::new(AppendEffect {
+            id,
+            channel,
+            user,
+            key,
+            change,
+            data,
+            asked: cx.asked,
+        })));
     }
 
     pub(super) fn history(
@@ -79,7 +87,7 @@ impl Member {
         }
         if self.reserve(id, cx) {
             self.pages += 1;
-            cx.effects.push(Effect::History { id, channel, range, limit });
+            cx.effects.push(Effect::History { id, channel, range, limit, asked: cx.asked });
         }
     }
 

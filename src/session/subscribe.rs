@@ -1,10 +1,11 @@
 //! `subscribe` and `unsubscribe`: the replies; the hub does the rest.
 
-use super::member::Member;
+use super::member::{Member, Opening};
 use super::{Context, Effect, Refusal};
 use crate::auth::permission::Right;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
+use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::From;
 use crate::wire::push::{self, Recovered};
 
@@ -36,7 +37,8 @@ impl Member {
                 // Most sessions follow one channel, and room for more would wait in each.
                 self.subscriptions.reserve_exact(1);
                 self.subscriptions.push(subscription);
-                self.opening.push((subscription, id));
+                let answer_by = cx.asked + REPLY_TIMEOUT;
+                self.opening.push(Opening { subscription, id, answer_by });
                 if decision.is_some() {
                     self.opened(subscription, decision, cx);
                 }
@@ -50,12 +52,7 @@ impl Member {
         decision: Option<Decision>,
         cx: &mut Context<'_>,
     ) {
-        let Some(at) = self.opening.iter().position(|(opening, _)| *opening == subscription) else { return };
-        let (_, id) = self.opening.swap_remove(at);
-        if self.opening.is_empty() {
-            // A session at rest owns no queue of these.
-            self.opening = Vec::new();
-        }
+        let Some(id) = self.take_opening(subscription) else { return };
         let Some(decision) = decision else {
             self.drop_subscription(subscription, cx);
             cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: SUBSCRIBE_RETRY_MS });
@@ -65,6 +62,27 @@ impl Member {
             let recovered = Recovered { channel, log: Some(decision.position), outcome: decision.outcome };
             push::subscribed(cx.out, id, &recovered);
             cx.effects.push(Effect::Replay(subscription));
+        }
+    }
+
+    /// The command a subscription's reply is due to, once.
+    fn take_opening(&mut self, subscription: SubscriptionId) -> Option<CommandId> {
+        let at = self.opening.iter().position(|opening| opening.subscription == subscription)?;
+        let opening = self.opening.swap_remove(at);
+        if self.opening.is_empty() {
+            // A session at rest owns no queue of these.
+            self.opening = Vec::new();
+        }
+        Some(opening.id)
+    }
+
+    /// Refuses what waited too long for a position.
+    pub(super) fn expire_openings(&mut self, cx: &mut Context<'_>) {
+        let late = |opening: &&Opening| opening.answer_by <= cx.now.at;
+        let late: Vec<SubscriptionId> =
+            self.opening.iter().filter(late).map(|opening| opening.subscription).collect();
+        for subscription in late {
+            self.opened(subscription, None, cx);
         }
     }
 
@@ -82,8 +100,7 @@ impl Member {
     pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) {
         cx.hub.close(subscription);
         self.subscriptions.retain(|other| *other != subscription);
-        if let Some(at) = self.opening.iter().position(|(opening, _)| *opening == subscription) {
-            let (_, id) = self.opening.swap_remove(at);
+        if let Some(id) = self.take_opening(subscription) {
             cx.refuse(Some(id), &Refusal::Abandoned);
         }
     }

@@ -1,11 +1,11 @@
-use super::outcome::{AppendError, Appended, Attempt, Denied, Identity, Occasion};
+use super::outcome::{AppendError, Appended, Attempt, Counted, Denied, Identity, Occasion};
 use super::*;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::clock::Moment;
 use crate::hub::Need;
 use crate::id::{ChannelName, Epoch, InstanceName, UserName};
-use crate::limits::{Limits, MALFORMED_MAX, RATE_LIMITED_MAX};
+use crate::limits::{Limits, MALFORMED_MAX, RATE_LIMITED_MAX, REPLY_TIMEOUT};
 use crate::wire::push::LogPosition;
 use serde_json::Value;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ impl Bench {
         let mut refused = Vec::new();
         let mut cx = Context {
             now: self.now,
+            asked: self.now.at,
             policy: &self.policy,
             hub: &mut self.hub,
             slot: Slot(0),
@@ -108,6 +109,7 @@ fn identity(user: &str) -> Identity {
         user: UserName::parse(user).expect("valid"),
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: Some(START.unix_ms + 60_000),
+        counted: Counted::Yes,
     }
 }
 
@@ -152,6 +154,29 @@ fn connected_waits_for_the_positions_and_commands_wait_for_connected() {
     let replays = bench.effects.iter().filter(|effect| matches!(effect, Effect::Replay(_))).count();
     assert_eq!(replays, 2);
     assert!(matches!(bench.effects.last(), Some(Effect::Append(_))), "what was held is done after connected");
+}
+
+#[test]
+fn answers_are_due_from_when_their_command_came() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"t","recover":[{"channel":"a","epoch":"1","offset":5}]}}"#);
+    bench.now.at = START.at + Duration::from_secs(1);
+    bench.say(r#"{"id":2,"publish":{"channel":"a","data":1}}"#);
+    bench.say(r#"{"id":3,"subscribe":{"channel":"b"}}"#);
+    // The token takes its time, and then the store does not answer at all.
+    bench.now.at = START.at + Duration::from_secs(4);
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
+    assert_eq!(bench.session.answer_by(), Some(START.at + REPLY_TIMEOUT));
+    bench.now.at = START.at + REPLY_TIMEOUT;
+    let frames = bench.call(|session, cx| session.expire(cx));
+    assert_eq!(frames[0]["connected"]["recovered"][0]["because"], "unavailable");
+    let came = START.at + Duration::from_secs(1);
+    assert!(matches!(&bench.effects[..], [Effect::Append(append)] if append.asked == came));
+    assert_eq!(bench.session.answer_by(), Some(came + REPLY_TIMEOUT));
+    bench.now.at = came + REPLY_TIMEOUT;
+    let frames = bench.call(|session, cx| session.expire(cx));
+    assert_eq!((frames[0]["id"].as_u64(), error_code(&frames)), (Some(3), Some("unavailable")));
+    assert_eq!(bench.hub.sizes(), (0, 0, 0), "what was not opened is not kept");
 }
 
 #[test]
@@ -218,6 +243,19 @@ fn a_user_that_was_counted_is_counted_off_exactly_once() {
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
     assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
     bench.call(|session, cx| session.end(cx));
+    assert!(bench.effects.is_empty());
+}
+
+#[test]
+fn a_refresh_that_is_answered_after_the_end_counts_nobody_off() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
+    bench.say(r#"{"id":2,"refresh":{"token":"fresh"}}"#);
+    bench.call(|session, cx| session.end(cx));
+    assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
+    let fresh = Identity { counted: Counted::No, ..identity("ann") };
+    bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
     assert!(bench.effects.is_empty());
 }
 

@@ -8,7 +8,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token::{Claims, TokenFault, Verifier};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
-use crate::job::{AddressDenied, Admit, Completion, Denied, Identity, Mailbox, Occasion, Ticket};
+use crate::job::{AddressDenied, Admit, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
 use crate::metrics::auth::AuthCounters;
 use crossbeam_channel::Receiver;
 use std::io;
@@ -91,7 +91,7 @@ impl Desk {
             Admit::Token { ticket, token, occasion } => {
                 let outcome = self.admit(&token, &occasion, now.unix_ms);
                 self.count(outcome.as_ref().err());
-                Some((ticket, Completion::TokenChecked { ticket, occasion, outcome }))
+                Some((ticket, Completion::TokenChecked { ticket, outcome }))
             }
             Admit::Address { ticket, address } => {
                 let outcome = self.arrive(address, now.at);
@@ -124,15 +124,15 @@ impl Desk {
             None => Ok(everybody()),
         };
         let Claims { user, permissions, expires_unix_ms } = claims.map_err(Denied::Token)?;
-        match occasion {
+        let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user) {
-                Entry::Granted => {}
+                Entry::Granted => Counted::Yes,
                 Entry::TooMany => return Err(Denied::TooManyOfUser),
             },
-            Occasion::Refresh(same) if *same == user => {}
+            Occasion::Refresh(same) if *same == user => Counted::No,
             Occasion::Refresh(_) => return Err(Denied::OtherUser),
-        }
-        Ok(Identity { user, permissions: Arc::new(permissions), expires_unix_ms })
+        };
+        Ok(Identity { user, permissions: Arc::new(permissions), expires_unix_ms, counted })
     }
 
     /// A panic in a library must cost one token and not everybody's way in. What unwinds here holds no

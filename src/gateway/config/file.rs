@@ -27,8 +27,13 @@ pub(super) fn read(draft: &mut Draft, file: &FileSource) {
             return draft.report(origin, "", Fault::Unreadable { path: path.clone(), error });
         }
     };
+    take(draft, path, &text);
+}
+
+/// Reads the text of a file that stands at `path`.
+pub(super) fn take(draft: &mut Draft, path: &Path, text: &str) {
     draft.config.origins.note_file(path);
-    let lines = Lines::new(path, &text);
+    let lines = Lines::new(path, text);
     parse(draft, &lines);
     // The parser's tables are in the order of the alphabet; a reader goes down the file.
     draft.problems.sort_by_key(|problem| match problem.origin {

@@ -30,7 +30,7 @@ use setting::Setting;
 use source::{Origin, Origins, Sources};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The effective configuration. Every value is within its bounds and none contradicts another.
@@ -169,8 +169,15 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
             draft.take(setting, &Raw::Plain(flag.value.clone()), Origin::Flag(flag.name));
         }
     }
-    contradiction::find(&mut draft);
-    if draft.problems.is_empty() { Ok(draft.config) } else { Err(ConfigError { problems: draft.problems }) }
+    draft.finish()
+}
+
+/// Reads one text as if it were the whole of a file at `path`, with no variables and no flags. Files that
+/// the text names are read.
+pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let mut draft = Draft::default();
+    file::take(&mut draft, path, text);
+    draft.finish()
 }
 
 /// A configuration that is being read.
@@ -184,6 +191,11 @@ struct Draft {
 }
 
 impl Draft {
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        contradiction::find(&mut self);
+        if self.problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems: self.problems }) }
+    }
+
     fn take(&mut self, setting: &'static Setting, raw: &Raw, origin: Origin) {
         match setting.write(&mut self.config, raw, &origin) {
             Ok(()) => self.config.origins.note(setting.name, origin),

@@ -1,0 +1,150 @@
+//! Commands: the text frames of a client.
+//!
+//! Checked: only JSON is taken, by serde_json's word; an `id` is answered wherever the text has one; every
+//! message is short and says something; a command written again from what was read of it reads the same,
+//! with the very bytes of `data`.
+
+use seawall::id::Epoch;
+use seawall::wire::command::{
+    Bounds, Command, Connect, Content, Cursor, From, Publish, Range, Request, parse,
+};
+use serde_json::value::RawValue;
+use std::fmt::Write;
+
+const BOUNDS: Bounds = Bounds { json_depth: 8, subscriptions: 4 };
+/// A message repeats at most a short piece of what the peer sent.
+const MESSAGE_BYTES_MAX: usize = 300;
+
+/// See the module.
+pub fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
+    match parse(text, BOUNDS) {
+        Ok(request) => {
+            assert!(is_json, "what is no JSON was taken");
+            let again = written(&request);
+            let second = parse(&again, BOUNDS);
+            assert_eq!(second.as_ref().ok(), Some(&request), "{again} after {second:?}");
+        }
+        Err(rejected) => {
+            let message = &rejected.message;
+            assert_eq!(message.starts_with("not JSON"), !is_json, "{message}");
+            assert!(is_json || rejected.id.is_none());
+            assert!((1..=MESSAGE_BYTES_MAX).contains(&message.len()), "{message}");
+        }
+    }
+}
+
+/// The request as JSON; `data` byte for byte.
+fn written(request: &Request<'_>) -> String {
+    let mut text = String::from("{");
+    if let Some(id) = request.id {
+        put(&mut text, "id", id.0);
+    }
+    let (name, arguments) = arguments(&request.command);
+    put(&mut text, name, arguments);
+    text + "}"
+}
+
+/// Appends a member; writing to a String cannot fail.
+fn put(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    let comma = if text.ends_with('{') { "" } else { "," };
+    let _infallible = write!(text, "{comma}\"{name}\":{value}");
+}
+
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn arguments(command: &Command<'_>) -> (&'static str, String) {
+    let mut text = String::from("{");
+    let name = match command {
+        Command::Connect(connect) => {
+            put_connect(&mut text, connect);
+            "connect"
+        }
+        Command::Refresh { token } => {
+            put(&mut text, "token", string(token));
+            "refresh"
+        }
+        Command::Subscribe { channel, from } => {
+            put(&mut text, "channel", string(channel.as_str()));
+            put_from(&mut text, *from);
+            "subscribe"
+        }
+        Command::Unsubscribe { channel } => {
+            put(&mut text, "channel", string(channel.as_str()));
+            "unsubscribe"
+        }
+        Command::Publish(publish) => {
+            put_publish(&mut text, publish);
+            "publish"
+        }
+        Command::History { channel, range, limit } => {
+            put(&mut text, "channel", string(channel.as_str()));
+            match range {
+                Range::Before(offset) => put(&mut text, "before", offset.0),
+                Range::After(offset) => put(&mut text, "after", offset.0),
+            }
+            put(&mut text, "limit", limit);
+            "history"
+        }
+        Command::Signal { channel, data } => {
+            put(&mut text, "data", data);
+            put(&mut text, "channel", string(channel.as_str()));
+            "signal"
+        }
+    };
+    (name, text + "}")
+}
+
+fn put_connect(text: &mut String, connect: &Connect<'_>) {
+    if let Some(token) = &connect.token {
+        put(text, "token", string(token));
+    }
+    if let Some(client) = &connect.client {
+        put(text, "client", string(client));
+    }
+    let cursors = connect.recover.iter().map(|cursor| {
+        let Cursor { channel, epoch, offset } = cursor;
+        let mut entry = String::from("{");
+        put(&mut entry, "channel", string(channel.as_str()));
+        put(&mut entry, "epoch", epoch_text(*epoch));
+        put(&mut entry, "offset", offset.0);
+        entry + "}"
+    });
+    put(text, "recover", format!("[{}]", cursors.collect::<Vec<_>>().join(",")));
+}
+
+fn put_from(text: &mut String, from: From) {
+    match from {
+        From::Now => {}
+        From::Last(count) => put(text, "last", count),
+        From::After { epoch, offset } => {
+            put(text, "recover", format!("{{\"epoch\":{},\"offset\":{}}}", epoch_text(epoch), offset.0));
+        }
+    }
+}
+
+fn put_publish(text: &mut String, publish: &Publish<'_>) {
+    put(text, "channel", string(publish.channel.as_str()));
+    if let Some(key) = &publish.key {
+        put(text, "key", string(key.as_str()));
+    }
+    match publish.content {
+        Content::Original(data) => put(text, "data", data),
+        Content::Edit(target, data) => {
+            put(text, "edits", target.0);
+            put(text, "data", data);
+        }
+        Content::Delete(target, data) => {
+            put(text, "deletes", target.0);
+            put(text, "data", data);
+        }
+    }
+}
+
+/// An epoch as it is written; a text that is none stands for one that was none.
+fn epoch_text(epoch: Option<Epoch>) -> String {
+    epoch.map_or_else(|| "\"none\\n\"".to_owned(), |epoch| format!("\"{epoch}\""))
+}

@@ -1,0 +1,109 @@
+//! Replays the fuzz targets' named corpora, and seeded mutations of them, without a fuzzer.
+
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Mutations of each corpus file.
+const MUTATIONS: usize = 200;
+
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<(String, Vec<u8>)> = entries
+        .map(|entry| entry.expect("readable"))
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .filter(|(name, _)| !name.starts_with('.'))
+        .map(|(name, path)| (name, fs::read(path).expect("readable")))
+        .collect();
+    files.sort();
+    files
+}
+
+/// One to four small changes, with pieces of `other` among them.
+fn mutated(bytes: &[u8], other: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..random.usize(1..=4) {
+        let at = random.usize(0..=bytes.len());
+        match random.u8(0..6) {
+            0 if at < bytes.len() => bytes[at] = random.u8(..),
+            1 if at < bytes.len() => bytes[at] ^= 1 << random.u8(0..8),
+            2 => bytes.insert(at, random.u8(..)),
+            3 => drop(bytes.drain(at..random.usize(at..=bytes.len().min(at + 16)))),
+            4 => {
+                let from = random.usize(0..=other.len());
+                let piece = &other[from..random.usize(from..=other.len().min(from + 64))];
+                bytes.splice(at..at, piece.iter().copied());
+            }
+            _ => bytes.truncate(at),
+        }
+    }
+    bytes
+}
+
+/// Says which input it was, in a form that can be kept as a file.
+fn replay(check: fn(&[u8]), what: &str, bytes: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| check(bytes))).is_err() {
+        panic!("{what} fails: b\"{}\"", bytes.escape_ascii());
+    }
+}
+
+fn replay_target(name: &str) {
+    let (_, check) = targets::TARGETS.iter().find(|(target, _)| *target == name).expect("a target");
+    let files = corpus(name);
+    assert!((5..=40).contains(&files.len()), "{name} has {} files", files.len());
+    let mut random = fastrand::Rng::with_seed(0x5EA);
+    for (file, bytes) in &files {
+        replay(*check, &format!("{name}/{file}"), bytes);
+        for number in 0..MUTATIONS {
+            let (_, other) = &files[random.usize(0..files.len())];
+            replay(*check, &format!("{name}/{file} mutated, {number}"), &mutated(bytes, other, &mut random));
+        }
+    }
+}
+
+#[test]
+fn heads() {
+    replay_target("head");
+}
+
+#[test]
+fn proxy_headers() {
+    replay_target("proxy");
+}
+
+#[test]
+fn frames() {
+    replay_target("frames");
+}
+
+#[test]
+fn commands() {
+    replay_target("command");
+}
+
+#[test]
+fn configurations() {
+    replay_target("config");
+}
+
+#[test]
+fn operations() {
+    replay_target("operations");
+}
+
+#[test]
+fn every_target_has_a_test_and_a_corpus() {
+    let mut folders: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))
+        .expect("the corpora are in the repository")
+        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    folders.sort();
+    let mut names: Vec<&str> = targets::TARGETS.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(folders, names);
+}
