@@ -62,7 +62,8 @@ pub struct Limits {
     pub tail_bytes_total: u64,
     /// A socket that takes no bytes for so long is closed: 4408.
     pub stall_ms: u32,
-    /// Channels known at once. Over it: error `overloaded`.
+    /// Channels the store may ever hold, and channels one reactor follows at once. Over it: error
+    /// `overloaded`.
     pub channels: u32,
     /// Connections of one user at once (`anonymous` is not one). Over it: `bye`, 1013. 0: off.
     pub connections_per_user: u32,

@@ -62,12 +62,26 @@ fn raise_descriptors() -> u64 {
 
 /// What the control group allows, else what the machine has; no bound where neither can be read.
 fn machine_bytes() -> u64 {
-    let group = read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let group = own_group_bytes();
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim();
         line.strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
     });
     group.into_iter().chain(machine).min().unwrap_or(u64::MAX)
+}
+
+/// The least `memory.max` of the control groups this process is in, from its own up to the root (version 2).
+fn own_group_bytes() -> Option<u64> {
+    let groups = read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mut folder = std::path::PathBuf::from("/sys/fs/cgroup").join(own.trim_start_matches('/'));
+    let mut least: Option<u64> = None;
+    while folder.starts_with("/sys/fs/cgroup") {
+        let bytes = read_to_string(folder.join("memory.max")).ok().and_then(|text| text.trim().parse().ok());
+        least = least.into_iter().chain(bytes).min();
+        folder.pop();
+    }
+    least
 }
 
 /// Descriptors open now; 0 where they cannot be counted.

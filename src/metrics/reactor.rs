@@ -24,7 +24,7 @@ pub struct ReactorCounters {
     pub upgrades: Cell,
     /// Sessions that reached `connected`.
     pub connected: Cell,
-    /// Plain HTTP requests answered with 2xx.
+    /// Plain HTTP requests served; a health report of 503 is one.
     pub requests: Cell,
     /// HTTP requests refused, by hundreds: 4xx and 5xx.
     pub requests_refused: [Cell; 2],

@@ -113,7 +113,11 @@ impl Scrape {
         )?;
         sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
         sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
-        sheet.counter("http_requests", "Plain requests answered with 2xx", self.sum(|r| &r.requests))?;
+        sheet.counter(
+            "http_requests",
+            "Plain requests served, health reports of 503 among them",
+            self.sum(|r| &r.requests),
+        )?;
         let class = |index: usize| -> u64 {
             self.reactors.iter().filter_map(|r| r.requests_refused.get(index)).map(Cell::read).sum()
         };
@@ -184,6 +188,18 @@ impl Scrape {
         ];
         let refused = refused.iter().map(|(label, total)| (&label[..], *total));
         sheet.labelled("store_refused", "Appends refused", MetricType::Counter, refused)?;
+        sheet.counter("store_batched", "Appends in those batches", read(&store.batched))?;
+        sheet.counter("store_keys_forgotten", "Idempotency keys forgotten", read(&store.keys_forgotten))?;
+        sheet.counter(
+            "store_retention_failures",
+            "Slices of retention that failed",
+            read(&store.retention_failures),
+        )?;
+        sheet.counter(
+            "store_live_missed",
+            "Batches that did not fit a reactor's lane",
+            read(&store.live_missed),
+        )?;
         sheet.counter("store_reads", "Pages and heads read", read(&store.reads))?;
         sheet.counter("store_read_failures", "Reads that failed", read(&store.read_failures))?;
         sheet.counter(
@@ -216,6 +232,20 @@ impl Scrape {
             auth.token_faults().map(|(fault, total)| ([("fault", fault.word())], total)).collect();
         let faults = faults.iter().map(|(label, total)| (&label[..], *total));
         sheet.labelled("tokens_refused", "Tokens refused", MetricType::Counter, faults)?;
+        sheet.counter("tokens_other_user", "Refreshes with another user's token", read(&auth.other_user))?;
+        sheet.counter(
+            "users_too_many",
+            "Connections of a user with too many",
+            read(&auth.too_many_of_user),
+        )?;
+        sheet.counter("addresses_checked", "Addresses checked", read(&auth.addresses_checked))?;
+        let turned_away = [
+            ([("reason", "too_many")], read(&auth.addresses_too_many)),
+            ([("reason", "too_fast")], read(&auth.addresses_too_fast)),
+        ];
+        let turned_away = turned_away.iter().map(|(label, total)| (&label[..], *total));
+        sheet.labelled("addresses_refused", "Addresses turned away", MetricType::Counter, turned_away)?;
+        sheet.counter("auth_panics", "Token checks that panicked", read(&auth.panics))?;
         sheet.gauge("users", "Users that are counted", read(&auth.users))?;
         sheet.gauge("addresses", "Addresses that are remembered", read(&auth.addresses))
     }
@@ -259,7 +289,7 @@ impl Sheet<'_> {
 
     fn histogram(&mut self, name: &str, help: &str, buckets: &[u64], sum: f64) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)

@@ -96,6 +96,8 @@ pub struct Decoder {
 /// What is left of earlier input. Boxed, since a connection at rest has none.
 #[derive(Debug, Default)]
 struct Assembly {
+    /// When the first of it came.
+    began: Moment,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
     frame: Option<OpenFrame>,
@@ -144,7 +146,13 @@ enum MessageKind {
 impl Decoder {
     /// When the message or frame began that is still incomplete, for `limits.message_ms`.
     pub fn incomplete_since(&self) -> Option<Moment> {
-        self.assembly.as_ref()?.message.as_ref().map(|message| message.began)
+        let assembly = self.assembly.as_ref()?;
+        match (&assembly.message, assembly.lent) {
+            (Some(message), false) => Some(message.began),
+            (Some(message), true) => (message.frames > 0).then_some(message.began),
+            (None, false) => Some(assembly.began),
+            (None, true) => None,
+        }
     }
 
     /// Bytes held for incomplete input.
@@ -192,7 +200,7 @@ impl Decoder {
     }
 
     fn park<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
-        self.assembly = Some(Box::default());
+        self.assembly = Some(Box::new(Assembly { began: now, ..Assembly::default() }));
         self.resume(input, limits, now)
     }
 
@@ -368,12 +376,24 @@ fn read_header(bytes: &[u8], limits: FrameLimits) -> Result<Option<(OpenFrame, u
             return Err(CloseReason::ProtocolError("a control frame over 125 bytes"));
         }
     }
+    if !is_minimal(bytes[1] & 0x7F, length) {
+        return Err(CloseReason::ProtocolError("a length that is not encoded in the fewest bytes"));
+    }
     if length > u64::from(limits.frame_bytes) {
         return Err(CloseReason::TooBig("limits.frame_bytes"));
     }
     let fin = if header.is_final { Fin::Last } else { Fin::More };
     let frame = OpenFrame { opcode: header.opcode, fin, mask, missing: length as usize, received: 0 };
     Ok(Some((frame, cursor.position() as usize)))
+}
+
+/// RFC 6455 section 5.2: the fewest bytes must be used, and the top bit of eight must be zero.
+fn is_minimal(form: u8, length: u64) -> bool {
+    match form {
+        126 => length >= 126,
+        127 => (65_536..1 << 63).contains(&length),
+        _ => true,
+    }
 }
 
 /// A frame without a mask has a shorter header: its fault shows in the second byte, and waiting for more

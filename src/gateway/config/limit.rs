@@ -34,7 +34,7 @@ pub(super) const LIMITS: &[Setting] = &[
     Setting::large("limits.outbox_bytes_total", |c| &mut c.limits.outbox_bytes_total).bounds(1 << 20, 1 << 40).doc("Bytes waiting for all sockets together. Over it: replays pause, then the longest stalled get 4408."),
     Setting::large("limits.tail_bytes_total", |c| &mut c.limits.tail_bytes_total).bounds(64 << 10, 1 << 40).doc("Recent publications kept in memory for recovery, all channels together. Over it: the oldest go."),
     Setting::small("limits.stall_ms", |c| &mut c.limits.stall_ms).bounds(100, 600_000).doc("A socket that takes no bytes for so long is closed: 4408."),
-    Setting::small("limits.channels", |c| &mut c.limits.channels).bounds(1, 100_000_000).doc("Channels known at once. Over it: error `overloaded`."),
+    Setting::small("limits.channels", |c| &mut c.limits.channels).bounds(1, 16_777_215).doc("Channels the store may ever hold, and channels one reactor follows at once. Over it: error `overloaded`."),
     Setting::small("limits.connections_per_user", |c| &mut c.limits.connections_per_user).bounds_or_zero(1, 1_000_000, "off").doc("Connections of one user at once (`anonymous` is not one). Over it: `bye`, 1013."),
     Setting::small("limits.connections_per_address", |c| &mut c.limits.connections_per_address).bounds_or_zero(1, 1_000_000, "off").doc("Connections of one address at once. Over it: HTTP 429. Off by default, since a load balancer has one address."),
     Setting::small("limits.handshakes_per_s", |c| &mut c.limits.handshakes_per_s).bounds_or_zero(1, 1_000_000, "off").doc("New connections of one address a second, ten times that at once. Over it: HTTP 429."),

@@ -129,6 +129,12 @@ fn a_header_reserves_nothing() {
     let _ = decoder.next(&mut Input::new(&mut bytes), LIMITS, Moment::from_micros(7));
     assert!(decoder.bytes() < 512);
     assert_eq!(decoder.incomplete_since(), Some(Moment::from_micros(7)));
+    // Half a header and half a ping count as well.
+    for bytes in [&frame(0x82, b"x")[..1], &frame(0x89, b"ping")[..8]] {
+        let mut decoder = Decoder::default();
+        let _ = decoder.next(&mut Input::new(&mut bytes.to_vec()), LIMITS, Moment::from_micros(9));
+        assert_eq!(decoder.incomplete_since(), Some(Moment::from_micros(9)));
+    }
 }
 
 #[test]
@@ -145,6 +151,7 @@ fn each_violation_has_its_code() {
     too_long.extend(frame(0x80, b"x"));
     let mut nested = frame(0x01, b"a");
     nested.extend(frame(0x81, b"b"));
+    let long_form = |form: u8, length: &[u8]| [&[0x82, 0x80 | form], length, &[0; 4]].concat();
     let split_utf8 = [frame(0x01, b"\xc3"), frame(0x80, b"(")].concat();
     let table: Vec<(Vec<u8>, u16)> = vec![
         (unmasked, 1002),
@@ -158,6 +165,9 @@ fn each_violation_has_its_code() {
         (frame(0x80, b"a"), 1002),
         (nested, 1002),
         (frame(0x88, b"a"), 1002),
+        (long_form(126, &[0, 125]), 1002),
+        (long_form(127, &[0, 0, 0, 0, 0, 0, 255, 255]), 1002),
+        (long_form(127, &[255; 8]), 1002),
         (frame(0x88, &[0x03, 0xED]), 1002),
         (frame(0x88, &[0, 0]), 1002),
         (frame(0x88, &[0x03, 0xE8, 0xFF]), 1007),

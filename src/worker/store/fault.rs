@@ -63,7 +63,7 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Folder { path, source } => write!(
                 f,
-                "the data folder {} cannot be used: {source}; make it writable for this user or set store.url to another one",
+                "the data folder {} cannot be used: {source}; make it writable for this user or set store.data (--data) to another one",
                 path.display()
             ),
             OpenError::Locked { path, pid } => {

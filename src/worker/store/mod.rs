@@ -34,6 +34,7 @@ use sqlite::log::{Bounds, Log};
 use sqlite::schema::{self, SchemaFault};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -183,7 +184,8 @@ fn make_folder(data: &Path) -> io::Result<()> {
     if data.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(data)?;
+    // Readable by its user alone: what people write to each other is nobody else's.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     for above in data.canonicalize()?.ancestors().skip(1) {
         // Some file systems sync no folders; there is nothing more to be done there.
         let _ = File::open(above).and_then(|folder| folder.sync_all());
