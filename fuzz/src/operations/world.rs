@@ -164,7 +164,7 @@ impl World {
     pub fn answer(&mut self, index: usize, answer: Answer) {
         if let Some((_, request)) = self.pending.remove(index) {
             self.answer_request(request, Some(answer));
-            self.finish();
+            self.ask_needs();
         }
     }
 
@@ -221,7 +221,6 @@ impl World {
     pub fn end(&mut self, index: usize) {
         self.call(index, 0, Session::end);
         self.peers[index].state = PeerState::Gone;
-        self.finish();
     }
 
     /// After the last connection nothing may be left.
@@ -279,7 +278,7 @@ impl World {
         for effect in effects {
             self.perform(index, effect);
         }
-        self.finish();
+        self.ask_needs();
     }
 
     fn perform(&mut self, index: usize, effect: Effect) {
@@ -503,8 +502,8 @@ impl World {
         }
     }
 
-    /// The end of a turn: asks for what the hub lacks, and gives the runs out.
-    fn finish(&mut self) {
+    /// Asks the store for what the hub lacks.
+    fn ask_needs(&mut self) {
         while self.hub.has_needs() {
             for need in self.hub.take_needs() {
                 self.ask(match need {
@@ -513,6 +512,12 @@ impl World {
                 });
             }
         }
+    }
+
+    /// The end of a turn: the runs are given out. Between two ends much may happen, as in a reactor, whose
+    /// turn takes many answers.
+    fn finish(&mut self) {
+        self.ask_needs();
         let bound = self.policy.limits.outbox_bytes as usize;
         while let Some(run) = self.hub.take_run() {
             let mut fallen = Vec::new();
