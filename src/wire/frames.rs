@@ -19,6 +19,9 @@ const HEADER_BYTES_MAX: usize = 14;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
+const RESERVED_OPCODE: &str = "a reserved opcode";
+const UNMASKED: &str = "a client's frame must be masked";
+
 /// Bounds on what a peer may send.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameLimits {
@@ -348,26 +351,14 @@ impl Message {
 
 /// Reads a header and checks what can be checked of it alone; `None` when it is incomplete.
 fn read_header(bytes: &[u8], limits: FrameLimits) -> Result<Option<(OpenFrame, usize)>, CloseReason> {
+    check_start(bytes).map_err(CloseReason::ProtocolError)?;
     let mut cursor = Cursor::new(bytes);
     let (header, length) = match FrameHeader::parse(&mut cursor) {
         Ok(Some(found)) => found,
-        Ok(None) => return early_verdict(bytes).map_or(Ok(None), Err),
-        Err(_) => return Err(CloseReason::ProtocolError("a reserved opcode")),
+        Ok(None) => return Ok(None),
+        Err(_) => return Err(CloseReason::ProtocolError(RESERVED_OPCODE)),
     };
-    if header.rsv1 || header.rsv2 || header.rsv3 {
-        return Err(CloseReason::ProtocolError("a reserved bit is set; no extension was negotiated"));
-    }
-    let Some(mask) = header.mask else {
-        return Err(CloseReason::ProtocolError("a client's frame must be masked"));
-    };
-    if let OpCode::Control(_) = header.opcode {
-        if !header.is_final {
-            return Err(CloseReason::ProtocolError("a fragmented control frame"));
-        }
-        if length > CONTROL_BYTES_MAX as u64 {
-            return Err(CloseReason::ProtocolError("a control frame over 125 bytes"));
-        }
-    }
+    let Some(mask) = header.mask else { return Err(CloseReason::ProtocolError(UNMASKED)) };
     if length > u64::from(limits.frame_bytes) {
         return Err(CloseReason::TooBig("limits.frame_bytes"));
     }
@@ -376,10 +367,32 @@ fn read_header(bytes: &[u8], limits: FrameLimits) -> Result<Option<(OpenFrame, u
     Ok(Some((frame, cursor.position() as usize)))
 }
 
-/// A frame without a mask has a shorter header: its fault shows in the second byte, and waiting for more
-/// would leave a peer that sends no more without its answer.
-fn early_verdict(bytes: &[u8]) -> Option<CloseReason> {
-    (*bytes.get(1)? & 0x80 == 0).then_some(CloseReason::ProtocolError("a client's frame must be masked"))
+/// Judges a header by its first two bytes, as many as are there (RFC 6455 section 5.2), in the order in which
+/// they come: so a frame that breaks two rules is told the same one however it was cut, and a peer that sends
+/// no more than a wrong start is not left without its answer.
+fn check_start(bytes: &[u8]) -> Result<(), &'static str> {
+    let Some(first) = bytes.first() else { return Ok(()) };
+    if first & 0x70 != 0 {
+        return Err("a reserved bit is set; no extension was negotiated");
+    }
+    let is_control = match OpCode::from(first & 0x0F) {
+        OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
+            return Err(RESERVED_OPCODE);
+        }
+        OpCode::Data(Data::Text | Data::Binary | Data::Continue) => false,
+        OpCode::Control(Control::Ping | Control::Pong | Control::Close) => true,
+    };
+    if is_control && first & 0x80 == 0 {
+        return Err("a fragmented control frame");
+    }
+    let Some(second) = bytes.get(1) else { return Ok(()) };
+    if second & 0x80 == 0 {
+        return Err(UNMASKED);
+    }
+    if is_control && usize::from(second & 0x7F) > CONTROL_BYTES_MAX {
+        return Err("a control frame over 125 bytes");
+    }
+    Ok(())
 }
 
 fn finish_message(kind: MessageKind, payload: &[u8]) -> Frame<'_> {
@@ -397,7 +410,7 @@ fn finish_control(control: Control, payload: &[u8]) -> Frame<'_> {
         Control::Ping => Frame::Ping(payload),
         Control::Pong => Frame::Pong,
         Control::Close => finish_close(payload),
-        Control::Reserved(_) => Frame::Violation(CloseReason::ProtocolError("a reserved opcode")),
+        Control::Reserved(_) => Frame::Violation(CloseReason::ProtocolError(RESERVED_OPCODE)),
     }
 }
 
