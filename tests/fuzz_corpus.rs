@@ -7,8 +7,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Mutations of each corpus file.
-const MUTATIONS: usize = 200;
+/// Mutations of a target's corpus, all its files together.
+const MUTATIONS: usize = 3_000;
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
@@ -58,7 +58,7 @@ fn replay_target(name: &str) {
     let mut random = fastrand::Rng::with_seed(0x5EA);
     for (file, bytes) in &files {
         replay(*check, &format!("{name}/{file}"), bytes);
-        for number in 0..MUTATIONS {
+        for number in 0..MUTATIONS / files.len() {
             let (_, other) = &files[random.usize(0..files.len())];
             replay(*check, &format!("{name}/{file} mutated, {number}"), &mutated(bytes, other, &mut random));
         }

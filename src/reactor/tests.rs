@@ -126,8 +126,8 @@ struct Client {
 impl Client {
     /// One masked text frame; the mask is zero.
     fn say(&mut self, text: &str) {
-        let length = u16::try_from(text.len()).expect("short").to_be_bytes();
-        let mut frame = vec![0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
+        let length = u8::try_from(text.len()).ok().filter(|length| *length < 126).expect("short");
+        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
         frame.extend_from_slice(text.as_bytes());
         self.socket.write_all(&frame).expect("room");
     }

@@ -7,17 +7,16 @@
 //! Header layout, opcodes and close codes come from tungstenite's public types; its message machine is the
 //! oracle of the tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
 
+mod header;
+
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::limits::Limits;
-use std::io::Cursor;
-use tungstenite::protocol::frame::FrameHeader;
+use header::{Fin, OpenFrame, RESERVED_OPCODE, read_header};
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// The longest header of a client's frame: two bytes, an eight byte length, the mask.
 const HEADER_BYTES_MAX: usize = 14;
-/// The longest payload of a control frame (RFC 6455 section 5.5).
-const CONTROL_BYTES_MAX: usize = 125;
 
 /// Bounds on what a peer may send.
 #[derive(Clone, Copy, Debug)]
@@ -105,25 +104,6 @@ struct Assembly {
     message: Option<Message>,
     /// True exactly when the last call lent `message` or `control` out whole.
     lent: bool,
-}
-
-/// A frame whose header is read and whose payload is not all here.
-#[derive(Clone, Copy, Debug)]
-struct OpenFrame {
-    opcode: OpCode,
-    fin: Fin,
-    mask: [u8; 4],
-    /// Payload bytes still to come.
-    missing: usize,
-    /// Payload bytes received so far, which says where in the mask the next one stands.
-    received: usize,
-}
-
-/// The final bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fin {
-    Last,
-    More,
 }
 
 /// A message whose last frame is not all here.
@@ -354,54 +334,6 @@ impl Message {
     }
 }
 
-/// Reads a header and checks what can be checked of it alone; `None` when it is incomplete.
-fn read_header(bytes: &[u8], limits: FrameLimits) -> Result<Option<(OpenFrame, usize)>, CloseReason> {
-    let mut cursor = Cursor::new(bytes);
-    let (header, length) = match FrameHeader::parse(&mut cursor) {
-        Ok(Some(found)) => found,
-        Ok(None) => return early_verdict(bytes).map_or(Ok(None), Err),
-        Err(_) => return Err(CloseReason::ProtocolError("a reserved opcode")),
-    };
-    if header.rsv1 || header.rsv2 || header.rsv3 {
-        return Err(CloseReason::ProtocolError("a reserved bit is set; no extension was negotiated"));
-    }
-    let Some(mask) = header.mask else {
-        return Err(CloseReason::ProtocolError("a client's frame must be masked"));
-    };
-    if let OpCode::Control(_) = header.opcode {
-        if !header.is_final {
-            return Err(CloseReason::ProtocolError("a fragmented control frame"));
-        }
-        if length > CONTROL_BYTES_MAX as u64 {
-            return Err(CloseReason::ProtocolError("a control frame over 125 bytes"));
-        }
-    }
-    if !is_minimal(bytes[1] & 0x7F, length) {
-        return Err(CloseReason::ProtocolError("a length that is not encoded in the fewest bytes"));
-    }
-    if length > u64::from(limits.frame_bytes) {
-        return Err(CloseReason::TooBig("limits.frame_bytes"));
-    }
-    let fin = if header.is_final { Fin::Last } else { Fin::More };
-    let frame = OpenFrame { opcode: header.opcode, fin, mask, missing: length as usize, received: 0 };
-    Ok(Some((frame, cursor.position() as usize)))
-}
-
-/// RFC 6455 section 5.2: the fewest bytes must be used, and the top bit of eight must be zero.
-fn is_minimal(form: u8, length: u64) -> bool {
-    match form {
-        126 => length >= 126,
-        127 => (65_536..1 << 63).contains(&length),
-        _ => true,
-    }
-}
-
-/// A frame without a mask has a shorter header: its fault shows in the second byte, and waiting for more
-/// would leave a peer that sends no more without its answer.
-fn early_verdict(bytes: &[u8]) -> Option<CloseReason> {
-    (*bytes.get(1)? & 0x80 == 0).then_some(CloseReason::ProtocolError("a client's frame must be masked"))
-}
-
 fn finish_message(kind: MessageKind, payload: &[u8]) -> Frame<'_> {
     match kind {
         MessageKind::Binary => Frame::Binary(payload),
@@ -417,7 +349,7 @@ fn finish_control(control: Control, payload: &[u8]) -> Frame<'_> {
         Control::Ping => Frame::Ping(payload),
         Control::Pong => Frame::Pong,
         Control::Close => finish_close(payload),
-        Control::Reserved(_) => Frame::Violation(CloseReason::ProtocolError("a reserved opcode")),
+        Control::Reserved(_) => Frame::Violation(CloseReason::ProtocolError(RESERVED_OPCODE)),
     }
 }
 

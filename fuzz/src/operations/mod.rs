@@ -251,6 +251,7 @@ impl Script<'_> {
                 key: None,
                 change: AppendChange::Original,
                 data: number.to_string().into(),
+                asked: world.now.at,
             });
         }
     }

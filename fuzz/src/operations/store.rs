@@ -76,10 +76,11 @@ impl Store {
             AppendChange::Edit(target, _) => Change::Edits(*target),
             AppendChange::Delete(target, _) => Change::Deletes(*target),
         };
-        if let Change::Edits(target) | Change::Deletes(target) = change {
-            if target.0 < log.floor || target.0 == 0 || target.0 > log.entries.len() as u64 {
-                return Err(AppendError::NotFound);
-            }
+        let retained = log.floor.max(1)..=log.entries.len() as u64;
+        if let Change::Edits(target) | Change::Deletes(target) = change
+            && !retained.contains(&target.0)
+        {
+            return Err(AppendError::NotFound);
         }
         if log.entries.len() as u64 >= LOG_MAX {
             return Err(AppendError::Unavailable { retry_ms: 1 });

@@ -138,6 +138,15 @@ fn a_header_reserves_nothing() {
 }
 
 #[test]
+fn a_frame_with_two_faults_is_told_the_same_one_however_it_is_cut() {
+    for first in [0x0B, 0x09, 0x83, 0xC1, 0xFB, 0xFE, 0x89, 0x81] {
+        for second in [0x00, 0x7E, 0x7F, 0xFE, 0xFF] {
+            at_every_split(&[first, second, 0x65, 0xFF, 0, 0, 0xC5, 0x80, 0, 0, 0, 0, 0, 0]);
+        }
+    }
+}
+
+#[test]
 fn each_violation_has_its_code() {
     let unmasked = {
         let mut bytes = vec![];

@@ -1,19 +1,18 @@
 //! Three connections, a hub and a store, without sockets, threads or a clock: what a reactor does around
 //! sessions, reduced to what a session can notice.
 
+mod workers;
+
 use super::store::Store;
 use super::view::View;
 use seawall::clock::{Moment, Now};
 use seawall::close::{CloseReason, Farewell};
-use seawall::hub::{ChannelId, FillPage, Hub, Need, Paging, ReplayPage, Slot, Step, SubscriptionId};
+use seawall::hub::{ChannelId, Hub, Need, Paging, Slot, Step, SubscriptionId};
 use seawall::id::{ChannelName, CommandId, InstanceName, Offset};
-use seawall::limits::{Limits, REPLAY_PUBLICATIONS_MAX, REPLY_TIMEOUT};
+use seawall::limits::Limits;
 use seawall::session::heartbeat::Beat;
-use seawall::session::outcome::{Counted, Denied, Identity, Occasion};
-use seawall::session::{
-    AppendEffect, AppendOutcome, AuthMode, Context, Effect, HistoryOutcome, Policy, Session, Spoken,
-    write_beat,
-};
+use seawall::session::outcome::{Denied, Identity, Occasion};
+use seawall::session::{AppendEffect, AuthMode, Context, Effect, Policy, Session, write_beat};
 use seawall::wire::command::{Range, parse};
 use seawall::wire::publication::Published;
 use seawall::wire::push;
@@ -164,7 +163,7 @@ impl World {
     pub fn answer(&mut self, index: usize, answer: Answer) {
         if let Some((_, request)) = self.pending.remove(index) {
             self.answer_request(request, Some(answer));
-            self.finish();
+            self.ask_needs();
         }
     }
 
@@ -221,7 +220,6 @@ impl World {
     pub fn end(&mut self, index: usize) {
         self.call(index, 0, Session::end);
         self.peers[index].state = PeerState::Gone;
-        self.finish();
     }
 
     /// After the last connection nothing may be left.
@@ -255,6 +253,7 @@ impl World {
         let (mut effects, mut refused, before) = (Vec::new(), Vec::new(), peer.outbox.len());
         let mut cx = Context {
             now: self.now,
+            asked: self.now.at,
             policy: &self.policy,
             hub: &mut self.hub,
             slot: Slot(index as u32),
@@ -279,14 +278,14 @@ impl World {
         for effect in effects {
             self.perform(index, effect);
         }
-        self.finish();
+        self.ask_needs();
     }
 
     fn perform(&mut self, index: usize, effect: Effect) {
         let who = Who { peer: index, generation: self.peers[index].generation };
         match effect {
             Effect::Append(append) => self.ask(Request::Append(who, append)),
-            Effect::History { id, channel, range, limit } => {
+            Effect::History { id, channel, range, limit, .. } => {
                 self.ask(Request::History { who, id, channel, range, limit });
             }
             Effect::CheckToken { occasion, id, .. } => self.ask(Request::Token { who, id, occasion }),
@@ -308,169 +307,6 @@ impl World {
         push::bye(&mut peer.outbox, reason);
         server_frame::write_close(&mut peer.outbox, reason.code(), &reason.text());
         peer.state = PeerState::Closed;
-    }
-
-    fn ask(&mut self, request: Request) {
-        if self.pending.len() >= PENDING_MAX {
-            self.refuse(request);
-        } else {
-            self.pending.push_back((self.now.at + REPLY_TIMEOUT, request));
-        }
-    }
-
-    /// A queue is full.
-    fn refuse(&mut self, request: Request) {
-        match request {
-            Request::Append(who, effect) => self.appended(who, &effect, AppendOutcome::QueueFull),
-            Request::History { who, id, channel, .. } => {
-                self.history_read(who, id, &channel, &HistoryOutcome::QueueFull);
-            }
-            other => self.answer_request(other, None),
-        }
-    }
-
-    /// `None`: it was not answered in time.
-    fn answer_request(&mut self, request: Request, answer: Option<Answer>) {
-        let succeeds = matches!(answer, Some(Answer::Succeed(_)));
-        match request {
-            Request::Append(who, effect) => {
-                let outcome =
-                    match &answer {
-                        None => AppendOutcome::Late,
-                        Some(Answer::Fail) => AppendOutcome::Answered(Err(
-                            seawall::session::outcome::AppendError::Unconfirmed { retry_ms: 1 },
-                        )),
-                        Some(Answer::Succeed(_)) => AppendOutcome::Answered(self.store.append(&effect).map(
-                            |(appended, published)| {
-                                self.lane.extend(published);
-                                appended
-                            },
-                        )),
-                    };
-                self.appended(who, &effect, outcome);
-            }
-            Request::History { who, id, channel, range, limit } => {
-                let body = self.page_of(&channel, range, limit);
-                let outcome = match answer {
-                    None => HistoryOutcome::Late,
-                    Some(Answer::Fail) => HistoryOutcome::Unavailable { retry_ms: 1 },
-                    Some(Answer::Succeed(_)) => HistoryOutcome::Page(self.store.position(&channel), &body),
-                };
-                self.history_read(who, id, &channel, &outcome);
-            }
-            Request::Token { who, id, occasion } => self.token_checked(who, id, &occasion, answer),
-            Request::Replay { who, subscription, channel, after, limit } => {
-                self.replay_page(who, subscription, succeeds.then_some((channel, after, limit)));
-            }
-            Request::Position(id) => self.position(id, succeeds),
-            Request::Fill(id, after) => self.fill(id, after, succeeds),
-        }
-    }
-
-    fn is_there(&self, who: Who) -> bool {
-        let peer = &self.peers[who.peer];
-        peer.generation == who.generation && peer.state == PeerState::Served
-    }
-
-    fn appended(&mut self, who: Who, effect: &AppendEffect, outcome: AppendOutcome) {
-        if self.is_there(who) {
-            let AppendEffect { id, channel, key, .. } = effect;
-            self.call(who.peer, CALL_BYTES_MAX, |session, cx| {
-                session.appended(*id, channel, key.as_ref(), outcome, cx);
-            });
-        }
-    }
-
-    fn page_of(&self, channel: &ChannelName, range: Range, limit: u32) -> Vec<u8> {
-        let limit = u64::from(limit);
-        match range {
-            Range::Before(offset) => {
-                let last = self.store.head(channel).min(offset.0.saturating_sub(1));
-                self.store.json(channel, (last + 1).saturating_sub(limit).max(1), last)
-            }
-            Range::After(offset) => self.store.json(channel, offset.0 + 1, offset.0 + limit),
-        }
-    }
-
-    fn history_read(&mut self, who: Who, id: CommandId, channel: &ChannelName, outcome: &HistoryOutcome<'_>) {
-        if self.is_there(who) {
-            let page = if let HistoryOutcome::Page(_, body) = outcome { body.len() } else { 0 };
-            self.call(who.peer, CALL_BYTES_MAX + page, |session, cx| {
-                session.history_read(id, channel, outcome, cx)
-            });
-        }
-    }
-
-    fn token_checked(&mut self, who: Who, id: CommandId, occasion: &Occasion, answer: Option<Answer>) {
-        let outcome = match answer {
-            None => None,
-            Some(Answer::Fail) => Some(Err(Denied::OtherUser)),
-            Some(Answer::Succeed(outcome)) => Some(outcome),
-        };
-        let mut outcome = outcome;
-        if let (Occasion::Refresh(_), Some(Ok(identity))) = (occasion, &mut outcome) {
-            identity.counted = Counted::No;
-        }
-        let counted = i64::from(matches!(&outcome, Some(Ok(identity)) if identity.counted == Counted::Yes));
-        self.counted += counted;
-        // Also a session that is over is told: it counts off what it was granted too late.
-        if self.peers[who.peer].generation == who.generation {
-            self.call(who.peer, CALL_BYTES_MAX, |session, cx| session.token_checked(id, outcome, cx));
-        } else {
-            self.counted -= counted;
-        }
-    }
-
-    fn replay_page(
-        &mut self,
-        who: Who,
-        subscription: SubscriptionId,
-        asked: Option<(ChannelName, Offset, u32)>,
-    ) {
-        if !self.is_there(who) {
-            return;
-        }
-        let peer = &mut self.peers[who.peer];
-        peer.page_asked = false;
-        let Some((channel, after, limit)) = asked else {
-            self.hub.page_read(subscription, None, &mut Vec::new());
-            peer.retries = true;
-            return;
-        };
-        let page = self.store.frames(&channel, after.0, u64::from(limit).min(10));
-        let page = ReplayPage {
-            floor: self.store.position(&channel).floor,
-            first: Offset(page.first),
-            last: Offset(page.last),
-            frames: &page.frames,
-        };
-        self.hub.page_read(subscription, Some(page), &mut peer.outbox);
-        self.catch_up(who.peer);
-    }
-
-    fn position(&mut self, id: ChannelId, succeeds: bool) {
-        let read = self.hub.channel_name(id).filter(|_| succeeds).map(|name| self.store.position(name));
-        for (subscription, decision) in self.hub.position_read(id, read) {
-            if let Some(slot) = self.hub.slot(subscription) {
-                self.call(slot.0 as usize, CALL_BYTES_MAX, |session, cx| {
-                    session.opened(subscription, decision, cx)
-                });
-            }
-        }
-    }
-
-    fn fill(&mut self, id: ChannelId, after: Offset, succeeds: bool) {
-        let Some(channel) = self.hub.channel_name(id).cloned() else { return };
-        if !succeeds {
-            self.hub.filled(id, None);
-            self.refills.push(id);
-            return;
-        }
-        let page = self.store.frames(&channel, after.0, REPLAY_PUBLICATIONS_MAX);
-        let position = self.store.position(&channel);
-        let (first, last) = (Offset(page.first), Offset(page.last));
-        self.hub
-            .filled(id, Some(FillPage { position, first, last, count: page.count, frames: &page.frames }));
     }
 
     fn catch_up(&mut self, index: usize) {
@@ -503,8 +339,8 @@ impl World {
         }
     }
 
-    /// The end of a turn: asks for what the hub lacks, and gives the runs out.
-    fn finish(&mut self) {
+    /// Asks the store for what the hub lacks.
+    fn ask_needs(&mut self) {
         while self.hub.has_needs() {
             for need in self.hub.take_needs() {
                 self.ask(match need {
@@ -513,6 +349,12 @@ impl World {
                 });
             }
         }
+    }
+
+    /// The end of a turn: the runs are given out. Between two ends much may happen, as in a reactor, whose
+    /// turn takes many answers.
+    fn finish(&mut self) {
+        self.ask_needs();
         let bound = self.policy.limits.outbox_bytes as usize;
         while let Some(run) = self.hub.take_run() {
             let mut fallen = Vec::new();
@@ -536,7 +378,7 @@ impl Peer {
     fn new(index: u32) -> Peer {
         Peer {
             // One comes with a token in its upgrade.
-            session: Session::new(Spoken::V1, (index == 0).then(|| Box::from("upgrade"))),
+            session: Session::new((index == 0).then(|| Box::from("upgrade"))),
             generation: 0,
             outbox: Vec::new(),
             view: View::default(),
