@@ -380,11 +380,15 @@ impl Hub {
     ) -> Vec<(SubscriptionId, Option<Decision>)> {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
         let asked = std::mem::take(&mut channel.asked);
-        channel.asked = std::mem::take(&mut channel.waiting);
+        let waiting = std::mem::take(&mut channel.waiting);
+        let Some(read) = read else {
+            // Who waited for this answer is not made to wait for another failure.
+            return asked.into_iter().chain(waiting).map(|id| (id, None)).collect();
+        };
+        channel.asked = waiting;
         if !channel.asked.is_empty() {
             self.needs.push(Need::Position(id));
         }
-        let Some(read) = read else { return asked.into_iter().map(|id| (id, None)).collect() };
         if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
         }
@@ -465,8 +469,13 @@ impl Hub {
     }
 
     /// The head of a subscription's channel, if it moved since it was last told; it counts as told then.
+    /// Nothing is told of a subscription that has not begun.
     pub fn moved(&mut self, id: SubscriptionId) -> Option<(ChannelName, Offset)> {
         let subscription = subscription_mut(&mut self.subscriptions, id)?;
+        match subscription.stage {
+            Stage::Opening { .. } => return None,
+            Stage::Behind(_) | Stage::Live { .. } => {}
+        }
         let channel = channel_mut(&mut self.channels, subscription.channel)?;
         let head = channel.position()?.head.max(channel.seen);
         if head <= subscription.told {
