@@ -31,6 +31,14 @@ pub(super) enum Filling {
     Asked,
 }
 
+/// Whether the log's position is asked for. It is so until the answer is here, whoever left meanwhile: what
+/// was asked before a subscription came must not decide it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    None,
+    UnderWay,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunState {
     Clean,
@@ -75,6 +83,7 @@ pub(super) struct Channel {
     pub(super) filling: Filling,
     pub(super) subscribers: u32,
     pub(super) live: Vec<Live>,
+    pub(super) question: Question,
     /// Subscriptions the position under way is for, and those that came after it was asked.
     pub(super) asked: Vec<SubscriptionId>,
     pub(super) waiting: Vec<SubscriptionId>,
@@ -99,6 +108,7 @@ impl Channel {
             filling: Filling::No,
             subscribers: 0,
             live: Vec::new(),
+            question: Question::None,
             asked: Vec::new(),
             waiting: Vec::new(),
             ahead: Vec::new(),

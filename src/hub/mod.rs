@@ -26,7 +26,7 @@ use crate::id::{ChannelName, Offset};
 use crate::wire::command::From;
 use crate::wire::publication::Published;
 use crate::wire::push::LogPosition;
-use channel::{Channel, Knowledge};
+use channel::{Channel, Knowledge, Question};
 use slab::Slab;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -200,11 +200,13 @@ impl Hub {
     /// registered, so a later one waits for the next answer.
     fn ask_position(&mut self, id: SubscriptionId, channel_id: ChannelId) {
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        if channel.asked.is_empty() {
-            channel.asked.push(id);
-            self.needs.push(Need::Position(channel_id));
-        } else {
-            channel.waiting.push(id);
+        match channel.question {
+            Question::None => {
+                channel.question = Question::UnderWay;
+                channel.asked.push(id);
+                self.needs.push(Need::Position(channel_id));
+            }
+            Question::UnderWay => channel.waiting.push(id),
         }
     }
 
@@ -237,10 +239,6 @@ impl Hub {
             self.names.remove(&channel.name);
             let mut channel = self.channels.remove(subscription.channel.index as usize);
             self.tails.clear(&mut channel.tail);
-        } else if channel.asked.is_empty() && !channel.waiting.is_empty() {
-            // The question was only theirs that left; the answer will find nobody. Ask for the rest.
-            channel.asked = std::mem::take(&mut channel.waiting);
-            self.needs.push(Need::Position(subscription.channel));
         }
     }
 
@@ -381,12 +379,14 @@ impl Hub {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
         let asked = std::mem::take(&mut channel.asked);
         let waiting = std::mem::take(&mut channel.waiting);
+        channel.question = Question::None;
         let Some(read) = read else {
             // Who waited for this answer is not made to wait for another failure.
             return asked.into_iter().chain(waiting).map(|id| (id, None)).collect();
         };
-        channel.asked = waiting;
-        if !channel.asked.is_empty() {
+        if !waiting.is_empty() {
+            channel.question = Question::UnderWay;
+            channel.asked = waiting;
             self.needs.push(Need::Position(id));
         }
         if let Some(after) = channel.learn(read) {

@@ -457,3 +457,21 @@ fn a_failed_question_answers_those_that_waited_behind_it() {
     assert!(world.needs.is_empty());
     assert_eq!(world.hub.sizes(), (0, 0, 0));
 }
+
+#[test]
+fn an_answer_to_who_left_decides_nobody_else() {
+    let mut world = World::new();
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
+    let Some(Need::Position(asked)) = world.needs.pop() else { panic!("the position is asked for") };
+    let before = world.logs[0].position();
+    world.apply(Act::Publish { channel: 0, count: 5 });
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
+    world.apply(Act::Unsubscribe { shadow: 0 });
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
+    assert!(world.needs.is_empty(), "one question at a time");
+    assert_eq!(world.hub.position_read(asked, Some(before)), []);
+    assert_eq!(world.hub.take_needs(), [Need::Position(asked)]);
+    let decided = world.hub.position_read(asked, Some(world.logs[0].position()));
+    let outcomes: Vec<_> = decided.into_iter().map(|(_, decision)| decision.map(|d| d.outcome)).collect();
+    assert_eq!(outcomes, [Some(Recovery::Recovered), Some(Recovery::Recovered)]);
+}
