@@ -55,8 +55,10 @@ pub(super) fn decide_from_memory(from: From, position: LogPosition, tail: Covera
         From::After { epoch, .. } if epoch != Some(position.epoch) => position.head,
         From::After { offset, .. } => offset,
     };
+    // All up to the hub's head expired: the log went on elsewhere.
+    let left_behind = position.floor > position.head.next();
     let covered = begins == position.head || (begins < position.head && tail.reaches(begins));
-    covered.then(|| decide(from, position))
+    (covered && !left_behind).then(|| decide(from, position))
 }
 
 #[cfg(test)]
@@ -117,5 +119,7 @@ mod tests {
         assert_eq!(decide(after(11)), None, "the store may be ahead of this reactor");
         assert_eq!(decide(From::Last(6)), Some(Offset(4)));
         assert_eq!(decide(From::Last(7)), None);
+        let expired = decide_from_memory(From::Now, at(10, 12), tail);
+        assert_eq!(expired, None, "a head below what is retained is no head to tell");
     }
 }

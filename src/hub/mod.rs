@@ -489,8 +489,13 @@ impl Hub {
     }
 
     /// The head of a subscription's channel, if it moved since it was last told; it counts as told then.
+    /// Nothing is told of a subscription that has not begun.
     pub fn moved(&mut self, id: SubscriptionId) -> Option<(ChannelName, Offset)> {
         let subscription = subscription_mut(&mut self.subscriptions, id)?;
+        match subscription.stage {
+            Stage::Opening { .. } => return None,
+            Stage::Behind(_) | Stage::Live { .. } => {}
+        }
         let channel = channel_mut(&mut self.channels, subscription.channel)?;
         let head = channel.position()?.head.max(channel.seen);
         if head <= subscription.told {

@@ -435,3 +435,48 @@ fn a_signal_reaches_who_is_live_and_waits_for_nobody() {
     let run = world.hub.take_run().expect("a run");
     assert_eq!((&*run.bytes, run.publications, run.live.len()), (&b"heard"[..], 0, 1));
 }
+
+#[test]
+fn nothing_is_told_of_a_subscription_that_has_not_begun() {
+    let mut world = World::new();
+    world.apply(Act::Publish { channel: 0, count: 3 });
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
+    world.apply(Act::AnswerNeeds(Store::Answers));
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(3) });
+    let waiting = world.shadows[1].as_ref().expect("it waits").id;
+    assert_eq!(world.hub.moved(waiting), None);
+    world.apply(Act::Publish { channel: 0, count: 1 });
+    world.apply(Act::Turn { lost: vec![], doubled: vec![] });
+    world.apply(Act::AnswerNeeds(Store::Answers));
+    assert_eq!(world.hub.moved(waiting), None, "the head it began with was told");
+}
+
+#[test]
+fn a_failed_question_answers_those_that_waited_behind_it() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
+    }
+    world.apply(Act::AnswerNeeds(Store::Fails));
+    assert!(world.shadows.iter().all(Option::is_none));
+    assert!(world.needs.is_empty());
+    assert_eq!(world.hub.sizes(), (0, 0, 0));
+}
+
+#[test]
+fn an_answer_to_who_left_decides_nobody_else() {
+    let mut world = World::new();
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
+    let Some(Need::Position(asked)) = world.needs.pop() else { panic!("the position is asked for") };
+    let before = world.logs[0].position();
+    world.apply(Act::Publish { channel: 0, count: 5 });
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
+    world.apply(Act::Unsubscribe { shadow: 0 });
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
+    assert!(world.needs.is_empty(), "one question at a time");
+    assert_eq!(world.hub.position_read(asked, Some(before)), []);
+    assert_eq!(world.hub.take_needs(), [Need::Position(asked)]);
+    let decided = world.hub.position_read(asked, Some(world.logs[0].position()));
+    let outcomes: Vec<_> = decided.into_iter().map(|(_, decision)| decision.map(|d| d.outcome)).collect();
+    assert_eq!(outcomes, [Some(Recovery::Recovered), Some(Recovery::Recovered)]);
+}

@@ -1,0 +1,62 @@
+//! The auth worker of one instance: who is who, and how many connections each user has.
+
+use seawall::auth::permission::Permissions;
+use seawall::auth::token::TokenFault;
+use seawall::clock::Moment;
+use seawall::id::UserName;
+use seawall::job::{Admit, Completion, Counted, Denied, Identity, Occasion};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Connections of one user that are let in.
+const CONNECTIONS_MAX: u32 = 8;
+
+#[derive(Debug, Default)]
+pub struct Auth {
+    pub queue: Vec<(Moment, Admit)>,
+    counted: BTreeMap<String, u32>,
+}
+
+impl Auth {
+    /// Does a job; the answer, if it has one, and the reactor it is for.
+    pub fn work(&mut self, admit: Admit) -> Option<(u16, Completion)> {
+        match admit {
+            Admit::Token { ticket, token, occasion } => {
+                let outcome = self.check(&token, &occasion);
+                Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
+            }
+            Admit::Leave { user } => {
+                let count = self.counted.get_mut(user.as_str()).filter(|count| **count > 0);
+                *count.unwrap_or_else(|| panic!("{user} was given back more often than counted")) -= 1;
+                None
+            }
+            Admit::Address { .. } | Admit::Depart { .. } => None,
+        }
+    }
+
+    fn check(&mut self, token: &str, occasion: &Occasion) -> Result<Identity, Denied> {
+        let Some(name) = token.strip_prefix("user-") else {
+            return Err(Denied::Token(TokenFault::Missing));
+        };
+        let user = UserName::parse(name).expect("a user of the simulation");
+        let counted = match occasion {
+            Occasion::Connect => {
+                let count = self.counted.entry(name.into()).or_default();
+                if *count >= CONNECTIONS_MAX {
+                    return Err(Denied::TooManyOfUser);
+                }
+                *count += 1;
+                Counted::Yes
+            }
+            Occasion::Refresh(earlier) if *earlier != user => return Err(Denied::OtherUser),
+            Occasion::Refresh(_) => Counted::No,
+        };
+        let permissions = Arc::new(Permissions::everything());
+        Ok(Identity { user, permissions, expires_unix_ms: None, counted })
+    }
+
+    /// Connections counted now.
+    pub fn counted(&self) -> u32 {
+        self.counted.values().sum()
+    }
+}

@@ -1,0 +1,184 @@
+//! Takes what arrived from the workers and the other reactors, and asks for what the hub lacks.
+
+use super::connection::Replays;
+use super::pending::{Job, Request};
+use super::reactor::{Reactor, Retry};
+use seawall::hub::{ChannelId, FillPage, Need, ReplayPage, SubscriptionId};
+use seawall::id::Offset;
+use seawall::job::{Admit, Completion, Form, Live, Page, Read, ReadError, Span, Ticket};
+use seawall::limits::{HEADS_CHANNELS_MAX, HEADS_PERIOD, REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
+use seawall::session::{AppendOutcome, HistoryOutcome};
+
+impl Reactor {
+    pub fn complete(&mut self) {
+        let now = self.now.at;
+        for (_, live) in self.live.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            match live {
+                Live::Published(batch) => batch.iter().for_each(|published| self.hub.publish(published)),
+                Live::Signal { channel, frame } => self.hub.signal(&channel, &frame),
+            }
+        }
+        if std::mem::take(&mut self.missed) {
+            self.heads_at = now;
+        }
+        self.deliver();
+        for (_, answer) in self.answers.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            self.take_answer(answer);
+        }
+        if self.heads_at <= now {
+            self.heads_at = now + HEADS_PERIOD;
+            let (channels, _) = self.hub.names_from(0, HEADS_CHANNELS_MAX);
+            self.ask_store(Request::Heads, self.now.at, |ticket| Read::Heads { ticket, channels });
+        }
+        self.ask_needs();
+        self.deliver();
+        self.forget_unfollowed();
+    }
+
+    fn take_answer(&mut self, completion: Completion) {
+        match completion {
+            Completion::Appended { ticket, outcome } => {
+                let request = self.pending.take(ticket.request);
+                if let Some(Request::Append { connection, id, channel, key }) = request {
+                    let outcome = AppendOutcome::Answered(outcome);
+                    self.with_session(connection, |session, cx| {
+                        session.appended(id, &channel, key.as_ref(), outcome, cx);
+                    });
+                }
+            }
+            Completion::Page { ticket, outcome } => self.page(ticket, outcome),
+            Completion::Heads { ticket, outcome } => {
+                if let (Some(_), Ok(heads)) = (self.pending.take(ticket.request), outcome) {
+                    for (channel, position) in heads {
+                        self.hub.heads_read(&channel, position);
+                    }
+                }
+            }
+            Completion::TokenChecked { ticket, outcome } => {
+                let request = self.pending.take(ticket.request);
+                let counted = self.counting.remove(&ticket.request);
+                let waiting = match request {
+                    Some(Request::Token { connection, id }) => {
+                        self.open(connection).is_some().then_some((connection, id))
+                    }
+                    Some(_) | None => None,
+                };
+                match (waiting, outcome) {
+                    (Some((serial, id)), outcome) => {
+                        self.with_session(serial, |session, cx| session.token_checked(id, Some(outcome), cx));
+                    }
+                    (None, Ok(identity)) if counted => {
+                        self.jobs.push(Job::Admit(Admit::Leave { user: identity.user }));
+                    }
+                    (None, Ok(_) | Err(_)) => {}
+                }
+            }
+            Completion::AddressChecked { .. } => {}
+        }
+    }
+
+    fn page(&mut self, ticket: Ticket, outcome: Result<Page, ReadError>) {
+        match self.pending.take(ticket.request) {
+            Some(Request::History { connection, id, channel }) => {
+                self.with_session(connection, |session, cx| {
+                    let outcome = match &outcome {
+                        Ok(page) => HistoryOutcome::Page(page.position, &page.body),
+                        Err(error) => HistoryOutcome::Unavailable { retry_ms: error.retry_ms },
+                    };
+                    session.history_read(id, &channel, &outcome, cx);
+                });
+            }
+            Some(Request::Replay { connection, subscription }) => {
+                self.replay_page(connection, subscription, outcome.ok());
+            }
+            Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
+            Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
+            Some(Request::Append { .. } | Request::Token { .. } | Request::Heads) | None => {}
+        }
+    }
+
+    fn replay_page(&mut self, serial: u64, subscription: SubscriptionId, page: Option<Page>) {
+        let Some((index, connection)) = self.open(serial) else { return };
+        connection.replays = Replays::Stepping;
+        let Some(page) = page else { return self.page_failed(serial, subscription) };
+        let mut out = Vec::new();
+        let page =
+            ReplayPage { floor: page.position.floor, first: page.first, last: page.last, frames: &page.body };
+        self.hub.page_read(subscription, Some(page), &mut out);
+        if let Some(connection) = &mut self.connections[index] {
+            connection.write(&mut self.arena, &out);
+        }
+        self.catch_up(serial);
+    }
+
+    fn position(&mut self, channel: ChannelId, page: Option<Page>) {
+        let read = page.map(|page| page.position);
+        for (subscription, decision) in self.hub.position_read(channel, read) {
+            let serial = self.hub.slot(subscription).and_then(|slot| self.at(slot));
+            if let Some(serial) = serial {
+                self.with_session(serial, |session, cx| session.opened(subscription, decision, cx));
+            }
+        }
+    }
+
+    fn fill(&mut self, channel: ChannelId, page: Option<Page>) {
+        match page {
+            Some(page) => {
+                let fill = FillPage {
+                    position: page.position,
+                    first: page.first,
+                    last: page.last,
+                    count: page.count,
+                    frames: &page.body,
+                };
+                self.hub.filled(channel, Some(fill));
+            }
+            None => self.retry_soon(Retry::Fill(channel)),
+        }
+    }
+
+    pub fn ask_needs(&mut self) {
+        while self.hub.has_needs() {
+            for need in self.hub.take_needs() {
+                let (id, after, limit, bytes_max) = match need {
+                    Need::Position(id) => (id, Offset::ZERO, 0, 0),
+                    Need::Fill(id, after) => {
+                        (id, after, REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX)
+                    }
+                };
+                let Some(name) = self.hub.channel_name(id).cloned() else { continue };
+                let request = match need {
+                    Need::Position(id) => Request::Position(id),
+                    Need::Fill(id, _) => Request::Fill(id),
+                };
+                let asked =
+                    self.ask_page(request, name, Span::After(after), limit, (bytes_max, Form::Frames));
+                match (asked, need) {
+                    (true, _) => {}
+                    (false, Need::Position(id)) => self.position(id, None),
+                    (false, Need::Fill(id, _)) => self.fill(id, None),
+                }
+            }
+        }
+    }
+
+    pub fn answer_late(&mut self, request: Request) {
+        match request {
+            Request::Append { connection, id, channel, key } => {
+                self.with_session(connection, |session, cx| {
+                    session.appended(id, &channel, key.as_ref(), AppendOutcome::Late, cx);
+                });
+            }
+            Request::History { connection, id, channel } => self.with_session(connection, |session, cx| {
+                session.history_read(id, &channel, &HistoryOutcome::Late, cx);
+            }),
+            Request::Token { connection, id } => {
+                self.with_session(connection, |session, cx| session.token_checked(id, None, cx));
+            }
+            Request::Replay { connection, subscription } => self.replay_page(connection, subscription, None),
+            Request::Position(channel) => self.position(channel, None),
+            Request::Fill(channel) => self.fill(channel, None),
+            Request::Heads => {}
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Everything together, moved one step at a time by the seed.
+
+use super::client::Client;
+use super::frame::{Channel, Frame};
+use super::instance::{Instance, limits};
+use super::pending::Job;
+use super::rogue::Rogue;
+use super::schedule::{Weather, chance, pause_ms};
+use super::shadow::Shadow;
+use super::socket::{Shared, Socket};
+use super::store::Store;
+use super::trace::Trace;
+use super::work::StoreQueue;
+use fastrand::Rng;
+use seawall::clock::{Moment, Now};
+use seawall::job::{Completion, Live};
+use seawall::session::AuthMode;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub const CHANNELS: u8 = 4;
+const STEPS: u64 = 700;
+const SETTLE_STEPS: u64 = 4_000;
+const CLIENTS: usize = 7;
+const ROGUES: usize = 3;
+
+pub struct World {
+    pub now: Now,
+    pub rng: Rng,
+    pub store: Store,
+    pub queue: StoreQueue,
+    pub instances: Vec<Instance>,
+    pub weather: Weather,
+    pub trace: Rc<Trace>,
+    clients: Vec<Client>,
+    rogues: Vec<Rogue>,
+    /// By instance, life and connection.
+    shadows: BTreeMap<(usize, u64), Shadow>,
+    connections: u64,
+    weather_until: Moment,
+}
+
+impl World {
+    pub fn new(seed: u64, trace: Rc<Trace>) -> World {
+        let mut rng = Rng::with_seed(seed);
+        let now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_000 };
+        let limits = limits(&mut rng);
+        let mode = if rng.bool() { AuthMode::Required } else { AuthMode::Off };
+        let mut instances: Vec<Instance> =
+            ["gw-0", "gw-1"].map(|name| Instance::new(name, &limits, mode)).into();
+        instances.iter_mut().for_each(|instance| instance.start(now, &mut rng));
+        let clients = (0..CLIENTS).map(|number| client(number, mode, &mut rng)).collect();
+        let rogues = (0..ROGUES).map(|number| Rogue::new(user(number, mode))).collect();
+        World {
+            now,
+            rng,
+            store: Store::new(),
+            queue: StoreQueue::default(),
+            instances,
+            weather: Weather::fair(),
+            trace,
+            clients,
+            rogues,
+            shadows: BTreeMap::new(),
+            connections: 0,
+            weather_until: now.at,
+        }
+    }
+
+    /// The whole of a run: faults, calm, and the end of all connections.
+    pub fn run(&mut self) {
+        for _ in 0..STEPS {
+            self.change_weather();
+            self.mishap();
+            self.step(Phase::Faults);
+        }
+        self.settle();
+        self.end();
+    }
+
+    fn change_weather(&mut self) {
+        if self.weather_until <= self.now.at {
+            self.weather = if self.rng.u8(..3) == 0 { Weather::fair() } else { Weather::foul(&mut self.rng) };
+            self.weather_until = self.now.at + Duration::from_millis(self.rng.u64(200..7_000));
+            let weather = &self.weather;
+            self.trace.note(self.now, || format!("weather {weather:?}"));
+        }
+    }
+
+    /// What happens to processes and to the log, seldom.
+    fn mishap(&mut self) {
+        match self.rng.u16(..600) {
+            0 => {
+                let index = self.rng.usize(..self.instances.len());
+                self.crash(index);
+            }
+            1 => self.restore(),
+            2..8 => {
+                let (channel, keep) = (self.rng.u8(..CHANNELS), self.rng.u64(..60));
+                self.trace.note(self.now, || format!("retention keeps {keep} of c{channel}"));
+                self.store.retain(channel, keep);
+            }
+            _ => {}
+        }
+        for index in 0..self.instances.len() {
+            if !self.instances[index].up && chance(&mut self.rng, 3) {
+                self.trace.note(self.now, || format!("gw-{index} starts"));
+                self.instances[index].start(self.now, &mut self.rng);
+            }
+        }
+    }
+
+    fn crash(&mut self, index: usize) {
+        self.trace.note(self.now, || format!("gw-{index} crashes"));
+        self.instances[index].crash();
+        self.shadows.retain(|(instance, _), _| *instance != index);
+        let rng = &mut self.rng;
+        self.queue.forget(index, || rng.bool());
+    }
+
+    /// Everything stops, an older copy of the logs comes back under a new epoch.
+    fn restore(&mut self) {
+        (0..self.instances.len()).for_each(|index| self.crash(index));
+        let rng = &mut self.rng;
+        self.queue.forget_all();
+        self.store.restore(|| rng.u64(..8));
+        let epoch = self.store.epoch;
+        self.trace.note(self.now, || format!("restored as {epoch}"));
+    }
+
+    fn step(&mut self, phase: Phase) {
+        let pause = pause_ms(&mut self.rng);
+        self.now.at = self.now.at + Duration::from_millis(pause);
+        self.now.unix_ms += pause;
+        self.work();
+        for index in 0..self.instances.len() {
+            for reactor in 0..self.instances[index].reactors.len() {
+                if chance(&mut self.rng, 90) {
+                    self.turn(index, reactor);
+                }
+            }
+        }
+        let (now, epoch) = (self.now.at, self.store.epoch);
+        for index in 0..self.clients.len() {
+            self.admit_client(index);
+            let client = &mut self.clients[index];
+            match phase {
+                Phase::Faults => client.live(now, &mut self.rng),
+                Phase::Calm => client.calm(),
+            }
+            client.act(now, &mut self.rng);
+        }
+        for index in 0..self.rogues.len() {
+            if phase == Phase::Faults && self.rogues[index].socket.is_none() && chance(&mut self.rng, 5) {
+                self.admit_rogue(index);
+            }
+            self.rogues[index].act(now, epoch, &mut self.rng);
+        }
+        self.shadows.values().for_each(|shadow| shadow.check_time(now));
+    }
+
+    fn turn(&mut self, index: usize, which: usize) {
+        let rooms = self.queue.rooms();
+        let instance = &mut self.instances[index];
+        let reactor = &mut instance.reactors[which];
+        (reactor.append_room, reactor.read_room) = rooms;
+        reactor.turn(self.now);
+        self.judge(index, which);
+        let instance = &mut self.instances[index];
+        let reactor = &mut instance.reactors[which];
+        for job in std::mem::take(&mut reactor.jobs) {
+            let at = self.now.at + Duration::from_millis(self.rng.u64(0..20));
+            match job {
+                Job::Append(append, origin) => self.queue.append((index, instance.life), append, origin),
+                Job::Read(read) => self.queue.read((index, instance.life), read),
+                Job::Admit(admit) => instance.auth.queue.push((at, admit)),
+            }
+        }
+        for (channel, frame) in std::mem::take(&mut instance.reactors[which].signals) {
+            for (other, reactor) in instance.reactors.iter_mut().enumerate() {
+                if other != which && reactor.live.len() < self.weather.lane {
+                    let live = Live::Signal { channel: channel.clone(), frame: frame.clone() };
+                    reactor.live.push((self.now.at, live));
+                }
+            }
+        }
+    }
+
+    /// Shows the shadow what each connection got.
+    fn judge(&mut self, index: usize, which: usize) {
+        let (now, trace) = (self.now, Rc::clone(&self.trace));
+        let reactor = &mut self.instances[index].reactors[which];
+        for (channel, frame, given) in std::mem::take(&mut reactor.from_memory) {
+            check_erased(&self.store, channel, &frame, given);
+        }
+        let ended = std::mem::take(&mut reactor.ended);
+        let gone: Vec<u64> = ended.iter().map(|connection| connection.serial).collect();
+        let all = reactor
+            .connections
+            .iter_mut()
+            .flatten()
+            .map(|connection| (connection.serial, &mut connection.events));
+        let events: Vec<_> = all.map(|(serial, events)| (serial, std::mem::take(events))).collect();
+        let ended = ended.into_iter().map(|connection| (connection.serial, connection.events));
+        for (serial, events) in ended.chain(events) {
+            let Some(shadow) = self.shadows.get_mut(&(index, serial)) else { continue };
+            for event in events {
+                trace.note(now, || format!("gw-{index}.{which} #{serial} {event}"));
+                shadow.judge(&event, now.at, &mut self.store);
+            }
+        }
+        gone.into_iter().for_each(|serial| drop(self.shadows.remove(&(index, serial))));
+    }
+
+    fn admit_client(&mut self, index: usize) {
+        let client = &self.clients[index];
+        if client.link.is_some() || client.connect_at > self.now.at {
+            return;
+        }
+        let user = client.user.clone();
+        match self.accept(user) {
+            Some(socket) => self.clients[index].connected_to(socket, self.now.at, &mut self.rng),
+            None => self.clients[index].lost(self.now.at, &mut self.rng),
+        }
+    }
+
+    fn admit_rogue(&mut self, index: usize) {
+        let user = self.rogues[index].user.clone();
+        if let Some(socket) = self.accept(user) {
+            let epoch = self.store.epoch;
+            self.rogues[index].connected_to(socket, self.now.at, epoch, &mut self.rng);
+        }
+    }
+
+    fn accept(&mut self, user: String) -> Option<Shared> {
+        let index = self.rng.usize(..self.instances.len());
+        let instance = &mut self.instances[index];
+        let which = self.rng.usize(..2);
+        let reactor = instance.reactors.get_mut(which)?;
+        self.connections += 1;
+        let serial = self.connections;
+        let socket = Socket::new([300, 2_000, 30_000][self.rng.usize(..3)]);
+        reactor.now = self.now;
+        reactor.accept(serial, socket.clone(), self.rng.f32());
+        self.trace.note(self.now, || format!("gw-{index}.{which} accepts #{serial} of {user}"));
+        self.shadows.insert((index, serial), Shadow::new(serial, user));
+        Some(socket)
+    }
+
+    /// Passes an answer to the reactor that waits, unless its process died meanwhile.
+    pub fn answer(&mut self, (index, life): (usize, u32), which: u16, completion: Completion) {
+        let delay = self.weather.delay_ms(&mut self.rng);
+        let instance = &mut self.instances[index];
+        if instance.up && instance.life == life {
+            let at = self.now.at + Duration::from_millis(delay);
+            instance.reactors[usize::from(which)].answers.push((at, completion));
+        }
+    }
+
+    /// The faults end. In time every honest client must have everything.
+    fn settle(&mut self) {
+        self.weather = Weather::fair();
+        self.trace.note(self.now, || "calm".into());
+        for index in 0..self.instances.len() {
+            if !self.instances[index].up {
+                self.instances[index].start(self.now, &mut self.rng);
+            }
+        }
+        for _ in 0..SETTLE_STEPS {
+            self.step(Phase::Calm);
+            if self.clients.iter().all(|client| self.has_all(client)) && self.queue.is_empty() {
+                break;
+            }
+        }
+        for client in &self.clients {
+            assert!(
+                self.has_all(client),
+                "never came to have all: {} of {:?}",
+                client.describe(),
+                self.heads()
+            );
+        }
+        self.rogues.iter_mut().for_each(Rogue::leave);
+        // Answers that were late when the faults ended come in, and replays end.
+        (0..300).for_each(|_| self.step(Phase::Calm));
+        self.shadows.values().for_each(Shadow::check_settled);
+    }
+
+    fn has_all(&self, client: &Client) -> bool {
+        client.has_all(self.store.position(0).epoch, |channel| self.store.head(channel))
+    }
+
+    fn heads(&self) -> Vec<u64> {
+        (0..CHANNELS).map(|channel| self.store.head(channel)).collect()
+    }
+
+    /// All go: nothing may be left of them.
+    fn end(&mut self) {
+        for client in &mut self.clients {
+            client.lost(self.now.at, &mut self.rng);
+            client.connect_at = self.now.at + Duration::from_secs(3_600);
+        }
+        (0..100).for_each(|_| self.step(Phase::Calm));
+        for instance in &self.instances {
+            assert_eq!(instance.auth.counted(), 0, "every counted connection is given back");
+            for reactor in &instance.reactors {
+                assert!(reactor.connections.iter().all(Option::is_none));
+                assert_eq!(reactor.hub.sizes(), (0, 0, 0), "an empty hub holds nothing");
+                assert_eq!(reactor.pending.len(), 0, "nobody waits");
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Faults,
+    Calm,
+}
+
+fn user(number: usize, mode: AuthMode) -> String {
+    match mode {
+        AuthMode::Off => "anonymous".into(),
+        AuthMode::Required => format!("u{}", number % 4),
+    }
+}
+
+fn client(number: usize, mode: AuthMode, rng: &mut Rng) -> Client {
+    let mut channels: Vec<Channel> = (0..CHANNELS).collect();
+    rng.shuffle(&mut channels);
+    channels.truncate(rng.usize(1..4));
+    Client::new(number, user(number, mode), &channels, rng)
+}
+
+/// What was given to the live ones as erased is not given out of memory any more.
+fn check_erased(store: &Store, channel: Channel, frame: &Frame, given: u64) {
+    let Frame::Push(super::frame::Push::Publication(publication)) = frame else { return };
+    let entry = store.logs.get(&channel).and_then(|log| log.at(publication.offset));
+    let erased = entry.and_then(|entry| entry.deleted_by).is_some_and(|by| by <= given);
+    assert!(!erased || publication.data.is_none(), "erased, and still given out of memory: {publication:?}");
+}
