@@ -37,7 +37,7 @@ pub struct Shadow {
 enum Ending {
     None,
     Closed,
-    ByeSaid,
+    ByeSaid(u16),
     Over,
 }
 
@@ -94,7 +94,7 @@ impl Shadow {
                     | Ask::Publish(_)
                     | Ask::History { .. }
                     | Ask::Refresh
-                    | Ask::Signal { .. }
+                    | Ask::Signal
                     | Ask::Nonsense => Vec::new(),
                 };
                 if !channels.is_empty() {
@@ -115,15 +115,18 @@ impl Shadow {
                 panic!("{frame:?} without a close")
             }
             (Ending::None, _) => {}
-            (Ending::Closed, Frame::Push(Push::Bye(_))) => self.ending = Ending::ByeSaid,
+            (Ending::Closed, Frame::Push(Push::Bye(code))) => self.ending = Ending::ByeSaid(*code),
             (Ending::Closed, Frame::Close(1000)) => self.ending = Ending::Over,
-            (Ending::ByeSaid, Frame::Close(_)) => self.ending = Ending::Over,
-            (Ending::Closed | Ending::ByeSaid | Ending::Over, _) => panic!("{frame:?} after the end"),
+            (Ending::ByeSaid(said), Frame::Close(code)) => {
+                assert_eq!(said, *code, "bye and the close frame agree");
+                self.ending = Ending::Over;
+            }
+            (Ending::Closed | Ending::ByeSaid(_) | Ending::Over, _) => panic!("{frame:?} after the end"),
         }
         match frame {
             Frame::Reply(id, reply) => self.reply(*id, reply, store),
-            Frame::Complaint(_) => {
-                assert!(self.complaints_due > 0, "an error that nobody earned");
+            Frame::Complaint(code) => {
+                assert!(self.complaints_due > 0, "{code}, and nobody earned it");
                 self.complaints_due -= 1;
             }
             Frame::Push(push) => self.push(push, store),
@@ -159,15 +162,14 @@ impl Shadow {
                 let log = store.position(channel);
                 assert_eq!(page.epoch, log.epoch);
                 assert!(page.head <= log.head.0 && page.floor <= log.floor.0, "{page:?} of {log:?}");
-                let mut next = page.publications.first().map_or(0, |first| first.offset);
+                let first = page.publications.first().map_or(0, |first| first.offset);
                 assert!(
-                    next == 0 || after.is_none_or(|after| next == (after + 1).max(page.floor)),
+                    first == 0 || after.is_none_or(|after| first == (after + 1).max(page.floor)),
                     "{page:?}"
                 );
-                for publication in &page.publications {
-                    assert_eq!(publication.offset, next, "a page without gaps");
+                for (offset, publication) in (first..).zip(&page.publications) {
+                    assert_eq!(publication.offset, offset, "a page without gaps");
                     check_content(publication, store);
-                    next += 1;
                 }
             }
             (Ask::Refresh, Reply::Refreshed) => {}
@@ -305,7 +307,7 @@ impl Shadow {
                 | Ask::Publish(_)
                 | Ask::History { .. }
                 | Ask::Refresh
-                | Ask::Signal { .. }
+                | Ask::Signal
                 | Ask::Nonsense => REPLY_MAX,
                 Ask::Subscribe { .. } => SUBSCRIBE_MAX,
             };
