@@ -18,11 +18,16 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Does a job; the answer, if it has one, and the reactor it is for.
-    pub fn work(&mut self, admit: Admit) -> Option<(u16, Completion)> {
+    /// Does a job; what it grants ends at `expires_unix_ms`. The answer, if it has one, and the reactor it is for.
+    pub fn work(&mut self, admit: Admit, expires_unix_ms: Option<u64>) -> Option<(u16, Completion)> {
         match admit {
             Admit::Token { ticket, token, occasion } => {
-                let outcome = self.check(&token, &occasion);
+                let outcome = self.check(&token, &occasion).map(|(user, counted)| Identity {
+                    user,
+                    permissions: Arc::new(Permissions::everything()),
+                    expires_unix_ms,
+                    counted,
+                });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
             }
             Admit::Leave { user } => {
@@ -34,7 +39,7 @@ impl Auth {
         }
     }
 
-    fn check(&mut self, token: &str, occasion: &Occasion) -> Result<Identity, Denied> {
+    fn check(&mut self, token: &str, occasion: &Occasion) -> Result<(UserName, Counted), Denied> {
         let Some(name) = token.strip_prefix("user-") else {
             return Err(Denied::Token(TokenFault::Missing));
         };
@@ -51,8 +56,7 @@ impl Auth {
             Occasion::Refresh(earlier) if *earlier != user => return Err(Denied::OtherUser),
             Occasion::Refresh(_) => Counted::No,
         };
-        let permissions = Arc::new(Permissions::everything());
-        Ok(Identity { user, permissions, expires_unix_ms: None, counted })
+        Ok((user, counted))
     }
 
     /// Connections counted now.

@@ -92,6 +92,9 @@ impl Connection {
 
     /// Queues what was written for this peer alone.
     pub fn write(&mut self, arena: &mut Arena, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.outbox.push(arena, |out| out.extend_from_slice(bytes));
         let frames = self.socket.borrow_mut().tap(bytes);
         self.said(frames);

@@ -22,7 +22,7 @@ pub enum Ask {
     Publish(Content),
     History { channel: Channel, after: Option<u64> },
     Refresh,
-    Signal { channel: Channel },
+    Signal,
     Nonsense,
 }
 
@@ -100,7 +100,7 @@ impl Order {
 
     pub fn signal(channel: Channel) -> Order {
         let text = format!(r#"{{"signal":{{"channel":"c{channel}","data":1}}}}"#);
-        Order { id: None, ask: Ask::Signal { channel }, text }
+        Order { id: None, ask: Ask::Signal, text }
     }
 
     /// Text that is no command; `id` if one can be read all the same.

@@ -280,7 +280,11 @@ impl Reactor {
             Due::Nothing => {}
         }
         self.beat(serial, periods);
-        self.with_session(serial, |session, cx| session.expire(cx));
+        let expires =
+            self.open(serial).is_some_and(|(_, connection)| connection.session.expires_unix_ms().is_some());
+        if expires {
+            self.with_session(serial, |session, cx| session.expire(cx));
+        }
     }
 
     fn beat(&mut self, serial: u64, periods: Periods) {

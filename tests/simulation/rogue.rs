@@ -78,7 +78,13 @@ impl Rogue {
         }
         let many = match self.habit {
             Habit::Erratic | Habit::Deaf => usize::from(chance(rng, 30)),
-            Habit::Flood => rng.usize(..60) / 20 * 12,
+            Habit::Flood => {
+                if chance(rng, 20) {
+                    12
+                } else {
+                    0
+                }
+            }
             Habit::Nonsense => usize::from(chance(rng, 20)),
             Habit::Unconnected => usize::from(chance(rng, 2)),
         };

@@ -65,6 +65,10 @@ impl Weather {
         Weather { writes, reads, tokens, delay_ms_max, lost, doubled, lane: [2, 8, 256][rng.usize(..3)] }
     }
 
+    pub fn is_foul(&self) -> bool {
+        self.delay_ms_max != Weather::fair().delay_ms_max
+    }
+
     /// How long something is under way: usually a part of the longest.
     pub fn delay_ms(&self, rng: &mut Rng) -> u64 {
         if rng.u8(..4) == 0 { rng.u64(0..=self.delay_ms_max) } else { rng.u64(0..=self.delay_ms_max / 8) }
@@ -76,7 +80,7 @@ pub fn chance(rng: &mut Rng, percent: u8) -> bool {
     rng.u8(..100) < percent
 }
 
-/// How long the world waits between two steps, in milliseconds.
+/// How long the world waits between two steps while something goes wrong, in milliseconds.
 pub fn pause_ms(rng: &mut Rng) -> u64 {
     let range: Range<u64> = match rng.u8(..20) {
         0 => 100..150,
@@ -84,4 +88,9 @@ pub fn pause_ms(rng: &mut Rng) -> u64 {
         _ => 1..40,
     };
     rng.u64(range)
+}
+
+/// The same when nothing goes wrong any more.
+pub fn calm_pause_ms(rng: &mut Rng) -> u64 {
+    rng.u64(20..90)
 }

@@ -37,7 +37,7 @@ pub struct Shadow {
 enum Ending {
     None,
     Closed,
-    ByeSaid,
+    ByeSaid(u16),
     Over,
 }
 
@@ -94,7 +94,7 @@ impl Shadow {
                     | Ask::Publish(_)
                     | Ask::History { .. }
                     | Ask::Refresh
-                    | Ask::Signal { .. }
+                    | Ask::Signal
                     | Ask::Nonsense => Vec::new(),
                 };
                 if !channels.is_empty() {
@@ -115,15 +115,18 @@ impl Shadow {
                 panic!("{frame:?} without a close")
             }
             (Ending::None, _) => {}
-            (Ending::Closed, Frame::Push(Push::Bye(_))) => self.ending = Ending::ByeSaid,
+            (Ending::Closed, Frame::Push(Push::Bye(code))) => self.ending = Ending::ByeSaid(*code),
             (Ending::Closed, Frame::Close(1000)) => self.ending = Ending::Over,
-            (Ending::ByeSaid, Frame::Close(_)) => self.ending = Ending::Over,
-            (Ending::Closed | Ending::ByeSaid | Ending::Over, _) => panic!("{frame:?} after the end"),
+            (Ending::ByeSaid(said), Frame::Close(code)) => {
+                assert_eq!(said, *code, "bye and the close frame agree");
+                self.ending = Ending::Over;
+            }
+            (Ending::Closed | Ending::ByeSaid(_) | Ending::Over, _) => panic!("{frame:?} after the end"),
         }
         match frame {
             Frame::Reply(id, reply) => self.reply(*id, reply, store),
-            Frame::Complaint(_) => {
-                assert!(self.complaints_due > 0, "an error that nobody earned");
+            Frame::Complaint(code) => {
+                assert!(self.complaints_due > 0, "{code}, and nobody earned it");
                 self.complaints_due -= 1;
             }
             Frame::Push(push) => self.push(push, store),
@@ -304,7 +307,7 @@ impl Shadow {
                 | Ask::Publish(_)
                 | Ask::History { .. }
                 | Ask::Refresh
-                | Ask::Signal { .. }
+                | Ask::Signal
                 | Ask::Nonsense => REPLY_MAX,
                 Ask::Subscribe { .. } => SUBSCRIBE_MAX,
             };

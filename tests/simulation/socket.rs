@@ -26,8 +26,9 @@ pub struct Socket {
     pub upward: VecDeque<(Moment, Upward)>,
     /// Frames on their way down, each with the stream position of its end.
     downward: VecDeque<(usize, Rc<Frame>)>,
-    /// Bytes tapped and not yet taken by the kernel.
+    /// Bytes tapped; those from `untaken` on wait for the kernel.
     tapped: Vec<u8>,
+    untaken: usize,
     tapped_end: usize,
     taken: usize,
     delivered: usize,
@@ -64,8 +65,13 @@ impl Socket {
 
     /// The kernel takes what the outbox gives.
     pub fn take(&mut self, bytes: &[u8]) {
-        assert!(self.tapped.starts_with(bytes), "the outbox gives out other bytes than it was given");
-        self.tapped.drain(..bytes.len());
+        let waiting = &self.tapped[self.untaken..];
+        assert!(waiting.starts_with(bytes), "the outbox gives out other bytes than it was given");
+        self.untaken += bytes.len();
+        if self.untaken == self.tapped.len() {
+            self.tapped.clear();
+            self.untaken = 0;
+        }
         self.taken += bytes.len();
     }
 

@@ -158,7 +158,11 @@ impl World {
             let auth = &mut self.instances[index].auth;
             let due: Vec<_> = auth.queue.extract_if(.., |(at, _)| *at <= now).collect();
             for (_, admit) in due {
-                let Some((which, completion)) = self.instances[index].auth.work(admit) else { continue };
+                let ends = chance(&mut self.rng, 10).then(|| self.now.unix_ms + self.rng.u64(..8_000));
+                let expires = ends.filter(|_| self.weather.is_foul());
+                let Some((which, completion)) = self.instances[index].auth.work(admit, expires) else {
+                    continue;
+                };
                 self.answer((index, life), which, completion);
             }
         }

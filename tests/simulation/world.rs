@@ -5,7 +5,7 @@ use super::frame::{Channel, Frame};
 use super::instance::{Instance, limits};
 use super::pending::Job;
 use super::rogue::Rogue;
-use super::schedule::{Weather, chance, pause_ms};
+use super::schedule::{Weather, calm_pause_ms, chance, pause_ms};
 use super::shadow::Shadow;
 use super::socket::{Shared, Socket};
 use super::store::Store;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub const CHANNELS: u8 = 4;
-const STEPS: u64 = 700;
+const STEPS: u64 = 600;
 const SETTLE_STEPS: u64 = 4_000;
 const CLIENTS: usize = 7;
 const ROGUES: usize = 3;
@@ -35,7 +35,7 @@ pub struct World {
     pub trace: Rc<Trace>,
     clients: Vec<Client>,
     rogues: Vec<Rogue>,
-    /// By instance, life and connection.
+    /// By instance and connection.
     shadows: BTreeMap<(usize, u64), Shadow>,
     connections: u64,
     weather_until: Moment,
@@ -75,6 +75,9 @@ impl World {
             self.mishap();
             self.step(Phase::Faults);
         }
+        // The last publications may be lost: then only the store's heads tell of them.
+        self.weather = Weather { lost: [0, 100][self.rng.usize(..2)], ..Weather::fair() };
+        (0..40).for_each(|_| self.step(Phase::Faults));
         self.settle();
         self.end();
     }
@@ -130,7 +133,10 @@ impl World {
     }
 
     fn step(&mut self, phase: Phase) {
-        let pause = pause_ms(&mut self.rng);
+        let pause = match phase {
+            Phase::Faults => pause_ms(&mut self.rng),
+            Phase::Calm => calm_pause_ms(&mut self.rng),
+        };
         self.now.at = self.now.at + Duration::from_millis(pause);
         self.now.unix_ms += pause;
         self.work();
@@ -283,7 +289,7 @@ impl World {
         }
         self.rogues.iter_mut().for_each(Rogue::leave);
         // Answers that were late when the faults ended come in, and replays end.
-        (0..300).for_each(|_| self.step(Phase::Calm));
+        (0..120).for_each(|_| self.step(Phase::Calm));
         self.shadows.values().for_each(Shadow::check_settled);
     }
 
@@ -301,7 +307,7 @@ impl World {
             client.lost(self.now.at, &mut self.rng);
             client.connect_at = self.now.at + Duration::from_secs(3_600);
         }
-        (0..100).for_each(|_| self.step(Phase::Calm));
+        (0..60).for_each(|_| self.step(Phase::Calm));
         for instance in &self.instances {
             assert_eq!(instance.auth.counted(), 0, "every counted connection is given back");
             for reactor in &instance.reactors {
