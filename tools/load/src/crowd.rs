@@ -194,9 +194,14 @@ impl Crowd {
         }
     }
 
-    /// An error shows again at the read that follows it.
+    /// Once a connection is open, an error is left to the read that follows: before it there may be bytes that say why.
     fn flush_one(&mut self, member: usize) {
-        let _shown_later = self.members.get_mut(member).map(Member::flush);
+        let Some(it) = self.members.get_mut(member) else { return };
+        if let Err(error) = it.flush()
+            && matches!(it.stage, Stage::Upgrading(_))
+        {
+            self.lose(member, &format!("connect: {error}"));
+        }
     }
 
     fn readable(&mut self, mode: &mut impl Mode, member: usize, buffer: &mut [u8], closing: bool) {
