@@ -65,10 +65,14 @@ class Server:
         self.cpu = core(cpu)
 
     def __enter__(self):
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=self.folder,
-            env=environment(), start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
-        )
+        try:
+            self.process = subprocess.Popen(
+                self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                cwd=self.folder, env=environment(), start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
+            )
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise Failure(f"{self.command[0]}: {error.strerror}") from None
         first(self.process.pid)
         line = self.process.stdout.readline()
         found = re.search(r"ws://[0-9.:\[\]]+/ws", line)
@@ -128,6 +132,6 @@ def busy():
     return os.getloadavg()[0]
 
 
-def wait_quiet():
-    """A breath between two runs: closed sockets and written pages settle."""
+def settle():
+    """Between two runs: closed sockets and written pages settle."""
     time.sleep(0.2)

@@ -255,3 +255,80 @@ impl Mode for Deliveries {
         format!("{} ready, {} sent to all, {} deliveries", self.ready, self.first, self.all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    /// Two subscribers, and publication 0 under way after offset 10.
+    fn one_under_way() -> Deliveries {
+        let flight = Flight {
+            sent: clock::now(),
+            key: key(7, 0),
+            data: data(0, 32),
+            checked: Vec::new(),
+            missing: 2,
+            acknowledged: false,
+        };
+        Deliveries {
+            what: What::Publications,
+            run: 7,
+            window: Window::new(None, Default::default(), Default::default()),
+            bytes: 32,
+            at_once: 1,
+            count: None,
+            speaker: 2,
+            ready: 3,
+            expected: vec![0; 2],
+            first: 0,
+            flights: VecDeque::from([flight]),
+            base: 10,
+            all: 0,
+            counted: 0,
+            published: Times::new(),
+            delivered: Times::new(),
+            measured: Measured::default(),
+        }
+    }
+
+    fn push(channel: &str, offset: u64, n: u64) -> Vec<u8> {
+        let (key, data) = (key(7, n), data(n, 32));
+        format!(
+            "{{\"publication\":{{\"channel\":\"{channel}\",\"offset\":{offset},\"key\":\"{key}\",\"data\":{data}}}}}"
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn each_subscriber_gets_the_right_publication_once() {
+        let mut mode = one_under_way();
+        let (now, right) = (clock::now(), push("load-0", 11, 0));
+        for wrong in [push("load-1", 11, 0), push("load-0", 12, 0), push("load-0", 11, 1), b"{".to_vec()] {
+            assert_eq!(mode.delivery(now, 0, &wrong), None);
+        }
+        assert_eq!(mode.delivery(now, 0, &right), Some(()));
+        assert_eq!(mode.delivery(now, 0, &right), None, "again");
+        assert_eq!(mode.delivery(now, 1, &right), Some(()));
+        assert_eq!(mode.flights.front().map(|flight| flight.missing), Some(0));
+    }
+
+    #[test]
+    fn a_reply_must_be_the_first_of_its_publication() {
+        let mut mode = one_under_way();
+        let now = clock::now();
+        let reply = |id: u64, offset: u64, duplicate: bool| {
+            let key = key(7, 0);
+            format!(
+                "{{\"id\":{id},\"published\":{{\"channel\":\"load-0\",\"key\":\"{key}\",\"offset\":{offset},\
+                 \"duplicate\":{duplicate}}}}}"
+            )
+        };
+        for wrong in [reply(FIRST_ID + 1, 11, false), reply(FIRST_ID, 12, false), reply(FIRST_ID, 11, true)] {
+            assert_eq!(mode.reply(now, wrong.as_bytes()), None);
+        }
+        let right = reply(FIRST_ID, 11, false);
+        assert_eq!(mode.reply(now, right.as_bytes()), Some(()));
+        assert_eq!(mode.reply(now, right.as_bytes()), None, "again");
+    }
+}
