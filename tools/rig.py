@@ -12,6 +12,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STOP_S = 15
+NAMES = ("seawall", "seawall-load", "seawall-floor")
 BUILD = "cargo build --release -p seawall -p seawall-load -p seawall-floor"
 # Where memory is the disk: for everything but durable publishes, whose cost the disk is.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -24,7 +25,7 @@ class Failure(Exception):
 def programs():
     """Paths of the three release programs."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    paths = {name: target / "release" / name for name in ("seawall", "seawall-load", "seawall-floor")}
+    paths = {name: target / "release" / name for name in NAMES}
     missing = [str(path) for path in paths.values() if not path.exists()]
     if missing:
         raise Failure(f"missing {', '.join(missing)}: run `{BUILD}` first")

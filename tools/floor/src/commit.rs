@@ -72,8 +72,9 @@ pub(crate) fn run(commit: &Commit) -> Result<(), String> {
     let elapsed_s = begun.elapsed().as_secs_f64();
     let cpu_us = cpu_us() - cpu;
     println!(
-        "{{\"tool\":\"seawall-floor\",\"mode\":\"commit\",\"batch\":{},\"channels\":{},\"payload\":{},\"rows\":{rows},\
-         \"commits\":{commits},\"elapsed_s\":{elapsed_s:.3},\"rows_per_s\":{:.1},\"cpu_us_per_row\":{:.3}}}",
+        "{{\"tool\":\"seawall-floor\",\"mode\":\"commit\",\"batch\":{},\"channels\":{},\"payload\":{},\
+         \"commits\":{commits},\"elapsed_s\":{elapsed_s:.3},\"operation\":\"row\",\"operations\":{rows},\
+         \"per_s\":{:.1},\"cpu_us_per_operation\":{:.3},\"errors\":{{}}}}",
         commit.batch,
         commit.channels,
         commit.payload,

@@ -49,6 +49,8 @@ struct Talk {
     channels: Vec<Channel>,
     cursors: Vec<Cursor>,
     deliveries: u64,
+    /// How much later than intended they left: above a millisecond or two the generator has no core to itself.
+    left_late: Times,
     published: Times,
     delivered: Times,
     measured: Measured,
@@ -76,6 +78,7 @@ pub(crate) fn run(common: &Common, arguments: &Chat, process: Option<Process>) -
         channels: (0..arguments.channels).map(|_| Channel::default()).collect(),
         cursors: Vec::new(),
         deliveries: 0,
+        left_late: Times::new(),
         published: Times::new(),
         delivered: Times::new(),
         measured: Measured::default(),
@@ -93,6 +96,7 @@ pub(crate) fn run(common: &Common, arguments: &Chat, process: Option<Process>) -
         .operations("publish", count, mode.measured)
         .value("deliveries", mode.deliveries)
         .value("cpu_us_per_delivery", rounded(per_delivery.map(|cpu_us| cpu_us / mode.deliveries as f64)))
+        .latency("left_late", &mode.left_late)
         .latency("published", &mode.published)
         .latency("delivered", &mode.delivered))
 }
@@ -122,6 +126,9 @@ impl Talk {
 
     fn publish(&mut self, crowd: &mut Crowd) {
         let n = self.next;
+        if let Some(intended) = self.intended(n).filter(|_| self.window.is_open()) {
+            self.left_late.add(crowd.now.saturating_duration_since(intended));
+        }
         self.next += 1;
         self.answered.push(false);
         self.unanswered += 1;
