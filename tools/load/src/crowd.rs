@@ -1,0 +1,383 @@
+//! Many connections on one thread: dialled, upgraded, connected, subscribed, and then lent to a mode.
+
+use crate::arguments::Common;
+use crate::clock;
+use crate::dial::Dialer;
+use crate::faults::{Faults, excerpt};
+use crate::frame::{self, Next};
+use crate::member::{Got, Member, Role, Stage};
+use crate::message::{self, Message};
+use crate::progress::Progress;
+use crate::upgrade::{self, Answer};
+use mio::{Events, Poll, Token};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// The one read buffer.
+const READ_BYTES: usize = 256 << 10;
+/// The loop looks around at least so often.
+const TICK: Duration = Duration::from_millis(20);
+/// The id of `connect`.
+const CONNECT: u64 = 1;
+/// The id of `subscribe`. Modes begin above it.
+const SUBSCRIBE: u64 = 2;
+
+/// What a mode does when something happens.
+pub(crate) trait Mode {
+    /// `connected` came.
+    fn connected(&mut self, _crowd: &mut Crowd, _member: usize) {}
+    /// A member is ready for what it is for.
+    fn ready(&mut self, crowd: &mut Crowd, member: usize);
+    /// A message came for a member that is ready.
+    fn message(&mut self, crowd: &mut Crowd, member: usize, payload: &[u8]);
+    /// Once a turn: what time brings.
+    fn turn(&mut self, crowd: &mut Crowd) -> Turn;
+    /// A few words for who watches.
+    fn progress(&self) -> String;
+}
+
+/// Whether a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It does; look again when something happens.
+    On,
+    /// It does; look again at this moment.
+    Until(Instant),
+    /// It is over.
+    Over,
+}
+
+/// All connections of a run.
+pub(crate) struct Crowd {
+    /// What was not as expected.
+    pub(crate) faults: Faults,
+    /// The moment, read once a batch of bytes.
+    pub(crate) now: Instant,
+    /// The connections.
+    pub(crate) members: Vec<Member>,
+    /// Who dials, and when.
+    pub(crate) dialer: Dialer,
+    /// When something last went forward.
+    pub(crate) moved: Instant,
+    /// Messages that came, pushes of no interest included.
+    pub(crate) messages: u64,
+    poll: Poll,
+    dirty: Vec<usize>,
+    patience: Duration,
+}
+
+impl Crowd {
+    /// Members with these roles, none dialled yet.
+    pub(crate) fn new(common: &Common, roles: impl IntoIterator<Item = Role>) -> Result<Crowd, String> {
+        let now = clock::now();
+        let members: Vec<Member> = roles.into_iter().map(|role| Member::new(role, now)).collect();
+        let dialer = Dialer::new(common, members.len())?;
+        let poll = Poll::new().map_err(|error| format!("no epoll: {error}"))?;
+        Ok(Crowd {
+            faults: Faults::default(),
+            now,
+            members,
+            dialer,
+            moved: now,
+            messages: 0,
+            poll,
+            dirty: Vec::new(),
+            patience: common.patience,
+        })
+    }
+
+    /// Runs until the mode is over, or nothing went forward for longer than patience lasts.
+    pub(crate) fn run(&mut self, mode: &mut impl Mode) -> io::Result<()> {
+        let mut events = Events::with_capacity(4096);
+        let mut buffer = vec![0; READ_BYTES];
+        let mut progress = Progress::start();
+        self.moved = clock::now();
+        loop {
+            self.now = clock::now();
+            self.dial();
+            let wait = match mode.turn(self) {
+                Turn::Over => return Ok(()),
+                Turn::On => TICK,
+                Turn::Until(moment) => poll_wait(moment.saturating_duration_since(self.now)),
+            };
+            self.flush();
+            progress.show(self.now, || mode.progress());
+            if self.now.saturating_duration_since(self.moved) > self.patience {
+                self.faults
+                    .add("no_progress", || format!("nothing for {:?}: {}", self.patience, mode.progress()));
+                return Ok(());
+            }
+            let wait = if self.dialer.has_room() { Duration::ZERO } else { wait };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            for event in &events {
+                let member = event.token().0;
+                if event.is_writable() {
+                    self.flush_one(member);
+                }
+                if event.is_readable() {
+                    self.readable(mode, member, &mut buffer, event.is_read_closed());
+                }
+            }
+        }
+    }
+
+    /// Queues a text message; it goes out at the end of the turn, with all others of this member.
+    pub(crate) fn send(&mut self, member: usize, opcode: u8, payload: &[u8]) {
+        let Some(it) = self.members.get_mut(member) else { return };
+        it.queue(opcode, payload);
+        if !it.dirty {
+            it.dirty = true;
+            self.dirty.push(member);
+        }
+    }
+
+    /// Something went forward.
+    pub(crate) fn move_on(&mut self) {
+        self.moved = self.now;
+    }
+
+    /// How many are ready.
+    pub(crate) fn ready(&self) -> usize {
+        self.members.iter().filter(|member| member.stage == Stage::Ready).count()
+    }
+
+    /// A message no mode waits for: news is fine, the rest is not.
+    pub(crate) fn other(&mut self, member: usize, message: &Message<'_>, payload: &[u8]) {
+        let kind: Cow<'static, str> = match message {
+            Message::News => return,
+            Message::Bye { code, retry_ms } => {
+                if let Some(it) = self.members.get_mut(member) {
+                    it.retry_ms = *retry_ms;
+                }
+                format!("bye_{code}").into()
+            }
+            Message::Error { code, .. } => format!("error_{code}").into(),
+            Message::Lag => "lag".into(),
+            Message::Drain => "drain".into(),
+            Message::Connected { .. }
+            | Message::Subscribed { .. }
+            | Message::Published { .. }
+            | Message::Publication { .. }
+            | Message::Signal { .. }
+            | Message::Synced { .. }
+            | Message::Unknown => "unexpected".into(),
+        };
+        self.faults.add(kind, || excerpt(payload));
+    }
+
+    fn dial(&mut self) {
+        while let Some(member) = self.dialer.next(self.now) {
+            let Some(it) = self.members.get_mut(member) else { continue };
+            let path = if it.role == Role::Echo { "/echo" } else { "/ws" };
+            let (request, accept) = upgrade::request(path, self.dialer.target());
+            let now = clock::now();
+            match self.dialer.open(self.poll.registry(), Token(member)) {
+                Ok(stream) => {
+                    it.start(stream, accept, &request, now);
+                    self.flush_one(member);
+                }
+                Err(error) => self.lose(member, &format!("connect: {error}")),
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(member) = self.dirty.pop() {
+            if let Some(it) = self.members.get_mut(member) {
+                it.dirty = false;
+                self.flush_one(member);
+            }
+        }
+    }
+
+    /// Once a connection is open, an error is left to the read that follows: before it there may be bytes that say why.
+    fn flush_one(&mut self, member: usize) {
+        let Some(it) = self.members.get_mut(member) else { return };
+        if let Err(error) = it.flush()
+            && matches!(it.stage, Stage::Upgrading(_))
+        {
+            self.lose(member, &format!("connect: {error}"));
+        }
+    }
+
+    fn readable(&mut self, mode: &mut impl Mode, member: usize, buffer: &mut [u8], closing: bool) {
+        self.now = clock::now();
+        while let Some(it) = self.members.get_mut(member) {
+            let serial = it.serial;
+            let (bytes, more) = match it.read(buffer) {
+                Got::Closed(why) => {
+                    let why = why.map_or("the end of the stream".to_owned(), |kind| kind.to_string());
+                    return self.lose(member, &why);
+                }
+                Got::Drained(0) => return,
+                Got::Drained(bytes) => (bytes, closing),
+                Got::Full => (buffer.len(), true),
+            };
+            if it.partial.is_empty() {
+                self.bytes(mode, member, &buffer[..bytes]);
+            } else {
+                let mut all = std::mem::take(&mut it.partial);
+                all.extend_from_slice(&buffer[..bytes]);
+                self.bytes(mode, member, &all);
+            }
+            if !more || self.members.get(member).is_none_or(|it| it.serial != serial) {
+                return;
+            }
+        }
+    }
+
+    fn bytes(&mut self, mode: &mut impl Mode, member: usize, mut bytes: &[u8]) {
+        let Some(it) = self.members.get_mut(member) else { return };
+        let serial = it.serial;
+        if let Stage::Upgrading(accept) = &it.stage {
+            match upgrade::answer(bytes, accept) {
+                Answer::Partial => {}
+                Answer::Open(length) => {
+                    bytes = bytes.get(length..).unwrap_or_default();
+                    self.upgraded(mode, member);
+                }
+                Answer::Refused(why) => return self.lose(member, &why),
+            }
+        }
+        while let Some(it) = self.members.get_mut(member)
+            && it.serial == serial
+        {
+            if matches!(it.stage, Stage::Upgrading(_)) {
+                it.partial = bytes.to_vec();
+                return;
+            }
+            match frame::next(bytes) {
+                Next::Partial => {
+                    it.partial = bytes.to_vec();
+                    return;
+                }
+                Next::Broken(why) => {
+                    self.faults.add("frame", || why.to_owned());
+                    return self.lose(member, why);
+                }
+                Next::Frame(frame) => {
+                    bytes = bytes.get(frame.length..).unwrap_or_default();
+                    self.frame(mode, member, frame.opcode, frame.payload);
+                }
+            }
+        }
+    }
+
+    fn upgraded(&mut self, mode: &mut impl Mode, member: usize) {
+        self.move_on();
+        let Some(it) = self.members.get_mut(member) else { return };
+        if it.role == Role::Echo {
+            return self.become_ready(mode, member);
+        }
+        it.stage = Stage::Connecting;
+        let command = format!("{{\"id\":{CONNECT},\"connect\":{{\"client\":\"seawall-load\"}}}}");
+        self.send(member, frame::TEXT, command.as_bytes());
+    }
+
+    fn frame(&mut self, mode: &mut impl Mode, member: usize, opcode: u8, payload: &[u8]) {
+        match opcode {
+            frame::TEXT | frame::BINARY => {
+                self.messages += 1;
+                if self.members.get(member).is_some_and(|it| it.stage == Stage::Ready) {
+                    mode.message(self, member, payload);
+                } else {
+                    self.greeting(mode, member, payload);
+                }
+            }
+            frame::PING => self.send(member, frame::PONG, payload),
+            frame::CLOSE => {
+                let code = payload.get(..2).map_or(1005, |code| u16::from(code[0]) << 8 | u16::from(code[1]));
+                let reason = excerpt(payload.get(2..).unwrap_or_default());
+                self.lose(member, &format!("close {code} {reason}"));
+            }
+            _ => self.faults.add("frame", || format!("opcode {opcode}")),
+        }
+    }
+
+    /// Messages before a member is ready, in the one order they may have.
+    fn greeting(&mut self, mode: &mut impl Mode, member: usize, payload: &[u8]) {
+        let Some(message) = message::read(payload) else {
+            return self.faults.add("unreadable", || excerpt(payload));
+        };
+        let Some(it) = self.members.get_mut(member) else { return };
+        match (&it.stage, it.role, message) {
+            (Stage::Connecting, role, Message::Connected { id: CONNECT }) => {
+                mode.connected(self, member);
+                match role {
+                    Role::Subscriber(channel) => self.subscribe(member, channel),
+                    Role::Echo | Role::Speaker => self.become_ready(mode, member),
+                }
+            }
+            (
+                Stage::Subscribing,
+                Role::Subscriber(at),
+                Message::Subscribed { id: SUBSCRIBE, channel, head },
+            ) if is_channel(channel, at) => {
+                it.head = head;
+                it.stage = Stage::Syncing;
+            }
+            (Stage::Syncing, Role::Subscriber(at), Message::Synced { channel, offset })
+                if is_channel(channel, at) && offset == it.head =>
+            {
+                self.become_ready(mode, member);
+            }
+            // A redial is told by `bye` when to come back: that is no fault then.
+            (_, _, Message::Bye { retry_ms, .. }) if self.dialer.redials() => it.retry_ms = retry_ms,
+            (_, _, message) => self.other(member, &message, payload),
+        }
+    }
+
+    fn subscribe(&mut self, member: usize, channel: u32) {
+        let Some(it) = self.members.get_mut(member) else { return };
+        it.stage = Stage::Subscribing;
+        let name = channel_name(channel);
+        let command = format!("{{\"id\":{SUBSCRIBE},\"subscribe\":{{\"channel\":\"{name}\"}}}}");
+        self.send(member, frame::TEXT, command.as_bytes());
+    }
+
+    fn become_ready(&mut self, mode: &mut impl Mode, member: usize) {
+        let Some(it) = self.members.get_mut(member) else { return };
+        it.stage = Stage::Ready;
+        it.attempts = 0;
+        self.dialer.arrived();
+        self.move_on();
+        mode.ready(self, member);
+    }
+
+    /// A connection is gone although we did not end it.
+    fn lose(&mut self, member: usize, why: &str) {
+        let Some(it) = self.members.get_mut(member) else { return };
+        let was_ready = it.stage == Stage::Ready;
+        it.drop_socket();
+        if !was_ready {
+            self.dialer.arrived();
+        }
+        if self.dialer.redials() {
+            self.dialer.again(member, it, self.now);
+        } else {
+            let kind = if was_ready { "closed" } else { "handshake" };
+            self.faults.add(kind, || why.to_owned());
+        }
+    }
+}
+
+/// How long to wait for events before a moment. The kernel waits for whole milliseconds and rather longer, so the last
+/// one or two are not slept through.
+fn poll_wait(until: Duration) -> Duration {
+    let whole_ms = until.min(TICK).as_millis() as u64;
+    Duration::from_millis(whole_ms.saturating_sub(1))
+}
+
+/// The name of the channel with this number.
+pub(crate) fn channel_name(at: u32) -> String {
+    format!("load-{at}")
+}
+
+/// Whether this is the name of the channel with this number.
+pub(crate) fn is_channel(name: &str, at: u32) -> bool {
+    name.strip_prefix("load-").and_then(|number| number.parse().ok()) == Some(at)
+}

@@ -1,0 +1,160 @@
+//! What the server says, read as strictly as the generator needs to check it.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// One message. Unknown keys are ignored, as the protocol wants it.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    /// The reply to `connect`.
+    Connected { id: u64 },
+    /// The reply to `subscribe`.
+    Subscribed { id: u64, channel: &'a str, head: u64 },
+    /// The reply to `publish`.
+    Published { id: u64, channel: &'a str, key: Option<&'a str>, offset: u64, duplicate: bool },
+    /// A refusal.
+    Error { id: Option<u64>, code: &'a str },
+    /// A publication.
+    Publication { channel: &'a str, offset: u64, key: Option<&'a str>, data: &'a str },
+    /// A signal.
+    Signal { channel: &'a str, data: &'a str },
+    /// The end of a replay.
+    Synced { channel: &'a str, offset: u64 },
+    /// Publications were left out.
+    Lag,
+    /// The server closes next.
+    Bye { code: u64, retry_ms: Option<u64> },
+    /// The server wants to go.
+    Drain,
+    /// A beat or a status: nothing to check.
+    News,
+    /// None of these.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Any<'a> {
+    id: Option<u64>,
+    connected: Option<Nothing>,
+    #[serde(borrow)]
+    subscribed: Option<Position<'a>>,
+    #[serde(borrow)]
+    published: Option<Published<'a>>,
+    #[serde(borrow)]
+    error: Option<Refusal<'a>>,
+    #[serde(borrow)]
+    publication: Option<Publication<'a>>,
+    #[serde(borrow)]
+    signal: Option<Signal<'a>>,
+    #[serde(borrow)]
+    synced: Option<Synced<'a>>,
+    lag: Option<Nothing>,
+    bye: Option<Bye>,
+    drain: Option<Nothing>,
+    beat: Option<Nothing>,
+    status: Option<Nothing>,
+}
+
+#[derive(Deserialize)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+struct Position<'a> {
+    channel: &'a str,
+    head: u64,
+}
+
+#[derive(Deserialize)]
+struct Synced<'a> {
+    channel: &'a str,
+    offset: u64,
+}
+
+#[derive(Deserialize)]
+struct Published<'a> {
+    channel: &'a str,
+    key: Option<&'a str>,
+    offset: u64,
+    duplicate: bool,
+}
+
+#[derive(Deserialize)]
+struct Refusal<'a> {
+    code: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Publication<'a> {
+    channel: &'a str,
+    offset: u64,
+    key: Option<&'a str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Signal<'a> {
+    channel: &'a str,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bye {
+    code: u64,
+    retry_ms: Option<u64>,
+}
+
+/// Reads a text frame; `None` when it is no message of the protocol.
+pub(crate) fn read(text: &[u8]) -> Option<Message<'_>> {
+    let any: Any<'_> = serde_json::from_slice(text).ok()?;
+    let id = any.id;
+    let message = if let Some(publication) = any.publication {
+        let Publication { channel, offset, key, data } = publication;
+        Message::Publication { channel, offset, key, data: data.get() }
+    } else if let Some(Published { channel, key, offset, duplicate }) = any.published {
+        Message::Published { id: id?, channel, key, offset, duplicate }
+    } else if let Some(Signal { channel, data }) = any.signal {
+        Message::Signal { channel, data: data.get() }
+    } else if let Some(Refusal { code }) = any.error {
+        Message::Error { id, code }
+    } else if let Some(Nothing {}) = any.connected {
+        Message::Connected { id: id? }
+    } else if let Some(Position { channel, head }) = any.subscribed {
+        Message::Subscribed { id: id?, channel, head }
+    } else if let Some(Synced { channel, offset }) = any.synced {
+        Message::Synced { channel, offset }
+    } else if let Some(Bye { code, retry_ms }) = any.bye {
+        Message::Bye { code, retry_ms }
+    } else {
+        match (any.lag, any.drain, any.beat.or(any.status)) {
+            (Some(_), _, _) => Message::Lag,
+            (None, Some(_), _) => Message::Drain,
+            (None, None, Some(_)) => Message::News,
+            (None, None, None) => Message::Unknown,
+        }
+    };
+    Some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart() {
+        let text =
+            br#"{"publication":{"channel":"c","offset":3,"key":"k","user":"u","time":1,"data":{"n":1}}}"#;
+        assert!(matches!(
+            read(text),
+            Some(Message::Publication { channel: "c", offset: 3, key: Some("k"), data: "{\"n\":1}" })
+        ));
+        let text = br#"{"id":4,"published":{"channel":"c","key":"k","epoch":"e","offset":3,"time":1,"duplicate":true}}"#;
+        assert!(matches!(read(text), Some(Message::Published { id: 4, offset: 3, duplicate: true, .. })));
+        let text = br#"{"id":4,"error":{"code":"rate_limited","retry_ms":50,"message":"m"}}"#;
+        assert!(matches!(read(text), Some(Message::Error { id: Some(4), code: "rate_limited" })));
+        assert!(matches!(read(br#"{"beat":{"revision":1,"heads":{}}}"#), Some(Message::News)));
+        assert!(matches!(read(br#"{"new":{}}"#), Some(Message::Unknown)));
+        assert!(read(b"{").is_none());
+    }
+}

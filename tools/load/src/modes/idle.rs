@@ -1,0 +1,114 @@
+//! Connections that are subscribed and silent: what one holds.
+
+use super::drive;
+use crate::arguments::{Common, Idle};
+use crate::crowd::{Crowd, Mode, Turn};
+use crate::member::Role;
+use crate::process::{Process, Reading};
+use crate::report::{Report, rounded};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Connections before the first reading: what the server allocates once must be there by then.
+const BEFORE: usize = 100;
+/// Memory is read when the server has been left alone for so long.
+const SETTLE: Duration = Duration::from_millis(500);
+
+struct Silence {
+    process: Option<Process>,
+    ready: usize,
+    wanted: usize,
+    step: Step,
+    hold: Duration,
+    first: Option<Reading>,
+    second: Option<Reading>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Begin,
+    SettleFirst(Instant),
+    Dial,
+    SettleSecond(Instant),
+    Hold(Instant),
+}
+
+/// Dials all, waits, reads.
+pub(crate) fn run(common: &Common, arguments: &Idle, process: Option<Process>) -> Result<Report, String> {
+    let connections = arguments.connections as usize;
+    let roles = (0..BEFORE + connections).map(|at| Role::Subscriber(at as u32 % arguments.channels));
+    let mut crowd = Crowd::new(common, roles)?;
+    let mut mode = Silence {
+        process,
+        ready: 0,
+        wanted: BEFORE + connections,
+        step: Step::Begin,
+        hold: arguments.hold,
+        first: None,
+        second: None,
+    };
+    crowd.dialer.enqueue(0..BEFORE);
+    drive(&mut crowd, &mut mode)?;
+    let parameters = json!({ "connections": connections, "channels": arguments.channels });
+    let grown = |of: fn(&Reading) -> u64| {
+        let (first, second) = mode.first.as_ref().zip(mode.second.as_ref())?;
+        Some((of(second) as f64 - of(first) as f64) / connections as f64)
+    };
+    let second = mode.second.unwrap_or_default();
+    Ok(Report::new("idle", common, parameters, &crowd)
+        .value("connected", mode.ready)
+        .value("anonymous_bytes_per_connection", rounded(grown(|reading| reading.anonymous)))
+        .value("resident_bytes_per_connection", rounded(grown(|reading| reading.resident)))
+        .value("resident_bytes", second.resident)
+        .value("descriptors", second.descriptors))
+}
+
+impl Mode for Silence {
+    fn ready(&mut self, _crowd: &mut Crowd, _member: usize) {
+        self.ready += 1;
+    }
+
+    fn message(&mut self, crowd: &mut Crowd, member: usize, payload: &[u8]) {
+        super::unasked(crowd, member, payload);
+    }
+
+    fn turn(&mut self, crowd: &mut Crowd) -> Turn {
+        if !crowd.faults.none() {
+            return Turn::Over;
+        }
+        let now = crowd.now;
+        match self.step {
+            Step::Begin if self.ready == BEFORE => self.step = Step::SettleFirst(now + SETTLE),
+            Step::SettleFirst(until) if until <= now => {
+                self.first = self.process.as_ref().and_then(Process::read);
+                crowd.dialer.enqueue(BEFORE..self.wanted);
+                self.step = Step::Dial;
+            }
+            Step::Dial if self.ready == self.wanted => self.step = Step::SettleSecond(now + SETTLE),
+            Step::SettleSecond(until) if until <= now => {
+                self.second = self.process.as_ref().and_then(Process::read);
+                self.step = Step::Hold(now + self.hold);
+            }
+            Step::Hold(until) => {
+                crowd.move_on();
+                if until <= now {
+                    return if crowd.ready() == self.wanted { Turn::Over } else { self.fewer(crowd) };
+                }
+            }
+            Step::Begin | Step::SettleFirst(_) | Step::Dial | Step::SettleSecond(_) => {}
+        }
+        Turn::On
+    }
+
+    fn progress(&self) -> String {
+        format!("{} of {} connected", self.ready, self.wanted)
+    }
+}
+
+impl Silence {
+    fn fewer(&self, crowd: &mut Crowd) -> Turn {
+        let ready = crowd.ready();
+        crowd.faults.add("closed", || format!("{ready} of {} are left", self.wanted));
+        Turn::Over
+    }
+}

@@ -1,0 +1,97 @@
+//! The one JSON line of a run.
+
+use crate::arguments::Common;
+use crate::crowd::Crowd;
+use crate::window::Measured;
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Times in microseconds, to three digits, up to a minute.
+#[derive(Debug)]
+pub(crate) struct Times(Option<Histogram<u64>>);
+
+/// A minute: what takes longer is given up before.
+const LONGEST_US: u64 = 60_000_000;
+
+impl Times {
+    /// None yet.
+    pub(crate) fn new() -> Times {
+        Times(Histogram::new_with_bounds(1, LONGEST_US, 3).ok())
+    }
+
+    /// Adds one.
+    pub(crate) fn add(&mut self, time: Duration) {
+        if let Some(histogram) = &mut self.0 {
+            histogram.saturating_record(crate::clock::micros(time).max(1));
+        }
+    }
+
+    fn json(&self) -> Value {
+        let Some(histogram) = &self.0 else { return Value::Null };
+        json!({
+            "count": histogram.len(),
+            "p50": histogram.value_at_quantile(0.5),
+            "p90": histogram.value_at_quantile(0.9),
+            "p99": histogram.value_at_quantile(0.99),
+            "p99_9": histogram.value_at_quantile(0.999),
+            "max": histogram.max(),
+        })
+    }
+}
+
+/// A run, on its way to be a line.
+#[derive(Debug)]
+pub(crate) struct Report {
+    line: Map<String, Value>,
+    /// Whether all was as expected.
+    pub(crate) clean: bool,
+}
+
+impl Report {
+    /// The report of a run of `mode` with these parameters.
+    pub(crate) fn new(mode: &str, common: &Common, parameters: Value, crowd: &Crowd) -> Report {
+        let mut line = Map::new();
+        line.insert("tool".to_owned(), "seawall-load".into());
+        line.insert("mode".to_owned(), mode.into());
+        line.insert("target".to_owned(), common.target.to_string().into());
+        line.insert("parameters".to_owned(), parameters);
+        line.insert("errors".to_owned(), crowd.faults.json());
+        Report { line, clean: crowd.faults.none() }
+    }
+
+    /// What was done, how fast, and what one of it cost the server.
+    pub(crate) fn operations(mut self, what: &str, count: u64, measured: Measured) -> Report {
+        let seconds = measured.elapsed.as_secs_f64();
+        self.line.insert("operation".to_owned(), what.into());
+        self.line.insert("operations".to_owned(), count.into());
+        self.line.insert("elapsed_s".to_owned(), rounded(Some(seconds)));
+        self.line.insert("per_s".to_owned(), rounded((seconds > 0.0).then(|| count as f64 / seconds)));
+        let each = measured.cpu_us.filter(|_| count > 0).map(|cpu_us| cpu_us / count as f64);
+        self.line.insert("cpu_us".to_owned(), rounded(measured.cpu_us));
+        self.line.insert("cpu_us_per_operation".to_owned(), rounded(each));
+        self
+    }
+
+    /// Latencies under a name.
+    pub(crate) fn latency(mut self, name: &str, times: &Times) -> Report {
+        self.line.insert(format!("{name}_us"), times.json());
+        self
+    }
+
+    /// Anything else.
+    pub(crate) fn value(mut self, name: &str, value: impl Into<Value>) -> Report {
+        self.line.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The line.
+    pub(crate) fn line(self) -> String {
+        Value::Object(self.line).to_string()
+    }
+}
+
+/// A figure with three digits after the point; `null` for one that is not known.
+pub(crate) fn rounded(value: Option<f64>) -> Value {
+    value.map_or(Value::Null, |value| json!((value * 1e3).round() / 1e3))
+}

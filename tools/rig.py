@@ -1,0 +1,138 @@
+"""What tools/bench and tools/instructions share: where the programs are, and how to start a server alone."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STOP_S = 15
+NAMES = ("seawall", "seawall-load", "seawall-floor")
+BUILD = "cargo build --release -p seawall -p seawall-load -p seawall-floor"
+# Where memory is the disk: for everything but durable publishes, whose cost the disk is.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+class Failure(Exception):
+    """Something that ends the script, told in one sentence."""
+
+
+def programs():
+    """Paths of the three release programs."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    paths = {name: target / "release" / name for name in NAMES}
+    missing = [str(path) for path in paths.values() if not path.exists()]
+    if missing:
+        raise Failure(f"missing {', '.join(missing)}: run `{BUILD}` first")
+    return paths
+
+
+def environment():
+    """Ours, less what would configure a server, and without the limits that one busy connection would meet."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
+    return kept | {"SEAWALL_LIMITS_PUBLISHES_PER_S": "0", "SEAWALL_LIMITS_COMMANDS_PER_S": "0"}
+
+
+def core(wanted):
+    """The wanted one of the cores we may use, or the last."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[min(wanted, len(cores) - 1)]
+
+
+def first(pid):
+    """Puts a session of its own before its neighbours: `nice` does nothing between sessions. Needs root."""
+    try:
+        pathlib.Path(f"/proc/{pid}/autogroup").write_text("-10")
+        return True
+    except OSError:
+        return False
+
+
+def pinned(cpu):
+    return lambda: os.sched_setaffinity(0, {cpu})
+
+
+class Server:
+    """A server of its own: fresh data, its own session, one core. A context manager."""
+
+    def __init__(self, command, data_in=MEMORY, cpu=0):
+        self.folder = tempfile.mkdtemp(prefix="seawall-bench-", dir=data_in)
+        self.command = [part.replace("DATA", f"{self.folder}/data") for part in command]
+        self.cpu = core(cpu)
+
+    def __enter__(self):
+        try:
+            self.process = subprocess.Popen(
+                self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                cwd=self.folder, env=environment(), start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
+            )
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise Failure(f"{self.command[0]}: {error.strerror}") from None
+        first(self.process.pid)
+        line = self.process.stdout.readline()
+        found = re.search(r"ws://[0-9.:\[\]]+/ws", line)
+        if not found:
+            self.__exit__()
+            raise Failure(f"{' '.join(map(str, self.command))}: did not say where it listens")
+        self.target, self.pid = found.group(0), self.process.pid
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def seawall(program):
+    return [str(program), "--listen", "127.0.0.1:0", "--reactors", "1", "--echo", "--data", "DATA", "--log-level", "error"]
+
+
+def floor(program, *flags):
+    return [str(program), "--listen", "127.0.0.1:0", *flags]
+
+
+def generate(program, server, arguments, timeout_s=120, pid=True):
+    """Runs the generator on another core; its JSON line as text, and whether all was as expected."""
+    command = [str(program), "--target", server.target, *arguments] + (["--pid", str(server.pid)] if pid else [])
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=pinned(core(1)),
+        text=True,
+    )
+    first(run.pid)
+    try:
+        out, err = run.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.communicate()
+        raise Failure(f"{' '.join(command)}: not over after {timeout_s} s") from None
+    if run.returncode == 2:
+        raise Failure(err.strip())
+    return out.strip(), run.returncode == 0
+
+
+def say(text):
+    """One line of progress, if somebody watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{text}\x1b[K")
+        sys.stderr.flush()
+
+
+def busy():
+    """How many processes of others wanted a core in the last minute."""
+    return os.getloadavg()[0]
+
+
+def settle():
+    """Between two runs: closed sockets and written pages settle."""
+    time.sleep(0.2)
