@@ -178,7 +178,7 @@ impl World {
         }
         std::mem::take(&mut self.refills).into_iter().for_each(|channel| self.hub.refill(channel));
         for index in 0..PEERS {
-            self.call(index, 0, Session::expire);
+            self.call(index, CALL_BYTES_MAX, Session::expire);
             if self.peers[index].session.is_open() {
                 let peer = &mut self.peers[index];
                 write_beat(&peer.session, &mut self.hub, Beat::IfMoved, 1, &mut peer.outbox);
