@@ -156,7 +156,7 @@ pub const TAIL_PUBLICATIONS_MAX: usize = 300;
 pub const TAIL_BYTES_MAX: usize = 1 << 20;
 /// What a turn may write for single connections before it goes on to flush.
 pub const ARENA_BYTES_MAX: usize = 8 << 20;
-/// The arena's memory kept between turns.
+/// The arena's memory that is never given back.
 pub const ARENA_BYTES_KEPT: usize = 256 << 10;
 /// When to ask the store again after a read of the hub's own failed.
 pub const REFILL_RETRY: Duration = Duration::from_millis(500);

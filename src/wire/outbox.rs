@@ -12,15 +12,32 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+/// Turns after which an arena gives memory back that none of them needed.
+const ARENA_TURNS: u32 = 1_024;
+
 /// The bytes of one turn: replies are written here and sent from here.
 #[derive(Debug, Default)]
-pub struct Arena(Vec<u8>);
+pub struct Arena {
+    bytes: Vec<u8>,
+    /// The longest turn since memory was last given back, and the turns since then.
+    longest: usize,
+    turns: u32,
+}
 
 impl Arena {
-    /// Forgets the turn. Every outbox must have been settled; memory past `keep_bytes` is given back.
-    pub fn clear(&mut self, keep_bytes: usize) {
-        self.0.clear();
-        self.0.shrink_to(keep_bytes);
+    /// Forgets the turn. Every outbox must have been settled.
+    ///
+    /// Memory stays for turns like the last ones: what is given back each turn has to be faulted in again,
+    /// a page at a time. Once in [`ARENA_TURNS`] turns it shrinks to the longest of them, `least` at least.
+    pub fn clear(&mut self, least: usize) {
+        self.longest = self.longest.max(self.bytes.len());
+        self.turns += 1;
+        self.bytes.clear();
+        if self.turns == ARENA_TURNS {
+            self.bytes.shrink_to(self.longest.max(least));
+            self.longest = 0;
+            self.turns = 0;
+        }
     }
 }
 
@@ -36,7 +53,7 @@ enum Segment {
 impl Segment {
     fn bytes<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
         match self {
-            Segment::Turn { start, length } => &arena.0[*start as usize..(*start + *length) as usize],
+            Segment::Turn { start, length } => &arena.bytes[*start as usize..(*start + *length) as usize],
             Segment::Shared(bytes) => bytes,
         }
     }
@@ -88,14 +105,14 @@ impl Outbox {
     ///
     /// There is no refusal: the caller bounds what it asks for by [`Outbox::bytes`].
     pub fn push(&mut self, arena: &mut Arena, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = arena.0.len();
-        write(&mut arena.0);
+        let start = arena.bytes.len();
+        write(&mut arena.bytes);
         self.push_range(arena, start);
     }
 
     /// Where the arena ends now, for [`Outbox::push_from`].
     pub fn mark(arena: &mut Arena) -> (usize, &mut Vec<u8>) {
-        (arena.0.len(), &mut arena.0)
+        (arena.bytes.len(), &mut arena.bytes)
     }
 
     /// Queues what was appended to the arena since `start`, for callers that cannot use a closure.
@@ -104,7 +121,7 @@ impl Outbox {
     }
 
     fn push_range(&mut self, arena: &Arena, start: usize) {
-        let length = arena.0.len() - start;
+        let length = arena.bytes.len() - start;
         if length == 0 {
             return;
         }
