@@ -1,4 +1,4 @@
-"""What tools/bench and tools/instructions share: where the programs are, and how to start a server alone."""
+"""What tools/bench and tools/callgrind share: where the programs are, and how to start a server alone."""
 
 import os
 import pathlib
