@@ -4,14 +4,12 @@
 //! from there: no copy, no allocation, no state. Only a connection in the middle of a frame or of a
 //! fragmented message owns an [`Assembly`], and it holds what was received, never what a header announced.
 //!
-//! Header layout, opcodes and close codes come from tungstenite's public types; its message machine is the
-//! oracle of the tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
+//! Opcodes and close codes come from tungstenite's public types; its message machine is the oracle of the tests.
+//! The header's few bytes are taken apart here, since a reader over a cursor costs more than the rest of a frame. `docs/decisions/0001-frames.md` says why it is not the machine itself.
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::limits::Limits;
-use std::io::Cursor;
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// The longest header of a client's frame: two bytes, an eight byte length, the mask.
@@ -164,9 +162,11 @@ impl Decoder {
 
     /// With nothing left from before: the usual frame is read where it lies.
     fn fresh<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        if input.is_empty() {
+            return Frame::Incomplete;
+        }
         let (frame, length) = match read_header(input.unread(), limits) {
             Ok(Some(found)) => found,
-            Ok(None) if input.is_empty() => return Frame::Incomplete,
             Ok(None) => return self.park(input, limits, now),
             Err(reason) => return Frame::Violation(reason),
         };
@@ -346,34 +346,70 @@ impl Message {
     }
 }
 
+/// A header as it stands in the bytes (RFC 6455 section 5.2).
+struct Header {
+    /// Final bit, reserved bits, opcode.
+    first: u8,
+    mask: Option<[u8; 4]>,
+    /// Of the payload.
+    length: u64,
+    /// Of the header itself.
+    bytes: usize,
+}
+
+/// Takes a header apart; `None` when it is incomplete.
+fn split_header(bytes: &[u8]) -> Option<Header> {
+    let (&[first, second], rest) = bytes.split_first_chunk()?;
+    let (length, rest) = match second & 0x7F {
+        126 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            (u64::from(u16::from_be_bytes(*length)), rest)
+        }
+        127 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            (u64::from_be_bytes(*length), rest)
+        }
+        short => (u64::from(short), rest),
+    };
+    let (mask, rest) = match second & 0x80 {
+        0 => (None, rest),
+        _ => {
+            let (mask, rest) = rest.split_first_chunk()?;
+            (Some(*mask), rest)
+        }
+    };
+    Some(Header { first, mask, length, bytes: bytes.len() - rest.len() })
+}
+
 /// Reads a header and checks what can be checked of it alone; `None` when it is incomplete.
 fn read_header(bytes: &[u8], limits: FrameLimits) -> Result<Option<(OpenFrame, usize)>, CloseReason> {
-    let mut cursor = Cursor::new(bytes);
-    let (header, length) = match FrameHeader::parse(&mut cursor) {
-        Ok(Some(found)) => found,
-        Ok(None) => return early_verdict(bytes).map_or(Ok(None), Err),
-        Err(_) => return Err(CloseReason::ProtocolError("a reserved opcode")),
+    let Some(header) = split_header(bytes) else {
+        return early_verdict(bytes).map_or(Ok(None), Err);
     };
-    if header.rsv1 || header.rsv2 || header.rsv3 {
+    let opcode = OpCode::from(header.first & 0x0F);
+    if let OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) = opcode {
+        return Err(CloseReason::ProtocolError("a reserved opcode"));
+    }
+    if header.first & 0x70 != 0 {
         return Err(CloseReason::ProtocolError("a reserved bit is set; no extension was negotiated"));
     }
     let Some(mask) = header.mask else {
         return Err(CloseReason::ProtocolError("a client's frame must be masked"));
     };
-    if let OpCode::Control(_) = header.opcode {
-        if !header.is_final {
+    let fin = if header.first & 0x80 != 0 { Fin::Last } else { Fin::More };
+    if let OpCode::Control(_) = opcode {
+        if fin == Fin::More {
             return Err(CloseReason::ProtocolError("a fragmented control frame"));
         }
-        if length > CONTROL_BYTES_MAX as u64 {
+        if header.length > CONTROL_BYTES_MAX as u64 {
             return Err(CloseReason::ProtocolError("a control frame over 125 bytes"));
         }
     }
-    if length > u64::from(limits.frame_bytes) {
+    if header.length > u64::from(limits.frame_bytes) {
         return Err(CloseReason::TooBig("limits.frame_bytes"));
     }
-    let fin = if header.is_final { Fin::Last } else { Fin::More };
-    let frame = OpenFrame { opcode: header.opcode, fin, mask, missing: length as usize, received: 0 };
-    Ok(Some((frame, cursor.position() as usize)))
+    let frame = OpenFrame { opcode, fin, mask, missing: header.length as usize, received: 0 };
+    Ok(Some((frame, header.bytes)))
 }
 
 /// A frame without a mask has a shorter header: its fault shows in the second byte, and waiting for more
