@@ -13,7 +13,7 @@ pub struct Cost {
     pub allocations: f64,
 }
 
-/// The functions of the C library that do.
+/// The functions of the C library that do. Some have a second name, with a prefix.
 const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
 
 /// The C library chooses its copying by processor; this chooses the oldest everywhere.
@@ -81,6 +81,7 @@ fn totals(profile: &str) -> Option<Totals> {
     let (mut instructions, mut allocations, mut allocates) = (None, 0, false);
     for line in profile.lines() {
         if let Some(name) = line.strip_prefix("cfn=") {
+            let name = name.trim_start_matches("__libc_").trim_start_matches("__");
             allocates = ALLOCATORS.contains(&name);
         } else if let Some(calls) = line.strip_prefix("calls=")
             && allocates
