@@ -4,12 +4,15 @@
 //! from there: no copy, no allocation, no state. Only a connection in the middle of a frame or of a
 //! fragmented message owns an [`Assembly`], and it holds what was received, never what a header announced.
 //!
-//! Opcodes and close codes come from tungstenite's public types; its message machine is the oracle of the tests.
-//! The header's few bytes are taken apart here, since a reader over a cursor costs more than the rest of a frame. `docs/decisions/0001-frames.md` says why it is not the machine itself.
+//! Opcodes and close codes come from tungstenite's public types; its message machine is the oracle of the
+//! tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
+
+mod header;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::limits::Limits;
+use header::split_header;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// The longest header of a client's frame: two bytes, an eight byte length, the mask.
@@ -344,41 +347,6 @@ impl Message {
         }
         Ok(())
     }
-}
-
-/// A header as it stands in the bytes (RFC 6455 section 5.2).
-struct Header {
-    /// Final bit, reserved bits, opcode.
-    first: u8,
-    mask: Option<[u8; 4]>,
-    /// Of the payload.
-    length: u64,
-    /// Of the header itself.
-    bytes: usize,
-}
-
-/// Takes a header apart; `None` when it is incomplete.
-fn split_header(bytes: &[u8]) -> Option<Header> {
-    let (&[first, second], rest) = bytes.split_first_chunk()?;
-    let (length, rest) = match second & 0x7F {
-        126 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (u64::from(u16::from_be_bytes(*length)), rest)
-        }
-        127 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (u64::from_be_bytes(*length), rest)
-        }
-        short => (u64::from(short), rest),
-    };
-    let (mask, rest) = match second & 0x80 {
-        0 => (None, rest),
-        _ => {
-            let (mask, rest) = rest.split_first_chunk()?;
-            (Some(*mask), rest)
-        }
-    };
-    Some(Header { first, mask, length, bytes: bytes.len() - rest.len() })
 }
 
 /// Reads a header and checks what can be checked of it alone; `None` when it is incomplete.
