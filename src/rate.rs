@@ -29,13 +29,13 @@ pub struct Meter(Moment);
 impl Meter {
     /// Counts one event, or refuses it and says how long to wait. A refused event is not counted.
     pub fn admit(&mut self, rate: Rate, now: Moment) -> Result<(), Duration> {
-        let arrival = self.0.max(now);
-        let ahead = arrival.since(now);
-        let tolerance = Duration::from_micros(rate.tolerance_us);
-        if ahead > tolerance {
-            return Err(ahead - tolerance);
+        // In microseconds: a `Duration` is two numbers, and this is done for every message.
+        let arrival_us = self.0.max(now).micros();
+        let ahead_us = arrival_us - now.micros();
+        if let Some(wait_us @ 1..) = ahead_us.checked_sub(rate.tolerance_us) {
+            return Err(Duration::from_micros(wait_us));
         }
-        self.0 = arrival + Duration::from_micros(rate.period_us);
+        self.0 = Moment::from_micros(arrival_us.saturating_add(rate.period_us));
         Ok(())
     }
 

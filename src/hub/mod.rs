@@ -13,6 +13,8 @@
 
 mod channel;
 mod cursor;
+mod filling;
+mod opening;
 mod replay;
 mod tail;
 #[cfg(test)]
@@ -20,13 +22,13 @@ mod tests;
 
 pub use channel::Live;
 pub use cursor::Decision;
+pub use filling::FillPage;
 pub use replay::{Paging, ReplayPage, Step};
 
 use crate::id::{ChannelName, Offset};
 use crate::wire::command::From;
 use crate::wire::publication::Published;
-use crate::wire::push::LogPosition;
-use channel::{Channel, Question};
+use channel::Channel;
 use slab::Slab;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -190,31 +192,6 @@ impl Hub {
         SubscriptionId { index: index as u32, serial }
     }
 
-    /// A question that is already under way may have been answered before this subscription was
-    /// registered, so a later one waits for the next answer.
-    fn ask_position(&mut self, id: SubscriptionId, channel_id: ChannelId) {
-        let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        match channel.question {
-            Question::UnderWay => channel.waiting.push(id),
-            Question::None => {
-                channel.question = Question::UnderWay;
-                channel.asked.push(id);
-                self.needs.push(Need::Position(channel_id));
-            }
-        }
-    }
-
-    fn begin(&mut self, id: SubscriptionId, decision: Decision) {
-        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return };
-        subscription.told = decision.position.head;
-        subscription.stage = Stage::Behind(Behind {
-            cursor: decision.cursor,
-            until: decision.position.head,
-            catching: Catching::Opening,
-            waits: Waits::Room,
-        });
-    }
-
     /// Ends a subscription; a channel without any is forgotten.
     pub fn close(&mut self, id: SubscriptionId) {
         if subscription_mut(&mut self.subscriptions, id).is_none() {
@@ -363,117 +340,6 @@ impl Hub {
         !self.needs.is_empty()
     }
 
-    /// Answers [`Need::Position`]. The subscriptions it decides are named with their decision; with `None`
-    /// the position could not be read, and they are to be closed.
-    pub fn position_read(
-        &mut self,
-        id: ChannelId,
-        read: Option<LogPosition>,
-    ) -> Vec<(SubscriptionId, Option<Decision>)> {
-        let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
-        channel.question = Question::None;
-        let asked = std::mem::take(&mut channel.asked);
-        let waiting = std::mem::take(&mut channel.waiting);
-        let Some(read) = read else {
-            // Whoever waited for the next answer would wait too long for one that may fail as well.
-            return asked.into_iter().chain(waiting).map(|id| (id, None)).collect();
-        };
-        if let Some(after) = channel.learn(read) {
-            self.needs.push(Need::Fill(id, after));
-        }
-        let mut decided = Vec::with_capacity(asked.len() + waiting.len());
-        for id in asked {
-            let Some(from) = self.opens_from(id) else { continue };
-            let decision = cursor::decide(from, read);
-            self.begin(id, decision);
-            decided.push((id, Some(decision)));
-        }
-        // What is known now may do for those that came later; for the others the store is asked once more.
-        for late in waiting {
-            let Some(from) = self.opens_from(late) else { continue };
-            match self.decide_from_memory(id, from) {
-                Some(decision) => {
-                    self.begin(late, decision);
-                    decided.push((late, Some(decision)));
-                }
-                None => self.ask_again(late, id),
-            }
-        }
-        decided
-    }
-
-    fn opens_from(&self, id: SubscriptionId) -> Option<From> {
-        match self.subscription(id)?.stage {
-            Stage::Opening { from } => Some(from),
-            Stage::Behind(_) | Stage::Live { .. } => None,
-        }
-    }
-
-    fn decide_from_memory(&self, id: ChannelId, from: From) -> Option<Decision> {
-        let channel = self.channel(id)?;
-        cursor::decide_from_memory(from, channel.position()?, self.tails.covers(&channel.tail))
-    }
-
-    /// One more that the question after an answer is for.
-    fn ask_again(&mut self, id: SubscriptionId, channel_id: ChannelId) {
-        let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        channel.asked.push(id);
-        if channel.question == Question::None {
-            channel.question = Question::UnderWay;
-            self.needs.push(Need::Position(channel_id));
-        }
-    }
-
-    /// Answers [`Need::Fill`] with whole frames; with `None` the store could not be read, and the caller
-    /// calls [`Hub::refill`] later.
-    pub fn filled(&mut self, id: ChannelId, page: Option<FillPage<'_>>) {
-        let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        let Some(page) = page else { return };
-        let filled = channel.fill(&page);
-        self.tails.clear(&mut channel.tail);
-        match filled.outcome {
-            channel::FillOutcome::Taken => self.mark_dirty(id),
-            channel::FillOutcome::Gone(head) => self.set_back(id, head),
-            channel::FillOutcome::Nothing => {}
-        }
-        if let Some(after) = filled.more {
-            self.needs.push(Need::Fill(id, after));
-        }
-    }
-
-    /// What the live ones lack is no longer retained: each goes on by itself from `head`, and is told.
-    fn set_back(&mut self, id: ChannelId, head: Offset) {
-        let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        let behind = Behind { cursor: head, until: head, catching: Catching::Lagging, waits: Waits::Room };
-        for live in channel.live.drain(..) {
-            if let Some(subscription) = self.subscriptions.get_mut(live.subscription as usize) {
-                subscription.stage = Stage::Behind(behind);
-                let serial = subscription.serial;
-                self.caught_up.push(SubscriptionId { index: live.subscription, serial });
-            }
-        }
-        self.caught_up.append(&mut channel.ahead);
-    }
-
-    /// Asks again for what [`Hub::filled`] could not bring.
-    pub fn refill(&mut self, id: ChannelId) {
-        let Some(channel) = self.channel(id) else { return };
-        if let (channel::Filling::Asked, Some(position)) = (channel.filling, channel.position()) {
-            self.needs.push(Need::Fill(id, position.head));
-        }
-    }
-
-    /// Takes where a log stands as the store has it: a publication lost on its way shows here.
-    pub fn heads_read(&mut self, name: &ChannelName, read: LogPosition) {
-        let Some(id) = self.names.get(name).copied() else { return };
-        let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        if channel.position().is_some()
-            && let Some(after) = channel.learn(read)
-        {
-            self.needs.push(Need::Fill(id, after));
-        }
-    }
-
     /// Up to `most` names of followed channels from the `from`th on, and where to go on; `None` at the end.
     pub fn names_from(&self, from: usize, most: usize) -> (Vec<ChannelName>, Option<usize>) {
         let mut names = Vec::new();
@@ -535,18 +401,4 @@ pub struct Run<'a> {
     pub publications: u32,
     /// Who is to have them.
     pub live: &'a [Live],
-}
-
-/// A page that fills a hole.
-pub struct FillPage<'a> {
-    /// Where the log stood.
-    pub position: LogPosition,
-    /// The first publication in it; [`Offset::ZERO`] when there is none.
-    pub first: Offset,
-    /// The last publication in it.
-    pub last: Offset,
-    /// Publications in it.
-    pub count: u32,
-    /// Whole frames.
-    pub frames: &'a [u8],
 }

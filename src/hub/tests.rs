@@ -3,7 +3,7 @@
 use super::*;
 use crate::id::Epoch;
 use crate::wire::publication::Change;
-use crate::wire::push::Recovery;
+use crate::wire::push::{LogPosition, Recovery};
 use proptest::prelude::*;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@
 //! from there: no copy, no allocation, no state. Only a connection in the middle of a frame or of a
 //! fragmented message owns an [`Assembly`], and it holds what was received, never what a header announced.
 //!
-//! Header layout, opcodes and close codes come from tungstenite's public types; its message machine is the
-//! oracle of the tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
+//! Opcodes and close codes come from tungstenite's public types; its message machine is the oracle of the
+//! tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
 
 mod header;
 
@@ -152,9 +152,11 @@ impl Decoder {
 
     /// With nothing left from before: the usual frame is read where it lies.
     fn fresh<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
+        if input.is_empty() {
+            return Frame::Incomplete;
+        }
         let (frame, length) = match read_header(input.unread(), limits) {
             Ok(Some(found)) => found,
-            Ok(None) if input.is_empty() => return Frame::Incomplete,
             Ok(None) => return self.park(input, limits, now),
             Err(reason) => return Frame::Violation(reason),
         };

@@ -3,6 +3,8 @@
 //! What the gateway sends is flat and its keys are known, so a member is one or two copies. Text that came
 //! from outside goes through [`text`], which escapes; [`raw`] is for JSON that was checked before.
 
+use super::plain::plain_bytes;
+
 /// Appends `{`, what `members` appends, and `}`.
 pub fn object(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'{');
@@ -14,6 +16,7 @@ pub fn object(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
 ///
 /// `name` is one of ours and needs no escape. No complete JSON value ends with `{`, so the last byte tells
 /// whether this is the first member.
+#[inline]
 pub fn key(out: &mut Vec<u8>, name: &'static str) {
     separate(out);
     out.push(b'"');
@@ -62,20 +65,14 @@ pub fn separate(out: &mut Vec<u8>) {
 pub fn string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| must_escape(*byte)) {
-        let (plain, special) = rest.split_at(at);
+    loop {
+        let (plain, special) = rest.split_at(plain_bytes(rest));
         out.extend_from_slice(plain);
-        if let Some((byte, after)) = special.split_first() {
-            escape(out, *byte);
-            rest = after;
-        }
+        let Some((byte, after)) = special.split_first() else { break };
+        escape(out, *byte);
+        rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
-}
-
-const fn must_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {

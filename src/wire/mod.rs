@@ -9,6 +9,7 @@ pub mod frames;
 pub mod json;
 pub mod origin;
 pub mod outbox;
+mod plain;
 pub mod proxy;
 pub mod publication;
 pub mod push;

@@ -183,14 +183,17 @@ impl Outbox {
     }
 
     /// Forgets `taken` bytes that the kernel took.
+    ///
+    /// It nearly always took all; the rest is kept out of line, so that a delivery pays for no more.
     #[inline]
     pub fn advance(&mut self, taken: usize) {
         debug_assert!(taken <= self.bytes());
         self.bytes -= taken as u32;
-        if self.bytes == 0 {
-            self.clear();
-            return;
-        }
+        if self.bytes == 0 { self.clear() } else { self.advance_within(taken) }
+    }
+
+    #[inline(never)]
+    fn advance_within(&mut self, taken: usize) {
         let mut written = self.written as usize + taken;
         while let Some(first) = &self.first {
             if written < first.len() {
@@ -204,14 +207,20 @@ impl Outbox {
     }
 
     /// Drops everything that waits.
+    #[inline]
     pub fn clear(&mut self) {
         self.first = None;
         self.written = 0;
         self.bytes = 0;
         if self.rest.capacity() > 0 {
-            // A connection at rest owns no queue.
-            self.rest = VecDeque::new();
+            self.drop_rest();
         }
+    }
+
+    /// A connection at rest owns no queue.
+    #[inline(never)]
+    fn drop_rest(&mut self) {
+        self.rest = VecDeque::new();
     }
 
     /// Copies what still lies in the arena out of it: the turn ends. Neighbouring pieces become one.

@@ -5,6 +5,7 @@
 //! thousand brackets cost a bit each.
 
 use crate::id::INTEGER_MAX;
+use crate::wire::plain::plain_bytes;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -118,10 +119,12 @@ impl<'a> Scanner<'a> {
 
     /// The next byte that is no space, without passing it.
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
-            self.at += 1;
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                other => return other,
+            }
         }
-        self.byte()
     }
 
     /// Passes one value of any kind and depth.
@@ -281,8 +284,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         let mut kind = Kind::Plain;
         loop {
-            let special = |byte: &u8| *byte < 0x20 || matches!(*byte, b'"' | b'\\');
-            self.at += self.rest().iter().position(special).unwrap_or(self.rest().len());
+            self.at += plain_bytes(self.rest());
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;

@@ -37,7 +37,11 @@ pub fn write_with(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Vec<u8>)
     body(out);
     let payload = out.len() - start - USUAL;
     let (header, length) = header(kind, payload);
-    out.splice(start..start + USUAL, header[..length].iter().copied());
+    if length == USUAL {
+        out[start..start + USUAL].copy_from_slice(&header[..USUAL]);
+    } else {
+        out.splice(start..start + USUAL, header[..length].iter().copied());
+    }
 }
 
 /// Appends a close frame with a code and a reason of at most 123 bytes (longer is cut by the caller).

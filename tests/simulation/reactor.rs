@@ -280,9 +280,10 @@ impl Reactor {
             Due::Nothing => {}
         }
         self.beat(serial, periods);
-        let expires =
-            self.open(serial).is_some_and(|(_, connection)| connection.session.expires_unix_ms().is_some());
-        if expires {
+        let due = self.open(serial).is_some_and(|(_, connection)| {
+            connection.session.expires_unix_ms().is_some() || connection.session.answer_by().is_some()
+        });
+        if due {
             self.with_session(serial, |session, cx| session.expire(cx));
         }
     }

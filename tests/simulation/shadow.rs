@@ -13,10 +13,6 @@ use std::time::Duration;
 
 /// The promise of `docs/protocol.md`.
 const REPLY_MAX: Duration = Duration::from_secs(5);
-/// A subscription may wait for a second answer of the store: the first was asked for before it came.
-const SUBSCRIBE_MAX: Duration = Duration::from_millis(5_000 + 4_500);
-/// A `connect` waits for the token first and begins its subscriptions then. What came meanwhile is held.
-const CONNECT_MAX: Duration = Duration::from_millis(5_000 + 3 * 4_500);
 
 /// One connection.
 #[derive(Debug)]
@@ -300,18 +296,12 @@ impl Shadow {
             return;
         }
         for (id, (at, ask)) in &self.unanswered {
-            let most = match ask {
-                _ if !self.connected => CONNECT_MAX,
-                Ask::Connect { .. }
-                | Ask::Unsubscribe { .. }
-                | Ask::Publish(_)
-                | Ask::History { .. }
-                | Ask::Refresh
-                | Ask::Signal
-                | Ask::Nonsense => REPLY_MAX,
-                Ask::Subscribe { .. } => SUBSCRIBE_MAX,
-            };
-            assert!(*at + most >= now, "{id} of {} waits for {:?}: {ask:?}", self.serial, now.since(*at));
+            assert!(
+                *at + REPLY_MAX >= now,
+                "{id} of {} waits for {:?}: {ask:?}",
+                self.serial,
+                now.since(*at)
+            );
         }
     }
 

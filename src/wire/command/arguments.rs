@@ -84,9 +84,10 @@ impl<'a> Arguments<'a> {
         within: &'static str,
         names: &'static [&'static str],
     ) -> Result<Arguments<'a>, Complaint> {
-        Arguments::scan(&mut Scanner::new(raw.text), within, names)
-            .map_err(|broken| Complaint::malformed(broken.to_string()))?
-            .checked()
+        let arguments = Arguments::scan(&mut Scanner::new(raw.text), within, names)
+            .map_err(|broken| Complaint::malformed(broken.to_string()))?;
+        arguments.check()?;
+        Ok(arguments)
     }
 
     fn keep(&mut self, name: &str, value: Raw<'a>) {
@@ -99,7 +100,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Refuses what was no object, and an object that says one thing twice.
-    pub fn checked(self) -> Result<Arguments<'a>, Complaint> {
+    pub fn check(&self) -> Result<(), Complaint> {
         if let Some(kind) = self.instead {
             let message = format!("{} must be an object, got {}", self.within, kind.describe());
             return Err(Complaint::malformed(message));
@@ -108,7 +109,7 @@ impl<'a> Arguments<'a> {
             let path = Path { within: self.within, name };
             return Err(Complaint::malformed(format!("{path} stands there twice: send it once")));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// The value under `name`, read with `read`; `None` if there is none.

@@ -172,7 +172,7 @@ impl<'a> Frame<'a> {
         if id.is_none() && verb != Verb::Signal {
             return Err(Complaint::malformed(format!("{} needs an id: its reply carries it", verb.as_str())));
         }
-        let arguments = arguments.checked()?;
+        arguments.check()?;
         match verb {
             Verb::Connect => connect(&arguments, bounds),
             Verb::Refresh => refresh(&arguments),

@@ -2,8 +2,6 @@
 
 use super::FrameLimits;
 use crate::close::CloseReason;
-use std::io::Cursor;
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 pub(super) const RESERVED_OPCODE: &str = "a reserved opcode";
@@ -36,22 +34,39 @@ pub(super) fn read_header(
     limits: FrameLimits,
 ) -> Result<Option<(OpenFrame, usize)>, CloseReason> {
     check_start(bytes).map_err(CloseReason::ProtocolError)?;
-    let mut cursor = Cursor::new(bytes);
-    let (header, length) = match FrameHeader::parse(&mut cursor) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(None),
-        Err(_) => return Err(CloseReason::ProtocolError(RESERVED_OPCODE)),
-    };
-    let Some(mask) = header.mask else { return Err(CloseReason::ProtocolError(UNMASKED)) };
-    if !is_minimal(bytes[1] & 0x7F, length) {
+    let Some((payload, mask, rest)) = split(bytes) else { return Ok(None) };
+    if !is_minimal(bytes[1] & 0x7F, payload) {
         return Err(CloseReason::ProtocolError("a length that is not encoded in the fewest bytes"));
     }
-    if length > u64::from(limits.frame_bytes) {
+    if payload > u64::from(limits.frame_bytes) {
         return Err(CloseReason::TooBig("limits.frame_bytes"));
     }
-    let fin = if header.is_final { Fin::Last } else { Fin::More };
-    let frame = OpenFrame { opcode: header.opcode, fin, mask, missing: length as usize, received: 0 };
-    Ok(Some((frame, cursor.position() as usize)))
+    let fin = if bytes[0] & 0x80 != 0 { Fin::Last } else { Fin::More };
+    let opcode = OpCode::from(bytes[0] & 0x0F);
+    let frame = OpenFrame { opcode, fin, mask, missing: payload as usize, received: 0 };
+    Ok(Some((frame, bytes.len() - rest.len())))
+}
+
+/// Takes the header of a masked frame apart: the payload's length, the mask, and what follows the header.
+/// `None` when it is incomplete.
+///
+/// tungstenite parses headers too, out of a reader: through a cursor over a slice that costs more than the
+/// rest of a short frame.
+fn split(bytes: &[u8]) -> Option<(u64, [u8; 4], &[u8])> {
+    let ([_, second], rest) = bytes.split_first_chunk()?;
+    let (length, rest) = match second & 0x7F {
+        126 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            (u64::from(u16::from_be_bytes(*length)), rest)
+        }
+        127 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            (u64::from_be_bytes(*length), rest)
+        }
+        short => (u64::from(short), rest),
+    };
+    let (mask, rest) = rest.split_first_chunk()?;
+    Some((length, *mask, rest))
 }
 
 /// RFC 6455 section 5.2: the fewest bytes must be used, and the top bit of eight must be zero.

@@ -1,0 +1,105 @@
+//! What every message or handshake is measured against: rates, deadlines, capacity.
+
+use super::Path;
+use super::reactor::{Scheduled, SlotId, Timers};
+use seawall::clock::Moment;
+use seawall::health::admission::{Capacity, Verdict};
+use seawall::rate::{Meter, Rate};
+use std::hint::black_box;
+use std::time::Duration;
+
+const START: Moment = Moment::from_micros(3_600_000_000);
+
+/// A rate limit that admits.
+pub struct Admit {
+    rate: Rate,
+    meter: Meter,
+    now: Moment,
+}
+
+impl Path for Admit {
+    fn prepare() -> Admit {
+        Admit { rate: Rate::new(20, 40).expect("a rate above 0"), meter: Meter::default(), now: START }
+    }
+
+    fn once(&mut self) {
+        self.now = self.now + Duration::from_millis(50);
+        assert!(black_box(&mut self.meter).admit(self.rate, self.now).is_ok());
+    }
+}
+
+/// A deadline that moves later, as nearly all do.
+pub struct DeadlineMovesLater {
+    timers: Timers,
+    scheduled: Scheduled,
+    deadline: Moment,
+}
+
+const SLOT: SlotId = SlotId { index: 1, generation: 1 };
+
+impl Path for DeadlineMovesLater {
+    fn prepare() -> DeadlineMovesLater {
+        let mut path = DeadlineMovesLater {
+            timers: Timers::new(START),
+            scheduled: Scheduled::default(),
+            deadline: START + Duration::from_secs(10),
+        };
+        path.once();
+        path
+    }
+
+    fn once(&mut self) {
+        self.deadline = self.deadline + Duration::from_micros(10);
+        black_box(&mut self.timers).ensure(SLOT, &mut self.scheduled, self.deadline);
+    }
+}
+
+/// A deadline that is set and comes up.
+pub struct DeadlineComesUp {
+    timers: Timers,
+    scheduled: Scheduled,
+    now: Moment,
+}
+
+impl Path for DeadlineComesUp {
+    fn prepare() -> DeadlineComesUp {
+        DeadlineComesUp { timers: Timers::new(START), scheduled: Scheduled::default(), now: START }
+    }
+
+    fn once(&mut self) {
+        self.timers.ensure(SLOT, &mut self.scheduled, self.now + Duration::from_millis(50));
+        self.now = self.now + Duration::from_millis(100);
+        let mut claimed = false;
+        while let Some(due) = self.timers.pop(self.now) {
+            for (_, bucket) in due {
+                claimed |= Timers::claim(&mut self.scheduled, bucket);
+            }
+        }
+        assert!(claimed);
+    }
+}
+
+/// Whether a handshake is let in.
+pub struct HandshakeVerdict {
+    capacity: Capacity,
+}
+
+impl HandshakeVerdict {
+    /// Half full.
+    pub const HALF: Capacity = Capacity {
+        connections: 5_000,
+        connections_max: 10_000,
+        memory_bytes: 1 << 29,
+        memory_bytes_max: 1 << 30,
+    };
+}
+
+impl Path for HandshakeVerdict {
+    fn prepare() -> HandshakeVerdict {
+        HandshakeVerdict { capacity: HandshakeVerdict::HALF }
+    }
+
+    fn once(&mut self) {
+        assert!(matches!(black_box(&self.capacity).verdict(black_box(0.5)), Verdict::Admit));
+    }
+}

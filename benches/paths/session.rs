@@ -1,0 +1,100 @@
+//! One session, and what a reactor hands it.
+
+use super::command::PUBLISH;
+use super::{Path, text_frame};
+use seawall::clock::{Moment, Now};
+use seawall::health::snapshot::Snapshot;
+use seawall::hub::{Hub, Slot};
+use seawall::id::InstanceName;
+use seawall::limits::Limits;
+use seawall::session::{AuthMode, Context, Effect, Policy, Session};
+use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What surrounds sessions on a reactor.
+pub struct Surroundings {
+    now: Now,
+    policy: Policy,
+    hub: Hub,
+    snapshot: Snapshot,
+    frame_limits: FrameLimits,
+    /// Frames for the peer.
+    pub out: Vec<u8>,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+}
+
+impl Surroundings {
+    /// Default limits, auth off. Nobody answers here, so as many commands may wait as the count holds.
+    pub fn new() -> Surroundings {
+        let limits = Limits { pending: u32::from(u16::MAX), ..Limits::default() };
+        Surroundings {
+            now: Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_123 },
+            policy: Policy::new(&limits, AuthMode::Off, InstanceName(Arc::from("gw-1"))),
+            hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
+            snapshot: Snapshot::ok(),
+            frame_limits: FrameLimits::from(&limits),
+            out: Vec::with_capacity(4 << 10),
+            effects: Vec::with_capacity(16),
+        }
+    }
+
+    fn call(&mut self, session: &mut Session, act: impl FnOnce(&mut Session, &mut Context<'_>)) {
+        let mut refused = Vec::new();
+        let mut cx = Context {
+            now: self.now,
+            asked: self.now.at,
+            policy: &self.policy,
+            hub: &mut self.hub,
+            slot: Slot(0),
+            connection: 0x5f3a_9c01_0001_0000,
+            status: &self.snapshot.status,
+            waiting_bytes: 0,
+            out: &mut self.out,
+            effects: &mut self.effects,
+            refused: &mut refused,
+        };
+        act(session, &mut cx);
+        assert!(refused.is_empty());
+    }
+
+    /// Reads the frames in `bytes` and hands them to the session. Time passes, so that no rate is exceeded.
+    pub fn receive(&mut self, session: &mut Session, decoder: &mut Decoder, bytes: &mut [u8]) {
+        self.now.at = self.now.at + Duration::from_millis(50);
+        let mut input = Input::new(bytes);
+        while let Frame::Text(text) = decoder.next(&mut input, self.frame_limits, self.now.at) {
+            self.call(session, |session, cx| session.text(text, cx));
+        }
+    }
+
+    /// Ends the session.
+    pub fn end(&mut self, session: &mut Session) {
+        self.call(session, Session::end);
+    }
+}
+
+/// A `publish`, from its frame to the effect that asks for the append.
+pub struct PublishToEffect {
+    surroundings: Surroundings,
+    session: Session,
+    decoder: Decoder,
+    bytes: Vec<u8>,
+}
+
+impl Path for PublishToEffect {
+    fn prepare() -> PublishToEffect {
+        let mut surroundings = Surroundings::new();
+        let mut session = Session::new(None);
+        let mut decoder = Decoder::default();
+        surroundings.receive(&mut session, &mut decoder, &mut text_frame(r#"{"id":1,"connect":{}}"#));
+        assert!(session.is_open());
+        PublishToEffect { surroundings, session, decoder, bytes: text_frame(PUBLISH) }
+    }
+
+    fn once(&mut self) {
+        self.surroundings.receive(&mut self.session, &mut self.decoder, black_box(&mut self.bytes));
+        assert!(matches!(self.surroundings.effects.pop(), Some(Effect::Append(_))));
+    }
+}

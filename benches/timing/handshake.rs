@@ -1,0 +1,12 @@
+//! From a browser's request to `connected`.
+
+use super::paths::handshake::{Handshake, Upgrade};
+use super::time;
+use criterion::Criterion;
+
+pub fn all(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("handshake");
+    time::<Upgrade>(&mut group, "head to 101");
+    time::<Handshake>(&mut group, "head to connected");
+    group.finish();
+}

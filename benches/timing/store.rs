@@ -1,0 +1,107 @@
+//! Durable publishes: the store's own threads, over the queues a reactor has, on this machine's disk.
+//!
+//! Each batch is sent whole and waited for whole, so the time is that of its transaction and its sync.
+
+use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use crossbeam_channel::{Sender, bounded};
+use seawall::id::{ChannelName, Key, ReactorId, UserName};
+use seawall::job::{Append, Completion, Inbox, Read, Ticket, inbox};
+use seawall::metrics::store::StoreCounters;
+use seawall::session::outcome::AppendChange;
+use seawall::worker::store::{Retention, Running, Store, StoreConfig};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A wait for a disk that is longer is a fault.
+const PATIENCE: Duration = Duration::from_secs(20);
+const CHANNELS: u64 = 50;
+
+pub fn all(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("durable publish");
+    group.sample_size(20);
+    batches_of(&mut group, 1);
+    batches_of(&mut group, 200);
+    group.finish();
+}
+
+fn batches_of(group: &mut BenchmarkGroup<'_, WallTime>, size: u64) {
+    let mut shelf = Shelf::open();
+    group.throughput(Throughput::Elements(size));
+    group.bench_function(format!("batch of {size}"), |bencher| bencher.iter(|| shelf.publish(size)));
+    shelf.close();
+}
+
+struct Shelf {
+    append: Sender<Append>,
+    read: Sender<Read>,
+    inbox: Inbox,
+    running: Running,
+    channels: Vec<ChannelName>,
+    user: UserName,
+    published: u64,
+    _poll: mio::Poll,
+    _folder: TempDir,
+}
+
+impl Shelf {
+    fn open() -> Shelf {
+        // In the build folder: a temporary one may lie in memory, where a sync costs nothing.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let retention = Retention { publications: 0, age: None };
+        let config = StoreConfig { data: folder.path().into(), retention, channels_max: 100, readers: 1 };
+        let store = Store::open(config).expect("a store");
+        let poll = mio::Poll::new().expect("a poll");
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker");
+        let (mailbox, inbox) = inbox(waker);
+        let (append, appends) = bounded(1_024);
+        let (read, reads) = bounded(1);
+        let counters = Arc::new(StoreCounters::default());
+        let running = store.start(Arc::from([mailbox]), appends, reads, counters).expect("threads");
+        let name = |n| ChannelName::parse(&format!("channel-{n}")).expect("a channel's name");
+        Shelf {
+            append,
+            read,
+            inbox,
+            running,
+            channels: (0..CHANNELS).map(name).collect(),
+            user: UserName::anonymous(),
+            published: 0,
+            _poll: poll,
+            _folder: folder,
+        }
+    }
+
+    /// Publishes so many, and waits until all are committed.
+    fn publish(&mut self, size: u64) {
+        for _ in 0..size {
+            self.published += 1;
+            let job = self.job(self.published);
+            self.append.send(job).expect("the store runs");
+        }
+        for _ in 0..size {
+            match self.inbox.answers.recv_timeout(PATIENCE).expect("an answer") {
+                Completion::Appended { outcome, .. } => drop(outcome.expect("stored")),
+                other => panic!("{other:?}"),
+            }
+        }
+        while self.inbox.live.try_recv().is_ok() {}
+    }
+
+    fn job(&self, number: u64) -> Append {
+        let channel = &self.channels[(number % CHANNELS) as usize];
+        Append {
+            ticket: Ticket { reactor: ReactorId(0), request: number },
+            channel: channel.clone(),
+            user: self.user.clone(),
+            key: Some(Key::parse(&format!("01J9ZK5M7Q8R3S6T{number:010}")).expect("a key")),
+            change: AppendChange::Original,
+            data: Box::from(r#"{"text":"The quick brown fox jumps over the lazy dog."}"#),
+        }
+    }
+
+    fn close(self) {
+        drop((self.append, self.read));
+        self.running.join();
+    }
+}

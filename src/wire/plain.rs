@@ -1,0 +1,62 @@
+//! How far JSON text goes on without a quote, a backslash or a control character (RFC 8259 section 7).
+//!
+//! Reading and writing strings both come down to this question, for every byte a peer sends and most that it
+//! is sent. Eight bytes are looked at together: in a word, each byte that qualifies sets its own top bit.
+
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Bytes before the first one that stands in a JSON string only behind a backslash, or ends it; all of them
+/// when there is none.
+pub fn plain_bytes(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let special = special(u64::from_le_bytes(*word));
+        if special != 0 {
+            return place * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let tail = rest.iter().position(|byte| *byte < 0x20 || matches!(*byte, b'"' | b'\\'));
+    text.len() - rest.len() + tail.unwrap_or(rest.len())
+}
+
+/// The top bit of each byte that is special. A byte above one of these may be marked as well, when the
+/// subtraction borrows from it, so that only the lowest mark is to be trusted.
+const fn special(word: u64) -> u64 {
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (below_space | is_quote | is_backslash) & TOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one_by_one(text: &[u8]) -> usize {
+        text.iter().take_while(|byte| **byte >= 0x20 && !matches!(**byte, b'"' | b'\\')).count()
+    }
+
+    proptest! {
+        #[test]
+        fn eight_at_a_time_finds_what_one_by_one_finds(
+            text in prop::collection::vec(prop_oneof![any::<u8>(), 0x1Eu8..0x24, 0x5Au8..0x5E], 0..40),
+        ) {
+            prop_assert_eq!(plain_bytes(&text), one_by_one(&text));
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_judged_alike() {
+        for byte in 0..=u8::MAX {
+            for place in 0..19 {
+                let mut text = [b'a'; 19];
+                text[place] = byte;
+                assert_eq!(plain_bytes(&text), one_by_one(&text), "{byte:#x} at {place}");
+            }
+        }
+    }
+}
