@@ -158,7 +158,9 @@ fn connected_waits_for_the_positions_and_commands_wait_for_connected() {
 fn what_is_held_before_connected_is_bounded() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
-    let refused = (0..100).filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty()).count();
+    let refused = (0..100)
+        .filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty())
+        .count();
     assert_eq!(refused, 100 - 64);
 }
 
