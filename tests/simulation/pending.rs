@@ -51,6 +51,17 @@ impl Pending {
         self.take(late)
     }
 
+    /// Commands of one connection that wait for a worker.
+    pub fn commands_of(&self, serial: u64) -> usize {
+        let own = |request: &Request| match request {
+            Request::Append { connection, .. }
+            | Request::History { connection, .. }
+            | Request::Token { connection, .. } => *connection == serial,
+            Request::Replay { .. } | Request::Position(_) | Request::Fill(_) | Request::Heads => false,
+        };
+        self.requests.values().filter(|(_, request)| own(request)).count()
+    }
+
     /// How many wait; the reactor's own round over the heads is nobody's.
     pub fn len(&self) -> usize {
         self.requests.values().filter(|(_, request)| !matches!(request, Request::Heads)).count()

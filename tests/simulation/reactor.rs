@@ -116,6 +116,8 @@ impl Reactor {
             self.catch_up(serial);
         }
         self.flush();
+        let most = self.policy.limits.pending as usize;
+        assert!(self.serials().iter().all(|serial| self.pending.commands_of(*serial) <= most));
         self.reap();
         self.arena.clear(0);
     }
@@ -198,7 +200,7 @@ impl Reactor {
         act(&mut connection.session, &mut cx);
         connection.write(&mut self.arena, &out);
         let effects = std::mem::take(&mut self.effects);
-        check_effects(&effects);
+        check_effects(&effects, &connection.session);
         for effect in effects {
             self.perform(serial, effect);
         }
@@ -366,9 +368,10 @@ fn silence(session: &mut Session, cx: &mut Context<'_>) {
 }
 
 /// A close comes once; after it only what others count is given back.
-fn check_effects(effects: &[Effect]) {
+fn check_effects(effects: &[Effect], session: &Session) {
     let close = effects.iter().position(|effect| matches!(effect, Effect::Close(_)));
     if let Some(close) = close {
+        assert!(!session.is_open() && !session.awaits_connect(), "a session that closed serves on");
         let after = &effects[close + 1..];
         assert!(after.iter().all(|effect| matches!(effect, Effect::Leave(_))), "after a close: {after:?}");
         assert!(after.len() <= 1, "one connection is given back once: {after:?}");

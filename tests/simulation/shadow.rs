@@ -19,6 +19,8 @@ const REPLY_MAX: Duration = Duration::from_secs(5);
 pub struct Shadow {
     serial: u64,
     user: String,
+    /// The turn that is judged.
+    now: Moment,
     connected: bool,
     /// Commands that were read and not answered.
     unanswered: BTreeMap<u64, (Moment, Ask)>,
@@ -53,6 +55,7 @@ impl Shadow {
         Shadow {
             serial,
             user,
+            now: Moment::ZERO,
             connected: false,
             unanswered: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -63,6 +66,7 @@ impl Shadow {
     }
 
     pub fn judge(&mut self, event: &Event, now: Moment, store: &mut Store) {
+        self.now = now;
         match event {
             Event::Received(now, order) => self.received(*now, order, store),
             Event::Closed => {
@@ -131,7 +135,7 @@ impl Shadow {
     }
 
     fn reply(&mut self, id: u64, reply: &Reply, store: &mut Store) {
-        let (_, ask) = self.unanswered.remove(&id).unwrap_or_else(|| panic!("{reply:?} answers nothing"));
+        let (at, ask) = self.unanswered.remove(&id).unwrap_or_else(|| panic!("{reply:?} answers nothing"));
         let heads = self.heads.remove(&id).unwrap_or_default();
         match (ask, reply) {
             (Ask::Connect { recover }, Reply::Connected(entries)) => {
@@ -145,6 +149,9 @@ impl Shadow {
             (Ask::Subscribe { channel, from }, Reply::Subscribed(entry)) => {
                 assert_eq!(channel, entry.channel);
                 assert!(entry.log.is_some(), "a subscription begins somewhere");
+                // What memory did not decide at once was read from the store after it came.
+                let read = at < self.now;
+                assert!(!read || entry.log.is_some_and(|(_, head, _)| head >= heads[0]), "stale: {entry:?}");
                 self.begin(from, entry, heads[0], store);
             }
             (Ask::Unsubscribe { channel }, Reply::Unsubscribed(told)) => {
