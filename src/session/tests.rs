@@ -183,9 +183,7 @@ fn answers_are_due_from_when_their_command_came() {
 fn what_is_held_before_connected_is_bounded() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
-    let refused = (0..100)
-        .filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty())
-        .count();
+    let refused = (0..100).filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty()).count();
     assert_eq!(refused, 100 - 64);
 }
 
