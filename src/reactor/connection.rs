@@ -217,6 +217,17 @@ impl Connection {
         }
     }
 
+    /// True exactly when nothing but the next bytes is awaited of an upgraded connection: it took all it was
+    /// ever given, is read, and catches up with nothing.
+    pub(super) fn keeps_up(&self) -> bool {
+        let at_rest = match &self.stage {
+            Stage::WebSocket(WebSocket { role: Role::Chat(chat), .. }) => chat.replays == Replays::None,
+            Stage::WebSocket(WebSocket { role: Role::Echo, .. }) => true,
+            Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
+        };
+        at_rest && self.stalled_since.is_none() && self.counted_bytes == 0 && self.reading != Reading::Paused
+    }
+
     /// True exactly when there is something to write: until then the socket need not be looked at.
     pub(super) fn wants_flush(&self) -> bool {
         !self.outbox.is_empty()
