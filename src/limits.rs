@@ -167,6 +167,10 @@ pub const READ_BYTES: usize = 64 << 10;
 pub const READS_PER_TURN: usize = 2;
 /// Completions taken in a turn, each lane: a burst from the workers must not starve the sockets.
 pub const COMPLETIONS_PER_TURN: usize = 1_024;
+/// Longest wait for more publications before a costly fan-out (see `reactor::complete`).
+pub const GATHER_MAX: Duration = Duration::from_millis(5);
+/// A fan-out shorter than this is never waited for: the poll cannot sleep less.
+pub const GATHER_MIN: Duration = Duration::from_millis(1);
 /// Connections accepted in a turn.
 pub const ACCEPTS_PER_TURN: usize = 256;
 /// Pending connections in the kernel: a reconnect storm waits there instead of being refused.

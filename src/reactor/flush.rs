@@ -43,14 +43,14 @@ impl Reactor {
             }
             return;
         }
-        if written > 0 {
-            if let Stage::WebSocket(websocket) = &mut connection.stage {
-                websocket.heartbeat.said(now);
-                // A full socket has room again because the peer read. What it says meanwhile may be stuck
-                // behind what it was not yet asked: the ping itself waits in the queue.
-                if connection.stalled_since.is_some() {
-                    websocket.heartbeat.heard(now);
-                }
+        if written > 0
+            && let Stage::WebSocket(websocket) = &mut connection.stage
+        {
+            websocket.heartbeat.said(now);
+            // A full socket has room again because the peer read. What it says meanwhile may be stuck
+            // behind what it was not yet asked: the ping itself waits in the queue.
+            if connection.stalled_since.is_some() {
+                websocket.heartbeat.heard(now);
             }
         }
         match flushed {

@@ -36,7 +36,7 @@ use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
 use crate::id::ReactorId;
 use crate::job::{Inbox, Mailbox, Queues, inbox};
-use crate::limits::{ARENA_BYTES_KEPT, READ_BYTES};
+use crate::limits::{ARENA_BYTES_KEPT, GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -160,6 +160,12 @@ pub struct Reactor {
     rooms: Vec<SlotId>,
     /// Completions were left in the inbox.
     inbox_left: complete::InboxLeft,
+    /// Since when the inbox is left for more publications to come; `None` when it is not.
+    gathering: Option<Moment>,
+    /// How long the last turn took that gave publications out.
+    fan_out: Duration,
+    /// Runs given out before this turn.
+    runs_before: u64,
     retries: VecDeque<(Moment, Retry)>,
     heads: complete::HeadsRound,
     leaving: Vec<crate::job::Admit>,
@@ -234,6 +240,9 @@ impl Reactor {
             ready: VecDeque::new(),
             rooms: Vec::new(),
             inbox_left: complete::InboxLeft::No,
+            gathering: None,
+            fan_out: Duration::ZERO,
+            runs_before: 0,
             retries: VecDeque::new(),
             heads: complete::HeadsRound::starting(now.at),
             leaving: Vec::new(),
@@ -322,6 +331,7 @@ impl Reactor {
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
             self.stop.due(),
+            self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
         let rest = rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min);
@@ -387,6 +397,11 @@ impl Reactor {
         counters.tail_bytes.set(tail_bytes as u64);
         if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
             let end = self.setup.clock.read().at;
+            let runs = counters.runs.read();
+            if runs != self.runs_before {
+                self.runs_before = runs;
+                self.fan_out = end.since(self.now.at);
+            }
             if end.since(self.now.at) > SLOW_TURN {
                 counters.slow_turns.add(1);
             }
