@@ -5,6 +5,7 @@ use crate::support::wait::size;
 use crate::support::{Client, Frame, RawClient, SOON, Setup, until};
 use serde_json::json;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 /// Published while nobody reads.
 const PUBLICATIONS: usize = 120;
@@ -42,7 +43,13 @@ fn memory_is_flat_while_nobody_reads() {
     assert!(idle < (100 << 20) + ((count as u64) << 14), "{idle} bytes for {count} idle connections");
     let text = "x".repeat(PUBLICATION_BYTES);
     let mut peak = idle;
-    for n in 1..=PUBLICATIONS as u64 {
+    // The load run goes on for a minute: what grows slowly shows as well.
+    let hold = Duration::from_secs(size("SEAWALL_TEST_HOLD_S", 0) as u64);
+    let start = Instant::now();
+    for n in 1u64.. {
+        if n > PUBLICATIONS as u64 && start.elapsed() >= hold {
+            break;
+        }
         publisher.publish("c", json!(text));
         assert_eq!(publisher.next_push("publication")["offset"], n);
         if n % 10 == 0 {
