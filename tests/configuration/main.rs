@@ -123,7 +123,7 @@ fn a_value_of_the_wrong_type_is_refused_with_what_it_should_be() {
         r#"seawall.toml:5: server.hosts = ["a:80"]: must be a list of host names like "chat.local", without a port"#,
         r#"seawall.toml:7: limits.ping_ms = "25s": must be a whole number: 100 to 3600000"#,
         "seawall.toml:8: limits.pong_ms = (number with a fraction): must be a whole number: 100 to 600000",
-        "seawall.toml:9: limits.channels = 99999999999999999999: must be 1 to 100000000",
+        "seawall.toml:9: limits.channels = 99999999999999999999: must be 1 to 16777215",
         r#"seawall.toml:11: log.level = "loud": must be "error" or "warn" or "info" or "debug""#,
         "variable SEAWALL_SERVER_PIN_REACTORS: server.pin_reactors = 1: must be true or false",
         r#"flag --data: store.data = "": must be the path of a folder"#,
