@@ -69,7 +69,7 @@ impl Reactor {
     /// turns for ever: each turn finds only a part. So a fan-out waits until the store has answered what it
     /// was given, but never longer than the last one took: a quiet reactor waits for nothing, and a busy one
     /// gains more than it waits.
-    fn gathers(&mut self) -> bool {
+    pub(super) fn gathers(&mut self) -> bool {
         let answered = self.inbox.answers.len() >= self.pending.appends();
         let gain = self.fan_out.min(GATHER_MAX);
         if answered || gain < GATHER_MIN || self.inbox.live.is_empty() || self.setup.vitals.stopping() {

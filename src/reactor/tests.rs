@@ -3,8 +3,11 @@
 use super::connection::Replays;
 use super::*;
 use crate::auth::permission::Permissions;
-use crate::id::{Epoch, InstanceName, Offset, UserName};
-use crate::job::{Admit, Append, Completion, Counted, Identity, Occasion, Page, PageRequest, Read, Ticket};
+use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
+use crate::job::{
+    Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
+    Ticket,
+};
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::session::AuthMode;
 use crate::wire::push::LogPosition;
@@ -250,4 +253,39 @@ fn a_token_that_ends_before_anything_else_is_due_ends_the_session_in_time() {
     // The first ping comes at a random time: only the token's own deadline is always in time.
     stage.turn_until(|_| client.has("4501"));
     assert!(stage.reactor.now.at.since(start) < Duration::from_millis(600));
+}
+
+#[test]
+fn a_costly_fan_out_waits_for_its_answers_and_no_longer_than_the_last_one_took() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let append = || pending::Request::Append {
+        slot: SlotId { index: 0, generation: 0 },
+        id: CommandId(1),
+        channel: ChannelName::parse("c").expect("valid"),
+        key: None,
+    };
+    let reactor = &mut stage.reactor;
+    let start = reactor.now.at;
+    reactor.fan_out = Duration::from_millis(3);
+    let first = reactor.pending.insert(append(), start).expect("room");
+    assert!(!reactor.gathers(), "nothing is there to be given out");
+    stage.mailbox.offer(Live::Published(Arc::from(Vec::new())));
+    assert!(reactor.gathers(), "one of ours is with the store");
+    reactor.now.at = start + Duration::from_millis(2);
+    assert!(reactor.gathers());
+    reactor.now.at = start + Duration::from_millis(3);
+    assert!(!reactor.gathers(), "it took no longer the last time");
+    assert!(reactor.gathers(), "the next wait is another one");
+    stage.mailbox.answer(Completion::Appended {
+        ticket: first,
+        outcome: Err(AppendError::Unavailable { retry_ms: 1 }),
+    });
+    assert!(!reactor.gathers(), "all is answered");
+    reactor.pending.insert(append(), start).expect("room");
+    reactor.fan_out = Duration::from_micros(900);
+    assert!(!reactor.gathers(), "a short one waits for nothing");
+    reactor.fan_out = Duration::from_secs(1);
+    assert!(reactor.gathers());
+    reactor.now.at = reactor.now.at + GATHER_MAX;
+    assert!(!reactor.gathers(), "nothing waits longer than the bound");
 }
