@@ -91,8 +91,9 @@ pub(super) fn open_descriptors() -> u64 {
 
 /// Resident memory now; 0 where it cannot be read.
 pub(super) fn resident_bytes() -> u64 {
-    let pages = read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+    let kib = read_to_string("/proc/self/status").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    kib.unwrap_or(0) * 1024
 }
