@@ -1,4 +1,4 @@
-"""What tools/bench and tools/callgrind share: where the programs are, and how to start a server alone."""
+"""What tools/bench and tools/callgrind share: where the programs and the peers are, and how to start a server alone."""
 
 import os
 import pathlib
@@ -13,6 +13,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STOP_S = 15
 NAMES = ("seawall", "seawall-load", "seawall-floor")
+PEERS = ROOT / "tools" / "peers"
 BUILD = "cargo build --release -p seawall -p seawall-load -p seawall-floor"
 # Where memory is the disk: for everything but durable publishes, whose cost the disk is.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -30,6 +31,41 @@ def programs():
     if missing:
         raise Failure(f"missing {', '.join(missing)}: run `{BUILD}` first")
     return paths
+
+
+def tokio_tungstenite():
+    """Builds the peer on tokio-tungstenite; its command."""
+    folder = PEERS / "tokio-tungstenite"
+    prepared(["cargo", "build", "--release", "--locked"], folder)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    return [str(folder / target / "release" / "seawall-peer-tokio-tungstenite")]
+
+
+def bun():
+    """Installs the peer on Bun, unless it is; its command. No script of a package runs, so the program stays where it came."""
+    folder = PEERS / "bun"
+    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
+
+    def program():
+        found = folder.glob("node_modules/@oven/bun-linux-*/bin/bun")
+        return min(found, key=lambda path: "musl" in str(path), default=None)
+
+    if not program() or not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        prepared(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+    if not program():
+        raise Failure(f"{folder}: npm installed no bun for this machine")
+    return [str(program()), str(folder / "server.ts")]
+
+
+def prepared(command, folder):
+    """Runs what prepares a peer, with what it says on stderr."""
+    sys.stderr.write(f"{folder.name}: {' '.join(command)}\n")
+    try:
+        run = subprocess.run(command, cwd=folder, stdout=sys.stderr, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise Failure(f"{command[0]}: {error.strerror}") from None
+    if run.returncode != 0:
+        raise Failure(f"`{' '.join(command)}` ended with {run.returncode}")
 
 
 def environment():
@@ -66,11 +102,13 @@ class Server:
         self.cpu = core(cpu)
 
     def __enter__(self):
+        said = pathlib.Path(self.folder, "stderr")
         try:
-            self.process = subprocess.Popen(
-                self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-                cwd=self.folder, env=environment(), start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
-            )
+            with open(said, "wb") as stderr:
+                self.process = subprocess.Popen(
+                    self.command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, cwd=self.folder,
+                    env=environment(), start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
+                )
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise Failure(f"{self.command[0]}: {error.strerror}") from None
@@ -78,8 +116,9 @@ class Server:
         line = self.process.stdout.readline()
         found = re.search(r"ws://[0-9.:\[\]]+/ws", line)
         if not found:
+            why = said.read_text(errors="replace").strip()[-400:] or "no reason given"
             self.__exit__()
-            raise Failure(f"{' '.join(map(str, self.command))}: did not say where it listens")
+            raise Failure(f"{' '.join(map(str, self.command))}: did not say where it listens: {why}")
         self.target, self.pid = found.group(0), self.process.pid
         return self
 
@@ -100,6 +139,10 @@ def seawall(program):
 
 def floor(program, *flags):
     return [str(program), "--listen", "127.0.0.1:0", *flags]
+
+
+def peer(command):
+    return [*command, "--listen", "127.0.0.1:0"]
 
 
 def generate(program, server, arguments, timeout_s=120, pid=True):
