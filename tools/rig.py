@@ -25,7 +25,7 @@ class Failure(Exception):
 
 def programs():
     """Paths of the three release programs."""
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
     paths = {name: target / "release" / name for name in NAMES}
     missing = [str(path) for path in paths.values() if not path.exists()]
     if missing:

@@ -6,7 +6,8 @@ use super::slots::SlotId;
 use crate::limits::{ARENA_BYTES_MAX, READS_PER_TURN};
 use crate::wire::frames::{Frame, Input};
 use crate::wire::outbox::Outbox;
-use std::io::{ErrorKind, Read};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 impl Reactor {
     /// Reads who is ready, each up to its quota; who has more waits for the next turn.
@@ -36,13 +37,13 @@ impl Reactor {
                 Reading::Open | Reading::Ending => {}
                 Reading::Paused | Reading::Ended | Reading::Dead => return,
             }
-            match connection.socket.read(buffer) {
-                Ok(0) => {
+            match recv(&connection.socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => {
                     connection.reading = Reading::Ended;
                     self.peer_ended(id);
                     return;
                 }
-                Ok(length) => {
+                Ok((length, _)) => {
                     // A short read means that the socket is drained, unless its end is still to be read.
                     let drained = length < buffer.len() && connection.reading == Reading::Open;
                     self.counters.bytes_received.add(length as u64);
@@ -51,8 +52,8 @@ impl Reactor {
                         return;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
                 Err(_) => {
                     self.kill(id);
                     return;
