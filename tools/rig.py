@@ -1,4 +1,4 @@
-"""What tools/bench and tools/callgrind share: where the programs and the peers are, and how to start a server alone."""
+"""What tools/bench, tools/soak and tools/callgrind share: where the programs and the peers are, and how to start a server alone."""
 
 import os
 import pathlib
@@ -96,10 +96,11 @@ def pinned(cpu):
 class Server:
     """A server of its own: fresh data, its own session, one core. A context manager."""
 
-    def __init__(self, command, data_in=MEMORY, cpu=0):
+    def __init__(self, command, data_in=MEMORY, cpu=0, settings=None):
         self.folder = tempfile.mkdtemp(prefix="seawall-bench-", dir=data_in)
         self.command = [part.replace("DATA", f"{self.folder}/data") for part in command]
         self.cpu = core(cpu)
+        self.settings = settings or {}
 
     def __enter__(self):
         said = pathlib.Path(self.folder, "stderr")
@@ -107,7 +108,7 @@ class Server:
             with open(said, "wb") as stderr:
                 self.process = subprocess.Popen(
                     self.command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, cwd=self.folder,
-                    env=environment(), start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
+                    env=environment() | self.settings, start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
                 )
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -145,20 +146,26 @@ def peer(command):
     return [*command, "--listen", "127.0.0.1:0"]
 
 
-def generate(program, server, arguments, timeout_s=120, pid=True):
-    """Runs the generator on another core; its JSON line as text, and whether all was as expected."""
+def generator(program, server, arguments, pid=True):
+    """Starts the generator on another core."""
     command = [str(program), "--target", server.target, *arguments] + (["--pid", str(server.pid)] if pid else [])
     run = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=pinned(core(1)),
         text=True,
     )
     first(run.pid)
+    return run
+
+
+def generate(program, server, arguments, timeout_s=120, pid=True):
+    """Runs the generator; its JSON line as text, and whether all was as expected."""
+    run = generator(program, server, arguments, pid)
     try:
         out, err = run.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         run.kill()
         run.communicate()
-        raise Failure(f"{' '.join(command)}: not over after {timeout_s} s") from None
+        raise Failure(f"{' '.join(run.args)}: not over after {timeout_s} s") from None
     if run.returncode == 2:
         raise Failure(err.strip())
     return out.strip(), run.returncode == 0

@@ -27,7 +27,7 @@ impl Reactor {
         let mut messages = 0;
         let ending = loop {
             let frame = decoder.next(&mut input, self.frame_limits, self.now.at);
-            messages += 1;
+            messages += u64::from(!matches!(frame, Frame::Incomplete | Frame::Violation(_)));
             let reason = match (frame, &mut *role) {
                 (Frame::Incomplete, _) => break None,
                 (Frame::Text(text), Role::Echo) => {
@@ -75,7 +75,7 @@ impl Reactor {
         };
         let watched = decoder.incomplete_since().is_some() || role.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
-        self.counters.messages_received.add(messages - 1);
+        self.counters.messages_received.add(messages);
         self.after_session(id);
         if let Some(reason) = ending {
             self.close(id, reason);

@@ -9,6 +9,7 @@ use crate::job::{
     Ticket,
 };
 use crate::limits::{Limits, OUTSTANDING_MAX};
+use crate::metrics::reactor::CLOSE_CODES;
 use crate::session::AuthMode;
 use crate::wire::push::LogPosition;
 use crossbeam_channel::{Receiver, bounded};
@@ -172,6 +173,21 @@ fn who_asks_again_and_again_and_takes_no_answer_is_not_answered_without_end() {
     }
     let answered = stage.reactor.counters.requests.read();
     assert!(answered < 100, "{answered} answers were made for who reads none");
+}
+
+#[test]
+fn each_message_counts_and_a_violation_is_none() {
+    const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
+    const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 3, 0xE8];
+    const RESERVED: [u8; 6] = [0xF1, 0x80, 0, 0, 0, 0];
+    for (last, code, wanted) in [(&CLOSE[..], 1000, 3), (&RESERVED[..], 1002, 2)] {
+        let mut stage = Stage::new(AuthMode::Off);
+        let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
+        client.socket.write_all(&[&PING, last].concat()).expect("room");
+        let at = CLOSE_CODES.iter().position(|known| *known == code).expect("counted by itself");
+        stage.turn_until(|stage| stage.reactor.counters.closes[at].read() == 1);
+        assert_eq!(stage.reactor.counters.messages_received.read(), wanted, "{code}");
+    }
 }
 
 #[test]

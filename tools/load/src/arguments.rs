@@ -139,6 +139,12 @@ pub(crate) struct Chat {
     /// Bytes of each publication's data
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(32..=60_000))]
     pub(crate) payload: u32,
+    /// Connections a second that leave, half by a close frame, and are back within a second; at the end all leave
+    #[arg(long, value_name = "PER_S", default_value_t = 0.0, value_parser = churn)]
+    pub(crate) churn: f64,
+    /// One more JSON line for each S seconds of the measured window
+    #[arg(long, value_name = "S", value_parser = period)]
+    pub(crate) interval: Option<Duration>,
 }
 
 /// `fanout` and `signal`
@@ -207,6 +213,20 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+fn churn(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1e4).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err("wanted: connections a second, 0 (none) to 10000".to_owned()),
+    }
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Ok(period) if period >= Duration::from_millis(100) => Ok(period),
+        Ok(_) | Err(_) => Err("wanted: seconds, at least 0.1".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +261,8 @@ mod tests {
             "connect --warmup -1",
             "echo --payload 1",
             "chat --rate 0",
+            "chat --churn -1",
+            "chat --interval 0",
             "fanout --flight 65",
             "idle --source x",
         ] {

@@ -2,6 +2,7 @@
 
 use crate::arguments::Common;
 use crate::clock;
+use crate::counts::Counts;
 use crate::dial::Dialer;
 use crate::faults::{Faults, excerpt};
 use crate::frame::{self, Next};
@@ -27,9 +28,13 @@ const SUBSCRIBE: u64 = 2;
 pub(crate) trait Mode {
     /// `connected` came.
     fn connected(&mut self, _crowd: &mut Crowd, _member: usize) {}
+    /// `subscribed` came; what comes after `head` is on its way.
+    fn subscribed(&mut self, _crowd: &mut Crowd, _member: usize, _head: u64) {}
+    /// One that was left is gone.
+    fn left(&mut self, _crowd: &mut Crowd, _member: usize) {}
     /// A member is ready for what it is for.
     fn ready(&mut self, crowd: &mut Crowd, member: usize);
-    /// A message came for a member that is ready.
+    /// A message came for a member that is ready or leaves, or a publication for one that waits for `synced`.
     fn message(&mut self, crowd: &mut Crowd, member: usize, payload: &[u8]);
     /// Once a turn: what time brings.
     fn turn(&mut self, crowd: &mut Crowd) -> Turn;
@@ -52,6 +57,8 @@ pub(crate) enum Turn {
 pub(crate) struct Crowd {
     /// What was not as expected.
     pub(crate) faults: Faults,
+    /// What went over the wire.
+    pub(crate) counts: Counts,
     /// The moment, read once a batch of bytes.
     pub(crate) now: Instant,
     /// The connections.
@@ -76,6 +83,7 @@ impl Crowd {
         let poll = Poll::new().map_err(|error| format!("no epoll: {error}"))?;
         Ok(Crowd {
             faults: Faults::default(),
+            counts: Counts::default(),
             now,
             members,
             dialer,
@@ -129,6 +137,7 @@ impl Crowd {
     pub(crate) fn send(&mut self, member: usize, opcode: u8, payload: &[u8]) {
         let Some(it) = self.members.get_mut(member) else { return };
         it.queue(opcode, payload);
+        self.counts.texts_sent += u64::from(opcode == frame::TEXT);
         if !it.dirty {
             it.dirty = true;
             self.dirty.push(member);
@@ -148,6 +157,10 @@ impl Crowd {
     /// A message no mode waits for: news is fine, the rest is not.
     pub(crate) fn other(&mut self, member: usize, message: &Message<'_>, payload: &[u8]) {
         let kind: Cow<'static, str> = match message {
+            Message::Beat => {
+                self.counts.beats += 1;
+                return;
+            }
             Message::News => return,
             Message::Bye { code, retry_ms } => {
                 if let Some(it) = self.members.get_mut(member) {
@@ -177,6 +190,7 @@ impl Crowd {
             let now = clock::now();
             match self.dialer.open(self.poll.registry(), Token(member)) {
                 Ok(stream) => {
+                    self.counts.opened += 1;
                     it.start(stream, accept, &request, now);
                     self.flush_one(member);
                 }
@@ -195,12 +209,14 @@ impl Crowd {
     }
 
     /// Once a connection is open, an error is left to the read that follows: before it there may be bytes that say why.
-    fn flush_one(&mut self, member: usize) {
+    pub(crate) fn flush_one(&mut self, member: usize) {
         let Some(it) = self.members.get_mut(member) else { return };
-        if let Err(error) = it.flush()
-            && matches!(it.stage, Stage::Upgrading(_))
-        {
-            self.lose(member, &format!("connect: {error}"));
+        match it.flush() {
+            Ok(bytes) => self.counts.bytes_sent += bytes as u64,
+            Err(error) if matches!(it.stage, Stage::Upgrading(_)) => {
+                self.lose(member, &format!("connect: {error}"));
+            }
+            Err(_) => {}
         }
     }
 
@@ -209,6 +225,9 @@ impl Crowd {
         while let Some(it) = self.members.get_mut(member) {
             let serial = it.serial;
             let (bytes, more) = match it.read(buffer) {
+                Got::Closed(why) if matches!(it.stage, Stage::Leaving { .. }) => {
+                    return self.gone(mode, member, why);
+                }
                 Got::Closed(why) => {
                     let why = why.map_or("the end of the stream".to_owned(), |kind| kind.to_string());
                     return self.lose(member, &why);
@@ -217,11 +236,13 @@ impl Crowd {
                 Got::Drained(bytes) => (bytes, closing),
                 Got::Full => (buffer.len(), true),
             };
+            let Some(read) = buffer.get(..bytes) else { return };
+            self.counts.bytes_received += bytes as u64;
             if it.partial.is_empty() {
-                self.bytes(mode, member, &buffer[..bytes]);
+                self.bytes(mode, member, read);
             } else {
                 let mut all = std::mem::take(&mut it.partial);
-                all.extend_from_slice(&buffer[..bytes]);
+                all.extend_from_slice(read);
                 self.bytes(mode, member, &all);
             }
             if !more || self.members.get(member).is_none_or(|it| it.serial != serial) {
@@ -268,6 +289,7 @@ impl Crowd {
     }
 
     fn upgraded(&mut self, mode: &mut impl Mode, member: usize) {
+        self.counts.upgraded += 1;
         self.move_on();
         let Some(it) = self.members.get_mut(member) else { return };
         if it.role == Role::Echo {
@@ -282,19 +304,31 @@ impl Crowd {
         match opcode {
             frame::TEXT | frame::BINARY => {
                 self.messages += 1;
-                if self.members.get(member).is_some_and(|it| it.stage == Stage::Ready) {
+                let stage = self.members.get(member).map(|it| &it.stage);
+                if matches!(stage, Some(Stage::Ready | Stage::Leaving { .. })) {
                     mode.message(self, member, payload);
                 } else {
                     self.greeting(mode, member, payload);
                 }
             }
-            frame::PING => self.send(member, frame::PONG, payload),
+            frame::PING => self.ping(member, payload),
             frame::CLOSE => {
                 let code = payload.get(..2).map_or(1005, |code| u16::from(code[0]) << 8 | u16::from(code[1]));
                 let reason = excerpt(payload.get(2..).unwrap_or_default());
-                self.lose(member, &format!("close {code} {reason}"));
+                if !self.farewell(member, code) {
+                    self.lose(member, &format!("close {code} {reason}"));
+                }
             }
             _ => self.faults.add("frame", || format!("opcode {opcode}")),
+        }
+    }
+
+    /// Answered, but by one that leaves: after its end nothing may follow.
+    fn ping(&mut self, member: usize, payload: &[u8]) {
+        self.counts.pings += 1;
+        if self.members.get(member).is_some_and(|it| !matches!(it.stage, Stage::Leaving { .. })) {
+            self.counts.pongs_sent += 1;
+            self.send(member, frame::PONG, payload);
         }
     }
 
@@ -306,6 +340,7 @@ impl Crowd {
         let Some(it) = self.members.get_mut(member) else { return };
         match (&it.stage, it.role, message) {
             (Stage::Connecting, role, Message::Connected { id: CONNECT }) => {
+                self.counts.connected += 1;
                 mode.connected(self, member);
                 match role {
                     Role::Subscriber(channel) => self.subscribe(member, channel),
@@ -319,6 +354,13 @@ impl Crowd {
             ) if is_channel(channel, at) => {
                 it.head = head;
                 it.stage = Stage::Syncing;
+                self.counts.subscribed += 1;
+                mode.subscribed(self, member, head);
+            }
+            // What was published since then: it moves the end of the replay.
+            (Stage::Syncing, _, Message::Publication { offset, .. }) => {
+                it.head = offset;
+                mode.message(self, member, payload);
             }
             (Stage::Syncing, Role::Subscriber(at), Message::Synced { channel, offset })
                 if is_channel(channel, at) && offset == it.head =>
@@ -351,7 +393,7 @@ impl Crowd {
     /// A connection is gone although we did not end it.
     fn lose(&mut self, member: usize, why: &str) {
         let Some(it) = self.members.get_mut(member) else { return };
-        let was_ready = it.stage == Stage::Ready;
+        let was_ready = matches!(it.stage, Stage::Ready | Stage::Leaving { .. });
         it.drop_socket();
         if !was_ready {
             self.dialer.arrived();

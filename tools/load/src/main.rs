@@ -6,11 +6,13 @@
 
 mod arguments;
 mod clock;
+mod counts;
 mod crowd;
 mod cursor;
 mod dial;
 mod faults;
 mod frame;
+mod leave;
 mod member;
 mod message;
 mod modes;

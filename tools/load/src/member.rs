@@ -1,9 +1,12 @@
 //! One connection of the crowd.
 
 use crate::frame;
+use crate::leave::Leave;
 use mio::net::TcpStream;
+use socket2::SockRef;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::time::Instant;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
 
 /// What it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,13 @@ pub(crate) enum Stage {
     Syncing,
     /// It does what it is for.
     Ready,
+    /// We ended it, and read what still comes.
+    Leaving {
+        /// In which way.
+        how: Leave,
+        /// Whether our close frame was answered.
+        answered: bool,
+    },
 }
 
 /// One connection.
@@ -109,9 +119,28 @@ impl Member {
         frame::write(&mut self.waiting, opcode, payload, fastrand::u32(..));
     }
 
-    /// Sends what waits, as far as the kernel takes it.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+    /// Whether nothing of ours waits.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Ends our half of the stream.
+    pub(crate) fn end_half(&self) -> io::Result<()> {
+        self.stream.as_ref().map_or(Ok(()), |stream| stream.shutdown(Shutdown::Write))
+    }
+
+    /// Closes the socket with a reset.
+    pub(crate) fn reset(&mut self) -> io::Result<()> {
+        if let Some(stream) = &self.stream {
+            SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+        }
+        self.drop_socket();
+        Ok(())
+    }
+
+    /// Sends what waits, as far as the kernel takes it: so many bytes.
+    pub(crate) fn flush(&mut self) -> io::Result<usize> {
+        let Some(stream) = &mut self.stream else { return Ok(0) };
         let mut sent = 0;
         while let Some(rest) = self.waiting.get(sent..)
             && !rest.is_empty()
@@ -125,7 +154,7 @@ impl Member {
             }
         }
         self.waiting.drain(..sent);
-        Ok(())
+        Ok(sent)
     }
 
     /// One read.

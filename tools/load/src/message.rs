@@ -26,7 +26,9 @@ pub(crate) enum Message<'a> {
     Bye { code: u64, retry_ms: Option<u64> },
     /// The server wants to go.
     Drain,
-    /// A beat or a status: nothing to check.
+    /// A beat: nothing to check.
+    Beat,
+    /// A status: nothing to check.
     News,
     /// None of these.
     Unknown,
@@ -127,11 +129,12 @@ pub(crate) fn read(text: &[u8]) -> Option<Message<'_>> {
     } else if let Some(Bye { code, retry_ms }) = any.bye {
         Message::Bye { code, retry_ms }
     } else {
-        match (any.lag, any.drain, any.beat.or(any.status)) {
-            (Some(_), _, _) => Message::Lag,
-            (None, Some(_), _) => Message::Drain,
-            (None, None, Some(_)) => Message::News,
-            (None, None, None) => Message::Unknown,
+        match (any.lag, any.drain, any.beat, any.status) {
+            (Some(_), _, _, _) => Message::Lag,
+            (None, Some(_), _, _) => Message::Drain,
+            (None, None, Some(_), _) => Message::Beat,
+            (None, None, None, Some(_)) => Message::News,
+            (None, None, None, None) => Message::Unknown,
         }
     };
     Some(message)
@@ -153,7 +156,8 @@ mod tests {
         assert!(matches!(read(text), Some(Message::Published { id: 4, offset: 3, duplicate: true, .. })));
         let text = br#"{"id":4,"error":{"code":"rate_limited","retry_ms":50,"message":"m"}}"#;
         assert!(matches!(read(text), Some(Message::Error { id: Some(4), code: "rate_limited" })));
-        assert!(matches!(read(br#"{"beat":{"revision":1,"heads":{}}}"#), Some(Message::News)));
+        assert!(matches!(read(br#"{"beat":{"revision":1,"heads":{}}}"#), Some(Message::Beat)));
+        assert!(matches!(read(br#"{"status":{"level":"ok"}}"#), Some(Message::News)));
         assert!(matches!(read(br#"{"new":{}}"#), Some(Message::Unknown)));
         assert!(read(b"{").is_none());
     }

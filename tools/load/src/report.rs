@@ -27,7 +27,8 @@ impl Times {
         }
     }
 
-    fn json(&self) -> Value {
+    /// As the report has them.
+    pub(crate) fn json(&self) -> Value {
         let Some(histogram) = &self.0 else { return Value::Null };
         json!({
             "count": histogram.len(),

@@ -1,0 +1,64 @@
+//! Who leaves next, and how.
+
+use crate::leave::Leave;
+use std::time::{Duration, Instant};
+
+/// Within this time one who left comes back.
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(1);
+
+/// Leaves at even distances in time.
+#[derive(Debug)]
+pub(super) struct Churn {
+    per_s: f64,
+    begun: Option<Instant>,
+    done: u64,
+}
+
+impl Churn {
+    /// So many leave a second; none with 0.
+    pub(super) fn new(per_s: f64) -> Churn {
+        Churn { per_s, begun: None, done: 0 }
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_on(&self) -> bool {
+        self.per_s > 0.0
+    }
+
+    /// How many should have left by now and have not been picked.
+    pub(super) fn due(&mut self, now: Instant) -> u64 {
+        if !self.is_on() {
+            return 0;
+        }
+        let since = now.saturating_duration_since(*self.begun.get_or_insert(now));
+        ((since.as_secs_f64() * self.per_s) as u64).saturating_sub(self.done)
+    }
+
+    /// How the next one goes: every second one by a close frame.
+    pub(super) fn next(&mut self, is_speaker: bool) -> Leave {
+        self.done += 1;
+        match (self.done % 2 == 1, is_speaker) {
+            (true, _) => Leave::Close,
+            (false, false) => Leave::Drop,
+            // Nobody publishes to it, and its own publications are answered: nothing is under way.
+            (false, true) => Leave::Reset,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_leave_by_a_close_frame_at_the_rate_asked_for() {
+        let now = crate::clock::now();
+        let mut churn = Churn::new(10.0);
+        assert_eq!(churn.due(now), 0);
+        assert_eq!(churn.due(now + Duration::from_secs(1)), 10);
+        let ways: Vec<Leave> = [false, false, true, true].map(|speaker| churn.next(speaker)).into();
+        assert_eq!(ways, [Leave::Close, Leave::Drop, Leave::Close, Leave::Reset]);
+        assert_eq!(churn.due(now + Duration::from_secs(1)), 6);
+        assert_eq!(Churn::new(0.0).due(now + Duration::from_secs(9)), 0);
+    }
+}

@@ -1,0 +1,419 @@
+//! Chat, open loop: publications leave at their intended moments, whatever came of those before.
+//!
+//! Latencies count from the intended moment, so that a server that stalls cannot hide it by slowing its
+//! clients down. Every subscriber's offsets are followed; all of them must have everything at the end. With churn,
+//! connections leave meanwhile and come back; at the end all leave, so that the server has nothing left to count.
+
+mod churn;
+mod intervals;
+mod ledger;
+
+use super::{FIRST_ID, data, drive, key, run_number};
+use crate::arguments::{Chat, Common};
+use crate::crowd::{Crowd, Mode, Turn, channel_name, is_channel};
+use crate::cursor::{Arrival, Cursor};
+use crate::faults::excerpt;
+use crate::frame;
+use crate::leave::{Leave, Leaving};
+use crate::member::{Role, Stage};
+use crate::message::{self, Message};
+use crate::process::Process;
+use crate::report::{Report, rounded};
+use crate::window::{Edge, Measured, Window};
+use churn::{AWAY_MAX, Churn};
+use intervals::{Figures, Intervals, Totals};
+use ledger::{Channel, UnderWay};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// What goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not everybody is there.
+    Gathering,
+    /// Publishing began at this moment.
+    Talking(Instant),
+    /// Publishing that began at this moment has ended; answers and deliveries are awaited.
+    Settling(Instant),
+    /// Everybody leaves.
+    Parting(Instant),
+}
+
+struct Talk {
+    window: Window,
+    run: u64,
+    arguments: Chat,
+    subscribers: usize,
+    ready: usize,
+    phase: Phase,
+    /// Those that count: intended inside the window.
+    counted: Range<u64>,
+    under_way: UnderWay,
+    channels: Vec<Channel>,
+    /// What each subscriber has since it subscribed.
+    cursors: Vec<Option<Cursor>>,
+    /// Deliveries of those that count.
+    deliveries: u64,
+    totals: Totals,
+    /// Publishes refused, by code.
+    refused: BTreeMap<String, u64>,
+    churn: Churn,
+    figures: Figures,
+    intervals: Option<Intervals>,
+    measured: Measured,
+}
+
+/// Publishes on schedule, then waits until everybody has everything.
+pub(crate) fn run(common: &Common, arguments: &Chat, process: Option<Process>) -> Result<Report, String> {
+    let subscribers = (arguments.channels * arguments.subscribers) as usize;
+    let roles = (0..subscribers).map(|at| Role::Subscriber(at as u32 % arguments.channels));
+    let speakers = (0..arguments.publishers).map(|_| Role::Speaker);
+    let mut crowd = Crowd::new(common, roles.chain(speakers))?;
+    let mut mode = Talk {
+        intervals: arguments.interval.map(|period| Intervals::new(period, process.clone())),
+        window: Window::new(process, common.warmup, common.duration),
+        run: run_number(),
+        arguments: arguments.clone(),
+        subscribers,
+        ready: 0,
+        phase: Phase::Gathering,
+        counted: 0..u64::MAX,
+        under_way: UnderWay::new(arguments.publishers as usize),
+        channels: (0..arguments.channels).map(|_| Channel::new()).collect(),
+        cursors: vec![None; subscribers],
+        deliveries: 0,
+        totals: Totals::default(),
+        refused: BTreeMap::new(),
+        churn: Churn::new(arguments.churn),
+        figures: Figures::new(),
+        measured: Measured::default(),
+    };
+    crowd.dialer.enqueue(0..crowd.members.len());
+    drive(&mut crowd, &mut mode)?;
+    mode.count_missing(&mut crowd);
+    let parameters = json!({
+        "publishers": arguments.publishers, "rate": arguments.rate, "channels": arguments.channels,
+        "subscribers": arguments.subscribers, "payload": arguments.payload, "churn": arguments.churn,
+    });
+    let count = match mode.begun() {
+        Some(_) => mode.counted.end.min(mode.under_way.next()).saturating_sub(mode.counted.start),
+        None => 0,
+    };
+    let per_delivery = mode.measured.cpu_us.filter(|_| mode.deliveries > 0);
+    Ok(Report::new("chat", common, parameters, &crowd)
+        .operations("publish", count, mode.measured)
+        .value("deliveries", mode.deliveries)
+        .value("cpu_us_per_delivery", rounded(per_delivery.map(|cpu_us| cpu_us / mode.deliveries as f64)))
+        .latency("left_late", &mode.figures.left_late)
+        .latency("published", &mode.figures.published)
+        .latency("delivered", &mode.figures.delivered)
+        .value("counts", mode.counts(&crowd)))
+}
+
+impl Talk {
+    fn begin(&mut self, crowd: &mut Crowd) {
+        for (at, member) in crowd.members.iter().enumerate().take(self.subscribers) {
+            let Some(channel) = self.channels.get_mut(at % self.arguments.channels as usize) else {
+                continue;
+            };
+            if *channel.base.get_or_insert(member.head) != member.head {
+                crowd.faults.add("mismatch", || "subscribers were told different heads".to_owned());
+            }
+        }
+        self.phase = Phase::Talking(crowd.now);
+        self.window.start(crowd.now);
+    }
+
+    fn begun(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Gathering => None,
+            Phase::Talking(begun) | Phase::Settling(begun) | Phase::Parting(begun) => Some(begun),
+        }
+    }
+
+    fn intended(&self, n: u64) -> Option<Instant> {
+        Some(self.begun()? + Duration::from_secs_f64(n as f64 / self.arguments.rate))
+    }
+
+    fn channel_of(&self, n: u64) -> u32 {
+        (n % u64::from(self.arguments.publishers)) as u32 % self.arguments.channels
+    }
+
+    /// The one whose turn it is, or the next one that is there.
+    fn speaker_of(&self, crowd: &Crowd, n: u64) -> Option<usize> {
+        let publishers = u64::from(self.arguments.publishers);
+        (n..n + publishers).map(|n| (n % publishers) as usize).find(|speaker| {
+            crowd.members.get(self.subscribers + speaker).is_some_and(|it| it.stage == Stage::Ready)
+        })
+    }
+
+    /// Sends the next one; `None` while no publisher is there.
+    fn publish(&mut self, crowd: &mut Crowd) -> Option<()> {
+        let n = self.under_way.next();
+        let speaker = self.speaker_of(crowd, n)?;
+        if let Some(intended) = self.intended(n).filter(|_| self.window.is_open()) {
+            let late = crowd.now.saturating_duration_since(intended);
+            self.record(|figures| figures.left_late.add(late));
+        }
+        self.under_way.send(speaker);
+        self.totals.publishes += 1;
+        let (id, channel) = (FIRST_ID + n, channel_name(self.channel_of(n)));
+        let (key, data) = (key(self.run, n), data(n, self.arguments.payload as usize));
+        let command = format!(
+            "{{\"id\":{id},\"publish\":{{\"channel\":\"{channel}\",\"key\":\"{key}\",\"data\":{data}}}}}"
+        );
+        crowd.send(self.subscribers + speaker, frame::TEXT, command.as_bytes());
+        Some(())
+    }
+
+    /// Into the figures of the window and of the interval.
+    fn record(&mut self, record: impl Fn(&mut Figures)) {
+        record(&mut self.figures);
+        if let Some(figures) = self.intervals.as_mut().and_then(Intervals::figures) {
+            record(figures);
+        }
+    }
+
+    fn published(&mut self, crowd: &Crowd, message: &Message<'_>) -> Option<()> {
+        let Message::Published { id, channel, key: answered, offset, duplicate: false } = *message else {
+            return None;
+        };
+        let n = id.checked_sub(FIRST_ID)?;
+        self.under_way.answer(n)?;
+        let at = self.channel_of(n);
+        if !is_channel(channel, at) || answered != Some(&key(self.run, n)) || !self.placed(at, offset, n) {
+            return None;
+        }
+        self.channels.get_mut(at as usize)?.acknowledged += 1;
+        self.totals.published += 1;
+        if self.counts_now(n) {
+            let took = crowd.now.saturating_duration_since(self.intended(n)?);
+            self.record(|figures| figures.published.add(took));
+        }
+        Some(())
+    }
+
+    fn delivery(&mut self, crowd: &mut Crowd, member: usize, message: &Message<'_>) -> Option<()> {
+        let Message::Publication { channel, offset, key: told, data: body } = *message else { return None };
+        let n: u64 = body.strip_prefix("{\"n\":")?.split_once(',')?.0.parse().ok()?;
+        let at = member as u32 % self.arguments.channels;
+        let good = n < self.under_way.next()
+            && at == self.channel_of(n)
+            && is_channel(channel, at)
+            && told == Some(&key(self.run, n))
+            && body == data(n, self.arguments.payload as usize)
+            && self.placed(at, offset, n);
+        if !good {
+            return None;
+        }
+        let arrival = self.cursors.get_mut(member)?.as_mut()?.take(offset);
+        let place = || format!("member {member}, channel {at}, offset {offset}");
+        match arrival {
+            Arrival::Next => {}
+            Arrival::Gap(missing) => crowd.faults.add_many("gap", missing, place),
+            Arrival::Late => crowd.faults.add("reordered", place),
+            Arrival::Again => crowd.faults.add("duplicate", place),
+        }
+        // One that came while it was away is late for no fault of the server.
+        if crowd.members.get(member)?.stage == Stage::Syncing {
+            self.totals.replayed += 1;
+            return Some(());
+        }
+        self.totals.deliveries += 1;
+        if self.counts_now(n) && arrival != Arrival::Again {
+            self.deliveries += 1;
+            let took = crowd.now.saturating_duration_since(self.intended(n)?);
+            self.record(|figures| figures.delivered.add(took));
+        }
+        Some(())
+    }
+
+    /// Whether `n` may have this offset.
+    fn placed(&mut self, at: u32, offset: u64, n: u64) -> bool {
+        self.channels.get_mut(at as usize).is_some_and(|channel| channel.placed(offset, n))
+    }
+
+    /// Whether `n` was intended inside the window.
+    fn counts_now(&self, n: u64) -> bool {
+        let began = self.window.is_open() || !matches!(self.phase, Phase::Gathering | Phase::Talking(_));
+        began && self.counted.contains(&n)
+    }
+
+    /// What a subscriber lacks of what was acknowledged.
+    fn lacks(&self, at: usize) -> u64 {
+        let channel = self.channels.get(at % self.arguments.channels as usize);
+        let cursor = self.cursors.get(at).and_then(Option::as_ref);
+        channel.zip(cursor).map_or(0, |(channel, cursor)| cursor.lacks(channel.head()))
+    }
+
+    fn is_settled(&self, crowd: &Crowd) -> bool {
+        self.under_way.unanswered() == 0
+            && crowd.ready() == crowd.members.len()
+            && (0..self.subscribers).all(|at| self.lacks(at) == 0)
+    }
+
+    /// Lets those leave whose time has come.
+    fn churn(&mut self, crowd: &mut Crowd) {
+        for _ in 0..self.churn.due(crowd.now) {
+            let all = crowd.members.len();
+            let start = fastrand::usize(..all);
+            let Some(member) = (start..start + all).map(|at| at % all).find(|at| self.may_leave(crowd, *at))
+            else {
+                return;
+            };
+            let how = self.churn.next(member >= self.subscribers);
+            match crowd.leave(member, how) {
+                Leaving::Not | Leaving::UnderWay => {}
+                Leaving::Done => self.left(crowd, member),
+            }
+        }
+    }
+
+    /// A publisher leaves only when all it said is answered.
+    fn may_leave(&self, crowd: &Crowd, member: usize) -> bool {
+        crowd.members.get(member).is_some_and(|it| it.stage == Stage::Ready)
+            && member.checked_sub(self.subscribers).is_none_or(|speaker| self.under_way.is_quiet(speaker))
+    }
+
+    /// Everybody leaves, so many at a time that the server is not met by all at once.
+    fn part(&self, crowd: &mut Crowd) -> Turn {
+        const AT_ONCE: usize = 64;
+        let ready =
+            |crowd: &Crowd, at: &usize| crowd.members.get(*at).is_some_and(|it| it.stage == Stage::Ready);
+        let next: Vec<usize> = (0..crowd.members.len()).filter(|at| ready(crowd, at)).take(AT_ONCE).collect();
+        for member in &next {
+            crowd.leave(*member, Leave::Close);
+        }
+        let all_away = crowd.members.iter().all(|it| it.stage == Stage::Away);
+        if all_away { Turn::Over } else { Turn::On }
+    }
+
+    fn count_missing(&self, crowd: &mut Crowd) {
+        for at in 0..self.subscribers {
+            let lacks = self.lacks(at);
+            crowd.faults.add_many("missing", lacks, || format!("member {at} lacks {lacks}"));
+        }
+        let unanswered = self.under_way.unanswered();
+        crowd.faults.add_many("unanswered", unanswered, || "publishes without an answer".to_owned());
+    }
+
+    /// Everything since the first connection, whether it was inside the window or not.
+    fn counts(&self, crowd: &Crowd) -> Value {
+        let mut counts = crowd.counts.json();
+        counts["publishes"] = self.totals.publishes.into();
+        counts["published"] = self.totals.published.into();
+        counts["refused"] = json!(self.refused);
+        counts["deliveries"] = self.totals.deliveries.into();
+        counts["replayed"] = self.totals.replayed.into();
+        counts
+    }
+
+    fn edges(&mut self, crowd: &Crowd, begun: Instant) {
+        let line = match self.window.turn(crowd.now) {
+            Edge::None => {
+                let (now, totals) = (crowd.now, self.totals);
+                self.intervals.as_mut().and_then(|intervals| intervals.turn(now, totals, &crowd.counts))
+            }
+            Edge::Opened => {
+                self.counted.start = self.under_way.next();
+                if let Some(intervals) = &mut self.intervals {
+                    intervals.begin(crowd.now, self.totals, &crowd.counts);
+                }
+                None
+            }
+            Edge::Shut(measured) => {
+                self.measured = measured;
+                self.counted.end = self.under_way.next();
+                self.phase = Phase::Settling(begun);
+                let (now, totals) = (crowd.now, self.totals);
+                self.intervals.as_mut().and_then(|intervals| intervals.end(now, totals, &crowd.counts))
+            }
+        };
+        if let Some(line) = line {
+            println!("{line}");
+        }
+    }
+
+    fn talk(&mut self, crowd: &mut Crowd) -> Turn {
+        self.churn(crowd);
+        while let Some(moment) = self.intended(self.under_way.next()) {
+            if moment > crowd.now {
+                return Turn::Until(moment);
+            }
+            if self.publish(crowd).is_none() {
+                break;
+            }
+        }
+        Turn::On
+    }
+}
+
+impl Mode for Talk {
+    fn subscribed(&mut self, _crowd: &mut Crowd, member: usize, head: u64) {
+        if let Some(cursor) = self.cursors.get_mut(member) {
+            *cursor = Some(Cursor::after(head));
+        }
+    }
+
+    fn ready(&mut self, crowd: &mut Crowd, _member: usize) {
+        if self.phase != Phase::Gathering {
+            return;
+        }
+        self.ready += 1;
+        if self.ready == crowd.members.len() {
+            self.begin(crowd);
+        }
+    }
+
+    fn message(&mut self, crowd: &mut Crowd, member: usize, payload: &[u8]) {
+        crowd.move_on();
+        let Some(message) = message::read(payload) else {
+            return crowd.faults.add("unreadable", || excerpt(payload));
+        };
+        let good = if member < self.subscribers {
+            self.delivery(crowd, member, &message)
+        } else {
+            self.published(crowd, &message)
+        };
+        if good.is_none() {
+            if let Message::Error { id: Some(id), code } = message {
+                id.checked_sub(FIRST_ID).and_then(|n| self.under_way.answer(n));
+                *self.refused.entry(code.to_owned()).or_default() += 1;
+            }
+            crowd.other(member, &message, payload);
+        }
+    }
+
+    fn left(&mut self, crowd: &mut Crowd, member: usize) {
+        if let Some(cursor) = self.cursors.get_mut(member) {
+            *cursor = None;
+        }
+        if !matches!(self.phase, Phase::Parting(_)) {
+            crowd.dialer.enqueue_at(member, crowd.now + AWAY_MAX.mul_f64(fastrand::f64()));
+        }
+    }
+
+    fn turn(&mut self, crowd: &mut Crowd) -> Turn {
+        if let Some(begun) = self.begun() {
+            self.edges(crowd, begun);
+        }
+        match self.phase {
+            Phase::Gathering if crowd.faults.none() => Turn::On,
+            Phase::Gathering => Turn::Over,
+            Phase::Talking(_) => self.talk(crowd),
+            Phase::Settling(begun) if self.is_settled(crowd) => {
+                self.phase = Phase::Parting(begun);
+                if self.churn.is_on() { self.part(crowd) } else { Turn::Over }
+            }
+            Phase::Settling(_) => Turn::On,
+            Phase::Parting(_) => self.part(crowd),
+        }
+    }
+
+    fn progress(&self) -> String {
+        let totals = &self.totals;
+        format!("{} ready, {} published, {} delivered", self.ready, totals.published, totals.deliveries)
+    }
+}
