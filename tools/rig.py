@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STOP_S = 15
@@ -169,6 +170,17 @@ def generate(program, server, arguments, timeout_s=120, pid=True):
     if run.returncode == 2:
         raise Failure(err.strip())
     return out.strip(), run.returncode == 0
+
+
+def batch(server):
+    """How many appends shared a commit, on average over the server's life."""
+    address = server.target.replace("ws://", "http://").replace("/ws", "/metrics")
+    with urllib.request.urlopen(address, timeout=STOP_S) as answer:
+        text = answer.read().decode()
+    appends, commits = (
+        float(re.search(rf"^seawall_store_{name}_total (\S+)$", text, re.MULTILINE).group(1)) for name in ("batched", "batches")
+    )
+    return max(1, round(appends / max(1, commits)))
 
 
 def say(text):

@@ -133,17 +133,13 @@ fn append(
     let digest: [u8; 20] = Sha1::new().chain_update([0; 9]).chain_update(data).finalize().into();
     transaction
         .prepare_cached(
-            "SELECT offset, time, digest FROM keys WHERE channel = ?1 AND user = ?2 AND key = ?3",
-        )?
-        .exists(params![channel, "anonymous", key])?;
-    transaction
-        .prepare_cached(
             "INSERT INTO publications (place, user, key, time, kind, target, data)
              VALUES (?1, 'anonymous', ?2, ?3, 0, NULL, ?4)",
         )?
         .execute(params![(channel << OFFSET_BITS) | offset, key, TIME_MS, data])?;
     transaction
-        .prepare_cached("INSERT INTO keys (channel, user, key, offset, time, digest) VALUES (?1, 'anonymous', ?2, ?3, ?4, ?5)")?
+        .prepare_cached("INSERT INTO keys (channel, user, key, offset, time, digest) VALUES (?1, 'anonymous', ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING")?
         .execute(params![channel, key, offset, TIME_MS, digest])
         .map(drop)
 }

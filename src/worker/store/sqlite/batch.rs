@@ -3,7 +3,7 @@
 //! What the batch learns about channels stays in the batch until its commit. An append that is refused has
 //! written nothing, since every check comes before the first write.
 
-use super::keys::{self, ContentDigest, Owned};
+use super::keys::{self, Claim, ContentDigest, Owned};
 use super::place::{ChannelId, Place, integer};
 use super::rows::{self, Row, RowMemory};
 use crate::id::{ChannelName, Epoch, Offset};
@@ -72,7 +72,10 @@ impl<'a> Batch<'a> {
         let existing = self.row(&job.channel)?;
         let change = change_of(job.change);
         let keyed = job.key.as_ref().map(|key| (key.as_str(), keys::digest(change, &job.data)));
-        if let (Some(row), Some((key, digest))) = (existing, &keyed)
+        // A repeat of a change is known by its key even when its target is gone by now, so it is looked for first. A new
+        // publication has no target, and finds out as it takes its key.
+        if change != Change::None
+            && let (Some(row), Some((key, digest))) = (existing, &keyed)
             && let Some(earlier) = self.earlier(row.id, job.user.as_str(), key, digest)?
         {
             return Ok(earlier);
@@ -88,7 +91,15 @@ impl<'a> Batch<'a> {
                 rows::create(self.connection, job.channel.as_str())?
             }
         };
-        let row = self.store(row, job, change, keyed)?;
+        let next = row.advanced(self.now_ms);
+        if let Some((key, digest)) = &keyed {
+            let owned = Owned { channel: row.id, user: job.user.as_str(), key };
+            if keys::claim(self.connection, owned, next.head, next.time_ms, digest)? == Claim::Known {
+                let earlier = self.earlier(row.id, job.user.as_str(), key, digest)?;
+                return earlier.ok_or(rusqlite::Error::QueryReturnedNoRows);
+            }
+        }
+        let row = self.store(row, next, job, change)?;
         self.touched.insert(job.channel.clone(), Touched { row, head: Head::Moved });
         Ok(Ok(Appended {
             epoch: self.epoch,
@@ -166,16 +177,8 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn store(
-        &self,
-        mut row: Row,
-        job: &Append,
-        change: Change,
-        keyed: Option<(&str, ContentDigest)>,
-    ) -> rusqlite::Result<Row> {
-        let was_empty = row.retained() == 0;
-        row.head = row.head.next();
-        row.time_ms = row.time_ms.max(self.now_ms);
+    /// Writes the publication that turns `before` into `row`, whose key is taken.
+    fn store(&self, before: Row, mut row: Row, job: &Append, change: Change) -> rusqlite::Result<Row> {
         let target = match change {
             Change::None => None,
             Change::Edits(target) | Change::Deletes(target) => Some(Place::of(row.id, target)),
@@ -188,17 +191,13 @@ impl<'a> Batch<'a> {
             .execute(params![
                 Place::of(row.id, row.head).0,
                 job.user.as_str(),
-                keyed.map(|(key, _)| key),
+                job.key.as_ref().map(|key| key.as_str()),
                 integer(row.time_ms),
                 rows::kind(change),
                 target.map(|place| place.0),
                 &*job.data
             ])?;
-        if let Some((key, digest)) = keyed {
-            let owned = Owned { channel: row.id, user: job.user.as_str(), key };
-            keys::remember(self.connection, owned, row.head, row.time_ms, &digest)?;
-        }
-        if was_empty {
+        if before.retained() == 0 {
             row.floor = row.head;
             rows::set_floor(self.connection, &row, Some(row.time_ms))?;
         }

@@ -75,20 +75,38 @@ pub(crate) struct Owned<'a> {
     pub(crate) key: &'a str,
 }
 
-/// Remembers a key that [`find`] did not know.
-pub(crate) fn remember(
+/// Whether a key was taken for a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It was free, and is that publication's now.
+    Taken,
+    /// It stands for an earlier one; nothing is written.
+    Known,
+}
+
+/// Takes a key for a publication, if it is free. It looks the key up and writes it in one descent of the tree: nearly all
+/// keys are new, and a look beforehand costs a tenth of an append.
+pub(crate) fn claim(
     connection: &Connection,
     owned: Owned<'_>,
     offset: Offset,
     time_ms: u64,
     digest: &ContentDigest,
-) -> rusqlite::Result<()> {
-    connection
+) -> rusqlite::Result<Claim> {
+    let written = connection
         .prepare_cached(
-            "INSERT INTO keys (channel, user, key, offset, time, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO keys (channel, user, key, offset, time, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO NOTHING",
         )?
-        .execute(params![owned.channel.0, owned.user, owned.key, integer(offset.0), integer(time_ms), digest])
-        .map(drop)
+        .execute(params![
+            owned.channel.0,
+            owned.user,
+            owned.key,
+            integer(offset.0),
+            integer(time_ms),
+            digest
+        ])?;
+    Ok(if written == 0 { Claim::Known } else { Claim::Taken })
 }
 
 /// Where the last sweep stopped, in key order; before the first key at the start.

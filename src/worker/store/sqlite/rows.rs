@@ -31,6 +31,11 @@ impl Row {
     pub(crate) fn retained(&self) -> u64 {
         self.head.next().0.saturating_sub(self.floor.0)
     }
+
+    /// The row after one publication more at `now_ms`. Its floor is the caller's to raise when the log was empty.
+    pub(crate) fn advanced(self, now_ms: u64) -> Row {
+        Row { head: self.head.next(), time_ms: self.time_ms.max(now_ms), ..self }
+    }
 }
 
 /// Reads a row.
