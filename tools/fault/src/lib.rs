@@ -24,7 +24,7 @@ mod schedule;
 mod stats;
 
 pub use mode::{Direction, Garble, Mode, Pace};
-pub use order::Order;
+pub use order::{ORDERS, Order};
 pub use port::HeldPort;
 pub use proxy::Proxy;
 pub use schedule::{Schedule, Step};

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The words, for `--help` and for whoever wrote another one.
-pub(crate) const WORDS: &str = "\
+/// The orders as lines, for `--help` and for whoever wrote another one.
+pub const ORDERS: &str = "\
 pass                 pass everything on
 refuse               close the listener; open connections go on
 cut                  end every connection in order, new ones at once
@@ -66,7 +66,7 @@ impl FromStr for Order {
             ["black-hole"] => Order::Set(Mode::BlackHole),
             ["stats"] => Order::Stats,
             ["quit"] => Order::Quit,
-            _ => return Err(format!("`{}` is no command. There are:\n{WORDS}", line.trim())),
+            _ => return Err(format!("`{}` is no command. There are:\n{ORDERS}", line.trim())),
         })
     }
 }
@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(line.parse::<Order>().expect(line).to_string(), line);
             let word = line.split(' ').next().expect("a word");
             assert!(
-                WORDS.lines().any(|help| help.split(' ').next() == Some(word)),
+                ORDERS.lines().any(|help| help.split(' ').next() == Some(word)),
                 "{word} is not in the help"
             );
         }
