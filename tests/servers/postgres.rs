@@ -165,6 +165,18 @@ impl Postgres {
         process::run(self.psql(NAME, text))
     }
 
+    /// As [`Postgres::try_sql_as_owner`], over TCP to `address`: a proxy before the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::try_sql`].
+    pub fn try_sql_at(&self, address: SocketAddr, text: &str) -> Result<String, String> {
+        let mut command = self.psql(NAME, text);
+        // The last of two words for one thing holds.
+        command.arg("-h").arg(address.ip().to_string()).args(["-p", &address.port().to_string()]);
+        process::run(command)
+    }
+
     /// Runs statements that must succeed.
     #[track_caller]
     pub fn sql(&self, text: &str) -> String {
