@@ -83,7 +83,8 @@ impl Proxy {
         }
     }
 
-    /// The counts so far.
+    /// The counts so far. Bytes are counted just after they went on, so a client may have them first; what went
+    /// before a method that changes something is counted when that returns.
     pub fn stats(&self) -> Stats {
         self.counters.stats()
     }

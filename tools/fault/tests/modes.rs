@@ -156,6 +156,18 @@ fn cutting_once_ends_the_open_ones_in_order() {
 }
 
 #[test]
+fn a_cut_is_in_order_whatever_was_still_on_its_way() {
+    let (_echo, proxy) = proxied();
+    let stream = dial(&proxy);
+    expect_echo(&stream, "a");
+    proxy.set(Mode::Stall);
+    // More than the proxy holds: the rest is in the kernel's buffers.
+    send(&stream, &vec![0; 300_000]);
+    proxy.cut();
+    expect_end(&stream);
+}
+
+#[test]
 fn resetting_once_resets_both_ends_of_the_open_ones() {
     let (echo, proxy) = proxied();
     let stream = dial(&proxy);
@@ -208,8 +220,8 @@ fn half_open_holds_one_direction() {
     let (echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");
-    let before = proxy.stats();
     proxy.set(Mode::HalfOpen(Direction::Answers));
+    let before = proxy.stats();
     send(&stream, b"bc");
     until(|| proxy.stats().request_bytes == before.request_bytes + 2);
     expect_silence(&stream);
@@ -309,7 +321,8 @@ fn a_black_hole_swallows_new_ones_for_good_and_leaves_open_ones() {
     proxy.set(Mode::Pass);
     expect_silence(&lost);
     assert!(echo.dials.try_recv().is_err(), "the server never hears of it");
-    expect_echo(&dial(&proxy), "new ones pass");
+    let new = dial(&proxy);
+    expect_echo(&new, "new ones pass");
     drop(lost);
     until(|| proxy.stats().ended == 1);
     assert_eq!(proxy.stats().swallowed, 1);
