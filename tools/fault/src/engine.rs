@@ -39,6 +39,8 @@ pub(crate) struct Engine {
     poll: Poll,
     port: HeldPort,
     listener: Option<TcpListener>,
+    /// Holds the port so that nobody who dials is answered.
+    unanswering: Option<(std::net::TcpListener, std::net::TcpStream)>,
     to: SocketAddr,
     mode: Mode,
     wishes: Receiver<Asked>,
@@ -60,6 +62,7 @@ impl Engine {
             poll,
             port,
             listener: None,
+            unanswering: None,
             to,
             mode: Mode::Pass,
             wishes,
@@ -133,10 +136,17 @@ impl Engine {
         // What came before the wish is of the mode before it.
         self.accept()?;
         self.mode = mode;
-        if mode == Mode::Refuse {
-            self.listener = None;
-        } else {
-            self.listen()?;
+        self.unanswering = None;
+        match mode {
+            Mode::Refuse => self.listener = None,
+            Mode::Unanswered => {
+                self.listener = None;
+                self.unanswering = Some(self.port.listen_full()?);
+            }
+            Mode::Pass | Mode::Cut | Mode::Reset | Mode::Stall | Mode::HalfOpen(_) | Mode::Slow(_) => {
+                self.listen()?
+            }
+            Mode::ResetOnce(_) | Mode::ResetEach(_) | Mode::Garble(_) | Mode::BlackHole => self.listen()?,
         }
         match mode.welcome() {
             Welcome::Cut => self.end_all(Ending::Cut),

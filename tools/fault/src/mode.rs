@@ -41,6 +41,9 @@ pub enum Mode {
     Pass,
     /// Nobody listens: new connections are refused by the kernel. Open ones go on.
     Refuse,
+    /// Nobody answers: the kernel drops what dials, as a host does that is gone. Open connections go on. Dialing that
+    /// lasts is heard when the mode ends, with the kernel's next try.
+    Unanswered,
     /// Open connections end in order (FIN) now, new ones as soon as they are accepted.
     Cut,
     /// Open connections are reset (RST) now, new ones as soon as they are accepted.
@@ -79,7 +82,7 @@ impl Mode {
         match self {
             Mode::Stall => true,
             Mode::HalfOpen(held) => held == direction,
-            Mode::Pass | Mode::Refuse | Mode::Cut | Mode::Reset | Mode::BlackHole => false,
+            Mode::Pass | Mode::Refuse | Mode::Unanswered | Mode::Cut | Mode::Reset | Mode::BlackHole => false,
             Mode::Slow(_) | Mode::ResetOnce(_) | Mode::ResetEach(_) | Mode::Garble(_) => false,
         }
     }
@@ -97,7 +100,7 @@ impl Mode {
         match self {
             Mode::ResetOnce(bytes) | Mode::ResetEach(bytes) => Some(bytes),
             Mode::Pass | Mode::Refuse | Mode::Cut | Mode::Reset | Mode::Stall | Mode::HalfOpen(_) => None,
-            Mode::Slow(_) | Mode::Garble(_) | Mode::BlackHole => None,
+            Mode::Slow(_) | Mode::Garble(_) | Mode::BlackHole | Mode::Unanswered => None,
         }
     }
 
@@ -107,7 +110,9 @@ impl Mode {
             Mode::BlackHole => Welcome::Swallow,
             Mode::Cut => Welcome::Cut,
             Mode::Reset => Welcome::Reset,
-            Mode::Pass | Mode::Refuse | Mode::HalfOpen(_) | Mode::Slow(_) => Welcome::Serve,
+            Mode::Pass | Mode::Refuse | Mode::Unanswered | Mode::HalfOpen(_) | Mode::Slow(_) => {
+                Welcome::Serve
+            }
             Mode::ResetOnce(_) | Mode::ResetEach(_) | Mode::Garble(_) => Welcome::Serve,
         }
     }
@@ -128,6 +133,7 @@ impl fmt::Display for Mode {
         match self {
             Mode::Pass => f.write_str("pass"),
             Mode::Refuse => f.write_str("refuse"),
+            Mode::Unanswered => f.write_str("unanswered"),
             Mode::Cut => f.write_str("cut"),
             Mode::Reset => f.write_str("reset"),
             Mode::Stall => f.write_str("stall"),

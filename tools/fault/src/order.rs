@@ -9,6 +9,7 @@ use std::time::Duration;
 pub const ORDERS: &str = "\
 pass                 pass everything on
 refuse               close the listener; open connections go on
+unanswered           answer no dialing, as a host that is gone; open connections go on
 cut                  end every connection in order, new ones at once
 cut now              end the open ones, once; the mode stays
 reset                reset every connection, new ones at once
@@ -46,6 +47,7 @@ impl FromStr for Order {
         Ok(match words[..] {
             ["pass"] => Order::Set(Mode::Pass),
             ["refuse"] => Order::Set(Mode::Refuse),
+            ["unanswered"] => Order::Set(Mode::Unanswered),
             ["cut"] => Order::Set(Mode::Cut),
             ["cut", "now"] => Order::CutNow,
             ["reset"] => Order::Set(Mode::Reset),
@@ -101,6 +103,7 @@ mod tests {
         for line in [
             "pass",
             "refuse",
+            "unanswered",
             "cut",
             "cut now",
             "reset",

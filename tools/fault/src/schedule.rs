@@ -63,7 +63,7 @@ impl Schedule {
 }
 
 fn fault(random: &mut fastrand::Rng) -> Order {
-    let mode = match random.u32(0..12) {
+    let mode = match random.u32(0..13) {
         0 => return Order::CutNow,
         1 => return Order::ResetNow,
         2 => Mode::Refuse,
@@ -81,6 +81,7 @@ fn fault(random: &mut fastrand::Rng) -> Order {
             seed: random.u32(..).into(),
             every: NonZeroU32::MIN.saturating_add(random.u32(0..1_000)),
         }),
+        11 => Mode::Unanswered,
         _ => Mode::BlackHole,
     };
     Order::Set(mode)

@@ -144,6 +144,30 @@ fn refusing_is_of_new_connections_and_the_port_stays() {
 }
 
 #[test]
+fn unanswered_dialing_waits_until_the_mode_ends() {
+    let (_echo, proxy) = proxied();
+    let open = dial(&proxy);
+    expect_echo(&open, "a");
+    for _ in 0..2 {
+        proxy.set(Mode::Unanswered);
+        for _ in 0..3 {
+            let silent = TcpStream::connect_timeout(&proxy.address(), QUIET).expect_err("nobody answers");
+            assert_eq!(silent.kind(), ErrorKind::TimedOut);
+        }
+        expect_echo(&open, "open ones go on");
+        let address = proxy.address();
+        let waiting = std::thread::spawn(move || TcpStream::connect_timeout(&address, SOON));
+        proxy.set(Mode::Pass);
+        expect_echo(&dial(&proxy), "new ones pass");
+        // Between two modes nobody listens for a moment.
+        match waiting.join().unwrap() {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+        }
+    }
+}
+
+#[test]
 fn cutting_once_ends_the_open_ones_in_order() {
     let (echo, proxy) = proxied();
     let streams = [dial(&proxy), dial(&proxy)];
