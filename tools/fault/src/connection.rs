@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Bytes of a client that is cut read before the end, so that the kernel does not make a reset of it.
 const CUT_READ_MAX: usize = 1 << 20;
 
+/// Times in one turn that a connection is read and written.
+const ROUNDS: usize = 32;
+
 /// The way to the server.
 #[derive(Debug)]
 enum Upstream {
@@ -113,24 +116,24 @@ impl Connection {
         }
     }
 
-    /// Passes on what there is, until nothing moves.
+    /// Passes on what there is, until nothing moves or its turn is over.
     pub(crate) fn look(&mut self, turn: &mut Turn<'_>) -> Look {
         if let Some(ending) = self.settle() {
             return Look::Ended(ending);
         }
-        let mut due;
-        loop {
+        // Whoever sends without end waits for the next turn, and orders come between.
+        self.due = Some(turn.now);
+        for _ in 0..ROUNDS {
             let read = self.take(turn);
-            let (sent, ending);
-            (sent, due, ending) = self.give(turn);
+            let (sent, due, ending) = self.give(turn);
             if let Some(ending) = ending {
                 return Look::Ended(ending);
             }
             if !read && !sent {
+                self.due = due;
                 break;
             }
         }
-        self.due = due;
         self.pass_ends(turn.mode)
     }
 
@@ -292,18 +295,19 @@ fn read(from: &mut TcpStream, into: &mut Pipe, mut noise: Option<&mut Noise>, tu
     came
 }
 
-/// Reads and forgets.
+/// Reads once and forgets; whether anything came.
 fn swallow(from: &mut TcpStream, pipe: &mut Pipe, turn: &mut Turn<'_>) -> bool {
-    while pipe.end == End::Open {
-        match from.read(turn.buffer) {
-            Ok(0) => pipe.end = End::Seen,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => pipe.end = End::Broken,
-        }
+    if pipe.end != End::Open {
+        return false;
     }
-    false
+    match from.read(turn.buffer) {
+        Ok(0) => pipe.end = End::Seen,
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        Err(_) => pipe.end = End::Broken,
+    }
+    true
 }
 
 /// Writes what may go on, at most `bytes_max`: how much went, and when more is due.

@@ -353,6 +353,28 @@ fn a_black_hole_swallows_new_ones_for_good_and_leaves_open_ones() {
 }
 
 #[test]
+fn whoever_sends_without_end_keeps_no_order_waiting() {
+    let (_echo, proxy) = proxied();
+    for mode in [Mode::BlackHole, Mode::Pass] {
+        proxy.set(mode);
+        let flood = dial(&proxy);
+        let mut writer = flood.try_clone().unwrap();
+        let flooding = std::thread::spawn(move || while writer.write_all(&[0; 64 << 10]).is_ok() {});
+        let mut reader = flood;
+        let draining =
+            std::thread::spawn(move || while matches!(reader.read(&mut [0; 64 << 10]), Ok(1..)) {});
+        for _ in 0..50 {
+            let asked = Instant::now();
+            proxy.set(mode);
+            assert!(asked.elapsed() < Duration::from_secs(2), "{mode}: {:?}", asked.elapsed());
+        }
+        proxy.reset();
+        flooding.join().unwrap();
+        draining.join().unwrap();
+    }
+}
+
+#[test]
 fn an_unreachable_server_is_a_reset_and_one_that_comes_back_is_found() {
     let port = HeldPort::loopback().unwrap();
     let proxy = Proxy::start(port.address()).unwrap();
