@@ -1,0 +1,33 @@
+//! One test can start a gateway and all it may stand on, and fail each way alone.
+
+use crate::servers::{Answer, Reply, redis};
+use crate::stand;
+use crate::support::raw::dial;
+use crate::support::{Client, Gateway, RawClient};
+use seawall_fault::Mode;
+use serde_json::json;
+
+#[test]
+fn each_way_fails_alone_and_comes_back() {
+    let (store, bus, auth) = (stand::postgres(), stand::redis(), stand::http());
+    let gateway = Gateway::start();
+    let mut client = Client::connect(&gateway);
+    auth.server.answer("/introspect", Answer::json(200, r#"{"active":true}"#));
+    let ask_store = || store.server.try_sql_at(store.address(), "SELECT 1");
+    let ask_bus = || redis::ask(bus.address(), &["PING"]);
+    let ask_auth = || {
+        let stream = dial(auth.address(), None, None).ok()?;
+        Some(RawClient::from(stream).fetch("GET", "/introspect").json()["active"] == json!(true))
+    };
+    for down in 0..3 {
+        let proxies = [&store.proxy, &bus.proxy, &auth.proxy];
+        proxies[down].set(Mode::Refuse);
+        let up = [ask_store().is_ok(), ask_bus().is_ok(), ask_auth().is_some()];
+        assert_eq!(up, [down != 0, down != 1, down != 2]);
+        proxies[down].set(Mode::Pass);
+        assert_eq!(client.publish("c", json!(down)), down as u64 + 1, "the gateway needs none of them yet");
+    }
+    assert_eq!(ask_store(), Ok("1".into()));
+    assert_eq!(ask_bus().expect("it answers"), Reply::Status("PONG".into()));
+    assert_eq!(ask_auth(), Some(true));
+}
