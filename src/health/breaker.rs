@@ -28,6 +28,8 @@ const UNREACHED_MAX: u8 = 5;
 const TRIALS: u8 = 3;
 /// A trial without a result for so long has failed: who made it may be gone.
 const TRIAL_MAX: Duration = Duration::from_secs(10);
+/// Half-open for so long without a failure, what flapped is believed to be there.
+const QUIET: Duration = Duration::from_secs(1);
 /// What is told to come back while another's trial is out.
 const TRIAL_RETRY: Duration = Duration::from_millis(500);
 /// resilience4j's and gobreaker's cap of 60 s would make a recovery within 30 s impossible.
@@ -98,12 +100,22 @@ pub enum Forced {
     Closed,
 }
 
+/// Whether it may be told that the dependency is there again, although the trials are not done. Where nobody
+/// calls, no trial ever ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vouched {
+    No,
+    /// By a probe's success after it half-opened; or, where probes are not believed, by [`QUIET`] without a
+    /// failed trial.
+    Yes,
+}
+
 /// What moves it. `Open` ends at `until`; a trial is out exactly while `since` is `Some`.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Closed,
     Open { until: Moment },
-    HalfOpen { well: u8, since: Option<Moment>, opened: By },
+    HalfOpen { well: u8, since: Option<Moment>, opened: By, entered: Moment, vouched: Vouched },
     Forced { to: Forced, until: Moment },
 }
 
@@ -185,12 +197,17 @@ impl Breaker {
     /// Lets time pass: a delay ends, a trial is given up, an operator's word expires.
     pub fn tick(&mut self, now: Moment, random: f32) {
         match self.state {
-            State::Open { until } if now >= until => self.half_open(By::Delay),
+            State::Open { until } if now >= until => self.half_open(By::Delay, now),
+            State::HalfOpen { since: None, entered, vouched: Vouched::No, .. }
+                if self.trust == Trust::DelayOnly && now.since(entered) >= QUIET =>
+            {
+                self.vouch();
+            }
             State::HalfOpen { since: Some(since), .. } if now.since(since) >= TRIAL_MAX => {
                 self.tried(Outcome::Unreached, now, random);
             }
             State::Forced { to, until } if now >= until => match to {
-                Forced::Open => self.half_open(By::Delay),
+                Forced::Open => self.half_open(By::Delay, now),
                 Forced::Closed => self.close(now),
             },
             State::Closed | State::Open { .. } | State::HalfOpen { .. } | State::Forced { .. } => {}
@@ -200,18 +217,34 @@ impl Breaker {
     /// When [`Breaker::tick`] changes something, if nothing else does before.
     pub fn due(&self) -> Option<Moment> {
         match self.state {
+            State::HalfOpen { since: None, entered, vouched: Vouched::No, .. }
+                if self.trust == Trust::DelayOnly =>
+            {
+                Some(entered + QUIET)
+            }
             State::Closed | State::HalfOpen { since: None, .. } => None,
             State::Open { until } | State::Forced { until, .. } => Some(until),
             State::HalfOpen { since: Some(since), .. } => Some(since + TRIAL_MAX),
         }
     }
 
-    /// Takes a probe's success: trials may begin at once, unless it flapped within the last minute.
-    pub fn probed_well(&mut self) {
+    /// Takes a probe's success: trials may begin at once, unless it flapped within the last minute; and what
+    /// is half-open is believed to be there.
+    pub fn probed_well(&mut self, now: Moment) {
         match (self.state, self.trust) {
-            (State::Open { .. }, Trust::Probes) => self.half_open(By::Probe),
-            (State::Open { .. }, Trust::DelayOnly)
-            | (State::Closed | State::HalfOpen { .. } | State::Forced { .. }, _) => {}
+            (State::Open { .. }, Trust::Probes) => self.half_open(By::Probe, now),
+            (State::HalfOpen { .. }, Trust::Probes) => self.vouch(),
+            (State::Open { .. } | State::HalfOpen { .. }, Trust::DelayOnly)
+            | (State::Closed | State::Forced { .. }, _) => {}
+        }
+    }
+
+    /// True exactly while what it guards counts as down: open, or half-open and nobody vouches for it yet.
+    pub fn bars(&self) -> bool {
+        match self.state {
+            State::Open { .. } | State::Forced { to: Forced::Open, .. } => true,
+            State::HalfOpen { vouched, .. } => vouched == Vouched::No,
+            State::Closed | State::Forced { to: Forced::Closed, .. } => false,
         }
     }
 
@@ -221,9 +254,9 @@ impl Breaker {
     }
 
     /// Ends what an operator forced: trials decide.
-    pub fn release(&mut self) {
+    pub fn release(&mut self, now: Moment) {
         if let State::Forced { .. } = self.state {
-            self.half_open(By::Delay);
+            self.half_open(By::Delay, now);
         }
     }
 
@@ -271,7 +304,7 @@ impl Breaker {
     }
 
     fn tried(&mut self, outcome: Outcome, now: Moment, random: f32) {
-        let State::HalfOpen { well, since, opened } = &mut self.state else { return };
+        let State::HalfOpen { well, since, opened, .. } = &mut self.state else { return };
         *since = None;
         match outcome {
             Outcome::ByClient => {}
@@ -295,8 +328,14 @@ impl Breaker {
         self.enter(State::Open { until });
     }
 
-    fn half_open(&mut self, opened: By) {
-        self.enter(State::HalfOpen { well: 0, since: None, opened });
+    fn half_open(&mut self, opened: By, entered: Moment) {
+        self.enter(State::HalfOpen { well: 0, since: None, opened, entered, vouched: Vouched::No });
+    }
+
+    fn vouch(&mut self) {
+        if let State::HalfOpen { vouched, .. } = &mut self.state {
+            *vouched = Vouched::Yes;
+        }
     }
 
     fn close(&mut self, now: Moment) {

@@ -123,20 +123,28 @@ fn late_results_of_calls_from_before_it_opened_change_nothing() {
 #[test]
 fn a_probe_half_opens_it_at_once_unless_it_flapped_or_the_probe_was_wrong() {
     let mut breaker = tripped(ms(0));
-    breaker.probed_well();
+    breaker.probed_well(ms(50));
     assert_eq!(breaker.position(), Position::HalfOpen);
+    assert!(breaker.bars());
+    breaker.probed_well(ms(60));
+    assert!(!breaker.bars());
     close(&mut breaker, ms(100));
     trip(&mut breaker, ms(30_000));
-    breaker.probed_well();
+    breaker.probed_well(ms(30_000));
     assert_eq!(breaker.position(), Position::Open);
     assert_eq!(breaker.due(), Some(ms(34_000)));
+    breaker.tick(ms(34_000), MIDDLE);
+    breaker.probed_well(ms(34_000));
+    assert!(breaker.bars(), "what flapped is not believed at once");
+    breaker.tick(breaker.due().expect("a quiet second"), MIDDLE);
+    assert!(!breaker.bars() && breaker.due().is_none());
     close(&mut breaker, ms(34_000));
     // A healthy minute later its first delay is the shortest again, and a probe's word counts.
     trip(&mut breaker, ms(94_000));
     assert_eq!(breaker.due(), Some(ms(96_000)));
-    breaker.probed_well();
+    breaker.probed_well(ms(95_000));
     call(&mut breaker, Outcome::Unreached, QUICK, ms(95_000));
-    breaker.probed_well();
+    breaker.probed_well(ms(95_000));
     assert_eq!(breaker.position(), Position::Open);
 }
 
@@ -145,7 +153,7 @@ fn an_operators_word_holds_until_its_end() {
     let mut breaker = Breaker::default();
     breaker.force(Forced::Open, ms(60_000));
     assert!(breaker.admit(ms(59_999), MIDDLE).is_err());
-    breaker.probed_well();
+    breaker.probed_well(ms(0));
     assert_eq!(breaker.position(), Position::Open);
     assert!(breaker.admit(ms(60_000), MIDDLE).is_ok());
     assert_eq!(breaker.position(), Position::HalfOpen);
@@ -155,7 +163,7 @@ fn an_operators_word_holds_until_its_end() {
     breaker.tick(ms(90_000), MIDDLE);
     trip(&mut breaker, ms(90_000));
     breaker.force(Forced::Open, ms(200_000));
-    breaker.release();
+    breaker.release(ms(100_000));
     assert_eq!(breaker.position(), Position::HalfOpen);
 }
 
@@ -224,7 +232,7 @@ proptest! {
                 }
                 Step::Record(..) => {}
                 Step::Pass(time) => at += time,
-                Step::Probed => breaker.probed_well(),
+                Step::Probed => breaker.probed_well(now),
                 Step::Force(to, time) => breaker.force(to, ms(at + time)),
             }
             if let State::Open { until } = breaker.state {
