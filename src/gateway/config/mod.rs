@@ -6,6 +6,7 @@
 //! value, bound and origin: an operator should need one attempt, not one for each mistake.
 
 mod contradiction;
+pub mod dependency;
 pub mod error;
 mod file;
 pub mod key;
@@ -13,6 +14,7 @@ mod limit;
 mod nearest;
 mod parse;
 pub mod print;
+pub mod ready_made;
 #[cfg(test)]
 mod reference;
 pub mod setting;
@@ -21,8 +23,10 @@ pub mod table;
 pub mod url;
 mod variable;
 
+use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
+use dependency::DependencyConfig;
 use error::{ConfigError, Fault, Problem};
 use ipnet::IpNet;
 use key::AuthKey;
@@ -50,6 +54,10 @@ pub struct Config {
     pub retention: Retention,
     /// `[auth]`
     pub auth: AuthConfig,
+    /// `[health]`
+    pub health: HealthConfig,
+    /// `[[dependency]]`, and what `store.url` and `bus.url` imply; no two have the same name.
+    pub dependencies: Vec<DependencyConfig>,
     /// `[log]`
     pub log: LogConfig,
     /// Where each value came from.
@@ -168,6 +176,13 @@ impl Default for AuthConfig {
     }
 }
 
+/// `[health]`: what follows from what is known of the dependencies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HealthConfig {
+    /// Whether people are refused while a critical dependency is down.
+    pub admission: AdmissionMode,
+}
+
 /// `[log]`: what is logged, to stderr.
 #[derive(Clone, Debug, Default)]
 pub struct LogConfig {
@@ -203,6 +218,8 @@ pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
 struct Draft {
     config: Config,
     problems: Vec<Problem>,
+    /// Tables of `[[dependency]]`, not yet understood.
+    entries: Vec<dependency::Entry>,
     /// Settings of which a value was refused: what stands in `config` is not what was meant, so it
     /// contradicts nothing.
     refused: BTreeSet<&'static str>,
@@ -211,6 +228,7 @@ struct Draft {
 impl Draft {
     fn finish(mut self) -> Result<Config, ConfigError> {
         contradiction::find(&mut self);
+        dependency::resolve(&mut self);
         if self.problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems: self.problems }) }
     }
 

@@ -3,10 +3,12 @@
 use super::setting::{Bounds, Form, Place, Setting, Words};
 use super::url::UrlKind;
 use super::{ProxyProtocol, limit};
+use crate::health::snapshot::AdmissionMode;
 use crate::log::{Format, Level};
 
 const FORMATS: [Format; 2] = [Format::Text, Format::Json];
 const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+const ADMISSIONS: [AdmissionMode; 2] = [AdmissionMode::Enforce, AdmissionMode::Observe];
 const PROXY_PROTOCOLS: [ProxyProtocol; 2] = [ProxyProtocol::Off, ProxyProtocol::Required];
 
 /// The place of `value` among all of its type.
@@ -70,6 +72,15 @@ const GENERAL: &[Setting] = &[
     Setting::of("auth.leeway_ms", Place::Millis(Bounds::to(300_000).from(0), |c| &mut c.auth.leeway))
         .doc("How far clocks may differ when `exp` and `nbf` are checked."),
     Setting::of(
+        "health.admission",
+        Place::Word(Words {
+            words: &["enforce", "observe"],
+            write: |c, at| c.health.admission = ADMISSIONS.get(at).copied().unwrap_or_default(),
+            read: |c| position(&ADMISSIONS, &c.health.admission),
+        }),
+    )
+    .doc("While a critical dependency is down: `enforce` refuses new connections and says why; `observe` lets them in and counts."),
+    Setting::of(
         "log.format",
         Place::Word(Words {
             words: &["text", "json"],
@@ -92,13 +103,14 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 7] = [
+pub const SECTIONS: [(&str, &str); 8] = [
     ("server", "Where it listens and whom it believes."),
     ("store", "Where publications are kept."),
     ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
     ("retention", "How long publications are kept: whichever bound is reached first counts."),
     ("auth", "Whose tokens are believed. Auth is on exactly when there is a key."),
+    ("health", "What follows from what is known of the dependencies."),
     ("log", "What is logged, to stderr."),
 ];
 
