@@ -86,6 +86,9 @@ pub struct Snapshot {
     pub since: Now,
     /// The verdict.
     pub availability: Availability,
+    /// Everything that is down, critical or not: who is connected stays, and what needs one of these is
+    /// answered `unavailable` at once, with its wait.
+    pub outages: Arc<[Arc<Template>]>,
     /// When the last outage that refused people ended; `None` while one lasts, and when there was none.
     pub recovered: Option<Now>,
 }
@@ -99,22 +102,30 @@ impl Snapshot {
     /// The first one of a process.
     pub fn first(dependencies: &[Dependency], mode: AdmissionMode, now: Now) -> Snapshot {
         let level = Level::of(dependencies.iter());
+        let outages = outages(dependencies);
         Snapshot {
             revision: 1,
             status: status(1, level, dependencies),
             level,
             since: now,
-            availability: availability(dependencies, mode),
+            availability: availability(dependencies, &outages, mode),
+            outages,
             recovered: None,
         }
+    }
+
+    /// The outage of the dependency of this name, while it is down.
+    pub fn outage_of(&self, dependency: &str) -> Option<&Arc<Template>> {
+        self.outages.iter().find(|outage| **outage.dependency() == *dependency)
     }
 
     /// The one after this; `None` when it would say the same.
     pub fn next(&self, dependencies: &[Dependency], mode: AdmissionMode, now: Now) -> Option<Snapshot> {
         let level = Level::of(dependencies.iter());
-        let availability = availability(dependencies, mode);
+        let outages = outages(dependencies);
+        let availability = availability(dependencies, &outages, mode);
         let same_status = *self.status == *status(self.revision, level, dependencies);
-        if same_status && self.availability == availability {
+        if same_status && self.availability == availability && self.outages == outages {
             return None;
         }
         let revision = if same_status { self.revision } else { self.revision + 1 };
@@ -128,6 +139,7 @@ impl Snapshot {
             level,
             since: if level == self.level { self.since } else { now },
             availability,
+            outages,
             recovered: match (self.level, level) {
                 (_, Level::Down) => None,
                 (Level::Down, Level::Ok | Level::Degraded) => Some(now),
@@ -137,20 +149,28 @@ impl Snapshot {
     }
 }
 
+/// Of everything that is down, in the order of the configuration.
+fn outages(dependencies: &[Dependency]) -> Arc<[Arc<Template>]> {
+    let template = |dependency: &Dependency| {
+        Some(Arc::new(Template::new(&dependency.definition().name, dependency.outage()?)))
+    };
+    dependencies.iter().filter_map(template).collect()
+}
+
 /// Who is down and critical; of several, who is down for longest, so that the reason stays the same.
-fn availability(dependencies: &[Dependency], mode: AdmissionMode) -> Availability {
-    let critical = |dependency: &&Dependency| dependency.definition().criticality == Criticality::Critical;
-    let outages = dependencies
-        .iter()
-        .filter(critical)
-        .filter_map(|dependency| Some((dependency.outage()?, dependency)));
-    let Some((outage, dependency)) = outages.min_by_key(|(outage, _)| outage.began.at) else {
+fn availability(dependencies: &[Dependency], outages: &[Arc<Template>], mode: AdmissionMode) -> Availability {
+    let critical = |outage: &&Arc<Template>| {
+        dependencies.iter().any(|dependency| {
+            let definition = dependency.definition();
+            definition.criticality == Criticality::Critical && definition.name == *outage.dependency()
+        })
+    };
+    let Some(template) = outages.iter().filter(critical).min_by_key(|outage| outage.began()) else {
         return Availability::Admit;
     };
-    let template = Arc::new(Template::new(&dependency.definition().name, outage));
     match mode {
-        AdmissionMode::Enforce => Availability::Refuse(template),
-        AdmissionMode::Observe => Availability::Observe(template),
+        AdmissionMode::Enforce => Availability::Refuse(Arc::clone(template)),
+        AdmissionMode::Observe => Availability::Observe(Arc::clone(template)),
     }
 }
 

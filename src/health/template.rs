@@ -55,6 +55,11 @@ impl Template {
         &self.dependency
     }
 
+    /// When the outage was seen.
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
     /// The outage, as the log names it.
     pub fn reference(&self) -> Reference {
         self.reference

@@ -286,12 +286,35 @@ fn a_critical_outage_refuses_with_one_reference_and_counts_in_observe_mode() {
 }
 
 #[test]
+fn of_two_critical_outages_the_older_one_is_the_reason() {
+    let critical = |name| definition(name, Kind::Http, Criticality::Critical);
+    let mut bench = Bench::new(vec![critical("auth"), critical("backend")]);
+    bench.run(10);
+    let reason = |bench: &Bench| match &bench.board.snapshot().availability {
+        Availability::Refuse(template) => template.dependency().to_string(),
+        other => panic!("{other:?}"),
+    };
+    bench.worlds[1] = World::Refuses;
+    bench.run(5_000);
+    assert_eq!(reason(&bench), "backend");
+    bench.worlds[0] = World::Refuses;
+    bench.run(5_000);
+    assert_eq!(reason(&bench), "backend");
+    bench.worlds[1] = World::Well;
+    bench.run(5_000);
+    assert_eq!(reason(&bench), "auth");
+}
+
+#[test]
 fn an_optional_outage_refuses_nobody_and_says_what_is_lost() {
     let mut bench = Bench::pair();
     bench.worlds[1] = World::Refuses;
     bench.run(15_000);
     assert_eq!(bench.level(), Level::Degraded);
     assert_eq!(bench.board.snapshot().availability, Availability::Admit);
+    let outage = bench.board.snapshot().outage_of("assistant").expect("it is down");
+    assert_eq!(vec![outage.reference()], bench.downs());
+    assert!(bench.board.snapshot().outage_of("store").is_none());
     assert_eq!(status(&bench.board)["lost"], serde_json::json!(["assistant-things", "shared"]));
 }
 

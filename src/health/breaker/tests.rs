@@ -121,6 +121,18 @@ fn late_results_of_calls_from_before_it_opened_change_nothing() {
 }
 
 #[test]
+fn results_of_before_an_outage_do_not_begin_the_next_one() {
+    let mut breaker = Breaker::default();
+    let old: Vec<Ticket> =
+        (0..UNREACHED_MAX).map(|_| breaker.admit(ms(0), MIDDLE).expect("closed")).collect();
+    trip(&mut breaker, ms(0));
+    breaker.tick(ms(2_000), MIDDLE);
+    close(&mut breaker, ms(2_000));
+    old.into_iter().for_each(|ticket| breaker.record(ticket, Outcome::Unreached, QUICK, ms(2_001), MIDDLE));
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
 fn a_probe_half_opens_it_at_once_unless_it_flapped_or_the_probe_was_wrong() {
     let mut breaker = tripped(ms(0));
     breaker.probed_well(ms(50));
