@@ -31,6 +31,7 @@ impl Level {
         }
     }
 
+    /// What is not known yet is not down: at the start nobody is refused for what nobody has looked at.
     fn of<'a>(dependencies: impl Iterator<Item = &'a Dependency>) -> Level {
         let level = |dependency: &Dependency| match (dependency.state(), dependency.definition().criticality)
         {

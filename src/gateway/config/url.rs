@@ -55,9 +55,9 @@ impl Url {
         let known = kind.schemes().contains(&scheme);
         let plain = text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
         let (authority, after) = rest.split_at(authority_end(rest));
-        let path = after.split(['?', '#']).next().unwrap_or_default();
-        // A second `@` is one of a password that is not percent-encoded: what follows would be shown.
-        let told_apart = authority.matches('@').count() <= 1 && !path.contains('@');
+        // Another `@`, or one behind the authority, is a sign of a password that is not percent-encoded: a part
+        // of it would be taken for something else and shown.
+        let told_apart = authority.matches('@').count() <= 1 && !after.contains('@');
         // What a listing shows in place of a password is none.
         let whole = known && plain && told_apart && !authority.is_empty() && !text.contains(HIDDEN);
         whole.then(|| Url(text.to_owned()))
@@ -157,18 +157,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_password_is_never_shown(text in "(postgres|redis|http)://[a-z:@/?#&=]{0,12}(:|password=)HUNTER2[a-z:@/?#&=]{0,12}") {
+        fn a_password_is_never_shown(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|http") {
+            let text = format!("{scheme}://user:{before}HUNTER2{after}@host/path?password={before}HUNTER2");
+            prop_assert!(!Url::hint(&text).contains("HUNTER2"));
             for kind in [UrlKind::Store, UrlKind::Bus, UrlKind::Http] {
-                let Some(url) = Url::read(&text, kind) else {
-                    prop_assert!(!Url::hint(&text).contains("HUNTER2"));
-                    continue;
-                };
-                // A password stands before the `@` or in its parameter; elsewhere the word is a path or a port.
-                let authority = text.split_once("://").map_or("", |(_, rest)| rest);
-                let user = authority.split(['/', '?', '#']).next().and_then(|all| all.split_once('@'));
-                if user.is_some_and(|(user, _)| user.contains(":HUNTER2")) {
-                    prop_assert!(!url.to_string().contains("HUNTER2"), "{url}");
-                }
+                // With `&` in a value, what follows it is a parameter of its own.
+                let read = Url::read(&text, kind).filter(|_| !before.contains('&'));
+                let shown = read.map(|url| format!("{url} {url:?}")).unwrap_or_default();
+                prop_assert!(!shown.contains("HUNTER2"), "{}", shown);
             }
         }
     }

@@ -26,8 +26,8 @@ const LOST: &str = "a list of up to 8 names of 1 to 32 letters, digits, dots, da
 const SENTENCE: &str = "text of up to 200 bytes on one line";
 const FIELD: &str = "a path and a text like \"checks.db=ok\", up to 100 bytes";
 
-/// What a table says, and only that.
-#[derive(Clone, Debug)]
+/// What a table says, and only that. It has no `Debug`, since its URL may hold a password.
+#[derive(Clone)]
 pub struct Entry {
     pub origin: Origin,
     pub name: String,
