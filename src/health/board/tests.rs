@@ -204,6 +204,19 @@ fn a_refused_connection_met_by_work_is_down_after_one_reconnect() {
 }
 
 #[test]
+fn the_reconnect_alone_decides_however_many_misses_a_probe_needs() {
+    let patient = Definition { failures: 10, ..definition("store", Kind::Postgres, Criticality::Critical) };
+    let mut bench = Bench::new(vec![patient]);
+    bench.run(300);
+    bench.worlds[0] = World::Silent;
+    bench.work(Work::Failed(Cause::new(Fault::Internal, "an error", "")));
+    bench.run(1_500);
+    assert_eq!(bench.level(), Level::Ok, "a probe's first miss");
+    bench.work(Work::Failed(refused()));
+    assert!(bench.run_until(5_000, |bench| bench.level() == Level::Down) <= 2_000);
+}
+
+#[test]
 fn one_reset_connection_refuses_nobody() {
     let mut bench = Bench::pair();
     let before = Arc::clone(bench.board.snapshot());
