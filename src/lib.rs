@@ -13,7 +13,7 @@
 //! | 3 | `session` | one connection's life, which asks the four below |
 //! | 2 | `hub`, `health`, `auth` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
-//! | 0 | `limits`, `id`, `close`, `clock`, `rate` | vocabulary |
+//! | 0 | `limits`, `id`, `close`, `clock`, `rate`, `backoff` | vocabulary |
 //!
 //! One publication's journey, four types long, **`Command` → `Effect` → `Job` → `Completion`**:
 //!
@@ -30,6 +30,7 @@
 //! `reactor`, a clock or randomness below floor 4, a panic reachable from the network, `build.rs`.
 
 pub mod auth;
+pub mod backoff;
 pub mod clock;
 pub mod close;
 pub mod gateway;

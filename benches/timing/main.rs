@@ -1,8 +1,9 @@
 //! Times the hot paths with criterion: `cargo bench --bench timing`, or with part of a name behind `--`.
 //!
 //! Times differ from machine to machine and from hour to hour; the gate counts instructions instead
-//! (`tools/instructions`). What is timed and not counted is what waits: the store.
+//! (`tools/instructions`). What is timed and not counted: the store, which waits, and what an outage costs.
 
+mod availability;
 mod codec;
 mod command;
 mod encoding;

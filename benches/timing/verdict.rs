@@ -1,5 +1,6 @@
 //! What every message or handshake is measured against.
 
+use super::availability::{AvailabilityVerdict, Refusal};
 use super::paths::bounds::{Admit, DeadlineComesUp, DeadlineMovesLater, HandshakeVerdict};
 use super::time;
 use criterion::Criterion;
@@ -7,6 +8,8 @@ use criterion::Criterion;
 pub fn all(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("verdict");
     time::<HandshakeVerdict>(&mut group, "of a handshake");
+    time::<AvailabilityVerdict>(&mut group, "of the dependencies");
+    time::<Refusal>(&mut group, "refused by its template");
     time::<Admit>(&mut group, "of a rate limit");
     time::<DeadlineMovesLater>(&mut group, "deadline moves later");
     time::<DeadlineComesUp>(&mut group, "deadline comes up");

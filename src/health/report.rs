@@ -2,9 +2,12 @@
 //! (draft-inadarei-api-health-check).
 //!
 //! Live asks whether the process turns; ready asks whether this instance may be sent clients. Neither fails
-//! for a shared dependency: that would take every instance out of rotation at once.
+//! for a shared dependency: that would take every instance out of rotation at once. Ready says in `degraded`
+//! whether one is missing, and the summary's `status` is then `warn`.
 
-use crate::health::snapshot::Snapshot;
+pub mod dependencies;
+
+use crate::health::snapshot::{Level, Snapshot};
 use std::time::Duration;
 
 /// What the reports are made of.
@@ -45,12 +48,18 @@ impl Readings<'_> {
 
     /// `/health/ready`
     pub fn ready(&self) -> Report {
-        self.report(self.faults())
+        let mut report = self.report(self.faults());
+        report.body.pop();
+        report.body.push_str(&format!(r#","degraded":{}}}"#, self.degraded()));
+        report
     }
 
     /// `/health`
     pub fn summary(&self) -> Report {
         let mut report = self.report(self.faults());
+        if report.status == 200 && self.degraded() {
+            report.body = r#"{"status":"warn"}"#.into();
+        }
         let (connections, connections_max) = self.connections;
         let (memory, memory_max) = self.memory_bytes;
         report.body.pop();
@@ -69,6 +78,13 @@ impl Readings<'_> {
         }
         let faults: Vec<String> = faults.iter().map(|fault| text(fault)).collect();
         Report { status: 503, body: format!(r#"{{"status":"fail","faults":[{}]}}"#, faults.join(",")) }
+    }
+
+    fn degraded(&self) -> bool {
+        match self.snapshot.level {
+            Level::Ok => false,
+            Level::Degraded | Level::Down => true,
+        }
     }
 
     fn silence(&self) -> Option<String> {
@@ -143,6 +159,21 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&ill.summary().body).expect("JSON");
         assert_eq!(body["faults"].as_array().map(Vec::len), Some(4));
         assert_eq!(body["instance"], "gw-\"1\"");
+    }
+
+    #[test]
+    fn a_shared_dependency_lowers_a_field_and_fails_nothing() {
+        let well = Snapshot::ok();
+        let snapshot = Snapshot { level: Level::Down, ..Snapshot::ok() };
+        let body = |report: Report| -> serde_json::Value {
+            assert_eq!(report.status, 200);
+            serde_json::from_str(&report.body).expect("JSON")
+        };
+        assert_eq!(readings(&snapshot).live(), readings(&well).live());
+        assert_eq!(body(readings(&snapshot).ready())["status"], "pass");
+        assert_eq!(body(readings(&snapshot).ready())["degraded"], true);
+        assert_eq!(body(readings(&well).ready())["degraded"], false);
+        assert_eq!(body(readings(&snapshot).summary())["status"], "warn");
     }
 
     #[test]

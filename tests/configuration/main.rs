@@ -1,6 +1,7 @@
 //! The program's configuration from outside: what it accepts, what it refuses, and what it says of both.
 
 mod bench;
+mod dependencies;
 mod secrets;
 
 use bench::{Bench, SECRET, assert_listed};

@@ -2,9 +2,16 @@
 
 use crate::support_schema::{Schemas, document};
 use crate::{closes, commands, pushes, read};
+use seawall::clock::{Moment, Now};
+use seawall::health::board::Board;
+use seawall::health::definition::{Criticality, Definition, Kind};
+use seawall::health::finding::{Cause, Fault, Finding};
+use seawall::health::snapshot::AdmissionMode;
 use seawall::wire::command::{Bounds, parse};
+use seawall::wire::push;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 #[test]
 fn every_example_of_a_server_frame_meets_its_schema() {
@@ -21,6 +28,39 @@ fn every_example_of_a_server_frame_meets_its_schema() {
     }
     let documented: Vec<_> = schemas.server_kinds().map(str::to_owned).collect();
     assert_eq!(documented, Vec::from_iter(kinds), "every documented frame has an example");
+}
+
+#[test]
+fn the_status_of_an_outage_meets_its_schema() {
+    let schemas = Schemas::load();
+    let optional = |name: &str, sentence: &str| Definition {
+        name: name.into(),
+        kind: Kind::Tcp,
+        address: "a:1".into(),
+        criticality: Criticality::Optional,
+        lost: vec!["replies".into()],
+        sentence: sentence.into(),
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        failures: 1,
+        successes: 1,
+    };
+    let definitions = vec![optional("assistant", "Replies are \"paused\"."), optional("silent", "")];
+    let mut board = Board::new(definitions, AdmissionMode::Enforce, Now::default());
+    let check = |board: &Board| {
+        let mut frame = Vec::new();
+        push::status(&mut frame, &board.snapshot().status);
+        let text =
+            String::from_utf8(frame.split_off(frame.iter().position(|byte| *byte == b'{').unwrap())).unwrap();
+        schemas.check_server(&text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+    };
+    check(&board);
+    while let Some(due) = board.due(Moment::ZERO) {
+        let result = Err(Cause::new(Fault::Refused, "refused", "whether it runs"));
+        board.observe(&due, Finding { latency: Duration::ZERO, result }, Now::default(), 1);
+        check(&board);
+    }
+    assert_eq!(board.snapshot().revision, 3);
 }
 
 #[test]

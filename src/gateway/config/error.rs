@@ -61,11 +61,6 @@ pub enum Fault {
     },
     /// A variable's value is not UTF-8.
     NotUtf8,
-    /// A store this build does not have.
-    NoSuchStore {
-        /// The scheme alone: a URL may hold a password.
-        scheme: String,
-    },
     /// Smaller than another setting that it must hold.
     Below {
         /// Its value.
@@ -93,9 +88,9 @@ pub enum Fault {
         /// The name.
         kid: String,
     },
-    /// A key without its algorithm.
-    NoAlgorithm {
-        /// The algorithms.
+    /// A value without which the rest means nothing.
+    Missing {
+        /// What is accepted.
         expected: String,
     },
     /// A key with no material, or with more than one.
@@ -107,6 +102,26 @@ pub enum Fault {
     },
     /// A private key where a public one belongs.
     PrivateKey,
+    /// Two dependencies have the same name.
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// Where it is, is said by a setting.
+    SaidElsewhere {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// It stands or falls with a setting that is not set.
+    Needs {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A dependency of this kind has no such key.
+    NotOfKind {
+        /// The kind.
+        kind: &'static str,
+    },
 }
 
 impl std::error::Error for ConfigError {}
@@ -140,7 +155,6 @@ impl Fault {
             Fault::NotAccepted { value, .. } => Some(value.clone()),
             Fault::Below { value, .. } => Some(value.to_string()),
             Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
-            Fault::NoSuchStore { scheme } => Some(format!("\"{scheme}…\"")),
             Fault::Unknown { .. }
             | Fault::NotASection
             | Fault::OnlyInFile
@@ -150,9 +164,13 @@ impl Fault {
             | Fault::NobodyTrusted
             | Fault::NoKey
             | Fault::SameKid { .. }
-            | Fault::NoAlgorithm { .. }
+            | Fault::Missing { .. }
             | Fault::Material { .. }
-            | Fault::PrivateKey => None,
+            | Fault::PrivateKey
+            | Fault::SameName { .. }
+            | Fault::SaidElsewhere { .. }
+            | Fault::Needs { .. }
+            | Fault::NotOfKind { .. } => None,
         }
     }
 }
@@ -172,9 +190,6 @@ impl fmt::Display for Fault {
             Fault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             Fault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Fault::NotUtf8 => f.write_str("its value is not UTF-8"),
-            Fault::NoSuchStore { .. } => {
-                f.write_str("this build has SQLite only: leave it out, or write \"sqlite:\"; store.data is its folder")
-            }
             Fault::Below { other, other_value, other_origin, reason, .. } => {
                 write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
             }
@@ -190,7 +205,7 @@ impl fmt::Display for Fault {
                 "has no effect, since auth is off without a key: add [[auth.keys]] or auth.secret, or remove it",
             ),
             Fault::SameKid { kid } => write!(f, "another key already has kid \"{kid}\": give each its own"),
-            Fault::NoAlgorithm { expected } => write!(f, "is missing: must be {expected}"),
+            Fault::Missing { expected } => write!(f, "is missing: must be {expected}"),
             Fault::Material { expected, found } if found.is_empty() => write!(f, "has no key: give {expected}"),
             Fault::Material { expected, found } => {
                 write!(f, "has {}: give exactly {expected}", found.join(" and "))
@@ -198,6 +213,14 @@ impl fmt::Display for Fault {
             Fault::PrivateKey => f.write_str(
                 "is a private key: give the public one; the private one belongs to who signs the tokens",
             ),
+            Fault::SameName { name } => {
+                write!(f, "another dependency is already named \"{name}\": give each its own")
+            }
+            Fault::SaidElsewhere { setting } => write!(f, "is said by {setting}: leave it out here"),
+            Fault::Needs { setting } => {
+                write!(f, "has no effect, since {setting} is not set: set it, or remove the table")
+            }
+            Fault::NotOfKind { kind } => write!(f, "is not for kind \"{kind}\": remove it"),
         }
     }
 }

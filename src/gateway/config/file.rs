@@ -5,7 +5,7 @@ use super::nearest::nearest;
 use super::parse::Raw;
 use super::source::{self, FileSource, Origin};
 use super::table::{self, SECTIONS};
-use super::{Draft, key};
+use super::{Draft, dependency, key};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -93,6 +93,9 @@ fn section(
 ) {
     let section: &str = name.get_ref();
     let origin = lines.origin(name.span().start);
+    if section == "dependency" {
+        return tables(draft, lines, value, (origin, "dependency"), dependency::read);
+    }
     if SECTIONS.iter().all(|(known, _)| *known != section) {
         return draft.report(
             origin,
@@ -108,7 +111,7 @@ fn section(
         let name = format!("{section}.{}", key.get_ref());
         match table::by_name(&name) {
             Some(setting) => draft.take(setting, &raw(value.get_ref()), origin),
-            None if name == "auth.keys" => keys(draft, lines, value, origin),
+            None if name == "auth.keys" => tables(draft, lines, value, (origin, "auth.keys"), key::read),
             None => {
                 let nearest = nearest_key(&name, section);
                 draft.report(origin, name, Fault::Unknown { nearest });
@@ -117,21 +120,24 @@ fn section(
     }
 }
 
-fn keys(draft: &mut Draft, lines: &Lines<'_>, value: &Spanned<DeValue<'_>>, origin: Origin) {
-    let expected = || "a list of tables: write [[auth.keys]]".to_owned();
-    let Some(tables) = value.get_ref().as_array() else {
-        let fault = Fault::NotAccepted { value: raw(value.get_ref()).hidden(), expected: expected() };
-        draft.refused.insert("auth.keys");
-        return draft.report(origin, "auth.keys", fault);
+/// Reads a list of tables, each with `read`.
+fn tables(
+    draft: &mut Draft,
+    lines: &Lines<'_>,
+    value: &Spanned<DeValue<'_>>,
+    (origin, name): (Origin, &'static str),
+    read: fn(&mut Draft, &DeTable<'_>, &Lines<'_>, usize),
+) {
+    let not_tables = |draft: &mut Draft, value: &DeValue<'_>| {
+        let expected = format!("a list of tables: write [[{name}]]");
+        draft.refused.insert(name);
+        draft.report(origin.clone(), name, Fault::NotAccepted { value: raw(value).hidden(), expected });
     };
-    for entry in tables.iter() {
+    let Some(entries) = value.get_ref().as_array() else { return not_tables(draft, value.get_ref()) };
+    for entry in entries.iter() {
         match entry.get_ref().as_table() {
-            Some(table) => key::read(draft, table, lines, entry.span().start),
-            None => {
-                let fault = Fault::NotAccepted { value: raw(entry.get_ref()).hidden(), expected: expected() };
-                draft.refused.insert("auth.keys");
-                draft.report(origin.clone(), "auth.keys", fault);
-            }
+            Some(table) => read(draft, table, lines, entry.span().start),
+            None => not_tables(draft, entry.get_ref()),
         }
     }
 }
@@ -140,6 +146,9 @@ fn keys(draft: &mut Draft, lines: &Lines<'_>, value: &Spanned<DeValue<'_>>, orig
 fn nearest_section(name: &str, value: &DeValue<'_>) -> Option<String> {
     if value.is_table() {
         return nearest(name, SECTIONS.iter().map(|(section, _)| *section)).map(|found| format!("[{found}]"));
+    }
+    if value.is_array() {
+        return nearest(name, std::iter::once("dependency")).map(|found| format!("[[{found}]]"));
     }
     table::all().find(|setting| setting.key() == name).map(|setting| setting.name.to_owned())
 }

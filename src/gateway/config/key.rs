@@ -204,7 +204,7 @@ impl Reading<'_> {
 
     fn algorithm(&mut self, table: &DeTable<'_>) -> Option<AuthAlgorithm> {
         if !table.contains_key("algorithm") {
-            let fault = Fault::NoAlgorithm { expected: AuthAlgorithm::expected() };
+            let fault = Fault::Missing { expected: AuthAlgorithm::expected() };
             self.report(self.origin.clone(), "algorithm", fault);
             return None;
         }

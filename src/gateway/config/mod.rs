@@ -6,6 +6,7 @@
 //! value, bound and origin: an operator should need one attempt, not one for each mistake.
 
 mod contradiction;
+pub mod dependency;
 pub mod error;
 mod file;
 pub mod key;
@@ -13,15 +14,19 @@ mod limit;
 mod nearest;
 mod parse;
 pub mod print;
+pub mod ready_made;
 #[cfg(test)]
 mod reference;
 pub mod setting;
 pub mod source;
 pub mod table;
+pub mod url;
 mod variable;
 
+use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
+use dependency::DependencyConfig;
 use error::{ConfigError, Fault, Problem};
 use ipnet::IpNet;
 use key::AuthKey;
@@ -32,6 +37,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// The effective configuration. Every value is within its bounds and none contradicts another.
 #[derive(Clone, Debug, Default)]
@@ -40,12 +46,18 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[store]`
     pub store: StoreConfig,
+    /// `[bus]`
+    pub bus: BusConfig,
     /// `[limits]`
     pub limits: Limits,
     /// `[retention]`
     pub retention: Retention,
     /// `[auth]`
     pub auth: AuthConfig,
+    /// `[health]`
+    pub health: HealthConfig,
+    /// `[[dependency]]`, and what `store.url` and `bus.url` imply; no two have the same name.
+    pub dependencies: Vec<DependencyConfig>,
     /// `[log]`
     pub log: LogConfig,
     /// Where each value came from.
@@ -104,8 +116,8 @@ pub enum ProxyProtocol {
 /// `[store]`: where publications are kept.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// `None` or `sqlite:`, both the embedded store in `data`.
-    pub url: Option<String>,
+    /// `None` or `sqlite:`, both the embedded store in `data`; or a PostgreSQL database.
+    pub url: Option<Url>,
     /// Folder of the embedded store.
     pub data: PathBuf,
 }
@@ -114,6 +126,20 @@ impl Default for StoreConfig {
     fn default() -> StoreConfig {
         StoreConfig { url: None, data: PathBuf::from("data") }
     }
+}
+
+impl StoreConfig {
+    /// The PostgreSQL database that is the store; `None`: the embedded store is.
+    pub fn postgres(&self) -> Option<&Url> {
+        self.url.as_ref().filter(|url| url.scheme() != "sqlite")
+    }
+}
+
+/// `[bus]`: how instances reach each other.
+#[derive(Clone, Debug, Default)]
+pub struct BusConfig {
+    /// The Redis that carries publications; `None`: every instance is alone.
+    pub url: Option<Url>,
 }
 
 /// `[retention]`: how long publications are kept. Whichever bound is reached first counts.
@@ -148,6 +174,13 @@ impl Default for AuthConfig {
     fn default() -> AuthConfig {
         AuthConfig { keys: Vec::new(), audience: None, issuer: None, leeway: Duration::from_secs(5) }
     }
+}
+
+/// `[health]`: what follows from what is known of the dependencies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HealthConfig {
+    /// Whether people are refused while a critical dependency is down.
+    pub admission: AdmissionMode,
 }
 
 /// `[log]`: what is logged, to stderr.
@@ -185,6 +218,8 @@ pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
 struct Draft {
     config: Config,
     problems: Vec<Problem>,
+    /// Tables of `[[dependency]]`, not yet understood.
+    entries: Vec<dependency::Entry>,
     /// Settings of which a value was refused: what stands in `config` is not what was meant, so it
     /// contradicts nothing.
     refused: BTreeSet<&'static str>,
@@ -193,6 +228,7 @@ struct Draft {
 impl Draft {
     fn finish(mut self) -> Result<Config, ConfigError> {
         contradiction::find(&mut self);
+        dependency::resolve(&mut self);
         if self.problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems: self.problems }) }
     }
 

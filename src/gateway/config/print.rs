@@ -5,6 +5,7 @@
 //! anywhere but on loopback.
 
 use super::Config;
+use super::dependency;
 use super::key::{AuthKey, KeyMaterial, KeySource};
 use super::parse::quoted;
 use super::setting::{Setting, Shown};
@@ -46,7 +47,12 @@ fn write_listing(out: &mut String, config: &mut Config) -> fmt::Result {
             tables.into_iter().try_for_each(|key| write_key(out, key))?;
         }
     }
-    Ok(())
+    config.dependencies.iter().try_for_each(|config| {
+        writeln!(out, "\n[[dependency]]  # {}", config.origin)?;
+        dependency::lines(config)
+            .into_iter()
+            .try_for_each(|(field, value)| writeln!(out, "{field} = {value}"))
+    })
 }
 
 fn write_setting(out: &mut String, config: &mut Config, setting: &Setting, width: usize) -> fmt::Result {

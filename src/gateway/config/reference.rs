@@ -3,8 +3,10 @@
 //! `UPDATE=1 cargo test --lib reference` writes the table in `docs/configuration.md` and
 //! `seawall.example.toml` anew; without it a difference is a failure.
 
+use super::dependency;
 use super::key::FIELDS;
 use super::print::listing;
+use super::ready_made::READY_MADE;
 use super::setting::Shown;
 use super::source::{FileSource, Sources};
 use super::table::{SECTIONS, all, of_section};
@@ -42,6 +44,18 @@ fn reference() -> String {
     for (field, doc) in FIELDS {
         let _infallible = writeln!(text, "| `{field}` | {doc} |");
     }
+    text +=
+        "\n### `[[dependency]]`\n\nOne table for each; in a file only.\n\n| key | what it is |\n|---|---|\n";
+    for (field, doc) in dependency::FIELDS {
+        let _infallible = writeln!(text, "| `{field}` | {doc} |");
+    }
+    text += "\nReady-made names, each with what it means where its table says nothing else:\n\n";
+    text += "| name | kind | criticality | lost | sentence |\n|---|---|---|---|---|\n";
+    for ready in READY_MADE {
+        let (name, kind, criticality) = (ready.name, ready.kind.as_str(), ready.criticality.as_str());
+        let (lost, sentence) = (ready.lost.join("`, `"), ready.sentence);
+        let _infallible = writeln!(text, "| `{name}` | `{kind}` | {criticality} | `{lost}` | {sentence} |");
+    }
     text
 }
 
@@ -68,6 +82,10 @@ fn example() -> String {
             text += "# public_key_file = \"/etc/seawall/2026-a.pem\"\n";
         }
     }
+    text += "\n# What it stands on beside its own process, as often as needed. `store` and `bus` need no table.\n";
+    text += "# [[dependency]]\n# name = \"assistant\"\n# kind = \"http\"\n";
+    text += "# url = \"https://assistant.example.com/health\"\n# criticality = \"optional\"\n";
+    text += "# lost = [\"replies\"]\n# sentence = \"Assistant replies are paused.\"\n";
     text
 }
 

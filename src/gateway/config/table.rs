@@ -1,11 +1,14 @@
 //! The table of settings: add one here, and file, variable, listing and reference have it.
 
 use super::setting::{Bounds, Form, Place, Setting, Words};
+use super::url::UrlKind;
 use super::{ProxyProtocol, limit};
+use crate::health::snapshot::AdmissionMode;
 use crate::log::{Format, Level};
 
 const FORMATS: [Format; 2] = [Format::Text, Format::Json];
 const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+const ADMISSIONS: [AdmissionMode; 2] = [AdmissionMode::Enforce, AdmissionMode::Observe];
 const PROXY_PROTOCOLS: [ProxyProtocol; 2] = [ProxyProtocol::Off, ProxyProtocol::Required];
 
 /// The place of `value` among all of its type.
@@ -43,11 +46,13 @@ const GENERAL: &[Setting] = &[
     .doc("Whether every connection starts with a PROXY v2 header. Needs `server.trusted_proxies`."),
     Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
         .doc("Name of this instance. Without one: the host's name and the process id."),
-    Setting::of("store.url", Place::Text(Form::StoreUrl, |c| &mut c.store.url))
-        .doc("Which store: this build has SQLite only, `sqlite:`, which is also what it is without one."),
+    Setting::of("store.url", Place::Url(UrlKind::Store, |c| &mut c.store.url))
+        .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file."),
     Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
         .flag("--data")
         .doc("Folder of the SQLite store. Made if it is missing; one process at a time."),
+    Setting::of("bus.url", Place::Url(UrlKind::Bus, |c| &mut c.bus.url))
+        .doc("The Redis that carries publications between instances. Without one every instance is alone. Better in `SEAWALL_BUS_URL` than in a file."),
     Setting::of(
         "retention.publications",
         Place::U64(Bounds::to(1_000_000_000_000).or_zero("unbounded"), |c| &mut c.retention.publications),
@@ -66,6 +71,15 @@ const GENERAL: &[Setting] = &[
         .doc("What a token's `iss` must be. Without one it is not checked."),
     Setting::of("auth.leeway_ms", Place::Millis(Bounds::to(300_000).from(0), |c| &mut c.auth.leeway))
         .doc("How far clocks may differ when `exp` and `nbf` are checked."),
+    Setting::of(
+        "health.admission",
+        Place::Word(Words {
+            words: &["enforce", "observe"],
+            write: |c, at| c.health.admission = ADMISSIONS.get(at).copied().unwrap_or_default(),
+            read: |c| position(&ADMISSIONS, &c.health.admission),
+        }),
+    )
+    .doc("While a critical dependency is down: `enforce` refuses new connections and says why; `observe` lets them in and counts."),
     Setting::of(
         "log.format",
         Place::Word(Words {
@@ -89,12 +103,14 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 6] = [
+pub const SECTIONS: [(&str, &str); 8] = [
     ("server", "Where it listens and whom it believes."),
     ("store", "Where publications are kept."),
+    ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
     ("retention", "How long publications are kept: whichever bound is reached first counts."),
     ("auth", "Whose tokens are believed. Auth is on exactly when there is a key."),
+    ("health", "What follows from what is known of the dependencies."),
     ("log", "What is logged, to stderr."),
 ];
 

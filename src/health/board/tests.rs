@@ -1,0 +1,454 @@
+use super::*;
+use crate::health::definition::Kind;
+use crate::health::finding::Fault;
+use crate::health::snapshot::{Availability, Level};
+use proptest::prelude::*;
+
+/// What a dependency does to who looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum World {
+    Well,
+    Refuses,
+    Silent,
+}
+
+/// A board on a clock of its own, with probes that take the time they would.
+struct Bench {
+    board: Board,
+    ms: u64,
+    worlds: Vec<World>,
+    flights: Vec<(u64, Due, Finding)>,
+    events: Vec<Event>,
+    random: u64,
+}
+
+fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
+    Definition {
+        name: Arc::from(name),
+        kind,
+        address: Arc::from("db:5432"),
+        criticality,
+        lost: vec![Arc::from(format!("{name}-things")), Arc::from("shared")],
+        sentence: Arc::from(format!("Without {name}.")),
+        interval: criticality.interval(),
+        timeout: criticality.timeout(),
+        failures: 2,
+        successes: 2,
+    }
+}
+
+fn refused() -> Cause {
+    Cause::new(Fault::Refused, "db:5432: connection refused", "whether it runs")
+}
+
+fn status(board: &Board) -> serde_json::Value {
+    serde_json::from_str(&board.snapshot().status).expect("status is JSON")
+}
+
+impl Bench {
+    fn new(definitions: Vec<Definition>) -> Bench {
+        let worlds = vec![World::Well; definitions.len()];
+        let board = Board::new(definitions, AdmissionMode::Enforce, Bench::at(1_000));
+        Bench { board, ms: 1_000, worlds, flights: Vec::new(), events: Vec::new(), random: 7 }
+    }
+
+    /// Store and assistant, both up and known to be.
+    fn pair() -> Bench {
+        let mut bench = Bench::new(vec![
+            definition("store", Kind::Postgres, Criticality::Critical),
+            definition("assistant", Kind::Http, Criticality::Optional),
+        ]);
+        bench.run(10);
+        assert_eq!(bench.level(), Level::Ok);
+        bench.events.clear();
+        bench
+    }
+
+    fn at(ms: u64) -> Now {
+        Now { at: Moment::from_micros(ms * 1_000), unix_ms: 1_700_000_000_000 + ms }
+    }
+
+    fn now(&self) -> Now {
+        Bench::at(self.ms)
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.random = Draw::new(self.random).number();
+        self.random
+    }
+
+    fn level(&self) -> Level {
+        self.board.snapshot().level
+    }
+
+    fn take(&mut self, changes: Changes) {
+        self.events.extend(changes.events);
+    }
+
+    fn begin_looks(&mut self) {
+        while let Some(due) = self.board.due(self.now().at) {
+            let timeout = due.definition.timeout;
+            let (latency, result) = match self.worlds[due.dependency.0] {
+                World::Well => (Duration::from_millis(3), Ok(None)),
+                World::Refuses => (Duration::from_millis(1), Err(refused())),
+                World::Silent => (timeout, Err(Cause::new(Fault::Timeout, "no answer", "its load"))),
+            };
+            let ends = self.ms + latency.as_millis() as u64;
+            self.flights.push((ends, due, Finding { latency, result }));
+        }
+    }
+
+    /// One millisecond after the other; returns how many.
+    fn run_until(&mut self, limit_ms: u64, done: impl Fn(&Bench) -> bool) -> u64 {
+        let start = self.ms;
+        while self.ms - start < limit_ms && !done(self) {
+            self.begin_looks();
+            self.ms += 1;
+            let (ended, flying) =
+                std::mem::take(&mut self.flights).into_iter().partition(|(ends, ..)| *ends <= self.ms);
+            self.flights = flying;
+            for (_, due, finding) in Vec::<(u64, Due, Finding)>::from_iter(ended) {
+                let random = self.draw();
+                let changes = self.board.observe(&due, finding, self.now(), random);
+                self.take(changes);
+            }
+            if self.board.next_due().is_some_and(|due| due <= self.now().at) {
+                let random = self.draw();
+                let changes = self.board.tick(self.now(), random);
+                self.take(changes);
+            }
+        }
+        self.ms - start
+    }
+
+    fn run(&mut self, ms: u64) {
+        self.run_until(ms, |_| false);
+    }
+
+    /// A call of the store that meets this.
+    fn work(&mut self, work: Work) -> bool {
+        let id = self.board.id("store").expect("configured");
+        let (now, random) = (self.now(), self.draw());
+        match self.board.admit(id, Use::Write, now, random) {
+            Ok(ticket) => {
+                let changes = self.board.record(
+                    (id, Use::Write, ticket),
+                    (work, Duration::from_millis(1)),
+                    now,
+                    random,
+                );
+                self.take(changes);
+                true
+            }
+            Err(open) => {
+                assert!((100..=30_000).contains(&open.retry_ms));
+                false
+            }
+        }
+    }
+
+    fn downs(&self) -> Vec<Reference> {
+        let reference = |event: &Event| match &event.what {
+            What::Down { reference, .. } => Some(*reference),
+            _ => None,
+        };
+        self.events.iter().filter_map(reference).collect()
+    }
+}
+
+#[test]
+fn a_silent_fault_is_seen_in_time() {
+    for seed in 0..50 {
+        let mut bench = Bench::pair();
+        bench.random = seed;
+        bench.run(seed * 97);
+        bench.worlds = vec![World::Silent, World::Well];
+        assert!(bench.run_until(10_000, |bench| bench.level() == Level::Down) <= 5_000);
+        let mut bench = Bench::pair();
+        bench.random = seed;
+        bench.run(seed * 97);
+        bench.worlds = vec![World::Well, World::Silent];
+        assert!(bench.run_until(20_000, |bench| bench.level() == Level::Degraded) <= 11_000);
+    }
+}
+
+#[test]
+fn recovery_is_seen_within_two_seconds() {
+    for seed in 0..50 {
+        let mut bench = Bench::pair();
+        bench.random = seed;
+        bench.worlds[0] = if seed % 2 == 0 { World::Silent } else { World::Refuses };
+        bench.run(10_000 + seed * 131);
+        assert_eq!(bench.level(), Level::Down);
+        bench.worlds[0] = World::Well;
+        let took = bench.run_until(5_000, |bench| bench.level() == Level::Ok);
+        assert!(took <= 2_000, "{took}");
+        let lasted = bench.events.iter().find_map(|event| match event.what {
+            What::Recovered { lasted, .. } => Some(lasted),
+            _ => None,
+        });
+        assert!(lasted.expect("told") > Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_refused_connection_met_by_work_is_down_after_one_reconnect() {
+    let mut bench = Bench::pair();
+    bench.run(300);
+    bench.worlds[0] = World::Refuses;
+    assert!(bench.work(Work::Failed(refused())));
+    assert_eq!(bench.level(), Level::Ok);
+    let took = bench.run_until(5_000, |bench| bench.level() == Level::Down);
+    assert!(took <= 20, "{took}");
+    assert!(!bench.work(Work::Answered), "a call is refused at once");
+}
+
+#[test]
+fn the_reconnect_alone_decides_however_many_misses_a_probe_needs() {
+    let patient = Definition { failures: 10, ..definition("store", Kind::Postgres, Criticality::Critical) };
+    let mut bench = Bench::new(vec![patient]);
+    bench.run(300);
+    bench.worlds[0] = World::Silent;
+    bench.work(Work::Failed(Cause::new(Fault::Internal, "an error", "")));
+    bench.run(1_500);
+    assert_eq!(bench.level(), Level::Ok, "a probe's first miss");
+    bench.work(Work::Failed(refused()));
+    assert!(bench.run_until(5_000, |bench| bench.level() == Level::Down) <= 2_000);
+}
+
+#[test]
+fn one_reset_connection_refuses_nobody() {
+    let mut bench = Bench::pair();
+    let before = Arc::clone(bench.board.snapshot());
+    for _ in 0..20 {
+        bench.work(Work::Failed(Cause::new(Fault::Reset, "reset", "")));
+        bench.work(Work::Answered);
+        bench.work(Work::Answered);
+        bench.run(997);
+    }
+    assert_eq!(bench.events, []);
+    assert_eq!(*bench.board.snapshot(), before);
+}
+
+#[test]
+fn what_clients_cause_refuses_nobody() {
+    let mut bench = Bench::pair();
+    (0..1_000).for_each(|_| assert!(bench.work(Work::ByClient)));
+    assert_eq!(bench.events, []);
+}
+
+#[test]
+fn work_that_fails_behind_green_probes_is_an_outage_and_its_end_is_seen() {
+    let mut bench = Bench::pair();
+    let full = || Work::Failed(Cause::new(Fault::DiskFull, "no space left on device", "its disk"));
+    (0..20).for_each(|_| {
+        bench.work(full());
+    });
+    assert_eq!(bench.level(), Level::Down);
+    let Some(Event { what: What::Down { cause, .. }, .. }) =
+        bench.events.iter().find(|event| matches!(event.what, What::Down { .. }))
+    else {
+        panic!("{:?}", bench.events)
+    };
+    assert_eq!(cause.fault, Fault::DiskFull);
+    assert!(bench.run_until(5_000, |bench| bench.level() == Level::Ok) <= 2_000);
+    // A probe said so, work says otherwise: only the breaker's own delay is believed now.
+    assert!(bench.work(full()));
+    assert_eq!(bench.level(), Level::Down);
+    assert!(bench.run_until(30_000, |bench| bench.level() == Level::Ok) >= 2_500);
+}
+
+#[test]
+fn flapping_every_second_for_a_minute_is_told_a_handful_of_times() {
+    let mut bench = Bench::pair();
+    let revision = bench.board.snapshot().revision;
+    for second in 0..60 {
+        bench.worlds[0] = if second % 2 == 0 { World::Refuses } else { World::Well };
+        for _ in 0..20 {
+            let work = if second % 2 == 0 { Work::Failed(refused()) } else { Work::Answered };
+            bench.work(work);
+            bench.run(50);
+        }
+    }
+    bench.worlds[0] = World::Well;
+    assert!(bench.run_until(60_000, |bench| bench.level() == Level::Ok) <= 20_000);
+    let told = bench.board.snapshot().revision - revision;
+    assert!(told <= 6, "{told}: {:?}", bench.events);
+}
+
+#[test]
+fn a_critical_outage_refuses_with_one_reference_and_counts_in_observe_mode() {
+    let mut bench = Bench::pair();
+    bench.worlds = vec![World::Refuses, World::Refuses];
+    bench.run(60_000);
+    let downs = bench.downs();
+    assert_eq!(downs.len(), 2);
+    let snapshot = Arc::clone(bench.board.snapshot());
+    let Availability::Refuse(template) = &snapshot.availability else { panic!("{snapshot:?}") };
+    assert!(downs.contains(&template.reference()) && &**template.dependency() == "store");
+    assert!(template.retry_ms(bench.now().at, 0.0) >= 7_500);
+    let told = status(&bench.board);
+    assert_eq!(told["level"], "down");
+    assert_eq!(told["lost"], serde_json::json!(["store-things", "shared", "assistant-things"]));
+    assert_eq!(told["message"], "Without store. Without assistant.");
+    assert_eq!(told["dependencies"][1]["critical"], false);
+    let watched = bench.board.set_mode(AdmissionMode::Observe, bench.now()).snapshot.expect("new");
+    assert!(matches!(watched.availability, Availability::Observe(_)));
+    assert_eq!(watched.revision, snapshot.revision);
+    assert!(bench.board.set_mode(AdmissionMode::Observe, bench.now()).snapshot.is_none());
+}
+
+#[test]
+fn of_two_critical_outages_the_older_one_is_the_reason() {
+    let critical = |name| definition(name, Kind::Http, Criticality::Critical);
+    let mut bench = Bench::new(vec![critical("auth"), critical("backend")]);
+    bench.run(10);
+    let reason = |bench: &Bench| match &bench.board.snapshot().availability {
+        Availability::Refuse(template) => template.dependency().to_string(),
+        other => panic!("{other:?}"),
+    };
+    bench.worlds[1] = World::Refuses;
+    bench.run(5_000);
+    assert_eq!(reason(&bench), "backend");
+    bench.worlds[0] = World::Refuses;
+    bench.run(5_000);
+    assert_eq!(reason(&bench), "backend");
+    bench.worlds[1] = World::Well;
+    bench.run(5_000);
+    assert_eq!(reason(&bench), "auth");
+}
+
+#[test]
+fn an_optional_outage_refuses_nobody_and_says_what_is_lost() {
+    let mut bench = Bench::pair();
+    bench.worlds[1] = World::Refuses;
+    bench.run(15_000);
+    assert_eq!(bench.level(), Level::Degraded);
+    assert_eq!(bench.board.snapshot().availability, Availability::Admit);
+    let outage = bench.board.snapshot().outage_of("assistant").expect("it is down");
+    assert_eq!(vec![outage.reference()], bench.downs());
+    assert!(bench.board.snapshot().outage_of("store").is_none());
+    assert_eq!(status(&bench.board)["lost"], serde_json::json!(["assistant-things", "shared"]));
+}
+
+#[test]
+fn an_operators_order_is_carried_out_and_ends() {
+    let mut bench = Bench::pair();
+    let id = bench.board.id("store").expect("configured");
+    let until = bench.now().at + Duration::from_secs(60);
+    let changes = bench.board.order(id, Some(Order { to: Forced::Open, until }), bench.now(), 1);
+    bench.take(changes);
+    assert_eq!(bench.level(), Level::Down);
+    assert!(!bench.work(Work::Answered));
+    bench.run(59_000);
+    assert_eq!(bench.level(), Level::Down);
+    bench.run(5_000);
+    assert_eq!(bench.level(), Level::Ok);
+    assert!(bench.events.iter().any(|event| event.what == What::Released));
+    bench.worlds[0] = World::Refuses;
+    let until = bench.now().at + Duration::from_secs(60);
+    let changes = bench.board.order(id, Some(Order { to: Forced::Closed, until }), bench.now(), 1);
+    bench.take(changes);
+    bench.run(30_000);
+    assert_eq!(bench.level(), Level::Ok);
+    bench.run(40_000);
+    assert_eq!(bench.level(), Level::Down);
+}
+
+#[test]
+fn a_probe_that_never_comes_back_is_a_miss() {
+    let mut bench = Bench::new(vec![definition("store", Kind::Postgres, Criticality::Critical)]);
+    for _ in 0..10_000 {
+        while bench.board.due(bench.now().at).is_some() {}
+        bench.ms += 1;
+        let changes = bench.board.tick(bench.now(), 1);
+        bench.take(changes);
+    }
+    assert_eq!(bench.level(), Level::Down);
+    assert_eq!(bench.board.dependencies().next().map(|one| one.past().len()), Some(2));
+}
+
+#[test]
+fn without_dependencies_nothing_is_ever_wrong() {
+    let mut board = Board::new(Vec::new(), AdmissionMode::Enforce, Now::default());
+    assert_eq!(**board.snapshot(), Snapshot::ok());
+    assert_eq!(&*board.snapshot().status, r#"{"revision":1,"level":"ok","dependencies":[],"lost":[]}"#);
+    assert!(board.next_due().is_none() && board.due(Moment::ZERO).is_none());
+    assert!(board.tick(Now::default(), 1).snapshot.is_none());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    World(usize, World),
+    Work(u8),
+    Run(u64),
+    Mode(AdmissionMode),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let world = prop_oneof![Just(World::Well), Just(World::Refuses), Just(World::Silent)];
+    let mode = prop_oneof![Just(AdmissionMode::Enforce), Just(AdmissionMode::Observe)];
+    let step = prop_oneof![
+        2 => (0_usize..2, world).prop_map(|(which, world)| Step::World(which, world)),
+        3 => any::<u8>().prop_map(Step::Work),
+        3 => (1_u64..4_000).prop_map(Step::Run),
+        1 => mode.prop_map(Step::Mode),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+fn check(bench: &Bench) {
+    let snapshot = bench.board.snapshot();
+    for dependency in bench.board.dependencies() {
+        assert_eq!(dependency.state() == State::Down, dependency.outage().is_some());
+        assert!(dependency.past().len() <= 50);
+    }
+    let critical_down = bench.board.dependency("store").is_some_and(|store| store.state() == State::Down);
+    assert_eq!(snapshot.level == Level::Down, critical_down);
+    match (&snapshot.availability, bench.board.mode()) {
+        (Availability::Admit, _) => assert!(!critical_down),
+        (Availability::Refuse(_), mode) => assert!(critical_down && mode == AdmissionMode::Enforce),
+        (Availability::Observe(_), mode) => assert!(critical_down && mode == AdmissionMode::Observe),
+    }
+    let told = status(&bench.board);
+    assert_eq!(told["revision"], snapshot.revision);
+    assert_eq!(told["level"], snapshot.level.as_str());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_happens_the_snapshot_is_the_boards_and_every_outage_ends(steps in steps(), seed: u64) {
+        let mut bench = Bench::pair();
+        bench.random = seed;
+        for step in steps {
+            let revision = bench.board.snapshot().revision;
+            match step {
+                Step::World(which, world) => bench.worlds[which] = world,
+                Step::Work(times) => (0..times % 40).for_each(|_| {
+                    let work = if bench.worlds[0] == World::Well { Work::Answered } else { Work::Failed(refused()) };
+                    bench.work(work);
+                }),
+                Step::Run(ms) => bench.run(ms),
+                Step::Mode(mode) => {
+                    let changes = bench.board.set_mode(mode, bench.now());
+                    bench.take(changes);
+                }
+            }
+            check(&bench);
+            prop_assert!(bench.board.snapshot().revision >= revision);
+        }
+        bench.worlds = vec![World::Well, World::Well];
+        bench.run(30_000);
+        check(&bench);
+        prop_assert_eq!(bench.level(), Level::Ok);
+        // Each outage was told once, and its end once, under the same reference.
+        let ends: Vec<Reference> = bench.events.iter().filter_map(|event| match event.what {
+            What::Recovered { reference, .. } => Some(reference),
+            _ => None,
+        }).collect();
+        let mut begins = bench.downs();
+        begins.sort_by_key(|reference| ends.iter().position(|end| end == reference));
+        prop_assert_eq!(begins, ends);
+    }
+}

@@ -1,0 +1,260 @@
+use super::*;
+use proptest::prelude::*;
+
+const QUICK: Duration = Duration::from_millis(5);
+const MIDDLE: f32 = 0.5;
+
+fn ms(n: u64) -> Moment {
+    Moment::from_micros(n * 1_000)
+}
+
+fn call(breaker: &mut Breaker, outcome: Outcome, took: Duration, now: Moment) -> bool {
+    match breaker.admit(now, MIDDLE) {
+        Ok(ticket) => {
+            breaker.record(ticket, outcome, took, now, MIDDLE);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn tripped(now: Moment) -> Breaker {
+    let mut breaker = Breaker::default();
+    trip(&mut breaker, now);
+    breaker
+}
+
+fn trip(breaker: &mut Breaker, now: Moment) {
+    (0..UNREACHED_MAX).for_each(|_| assert!(call(breaker, Outcome::Unreached, QUICK, now)));
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+fn close(breaker: &mut Breaker, now: Moment) {
+    (0..TRIALS).for_each(|_| assert!(call(breaker, Outcome::Answered, QUICK, now)));
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
+fn five_unreached_in_a_row_open_it_and_four_do_not() {
+    let mut breaker = Breaker::default();
+    for _ in 0..100 {
+        (0..4).for_each(|_| assert!(call(&mut breaker, Outcome::Unreached, QUICK, ms(0))));
+        (0..9).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(0))));
+    }
+    trip(&mut breaker, ms(0));
+}
+
+#[test]
+fn half_of_twenty_failures_open_it_and_of_nineteen_do_not() {
+    let mut breaker = Breaker::default();
+    (0..10).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(0))));
+    (0..9).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(9_000))));
+    assert_eq!(breaker.position(), Position::Closed);
+    call(&mut breaker, Outcome::Answered, QUICK, ms(9_500));
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
+fn what_is_older_than_ten_seconds_is_forgotten() {
+    let mut breaker = Breaker::default();
+    (0..19).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(0))));
+    (0..19).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(10_000))));
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
+fn eighty_percent_slow_calls_open_it() {
+    let mut breaker = Breaker::default();
+    (0..16).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, Duration::from_secs(2), ms(0))));
+    (0..4).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(0))));
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
+fn what_a_client_caused_never_counts() {
+    let mut breaker = Breaker::default();
+    (0..1_000).for_each(|_| assert!(call(&mut breaker, Outcome::ByClient, Duration::from_secs(9), ms(0))));
+    assert_eq!(breaker.position(), Position::Closed);
+    let mut breaker = tripped(ms(0));
+    (0..10).for_each(|_| assert!(call(&mut breaker, Outcome::ByClient, QUICK, ms(2_000))));
+    assert_eq!(breaker.position(), Position::HalfOpen);
+}
+
+#[test]
+fn after_its_delay_one_trial_at_a_time_and_three_close_it() {
+    let mut breaker = tripped(ms(0));
+    let open = breaker.admit(ms(1_999), MIDDLE).expect_err("open");
+    assert!((1..=1_000).contains(&open.retry_ms), "{open:?}");
+    let trial = breaker.admit(ms(2_000), MIDDLE).expect("the first trial");
+    assert!(breaker.admit(ms(2_000), MIDDLE).is_err());
+    breaker.record(trial, Outcome::Answered, QUICK, ms(2_001), MIDDLE);
+    // The same ticket again is no second trial.
+    let second = breaker.admit(ms(2_001), MIDDLE).expect("the second trial");
+    breaker.record(trial, Outcome::Answered, QUICK, ms(2_001), MIDDLE);
+    assert!(breaker.admit(ms(2_001), MIDDLE).is_err());
+    breaker.record(second, Outcome::Answered, QUICK, ms(2_002), MIDDLE);
+    assert_eq!(breaker.position(), Position::HalfOpen);
+    call(&mut breaker, Outcome::Answered, QUICK, ms(2_003));
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
+fn a_trial_that_never_comes_back_has_failed() {
+    let mut breaker = tripped(ms(0));
+    breaker.admit(ms(2_000), MIDDLE).expect("a trial");
+    let due = breaker.due().expect("a trial ends");
+    breaker.tick(due, MIDDLE);
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
+fn late_results_of_calls_from_before_it_opened_change_nothing() {
+    let mut breaker = Breaker::default();
+    let old = breaker.admit(ms(0), MIDDLE).expect("closed");
+    trip(&mut breaker, ms(0));
+    breaker.tick(ms(2_000), MIDDLE);
+    let trial = breaker.admit(ms(2_000), MIDDLE).expect("a trial");
+    breaker.record(old, Outcome::Unreached, QUICK, ms(2_000), MIDDLE);
+    assert_eq!(breaker.position(), Position::HalfOpen);
+    breaker.record(trial, Outcome::Unreached, QUICK, ms(2_000), MIDDLE);
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
+fn results_of_before_an_outage_do_not_begin_the_next_one() {
+    let mut breaker = Breaker::default();
+    let old: Vec<Ticket> =
+        (0..UNREACHED_MAX).map(|_| breaker.admit(ms(0), MIDDLE).expect("closed")).collect();
+    trip(&mut breaker, ms(0));
+    breaker.tick(ms(2_000), MIDDLE);
+    close(&mut breaker, ms(2_000));
+    old.into_iter().for_each(|ticket| breaker.record(ticket, Outcome::Unreached, QUICK, ms(2_001), MIDDLE));
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
+fn a_probe_half_opens_it_at_once_unless_it_flapped_or_the_probe_was_wrong() {
+    let mut breaker = tripped(ms(0));
+    breaker.probed_well(ms(50));
+    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert!(breaker.bars());
+    breaker.probed_well(ms(60));
+    assert!(!breaker.bars());
+    close(&mut breaker, ms(100));
+    trip(&mut breaker, ms(30_000));
+    breaker.probed_well(ms(30_000));
+    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.due(), Some(ms(34_000)));
+    breaker.tick(ms(34_000), MIDDLE);
+    breaker.probed_well(ms(34_000));
+    assert!(breaker.bars(), "what flapped is not believed at once");
+    breaker.tick(breaker.due().expect("a quiet second"), MIDDLE);
+    assert!(!breaker.bars() && breaker.due().is_none());
+    close(&mut breaker, ms(34_000));
+    // A healthy minute later its first delay is the shortest again, and a probe's word counts.
+    trip(&mut breaker, ms(94_000));
+    assert_eq!(breaker.due(), Some(ms(96_000)));
+    breaker.probed_well(ms(95_000));
+    call(&mut breaker, Outcome::Unreached, QUICK, ms(95_000));
+    breaker.probed_well(ms(95_000));
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
+fn an_operators_word_holds_until_its_end() {
+    let mut breaker = Breaker::default();
+    breaker.force(Forced::Open, ms(60_000));
+    assert!(breaker.admit(ms(59_999), MIDDLE).is_err());
+    breaker.probed_well(ms(0));
+    assert_eq!(breaker.position(), Position::Open);
+    assert!(breaker.admit(ms(60_000), MIDDLE).is_ok());
+    assert_eq!(breaker.position(), Position::HalfOpen);
+    breaker.force(Forced::Closed, ms(90_000));
+    (0..100).for_each(|_| assert!(call(&mut breaker, Outcome::Unreached, QUICK, ms(70_000))));
+    assert_eq!(breaker.position(), Position::Closed);
+    breaker.tick(ms(90_000), MIDDLE);
+    trip(&mut breaker, ms(90_000));
+    breaker.force(Forced::Open, ms(200_000));
+    breaker.release(ms(100_000));
+    assert_eq!(breaker.position(), Position::HalfOpen);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Admit,
+    Record(usize, Outcome, u64),
+    Pass(u64),
+    Probed,
+    Force(Forced, u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome = prop_oneof![
+        1 => Just(Outcome::Answered),
+        1 => Just(Outcome::Failed),
+        3 => Just(Outcome::Unreached),
+        1 => Just(Outcome::ByClient),
+    ];
+    let step = prop_oneof![
+        6 => Just(Step::Admit),
+        6 => (0_usize..4, outcome, 0_u64..3_000).prop_map(|(which, outcome, took)| Step::Record(which, outcome, took)),
+        2 => (0_u64..8_000).prop_map(Step::Pass),
+        1 => Just(Step::Probed),
+        1 => (prop_oneof![Just(Forced::Open), Just(Forced::Closed)], 0_u64..20_000)
+            .prop_map(|(to, time)| Step::Force(to, time)),
+    ];
+    prop::collection::vec(step, 0..400)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_it_keeps_its_word(steps in steps(), random in 0.0_f32..1.0) {
+        let mut breaker = Breaker::default();
+        let mut out: Vec<Ticket> = Vec::new();
+        let mut at = 0;
+        for step in steps {
+            let now = ms(at);
+            match step {
+                Step::Admit => {
+                    breaker.tick(now, random);
+                    let before = breaker.position();
+                    match breaker.admit(now, random) {
+                        Ok(ticket) => {
+                            prop_assert_ne!(before, Position::Open);
+                            if before == Position::HalfOpen {
+                                // One at a time.
+                                prop_assert!(breaker.admit(now, random).is_err());
+                            }
+                            out.push(ticket);
+                        }
+                        Err(open) => {
+                            prop_assert_ne!(before, Position::Closed);
+                            prop_assert!((100..=30_000).contains(&open.retry_ms));
+                        }
+                    }
+                }
+                Step::Record(which, outcome, took) if !out.is_empty() => {
+                    let ticket = out.swap_remove(which % out.len());
+                    let before = format!("{:?}", (breaker.position(), breaker.window.total(now), breaker.term));
+                    breaker.record(ticket, outcome, Duration::from_millis(took), now, random);
+                    let after = format!("{:?}", (breaker.position(), breaker.window.total(now), breaker.term));
+                    if outcome == Outcome::ByClient {
+                        prop_assert_eq!(before, after);
+                    }
+                }
+                Step::Record(..) => {}
+                Step::Pass(time) => at += time,
+                Step::Probed => breaker.probed_well(now),
+                Step::Force(to, time) => breaker.force(to, ms(at + time)),
+            }
+            if let State::Open { until } = breaker.state {
+                prop_assert!(until.since(ms(at)) <= Duration::from_millis(18_001));
+            }
+            // Left alone it always comes to where it lets a call through.
+            let mut alone = breaker.clone();
+            alone.tick(ms(at + 21_000), random);
+            alone.tick(ms(at + 42_000), random);
+            prop_assert!(alone.admit(ms(at + 42_000), random).is_ok());
+        }
+    }
+}

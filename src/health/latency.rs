@@ -1,0 +1,134 @@
+//! Percentiles of how long probes take, in a fixed number of buckets.
+//!
+//! Each power of two has eight buckets, so a percentile is at most an eighth too high. Two halves take
+//! turns: what is read is between five and ten minutes old at most, and forgetting is one swap.
+
+use crate::clock::Moment;
+use std::time::Duration;
+
+/// How long one half is filled.
+const HALF: Duration = Duration::from_secs(5 * 60);
+/// Buckets of each power of two, as a power of two.
+const FINE_BITS: u32 = 3;
+/// Below 2⁶ = 64 µs all is one bucket; from 2²⁶ µs, over a minute, likewise.
+const BITS: std::ops::Range<u32> = 6..26;
+const BUCKETS: usize = ((BITS.end - BITS.start) << FINE_BITS) as usize + 2;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    halves: [Half; 2],
+    /// When the first half, the one that is filled, began.
+    began: Moment,
+}
+
+#[derive(Clone, Debug)]
+struct Half {
+    buckets: [u32; BUCKETS],
+    total: u64,
+}
+
+impl Half {
+    const EMPTY: Half = Half { buckets: [0; BUCKETS], total: 0 };
+}
+
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency { halves: [Half::EMPTY, Half::EMPTY], began: Moment::ZERO }
+    }
+}
+
+impl Latency {
+    /// Takes one.
+    pub fn take(&mut self, latency: Duration, now: Moment) {
+        let age = now.since(self.began);
+        if age >= HALF {
+            let [newest, oldest] = &mut self.halves;
+            *oldest = std::mem::replace(newest, Half::EMPTY);
+            if age >= HALF * 2 {
+                *oldest = Half::EMPTY;
+            }
+            self.began = now;
+        }
+        let [newest, _] = &mut self.halves;
+        if let Some(count) = newest.buckets.get_mut(bucket(latency)) {
+            *count = count.saturating_add(1);
+            newest.total += 1;
+        }
+    }
+
+    /// The latency that so many percent do not exceed, at most an eighth too high; `None` when there is none.
+    pub fn percentile(&self, percent: u8) -> Option<Duration> {
+        let total: u64 = self.halves.iter().map(|half| half.total).sum();
+        // Of at least one, the first is at rank 1.
+        let rank = (total * u64::from(percent.min(100))).div_ceil(100).max(1);
+        let mut seen = 0;
+        for index in 0..BUCKETS {
+            seen += self
+                .halves
+                .iter()
+                .filter_map(|half| half.buckets.get(index))
+                .copied()
+                .map(u64::from)
+                .sum::<u64>();
+            if seen >= rank {
+                return Some(upper(index));
+            }
+        }
+        None
+    }
+}
+
+fn bucket(latency: Duration) -> usize {
+    let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+    let bits = us.checked_ilog2().unwrap_or(0);
+    if bits < BITS.start {
+        return 0;
+    }
+    if bits >= BITS.end {
+        return BUCKETS - 1;
+    }
+    let fine = (us >> (bits - FINE_BITS)) & ((1 << FINE_BITS) - 1);
+    1 + (((bits - BITS.start) << FINE_BITS) as usize) + fine as usize
+}
+
+/// The largest latency of a bucket; of the last one, its smallest.
+fn upper(index: usize) -> Duration {
+    let Some(place) = index.checked_sub(1) else { return Duration::from_micros(1 << BITS.start) };
+    let bits = BITS.start + (place >> FINE_BITS) as u32;
+    let fine = (place & ((1 << FINE_BITS) - 1)) as u64;
+    let step = 1_u64 << (bits - FINE_BITS);
+    let above = if bits >= BITS.end { 0 } else { (fine + 1) * step };
+    Duration::from_micros((1 << bits) + above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_percentile_is_the_lists_own_and_at_most_an_eighth_more(mut list in prop::collection::vec(1_u64..60_000_000, 1..300), percent in 1_u8..=100) {
+            let mut latency = Latency::default();
+            list.iter().for_each(|us| latency.take(Duration::from_micros(*us), Moment::from_micros(1)));
+            list.sort_unstable();
+            let rank = (list.len() * usize::from(percent)).div_ceil(100).max(1);
+            let exact = list[rank - 1];
+            let told = latency.percentile(percent).expect("there is one").as_micros() as u64;
+            prop_assert!(told >= exact && told <= (exact + exact / 8 + 1).max(64), "{told} for {exact}");
+        }
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let mut latency = Latency::default();
+        let minutes = |n: u64| Moment::from_micros(n * 60_000_000);
+        latency.take(Duration::from_secs(1), minutes(0));
+        latency.take(Duration::from_millis(1), minutes(6));
+        assert!(latency.percentile(99) >= Some(Duration::from_secs(1)));
+        latency.take(Duration::from_millis(1), minutes(12));
+        assert!(latency.percentile(99) < Some(Duration::from_millis(2)));
+        assert_eq!(Latency::default().percentile(50), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! Bodies of `/health/dependencies` and of the drill-down, in the form of `application/health+json`
+//! (draft-inadarei-api-health-check).
+//!
+//! The public form says what users of a page may know: what is down, since when, what is lost. Causes,
+//! addresses and past looks name machines, and are for the admin listener. Nothing here looks at anything:
+//! all of it is what probes found before.
+
+use super::Report;
+use crate::clock::{Moment, Now};
+use crate::health::board::Board;
+use crate::health::breaker::Forced;
+use crate::health::dependency::{Dependency, Past, State};
+use crate::health::finding::Finding;
+use crate::health::outage::Outage;
+use crate::health::snapshot::{Level, list};
+use crate::wire::json;
+use std::time::Duration;
+
+/// Who reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Everybody who reaches the listener.
+    Public,
+    /// An operator.
+    Admin,
+}
+
+/// `/health/dependencies`
+pub fn all(board: &Board, now: Now, form: Form) -> Report {
+    let level = board.snapshot().level;
+    let report = object(|out| {
+        json::text(out, "status", level_status(level));
+        json::integer(out, "time", now.unix_ms);
+        json::text(out, "level", level.as_str());
+        json::text(out, "admission", board.mode().as_str());
+        json::key(out, "checks");
+        json::object(out, |out| {
+            for dependency in board.dependencies() {
+                // Names are letters, digits, dots, dashes and underscores; the draft wants a list for each.
+                json::separate(out);
+                json::string(out, &dependency.definition().name);
+                out.push(b':');
+                list(out, std::iter::once(dependency), |out, dependency| {
+                    json::object(out, |out| check(out, dependency, now, form));
+                });
+            }
+        });
+    });
+    Report { status: if level == Level::Down { 503 } else { 200 }, body: report }
+}
+
+/// `/health/dependencies/NAME`: the same of one, with its last looks, newest first; `None` when there is no
+/// such dependency. For operators only.
+pub fn one(board: &Board, name: &str, now: Now) -> Option<Report> {
+    let dependency = board.dependency(name)?;
+    let body = object(|out| {
+        json::text(out, "name", &dependency.definition().name);
+        json::integer(out, "now", now.unix_ms);
+        check(out, dependency, now, Form::Admin);
+        json::key(out, "probes");
+        let past: Vec<&Past> = dependency.past().collect();
+        list(out, past.into_iter().rev(), |out, past| json::object(out, |out| look(out, past)));
+    });
+    Some(Report { status: 200, body })
+}
+
+fn object(members: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::with_capacity(1_024);
+    json::object(&mut out, members);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+const fn level_status(level: Level) -> &'static str {
+    match level {
+        Level::Ok => "pass",
+        Level::Degraded => "warn",
+        Level::Down => "fail",
+    }
+}
+
+const fn state_status(state: State) -> &'static str {
+    match state {
+        State::Ok => "pass",
+        State::Degraded | State::Unknown => "warn",
+        State::Down => "fail",
+    }
+}
+
+fn check(out: &mut Vec<u8>, dependency: &Dependency, now: Now, form: Form) {
+    let definition = dependency.definition();
+    json::text(out, "status", state_status(dependency.state()));
+    json::text(out, "componentType", definition.kind.component_type());
+    json::text(out, "kind", definition.kind.as_str());
+    json::text(out, "state", dependency.state().as_str());
+    json::text(out, "criticality", definition.criticality.as_str());
+    json::integer(out, "since", dependency.since().unix_ms);
+    if let Some(unix_ms) = dependency.last_success_unix_ms() {
+        json::integer(out, "last_success", unix_ms);
+    }
+    if let Some(past) = dependency.past().last() {
+        json::integer(out, "age_ms", now.unix_ms.saturating_sub(past.unix_ms));
+    }
+    let latency = dependency.latency();
+    if let (Some(p50), Some(p99)) = (latency.percentile(50), latency.percentile(99)) {
+        json::key(out, "latency_us");
+        json::object(out, |out| {
+            json::integer(out, "p50", micros(p50));
+            json::integer(out, "p99", micros(p99));
+        });
+    }
+    json::key(out, "breakers");
+    json::object(out, |out| {
+        for (of, position) in dependency.breakers() {
+            json::text(out, of.as_str(), position.as_str());
+        }
+    });
+    json::key(out, "lost");
+    let lost = if dependency.state() == State::Down { definition.lost.as_slice() } else { &[] };
+    list(out, lost.iter(), |out, capability| json::string(out, capability));
+    if let Some(outage) = dependency.outage() {
+        json::text(out, "reference", outage.reference.as_str());
+    }
+    match form {
+        Form::Public => {}
+        Form::Admin => operators_part(out, dependency, now.at),
+    }
+}
+
+fn operators_part(out: &mut Vec<u8>, dependency: &Dependency, now: Moment) {
+    json::text(out, "address", &dependency.definition().address);
+    if let Some(order) = dependency.forced() {
+        json::key(out, "forced");
+        json::object(out, |out| {
+            let to = match order.to {
+                Forced::Open => "open",
+                Forced::Closed => "closed",
+            };
+            json::text(out, "to", to);
+            json::integer(out, "for_ms", millis(order.until.since(now)));
+        });
+    }
+    if let Some(warning) = dependency.warning() {
+        json::text(out, "warning", warning);
+    }
+    if let Some(Outage { cause, .. }) = dependency.outage() {
+        json::text(out, "fault", cause.fault.as_str());
+        json::text(out, "output", &cause.text);
+        json::text(out, "look_at", cause.look_at);
+    }
+}
+
+fn look(out: &mut Vec<u8>, past: &Past) {
+    let Past { unix_ms, finding: Finding { latency, result } } = past;
+    json::integer(out, "time", *unix_ms);
+    json::integer(out, "latency_us", micros(*latency));
+    match result {
+        Ok(warning) => {
+            json::truth(out, "ok", true);
+            if let Some(warning) = warning {
+                json::text(out, "warning", warning);
+            }
+        }
+        Err(cause) => {
+            json::truth(out, "ok", false);
+            json::text(out, "fault", cause.fault.as_str());
+            json::text(out, "output", &cause.text);
+            json::text(out, "look_at", cause.look_at);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::definition::{Criticality, Definition, Kind};
+    use crate::health::finding::{Cause, Fault};
+    use crate::health::snapshot::AdmissionMode;
+    use std::sync::Arc;
+
+    fn board() -> Board {
+        let definition = Definition {
+            name: Arc::from("store"),
+            kind: Kind::Postgres,
+            address: Arc::from("postgres://chat:(hidden)@db:5432"),
+            criticality: Criticality::Critical,
+            lost: vec![Arc::from("publish")],
+            sentence: Arc::from("Messages cannot be sent."),
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            failures: 1,
+            successes: 1,
+        };
+        Board::new(vec![definition], AdmissionMode::Enforce, Now::default())
+    }
+
+    fn look_at(board: &mut Board, seconds: u64, result: Result<Option<String>, Cause>) -> Now {
+        let now = Now { at: Moment::from_micros(seconds * 1_000_000), unix_ms: seconds * 1_000 };
+        let due = board.due(now.at).expect("due");
+        board.observe(&due, Finding { latency: Duration::from_millis(3), result }, now, seconds);
+        now
+    }
+
+    fn json(report: &Report) -> serde_json::Value {
+        serde_json::from_str(&report.body).expect("JSON")
+    }
+
+    #[test]
+    fn the_public_form_says_what_is_lost_and_names_no_machine() {
+        let mut board = board();
+        look_at(&mut board, 10, Ok(None));
+        let cause = Cause::new(Fault::DiskFull, "db:5432: could not \"extend\" file", "the disk of db");
+        let now = look_at(&mut board, 20, Err(cause));
+        let public = all(&board, now, Form::Public);
+        assert_eq!(public.status, 503);
+        for secret in ["db:5432", "extend", "disk"] {
+            assert!(!public.body.contains(secret), "{}", public.body);
+        }
+        let told = json(&public);
+        assert_eq!(told["status"], "fail");
+        let check = &told["checks"]["store"][0];
+        assert_eq!(check["state"], "down");
+        assert_eq!((&check["since"], &check["last_success"]), (&20_000.into(), &10_000.into()));
+        assert_eq!(check["lost"], serde_json::json!(["publish"]));
+        assert_eq!(check["breakers"], serde_json::json!({"write": "closed", "read": "closed"}));
+        assert!(check["latency_us"]["p99"].as_u64() >= Some(3_000));
+        let admin = json(&all(&board, now, Form::Admin));
+        assert_eq!(admin["checks"]["store"][0]["fault"], "disk_full");
+        assert_eq!(admin["checks"]["store"][0]["address"], "postgres://chat:(hidden)@db:5432");
+    }
+
+    #[test]
+    fn the_drill_down_has_the_last_fifty_looks_newest_first() {
+        let mut board = board();
+        let mut now = Now::default();
+        for second in 1..=70 {
+            now = look_at(&mut board, second * 10, Ok(Some(format!("connections {second}"))));
+        }
+        let told = json(&one(&board, "store", now).expect("it exists"));
+        assert_eq!(told["probes"].as_array().map(Vec::len), Some(50));
+        assert_eq!(told["probes"][0]["warning"], "connections 70");
+        assert_eq!(told["probes"][49]["time"], 210_000);
+        assert!(one(&board, "stoer", now).is_none());
+    }
+}

@@ -1,0 +1,139 @@
+//! A refusal whose bytes are made before anybody is refused.
+//!
+//! In an outage everybody comes back at once, and each is to be told why. So `bye` and the close frame are
+//! written when the outage begins; for one client only the digits of `retry_ms` are put in, at a place of
+//! fixed width. There are two widths, since a wait has four digits or five and JSON knows no leading zeros.
+
+use super::outage::{Outage, RETRY_MS_MAX, RETRY_MS_MIN, Reference, retry_ms};
+use crate::clock::Moment;
+use crate::close::CloseReason;
+use crate::wire::{push, server_frame};
+use std::sync::Arc;
+
+/// The digits that are replaced, in `bye` and in the close frame.
+const IN_BYE: &[u8] = b"\"retry_ms\":";
+const IN_CLOSE: &[u8] = b"retry_ms=";
+/// From here a wait has five digits.
+const WIDE: u32 = 10_000;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    dependency: Arc<str>,
+    reference: Reference,
+    began: Moment,
+    four: Prepared,
+    five: Prepared,
+}
+
+/// Two frames, and where their digits stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Prepared {
+    bytes: Box<[u8]>,
+    digits: [usize; 2],
+}
+
+impl Template {
+    /// Of an outage of this dependency.
+    pub fn new(dependency: &Arc<str>, outage: &Outage) -> Template {
+        let reason = |retry_ms| CloseReason::Unavailable {
+            dependency: dependency.to_string(),
+            retry_ms,
+            reference: outage.reference.to_string(),
+        };
+        Template {
+            dependency: Arc::clone(dependency),
+            reference: outage.reference,
+            began: outage.began.at,
+            four: Prepared::new(&reason(RETRY_MS_MIN)),
+            five: Prepared::new(&reason(WIDE)),
+        }
+    }
+
+    /// Which dependency is down.
+    pub fn dependency(&self) -> &Arc<str> {
+        &self.dependency
+    }
+
+    /// When the outage was seen.
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
+    /// The outage, as the log names it.
+    pub fn reference(&self) -> Reference {
+        self.reference
+    }
+
+    /// When one client is to come back: grows with the outage's age, spread. `random` is in `0.0 .. 1.0`.
+    pub fn retry_ms(&self, now: Moment, random: f32) -> u32 {
+        retry_ms(now.since(self.began), random)
+    }
+
+    /// Appends `bye` and the close frame with this wait, [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`].
+    pub fn write(&self, out: &mut Vec<u8>, retry_ms: u32) {
+        let retry_ms = retry_ms.clamp(RETRY_MS_MIN, RETRY_MS_MAX);
+        let prepared = if retry_ms < WIDE { &self.four } else { &self.five };
+        let start = out.len();
+        out.extend_from_slice(&prepared.bytes);
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(retry_ms).as_bytes();
+        for at in prepared.digits {
+            if let Some(place) = out.get_mut(start + at..start + at + digits.len()) {
+                place.copy_from_slice(digits);
+            }
+        }
+    }
+
+    /// The same as a reason, for who needs more than the bytes.
+    pub fn reason(&self, retry_ms: u32) -> CloseReason {
+        CloseReason::Unavailable {
+            dependency: self.dependency.to_string(),
+            retry_ms,
+            reference: self.reference.to_string(),
+        }
+    }
+}
+
+impl Prepared {
+    fn new(reason: &CloseReason) -> Prepared {
+        let mut bytes = Vec::new();
+        push::bye(&mut bytes, reason);
+        let in_bye = after(&bytes, IN_BYE);
+        let bye_bytes = bytes.len();
+        server_frame::write_close(&mut bytes, reason.code(), &reason.text());
+        let in_close = bye_bytes + after(bytes.get(bye_bytes..).unwrap_or_default(), IN_CLOSE);
+        Prepared { bytes: bytes.into_boxed_slice(), digits: [in_bye, in_close] }
+    }
+}
+
+/// The place behind the first `needle`. A dependency's name has no quotes and no `=`, so that is ours.
+fn after(bytes: &[u8], needle: &[u8]) -> usize {
+    let found = bytes.windows(needle.len()).position(|window| window == needle);
+    found.map_or(bytes.len(), |at| at + needle.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+    use crate::health::draw::Draw;
+    use crate::health::finding::{Cause, Fault};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_what_the_encoders_would_write(retry_ms in RETRY_MS_MIN..=RETRY_MS_MAX, name in "[a-z][a-z0-9._-]{0,31}") {
+            let cause = Cause::new(Fault::Refused, "", "");
+            let outage = Outage::begin(cause, Now::default(), &mut Draw::new(7));
+            let template = Template::new(&Arc::from(name), &outage);
+            let mut out = b"before".to_vec();
+            template.write(&mut out, retry_ms);
+            let mut expected = b"before".to_vec();
+            let reason = template.reason(retry_ms);
+            push::bye(&mut expected, &reason);
+            server_frame::write_close(&mut expected, reason.code(), &reason.text());
+            prop_assert_eq!(out, expected);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a gateway stands on, as its configuration says it.
+
+use crate::bench::{Bench, assert_listed};
+
+#[test]
+fn a_name_is_enough_for_a_ready_made_dependency_and_settings_imply_store_and_bus() {
+    let bench = Bench::with_file(
+        "[[dependency]]\nname = \"auth\"\nurl = \"https://auth.local/health?token=hunter2\"\n\
+         [[dependency]]\nname = \"llm\"\nkind = \"http\"\nurl = \"https://llm.local\"\nlost = [\"replies\"]\n\
+         sentence = \"Assistant replies are paused.\"\nfield = \"status=ok\"\n\
+         [[dependency]]\nname = \"mail\"\nkind = \"tcp\"\naddress = \"mail.local:25\"\n",
+    )
+    .variable("SEAWALL_STORE_URL", "postgres://chat:hunter2@db/chat")
+    .variable("SEAWALL_BUS_URL", "redis://bus");
+    let listing = bench.listing(&[]);
+    assert!(!listing.contains("hunter2"), "{listing}");
+    assert_listed(&listing, "[[dependency]] # variable SEAWALL_STORE_URL");
+    assert_listed(&listing, "[[dependency]] # seawall.toml:1");
+    let table = |name: &str| -> Vec<String> {
+        let first = format!("name = \"{name}\"");
+        let rest = listing.lines().skip_while(|line| *line != first);
+        rest.take_while(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    let common = ["failures = 2", "successes = 2"];
+    assert_eq!(
+        table("store"),
+        [
+            &[
+                "name = \"store\"",
+                "kind = \"postgres\"",
+                "criticality = \"critical\"",
+                "lost = [\"publish\", \"history\"]",
+                "sentence = \"Messages can be neither sent nor loaded at the moment.\"",
+                "interval_ms = 2000",
+                "timeout_ms = 1000",
+            ][..],
+            &common
+        ]
+        .concat()
+    );
+    assert!(table("bus").contains(&"criticality = \"optional\"".to_owned()));
+    assert!(table("auth").contains(&"url = \"https://auth.local/health?token=(hidden)\"".to_owned()));
+    assert!(table("auth").contains(&"criticality = \"critical\"".to_owned()));
+    assert!(table("llm").contains(&"interval_ms = 5000".to_owned()));
+    assert!(table("llm").contains(&"field = \"status=ok\"".to_owned()));
+    assert!(table("mail").contains(&"address = \"mail.local:25\"".to_owned()));
+}
+
+#[test]
+fn a_table_overrides_what_a_setting_implies_and_survives_its_listing() {
+    let file = "[store]\nurl = \"postgres://db/chat\"\n[bus]\nurl = \"redis://bus\"\n[health]\nadmission = \"observe\"\n\
+                [[dependency]]\nname = \"bus\"\ncriticality = \"critical\"\ntimeout_ms = 300\nsuccesses = 1\n";
+    let listing = Bench::with_file(file).listing(&[]);
+    assert_listed(&listing, "admission = \"observe\" # seawall.toml:6");
+    for line in ["criticality = \"critical\"", "timeout_ms = 300", "interval_ms = 2000", "successes = 1"] {
+        assert!(listing.lines().any(|listed| listed == line), "{line}: {listing}");
+    }
+    let tables = |listing: &str| -> Vec<String> {
+        let known = |line: &&str| line.contains(" = ") && !line.contains("  # ");
+        listing.lines().filter(known).map(str::to_owned).collect()
+    };
+    assert_eq!(tables(&Bench::with_file(&listing).listing(&[])), tables(&listing));
+}
+
+#[test]
+fn a_wrong_table_is_refused_with_field_bound_and_what_to_do() {
+    let table = |text: &str| format!("[[dependency]]\n{text}\n");
+    for (given, expected) in [
+        ("kind = \"http\"", "seawall.toml:1: dependency.name: is missing: must be 1 to 32 letters"),
+        ("name = \"a b\"", "seawall.toml:2: dependency.name = \"a b\": must be 1 to 32 letters"),
+        ("name = \"x\"", "seawall.toml:1: dependency.kind: is missing: must be \"postgres\" or \"redis\" or"),
+        (
+            "name = \"x\"\nkind = \"mysql\"",
+            "seawall.toml:3: dependency.kind = \"mysql\": must be \"postgres\" or",
+        ),
+        ("name = \"auth\"", "seawall.toml:1: dependency.url: is missing: must be a URL like \"https://"),
+        (
+            "name = \"x\"\nkind = \"tcp\"\nurl = \"tcp://a:1\"",
+            "dependency.url: is not for kind \"tcp\": remove it",
+        ),
+        (
+            "name = \"x\"\nkind = \"tcp\"\naddress = \"mail\"",
+            "dependency.address = \"mail\": must be a host with a port",
+        ),
+        (
+            "name = \"x\"\nkind = \"tcp\"\naddress = \"m:25\"\nstatus = 200",
+            "dependency.status: is not for kind \"tcp\"",
+        ),
+        (
+            "name = \"auth\"\nurl = \"ftp://u:hunter2@a\"",
+            "dependency.url = \"ftp://…\": must be a URL like \"https://",
+        ),
+        (
+            "name = \"auth\"\nurl = \"https://a\"\ninterval_ms = 99",
+            "dependency.interval_ms = 99: must be 100 to 3600000",
+        ),
+        ("name = \"auth\"\nurl = \"https://a\"\nfailures = 0", "dependency.failures = 0: must be 1 to 10"),
+        (
+            "name = \"auth\"\nurl = \"https://a\"\nlost = [\"a b\"]",
+            "dependency.lost = [\"a b\"]: must be a list of up to 8",
+        ),
+        (
+            "name = \"auth\"\nurl = \"https://a\"\nfield = \"ok\"",
+            "dependency.field = \"ok\": must be a path and a text",
+        ),
+        (
+            "name = \"auth\"\nulr = \"https://a\"",
+            "seawall.toml:3: dependency.ulr: unknown; did you mean url?",
+        ),
+        (
+            "name = \"store\"",
+            "dependency.name: has no effect, since store.url is not set: set it, or remove the table",
+        ),
+        (
+            "name = \"store\"\nurl = \"postgres://u:hunter2@a\"",
+            "dependency.url: is said by store.url: leave it out here",
+        ),
+        (
+            "name = \"bus\"\nkind = \"tcp\"",
+            "dependency.kind = \"tcp\": must be \"redis\", since it is named bus",
+        ),
+    ] {
+        let errors = Bench::with_file(&table(given)).errors(&[]);
+        assert!(errors.len() == 1 && errors[0].contains(expected), "{given}: {errors:?}");
+        assert!(!errors[0].contains("hunter2"), "{errors:?}");
+    }
+    let twice = table("name = \"auth\"\nurl = \"https://a\"").repeat(2);
+    let error = Bench::with_file(&twice).error(&[]);
+    assert!(
+        error.contains("seawall.toml:4: dependency.name: another dependency is already named \"auth\""),
+        "{error}"
+    );
+    let error = Bench::with_file("[dependency]\nname = \"auth\"\n").error(&[]);
+    assert!(error.contains("must be a list of tables: write [[dependency]]"), "{error}");
+    let error = Bench::with_file("[[dependencies]]\nname = \"auth\"\n").error(&[]);
+    assert!(error.contains("did you mean [[dependency]]?"), "{error}");
+}
+
+#[test]
+fn what_depends_on_a_refused_setting_is_not_an_error_of_its_own() {
+    let bench =
+        Bench::with_file("[[dependency]]\nname = \"store\"\n").variable("SEAWALL_STORE_URL", "mysql://a");
+    assert_eq!(bench.errors(&[]).len(), 1);
+}
