@@ -63,6 +63,7 @@ impl fmt::Display for Broken {
 
 impl<'a> Raw<'a> {
     /// The string, with its escapes resolved; `None` if it is no string, or has half a surrogate pair.
+    #[inline]
     pub fn string(self) -> Option<Cow<'a, str>> {
         match self.kind {
             Kind::Plain => self.text.get(1..self.text.len().saturating_sub(1)).map(Cow::Borrowed),
@@ -118,6 +119,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is no space, without passing it.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         loop {
             match self.byte() {
@@ -128,6 +130,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes one value of any kind and depth.
+    #[inline]
     pub fn value(&mut self) -> Result<Raw<'a>, Broken> {
         let first = self.peek();
         let start = self.at;
@@ -250,6 +253,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A member's name and the colon after it.
+    #[inline]
     fn name(&mut self) -> Result<Raw<'a>, Broken> {
         if self.peek() != Some(b'"') {
             return Err(self.broken("a name in double quotes"));
@@ -280,6 +284,7 @@ impl<'a> Scanner<'a> {
         Ok(kind)
     }
 
+    #[inline]
     fn string(&mut self) -> Result<Kind, Broken> {
         self.at += 1;
         let mut kind = Kind::Plain;
@@ -346,6 +351,7 @@ impl<'a> Scanner<'a> {
         if count == 0 { Err(self.broken("a digit")) } else { Ok(()) }
     }
 
+    #[inline]
     fn take(&mut self, byte: u8, wanted: &'static str) -> Result<(), Broken> {
         if self.peek() != Some(byte) {
             return Err(self.broken(wanted));
@@ -354,20 +360,24 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline]
     fn enter(&mut self) {
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn rest(&self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     /// Values begin and end with ASCII, so the cut is never inside a character.
+    #[inline]
     fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }

@@ -58,24 +58,23 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// Passes one value, which should be an object, and keeps what stands under `names`.
-    pub fn scan(
-        scanner: &mut Scanner<'a>,
-        within: &'static str,
-        names: &'static [&'static str],
-    ) -> Result<Arguments<'a>, Broken> {
+    /// What is kept of an object before it is read.
+    pub const fn none(within: &'static str, names: &'static [&'static str]) -> Arguments<'a> {
         debug_assert!(names.len() <= NAMES_MAX);
-        let mut found = Arguments { within, names, values: [None; NAMES_MAX], twice: None, instead: None };
+        Arguments { within, names, values: [None; NAMES_MAX], twice: None, instead: None }
+    }
+
+    /// Passes one value, which should be an object, and keeps what stands under the names.
+    pub fn scan(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Broken> {
         if scanner.peek() != Some(b'{') {
-            found.instead = Some(scanner.value()?.kind);
-            return Ok(found);
+            self.instead = Some(scanner.value()?.kind);
+            return Ok(());
         }
         scanner.object(|scanner, name| {
             let value = scanner.value()?;
-            found.keep(&name, value);
+            self.keep(&name, value);
             Ok(())
-        })?;
-        Ok(found)
+        })
     }
 
     /// The same, for text that is known to be JSON.
@@ -84,12 +83,15 @@ impl<'a> Arguments<'a> {
         within: &'static str,
         names: &'static [&'static str],
     ) -> Result<Arguments<'a>, Complaint> {
-        let arguments = Arguments::scan(&mut Scanner::new(raw.text), within, names)
+        let mut arguments = Arguments::none(within, names);
+        arguments
+            .scan(&mut Scanner::new(raw.text))
             .map_err(|broken| Complaint::malformed(broken.to_string()))?;
         arguments.check()?;
         Ok(arguments)
     }
 
+    #[inline]
     fn keep(&mut self, name: &str, value: Raw<'a>) {
         let place = self.names.iter().zip(&mut self.values).find(|(known, _)| **known == name);
         if let Some((known, slot)) = place
@@ -113,6 +115,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The value under `name`, read with `read`; `None` if there is none.
+    #[inline]
     pub fn optional<T>(
         &self,
         name: &'static str,
