@@ -61,7 +61,7 @@ pub fn run(config: Config) -> ExitCode {
 
 /// Gives every log of the store a new epoch: for after a restore.
 pub fn new_epoch(config: Config) -> ExitCode {
-    match store::new_epoch(&config.store.data) {
+    match embedded(&config).and_then(|()| store::new_epoch(&config.store.data).map_err(|e| e.to_string())) {
         Ok((old, new)) => {
             println!("epoch {old} is now {new}: clients with a cursor of before read the logs anew");
             ExitCode::SUCCESS
@@ -73,7 +73,17 @@ pub fn new_epoch(config: Config) -> ExitCode {
     }
 }
 
+/// Refuses a store or a bus that is configured and cannot be had: it must not be another one silently.
+fn embedded(config: &Config) -> Result<(), String> {
+    match (config.store.postgres(), &config.bus.url) {
+        (Some(url), _) => Err(format!("store.url = \"{url}\": this build has SQLite only: leave it out")),
+        (None, Some(url)) => Err(format!("bus.url = \"{url}\": this build has no bus: leave it out")),
+        (None, None) => Ok(()),
+    }
+}
+
 fn serve(config: Config) -> Result<(), String> {
+    embedded(&config)?;
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;

@@ -5,15 +5,26 @@ use crate::bench::{Bench, SECRET, assert_listed};
 const PUBLIC_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
 
 #[test]
-fn only_sqlite_is_a_store_and_a_password_in_a_url_is_not_repeated() {
-    let bench = Bench::new().variable("SEAWALL_STORE_URL", "postgres://chat:hunter2@db/chat");
-    let error = bench.error(&[]);
-    assert!(
-        error.starts_with(
-            "variable SEAWALL_STORE_URL: store.url = \"postgres:…\": this build has SQLite only"
-        )
-    );
-    assert!(!error.contains("hunter2"), "{error}");
+fn a_password_in_a_url_is_neither_listed_nor_repeated() {
+    for wrong in ["mysql://chat:hunter2@db/chat", "postgres://chat:hun@hunter2@db", "hunter2"] {
+        let error = Bench::new().variable("SEAWALL_STORE_URL", wrong).error(&[]);
+        assert!(error.contains("store.url = ") && error.contains("postgres://user:password@host"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let listing = Bench::new()
+        .variable("SEAWALL_STORE_URL", "postgres://chat:hunter2@db/chat")
+        .variable("SEAWALL_BUS_URL", "rediss://:hunter2@bus:6380")
+        .listing(&[]);
+    assert!(!listing.contains("hunter2"), "{listing}");
+    assert_listed(&listing, "url = \"postgres://chat:(hidden)@db/chat\" # variable SEAWALL_STORE_URL");
+    assert_listed(&listing, "url = \"rediss://:(hidden)@bus:6380\" # variable SEAWALL_BUS_URL");
+    // Used as a file, it asks for its passwords instead of standing on something else.
+    let errors = Bench::with_file(&listing).errors(&[]);
+    assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
+#[test]
+fn an_embedded_store_is_named_or_left_out() {
     assert_listed(
         &Bench::with_file("[store]\nurl = \"sqlite:\"\n").listing(&[]),
         "url = \"sqlite:\" # seawall.toml:2",

@@ -61,11 +61,6 @@ pub enum Fault {
     },
     /// A variable's value is not UTF-8.
     NotUtf8,
-    /// A store this build does not have.
-    NoSuchStore {
-        /// The scheme alone: a URL may hold a password.
-        scheme: String,
-    },
     /// Smaller than another setting that it must hold.
     Below {
         /// Its value.
@@ -140,7 +135,6 @@ impl Fault {
             Fault::NotAccepted { value, .. } => Some(value.clone()),
             Fault::Below { value, .. } => Some(value.to_string()),
             Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
-            Fault::NoSuchStore { scheme } => Some(format!("\"{scheme}…\"")),
             Fault::Unknown { .. }
             | Fault::NotASection
             | Fault::OnlyInFile
@@ -172,9 +166,6 @@ impl fmt::Display for Fault {
             Fault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             Fault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Fault::NotUtf8 => f.write_str("its value is not UTF-8"),
-            Fault::NoSuchStore { .. } => {
-                f.write_str("this build has SQLite only: leave it out, or write \"sqlite:\"; store.data is its folder")
-            }
             Fault::Below { other, other_value, other_origin, reason, .. } => {
                 write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
             }

@@ -18,6 +18,7 @@ mod reference;
 pub mod setting;
 pub mod source;
 pub mod table;
+pub mod url;
 mod variable;
 
 use crate::limits::Limits;
@@ -32,6 +33,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// The effective configuration. Every value is within its bounds and none contradicts another.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[store]`
     pub store: StoreConfig,
+    /// `[bus]`
+    pub bus: BusConfig,
     /// `[limits]`
     pub limits: Limits,
     /// `[retention]`
@@ -104,8 +108,8 @@ pub enum ProxyProtocol {
 /// `[store]`: where publications are kept.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// `None` or `sqlite:`, both the embedded store in `data`.
-    pub url: Option<String>,
+    /// `None` or `sqlite:`, both the embedded store in `data`; or a PostgreSQL database.
+    pub url: Option<Url>,
     /// Folder of the embedded store.
     pub data: PathBuf,
 }
@@ -114,6 +118,20 @@ impl Default for StoreConfig {
     fn default() -> StoreConfig {
         StoreConfig { url: None, data: PathBuf::from("data") }
     }
+}
+
+impl StoreConfig {
+    /// The PostgreSQL database that is the store; `None`: the embedded store is.
+    pub fn postgres(&self) -> Option<&Url> {
+        self.url.as_ref().filter(|url| url.scheme() != "sqlite")
+    }
+}
+
+/// `[bus]`: how instances reach each other.
+#[derive(Clone, Debug, Default)]
+pub struct BusConfig {
+    /// The Redis that carries publications; `None`: every instance is alone.
+    pub url: Option<Url>,
 }
 
 /// `[retention]`: how long publications are kept. Whichever bound is reached first counts.

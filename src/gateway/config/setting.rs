@@ -5,6 +5,7 @@ use super::error::Fault;
 use super::key::{AuthKey, KeySource, SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use super::parse::{self, Raw, quoted};
 use super::source::Origin;
+use super::url::{Url, UrlKind};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub(super) enum Place {
     Address(fn(&mut Config) -> &mut SocketAddr),
     Folder(fn(&mut Config) -> &mut PathBuf),
     Text(Form, fn(&mut Config) -> &mut Option<String>),
+    Url(UrlKind, fn(&mut Config) -> &mut Option<Url>),
     List(Form, fn(&mut Config) -> &mut Vec<String>),
     Networks(fn(&mut Config) -> &mut Vec<IpNet>),
     Word(Words),
@@ -56,7 +58,6 @@ pub(super) enum Form {
     Name,
     Origin,
     Host,
-    StoreUrl,
 }
 
 /// A choice of words, each standing at the place of its meaning.
@@ -112,7 +113,6 @@ impl Form {
             Form::Name => parse::name(text),
             Form::Origin => parse::origin(text),
             Form::Host => parse::host(text),
-            Form::StoreUrl => (text == "sqlite:").then(|| text.to_owned()),
         }
     }
 
@@ -122,7 +122,6 @@ impl Form {
             Form::Name => "1 to 64 letters, digits, dots, dashes and underscores",
             Form::Origin => "origins like \"https://chat.example.com\", without a path",
             Form::Host => "host names like \"chat.local\", without a port",
-            Form::StoreUrl => "\"sqlite:\"",
         }
     }
 }
@@ -159,6 +158,7 @@ impl Setting {
             | Place::Address(_)
             | Place::Folder(_)
             | Place::Text(..)
+            | Place::Url(..)
             | Place::List(..)
             | Place::Networks(_)
             | Place::Word(_)
@@ -200,6 +200,7 @@ impl Setting {
             Place::Address(_) => "an IP address with a port, like \"127.0.0.1:8080\"".into(),
             Place::Folder(_) => "the path of a folder".into(),
             Place::Text(form, _) => form.expected().into(),
+            Place::Url(kind, _) => kind.expected().into(),
             Place::List(form, _) => format!("a list of {}", form.expected()),
             Place::Networks(_) => "a list of networks like \"10.0.0.0/8\"".into(),
             Place::Word(words) => one_of(words.words),
@@ -209,13 +210,17 @@ impl Setting {
 
     /// Writes a value, or says why not and leaves the old one.
     pub(super) fn write(&self, config: &mut Config, raw: &Raw, origin: &Origin) -> Result<(), Fault> {
-        if let (Place::Text(Form::StoreUrl, _), Some(url)) = (self.place, raw.text()) {
-            check_store_url(url)?;
+        self.accept(config, raw, origin)
+            .ok_or_else(|| Fault::NotAccepted { value: self.repeated(raw), expected: self.expected_of(raw) })
+    }
+
+    /// A refused value as a message repeats it.
+    fn repeated(&self, raw: &Raw) -> String {
+        match (self.place, raw.text()) {
+            (Place::SharedSecret, _) => raw.hidden(),
+            (Place::Url(..), Some(text)) => Url::hint(text),
+            _ => raw.shown(),
         }
-        self.accept(config, raw, origin).ok_or_else(|| Fault::NotAccepted {
-            value: if matches!(self.place, Place::SharedSecret) { raw.hidden() } else { raw.shown() },
-            expected: self.expected_of(raw),
-        })
     }
 
     /// [`Setting::expected`], and the type where it is the type that is wrong.
@@ -246,6 +251,10 @@ impl Setting {
             Place::Text(form, field) => match raw.text()? {
                 "" => *field(config) = None,
                 text => *field(config) = Some(form.read(text)?),
+            },
+            Place::Url(kind, field) => match raw.text()? {
+                "" => *field(config) = None,
+                text => *field(config) = Some(Url::read(text, kind)?),
             },
             Place::List(form, field) => {
                 *field(config) =
@@ -280,6 +289,10 @@ impl Setting {
                 Some(text) => quoted(text),
                 None => return Shown::Unset,
             },
+            Place::Url(_, field) => match field(config) {
+                Some(url) => quoted(&url.to_string()),
+                None => return Shown::Unset,
+            },
             Place::List(_, field) => list(field(config).iter().map(|item| quoted(item))),
             Place::Networks(field) => list(field(config).iter().map(|network| quoted(&network.to_string()))),
             Place::Word(words) => quoted(words.words.get((words.read)(config)).copied().unwrap_or_default()),
@@ -298,15 +311,6 @@ fn network(text: &str) -> Option<IpNet> {
 
 fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
-}
-
-fn check_store_url(url: &str) -> Result<(), Fault> {
-    if url.is_empty() || url == "sqlite:" {
-        return Ok(());
-    }
-    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-    let plain = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    Err(Fault::NoSuchStore { scheme: if plain { format!("{scheme}:") } else { String::new() } })
 }
 
 /// `"text" or "json"`.

@@ -1,6 +1,7 @@
 //! The table of settings: add one here, and file, variable, listing and reference have it.
 
 use super::setting::{Bounds, Form, Place, Setting, Words};
+use super::url::UrlKind;
 use super::{ProxyProtocol, limit};
 use crate::log::{Format, Level};
 
@@ -43,11 +44,13 @@ const GENERAL: &[Setting] = &[
     .doc("Whether every connection starts with a PROXY v2 header. Needs `server.trusted_proxies`."),
     Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
         .doc("Name of this instance. Without one: the host's name and the process id."),
-    Setting::of("store.url", Place::Text(Form::StoreUrl, |c| &mut c.store.url))
-        .doc("Which store: this build has SQLite only, `sqlite:`, which is also what it is without one."),
+    Setting::of("store.url", Place::Url(UrlKind::Store, |c| &mut c.store.url))
+        .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file."),
     Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
         .flag("--data")
         .doc("Folder of the SQLite store. Made if it is missing; one process at a time."),
+    Setting::of("bus.url", Place::Url(UrlKind::Bus, |c| &mut c.bus.url))
+        .doc("The Redis that carries publications between instances. Without one every instance is alone. Better in `SEAWALL_BUS_URL` than in a file."),
     Setting::of(
         "retention.publications",
         Place::U64(Bounds::to(1_000_000_000_000).or_zero("unbounded"), |c| &mut c.retention.publications),
@@ -89,9 +92,10 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 6] = [
+pub const SECTIONS: [(&str, &str); 7] = [
     ("server", "Where it listens and whom it believes."),
     ("store", "Where publications are kept."),
+    ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
     ("retention", "How long publications are kept: whichever bound is reached first counts."),
     ("auth", "Whose tokens are believed. Auth is on exactly when there is a key."),
