@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 
-const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, time, kind, target, deleted_by, data
+const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, stamp, kind, target, deleted_by, data
      FROM seawall.page($1, $2, $3, $4, $5, $6)";
 const HEADS: &str = "SELECT head, floor, epoch FROM seawall.heads($1)";
 

@@ -3,7 +3,7 @@
 -- bound in bytes; the caller, who knows what encoding adds, cuts exactly.
 CREATE FUNCTION seawall.page(in_name text, in_after bigint, in_below bigint, backwards boolean,
     in_most bigint, in_bytes bigint
-) RETURNS TABLE (head bigint, floor bigint, epoch bigint, "offset" bigint, author text, key text, time bigint,
+) RETURNS TABLE (head bigint, floor bigint, epoch bigint, "offset" bigint, author text, key text, stamp bigint,
     kind smallint, target bigint, deleted_by bigint, data text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
