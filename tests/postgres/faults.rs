@@ -53,7 +53,9 @@ impl Publisher {
         self.slowest = self.slowest.max(since.elapsed());
         match outcome {
             Ok(appended) => drop(self.acknowledged.insert(n, appended.offset.0)),
-            Err(AppendError::Unconfirmed { .. } | AppendError::Unavailable { .. }) => self.open.push(n),
+            // Certainly not stored: the comparison with the log at the end would find it.
+            Err(AppendError::Unavailable { .. }) => {}
+            Err(AppendError::Unconfirmed { .. }) => self.open.push(n),
             Err(other) => panic!("{other:?}"),
         }
     }

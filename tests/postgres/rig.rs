@@ -134,7 +134,8 @@ impl Rig {
 
     /// The next answer to an append, whichever; `None` when there is none within `patience`.
     pub fn next(&mut self, patience: Duration) -> Option<(u64, Outcome)> {
-        match self.inbox.answers.recv_timeout(patience).ok()? {
+        let early = self.early.keys().next().copied().and_then(|request| self.early.remove(&request));
+        match early.or_else(|| self.inbox.answers.recv_timeout(patience).ok())? {
             Completion::Appended { ticket, outcome } => Some((ticket.request, outcome)),
             other => panic!("{other:?}"),
         }

@@ -75,12 +75,14 @@ impl AppendWorker {
         self.connection.patience().min(doubt)
     }
 
-    /// Sees to the connection, refusing what comes meanwhile.
+    /// Sees to the connection. Meanwhile what comes is refused, and what is in doubt for too long given up.
     fn connect(&mut self) {
-        let (jobs, voice) = (&self.jobs, &self.voice);
         let was_up = self.connection.is_up();
-        let result =
-            self.connection.advance(|| voice.unavailable(jobs.try_iter().map(|waiting| waiting.job)));
+        let (jobs, voice, doubt) = (&self.jobs, &self.voice, &mut self.doubt);
+        let result = self.connection.advance(|| {
+            voice.unavailable(jobs.try_iter().map(|waiting| waiting.job));
+            give_up_late(doubt, voice);
+        });
         match result {
             Ok(()) if !was_up && self.connection.is_up() => self.counters.failing.store(0, Ordering::Relaxed),
             Ok(()) => {}
@@ -116,17 +118,10 @@ impl AppendWorker {
 
     /// Repeats what is in doubt when there is a connection, and gives up what took too long.
     fn settle_doubt(&mut self) {
-        if self.doubt.is_empty() {
-            return;
-        }
-        let (alive, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doubt)
-            .into_iter()
-            .partition(|waiting| waiting.since.elapsed() < DOUBT_MAX);
-        self.unconfirmed(late);
-        if self.connection.is_up() && !alive.is_empty() {
-            self.attempt(alive);
-        } else {
-            self.doubt = alive;
+        give_up_late(&mut self.doubt, &self.voice);
+        if self.connection.is_up() && !self.doubt.is_empty() {
+            let batch = std::mem::take(&mut self.doubt);
+            self.attempt(batch);
         }
     }
 
@@ -194,15 +189,10 @@ impl AppendWorker {
             Fate::Unknown => {
                 let (keyed, bare): (Vec<_>, Vec<_>) =
                     batch.into_iter().partition(|waiting| waiting.job.key.is_some());
-                self.unconfirmed(bare);
+                unconfirmed(&self.voice, bare);
                 self.doubt.extend(keyed);
             }
         }
-    }
-
-    fn unconfirmed(&self, batch: Vec<Waiting>) {
-        let outcome: Outcome = Err(AppendError::Unconfirmed { retry_ms: RETRY_MS });
-        self.voice.settled(batch.into_iter().map(|waiting| (waiting.job, outcome.clone())).collect());
     }
 
     fn note_overfull(&self, batch: &[Waiting], settled: &[Settled]) {
@@ -216,4 +206,17 @@ impl AppendWorker {
             }
         }
     }
+}
+
+/// Answers those appends in doubt whose time is up.
+fn give_up_late(doubt: &mut Vec<Waiting>, voice: &Voice) {
+    if !doubt.is_empty() {
+        let late: Vec<_> = doubt.extract_if(.., |waiting| waiting.since.elapsed() >= DOUBT_MAX).collect();
+        unconfirmed(voice, late);
+    }
+}
+
+fn unconfirmed(voice: &Voice, batch: Vec<Waiting>) {
+    let outcome: Outcome = Err(AppendError::Unconfirmed { retry_ms: RETRY_MS });
+    voice.settled(batch.into_iter().map(|waiting| (waiting.job, outcome.clone())).collect());
 }
