@@ -17,6 +17,7 @@ use crate::worker::store::sqlite::batch::Outcome;
 use crate::worker::store::sqlite::log::RETRY_MS;
 use crate::worker::store::wall::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -148,13 +149,19 @@ impl AppendWorker {
         let mut tried = 0;
         loop {
             let now_ms = self.clock.unix_ms();
-            match batch::commit(&mut self.connection, &jobs, now_ms, self.channels_max) {
+            let (connection, channels_max) = (&mut self.connection, self.channels_max);
+            let attempt = AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, channels_max));
+            match catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked())) {
                 Err(fault) if fault.fate == Fate::Again && tried < RETRIES => {
                     tried += 1;
                     self.connection.pause(jittered(RETRY_PAUSE * tried * tried));
                 }
                 Ok(settled) if settled.len() != jobs.len() => {
-                    let fault = CallFault::silent(Duration::ZERO);
+                    let fault = CallFault::incomplete();
+                    self.connection.drop_link(&fault);
+                    return Err(fault);
+                }
+                Err(fault) if fault.fate == Fate::Unknown => {
                     self.connection.drop_link(&fault);
                     return Err(fault);
                 }

@@ -279,9 +279,11 @@ impl Connection {
         result
     }
 
-    /// Lets go of a connection whose answers make no sense.
+    /// Lets go of a connection that is in doubt.
     pub(super) fn drop_link(&mut self, fault: &CallFault) {
-        self.lose(fault);
+        if self.is_up() {
+            self.lose(fault);
+        }
     }
 
     fn lose(&mut self, fault: &CallFault) {

@@ -49,6 +49,18 @@ impl CallFault {
         CallFault { fate: Fate::Unknown, cause: silence("a statement", limit) }
     }
 
+    /// A panic of ours, in the middle of a call.
+    pub(super) fn panicked() -> CallFault {
+        let cause = Cause::new(Fault::Internal, "a store thread panicked", "the log of this gateway");
+        CallFault { fate: Fate::Unknown, cause }
+    }
+
+    /// Fewer or more rows than were asked for.
+    pub(super) fn incomplete() -> CallFault {
+        let text = "the answer does not have a row for each append";
+        CallFault { fate: Fate::Unknown, cause: Cause::new(Fault::Protocol, text, LOOK_AT_SCHEMA) }
+    }
+
     /// An answer that is not what our own function returns.
     pub(super) fn garbled(error: &Error) -> CallFault {
         let text = format!("the answer does not have the expected columns: {error}");

@@ -1,7 +1,7 @@
 //! A thread that reads pages and heads, one job at a time, over a connection of its own.
 
 use super::connection::Connection;
-use super::fault::CallFault;
+use super::fault::{CallFault, Fate};
 use super::tell::Voice;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Completion, Page, PageRequest, Read, ReadError, Span};
@@ -13,6 +13,7 @@ use crate::worker::store::sqlite::log::RETRY_MS;
 use crate::worker::store::sqlite::place::{integer, natural};
 use crate::worker::store::sqlite::rows::change;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
@@ -50,14 +51,30 @@ impl ReadWorker {
         match job {
             Read::Page(request) => {
                 let ticket = request.ticket;
-                let outcome = self.page(&request).map_err(|fault| self.failed(&fault));
+                let outcome = self.attempt(|worker| worker.page(&request));
                 self.voice.one(ticket.reactor, Completion::Page { ticket, outcome });
             }
             Read::Heads { ticket, channels } => {
-                let outcome = self.heads(channels).map_err(|fault| self.failed(&fault));
+                let outcome = self.attempt(|worker| worker.heads(channels));
                 self.voice.one(ticket.reactor, Completion::Heads { ticket, outcome });
             }
         }
+    }
+
+    /// Every job is answered, also one that panics: its connection is then thrown away.
+    fn attempt<T>(
+        &mut self,
+        read: impl FnOnce(&mut ReadWorker) -> Result<T, CallFault>,
+    ) -> Result<T, ReadError> {
+        let result = catch_unwind(AssertUnwindSafe(|| read(self)));
+        result.unwrap_or_else(|_| Err(CallFault::panicked())).map_err(|fault| {
+            if fault.fate == Fate::Unknown {
+                self.connection.drop_link(&fault);
+            }
+            tracing::debug!(cause = %fault.cause.text, "a read failed");
+            bump(&self.counters.read_failures);
+            ReadError { retry_ms: RETRY_MS }
+        })
     }
 
     fn page(&mut self, request: &PageRequest) -> Result<Page, CallFault> {
@@ -86,12 +103,6 @@ impl ReadWorker {
         let positions: Result<Vec<_>, Error> = rows.iter().map(position).collect();
         let positions = positions.map_err(|error| CallFault::garbled(&error))?;
         Ok(channels.into_iter().zip(positions).collect())
-    }
-
-    fn failed(&self, fault: &CallFault) -> ReadError {
-        tracing::debug!(cause = %fault.cause.text, "a read failed");
-        bump(&self.counters.read_failures);
-        ReadError { retry_ms: RETRY_MS }
     }
 }
 

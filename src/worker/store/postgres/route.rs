@@ -5,7 +5,6 @@ use super::connection::monotonic;
 use super::tell::Voice;
 use crate::job::Append;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::time::Instant;
 
 /// An append on its way, and since when: one that nobody waits for any more is not committed.
@@ -21,9 +20,7 @@ pub(super) struct Waiting {
 pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], voice: &Voice) {
     let hashes = ahash::RandomState::with_seeds(1, 2, 3, 4);
     while let Ok(job) = jobs.recv() {
-        let mut hasher = hashes.build_hasher();
-        job.channel.hash(&mut hasher);
-        let turn = hasher.finish() as usize % workers.len().max(1);
+        let turn = hashes.hash_one(&job.channel) as usize % workers.len().max(1);
         let Some(worker) = workers.get(turn) else { continue };
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) =
             worker.try_send(Waiting { job, since: monotonic() })
