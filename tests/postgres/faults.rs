@@ -130,7 +130,7 @@ fn a_stopped_server_keeps_nobody_waiting_and_goes_on_when_it_continues() {
     publisher.run(Duration::from_secs(6));
     assert!(publisher.rig.counters.connections_abandoned.load(Ordering::Relaxed) >= 2);
     let begun = Instant::now();
-    assert!(matches!(publisher.rig.heads(&["c0"]), Err(_)));
+    assert!(publisher.rig.heads(&["c0"]).is_err());
     assert!(begun.elapsed() < REPLY_MAX);
     server.sigcont();
     let before = publisher.acknowledged.len();

@@ -7,5 +7,6 @@ mod instances;
 mod rig;
 #[path = "../servers/mod.rs"]
 mod servers;
+#[allow(clippy::duplicate_mod, dead_code, reason = "the servers have it as well, and no state is in it")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;

@@ -15,6 +15,7 @@ pub mod http;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+#[allow(clippy::duplicate_mod, reason = "a test that has both has it twice, and no state is in it")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;
 

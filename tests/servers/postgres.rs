@@ -165,6 +165,18 @@ impl Postgres {
         process::run(self.psql(NAME, text))
     }
 
+    /// As [`Postgres::try_sql_as_owner`], over TCP to `address`: a proxy before the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::try_sql`].
+    pub fn try_sql_at(&self, address: SocketAddr, text: &str) -> Result<String, String> {
+        let mut command = self.psql(NAME, text);
+        // The last of two words for one thing holds.
+        command.arg("-h").arg(address.ip().to_string()).args(["-p", &address.port().to_string()]);
+        process::run(command)
+    }
+
     /// Runs statements that must succeed.
     #[track_caller]
     pub fn sql(&self, text: &str) -> String {
@@ -241,20 +253,53 @@ impl Postgres {
     /// `superuser_reserved_connections` (3) cannot be taken this way, so [`Postgres::sql`] still works.
     #[track_caller]
     pub fn occupy(&self, count: usize) -> Occupied {
-        let open = || {
-            self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'occupied' AND wait_event = 'PgSleep'")
-                .parse::<usize>()
-                .expect("a number")
-        };
-        let before = open();
-        let sleepers = (0..count).map(|_| self.sleeper()).collect();
-        let occupied = Occupied { sleepers };
-        assert!(comes_true(SOON, || open() == before + count), "{} of {count} connections", open());
+        let before = self.asleep();
+        let mut occupied = Occupied { sleepers: (0..count).map(|_| self.sleeper("SELECT 1")).collect() };
+        let taken = comes_true(SOON, || {
+            for sleeper in &mut occupied.sleepers {
+                // It was refused: a client that has gone may keep its place for a moment longer.
+                if sleeper.try_wait().is_ok_and(|ended| ended.is_some()) {
+                    *sleeper = self.sleeper("SELECT 1");
+                }
+            }
+            self.asleep() == before + count
+        });
+        assert!(taken, "{} of {count} connections\n{}", self.asleep() - before, self.log());
         occupied
     }
 
-    fn sleeper(&self) -> Child {
-        let mut command = self.psql(NAME, "SELECT pg_sleep(3600)");
+    /// Runs a statement in a transaction that stays open, with its locks, until the value is dropped.
+    #[track_caller]
+    pub fn hold(&self, statement: &str) -> Occupied {
+        let before = self.asleep();
+        let holder = Occupied { sleepers: vec![self.sleeper(statement)] };
+        assert!(comes_true(SOON, || self.asleep() > before), "not run: {statement}\n{}", self.log());
+        holder
+    }
+
+    /// Every commit that wrote waits, as for a standby that is gone; reading goes on.
+    #[track_caller]
+    pub fn hang_commits(&self) {
+        self.reload("synchronous_standby_names", "nobody");
+    }
+
+    /// Commits that wait are done.
+    #[track_caller]
+    pub fn let_commits_go(&self) {
+        self.reload("synchronous_standby_names", "");
+    }
+
+    /// Connections that [`Occupied`] holds.
+    fn asleep(&self) -> usize {
+        let found = self.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'occupied' AND wait_event = 'PgSleep'",
+        );
+        found.parse().expect("a number")
+    }
+
+    fn sleeper(&self, statement: &str) -> Child {
+        // Statements of one text are one transaction.
+        let mut command = self.psql(NAME, &format!("{statement}; SELECT pg_sleep(3600)"));
         // A backend asleep sees only by this that its client has gone; milliseconds.
         command.env("PGOPTIONS", "-c client_connection_check_interval=50");
         command.env("PGAPPNAME", "occupied").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

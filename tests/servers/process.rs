@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
@@ -101,6 +102,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Lives while the server is frozen.
+    guard: Mutex<Option<Child>>,
 }
 
 impl Process {
@@ -113,7 +116,7 @@ impl Process {
         STARTER.lock().expect("no holder panics").send((command, answer)).expect("the starter lives on");
         let child = child.recv().expect("the starter answers");
         let child = child.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
-        Process { name: name.into(), child, log: log.into() }
+        Process { name: name.into(), child, log: log.into(), guard: Mutex::default() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -145,17 +148,29 @@ impl Process {
     pub fn sigstop(&self) {
         // The parent first, so that it makes no more while its children are frozen.
         self.signal_main(Signal::STOP);
-        self.signal_children(Signal::STOP);
+        let children = children(self.pid());
+        signal_all(&children, Signal::STOP);
+        let guard = guard(children.iter().copied().chain([self.pid()]));
+        *self.guard.lock().expect("no holder panics") = Some(guard);
     }
 
     /// Lets it go on.
     pub fn sigcont(&self) {
-        self.signal_children(Signal::CONT);
+        self.dismiss_guard();
+        signal_all(&children(self.pid()), Signal::CONT);
         self.signal_main(Signal::CONT);
+    }
+
+    fn dismiss_guard(&self) {
+        if let Some(mut guard) = self.guard.lock().ok().and_then(|mut guard| guard.take()) {
+            let _ = guard.kill();
+            let _ = guard.wait();
+        }
     }
 
     /// Ends it and all it made as a crash would.
     pub fn kill9(&mut self) {
+        self.dismiss_guard();
         let children = children(self.pid());
         self.signal_main(Signal::KILL);
         signal_all(&children, Signal::KILL);
@@ -186,10 +201,6 @@ impl Process {
         // It may have ended by itself; the child was not waited for, so its number is still its own.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
-
-    fn signal_children(&self, signal: Signal) {
-        signal_all(&children(self.pid()), signal);
-    }
 }
 
 impl Drop for Process {
@@ -203,7 +214,22 @@ impl Drop for Process {
             signal_all(&children, Signal::KILL);
             let _ = self.child.wait();
         }
+        self.dismiss_guard();
     }
+}
+
+/// Kills frozen processes when this one ends, however it ends.
+///
+/// A frozen child of a server does not notice that the server was killed, and would stay for good. The guard is
+/// in a group of its own, since a test run is ended by its group.
+fn guard(frozen: impl Iterator<Item = u32>) -> Child {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"read -r _; kill -KILL "$@" 2>/dev/null"#, "sh"])
+        .args(frozen.map(|pid| pid.to_string()));
+    // The kernel closes our end of its input.
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.spawn().expect("a shell starts")
 }
 
 fn signal_all(pids: &[u32], signal: Signal) {

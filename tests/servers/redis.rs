@@ -245,7 +245,12 @@ impl Redis {
     }
 }
 
-fn ask(address: SocketAddr, words: &[&str]) -> io::Result<Reply> {
+/// Runs one command on a connection of its own to `address`: a server, or a proxy before it.
+///
+/// # Errors
+///
+/// As [`Redis::try_command`].
+pub fn ask(address: SocketAddr, words: &[&str]) -> io::Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&address, SOON)?;
     stream.set_read_timeout(Some(SOON))?;
     stream.set_write_timeout(Some(SOON))?;

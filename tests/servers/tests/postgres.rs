@@ -88,6 +88,35 @@ fn occupied_connections_are_missed_until_they_are_given_back() {
 }
 
 #[test]
+fn commits_hang_while_reading_goes_on() {
+    let postgres = Postgres::start();
+    postgres.sql("CREATE TABLE t (n int)");
+    postgres.hang_commits();
+    let limited = "SET statement_timeout = 200; SELECT count(*) FROM t";
+    assert_eq!(postgres.sql(limited), "0");
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| postgres.try_sql("INSERT INTO t VALUES (1)"));
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        assert!((0..200).any(|_| postgres.sql(waiting) == "1"), "the commit does not wait");
+        assert_eq!(postgres.sql(limited), "0", "not seen before it is committed");
+        postgres.let_commits_go();
+        writing.join().expect("no panic").expect("it is committed");
+    });
+    assert_eq!(postgres.sql(limited), "1");
+}
+
+#[test]
+fn a_held_lock_is_met_until_it_is_dropped() {
+    let postgres = Postgres::start();
+    postgres.try_sql_as_owner("CREATE TABLE t (n int)").expect("its own schema");
+    let holder = postgres.hold("LOCK TABLE t");
+    let met = postgres.try_sql("SET lock_timeout = 100; SELECT * FROM t").expect_err("locked");
+    assert!(met.contains("55P03"), "{met}");
+    drop(holder);
+    assert_eq!(postgres.sql("SET lock_timeout = 10000; SELECT * FROM t"), "");
+}
+
+#[test]
 fn the_owner_of_the_database_makes_its_tables() {
     let postgres = Postgres::start();
     postgres.try_sql_as_owner("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").expect("its own schema");

@@ -21,6 +21,20 @@ fn a_stopped_or_killed_one_refuses_and_starts_again_empty_where_it_was() {
 }
 
 #[test]
+fn a_test_that_panics_leaves_no_server() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let test = std::thread::spawn(move || {
+        let redis = Redis::start();
+        redis.sigstop();
+        sender.send(redis.address()).expect("somebody waits");
+        std::panic::resume_unwind(Box::new("as an assertion would"));
+    });
+    let address = receiver.recv().expect("it started");
+    assert!(test.join().is_err());
+    assert_eq!(TcpStream::connect(address).expect_err("gone").kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
 fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
     let redis = Redis::start();
     redis.sigstop();

@@ -6,7 +6,7 @@
 
 use socket2::{Domain, Socket, Type};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 /// A port of an address, held by a socket that is bound and does not listen.
 ///
@@ -65,11 +65,24 @@ impl HeldPort {
     /// # Errors
     ///
     /// The kernel's: somebody listens there already.
-    pub fn listen(&self) -> io::Result<std::net::TcpListener> {
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        self.listen_for(1_024)
+    }
+
+    /// Listens so that nobody is answered any more: what waits to be accepted is as much as may wait, and the kernel
+    /// drops every SYN. Both sockets hold that; clients that go on dialing are heard once they are closed.
+    pub(crate) fn listen_full(&self) -> io::Result<(TcpListener, TcpStream)> {
+        // One more than the number given may wait (listen(2)).
+        let listener = self.listen_for(0)?;
+        let waiting = TcpStream::connect(self.address)?;
+        Ok((listener, waiting))
+    }
+
+    fn listen_for(&self, backlog: i32) -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.bind(&self.address.into())?;
-        socket.listen(1_024)?;
+        socket.listen(backlog)?;
         Ok(socket.into())
     }
 }
@@ -78,7 +91,6 @@ impl HeldPort {
 mod tests {
     use super::*;
     use std::io::ErrorKind;
-    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_held_port_refuses_until_somebody_listens_and_again_afterwards() {
