@@ -178,7 +178,13 @@ impl Rig {
     pub fn all(&mut self, channel: &str) -> Vec<serde_json::Value> {
         let (mut all, mut after) = (Vec::new(), Offset::ZERO);
         loop {
-            let page = self.page(request(channel, Span::After(after))).expect("a page");
+            let deadline = Instant::now() + PATIENCE;
+            let page = loop {
+                match self.page(request(channel, Span::After(after))) {
+                    Ok(page) => break page,
+                    Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+                }
+            };
             if page.count == 0 {
                 return all;
             }

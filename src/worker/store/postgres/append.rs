@@ -177,7 +177,7 @@ impl AppendWorker {
         if self.connection.is_up() {
             self.attempt(rest);
         } else {
-            self.voice.unavailable(rest.into_iter().map(|waiting| waiting.job));
+            self.not_done(rest);
         }
     }
 
@@ -185,21 +185,31 @@ impl AppendWorker {
         match fault.fate {
             Fate::OfTheData => {
                 tracing::warn!(cause = %fault.cause.text, "one append failed by itself");
-                self.voice.unavailable(batch.into_iter().map(|waiting| waiting.job));
+                let (doubtful, fresh): (Vec<_>, Vec<_>) =
+                    batch.into_iter().partition(|waiting| waiting.doubtful);
+                unconfirmed(&self.voice, doubtful);
+                self.not_done(fresh);
             }
             Fate::NotDone | Fate::Again => {
                 if self.counters.failing.swap(1, Ordering::Relaxed) == 0 {
                     tracing::error!(cause = %fault.cause.text, look_at = fault.cause.look_at, "the store does not take writes");
                 }
-                self.voice.unavailable(batch.into_iter().map(|waiting| waiting.job));
+                self.not_done(batch);
             }
             Fate::Unknown => {
                 let (keyed, bare): (Vec<_>, Vec<_>) =
                     batch.into_iter().partition(|waiting| waiting.job.key.is_some());
                 unconfirmed(&self.voice, bare);
-                self.doubt.extend(keyed);
+                self.doubt.extend(keyed.into_iter().map(|waiting| Waiting { doubtful: true, ..waiting }));
             }
         }
+    }
+
+    /// This attempt certainly stored nothing of these. Where an earlier one may have, the doubt remains.
+    fn not_done(&mut self, batch: Vec<Waiting>) {
+        let (doubtful, fresh): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.doubtful);
+        self.doubt.extend(doubtful);
+        self.voice.unavailable(fresh.into_iter().map(|waiting| waiting.job));
     }
 
     fn note_overfull(&self, batch: &[Waiting], settled: &[Settled]) {

@@ -279,6 +279,23 @@ impl Connection {
         result
     }
 
+    /// Runs one statement that changes nothing: over a second connection when the first one turns out to be dead.
+    pub(super) fn read(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, CallFault> {
+        match self.query(sql, params) {
+            // Where the first one was silent there is no time for another.
+            Err(fault) if !self.is_up() && fault.cause.fault != Fault::Timeout => {
+                // A failure is told by the connection; the first fault stands for both.
+                let _ = self.advance(|| {});
+                if self.is_up() { self.query(sql, params) } else { Err(fault) }
+            }
+            result => result,
+        }
+    }
+
     /// Lets go of a connection that is in doubt.
     pub(super) fn drop_link(&mut self, fault: &CallFault) {
         if self.is_up() {

@@ -83,7 +83,7 @@ impl ReadWorker {
             Span::Before(offset) => (0, integer(offset.0), true),
         };
         let bytes = i64::try_from(request.bytes_max).unwrap_or(i64::MAX);
-        let rows = self.connection.query(
+        let rows = self.connection.read(
             PAGE,
             &[
                 (&request.channel.as_str(), Type::TEXT),
@@ -99,7 +99,7 @@ impl ReadWorker {
 
     fn heads(&mut self, channels: Vec<ChannelName>) -> Result<Vec<(ChannelName, LogPosition)>, CallFault> {
         let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
-        let rows = self.connection.query(HEADS, &[(&names, Type::TEXT_ARRAY)])?;
+        let rows = self.connection.read(HEADS, &[(&names, Type::TEXT_ARRAY)])?;
         let positions: Result<Vec<_>, Error> = rows.iter().map(position).collect();
         let positions = positions.map_err(|error| CallFault::garbled(&error))?;
         Ok(channels.into_iter().zip(positions).collect())

@@ -14,6 +14,8 @@ pub(super) struct Waiting {
     pub(super) job: Append,
     /// When it came.
     pub(super) since: Instant,
+    /// Whether it was sent before over a connection that died: it may be stored already.
+    pub(super) doubtful: bool,
 }
 
 /// Until all senders are gone. It never waits for a worker: a full queue is an answer.
@@ -23,7 +25,7 @@ pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], voice: &
         let turn = hashes.hash_one(&job.channel) as usize % workers.len().max(1);
         let Some(worker) = workers.get(turn) else { continue };
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) =
-            worker.try_send(Waiting { job, since: monotonic() })
+            worker.try_send(Waiting { job, since: monotonic(), doubtful: false })
         {
             voice.unavailable([waiting.job]);
         }
