@@ -3,6 +3,7 @@
 //! Everything that can fail for an operator's reason, an address in use or a folder without rights, is done
 //! before the first thread starts, and is told in one sentence.
 
+mod backing;
 mod capacity;
 pub mod cli;
 pub mod config;
@@ -20,7 +21,7 @@ use crate::rate::Rate;
 use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Reactor, Setup};
 use crate::session::{AuthMode, Policy};
 use crate::worker;
-use crate::worker::store::{self, Store};
+use backing::Backing;
 use capacity::Capacity;
 use config::key::{AuthAlgorithm, AuthKey};
 use config::{Config, ProxyProtocol};
@@ -31,8 +32,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Threads that read pages: a long page must not hold up the short ones.
-const READERS: usize = 2;
 /// How often resident memory is looked at.
 const MEMORY_PERIOD: Duration = Duration::from_secs(1);
 
@@ -61,7 +60,7 @@ pub fn run(config: Config) -> ExitCode {
 
 /// Gives every log of the store a new epoch: for after a restore.
 pub fn new_epoch(config: Config) -> ExitCode {
-    match embedded(&config).and_then(|()| store::new_epoch(&config.store.data).map_err(|e| e.to_string())) {
+    match backing::new_epoch(&config) {
         Ok((old, new)) => {
             println!("epoch {old} is now {new}: clients with a cursor of before read the logs anew");
             ExitCode::SUCCESS
@@ -73,22 +72,21 @@ pub fn new_epoch(config: Config) -> ExitCode {
     }
 }
 
-/// Refuses a store or a bus that is configured and cannot be had: it must not be another one silently.
-fn embedded(config: &Config) -> Result<(), String> {
-    match (config.store.postgres(), &config.bus.url) {
-        (Some(url), _) => Err(format!("store.url = \"{url}\": this build has SQLite only: leave it out")),
-        (None, Some(url)) => Err(format!("bus.url = \"{url}\": this build has no bus: leave it out")),
-        (None, None) => Ok(()),
+/// Refuses a bus that is configured and cannot be had: it must not be another one silently.
+fn check_bus(config: &Config) -> Result<(), String> {
+    match &config.bus.url {
+        Some(url) => Err(format!("bus.url = \"{url}\": this build has no bus: leave it out")),
+        None => Ok(()),
     }
 }
 
 fn serve(config: Config) -> Result<(), String> {
-    embedded(&config)?;
+    check_bus(&config)?;
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
     let verifier = verifier(&config)?;
-    let store = Store::open(store_config(&config)).map_err(|error| error.to_string())?;
+    let store = Backing::open(&config)?;
     let (listeners, address) = listen(config.server.listen, reactors)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), log::dropped));
@@ -110,12 +108,12 @@ fn serve(config: Config) -> Result<(), String> {
     let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
     let mailboxes: Arc<[Mailbox]> = Arc::from(mailboxes);
 
-    let epoch = store.epoch();
+    let epoch = store.epoch().map(|epoch| epoch.to_string());
     let threads = Threads::start(&config, &setup, store, verifier, &mailboxes, prepared)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity);
-    tracing::info!(%address, reactors, %epoch, version = env!("CARGO_PKG_VERSION"), "serving");
+    tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
     threads.serve(&vitals, &mailboxes)
 }
 
@@ -123,7 +121,7 @@ fn serve(config: Config) -> Result<(), String> {
 struct Threads {
     endings: Receiver<Ending>,
     reactors: Vec<JoinHandle<()>>,
-    store: store::Running,
+    store: backing::Running,
     auth: Option<worker::auth::Running>,
 }
 
@@ -131,7 +129,7 @@ impl Threads {
     fn start(
         config: &Config,
         setup: &Arc<Setup>,
-        store: Store,
+        store: Backing,
         verifier: Option<Verifier>,
         mailboxes: &Arc<[Mailbox]>,
         prepared: Vec<Prepared>,
@@ -287,19 +285,6 @@ fn instance_name(config: &Config) -> String {
     config.server.instance.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()))
 }
 
-fn store_config(config: &Config) -> store::StoreConfig {
-    let age = config.retention.age;
-    store::StoreConfig {
-        data: config.store.data.clone(),
-        retention: store::Retention {
-            publications: config.retention.publications,
-            age: (!age.is_zero()).then_some(age),
-        },
-        channels_max: u64::from(config.limits.channels),
-        readers: READERS,
-    }
-}
-
 fn verifier(config: &Config) -> Result<Option<Verifier>, String> {
     let auth = &config.auth;
     if auth.keys.is_empty() {
@@ -371,7 +356,7 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
     let plural = if reactors == 1 { "" } else { "s" };
     println!("listening on ws://{address}/ws");
     println!("  chat in a browser    http://{address}/ (open it in two tabs)");
-    println!("  store                {} (SQLite)", config.store.data.display());
+    println!("  store                {}", backing::describe(config));
     println!(
         "  room for             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
         capacity.connections, capacity.descriptors

@@ -214,6 +214,16 @@ impl Scrape {
             read(&store.checkpoint_failures),
         )?;
         sheet.gauge("store_wal_bytes", "Bytes of the write-ahead log", read(&store.wal_bytes))?;
+        sheet.counter(
+            "store_reconnects",
+            "Connections to the store that came back",
+            read(&store.reconnects),
+        )?;
+        sheet.counter(
+            "store_connections_abandoned",
+            "Connections given up because the store did not answer",
+            read(&store.connections_abandoned),
+        )?;
         sheet.gauge("store_failing", "1 while the last write failed", read(&store.failing))?;
         let buckets: Vec<u64> = store.commit_latency.buckets.iter().map(read).collect();
         let sum_s = read(&store.commit_latency.sum_us) as f64 / 1e6;

@@ -51,6 +51,10 @@ pub struct StoreCounters {
     pub checkpoint_failures: AtomicU64,
     /// Bytes of the write-ahead log in use, as the last look found them.
     pub wal_bytes: AtomicU64,
+    /// Connections to a store server that came back after one was lost.
+    pub reconnects: AtomicU64,
+    /// Connections given up because the server did not answer in time.
+    pub connections_abandoned: AtomicU64,
     /// 1 exactly when the last attempt to write failed.
     pub failing: AtomicU64,
     /// Batches taken by a reactor's live lane, each reactor counted.

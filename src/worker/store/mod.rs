@@ -8,9 +8,11 @@
 //! batch tries again, so nobody has to restart anything.
 
 mod append;
+mod body;
 mod checkpoint;
 mod fault;
 mod lock;
+pub mod postgres;
 mod read;
 mod sqlite;
 #[cfg(test)]

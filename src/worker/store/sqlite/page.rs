@@ -6,9 +6,10 @@
 use super::place::{Place, integer, natural};
 use super::{connection, rows};
 use crate::id::{ChannelName, Epoch, Offset};
-use crate::job::{Form, Page, PageRequest, Span};
+use crate::job::{Page, PageRequest, Span};
 use crate::wire::publication::Stored;
-use crate::wire::push::{self, LogPosition};
+use crate::wire::push::LogPosition;
+use crate::worker::store::body::{Body, Room};
 use rusqlite::{Connection, Row, Transaction, params};
 use std::path::PathBuf;
 
@@ -83,93 +84,35 @@ fn read_page(snapshot: &Transaction<'_>, epoch: Epoch, request: &PageRequest) ->
     if let Some(row) = &row
         && request.limit > 0
     {
-        body.fill(snapshot, row)?;
+        fill(&mut body, snapshot, row)?;
     }
     Ok(body.finish(position(epoch, row.as_ref())))
 }
 
-/// A page being filled. Pieces are in the order read, which is descending for [`Span::Before`].
-struct Body<'a> {
-    request: &'a PageRequest,
-    bytes: Vec<u8>,
-    /// Where each piece ends in `bytes`, and its offset.
-    pieces: Vec<(usize, Offset)>,
-}
-
-impl Body<'_> {
-    fn new(request: &PageRequest) -> Body<'_> {
-        Body { request, bytes: Vec::new(), pieces: Vec::new() }
+/// Fills the page from the channel's rows.
+fn fill(body: &mut Body<'_>, snapshot: &Transaction<'_>, row: &rows::Row) -> rusqlite::Result<()> {
+    let request = body.request();
+    // Client offsets are clamped to the log before they become places.
+    let (from, until, sql) = match request.span {
+        Span::After(offset) => (offset.min(row.head).next().max(row.floor), row.head, ASCENDING),
+        Span::Before(offset) => (row.floor, Offset(offset.0.saturating_sub(1)).min(row.head), DESCENDING),
+    };
+    if from > until {
+        return Ok(());
     }
-
-    fn fill(&mut self, snapshot: &Transaction<'_>, row: &rows::Row) -> rusqlite::Result<()> {
-        // Client offsets are clamped to the log before they become places.
-        let (from, until, sql) = match self.request.span {
-            Span::After(offset) => (offset.min(row.head).next().max(row.floor), row.head, ASCENDING),
-            Span::Before(offset) => (row.floor, Offset(offset.0.saturating_sub(1)).min(row.head), DESCENDING),
-        };
-        if from > until {
-            return Ok(());
-        }
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let mut found = statement.query(params![
-            Place::of(row.id, from).0,
-            Place::of(row.id, until).0,
-            i64::from(self.request.limit)
-        ])?;
-        while let Some(row) = found.next()? {
-            let offset = Place(row.get(0)?).offset();
-            self.write(&stored(row, offset)?);
-            match self.pieces.last() {
-                Some((end, _)) if self.bytes.len() + self.commas() > self.request.bytes_max => {
-                    self.bytes.truncate(*end);
-                    break;
-                }
-                Some(_) | None => self.pieces.push((self.bytes.len(), offset)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Commas between the pieces so far and the one just written.
-    fn commas(&self) -> usize {
-        match self.request.form {
-            Form::Json => self.pieces.len(),
-            Form::Frames => 0,
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let mut found = statement.query(params![
+        Place::of(row.id, from).0,
+        Place::of(row.id, until).0,
+        i64::from(request.limit)
+    ])?;
+    while let Some(row) = found.next()? {
+        let offset = Place(row.get(0)?).offset();
+        if body.take(&stored(row, offset)?) == Room::None {
+            break;
         }
     }
-
-    fn write(&mut self, stored: &Stored<'_>) {
-        match self.request.form {
-            Form::Json => push::publication_body(&mut self.bytes, &self.request.channel, stored),
-            Form::Frames => push::publication(&mut self.bytes, &self.request.channel, stored),
-        }
-    }
-
-    /// Puts the pieces in ascending order, with commas between them in JSON.
-    fn finish(self, position: LogPosition) -> Page {
-        let count = u32::try_from(self.pieces.len()).unwrap_or(u32::MAX);
-        let ends: Vec<usize> = self.pieces.iter().map(|(end, _)| *end).collect();
-        let read_first = self.pieces.first().map_or(Offset::ZERO, |(_, offset)| *offset);
-        let read_last = self.pieces.last().map_or(Offset::ZERO, |(_, offset)| *offset);
-        let (first, last) = (read_first.min(read_last), read_first.max(read_last));
-        let body = match (self.request.form, self.request.span) {
-            (Form::Frames, Span::After(_)) => self.bytes,
-            (form, span) => join(&self.bytes, &ends, form, span),
-        };
-        Page { position, count, first, last, body }
-    }
-}
-
-fn join(bytes: &[u8], ends: &[usize], form: Form, span: Span) -> Vec<u8> {
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let mut pieces: Vec<&[u8]> = starts.zip(ends).filter_map(|(start, end)| bytes.get(start..*end)).collect();
-    if let Span::Before(_) = span {
-        pieces.reverse();
-    }
-    match form {
-        Form::Json => pieces.join(&b","[..]),
-        Form::Frames => pieces.concat(),
-    }
+    Ok(())
 }
 
 const ASCENDING: &str = "SELECT place, user, key, time, kind, target, deleted_by, data FROM publications

@@ -1,0 +1,428 @@
+//! One connection to the server, with a deadline on everything it does.
+//!
+//! The driver is asynchronous inside; each worker has a small runtime of its own and waits on it like on any
+//! blocking call, only that every wait has an end. A server that takes bytes and says nothing, because it was
+//! stopped or its disk hangs, costs a worker [`CALL_TIMEOUT`] and a connection, which is abandoned; it never
+//! costs the worker.
+
+use super::fault::{CallFault, cause, silence};
+use super::schema::{self, Durability, Refusal};
+use crate::health::finding::{Cause, Fault, Finding};
+use crate::id::Epoch;
+use crate::metrics::store::{StoreCounters, bump};
+use crossbeam_channel::Sender;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, Error, NoTls, Row};
+
+/// The server ends a statement of ours after this by itself.
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The server ends a wait for a lock after this: an append holds its locks for one commit.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(1_200);
+/// The server ends a transaction of ours that does nothing. Only a migration has one open between statements.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that does not answer a call within this is abandoned. It is longer than the statement
+/// timeout, by time for a slow commit, and leaves time for a repeat within `limits::REPLY_TIMEOUT`.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
+/// From the first packet to a connection that is ready.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries to connect, at first and at most; each fails as often as the one before doubles it.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// While it dials, a worker looks at its queue so often.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Where the store is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    config: Config,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Appends.
+    Append,
+    /// Pages and heads.
+    Read,
+    /// Deletes what is too old. It does not wait for the disk: what a crash brings back goes again.
+    Retention,
+}
+
+impl Target {
+    /// Reads a URL of PostgreSQL.
+    pub(super) fn parse(url: &str) -> Result<Target, Error> {
+        let mut config: Config = url.parse()?;
+        config
+            .connect_timeout(DIAL_TIMEOUT)
+            .tcp_user_timeout(Duration::from_secs(5))
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3);
+        if config.get_application_name().is_none() {
+            config.application_name("seawall");
+        }
+        Ok(Target { config })
+    }
+
+    /// Whether it must not be spoken to in the clear.
+    pub(super) fn wants_tls(&self) -> bool {
+        self.config.get_ssl_mode() != SslMode::Disable && self.config.get_ssl_mode() != SslMode::Prefer
+    }
+
+    fn for_role(&self, role: Role) -> Config {
+        let mut config = self.config.clone();
+        let durability = match role {
+            Role::Append | Role::Read => "",
+            Role::Retention => " -c synchronous_commit=off",
+        };
+        config.options(format!(
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {}",
+            STATEMENT_TIMEOUT.as_millis(),
+            LOCK_TIMEOUT.as_millis(),
+            IDLE_TIMEOUT.as_millis(),
+            self.config.get_options().unwrap_or_default(),
+        ));
+        config
+    }
+}
+
+/// An open connection.
+pub(super) struct Link {
+    runtime: Arc<Runtime>,
+    client: Client,
+    driver: JoinHandle<Result<(), Error>>,
+    lost: bool,
+}
+
+impl Link {
+    /// Runs one statement. Parameters and result travel in one round trip, and no prepared statement stays on
+    /// the server: a pooler may give the next one to another server process.
+    pub(super) fn query(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, CallFault> {
+        if self.lost || self.client.is_closed() {
+            return Err(self.closed_before());
+        }
+        let runtime = Arc::clone(&self.runtime);
+        let _inside = runtime.enter();
+        let answer = runtime.block_on(timeout(CALL_TIMEOUT, self.client.query_typed(sql, params)));
+        self.settle(answer)
+    }
+
+    /// Runs statements without parameters.
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), CallFault> {
+        if self.lost || self.client.is_closed() {
+            return Err(self.closed_before());
+        }
+        let runtime = Arc::clone(&self.runtime);
+        let _inside = runtime.enter();
+        let answer = runtime.block_on(timeout(CALL_TIMEOUT, self.client.batch_execute(sql)));
+        self.settle(answer)
+    }
+
+    /// Lets the driver see what the server sent unasked, its farewell above all.
+    fn listen(&mut self) {
+        // More than one turn of the runtime: one to see the socket, one to read it.
+        for _ in 0..3 {
+            self.runtime.block_on(tokio::task::yield_now());
+        }
+        self.lost |= self.client.is_closed() || self.driver.is_finished();
+    }
+
+    fn settle<T>(&mut self, answer: Result<Result<T, Error>, impl Sized>) -> Result<T, CallFault> {
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let fault = CallFault::of(&error);
+                if error.as_db_error().is_none() || self.client.is_closed() {
+                    self.lost = true;
+                }
+                if error.is_closed() {
+                    return Err(CallFault { cause: self.farewell().unwrap_or(fault.cause), ..fault });
+                }
+                self.lost |= fault.fate == super::fault::Fate::Unknown;
+                Err(fault)
+            }
+            Err(_) => {
+                self.lost = true;
+                Err(CallFault::silent(CALL_TIMEOUT))
+            }
+        }
+    }
+
+    fn closed_before(&mut self) -> CallFault {
+        self.lost = true;
+        let look_at = "the network between here and the database, and its log";
+        let unsaid = || Cause::new(Fault::Reset, "the connection was closed", look_at);
+        CallFault::not_sent(self.farewell().unwrap_or_else(unsaid))
+    }
+
+    /// Why the driver ended, which says more than that it did.
+    fn farewell(&mut self) -> Option<Cause> {
+        let _inside = self.runtime.enter();
+        let ended = self.runtime.block_on(timeout(GLANCE, &mut self.driver));
+        ended.ok()?.ok()?.err().as_ref().map(cause)
+    }
+}
+
+enum State {
+    Up(Link),
+    /// Not to be dialled before this.
+    Resting(Instant),
+}
+
+/// A connection that comes back by itself.
+pub(super) struct Connection {
+    runtime: Arc<Runtime>,
+    config: Config,
+    role: Role,
+    state: State,
+    pause: Duration,
+    /// Whether there was a connection before: the next one is a reconnection.
+    was_up: bool,
+    told: bool,
+    last_used: Instant,
+    counters: Arc<StoreCounters>,
+    evidence: Option<Sender<Finding>>,
+}
+
+impl Connection {
+    /// Opens nothing yet.
+    pub(super) fn new(
+        target: &Target,
+        role: Role,
+        counters: Arc<StoreCounters>,
+        evidence: Option<Sender<Finding>>,
+    ) -> io::Result<Connection> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
+        let now = monotonic();
+        Ok(Connection {
+            runtime: Arc::new(runtime),
+            config: target.for_role(role),
+            role,
+            state: State::Resting(now),
+            pause: PAUSE_MIN,
+            was_up: false,
+            told: false,
+            last_used: now,
+            counters,
+            evidence,
+        })
+    }
+
+    /// Whether it is open, as far as is known.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+
+    /// How long to wait before [`Connection::advance`] has something to do.
+    pub(super) fn patience(&self) -> Duration {
+        match self.state {
+            State::Up(_) => Duration::from_secs(1),
+            State::Resting(until) => until.saturating_duration_since(monotonic()),
+        }
+    }
+
+    /// Looks whether an idle connection is still there, and dials when it is time. `meanwhile` is called often.
+    pub(super) fn advance(&mut self, mut meanwhile: impl FnMut()) -> Result<(), Refusal> {
+        if let State::Up(link) = &mut self.state {
+            link.listen();
+            if link.lost {
+                let fault = link.closed_before();
+                self.lose(&fault);
+            }
+        }
+        match self.state {
+            State::Up(_) => Ok(()),
+            State::Resting(until) if until > monotonic() => Ok(()),
+            State::Resting(_) => self.dial(&mut meanwhile),
+        }
+    }
+
+    /// Runs one statement. A connection that is lost over it is dialled anew by the next
+    /// [`Connection::advance`], at once.
+    pub(super) fn query(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, CallFault> {
+        let idle = self.last_used.elapsed() > GLANCE;
+        let State::Up(link) = &mut self.state else {
+            return Err(CallFault::not_sent(Cause::new(
+                Fault::Refused,
+                "there is no connection",
+                "the line before",
+            )));
+        };
+        if idle {
+            link.listen();
+        }
+        let result = link.query(sql, params);
+        let lost = link.lost;
+        if let Err(fault) = &result
+            && lost
+        {
+            self.lose(&fault.clone());
+        }
+        self.last_used = monotonic();
+        result
+    }
+
+    /// Runs one statement that changes nothing: over a second connection when the first one turns out to be dead.
+    pub(super) fn read(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, CallFault> {
+        match self.query(sql, params) {
+            // Where the first one was silent there is no time for another.
+            Err(fault) if !self.is_up() && fault.cause.fault != Fault::Timeout => {
+                // A failure is told by the connection; the first fault stands for both.
+                let _ = self.advance(|| {});
+                if self.is_up() { self.query(sql, params) } else { Err(fault) }
+            }
+            result => result,
+        }
+    }
+
+    /// Lets go of a connection that is in doubt.
+    pub(super) fn drop_link(&mut self, fault: &CallFault) {
+        if self.is_up() {
+            self.lose(fault);
+        }
+    }
+
+    fn lose(&mut self, fault: &CallFault) {
+        tracing::warn!(cause = %fault.cause.text, role = ?self.role, "a connection to the store is lost");
+        if fault.cause.fault == Fault::Timeout {
+            bump(&self.counters.connections_abandoned);
+        }
+        self.testify(Duration::ZERO, Err(fault.cause.clone()));
+        self.state = State::Resting(monotonic());
+        self.pause = PAUSE_MIN;
+    }
+
+    fn dial(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(), Refusal> {
+        let begun = monotonic();
+        let result = self.open(begun, meanwhile).and_then(|mut link| {
+            let durability = match self.role {
+                Role::Append => Durability::Needed,
+                Role::Read | Role::Retention => Durability::Waived,
+            };
+            schema::prepare(&mut link, durability, fresh_epoch).map(|()| link)
+        });
+        match result {
+            Ok(link) => {
+                if self.was_up {
+                    bump(&self.counters.reconnects);
+                }
+                if self.told {
+                    tracing::info!(role = ?self.role, "connected to the store");
+                }
+                (self.was_up, self.told) = (true, false);
+                self.pause = PAUSE_MIN;
+                self.last_used = monotonic();
+                self.state = State::Up(link);
+                self.testify(begun.elapsed(), Ok(None));
+                Ok(())
+            }
+            Err(refusal) => {
+                let cause = refusal.cause();
+                if !self.told {
+                    tracing::warn!(cause = %cause.text, look_at = cause.look_at, role = ?self.role, "cannot connect to the store; trying again");
+                    self.told = true;
+                }
+                self.testify(begun.elapsed(), Err(cause));
+                self.state = State::Resting(monotonic() + jittered(self.pause));
+                self.pause = (self.pause * 2).min(PAUSE_MAX);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Dials, with glances at the queue.
+    fn open(&self, begun: Instant, meanwhile: &mut dyn FnMut()) -> Result<Link, Refusal> {
+        let _inside = self.runtime.enter();
+        let mut dialling = pin!(self.config.connect(NoTls));
+        let connected = loop {
+            match self.runtime.block_on(timeout(GLANCE, &mut dialling)) {
+                Ok(connected) => break connected,
+                Err(_) if begun.elapsed() >= DIAL_TIMEOUT => {
+                    let cause = silence("a new connection", DIAL_TIMEOUT);
+                    return Err(Refusal::Call(CallFault::not_sent(cause)));
+                }
+                Err(_) => meanwhile(),
+            }
+        };
+        let (client, connection) =
+            connected.map_err(|error| Refusal::Call(CallFault::not_sent(cause(&error))))?;
+        let driver = self.runtime.spawn(connection);
+        Ok(Link { runtime: Arc::clone(&self.runtime), client, driver, lost: false })
+    }
+
+    /// Waits on the runtime: for the pause before a statement is tried again.
+    pub(super) fn pause(&self, length: Duration) {
+        let _inside = self.runtime.enter();
+        self.runtime.block_on(tokio::time::sleep(length));
+    }
+
+    /// The open connection, for what runs before the threads do.
+    pub(super) fn link(&mut self) -> Option<&mut Link> {
+        match &mut self.state {
+            State::Up(link) => Some(link),
+            State::Resting(_) => None,
+        }
+    }
+
+    fn testify(&self, latency: Duration, result: Result<Option<String>, Cause>) {
+        if let Some(evidence) = &self.evidence {
+            // Whoever reads it has seen as much when it is full.
+            let _ = evidence.try_send(Finding { latency, result });
+        }
+    }
+}
+
+/// A random epoch. Without randomness it is made of the clock, which differs from a restored store's as well.
+fn fresh_epoch() -> Epoch {
+    Epoch(getrandom::u32().unwrap_or_else(|_| super::super::wall::WallClock::System.unix_ms() as u32))
+}
+
+/// The length ± 20 %: many instances must not knock in step.
+pub(super) fn jittered(length: Duration) -> Duration {
+    length.mul_f64(0.8 + 0.4 * fastrand::f64())
+}
+
+#[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
+pub(super) fn monotonic() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_keeps_to_its_fifth() {
+        for _ in 0..1_000 {
+            let pause = jittered(PAUSE_MAX);
+            assert!(pause >= PAUSE_MAX.mul_f64(0.79) && pause <= PAUSE_MAX.mul_f64(1.21));
+        }
+    }
+
+    #[test]
+    fn the_timeouts_leave_time_for_an_answer() {
+        assert!(LOCK_TIMEOUT < STATEMENT_TIMEOUT && STATEMENT_TIMEOUT < CALL_TIMEOUT);
+        assert!(CALL_TIMEOUT + Duration::from_secs(1) < crate::limits::REPLY_TIMEOUT);
+    }
+}

@@ -1,0 +1,158 @@
+//! A thread that reads pages and heads, one job at a time, over a connection of its own.
+
+use super::connection::Connection;
+use super::fault::{CallFault, Fate};
+use super::tell::Voice;
+use crate::id::{ChannelName, Epoch, Offset};
+use crate::job::{Completion, Page, PageRequest, Read, ReadError, Span};
+use crate::metrics::store::{StoreCounters, bump};
+use crate::wire::publication::Stored;
+use crate::wire::push::LogPosition;
+use crate::worker::store::body::{Body, Room};
+use crate::worker::store::sqlite::log::RETRY_MS;
+use crate::worker::store::sqlite::place::{integer, natural};
+use crate::worker::store::sqlite::rows::change;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row};
+
+const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, stamp, kind, target, deleted_by, data
+     FROM seawall.page($1, $2, $3, $4, $5, $6)";
+const HEADS: &str = "SELECT head, floor, epoch FROM seawall.heads($1)";
+
+/// A read thread.
+pub(super) struct ReadWorker {
+    pub(super) connection: Connection,
+    pub(super) jobs: Receiver<Read>,
+    pub(super) voice: Voice,
+    pub(super) counters: Arc<StoreCounters>,
+}
+
+impl ReadWorker {
+    /// Until all senders are gone.
+    pub(super) fn run(mut self) {
+        loop {
+            let (jobs, voice, counters) = (&self.jobs, &self.voice, &self.counters);
+            // A failure is told, counted and tried again by the connection.
+            let _ = self.connection.advance(|| jobs.try_iter().for_each(|job| refuse(voice, counters, job)));
+            match self.jobs.recv_timeout(self.connection.patience()) {
+                Ok(job) if self.connection.is_up() => self.read(job),
+                Ok(job) => refuse(&self.voice, &self.counters, job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn read(&mut self, job: Read) {
+        bump(&self.counters.reads);
+        match job {
+            Read::Page(request) => {
+                let ticket = request.ticket;
+                let outcome = self.attempt(|worker| worker.page(&request));
+                self.voice.one(ticket.reactor, Completion::Page { ticket, outcome });
+            }
+            Read::Heads { ticket, channels } => {
+                let outcome = self.attempt(|worker| worker.heads(channels));
+                self.voice.one(ticket.reactor, Completion::Heads { ticket, outcome });
+            }
+        }
+    }
+
+    /// Every job is answered, also one that panics: its connection is then thrown away.
+    fn attempt<T>(
+        &mut self,
+        read: impl FnOnce(&mut ReadWorker) -> Result<T, CallFault>,
+    ) -> Result<T, ReadError> {
+        let result = catch_unwind(AssertUnwindSafe(|| read(self)));
+        result.unwrap_or_else(|_| Err(CallFault::panicked())).map_err(|fault| {
+            if fault.fate == Fate::Unknown {
+                self.connection.drop_link(&fault);
+            }
+            tracing::debug!(cause = %fault.cause.text, "a read failed");
+            bump(&self.counters.read_failures);
+            ReadError { retry_ms: RETRY_MS }
+        })
+    }
+
+    fn page(&mut self, request: &PageRequest) -> Result<Page, CallFault> {
+        let (after, below, backwards) = match request.span {
+            Span::After(offset) => (integer(offset.0), i64::MAX, false),
+            Span::Before(offset) => (0, integer(offset.0), true),
+        };
+        let bytes = i64::try_from(request.bytes_max).unwrap_or(i64::MAX);
+        let rows = self.connection.read(
+            PAGE,
+            &[
+                (&request.channel.as_str(), Type::TEXT),
+                (&after, Type::INT8),
+                (&below, Type::INT8),
+                (&backwards, Type::BOOL),
+                (&i64::from(request.limit), Type::INT8),
+                (&bytes, Type::INT8),
+            ],
+        )?;
+        page_of(request, &rows).map_err(|error| CallFault::garbled(&error))
+    }
+
+    fn heads(&mut self, channels: Vec<ChannelName>) -> Result<Vec<(ChannelName, LogPosition)>, CallFault> {
+        let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
+        let rows = self.connection.read(HEADS, &[(&names, Type::TEXT_ARRAY)])?;
+        let positions: Result<Vec<_>, Error> = rows.iter().map(position).collect();
+        let positions = positions.map_err(|error| CallFault::garbled(&error))?;
+        Ok(channels.into_iter().zip(positions).collect())
+    }
+}
+
+fn refuse(voice: &Voice, counters: &StoreCounters, job: Read) {
+    bump(&counters.reads);
+    bump(&counters.read_failures);
+    let error = ReadError { retry_ms: RETRY_MS };
+    match job {
+        Read::Page(PageRequest { ticket, .. }) => {
+            voice.one(ticket.reactor, Completion::Page { ticket, outcome: Err(error) });
+        }
+        Read::Heads { ticket, .. } => {
+            voice.one(ticket.reactor, Completion::Heads { ticket, outcome: Err(error) });
+        }
+    }
+}
+
+fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Error> {
+    let mut body = Body::new(request);
+    let mut stands = LogPosition { epoch: Epoch(0), head: Offset::ZERO, floor: Offset(1) };
+    if let Some(first) = rows.first() {
+        stands = position(first)?;
+    }
+    for row in rows {
+        let Some(offset) = row.try_get::<_, Option<i64>>(3)? else { break };
+        let kind: i16 = row.try_get(7)?;
+        let deleted_by: Option<i64> = row.try_get(9)?;
+        let stored = Stored {
+            offset: Offset(natural(offset)),
+            key: row.try_get(5)?,
+            user: row.try_get(4)?,
+            time_ms: natural(row.try_get(6)?),
+            change: change(i64::from(kind), row.try_get(8)?),
+            deleted_by: deleted_by.map(|by| Offset(natural(by))),
+            data: row.try_get::<_, Option<&str>>(10)?.unwrap_or("null"),
+        };
+        if body.take(&stored) == Room::None {
+            break;
+        }
+    }
+    Ok(body.finish(stands))
+}
+
+fn position(row: &Row) -> Result<LogPosition, Error> {
+    let head: Option<i64> = row.try_get(0)?;
+    let floor: Option<i64> = row.try_get(1)?;
+    let epoch: i64 = row.try_get(2)?;
+    Ok(LogPosition {
+        epoch: Epoch(epoch as u32),
+        head: Offset(natural(head.unwrap_or(0))),
+        floor: Offset(natural(floor.unwrap_or(1))),
+    })
+}

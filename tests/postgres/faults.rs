@@ -1,0 +1,218 @@
+//! A server that dies, hangs, reads only or is not there: what was acknowledged is stored, once, and everybody
+//! is answered in time.
+
+use crate::rig::{KEEP_ALL, Outcome, PATIENCE, Rig, append, config, keyed, plain};
+use crate::servers::Postgres;
+use crate::wait;
+use seawall::job::{AppendError, Attempt};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The gateway's own bound on a reply.
+const REPLY_MAX: Duration = Duration::from_millis(4_500);
+const CHANNELS: u64 = 6;
+
+/// Publishes under keys of its own, never more than this at once, and remembers what was promised.
+struct Publisher {
+    rig: Rig,
+    sent: u64,
+    waiting: HashMap<u64, (u64, Instant)>,
+    acknowledged: HashMap<u64, u64>,
+    open: Vec<u64>,
+    slowest: Duration,
+}
+
+impl Publisher {
+    fn new(rig: Rig) -> Publisher {
+        let (waiting, acknowledged) = (HashMap::new(), HashMap::new());
+        Publisher { rig, sent: 0, waiting, acknowledged, open: Vec::new(), slowest: Duration::ZERO }
+    }
+
+    fn job(n: u64) -> seawall::job::Append {
+        append(&format!("c{}", n % CHANNELS), "ann", Some(&format!("k{n}")), &n.to_string())
+    }
+
+    /// Publishes for a while.
+    fn run(&mut self, length: Duration) {
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            while self.waiting.len() < 64 {
+                let request = self.rig.send(Publisher::job(self.sent));
+                self.waiting.insert(request, (self.sent, Instant::now()));
+                self.sent += 1;
+            }
+            if let Some((request, outcome)) = self.rig.next(Duration::from_millis(50)) {
+                self.note(request, &outcome);
+            }
+        }
+    }
+
+    fn note(&mut self, request: u64, outcome: &Outcome) {
+        let (n, since) = self.waiting.remove(&request).expect("answered once");
+        self.slowest = self.slowest.max(since.elapsed());
+        match outcome {
+            Ok(appended) => drop(self.acknowledged.insert(n, appended.offset.0)),
+            // Certainly not stored: the comparison with the log at the end would find it.
+            Err(AppendError::Unavailable { .. }) => {}
+            Err(AppendError::Unconfirmed { .. }) => self.open.push(n),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes the last answers, repeats what is open, and compares everything with the log.
+    fn check(mut self) {
+        while !self.waiting.is_empty() {
+            let (request, outcome) = self.rig.next(PATIENCE).expect("everybody is answered");
+            self.note(request, &outcome);
+        }
+        assert!(!self.acknowledged.is_empty());
+        for n in std::mem::take(&mut self.open) {
+            let mut outcome = self.rig.append(Publisher::job(n));
+            let deadline = Instant::now() + PATIENCE;
+            while outcome.is_err() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+                outcome = self.rig.append(Publisher::job(n));
+            }
+            self.acknowledged.insert(n, outcome.expect("stored at last").offset.0);
+        }
+        let mut kept = HashMap::new();
+        for channel in 0..CHANNELS {
+            let all = self.rig.all(&format!("c{channel}"));
+            for (place, value) in all.iter().enumerate() {
+                assert_eq!(value["offset"], place as u64 + 1, "a gap");
+                let n = value["data"].as_u64().expect("a number");
+                assert!(kept.insert(n, place as u64 + 1).is_none(), "{n} is stored twice");
+            }
+        }
+        assert_eq!(kept, self.acknowledged, "stored and acknowledged differ");
+        self.rig.close();
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_loses_nothing_acknowledged_and_doubles_nothing() {
+    let mut server = Postgres::start_with(&[("fsync", "on")]);
+    let mut publisher = Publisher::new(Rig::postgres(&server, KEEP_ALL, 1_000).ready());
+    for _ in 0..3 {
+        publisher.run(Duration::from_millis(400));
+        server.kill9();
+        publisher.run(Duration::from_millis(300));
+        server.start_again();
+    }
+    publisher.run(Duration::from_millis(2_500));
+    assert!(publisher.slowest < REPLY_MAX, "{:?}", publisher.slowest);
+    assert!(publisher.rig.counters.reconnects.load(Ordering::Relaxed) >= 3);
+    publisher.check();
+}
+
+#[test]
+fn sessions_that_are_ended_under_load_cost_no_keyed_publication() {
+    let server = Postgres::start();
+    let mut publisher = Publisher::new(Rig::postgres(&server, KEEP_ALL, 1_000).ready());
+    for _ in 0..10 {
+        publisher.run(Duration::from_millis(150));
+        server
+            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall'");
+    }
+    publisher.run(Duration::from_millis(500));
+    assert!(publisher.rig.counters.reconnects.load(Ordering::Relaxed) >= 10);
+    assert_eq!(publisher.rig.counters.unconfirmed.load(Ordering::Relaxed), 0, "each was repeated in time");
+    publisher.check();
+}
+
+#[test]
+fn a_stopped_server_keeps_nobody_waiting_and_goes_on_when_it_continues() {
+    let server = Postgres::start();
+    let mut publisher = Publisher::new(Rig::postgres(&server, KEEP_ALL, 1_000).ready());
+    publisher.run(Duration::from_millis(300));
+    server.sigstop();
+    publisher.run(Duration::from_secs(6));
+    assert!(publisher.rig.counters.connections_abandoned.load(Ordering::Relaxed) >= 2);
+    let begun = Instant::now();
+    assert!(publisher.rig.heads(&["c0"]).is_err());
+    assert!(begun.elapsed() < REPLY_MAX);
+    server.sigcont();
+    let before = publisher.acknowledged.len();
+    publisher.run(Duration::from_secs(3));
+    assert!(publisher.acknowledged.len() > before, "it goes on by itself");
+    assert!(publisher.slowest < REPLY_MAX, "{:?}", publisher.slowest);
+    publisher.check();
+}
+
+#[test]
+fn a_gateway_starts_with_its_database_down_and_refuses_at_once_until_it_is_there() {
+    let mut server = Postgres::start();
+    server.stop();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000);
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert!(matches!(rig.append(plain("c", "1")), Err(AppendError::Unavailable { .. })));
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    }
+    assert!(rig.heads(&["c"]).is_err());
+    assert_eq!(rig.counters.failing.load(Ordering::Relaxed), 1);
+    server.start_again();
+    let mut rig = rig.ready();
+    assert_eq!(rig.offset(plain("c", "1")), 1);
+    assert_eq!(rig.counters.failing.load(Ordering::Relaxed), 0);
+    rig.close();
+}
+
+#[test]
+fn a_standby_and_a_server_without_durable_commits_are_no_store_until_that_changes() {
+    let mut server = Postgres::start();
+    server.stop();
+    server.become_standby();
+    server.start_again();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000);
+    assert!(matches!(rig.append(plain("c", "1")), Err(AppendError::Unavailable { .. })));
+    server.promote();
+    server.sql("ALTER ROLE seawall SET synchronous_commit = off");
+    let other = config(server.url(), KEEP_ALL, 1_000);
+    let mut unsafe_rig = Rig::postgres_with(other);
+    assert!(matches!(unsafe_rig.append(plain("c", "1")), Err(AppendError::Unavailable { .. })));
+    server.sql("ALTER ROLE seawall RESET synchronous_commit");
+    rig = rig.ready();
+    assert_eq!(rig.offset(plain("c", "1")), 1);
+    unsafe_rig.close();
+    rig.close();
+}
+
+#[test]
+fn one_bad_row_refuses_only_itself() {
+    let server = Postgres::start();
+    let config = crate::rig::PostgresConfig { writers: 1, ..config(server.url(), KEEP_ALL, 1_000) };
+    let mut rig = Rig::postgres_with(config).ready();
+    let sent: Vec<_> = (0..50)
+        .map(
+            |n| if n == 23 { rig.send(plain("c", "\"\0\"")) } else { rig.send(keyed("c", &format!("k{n}"))) },
+        )
+        .collect();
+    for (n, request) in sent.into_iter().enumerate() {
+        let outcome = rig.outcome(request);
+        if n == 23 {
+            assert!(matches!(outcome, Err(AppendError::Unavailable { .. })), "{outcome:?}");
+        } else {
+            assert_eq!(outcome.map(|it| it.attempt), Ok(Attempt::First), "{n}");
+        }
+    }
+    assert_eq!(rig.all("c").len(), 49);
+    assert_eq!(rig.counters.reconnects.load(Ordering::Relaxed), 0, "the connection is not at fault");
+    rig.close();
+}
+
+#[test]
+fn a_server_that_reads_only_refuses_publications_and_serves_pages() {
+    let server = Postgres::start();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    rig.offset(plain("c", "1"));
+    server.read_only();
+    wait::until(wait::SOON, "publications are refused", || rig.append(plain("c", "1")).is_err());
+    assert!(matches!(rig.append(plain("c", "1")), Err(AppendError::Unavailable { .. })));
+    assert!(!rig.all("c").is_empty());
+    server.read_write();
+    wait::until(wait::SOON, "publications are taken again", || rig.append(plain("c", "1")).is_ok());
+    assert_eq!(rig.counters.failing.load(Ordering::Relaxed), 0);
+    rig.close();
+}

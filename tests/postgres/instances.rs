@@ -1,0 +1,112 @@
+//! Several instances on one database: one log a channel, whoever writes to it.
+
+use crate::rig::{KEEP_ALL, Rig, append, config, offsets, plain, publications, request};
+use crate::servers::Postgres;
+use seawall::id::Offset;
+use seawall::job::{Attempt, Span};
+use seawall::worker::store::postgres::{OpenError, PostgresStore, Unfit, new_epoch};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const CHANNELS: u64 = 8;
+const APPENDS: u64 = 1_500;
+
+/// Appends, a third of them under keys that both instances use; answers channel and offset of what this one
+/// stored first.
+fn write(server: &Postgres, instance: u64) -> Vec<(u64, u64)> {
+    let mut rig = Rig::postgres(server, KEEP_ALL, 1_000).ready();
+    let mut sent = Vec::new();
+    for n in 0..APPENDS {
+        // In different orders, so that locks taken in the order of a batch would meet.
+        let channel = if instance == 0 { n % CHANNELS } else { CHANNELS - 1 - n % CHANNELS };
+        let key = if n % 3 == 0 { format!("shared{}", n / CHANNELS) } else { format!("own{instance}-{n}") };
+        sent.push((channel, rig.send(append(&format!("c{channel}"), "ann", Some(&key), "1"))));
+    }
+    let mut stored = Vec::new();
+    for (channel, at) in sent {
+        let appended = rig.outcome(at).expect("stored");
+        if appended.attempt == Attempt::First {
+            stored.push((channel, appended.offset.0));
+        }
+    }
+    rig.close();
+    stored
+}
+
+/// Reads what is new, as a hub does: what comes after a position is there for good, without a gap.
+fn follow(server: &Postgres, done: &AtomicBool) {
+    let mut rig = Rig::postgres(server, KEEP_ALL, 1_000).ready();
+    let mut heads = vec![0; CHANNELS as usize];
+    while !done.load(Ordering::SeqCst) {
+        for (channel, head) in heads.iter_mut().enumerate() {
+            let page = rig.page(request(&format!("c{channel}"), Span::After(Offset(*head)))).expect("a page");
+            let seen = offsets(&publications(&page));
+            let expected: Vec<u64> = (*head + 1..=*head + seen.len() as u64).collect();
+            assert_eq!(
+                seen, expected,
+                "channel {channel}: a reader saw a later offset before an earlier one"
+            );
+            *head += seen.len() as u64;
+            assert!(page.position.head.0 >= *head);
+        }
+    }
+    rig.close();
+}
+
+#[test]
+fn two_writers_leave_no_gap_and_no_duplicate_and_a_reader_sees_commits_in_the_order_of_offsets() {
+    let server = Postgres::start();
+    Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
+    let done = AtomicBool::new(false);
+    let stored: Vec<(u64, u64)> = std::thread::scope(|scope| {
+        let follower = scope.spawn(|| follow(&server, &done));
+        let server = &server;
+        let writers: Vec<_> = (0..2).map(|instance| scope.spawn(move || write(server, instance))).collect();
+        let stored = writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect();
+        done.store(true, Ordering::SeqCst);
+        follower.join().expect("the follower");
+        stored
+    });
+    let told: BTreeSet<(u64, u64)> = stored.iter().copied().collect();
+    assert_eq!(told.len(), stored.len(), "an offset was given twice");
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    for channel in 0..CHANNELS {
+        let kept = offsets(&rig.all(&format!("c{channel}")));
+        let expected: Vec<u64> = told.iter().filter(|(of, _)| *of == channel).map(|(_, at)| *at).collect();
+        assert_eq!(kept, expected);
+        assert_eq!(kept, (1..=kept.len() as u64).collect::<Vec<_>>());
+    }
+    let deadlocks = server.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'seawall'");
+    assert_eq!(deadlocks, "0");
+    rig.close();
+}
+
+#[test]
+fn many_instances_that_start_at_once_migrate_once() {
+    let server = Postgres::start();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| Rig::postgres(&server, KEEP_ALL, 1_000).ready().close());
+        }
+    });
+    assert_eq!(server.sql("SELECT count(*) FROM seawall.meta WHERE name IN ('version', 'epoch')"), "2");
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    assert_eq!(rig.offset(plain("ready", "1")), 6);
+    rig.close();
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_a_new_epoch_is_told_with_the_next_answer() {
+    let server = Postgres::start();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    let before = rig.append(plain("c", "1")).expect("stored").epoch;
+    let (old, new) = new_epoch(&server.url()).expect("an epoch");
+    assert_eq!(old, before);
+    assert_eq!(rig.append(plain("c", "1")).expect("stored").epoch, new);
+    assert_eq!(rig.page(request("c", Span::After(Offset(0)))).expect("a page").position.epoch, new);
+    rig.close();
+    server.sql("UPDATE seawall.meta SET value = 99 WHERE name = 'version'");
+    let refused = PostgresStore::open(config(server.url(), KEEP_ALL, 1)).expect_err("refused");
+    assert!(matches!(refused, OpenError::Unfit(Unfit::Newer { found: 99, .. })), "{refused}");
+    assert!(refused.to_string().contains("schema version 99"));
+}

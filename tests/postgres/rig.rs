@@ -1,0 +1,251 @@
+//! A store as reactors see it, SQLite or PostgreSQL: jobs in, completions out.
+
+use crate::servers::Postgres;
+use crossbeam_channel::{Sender, bounded};
+use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
+use seawall::job::{
+    Append, AppendChange, AppendError, Appended, Completion, Form, Inbox, Page, PageRequest, Read, ReadError,
+    Span, Ticket, inbox,
+};
+use seawall::metrics::store::StoreCounters;
+pub use seawall::worker::store::postgres::PostgresConfig;
+use seawall::worker::store::postgres::PostgresStore;
+use seawall::worker::store::{self, Retention, Store, StoreConfig};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The promise is five seconds; the rest is for a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+pub const KEEP_ALL: Retention = Retention { publications: 0, age: None };
+
+pub type Outcome = Result<Appended, AppendError>;
+
+/// A store whose threads run, with one reactor's lanes.
+pub struct Rig {
+    pub counters: Arc<StoreCounters>,
+    append: Sender<Append>,
+    read: Sender<Read>,
+    pub inbox: Inbox,
+    requests: u64,
+    early: HashMap<u64, Completion>,
+    running: Running,
+    _poll: mio::Poll,
+    _folder: Option<TempDir>,
+}
+
+enum Running {
+    Sqlite(store::Running),
+    Postgres(store::postgres::Running),
+}
+
+impl Rig {
+    pub fn sqlite(retention: Retention, channels_max: u64) -> Rig {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = StoreConfig { data: folder.path().to_owned(), retention, channels_max, readers: 2 };
+        let store = Store::open(config).expect("a store");
+        let rig = Rig::start(|mailboxes, appends, reads, counters| {
+            Running::Sqlite(store.start(mailboxes, appends, reads, counters).expect("threads start"))
+        });
+        Rig { _folder: Some(folder), ..rig }
+    }
+
+    pub fn postgres(server: &Postgres, retention: Retention, channels_max: u64) -> Rig {
+        Rig::postgres_with(config(server.url(), retention, channels_max))
+    }
+
+    pub fn postgres_with(config: PostgresConfig) -> Rig {
+        let store = PostgresStore::open(config).expect("the URL is read");
+        Rig::start(|mailboxes, appends, reads, counters| {
+            Running::Postgres(store.start(mailboxes, appends, reads, counters).expect("threads start"))
+        })
+    }
+
+    fn start(
+        start: impl FnOnce(
+            Arc<[seawall::job::Mailbox]>,
+            crossbeam_channel::Receiver<Append>,
+            crossbeam_channel::Receiver<Read>,
+            Arc<StoreCounters>,
+        ) -> Running,
+    ) -> Rig {
+        let poll = mio::Poll::new().expect("a poll");
+        let (mailbox, inbox) = inbox(mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
+        let (append, appends) = bounded(8_192);
+        let (read, reads) = bounded(8_192);
+        let counters = Arc::new(StoreCounters::default());
+        let running = start(Arc::from([mailbox]), appends, reads, Arc::clone(&counters));
+        Rig {
+            counters,
+            append,
+            read,
+            inbox,
+            requests: 0,
+            early: HashMap::new(),
+            running,
+            _poll: poll,
+            _folder: None,
+        }
+    }
+
+    /// Waits until the store takes publications.
+    pub fn ready(mut self) -> Rig {
+        let deadline = Instant::now() + PATIENCE;
+        while self.heads(&["ready"]).is_err() || self.append(plain("ready", "1")).is_err() {
+            assert!(Instant::now() < deadline, "the store does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// Sends an append; its number finds the answer.
+    pub fn send(&mut self, job: Append) -> u64 {
+        self.requests += 1;
+        let ticket = Ticket { reactor: ReactorId(0), request: self.requests };
+        self.append.send(Append { ticket, ..job }).expect("the store lives");
+        self.requests
+    }
+
+    fn completion(&mut self, request: u64) -> Completion {
+        loop {
+            if let Some(completion) = self.early.remove(&request) {
+                return completion;
+            }
+            let completion = self.inbox.answers.recv_timeout(PATIENCE).expect("an answer");
+            let ticket = match &completion {
+                Completion::Appended { ticket, .. }
+                | Completion::Page { ticket, .. }
+                | Completion::Heads { ticket, .. }
+                | Completion::TokenChecked { ticket, .. }
+                | Completion::AddressChecked { ticket, .. } => *ticket,
+            };
+            self.early.insert(ticket.request, completion);
+        }
+    }
+
+    pub fn outcome(&mut self, request: u64) -> Outcome {
+        match self.completion(request) {
+            Completion::Appended { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next answer to an append, whichever; `None` when there is none within `patience`.
+    pub fn next(&mut self, patience: Duration) -> Option<(u64, Outcome)> {
+        let early = self.early.keys().next().copied().and_then(|request| self.early.remove(&request));
+        match early.or_else(|| self.inbox.answers.recv_timeout(patience).ok())? {
+            Completion::Appended { ticket, outcome } => Some((ticket.request, outcome)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn append(&mut self, job: Append) -> Outcome {
+        let request = self.send(job);
+        self.outcome(request)
+    }
+
+    /// The offset of one append that is stored.
+    pub fn offset(&mut self, job: Append) -> u64 {
+        self.append(job).expect("stored").offset.0
+    }
+
+    pub fn page(&mut self, request: PageRequest) -> Result<Page, ReadError> {
+        self.requests += 1;
+        let ticket = Ticket { reactor: ReactorId(0), request: self.requests };
+        self.read.send(Read::Page(PageRequest { ticket, ..request })).expect("readers live");
+        match self.completion(self.requests) {
+            Completion::Page { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn heads(&mut self, names: &[&str]) -> Result<Vec<(u64, u64)>, ReadError> {
+        self.requests += 1;
+        let ticket = Ticket { reactor: ReactorId(0), request: self.requests };
+        let channels = names.iter().map(|text| name(text)).collect();
+        self.read.send(Read::Heads { ticket, channels }).expect("readers live");
+        match self.completion(self.requests) {
+            Completion::Heads { outcome, .. } => {
+                outcome.map(|all| all.iter().map(|(_, at)| (at.head.0, at.floor.0)).collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// All that a channel holds, page by page.
+    pub fn all(&mut self, channel: &str) -> Vec<serde_json::Value> {
+        let (mut all, mut after) = (Vec::new(), Offset::ZERO);
+        loop {
+            let deadline = Instant::now() + PATIENCE;
+            let page = loop {
+                match self.page(request(channel, Span::After(after))) {
+                    Ok(page) => break page,
+                    Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+                }
+            };
+            if page.count == 0 {
+                return all;
+            }
+            after = page.last;
+            all.extend(publications(&page));
+        }
+    }
+
+    pub fn close(self) {
+        drop((self.append, self.read));
+        match self.running {
+            Running::Sqlite(running) => running.join(),
+            Running::Postgres(running) => running.join(),
+        }
+    }
+}
+
+pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresConfig {
+    PostgresConfig { url, retention, channels_max, writers: 2, readers: 2, evidence: None }
+}
+
+pub fn name(text: &str) -> ChannelName {
+    ChannelName::parse(text).expect("a channel name")
+}
+
+pub fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -> Append {
+    Append {
+        ticket: Ticket { reactor: ReactorId(0), request: 0 },
+        channel: name(channel),
+        user: UserName::parse(user).expect("a user name"),
+        key: key.map(|key| Key::parse(key).expect("a key")),
+        change: AppendChange::Original,
+        data: data.into(),
+    }
+}
+
+/// An append without a key by `ann`.
+pub fn plain(channel: &str, data: &str) -> Append {
+    append(channel, "ann", None, data)
+}
+
+pub fn keyed(channel: &str, key: &str) -> Append {
+    append(channel, "ann", Some(key), "1")
+}
+
+pub fn request(channel: &str, span: Span) -> PageRequest {
+    PageRequest {
+        ticket: Ticket { reactor: ReactorId(0), request: 0 },
+        channel: name(channel),
+        span,
+        limit: 300,
+        bytes_max: 256 << 10,
+        form: Form::Json,
+    }
+}
+
+pub fn publications(page: &Page) -> Vec<serde_json::Value> {
+    let body = std::str::from_utf8(&page.body).expect("UTF-8");
+    serde_json::from_str(&format!("[{body}]")).expect("JSON")
+}
+
+pub fn offsets(all: &[serde_json::Value]) -> Vec<u64> {
+    all.iter().map(|value| value["offset"].as_u64().expect("an offset")).collect()
+}
