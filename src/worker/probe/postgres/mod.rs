@@ -1,0 +1,249 @@
+//! PostgreSQL as a store: connect, ask it what it is, read the tables, commit a write.
+//!
+//! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log. It commits: a write that
+//! is rolled back misses a commit that hangs, on a full disk for `pg_wal` or for want of a synchronous standby.
+
+mod wire;
+
+use self::wire::{Connection, Failure, Report, Row};
+use super::line::{Dialer, now};
+use super::target::PostgresTarget;
+use super::trouble::Trouble;
+use crate::health::finding::Fault;
+use std::time::Instant;
+
+/// Share of the connections in use at which a look warns, in percent.
+const CONNECTIONS_WARN_PERCENT: u64 = 80;
+
+/// What is kept between two looks.
+pub(super) type Session = Connection;
+
+/// One look; the connection is given back for the next.
+pub(super) fn look(
+    dialer: &mut Dialer,
+    target: &PostgresTarget,
+    instance: &str,
+    kept: Option<Box<Session>>,
+    deadline: Instant,
+) -> Result<(Option<String>, Box<Session>), Trouble> {
+    let is_new = kept.is_none();
+    let mut session = match kept {
+        Some(session) => session,
+        None => Box::new(open(dialer, target, deadline)?),
+    };
+    session.begin(deadline);
+    match examine(&mut session, target, instance, is_new) {
+        Ok(warning) => Ok((warning, session)),
+        Err(failure) => {
+            let trouble = told(failure);
+            if trouble.fault == Fault::Timeout {
+                session.cancel(dialer, now());
+            }
+            Err(trouble)
+        }
+    }
+}
+
+fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<Session, Trouble> {
+    let mut last = Trouble::new(Fault::Unreachable, "the address names no host");
+    for peer in &target.peers {
+        match Connection::open(dialer, target, peer, deadline) {
+            Ok(session) => return Ok(session),
+            Err(failure) => last = told(failure),
+        }
+    }
+    Err(last)
+}
+
+fn examine(
+    session: &mut Session,
+    target: &PostgresTarget,
+    instance: &str,
+    is_new: bool,
+) -> Result<Option<String>, Failure> {
+    let rows = session.query(&question(&target.tables))?;
+    let answer = Answer::of(rows.first())?;
+    answer.role()?;
+    let (there, missing): (Vec<_>, Vec<_>) =
+        target.tables.iter().zip(&answer.tables).partition(|(_, there)| **there);
+    if !there.is_empty() {
+        let reads: Vec<String> = there
+            .iter()
+            .map(|(name, _)| format!("(SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT 1) t)"))
+            .collect();
+        session.query(&format!("SELECT {}", reads.join(",")))?;
+    }
+    write(session, instance, is_new)?;
+    let mut warnings = Vec::new();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
+        warnings.push(format!("not there yet: table {}", names.join(", ")));
+    }
+    warnings.extend(answer.saturation());
+    Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
+}
+
+/// One query for all that can be asked at once. `pg_stat_database` counts the connections for every role; `pg_stat_activity` hides
+/// what others do from a role without rights.
+fn question(tables: &[String]) -> String {
+    let tables: Vec<String> =
+        tables.iter().map(|name| format!(", to_regclass('{name}') IS NOT NULL")).collect();
+    format!(
+        "SELECT 1, pg_is_in_recovery(), current_setting('default_transaction_read_only'), \
+         (SELECT coalesce(sum(numbackends), 0) FROM pg_stat_database), \
+         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int{}",
+        tables.concat()
+    )
+}
+
+struct Answer {
+    is_standby: bool,
+    is_read_only: bool,
+    connections: u64,
+    connections_max: u64,
+    tables: Vec<bool>,
+}
+
+impl Answer {
+    fn of(row: Option<&Row>) -> Result<Answer, Trouble> {
+        let columns: Option<Vec<&str>> =
+            row.map(|row| row.iter().map(|it| it.as_deref().unwrap_or_default()).collect());
+        let Some(["1", standby, read_only, connections, connections_max, tables @ ..]) = columns.as_deref()
+        else {
+            return Err(Trouble::new(Fault::Protocol, "SELECT 1 is answered with something else"));
+        };
+        Ok(Answer {
+            is_standby: *standby == "t",
+            is_read_only: *read_only == "on",
+            connections: connections.parse().unwrap_or(0),
+            connections_max: connections_max.parse().unwrap_or(0),
+            tables: tables.iter().map(|there| *there == "t").collect(),
+        })
+    }
+
+    fn role(&self) -> Result<(), Trouble> {
+        if self.is_standby {
+            return Err(Trouble::new(
+                Fault::Standby,
+                "the server is a standby (pg_is_in_recovery): it takes no writes",
+            ));
+        }
+        if self.is_read_only {
+            return Err(Trouble::new(
+                Fault::ReadOnly,
+                "default_transaction_read_only is on: it takes no writes",
+            ));
+        }
+        Ok(())
+    }
+
+    fn saturation(&self) -> Option<String> {
+        let Answer { connections, connections_max, .. } = self;
+        let many = connections * 100 >= connections_max * CONNECTIONS_WARN_PERCENT;
+        (many && *connections_max > 0)
+            .then(|| format!("{connections} of {connections_max} connections are in use"))
+    }
+}
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS seawall_probe \
+    (instance text PRIMARY KEY, looked_at timestamptz NOT NULL)";
+
+/// Rows of instances that are gone would gather for ever. Once a connection is often enough.
+const FORGET: &str = "DELETE FROM seawall_probe WHERE looked_at < now() - interval '1 day'";
+
+fn write(session: &mut Session, instance: &str, is_new: bool) -> Result<(), Failure> {
+    let upsert = format!(
+        "INSERT INTO seawall_probe (instance, looked_at) VALUES ('{instance}', now()) \
+         ON CONFLICT (instance) DO UPDATE SET looked_at = excluded.looked_at"
+    );
+    match session.query(&upsert) {
+        Err(Failure::Server(report)) if report.code == "42P01" => {
+            match session.query(CREATE) {
+                // Another instance created it at the same moment.
+                Err(Failure::Server(report)) if matches!(report.code.as_str(), "23505" | "42P07") => {}
+                other => drop(other?),
+            }
+            session.query(&upsert)?;
+        }
+        other => drop(other?),
+    }
+    if is_new {
+        session.query(FORGET)?;
+    }
+    Ok(())
+}
+
+fn told(failure: Failure) -> Trouble {
+    match failure {
+        Failure::Line(trouble) => trouble,
+        Failure::Server(Report { code, message }) => {
+            Trouble::new(fault_of(&code), format!("PostgreSQL reports {code}: {message}"))
+        }
+    }
+}
+
+/// SQLSTATE, PostgreSQL documentation appendix A.
+fn fault_of(code: &str) -> Fault {
+    match code {
+        "53100" => Fault::DiskFull,
+        "53200" => Fault::MemoryFull,
+        "53300" => Fault::ConnectionLimit,
+        "57P01" | "57P02" | "57P03" => Fault::NotReady,
+        "57014" | "55P03" => Fault::Timeout,
+        "25006" => Fault::ReadOnly,
+        "3D000" | "3F000" => Fault::Schema,
+        "08P01" => Fault::Protocol,
+        _ => match code.get(..2) {
+            Some("28") => Fault::Credentials,
+            Some("42") => Fault::Schema,
+            Some("08") => Fault::Reset,
+            _ => Fault::Internal,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(columns: &[&str]) -> Row {
+        columns.iter().map(|column| Some(column.to_string())).collect()
+    }
+
+    #[test]
+    fn faults_of_the_server_are_told_apart_by_their_code() {
+        let told = [
+            ("53100", Fault::DiskFull),
+            ("53300", Fault::ConnectionLimit),
+            ("57P03", Fault::NotReady),
+            ("28P01", Fault::Credentials),
+            ("42501", Fault::Schema),
+            ("3D000", Fault::Schema),
+            ("XX000", Fault::Internal),
+            ("", Fault::Internal),
+        ];
+        for (code, fault) in told {
+            assert_eq!(fault_of(code), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn four_fifths_of_the_connections_are_a_warning() {
+        let of = |used: &str| {
+            Answer::of(Some(&row(&["1", "f", "off", used, "100"]))).expect("an answer").saturation()
+        };
+        assert_eq!(of("79"), None);
+        assert_eq!(of("80").as_deref(), Some("80 of 100 connections are in use"));
+    }
+
+    #[test]
+    fn a_standby_is_no_store_and_half_an_answer_is_none() {
+        let of = |columns: &[&str]| {
+            Answer::of(Some(&row(columns))).and_then(|answer| answer.role()).map_err(|it| it.fault)
+        };
+        assert_eq!(of(&["1", "t", "on", "1", "97", "t"]), Err(Fault::Standby));
+        assert_eq!(of(&["1", "f", "on", "1", "97"]), Err(Fault::ReadOnly));
+        assert_eq!(of(&["1", "f"]), Err(Fault::Protocol));
+        assert_eq!(of(&["1", "f", "off", "1", "97"]), Ok(()));
+    }
+}
