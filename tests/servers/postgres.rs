@@ -1,0 +1,387 @@
+//! A real PostgreSQL: a database cluster of its own for one test.
+
+use super::process::{self, Process, User};
+use super::wait::{SOON, comes_true};
+use rustix::process::Signal;
+use seawall_fault::HeldPort;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use tempfile::TempDir;
+
+/// The database, and the role that owns it: no superuser, as in production, and without a password.
+const NAME: &str = "seawall";
+/// Who may do anything, and has places of its own when connections run out.
+const SUPERUSER: &str = "postgres";
+
+/// What every cluster is told.
+///
+/// No sync: a kernel that lives keeps what a killed process wrote, and only a power cut would not. Shared memory
+/// in files of the cluster's own folder, so that a killed one leaves none behind.
+const SETTINGS: &[(&str, &str)] = &[
+    ("fsync", "off"),
+    ("listen_addresses", "127.0.0.1"),
+    ("dynamic_shared_memory_type", "mmap"),
+    ("shared_buffers", "16MB"),
+    ("max_connections", "50"),
+    ("logging_collector", "off"),
+    ("log_min_messages", "warning"),
+    ("max_wal_size", "256MB"),
+    ("min_wal_size", "32MB"),
+];
+
+/// A PostgreSQL server. Its data and its port stay its own until it is dropped.
+pub struct Postgres {
+    process: Option<Process>,
+    port: HeldPort,
+    /// Holds sockets, the log, and the data unless these are elsewhere.
+    folder: TempDir,
+    data: PathBuf,
+    settings: Vec<(String, String)>,
+}
+
+impl Postgres {
+    /// Starts an empty one and waits until it answers.
+    #[track_caller]
+    pub fn start() -> Postgres {
+        Postgres::start_with(&[])
+    }
+
+    /// Starts one with settings of `postgresql.conf`, which stand over our own.
+    #[track_caller]
+    pub fn start_with(settings: &[(&str, &str)]) -> Postgres {
+        Postgres::create(settings, None)
+    }
+
+    /// Starts one whose data are in `folder`, which exists and is empty: a disk that can be filled.
+    #[track_caller]
+    pub fn start_at(folder: &Path, settings: &[(&str, &str)]) -> Postgres {
+        Postgres::create(settings, Some(folder))
+    }
+
+    #[track_caller]
+    fn create(settings: &[(&str, &str)], at: Option<&Path>) -> Postgres {
+        let folder = tempfile::Builder::new().prefix("seawall-pg-").tempdir().expect("a temporary folder");
+        let data = at.unwrap_or(folder.path()).join("data");
+        copy(&template(), &data);
+        process::give(folder.path());
+        process::give(&data);
+        let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let port = HeldPort::loopback().expect("a free port");
+        let mut postgres = Postgres { process: None, port, folder, data, settings };
+        postgres.start_again();
+        postgres
+    }
+
+    /// Starts it on the same port and data, and waits until it answers.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.launch();
+        let ready = self.ready_check();
+        let process = self.process.as_mut().expect("just started");
+        process.until("it answers", || process::run(ready()).is_ok());
+    }
+
+    /// Starts it and waits for nothing.
+    #[track_caller]
+    pub fn launch(&mut self) {
+        assert!(!self.is_running(), "PostgreSQL runs already");
+        let mut command = process::command(&binary("postgres"), User::NotRoot);
+        command.arg("-D").arg(&self.data).args(["-p", &self.port.number().to_string()]);
+        command.arg("-k").arg(self.folder.path());
+        let own = SETTINGS.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        for (name, value) in own.chain(self.settings.iter().cloned()) {
+            command.args(["-c", &format!("{name}={value}")]);
+        }
+        command.current_dir(self.folder.path());
+        let log = self.folder.path().join("log");
+        self.process = Some(Process::start("PostgreSQL", command, &log));
+    }
+
+    fn ready_check(&self) -> impl Fn() -> Command + use<> {
+        let (program, port) = (binary("pg_isready"), self.port.number().to_string());
+        move || {
+            let mut command = Command::new(&program);
+            command.args(["-q", "-h", "127.0.0.1", "-p", &port, "-U", SUPERUSER, "-d", NAME]);
+            command
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// For clients that speak to it directly.
+    pub fn url(&self) -> String {
+        self.url_through(self.address())
+    }
+
+    /// For clients that reach it through a proxy at `address`.
+    pub fn url_through(&self, address: SocketAddr) -> String {
+        format!("postgres://{NAME}@{address}/{NAME}")
+    }
+
+    /// The folder of its unix socket: a way in that no proxy and no address is part of.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The last lines of its log.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// A setting that holds from the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(own, _)| own != name);
+        self.settings.push((name.into(), value.into()));
+    }
+
+    /// Runs statements as the superuser, through `psql` and the unix socket: unaligned rows, columns parted by `|`; or the server's message.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says, with the five characters of the SQLSTATE in it.
+    pub fn try_sql(&self, text: &str) -> Result<String, String> {
+        process::run(self.psql(SUPERUSER, text))
+    }
+
+    /// Runs statements as the role that [`Postgres::url`] names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::try_sql`].
+    pub fn try_sql_as_owner(&self, text: &str) -> Result<String, String> {
+        process::run(self.psql(NAME, text))
+    }
+
+    /// Runs statements that must succeed.
+    #[track_caller]
+    pub fn sql(&self, text: &str) -> String {
+        self.try_sql(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn psql(&self, role: &str, text: &str) -> Command {
+        let mut command = process::command(&binary("psql"), User::Own);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose"]);
+        command.arg("-h").arg(self.folder.path());
+        command.args(["-p", &self.port.number().to_string(), "-U", role, "-d", NAME, "-c", text]);
+        command.env("PGCONNECT_TIMEOUT", SOON.as_secs().to_string());
+        command
+    }
+
+    /// Ends it as an operator does: sessions are cut off, data are written out.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("PostgreSQL runs");
+        process.end(Signal::INT);
+    }
+
+    /// Ends every process of it as a crash does.
+    #[track_caller]
+    pub fn kill9(&mut self) {
+        self.process.take().expect("PostgreSQL runs").kill9();
+    }
+
+    /// Freezes every process of it.
+    #[track_caller]
+    pub fn sigstop(&self) {
+        self.process.as_ref().expect("PostgreSQL runs").sigstop();
+    }
+
+    #[track_caller]
+    pub fn sigcont(&self) {
+        self.process.as_ref().expect("PostgreSQL runs").sigcont();
+    }
+
+    /// New transactions only read, sessions that are open included, until [`Postgres::read_write`].
+    #[track_caller]
+    pub fn read_only(&self) {
+        self.reload("default_transaction_read_only", "on");
+    }
+
+    #[track_caller]
+    pub fn read_write(&self) {
+        self.reload("default_transaction_read_only", "off");
+    }
+
+    /// Changes a setting while it runs, and waits until new sessions see it.
+    #[track_caller]
+    pub fn reload(&self, name: &str, value: &str) {
+        self.sql(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.sql("SELECT pg_reload_conf()");
+        let seen = comes_true(SOON, || self.sql(&format!("SHOW {name}")) == value);
+        assert!(seen, "{name} is not {value}; is it on the command line?\n{}", self.log());
+    }
+
+    /// From the next start on it is a standby without a primary: it answers, reads, and never writes.
+    #[track_caller]
+    pub fn become_standby(&mut self) {
+        std::fs::write(self.data.join("standby.signal"), "").expect("the data folder is there");
+        process::give(&self.data);
+    }
+
+    /// Ends being a standby; returns when it writes.
+    #[track_caller]
+    pub fn promote(&self) {
+        assert_eq!(self.sql("SELECT pg_promote(true, 30)"), "t");
+    }
+
+    /// Takes so many connections as the owner's role; dropping gives them back. Of `max_connections`,
+    /// `superuser_reserved_connections` (3) cannot be taken this way, so [`Postgres::sql`] still works.
+    #[track_caller]
+    pub fn occupy(&self, count: usize) -> Occupied {
+        let open = || {
+            self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'occupied' AND wait_event = 'PgSleep'")
+                .parse::<usize>()
+                .expect("a number")
+        };
+        let before = open();
+        let sleepers = (0..count).map(|_| self.sleeper()).collect();
+        let occupied = Occupied { sleepers };
+        assert!(comes_true(SOON, || open() == before + count), "{} of {count} connections", open());
+        occupied
+    }
+
+    fn sleeper(&self) -> Child {
+        let mut command = self.psql(NAME, "SELECT pg_sleep(3600)");
+        // A backend asleep sees only by this that its client has gone; milliseconds.
+        command.env("PGOPTIONS", "-c client_connection_check_interval=50");
+        command.env("PGAPPNAME", "occupied").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("psql starts")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // Frozen or not, an immediate shutdown takes its shared memory with it.
+            process.sigcont();
+            if process.is_running() && !std::thread::panicking() {
+                process.end(Signal::QUIT);
+            }
+        }
+        forget_shared_memory(&self.data);
+    }
+}
+
+/// Connections taken from everybody else.
+pub struct Occupied {
+    sleepers: Vec<Child>,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        for sleeper in &mut self.sleepers {
+            let _ = sleeper.kill();
+            let _ = sleeper.wait();
+        }
+    }
+}
+
+/// The System V segment of a cluster that was killed outlives it, and the kernel has few; its lock file names it.
+fn forget_shared_memory(data: &Path) {
+    let Ok(lock) = std::fs::read_to_string(data.join("postmaster.pid")) else { return };
+    let segment = lock.lines().nth(6).and_then(|line| line.split_whitespace().nth(1));
+    if let Some(segment) = segment {
+        let _ = Command::new("ipcrm").args(["-m", segment]).stderr(Stdio::null()).status();
+    }
+}
+
+fn binary(name: &str) -> PathBuf {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    let version = |folder: &PathBuf| -> u32 {
+        let name = folder.parent().and_then(Path::file_name).unwrap_or_default();
+        name.to_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+    };
+    folders.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
+    // The newest, and never a wrapper in PATH that chooses a cluster of the machine.
+    let installed = folders.into_iter().map(|folder| folder.join(name)).find(|place| place.is_file());
+    installed.unwrap_or_else(|| process::program(name, &[], "postgresql"))
+}
+
+/// An initialized cluster that was never started, made once and kept for every later test.
+fn template() -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let version = process::run({
+        let mut command = Command::new(binary("postgres"));
+        command.arg("--version");
+        command
+    });
+    let version =
+        version.expect("postgres tells its version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let kept = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let template = kept.join(format!("seawall-cluster-{version}"));
+    if !template.join("PG_VERSION").is_file() {
+        make_template(&template);
+    }
+    template
+}
+
+fn make_template(template: &Path) {
+    let folder = tempfile::Builder::new().prefix("seawall-initdb-").tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    process::give(folder.path());
+    let mut initdb = process::command(&binary("initdb"), User::NotRoot);
+    initdb.args([
+        "-U",
+        SUPERUSER,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale",
+        "C",
+        "--no-sync",
+        "--no-instructions",
+    ]);
+    initdb.arg("-D").arg(&data).current_dir(folder.path());
+    process::run(initdb).unwrap_or_else(|error| panic!("initdb: {error}"));
+    // Another test binary may make the same: each copies aside, and the first to rename wins.
+    own_database(&data);
+    let kept = template.parent().expect("a file of a folder");
+    let aside =
+        tempfile::Builder::new().prefix("seawall-template-").tempdir_in(kept).expect("a folder to keep it");
+    copy(&data, &aside.path().join("data"));
+    let renamed = std::fs::rename(aside.path().join("data"), template);
+    assert!(renamed.is_ok() || template.join("PG_VERSION").is_file(), "{}: {renamed:?}", template.display());
+}
+
+/// Makes the role and the database, in the mode that needs no server.
+fn own_database(data: &Path) {
+    let mut single = process::command(&binary("postgres"), User::NotRoot);
+    single.args(["--single", "-c", "dynamic_shared_memory_type=mmap", "-D"]).arg(data).arg("postgres");
+    single.current_dir(data).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut single = single.spawn().expect("postgres starts");
+    let statements = format!("CREATE ROLE {NAME} LOGIN;\nCREATE DATABASE {NAME} OWNER {NAME};\n");
+    single.stdin.take().expect("piped").write_all(statements.as_bytes()).expect("it reads");
+    let output = single.wait_with_output().expect("a child can be waited for");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("ERROR"), "postgres --single: {said}");
+}
+
+#[track_caller]
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "{} cannot be copied to {}",
+        from.display(),
+        to.display()
+    );
+}

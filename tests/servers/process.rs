@@ -1,0 +1,232 @@
+//! A server as a child process: started under another user where it must be, frozen, killed, never left behind.
+
+use super::wait::{SOON, comes_true};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::{LazyLock, Mutex};
+
+/// Lines of a server's log that a failed test shows.
+const TAIL_LINES: usize = 30;
+/// `nobody`, on every Linux: servers that refuse to be root run under it.
+const NOBODY: u32 = 65_534;
+
+type Order = (Command, SyncSender<io::Result<Child>>);
+
+/// The one thread that starts servers.
+///
+/// The kernel sends the signal of a parent's death when the *thread* that started a child ends, which for a test
+/// may be long before the process does.
+static STARTER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+    let (sender, orders) = channel::<Order>();
+    std::thread::spawn(move || {
+        for (mut command, answer) in orders {
+            // Whoever asked waits for it.
+            let _ = answer.send(command.spawn());
+        }
+    });
+    Mutex::new(sender)
+});
+
+/// Whom a server runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// The user of the test.
+    Own,
+    /// [`NOBODY`] if the test is root, else the user of the test.
+    NotRoot,
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A program with its arguments, to be run as `user`, that the kernel kills when this process ends.
+pub fn command(program: &Path, user: User) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if user == User::NotRoot && is_root() {
+        let id = NOBODY.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    }
+    command.arg("--").arg(program);
+    // A message in another language would not be recognized.
+    command.env("LC_ALL", "C").env_remove("PGHOST").env_remove("PGPORT").env_remove("PGUSER");
+    command
+}
+
+/// Hands a folder over to whom [`User::NotRoot`] means, and makes sure that it can be reached.
+#[track_caller]
+pub fn give(folder: &Path) {
+    if !is_root() {
+        return;
+    }
+    for above in folder.ancestors().skip(1) {
+        let mode = std::fs::metadata(above).map_or(0, |metadata| metadata.mode());
+        assert!(
+            mode & 0o001 != 0,
+            "the user `nobody` cannot enter {}, so no server can keep its data in {}: `chmod o+x` it or set TMPDIR",
+            above.display(),
+            folder.display()
+        );
+    }
+    let status = Command::new("chown").args(["-R", &format!("{NOBODY}:{NOBODY}")]).arg(folder).status();
+    assert!(status.is_ok_and(|status| status.success()), "{} cannot be given to `nobody`", folder.display());
+}
+
+/// Runs a program to its end; its error output is the error.
+pub fn run(mut command: Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_string();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// Where a program is: in `PATH` or in one of these folders.
+#[track_caller]
+pub fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places =
+        std::env::split_paths(&path).chain(folders.iter().cloned()).map(|folder| folder.join(name));
+    places.find(|place| place.is_file()).unwrap_or_else(|| {
+        panic!("`{name}` is not installed: run tools/test once, or `apt-get install --no-install-recommends {package}`")
+    })
+}
+
+/// A running server with the processes it made.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a server; what it writes goes to the file `log`.
+    #[track_caller]
+    pub fn start(name: &str, mut command: Command, log: &Path) -> Process {
+        let file = File::options().create(true).append(true).open(log).expect("a log can be written");
+        command.stdin(Stdio::null()).stderr(file.try_clone().expect("a descriptor is left")).stdout(file);
+        let (answer, child) = sync_channel(1);
+        STARTER.lock().expect("no holder panics").send((command, answer)).expect("the starter lives on");
+        let child = child.recv().expect("the starter answers");
+        let child = child.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        Process { name: name.into(), child, log: log.into() }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// The last lines it wrote.
+    pub fn log(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
+        tail.iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// Waits until `holds`, or fails with the server's log; sooner if the server has ended.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
+        let came = comes_true(SOON * 3, || holds() || !self.is_running());
+        let log = self.log();
+        assert!(came && self.is_running(), "{}: still not so: {what}\n{log}", self.name);
+    }
+
+    /// Freezes it and all it made: nothing is answered, and the kernel still acknowledges what arrives.
+    pub fn sigstop(&self) {
+        // The parent first, so that it makes no more while its children are frozen.
+        self.signal_main(Signal::STOP);
+        self.signal_children(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn sigcont(&self) {
+        self.signal_children(Signal::CONT);
+        self.signal_main(Signal::CONT);
+    }
+
+    /// Ends it and all it made as a crash would.
+    pub fn kill9(&mut self) {
+        let children = children(self.pid());
+        self.signal_main(Signal::KILL);
+        signal_all(&children, Signal::KILL);
+        self.child.wait().expect("a child can be waited for");
+        let gone = comes_true(SOON, || children.iter().all(|pid| !is_alive(*pid)));
+        assert!(gone, "{}: a process of it outlives SIGKILL", self.name);
+    }
+
+    /// Asks it to end with `signal` and waits for that.
+    #[track_caller]
+    pub fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.signal_main(signal);
+        self.wait()
+    }
+
+    #[track_caller]
+    fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        let ended = comes_true(SOON, || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        assert!(ended, "{} did not end in time\n{}", self.name, self.log());
+        status.expect("just seen")
+    }
+
+    fn signal_main(&self, signal: Signal) {
+        // It may have ended by itself; the child was not waited for, so its number is still its own.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    fn signal_children(&self, signal: Signal) {
+        signal_all(&children(self.pid()), signal);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}: its last lines:\n{}", self.name, self.log());
+        }
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let children = children(self.pid());
+            self.signal_main(Signal::KILL);
+            signal_all(&children, Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn signal_all(pids: &[u32], signal: Signal) {
+    for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        // One may have ended since it was listed.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The state letter and the parent of a process.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != 'Z')
+}
+
+/// Processes that this one made and that still live.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").expect("Linux has /proc");
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|(_, own)| own == parent)).collect()
+}

@@ -1,0 +1,23 @@
+//! The small disk.
+
+use crate::servers::Disk;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+#[test]
+fn a_small_disk_fills_frees_and_leaves_nothing_mounted() {
+    let Some(disk) = Disk::or_skip(2) else { return };
+    let path: PathBuf = disk.path().into();
+    std::fs::write(path.join("before"), "kept").expect("there is room");
+    let taken = disk.fill();
+    assert!((1 << 20..=2 << 20).contains(&taken), "{taken}");
+    let full = std::fs::write(path.join("more"), "x").expect_err("no room");
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    disk.free();
+    std::fs::write(path.join("more"), "x").expect("there is room again");
+    assert_eq!(std::fs::read_to_string(path.join("before")).expect("a file"), "kept");
+    drop(disk);
+    let mounts = std::fs::read_to_string("/proc/mounts").expect("Linux tells");
+    assert!(!mounts.contains(path.to_str().expect("text")), "still mounted");
+    assert!(!path.exists());
+}

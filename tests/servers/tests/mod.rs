@@ -1,0 +1,6 @@
+//! One file a server.
+
+mod disk;
+mod http;
+mod postgres;
+mod redis;

@@ -1,0 +1,117 @@
+//! PostgreSQL in each of its states.
+
+use crate::servers::{Disk, Postgres};
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[test]
+fn what_was_committed_outlives_a_stop_and_a_crash_on_the_same_port() {
+    let mut postgres = Postgres::start();
+    let address = postgres.address();
+    postgres.sql("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+    postgres.stop();
+    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    postgres.start_again();
+    postgres.sql("INSERT INTO t VALUES (2)");
+    postgres.kill9();
+    assert!(postgres.try_sql("SELECT 1").is_err());
+    postgres.start_again();
+    assert_eq!(postgres.sql("SELECT n FROM t ORDER BY n"), "1\n2");
+    assert_eq!(postgres.address(), address);
+    assert!(postgres.url().contains(&address.to_string()));
+}
+
+#[test]
+fn two_of_them_are_apart_and_leave_nothing() {
+    let (one, two) = (Postgres::start(), Postgres::start());
+    one.sql("CREATE TABLE t (n int)");
+    let absent = two.try_sql("SELECT * FROM t").expect_err("another cluster");
+    assert!(absent.contains("42P01"), "{absent}");
+    let folder: PathBuf = one.data().into();
+    let address = one.address();
+    drop(one);
+    assert!(!folder.exists());
+    assert!(TcpStream::connect(address).is_err());
+    two.sql("SELECT 1");
+}
+
+#[test]
+fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
+    let postgres = Postgres::start();
+    postgres.sigstop();
+    let mut stream = TcpStream::connect(postgres.address()).expect("its kernel accepts");
+    // SSLRequest: one byte is the answer.
+    std::io::Write::write_all(&mut stream, &[0, 0, 0, 8, 4, 210, 22, 47]).expect("its kernel takes bytes");
+    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let kind = stream.read(&mut [0]).expect_err("silence").kind();
+    assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
+    postgres.sigcont();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let mut answer = [0];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"N");
+}
+
+#[test]
+fn read_only_by_setting_and_as_a_standby() {
+    let mut postgres = Postgres::start();
+    postgres.sql("CREATE TABLE t (n int)");
+    postgres.read_only();
+    let refused = postgres.try_sql("INSERT INTO t VALUES (1)").expect_err("read only");
+    assert!(refused.contains("25006"), "{refused}");
+    postgres.read_write();
+    postgres.sql("INSERT INTO t VALUES (1)");
+    postgres.stop();
+    postgres.become_standby();
+    postgres.start_again();
+    assert_eq!(postgres.sql("SELECT pg_is_in_recovery()"), "t");
+    assert!(postgres.try_sql("INSERT INTO t VALUES (2)").is_err());
+    assert_eq!(postgres.sql("SELECT n FROM t"), "1");
+    postgres.promote();
+    postgres.sql("INSERT INTO t VALUES (2)");
+}
+
+#[test]
+fn occupied_connections_are_missed_until_they_are_given_back() {
+    let postgres = Postgres::start_with(&[("max_connections", "6")]);
+    postgres.try_sql_as_owner("SELECT 1").expect("there is room");
+    let occupied = postgres.occupy(3);
+    let refused = postgres.try_sql_as_owner("SELECT 1").expect_err("no place left");
+    assert!(refused.contains("remaining connection slots are reserved"), "{refused}");
+    assert_eq!(postgres.sql("SELECT 1"), "1", "the superuser has places of its own");
+    drop(occupied);
+    let mut tries = std::iter::repeat_with(|| postgres.try_sql_as_owner("SELECT 1")).take(200);
+    assert!(tries.any(|answer| answer.is_ok()), "the places were not given back");
+}
+
+#[test]
+fn the_owner_of_the_database_makes_its_tables() {
+    let postgres = Postgres::start();
+    postgres.try_sql_as_owner("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").expect("its own schema");
+    assert_eq!(postgres.sql("SELECT n FROM t"), "1");
+    let refused = postgres.try_sql_as_owner("CREATE ROLE other").expect_err("no superuser");
+    assert!(refused.contains("42501"), "{refused}");
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_it_is_freed() {
+    let Some(disk) = Disk::or_skip(100) else { return };
+    let mut postgres = Postgres::start_at(disk.path(), &[]);
+    postgres.sql("CREATE TABLE t (n int, x text)");
+    disk.fill();
+    let insert = "INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 30000) n";
+    let refused = postgres.try_sql(insert).expect_err("no room");
+    assert!(
+        refused.contains("53100") || refused.contains("server closed") || refused.contains("PANIC"),
+        "{refused}"
+    );
+    disk.free();
+    if !postgres.is_running() {
+        postgres.start_again();
+    }
+    let writes = std::iter::repeat_with(|| postgres.try_sql("INSERT INTO t VALUES (1, '')"));
+    assert!(writes.take(200).any(|written| written.is_ok()), "{}", postgres.log());
+}

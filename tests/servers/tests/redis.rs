@@ -1,0 +1,96 @@
+//! Redis in each of its states.
+
+use crate::servers::{Redis, Reply};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+#[test]
+fn a_stopped_or_killed_one_refuses_and_starts_again_empty_where_it_was() {
+    let mut redis = Redis::start();
+    assert!(redis.command(&["SET", "a", "1"]).is_ok());
+    assert_eq!(redis.command(&["GET", "a"]), Reply::Text("1".into()));
+    redis.stop();
+    assert_eq!(redis.try_command(&["PING"]).expect_err("down").kind(), ErrorKind::ConnectionRefused);
+    redis.start_again();
+    redis.kill9();
+    assert!(!redis.is_running());
+    redis.start_again();
+    assert_eq!(redis.command(&["GET", "a"]), Reply::Nothing);
+    assert!(redis.url().ends_with(&format!("{}/0", redis.address())));
+}
+
+#[test]
+fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
+    let redis = Redis::start();
+    redis.sigstop();
+    let mut stream = TcpStream::connect(redis.address()).expect("its kernel accepts");
+    stream.write_all(b"PING\r\n").expect("its kernel takes bytes");
+    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let kind = stream.read(&mut [0]).expect_err("silence").kind();
+    assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
+    redis.sigcont();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"+PONG\r\n");
+}
+
+#[test]
+fn out_of_memory_refuses_writes_and_answers_the_rest() {
+    let redis = Redis::start();
+    redis.out_of_memory();
+    assert!(redis.command(&["SET", "a", "1"]).is_error("OOM"));
+    assert_eq!(redis.command(&["PING"]), Reply::Status("PONG".into()));
+    redis.enough_memory();
+    assert!(redis.command(&["SET", "a", "1"]).is_ok());
+}
+
+#[test]
+fn a_replica_without_its_primary_refuses_writes_and_then_reads() {
+    let redis = Redis::start();
+    redis.read_only();
+    assert!(redis.command(&["SET", "a", "1"]).is_error("READONLY"));
+    assert_eq!(redis.command(&["GET", "a"]), Reply::Nothing);
+    redis.without_primary();
+    assert!(redis.command(&["GET", "a"]).is_error("MASTERDOWN"));
+    redis.read_write();
+    assert!(redis.command(&["SET", "a", "1"]).is_ok());
+}
+
+#[test]
+fn one_that_loads_says_so_until_it_is_done() {
+    let mut redis = Redis::start();
+    redis.stop();
+    redis.start_loading(100);
+    assert!(redis.command(&["GET", "loading:0"]).is_error("LOADING"));
+    let done = std::iter::repeat_with(|| redis.command(&["GET", "loading:0"]));
+    let mut answers = done.take(2_000).skip_while(|reply| reply.is_error("LOADING"));
+    assert_eq!(answers.next(), Some(Reply::Text("x".repeat(64))));
+}
+
+#[test]
+fn pub_sub_can_be_dead_while_ping_is_answered() {
+    let redis = Redis::start();
+    redis.deny_channels();
+    assert!(redis.command(&["PUBLISH", "a", "1"]).is_error("NOPERM"));
+    assert_eq!(redis.command(&["PING"]), Reply::Status("PONG".into()));
+    redis.allow_channels();
+    assert_eq!(redis.command(&["PUBLISH", "a", "1"]), Reply::Number(0));
+    let mut subscriber = TcpStream::connect(redis.address()).expect("it listens");
+    subscriber.write_all(b"SUBSCRIBE a\r\n").expect("taken");
+    subscriber.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let mut first = [0; 8];
+    subscriber.read_exact(&mut first).expect("subscribed");
+    assert_eq!(redis.end_subscriptions(), 1);
+    subscriber.read_to_end(&mut Vec::new()).expect("an orderly end");
+}
+
+#[test]
+fn a_paused_one_is_silent_for_the_time() {
+    let redis = Redis::start();
+    redis.pause(300);
+    let asked = std::time::Instant::now();
+    assert_eq!(redis.command(&["GET", "a"]), Reply::Nothing);
+    assert!(asked.elapsed() >= Duration::from_millis(200), "{:?}", asked.elapsed());
+}
