@@ -7,7 +7,7 @@
 //! **What it costs.** A kept connection: PostgreSQL three round trips, Redis two, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
 //! opens its connection anew, so that "cannot connect any more" is seen within that many intervals while a hundred instances,
 //! looking every two seconds, open five connections a second together. A failed look always ends its connection. A kept connection
-//! that was reset between two looks is no fault: the same look tries once on a new one, and its result counts.
+//! that was reset or sent away between two looks is no fault: the same look tries once on a new one, and its result counts.
 //!
 //! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`] they need not.
 
@@ -105,7 +105,9 @@ impl Probe {
         self.looks = self.looks.wrapping_add(1);
         let age = if matches!(self.kept, Kept::Nothing) { Age::New } else { Age::Kept };
         match (self.look_once(deadline), age) {
-            (Err(Trouble { fault: Fault::Reset, .. }), Age::Kept) => self.look_once(deadline),
+            (Err(Trouble { fault: Fault::Reset | Fault::NotReady, .. }), Age::Kept) => {
+                self.look_once(deadline)
+            }
             (result, _) => result,
         }
     }

@@ -1,7 +1,9 @@
 //! PostgreSQL as a store: connect, ask it what it is, read the tables, commit a write.
 //!
 //! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log. It commits: a write that
-//! is rolled back misses a commit that hangs, on a full disk for `pg_wal` or for want of a synchronous standby.
+//! is rolled back misses a commit that hangs, such as one that waits for a synchronous standby.
+//!
+//! What it cannot see is a full disk as long as the row finds room on its page. Appends meet that first and say so by SQLSTATE.
 
 mod wire;
 
@@ -193,6 +195,8 @@ fn fault_of(code: &str) -> Fault {
         "25006" => Fault::ReadOnly,
         "3D000" | "3F000" => Fault::Schema,
         "08P01" => Fault::Protocol,
+        // Idle for longer than the server allows.
+        "57P05" => Fault::Reset,
         _ => match code.get(..2) {
             Some("28") => Fault::Credentials,
             Some("42") => Fault::Schema,
