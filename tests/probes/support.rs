@@ -95,6 +95,25 @@ pub fn parrot(answer: &'static [u8]) -> SocketAddr {
     address
 }
 
+/// Sends these bytes again and again, one each few milliseconds: every single read is answered in time.
+pub fn dripper(bytes: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                for byte in bytes.iter().cycle() {
+                    std::thread::sleep(BRIEF / 20);
+                    if stream.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
 /// Passes everything on but what a server sends to a subscription: what a balancer that knows no pub/sub does.
 pub struct DeafProxy {
     pub address: SocketAddr,

@@ -2,14 +2,15 @@
 
 use crate::servers::Http;
 use crate::support::{
-    certificate, fails, fails_within, nobody, parrot, probe, silent_in_time, tls_server, well,
+    BRIEF, GRACE, certificate, dripper, fails, fails_within, nobody, parrot, probe, silent_in_time,
+    tls_server, well,
 };
 use seawall::health::finding::Fault;
 use seawall::worker::probe::Probe;
 use seawall::worker::probe::target::{Kind, Target};
 use std::io::Write as _;
 use std::net::{IpAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_port_that_accepts_is_well_and_one_that_does_not_refuses() {
@@ -43,6 +44,22 @@ fn what_speaks_no_tls_and_what_is_silent_in_a_handshake_are_told_apart() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     silent_in_time(&mut probe(Kind::Tcp, &format!("tls://{address}")), Fault::Timeout);
+}
+
+#[test]
+fn a_peer_that_drips_does_not_stretch_a_look() {
+    let drips: [(Kind, &str, &[u8]); 4] = [
+        (Kind::Http, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+        (Kind::Clickhouse, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+        (Kind::Redis, "redis://", b"$60000\r\n"),
+        (Kind::Postgres, "postgres://a@", b"N\0\0\x10\0"),
+    ];
+    for (kind, scheme, bytes) in drips {
+        let address = format!("{scheme}{}", dripper(bytes));
+        let started = Instant::now();
+        fails_within(&mut probe(kind, &address), BRIEF, Fault::Timeout, &["in time"]);
+        assert!((BRIEF..=BRIEF + GRACE).contains(&started.elapsed()), "{kind:?} {:?}", started.elapsed());
+    }
 }
 
 #[test]
