@@ -1,5 +1,6 @@
 //! Each probe against the real thing: well, gone, frozen, full, read-only, and what only pretends to be it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
+#![allow(clippy::duplicate_mod, reason = "the servers keep their way of waiting to themselves")]
 
 mod http;
 mod postgres;

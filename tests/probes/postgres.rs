@@ -154,6 +154,16 @@ fn passwords_databases_and_starting_servers_are_told_apart() {
 }
 
 #[test]
+fn a_silent_host_does_not_hide_the_next_one() {
+    let postgres = Postgres::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ports = (silent.local_addr().unwrap().port(), postgres.address().port());
+    let address =
+        format!("host=127.0.0.1,127.0.0.1 port={},{} user=seawall dbname=seawall", ports.0, ports.1);
+    assert!(probe(Kind::Postgres, &address).look(BRIEF * 10).result.is_ok());
+}
+
+#[test]
 fn tls_is_used_where_it_is_required_and_its_certificate_is_checked() {
     let postgres = Postgres::start();
     let (certified, folder) = (certificate(), postgres.data());

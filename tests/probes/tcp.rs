@@ -7,6 +7,8 @@ use crate::support::{
 };
 use seawall::health::finding::Fault;
 use seawall::worker::probe::Probe;
+use seawall::worker::probe::doctor::{Patient, look_at_all};
+use seawall::worker::probe::table::{Weight, diagnose};
 use seawall::worker::probe::target::{Kind, Target};
 use std::io::Write as _;
 use std::net::{IpAddr, TcpListener};
@@ -90,4 +92,30 @@ fn a_name_that_does_not_resolve_is_unreachable() {
         Fault::Unreachable,
         &["no-such-host.invalid"],
     );
+}
+
+#[test]
+fn a_doctor_looks_at_all_at_once_and_keeps_their_order() {
+    let http = Http::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let patient = |name: &str, weight, address: &str| Patient {
+        name: name.into(),
+        weight,
+        probe: probe(Kind::Http, address),
+        timeout: BRIEF,
+    };
+    let patients = vec![
+        patient("backend", Weight::Optional, &silent),
+        patient("auth", Weight::Critical, &http.url("/")),
+        patient("analytics", Weight::Optional, &silent),
+    ];
+    let started = Instant::now();
+    let rows = look_at_all(patients);
+    assert!(started.elapsed() < BRIEF * 2, "{:?}", started.elapsed());
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["backend", "auth", "analytics"]);
+    let diagnosis = diagnose(&rows);
+    assert_eq!(diagnosis.exit_code, 1);
+    assert!(diagnosis.text.contains("Service goes on without backend, analytics."), "{}", diagnosis.text);
 }

@@ -13,6 +13,7 @@
 
 mod advice;
 mod clickhouse;
+pub mod doctor;
 mod http;
 mod line;
 mod postgres;
@@ -55,7 +56,8 @@ enum Kept {
     Http(Browser),
 }
 
-/// How a look uses a connection: a kept one may have been reset while nobody looked.
+/// Of a look's connection: a kept one may have been reset while nobody looked.
+#[derive(Clone, Copy, Debug)]
 enum Age {
     Kept,
     New,

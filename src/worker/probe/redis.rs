@@ -128,13 +128,11 @@ impl Connection {
         };
         demand("PING", ping, |value| matches!(value, Value::SimpleString(text) if text == "PONG"))?;
         // A role that may not be asked is no fault: the write shows what matters.
-        if let Ok(Value::Array(parts)) = role {
-            if parts.first().is_some_and(|part| is_text(part, "slave")) {
-                return Err(Trouble::new(
-                    Fault::Standby,
-                    "the server is a replica (ROLE): what is written there is lost",
-                ));
-            }
+        if let Ok(Value::Array(parts)) = role
+            && parts.first().is_some_and(|part| is_text(part, "slave"))
+        {
+            let text = "the server is a replica (ROLE): what is written there is lost";
+            return Err(Trouble::new(Fault::Standby, text));
         }
         demand("SET", set, |value| matches!(value, Value::Okay))?;
         demand("GET", get, |value| is_text(value, token))?;

@@ -8,7 +8,8 @@
 mod wire;
 
 use self::wire::{Connection, Failure, Report, Row};
-use super::line::{Dialer, now};
+use super::Age;
+use super::line::{Dialer, left, now};
 use super::target::PostgresTarget;
 use super::trouble::Trouble;
 use crate::health::finding::Fault;
@@ -28,13 +29,12 @@ pub(super) fn look(
     kept: Option<Box<Session>>,
     deadline: Instant,
 ) -> Result<(Option<String>, Box<Session>), Trouble> {
-    let is_new = kept.is_none();
-    let mut session = match kept {
-        Some(session) => session,
-        None => Box::new(open(dialer, target, deadline)?),
+    let (mut session, age) = match kept {
+        Some(session) => (session, Age::Kept),
+        None => (Box::new(open(dialer, target, deadline)?), Age::New),
     };
     session.begin(deadline);
-    match examine(&mut session, target, instance, is_new) {
+    match examine(&mut session, target, instance, age) {
         Ok(warning) => Ok((warning, session)),
         Err(failure) => {
             let trouble = told(failure);
@@ -46,10 +46,14 @@ pub(super) fn look(
     }
 }
 
+/// The first host that takes us. Each gets its share of the time, so that a silent one does not hide the next.
 fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<Session, Trouble> {
     let mut last = Trouble::new(Fault::Unreachable, "the address names no host");
-    for peer in &target.peers {
-        match Connection::open(dialer, target, peer, deadline) {
+    let count = target.peers.len();
+    for (index, peer) in target.peers.iter().enumerate() {
+        let now = now();
+        let share = left(deadline, now) / u32::try_from(count - index).unwrap_or(u32::MAX);
+        match Connection::open(dialer, target, peer, now + share) {
             Ok(session) => return Ok(session),
             Err(failure) => last = told(failure),
         }
@@ -61,7 +65,7 @@ fn examine(
     session: &mut Session,
     target: &PostgresTarget,
     instance: &str,
-    is_new: bool,
+    age: Age,
 ) -> Result<Option<String>, Failure> {
     let rows = session.query(&question(&target.tables))?;
     let answer = Answer::of(rows.first())?;
@@ -75,7 +79,7 @@ fn examine(
             .collect();
         session.query(&format!("SELECT {}", reads.join(",")))?;
     }
-    write(session, instance, is_new)?;
+    write(session, instance, age)?;
     let mut warnings = Vec::new();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
@@ -153,7 +157,7 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS seawall_probe \
 /// Rows of instances that are gone would gather for ever. Once a connection is often enough.
 const FORGET: &str = "DELETE FROM seawall_probe WHERE looked_at < now() - interval '1 day'";
 
-fn write(session: &mut Session, instance: &str, is_new: bool) -> Result<(), Failure> {
+fn write(session: &mut Session, instance: &str, age: Age) -> Result<(), Failure> {
     let upsert = format!(
         "INSERT INTO seawall_probe (instance, looked_at) VALUES ('{instance}', now()) \
          ON CONFLICT (instance) DO UPDATE SET looked_at = excluded.looked_at"
@@ -169,10 +173,10 @@ fn write(session: &mut Session, instance: &str, is_new: bool) -> Result<(), Fail
         }
         other => drop(other?),
     }
-    if is_new {
-        session.query(FORGET)?;
+    match age {
+        Age::New => session.query(FORGET).map(drop),
+        Age::Kept => Ok(()),
     }
-    Ok(())
 }
 
 fn told(failure: Failure) -> Trouble {
