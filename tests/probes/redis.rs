@@ -105,6 +105,19 @@ fn wrong_missing_and_right_passwords_are_told_apart() {
 }
 
 #[test]
+fn a_unix_socket_and_a_database_by_number_are_addresses_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("redis.sock");
+    let redis = Redis::start_with(&[("unixsocket", socket.to_str().unwrap())]);
+    well(&mut probe(Kind::Redis, &format!("unix://{}", socket.display())));
+    well(&mut probe(Kind::Redis, &format!("redis://{}/3", redis.address())));
+    let many = format!("redis://{}/99", redis.address());
+    fails(&mut probe(Kind::Redis, &many), Fault::Schema, &["DB index"]);
+    let gone = folder.path().join("gone.sock").display().to_string();
+    fails(&mut probe(Kind::Redis, &format!("unix://{gone}")), Fault::Refused, &[&gone]);
+}
+
+#[test]
 fn a_server_without_a_connection_left_says_so() {
     let redis = Redis::start_with(&[("maxclients", "2")]);
     let held: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(redis.address()).unwrap()).collect();
