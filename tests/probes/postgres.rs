@@ -38,6 +38,19 @@ fn a_store_is_well_one_row_an_instance_and_one_connection() {
 }
 
 #[test]
+fn a_look_writes_beside_the_tables_that_it_reads() {
+    let postgres = Postgres::start();
+    let target = Target::parse(Kind::Postgres, &postgres.url()).unwrap();
+    let mut probe = Probe::new(target.with_tables(&["chat.log"]).unwrap(), "one");
+    assert_eq!(well(&mut probe).as_deref(), Some("not there yet: table chat.log"));
+    postgres.sql("REVOKE CREATE ON SCHEMA public FROM pg_database_owner, public");
+    postgres.sql("CREATE SCHEMA chat AUTHORIZATION seawall");
+    postgres.sql("SET ROLE seawall; CREATE TABLE chat.log (id int)");
+    assert_eq!(well(&mut probe), None);
+    assert_eq!(postgres.sql("SELECT instance FROM chat.seawall_probe"), "one");
+}
+
+#[test]
 fn a_crash_a_restart_and_a_cut_connection_are_seen_as_they_are() {
     let mut postgres = Postgres::start();
     let mut probe = probe(Kind::Postgres, &postgres.url());

@@ -1,6 +1,7 @@
 //! PostgreSQL as a store: connect, ask it what it is, read the tables, commit a write.
 //!
-//! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log. It commits: a write that
+//! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log, in the schema of the
+//! tables that are read. It commits: a write that
 //! is rolled back misses a commit that hangs, such as one that waits for a synchronous standby.
 //!
 //! What it cannot see is a full disk as long as the row finds room on its page. Appends meet that first and say so by SQLSTATE.
@@ -79,7 +80,7 @@ fn examine(
             .collect();
         session.query(&format!("SELECT {}", reads.join(",")))?;
     }
-    write(session, instance, age)?;
+    write(session, &own_table(&target.tables), instance, age)?;
     let mut warnings = Vec::new();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
@@ -151,22 +152,27 @@ impl Answer {
     }
 }
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS seawall_probe \
-    (instance text PRIMARY KEY, looked_at timestamptz NOT NULL)";
+/// The table that looks write: beside the first table that is read, where the role surely has its rights.
+fn own_table(tables: &[String]) -> String {
+    match tables.first().and_then(|name| name.rsplit_once('.')) {
+        Some((schema, _)) => format!("{schema}.seawall_probe"),
+        None => "seawall_probe".into(),
+    }
+}
 
-/// Rows of instances that are gone would gather for ever. Once a connection is often enough.
-const FORGET: &str = "DELETE FROM seawall_probe WHERE looked_at < now() - interval '1 day'";
-
-fn write(session: &mut Session, instance: &str, age: Age) -> Result<(), Failure> {
+fn write(session: &mut Session, table: &str, instance: &str, age: Age) -> Result<(), Failure> {
     let upsert = format!(
-        "INSERT INTO seawall_probe (instance, looked_at) VALUES ('{instance}', now()) \
+        "INSERT INTO {table} (instance, looked_at) VALUES ('{instance}', now()) \
          ON CONFLICT (instance) DO UPDATE SET looked_at = excluded.looked_at"
     );
     match session.query(&upsert) {
         Err(Failure::Server(report)) if report.code == "42P01" => {
-            match session.query(CREATE) {
+            let columns = "instance text PRIMARY KEY, looked_at timestamptz NOT NULL";
+            match session.query(&format!("CREATE TABLE IF NOT EXISTS {table} ({columns})")) {
                 // Another instance created it at the same moment.
                 Err(Failure::Server(report)) if matches!(report.code.as_str(), "23505" | "42P07") => {}
+                // The schema is not there yet, nor are the tables in it: the look warns of those.
+                Err(Failure::Server(report)) if report.code == "3F000" => return Ok(()),
                 other => drop(other?),
             }
             session.query(&upsert)?;
@@ -174,7 +180,11 @@ fn write(session: &mut Session, instance: &str, age: Age) -> Result<(), Failure>
         other => drop(other?),
     }
     match age {
-        Age::New => session.query(FORGET).map(drop),
+        // Rows of instances that are gone would gather for ever. Once a connection is often enough.
+        Age::New => {
+            let old = "looked_at < now() - interval '1 day'";
+            session.query(&format!("DELETE FROM {table} WHERE {old}")).map(drop)
+        }
         Age::Kept => Ok(()),
     }
 }
