@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod board;
 pub mod breaker;
+pub mod capacity;
 pub mod definition;
 pub mod dependency;
 pub mod draw;

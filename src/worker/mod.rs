@@ -1,4 +1,5 @@
 //! The second engine: threads that wait, so that reactors need not.
 
 pub mod auth;
+pub mod probe;
 pub mod store;

@@ -1,0 +1,213 @@
+//! How the gateway itself is doing, judged like a dependency: from numbers to a finding.
+//!
+//! A cause means that something fails now, a warning that it soon will. Where several hold, the causes come first, and each is named.
+
+use super::finding::{Cause, Fault, Finding};
+use std::time::Duration;
+
+/// What the process reads of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// Descriptors in use, and their bound.
+    pub descriptors: (u64, u64),
+    /// Resident memory in bytes, and its bound.
+    pub memory_bytes: (u64, u64),
+    /// Commands of the last 10 s that failed through our fault or a dependency's, and all of them.
+    pub errors: (u64, u64),
+    /// The longest turn of each reactor in the last 10 s, by its id; for one that is in a turn now, at least that turn's age.
+    pub turns: &'a [Duration],
+    /// Each queue's name, depth and bound.
+    pub queues: &'a [(&'a str, u64, u64)],
+}
+
+/// Descriptors or memory in use at which a look warns, in percent of the bound.
+const WARN_PERCENT: u64 = 80;
+
+/// Descriptors in use at which readiness fails as well.
+const DESCRIPTORS_FULL_PERCENT: u64 = 95;
+
+/// Of a queue: it fills faster than it is emptied.
+const QUEUE_WARN_PERCENT: u64 = 50;
+
+/// A reactor's turn at which everybody on it notices, and one at which it counts as stalled (as `/health/live` does).
+const TURN_WARN: Duration = Duration::from_millis(100);
+const TURN_STALLED: Duration = Duration::from_secs(5);
+
+/// Failed commands, in percent, at which a look warns and at which it fails; below this many commands a share means nothing.
+const ERRORS_WARN_PERCENT: u64 = 5;
+const ERRORS_DOWN_PERCENT: u64 = 50;
+const ERRORS_COMMANDS_MIN: u64 = 20;
+
+const LOOK_AT: &str =
+    "See /metrics for connections, turn times and queues; raise the bound, or add an instance.";
+
+/// Judges the numbers; `latency` is what reading them took.
+pub fn judge(load: &Load<'_>, latency: Duration) -> Finding {
+    let findings = descriptors(load)
+        .into_iter()
+        .chain(memory(load))
+        .chain(load.turns.iter().enumerate().filter_map(|(reactor, turn)| turns(reactor, *turn)))
+        .chain(load.queues.iter().filter_map(|queue| queues(*queue)))
+        .chain(errors(load));
+    let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+    for strain in findings {
+        match strain {
+            Strain::Fails(fault, text) => causes.push((fault, text)),
+            Strain::Warns(text) => warnings.push(text),
+        }
+    }
+    let result = match causes.first() {
+        None => Ok((!warnings.is_empty()).then(|| warnings.join("; "))),
+        Some((fault, _)) => {
+            let texts: Vec<&str> = causes.iter().map(|(_, text)| text.as_str()).collect();
+            Err(Cause::new(*fault, texts.join("; "), LOOK_AT))
+        }
+    };
+    Finding { latency, result }
+}
+
+enum Strain {
+    Warns(String),
+    Fails(Fault, String),
+}
+
+/// Without overflow, and never true for a bound of 0, which means "none".
+fn reaches(used: u64, bound: u64, percent: u64) -> bool {
+    bound > 0 && u128::from(used) * 100 >= u128::from(bound) * u128::from(percent)
+}
+
+fn descriptors(load: &Load<'_>) -> Option<Strain> {
+    let (used, bound) = load.descriptors;
+    let text = format!("{used} of {bound} descriptors are in use");
+    if reaches(used, bound, DESCRIPTORS_FULL_PERCENT) {
+        return Some(Strain::Fails(Fault::ConnectionLimit, text));
+    }
+    reaches(used, bound, WARN_PERCENT).then_some(Strain::Warns(text))
+}
+
+fn memory(load: &Load<'_>) -> Option<Strain> {
+    let (used, bound) = load.memory_bytes;
+    let text = format!("{used} bytes of memory are in use; limits.memory_bytes is {bound}");
+    if bound > 0 && used > bound {
+        return Some(Strain::Fails(Fault::MemoryFull, text));
+    }
+    reaches(used, bound, WARN_PERCENT).then_some(Strain::Warns(text))
+}
+
+fn turns(reactor: usize, turn: Duration) -> Option<Strain> {
+    let text = format!("a turn of reactor {reactor} took {} ms", turn.as_millis());
+    if turn >= TURN_STALLED {
+        return Some(Strain::Fails(Fault::Timeout, text));
+    }
+    (turn >= TURN_WARN).then_some(Strain::Warns(text))
+}
+
+fn queues((name, depth, bound): (&str, u64, u64)) -> Option<Strain> {
+    let text = format!("the queue {name} holds {depth} of {bound}");
+    if reaches(depth, bound, 100) {
+        return Some(Strain::Fails(
+            Fault::Internal,
+            format!("{text}: what comes is answered with overloaded"),
+        ));
+    }
+    reaches(depth, bound, QUEUE_WARN_PERCENT).then_some(Strain::Warns(text))
+}
+
+fn errors(load: &Load<'_>) -> Option<Strain> {
+    let (failed, all) = load.errors;
+    if all < ERRORS_COMMANDS_MIN {
+        return None;
+    }
+    let text = format!("{failed} of {all} commands failed in the last 10 s");
+    if reaches(failed, all, ERRORS_DOWN_PERCENT) {
+        return Some(Strain::Fails(Fault::Internal, text));
+    }
+    reaches(failed, all, ERRORS_WARN_PERCENT).then_some(Strain::Warns(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WELL: Load<'_> =
+        Load { descriptors: (10, 100), memory_bytes: (1, 100), errors: (0, 1_000), turns: &[], queues: &[] };
+
+    fn warning(load: &Load<'_>) -> String {
+        judge(load, Duration::ZERO).result.expect("only a warning").unwrap_or_default()
+    }
+
+    fn fault(load: &Load<'_>) -> (Fault, String) {
+        let cause = judge(load, Duration::ZERO).result.expect_err("a cause");
+        (cause.fault, cause.text)
+    }
+
+    #[test]
+    fn a_gateway_with_room_has_nothing_to_say() {
+        let turns = [Duration::from_millis(3)];
+        let load = Load { turns: &turns, queues: &[("store", 0, 10)], ..WELL };
+        assert_eq!(judge(&load, Duration::ZERO).result, Ok(None));
+    }
+
+    #[test]
+    fn each_number_warns_before_it_fails() {
+        let second = [Duration::ZERO, Duration::from_millis(100)];
+        let stalled = [Duration::from_secs(5)];
+        let pairs: [(Load<'_>, &str, Load<'_>, Fault); 5] = [
+            (
+                Load { descriptors: (80, 100), ..WELL },
+                "descriptors",
+                Load { descriptors: (95, 100), ..WELL },
+                Fault::ConnectionLimit,
+            ),
+            (
+                Load { memory_bytes: (100, 100), ..WELL },
+                "memory",
+                Load { memory_bytes: (101, 100), ..WELL },
+                Fault::MemoryFull,
+            ),
+            (
+                Load { turns: &second, ..WELL },
+                "reactor 1 took 100 ms",
+                Load { turns: &stalled, ..WELL },
+                Fault::Timeout,
+            ),
+            (
+                Load { queues: &[("store", 5, 10)], ..WELL },
+                "store holds 5 of 10",
+                Load { queues: &[("store", 10, 10)], ..WELL },
+                Fault::Internal,
+            ),
+            (
+                Load { errors: (50, 1_000), ..WELL },
+                "50 of 1000",
+                Load { errors: (10, 20), ..WELL },
+                Fault::Internal,
+            ),
+        ];
+        for (strained, words, failing, kind) in pairs {
+            let text = warning(&strained);
+            assert!(text.contains(words), "{text}");
+            assert_eq!(fault(&failing).0, kind, "{words}");
+        }
+    }
+
+    #[test]
+    fn all_that_fails_is_named() {
+        let (kind, text) = fault(&Load { descriptors: (99, 100), memory_bytes: (9, 1), ..WELL });
+        assert_eq!(kind, Fault::ConnectionLimit);
+        assert!(text.contains("descriptors") && text.contains("memory"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn more_use_never_looks_better(used in 0u64.., more in 0u64.., bound in 0u64..) {
+            let rank = |used| match judge(&Load { descriptors: (used, bound), ..WELL }, Duration::ZERO).result {
+                Ok(None) => 0,
+                Ok(Some(_)) => 1,
+                Err(_) => 2,
+            };
+            prop_assert!(rank(used) <= rank(used.saturating_add(more)));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What looks at dependencies: one [`Probe`] each, on a thread that may wait.
+//!
+//! **The deadline.** [`Probe::look`] returns by its timeout, whatever the other side does: all bytes go through [`line`], where
+//! each wait is bounded by what is left of the whole look, and names resolve on a thread of their own. No look leaves a thread
+//! behind, so none needs to be abandoned; the one exception is a name server that is silent (one thread a probe, see [`resolve`]).
+//!
+//! **What it costs.** A kept connection: PostgreSQL three round trips, Redis two, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
+//! opens its connection anew, so that "cannot connect any more" is seen within that many intervals while a hundred instances,
+//! looking every two seconds, open five connections a second together. A failed look always ends its connection. A kept connection
+//! that was reset or sent away between two looks is no fault: the same look tries once on a new one, and its result counts.
+//!
+//! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`] they need not.
+
+mod advice;
+mod clickhouse;
+pub mod doctor;
+mod http;
+mod line;
+mod postgres;
+mod redis;
+mod resolve;
+pub mod table;
+pub mod target;
+mod tcp;
+mod tls;
+mod trouble;
+
+use self::http::Browser;
+use self::line::{Dialer, Peer, now};
+use self::target::{Service, Target};
+use self::trouble::Trouble;
+use crate::health::finding::{Fault, Finding};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Looks before a connection is opened anew.
+pub const LOOKS_PER_CONNECTION: u32 = 10;
+
+/// Looks at one dependency. It belongs to one thread.
+#[derive(Debug)]
+pub struct Probe {
+    target: Target,
+    instance: String,
+    dialer: Arc<Mutex<Dialer>>,
+    looks: u32,
+    kept: Kept,
+}
+
+/// What is kept from one look to the next.
+#[derive(Debug)]
+enum Kept {
+    Nothing,
+    Postgres(Box<postgres::Session>),
+    Redis(Box<redis::Session>),
+    Http(Browser),
+}
+
+/// Of a look's connection: a kept one may have been reset while nobody looked.
+#[derive(Clone, Copy, Debug)]
+enum Age {
+    Kept,
+    New,
+}
+
+impl Probe {
+    /// `instance` names this process: what is written for a look is written under it. Nothing is opened yet.
+    pub fn new(target: Target, instance: &str) -> Probe {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '_' };
+        let dialer = Dialer {
+            source: target.source,
+            trust: tls::Trust::new(target.ca_file.clone()),
+            resolver: resolve::Resolver::default(),
+        };
+        Probe {
+            target,
+            instance: instance.chars().map(plain).collect(),
+            dialer: Arc::new(Mutex::new(dialer)),
+            looks: 0,
+            kept: Kept::Nothing,
+        }
+    }
+
+    /// What is looked at.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Looks once, and returns by `timeout` (measured to add less than 100 ms).
+    pub fn look(&mut self, timeout: Duration) -> Finding {
+        let started = now();
+        let result = self.look_until(started + timeout);
+        let kind = self.target.kind();
+        Finding {
+            latency: now().saturating_duration_since(started),
+            result: result.map_err(|trouble| {
+                let look_at = advice::look_at(kind, trouble.fault);
+                trouble.into_cause(look_at, self.target.secrets())
+            }),
+        }
+    }
+
+    fn look_until(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {
+        if self.looks.is_multiple_of(LOOKS_PER_CONNECTION) {
+            self.kept = Kept::Nothing;
+        }
+        self.looks = self.looks.wrapping_add(1);
+        let age = if matches!(self.kept, Kept::Nothing) { Age::New } else { Age::Kept };
+        match (self.look_once(deadline), age) {
+            (Err(Trouble { fault: Fault::Reset | Fault::NotReady, .. }), Age::Kept) => {
+                self.look_once(deadline)
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// What was kept is put back only after success.
+    fn look_once(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {
+        let kept = std::mem::replace(&mut self.kept, Kept::Nothing);
+        let (warning, kept) = match &self.target.service {
+            Service::Postgres(target) => {
+                let dialer = &mut self.dialer.lock();
+                let kept = if let Kept::Postgres(session) = kept { Some(session) } else { None };
+                let (warning, session) = postgres::look(dialer, target, &self.instance, kept, deadline)?;
+                (warning, Kept::Postgres(session))
+            }
+            Service::Redis(target) => {
+                let dialer = &mut self.dialer.lock();
+                let kept = if let Kept::Redis(session) = kept { Some(session) } else { None };
+                let (warning, session) = redis::look(dialer, target, &self.instance, kept, deadline)?;
+                (warning, Kept::Redis(session))
+            }
+            Service::Http(target) => {
+                let browser = self.browser(kept);
+                (http::look(&browser, target, deadline)?, Kept::Http(browser))
+            }
+            Service::Clickhouse(target) => {
+                let browser = self.browser(kept);
+                (clickhouse::look(&browser, target, deadline)?, Kept::Http(browser))
+            }
+            Service::Tcp { peer, tls } => {
+                tcp::look(&mut self.dialer.lock(), peer, tls.as_deref(), deadline)?;
+                (None, Kept::Nothing)
+            }
+        };
+        self.kept = kept;
+        Ok(warning)
+    }
+
+    fn browser(&self, kept: Kept) -> Browser {
+        if let Kept::Http(browser) = kept { browser } else { Browser::new(self.dialer.clone()) }
+    }
+}
+
+/// A peer and the deadline of the look at it.
+fn in_time(peer: &Peer, deadline: Instant) -> Result<(), Trouble> {
+    if now() < deadline {
+        return Ok(());
+    }
+    Err(Trouble::new(Fault::Timeout, format!("no answer from {peer} in time")))
+}

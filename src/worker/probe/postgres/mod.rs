@@ -1,0 +1,267 @@
+//! PostgreSQL as a store: connect, ask it what it is, read the tables, commit a write.
+//!
+//! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log, in the schema of the
+//! tables that are read. It commits: a write that
+//! is rolled back misses a commit that hangs, such as one that waits for a synchronous standby.
+//!
+//! What it cannot see is a full disk as long as the row finds room on its page. Appends meet that first and say so by SQLSTATE.
+
+mod wire;
+
+use self::wire::{Connection, Failure, Report, Row};
+use super::Age;
+use super::line::{Dialer, left, now};
+use super::target::PostgresTarget;
+use super::trouble::Trouble;
+use crate::health::finding::Fault;
+use std::time::Instant;
+
+/// Share of the connections in use at which a look warns, in percent.
+const CONNECTIONS_WARN_PERCENT: u64 = 80;
+
+/// What is kept between two looks.
+pub(super) type Session = Connection;
+
+/// One look; the connection is given back for the next.
+pub(super) fn look(
+    dialer: &mut Dialer,
+    target: &PostgresTarget,
+    instance: &str,
+    kept: Option<Box<Session>>,
+    deadline: Instant,
+) -> Result<(Option<String>, Box<Session>), Trouble> {
+    let (mut session, age) = match kept {
+        Some(session) => (session, Age::Kept),
+        None => (Box::new(open(dialer, target, deadline)?), Age::New),
+    };
+    session.begin(deadline);
+    match examine(&mut session, target, instance, age) {
+        Ok(warning) => Ok((warning, session)),
+        Err(failure) => {
+            let trouble = told(failure);
+            if trouble.fault == Fault::Timeout {
+                session.cancel(dialer, now());
+            }
+            Err(trouble)
+        }
+    }
+}
+
+/// The first host that takes us. Each gets its share of the time, so that a silent one does not hide the next.
+fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<Session, Trouble> {
+    let mut last = Trouble::new(Fault::Unreachable, "the address names no host");
+    let count = target.peers.len();
+    for (index, peer) in target.peers.iter().enumerate() {
+        let now = now();
+        let share = left(deadline, now) / u32::try_from(count - index).unwrap_or(u32::MAX);
+        match Connection::open(dialer, target, peer, now + share) {
+            Ok(session) => return Ok(session),
+            Err(failure) => last = told(failure),
+        }
+    }
+    Err(last)
+}
+
+fn examine(
+    session: &mut Session,
+    target: &PostgresTarget,
+    instance: &str,
+    age: Age,
+) -> Result<Option<String>, Failure> {
+    let rows = session.query(&question(&target.tables))?;
+    let answer = Answer::of(rows.first())?;
+    answer.role()?;
+    let (there, missing): (Vec<_>, Vec<_>) =
+        target.tables.iter().zip(&answer.tables).partition(|(_, there)| **there);
+    if !there.is_empty() {
+        let reads: Vec<String> = there
+            .iter()
+            .map(|(name, _)| format!("(SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT 1) t)"))
+            .collect();
+        session.query(&format!("SELECT {}", reads.join(",")))?;
+    }
+    write(session, &own_table(&target.tables), instance, age)?;
+    let mut warnings = Vec::new();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
+        warnings.push(format!("not there yet: table {}", names.join(", ")));
+    }
+    warnings.extend(answer.saturation());
+    Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
+}
+
+/// One query for all that can be asked at once. `pg_stat_database` counts the connections for every role; `pg_stat_activity` hides
+/// what others do from a role without rights.
+fn question(tables: &[String]) -> String {
+    let tables: Vec<String> =
+        tables.iter().map(|name| format!(", to_regclass('{name}') IS NOT NULL")).collect();
+    format!(
+        "SELECT 1, pg_is_in_recovery(), current_setting('default_transaction_read_only'), \
+         (SELECT coalesce(sum(numbackends), 0) FROM pg_stat_database), \
+         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int{}",
+        tables.concat()
+    )
+}
+
+struct Answer {
+    is_standby: bool,
+    is_read_only: bool,
+    connections: u64,
+    connections_max: u64,
+    tables: Vec<bool>,
+}
+
+impl Answer {
+    fn of(row: Option<&Row>) -> Result<Answer, Trouble> {
+        let columns: Option<Vec<&str>> =
+            row.map(|row| row.iter().map(|it| it.as_deref().unwrap_or_default()).collect());
+        let Some(["1", standby, read_only, connections, connections_max, tables @ ..]) = columns.as_deref()
+        else {
+            return Err(Trouble::new(Fault::Protocol, "SELECT 1 is answered with something else"));
+        };
+        Ok(Answer {
+            is_standby: *standby == "t",
+            is_read_only: *read_only == "on",
+            connections: connections.parse().unwrap_or(0),
+            connections_max: connections_max.parse().unwrap_or(0),
+            tables: tables.iter().map(|there| *there == "t").collect(),
+        })
+    }
+
+    fn role(&self) -> Result<(), Trouble> {
+        if self.is_standby {
+            return Err(Trouble::new(
+                Fault::Standby,
+                "the server is a standby (pg_is_in_recovery): it takes no writes",
+            ));
+        }
+        if self.is_read_only {
+            return Err(Trouble::new(
+                Fault::ReadOnly,
+                "default_transaction_read_only is on: it takes no writes",
+            ));
+        }
+        Ok(())
+    }
+
+    fn saturation(&self) -> Option<String> {
+        let Answer { connections, connections_max, .. } = self;
+        let many = connections * 100 >= connections_max * CONNECTIONS_WARN_PERCENT;
+        (many && *connections_max > 0)
+            .then(|| format!("{connections} of {connections_max} connections are in use"))
+    }
+}
+
+/// The table that looks write: beside the first table that is read, where the role surely has its rights.
+fn own_table(tables: &[String]) -> String {
+    match tables.first().and_then(|name| name.rsplit_once('.')) {
+        Some((schema, _)) => format!("{schema}.seawall_probe"),
+        None => "seawall_probe".into(),
+    }
+}
+
+fn write(session: &mut Session, table: &str, instance: &str, age: Age) -> Result<(), Failure> {
+    let upsert = format!(
+        "INSERT INTO {table} (instance, looked_at) VALUES ('{instance}', now()) \
+         ON CONFLICT (instance) DO UPDATE SET looked_at = excluded.looked_at"
+    );
+    match session.query(&upsert) {
+        Err(Failure::Server(report)) if report.code == "42P01" => {
+            let columns = "instance text PRIMARY KEY, looked_at timestamptz NOT NULL";
+            match session.query(&format!("CREATE TABLE IF NOT EXISTS {table} ({columns})")) {
+                // Another instance created it at the same moment.
+                Err(Failure::Server(report)) if matches!(report.code.as_str(), "23505" | "42P07") => {}
+                // The schema is not there yet, nor are the tables in it: the look warns of those.
+                Err(Failure::Server(report)) if report.code == "3F000" => return Ok(()),
+                other => drop(other?),
+            }
+            session.query(&upsert)?;
+        }
+        other => drop(other?),
+    }
+    match age {
+        // Rows of instances that are gone would gather for ever. Once a connection is often enough.
+        Age::New => {
+            let old = "looked_at < now() - interval '1 day'";
+            session.query(&format!("DELETE FROM {table} WHERE {old}")).map(drop)
+        }
+        Age::Kept => Ok(()),
+    }
+}
+
+fn told(failure: Failure) -> Trouble {
+    match failure {
+        Failure::Line(trouble) => trouble,
+        Failure::Server(Report { code, message }) => {
+            Trouble::new(fault_of(&code), format!("PostgreSQL reports {code}: {message}"))
+        }
+    }
+}
+
+/// SQLSTATE, PostgreSQL documentation appendix A.
+fn fault_of(code: &str) -> Fault {
+    match code {
+        "53100" => Fault::DiskFull,
+        "53200" => Fault::MemoryFull,
+        "53300" => Fault::ConnectionLimit,
+        "57P01" | "57P02" | "57P03" => Fault::NotReady,
+        "57014" | "55P03" => Fault::Timeout,
+        "25006" => Fault::ReadOnly,
+        "3D000" | "3F000" => Fault::Schema,
+        "08P01" => Fault::Protocol,
+        // Idle for longer than the server allows.
+        "57P05" => Fault::Reset,
+        _ => match code.get(..2) {
+            Some("28") => Fault::Credentials,
+            Some("42") => Fault::Schema,
+            Some("08") => Fault::Reset,
+            _ => Fault::Internal,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(columns: &[&str]) -> Row {
+        columns.iter().map(|column| Some(column.to_string())).collect()
+    }
+
+    #[test]
+    fn faults_of_the_server_are_told_apart_by_their_code() {
+        let told = [
+            ("53100", Fault::DiskFull),
+            ("53300", Fault::ConnectionLimit),
+            ("57P03", Fault::NotReady),
+            ("28P01", Fault::Credentials),
+            ("42501", Fault::Schema),
+            ("3D000", Fault::Schema),
+            ("XX000", Fault::Internal),
+            ("", Fault::Internal),
+        ];
+        for (code, fault) in told {
+            assert_eq!(fault_of(code), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn four_fifths_of_the_connections_are_a_warning() {
+        let of = |used: &str| {
+            Answer::of(Some(&row(&["1", "f", "off", used, "100"]))).expect("an answer").saturation()
+        };
+        assert_eq!(of("79"), None);
+        assert_eq!(of("80").as_deref(), Some("80 of 100 connections are in use"));
+    }
+
+    #[test]
+    fn a_standby_is_no_store_and_half_an_answer_is_none() {
+        let of = |columns: &[&str]| {
+            Answer::of(Some(&row(columns))).and_then(|answer| answer.role()).map_err(|it| it.fault)
+        };
+        assert_eq!(of(&["1", "t", "on", "1", "97", "t"]), Err(Fault::Standby));
+        assert_eq!(of(&["1", "f", "on", "1", "97"]), Err(Fault::ReadOnly));
+        assert_eq!(of(&["1", "f"]), Err(Fault::Protocol));
+        assert_eq!(of(&["1", "f", "off", "1", "97"]), Ok(()));
+    }
+}

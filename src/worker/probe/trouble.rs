@@ -1,0 +1,105 @@
+//! What went wrong in a look, before it becomes a cause: the kind, and the words.
+//!
+//! It travels inside `std::io::Error` through libraries that know nothing else, and is taken out again on the other side.
+
+use crate::health::finding::{Cause, Fault};
+use std::io;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) fault: Fault,
+    pub(super) text: String,
+}
+
+impl Trouble {
+    pub(super) fn new(fault: Fault, text: impl Into<String>) -> Trouble {
+        Trouble { fault, text: text.into() }
+    }
+
+    /// Of an error met while doing `what`, as in "no answer from db:5432".
+    pub(super) fn of_io(what: &str, error: &io::Error) -> Trouble {
+        use io::ErrorKind as K;
+        if let Some(inside) = error.get_ref() {
+            if let Some(trouble) = inside.downcast_ref::<Trouble>() {
+                return trouble.clone();
+            }
+            if let Some(tls) = inside.downcast_ref::<rustls::Error>() {
+                return Trouble::new(Fault::Tls, format!("TLS with {what} failed: {tls}"));
+            }
+        }
+        match error.kind() {
+            K::TimedOut | K::WouldBlock => {
+                Trouble::new(Fault::Timeout, format!("no answer from {what} in time"))
+            }
+            K::ConnectionRefused | K::NotFound => {
+                Trouble::new(Fault::Refused, format!("{what} refuses the connection: {error}"))
+            }
+            K::HostUnreachable
+            | K::NetworkUnreachable
+            | K::NetworkDown
+            | K::AddrNotAvailable
+            | K::PermissionDenied => {
+                Trouble::new(Fault::Unreachable, format!("{what} cannot be reached: {error}"))
+            }
+            K::ConnectionReset
+            | K::ConnectionAborted
+            | K::BrokenPipe
+            | K::UnexpectedEof
+            | K::NotConnected => {
+                Trouble::new(Fault::Reset, format!("{what} ended the connection in the middle of a call"))
+            }
+            K::InvalidData | K::InvalidInput => {
+                Trouble::new(Fault::Protocol, format!("{what} answers with something else: {error}"))
+            }
+            _ => Trouble::new(Fault::Internal, format!("{what}: {error}")),
+        }
+    }
+
+    /// For a library that passes nothing but `io::Error`.
+    pub(super) fn into_io(self) -> io::Error {
+        let kind = match self.fault {
+            Fault::Timeout => io::ErrorKind::TimedOut,
+            Fault::Reset => io::ErrorKind::ConnectionReset,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+
+    /// With the advice for its kind. Whatever part of `secrets` is in the words is struck out: a server may echo what it was sent.
+    pub(super) fn into_cause(self, look_at: &'static str, secrets: &[String]) -> Cause {
+        let mut text: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            text = text.replace(secret.as_str(), "***");
+        }
+        Cause::new(self.fault, text, look_at)
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_survives_the_way_through_an_io_error() {
+        for fault in [Fault::Timeout, Fault::Tls, Fault::Reset] {
+            let trouble = Trouble::new(fault, "words");
+            assert_eq!(Trouble::of_io("x", &trouble.clone().into_io()), trouble);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_a_server_echoes_is_struck_out() {
+        let trouble = Trouble::new(Fault::Protocol, "what is\n'hunter2'?");
+        let cause = trouble.into_cause("", &["hunter2".into(), String::new()]);
+        assert_eq!(cause.text, "what is '***'?");
+    }
+}

@@ -1,0 +1,224 @@
+//! PostgreSQL, and the ways in which it is no store.
+
+use crate::servers::process;
+use crate::servers::{Disk, Postgres};
+use crate::support::{
+    BRIEF, GRACE, certificate, fails, fails_within, nobody, parrot, probe, silent_in_time, well,
+};
+use crate::wait::{SOON, until};
+use seawall::health::finding::Fault;
+use seawall::worker::probe::Probe;
+use seawall::worker::probe::target::{Kind, Target};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
+
+fn backends(postgres: &Postgres) -> usize {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seawall-probe'";
+    postgres.sql(count).parse().unwrap()
+}
+
+#[test]
+fn a_store_is_well_one_row_an_instance_and_one_connection() {
+    let postgres = Postgres::start();
+    let target =
+        || Target::parse(Kind::Postgres, &postgres.url()).unwrap().with_tables(&["chat_log"]).unwrap();
+    let mut probe = Probe::new(target(), "one's");
+    assert_eq!(well(&mut probe).as_deref(), Some("not there yet: table chat_log"));
+    postgres.sql("CREATE TABLE chat_log (id int); GRANT SELECT ON chat_log TO seawall");
+    assert_eq!(well(&mut probe), None);
+    well(&mut Probe::new(target(), "two"));
+    assert_eq!(postgres.sql("SELECT instance FROM seawall_probe ORDER BY 1"), "one_s\ntwo");
+    let xmin = || postgres.sql("SELECT xmin FROM seawall_probe WHERE instance = 'one_s'");
+    let before = xmin();
+    well(&mut probe);
+    assert_ne!(xmin(), before, "a look commits");
+    until(SOON, "one connection", || backends(&postgres) == 1);
+    postgres.sql("REVOKE SELECT ON chat_log FROM seawall");
+    fails(&mut probe, Fault::Schema, &["42501", "chat_log"]);
+}
+
+#[test]
+fn a_look_writes_beside_the_tables_that_it_reads() {
+    let postgres = Postgres::start();
+    let target = Target::parse(Kind::Postgres, &postgres.url()).unwrap();
+    let mut probe = Probe::new(target.with_tables(&["chat.log"]).unwrap(), "one");
+    assert_eq!(well(&mut probe).as_deref(), Some("not there yet: table chat.log"));
+    postgres.sql("REVOKE CREATE ON SCHEMA public FROM pg_database_owner, public");
+    postgres.sql("CREATE SCHEMA chat AUTHORIZATION seawall");
+    postgres.sql("SET ROLE seawall; CREATE TABLE chat.log (id int)");
+    assert_eq!(well(&mut probe), None);
+    assert_eq!(postgres.sql("SELECT instance FROM chat.seawall_probe"), "one");
+}
+
+#[test]
+fn a_crash_a_restart_and_a_cut_connection_are_seen_as_they_are() {
+    let mut postgres = Postgres::start();
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    well(&mut probe);
+    postgres.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall-probe'",
+    );
+    // One cut connection is no fault of the dependency.
+    well(&mut probe);
+    postgres.kill9();
+    fails(&mut probe, Fault::Refused, &["refuses", &postgres.address().to_string()]);
+    postgres.start_again();
+    well(&mut probe);
+}
+
+#[test]
+fn a_frozen_server_is_told_in_time_and_seen_again_at_once() {
+    let postgres = Postgres::start();
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    well(&mut probe);
+    postgres.sigstop();
+    silent_in_time(&mut probe, Fault::Timeout);
+    postgres.sigcont();
+    well(&mut probe);
+    until(SOON, "the looks left no backend behind", || backends(&postgres) == 1);
+}
+
+#[test]
+fn a_commit_that_hangs_is_seen_and_leaves_no_backend_behind() {
+    let postgres = Postgres::start();
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    well(&mut probe);
+    postgres.reload("synchronous_standby_names", "nobody");
+    for _ in 0..5 {
+        let started = Instant::now();
+        fails_within(&mut probe, BRIEF, Fault::Timeout, &["no answer"]);
+        assert!(started.elapsed() <= BRIEF + GRACE);
+    }
+    until(SOON, "cancelled looks are gone", || backends(&postgres) <= 1);
+    postgres.reload("synchronous_standby_names", "");
+    well(&mut probe);
+}
+
+#[test]
+fn a_standby_and_a_read_only_server_are_no_store() {
+    let mut postgres = Postgres::start();
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    well(&mut probe);
+    postgres.read_only();
+    fails(&mut probe, Fault::ReadOnly, &["default_transaction_read_only"]);
+    postgres.read_write();
+    well(&mut probe);
+    postgres.stop();
+    postgres.become_standby();
+    postgres.start_again();
+    fails(&mut probe, Fault::Standby, &["standby"]);
+    postgres.promote();
+    well(&mut probe);
+}
+
+#[test]
+fn connections_that_run_out_warn_first_and_fail_then() {
+    let postgres = Postgres::start_with(&[("max_connections", "13")]);
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    assert_eq!(well(&mut probe), None);
+    let _most = postgres.occupy(8);
+    let warning = well(&mut probe).unwrap();
+    assert!(warning.ends_with("of 10 connections are in use"), "{warning}");
+    // Each keeps the connection it got.
+    let mut others: Vec<Probe> = Vec::new();
+    let cause = loop {
+        let mut other = crate::support::probe(Kind::Postgres, &postgres.url());
+        match other.look(SOON).result {
+            Ok(_) => others.push(other),
+            Err(cause) => break cause,
+        }
+        assert!(others.len() <= 10);
+    };
+    assert!(cause.fault == Fault::ConnectionLimit && cause.text.contains("53300"), "{cause:?}");
+    assert!(cause.look_at.contains("max_connections"), "{cause:?}");
+}
+
+#[test]
+fn passwords_databases_and_starting_servers_are_told_apart() {
+    let mut postgres = Postgres::start();
+    postgres.sql("ALTER ROLE seawall PASSWORD 'hunter22'");
+    for method in ["scram-sha-256", "password"] {
+        let rules = format!("local all all trust\nhost all all all {method}\n");
+        std::fs::write(postgres.data().join("pg_hba.conf"), rules).unwrap();
+        postgres.sql("SELECT pg_reload_conf()");
+        let with = |password: &str| postgres.url().replace("seawall@", &format!("seawall:{password}@"));
+        until(SOON, "the rules hold", || probe(Kind::Postgres, &postgres.url()).look(SOON).result.is_err());
+        well(&mut probe(Kind::Postgres, &with("hunter22")));
+        let cause = fails(&mut probe(Kind::Postgres, &with("swordfish")), Fault::Credentials, &["28P01"]);
+        assert!(!cause.text.contains("swordfish"), "{cause:?}");
+        fails(&mut probe(Kind::Postgres, &postgres.url()), Fault::Credentials, &["password"]);
+        let other = with("hunter22").replace("/seawall", "/nowhere").replace("//nowhere", "//seawall");
+        fails(&mut probe(Kind::Postgres, &other), Fault::Schema, &["3D000", "nowhere"]);
+    }
+    let socket = format!(
+        "host={} port={} user=seawall dbname=seawall",
+        postgres.socket_folder().display(),
+        postgres.address().port()
+    );
+    well(&mut probe(Kind::Postgres, &socket));
+    // Hot standby off: a standby that is recovering takes nobody.
+    postgres.stop();
+    postgres.become_standby();
+    postgres.set("hot_standby", "off");
+    postgres.launch();
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    until(SOON, "it listens", || probe.look(SOON).result.is_err_and(|cause| cause.fault != Fault::Refused));
+    fails(&mut probe, Fault::NotReady, &["57P03"]);
+}
+
+#[test]
+fn a_silent_host_does_not_hide_the_next_one() {
+    let postgres = Postgres::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ports = (silent.local_addr().unwrap().port(), postgres.address().port());
+    let address =
+        format!("host=127.0.0.1,127.0.0.1 port={},{} user=seawall dbname=seawall", ports.0, ports.1);
+    assert!(probe(Kind::Postgres, &address).look(BRIEF * 10).result.is_ok());
+}
+
+#[test]
+fn tls_is_used_where_it_is_required_and_its_certificate_is_checked() {
+    let postgres = Postgres::start();
+    let (certified, folder) = (certificate(), postgres.data());
+    std::fs::write(folder.join("server.crt"), certified.cert.pem()).unwrap();
+    std::fs::write(folder.join("server.key"), certified.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(folder.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let address =
+        format!("postgres://seawall@localhost:{}/seawall?sslmode=require", postgres.address().port());
+    fails(&mut probe(Kind::Postgres, &address), Fault::Tls, &["speaks no TLS"]);
+    process::give(folder);
+    postgres.reload("ssl", "on");
+    fails(&mut probe(Kind::Postgres, &address), Fault::Tls, &["TLS", "localhost"]);
+    let target = Target::parse(Kind::Postgres, &address).unwrap().with_ca_file(folder.join("server.crt"));
+    well(&mut Probe::new(target, "test-1"));
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let Some(disk) = Disk::or_skip(120) else { return };
+    let postgres = Postgres::start_at(disk.path(), &[]);
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    // The row of a look that has room on its page needs none of the disk; a table that is not there yet does.
+    disk.fill();
+    fails(&mut probe, Fault::DiskFull, &["53100", "No space left"]);
+    disk.free();
+    until(SOON, "it is well with room", || probe.look(SOON).result.is_ok());
+}
+
+#[test]
+fn what_is_not_postgresql_is_named_and_nobody_refuses() {
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"R\0\0\0\x01", b"R\xff\xff\xff\xff"] {
+        let address = parrot(answer);
+        fails(
+            &mut probe(Kind::Postgres, &format!("postgres://a@{address}/b")),
+            Fault::Protocol,
+            &["PostgreSQL"],
+        );
+    }
+    let (_port, gone) = nobody();
+    fails(
+        &mut probe(Kind::Postgres, &format!("postgres://a:hunter22@{gone}/b")),
+        Fault::Refused,
+        &["refuses"],
+    );
+}

@@ -1,0 +1,121 @@
+//! Ports, certificates, source addresses, and a name that does not resolve.
+
+use crate::servers::Http;
+use crate::support::{
+    BRIEF, GRACE, certificate, dripper, fails, fails_within, nobody, parrot, probe, silent_in_time,
+    tls_server, well,
+};
+use seawall::health::finding::Fault;
+use seawall::worker::probe::Probe;
+use seawall::worker::probe::doctor::{Patient, look_at_all};
+use seawall::worker::probe::table::{Weight, diagnose};
+use seawall::worker::probe::target::{Kind, Target};
+use std::io::Write as _;
+use std::net::{IpAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_port_that_accepts_is_well_and_one_that_does_not_refuses() {
+    let http = Http::start();
+    assert_eq!(well(&mut probe(Kind::Tcp, &http.address().to_string())), None);
+    let (_port, address) = nobody();
+    let address = address.to_string();
+    fails(&mut probe(Kind::Tcp, &address), Fault::Refused, &[&address]);
+}
+
+#[test]
+fn a_certificate_is_checked_against_its_authority_and_name() {
+    let certified = certificate();
+    let port = tls_server(&certified).port();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(certified.cert.pem().as_bytes()).unwrap();
+    let target = |address: &str| Target::parse(Kind::Tcp, address).unwrap();
+    let trusted = target(&format!("tls://localhost:{port}")).with_ca_file(file.path().into());
+    well(&mut Probe::new(trusted, "test-1"));
+    fails(&mut probe(Kind::Tcp, &format!("tls://localhost:{port}")), Fault::Tls, &["TLS", "localhost"]);
+    let other_name = target(&format!("tls://127.0.0.1:{port}")).with_ca_file(file.path().into());
+    fails(&mut Probe::new(other_name, "test-1"), Fault::Tls, &["127.0.0.1"]);
+    let no_file = target(&format!("tls://localhost:{port}")).with_ca_file("/nowhere/ca.pem".into());
+    fails(&mut Probe::new(no_file, "test-1"), Fault::Tls, &["/nowhere/ca.pem"]);
+}
+
+#[test]
+fn what_speaks_no_tls_and_what_is_silent_in_a_handshake_are_told_apart() {
+    let address = parrot(b"220 mail.example ESMTP\r\n");
+    fails(&mut probe(Kind::Tcp, &format!("tls://{address}")), Fault::Tls, &["TLS"]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    silent_in_time(&mut probe(Kind::Tcp, &format!("tls://{address}")), Fault::Timeout);
+}
+
+#[test]
+fn a_peer_that_drips_does_not_stretch_a_look() {
+    let drips: [(Kind, &str, &[u8]); 4] = [
+        (Kind::Http, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+        (Kind::Clickhouse, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+        (Kind::Redis, "redis://", b"$60000\r\n"),
+        (Kind::Postgres, "postgres://a@", b"N\0\0\x10\0"),
+    ];
+    for (kind, scheme, bytes) in drips {
+        let address = format!("{scheme}{}", dripper(bytes));
+        let started = Instant::now();
+        fails_within(&mut probe(kind, &address), BRIEF, Fault::Timeout, &["in time"]);
+        assert!((BRIEF..=BRIEF + GRACE).contains(&started.elapsed()), "{kind:?} {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_connection_leaves_from_its_source_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let target = |source: &str| {
+        let source: IpAddr = source.parse().unwrap();
+        Target::parse(Kind::Tcp, &address).unwrap().with_source(source)
+    };
+    well(&mut Probe::new(target("127.0.0.7"), "test-1"));
+    let (_, peer) = listener.accept().unwrap();
+    assert_eq!(peer.ip().to_string(), "127.0.0.7");
+    fails(
+        &mut Probe::new(target("192.0.2.1"), "test-1"),
+        Fault::Unreachable,
+        &["source address", "192.0.2.1"],
+    );
+    fails(&mut Probe::new(target("::1"), "test-1"), Fault::Unreachable, &["family"]);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_unreachable() {
+    let timeout = Duration::from_secs(2);
+    fails_within(
+        &mut probe(Kind::Tcp, "no-such-host.invalid:1"),
+        timeout,
+        Fault::Unreachable,
+        &["no-such-host.invalid"],
+    );
+}
+
+#[test]
+fn a_doctor_looks_at_all_at_once_and_keeps_their_order() {
+    let http = Http::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let patient = |name: &str, weight, address: &str| Patient {
+        name: name.into(),
+        weight,
+        probe: probe(Kind::Http, address),
+        timeout: BRIEF,
+    };
+    let patients = vec![
+        patient("backend", Weight::Optional, &silent),
+        patient("auth", Weight::Critical, &http.url("/")),
+        patient("analytics", Weight::Optional, &silent),
+    ];
+    let started = Instant::now();
+    let rows = look_at_all(patients);
+    assert!(started.elapsed() < BRIEF * 2, "{:?}", started.elapsed());
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["backend", "auth", "analytics"]);
+    let diagnosis = diagnose(&rows);
+    assert_eq!(diagnosis.exit_code, 1);
+    assert!(diagnosis.text.contains("Service goes on without backend, analytics."), "{}", diagnosis.text);
+}
