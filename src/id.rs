@@ -167,8 +167,10 @@ impl Epoch {
     }
 }
 
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Epoch {
+    /// Its digits in base 36, and where in them the first one stands: every reply to a publish has them, and
+    /// the formatting machinery would cost more than the digits.
+    pub fn digits(self) -> ([u8; 7], usize) {
         let mut digits = [0u8; 7];
         let mut at = digits.len();
         let mut rest = self.0;
@@ -177,9 +179,15 @@ impl fmt::Display for Epoch {
             digits[at] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize];
             rest /= 36;
             if rest == 0 {
-                break;
+                return (digits, at);
             }
         }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (digits, at) = self.digits();
         f.write_str(std::str::from_utf8(&digits[at..]).unwrap_or("0"))
     }
 }

@@ -16,6 +16,7 @@ STOP_S = 15
 NAMES = ("seawall", "seawall-load", "seawall-floor")
 PEERS = ROOT / "tools" / "peers"
 BUILD = "cargo build --release -p seawall -p seawall-load -p seawall-floor"
+PINNED_REACTORS = {"SEAWALL_SERVER_PIN_REACTORS": "true"}
 # Where memory is the disk: for everything but durable publishes, whose cost the disk is.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -95,12 +96,12 @@ def pinned(cpu):
 
 
 class Server:
-    """A server of its own: fresh data, its own session, one core. A context manager."""
+    """A server of its own: fresh data, its own session, one core or (`cpu=None`) all. A context manager."""
 
     def __init__(self, command, data_in=MEMORY, cpu=0, settings=None):
         self.folder = tempfile.mkdtemp(prefix="seawall-bench-", dir=data_in)
         self.command = [part.replace("DATA", f"{self.folder}/data") for part in command]
-        self.cpu = core(cpu)
+        self.pin = (lambda: None) if cpu is None else pinned(core(cpu))
         self.settings = settings or {}
 
     def __enter__(self):
@@ -109,7 +110,7 @@ class Server:
             with open(said, "wb") as stderr:
                 self.process = subprocess.Popen(
                     self.command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, cwd=self.folder,
-                    env=environment() | self.settings, start_new_session=True, preexec_fn=pinned(self.cpu), text=True,
+                    env=environment() | self.settings, start_new_session=True, preexec_fn=self.pin, text=True,
                 )
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)

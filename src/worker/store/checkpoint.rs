@@ -41,7 +41,7 @@ pub(super) struct WalBounds {
 
 /// The bounds of a store in use; a test has smaller ones.
 pub(super) const WAL_BOUNDS: WalBounds =
-    WalBounds { passive_bytes: 16 << 20, restart_bytes: 64 << 20, quiet_looks: 40 };
+    WalBounds { passive_bytes: 32 << 20, restart_bytes: 64 << 20, quiet_looks: 40 };
 
 /// The checkpoint thread.
 pub(super) struct Checkpointer {

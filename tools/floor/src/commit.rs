@@ -112,7 +112,7 @@ fn batch(
         let at = (row % heads.len() as u64) as usize;
         if let Some(head) = heads.get_mut(at) {
             *head += 1;
-            append(&transaction, at as i64 + 1, *head, &format!("key-{row:012}"), data)?;
+            append(&transaction, at as i64 + 1, *head, &format!("{:012x}-{row:010}", 7), data)?;
         }
     }
     for (at, head) in heads.iter().enumerate().take(count as usize) {
