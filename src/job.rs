@@ -4,11 +4,14 @@
 //! never waits for room. *Live* ones, publications and signals, are tried: a full lane marks the reactor as
 //! having missed something, and its hub refills from the log. Workers never block on reactors.
 
+use crate::health::report::Report;
+use crate::health::snapshot::Snapshot;
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use crate::limits::{ANSWERS_LANE, LIVE_LANE};
 pub use crate::session::outcome::*;
 use crate::wire::publication::Published;
 use crate::wire::push::LogPosition;
+use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::io;
 use std::net::IpAddr;
@@ -283,4 +286,41 @@ pub struct Queues {
     pub read: Sender<Read>,
     /// To the auth worker; `None` when auth is off and no per-address limit is set.
     pub admit: Option<Sender<Admit>>,
+}
+
+/// What is known of the dependencies, as it was last published: one thread writes, all others read a pointer.
+#[derive(Debug)]
+pub struct Outlook {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    report: ArcSwap<Report>,
+}
+
+/// A reader's own way to the snapshot: to look costs one load while nothing changed.
+pub type SnapshotReader = Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>;
+
+impl Outlook {
+    /// Starts with these.
+    pub fn new(snapshot: Arc<Snapshot>, report: Report) -> Outlook {
+        Outlook { snapshot: Arc::new(ArcSwap::new(snapshot)), report: ArcSwap::from_pointee(report) }
+    }
+
+    /// Another snapshot holds from here on. Ring the reactors after it: they look once a turn.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
+    }
+
+    /// Another body of `/health/dependencies` holds from here on.
+    pub fn publish_report(&self, report: Report) {
+        self.report.store(Arc::new(report));
+    }
+
+    /// A reader for one thread.
+    pub fn reader(&self) -> SnapshotReader {
+        Cache::new(Arc::clone(&self.snapshot))
+    }
+
+    /// The body of `/health/dependencies`.
+    pub fn report(&self) -> Arc<Report> {
+        self.report.load_full()
+    }
 }

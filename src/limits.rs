@@ -165,6 +165,8 @@ pub const REFILL_RETRY: Duration = Duration::from_millis(500);
 pub const READ_BYTES: usize = 64 << 10;
 /// Reads of one connection in a turn; what is left goes on the ready list, since an edge fires once.
 pub const READS_PER_TURN: usize = 2;
+/// Connections told of a changed `status` in a turn: some milliseconds of work.
+pub const TELLS_PER_TURN: usize = 512;
 /// Completions taken in a turn, each lane: a burst from the workers must not starve the sockets.
 pub const COMPLETIONS_PER_TURN: usize = 1_024;
 /// Longest wait for more publications before a costly fan-out (see `reactor::complete`).
@@ -193,6 +195,10 @@ pub const APPEND_QUEUE: usize = 8_192;
 pub const READ_QUEUE: usize = 8_192;
 /// Places in the queue of the auth worker.
 pub const AUTH_QUEUE: usize = 8_192;
+/// Places in the queue of the watch thread: each dependency has one look in hand at most, so it is never full.
+pub const WATCH_QUEUE: usize = 128;
+/// Places for what the store's workers met: over it they drop what the watch has heard already.
+pub const EVIDENCE_QUEUE: usize = 64;
 /// Jobs one reactor may have outstanding. Over it: error `overloaded`.
 pub const OUTSTANDING_MAX: usize = 8_192;
 /// Places in a reactor's lane of answers: one for each job outstanding, and as many again for those that

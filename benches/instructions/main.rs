@@ -14,7 +14,7 @@ mod paths;
 use baseline::{Baseline, Judgement};
 use callgrind::Cost;
 use paths::Path;
-use paths::{bounds, command, encode, fan_out, frames, handshake, outbox, session};
+use paths::{availability, bounds, command, encode, fan_out, frames, handshake, outbox, session};
 // The reactor's files that `paths` compiles in say `crate::clock`.
 use seawall::clock;
 use std::collections::BTreeMap;
@@ -61,7 +61,10 @@ const COUNTED: &[Counted] = &[
     counted::<outbox::OfferAndAdvance>("outbox_offer_and_advance", 2_000),
     counted::<outbox::PartialWrite>("outbox_partial_write", 2_000),
     counted::<handshake::Upgrade>("upgrade", 1_000),
-    counted::<handshake::Handshake>("handshake", 1_000),
+    counted::<handshake::Handshake<true>>("handshake", 1_000),
+    counted::<handshake::Handshake<false>>("handshake_unwatched", 1_000),
+    counted::<availability::AvailabilityVerdict>("availability", 2_000),
+    counted::<availability::Refusal>("refusal", 2_000),
     counted::<bounds::Admit>("rate_admit", 2_000),
     counted::<bounds::DeadlineMovesLater>("timer_moves_later", 2_000),
     counted::<bounds::DeadlineComesUp>("timer_comes_up", 2_000),

@@ -1,5 +1,6 @@
 //! From a browser's request to `connected`.
 
+use super::availability::AvailabilityVerdict;
 use super::bounds::HandshakeVerdict;
 use super::session::Surroundings;
 use super::{Path, text_frame};
@@ -39,18 +40,21 @@ impl Path for Upgrade {
     }
 }
 
-/// The upgrade, the verdict, and the session up to `connected`.
-pub struct Handshake {
+/// The upgrade, the verdicts, and the session up to `connected`. Without `WATCHED` nothing asks whether the dependencies are there:
+/// what that costs is the difference.
+pub struct Handshake<const WATCHED: bool> {
     upgrade: Upgrade,
+    availability: AvailabilityVerdict,
     verdict: HandshakeVerdict,
     surroundings: Surroundings,
     connect: Vec<u8>,
 }
 
-impl Path for Handshake {
-    fn prepare() -> Handshake {
+impl<const WATCHED: bool> Path for Handshake<WATCHED> {
+    fn prepare() -> Handshake<WATCHED> {
         Handshake {
             upgrade: Upgrade::prepare(),
+            availability: AvailabilityVerdict::prepare(),
             verdict: HandshakeVerdict::prepare(),
             surroundings: Surroundings::new(),
             connect: text_frame(r#"{"id":1,"connect":{"client":"seawall-js/1.0"}}"#),
@@ -59,6 +63,9 @@ impl Path for Handshake {
 
     fn once(&mut self) {
         self.upgrade.once();
+        if WATCHED {
+            self.availability.once();
+        }
         self.verdict.once();
         let mut session = Session::new(None);
         self.surroundings.out.clear();

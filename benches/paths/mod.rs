@@ -3,6 +3,7 @@
 //! A path is the very code a reactor runs, without its sockets. Nothing here reads a clock or draws a random
 //! number, so each repetition executes the same instructions.
 
+pub mod availability;
 pub mod bounds;
 pub mod command;
 pub mod encode;

@@ -7,6 +7,6 @@ use criterion::Criterion;
 pub fn all(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     time::<Upgrade>(&mut group, "head to 101");
-    time::<Handshake>(&mut group, "head to connected");
+    time::<Handshake<true>>(&mut group, "head to connected");
     group.finish();
 }

@@ -3,7 +3,6 @@
 //! Times differ from machine to machine and from hour to hour; the gate counts instructions instead
 //! (`tools/instructions`). What is timed and not counted: the store, which waits, and what an outage costs.
 
-mod availability;
 mod codec;
 mod command;
 mod encoding;

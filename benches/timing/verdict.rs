@@ -1,6 +1,6 @@
 //! What every message or handshake is measured against.
 
-use super::availability::{AvailabilityVerdict, Refusal};
+use super::paths::availability::{AvailabilityVerdict, Refusal};
 use super::paths::bounds::{Admit, DeadlineComesUp, DeadlineMovesLater, HandshakeVerdict};
 use super::time;
 use criterion::Criterion;

@@ -1,12 +1,13 @@
 //! Which store the configuration asks for, behind the one set of queues that both serve.
 
 use super::config::Config;
+use crate::health::finding::Evidence;
 use crate::id::Epoch;
 use crate::job::{Append, Mailbox, Read};
 use crate::metrics::store::StoreCounters;
 use crate::worker::store::postgres::{self, PostgresConfig, PostgresStore};
 use crate::worker::store::{self, Retention, Store, StoreConfig};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
 
@@ -19,9 +20,9 @@ const WRITERS: usize = 2;
 /// A store whose threads do not run yet.
 pub(super) enum Backing {
     /// A file in the data folder.
-    Sqlite(Store),
+    Sqlite(Box<Store>),
     /// A database, perhaps of several instances.
-    Postgres(PostgresStore),
+    Postgres(Box<PostgresStore>),
 }
 
 /// A store whose threads run.
@@ -34,17 +35,22 @@ pub(super) enum Running {
 
 impl Backing {
     /// Opens what `store.url` and `store.data` name.
-    pub(super) fn open(config: &Config) -> Result<Backing, String> {
+    /// What its workers meet goes to `evidence`.
+    pub(super) fn open(config: &Config, evidence: Sender<Evidence>) -> Result<Backing, String> {
         match config.store.postgres() {
-            None => Store::open(embedded(config)).map(Backing::Sqlite).map_err(|error| error.to_string()),
+            None => Store::open(embedded(config))
+                .map(Box::new)
+                .map(Backing::Sqlite)
+                .map_err(|error| error.to_string()),
             Some(url) => PostgresStore::open(PostgresConfig {
                 url: url.whole().to_owned(),
                 retention: retention(config),
                 channels_max: u64::from(config.limits.channels),
                 writers: WRITERS,
                 readers: READERS,
-                evidence: None,
+                evidence: Some(evidence),
             })
+            .map(Box::new)
             .map(Backing::Postgres)
             .map_err(|error| error.to_string()),
         }

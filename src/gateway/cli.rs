@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// The file that is read without being named.
 const DEFAULT_FILE: &str = "seawall.toml";
 /// Exit code of a wrong configuration, as of wrong arguments.
-const WRONG_CONFIGURATION: u8 = 2;
+pub(super) const WRONG_CONFIGURATION: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +23,7 @@ Examples:
                                            for the network: that takes a key of at least 32 bytes
   seawall check-config                     what it would run with, and where each value came from
   seawall check-config > effective.toml    the same as a file to start from
+  seawall doctor                           whether what it stands on answers
   seawall completions bash > /etc/bash_completion.d/seawall
 
 Configuration, each over the one before:
@@ -37,7 +38,7 @@ Configuration, each over the one before:
 
 An unknown key or variable is an error. All errors are reported at once.
 
-Exit codes: 0 fine, 1 failed, 2 wrong configuration or arguments.";
+Exit codes: 0 fine, 1 failed, 2 wrong configuration or arguments; those of doctor stand in its help.";
 
 /// A WebSocket chat gateway that stores what it acknowledges and says what it cannot do.
 #[derive(Debug, Parser)]
@@ -55,6 +56,8 @@ enum Command {
     Serve,
     /// Print the effective configuration and where each value came from; exit with 2 if it is wrong
     CheckConfig,
+    /// Look at every dependency once and print what answers; exit with 1 if an optional one does not, 2 if a critical one
+    Doctor,
     /// Print version, protocol and target
     Version,
     /// Print a shell's completions
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
     match command {
         None | Some(Command::Serve) => configured(settings, super::run),
         Some(Command::CheckConfig) => configured(settings, |config| say(&print::listing(&config))),
+        Some(Command::Doctor) => configured(settings, super::doctor),
         Some(Command::Version) => say(&version()),
         Some(Command::Completions { shell }) => say(&completions(shell)),
         Some(Command::Store { command: StoreCommand::NewEpoch }) => configured(settings, super::new_epoch),
@@ -148,7 +152,7 @@ fn refuse(error: &ConfigError) -> ExitCode {
     ExitCode::from(WRONG_CONFIGURATION)
 }
 
-fn say(text: &str) -> ExitCode {
+pub(super) fn say(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
         // `seawall check-config | head` took what it wanted.

@@ -7,13 +7,13 @@ mod backing;
 mod capacity;
 pub mod cli;
 pub mod config;
+mod watch;
 
 use crate::auth::census::Census;
 use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
-use crate::health::snapshot::Snapshot;
 use crate::id::{InstanceName, ReactorId};
-use crate::job::{Mailbox, Queues};
-use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
+use crate::job::{Mailbox, Outlook, Queues};
+use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, EVIDENCE_QUEUE, READ_QUEUE};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -58,6 +58,20 @@ pub fn run(config: Config) -> ExitCode {
     }
 }
 
+/// Looks at every dependency once and prints a table; 0: all answer, 1: an optional one does not, 2: a critical one.
+pub fn doctor(config: Config) -> ExitCode {
+    match watch::doctor(&config, &instance_name(&config)) {
+        Ok(diagnosis) => {
+            let _unheard = cli::say(&diagnosis.text);
+            ExitCode::from(diagnosis.exit_code)
+        }
+        Err(error) => {
+            eprintln!("seawall: {error}");
+            ExitCode::from(cli::WRONG_CONFIGURATION)
+        }
+    }
+}
+
 /// Gives every log of the store a new epoch: for after a restore.
 pub fn new_epoch(config: Config) -> ExitCode {
     match backing::new_epoch(&config) {
@@ -86,10 +100,13 @@ fn serve(config: Config) -> Result<(), String> {
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
     let verifier = verifier(&config)?;
-    let store = Backing::open(&config)?;
+    let (evidence_in, evidence) = bounded(EVIDENCE_QUEUE);
+    let store = Backing::open(&config, evidence_in)?;
     let (listeners, address) = listen(config.server.listen, reactors)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
-    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), log::dropped));
+    let watched = watch::Prepared::new(&config, &instance.0, clock.read())?;
+    let watch_counters = Arc::clone(watched.counters());
+    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), watch_counters, log::dropped));
     let vitals = Arc::new(Vitals::new(
         reactors,
         capacity.connections,
@@ -99,7 +116,7 @@ fn serve(config: Config) -> Result<(), String> {
     ));
     let auth = if verifier.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance);
-    let setup = Arc::new(setup(&config, reactors, clock, policy, Arc::clone(&vitals), Arc::clone(&metrics)));
+    let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
     let prepared: Vec<(Mailbox, Prepared)> = listeners
         .into_iter()
         .map(Prepared::new)
@@ -109,8 +126,11 @@ fn serve(config: Config) -> Result<(), String> {
     let mailboxes: Arc<[Mailbox]> = Arc::from(mailboxes);
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
-    let threads = Threads::start(&config, &setup, store, verifier, &mailboxes, prepared)
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let cannot_start = |error| format!("cannot start a thread: {error}");
+    let watch =
+        watched.start(move || clock.read(), Arc::clone(&mailboxes), evidence).map_err(cannot_start)?;
+    let threads = Threads::start(&config, &setup, (store, watch), verifier, &mailboxes, prepared)
+        .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -122,6 +142,7 @@ struct Threads {
     endings: Receiver<Ending>,
     reactors: Vec<JoinHandle<()>>,
     store: backing::Running,
+    watch: worker::watch::Running,
     auth: Option<worker::auth::Running>,
 }
 
@@ -129,7 +150,7 @@ impl Threads {
     fn start(
         config: &Config,
         setup: &Arc<Setup>,
-        store: Backing,
+        (store, watch): (Backing, worker::watch::Running),
         verifier: Option<Verifier>,
         mailboxes: &Arc<[Mailbox]>,
         prepared: Vec<Prepared>,
@@ -152,7 +173,7 @@ impl Threads {
         let (endings_in, endings) = bounded(setup.reactors + 8);
         let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
         watch_signals(endings_in)?;
-        Ok(Threads { endings, reactors, store, auth })
+        Ok(Threads { endings, reactors, store, watch, auth })
     }
 
     /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors, which
@@ -189,6 +210,9 @@ impl Threads {
             }
         }
         self.store.join();
+        if self.watch.stop().is_err() {
+            failed.get_or_insert_with(|| "the watch panicked; see the log".into());
+        }
         if let Some(auth) = self.auth
             && auth.join().is_err()
         {
@@ -323,8 +347,8 @@ fn setup(
     reactors: usize,
     clock: Clock,
     policy: Policy,
-    vitals: Arc<Vitals>,
-    metrics: Arc<Metrics>,
+    outlook: &Arc<Outlook>,
+    (vitals, metrics): (&Arc<Vitals>, &Arc<Metrics>),
 ) -> Setup {
     let limits = &config.limits;
     let server = &config.server;
@@ -345,9 +369,9 @@ fn setup(
         addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
         reactors,
         clock,
-        vitals,
-        snapshot: Snapshot::ok(),
-        metrics,
+        outlook: Arc::clone(outlook),
+        vitals: Arc::clone(vitals),
+        metrics: Arc::clone(metrics),
     }
 }
 

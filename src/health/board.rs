@@ -21,6 +21,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DependencyId(usize);
 
+impl DependencyId {
+    /// Its place in the order of the configuration, from 0.
+    pub fn place(self) -> usize {
+        self.0
+    }
+}
+
 /// A look that is to be made now; its number comes back with what it found.
 #[derive(Clone, Debug)]
 pub struct Due {

@@ -67,6 +67,15 @@ impl Cause {
     }
 }
 
+/// What work met with a dependency, for whoever watches it.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// A connection was made, or could not be, or was lost.
+    Connection(Finding),
+    /// A write was done, or the dependency failed it, and how long that took. What a client caused is no evidence.
+    Write(Result<(), Cause>, Duration),
+}
+
 /// One look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

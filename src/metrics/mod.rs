@@ -8,6 +8,7 @@ pub mod reactor;
 pub mod scrape;
 pub mod store;
 pub mod vitals;
+pub mod watch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -52,6 +52,12 @@ pub struct ReactorCounters {
     pub pings: Cell,
     /// Beats sent.
     pub beats: Cell,
+    /// Pushes of `status`.
+    pub statuses: Cell,
+    /// Upgrades that were completed to say that a critical dependency is down.
+    pub turned_away: Cell,
+    /// Upgrades that were let in because verdicts are only observed.
+    pub observed: Cell,
     /// Requests answered at their deadline instead of by a worker.
     pub late: Cell,
     /// Times the lane of publications was full.

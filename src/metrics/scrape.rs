@@ -5,6 +5,7 @@ use super::auth::AuthCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
 use super::vitals::Vitals;
+use super::watch::{DependencyCells, WatchCounters};
 use crate::id::ReactorId;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
@@ -25,17 +26,25 @@ pub struct Metrics {
     pub store: Arc<StoreCounters>,
     /// The auth worker's.
     pub auth: Arc<AuthCounters>,
+    /// The watch worker's.
+    pub watch: Arc<WatchCounters>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
 }
 
 impl Metrics {
     /// For so many reactors; `log_dropped` reads how many log lines were dropped.
-    pub fn new(reactors: usize, instance: Arc<str>, log_dropped: fn() -> u64) -> Metrics {
+    pub fn new(
+        reactors: usize,
+        instance: Arc<str>,
+        watch: Arc<WatchCounters>,
+        log_dropped: fn() -> u64,
+    ) -> Metrics {
         Metrics {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
             store: Arc::default(),
             auth: Arc::default(),
+            watch,
             log_dropped,
             instance,
         }
@@ -53,6 +62,7 @@ impl Metrics {
             reactors: self.reactors.clone(),
             store: Arc::clone(&self.store),
             auth: Arc::clone(&self.auth),
+            watch: Arc::clone(&self.watch),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
             instance: Arc::clone(&self.instance),
@@ -69,6 +79,7 @@ struct Scrape {
     reactors: Vec<Arc<ReactorCounters>>,
     store: Arc<StoreCounters>,
     auth: Arc<AuthCounters>,
+    watch: Arc<WatchCounters>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
     instance: Arc<str>,
@@ -82,7 +93,8 @@ impl Collector for Scrape {
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;
-        self.auth(&mut sheet)
+        self.auth(&mut sheet)?;
+        self.watch(&mut sheet)
     }
 }
 
@@ -113,6 +125,16 @@ impl Scrape {
         )?;
         sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
         sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
+        sheet.counter(
+            "upgrades_turned_away",
+            "Upgrades completed to say that a critical dependency is down",
+            self.sum(|r| &r.turned_away),
+        )?;
+        sheet.counter(
+            "upgrades_observed",
+            "Upgrades let in that would be turned away if health.admission were enforce",
+            self.sum(|r| &r.observed),
+        )?;
         sheet.counter(
             "http_requests",
             "Plain requests served, health reports of 503 among them",
@@ -151,6 +173,7 @@ impl Scrape {
         sheet.counter("signals", "Signals taken", self.sum(|r| &r.signals))?;
         sheet.counter("pings", "Pings sent", self.sum(|r| &r.pings))?;
         sheet.counter("beats", "Beats sent", self.sum(|r| &r.beats))?;
+        sheet.counter("statuses", "Changes of status told to a connection", self.sum(|r| &r.statuses))?;
         sheet.counter(
             "live_missed",
             "Times a reactor's lane of publications was full",
@@ -258,6 +281,27 @@ impl Scrape {
         sheet.counter("auth_panics", "Token checks that panicked", read(&auth.panics))?;
         sheet.gauge("users", "Users that are counted", read(&auth.users))?;
         sheet.gauge("addresses", "Addresses that are remembered", read(&auth.addresses))
+    }
+}
+
+impl Scrape {
+    fn watch(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let watch = &self.watch;
+        sheet.gauge("status_revision", "Revision of what status says", read(&watch.revision))?;
+        sheet.gauge("status_level", "0 ok, 1 degraded, 2 down", read(&watch.level))?;
+        let labels: Vec<[(&str, &str); 1]> =
+            watch.dependencies.iter().map(|cells| [("dependency", &*cells.name)]).collect();
+        let mut family = |name, help, kind, cell: fn(&DependencyCells) -> &AtomicU64| {
+            let values =
+                labels.iter().zip(&watch.dependencies).map(|(label, cells)| (&label[..], read(cell(cells))));
+            sheet.labelled(name, help, kind, values)
+        };
+        family("dependency_up", "1 while it is not down", MetricType::Gauge, |cells| &cells.up)?;
+        family("dependency_probes", "Looks at it", MetricType::Counter, |cells| &cells.probes)?;
+        family("dependency_probe_failures", "Looks that found a fault", MetricType::Counter, |cells| {
+            &cells.probe_failures
+        })?;
+        family("dependency_changes", "Changes of its state", MetricType::Counter, |cells| &cells.changes)
     }
 }
 

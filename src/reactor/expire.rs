@@ -107,7 +107,7 @@ impl Reactor {
             return;
         }
         let (start, out) = Outbox::mark(&mut self.arena);
-        write_beat(&chat.session, &mut self.hub, beat, self.setup.snapshot.revision, out);
+        write_beat(&chat.session, &mut self.hub, beat, self.snapshot.revision, out);
         self.counters.beats.add(u64::from(out.len() > start));
         connection.outbox.push_from(&self.arena, start);
         self.mark_dirty(id);

@@ -10,6 +10,7 @@ use super::{Addresses, Echo, Hosts, Reactor};
 use crate::close::CloseReason;
 use crate::health::admission::{Capacity, Verdict};
 use crate::health::report::{Readings, Report};
+use crate::health::snapshot::Availability;
 use crate::job::{AddressDenied, Admit};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::rate::Meter;
@@ -23,6 +24,7 @@ use crate::wire::request::{After, Head, HttpFault, Method, Parsed, Route, parse}
 use crate::wire::response::{self, ResponseOptions};
 use crate::wire::upgrade::{self, Offered, UpgradePolicy};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The page at `/`.
@@ -43,6 +45,13 @@ enum Answered {
     Upgrade(usize, CheckedUpgrade, IpAddr),
     /// The connection ends.
     Last,
+}
+
+/// What an upgrade is for. An echo needs no dependency, and is for looking at this process alone.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Chat,
+    Echo,
 }
 
 impl Reactor {
@@ -143,15 +152,19 @@ impl Reactor {
             Route::Echo => {
                 self.refuse_request(id, HttpFault::UnknownPath, head.method, head.after, head.length)
             }
-            Route::Page | Route::Health | Route::Live | Route::Ready | Route::Metrics | Route::Unknown => {
-                match self.plain(id, head) {
-                    Ok(()) => {
-                        self.counters.requests.add(1);
-                        self.next(head.after, head.length)
-                    }
-                    Err(fault) => self.refuse_request(id, fault, head.method, head.after, head.length),
+            Route::Page
+            | Route::Health
+            | Route::Live
+            | Route::Ready
+            | Route::Dependencies
+            | Route::Metrics
+            | Route::Unknown => match self.plain(id, head) {
+                Ok(()) => {
+                    self.counters.requests.add(1);
+                    self.next(head.after, head.length)
                 }
-            }
+                Err(fault) => self.refuse_request(id, fault, head.method, head.after, head.length),
+            },
         }
     }
 
@@ -197,6 +210,12 @@ impl Reactor {
             Route::Health => self.report(id, &options, |readings| readings.summary()),
             Route::Live => self.report(id, &options, |readings| readings.live()),
             Route::Ready => self.report(id, &options, |readings| readings.ready()),
+            Route::Dependencies => {
+                let report = self.setup.outlook.report();
+                self.write(id, |out| {
+                    response::answer(out, report.status, HEALTH_TYPE, report.body.as_bytes(), &options);
+                });
+            }
             Route::Ws | Route::Echo | Route::Unknown => return Err(HttpFault::UnknownPath),
         }
         Ok(())
@@ -211,7 +230,7 @@ impl Reactor {
             connections: (connections, vitals.connections_max),
             memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
             descriptors: (vitals.descriptors(), vitals.descriptors_max),
-            snapshot: &self.setup.snapshot,
+            snapshot: &self.snapshot,
             instance: &self.setup.policy.instance.0,
             version: env!("CARGO_PKG_VERSION"),
         };
@@ -225,6 +244,9 @@ impl Reactor {
         let policy = UpgradePolicy { origins: &self.setup.origins, hosts: host_rule(&self.setup.hosts) };
         let upgrade = match upgrade::check(head, &policy) {
             Ok(upgrade) => upgrade,
+            Err(HttpFault::UpgradeRequired) if head.route == Route::Ws && self.is_refusing() => {
+                return self.report_outage(id, head);
+            }
             Err(fault) => return self.refuse_request(id, fault, head.method, head.after, head.length),
         };
         let mut response = Vec::with_capacity(192);
@@ -237,6 +259,28 @@ impl Reactor {
         let forwarded = head.values("x-forwarded-for");
         let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
         Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
+    }
+
+    fn is_refusing(&self) -> bool {
+        match self.snapshot.availability {
+            Availability::Refuse(_) => true,
+            Availability::Admit | Availability::Observe(_) => false,
+        }
+    }
+
+    /// A plain request for the chat while nobody is let in: whoever looks without a browser learns why from status and body.
+    fn report_outage(&mut self, id: SlotId, head: &Head<'_>) -> Answered {
+        let Availability::Refuse(outage) = &self.snapshot.availability else {
+            return self.next(head.after, head.length);
+        };
+        let retry_s = outage.retry_ms(self.now.at, self.random.f32()).div_ceil(1_000).to_string();
+        let mut options = ResponseOptions::plain(head.method, head.after);
+        let headers = [("Retry-After", retry_s.as_str())];
+        options.headers = &headers;
+        let report = self.setup.outlook.report();
+        self.counters.requests.add(1);
+        self.write(id, |out| response::answer(out, 503, HEALTH_TYPE, report.body.as_bytes(), &options));
+        self.next(head.after, head.length)
     }
 
     /// Lets the address in, by the auth worker's count where addresses are counted.
@@ -295,6 +339,10 @@ impl Reactor {
         self.write(id, |out| out.extend_from_slice(&upgrade.response));
         let limits = &self.setup.policy.limits;
         let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
+        let wanted = match upgrade.wants {
+            Wants::Echo => Wanted::Echo,
+            Wants::Chat { .. } | Wants::UnsupportedVersion => Wanted::Chat,
+        };
         let (role, refusal) = match upgrade.wants {
             Wants::Echo => (Role::Echo, None),
             Wants::Chat { token } => (self.chat(token, connect_by), None),
@@ -313,9 +361,18 @@ impl Reactor {
             memory_bytes: vitals.memory_bytes(),
             memory_bytes_max: vitals.memory_bytes_max,
         };
-        match (refusal, capacity.verdict(self.random.f32())) {
-            (Some(reason), _) | (None, Verdict::Refuse(reason)) => self.close(id, reason),
-            (None, Verdict::Admit) => {
+        let outage = match (&self.snapshot.availability, wanted) {
+            (Availability::Admit, _) | (_, Wanted::Echo) => None,
+            (Availability::Refuse(outage), Wanted::Chat) => Some(Arc::clone(outage)),
+            (Availability::Observe(_), Wanted::Chat) => {
+                self.counters.observed.add(1);
+                None
+            }
+        };
+        match (refusal, outage, capacity.verdict(self.random.f32())) {
+            (Some(reason), _, _) | (None, None, Verdict::Refuse(reason)) => self.close(id, reason),
+            (None, Some(outage), _) => self.turn_away(id, &outage),
+            (None, None, Verdict::Admit) => {
                 self.schedule(id);
                 if !frames.is_empty() {
                     self.frames(id, frames);

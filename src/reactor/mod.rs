@@ -24,6 +24,7 @@ mod perform;
 mod read;
 mod slots;
 mod stop;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -35,7 +36,7 @@ use crate::clock::{Moment, Now};
 use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
 use crate::id::ReactorId;
-use crate::job::{Inbox, Mailbox, Queues, inbox};
+use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader, inbox};
 use crate::limits::{ARENA_BYTES_KEPT, GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::scrape::Metrics;
@@ -88,7 +89,7 @@ pub struct Setup {
     /// What the process knows of itself.
     pub vitals: Arc<Vitals>,
     /// What is known of the dependencies.
-    pub snapshot: Snapshot,
+    pub outlook: Arc<Outlook>,
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
 }
@@ -173,6 +174,10 @@ pub struct Reactor {
     waiting_bytes: u64,
     next_relief: Moment,
     names: u64,
+    health: SnapshotReader,
+    /// The snapshot of this turn.
+    snapshot: Arc<Snapshot>,
+    telling: tell::Telling,
     stop: stop::Stop,
 }
 
@@ -215,6 +220,8 @@ impl Reactor {
         let tail_bytes = limits.tail_bytes_total as usize / setup.reactors.max(1);
         let hasher =
             ahash::RandomState::with_seeds(random.u64(..), random.u64(..), random.u64(..), random.u64(..));
+        let mut health = setup.outlook.reader();
+        let snapshot = Arc::clone(health.load());
         Reactor {
             id,
             frame_limits: FrameLimits::from(limits),
@@ -250,6 +257,9 @@ impl Reactor {
             waiting_bytes: 0,
             next_relief: now.at,
             names: 0,
+            health,
+            snapshot,
+            telling: tell::Telling::default(),
             stop: stop::Stop::No,
             setup,
         }
@@ -267,10 +277,12 @@ impl Reactor {
     /// One pass: the whole of what a reactor does.
     pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.wait(events)?;
+        self.look();
         self.accept();
         self.read();
         self.complete();
         self.expire();
+        self.tell();
         self.catch_up_rooms();
         self.flush();
         self.reap();
@@ -321,6 +333,7 @@ impl Reactor {
         let idle = (self.ready.is_empty() || self.stop.holds_reads())
             && self.rooms.is_empty()
             && self.dirty.is_empty()
+            && self.telling.is_done()
             && self.inbox_left == complete::InboxLeft::No
             && self.accepting != accept::Accepting::Now;
         if !idle {

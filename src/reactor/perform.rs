@@ -6,9 +6,11 @@ use super::pending::Request;
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::{CloseReason, Farewell};
+use crate::health::snapshot::Availability;
+use crate::health::template::Template;
 use crate::hub::Slot;
 use crate::id::{ChannelName, CommandId};
-use crate::job::{Admit, Append, Form, Live, PageRequest, Read, Span, Ticket};
+use crate::job::{Admit, Append, AppendError, Form, Live, PageRequest, Read, Span, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect, HistoryOutcome};
 use crate::wire::command::Range;
@@ -16,6 +18,11 @@ use crate::wire::frames::Decoder;
 use crate::wire::push;
 use crate::wire::server_frame::{self, Kind};
 use std::sync::Arc;
+
+/// The dependency without which nothing is published.
+const STORE: &str = "store";
+/// The close code of an outage.
+const UNAVAILABLE: u16 = 1011;
 
 impl Reactor {
     pub(super) fn perform(&mut self, id: SlotId, effect: Effect) {
@@ -40,6 +47,15 @@ impl Reactor {
 
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
         let AppendEffect { id, channel, user, key, change, data, asked } = effect;
+        // A store that is down is not asked: its queue would fill with what is answered late.
+        // Where the verdict is doubted, it is.
+        let doubted = matches!(self.snapshot.availability, Availability::Observe(_));
+        if !doubted && let Some(outage) = self.snapshot.outage_of(STORE) {
+            let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
+            let outcome = AppendOutcome::Answered(Err(AppendError::Unavailable { retry_ms }));
+            return self
+                .with_session(slot, |session, cx| session.appended(id, &channel, key.as_ref(), outcome, cx));
+        }
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
         let name = channel.clone();
         let sent = match self.pending.insert(request, asked) {
@@ -142,6 +158,21 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// Turns a connection away that was just upgraded, with bytes that were made when the outage began.
+    pub(super) fn turn_away(&mut self, id: SlotId, outage: &Template) {
+        let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
+        self.counters.turned_away.add(1);
+        self.counters.count_close(UNAVAILABLE);
+        self.end_session(id);
+        self.write(id, |out| outage.write(out, retry_ms));
+        let until = self.now.at + CLOSE_TIMEOUT;
+        if let Some(connection) = self.slots.get_mut(id) {
+            let peer = Peer::CloseFrame(take_decoder(&mut connection.stage));
+            connection.stage = Stage::Closing(Closing { until, peer });
+        }
+        self.schedule(id);
     }
 
     /// Ends a connection: why, when to come back, and the close frame; then the stage that waits for the

@@ -3,6 +3,7 @@
 use super::connection::Replays;
 use super::*;
 use crate::auth::permission::Permissions;
+use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
 use crate::job::{
     Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
@@ -16,14 +17,20 @@ use crossbeam_channel::{Receiver, bounded};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+mod outage;
+
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+fn outlook() -> Outlook {
+    Outlook::new(Arc::new(Snapshot::ok()), Report { status: 200, body: "{}".into() })
+}
 
 struct Stage {
     reactor: Reactor,
     events: Events,
     mailbox: Mailbox,
-    _appends: Receiver<Append>,
+    appends: Receiver<Append>,
     reads: Option<Receiver<Read>>,
     admits: Receiver<Admit>,
     address: SocketAddr,
@@ -48,8 +55,8 @@ impl Stage {
             reactors: 1,
             clock,
             vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
-            snapshot: Snapshot::ok(),
-            metrics: Arc::new(Metrics::new(1, Arc::from("test"), || 0)),
+            outlook: Arc::new(outlook()),
+            metrics: Arc::new(Metrics::new(1, Arc::from("test"), Arc::default(), || 0)),
         };
         let (append, appends) = bounded(OUTSTANDING_MAX);
         let (read, reads) = bounded(OUTSTANDING_MAX);
@@ -58,7 +65,7 @@ impl Stage {
         let mailboxes = Arc::from(vec![mailbox.clone()]);
         let reactor = Reactor::new(ReactorId(0), prepared, Arc::new(setup), queues, mailboxes);
         let events = Events::with_capacity(64);
-        Stage { reactor, events, mailbox, _appends: appends, reads: Some(reads), admits, address }
+        Stage { reactor, events, mailbox, appends, reads: Some(reads), admits, address }
     }
 
     /// Turns until `done`, which must come within seconds.

@@ -108,6 +108,8 @@ pub enum Route {
     Live,
     /// `/health/ready`, `/readyz`
     Ready,
+    /// `/health/dependencies`
+    Dependencies,
     /// `/metrics`
     Metrics,
     /// Any other path.
@@ -258,9 +260,13 @@ impl<'a> Head<'a> {
         let allow = match self.route {
             Route::Unknown if self.method != Method::Unknown => return Err(HttpFault::UnknownPath),
             Route::Ws | Route::Echo => Allow::Get,
-            Route::Page | Route::Health | Route::Live | Route::Ready | Route::Metrics | Route::Unknown => {
-                Allow::GetHead
-            }
+            Route::Page
+            | Route::Health
+            | Route::Live
+            | Route::Ready
+            | Route::Dependencies
+            | Route::Metrics
+            | Route::Unknown => Allow::GetHead,
         };
         match (self.method, allow) {
             (Method::Unknown, _) => return Err(HttpFault::UnknownMethod),
@@ -387,6 +393,7 @@ impl Route {
             "/health" => Route::Health,
             "/health/live" | "/livez" => Route::Live,
             "/health/ready" | "/readyz" => Route::Ready,
+            "/health/dependencies" => Route::Dependencies,
             "/metrics" => Route::Metrics,
             _ => Route::Unknown,
         }

@@ -78,9 +78,13 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
     let (version, token) = match head.route {
         Route::Ws => chat(head)?,
         Route::Echo => (Offered::NotNamed, None),
-        Route::Page | Route::Health | Route::Live | Route::Ready | Route::Metrics | Route::Unknown => {
-            return Err(HttpFault::UnknownPath);
-        }
+        Route::Page
+        | Route::Health
+        | Route::Live
+        | Route::Ready
+        | Route::Dependencies
+        | Route::Metrics
+        | Route::Unknown => return Err(HttpFault::UnknownPath),
     };
     Ok(Upgrade { accept: tungstenite::handshake::derive_accept_key(key), version, token })
 }

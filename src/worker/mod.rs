@@ -3,3 +3,4 @@
 pub mod auth;
 pub mod probe;
 pub mod store;
+pub mod watch;

@@ -5,10 +5,11 @@ use crate::support::{
     BRIEF, GRACE, certificate, dripper, fails, fails_within, nobody, parrot, probe, silent_in_time,
     tls_server, well,
 };
+use seawall::health::definition::Criticality;
 use seawall::health::finding::Fault;
 use seawall::worker::probe::Probe;
 use seawall::worker::probe::doctor::{Patient, look_at_all};
-use seawall::worker::probe::table::{Weight, diagnose};
+use seawall::worker::probe::table::diagnose;
 use seawall::worker::probe::target::{Kind, Target};
 use std::io::Write as _;
 use std::net::{IpAddr, TcpListener};
@@ -99,16 +100,16 @@ fn a_doctor_looks_at_all_at_once_and_keeps_their_order() {
     let http = Http::start();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
-    let patient = |name: &str, weight, address: &str| Patient {
+    let patient = |name: &str, criticality, address: &str| Patient {
         name: name.into(),
-        weight,
+        criticality,
         probe: probe(Kind::Http, address),
         timeout: BRIEF,
     };
     let patients = vec![
-        patient("backend", Weight::Optional, &silent),
-        patient("auth", Weight::Critical, &http.url("/")),
-        patient("analytics", Weight::Optional, &silent),
+        patient("backend", Criticality::Optional, &silent),
+        patient("auth", Criticality::Critical, &http.url("/")),
+        patient("analytics", Criticality::Optional, &silent),
     ];
     let started = Instant::now();
     let rows = look_at_all(patients);

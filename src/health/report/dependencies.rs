@@ -98,7 +98,7 @@ fn check(out: &mut Vec<u8>, dependency: &Dependency, now: Now, form: Form) {
         json::integer(out, "last_success", unix_ms);
     }
     if let Some(past) = dependency.past().last() {
-        json::integer(out, "age_ms", now.unix_ms.saturating_sub(past.unix_ms));
+        json::integer(out, "looked_at", past.unix_ms);
     }
     let latency = dependency.latency();
     if let (Some(p50), Some(p99)) = (latency.percentile(50), latency.percentile(99)) {

@@ -81,6 +81,7 @@ fn a_target_names_a_route_byte_for_byte() {
         ("/health/live", Route::Live),
         ("/livez", Route::Live),
         ("/health/ready", Route::Ready),
+        ("/health/dependencies", Route::Dependencies),
         ("/readyz?verbose", Route::Ready),
         ("/metrics", Route::Metrics),
         ("http://chat.example/ws", Route::Ws),

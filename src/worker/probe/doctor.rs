@@ -1,7 +1,8 @@
 //! The looking half of `seawall doctor`: every dependency once, all at the same time.
 
 use super::Probe;
-use super::table::{Row, Weight};
+use super::table::Row;
+use crate::health::definition::Criticality;
 use crate::health::finding::{Cause, Fault, Finding};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub struct Patient {
     /// Its name in the configuration.
     pub name: String,
     /// What its failure means.
-    pub weight: Weight,
+    pub criticality: Criticality,
     /// What looks.
     pub probe: Probe,
     /// How long it may take.
@@ -25,22 +26,23 @@ pub fn look_at_all(patients: Vec<Patient>) -> Vec<Row> {
             .into_iter()
             .map(|mut patient| {
                 let (name, kind) = (patient.name.clone(), patient.probe.target().kind());
-                let (address, weight) = (patient.probe.target().address(), patient.weight);
+                let (address, criticality) = (patient.probe.target().address(), patient.criticality);
                 let look = scope.spawn(move || patient.probe.look(patient.timeout));
-                (look, name, kind, address, weight)
+                (look, name, kind, address, criticality)
             })
             .collect();
         looking
             .into_iter()
-            .map(|(look, name, kind, address, weight)| {
+            .map(|(look, name, kind, address, criticality)| {
                 let finding = look.join().unwrap_or_else(|_| broken());
-                Row { name, kind, address, weight, finding }
+                Row { name, kind, address, criticality, finding }
             })
             .collect()
     })
 }
 
-fn broken() -> Finding {
+/// What is found when the look itself fails.
+pub fn broken() -> Finding {
     let text = "the look itself failed: this is a fault of seawall";
     let cause = Cause::new(Fault::Internal, text, "Report it with what was printed above.");
     Finding { latency: Duration::ZERO, result: Err(cause) }

@@ -86,6 +86,11 @@ impl Probe {
         &self.target
     }
 
+    /// Ends the kept connection: the next look opens one.
+    pub fn forget(&mut self) {
+        self.kept = Kept::Nothing;
+    }
+
     /// Looks once, and returns by `timeout` (measured to add less than 100 ms).
     pub fn look(&mut self, timeout: Duration) -> Finding {
         let started = now();

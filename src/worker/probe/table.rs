@@ -1,26 +1,8 @@
 //! What `seawall doctor` prints: one dependency a line, with what to do under it, for somebody who was woken by a pager.
 
-use super::target::Kind;
+use crate::health::definition::{Criticality, Kind};
 use crate::health::finding::Finding;
 use std::fmt::Write as _;
-
-/// What its failure means for the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Without it nobody is let in.
-    Critical,
-    /// Without it something is lost and the service goes on.
-    Optional,
-}
-
-impl Weight {
-    fn word(self) -> &'static str {
-        match self {
-            Weight::Critical => "critical",
-            Weight::Optional => "optional",
-        }
-    }
-}
 
 /// One dependency that was looked at.
 #[derive(Clone, Debug)]
@@ -32,7 +14,7 @@ pub struct Row {
     /// Where it is; from [`Target::address`](super::target::Target::address), so without a password.
     pub address: String,
     /// What its failure means.
-    pub weight: Weight,
+    pub criticality: Criticality,
     /// What the look found.
     pub finding: Finding,
 }
@@ -46,7 +28,7 @@ pub struct Diagnosis {
     pub exit_code: u8,
 }
 
-const HEADINGS: [&str; 6] = ["STATE", "NAME", "KIND", "WEIGHT", "LATENCY", "ADDRESS"];
+const HEADINGS: [&str; 6] = ["STATE", "NAME", "KIND", "CRITICALITY", "LATENCY", "ADDRESS"];
 
 /// Those that are down come first, critical ones before optional ones; then warnings; else the order is kept.
 pub fn diagnose(rows: &[Row]) -> Diagnosis {
@@ -79,9 +61,9 @@ pub fn diagnose(rows: &[Row]) -> Diagnosis {
 }
 
 fn urgency(row: &Row) -> u8 {
-    match (&row.finding.result, row.weight) {
-        (Err(_), Weight::Critical) => 0,
-        (Err(_), Weight::Optional) => 1,
+    match (&row.finding.result, row.criticality) {
+        (Err(_), Criticality::Critical) => 0,
+        (Err(_), Criticality::Optional) => 1,
         (Ok(Some(_)), _) => 2,
         (Ok(None), _) => 3,
     }
@@ -97,8 +79,8 @@ fn cells(row: &Row) -> [String; 6] {
     [
         state.into(),
         row.name.clone(),
-        row.kind.name().into(),
-        row.weight.word().into(),
+        row.kind.as_str().into(),
+        row.criticality.as_str().into(),
         latency,
         row.address.clone(),
     ]
@@ -116,10 +98,12 @@ fn note(text: &mut String, row: &Row) -> std::fmt::Result {
 }
 
 fn exit_code(rows: &[Row]) -> u8 {
-    let down = |weight: Weight| rows.iter().any(|row| row.weight == weight && row.finding.result.is_err());
-    if down(Weight::Critical) {
+    let down = |criticality: Criticality| {
+        rows.iter().any(|row| row.criticality == criticality && row.finding.result.is_err())
+    };
+    if down(Criticality::Critical) {
         2
-    } else if down(Weight::Optional) {
+    } else if down(Criticality::Optional) {
         1
     } else {
         0
@@ -127,14 +111,14 @@ fn exit_code(rows: &[Row]) -> u8 {
 }
 
 fn verdict(rows: &[Row]) -> String {
-    let names = |weight: Weight| -> String {
-        let down = rows.iter().filter(|row| row.weight == weight && row.finding.result.is_err());
+    let names = |criticality: Criticality| -> String {
+        let down = rows.iter().filter(|row| row.criticality == criticality && row.finding.result.is_err());
         down.map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ")
     };
     match exit_code(rows) {
         0 => format!("All {} answer.", rows.len()),
-        1 => format!("Service goes on without {}.", names(Weight::Optional)),
-        _ => format!("Nobody is let in until this answers: {}.", names(Weight::Critical)),
+        1 => format!("Service goes on without {}.", names(Criticality::Optional)),
+        _ => format!("Nobody is let in until this answers: {}.", names(Criticality::Critical)),
     }
 }
 
@@ -144,9 +128,9 @@ mod tests {
     use crate::health::finding::{Cause, Fault};
     use std::time::Duration;
 
-    fn row(name: &str, weight: Weight, result: Result<Option<String>, Cause>) -> Row {
+    fn row(name: &str, criticality: Criticality, result: Result<Option<String>, Cause>) -> Row {
         let finding = Finding { latency: Duration::from_micros(1_250), result };
-        Row { name: name.into(), kind: Kind::Redis, address: "cache:6379".into(), weight, finding }
+        Row { name: name.into(), kind: Kind::Redis, address: "cache:6379".into(), criticality, finding }
     }
 
     fn refused() -> Result<Option<String>, Cause> {
@@ -156,22 +140,22 @@ mod tests {
     #[test]
     fn the_worst_comes_first_with_what_to_look_at() {
         let rows = [
-            row("bus", Weight::Optional, Ok(None)),
-            row("analytics", Weight::Optional, refused()),
-            row("cache", Weight::Optional, Ok(Some("80 of 100 connections are in use".into()))),
-            row("store", Weight::Critical, refused()),
+            row("bus", Criticality::Optional, Ok(None)),
+            row("analytics", Criticality::Optional, refused()),
+            row("cache", Criticality::Optional, Ok(Some("80 of 100 connections are in use".into()))),
+            row("store", Criticality::Critical, refused()),
         ];
         let expected = "\
-STATE    NAME       KIND   WEIGHT    LATENCY  ADDRESS
-DOWN     store      redis  critical  1.2 ms   cache:6379
+STATE    NAME       KIND   CRITICALITY  LATENCY  ADDRESS
+DOWN     store      redis  critical     1.2 ms   cache:6379
          cause:   cache:6379 refuses the connection
          look at: See whether Redis runs.
-DOWN     analytics  redis  optional  1.2 ms   cache:6379
+DOWN     analytics  redis  optional     1.2 ms   cache:6379
          cause:   cache:6379 refuses the connection
          look at: See whether Redis runs.
-warning  cache      redis  optional  1.2 ms   cache:6379
+warning  cache      redis  optional     1.2 ms   cache:6379
          mind:    80 of 100 connections are in use
-ok       bus        redis  optional  1.2 ms   cache:6379
+ok       bus        redis  optional     1.2 ms   cache:6379
 
 Nobody is let in until this answers: store.
 ";
@@ -184,8 +168,14 @@ Nobody is let in until this answers: store.
     fn the_exit_code_tells_optional_from_critical() {
         let code = |rows: &[Row]| diagnose(rows).exit_code;
         assert_eq!(code(&[]), 0);
-        assert_eq!(code(&[row("a", Weight::Critical, Ok(Some("slow".into())))]), 0);
-        assert_eq!(code(&[row("a", Weight::Critical, Ok(None)), row("b", Weight::Optional, refused())]), 1);
-        assert_eq!(code(&[row("a", Weight::Critical, refused()), row("b", Weight::Optional, refused())]), 2);
+        assert_eq!(code(&[row("a", Criticality::Critical, Ok(Some("slow".into())))]), 0);
+        assert_eq!(
+            code(&[row("a", Criticality::Critical, Ok(None)), row("b", Criticality::Optional, refused())]),
+            1
+        );
+        assert_eq!(
+            code(&[row("a", Criticality::Critical, refused()), row("b", Criticality::Optional, refused())]),
+            2
+        );
     }
 }

@@ -3,50 +3,12 @@
 //! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
 
 use super::line::Peer;
+pub use crate::health::definition::Kind;
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use url::Url;
-
-/// What a dependency speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `postgres://user:password@host:port/database`, or the key-value form of libpq.
-    Postgres,
-    /// `redis://…`, `rediss://…` (TLS) or `unix:///path`.
-    Redis,
-    /// `http://…` or `https://…`: one GET.
-    Http,
-    /// `host:port`, or `tls://host:port` for a handshake with a check of the certificate.
-    Tcp,
-    /// `http://…` or `https://…`, as its HTTP interface.
-    Clickhouse,
-}
-
-impl Kind {
-    /// As in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Postgres => "postgres",
-            Kind::Redis => "redis",
-            Kind::Http => "http",
-            Kind::Tcp => "tcp",
-            Kind::Clickhouse => "clickhouse",
-        }
-    }
-}
-
-impl FromStr for Kind {
-    type Err = TargetError;
-
-    fn from_str(text: &str) -> Result<Kind, TargetError> {
-        let all = [Kind::Postgres, Kind::Redis, Kind::Http, Kind::Tcp, Kind::Clickhouse];
-        all.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-            TargetError(format!("the kind is {text:?}; it must be postgres, redis, http, tcp or clickhouse"))
-        })
-    }
-}
 
 /// What is wrong with an address, and what to write instead. It never repeats the address: that may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +82,7 @@ pub struct Expect {
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Target({} {})", self.kind().name(), self.address())
+        write!(formatter, "Target({} {})", self.kind().as_str(), self.address())
     }
 }
 
@@ -158,7 +120,7 @@ impl Target {
             return error(format!("{bad:?} is no table's name here: a-z, 0-9, _ and one dot after a schema"));
         }
         let Service::Postgres(target) = &mut self.service else {
-            return error(format!("tables are read in postgres, not in {}", self.kind().name()));
+            return error(format!("tables are read in postgres, not in {}", self.kind().as_str()));
         };
         target.tables = tables.iter().map(|name| name.to_string()).collect();
         Ok(self)
@@ -173,7 +135,7 @@ impl Target {
             return error("the field's path is empty or has an empty part; write it like checks.0.state");
         }
         let Service::Http(target) = &mut self.service else {
-            return error(format!("an expected answer is for http, not for {}", self.kind().name()));
+            return error(format!("an expected answer is for http, not for {}", self.kind().as_str()));
         };
         target.expect = expect;
         Ok(self)
@@ -360,7 +322,6 @@ mod tests {
             );
             assert!(!error.contains("hunter22"), "{error}");
         }
-        assert!("mysql".parse::<Kind>().expect_err("unknown").to_string().contains("clickhouse"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::fault::{CallFault, Fate};
 use super::route::Waiting;
 use super::tell::Voice;
 use crate::id::ChannelName;
-use crate::job::{Append, AppendError};
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::worker::store::sqlite::batch::Outcome;
@@ -131,16 +131,35 @@ impl AppendWorker {
         let result = self.store(&batch);
         bump(&self.counters.batches);
         add(&self.counters.batched, batch.len() as u64);
-        self.counters.commit_latency.record(begun.elapsed());
+        let took = begun.elapsed();
+        self.counters.commit_latency.record(took);
+        match &result {
+            Ok(_) => self.connection.wrote(Ok(()), took),
+            Err(fault) if fault.fate == Fate::OfTheData => {}
+            Err(fault) => self.connection.wrote(Err(fault.cause.clone()), took),
+        }
         match result {
             Ok(settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
                 let told = batch.into_iter().zip(settled);
-                self.voice.settled(told.map(|(waiting, settled)| (waiting.job, settled.outcome)).collect());
+                self.voice.settled(told.map(|(waiting, settled)| told_of(waiting, settled)).collect());
             }
             Err(fault) if batch.len() > 1 && fault.fate == Fate::OfTheData => self.halve(batch),
+            Err(fault) if fault.is_held_up() && is_mixed(&batch) => self.apart(batch),
             Err(fault) => self.failed(batch, &fault),
+        }
+    }
+
+    /// Something in the batch takes too long or waits for a lock. What is new goes first and alone: a change of one publication may
+    /// touch many rows, and must not be everybody's failure.
+    fn apart(&mut self, batch: Vec<Waiting>) {
+        let (new, changes) = batch.into_iter().partition(is_new);
+        self.attempt(new);
+        if self.connection.is_up() {
+            self.attempt(changes);
+        } else {
+            self.not_done(changes);
         }
     }
 
@@ -223,6 +242,27 @@ impl AppendWorker {
             }
         }
     }
+}
+
+fn is_new(waiting: &Waiting) -> bool {
+    match waiting.job.change {
+        AppendChange::Original => true,
+        AppendChange::Edit(..) | AppendChange::Delete(..) => false,
+    }
+}
+
+fn is_mixed(batch: &[Waiting]) -> bool {
+    batch.iter().any(is_new) && !batch.iter().all(is_new)
+}
+
+/// What to tell of an append. One whose first attempt was in doubt and turns out to be stored is the first of its key to its
+/// author, and nobody has announced it: subscribers that know it already drop it by its offset.
+fn told_of(waiting: Waiting, settled: Settled) -> (Append, Outcome) {
+    let outcome = settled.outcome.map(|appended| match waiting.doubtful {
+        true => Appended { attempt: Attempt::First, ..appended },
+        false => appended,
+    });
+    (waiting.job, outcome)
 }
 
 /// Answers those appends in doubt whose time is up.

@@ -6,8 +6,9 @@
 //! costs the worker.
 
 use super::fault::{CallFault, cause, silence};
+use super::link::Link;
 use super::schema::{self, Durability, Refusal};
-use crate::health::finding::{Cause, Fault, Finding};
+use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::Epoch;
 use crate::metrics::store::{StoreCounters, bump};
 use crossbeam_channel::Sender;
@@ -16,11 +17,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Error, NoTls, Row};
+use tokio_postgres::{Config, Error, NoTls, Row};
 
 /// The server ends a statement of ours after this by itself.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -28,16 +28,14 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 const LOCK_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The server ends a transaction of ours that does nothing. Only a migration has one open between statements.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that does not answer a call within this is abandoned. It is longer than the statement
-/// timeout, by time for a slow commit, and leaves time for a repeat within `limits::REPLY_TIMEOUT`.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
 /// From the first packet to a connection that is ready.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries to connect, at first and at most; each fails as often as the one before doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// It is short: people are told that the store is back when the probe says so, and then it should be.
+const PAUSE_MAX: Duration = Duration::from_millis(800);
 /// While it dials, a worker looks at its queue so often.
-const GLANCE: Duration = Duration::from_millis(20);
+pub(super) const GLANCE: Duration = Duration::from_millis(20);
 
 /// Where the store is, and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -60,8 +58,10 @@ impl Target {
     /// Reads a URL of PostgreSQL.
     pub(super) fn parse(url: &str) -> Result<Target, Error> {
         let mut config: Config = url.parse()?;
+        // Of each host: a dead one must leave time for the next.
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1) as u32;
         config
-            .connect_timeout(DIAL_TIMEOUT)
+            .connect_timeout((DIAL_TIMEOUT / hosts).max(Duration::from_millis(400)))
             .tcp_user_timeout(Duration::from_secs(5))
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(2))
@@ -94,87 +94,6 @@ impl Target {
     }
 }
 
-/// An open connection.
-pub(super) struct Link {
-    runtime: Arc<Runtime>,
-    client: Client,
-    driver: JoinHandle<Result<(), Error>>,
-    lost: bool,
-}
-
-impl Link {
-    /// Runs one statement. Parameters and result travel in one round trip, and no prepared statement stays on
-    /// the server: a pooler may give the next one to another server process.
-    pub(super) fn query(
-        &mut self,
-        sql: &str,
-        params: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, CallFault> {
-        if self.lost || self.client.is_closed() {
-            return Err(self.closed_before());
-        }
-        let runtime = Arc::clone(&self.runtime);
-        let _inside = runtime.enter();
-        let answer = runtime.block_on(timeout(CALL_TIMEOUT, self.client.query_typed(sql, params)));
-        self.settle(answer)
-    }
-
-    /// Runs statements without parameters.
-    pub(super) fn batch(&mut self, sql: &str) -> Result<(), CallFault> {
-        if self.lost || self.client.is_closed() {
-            return Err(self.closed_before());
-        }
-        let runtime = Arc::clone(&self.runtime);
-        let _inside = runtime.enter();
-        let answer = runtime.block_on(timeout(CALL_TIMEOUT, self.client.batch_execute(sql)));
-        self.settle(answer)
-    }
-
-    /// Lets the driver see what the server sent unasked, its farewell above all.
-    fn listen(&mut self) {
-        // More than one turn of the runtime: one to see the socket, one to read it.
-        for _ in 0..3 {
-            self.runtime.block_on(tokio::task::yield_now());
-        }
-        self.lost |= self.client.is_closed() || self.driver.is_finished();
-    }
-
-    fn settle<T>(&mut self, answer: Result<Result<T, Error>, impl Sized>) -> Result<T, CallFault> {
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                let fault = CallFault::of(&error);
-                if error.as_db_error().is_none() || self.client.is_closed() {
-                    self.lost = true;
-                }
-                if error.is_closed() {
-                    return Err(CallFault { cause: self.farewell().unwrap_or(fault.cause), ..fault });
-                }
-                self.lost |= fault.fate == super::fault::Fate::Unknown;
-                Err(fault)
-            }
-            Err(_) => {
-                self.lost = true;
-                Err(CallFault::silent(CALL_TIMEOUT))
-            }
-        }
-    }
-
-    fn closed_before(&mut self) -> CallFault {
-        self.lost = true;
-        let look_at = "the network between here and the database, and its log";
-        let unsaid = || Cause::new(Fault::Reset, "the connection was closed", look_at);
-        CallFault::not_sent(self.farewell().unwrap_or_else(unsaid))
-    }
-
-    /// Why the driver ended, which says more than that it did.
-    fn farewell(&mut self) -> Option<Cause> {
-        let _inside = self.runtime.enter();
-        let ended = self.runtime.block_on(timeout(GLANCE, &mut self.driver));
-        ended.ok()?.ok()?.err().as_ref().map(cause)
-    }
-}
-
 enum State {
     Up(Link),
     /// Not to be dialled before this.
@@ -193,7 +112,7 @@ pub(super) struct Connection {
     told: bool,
     last_used: Instant,
     counters: Arc<StoreCounters>,
-    evidence: Option<Sender<Finding>>,
+    evidence: Option<Sender<Evidence>>,
 }
 
 impl Connection {
@@ -202,7 +121,7 @@ impl Connection {
         target: &Target,
         role: Role,
         counters: Arc<StoreCounters>,
-        evidence: Option<Sender<Finding>>,
+        evidence: Option<Sender<Evidence>>,
     ) -> io::Result<Connection> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
@@ -238,7 +157,7 @@ impl Connection {
     pub(super) fn advance(&mut self, mut meanwhile: impl FnMut()) -> Result<(), Refusal> {
         if let State::Up(link) = &mut self.state {
             link.listen();
-            if link.lost {
+            if link.is_lost() {
                 let fault = link.closed_before();
                 self.lose(&fault);
             }
@@ -269,7 +188,7 @@ impl Connection {
             link.listen();
         }
         let result = link.query(sql, params);
-        let lost = link.lost;
+        let lost = link.is_lost();
         if let Err(fault) = &result
             && lost
         {
@@ -368,7 +287,7 @@ impl Connection {
         let (client, connection) =
             connected.map_err(|error| Refusal::Call(CallFault::not_sent(cause(&error))))?;
         let driver = self.runtime.spawn(connection);
-        Ok(Link { runtime: Arc::clone(&self.runtime), client, driver, lost: false })
+        Ok(Link::new(Arc::clone(&self.runtime), client, driver))
     }
 
     /// Waits on the runtime: for the pause before a statement is tried again.
@@ -388,7 +307,14 @@ impl Connection {
     fn testify(&self, latency: Duration, result: Result<Option<String>, Cause>) {
         if let Some(evidence) = &self.evidence {
             // Whoever reads it has seen as much when it is full.
-            let _ = evidence.try_send(Finding { latency, result });
+            let _ = evidence.try_send(Evidence::Connection(Finding { latency, result }));
+        }
+    }
+
+    /// Tells whoever watches the store what became of a write.
+    pub(super) fn wrote(&self, result: Result<(), Cause>, took: Duration) {
+        if let Some(evidence) = &self.evidence {
+            let _ = evidence.try_send(Evidence::Write(result, took));
         }
     }
 }
@@ -410,6 +336,7 @@ pub(super) fn monotonic() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use super::super::link::CALL_TIMEOUT;
     use super::*;
 
     #[test]

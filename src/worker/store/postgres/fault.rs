@@ -39,6 +39,11 @@ impl CallFault {
         CallFault { fate: Fate::NotDone, cause }
     }
 
+    /// True exactly when the server ended the statement because it took or waited too long, and nothing of it is done.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.fate == Fate::NotDone && self.cause.fault == Fault::Timeout
+    }
+
     /// An error of a statement.
     pub(super) fn of(error: &Error) -> CallFault {
         CallFault { fate: fate(error), cause: cause(error) }

@@ -8,6 +8,7 @@ mod append;
 mod batch;
 mod connection;
 mod fault;
+mod link;
 mod read;
 mod retention;
 mod route;
@@ -18,7 +19,7 @@ pub use fault::Unfit;
 
 use super::Retention;
 use super::wall::WallClock;
-use crate::health::finding::Finding;
+use crate::health::finding::Evidence;
 use crate::id::Epoch;
 use crate::job::{Append, Mailbox, Read};
 use crate::limits::APPEND_QUEUE;
@@ -40,7 +41,7 @@ use tell::Voice;
 const NOTES: usize = 4_096;
 
 /// What the store needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresConfig {
     /// Where it is: `postgres://user:password@host/database`. It holds a secret and is never shown.
     pub url: String,
@@ -53,7 +54,13 @@ pub struct PostgresConfig {
     /// Threads that read pages, each with a connection; at least 1.
     pub readers: usize,
     /// Where to tell what work met: connections made, refused and lost. What does not fit is dropped.
-    pub evidence: Option<Sender<Finding>>,
+    pub evidence: Option<Sender<Evidence>>,
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PostgresConfig").finish_non_exhaustive()
+    }
 }
 
 /// Why a store in PostgreSQL cannot be used by this program, whatever happens to the server.
@@ -178,7 +185,8 @@ impl Running {
 }
 
 /// Gives the store another epoch: for after a restore or an asynchronous failover, when logs may have lost
-/// what clients have seen. Answers the old and the new one. Gateways that run tell it with the next answer.
+/// what clients have seen. Answers the old and the new one. The gateways must be stopped: one that runs keeps what it knows of the
+/// old logs, and would take new publications for ones it has seen.
 pub fn new_epoch(url: &str) -> Result<(Epoch, Epoch), OpenError> {
     let mut connection = Connection::new(&target(url)?, Role::Append, Arc::default(), None)?;
     let fresh = Epoch(getrandom::u32().map_err(|_| io::Error::other("no random number"))?);
@@ -199,4 +207,4 @@ fn target(url: &str) -> Result<Target, OpenError> {
 }
 
 /// The longest that an append waits for a server that says nothing.
-pub const SILENCE_MAX: Duration = connection::CALL_TIMEOUT;
+pub const SILENCE_MAX: Duration = link::CALL_TIMEOUT;

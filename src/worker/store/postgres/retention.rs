@@ -98,34 +98,46 @@ impl RetentionWorker {
     }
 
     fn duties(&mut self) -> Result<(), CallFault> {
-        if self.retention.publications > 0 {
-            self.scan()?;
-            for _ in 0..SLICES_MAX {
-                if !self.cut_number()? {
-                    break;
-                }
+        // One that fails does not keep the others from their turn.
+        let number = self.by_number();
+        let aged = self.by_age();
+        let keys = self.sweep_keys();
+        number.and(aged).and(keys)
+    }
+
+    fn by_number(&mut self) -> Result<(), CallFault> {
+        if self.retention.publications == 0 {
+            return Ok(());
+        }
+        self.scan()?;
+        for _ in 0..SLICES_MAX {
+            if !self.cut_number()? {
+                break;
             }
         }
-        if let Some(age) = self.retention.age {
-            for _ in 0..SLICES_MAX {
-                if !self.cut_aged(age)? {
-                    break;
-                }
+        Ok(())
+    }
+
+    fn by_age(&mut self) -> Result<(), CallFault> {
+        let Some(age) = self.retention.age else { return Ok(()) };
+        for _ in 0..SLICES_MAX {
+            if !self.cut_aged(age)? {
+                break;
             }
         }
-        self.sweep_keys()
+        Ok(())
     }
 
     fn scan(&mut self) -> Result<(), CallFault> {
         if monotonic() < self.next_scan {
             return Ok(());
         }
+        self.next_scan = monotonic() + jittered(SCAN_PERIOD);
         let rows = self.connection.query(
             "SELECT name FROM seawall.channels WHERE head - floor + 1 > $1 LIMIT $2",
             &[(&integer(self.retention.publications), Type::INT8), (&(NOTED_MAX as i64), Type::INT8)],
         )?;
         self.overfull.extend(rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()));
-        self.next_scan = monotonic() + jittered(SCAN_PERIOD);
         Ok(())
     }
 

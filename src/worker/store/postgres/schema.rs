@@ -4,8 +4,8 @@
 //! an advisory lock: of many instances that start at once, one takes them and the others find them taken.
 //! Steps that were released never change.
 
-use super::connection::Link;
 use super::fault::{CallFault, Unfit};
+use super::link::Link;
 use crate::health::finding::Cause;
 use crate::id::Epoch;
 use tokio_postgres::types::Type;

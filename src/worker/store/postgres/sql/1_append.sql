@@ -143,7 +143,8 @@ DECLARE
     known record;
     subject record;
 BEGIN
-    SELECT c.* INTO channel FROM seawall.channels c WHERE c.name = in_name;
+    -- Locked before, if it was there: our own lock is not skipped. One that was made meanwhile is not ours to number in.
+    SELECT c.* INTO channel FROM seawall.channels c WHERE c.name = in_name FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         status := 3;
         RETURN;

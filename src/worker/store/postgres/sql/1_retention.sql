@@ -29,7 +29,9 @@ DECLARE
     channel record;
 BEGIN
     FOREACH name IN ARRAY in_names LOOP
-        SELECT c.* INTO channel FROM seawall.channels c WHERE c.name = cut_number.name FOR NO KEY UPDATE;
+        -- A channel that is busy is skipped, and noted again by its next append: to wait here would hold up those before it.
+        SELECT c.* INTO channel FROM seawall.channels c WHERE c.name = cut_number.name
+            FOR NO KEY UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
         excess := greatest(channel.head - channel.floor + 1 - keep, 0);
         CONTINUE WHEN excess = 0;
@@ -85,17 +87,25 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $sweep_keys$
 #variable_conflict use_column
 BEGIN
     SELECT k.channel, k.author, k.key INTO channel, author, key FROM seawall.keys k
         WHERE (k.channel, k.author, k.key) > (from_channel, from_author, from_key)
         ORDER BY k.channel, k.author, k.key OFFSET most - 1 LIMIT 1;
-    DELETE FROM seawall.keys AS k USING seawall.channels c
-        WHERE (k.channel, k.author, k.key) > (from_channel, from_author, from_key)
-        AND (sweep_keys.channel IS NULL
-             OR (k.channel, k.author, k.key) <= (sweep_keys.channel, sweep_keys.author, sweep_keys.key))
-        AND c.id = k.channel AND k.time < before AND k."offset" < c.floor;
+    -- Two statements: an upper bound that may be absent is no condition of an index, and the rest of the table would be read.
+    IF sweep_keys.channel IS NULL THEN
+        DELETE FROM seawall.keys AS k USING seawall.channels c
+            WHERE (k.channel, k.author, k.key) > (from_channel, from_author, from_key)
+            AND c.id = k.channel AND k.time < before AND k."offset" < c.floor;
+    ELSE
+        DELETE FROM seawall.keys AS k USING seawall.channels c
+            WHERE (k.channel, k.author, k.key) > (from_channel, from_author, from_key)
+            AND (k.channel, k.author, k.key) <= (sweep_keys.channel, sweep_keys.author, sweep_keys.key)
+            AND c.id = k.channel AND k.time < before AND k."offset" < c.floor;
+    END IF;
     GET DIAGNOSTICS forgotten = ROW_COUNT;
 END
 $sweep_keys$;

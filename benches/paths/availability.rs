@@ -1,6 +1,6 @@
 //! What the dependencies cost a handshake: the verdict where all is well, and a refusal where not.
 
-use super::paths::Path;
+use super::Path;
 use arc_swap::{ArcSwap, Cache};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;

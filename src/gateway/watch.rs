@@ -1,0 +1,102 @@
+//! What is configured becomes what is watched: a board, a probe for each dependency, and the places where others look.
+
+use super::config::Config;
+use super::config::dependency::{DependencyConfig, Target as Where};
+use crate::clock::Now;
+use crate::health::board::{Board, DependencyId};
+use crate::health::finding::Evidence;
+use crate::health::report::dependencies::{Form, all};
+use crate::job::{Mailbox, Outlook};
+use crate::metrics::watch::WatchCounters;
+use crate::worker::probe::Probe;
+use crate::worker::probe::doctor::{Patient, look_at_all};
+use crate::worker::probe::table::{Diagnosis, diagnose};
+use crate::worker::probe::target::{Expect, Target};
+use crate::worker::watch::{self, Watch};
+use crossbeam_channel::Receiver;
+use std::io;
+use std::sync::Arc;
+
+/// The store's name among the dependencies.
+const STORE: &str = "store";
+/// What a store's probe reads, so that a missing right or table is seen before a client meets it.
+const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
+
+/// The watch before its threads.
+pub(super) struct Prepared {
+    board: Board,
+    probes: Vec<Probe>,
+    outlook: Arc<Outlook>,
+    counters: Arc<WatchCounters>,
+}
+
+impl Prepared {
+    /// Of all dependencies that are configured, the store and the bus among them. Nothing is opened.
+    pub(super) fn new(config: &Config, instance: &str, now: Now) -> Result<Prepared, String> {
+        let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
+        let board = Board::new(definitions, config.health.admission, now);
+        let probes =
+            config.dependencies.iter().map(|each| probe(each, instance)).collect::<Result<_, _>>()?;
+        let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, now, Form::Public));
+        let names = board.dependencies().map(|each| Arc::clone(&each.definition().name));
+        let counters = Arc::new(WatchCounters::new(names));
+        counters.stands(board.snapshot().level, board.snapshot().revision);
+        Ok(Prepared { board, probes, outlook: Arc::new(outlook), counters })
+    }
+
+    pub(super) fn outlook(&self) -> &Arc<Outlook> {
+        &self.outlook
+    }
+
+    pub(super) fn counters(&self) -> &Arc<WatchCounters> {
+        &self.counters
+    }
+
+    /// Starts the threads. `evidence` is what the store's workers meet.
+    pub(super) fn start(
+        self,
+        clock: impl Fn() -> Now + Send + 'static,
+        mailboxes: Arc<[Mailbox]>,
+        evidence: Receiver<Evidence>,
+    ) -> io::Result<watch::Running> {
+        let Prepared { board, probes, outlook, counters } = self;
+        let store: Option<DependencyId> = board.id(STORE);
+        let evidence = store.map(|store| (store, evidence));
+        Watch { board, probes, evidence, clock, outlook, mailboxes, counters }.start()
+    }
+}
+
+/// Looks at every dependency once.
+pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, String> {
+    let patient = |each: &DependencyConfig| {
+        Ok(Patient {
+            name: each.definition.name.to_string(),
+            criticality: each.definition.criticality,
+            probe: probe(each, instance)?,
+            timeout: each.definition.timeout,
+        })
+    };
+    let patients = config.dependencies.iter().map(patient).collect::<Result<_, String>>()?;
+    Ok(diagnose(&look_at_all(patients)))
+}
+
+fn probe(config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
+    let definition = &config.definition;
+    let address = match &config.target {
+        Where::Url(url) => url.whole(),
+        Where::Address(address) => address,
+    };
+    let target = Target::parse(definition.kind, address).and_then(|target| {
+        let expected = &config.expected;
+        if *definition.name == *STORE {
+            target.with_tables(&STORE_TABLES)
+        } else if expected.status.is_some() || expected.field.is_some() {
+            target.with_expect(Expect { status: expected.status, field: expected.field.clone() })
+        } else {
+            Ok(target)
+        }
+    });
+    let target =
+        target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, config.origin))?;
+    Ok(Probe::new(target, instance))
+}
