@@ -61,7 +61,8 @@ fn check_refused(error: &ConfigError, text: &str) {
 
 fn check_taken(config: &Config, text: &str) {
     let listing = print::listing(config);
-    let mut all_shown = true;
+    // The password of a URL is hidden in a listing, which is then refused when it is read.
+    let mut all_shown = !listing.contains("(hidden)");
     for key in &config.auth.keys {
         if let (KeyMaterial::Secret(secret), KeySource::Inline | KeySource::Shorthand) =
             (&key.material, &key.source)
@@ -85,5 +86,7 @@ fn check_taken(config: &Config, text: &str) {
 fn meaning(config: &Config) -> String {
     let keys: Vec<_> = config.auth.keys.iter().map(|key| (&key.kid, key.algorithm, &key.material)).collect();
     let auth = (&keys, &config.auth.audience, &config.auth.issuer, config.auth.leeway);
-    format!("{:?}", (&config.server, &config.store, &config.limits, &config.retention, auth, &config.log))
+    let watched: Vec<_> = config.dependencies.iter().map(|each| (&each.definition, &each.target)).collect();
+    let stands_on = (&config.store, &config.bus, &config.health, watched);
+    format!("{:?}", (&config.server, stands_on, &config.limits, &config.retention, auth, &config.log))
 }
