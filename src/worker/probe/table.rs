@@ -116,7 +116,7 @@ fn verdict(rows: &[Row]) -> String {
         down.map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ")
     };
     match exit_code(rows) {
-        0 => format!("All {} answer.", rows.len()),
+        0 => "Everything answers.".to_owned(),
         1 => format!("Service goes on without {}.", names(Criticality::Optional)),
         _ => format!("Nobody is let in until this answers: {}.", names(Criticality::Critical)),
     }
