@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 #![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
 
+mod newcomers;
 mod outage;
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -62,13 +62,13 @@ const WAYS: [Way; 6] = [
     },
 ];
 
-fn with_store(store: &stand::Behind<crate::servers::Postgres>) -> Setup {
+pub fn with_store(store: &stand::Behind<crate::servers::Postgres>) -> Setup {
     Setup::new().env("SEAWALL_STORE_URL", &store.server.url_through(store.address()))
 }
 
 /// Reads `status` pushes until one has this level.
 #[track_caller]
-fn status(client: &mut Client, level: &str, within: Duration) -> Value {
+pub fn status(client: &mut Client, level: &str, within: Duration) -> Value {
     let deadline = Instant::now() + within;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
