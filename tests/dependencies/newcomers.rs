@@ -53,8 +53,9 @@ fn each_of_many_newcomers_hears_why_and_memory_stays_flat() {
             .collect()
     });
     assert_eq!(waits.len(), count);
-    let (least, most) = (waits.iter().min(), waits.iter().max());
-    assert!(least < most, "all were told to come back at once: after {least:?} ms");
+    // The waits grow with the outage; were they not drawn for each, none would be shorter than the one before.
+    let shorter = waits.windows(2).filter(|pair| matches!(pair, [before, after] if after < before)).count();
+    assert!(shorter > count / 10, "only {shorter} of {count} were told to come sooner than the one before");
     assert_eq!(gateway.metric("seawall_upgrades_turned_away_total"), (count + 200) as f64);
     let grown = gateway.rss_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "{count} newcomers left {grown} bytes behind");
