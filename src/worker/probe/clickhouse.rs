@@ -2,8 +2,8 @@
 
 use super::http::{Answer, Browser};
 use super::target::HttpTarget;
-use super::trouble::Trouble;
 use crate::health::finding::Fault;
+use crate::worker::line::trouble::Trouble;
 use std::time::Instant;
 
 pub(super) fn look(

@@ -4,10 +4,10 @@
 //! not followed and proxies of the environment not used: what is looked at is the address as written.
 
 use super::in_time;
-use super::line::{Dialer, Line, Peer, left, now};
 use super::target::{Expect, HttpTarget};
-use super::trouble::Trouble;
 use crate::health::finding::Fault;
+use crate::worker::line::trouble::Trouble;
+use crate::worker::line::{Dialer, Line, Peer, left, now};
 use base64::Engine as _;
 use parking_lot::Mutex;
 use std::io::{Read as _, Write as _};

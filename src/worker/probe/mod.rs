@@ -1,6 +1,6 @@
 //! What looks at dependencies: one [`Probe`] each, on a thread that may wait.
 //!
-//! **The deadline.** [`Probe::look`] returns by its timeout, whatever the other side does: all bytes go through [`line`], where
+//! **The deadline.** [`Probe::look`] returns by its timeout, whatever the other side does: all bytes go through [`line`](super::line), where
 //! each wait is bounded by what is left of the whole look, and names resolve on a thread of their own. No look leaves a thread
 //! behind, so none needs to be abandoned; the one exception is a name server that is silent (one thread a probe, see [`resolve`]).
 //!
@@ -9,27 +9,23 @@
 //! looking every two seconds, open five connections a second together. A failed look always ends its connection. A kept connection
 //! that was reset or sent away between two looks is no fault: the same look tries once on a new one, and its result counts.
 //!
-//! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`] they need not.
+//! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`](super::line) they need not.
 
 mod advice;
 mod clickhouse;
 pub mod doctor;
 mod http;
-mod line;
 mod postgres;
 mod redis;
-mod resolve;
 pub mod table;
 pub mod target;
 mod tcp;
-mod tls;
-mod trouble;
 
 use self::http::Browser;
-use self::line::{Dialer, Peer, now};
 use self::target::{Service, Target};
-use self::trouble::Trouble;
 use crate::health::finding::{Fault, Finding};
+use crate::worker::line::trouble::Trouble;
+use crate::worker::line::{Dialer, Peer, now, resolve, tls};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -5,10 +5,10 @@
 //!
 //! The crate `redis` is the codec.
 
-use super::line::{Dialer, Line};
 use super::target::RedisTarget;
-use super::trouble::Trouble;
 use crate::health::finding::Fault;
+use crate::worker::line::trouble::Trouble;
+use crate::worker::line::{Dialer, Line};
 use ::redis::{Parser, ServerError, Value, cmd};
 use std::io::Write as _;
 use std::time::Instant;

@@ -2,8 +2,8 @@
 //!
 //! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
 
-use super::line::Peer;
 pub use crate::health::definition::Kind;
+use crate::worker::line::Peer;
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! A port that must accept, and with TLS show a valid certificate. Every look is a new connection: there is nothing to keep.
 
-use super::line::{Dialer, Peer};
-use super::trouble::Trouble;
+use crate::worker::line::trouble::Trouble;
+use crate::worker::line::{Dialer, Peer};
 use std::time::Instant;
 
 pub(super) fn look(

@@ -10,10 +10,10 @@ mod wire;
 
 use self::wire::{Connection, Failure, Report, Row};
 use super::Age;
-use super::line::{Dialer, left, now};
 use super::target::PostgresTarget;
-use super::trouble::Trouble;
 use crate::health::finding::Fault;
+use crate::worker::line::trouble::Trouble;
+use crate::worker::line::{Dialer, left, now};
 use std::time::Instant;
 
 /// Share of the connections in use at which a look warns, in percent.

@@ -3,9 +3,9 @@
 //! `postgres-protocol` is the codec. Simple queries survive every mode of pgbouncer.
 
 use crate::health::finding::Fault;
-use crate::worker::probe::line::{Dialer, Line, Peer};
+use crate::worker::line::trouble::Trouble;
+use crate::worker::line::{Dialer, Line, Peer};
 use crate::worker::probe::target::PostgresTarget;
-use crate::worker::probe::trouble::Trouble;
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::authentication::{md5_hash, sasl};

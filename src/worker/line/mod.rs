@@ -4,11 +4,15 @@
 //! by what is left until the deadline of the whole look, never by a timeout that starts anew with each byte. So a look needs no
 //! thread that could be left behind. What a peer may send in one look is bounded as well.
 //!
-//! The libraries of each protocol work over it as codecs. That is also what lets every probe leave from a configured address.
+//! The libraries of each protocol work over it as codecs. That is also what lets every connection leave from a configured address.
 
-use super::resolve::Resolver;
-use super::tls::Trust;
-use super::trouble::Trouble;
+pub(in crate::worker) mod resolve;
+pub(in crate::worker) mod tls;
+pub(in crate::worker) mod trouble;
+
+use self::resolve::Resolver;
+use self::tls::Trust;
+use self::trouble::Trouble;
 use crate::health::finding::Fault;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
@@ -24,20 +28,23 @@ const LOOK_BYTES_MAX: usize = 256 * 1024;
 /// Least time a socket call is given: zero would mean "for ever".
 const LEAST_WAIT: Duration = Duration::from_millis(1);
 
-/// The clock of the probes.
-#[allow(clippy::disallowed_methods, reason = "a probe runs on a worker's thread and keeps its own deadline")]
-pub(super) fn now() -> Instant {
+/// The clock of whoever waits on a line.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a line is used by a worker's thread and keeps its own deadline"
+)]
+pub(in crate::worker) fn now() -> Instant {
     Instant::now()
 }
 
 /// Time until `deadline`.
-pub(super) fn left(deadline: Instant, now: Instant) -> Duration {
+pub(in crate::worker) fn left(deadline: Instant, now: Instant) -> Duration {
     deadline.saturating_duration_since(now)
 }
 
 /// Where a connection leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(in crate::worker) enum Peer {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
 }
@@ -51,17 +58,17 @@ impl std::fmt::Display for Peer {
     }
 }
 
-/// Opens connections for one probe.
+/// Opens connections for one thread.
 #[derive(Debug)]
-pub(super) struct Dialer {
-    pub(super) source: Option<IpAddr>,
-    pub(super) trust: Trust,
-    pub(super) resolver: Resolver,
+pub(in crate::worker) struct Dialer {
+    pub(in crate::worker) source: Option<IpAddr>,
+    pub(in crate::worker) trust: Trust,
+    pub(in crate::worker) resolver: Resolver,
 }
 
 impl Dialer {
     /// Connects; with several addresses each gets its share of the time that is left.
-    pub(super) fn dial(&mut self, peer: &Peer, deadline: Instant) -> Result<Line, Trouble> {
+    pub(in crate::worker) fn dial(&mut self, peer: &Peer, deadline: Instant) -> Result<Line, Trouble> {
         let (host, port) = match peer {
             Peer::Unix(path) => return dial_unix(peer, path, deadline),
             Peer::Tcp { host, port } => (host, *port),
@@ -115,7 +122,7 @@ fn dial_unix(peer: &Peer, path: &PathBuf, deadline: Instant) -> Result<Line, Tro
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(in crate::worker) struct Line {
     stream: Stream,
     peer: String,
     bytes_left: usize,
@@ -138,13 +145,13 @@ impl Line {
     }
 
     /// Begins a look on a kept connection.
-    pub(super) fn begin(&mut self, deadline: Instant) {
+    pub(in crate::worker) fn begin(&mut self, deadline: Instant) {
         self.set_deadline(deadline);
         self.bytes_left = LOOK_BYTES_MAX;
         self.trouble = None;
     }
 
-    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+    pub(in crate::worker) fn set_deadline(&mut self, deadline: Instant) {
         match &mut self.stream {
             Stream::Plain(plain) => plain.deadline = deadline,
             Stream::Tls(tls) => tls.sock.deadline = deadline,
@@ -152,14 +159,14 @@ impl Line {
     }
 
     /// What ended the last read or write; a codec's own error where it was not the line.
-    pub(super) fn trouble_or(&mut self, error: impl std::fmt::Display) -> Trouble {
+    pub(in crate::worker) fn trouble_or(&mut self, error: impl std::fmt::Display) -> Trouble {
         self.trouble.take().unwrap_or_else(|| {
             Trouble::new(Fault::Protocol, format!("{} answers with something else: {error}", self.peer))
         })
     }
 
     /// Speaks TLS from here on; the certificate must be valid for `name`.
-    pub(super) fn secure(self, trust: &Trust, name: &str) -> Result<Line, Trouble> {
+    pub(in crate::worker) fn secure(self, trust: &Trust, name: &str) -> Result<Line, Trouble> {
         let Line { stream, peer, bytes_left, .. } = self;
         let Stream::Plain(mut plain) = stream else {
             return Err(Trouble::new(Fault::Tls, format!("{peer} speaks TLS already")));
@@ -182,16 +189,16 @@ impl Line {
         Ok(Line { stream, peer, bytes_left, trouble: None, has_ended: false })
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    pub(in crate::worker) fn is_tls(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
     }
 
     /// True exactly when a read met the end of what the peer sends. That is an error here, since most codecs wait for more.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::worker) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    pub(super) fn peer(&self) -> &str {
+    pub(in crate::worker) fn peer(&self) -> &str {
         &self.peer
     }
 

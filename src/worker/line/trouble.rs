@@ -7,18 +7,18 @@ use std::io;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) fault: Fault,
-    pub(super) text: String,
+pub(in crate::worker) struct Trouble {
+    pub(in crate::worker) fault: Fault,
+    pub(in crate::worker) text: String,
 }
 
 impl Trouble {
-    pub(super) fn new(fault: Fault, text: impl Into<String>) -> Trouble {
+    pub(in crate::worker) fn new(fault: Fault, text: impl Into<String>) -> Trouble {
         Trouble { fault, text: text.into() }
     }
 
     /// Of an error met while doing `what`, as in "no answer from db:5432".
-    pub(super) fn of_io(what: &str, error: &io::Error) -> Trouble {
+    pub(in crate::worker) fn of_io(what: &str, error: &io::Error) -> Trouble {
         use io::ErrorKind as K;
         if let Some(inside) = error.get_ref() {
             if let Some(trouble) = inside.downcast_ref::<Trouble>() {
@@ -57,7 +57,7 @@ impl Trouble {
     }
 
     /// For a library that passes nothing but `io::Error`.
-    pub(super) fn into_io(self) -> io::Error {
+    pub(in crate::worker) fn into_io(self) -> io::Error {
         let kind = match self.fault {
             Fault::Timeout => io::ErrorKind::TimedOut,
             Fault::Reset => io::ErrorKind::ConnectionReset,
@@ -67,7 +67,7 @@ impl Trouble {
     }
 
     /// With the advice for its kind. Whatever part of `secrets` is in the words is struck out: a server may echo what it was sent.
-    pub(super) fn into_cause(self, look_at: &'static str, secrets: &[String]) -> Cause {
+    pub(in crate::worker) fn into_cause(self, look_at: &'static str, secrets: &[String]) -> Cause {
         let mut text: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             text = text.replace(secret.as_str(), "***");

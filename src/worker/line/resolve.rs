@@ -3,8 +3,8 @@
 //! `getaddrinfo` knows no deadline: with a dead name server it blocks for many seconds. It runs on a thread of its own and is
 //! waited for only until the deadline. One thread a probe is the bound: a later look waits for the same answer.
 
-use super::line::{left, now};
 use super::trouble::Trouble;
+use super::{left, now};
 use crate::health::finding::Fault;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// The resolver of one probe.
 #[derive(Debug, Default)]
-pub(super) struct Resolver {
+pub(in crate::worker) struct Resolver {
     pending: Option<Pending>,
 }
 
@@ -24,7 +24,7 @@ struct Pending {
 
 impl Resolver {
     /// All addresses of a name, or the address itself where it is one; never an empty list.
-    pub(super) fn resolve(
+    pub(in crate::worker) fn resolve(
         &mut self,
         host: &str,
         port: u16,

@@ -11,18 +11,18 @@ use std::sync::Arc;
 /// The system's certificate authorities, or those of one file. They are read at the first use and again after an error, so that
 /// a file which appears later is seen.
 #[derive(Debug)]
-pub(super) struct Trust {
+pub(in crate::worker) struct Trust {
     file: Option<PathBuf>,
     config: std::sync::OnceLock<Arc<ClientConfig>>,
 }
 
 impl Trust {
-    pub(super) fn new(file: Option<PathBuf>) -> Trust {
+    pub(in crate::worker) fn new(file: Option<PathBuf>) -> Trust {
         Trust { file, config: std::sync::OnceLock::new() }
     }
 
     /// For a client that shows no certificate of its own.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, Trouble> {
+    pub(in crate::worker) fn config(&self) -> Result<Arc<ClientConfig>, Trouble> {
         if let Some(config) = self.config.get() {
             return Ok(config.clone());
         }
