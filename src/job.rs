@@ -4,6 +4,8 @@
 //! never waits for room. *Live* ones, publications and signals, are tried: a full lane marks the reactor as
 //! having missed something, and its hub refills from the log. Workers never block on reactors.
 
+use crate::health::board::DependencyId;
+use crate::health::finding::Evidence;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
@@ -286,6 +288,25 @@ pub struct Queues {
     pub read: Sender<Read>,
     /// To the auth worker; `None` when auth is off and no per-address limit is set.
     pub admit: Option<Sender<Admit>>,
+}
+
+/// Where a worker tells what it meets with one dependency, so that it is seen without waiting for the next probe.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    dependency: DependencyId,
+    told: Sender<(DependencyId, Evidence)>,
+}
+
+impl Witness {
+    /// Of this dependency; whoever watches it has the other end.
+    pub fn new(dependency: DependencyId, told: Sender<(DependencyId, Evidence)>) -> Witness {
+        Witness { dependency, told }
+    }
+
+    /// Tells. What does not fit is dropped: the watch has heard enough then.
+    pub fn tell(&self, evidence: Evidence) {
+        let _ = self.told.try_send((self.dependency, evidence));
+    }
 }
 
 /// What is known of the dependencies, as it was last published: one thread writes, all others read a pointer.

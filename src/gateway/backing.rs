@@ -1,13 +1,12 @@
 //! Which store the configuration asks for, behind the one set of queues that both serve.
 
 use super::config::Config;
-use crate::health::finding::Evidence;
 use crate::id::Epoch;
-use crate::job::{Append, Mailbox, Read};
+use crate::job::{Append, Mailbox, Read, Witness};
 use crate::metrics::store::StoreCounters;
 use crate::worker::store::postgres::{self, PostgresConfig, PostgresStore};
 use crate::worker::store::{self, Retention, Store, StoreConfig};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use std::io;
 use std::sync::Arc;
 
@@ -35,8 +34,8 @@ pub(super) enum Running {
 
 impl Backing {
     /// Opens what `store.url` and `store.data` name.
-    /// What its workers meet goes to `evidence`.
-    pub(super) fn open(config: &Config, evidence: Sender<Evidence>) -> Result<Backing, String> {
+    /// What its workers meet goes to `witness`.
+    pub(super) fn open(config: &Config, witness: Option<Witness>) -> Result<Backing, String> {
         match config.store.postgres() {
             None => Store::open(embedded(config))
                 .map(Box::new)
@@ -48,7 +47,7 @@ impl Backing {
                 channels_max: u64::from(config.limits.channels),
                 writers: WRITERS,
                 readers: READERS,
-                evidence: Some(evidence),
+                witness,
             })
             .map(Box::new)
             .map(Backing::Postgres)

@@ -13,7 +13,7 @@ use crate::auth::census::Census;
 use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
 use crate::id::{InstanceName, ReactorId};
 use crate::job::{Mailbox, Outlook, Queues};
-use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, EVIDENCE_QUEUE, READ_QUEUE};
+use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -100,11 +100,10 @@ fn serve(config: Config) -> Result<(), String> {
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
     let verifier = verifier(&config)?;
-    let (evidence_in, evidence) = bounded(EVIDENCE_QUEUE);
-    let store = Backing::open(&config, evidence_in)?;
-    let (listeners, address) = listen(config.server.listen, reactors)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = watch::Prepared::new(&config, &instance.0, clock.read())?;
+    let store = Backing::open(&config, watched.witness(watch::STORE))?;
+    let (listeners, address) = listen(config.server.listen, reactors)?;
     let watch_counters = Arc::clone(watched.counters());
     let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), watch_counters, log::dropped));
     let vitals = Arc::new(Vitals::new(
@@ -127,8 +126,7 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let watch =
-        watched.start(move || clock.read(), Arc::clone(&mailboxes), evidence).map_err(cannot_start)?;
+    let watch = watched.start(move || clock.read(), Arc::clone(&mailboxes)).map_err(cannot_start)?;
     let threads = Threads::start(&config, &setup, (store, watch), verifier, &mailboxes, prepared)
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());

@@ -6,19 +6,20 @@ use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{Form, all};
-use crate::job::{Mailbox, Outlook};
+use crate::job::{Mailbox, Outlook, Witness};
+use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
 use crate::worker::probe::Probe;
 use crate::worker::probe::doctor::{Patient, look_at_all};
 use crate::worker::probe::table::{Diagnosis, diagnose};
 use crate::worker::probe::target::{Expect, Target};
 use crate::worker::watch::{self, Watch};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::sync::Arc;
 
 /// The store's name among the dependencies.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// What a store's probe reads, so that a missing right or table is seen before a client meets it.
 const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
 
@@ -28,6 +29,8 @@ pub(super) struct Prepared {
     probes: Vec<Probe>,
     outlook: Arc<Outlook>,
     counters: Arc<WatchCounters>,
+    told: Sender<(DependencyId, Evidence)>,
+    evidence: Receiver<(DependencyId, Evidence)>,
 }
 
 impl Prepared {
@@ -41,7 +44,8 @@ impl Prepared {
         let names = board.dependencies().map(|each| Arc::clone(&each.definition().name));
         let counters = Arc::new(WatchCounters::new(names));
         counters.stands(board.snapshot().level, board.snapshot().revision);
-        Ok(Prepared { board, probes, outlook: Arc::new(outlook), counters })
+        let (told, evidence) = bounded(EVIDENCE_QUEUE);
+        Ok(Prepared { board, probes, outlook: Arc::new(outlook), counters, told, evidence })
     }
 
     pub(super) fn outlook(&self) -> &Arc<Outlook> {
@@ -52,16 +56,18 @@ impl Prepared {
         &self.counters
     }
 
-    /// Starts the threads. `evidence` is what the store's workers meet.
+    /// Where workers tell what they meet with the dependency of this name; `None` when there is none.
+    pub(super) fn witness(&self, name: &str) -> Option<Witness> {
+        self.board.id(name).map(|id| Witness::new(id, self.told.clone()))
+    }
+
+    /// Starts the threads.
     pub(super) fn start(
         self,
         clock: impl Fn() -> Now + Send + 'static,
         mailboxes: Arc<[Mailbox]>,
-        evidence: Receiver<Evidence>,
     ) -> io::Result<watch::Running> {
-        let Prepared { board, probes, outlook, counters } = self;
-        let store: Option<DependencyId> = board.id(STORE);
-        let evidence = store.map(|store| (store, evidence));
+        let Prepared { board, probes, outlook, counters, told: _, evidence } = self;
         Watch { board, probes, evidence, clock, outlook, mailboxes, counters }.start()
     }
 }

@@ -1,5 +1,6 @@
 //! What one look at a dependency found: a probe's result, or what work met. The probes write it, the health floor judges it.
 
+use super::definition::Use;
 use std::time::Duration;
 
 /// Why a dependency did not do what it was asked. The kind is for judging and for metrics; the cause's words are for people.
@@ -72,8 +73,8 @@ impl Cause {
 pub enum Evidence {
     /// A connection was made, or could not be, or was lost.
     Connection(Finding),
-    /// A write was done, or the dependency failed it, and how long that took. What a client caused is no evidence.
-    Write(Result<(), Cause>, Duration),
+    /// A call of this use was answered, or the dependency failed it, and how long that took. What a client caused is no evidence.
+    Call(Use, Result<(), Cause>, Duration),
 }
 
 /// One look.

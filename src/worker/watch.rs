@@ -7,7 +7,6 @@ use super::probe::Probe;
 use super::probe::doctor::broken;
 use crate::clock::Now;
 use crate::health::board::{Board, Changes, DependencyId, Due, Event, What};
-use crate::health::definition::Use;
 use crate::health::dependency::Work;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::health::judge::Look;
@@ -41,8 +40,8 @@ pub struct Watch<C> {
     pub board: Board,
     /// What looks at each, by its place on the board.
     pub probes: Vec<Probe>,
-    /// What the store's workers met with the store: it is seen without waiting for the next probe.
-    pub evidence: Option<(DependencyId, Receiver<Evidence>)>,
+    /// What workers met: it is seen without waiting for the next probe.
+    pub evidence: Receiver<(DependencyId, Evidence)>,
     /// Reads the process's clock.
     pub clock: C,
     /// Where the snapshot is published.
@@ -86,10 +85,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
 
     fn run(mut self, inbox: &Receiver<News>, lookers: &[Sender<Due>]) {
         let mut random = fastrand::Rng::new();
-        let (store, mut evidence) = match self.evidence.take() {
-            Some((store, evidence)) => (Some(store), evidence),
-            None => (None, never()),
-        };
+        let mut evidence = std::mem::replace(&mut self.evidence, never());
         loop {
             let now = (self.clock)();
             let changes = self.board.tick(now, random.u64(..));
@@ -107,36 +103,36 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                     }
                     Ok(News::Stop) | Err(_) => return,
                 },
-                recv(evidence) -> heard => match (store, heard) {
-                    (Some(store), Ok(heard)) => {
-                        let changes = self.hear(store, heard, random.u64(..));
+                recv(evidence) -> heard => match heard {
+                    Ok((dependency, heard)) => {
+                        let changes = self.hear(dependency, heard, random.u64(..));
                         self.apply(changes);
                     }
                     // The workers are gone. The probes go on.
-                    (Some(_) | None, _) => evidence = never(),
+                    Err(_) => evidence = never(),
                 },
                 default(wait) => {}
             }
         }
     }
 
-    /// A fault of a connection makes one immediate look; a connection that was made says that a look is worth while again. Writes
-    /// move the breaker.
-    fn hear(&mut self, store: DependencyId, heard: Evidence, random: u64) -> Changes {
+    /// A fault of a connection makes one immediate look; a connection that was made says that a look is worth while again. Calls
+    /// move their breaker.
+    fn hear(&mut self, dependency: DependencyId, heard: Evidence, random: u64) -> Changes {
         let now = (self.clock)();
         match heard {
             Evidence::Connection(Finding { result: Err(cause), .. }) => {
-                self.board.suspect(store, cause, now, random)
+                self.board.suspect(dependency, cause, now, random)
             }
             Evidence::Connection(Finding { result: Ok(_), .. }) => {
-                self.board.ask(store, now);
+                self.board.ask(dependency, now);
                 Changes::default()
             }
-            Evidence::Write(result, took) => {
+            Evidence::Call(of, result, took) => {
                 let work = result.map_or_else(Work::Failed, |()| Work::Answered);
                 // The call was made: a breaker that is open meanwhile has nothing to learn from it.
-                match self.board.admit(store, Use::Write, now, random) {
-                    Ok(ticket) => self.board.record((store, Use::Write, ticket), (work, took), now, random),
+                match self.board.admit(dependency, of, now, random) {
+                    Ok(ticket) => self.board.record((dependency, of, ticket), (work, took), now, random),
                     Err(_) => Changes::default(),
                 }
             }

@@ -4,21 +4,19 @@
 //! first append at once, a busy one shares each sync between as many as came.
 
 use super::checkpoint::{GROWN_BYTES, Grown};
-use super::sqlite::batch::{Outcome, change_of};
 use super::sqlite::connection::Checkpoint;
 use super::sqlite::log::{BatchFault, Log, RETRY_MS};
 use super::sqlite::retention::{Duty, Rest, Slice};
+use super::tell::Voice;
 use super::wall::WallClock;
-use crate::job::{Append, AppendError, Appended, Attempt, Completion, Live, Mailbox, Offered};
+use crate::job::{Append, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
-use crate::wire::publication::{Published, Stored};
-use crate::wire::push;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Between two rounds of retention.
@@ -35,7 +33,7 @@ pub(super) struct AppendWorker {
     log: Log,
     clock: WallClock,
     jobs: Receiver<Append>,
-    mailboxes: Arc<[Mailbox]>,
+    voice: Voice,
     counters: Arc<StoreCounters>,
     checkpoints: Checkpoints,
     /// About the bytes written since the checkpoint thread was last told.
@@ -69,7 +67,7 @@ impl AppendWorker {
         log: Log,
         clock: WallClock,
         jobs: Receiver<Append>,
-        mailboxes: Arc<[Mailbox]>,
+        voice: Voice,
         counters: Arc<StoreCounters>,
         checkpoints: Checkpoints,
     ) -> AppendWorker {
@@ -78,7 +76,7 @@ impl AppendWorker {
             log,
             clock,
             jobs,
-            mailboxes,
+            voice,
             counters,
             checkpoints,
             grown: 0,
@@ -132,29 +130,32 @@ impl AppendWorker {
     fn commit(&mut self, batch: &[Append]) {
         let begun = monotonic();
         let (log, clock) = (&mut self.log, &self.clock);
-        let outcomes = match catch_unwind(AssertUnwindSafe(|| log.append(batch, clock.unix_ms()))) {
+        let result = match catch_unwind(AssertUnwindSafe(|| log.append(batch, clock.unix_ms()))) {
             Ok(Ok(outcomes)) => {
                 self.writes_work();
-                outcomes
+                Ok(outcomes)
             }
             Ok(Err(BatchFault::NotStored(error))) => {
                 self.writes_fail(&error);
-                refuse_all(batch, &AppendError::Unavailable { retry_ms: RETRY_MS })
+                Err(AppendError::Unavailable { retry_ms: RETRY_MS })
             }
             Ok(Err(BatchFault::Unknown(error))) => {
                 self.writes_fail(&error);
-                refuse_all(batch, &AppendError::Unconfirmed { retry_ms: RETRY_MS })
+                Err(AppendError::Unconfirmed { retry_ms: RETRY_MS })
             }
             Err(_) => {
                 self.log.close();
                 self.writes_fail(&"the append thread panicked");
-                refuse_all(batch, &AppendError::Unconfirmed { retry_ms: RETRY_MS })
+                Err(AppendError::Unconfirmed { retry_ms: RETRY_MS })
             }
         };
         bump(&self.counters.batches);
         add(&self.counters.batched, batch.len() as u64);
         self.counters.commit_latency.record(begun.elapsed());
-        self.tell(batch, outcomes);
+        match result {
+            Ok(outcomes) => self.voice.settled(batch, outcomes),
+            Err(error) => self.voice.refuse(batch, &error),
+        }
         self.note_growth(batch);
     }
 
@@ -165,34 +166,6 @@ impl AppendWorker {
             self.grown = 0;
             // One that is waiting already will do.
             let _ = self.checkpoints.grown.try_send(Grown);
-        }
-    }
-
-    /// Answers and announces, then wakes each reactor once.
-    fn tell(&self, batch: &[Append], outcomes: Vec<Outcome>) {
-        let published = catch_unwind(|| publish(batch, &outcomes)).unwrap_or_else(|_| {
-            // Subscribers see the gap with the next beat; the acknowledgements below are true.
-            tracing::error!("announcing a batch panicked");
-            Arc::from([])
-        });
-        for (job, outcome) in batch.iter().zip(outcomes) {
-            count(&self.counters, &outcome);
-            if let Some(mailbox) = self.mailboxes.get(usize::from(job.ticket.reactor.0)) {
-                mailbox.answer(Completion::Appended { ticket: job.ticket, outcome });
-            }
-        }
-        if !published.is_empty() {
-            for mailbox in self.mailboxes.iter() {
-                match mailbox.offer(Live::Published(Arc::clone(&published))) {
-                    Offered::Taken => bump(&self.counters.live_offered),
-                    Offered::Missed => bump(&self.counters.live_missed),
-                }
-            }
-        }
-        for mailbox in self.mailboxes.iter() {
-            if let Err(error) = mailbox.ring() {
-                tracing::error!(%error, "a reactor could not be woken");
-            }
         }
     }
 
@@ -279,55 +252,6 @@ impl AppendWorker {
         }
         self.writes = Writes::Fail;
         self.counters.failing.store(1, Ordering::Relaxed);
-    }
-}
-
-fn refuse_all(batch: &[Append], error: &AppendError) -> Vec<Outcome> {
-    batch.iter().map(|_| Err(error.clone())).collect()
-}
-
-/// Encodes what a batch stored: each publication once, for all reactors.
-fn publish(batch: &[Append], outcomes: &[Outcome]) -> Arc<[Published]> {
-    let mut frame = Vec::new();
-    batch
-        .iter()
-        .zip(outcomes)
-        .filter_map(|(job, outcome)| match outcome {
-            Ok(Appended { offset, time_ms, attempt: Attempt::First, .. }) => {
-                frame.clear();
-                let change = change_of(job.change);
-                let stored = Stored {
-                    offset: *offset,
-                    key: job.key.as_ref().map(|key| key.as_str()),
-                    user: job.user.as_str(),
-                    time_ms: *time_ms,
-                    change,
-                    deleted_by: None,
-                    data: &job.data,
-                };
-                push::publication(&mut frame, &job.channel, &stored);
-                let (channel, frame) = (job.channel.clone(), Arc::from(frame.as_slice()));
-                Some(Published { channel, offset: *offset, change, frame })
-            }
-            Ok(Appended { attempt: Attempt::Repeat, .. }) | Err(_) => None,
-        })
-        .collect()
-}
-
-fn count(counters: &StoreCounters, outcome: &Outcome) {
-    bump(cell(counters, outcome));
-}
-
-fn cell<'a>(counters: &'a StoreCounters, outcome: &Outcome) -> &'a AtomicU64 {
-    match outcome {
-        Ok(Appended { attempt: Attempt::First, .. }) => &counters.appends,
-        Ok(Appended { attempt: Attempt::Repeat, .. }) => &counters.duplicates,
-        Err(AppendError::KeyConflict) => &counters.refused_key_conflict,
-        Err(AppendError::NotFound) => &counters.refused_not_found,
-        Err(AppendError::NotAuthor) => &counters.refused_not_author,
-        Err(AppendError::TooManyChannels) => &counters.refused_too_many_channels,
-        Err(AppendError::Unavailable { .. }) => &counters.unavailable,
-        Err(AppendError::Unconfirmed { .. }) => &counters.unconfirmed,
     }
 }
 

@@ -15,6 +15,7 @@ mod lock;
 pub mod postgres;
 mod read;
 mod sqlite;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod wall;
@@ -41,6 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
+use tell::Voice;
 use wall::WallClock;
 
 /// What the store needs to know.
@@ -103,6 +105,7 @@ impl Store {
     ) -> io::Result<Running> {
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
+        let voice = Voice::new(mailboxes, Arc::clone(&counters));
         let restart_wanted = Arc::new(AtomicBool::new(false));
         let (grown, looks) = bounded(1);
         let (wanted, cells) = (Arc::clone(&restart_wanted), Arc::clone(&counters));
@@ -110,13 +113,13 @@ impl Store {
         let checkpointer = spawn("store-checkpoint".into(), move || checkpointer.run())?;
         let readers = (0..self.config.readers.max(1))
             .map(|number| {
-                let (mailboxes, cells) = (Arc::clone(&mailboxes), Arc::clone(&counters));
-                let worker = ReadWorker::new(path.clone(), epoch, reads.clone(), mailboxes, cells);
+                let (voice, cells) = (voice.clone(), Arc::clone(&counters));
+                let worker = ReadWorker::new(path.clone(), epoch, reads.clone(), voice, cells);
                 spawn(format!("store-read-{number}"), move || worker.run())
             })
             .collect::<io::Result<Vec<_>>>()?;
         let checkpoints = Checkpoints { grown, restart_wanted };
-        let appender = AppendWorker::new(self.log, self.clock, append, mailboxes, counters, checkpoints);
+        let appender = AppendWorker::new(self.log, self.clock, append, voice, counters, checkpoints);
         // The lock goes with the thread that writes, so that the folder is free only when it has ended.
         let lock = self.lock;
         let appender = spawn("store-append".into(), move || (appender.run(), lock))?;

@@ -2,8 +2,9 @@
 
 use super::sqlite::log::RETRY_MS;
 use super::sqlite::page::LogReader;
+use super::tell::Voice;
 use crate::id::Epoch;
-use crate::job::{Completion, Mailbox, Read, ReadError, Ticket};
+use crate::job::{Completion, Read, ReadError};
 use crate::metrics::store::{StoreCounters, bump};
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub(super) struct ReadWorker {
     reader: LogReader,
     jobs: Receiver<Read>,
-    mailboxes: Arc<[Mailbox]>,
+    voice: Voice,
     counters: Arc<StoreCounters>,
 }
 
@@ -24,10 +25,10 @@ impl ReadWorker {
         path: PathBuf,
         epoch: Epoch,
         jobs: Receiver<Read>,
-        mailboxes: Arc<[Mailbox]>,
+        voice: Voice,
         counters: Arc<StoreCounters>,
     ) -> ReadWorker {
-        ReadWorker { reader: LogReader::new(path, epoch), jobs, mailboxes, counters }
+        ReadWorker { reader: LogReader::new(path, epoch), jobs, voice, counters }
     }
 
     /// Until all senders are gone.
@@ -44,7 +45,7 @@ impl ReadWorker {
                     (ticket, Completion::Heads { ticket, outcome })
                 }
             };
-            self.answer(ticket, completion);
+            self.voice.one(ticket.reactor, completion);
         }
     }
 
@@ -65,14 +66,5 @@ impl ReadWorker {
         }
         bump(&self.counters.read_failures);
         Err(ReadError { retry_ms: RETRY_MS })
-    }
-
-    fn answer(&self, ticket: Ticket, completion: Completion) {
-        if let Some(mailbox) = self.mailboxes.get(usize::from(ticket.reactor.0)) {
-            mailbox.answer(completion);
-            if let Err(error) = mailbox.ring() {
-                tracing::error!(%error, "a reactor could not be woken");
-            }
-        }
     }
 }

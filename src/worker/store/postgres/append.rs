@@ -8,13 +8,13 @@ use super::batch::{self, Settled};
 use super::connection::{Connection, jittered, monotonic};
 use super::fault::{CallFault, Fate};
 use super::route::Waiting;
-use super::tell::Voice;
 use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::worker::store::sqlite::batch::Outcome;
 use crate::worker::store::sqlite::log::RETRY_MS;
+use crate::worker::store::tell::Voice;
 use crate::worker::store::wall::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +58,7 @@ impl AppendWorker {
                     let batch = self.gather(first);
                     self.commit(batch);
                 }
-                Ok(waiting) => self.voice.unavailable([waiting.job]),
+                Ok(waiting) => self.voice.unavailable(&[waiting]),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -81,7 +81,7 @@ impl AppendWorker {
         let was_up = self.connection.is_up();
         let (jobs, voice, doubt) = (&self.jobs, &self.voice, &mut self.doubt);
         let result = self.connection.advance(|| {
-            voice.unavailable(jobs.try_iter().map(|waiting| waiting.job));
+            voice.unavailable(&jobs.try_iter().collect::<Vec<_>>());
             give_up_late(doubt, voice);
         });
         match result {
@@ -111,7 +111,7 @@ impl AppendWorker {
         let now = monotonic();
         let (batch, late): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|waiting| now.duration_since(waiting.since) < REPLY_TIMEOUT);
-        self.voice.unavailable(late.into_iter().map(|waiting| waiting.job));
+        self.voice.unavailable(&late);
         if !batch.is_empty() {
             self.attempt(batch);
         }
@@ -142,8 +142,8 @@ impl AppendWorker {
             Ok(settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
-                let told = batch.into_iter().zip(settled);
-                self.voice.settled(told.map(|(waiting, settled)| told_of(waiting, settled)).collect());
+                let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
+                self.voice.settled(&batch, outcomes.collect());
             }
             Err(fault) if batch.len() > 1 && fault.fate == Fate::OfTheData => self.halve(batch),
             Err(fault) if fault.is_held_up() && is_mixed(&batch) => self.apart(batch),
@@ -206,7 +206,7 @@ impl AppendWorker {
                 tracing::warn!(cause = %fault.cause.text, "one append failed by itself");
                 let (doubtful, fresh): (Vec<_>, Vec<_>) =
                     batch.into_iter().partition(|waiting| waiting.doubtful);
-                unconfirmed(&self.voice, doubtful);
+                unconfirmed(&self.voice, &doubtful);
                 self.not_done(fresh);
             }
             Fate::NotDone | Fate::Again => {
@@ -218,7 +218,7 @@ impl AppendWorker {
             Fate::Unknown => {
                 let (keyed, bare): (Vec<_>, Vec<_>) =
                     batch.into_iter().partition(|waiting| waiting.job.key.is_some());
-                unconfirmed(&self.voice, bare);
+                unconfirmed(&self.voice, &bare);
                 self.doubt.extend(keyed.into_iter().map(|waiting| Waiting { doubtful: true, ..waiting }));
             }
         }
@@ -228,7 +228,7 @@ impl AppendWorker {
     fn not_done(&mut self, batch: Vec<Waiting>) {
         let (doubtful, fresh): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.doubtful);
         self.doubt.extend(doubtful);
-        self.voice.unavailable(fresh.into_iter().map(|waiting| waiting.job));
+        self.voice.unavailable(&fresh);
     }
 
     fn note_overfull(&self, batch: &[Waiting], settled: &[Settled]) {
@@ -257,23 +257,21 @@ fn is_mixed(batch: &[Waiting]) -> bool {
 
 /// What to tell of an append. One whose first attempt was in doubt and turns out to be stored is the first of its key to its
 /// author, and nobody has announced it: subscribers that know it already drop it by its offset.
-fn told_of(waiting: Waiting, settled: Settled) -> (Append, Outcome) {
-    let outcome = settled.outcome.map(|appended| match waiting.doubtful {
+fn told_of(waiting: &Waiting, settled: Settled) -> Outcome {
+    settled.outcome.map(|appended| match waiting.doubtful {
         true => Appended { attempt: Attempt::First, ..appended },
         false => appended,
-    });
-    (waiting.job, outcome)
+    })
 }
 
 /// Answers those appends in doubt whose time is up.
 fn give_up_late(doubt: &mut Vec<Waiting>, voice: &Voice) {
     if !doubt.is_empty() {
         let late: Vec<_> = doubt.extract_if(.., |waiting| waiting.since.elapsed() >= DOUBT_MAX).collect();
-        unconfirmed(voice, late);
+        unconfirmed(voice, &late);
     }
 }
 
-fn unconfirmed(voice: &Voice, batch: Vec<Waiting>) {
-    let outcome: Outcome = Err(AppendError::Unconfirmed { retry_ms: RETRY_MS });
-    voice.settled(batch.into_iter().map(|waiting| (waiting.job, outcome.clone())).collect());
+fn unconfirmed(voice: &Voice, batch: &[Waiting]) {
+    voice.refuse(batch, &AppendError::Unconfirmed { retry_ms: RETRY_MS });
 }

@@ -8,10 +8,11 @@
 use super::fault::{CallFault, cause, silence};
 use super::link::Link;
 use super::schema::{self, Durability, Refusal};
+use crate::health::definition::Use;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::Epoch;
+use crate::job::Witness;
 use crate::metrics::store::{StoreCounters, bump};
-use crossbeam_channel::Sender;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -112,7 +113,7 @@ pub(super) struct Connection {
     told: bool,
     last_used: Instant,
     counters: Arc<StoreCounters>,
-    evidence: Option<Sender<Evidence>>,
+    witness: Option<Witness>,
 }
 
 impl Connection {
@@ -121,7 +122,7 @@ impl Connection {
         target: &Target,
         role: Role,
         counters: Arc<StoreCounters>,
-        evidence: Option<Sender<Evidence>>,
+        witness: Option<Witness>,
     ) -> io::Result<Connection> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
@@ -136,7 +137,7 @@ impl Connection {
             told: false,
             last_used: now,
             counters,
-            evidence,
+            witness,
         })
     }
 
@@ -305,16 +306,15 @@ impl Connection {
     }
 
     fn testify(&self, latency: Duration, result: Result<Option<String>, Cause>) {
-        if let Some(evidence) = &self.evidence {
-            // Whoever reads it has seen as much when it is full.
-            let _ = evidence.try_send(Evidence::Connection(Finding { latency, result }));
+        if let Some(witness) = &self.witness {
+            witness.tell(Evidence::Connection(Finding { latency, result }));
         }
     }
 
     /// Tells whoever watches the store what became of a write.
     pub(super) fn wrote(&self, result: Result<(), Cause>, took: Duration) {
-        if let Some(evidence) = &self.evidence {
-            let _ = evidence.try_send(Evidence::Write(result, took));
+        if let Some(witness) = &self.witness {
+            witness.tell(Evidence::Call(Use::Write, result, took));
         }
     }
 }

@@ -13,20 +13,19 @@ mod read;
 mod retention;
 mod route;
 mod schema;
-mod tell;
 
 pub use fault::Unfit;
 
 use super::Retention;
+use super::tell::Voice;
 use super::wall::WallClock;
-use crate::health::finding::Evidence;
 use crate::id::Epoch;
-use crate::job::{Append, Mailbox, Read};
+use crate::job::{Append, Mailbox, Read, Witness};
 use crate::limits::APPEND_QUEUE;
 use crate::metrics::store::StoreCounters;
 use append::AppendWorker;
 use connection::{Connection, Role, Target};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use read::ReadWorker;
 use retention::RetentionWorker;
 use schema::Refusal;
@@ -35,7 +34,6 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tell::Voice;
 
 /// Channels noted for retention and not yet seen to.
 const NOTES: usize = 4_096;
@@ -53,8 +51,8 @@ pub struct PostgresConfig {
     pub writers: usize,
     /// Threads that read pages, each with a connection; at least 1.
     pub readers: usize,
-    /// Where to tell what work met: connections made, refused and lost. What does not fit is dropped.
-    pub evidence: Option<Sender<Evidence>>,
+    /// Where to tell what work met: connections made, refused and lost.
+    pub witness: Option<Witness>,
 }
 
 impl fmt::Debug for PostgresConfig {
@@ -132,7 +130,7 @@ impl PostgresStore {
     ) -> io::Result<Running> {
         let PostgresStore { config, target } = self;
         let voice = Voice::new(mailboxes, Arc::clone(&counters));
-        let connect = |role| Connection::new(&target, role, Arc::clone(&counters), config.evidence.clone());
+        let connect = |role| Connection::new(&target, role, Arc::clone(&counters), config.witness.clone());
         let (overfull, notes) = bounded(NOTES);
         let mut threads = Vec::new();
         let mut workers = Vec::new();

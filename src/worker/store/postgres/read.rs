@@ -2,7 +2,6 @@
 
 use super::connection::Connection;
 use super::fault::{CallFault, Fate};
-use super::tell::Voice;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Completion, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
@@ -12,6 +11,7 @@ use crate::worker::store::body::{Body, Room};
 use crate::worker::store::sqlite::log::RETRY_MS;
 use crate::worker::store::sqlite::place::{integer, natural};
 use crate::worker::store::sqlite::rows::change;
+use crate::worker::store::tell::Voice;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -2,9 +2,10 @@
 //! publishes to a channel is committed in its order.
 
 use super::connection::monotonic;
-use super::tell::Voice;
 use crate::job::Append;
+use crate::worker::store::tell::Voice;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+use std::borrow::Borrow;
 use std::time::Instant;
 
 /// An append on its way, and since when: one that nobody waits for any more is not committed.
@@ -18,6 +19,12 @@ pub(super) struct Waiting {
     pub(super) doubtful: bool,
 }
 
+impl Borrow<Append> for Waiting {
+    fn borrow(&self) -> &Append {
+        &self.job
+    }
+}
+
 /// Until all senders are gone. It never waits for a worker: a full queue is an answer.
 pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], voice: &Voice) {
     let hashes = ahash::RandomState::with_seeds(1, 2, 3, 4);
@@ -27,7 +34,7 @@ pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], voice: &
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) =
             worker.try_send(Waiting { job, since: monotonic(), doubtful: false })
         {
-            voice.unavailable([waiting.job]);
+            voice.unavailable(&[waiting]);
         }
     }
 }
