@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 #![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
 
+mod disk_full;
+mod matrix;
 mod newcomers;
 mod outage;
 #[path = "../servers/mod.rs"]

@@ -13,13 +13,19 @@ pub struct Behind<S> {
 impl<S> Behind<S> {
     #[track_caller]
     fn new(server: S, address: SocketAddr) -> Behind<S> {
-        Behind { server, proxy: Proxy::start(address).expect("a port and a thread are left") }
+        Behind { server, proxy: way_to(address) }
     }
 
     /// Where the gateway dials.
     pub fn address(&self) -> SocketAddr {
         self.proxy.address()
     }
+}
+
+/// Another way to a server: for a second gateway, whose way fails alone.
+#[track_caller]
+pub fn way_to(address: SocketAddr) -> Proxy {
+    Proxy::start(address).expect("a port and a thread are left")
 }
 
 #[track_caller]

@@ -7,8 +7,8 @@ use crate::support::{
 };
 use crate::wait::{SOON, until};
 use seawall::health::finding::Fault;
-use seawall::worker::probe::Probe;
 use seawall::worker::probe::target::{Kind, Target};
+use seawall::worker::probe::{LOOKS_PER_CONNECTION, Probe};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
@@ -164,6 +164,22 @@ fn passwords_databases_and_starting_servers_are_told_apart() {
     let mut probe = probe(Kind::Postgres, &postgres.url());
     until(SOON, "it listens", || probe.look(SOON).result.is_err_and(|cause| cause.fault != Fault::Refused));
     fails(&mut probe, Fault::NotReady, &["57P03"]);
+}
+
+#[test]
+fn a_probe_that_is_connected_goes_on_where_nobody_else_is_let_in() {
+    let postgres = Postgres::start();
+    let mut probe = probe(Kind::Postgres, &postgres.url());
+    well(&mut probe);
+    postgres.sql("ALTER ROLE seawall CONNECTION LIMIT 0");
+    let warnings: Vec<String> = (0..LOOKS_PER_CONNECTION).filter_map(|_| well(&mut probe)).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("no further connection is taken") && warnings[0].contains("53300"));
+    // What it keeps is what work has; once that is lost, nobody is served.
+    probe.forget();
+    fails(&mut probe, Fault::ConnectionLimit, &["53300"]);
+    postgres.sql("ALTER ROLE seawall CONNECTION LIMIT -1");
+    well(&mut probe);
 }
 
 #[test]

@@ -102,14 +102,24 @@ impl Probe {
     }
 
     fn look_until(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {
+        let mut before = Kept::Nothing;
         if self.looks.is_multiple_of(LOOKS_PER_CONNECTION) {
-            self.kept = Kept::Nothing;
+            std::mem::swap(&mut before, &mut self.kept);
         }
         self.looks = self.looks.wrapping_add(1);
         let age = if matches!(self.kept, Kept::Nothing) { Age::New } else { Age::Kept };
         match (self.look_once(deadline), age) {
             (Err(Trouble { fault: Fault::Reset | Fault::NotReady, .. }), Age::Kept) => {
                 self.look_once(deadline)
+            }
+            // Others have every place but ours: what is connected goes on, and so does this look.
+            (Err(Trouble { fault: Fault::ConnectionLimit, text }), Age::New)
+                if !matches!(before, Kept::Nothing) =>
+            {
+                self.kept = before;
+                let warning = self.look_once(deadline)?;
+                let both = [Some(format!("no further connection is taken: {text}")), warning];
+                Ok(Some(both.into_iter().flatten().collect::<Vec<_>>().join("; ")))
             }
             (result, _) => result,
         }

@@ -1,0 +1,63 @@
+//! A store whose disk is full: what it cannot take is refused, and it is told once, not with every probe that finds room.
+
+use crate::matrix::people::{Listener, Publisher};
+use crate::servers::{Disk, Postgres};
+use crate::stand;
+use crate::support::{Client, SOON, Setup, until};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Larger than any room that is left in a page.
+const BALLAST: usize = 48 << 10;
+/// Changes of `status` while nothing but the disk is full: its probes find room, and the writes do not.
+const CHANGES_MAX: usize = 6;
+
+#[test]
+fn a_full_disk_refuses_what_it_cannot_take_and_gives_all_back() {
+    let Some(disk) = Disk::or_skip(160) else { return };
+    let mut server = Postgres::start_at(disk.path(), &[]);
+    let way = stand::way_to(server.address());
+    let gateway = Setup::new()
+        .env("SEAWALL_STORE_URL", &server.url_through(way.address()))
+        .limit("publishes_per_s", 0)
+        .start();
+    let mut publisher = Publisher::new(&gateway, "c").with_ballast(BALLAST);
+    let mut listener = Listener::new(&gateway, "c");
+    until(SOON, "the store takes publications", || publisher.publish("before") == "published");
+    disk.fill();
+
+    let (begun, mut count, mut told) = (Instant::now(), 0, None);
+    while told.is_none() && begun.elapsed() < SOON {
+        count += 1;
+        publisher.publish(&format!("met-{count}"));
+        told = listener.client.next_push_within("status", Duration::from_millis(20));
+    }
+    let told = told.expect("the outage is told");
+    assert_eq!(told["level"], json!("down"), "{told}");
+    let closed = Client::open(&gateway).expect_close();
+    closed.is(1011, "unavailable");
+    let reference = closed.bye.expect("checked")["reference"].as_str().expect("a reference").to_owned();
+    until(SOON, "the cause is in the log", || {
+        gateway.output().lines().any(|line| line.contains(&reference) && line.contains("fault=\"disk_full\""))
+    });
+    assert_eq!(gateway.fetch("/health/ready").status, 200);
+
+    let (begun, mut changes) = (Instant::now(), 1);
+    while begun.elapsed() < Duration::from_secs(8) {
+        count += 1;
+        publisher.publish(&format!("met-{count}"));
+        let change = listener.client.next_push_within("status", Duration::from_millis(100));
+        changes += usize::from(change.is_some());
+    }
+    assert!(changes <= CHANGES_MAX, "{changes} changes of `status`");
+
+    disk.free();
+    if !server.is_running() {
+        server.start_again();
+    }
+    let freed = Instant::now();
+    publisher.catch_up_within(Duration::from_secs(20));
+    println!("told {changes} times; publishes again {:?} after there is room", freed.elapsed());
+    let head = publisher.check(&mut Client::connect(&gateway));
+    listener.hears(head, SOON);
+}
