@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
 
 mod disk_full;
+mod flapping;
 mod matrix;
 mod newcomers;
 mod outage;
