@@ -4,6 +4,7 @@
 
 mod disk_full;
 mod flapping;
+mod instances;
 mod matrix;
 mod newcomers;
 mod outage;
