@@ -34,6 +34,18 @@ struct Stage {
     /// The last offset of each channel once that is known; 0 before.
     heads: [AtomicU64; CHANNELS.len()],
     stored: AtomicU64,
+    /// Something does not hold: everybody goes home.
+    failed: AtomicBool,
+}
+
+/// Sends everybody home when the test ends early, which else would wait for them.
+struct Fails<'a>(&'a Stage);
+
+impl Drop for Fails<'_> {
+    fn drop(&mut self) {
+        self.0.failed.store(thread::panicking(), Ordering::SeqCst);
+        self.0.done.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Stage {
@@ -178,7 +190,7 @@ impl Follower {
 
     fn has_all(&self, stage: &Stage) -> bool {
         let head = stage.heads[self.place].load(Ordering::SeqCst);
-        head > 0 && self.heard >= head
+        (head > 0 && self.heard >= head) || stage.failed.load(Ordering::SeqCst)
     }
 
     /// False when it was refused; it tries again.
@@ -222,6 +234,7 @@ fn play(name: &str, happens: impl FnOnce(&Stage, &mut [Option<Gateway>; 2])) {
         done: AtomicBool::new(false),
         heads: Default::default(),
         stored: AtomicU64::new(0),
+        failed: AtomicBool::new(false),
     };
     let mut gateways = [0, 1].map(|at| Some(stage.setup(at).start()));
     *stage.addresses.lock().expect("no holder panics") =
@@ -241,6 +254,7 @@ fn play(name: &str, happens: impl FnOnce(&Stage, &mut [Option<Gateway>; 2])) {
                 scope.spawn(move || author.run(stage, at))
             })
             .collect();
+        let _ends = Fails(stage);
         more(stage, 100);
         happens(stage, &mut gateways);
         more(stage, 100);
