@@ -3,7 +3,9 @@
 
 mod contract;
 mod faults;
+mod hold_ups;
 mod instances;
+mod retention;
 mod rig;
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -6,6 +6,7 @@
 //! costs the worker.
 
 use super::fault::{CallFault, cause, silence};
+use super::hosts;
 use super::link::Link;
 use super::schema::{self, Durability, Refusal};
 use crate::health::definition::Use;
@@ -271,22 +272,41 @@ impl Connection {
         }
     }
 
-    /// Dials, with glances at the queue.
-    fn open(&self, begun: Instant, meanwhile: &mut dyn FnMut()) -> Result<Link, Refusal> {
+    /// Dials one host after the other, with glances at the queue.
+    fn open(&mut self, begun: Instant, meanwhile: &mut dyn FnMut()) -> Result<Link, Refusal> {
+        let hosts = hosts::each(&self.config);
+        let mut refusal = None;
+        for (place, host) in hosts.iter().enumerate() {
+            let left = DIAL_TIMEOUT.saturating_sub(begun.elapsed());
+            let share = left / u32::try_from(hosts.len() - place).unwrap_or(u32::MAX);
+            match self.open_one(host, share, meanwhile) {
+                Ok(link) => return Ok(link),
+                Err(fault) => refusal = Some(fault),
+            }
+        }
+        let none = || CallFault::not_sent(silence("a new connection", DIAL_TIMEOUT));
+        Err(Refusal::Call(refusal.unwrap_or_else(none)))
+    }
+
+    fn open_one(
+        &self,
+        host: &Config,
+        limit: Duration,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<Link, CallFault> {
+        let begun = monotonic();
         let _inside = self.runtime.enter();
-        let mut dialling = pin!(self.config.connect(NoTls));
+        let mut dialling = pin!(host.connect(NoTls));
         let connected = loop {
             match self.runtime.block_on(timeout(GLANCE, &mut dialling)) {
                 Ok(connected) => break connected,
-                Err(_) if begun.elapsed() >= DIAL_TIMEOUT => {
-                    let cause = silence("a new connection", DIAL_TIMEOUT);
-                    return Err(Refusal::Call(CallFault::not_sent(cause)));
+                Err(_) if begun.elapsed() >= limit => {
+                    return Err(CallFault::not_sent(silence("a new connection", limit)));
                 }
                 Err(_) => meanwhile(),
             }
         };
-        let (client, connection) =
-            connected.map_err(|error| Refusal::Call(CallFault::not_sent(cause(&error))))?;
+        let (client, connection) = connected.map_err(|error| CallFault::not_sent(cause(&error)))?;
         let driver = self.runtime.spawn(connection);
         Ok(Link::new(Arc::clone(&self.runtime), client, driver))
     }

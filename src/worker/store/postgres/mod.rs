@@ -8,6 +8,7 @@ mod append;
 mod batch;
 mod connection;
 mod fault;
+mod hosts;
 mod link;
 mod read;
 mod retention;

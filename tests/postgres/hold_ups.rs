@@ -1,0 +1,145 @@
+//! What holds a worker up: a commit that hangs, a lock that somebody holds, an answer that is lost, a host that says nothing.
+
+use crate::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, keyed, plain};
+use crate::servers::Postgres;
+use crate::wait::{SOON, until};
+use seawall::id::Offset;
+use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Live};
+use seawall_fault::{Direction, Mode, Proxy};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Server processes that work for the store.
+fn backends(server: &Postgres) -> usize {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seawall'";
+    server.sql(count).parse().expect("a number")
+}
+
+/// A rig whose workers all have their connection; how many that are.
+fn whole(server: &Postgres, config: PostgresConfig) -> (Rig, usize) {
+    let count = config.writers + config.readers + 1;
+    let rig = Rig::postgres_with(config).ready();
+    until(SOON, "every worker is connected", || backends(server) == count);
+    (rig, count)
+}
+
+fn delete(channel: &str, target: u64) -> Append {
+    let change = AppendChange::Delete(Offset(target), Authority::Author);
+    Append { change, ..append(channel, "ann", None, "null") }
+}
+
+#[test]
+fn a_commit_that_hangs_keeps_no_place_on_the_server() {
+    let server = Postgres::start();
+    let (mut rig, whole) = whole(&server, config(server.url(), KEEP_ALL, 100));
+    server.hang_commits();
+    let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(Ordering::Relaxed);
+    let deadline = Instant::now() + PATIENCE * 2;
+    let mut n = 0;
+    while abandoned(&rig) < 4 {
+        assert!(Instant::now() < deadline, "{} were abandoned", abandoned(&rig));
+        n += 1;
+        let sent: Vec<u64> = (0..4).map(|c| rig.send(keyed(&format!("c{c}"), &format!("k{n}")))).collect();
+        for request in sent {
+            let _ = rig.outcome(request);
+        }
+        let now = backends(&server);
+        assert!(now <= whole + 2, "{now} server processes for {whole} workers");
+    }
+    server.let_commits_go();
+    until(SOON, "they are as many as at first", || {
+        let _ = rig.append(keyed("c0", "after"));
+        backends(&server) == whole
+    });
+    rig.close();
+}
+
+#[test]
+fn a_connection_that_ends_within_a_migration_ends_no_worker() {
+    let server = Postgres::start();
+    // The key of the lock that migrations take.
+    let holder = server.hold("SELECT pg_advisory_lock(x'53656157616c6c30'::bigint)");
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 100);
+    let waiting = "wait_event_type = 'Lock' AND application_name = 'seawall'";
+    let ended = || {
+        let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {waiting}");
+        server.sql(&end).parse::<u64>().expect("a number")
+    };
+    let mut count = 0;
+    until(SOON, "several were ended while they waited", || {
+        count += ended();
+        count >= 8
+    });
+    drop(holder);
+    rig = rig.ready();
+    // Of each kind of worker, all are there.
+    until(SOON, "every worker is connected", || backends(&server) == 5);
+    rig.close();
+}
+
+#[test]
+fn one_whose_answer_was_lost_is_told_and_announced_as_the_first() {
+    let server = Postgres::start();
+    let proxy = Proxy::start(server.address()).expect("a port");
+    let (mut rig, _) = whole(&server, config(server.url_through(proxy.address()), KEEP_ALL, 100));
+    while rig.inbox.live.try_recv().is_ok() {}
+    proxy.set(Mode::HalfOpen(Direction::Answers));
+    let request = rig.send(keyed("c", "k"));
+    let stored = || server.sql("SELECT count(*) FROM seawall.publications WHERE key = 'k'") == "1";
+    until(SOON, "it is stored", stored);
+    proxy.reset();
+    proxy.set(Mode::Pass);
+    let appended = rig.outcome(request).expect("settled by asking again");
+    assert_eq!((appended.offset, appended.attempt), (Offset(1), Attempt::First));
+    let live = rig.inbox.live.recv_timeout(PATIENCE).expect("announced: nobody else will");
+    assert!(matches!(&live, Live::Published(all) if all.len() == 1 && all[0].offset == Offset(1)));
+    assert_eq!(rig.append(keyed("c", "k")).map(|it| it.attempt), Ok(Attempt::Repeat));
+    assert!(stored());
+    rig.close();
+}
+
+#[test]
+fn what_waits_for_a_lock_does_not_hold_up_what_is_new() {
+    let server = Postgres::start();
+    let one = PostgresConfig { writers: 1, ..config(server.url(), KEEP_ALL, 100) };
+    let (mut rig, _) = whole(&server, one);
+    let target = rig.offset(plain("c", "\"held\""));
+    let held = format!("SELECT 1 FROM seawall.publications WHERE \"offset\" = {target} FOR UPDATE");
+    let holder = server.hold(&held);
+    let first = rig.send(delete("c", target));
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'seawall'";
+    until(SOON, "the first one waits", || server.sql(waits) == "1");
+    // These gather behind it, and are one batch.
+    let second = rig.send(delete("c", target));
+    let new: Vec<u64> = (0..5).map(|n| rig.send(keyed("c", &format!("k{n}")))).collect();
+    for request in new {
+        assert!(rig.outcome(request).is_ok(), "it was held up by somebody else's change");
+    }
+    for request in [first, second] {
+        assert!(matches!(rig.outcome(request), Err(AppendError::Unavailable { .. })));
+    }
+    drop(holder);
+    until(SOON, "the change is made", || rig.append(delete("c", target)).is_ok());
+    rig.close();
+}
+
+/// Two hosts, of which the first is behind this proxy.
+fn two_hosts(server: &Postgres, first: &Proxy) -> PostgresConfig {
+    let hosts = format!("{},{}", first.address(), server.address());
+    let url = server.url().replace(&server.address().to_string(), &hosts);
+    config(url, KEEP_ALL, 100)
+}
+
+#[test]
+fn a_first_host_that_answers_no_call_does_not_hide_the_second() {
+    let server = Postgres::start();
+    for mode in [Mode::Refuse, Mode::Unanswered, Mode::BlackHole, Mode::Stall] {
+        let first = Proxy::start(server.address()).expect("a port");
+        first.set(mode);
+        let begun = Instant::now();
+        let mut rig = Rig::postgres_with(two_hosts(&server, &first)).ready();
+        assert!(begun.elapsed() < Duration::from_secs(8), "{mode}: {:?}", begun.elapsed());
+        assert!(rig.append(plain("c", "1")).is_ok(), "{mode}");
+        rig.close();
+    }
+}

@@ -1,0 +1,83 @@
+//! Retention as one of many: what is busy is passed over, what fails keeps nothing else from its turn, and keys go in slices.
+
+use crate::rig::{KEEP_ALL, Rig, plain};
+use crate::servers::Postgres;
+use crate::wait::{SOON, until};
+use seawall::worker::store::Retention;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const FIVE: Retention = Retention { publications: 5, age: None };
+
+/// Publications of a channel that the server holds.
+fn held(server: &Postgres, channel: &str) -> String {
+    server.sql(&format!(
+        "SELECT count(*) FROM seawall.publications p JOIN seawall.channels c ON c.id = p.channel WHERE c.name = '{channel}'"
+    ))
+}
+
+/// A server whose channels hold this many.
+fn filled(channels: &[&str], count: u64) -> Postgres {
+    let server = Postgres::start();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    for channel in channels {
+        let sent: Vec<u64> = (0..count).map(|_| rig.send(plain(channel, "1"))).collect();
+        assert!(sent.into_iter().all(|request| rig.outcome(request).is_ok()));
+    }
+    rig.close();
+    server
+}
+
+#[test]
+fn a_channel_that_is_busy_is_passed_over_and_has_its_turn_later() {
+    let server = filled(&["a-busy", "b"], 20);
+    let holder = server.hold("SELECT 1 FROM seawall.channels WHERE name = 'a-busy' FOR UPDATE");
+    let mut rig = Rig::postgres(&server, FIVE, 100).ready();
+    until(SOON, "the one behind it is cut", || held(&server, "b") == "5");
+    assert_eq!(held(&server, "a-busy"), "20");
+    assert_eq!(rig.counters.retention_failures.load(Ordering::Relaxed), 0, "it waits for nobody");
+    drop(holder);
+    until(SOON, "it takes publications again", || rig.append(plain("a-busy", "1")).is_ok());
+    until(SOON, "it is cut as well", || held(&server, "a-busy") == "5");
+    rig.close();
+}
+
+#[test]
+fn a_duty_that_fails_keeps_no_other_from_its_turn() {
+    let server = filled(&["c"], 20);
+    server.sql("ALTER FUNCTION seawall.cut_number RENAME TO away");
+    old_keys(&server, 10, 0);
+    let both = Retention { publications: 5, age: Some(Duration::from_millis(100)) };
+    let rig = Rig::postgres(&server, both, 100).ready();
+    until(SOON, "what is too old goes", || held(&server, "c") == "0");
+    until(SOON, "keys go", || rig.counters.keys_forgotten.load(Ordering::Relaxed) == 10);
+    assert!(rig.counters.retention_failures.load(Ordering::Relaxed) > 0, "the first one does not fail");
+    rig.close();
+}
+
+/// Keys of channel `c` of which nothing is left, made nine days ago, after so many that are new.
+fn old_keys(server: &Postgres, count: u64, after: u64) {
+    let insert = |name: &str, count: u64, age: &str| {
+        server.sql(&format!(
+            "INSERT INTO seawall.keys SELECT c.id, 'ann', '{name}' || to_char(n, 'FM000000'), 0,
+                 (extract(epoch FROM now() - interval '{age}') * 1000)::bigint, ''
+             FROM seawall.channels c, generate_series(1, {count}) n WHERE c.name = 'c'"
+        ))
+    };
+    insert("a-new", after, "1 minute");
+    insert("b-old", count, "9 days");
+}
+
+#[test]
+fn keys_are_looked_at_in_slices_one_after_the_other() {
+    let server = filled(&["c"], 1);
+    // More that stay than one slice looks at: who began anew each time would never come to the others.
+    old_keys(&server, 1_300, 1_100);
+    let rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    let forgotten = || rig.counters.keys_forgotten.load(Ordering::Relaxed);
+    until(SOON, "a part is gone", || forgotten() > 0);
+    assert!(forgotten() <= 2 * 512, "{} in one slice", forgotten());
+    until(SOON * 2, "all are gone", || forgotten() == 1_300);
+    assert_eq!(server.sql("SELECT count(*) FROM seawall.keys WHERE key LIKE 'a-new%'"), "1100");
+    rig.close();
+}
