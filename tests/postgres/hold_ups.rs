@@ -2,7 +2,7 @@
 
 use crate::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, comes_true, until};
 use seawall::id::Offset;
 use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Live};
 use seawall_fault::{Direction, Mode, Proxy};
@@ -54,22 +54,56 @@ fn a_commit_that_hangs_keeps_no_place_on_the_server() {
     rig.close();
 }
 
+/// Connections of clients to a server that are open at their end, as the kernel has them.
+fn open_connections(server: &Postgres) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells of its sockets");
+    let port = format!(":{:04X}", server.address().port());
+    let is_open = |line: &&str| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        cells.get(2).is_some_and(|remote| remote.ends_with(&port)) && cells.get(3) == Some(&"01")
+    };
+    table.lines().filter(is_open).count()
+}
+
+#[test]
+fn a_server_that_is_frozen_costs_each_worker_one_connection() {
+    let server = Postgres::start();
+    let (mut rig, whole) = whole(&server, config(server.url(), KEEP_ALL, 100));
+    server.sigstop();
+    let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(Ordering::Relaxed);
+    let deadline = Instant::now() + PATIENCE;
+    // Two that append and two that read.
+    while abandoned(&rig) < 4 {
+        assert!(Instant::now() < deadline, "{} were abandoned", abandoned(&rig));
+        let sent: Vec<u64> = (0..4).map(|c| rig.send(plain(&format!("c{c}"), "1"))).collect();
+        let _ = rig.heads(&["c0"]);
+        for request in sent {
+            let _ = rig.outcome(request);
+        }
+    }
+    let mut most = 0;
+    let too_many = comes_true(Duration::from_secs(3), || {
+        most = most.max(open_connections(&server));
+        most > whole
+    });
+    server.sigcont();
+    assert!(!too_many, "{most} connections of {whole} workers");
+    rig.close();
+}
+
 #[test]
 fn a_connection_that_ends_within_a_migration_ends_no_worker() {
     let server = Postgres::start();
     // The key of the lock that migrations take.
     let holder = server.hold("SELECT pg_advisory_lock(x'53656157616c6c30'::bigint)");
-    let mut rig = Rig::postgres(&server, KEEP_ALL, 100);
-    let waiting = "wait_event_type = 'Lock' AND application_name = 'seawall'";
-    let ended = || {
-        let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {waiting}");
-        server.sql(&end).parse::<u64>().expect("a number")
-    };
-    let mut count = 0;
-    until(SOON, "several were ended while they waited", || {
-        count += ended();
-        count >= 8
-    });
+    let proxy = Proxy::start(server.address()).expect("a port");
+    let mut rig = Rig::postgres_with(config(server.url_through(proxy.address()), KEEP_ALL, 100));
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'seawall'";
+    for _ in 0..3 {
+        until(SOON, "several wait for the lock", || server.sql(waiting).parse::<u64>().is_ok_and(|n| n >= 3));
+        // What ends a connection in the middle of a call is asked for twice: by the call, and by the end of the migration.
+        proxy.cut();
+    }
     drop(holder);
     rig = rig.ready();
     // Of each kind of worker, all are there.
