@@ -5,6 +5,9 @@
 //! follow the client duties, rogues do not. A shadow of each connection checks every frame against what
 //! `docs/protocol.md` promises, and in the end every honest client must have everything.
 //!
+//! A second world is the dependencies alone: they fail by the seed under the real board, with probes, work and handshakes, and
+//! what the board says is held against how they are.
+//!
 //! `SEED=7 cargo test --test simulation` replays one run with its last events, `SEEDS=5000` runs more.
 
 mod simulation {
@@ -13,10 +16,12 @@ mod simulation {
     pub mod complete;
     pub mod connection;
     pub mod frame;
+    pub mod ground;
     pub mod instance;
     pub mod order;
     pub mod pending;
     pub mod perform;
+    pub mod promises;
     pub mod reactor;
     pub mod rogue;
     pub mod schedule;
@@ -28,6 +33,7 @@ mod simulation {
     pub mod world;
 }
 
+use simulation::ground::Ground;
 use simulation::trace::Trace;
 use simulation::world::World;
 use std::num::NonZero;
@@ -38,25 +44,38 @@ use std::thread;
 
 /// Runs in continuous integration.
 const SEEDS: u64 = 256;
+/// The same of dependencies that fail under the board: each is some minutes.
+const GROUND_SEEDS: u64 = 64;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number, got {text:?}")))
 }
 
-fn run(seed: u64, trace: &Rc<Trace>) -> std::thread::Result<()> {
-    catch_unwind(AssertUnwindSafe(|| World::new(seed, Rc::clone(trace)).run()))
+/// One run of one kind of world.
+type Run = fn(u64, Rc<Trace>);
+
+fn run(of: Run, seed: u64, trace: &Rc<Trace>) -> std::thread::Result<()> {
+    catch_unwind(AssertUnwindSafe(|| of(seed, Rc::clone(trace))))
+}
+
+fn conversation(seed: u64, trace: Rc<Trace>) {
+    World::new(seed, trace).run();
+}
+
+fn dependencies(seed: u64, trace: Rc<Trace>) {
+    Ground::new(seed, trace).run();
 }
 
 /// Runs every `stride`th seed until one fails, and names it. A run has one thread; runs share nothing.
-fn first_failure(seeds: Range<u64>, stride: usize) -> Option<u64> {
-    seeds.step_by(stride).find(|seed| run(*seed, &Rc::new(Trace::silent())).is_err())
+fn first_failure(of: Run, seeds: Range<u64>, stride: usize) -> Option<u64> {
+    seeds.step_by(stride).find(|seed| run(of, *seed, &Rc::new(Trace::silent())).is_err())
 }
 
 /// Runs the seed once more and shows how it came to that.
-fn show(seed: u64) -> ! {
+fn show(of: Run, seed: u64) -> ! {
     let trace = Rc::new(Trace::kept());
-    let outcome = run(seed, &trace);
+    let outcome = run(of, seed, &trace);
     eprintln!("seed {seed}, event {}: the last ones were", trace.count());
     trace.print();
     eprintln!("replay it with: SEED={seed} cargo test --test simulation");
@@ -66,31 +85,41 @@ fn show(seed: u64) -> ! {
     }
 }
 
-#[test]
-fn every_promise_holds_whatever_goes_wrong() {
+fn run_all(of: Run, usual: u64) {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(SEEDS),
+        None => 0..number("SEEDS").unwrap_or(usual),
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(8);
     let failed = thread::scope(|scope| {
         let start = |index: usize| {
             let seeds = seeds.start + index as u64..seeds.end;
-            scope.spawn(move || first_failure(seeds, threads))
+            scope.spawn(move || first_failure(of, seeds, threads))
         };
         let running: Vec<_> = (0..threads).map(start).collect();
         running.into_iter().filter_map(|thread| thread.join().ok().flatten()).min()
     });
     if let Some(seed) = failed {
-        show(seed);
+        show(of, seed);
     }
 }
 
 #[test]
+fn every_promise_holds_whatever_goes_wrong() {
+    run_all(conversation, SEEDS);
+}
+
+#[test]
+fn whatever_it_stands_on_fails_is_told_in_time_once_and_taken_back() {
+    run_all(dependencies, GROUND_SEEDS);
+}
+
+#[test]
 fn a_seed_decides_everything() {
-    let events = |seed| {
+    let events = |of, seed| {
         let trace = Rc::new(Trace::silent());
-        run(seed, &trace).map(|()| trace.count()).map_err(|_| "the run failed")
+        run(of, seed, &trace).map(|()| trace.count()).map_err(|_| "the run failed")
     };
-    assert_eq!(events(3), events(3));
+    assert_eq!(events(conversation, 3), events(conversation, 3));
+    assert_eq!(events(dependencies, 3), events(dependencies, 3));
 }
