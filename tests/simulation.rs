@@ -45,7 +45,7 @@ use std::thread;
 /// Runs in continuous integration.
 const SEEDS: u64 = 256;
 /// The same of dependencies that fail under the board: each is some minutes.
-const GROUND_SEEDS: u64 = 64;
+const GROUND_SEEDS: u64 = 96;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

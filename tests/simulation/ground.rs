@@ -87,6 +87,8 @@ pub struct Ground {
     board: Board,
     now: Now,
     rng: Rng,
+    /// Of a hundred steps, how many begin a call: without any, the probes alone must see it all.
+    busy: u8,
     truths: Vec<(Truth, Moment)>,
     looks: Vec<Under<Due>>,
     calls: Vec<(Purpose, Under<Call>)>,
@@ -119,12 +121,14 @@ impl Ground {
             definition("assistant", Kind::Http, Criticality::Optional),
         ];
         let count = definitions.len();
+        let mut rng = Rng::with_seed(seed);
         let board = Board::new(definitions, AdmissionMode::Enforce, now);
         Ground {
             promises: Promises::new(&board, now),
             board,
             now,
-            rng: Rng::with_seed(seed),
+            busy: [0, 5, 60][rng.usize(..3)],
+            rng,
             truths: vec![(Truth::Well, now.at); count],
             looks: Vec::new(),
             calls: Vec::new(),
@@ -194,10 +198,10 @@ impl Ground {
         let changes = self.board.tick(self.now, random);
         self.take(changes);
         self.begin_looks();
-        if chance(&mut self.rng, 60) {
+        if chance(&mut self.rng, self.busy) {
             self.begin_call();
         }
-        if chance(&mut self.rng, 2) {
+        if self.busy > 0 && chance(&mut self.rng, 2) {
             // A connection was lost while it rested: that alone says nothing.
             let id = self.one();
             let cause = Cause::new(Fault::Reset, "a connection was lost", "nothing");
