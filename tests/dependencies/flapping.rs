@@ -9,6 +9,7 @@ use crate::support::wait::size;
 use crate::support::{Client, SOON, Setup, until};
 use seawall_fault::{Mode, Proxy};
 use serde_json::json;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// "At most a handful", over the whole minute.
@@ -49,12 +50,18 @@ fn a_handful(of: &str, told: &[String]) {
 }
 
 #[test]
-fn a_store_that_flaps_is_told_a_handful_of_times_and_loses_nothing() {
+fn what_flaps_is_told_a_handful_of_times_and_nothing_is_lost() {
+    thread::scope(|scope| {
+        scope.spawn(a_critical_store);
+        scope.spawn(an_optional_service);
+    });
+}
+
+fn a_critical_store() {
     let store = stand::postgres();
     let gateway = with_store(&store).limit("publishes_per_s", 0).start();
-    let mut publisher = Publisher::new(&gateway, "c");
+    let mut publisher = Publisher::at_ease(&gateway, "c");
     let mut listener = Listener::new(&gateway, "c");
-    until(SOON, "the store takes publications", || publisher.publish("before") == "published");
     let (mut count, mut told) = (0, Vec::new());
     flap(&store.proxy, |left| {
         let end = Instant::now() + left;
@@ -81,8 +88,7 @@ fn a_store_that_flaps_is_told_a_handful_of_times_and_loses_nothing() {
     a_handful("store", &told);
 }
 
-#[test]
-fn an_optional_service_that_flaps_is_told_a_handful_of_times() {
+fn an_optional_service() {
     let service = stand::http();
     let url = format!("http://{}/", service.address());
     // As often as a gateway may be told to look: with the defaults it would hardly notice.

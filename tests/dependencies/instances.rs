@@ -304,8 +304,7 @@ fn check<'a>(log: &[(String, u64)], authors: impl Iterator<Item = &'a Author>) {
     assert_eq!(found, promised, "what is stored and what was acknowledged differ");
 }
 
-#[test]
-fn a_database_that_is_killed_under_two_gateways() {
+fn database_killed() {
     play("database killed", |stage, _| {
         stage.server().kill9();
         stage.rest(Duration::from_secs(1));
@@ -313,8 +312,7 @@ fn a_database_that_is_killed_under_two_gateways() {
     });
 }
 
-#[test]
-fn a_database_that_freezes_under_two_gateways() {
+fn database_frozen() {
     play("database frozen", |stage, _| {
         stage.server().sigstop();
         stage.rest(Duration::from_secs(5));
@@ -322,8 +320,7 @@ fn a_database_that_freezes_under_two_gateways() {
     });
 }
 
-#[test]
-fn one_gateway_that_is_cut_off_from_the_database() {
+fn one_cut_off() {
     play("one cut off", |stage, _| {
         stage.ways[0].set(Mode::Refuse);
         stage.ways[0].reset();
@@ -333,8 +330,7 @@ fn one_gateway_that_is_cut_off_from_the_database() {
     });
 }
 
-#[test]
-fn one_gateway_that_is_killed_while_it_publishes() {
+fn one_gateway_killed() {
     play("one gateway killed", |stage, gateways| {
         stage.may_vanish.store(true, Ordering::SeqCst);
         drop(gateways[0].take().expect("it runs").kill9());
@@ -345,4 +341,22 @@ fn one_gateway_that_is_killed_while_it_publishes() {
         more(stage, 50);
         stage.may_vanish.store(false, Ordering::SeqCst);
     });
+}
+
+/// They wait more than they work.
+fn both(one: fn(), other: fn()) {
+    thread::scope(|scope| {
+        scope.spawn(one);
+        scope.spawn(other);
+    });
+}
+
+#[test]
+fn a_database_that_is_killed_or_freezes_under_two_gateways() {
+    both(database_killed, database_frozen);
+}
+
+#[test]
+fn one_of_two_gateways_that_is_cut_off_or_killed() {
+    both(one_cut_off, one_gateway_killed);
 }

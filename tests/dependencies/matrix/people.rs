@@ -1,7 +1,7 @@
 //! Those who are connected through an outage: what they were promised, and what they were given.
 
 use crate::support::wait::comes_true;
-use crate::support::{Client, Gateway, SOON};
+use crate::support::{Client, Gateway, SOON, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -28,6 +28,18 @@ impl Publisher {
         let client = Client::connect(gateway);
         let (ballast, stored, refused, open) = Default::default();
         Publisher { client, channel: channel.into(), ballast, stored, refused, open }
+    }
+
+    /// One on a gateway that has made its connections to the store: a publication went in, and is read.
+    #[track_caller]
+    pub fn at_ease(gateway: &Gateway, channel: &str) -> Publisher {
+        let well =
+            || gateway.fetch("/health/dependencies").json()["checks"]["store"][0]["state"] == json!("ok");
+        until(SOON, "the store is looked at", well);
+        let mut publisher = Publisher::new(gateway, channel);
+        until(SOON, "the store takes publications", || publisher.publish("before") == "published");
+        until(SOON, "history is served", || publisher.reads());
+        publisher
     }
 
     /// One whose publications take so many bytes, which no database makes smaller.
@@ -159,8 +171,15 @@ pub struct Listener {
 impl Listener {
     pub fn new(gateway: &Gateway, channel: &str) -> Listener {
         let mut client = Client::connect(gateway);
-        client.subscribe(channel);
-        Listener { client, heard: 0 }
+        let mut subscribed = Value::Null;
+        // One of the readers may not have its connection yet.
+        until(SOON, "it is subscribed", || {
+            subscribed = client.command(json!({"subscribe": {"channel": channel}}))["subscribed"].take();
+            !subscribed.is_null()
+        });
+        client.next_push("synced");
+        let heard = subscribed["head"].as_u64().expect("a head");
+        Listener { client, heard }
     }
 
     /// Takes what there is until `head` came, or fails.

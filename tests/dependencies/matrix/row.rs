@@ -39,10 +39,12 @@ pub fn run(row: &Row, ground: &mut Ground) -> Measured {
         let report = gateway.fetch("/health/dependencies").json();
         report["checks"][ground.name()][0]["state"] == json!("ok")
     });
-    let publisher = Publisher::new(&gateway, &channel);
+    until(SOON, "every worker has its connection", || ground.is_taken_up());
+    let mut publisher = Publisher::new(&gateway, &channel);
+    until(SOON, "the store takes publications", || publisher.publish("before") == "published");
+    until(SOON, "history is served", || publisher.reads());
     let listener = Listener::new(&gateway, &channel);
     let mut scene = Scene { row, gateway, publisher, listener, channel };
-    scene.begin(ground);
     let measured = match row.sees {
         Sees::Nothing(length) => scene.nothing(ground, length),
         Sees::Outage(nature) | Sees::WritesFail(nature) => scene.outage(ground, nature),
@@ -52,15 +54,6 @@ pub fn run(row: &Row, ground: &mut Ground) -> Measured {
 }
 
 impl Scene<'_> {
-    /// Publishes the first ones: a worker of each kind has a connection.
-    #[track_caller]
-    fn begin(&mut self, ground: &Ground) {
-        until(SOON, "the store takes publications", || self.publisher.publish("before") == "published");
-        until(SOON, "history is served", || self.publisher.reads());
-        self.listener.hears(1, SOON);
-        until(SOON, "every worker has its connection", || ground.is_taken_up());
-    }
-
     fn nothing(&mut self, ground: &mut Ground, length: Duration) -> Measured {
         ground.strike(self.row.fault);
         let begun = Instant::now();
