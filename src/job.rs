@@ -5,6 +5,7 @@
 //! having missed something, and its hub refills from the log. Workers never block on reactors.
 
 use crate::health::board::DependencyId;
+use crate::health::capacity::Depth;
 use crate::health::finding::Evidence;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
@@ -251,6 +252,11 @@ impl Mailbox {
         }
     }
 
+    /// How full the lane of publications is. A full one loses nothing: the reactor reads what it missed from the log.
+    pub fn live_depth(&self) -> Depth {
+        Depth { name: "live", waiting: self.live.len() as u64, bound: LIVE_LANE as u64 }
+    }
+
     /// Wakes the reactor, once until it looks: call it after a batch, not after each piece.
     pub fn ring(&self) -> io::Result<()> {
         if self.signal.rung.swap(true, Ordering::AcqRel) { Ok(()) } else { self.signal.waker.wake() }
@@ -288,6 +294,23 @@ pub struct Queues {
     pub read: Sender<Read>,
     /// To the auth worker; `None` when auth is off and no per-address limit is set.
     pub admit: Option<Sender<Admit>>,
+}
+
+impl Queues {
+    /// The queues that are, each with what waits in it.
+    pub fn depths(&self) -> impl Iterator<Item = Depth> {
+        let depth = |name, waiting: usize, bound: Option<usize>| {
+            bound.map(|bound| Depth { name, waiting: waiting as u64, bound: bound as u64 })
+        };
+        let admit = self.admit.as_ref().and_then(|admit| depth("auth", admit.len(), admit.capacity()));
+        [
+            depth("append", self.append.len(), self.append.capacity()),
+            depth("read", self.read.len(), self.read.capacity()),
+            admit,
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 /// Where a worker tells what it meets with one dependency, so that it is seen without waiting for the next probe.
@@ -338,6 +361,11 @@ impl Outlook {
     /// A reader for one thread.
     pub fn reader(&self) -> SnapshotReader {
         Cache::new(Arc::clone(&self.snapshot))
+    }
+
+    /// The snapshot that holds now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
     /// The body of `/health/dependencies`.
