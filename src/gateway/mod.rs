@@ -129,7 +129,7 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let (queues, jobs) = queues(verifier.is_some(), setup.addresses);
+    let (queues, jobs) = queues(auth, setup.addresses);
     let sources = Sources {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
@@ -236,12 +236,13 @@ struct Jobs {
 }
 
 /// Tokens, or addresses that are counted, need the auth worker.
-fn queues(tokens: bool, addresses: Addresses) -> (Queues, Jobs) {
+fn queues(auth: AuthMode, addresses: Addresses) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
-    let (admit, admit_jobs) = match (tokens, addresses) {
-        (false, Addresses::Uncounted) => (None, None),
-        (true, Addresses::Uncounted | Addresses::Counted) | (false, Addresses::Counted) => {
+    let (admit, admit_jobs) = match (auth, addresses) {
+        (AuthMode::Off, Addresses::Uncounted) => (None, None),
+        (AuthMode::Required, Addresses::Uncounted | Addresses::Counted)
+        | (AuthMode::Off, Addresses::Counted) => {
             let (admit, jobs) = bounded(AUTH_QUEUE);
             (Some(admit), Some(jobs))
         }

@@ -50,7 +50,7 @@ const GENERAL: &[Setting] = &[
         .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file."),
     Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
         .flag("--data")
-        .doc("Folder of the SQLite store. Made if it is missing; one process at a time."),
+        .doc("Folder of the SQLite store, and of `admin.token`. Made if it is missing; one process at a time."),
     Setting::of("bus.url", Place::Url(UrlKind::Bus, |c| &mut c.bus.url))
         .doc("The Redis that carries publications between instances. Without one every instance is alone. Better in `SEAWALL_BUS_URL` than in a file."),
     Setting::of(

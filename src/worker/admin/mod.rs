@@ -182,4 +182,5 @@ fn refuse(out: &mut Vec<u8>, method: Method, refusal: &Refusal) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test measures how long an answer takes")]
 mod tests;
