@@ -4,6 +4,8 @@
 //! never waits for room. *Live* ones, publications and signals, are tried: a full lane marks the reactor as
 //! having missed something, and its hub refills from the log. Workers never block on reactors.
 
+pub mod bus;
+
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
 use crate::health::finding::Evidence;
@@ -60,6 +62,8 @@ pub enum Read {
         /// The channels.
         channels: Vec<ChannelName>,
     },
+    /// Where many logs stand, for all reactors; at most `limits::SURVEY_CHANNELS_MAX` channels. It is not answered when it fails.
+    Survey(Arc<[ChannelName]>),
 }
 
 /// Which page.
@@ -167,6 +171,12 @@ pub enum Completion {
         /// Where each log stands.
         outcome: Result<Vec<(ChannelName, LogPosition)>, ReadError>,
     },
+    /// Answers [`bus::Interest::Follow`]: the bus brings the channel from here on, or does not work, and then the logs are looked at
+    /// each second.
+    Followed {
+        /// Whom it answers.
+        ticket: Ticket,
+    },
     /// Answers [`Admit::Token`].
     TokenChecked {
         /// Whom it answers.
@@ -197,6 +207,10 @@ pub enum Live {
         /// The frame: the same bytes for every subscriber.
         frame: Arc<[u8]>,
     },
+    /// Where logs stand: answers [`Read::Survey`].
+    Heads(Arc<[(ChannelName, LogPosition)]>),
+    /// Shows that the bus delivers.
+    Canary(Arc<bus::Canary>),
 }
 
 /// Sends into one reactor. Cloned freely; the reactor holds the [`Inbox`].
@@ -244,11 +258,13 @@ impl Mailbox {
     pub fn offer(&self, live: Live) -> Offered {
         match self.live.try_send(live) {
             Ok(()) => Offered::Taken,
-            Err(TrySendError::Full(Live::Published(_))) => {
+            Err(TrySendError::Full(Live::Published(_) | Live::Heads(_))) => {
                 self.signal.missed.store(true, Ordering::Release);
                 Offered::Missed
             }
-            Err(TrySendError::Full(Live::Signal { .. }) | TrySendError::Disconnected(_)) => Offered::Missed,
+            Err(
+                TrySendError::Full(Live::Signal { .. } | Live::Canary(_)) | TrySendError::Disconnected(_),
+            ) => Offered::Missed,
         }
     }
 
@@ -292,12 +308,14 @@ pub struct Queues {
     pub append: Sender<Append>,
     /// To the store's readers.
     pub read: Sender<Read>,
+    /// To the bus; `None` when this instance is alone.
+    pub bus: Option<bus::Bus>,
     /// To the auth worker; `None` when auth is off and no per-address limit is set.
     pub admit: Option<Sender<Admit>>,
 }
 
 impl Queues {
-    /// The queues that are, each with what waits in it.
+    /// The queues whose overflow is answered `overloaded`: those that are, each with what waits in it.
     pub fn depths(&self) -> impl Iterator<Item = Depth> {
         let depth = |name, waiting: usize, bound: Option<usize>| {
             bound.map(|bound| Depth { name, waiting: waiting as u64, bound: bound as u64 })
@@ -310,6 +328,11 @@ impl Queues {
         ]
         .into_iter()
         .flatten()
+    }
+
+    /// The queues whose overflow nobody is told of, since it is made up for.
+    pub fn spare_depths(&self) -> impl Iterator<Item = Depth> {
+        self.bus.iter().flat_map(bus::Bus::depths)
     }
 }
 

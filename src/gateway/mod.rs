@@ -5,6 +5,7 @@
 
 mod admin;
 mod backing;
+mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
@@ -24,6 +25,7 @@ use crate::session::{AuthMode, Policy};
 use crate::worker;
 use crate::worker::watch::Sources;
 use backing::Backing;
+use bus::Line;
 use capacity::Capacity;
 use config::key::{AuthAlgorithm, AuthKey};
 use config::{Config, ProxyProtocol};
@@ -88,27 +90,26 @@ pub fn new_epoch(config: Config) -> ExitCode {
     }
 }
 
-/// Refuses a bus that is configured and cannot be had: it must not be another one silently.
-fn check_bus(config: &Config) -> Result<(), String> {
-    match &config.bus.url {
-        Some(url) => Err(format!("bus.url = \"{url}\": this build has no bus: leave it out")),
-        None => Ok(()),
-    }
-}
-
 fn serve(config: Config) -> Result<(), String> {
-    check_bus(&config)?;
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
     let verifier = verifier(&config)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = watch::Prepared::new(&config, &instance.0, reactors, clock.read())?;
-    let store = Backing::open(&config, watched.witness(watch::STORE))?;
+    let bus = Line::prepare(&config, &watched, &instance)?;
+    let named = bus.as_ref().map(|line| line.name.clone());
+    let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
     let (listeners, address) = listen(config.server.listen, reactors)?;
     let admin = admin::Prepared::new(&config)?;
     let watch_counters = Arc::clone(watched.counters());
-    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), watch_counters, log::dropped));
+    let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
+    let metrics = Arc::new(Metrics::new(
+        reactors,
+        Arc::clone(&instance.0),
+        (watch_counters, bus_counters),
+        log::dropped,
+    ));
     let vitals = Arc::new(Vitals::new(
         reactors,
         capacity.connections,
@@ -129,7 +130,7 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let (queues, jobs) = queues(auth, setup.addresses);
+    let (queues, jobs) = queues(auth, setup.addresses, bus.as_ref());
     let sources = Sources {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
@@ -139,7 +140,7 @@ fn serve(config: Config) -> Result<(), String> {
     let watch = watched.start(move || clock.read(), sources).map_err(cannot_start)?;
     let (desk, admin_told) = (watch.desk(), admin.describe());
     let threads =
-        Threads::start(&config, &setup, (store, watch), verifier, &mailboxes, (prepared, queues, jobs))
+        Threads::start(&config, &setup, (store, bus, watch), verifier, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
     admin
         .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
@@ -155,6 +156,7 @@ struct Threads {
     endings: Receiver<Ending>,
     reactors: Vec<JoinHandle<()>>,
     store: backing::Running,
+    bus: Option<worker::bus::Running>,
     watch: worker::watch::Running,
     auth: Option<worker::auth::Running>,
 }
@@ -163,13 +165,14 @@ impl Threads {
     fn start(
         config: &Config,
         setup: &Arc<Setup>,
-        (store, watch): (Backing, worker::watch::Running),
+        (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
         verifier: Option<Verifier>,
         mailboxes: &Arc<[Mailbox]>,
         (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
     ) -> std::io::Result<Threads> {
         let counters = Arc::clone(&setup.metrics.store);
         let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
+        let bus = bus.map(|line| line.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
         let start = |admits| {
             let counters = Arc::clone(&setup.metrics.auth);
             worker::auth::start(verifier, census(config), Arc::clone(mailboxes), admits, counters)
@@ -178,7 +181,7 @@ impl Threads {
         let (endings_in, endings) = bounded(setup.reactors + 8);
         let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
         watch_signals(endings_in)?;
-        Ok(Threads { endings, reactors, store, watch, auth })
+        Ok(Threads { endings, reactors, store, bus, watch, auth })
     }
 
     /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors and the
@@ -217,7 +220,12 @@ impl Threads {
         if self.watch.stop().is_err() {
             failed.get_or_insert_with(|| "the watch panicked; see the log".into());
         }
+        // The bus's ear holds a way to the store's readers, and the store one to the bus's mouth.
+        let bus = self.bus.map(worker::bus::Running::stop_listening);
         self.store.join();
+        if let Some(bus) = bus {
+            bus.join();
+        }
         if let Some(auth) = self.auth
             && auth.join().is_err()
         {
@@ -236,7 +244,7 @@ struct Jobs {
 }
 
 /// Tokens, or addresses that are counted, need the auth worker.
-fn queues(auth: AuthMode, addresses: Addresses) -> (Queues, Jobs) {
+fn queues(auth: AuthMode, addresses: Addresses, bus: Option<&Line>) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
     let (admit, admit_jobs) = match (auth, addresses) {
@@ -248,7 +256,8 @@ fn queues(auth: AuthMode, addresses: Addresses) -> (Queues, Jobs) {
         }
     };
     let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
-    (Queues { append, read, admit }, jobs)
+    let bus = bus.map(|line| line.name.bus.clone());
+    (Queues { append, read, bus, admit }, jobs)
 }
 
 fn start_reactors(

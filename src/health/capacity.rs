@@ -39,8 +39,10 @@ pub struct Load<'a> {
     pub errors: (u64, u64),
     /// The longest turn of each reactor in the last 10 s, by its id; for one that is in a turn now, at least that turn's age.
     pub turns: &'a [Duration],
-    /// Each queue to the workers.
+    /// Each queue whose overflow is answered `overloaded`.
     pub queues: &'a [Depth],
+    /// Each queue whose overflow is made up for.
+    pub spares: &'a [Depth],
     /// The same of each reactor's lane of publications, by its id: a full one costs reads and loses nothing.
     pub lanes: &'a [Depth],
 }
@@ -84,6 +86,7 @@ pub fn judge(load: &Load<'_>, latency: Duration) -> Finding {
         .chain(memory(load))
         .chain(load.turns.iter().enumerate().filter_map(|(reactor, turn)| turns(reactor, *turn)))
         .chain(load.queues.iter().filter_map(|queue| queues(*queue)))
+        .chain(load.spares.iter().filter_map(|queue| spares(*queue)))
         .chain(load.lanes.iter().enumerate().filter_map(|(reactor, lane)| lanes(reactor, *lane)))
         .chain(errors(load));
     let (mut causes, mut warnings) = (Vec::new(), Vec::new());
@@ -150,6 +153,11 @@ fn queues(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
     reaches(waiting, bound, QUEUE_WARN_PERCENT).then_some(Strain::Warns(text))
 }
 
+fn spares(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
+    reaches(waiting, bound, QUEUE_WARN_PERCENT)
+        .then(|| Strain::Warns(format!("the queue {name} holds {waiting} of {bound}")))
+}
+
 fn lanes(reactor: usize, Depth { name, waiting, bound }: Depth) -> Option<Strain> {
     reaches(waiting, bound, QUEUE_WARN_PERCENT)
         .then(|| Strain::Warns(format!("the {name} lane of reactor {reactor} holds {waiting} of {bound}")))
@@ -178,6 +186,7 @@ mod tests {
         errors: (0, 1_000),
         turns: &[],
         queues: &[],
+        spares: &[],
         lanes: &[],
     };
 
@@ -245,7 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_is_only_a_warning() {
+    fn a_full_lane_or_a_full_way_to_the_bus_is_only_a_warning() {
+        let text = warning(&Load { spares: &[queue(10)], ..WELL });
+        assert!(text.contains("store holds 10 of 10"), "{text}");
         let text = warning(&Load { lanes: &[queue(0), queue(10)], ..WELL });
         assert!(text.contains("lane of reactor 1"), "{text}");
     }

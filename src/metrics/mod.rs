@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod auth;
+pub mod bus;
 pub mod reactor;
 pub mod scrape;
 pub mod store;

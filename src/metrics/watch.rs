@@ -50,7 +50,7 @@ pub struct DependencyCells {
 /// States, in the order that [`DependencyCells::state`] counts.
 pub const STATES: [State; 4] = [State::Unknown, State::Ok, State::Degraded, State::Down];
 /// Queues to the workers, in the order of [`OwnCells::queues`].
-pub const QUEUES: [&str; 3] = ["append", "read", "auth"];
+pub const QUEUES: [&str; 5] = ["append", "read", "auth", "bus_publications", "bus_signals"];
 
 /// What the gateway found of itself when it last looked.
 #[derive(Debug, Default)]
@@ -161,7 +161,7 @@ impl OwnCells {
     }
 
     /// Takes the longest turn of each reactor, the queues that are, and the lane of each reactor.
-    pub fn show(&self, turns: &[Duration], queues: &[Depth], lanes: &[Depth]) {
+    pub fn show(&self, turns: &[Duration], queues: impl Iterator<Item = Depth> + Clone, lanes: &[Depth]) {
         for (cell, turn) in self.turns_us.iter().zip(turns) {
             cell.store(micros(*turn), Ordering::Relaxed);
         }
@@ -169,7 +169,7 @@ impl OwnCells {
             cell.store(lane.waiting, Ordering::Relaxed);
         }
         for ([waiting, places], name) in self.queues.iter().zip(QUEUES) {
-            if let Some(depth) = queues.iter().find(|depth| depth.name == name) {
+            if let Some(depth) = queues.clone().find(|depth| depth.name == name) {
                 waiting.store(depth.waiting, Ordering::Relaxed);
                 places.store(depth.bound, Ordering::Relaxed);
             }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod auth;
+pub mod bus;
 mod line;
 pub mod probe;
 mod redis;

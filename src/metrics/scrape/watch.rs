@@ -75,13 +75,17 @@ impl Scrape {
             })
             .collect();
         let latencies = latencies.iter().map(|(labels, seconds)| (&labels[..], *seconds));
-        sheet.seconds("dependency_probe_seconds", "How long a look takes, of 5 to 10 minutes", latencies)?;
+        sheet.fractions(
+            "dependency_probe_seconds",
+            "How long a look takes, of 5 to 10 minutes",
+            latencies,
+        )?;
         let last: Vec<_> = dependencies
             .iter()
             .map(|cells| ([("dependency", &*cells.name)], read(&cells.last_success_unix_ms) as f64 / 1e3))
             .collect();
         let last = last.iter().map(|(labels, seconds)| (&labels[..], *seconds));
-        sheet.seconds(
+        sheet.fractions(
             "dependency_last_success_seconds",
             "Unix time it last did what it was asked; 0: never",
             last,
@@ -126,7 +130,7 @@ impl Scrape {
             lanes,
         )?;
         let turns = labels.iter().zip(&own.turns_us).map(|(label, us)| (&label[..], seconds(us)));
-        sheet.seconds("turn_longest_seconds", "Longest turn of the 10 s before the last look", turns)
+        sheet.fractions("turn_longest_seconds", "Longest turn of the 10 s before the last look", turns)
     }
 
     fn admin(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

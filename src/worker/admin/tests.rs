@@ -19,7 +19,12 @@ fn started(vitals: Vitals) -> SocketAddr {
         clock: move || Now { at: Moment::from_micros(3_600_000_000) + began.elapsed(), unix_ms: 0 },
         outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
         vitals: Arc::new(vitals),
-        metrics: Arc::new(Metrics::new(1, Arc::from("test"), Arc::new(WatchCounters::default()), || 0)),
+        metrics: Arc::new(Metrics::new(
+            1,
+            Arc::from("test"),
+            (Arc::new(WatchCounters::default()), None),
+            || 0,
+        )),
         instance: Arc::from("test"),
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,

@@ -3,7 +3,9 @@
 //! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
 
 pub use crate::health::definition::Kind;
-use crate::worker::line::Peer;
+use crate::worker::line::resolve::Resolver;
+use crate::worker::line::tls::Trust;
+use crate::worker::line::{Dialer, Peer};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -164,7 +166,20 @@ impl Target {
         }
     }
 
-    pub(super) fn secrets(&self) -> &[String] {
+    /// Opens connections to it.
+    pub(in crate::worker) fn dialer(&self) -> Dialer {
+        Dialer { source: self.source, trust: Trust::new(self.ca_file.clone()), resolver: Resolver::default() }
+    }
+
+    /// How a Redis is spoken to; `None` when it is none.
+    pub(in crate::worker) fn redis(&self) -> Option<&RedisTarget> {
+        match &self.service {
+            Service::Redis(target) => Some(target),
+            Service::Postgres(_) | Service::Http(_) | Service::Clickhouse(_) | Service::Tcp { .. } => None,
+        }
+    }
+
+    pub(in crate::worker) fn secrets(&self) -> &[String] {
         &self.secrets
     }
 }

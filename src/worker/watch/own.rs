@@ -64,14 +64,16 @@ impl Own {
         let turns: Vec<Duration> =
             vitals.reactors.iter().map(|reactor| reactor.longest_turn(began.at)).collect();
         let depths: Vec<Depth> = queues.depths().collect();
+        let spares: Vec<Depth> = queues.spare_depths().collect();
         let lanes: Vec<Depth> = mailboxes.iter().map(Mailbox::live_depth).collect();
-        metrics.watch.own.show(&turns, &depths, &lanes);
+        metrics.watch.own.show(&turns, depths.iter().chain(&spares).copied(), &lanes);
         let load = Load {
             descriptors: (vitals.descriptors(), vitals.descriptors_max),
             memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
             errors: recent(&mut self.counts, metrics.commands(), began.at),
             turns: &turns,
             queues: &depths,
+            spares: &spares,
             lanes: &lanes,
         };
         let ended = clock();
