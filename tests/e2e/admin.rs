@@ -186,6 +186,16 @@ fn the_default_address_is_given_up_with_a_warning_and_a_wanted_one_is_not() {
 }
 
 #[test]
+fn an_address_that_is_not_loopback_is_served_with_a_warning() {
+    let gateway = Setup::new().env("SEAWALL_ADMIN_LISTEN", "0.0.0.0:0").start();
+    let operator = Operator::of(&gateway);
+    assert_eq!(operator.send_lines("GET", "/health", &[], None).status, 401);
+    assert_eq!(operator.get("/health").status, 200);
+    let warned = gateway.output().lines().filter(|line| line.contains("not on loopback")).count();
+    assert_eq!(warned, 1, "{}", gateway.output());
+}
+
+#[test]
 fn an_open_connection_holds_up_no_end() {
     let (mut gateway, operator) = start();
     let _silent = operator.connect();

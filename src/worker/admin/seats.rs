@@ -143,7 +143,9 @@ mod tests {
             drop(silent);
         });
         let (_client, server) = pair(&listener);
-        let (_seat, turned_out) = Seats::take(&seats, server);
+        let (given, taken) = channel();
+        std::thread::spawn(move || given.send(Seats::take(&seats, server)).expect("the test waits"));
+        let (_seat, turned_out) = taken.recv_timeout(Duration::from_secs(10)).expect("a place in time");
         assert_eq!(turned_out, 1);
         assert!(leaves.recv_timeout(Duration::from_secs(10)).expect("it left"));
         assert_eq!(clients[1].read(&mut [0]).expect("an end"), 0);
