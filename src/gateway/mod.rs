@@ -3,27 +3,26 @@
 //! Everything that can fail for an operator's reason, an address in use or a folder without rights, is done
 //! before the first thread starts, and is told in one sentence.
 
+mod auth;
 mod backing;
 mod capacity;
 pub mod cli;
 pub mod config;
 mod watch;
 
-use crate::auth::census::Census;
-use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
 use crate::id::{InstanceName, ReactorId};
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::rate::Rate;
 use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Reactor, Setup};
 use crate::session::{AuthMode, Policy};
 use crate::worker;
+use crate::worker::auth::Trust;
+use crate::worker::auth::service::AUTH;
 use backing::Backing;
 use capacity::Capacity;
-use config::key::{AuthAlgorithm, AuthKey};
 use config::{Config, ProxyProtocol};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::net::SocketAddr;
@@ -99,9 +98,9 @@ fn serve(config: Config) -> Result<(), String> {
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
-    let verifier = verifier(&config)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = watch::Prepared::new(&config, &instance.0, clock.read())?;
+    let trust = auth::trust(&config, watched.outlook(), watched.witness(AUTH))?;
     let store = Backing::open(&config, watched.witness(watch::STORE))?;
     let (listeners, address) = listen(config.server.listen, reactors)?;
     let watch_counters = Arc::clone(watched.counters());
@@ -113,7 +112,7 @@ fn serve(config: Config) -> Result<(), String> {
         capacity.memory_bytes,
         clock.read().at,
     ));
-    let auth = if verifier.is_some() { AuthMode::Required } else { AuthMode::Off };
+    let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance);
     let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
     let prepared: Vec<(Mailbox, Prepared)> = listeners
@@ -127,7 +126,7 @@ fn serve(config: Config) -> Result<(), String> {
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let watch = watched.start(move || clock.read(), Arc::clone(&mailboxes)).map_err(cannot_start)?;
-    let threads = Threads::start(&config, &setup, (store, watch), verifier, &mailboxes, prepared)
+    let threads = Threads::start(&config, &setup, (store, watch), trust, &mailboxes, prepared)
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity);
@@ -149,7 +148,7 @@ impl Threads {
         config: &Config,
         setup: &Arc<Setup>,
         (store, watch): (Backing, worker::watch::Running),
-        verifier: Option<Verifier>,
+        trust: Option<Trust>,
         mailboxes: &Arc<[Mailbox]>,
         prepared: Vec<Prepared>,
     ) -> std::io::Result<Threads> {
@@ -157,13 +156,16 @@ impl Threads {
         let (read, read_jobs) = bounded(READ_QUEUE);
         let counters = Arc::clone(&setup.metrics.store);
         let store = store.start(Arc::clone(mailboxes), append_jobs, read_jobs, counters)?;
-        let (admit, auth) = match (&verifier, setup.addresses) {
+        let (admit, auth) = match (&trust, setup.addresses) {
             (None, Addresses::Uncounted) => (None, None),
             (Some(_), Addresses::Uncounted | Addresses::Counted) | (None, Addresses::Counted) => {
                 let (admit, jobs) = bounded(AUTH_QUEUE);
                 let counters = Arc::clone(&setup.metrics.auth);
-                let census = census(config);
-                let running = worker::auth::start(verifier, census, Arc::clone(mailboxes), jobs, counters)?;
+                let census = auth::census(config);
+                let clock = setup.clock;
+                let clock = Arc::new(move || clock.read());
+                let mailboxes = Arc::clone(mailboxes);
+                let running = worker::auth::start(trust, census, mailboxes, jobs, counters, clock)?;
                 (Some(admit), Some(running))
             }
         };
@@ -307,39 +309,6 @@ fn instance_name(config: &Config) -> String {
     config.server.instance.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()))
 }
 
-fn verifier(config: &Config) -> Result<Option<Verifier>, String> {
-    let auth = &config.auth;
-    if auth.keys.is_empty() {
-        return Ok(None);
-    }
-    let key = |key: &AuthKey| KeyConfig {
-        kid: key.kid.clone(),
-        algorithm: match key.algorithm {
-            AuthAlgorithm::Hs256 => Algorithm::Hs256,
-            AuthAlgorithm::Rs256 => Algorithm::Rs256,
-            AuthAlgorithm::Es256 => Algorithm::Es256,
-            AuthAlgorithm::EdDsa => Algorithm::EdDsa,
-        },
-        material: match &key.material {
-            config::key::KeyMaterial::Secret(secret) => KeyMaterial::Secret(secret.bytes().to_vec()),
-            config::key::KeyMaterial::PublicPem(pem) => KeyMaterial::PublicPem(pem.clone()),
-        },
-    };
-    let config = VerifierConfig {
-        keys: auth.keys.iter().map(key).collect(),
-        audience: auth.audience.clone(),
-        issuer: auth.issuer.clone(),
-        leeway: auth.leeway,
-    };
-    Verifier::new(config).map(Some).map_err(|fault| format!("auth.keys: {fault}"))
-}
-
-fn census(config: &Config) -> Census {
-    let limits = &config.limits;
-    let rate = Rate::new(limits.handshakes_per_s, limits.handshakes_per_s.saturating_mul(10));
-    Census::new(limits.connections_per_user, limits.connections_per_address, rate)
-}
-
 fn setup(
     config: &Config,
     reactors: usize,
@@ -383,11 +352,7 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
         "  room for             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
         capacity.connections, capacity.descriptors
     );
-    if config.auth.keys.is_empty() {
-        println!("  auth                 off: everybody on this machine may read and write");
-    } else {
-        println!("  auth                 on: {} key(s)", config.auth.keys.len());
-    }
+    println!("  auth                 {}", auth::describe(config));
     if config.server.echo {
         println!("  echo                 ws://{address}/echo");
     }

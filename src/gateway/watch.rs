@@ -4,6 +4,7 @@ use super::config::Config;
 use super::config::dependency::{DependencyConfig, Target as Where};
 use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
+use crate::health::definition::Gate;
 use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{Form, all};
 use crate::job::{Mailbox, Outlook, Witness};
@@ -39,7 +40,7 @@ impl Prepared {
         let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
         let board = Board::new(definitions, config.health.admission, now);
         let probes =
-            config.dependencies.iter().map(|each| probe(each, instance)).collect::<Result<_, _>>()?;
+            config.dependencies.iter().map(|each| probe(config, each, instance)).collect::<Result<_, _>>()?;
         let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, now, Form::Public));
         let names = board.dependencies().map(|each| Arc::clone(&each.definition().name));
         let counters = Arc::new(WatchCounters::new(names));
@@ -78,7 +79,7 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
         Ok(Patient {
             name: each.definition.name.to_string(),
             criticality: each.definition.criticality,
-            probe: probe(each, instance)?,
+            probe: probe(config, each, instance)?,
             timeout: each.definition.timeout,
         })
     };
@@ -86,8 +87,11 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
     Ok(diagnose(&look_at_all(patients)))
 }
 
-fn probe(config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
+fn probe(whole: &Config, config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
     let definition = &config.definition;
+    if definition.gate == Gate::Judgement {
+        return Ok(Probe::new(super::auth::target(whole)?, instance));
+    }
     let address = match &config.target {
         Where::Url(url) => url.whole(),
         Where::Address(address) => address,

@@ -37,6 +37,7 @@ pub(super) fn find(draft: &mut Draft) {
     ORDERS.iter().for_each(|order| check_order(draft, order));
     check_proxies(draft);
     check_auth(draft);
+    super::auth::check(draft);
 }
 
 fn check_order(draft: &mut Draft, order: &Order) {
@@ -58,7 +59,8 @@ fn check_proxies(draft: &mut Draft) {
 }
 
 fn check_auth(draft: &mut Draft) {
-    if !draft.config.auth.keys.is_empty() || !untouched(&draft.refused, &["auth.keys", "auth.secret"]) {
+    let switches = ["auth.keys", "auth.secret", super::auth::INTROSPECTION_URL, super::auth::JWKS_URL];
+    if draft.config.auth.is_on() || !untouched(&draft.refused, &switches) {
         return;
     }
     let listen = draft.config.server.listen;

@@ -28,6 +28,7 @@ fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
         kind,
         address: Arc::from("db:5432"),
         criticality,
+        gate: Gate::Handshake,
         lost: vec![Arc::from(format!("{name}-things")), Arc::from("shared")],
         sentence: Arc::from(format!("Without {name}.")),
         interval: criticality.interval(),
