@@ -4,15 +4,11 @@
 //! one no longer is: neither is used. Keys of other algorithms and for other uses are passed over, as the RFC
 //! wants it; a document without one usable key is no key set.
 
-use super::key::{
-    Algorithm, ED25519_KEY_BYTES, P256_POINT_BYTES, RSA_BITS_MAX, RSA_BITS_MIN, VerifyingKey,
-};
+use super::key::{Algorithm, ED25519_KEY_BYTES, P256_POINT_BYTES, RSA_BITS_MAX, RSA_BITS_MIN, VerifyingKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -70,8 +66,7 @@ impl KeySet {
         if !document.trim_ascii_start().starts_with(b"{") {
             return Err(KeySetFault::Shape);
         }
-        let document: Document<'_> =
-            serde_json::from_slice(document).map_err(|_| KeySetFault::Shape)?;
+        let document: Document<'_> = serde_json::from_slice(document).map_err(|_| KeySetFault::Shape)?;
         let mut set = KeySet::default();
         for entry in document.keys {
             match read(entry.get()) {

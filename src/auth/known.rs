@@ -317,7 +317,8 @@ mod tests {
                 prop_assert_eq!(known.good.entries.values().map(|entry| entry.1).sum::<usize>(), known.bytes());
                 let found = known.find(&token, now(at));
                 let expected = matches!(found, Found::Fresh(_)) || found == Found::Nothing;
-                prop_assert!(if good { expected } else { found == Found::Refused(TokenFault::Inactive) });
+                let refused = found == Found::Refused(TokenFault::Inactive);
+                prop_assert!(if good { expected } else { refused }, "{:?}", found);
             }
         }
     }

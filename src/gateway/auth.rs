@@ -87,7 +87,8 @@ pub(super) fn describe(config: &Config) -> String {
     if !auth.is_on() {
         return "off: everybody on this machine may read and write".into();
     }
-    let url = |name: &str, url: &Option<super::config::url::Url>| url.as_ref().map(|url| format!("{name} {url}"));
+    let url =
+        |name: &str, url: &Option<super::config::url::Url>| url.as_ref().map(|url| format!("{name} {url}"));
     let keys = (!auth.keys.is_empty()).then(|| format!("{} key(s)", auth.keys.len()));
     let services = [url("keys of", &auth.jwks.url), url("asks", &auth.introspection.url)];
     let parts: Vec<String> = keys.into_iter().chain(services.into_iter().flatten()).collect();

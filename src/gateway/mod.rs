@@ -126,8 +126,8 @@ fn serve(config: Config) -> Result<(), String> {
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let watch = watched.start(move || clock.read(), Arc::clone(&mailboxes)).map_err(cannot_start)?;
-    let threads = Threads::start(&config, &setup, (store, watch), trust, &mailboxes, prepared)
-        .map_err(cannot_start)?;
+    let threads =
+        Threads::start(&config, &setup, (store, watch), trust, &mailboxes, prepared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");

@@ -168,7 +168,8 @@ fn availability(dependencies: &[Dependency], outages: &[Arc<Template>], mode: Ad
     let stops = |outage: &&Arc<Template>| {
         dependencies.iter().any(|dependency| {
             let definition = dependency.definition();
-            definition.gate.stops_handshakes(definition.criticality) && definition.name == *outage.dependency()
+            definition.gate.stops_handshakes(definition.criticality)
+                && definition.name == *outage.dependency()
         })
     };
     let Some(template) = outages.iter().filter(stops).min_by_key(|outage| outage.began()) else {

@@ -12,9 +12,9 @@ pub mod service;
 use self::inquiry::{Inquiry, Judgement, Waiter};
 use self::service::{News, Service};
 use crate::auth::census::{Arrival, Census, Entry};
-use crate::auth::permission::Permissions;
 use crate::auth::known::Person;
-use crate::auth::token::{TokenFault, Verifier};
+use crate::auth::permission::Permissions;
+use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use crate::job::{AddressDenied, Admit, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
@@ -77,8 +77,7 @@ pub fn start(
 ) -> io::Result<Running> {
     let (inquiry, news) = match trust {
         Some(Trust { verifier, service }) => {
-            let (inquiry, news) =
-                Inquiry::start(verifier, service.as_ref(), &counters.service, &clock)?;
+            let (inquiry, news) = Inquiry::start(verifier, service.as_ref(), &counters.service, &clock)?;
             (Some(inquiry), news)
         }
         None => (None, never()),
@@ -149,7 +148,10 @@ impl Desk {
             Admit::Token { ticket, token, occasion } => {
                 let waiter = Waiter::new(ticket, occasion, now.at);
                 let judgement = match &mut self.inquiry {
-                    Some(inquiry) => judge_unwinding(inquiry, token, waiter, now, &self.counters),
+                    Some(inquiry) => {
+                        let judged = unwinding(&self.counters, || inquiry.check(&token, now));
+                        inquiry.judge(judged, token, waiter, now)
+                    }
                     None => Some((waiter, Ok(everybody()))),
                 };
                 if let Some(judgement) = judgement {
@@ -222,20 +224,11 @@ impl Desk {
 
 /// A panic in a library must cost one token and not everybody's way in. What unwinds here holds no state: a
 /// check only reads the keys.
-fn judge_unwinding(
-    inquiry: &mut Inquiry,
-    token: Box<str>,
-    waiter: Waiter,
-    now: Now,
-    counters: &AuthCounters,
-) -> Option<Judgement> {
-    match catch_unwind(AssertUnwindSafe(|| inquiry.check(&token, now))) {
-        Ok(judged) => inquiry.judge(judged, token, waiter, now),
-        Err(_) => {
-            add_one(&counters.panics);
-            Some((waiter, Err(Denied::Token(TokenFault::Malformed))))
-        }
-    }
+fn unwinding(counters: &AuthCounters, check: impl FnOnce() -> Judged) -> Judged {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        add_one(&counters.panics);
+        Judged::Settled(Err(TokenFault::Malformed))
+    })
 }
 
 fn everybody() -> Person {

@@ -81,11 +81,7 @@ impl Default for AuthConfig {
                 cache: Duration::from_secs(60),
                 cache_refused: Duration::from_secs(5),
             },
-            jwks: JwksConfig {
-                url: None,
-                refresh: Duration::from_secs(300),
-                pause: Duration::from_secs(5),
-            },
+            jwks: JwksConfig { url: None, refresh: Duration::from_secs(300), pause: Duration::from_secs(5) },
         }
     }
 }

@@ -107,8 +107,8 @@ fn one(draft: &mut Draft, entry: Entry) {
     let outcome = if draft.config.dependencies.iter().any(named) {
         Err(("name", Fault::SameName { name: entry.name.clone() }))
     } else {
-        let is_said_elsewhere =
-            ready.is_some_and(|ready| ready.setting.is_some()) || said_elsewhere(draft, &entry.name).is_some();
+        let is_said_elsewhere = ready.is_some_and(|ready| ready.setting.is_some())
+            || said_elsewhere(draft, &entry.name).is_some();
         kind(&entry, ready, is_said_elsewhere).and_then(|kind| {
             let target = target(draft, &entry, ready, kind)?;
             expected(&entry, kind)?;
@@ -163,7 +163,9 @@ fn target(
     kind: Kind,
 ) -> Result<Option<Target>, (&'static str, Fault)> {
     let elsewhere = said_elsewhere(draft, &entry.name);
-    if let Some(setting) = elsewhere.as_ref().map(|(setting, _)| *setting).or(ready.and_then(|ready| ready.setting)) {
+    if let Some(setting) =
+        elsewhere.as_ref().map(|(setting, _)| *setting).or(ready.and_then(|ready| ready.setting))
+    {
         if entry.url.is_some() || entry.address.is_some() {
             return Err(("url", Fault::SaidElsewhere { setting }));
         }

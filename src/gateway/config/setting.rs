@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::error::Fault;
-use super::key::{AuthKey, KeySource, Secret, SECRET_BYTES_MAX, SECRET_BYTES_MIN};
+use super::key::{AuthKey, KeySource, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret};
 use super::parse::{self, Raw, quoted};
 use super::source::Origin;
 use super::url::{Url, UrlKind};

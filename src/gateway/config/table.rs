@@ -152,7 +152,10 @@ pub const SECTIONS: [(&str, &str); 8] = [
     ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
     ("retention", "How long publications are kept: whichever bound is reached first counts."),
-    ("auth", "Whose tokens are believed. Auth is on exactly when there is a key, or an auth service: `introspection_url` or `jwks_url`."),
+    (
+        "auth",
+        "Whose tokens are believed. Auth is on exactly when there is a key, or an auth service: `introspection_url` or `jwks_url`.",
+    ),
     ("health", "What follows from what is known of the dependencies."),
     ("log", "What is logged, to stderr."),
 ];

@@ -69,7 +69,8 @@ impl Endpoint {
     /// Reads an address. No name is resolved and nothing is opened.
     pub fn parse(address: &str, login: Login) -> Result<Endpoint, TargetError> {
         let (target, mut secrets) = http(address)?;
-        let basic = |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let basic =
+            |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
         let escaped = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let authorization = match login {
             Login::AsAddressed if target.user.is_empty() && target.password.is_empty() => None,
