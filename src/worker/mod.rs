@@ -2,6 +2,7 @@
 
 pub mod auth;
 mod browser;
+pub mod bus;
 mod line;
 pub mod probe;
 mod redis;

@@ -2,7 +2,7 @@
 //!
 //! **The deadline.** [`Probe::look`] returns by its timeout, whatever the other side does: all bytes go through [`line`](super::line), where
 //! each wait is bounded by what is left of the whole look, and names resolve on a thread of their own. No look leaves a thread
-//! behind, so none needs to be abandoned; the one exception is a name server that is silent (one thread a probe, see [`resolve`]).
+//! behind, so none needs to be abandoned; the one exception is a name server that is silent (one thread a probe, see [`resolve`](super::line::resolve)).
 //!
 //! **What it costs.** A kept connection: PostgreSQL three round trips, Redis two, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
 //! opens its connection anew, so that "cannot connect any more" is seen within that many intervals while a hundred instances,
@@ -11,7 +11,7 @@
 //!
 //! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`](super::line) they need not.
 
-pub(super) mod advice;
+pub(in crate::worker) mod advice;
 mod auth;
 mod clickhouse;
 pub mod doctor;
@@ -25,8 +25,9 @@ mod tcp;
 use self::target::{Service, Target};
 use crate::health::finding::{Fault, Finding};
 use crate::worker::browser::Browser;
+use crate::worker::bus::Monitor;
 use crate::worker::line::trouble::Trouble;
-use crate::worker::line::{Dialer, now, resolve, tls};
+use crate::worker::line::{Dialer, now};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub struct Probe {
     dialer: Arc<Mutex<Dialer>>,
     looks: u32,
     kept: Kept,
+    delivery: Option<Arc<Monitor>>,
 }
 
 /// What is kept from one look to the next.
@@ -64,18 +66,21 @@ impl Probe {
     /// `instance` names this process: what is written for a look is written under it. Nothing is opened yet.
     pub fn new(target: Target, instance: &str) -> Probe {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '_' };
-        let dialer = Dialer {
-            source: target.source,
-            trust: tls::Trust::new(target.ca_file.clone()),
-            resolver: resolve::Resolver::default(),
-        };
+        let dialer = target.dialer();
         Probe {
             target,
+            delivery: None,
             instance: instance.chars().map(plain).collect(),
             dialer: Arc::new(Mutex::new(dialer)),
             looks: 0,
             kept: Kept::Nothing,
         }
+    }
+
+    /// It is a bus: beside answering it must deliver.
+    pub fn with_delivery(mut self, monitor: Arc<Monitor>) -> Probe {
+        self.delivery = Some(monitor);
+        self
     }
 
     /// What is looked at.
@@ -91,15 +96,21 @@ impl Probe {
     /// Looks once, and returns by `timeout` (measured to add less than 100 ms).
     pub fn look(&mut self, timeout: Duration) -> Finding {
         let started = now();
-        let result = self.look_until(started + timeout);
         let kind = self.target.kind();
-        Finding {
-            latency: now().saturating_duration_since(started),
-            result: result.map_err(|trouble| {
-                let look_at = advice::look_at(kind, trouble.fault);
-                trouble.into_cause(look_at, self.target.secrets())
-            }),
-        }
+        let answers = self.look_until(started + timeout).map_err(|trouble| {
+            let look_at = advice::look_at(kind, trouble.fault);
+            trouble.into_cause(look_at, self.target.secrets())
+        });
+        let latency = now().saturating_duration_since(started);
+        let result = match (&self.delivery, answers) {
+            (Some(monitor), Ok(warning)) => monitor.verdict().map(|()| warning),
+            (Some(monitor), Err(cause)) => {
+                monitor.refuted();
+                Err(cause)
+            }
+            (None, answers) => answers,
+        };
+        Finding { latency, result }
     }
 
     fn look_until(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {

@@ -4,7 +4,9 @@
 
 pub use crate::health::definition::Kind;
 use crate::worker::auth::endpoint::Endpoint;
-use crate::worker::line::Peer;
+use crate::worker::line::resolve::Resolver;
+use crate::worker::line::tls::Trust;
+use crate::worker::line::{Dialer, Peer};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -183,7 +185,24 @@ impl Target {
         }
     }
 
-    pub(super) fn secrets(&self) -> &[String] {
+    /// Opens connections to it.
+    pub(in crate::worker) fn dialer(&self) -> Dialer {
+        Dialer { source: self.source, trust: Trust::new(self.ca_file.clone()), resolver: Resolver::default() }
+    }
+
+    /// How a Redis is spoken to; `None` when it is none.
+    pub(in crate::worker) fn redis(&self) -> Option<&RedisTarget> {
+        match &self.service {
+            Service::Redis(target) => Some(target),
+            Service::Postgres(_)
+            | Service::Http(_)
+            | Service::Clickhouse(_)
+            | Service::Tcp { .. }
+            | Service::Auth(_) => None,
+        }
+    }
+
+    pub(in crate::worker) fn secrets(&self) -> &[String] {
         &self.secrets
     }
 }

@@ -51,6 +51,8 @@ pub(super) enum Role {
     Append,
     /// Pages and heads.
     Read,
+    /// Canaries of the bus.
+    Canary,
     /// Deletes what is too old. It does not wait for the disk: what a crash brings back goes again.
     Retention,
 }
@@ -81,7 +83,7 @@ impl Target {
     fn for_role(&self, role: Role) -> Config {
         let mut config = self.config.clone();
         let durability = match role {
-            Role::Append | Role::Read => "",
+            Role::Append | Role::Read | Role::Canary => "",
             Role::Retention => " -c synchronous_commit=off",
         };
         config.options(format!(
@@ -238,7 +240,7 @@ impl Connection {
         let result = self.open(begun, meanwhile).and_then(|mut link| {
             let durability = match self.role {
                 Role::Append => Durability::Needed,
-                Role::Read | Role::Retention => Durability::Waived,
+                Role::Read | Role::Canary | Role::Retention => Durability::Waived,
             };
             schema::prepare(&mut link, durability, fresh_epoch).map(|()| link)
         });
