@@ -107,13 +107,16 @@ fn one(draft: &mut Draft, entry: Entry) {
     let outcome = if draft.config.dependencies.iter().any(named) {
         Err(("name", Fault::SameName { name: entry.name.clone() }))
     } else {
-        let is_said_elsewhere = ready.is_some_and(|ready| ready.setting.is_some())
-            || said_elsewhere(draft, &entry.name).is_some();
-        kind(&entry, ready, is_said_elsewhere).and_then(|kind| {
+        let by_name = ready.is_some_and(|ready| ready.setting.is_some());
+        let said = match by_name || said_elsewhere(draft, &entry.name).is_some() {
+            true => Said::Elsewhere,
+            false => Said::Here,
+        };
+        kind(&entry, ready, said).and_then(|kind| {
             let target = target(draft, &entry, ready, kind)?;
             expected(&entry, kind)?;
             let gate = match ready {
-                Some(ready) if is_said_elsewhere => ready.gate,
+                Some(ready) if said == Said::Elsewhere => ready.gate,
                 Some(_) | None => Gate::Handshake,
             };
             if gate == Gate::Judgement && (entry.status.is_some() || entry.field.is_some()) {
@@ -139,13 +142,18 @@ fn one(draft: &mut Draft, entry: Entry) {
     }
 }
 
-fn kind(
-    entry: &Entry,
-    ready: Option<&ReadyMade>,
-    is_said_elsewhere: bool,
-) -> Result<Kind, (&'static str, Fault)> {
+/// Where it is said where a dependency is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// In its table.
+    Here,
+    /// By a setting.
+    Elsewhere,
+}
+
+fn kind(entry: &Entry, ready: Option<&ReadyMade>, said: Said) -> Result<Kind, (&'static str, Fault)> {
     match (entry.kind, ready) {
-        (Some(kind), Some(ready)) if is_said_elsewhere && kind != ready.kind => {
+        (Some(kind), Some(ready)) if said == Said::Elsewhere && kind != ready.kind => {
             let expected = format!("\"{}\", since it is named {}", ready.kind.as_str(), ready.name);
             Err(("kind", Fault::NotAccepted { value: parse::quoted(kind.as_str()), expected }))
         }
