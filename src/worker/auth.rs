@@ -9,7 +9,7 @@ mod fetcher;
 mod inquiry;
 pub mod service;
 
-use self::inquiry::{Inquiry, Judgement, Waiter};
+use self::inquiry::{Inquiry, Judgement, TICK, Waiter};
 use self::service::{News, Service};
 use crate::auth::census::{Arrival, Census, Entry};
 use crate::auth::known::Person;
@@ -52,9 +52,7 @@ impl Running {
 /// Reads the process's clock.
 pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
-/// The longest wait for news while somebody waits for a judgement.
-const TICK: Duration = Duration::from_millis(20);
-/// The same while nobody does.
+/// The longest wait for news while nobody waits for a judgement.
 const REST: Duration = Duration::from_secs(60);
 
 /// Whose tokens are believed.
@@ -84,7 +82,7 @@ pub fn start(
     };
     let to_ring = vec![false; mailboxes.len()];
     let mut desk = Desk { inquiry, census, counters, mailboxes, to_ring };
-    let body = move || desk.serve(&jobs, &news, &clock);
+    let body = move || desk.serve(&jobs, news, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
     Ok(Running { thread })
 }
@@ -100,7 +98,7 @@ struct Desk {
 
 impl Desk {
     /// Takes jobs until all senders are gone, in batches: one look at the clock and one ring a reactor each.
-    fn serve(&mut self, jobs: &Receiver<Admit>, news: &Receiver<News>, clock: &Clock) {
+    fn serve(&mut self, jobs: &Receiver<Admit>, mut news: Receiver<News>, clock: &Clock) {
         loop {
             let wait = match &self.inquiry {
                 Some(inquiry) if inquiry.is_waited_for() => TICK,
@@ -117,7 +115,7 @@ impl Desk {
                 recv(news) -> heard => match heard {
                     Ok(heard) => self.inquire(clock(), |inquiry, now| inquiry.hear(heard, now)),
                     // The threads that call are gone: who waits is answered when their time is over.
-                    Err(_) => self.inquire(clock(), Inquiry::tick),
+                    Err(_) => news = never(),
                 },
                 default(wait) => {}
             }

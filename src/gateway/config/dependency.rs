@@ -13,6 +13,7 @@ use super::parse::{self, Raw};
 use super::ready_made::{READY_MADE, ReadyMade, ready_made};
 use super::source::Origin;
 use super::url::{Url, UrlKind};
+use crate::health::capacity;
 use crate::health::definition::{Criticality, Definition, Gate, Kind};
 use std::sync::Arc;
 
@@ -106,6 +107,8 @@ fn one(draft: &mut Draft, entry: Entry) {
     let named = |config: &DependencyConfig| *config.definition.name == *entry.name;
     let outcome = if draft.config.dependencies.iter().any(named) {
         Err(("name", Fault::SameName { name: entry.name.clone() }))
+    } else if entry.name == capacity::NAME {
+        Err(("name", Fault::OwnName))
     } else {
         let by_name = ready.is_some_and(|ready| ready.setting.is_some());
         let said = match by_name || said_elsewhere(draft, &entry.name).is_some() {
@@ -184,7 +187,7 @@ fn target(
         };
     }
     let (url_kind, stray) = match kind {
-        Kind::Tcp => (None, entry.url.is_some().then_some("url")),
+        Kind::Tcp | Kind::Gateway => (None, entry.url.is_some().then_some("url")),
         Kind::Postgres => (Some(UrlKind::Postgres), entry.address.is_some().then_some("address")),
         Kind::Redis => (Some(UrlKind::Bus), entry.address.is_some().then_some("address")),
         Kind::Http | Kind::Clickhouse => (Some(UrlKind::Http), entry.address.is_some().then_some("address")),
@@ -210,7 +213,7 @@ fn expected(entry: &Entry, kind: Kind) -> Result<(), (&'static str, Fault)> {
     let given = entry.status.map(|_| "status").or(entry.field.as_ref().map(|_| "field"));
     match (kind, given) {
         (Kind::Http, _) | (_, None) => Ok(()),
-        (Kind::Postgres | Kind::Redis | Kind::Tcp | Kind::Clickhouse, Some(field)) => {
+        (Kind::Postgres | Kind::Redis | Kind::Tcp | Kind::Clickhouse | Kind::Gateway, Some(field)) => {
             Err((field, Fault::NotOfKind { kind: kind.as_str() }))
         }
     }

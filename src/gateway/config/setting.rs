@@ -6,6 +6,7 @@ use super::key::{AuthKey, KeySource, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret}
 use super::parse::{self, Raw, quoted};
 use super::source::Origin;
 use super::url::{Url, UrlKind};
+use crate::worker::admin::BEARER_BYTES;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub(super) enum Place {
     Millis(Bounds, fn(&mut Config) -> &mut Duration),
     Switch(fn(&mut Config) -> &mut bool),
     Address(fn(&mut Config) -> &mut SocketAddr),
+    /// An address, or "off".
+    AddressOrOff(fn(&mut Config) -> &mut Option<SocketAddr>),
     Folder(fn(&mut Config) -> &mut PathBuf),
     Text(Form, fn(&mut Config) -> &mut Option<String>),
     Url(UrlKind, fn(&mut Config) -> &mut Option<Url>),
@@ -42,6 +45,8 @@ pub(super) enum Place {
     SharedSecret,
     /// A text that is never shown.
     Secret(fn(&mut Config) -> &mut Option<Secret>),
+    /// What a caller shows as `Authorization: Bearer`.
+    Bearer(fn(&mut Config) -> &mut Option<Secret>),
 }
 
 /// Smallest and largest number.
@@ -163,8 +168,10 @@ impl Setting {
             | Place::Url(..)
             | Place::List(..)
             | Place::Networks(_)
+            | Place::AddressOrOff(_)
             | Place::Word(_)
             | Place::SharedSecret
+            | Place::Bearer(_)
             | Place::Secret(_) => panic!("only a number has bounds"),
         }
         self
@@ -201,6 +208,7 @@ impl Setting {
             Place::U32(bounds, _) | Place::U64(bounds, _) | Place::Millis(bounds, _) => bounds.expected(),
             Place::Switch(_) => "true or false".into(),
             Place::Address(_) => "an IP address with a port, like \"127.0.0.1:8080\"".into(),
+            Place::AddressOrOff(_) => "an IP address with a port, like \"127.0.0.1:8081\", or \"off\"".into(),
             Place::Folder(_) => "the path of a folder".into(),
             Place::Text(form, _) => form.expected().into(),
             Place::Url(kind, _) => kind.expected().into(),
@@ -209,6 +217,9 @@ impl Setting {
             Place::Word(words) => one_of(words.words),
             Place::Secret(_) => format!("text of at most {SECRET_BYTES_MAX} bytes"),
             Place::SharedSecret => format!("text of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes"),
+            Place::Bearer(_) => {
+                format!("{} to {} letters, digits and -._~+/=", BEARER_BYTES.start(), BEARER_BYTES.end())
+            }
         }
     }
 
@@ -221,7 +232,7 @@ impl Setting {
     /// A refused value as a message repeats it.
     fn repeated(&self, raw: &Raw) -> String {
         match (self.place, raw.text()) {
-            (Place::SharedSecret | Place::Secret(_), _) => raw.hidden(),
+            (Place::SharedSecret | Place::Bearer(_) | Place::Secret(_), _) => raw.hidden(),
             (Place::Url(..), Some(text)) => Url::hint(text),
             _ => raw.shown(),
         }
@@ -248,6 +259,10 @@ impl Setting {
             }
             Place::Switch(field) => *field(config) = raw.switch()?,
             Place::Address(field) => *field(config) = parse::address(raw.text()?)?,
+            Place::AddressOrOff(field) => match raw.text()?.trim() {
+                "off" => *field(config) = None,
+                text => *field(config) = Some(parse::address(text)?),
+            },
             Place::Folder(field) => {
                 *field(config) = raw.text().filter(|path| !path.is_empty()).map(PathBuf::from)?;
             }
@@ -280,6 +295,10 @@ impl Setting {
                 config.auth.keys.retain(|key| key.source != KeySource::Shorthand);
                 config.auth.keys.push(key);
             }
+            Place::Bearer(field) => match raw.text()? {
+                "" => *field(config) = None,
+                text => *field(config) = Some(Secret::bearer(text)?),
+            },
         }
         Some(())
     }
@@ -292,6 +311,10 @@ impl Setting {
             Place::Millis(_, field) => field(config).as_millis().to_string(),
             Place::Switch(field) => field(config).to_string(),
             Place::Address(field) => quoted(&field(config).to_string()),
+            Place::AddressOrOff(field) => match field(config) {
+                Some(address) => quoted(&address.to_string()),
+                None => quoted("off"),
+            },
             Place::Folder(field) => quoted(&field(config).to_string_lossy()),
             Place::Text(_, field) => match field(config) {
                 Some(text) => quoted(text),
@@ -310,6 +333,9 @@ impl Setting {
             Place::SharedSecret => {
                 let given = config.auth.keys.iter().any(|key| key.source == KeySource::Shorthand);
                 return if given { Shown::Hidden } else { Shown::Unset };
+            }
+            Place::Bearer(field) => {
+                return if field(config).is_some() { Shown::Hidden } else { Shown::Unset };
             }
         })
     }

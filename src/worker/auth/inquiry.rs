@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long a token may wait: less than `limits::REPLY_TIMEOUT`, so that it is this thread that answers.
 const WAIT_MAX: Duration = Duration::from_millis(4_000);
+/// Between two looks at who waits.
+pub(super) const TICK: Duration = Duration::from_millis(20);
 /// Between a call that failed and the next about the same token; it doubles.
 const RETRY: Duration = Duration::from_millis(250);
 /// When to come back where no outage is seen, in milliseconds.
@@ -56,6 +58,7 @@ pub(super) struct Inquiry {
     counters: Arc<ServiceCounters>,
     random: fastrand::Rng,
     complained: Option<Moment>,
+    ticked: Option<Moment>,
 }
 
 /// The issuer's keys, and who waits for newer ones.
@@ -104,6 +107,7 @@ impl Inquiry {
             counters: Arc::clone(counters),
             random: fastrand::Rng::new(),
             complained: None,
+            ticked: None,
         };
         let Some(service) = service else { return Ok((inquiry, never())) };
         let (news_in, news) = bounded(service.waiting);
@@ -276,7 +280,12 @@ impl Inquiry {
     }
 
     /// Lets time pass: an outage or the end of their time answers who waits, and calls are made again.
+    /// Called too often, it does nothing: it looks at all who wait.
     pub(super) fn tick(&mut self, now: Now) -> Vec<Judgement> {
+        if self.ticked.is_some_and(|last| now.at.since(last) < TICK) {
+            return Vec::new();
+        }
+        self.ticked = Some(now.at);
         let is_down = self.is_down();
         let is_over = |waiter: &mut Waiter| is_down || waiter.until <= now.at;
         let mut over: Vec<Waiter> = Vec::new();
@@ -284,12 +293,14 @@ impl Inquiry {
         over.extend(self.keys.parked.extract_if(.., |(_, waiter)| is_over(waiter)).map(|(_, waiter)| waiter));
         if let Some(Asking { known, flights, calls, .. }) = &mut self.asking {
             for (hash, flight) in flights.iter_mut() {
-                let waiters = flight.waiters.extract_if(.., |waiter| is_over(waiter));
-                match known.find(hash, now) {
-                    Found::Fresh(person) | Found::Stale(person) => {
-                        judgements.extend(waiters.map(|waiter| (waiter, Ok(person.clone()))));
+                let waiters: Vec<Waiter> = flight.waiters.extract_if(.., |waiter| is_over(waiter)).collect();
+                if !waiters.is_empty() {
+                    match known.find(hash, now) {
+                        Found::Fresh(person) | Found::Stale(person) => {
+                            judgements.extend(waiters.into_iter().map(|waiter| (waiter, Ok(person.clone()))));
+                        }
+                        Found::Refused(_) | Found::Nothing => over.extend(waiters),
                     }
-                    Found::Refused(_) | Found::Nothing => over.extend(waiters),
                 }
                 if flight.again.is_some_and(|again| again <= now.at) && !flight.waiters.is_empty() {
                     flight.call(*hash, calls);
