@@ -4,7 +4,7 @@ use super::Path;
 use arc_swap::{ArcSwap, Cache};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
-use seawall::health::definition::{Criticality, Definition, Kind};
+use seawall::health::definition::{Criticality, Definition, Gate, Kind};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::{AdmissionMode, Availability, Snapshot};
 use std::hint::black_box;
@@ -42,6 +42,7 @@ impl Path for Refusal {
             kind: Kind::Postgres,
             address: "db:5432".into(),
             criticality: Criticality::Critical,
+            gate: Gate::Handshake,
             lost: Vec::new(),
             sentence: "".into(),
             interval: Duration::from_secs(2),

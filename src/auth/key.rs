@@ -17,9 +17,9 @@ pub const RSA_BITS_MIN: usize = 2_048;
 /// Bits of an RSA modulus, at most: checking a signature takes longer with each.
 pub const RSA_BITS_MAX: usize = 8_192;
 /// Bytes of an uncompressed P-256 point (SEC 1 section 2.3.3), and its first byte.
-const P256_POINT_BYTES: usize = 65;
+pub(super) const P256_POINT_BYTES: usize = 65;
 const UNCOMPRESSED: u8 = 4;
-const ED25519_KEY_BYTES: usize = 32;
+pub(super) const ED25519_KEY_BYTES: usize = 32;
 
 /// How a token is signed (RFC 7518 section 3.1, RFC 8037 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,7 +175,7 @@ impl std::error::Error for KeyFault {}
 pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
-    key: DecodingKey,
+    pub(super) key: DecodingKey,
 }
 
 impl VerifyingKey {
@@ -188,10 +188,8 @@ impl VerifyingKey {
 
 /// Checks and prepares all keys.
 pub(super) fn prepare(configs: Vec<KeyConfig>) -> Result<Vec<VerifyingKey>, KeyFault> {
-    match configs.len() {
-        0 => return Err(KeyFault::NoKeys),
-        1..=KEYS_MAX => {}
-        count => return Err(KeyFault::TooManyKeys(count)),
+    if configs.len() > KEYS_MAX {
+        return Err(KeyFault::TooManyKeys(configs.len()));
     }
     let mut keys: Vec<VerifyingKey> = Vec::with_capacity(configs.len());
     for (index, KeyConfig { kid, algorithm, material }) in configs.into_iter().enumerate() {

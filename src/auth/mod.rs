@@ -1,6 +1,9 @@
 //! Who is it, and what may they do: decisions only. `worker::auth` calls them on a thread of its own.
 
 pub mod census;
+pub mod introspection;
 pub mod key;
+pub mod key_set;
+pub mod known;
 pub mod permission;
 pub mod token;

@@ -122,6 +122,17 @@ struct Entry {
 }
 
 impl Permissions {
+    /// Bytes they hold beside their own size, about: for whoever keeps many.
+    pub fn bytes(&self) -> usize {
+        let text = |grant: &Grant| match &grant.pattern {
+            Pattern::Name(text) | Pattern::Prefix(text) => text.len(),
+        };
+        match &self.0 {
+            Grants::Everything => 0,
+            Grants::Listed(grants) => grants.iter().map(|grant| size_of::<Grant>() + text(grant)).sum(),
+        }
+    }
+
     /// Everything on every channel: what everybody has when auth is off. Allocates nothing.
     pub const fn everything() -> Permissions {
         Permissions(Grants::Everything)

@@ -3,10 +3,14 @@
 //! The signature is checked before any claim is read, so a stranger learns nothing from the order of
 //! faults but that his signature is no good. A fault is a word and never holds a part of the token.
 
+mod fault;
+
 pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
+pub use fault::TokenFault;
 
 use crate::auth::key::{self, VerifyingKey};
-use crate::auth::permission::{ClaimFault, Permissions};
+use crate::auth::key_set::KeySet;
+use crate::auth::permission::Permissions;
 use crate::id::{INTEGER_MAX, UserName};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -44,133 +48,27 @@ pub struct Claims {
     pub expires_unix_ms: Option<u64>,
 }
 
-/// Why a token is not accepted.
+/// What the keys at hand say of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// One of them made its signature, or is named by it and did not; or nobody could accept it. This is final.
+    Settled(Result<Claims, TokenFault>),
+    /// None of them can tell, and somebody else may know.
+    Open {
+        /// What is said where nobody else is asked.
+        fault: TokenFault,
+        /// Who may know.
+        form: Form,
+    },
+}
+
+/// What a token that no key at hand knows looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenFault {
-    /// None was sent.
-    Missing,
-    /// More than [`TOKEN_BYTES_MAX`].
-    TooLong,
-    /// It is no JWT of a form we read.
-    Malformed,
-    /// Its `crit` asks for an extension (RFC 7515 section 4.1.11); we have none.
-    UnknownExtension,
-    /// `alg` is none of [`Algorithm`].
-    UnknownAlgorithm,
-    /// No configured key has its `kid` and its algorithm.
-    UnknownKey,
-    /// No such key made the signature.
-    BadSignature,
-    /// `exp` has passed.
-    Expired,
-    /// `nbf` has not come.
-    NotYetValid,
-    /// `exp` or `nbf` is no number.
-    BadTime,
-    /// `aud` is not, and does not contain, the configured audience.
-    WrongAudience,
-    /// `iss` is not the configured issuer.
-    WrongIssuer,
-    /// There is no `sub`.
-    NoSubject,
-    /// `sub` is no user name.
-    BadSubject,
-    /// `channels` has another shape.
-    BadChannels,
-    /// `channels` has too many entries.
-    TooManyPatterns,
-    /// A pattern in `channels` is too long.
-    PatternTooLong,
-    /// A pattern in `channels` is of no form we know.
-    BadPattern,
-}
-
-impl TokenFault {
-    /// All of them, each at its [`TokenFault::index`].
-    pub const ALL: [TokenFault; 18] = [
-        TokenFault::Missing,
-        TokenFault::TooLong,
-        TokenFault::Malformed,
-        TokenFault::UnknownExtension,
-        TokenFault::UnknownAlgorithm,
-        TokenFault::UnknownKey,
-        TokenFault::BadSignature,
-        TokenFault::Expired,
-        TokenFault::NotYetValid,
-        TokenFault::BadTime,
-        TokenFault::WrongAudience,
-        TokenFault::WrongIssuer,
-        TokenFault::NoSubject,
-        TokenFault::BadSubject,
-        TokenFault::BadChannels,
-        TokenFault::TooManyPatterns,
-        TokenFault::PatternTooLong,
-        TokenFault::BadPattern,
-    ];
-
-    /// Its place in [`TokenFault::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// One word, for metrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            TokenFault::Missing => "missing",
-            TokenFault::TooLong => "too_long",
-            TokenFault::Malformed => "malformed",
-            TokenFault::UnknownExtension => "unknown_extension",
-            TokenFault::UnknownAlgorithm => "unknown_algorithm",
-            TokenFault::UnknownKey => "unknown_key",
-            TokenFault::BadSignature => "bad_signature",
-            TokenFault::Expired => "expired",
-            TokenFault::NotYetValid => "not_yet_valid",
-            TokenFault::BadTime => "bad_time",
-            TokenFault::WrongAudience => "wrong_audience",
-            TokenFault::WrongIssuer => "wrong_issuer",
-            TokenFault::NoSubject => "no_subject",
-            TokenFault::BadSubject => "bad_subject",
-            TokenFault::BadChannels => "bad_channels",
-            TokenFault::TooManyPatterns => "too_many_patterns",
-            TokenFault::PatternTooLong => "pattern_too_long",
-            TokenFault::BadPattern => "bad_pattern",
-        }
-    }
-
-    /// For people, and for the close reason: at most 80 bytes.
-    pub const fn text(self) -> &'static str {
-        match self {
-            TokenFault::Missing => "send a token in connect, in Authorization or as a subprotocol",
-            TokenFault::TooLong => "the token has more than 8192 bytes; grant fewer channels",
-            TokenFault::Malformed => "the token is not a JWT",
-            TokenFault::UnknownExtension => "the token's crit asks for an extension; there is none",
-            TokenFault::UnknownAlgorithm => "the token's alg is not HS256, RS256, ES256 or EdDSA",
-            TokenFault::UnknownKey => "no key here has the token's kid and alg",
-            TokenFault::BadSignature => "the token's signature does not match its key",
-            TokenFault::Expired => "the token has expired; bring a fresh one",
-            TokenFault::NotYetValid => "the token is not valid yet; see nbf, and both clocks",
-            TokenFault::BadTime => "exp and nbf in the token must be seconds since 1970, as numbers",
-            TokenFault::WrongAudience => "the token's aud does not name this gateway",
-            TokenFault::WrongIssuer => "the token's iss is not trusted here",
-            TokenFault::NoSubject => "the token has no sub, so it names no user",
-            TokenFault::BadSubject => "the token's sub must be 1 to 128 bytes without control characters",
-            TokenFault::BadChannels => "channels in the token must be a list of {pattern, rights}",
-            TokenFault::TooManyPatterns => "channels in the token has more than 256 patterns; use prefixes",
-            TokenFault::PatternTooLong => "a pattern in the token's channels has more than 128 bytes",
-            TokenFault::BadPattern => "a channel pattern is a channel name, or its beginning and one *",
-        }
-    }
-}
-
-impl From<ClaimFault> for TokenFault {
-    fn from(fault: ClaimFault) -> TokenFault {
-        match fault {
-            ClaimFault::Shape => TokenFault::BadChannels,
-            ClaimFault::TooMany => TokenFault::TooManyPatterns,
-            ClaimFault::PatternTooLong => TokenFault::PatternTooLong,
-            ClaimFault::Pattern => TokenFault::BadPattern,
-        }
-    }
+pub enum Form {
+    /// A JWT whose key a newer key set may hold.
+    Jwt,
+    /// Only who made it can read it.
+    Opaque,
 }
 
 /// Checks tokens. Holds secrets, so its `Debug` form says nothing.
@@ -190,6 +88,11 @@ impl fmt::Debug for Verifier {
 impl Verifier {
     /// Prepares the keys; the fault names the first that cannot be used.
     pub fn new(config: VerifierConfig) -> Result<Verifier, KeyFault> {
+        if config.keys.is_empty() { Err(KeyFault::NoKeys) } else { Verifier::beside_a_service(config) }
+    }
+
+    /// The same, where an auth service is asked as well: then there may be no key.
+    pub fn beside_a_service(config: VerifierConfig) -> Result<Verifier, KeyFault> {
         Ok(Verifier {
             keys: key::prepare(config.keys)?,
             audience: config.audience,
@@ -198,19 +101,44 @@ impl Verifier {
         })
     }
 
-    /// What `token` says, if it is to be believed at `now_unix_ms`.
+    /// What `token` says, if it is to be believed at `now_unix_ms` by the configured keys alone.
     pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Claims, TokenFault> {
-        match token.len() {
-            0 => return Err(TokenFault::Missing),
-            1..=TOKEN_BYTES_MAX => {}
-            _ => return Err(TokenFault::TooLong),
+        match self.judge(token, &KeySet::default(), now_unix_ms) {
+            Judged::Settled(claims) => claims,
+            Judged::Open { fault, .. } => Err(fault),
         }
-        let parts = Parts::of(token)?;
-        self.check_signature(&parts)?;
-        let payload = decode(parts.payload)?;
-        let body: Body<'_> = object(&payload)?;
-        self.check_parties(&body)?;
-        let expires_unix_ms = self.check_times(&body, now_unix_ms)?;
+    }
+
+    /// What the configured keys say of `token`, and after them those of a key set.
+    pub fn judge(&self, token: &str, fetched: &KeySet, now_unix_ms: u64) -> Judged {
+        match token.len() {
+            0 => return Judged::Settled(Err(TokenFault::Missing)),
+            1..=TOKEN_BYTES_MAX => {}
+            _ => return Judged::Settled(Err(TokenFault::TooLong)),
+        }
+        let opaque = |fault| Judged::Open { fault, form: Form::Opaque };
+        let parts = match Parts::of(token) {
+            Ok(parts) => parts,
+            Err(fault) => return opaque(fault),
+        };
+        match self.signer(&parts, fetched) {
+            Ok(Signer::Known) => Judged::Settled(self.read(parts.payload, now_unix_ms)),
+            Ok(Signer::Forged) => Judged::Settled(Err(TokenFault::BadSignature)),
+            Ok(Signer::Unknown(fault, form)) => Judged::Open { fault, form },
+            Err(fault @ TokenFault::UnknownExtension) => Judged::Settled(Err(fault)),
+            Err(fault) => opaque(fault),
+        }
+    }
+
+    fn read(&self, payload: &str, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+        let payload = decode(payload)?;
+        self.claims(&object(&payload)?, now_unix_ms)
+    }
+
+    /// What claims that are to be believed grant, if they are for this gateway and for now.
+    pub(super) fn claims(&self, body: &Body<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+        self.check_parties(body)?;
+        let expires_unix_ms = self.check_times(body, now_unix_ms)?;
         let user = subject(body.sub)?;
         let permissions = match body.channels {
             Some(json) => Permissions::from_claim(json.get())?,
@@ -219,29 +147,22 @@ impl Verifier {
         Ok(Claims { user, permissions, expires_unix_ms })
     }
 
-    /// `kid` selects the key. A token without one, or with one that no key has, is tried with each key of
-    /// its algorithm; in the second case only with those that are configured without `kid`.
-    fn check_signature(&self, parts: &Parts<'_>) -> Result<(), TokenFault> {
+    fn signer(&self, parts: &Parts<'_>, fetched: &KeySet) -> Result<Signer, TokenFault> {
         let header = decode(parts.header)?;
         let header: Header<'_> = object(&header)?;
         if header.crit.is_some() {
             return Err(TokenFault::UnknownExtension);
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or(TokenFault::UnknownAlgorithm)?;
-        let named = |key: &&VerifyingKey| key.kid.as_deref() == header.kid.as_deref();
-        let known = header.kid.is_some() && self.keys.iter().any(|key| named(&key));
-        let fits = |key: &&VerifyingKey| {
-            let by_name = if known { named(key) } else { header.kid.is_none() || key.kid.is_none() };
-            by_name && key.algorithm == algorithm
-        };
-        let mut fault = TokenFault::UnknownKey;
-        for key in self.keys.iter().filter(fits) {
-            if key.signed(parts.signed, parts.signature) {
-                return Ok(());
+        let sought = Sought { parts, algorithm, kid: header.kid.as_deref() };
+        let own = sought.among(&self.keys);
+        let (Signer::Unknown(fault, _), false) = (own, fetched.is_empty()) else { return Ok(own) };
+        match (sought.among(fetched.keys()), fault) {
+            (Signer::Unknown(_, form), TokenFault::BadSignature) => {
+                Ok(Signer::Unknown(TokenFault::BadSignature, form))
             }
-            fault = TokenFault::BadSignature;
+            (signer, _) => Ok(signer),
         }
-        Err(fault)
     }
 
     fn check_parties(&self, body: &Body<'_>) -> Result<(), TokenFault> {
@@ -268,6 +189,51 @@ impl Verifier {
         let expires = body.exp.map(milliseconds).transpose()?;
         let expires = expires.map(|at| at.saturating_add(self.leeway_ms).min(INTEGER_MAX));
         if expires.is_some_and(|at| now_unix_ms >= at) { Err(TokenFault::Expired) } else { Ok(expires) }
+    }
+}
+
+/// Who signed.
+#[derive(Clone, Copy, Debug)]
+enum Signer {
+    /// One of the keys.
+    Known,
+    /// Not the key that the token names.
+    Forged,
+    /// None of the keys, and none of them is named.
+    Unknown(TokenFault, Form),
+}
+
+/// A signature whose key is looked for.
+struct Sought<'a> {
+    parts: &'a Parts<'a>,
+    algorithm: Algorithm,
+    kid: Option<&'a str>,
+}
+
+impl Sought<'_> {
+    /// `kid` selects the key. A token without one, or with one that no key has, is tried with each key of
+    /// its algorithm; in the second case only with those that have no `kid`.
+    fn among(&self, keys: &[VerifyingKey]) -> Signer {
+        let named = |key: &VerifyingKey| key.kid.as_deref() == self.kid;
+        let known = self.kid.is_some() && keys.iter().any(named);
+        let fits = |key: &&VerifyingKey| {
+            let by_name = if known { named(key) } else { self.kid.is_none() || key.kid.is_none() };
+            by_name && key.algorithm == self.algorithm
+        };
+        let mut fault = TokenFault::UnknownKey;
+        for key in keys.iter().filter(fits) {
+            if key.signed(self.parts.signed, self.parts.signature) {
+                return Signer::Known;
+            }
+            fault = TokenFault::BadSignature;
+        }
+        match (known, fault, self.algorithm) {
+            (true, TokenFault::BadSignature, _) => Signer::Forged,
+            (_, fault, Algorithm::Hs256) => Signer::Unknown(fault, Form::Opaque),
+            (_, fault, Algorithm::Rs256 | Algorithm::Es256 | Algorithm::EdDsa) => {
+                Signer::Unknown(fault, Form::Jwt)
+            }
+        }
     }
 }
 
@@ -302,20 +268,20 @@ struct Header<'a> {
 }
 
 /// The claims we read, each as JSON, so that a wrong type is a fault of its own. Others are ignored.
-#[derive(Deserialize)]
-struct Body<'a> {
+#[derive(Default, Deserialize)]
+pub(super) struct Body<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
-    sub: Option<&'a RawValue>,
+    pub(super) sub: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    exp: Option<&'a RawValue>,
+    pub(super) exp: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    nbf: Option<&'a RawValue>,
+    pub(super) nbf: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    aud: Option<&'a RawValue>,
+    pub(super) aud: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    iss: Option<&'a RawValue>,
+    pub(super) iss: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    channels: Option<&'a RawValue>,
+    pub(super) channels: Option<&'a RawValue>,
 }
 
 /// Keeps `null` apart from an absent claim: an `exp` of `null` must not mean forever.

@@ -4,6 +4,7 @@
 //! before the first thread starts, and is told in one sentence.
 
 mod admin;
+mod auth;
 mod backing;
 mod bus;
 mod capacity;
@@ -11,23 +12,21 @@ pub mod cli;
 pub mod config;
 mod watch;
 
-use crate::auth::census::Census;
-use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
 use crate::id::{InstanceName, ReactorId};
 use crate::job::{Admit, Append, Mailbox, Outlook, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::rate::Rate;
 use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Reactor, Setup};
 use crate::session::{AuthMode, Policy};
 use crate::worker;
+use crate::worker::auth::Trust;
+use crate::worker::auth::service::AUTH;
 use crate::worker::watch::Sources;
 use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
-use config::key::{AuthAlgorithm, AuthKey};
 use config::{Config, ProxyProtocol};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::net::SocketAddr;
@@ -94,9 +93,9 @@ fn serve(config: Config) -> Result<(), String> {
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
-    let verifier = verifier(&config)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = watch::Prepared::new(&config, &instance.0, reactors, clock.read())?;
+    let trust = auth::trust(&config, watched.outlook(), watched.witness(AUTH))?;
     let bus = Line::prepare(&config, &watched, &instance)?;
     let named = bus.as_ref().map(|line| line.name.clone());
     let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
@@ -117,7 +116,7 @@ fn serve(config: Config) -> Result<(), String> {
         capacity.memory_bytes,
         clock.read().at,
     ));
-    let auth = if verifier.is_some() { AuthMode::Required } else { AuthMode::Off };
+    let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
     let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
     let prepared: Vec<(Mailbox, Prepared)> = listeners
@@ -140,7 +139,7 @@ fn serve(config: Config) -> Result<(), String> {
     let watch = watched.start(move || clock.read(), sources).map_err(cannot_start)?;
     let (desk, admin_told) = (watch.desk(), admin.describe());
     let threads =
-        Threads::start(&config, &setup, (store, bus, watch), verifier, &mailboxes, (prepared, queues, jobs))
+        Threads::start(&config, &setup, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
     admin
         .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
@@ -166,7 +165,7 @@ impl Threads {
         config: &Config,
         setup: &Arc<Setup>,
         (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
-        verifier: Option<Verifier>,
+        trust: Option<Trust>,
         mailboxes: &Arc<[Mailbox]>,
         (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
     ) -> std::io::Result<Threads> {
@@ -175,7 +174,9 @@ impl Threads {
         let bus = bus.map(|line| line.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
         let start = |admits| {
             let counters = Arc::clone(&setup.metrics.auth);
-            worker::auth::start(verifier, census(config), Arc::clone(mailboxes), admits, counters)
+            let clock = setup.clock;
+            let clock = Arc::new(move || clock.read());
+            worker::auth::start(trust, auth::census(config), Arc::clone(mailboxes), admits, counters, clock)
         };
         let auth = jobs.admit.map(start).transpose()?;
         let (endings_in, endings) = bounded(setup.reactors + 8);
@@ -346,39 +347,6 @@ fn instance_name(config: &Config) -> String {
     config.server.instance.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()))
 }
 
-fn verifier(config: &Config) -> Result<Option<Verifier>, String> {
-    let auth = &config.auth;
-    if auth.keys.is_empty() {
-        return Ok(None);
-    }
-    let key = |key: &AuthKey| KeyConfig {
-        kid: key.kid.clone(),
-        algorithm: match key.algorithm {
-            AuthAlgorithm::Hs256 => Algorithm::Hs256,
-            AuthAlgorithm::Rs256 => Algorithm::Rs256,
-            AuthAlgorithm::Es256 => Algorithm::Es256,
-            AuthAlgorithm::EdDsa => Algorithm::EdDsa,
-        },
-        material: match &key.material {
-            config::key::KeyMaterial::Secret(secret) => KeyMaterial::Secret(secret.bytes().to_vec()),
-            config::key::KeyMaterial::PublicPem(pem) => KeyMaterial::PublicPem(pem.clone()),
-        },
-    };
-    let config = VerifierConfig {
-        keys: auth.keys.iter().map(key).collect(),
-        audience: auth.audience.clone(),
-        issuer: auth.issuer.clone(),
-        leeway: auth.leeway,
-    };
-    Verifier::new(config).map(Some).map_err(|fault| format!("auth.keys: {fault}"))
-}
-
-fn census(config: &Config) -> Census {
-    let limits = &config.limits;
-    let rate = Rate::new(limits.handshakes_per_s, limits.handshakes_per_s.saturating_mul(10));
-    Census::new(limits.connections_per_user, limits.connections_per_address, rate)
-}
-
 fn setup(
     config: &Config,
     reactors: usize,
@@ -422,11 +390,7 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
         "  room for             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
         capacity.connections, capacity.descriptors
     );
-    if config.auth.keys.is_empty() {
-        println!("  auth                 off: everybody on this machine may read and write");
-    } else {
-        println!("  auth                 on: {} key(s)", config.auth.keys.len());
-    }
+    println!("  auth                 {}", auth::describe(config));
     if config.server.echo {
         println!("  echo                 ws://{address}/echo");
     }

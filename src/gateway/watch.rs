@@ -4,6 +4,7 @@ use super::config::Config;
 use super::config::dependency::{DependencyConfig, Target as Where};
 use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
+use crate::health::definition::Gate;
 use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{Form, all};
 use crate::job::{Outlook, Witness};
@@ -51,7 +52,7 @@ impl Prepared {
         let own = watch::own_board(now);
         let monitor = Arc::new(Monitor::new());
         let probe = |each: &DependencyConfig| {
-            let probe = probe(each, instance)?;
+            let probe = probe(config, each, instance)?;
             let is_bus = *each.definition.name == *BUS;
             Ok::<_, String>(if is_bus { probe.with_delivery(Arc::clone(&monitor)) } else { probe })
         };
@@ -98,7 +99,7 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
         Ok(Patient {
             name: each.definition.name.to_string(),
             criticality: each.definition.criticality,
-            probe: probe(each, instance)?,
+            probe: probe(config, each, instance)?,
             timeout: each.definition.timeout,
         })
     };
@@ -106,8 +107,11 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
     Ok(diagnose(&look_at_all(patients)))
 }
 
-fn probe(config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
+fn probe(whole: &Config, config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
     let definition = &config.definition;
+    if definition.gate == Gate::Judgement {
+        return Ok(Probe::new(super::auth::target(whole)?, instance));
+    }
     let address = match &config.target {
         Where::Url(url) => url.whole(),
         Where::Address(address) => address,

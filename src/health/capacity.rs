@@ -2,7 +2,7 @@
 //!
 //! A cause means that something fails now, a warning that it soon will. Where several hold, the causes come first, and each is named.
 
-use super::definition::{Criticality, Definition, Kind};
+use super::definition::{Criticality, Definition, Gate, Kind};
 use super::finding::{Cause, Fault, Finding};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub fn definition() -> Definition {
         kind: Kind::Gateway,
         address: Arc::from("this process"),
         criticality: Criticality::Optional,
+        gate: Gate::Handshake,
         lost: Vec::new(),
         sentence: Arc::from(""),
         interval: Duration::from_secs(2),

@@ -128,6 +128,28 @@ impl Criticality {
     }
 }
 
+/// Whom it stops while it is critical and down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// Everybody new, at the handshake.
+    Handshake,
+    /// Only who needs its word: whoever else can be judged is let in. Who cannot is told so then, by the same outage.
+    Judgement,
+}
+
+impl Gate {
+    /// All there are.
+    pub const ALL: [Gate; 2] = [Gate::Handshake, Gate::Judgement];
+
+    /// True exactly when a handshake is refused while the dependency is down.
+    pub const fn stops_handshakes(self, criticality: Criticality) -> bool {
+        match (self, criticality) {
+            (Gate::Handshake, Criticality::Critical) => true,
+            (Gate::Handshake, Criticality::Optional) | (Gate::Judgement, _) => false,
+        }
+    }
+}
+
 /// See the module. Its texts are bounded by the configuration that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
@@ -139,6 +161,8 @@ pub struct Definition {
     pub address: Arc<str>,
     /// What follows when it is down.
     pub criticality: Criticality,
+    /// Whom that stops.
+    pub gate: Gate,
     /// What users cannot do without it.
     pub lost: Vec<Arc<str>>,
     /// The same as a sentence for people.

@@ -85,8 +85,10 @@ pub struct Snapshot {
     pub level: Level,
     /// Since when it stands so.
     pub since: Now,
-    /// The verdict.
+    /// The verdict on a handshake.
     pub availability: Availability,
+    /// Whether verdicts are carried out.
+    pub mode: AdmissionMode,
     /// Everything that is down, critical or not: who is connected stays, and what needs one of these is
     /// answered `unavailable` at once, with its wait.
     pub outages: Arc<[Arc<Template>]>,
@@ -110,6 +112,7 @@ impl Snapshot {
             level,
             since: now,
             availability: availability(dependencies, &outages, mode),
+            mode,
             outages,
             recovered: None,
         }
@@ -126,7 +129,8 @@ impl Snapshot {
         let outages = outages(dependencies);
         let availability = availability(dependencies, &outages, mode);
         let same_status = *self.status == *status(self.revision, level, dependencies);
-        if same_status && self.availability == availability && self.outages == outages {
+        let same_verdict = self.availability == availability && self.mode == mode;
+        if same_status && same_verdict && self.outages == outages {
             return None;
         }
         let revision = if same_status { self.revision } else { self.revision + 1 };
@@ -140,6 +144,7 @@ impl Snapshot {
             level,
             since: if level == self.level { self.since } else { now },
             availability,
+            mode,
             outages,
             recovered: match (self.level, level) {
                 (_, Level::Down) => None,
@@ -158,15 +163,16 @@ fn outages(dependencies: &[Dependency]) -> Arc<[Arc<Template>]> {
     dependencies.iter().filter_map(template).collect()
 }
 
-/// Who is down and critical; of several, who is down for longest, so that the reason stays the same.
+/// Who is down and stops handshakes; of several, who is down for longest, so that the reason stays the same.
 fn availability(dependencies: &[Dependency], outages: &[Arc<Template>], mode: AdmissionMode) -> Availability {
-    let critical = |outage: &&Arc<Template>| {
+    let stops = |outage: &&Arc<Template>| {
         dependencies.iter().any(|dependency| {
             let definition = dependency.definition();
-            definition.criticality == Criticality::Critical && definition.name == *outage.dependency()
+            definition.gate.stops_handshakes(definition.criticality)
+                && definition.name == *outage.dependency()
         })
     };
-    let Some(template) = outages.iter().filter(critical).min_by_key(|outage| outage.began()) else {
+    let Some(template) = outages.iter().filter(stops).min_by_key(|outage| outage.began()) else {
         return Availability::Admit;
     };
     match mode {

@@ -129,6 +129,7 @@ impl Collector for Scrape {
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;
         self.auth(&mut sheet)?;
+        self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;
         self.watch(&mut sheet)
     }
@@ -293,6 +294,41 @@ impl Scrape {
             &buckets,
             sum_s,
         )
+    }
+
+    fn auth_service(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let service = &self.auth.service;
+        let made = read(&service.introspections);
+        sheet.counter("introspections", "Calls to the auth service about a token", made)?;
+        let failed = read(&service.introspections_failed);
+        sheet.counter("introspections_failed", "Those without a usable answer", failed)?;
+        let us = read(&service.introspection_us);
+        sheet.counter("introspection_microseconds", "Time of all of them together", us)?;
+        let joined = read(&service.joined);
+        sheet.counter("introspections_joined", "Tokens that joined another connection's call", joined)?;
+        let found = [
+            ([("found", "fresh")], read(&service.cache_hits)),
+            ([("found", "stale_used")], read(&service.cache_stale)),
+            ([("found", "nothing")], read(&service.cache_misses)),
+        ];
+        let help = "Tokens looked up among the answers that are remembered";
+        let found = found.iter().map(|(labels, total)| (&labels[..], *total));
+        sheet.labelled("introspection_cache", help, MetricType::Counter, found)?;
+        sheet.counter("tokens_unjudged", "Tokens that nobody could judge", read(&service.unjudged))?;
+        let over = read(&service.too_many_waiting);
+        sheet.counter("tokens_too_many_waiting", "Tokens that found auth.waiting reached", over)?;
+        sheet.gauge("tokens_waiting", "Tokens that wait for the auth service", read(&service.waiting))?;
+        let entries = read(&service.cache_entries);
+        sheet.gauge("introspection_cache_entries", "Answers that are remembered", entries)?;
+        let bytes = read(&service.cache_bytes);
+        sheet.gauge("introspection_cache_bytes", "Bytes of the good ones, about", bytes)?;
+        let fetches = read(&service.key_set_fetches);
+        sheet.counter("key_set_fetches", "Fetches of the issuer's key set", fetches)?;
+        let failures = read(&service.key_set_failures);
+        sheet.counter("key_set_failures", "Those that brought none", failures)?;
+        sheet.gauge("key_set_keys", "Keys of the issuer in use", read(&service.key_set_keys))?;
+        let fetched = read(&service.key_set_unix_ms) / 1_000;
+        sheet.gauge("key_set_timestamp_seconds", "When they were fetched, since 1970; 0: never", fetched)
     }
 
     fn auth(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

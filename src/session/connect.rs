@@ -1,7 +1,7 @@
 //! `connect`: who is it, what did they have, and `connected`.
 
 use super::member::Member;
-use super::outcome::{Counted, Denied, Identity, Occasion};
+use super::outcome::{Counted, Denied, Identity, Occasion, UNANSWERED};
 use super::policy::AuthMode;
 use super::{Context, Effect, Held, Refusal, Session, Stage};
 use crate::auth::permission::Right;
@@ -18,8 +18,12 @@ use crate::wire::push::{self, Because, Connected, LogPosition, Recovered, Recove
 const RECOVER_RETRY_MS: u32 = 2_000;
 /// When to come back while the auth worker does not answer, in milliseconds.
 const AUTH_RETRY_MS: u32 = 2_000;
+/// When to come back while too many tokens wait, in milliseconds: each is answered within seconds.
+const WAITING_RETRY_MS: u32 = 2_000;
 /// When to come back where a user has too many connections, in milliseconds: one has to end first.
 const USER_RETRY_MS: u32 = 15_000;
+
+const OTHER_USER: &str = "the token is another user's";
 
 /// The subscriptions of `connect` on their way.
 #[derive(Debug)]
@@ -110,7 +114,7 @@ impl Session {
                     Some(Ok(identity)) => member.refreshed(id, identity, cx),
                     Some(Err(denied)) => {
                         member.pending = member.pending.saturating_sub(1);
-                        cx.refuse(Some(id), &Refusal::BadToken(denied_text(denied)));
+                        cx.refuse(Some(id), &refusal(denied));
                     }
                     None => {
                         member.pending = member.pending.saturating_sub(1);
@@ -255,17 +259,29 @@ fn write_connected(member: &Member, restoring: &Restoring, cx: &mut Context<'_>)
 
 fn close_reason(denied: Denied) -> CloseReason {
     match denied {
-        Denied::Token(_) | Denied::OtherUser => CloseReason::Unauthenticated(denied_text(denied)),
+        Denied::Token(fault) => CloseReason::Unauthenticated(fault.text()),
+        Denied::OtherUser => CloseReason::Unauthenticated(OTHER_USER),
         Denied::TooManyOfUser => {
             CloseReason::OverCapacity { bound: "limits.connections_per_user", retry_ms: USER_RETRY_MS }
+        }
+        Denied::Unjudged { retry_ms, reference } => CloseReason::Unavailable {
+            dependency: "auth".into(),
+            retry_ms,
+            reference: reference.map_or_else(|| UNANSWERED.into(), |reference| reference.to_string()),
+        },
+        Denied::TooManyWaiting => {
+            CloseReason::OverCapacity { bound: "auth.waiting", retry_ms: WAITING_RETRY_MS }
         }
     }
 }
 
-fn denied_text(denied: Denied) -> &'static str {
+/// The same for a refresh: the session goes on.
+fn refusal(denied: Denied) -> Refusal<'static> {
     match denied {
-        Denied::Token(fault) => fault.text(),
-        Denied::OtherUser => "the token is another user's",
-        Denied::TooManyOfUser => "limits.connections_per_user is reached",
+        Denied::Token(fault) => Refusal::BadToken(fault.text()),
+        Denied::OtherUser => Refusal::BadToken(OTHER_USER),
+        Denied::TooManyOfUser => Refusal::BadToken("limits.connections_per_user is reached"),
+        Denied::Unjudged { retry_ms, reference: _ } => Refusal::Unjudged { retry_ms },
+        Denied::TooManyWaiting => Refusal::Queue,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
+use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, UserName};
 use std::sync::Arc;
 
@@ -56,6 +57,9 @@ pub enum Counted {
     No,
 }
 
+/// The reference where a token could not be judged and no outage was seen: the log has a line with it.
+pub const UNANSWERED: &str = "auth-call";
+
 /// Why a token did not open a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
@@ -65,6 +69,15 @@ pub enum Denied {
     OtherUser,
     /// `limits.connections_per_user` is reached.
     TooManyOfUser,
+    /// The auth service would have to be asked, and does not answer: it says nothing of the token.
+    Unjudged {
+        /// When to come back.
+        retry_ms: u32,
+        /// The outage, where it is known.
+        reference: Option<Reference>,
+    },
+    /// `auth.waiting` is reached.
+    TooManyWaiting,
 }
 
 /// Why an address was turned away.

@@ -56,6 +56,11 @@ pub enum Refusal<'a> {
     },
     /// A token for `refresh` that does not do.
     BadToken(&'static str),
+    /// A token for `refresh` that nobody can judge now.
+    Unjudged {
+        /// When to try again.
+        retry_ms: u32,
+    },
     /// `refresh` without auth.
     NoAuth,
 }
@@ -80,7 +85,7 @@ impl Refusal<'_> {
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
-            Refusal::Unavailable { .. } => ErrorCode::Unavailable,
+            Refusal::Unavailable { .. } | Refusal::Unjudged { .. } => ErrorCode::Unavailable,
             Refusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
             Refusal::BadToken(_) | Refusal::NoAuth => ErrorCode::Unauthorized,
         }
@@ -91,6 +96,7 @@ impl Refusal<'_> {
             Refusal::PublishRate { retry_ms }
             | Refusal::CommandRate { retry_ms }
             | Refusal::Unavailable { retry_ms }
+            | Refusal::Unjudged { retry_ms }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => Some(BUSY_RETRY_MS),
             Refusal::Rejected(_)
@@ -108,6 +114,9 @@ impl Refusal<'_> {
     }
 
     fn dependency(&self) -> Option<&'static str> {
+        if matches!(self, Refusal::Unjudged { .. }) {
+            return Some("auth");
+        }
         matches!(self, Refusal::Unavailable { .. } | Refusal::Unconfirmed { .. }).then_some("store")
     }
 
@@ -153,6 +162,9 @@ impl Refusal<'_> {
             Refusal::Unavailable { .. } => "the store cannot do that now; nothing was stored".into(),
             Refusal::Unconfirmed { .. } => {
                 "the store may have it or not; send the same key again to find out".into()
+            }
+            Refusal::Unjudged { .. } => {
+                "the auth service does not answer, so the token was not judged; the session goes on".into()
             }
             Refusal::BadToken(text) => (*text).into(),
             Refusal::NoAuth => "auth is off here; there is no token to refresh".into(),

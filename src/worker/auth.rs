@@ -1,23 +1,32 @@
 //! The auth worker: one thread that checks tokens and keeps the census of connections.
 //!
 //! An RSA signature takes tens of microseconds, which a reactor with thousands of sockets cannot spare,
-//! and a bound that holds across reactors needs one place that counts. This thread is both.
+//! and a bound that holds across reactors needs one place that counts. This thread is both. Where an auth service
+//! is asked, threads of their own wait for it, and this one keeps who waits for them.
 
+pub mod endpoint;
+mod fetcher;
+mod inquiry;
+pub mod service;
+
+use self::inquiry::{Inquiry, Judgement, TICK, Waiter};
+use self::service::{News, Service};
 use crate::auth::census::{Arrival, Census, Entry};
+use crate::auth::known::Person;
 use crate::auth::permission::Permissions;
-use crate::auth::token::{Claims, TokenFault, Verifier};
+use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use crate::job::{AddressDenied, Admit, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
 use crate::metrics::auth::AuthCounters;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, never, select};
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Jobs handled before the reactors are rung: the first of a burst should not wait for the last.
 const BATCH_MAX: usize = 64;
@@ -40,90 +49,150 @@ impl Running {
     }
 }
 
-/// Starts the thread `auth`. `mailboxes` are in the order of their reactors' ids. Without a verifier auth
-/// is off, and every token is that of `anonymous`, who may do everything.
+/// Reads the process's clock.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// The longest wait for news while nobody waits for a judgement.
+const REST: Duration = Duration::from_secs(60);
+
+/// Whose tokens are believed.
+pub struct Trust {
+    /// By keys.
+    pub verifier: Verifier,
+    /// And by a service that is asked, if there is one.
+    pub service: Option<Service>,
+}
+
+/// Starts the thread `auth`, and those that call its service. `mailboxes` are in the order of their reactors'
+/// ids. Without trust auth is off, and every token is that of `anonymous`, who may do everything.
 pub fn start(
-    verifier: Option<Verifier>,
+    trust: Option<Trust>,
     census: Census,
     mailboxes: Arc<[Mailbox]>,
     jobs: Receiver<Admit>,
     counters: Arc<AuthCounters>,
+    clock: Clock,
 ) -> io::Result<Running> {
-    let mut desk = Desk { verifier, census, counters };
-    let body = move || desk.serve(&mailboxes, &jobs);
+    let (inquiry, news) = match trust {
+        Some(Trust { verifier, service }) => {
+            let (inquiry, news) = Inquiry::start(verifier, service.as_ref(), &counters.service, &clock)?;
+            (Some(inquiry), news)
+        }
+        None => (None, never()),
+    };
+    let to_ring = vec![false; mailboxes.len()];
+    let mut desk = Desk { inquiry, census, counters, mailboxes, to_ring };
+    let body = move || desk.serve(&jobs, news, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
     Ok(Running { thread })
 }
 
 struct Desk {
-    verifier: Option<Verifier>,
+    inquiry: Option<Inquiry>,
     census: Census,
     counters: Arc<AuthCounters>,
+    mailboxes: Arc<[Mailbox]>,
+    /// Reactors that were answered and not yet woken.
+    to_ring: Vec<bool>,
 }
 
 impl Desk {
     /// Takes jobs until all senders are gone, in batches: one look at the clock and one ring a reactor each.
-    fn serve(&mut self, mailboxes: &[Mailbox], jobs: &Receiver<Admit>) {
-        let clock = Clock::start();
-        let mut to_ring = vec![false; mailboxes.len()];
-        while let Ok(first) = jobs.recv() {
-            let now = clock.read();
-            for job in std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)) {
-                let Some((ticket, answer)) = self.handle(job, now) else { continue };
-                let reactor = usize::from(ticket.reactor.0);
-                if let (Some(mailbox), Some(ring)) = (mailboxes.get(reactor), to_ring.get_mut(reactor)) {
-                    mailbox.answer(answer);
-                    *ring = true;
+    fn serve(&mut self, jobs: &Receiver<Admit>, mut news: Receiver<News>, clock: &Clock) {
+        loop {
+            let wait = match &self.inquiry {
+                Some(inquiry) if inquiry.is_waited_for() => TICK,
+                Some(_) | None => REST,
+            };
+            select! {
+                recv(jobs) -> job => {
+                    let Ok(first) = job else { return };
+                    let now = clock();
+                    for job in std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)) {
+                        self.handle(job, now);
+                    }
                 }
+                recv(news) -> heard => match heard {
+                    Ok(heard) => self.inquire(clock(), |inquiry, now| inquiry.hear(heard, now)),
+                    // The threads that call are gone: who waits is answered when their time is over.
+                    Err(_) => news = never(),
+                },
+                default(wait) => {}
             }
-            for (mailbox, ring) in mailboxes.iter().zip(&mut to_ring) {
-                if std::mem::take(ring) && mailbox.ring().is_err() {
-                    add_one(&self.counters.rings_failed);
-                }
-            }
-            self.counters.users.store(self.census.users() as u64, Ordering::Relaxed);
-            self.counters.addresses.store(self.census.addresses() as u64, Ordering::Relaxed);
+            self.inquire(clock(), Inquiry::tick);
+            self.ring();
         }
     }
 
-    fn handle(&mut self, job: Admit, now: Now) -> Option<(Ticket, Completion)> {
+    fn inquire(&mut self, now: Now, step: impl FnOnce(&mut Inquiry, Now) -> Vec<Judgement>) {
+        let Some(inquiry) = &mut self.inquiry else { return };
+        for judgement in step(inquiry, now) {
+            self.judged(judgement);
+        }
+    }
+
+    fn ring(&mut self) {
+        for (mailbox, ring) in self.mailboxes.iter().zip(&mut self.to_ring) {
+            if std::mem::take(ring) && mailbox.ring().is_err() {
+                add_one(&self.counters.rings_failed);
+            }
+        }
+        self.counters.users.store(self.census.users() as u64, Ordering::Relaxed);
+        self.counters.addresses.store(self.census.addresses() as u64, Ordering::Relaxed);
+    }
+
+    fn handle(&mut self, job: Admit, now: Now) {
         match job {
             Admit::Token { ticket, token, occasion } => {
-                let outcome = self.admit(&token, &occasion, now.unix_ms);
-                self.count(outcome.as_ref().err());
-                Some((ticket, Completion::TokenChecked { ticket, outcome }))
+                let waiter = Waiter::new(ticket, occasion, now.at);
+                let judgement = match &mut self.inquiry {
+                    Some(inquiry) => {
+                        let judged = unwinding(&self.counters, || inquiry.check(&token, now));
+                        inquiry.judge(judged, token, waiter, now)
+                    }
+                    None => Some((waiter, Ok(everybody()))),
+                };
+                if let Some(judgement) = judgement {
+                    self.judged(judgement);
+                }
             }
             Admit::Address { ticket, address } => {
                 let outcome = self.arrive(address, now.at);
-                Some((ticket, Completion::AddressChecked { ticket, address, outcome }))
+                self.answer(ticket, Completion::AddressChecked { ticket, address, outcome });
             }
-            Admit::Leave { user } => {
-                self.census.leave_user(&user);
-                None
-            }
-            Admit::Depart { address } => {
-                self.census.depart(address);
-                None
-            }
+            Admit::Leave { user } => self.census.leave_user(&user),
+            Admit::Depart { address } => self.census.depart(address),
         }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Completion) {
+        let reactor = usize::from(ticket.reactor.0);
+        if let (Some(mailbox), Some(ring)) = (self.mailboxes.get(reactor), self.to_ring.get_mut(reactor)) {
+            mailbox.answer(answer);
+            *ring = true;
+        }
+    }
+
+    fn judged(&mut self, (waiter, judged): Judgement) {
+        let Waiter { ticket, occasion, .. } = waiter;
+        let outcome = judged.and_then(|person| self.admit(person, &occasion));
+        self.count(outcome.as_ref().err());
+        self.answer(ticket, Completion::TokenChecked { ticket, outcome });
     }
 
     fn count(&self, denied: Option<&Denied>) {
         add_one(&self.counters.tokens_checked);
         match denied {
-            None => {}
+            // What nobody could judge is counted where that is found.
+            None | Some(Denied::Unjudged { .. } | Denied::TooManyWaiting) => {}
             Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
             Some(Denied::OtherUser) => add_one(&self.counters.other_user),
             Some(Denied::TooManyOfUser) => add_one(&self.counters.too_many_of_user),
         }
     }
 
-    fn admit(&mut self, token: &str, occasion: &Occasion, now_unix_ms: u64) -> Result<Identity, Denied> {
-        let claims = match &self.verifier {
-            Some(verifier) => self.unwinding(|| verifier.verify(token, now_unix_ms)),
-            None => Ok(everybody()),
-        };
-        let Claims { user, permissions, expires_unix_ms } = claims.map_err(Denied::Token)?;
+    fn admit(&mut self, person: Person, occasion: &Occasion) -> Result<Identity, Denied> {
+        let Person { user, permissions, expires_unix_ms } = person;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user) {
                 Entry::Granted => Counted::Yes,
@@ -132,16 +201,7 @@ impl Desk {
             Occasion::Refresh(same) if *same == user => Counted::No,
             Occasion::Refresh(_) => return Err(Denied::OtherUser),
         };
-        Ok(Identity { user, permissions: Arc::new(permissions), expires_unix_ms, counted })
-    }
-
-    /// A panic in a library must cost one token and not everybody's way in. What unwinds here holds no
-    /// state: a check only reads the keys.
-    fn unwinding(&self, check: impl FnOnce() -> Result<Claims, TokenFault>) -> Result<Claims, TokenFault> {
-        catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
-            add_one(&self.counters.panics);
-            Err(TokenFault::Malformed)
-        })
+        Ok(Identity { user, permissions, expires_unix_ms, counted })
     }
 
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
@@ -160,9 +220,18 @@ impl Desk {
     }
 }
 
-fn everybody() -> Claims {
-    let permissions = Permissions::everything();
-    Claims { user: UserName::anonymous(), permissions, expires_unix_ms: None }
+/// A panic in a library must cost one token and not everybody's way in. What unwinds here holds no state: a
+/// check only reads the keys.
+fn unwinding(counters: &AuthCounters, check: impl FnOnce() -> Judged) -> Judged {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        add_one(&counters.panics);
+        Judged::Settled(Err(TokenFault::Malformed))
+    })
+}
+
+fn everybody() -> Person {
+    let permissions = Arc::new(Permissions::everything());
+    Person { user: UserName::anonymous(), permissions, expires_unix_ms: None }
 }
 
 fn add_one(cell: &AtomicU64) {
@@ -172,27 +241,6 @@ fn add_one(cell: &AtomicU64) {
 /// Rounded up, so that who waits as told is not refused again.
 fn whole_milliseconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX)
-}
-
-/// The worker's own clock. Its moments start at an origin of their own and never leave this thread.
-struct Clock {
-    origin: Instant,
-}
-
-impl Clock {
-    #[allow(clippy::disallowed_methods, reason = "a worker reads the clock and passes `now` down")]
-    fn start() -> Clock {
-        Clock { origin: Instant::now() }
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "a worker reads the clock and passes `now` down")]
-    fn read(&self) -> Now {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            at: Moment::ZERO + self.origin.elapsed(),
-            unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod auth;
+mod browser;
 pub mod bus;
 mod line;
 pub mod probe;

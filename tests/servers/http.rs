@@ -28,9 +28,25 @@ pub enum Answer {
     Reset,
     /// With half of what [`Answer::With`] would send, and a reset.
     HalfThenReset { body: String },
+    /// As this says, request by request.
+    By(Script),
+}
+
+/// Answers a request by what is in it.
+#[derive(Clone)]
+pub struct Script(Arc<dyn Fn(&Request) -> Answer + Send + Sync>);
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Script")
+    }
 }
 
 impl Answer {
+    pub fn by(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Answer {
+        Answer::By(Script(Arc::new(script)))
+    }
+
     pub fn json(status: u16, body: &str) -> Answer {
         let content_type = "application/json".into();
         Answer::With { status, content_type, body: body.into(), after: Duration::ZERO }
@@ -42,7 +58,7 @@ impl Answer {
             Answer::With { status, content_type, body, .. } => {
                 Answer::With { status, content_type, body, after: delay }
             }
-            other @ (Answer::Hang | Answer::Reset | Answer::HalfThenReset { .. }) => other,
+            other @ (Answer::Hang | Answer::Reset | Answer::HalfThenReset { .. } | Answer::By(_)) => other,
         }
     }
 }
@@ -173,6 +189,10 @@ impl Shared {
         let mut state = self.lock();
         let path = request.path.split('?').next().unwrap_or_default();
         let answer = state.answers.get(path).or_else(|| state.answers.get("")).cloned();
+        let answer = match answer {
+            Some(Answer::By(Script(script))) => Some(script(&request)),
+            answer => answer,
+        };
         state.count += 1;
         if state.requests.len() < KEPT {
             state.requests.push(request);
@@ -237,7 +257,8 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<End> {
                 shared.wait(None);
                 return Ok(End::Closed);
             }
-            Answer::Reset => return Ok(End::Reset),
+            // A script that answers with a script has nothing to say.
+            Answer::Reset | Answer::By(_) => return Ok(End::Reset),
             Answer::HalfThenReset { body } => {
                 let whole = response(200, "application/json", &body);
                 let half = whole.len() - body.len().div_ceil(2);

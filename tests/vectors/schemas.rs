@@ -4,7 +4,7 @@ use crate::support_schema::{Schemas, document};
 use crate::{closes, commands, pushes, read};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
-use seawall::health::definition::{Criticality, Definition, Kind};
+use seawall::health::definition::{Criticality, Definition, Gate, Kind};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
 use seawall::wire::command::{Bounds, parse};
@@ -38,6 +38,7 @@ fn the_status_of_an_outage_meets_its_schema() {
         kind: Kind::Tcp,
         address: "a:1".into(),
         criticality: Criticality::Optional,
+        gate: Gate::Handshake,
         lost: vec!["replies".into()],
         sentence: sentence.into(),
         interval: Duration::from_secs(5),

@@ -38,6 +38,7 @@ pub(super) fn find(draft: &mut Draft) {
     check_proxies(draft);
     check_bus(draft);
     check_auth(draft);
+    super::auth::check(draft);
 }
 
 fn check_order(draft: &mut Draft, order: &Order) {
@@ -66,7 +67,8 @@ fn check_bus(draft: &mut Draft) {
 }
 
 fn check_auth(draft: &mut Draft) {
-    if !draft.config.auth.keys.is_empty() || !untouched(&draft.refused, &["auth.keys", "auth.secret"]) {
+    let switches = ["auth.keys", "auth.secret", super::auth::INTROSPECTION_URL, super::auth::JWKS_URL];
+    if draft.config.auth.is_on() || !untouched(&draft.refused, &switches) {
         return;
     }
     let listen = draft.config.server.listen;

@@ -14,7 +14,7 @@ use super::ready_made::{READY_MADE, ReadyMade, ready_made};
 use super::source::Origin;
 use super::url::{Url, UrlKind};
 use crate::health::capacity;
-use crate::health::definition::{Criticality, Definition, Kind};
+use crate::health::definition::{Criticality, Definition, Gate, Kind};
 use std::sync::Arc;
 
 /// Dependencies of one gateway: each has its probe and its line in every report.
@@ -29,7 +29,7 @@ pub const FIELDS: [(&str, &str); 13] = [
     ("kind", "`postgres`, `redis`, `http`, `tcp` or `clickhouse`. Required, save for a ready-made name."),
     (
         "url",
-        "Where it is: `postgres://…`, `redis://…`, or for `http` and `clickhouse` `http://…` or `https://…`. Of `store` and `bus` it is `store.url` and `bus.url`.",
+        "Where it is: `postgres://…`, `redis://…`, or for `http` and `clickhouse` `http://…` or `https://…`. Of `store` and `bus` it is `store.url` and `bus.url`; of `auth` what `[auth]` says, where that names a service.",
     ),
     ("address", "For `tcp`: host and port, like `mail.example.com:25`."),
     (
@@ -92,8 +92,7 @@ pub(super) fn resolve(draft: &mut Draft) {
         draft.report(origin, "dependency", Fault::NotAccepted { value: entries.len().to_string(), expected });
     }
     for ready in &READY_MADE {
-        if let Some(setting) = ready.setting
-            && url_of(draft, ready.name).is_some()
+        if let Some((setting, _)) = said_elsewhere(draft, ready.name)
             && entries.iter().all(|entry| entry.name != ready.name)
         {
             let origin = draft.config.origins.of(setting).clone();
@@ -111,16 +110,29 @@ fn one(draft: &mut Draft, entry: Entry) {
     } else if entry.name == capacity::NAME {
         Err(("name", Fault::OwnName))
     } else {
-        kind(&entry, ready).and_then(|kind| {
+        let by_name = ready.is_some_and(|ready| ready.setting.is_some());
+        let said = match by_name || said_elsewhere(draft, &entry.name).is_some() {
+            true => Said::Elsewhere,
+            false => Said::Here,
+        };
+        kind(&entry, ready, said).and_then(|kind| {
             let target = target(draft, &entry, ready, kind)?;
             expected(&entry, kind)?;
-            Ok((kind, target))
+            let gate = match ready {
+                Some(ready) if said == Said::Elsewhere => ready.gate,
+                Some(_) | None => Gate::Handshake,
+            };
+            if gate == Gate::Judgement && (entry.status.is_some() || entry.field.is_some()) {
+                let field = if entry.status.is_some() { "status" } else { "field" };
+                return Err((field, Fault::NotOfKind { kind: "auth" }));
+            }
+            Ok((kind, target, gate))
         })
     };
     match outcome {
-        Ok((_, None)) => {}
-        Ok((kind, Some(target))) => {
-            let definition = definition(&entry, ready, kind, &target);
+        Ok((_, None, _)) => {}
+        Ok((kind, Some(target), gate)) => {
+            let definition = Definition { gate, ..definition(&entry, ready, kind, &target) };
             let expected = HttpExpected { status: entry.status, field: entry.field };
             draft.config.dependencies.push(DependencyConfig {
                 definition,
@@ -133,9 +145,18 @@ fn one(draft: &mut Draft, entry: Entry) {
     }
 }
 
-fn kind(entry: &Entry, ready: Option<&ReadyMade>) -> Result<Kind, (&'static str, Fault)> {
+/// Where it is said where a dependency is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// In its table.
+    Here,
+    /// By a setting.
+    Elsewhere,
+}
+
+fn kind(entry: &Entry, ready: Option<&ReadyMade>, said: Said) -> Result<Kind, (&'static str, Fault)> {
     match (entry.kind, ready) {
-        (Some(kind), Some(ready)) if ready.setting.is_some() && kind != ready.kind => {
+        (Some(kind), Some(ready)) if said == Said::Elsewhere && kind != ready.kind => {
             let expected = format!("\"{}\", since it is named {}", ready.kind.as_str(), ready.name);
             Err(("kind", Fault::NotAccepted { value: parse::quoted(kind.as_str()), expected }))
         }
@@ -152,12 +173,15 @@ fn target(
     ready: Option<&ReadyMade>,
     kind: Kind,
 ) -> Result<Option<Target>, (&'static str, Fault)> {
-    if let Some(setting) = ready.and_then(|ready| ready.setting) {
+    let elsewhere = said_elsewhere(draft, &entry.name);
+    if let Some(setting) =
+        elsewhere.as_ref().map(|(setting, _)| *setting).or(ready.and_then(|ready| ready.setting))
+    {
         if entry.url.is_some() || entry.address.is_some() {
             return Err(("url", Fault::SaidElsewhere { setting }));
         }
-        return match url_of(draft, &entry.name) {
-            Some(url) => Ok(Some(Target::Url(url))),
+        return match elsewhere {
+            Some((_, url)) => Ok(Some(Target::Url(url))),
             None if draft.refused.contains(setting) => Ok(None),
             None => Err(("name", Fault::Needs { setting })),
         };
@@ -208,6 +232,7 @@ fn definition(entry: &Entry, ready: Option<&ReadyMade>, kind: Kind, target: &Tar
         kind,
         address: Arc::from(address),
         criticality,
+        gate: Gate::Handshake,
         lost: match &entry.lost {
             Some(items) => items.iter().map(|item| Arc::from(item.as_str())).collect(),
             None => lost(ready.map_or(&[], |ready| ready.lost)),
@@ -223,11 +248,13 @@ fn definition(entry: &Entry, ready: Option<&ReadyMade>, kind: Kind, target: &Tar
     }
 }
 
-/// Where the settings say that the ready-made dependency of this name is.
-fn url_of(draft: &Draft, name: &str) -> Option<Url> {
+/// Where the settings say that the ready-made dependency of this name is, and which of them.
+fn said_elsewhere(draft: &Draft, name: &str) -> Option<(&'static str, Url)> {
+    let of = |setting, url: Option<&Url>| Some((setting, url?.clone()));
     match name {
-        "store" => draft.config.store.postgres().cloned(),
-        "bus" => draft.config.bus.url.clone(),
+        "store" => of("store.url", draft.config.store.postgres()),
+        "bus" => of("bus.url", draft.config.bus.url.as_ref()),
+        "auth" => draft.config.auth.service().map(|(setting, url)| (setting, url.clone())),
         _ => None,
     }
 }
@@ -238,7 +265,8 @@ pub(super) fn lines(config: &DependencyConfig) -> Vec<(&'static str, String)> {
     let text = |text: &str| parse::quoted(text);
     let list: Vec<String> = definition.lost.iter().map(|item| text(item)).collect();
     let mut lines = vec![("name", text(&definition.name)), ("kind", text(definition.kind.as_str()))];
-    let elsewhere = ready_made(&definition.name).is_some_and(|ready| ready.setting.is_some());
+    let elsewhere = ready_made(&definition.name).is_some_and(|ready| ready.setting.is_some())
+        || definition.gate == Gate::Judgement;
     match target {
         Target::Url(_) if elsewhere => {}
         Target::Url(url) => lines.push(("url", text(&url.to_string()))),

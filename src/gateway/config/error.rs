@@ -121,6 +121,11 @@ pub enum Fault {
         /// The setting.
         setting: &'static str,
     },
+    /// It has no effect without another setting.
+    NeedsSetting {
+        /// The setting.
+        setting: &'static str,
+    },
     /// A dependency of this kind has no such key.
     NotOfKind {
         /// The kind.
@@ -176,6 +181,7 @@ impl Fault {
             | Fault::OwnName
             | Fault::SaidElsewhere { .. }
             | Fault::Needs { .. }
+            | Fault::NeedsSetting { .. }
             | Fault::NotOfKind { .. } => None,
         }
     }
@@ -201,7 +207,8 @@ impl fmt::Display for Fault {
             }
             Fault::OpenToNetwork { .. } => f.write_str(
                 "auth is off, so whoever reaches this address could read and write everything: \
-                 configure a key ([[auth.keys]], or SEAWALL_AUTH_SECRET), or listen on loopback (127.0.0.1 or [::1])",
+                 configure a key ([[auth.keys]], or SEAWALL_AUTH_SECRET) or an auth service (auth.introspection_url, \
+                 auth.jwks_url), or listen on loopback (127.0.0.1 or [::1])",
             ),
             Fault::NobodyTrusted => f.write_str(
                 "needs server.trusted_proxies: name the networks whose PROXY headers are believed, \
@@ -212,7 +219,8 @@ impl fmt::Display for Fault {
                  instances share, or remove it",
             ),
             Fault::NoKey => f.write_str(
-                "has no effect, since auth is off without a key: add [[auth.keys]] or auth.secret, or remove it",
+                "has no effect, since auth is off without a key: add [[auth.keys]], auth.secret, auth.jwks_url or \
+                 auth.introspection_url, or remove it",
             ),
             Fault::SameKid { kid } => write!(f, "another key already has kid \"{kid}\": give each its own"),
             Fault::Missing { expected } => write!(f, "is missing: must be {expected}"),
@@ -232,6 +240,9 @@ impl fmt::Display for Fault {
             Fault::SaidElsewhere { setting } => write!(f, "is said by {setting}: leave it out here"),
             Fault::Needs { setting } => {
                 write!(f, "has no effect, since {setting} is not set: set it, or remove the table")
+            }
+            Fault::NeedsSetting { setting } => {
+                write!(f, "has no effect without {setting}: set that as well, or remove this")
             }
             Fault::NotOfKind { kind } => write!(f, "is not for kind \"{kind}\": remove it"),
         }

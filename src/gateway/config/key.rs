@@ -85,6 +85,11 @@ pub enum KeySource {
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// One that is not too long.
+    pub(super) fn read(text: &str) -> Option<Secret> {
+        (text.len() <= SECRET_BYTES_MAX).then(|| Secret(text.as_bytes().to_vec()))
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0

@@ -5,6 +5,7 @@
 //! `docs/configuration.md` and `seawall.example.toml`. Whatever is wrong is reported at once, with its key,
 //! value, bound and origin: an operator should need one attempt, not one for each mistake.
 
+pub mod auth;
 mod contradiction;
 pub mod dependency;
 pub mod error;
@@ -26,10 +27,11 @@ mod variable;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
+use auth::AuthConfig;
 use dependency::DependencyConfig;
 use error::{ConfigError, Fault, Problem};
 use ipnet::IpNet;
-use key::{AuthKey, Secret};
+use key::Secret;
 use parse::Raw;
 use setting::Setting;
 use source::{Origin, Origins, Sources};
@@ -158,25 +160,6 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Retention {
         Retention { publications: 100_000, age: Duration::from_secs(90 * 24 * 60 * 60) }
-    }
-}
-
-/// `[auth]`: whose tokens are believed. Auth is on exactly when `keys` is not empty.
-#[derive(Clone, Debug)]
-pub struct AuthConfig {
-    /// All keys, the shorthand `auth.secret` included.
-    pub keys: Vec<AuthKey>,
-    /// What `aud` must contain; `None`: not checked.
-    pub audience: Option<String>,
-    /// What `iss` must be; `None`: not checked.
-    pub issuer: Option<String>,
-    /// How far clocks may differ when `exp` and `nbf` are checked.
-    pub leeway: Duration,
-}
-
-impl Default for AuthConfig {
-    fn default() -> AuthConfig {
-        AuthConfig { keys: Vec::new(), audience: None, issuer: None, leeway: Duration::from_secs(5) }
     }
 }
 

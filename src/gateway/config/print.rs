@@ -30,7 +30,7 @@ fn write_listing(out: &mut String, config: &mut Config) -> fmt::Result {
         Some(file) => writeln!(out, "# File: {}", file.display())?,
         None => writeln!(out, "# File: none")?,
     }
-    if config.auth.keys.is_empty() {
+    if !config.auth.is_on() {
         writeln!(out, "# Auth is off: there is no key, so only loopback is served.")?;
     } else {
         writeln!(out, "# Auth is on.")?;

@@ -1,6 +1,6 @@
 //! Dependencies that most gateways have, with the defaults of the field: a name is enough.
 
-use crate::health::definition::{Criticality, Kind};
+use crate::health::definition::{Criticality, Gate, Kind};
 
 /// What a name of ours means where nothing else is said.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,10 @@ pub struct ReadyMade {
     pub lost: &'static [&'static str],
     /// The same for people.
     pub sentence: &'static str,
-    /// The setting that says where it is; there is the dependency exactly when it is set.
+    /// The setting that says where it is; there is the dependency exactly when it is set. (Of `auth`, a setting may and need not.)
     pub setting: Option<&'static str>,
+    /// Whom it stops where it is what the gateway itself asks.
+    pub gate: Gate,
 }
 
 /// Store and bus first: what they are is said elsewhere, and they are what the gateway itself stands on.
@@ -28,6 +30,7 @@ pub const READY_MADE: [ReadyMade; 6] = [
         lost: &["publish", "history"],
         sentence: "Messages can be neither sent nor loaded at the moment.",
         setting: Some("store.url"),
+        gate: Gate::Handshake,
     },
     ReadyMade {
         name: "bus",
@@ -36,6 +39,7 @@ pub const READY_MADE: [ReadyMade; 6] = [
         lost: &["instant_delivery"],
         sentence: "New messages may take a moment longer to arrive.",
         setting: Some("bus.url"),
+        gate: Gate::Handshake,
     },
     ReadyMade {
         name: "auth",
@@ -44,6 +48,7 @@ pub const READY_MADE: [ReadyMade; 6] = [
         lost: &["sign_in"],
         sentence: "Nobody new can sign in at the moment.",
         setting: None,
+        gate: Gate::Judgement,
     },
     ReadyMade {
         name: "backend",
@@ -52,6 +57,7 @@ pub const READY_MADE: [ReadyMade; 6] = [
         lost: &["service"],
         sentence: "The service behind this chat is not available at the moment.",
         setting: None,
+        gate: Gate::Handshake,
     },
     ReadyMade {
         name: "clickhouse",
@@ -60,6 +66,7 @@ pub const READY_MADE: [ReadyMade; 6] = [
         lost: &["reports"],
         sentence: "Reports are not up to date.",
         setting: None,
+        gate: Gate::Handshake,
     },
     ReadyMade {
         name: "analytics",
@@ -68,6 +75,7 @@ pub const READY_MADE: [ReadyMade; 6] = [
         lost: &["analytics"],
         sentence: "Statistics are not collected at the moment.",
         setting: None,
+        gate: Gate::Handshake,
     },
 ];
 

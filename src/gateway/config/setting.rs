@@ -43,6 +43,8 @@ pub(super) enum Place {
     Word(Words),
     /// `auth.secret`: a key of its own in `auth.keys`.
     SharedSecret,
+    /// A text that is never shown.
+    Secret(fn(&mut Config) -> &mut Option<Secret>),
     /// What a caller shows as `Authorization: Bearer`.
     Bearer(fn(&mut Config) -> &mut Option<Secret>),
 }
@@ -169,7 +171,8 @@ impl Setting {
             | Place::AddressOrOff(_)
             | Place::Word(_)
             | Place::SharedSecret
-            | Place::Bearer(_) => panic!("only a number has bounds"),
+            | Place::Bearer(_)
+            | Place::Secret(_) => panic!("only a number has bounds"),
         }
         self
     }
@@ -212,6 +215,7 @@ impl Setting {
             Place::List(form, _) => format!("a list of {}", form.expected()),
             Place::Networks(_) => "a list of networks like \"10.0.0.0/8\"".into(),
             Place::Word(words) => one_of(words.words),
+            Place::Secret(_) => format!("text of at most {SECRET_BYTES_MAX} bytes"),
             Place::SharedSecret => format!("text of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes"),
             Place::Bearer(_) => {
                 format!("{} to {} letters, digits and -._~+/=", BEARER_BYTES.start(), BEARER_BYTES.end())
@@ -228,7 +232,7 @@ impl Setting {
     /// A refused value as a message repeats it.
     fn repeated(&self, raw: &Raw) -> String {
         match (self.place, raw.text()) {
-            (Place::SharedSecret | Place::Bearer(_), _) => raw.hidden(),
+            (Place::SharedSecret | Place::Bearer(_) | Place::Secret(_), _) => raw.hidden(),
             (Place::Url(..), Some(text)) => Url::hint(text),
             _ => raw.shown(),
         }
@@ -282,6 +286,10 @@ impl Setting {
                 let word = raw.text()?;
                 (words.write)(config, words.words.iter().position(|candidate| *candidate == word)?);
             }
+            Place::Secret(field) => match raw.text()? {
+                "" => *field(config) = None,
+                text => *field(config) = Some(Secret::read(text)?),
+            },
             Place::SharedSecret => {
                 let key = AuthKey::shared(raw.text()?, origin)?;
                 config.auth.keys.retain(|key| key.source != KeySource::Shorthand);
@@ -319,6 +327,9 @@ impl Setting {
             Place::List(_, field) => list(field(config).iter().map(|item| quoted(item))),
             Place::Networks(field) => list(field(config).iter().map(|network| quoted(&network.to_string()))),
             Place::Word(words) => quoted(words.words.get((words.read)(config)).copied().unwrap_or_default()),
+            Place::Secret(field) => {
+                return if field(config).is_some() { Shown::Hidden } else { Shown::Unset };
+            }
             Place::SharedSecret => {
                 let given = config.auth.keys.iter().any(|key| key.source == KeySource::Shorthand);
                 return if given { Shown::Hidden } else { Shown::Unset };

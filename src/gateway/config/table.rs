@@ -73,6 +73,49 @@ const GENERAL: &[Setting] = &[
         .doc("What a token's `iss` must be. Without one it is not checked."),
     Setting::of("auth.leeway_ms", Place::Millis(Bounds::to(300_000).from(0), |c| &mut c.auth.leeway))
         .doc("How far clocks may differ when `exp` and `nbf` are checked."),
+    Setting::of("auth.timeout_ms", Place::Millis(Bounds::to(3_000).from(50), |c| &mut c.auth.timeout))
+        .doc("Of one call to the auth service: an introspection, or a fetch of its key set."),
+    Setting::of("auth.introspection_url", Place::Url(UrlKind::Http, |c| &mut c.auth.introspection.url))
+        .doc("Where tokens that no key knows are asked about (RFC 7662)."),
+    Setting::of("auth.client_id", Place::Text(Form::Any, |c| &mut c.auth.introspection.client_id))
+        .doc("Who asks there. Sent with `auth.client_secret` as HTTP Basic."),
+    Setting::of("auth.client_secret", Place::Secret(|c| &mut c.auth.introspection.client_secret))
+        .doc("The secret of `auth.client_id`; without one it is sent as a bearer token. Better in `SEAWALL_AUTH_CLIENT_SECRET` than in a file."),
+    Setting::of("auth.introspection_user", Place::Text(Form::Any, |c| &mut c.auth.introspection.user))
+        .doc("Member of the answer that names the user. Without one: `sub`."),
+    Setting::of("auth.introspection_channels", Place::Text(Form::Any, |c| &mut c.auth.introspection.channels))
+        .doc("Member of the answer that says who may do what, in the form of the claim `channels`. Without one: `channels`."),
+    Setting::of(
+        "auth.waiting",
+        Place::U32(Bounds::to(65_536).from(16), |c| &mut c.auth.waiting),
+    )
+    .doc("Connections that may wait for the auth service at once; over it 1013."),
+    Setting::of(
+        "auth.cache_entries",
+        Place::U32(Bounds::to(1_000_000).from(16), |c| &mut c.auth.introspection.cache_entries),
+    )
+    .doc("Good answers that are remembered; a quarter as many bad ones beside them."),
+    Setting::of(
+        "auth.cache_bytes",
+        Place::U64(Bounds::to(1 << 30).from(64 << 10), |c| &mut c.auth.introspection.cache_bytes),
+    )
+    .doc("Memory of all good answers, about."),
+    Setting::of("auth.cache_ms", Place::Millis(Bounds::to(3_600_000).from(0), |c| &mut c.auth.introspection.cache))
+        .doc("How long a good answer is used without asking again. While the auth service is down it is used until the token expires."),
+    Setting::of(
+        "auth.cache_refused_ms",
+        Place::Millis(Bounds::to(60_000).from(0), |c| &mut c.auth.introspection.cache_refused),
+    )
+    .doc("How long a bad answer is."),
+    Setting::of("auth.jwks_url", Place::Url(UrlKind::Http, |c| &mut c.auth.jwks.url))
+        .doc("Where the issuer publishes its keys (RFC 7517)."),
+    Setting::of(
+        "auth.jwks_refresh_ms",
+        Place::Millis(Bounds::to(86_400_000).from(1_000), |c| &mut c.auth.jwks.refresh),
+    )
+    .doc("Between two fetches of the key set."),
+    Setting::of("auth.jwks_pause_ms", Place::Millis(Bounds::to(600_000).from(100), |c| &mut c.auth.jwks.pause))
+        .doc("Least time between two fetches that tokens with an unknown `kid` cause."),
     Setting::of(
         "health.admission",
         Place::Word(Words {
@@ -115,7 +158,10 @@ pub const SECTIONS: [(&str, &str); 9] = [
     ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
     ("retention", "How long publications are kept: whichever bound is reached first counts."),
-    ("auth", "Whose tokens are believed. Auth is on exactly when there is a key."),
+    (
+        "auth",
+        "Whose tokens are believed. Auth is on exactly when there is a key, or an auth service: `introspection_url` or `jwks_url`.",
+    ),
     ("health", "What follows from what is known of the dependencies."),
     ("admin", "The listener for operators: what the public one hides, and what they may do."),
     ("log", "What is logged, to stderr."),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::health::definition::Kind;
+use crate::health::definition::{Gate, Kind};
 use crate::health::finding::Fault;
 use crate::health::snapshot::{Availability, Level};
 use proptest::prelude::*;
@@ -28,6 +28,7 @@ fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
         kind,
         address: Arc::from("db:5432"),
         criticality,
+        gate: Gate::Handshake,
         lost: vec![Arc::from(format!("{name}-things")), Arc::from("shared")],
         sentence: Arc::from(format!("Without {name}.")),
         interval: criticality.interval(),
@@ -316,6 +317,47 @@ fn of_two_critical_outages_the_older_one_is_the_reason() {
     bench.worlds[1] = World::Well;
     bench.run(5_000);
     assert_eq!(reason(&bench), "auth");
+}
+
+proptest! {
+    #[test]
+    fn who_is_stopped_follows_from_the_gates_of_what_is_down(
+        made in prop::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 1..5),
+        observe in any::<bool>(),
+    ) {
+        let make = |(place, (critical, judges, _)): (usize, &(bool, bool, bool))| Definition {
+            gate: if *judges { Gate::Judgement } else { Gate::Handshake },
+            ..definition(
+                &format!("d{place}"),
+                Kind::Http,
+                if *critical { Criticality::Critical } else { Criticality::Optional },
+            )
+        };
+        let mut bench = Bench::new(made.iter().enumerate().map(make).collect());
+        bench.run(6_000);
+        if observe {
+            let now = bench.now();
+            bench.board.set_mode(AdmissionMode::Observe, now);
+        }
+        for (world, (_, _, down)) in bench.worlds.iter_mut().zip(&made) {
+            *world = if *down { World::Refuses } else { World::Well };
+        }
+        bench.run(20_000);
+        let snapshot = bench.board.snapshot();
+        let stops = made.iter().any(|(critical, judges, down)| *critical && !judges && *down);
+        match &snapshot.availability {
+            Availability::Admit => prop_assert!(!stops),
+            Availability::Refuse(_) => prop_assert!(stops && !observe),
+            Availability::Observe(_) => prop_assert!(stops && observe),
+        }
+        // Whoever needs its word is told by the same outage, and `status` says how it stands, whatever it gates.
+        for (place, (_, _, down)) in made.iter().enumerate() {
+            prop_assert_eq!(snapshot.outage_of(&format!("d{place}")).is_some(), *down);
+        }
+        let down = made.iter().any(|(critical, _, down)| *critical && *down);
+        prop_assert_eq!(snapshot.level == Level::Down, down);
+        prop_assert_eq!(snapshot.mode == AdmissionMode::Observe, observe);
+    }
 }
 
 #[test]

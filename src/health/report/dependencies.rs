@@ -194,7 +194,7 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::health::capacity;
-    use crate::health::definition::{Criticality, Definition, Kind};
+    use crate::health::definition::{Criticality, Definition, Gate, Kind};
     use crate::health::finding::{Cause, Fault};
     use crate::health::snapshot::AdmissionMode;
     use std::sync::Arc;
@@ -205,6 +205,7 @@ mod tests {
             kind: Kind::Postgres,
             address: Arc::from("postgres://chat:(hidden)@db:5432"),
             criticality: Criticality::Critical,
+            gate: Gate::Handshake,
             lost: vec![Arc::from("publish")],
             sentence: Arc::from("Messages cannot be sent."),
             interval: Duration::from_secs(2),

@@ -3,7 +3,7 @@
 use super::{AuthMode, SlotId, Stage};
 use crate::health::board::Board;
 use crate::health::breaker::Forced;
-use crate::health::definition::{Criticality, Definition, Kind};
+use crate::health::definition::{Criticality, Definition, Gate, Kind};
 use crate::health::dependency::Order;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::TELLS_PER_TURN;
@@ -19,6 +19,7 @@ fn board(stage: &Stage, mode: AdmissionMode) -> Board {
         kind: Kind::Postgres,
         address: Arc::from("db:5432"),
         criticality: Criticality::Critical,
+        gate: Gate::Handshake,
         lost: vec![Arc::from("publish")],
         sentence: Arc::from("Messages cannot be sent."),
         interval: Duration::from_secs(2),

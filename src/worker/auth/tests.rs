@@ -32,6 +32,16 @@ fn name(user: &str) -> UserName {
     UserName::parse(user).expect("a user name")
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test reads the clock")]
+fn clock() -> Clock {
+    let origin = std::time::Instant::now();
+    Arc::new(move || {
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let unix_ms = since_1970.map_or(0, |since| since.as_millis() as u64);
+        Now { at: Moment::ZERO + origin.elapsed(), unix_ms }
+    })
+}
+
 /// A running worker and the reactors' ends of everything.
 struct Bench {
     jobs: Sender<Admit>,
@@ -53,8 +63,9 @@ impl Bench {
         }
         let (jobs, queue) = bounded(AUTH_QUEUE);
         let counters = Arc::new(AuthCounters::default());
+        let trust = verifier.map(|verifier| Trust { verifier, service: None });
         let running =
-            start(verifier, census, mailboxes.into(), queue, Arc::clone(&counters)).expect("a thread");
+            start(trust, census, mailboxes.into(), queue, Arc::clone(&counters), clock()).expect("a thread");
         Bench { jobs, reactors, counters, running }
     }
 
@@ -200,9 +211,9 @@ fn a_ticket_of_no_reactor_is_dropped_and_the_worker_lives() {
 #[test]
 fn a_panic_in_a_check_is_one_malformed_token() {
     let counters = Arc::new(AuthCounters::default());
-    let desk = Desk { verifier: None, census: Census::new(0, 0, None), counters: Arc::clone(&counters) };
-    assert_eq!(desk.unwinding(|| panic!("as a library might")), Err(TokenFault::Malformed));
-    assert_eq!(desk.unwinding(|| Err(TokenFault::Expired)), Err(TokenFault::Expired));
+    let fault = |fault| Judged::Settled(Err(fault));
+    assert_eq!(unwinding(&counters, || panic!("as a library might")), fault(TokenFault::Malformed));
+    assert_eq!(unwinding(&counters, || fault(TokenFault::Expired)), fault(TokenFault::Expired));
     assert_eq!(total(&counters.panics), 1);
 }
 

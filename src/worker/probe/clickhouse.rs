@@ -1,8 +1,8 @@
 //! ClickHouse over its HTTP interface: `/ping`, which says that the server lives, and `SELECT 1`, which says that it answers us.
 
-use super::http::{Answer, Browser};
 use super::target::HttpTarget;
 use crate::health::finding::Fault;
+use crate::worker::browser::{Answer, Browser};
 use crate::worker::line::trouble::Trouble;
 use std::time::Instant;
 

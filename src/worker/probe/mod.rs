@@ -12,6 +12,7 @@
 //! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`](super::line) they need not.
 
 pub(in crate::worker) mod advice;
+mod auth;
 mod clickhouse;
 pub mod doctor;
 mod http;
@@ -21,12 +22,12 @@ pub mod table;
 pub mod target;
 mod tcp;
 
-use self::http::Browser;
 use self::target::{Service, Target};
 use crate::health::finding::{Fault, Finding};
+use crate::worker::browser::Browser;
 use crate::worker::bus::Monitor;
 use crate::worker::line::trouble::Trouble;
-use crate::worker::line::{Dialer, Peer, now};
+use crate::worker::line::{Dialer, now};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -156,6 +157,10 @@ impl Probe {
                 let browser = self.browser(kept);
                 (http::look(&browser, target, deadline)?, Kept::Http(browser))
             }
+            Service::Auth(target) => {
+                let browser = self.browser(kept);
+                (auth::look(&browser, target, deadline)?, Kept::Http(browser))
+            }
             Service::Clickhouse(target) => {
                 let browser = self.browser(kept);
                 (clickhouse::look(&browser, target, deadline)?, Kept::Http(browser))
@@ -172,12 +177,4 @@ impl Probe {
     fn browser(&self, kept: Kept) -> Browser {
         if let Kept::Http(browser) = kept { browser } else { Browser::new(self.dialer.clone()) }
     }
-}
-
-/// A peer and the deadline of the look at it.
-fn in_time(peer: &Peer, deadline: Instant) -> Result<(), Trouble> {
-    if now() < deadline {
-        return Ok(());
-    }
-    Err(Trouble::new(Fault::Timeout, format!("no answer from {peer} in time")))
 }

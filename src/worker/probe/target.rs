@@ -3,6 +3,7 @@
 //! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
 
 pub use crate::health::definition::Kind;
+use crate::worker::auth::endpoint::Endpoint;
 use crate::worker::line::resolve::Resolver;
 use crate::worker::line::tls::Trust;
 use crate::worker::line::{Dialer, Peer};
@@ -44,6 +45,14 @@ pub(super) enum Service {
     Http(HttpTarget),
     Clickhouse(HttpTarget),
     Tcp { peer: Peer, tls: Option<String> },
+    Auth(AuthTarget),
+}
+
+/// The questions an auth service is asked; at least one.
+#[derive(Clone)]
+pub(super) struct AuthTarget {
+    pub(super) introspection: Option<Endpoint>,
+    pub(super) key_set: Option<Endpoint>,
 }
 
 #[derive(Clone)]
@@ -64,12 +73,12 @@ pub(in crate::worker) struct RedisTarget {
 }
 
 #[derive(Clone)]
-pub(super) struct HttpTarget {
+pub(in crate::worker) struct HttpTarget {
     /// Without user and password.
-    pub(super) url: Url,
-    pub(super) peer: Peer,
-    pub(super) user: String,
-    pub(super) password: String,
+    pub(in crate::worker) url: Url,
+    pub(in crate::worker) peer: Peer,
+    pub(in crate::worker) user: String,
+    pub(in crate::worker) password: String,
     pub(super) expect: Expect,
 }
 
@@ -102,6 +111,14 @@ impl Target {
             Kind::Gateway => return error("this process is not looked at over a network"),
         };
         Ok(Target { service, source: None, ca_file: None, secrets })
+    }
+
+    /// An auth service, looked at as it is used: tokens are asked about, its key set is fetched, or both.
+    pub fn auth_service(introspection: Option<Endpoint>, key_set: Option<Endpoint>) -> Target {
+        let endpoints = introspection.iter().chain(&key_set);
+        let secrets = endpoints.flat_map(|endpoint| endpoint.secrets().iter().cloned()).collect();
+        let service = Service::Auth(AuthTarget { introspection, key_set });
+        Target { service, source: None, ca_file: None, secrets }
     }
 
     /// Connections leave from this address.
@@ -149,7 +166,7 @@ impl Target {
         match &self.service {
             Service::Postgres(_) => Kind::Postgres,
             Service::Redis(_) => Kind::Redis,
-            Service::Http(_) => Kind::Http,
+            Service::Http(_) | Service::Auth(_) => Kind::Http,
             Service::Clickhouse(_) => Kind::Clickhouse,
             Service::Tcp { .. } => Kind::Tcp,
         }
@@ -163,6 +180,9 @@ impl Target {
             }
             Service::Redis(RedisTarget { peer, .. }) | Service::Tcp { peer, .. } => peer.to_string(),
             Service::Http(target) | Service::Clickhouse(target) => target.peer.to_string(),
+            Service::Auth(AuthTarget { introspection, key_set }) => {
+                introspection.iter().chain(key_set).map(Endpoint::address).collect::<Vec<_>>().join(",")
+            }
         }
     }
 
@@ -175,7 +195,11 @@ impl Target {
     pub(in crate::worker) fn redis(&self) -> Option<&RedisTarget> {
         match &self.service {
             Service::Redis(target) => Some(target),
-            Service::Postgres(_) | Service::Http(_) | Service::Clickhouse(_) | Service::Tcp { .. } => None,
+            Service::Postgres(_)
+            | Service::Http(_)
+            | Service::Clickhouse(_)
+            | Service::Tcp { .. }
+            | Service::Auth(_) => None,
         }
     }
 
@@ -240,7 +264,7 @@ fn redis(address: &str) -> Result<(Service, Vec<String>), TargetError> {
     Ok((Service::Redis(RedisTarget { peer, tls, user, password, database }), secrets))
 }
 
-fn http(address: &str) -> Result<(HttpTarget, Vec<String>), TargetError> {
+pub(in crate::worker) fn http(address: &str) -> Result<(HttpTarget, Vec<String>), TargetError> {
     const FORM: &str = "an http address is written http://host:port/path or https://host/path";
     let Ok(mut url) = Url::parse(address) else { return error(FORM) };
     let (true, Some(host), Some(port)) =

@@ -1,0 +1,173 @@
+//! What an auth service answers when it is asked about a token (RFC 7662 section 2.2).
+
+use super::token::{Body, Claims, TokenFault, Verifier};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+/// Which members of an answer say who it is and what they may do. All others have their registered names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimNames {
+    /// In place of `sub`.
+    pub user: String,
+    /// In place of `channels`.
+    pub channels: String,
+}
+
+impl Default for ClaimNames {
+    fn default() -> ClaimNames {
+        ClaimNames { user: "sub".into(), channels: "channels".into() }
+    }
+}
+
+/// Why a body is no answer: the service is at fault, not the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It is no JSON object.
+    NotJson,
+    /// Its `active` is missing or neither `true` nor `false`.
+    NoActive,
+    /// Its `exp` or `nbf` is no number.
+    BadTime,
+}
+
+impl NoAnswer {
+    /// For the operator.
+    pub const fn text(self) -> &'static str {
+        match self {
+            NoAnswer::NotJson => "its answer is not a JSON object",
+            NoAnswer::NoActive => "its answer has no field active that is true or false",
+            NoAnswer::BadTime => "exp or nbf in its answer is not a number",
+        }
+    }
+}
+
+fn members(body: &[u8]) -> Result<HashMap<String, &RawValue>, NoAnswer> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(NoAnswer::NotJson);
+    }
+    serde_json::from_slice(body).map_err(|_| NoAnswer::NotJson)
+}
+
+fn active(members: &HashMap<String, &RawValue>) -> Result<bool, NoAnswer> {
+    match members.get("active").map(|json| json.get()) {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) | None => Err(NoAnswer::NoActive),
+    }
+}
+
+/// Whether the service says that a token is active, whatever else it says.
+pub fn is_active(body: &[u8]) -> Result<bool, NoAnswer> {
+    active(&members(body)?)
+}
+
+/// What the service says of a token at `now_unix_ms`. An active token must still be for this gateway and for
+/// now, by the same rules as a signed one.
+pub fn read(
+    body: &[u8],
+    names: &ClaimNames,
+    verifier: &Verifier,
+    now_unix_ms: u64,
+) -> Result<Result<Claims, TokenFault>, NoAnswer> {
+    let members = members(body)?;
+    if !active(&members)? {
+        return Ok(Err(TokenFault::Inactive));
+    }
+    let member = |name: &str| members.get(name).copied();
+    let body = Body {
+        sub: member(&names.user),
+        exp: member("exp"),
+        nbf: member("nbf"),
+        aud: member("aud"),
+        iss: member("iss"),
+        channels: member(&names.channels),
+    };
+    match verifier.claims(&body, now_unix_ms) {
+        Err(TokenFault::BadTime) => Err(NoAnswer::BadTime),
+        outcome => Ok(outcome),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::permission::Right;
+    use crate::auth::token::VerifierConfig;
+    use crate::id::ChannelName;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn verifier() -> Verifier {
+        let (audience, issuer) = (Some("chat".into()), None);
+        let config = VerifierConfig { keys: Vec::new(), audience, issuer, leeway: Duration::ZERO };
+        Verifier::beside_a_service(config).expect("no key is fine beside a service")
+    }
+
+    fn read_as(body: &str, names: &ClaimNames) -> Result<Result<Claims, TokenFault>, NoAnswer> {
+        read(body.as_bytes(), names, &verifier(), 1_000_000)
+    }
+
+    fn answer(body: &str) -> Result<Result<Claims, TokenFault>, NoAnswer> {
+        read_as(body, &ClaimNames::default())
+    }
+
+    #[test]
+    fn an_active_token_grants_what_its_claims_say() {
+        let body = r#"{"active":true,"sub":"ann","exp":2000,"aud":["chat"],
+            "channels":[{"pattern":"room.*","rights":["subscribe"]}],"scope":"x"}"#;
+        let claims = answer(body).expect("an answer").expect("active");
+        assert_eq!((claims.user.as_str(), claims.expires_unix_ms), ("ann", Some(2_000_000)));
+        let room = ChannelName::parse("room.1").expect("a name");
+        assert!(claims.permissions.allow(Right::Subscribe, &room));
+        assert!(!claims.permissions.allow(Right::Publish, &room));
+    }
+
+    #[test]
+    fn other_members_may_carry_user_and_channels() {
+        let names = ClaimNames { user: "username".into(), channels: "chat".into() };
+        let body = r#"{"active":true,"sub":"1f2e","username":"ann","aud":"chat","chat":[{"pattern":"*","rights":["publish"]}]}"#;
+        let claims = read_as(body, &names).expect("an answer").expect("active");
+        assert_eq!(claims.user.as_str(), "ann");
+        assert!(claims.permissions.allow(Right::Publish, &ChannelName::parse("x").expect("a name")));
+    }
+
+    #[test]
+    fn the_tokens_faults_are_told_apart_from_the_services() {
+        for (body, fault) in [
+            (r#"{"active":false}"#, TokenFault::Inactive),
+            (r#"{"active":false,"exp":"soon"}"#, TokenFault::Inactive),
+            (r#"{"active":true,"sub":"ann","aud":"chat","exp":1000}"#, TokenFault::Expired),
+            (r#"{"active":true,"sub":"ann","aud":"chat","nbf":1001}"#, TokenFault::NotYetValid),
+            (r#"{"active":true,"sub":"ann","aud":"other"}"#, TokenFault::WrongAudience),
+            (r#"{"active":true,"aud":"chat"}"#, TokenFault::NoSubject),
+            (r#"{"active":true,"aud":"chat","sub":"ann","channels":{}}"#, TokenFault::BadChannels),
+        ] {
+            assert_eq!(answer(body), Ok(Err(fault)), "{body}");
+        }
+        for (body, fault) in [
+            ("", NoAnswer::NotJson),
+            ("<html>", NoAnswer::NotJson),
+            ("[true]", NoAnswer::NotJson),
+            (r#"{"active":true"#, NoAnswer::NotJson),
+            ("{}", NoAnswer::NoActive),
+            (r#"{"active":"true","sub":"ann"}"#, NoAnswer::NoActive),
+            (r#"{"active":1}"#, NoAnswer::NoActive),
+            (r#"{"active":null}"#, NoAnswer::NoActive),
+            (r#"{"active":true,"sub":"ann","aud":"chat","exp":"soon"}"#, NoAnswer::BadTime),
+        ] {
+            assert_eq!(answer(body), Err(fault), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_active_true_lets_anybody_in(body in prop::collection::vec(any::<u8>(), 0..80), active in "true |TRUE|\"true\"|1|null|\\{\\}|false") {
+            let verifier = verifier();
+            let names = ClaimNames::default();
+            prop_assert!(!matches!(read(&body, &names, &verifier, 0), Ok(Ok(_))));
+            let close = format!("{{\"active\":{active},\"sub\":\"ann\",\"aud\":\"chat\"}}");
+            let granted = matches!(read(close.as_bytes(), &names, &verifier, 0), Ok(Ok(_)));
+            prop_assert_eq!(granted, active.trim_end() == "true");
+        }
+    }
+}

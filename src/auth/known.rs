@@ -1,0 +1,325 @@
+//! What the auth service said of tokens before: bounded, and without the tokens.
+//!
+//! A good answer is *fresh* for a while and is then used without a call. After that it is *stale*: the service
+//! is asked again, and only where it does not answer the stale one counts, until the token expires. So who is
+//! known stays known while the service is down. Bad answers have bounds of their own, so that made-up tokens
+//! push nobody out. When a bound is reached, whoever was not seen for longest goes.
+
+use super::permission::Permissions;
+use super::token::{Claims, TokenFault};
+use crate::clock::{Moment, Now};
+use crate::id::UserName;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a good answer about a token without `exp` counts while the service does not answer.
+pub const ENDLESS_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Bad answers for each good one, in hundredths.
+const REFUSED_PERCENT: usize = 25;
+/// An entry beside its texts: map, order and struct, about.
+const ENTRY_BYTES: usize = 256;
+
+/// Stands for a token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// SHA-256 of salt and token. The salt is the process's own, so a hash says nothing elsewhere.
+    pub fn of(token: &str, salt: &[u8; 16]) -> TokenHash {
+        TokenHash(Sha256::new().chain_update(salt).chain_update(token).finalize().into())
+    }
+}
+
+impl std::fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenHash")
+    }
+}
+
+/// How much is kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Good answers; a quarter as many bad ones beside them.
+    pub entries: usize,
+    /// Bytes of all good answers, about.
+    pub bytes: usize,
+    /// How long a good one is fresh.
+    pub fresh: Duration,
+    /// How long a bad one is.
+    pub refused: Duration,
+}
+
+/// Who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The user.
+    pub user: UserName,
+    /// What they may do.
+    pub permissions: Arc<Permissions>,
+    /// When the token ends, Unix milliseconds.
+    pub expires_unix_ms: Option<u64>,
+}
+
+impl From<Claims> for Person {
+    fn from(Claims { user, permissions, expires_unix_ms }: Claims) -> Person {
+        Person { user, permissions: Arc::new(permissions), expires_unix_ms }
+    }
+}
+
+/// What is known of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is good, and nobody needs to be asked.
+    Fresh(Person),
+    /// It was good; the service should be asked again.
+    Stale(Person),
+    /// It is not good.
+    Refused(TokenFault),
+    /// Nothing.
+    Nothing,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Known {
+    bounds: Bounds,
+    good: Recent<Good>,
+    bad: Recent<Bad>,
+}
+
+#[derive(Debug)]
+struct Good {
+    person: Person,
+    fresh_until: Moment,
+    /// The last moment at which it counts where `exp` says nothing.
+    until: Moment,
+}
+
+#[derive(Debug)]
+struct Bad {
+    fault: TokenFault,
+    until: Moment,
+}
+
+impl Known {
+    /// Nothing is known.
+    pub fn new(bounds: Bounds) -> Known {
+        let bad = (bounds.entries * REFUSED_PERCENT / 100).max(1);
+        Known { bounds, good: Recent::new(bounds.entries, bounds.bytes), bad: Recent::new(bad, usize::MAX) }
+    }
+
+    /// What is known of this token now.
+    pub fn find(&mut self, token: &TokenHash, now: Now) -> Found {
+        if let Some(bad) = self.bad.find(token) {
+            if now.at < bad.until {
+                return Found::Refused(bad.fault);
+            }
+            self.bad.remove(token);
+        }
+        let Some(good) = self.good.find(token) else { return Found::Nothing };
+        let ends = good.person.expires_unix_ms;
+        if ends.is_some_and(|ends| now.unix_ms >= ends) {
+            // What was good has ended: that needs no service to be known.
+            return Found::Refused(TokenFault::Expired);
+        }
+        if now.at < good.fresh_until {
+            Found::Fresh(good.person.clone())
+        } else if ends.is_some() || now.at < good.until {
+            Found::Stale(good.person.clone())
+        } else {
+            self.good.remove(token);
+            Found::Nothing
+        }
+    }
+
+    /// The service said that it is good.
+    pub fn granted(&mut self, token: TokenHash, person: Person, now: Now) {
+        self.bad.remove(&token);
+        let bytes = ENTRY_BYTES + person.user.as_str().len() + person.permissions.bytes();
+        let fresh_until = now.at + self.bounds.fresh;
+        self.good.insert(token, Good { person, fresh_until, until: now.at + ENDLESS_MAX }, bytes);
+    }
+
+    /// The service said that it is not.
+    pub fn refused(&mut self, token: TokenHash, fault: TokenFault, now: Now) {
+        self.good.remove(&token);
+        let until = now.at + self.bounds.refused;
+        self.bad.insert(token, Bad { fault, until }, ENTRY_BYTES);
+    }
+
+    /// Answers that are kept, good and bad.
+    pub fn len(&self) -> usize {
+        self.good.entries.len() + self.bad.entries.len()
+    }
+
+    /// True exactly when nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the good ones, about.
+    pub fn bytes(&self) -> usize {
+        self.good.bytes
+    }
+}
+
+/// The entries that were last looked at.
+#[derive(Debug)]
+struct Recent<T> {
+    entries: HashMap<TokenHash, (u64, usize, T)>,
+    /// By when each was last looked at.
+    order: BTreeMap<u64, TokenHash>,
+    looks: u64,
+    bytes: usize,
+    entries_max: usize,
+    bytes_max: usize,
+}
+
+impl<T> Recent<T> {
+    fn new(entries_max: usize, bytes_max: usize) -> Recent<T> {
+        let (entries, order) = (HashMap::new(), BTreeMap::new());
+        Recent { entries, order, looks: 0, bytes: 0, entries_max, bytes_max }
+    }
+
+    fn find(&mut self, token: &TokenHash) -> Option<&T> {
+        let (look, _, value) = self.entries.get_mut(token)?;
+        self.order.remove(look);
+        self.looks += 1;
+        *look = self.looks;
+        self.order.insert(self.looks, *token);
+        Some(value)
+    }
+
+    fn remove(&mut self, token: &TokenHash) {
+        if let Some((look, bytes, _)) = self.entries.remove(token) {
+            self.order.remove(&look);
+            self.bytes -= bytes;
+        }
+    }
+
+    /// One that is larger than the whole bound is not kept.
+    fn insert(&mut self, token: TokenHash, value: T, bytes: usize) {
+        self.remove(&token);
+        self.looks += 1;
+        self.order.insert(self.looks, token);
+        self.entries.insert(token, (self.looks, bytes, value));
+        self.bytes = self.bytes.saturating_add(bytes);
+        while self.entries.len() > self.entries_max || self.bytes > self.bytes_max {
+            let Some((_, oldest)) = self.order.first_key_value() else { return };
+            let oldest = *oldest;
+            self.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUNDS: Bounds = Bounds {
+        entries: 8,
+        bytes: 100_000,
+        fresh: Duration::from_secs(60),
+        refused: Duration::from_secs(5),
+    };
+
+    fn now(s: u64) -> Now {
+        Now { at: Moment::from_micros(s * 1_000_000), unix_ms: s * 1_000 }
+    }
+
+    fn token(name: &str) -> TokenHash {
+        TokenHash::of(name, &[7; 16])
+    }
+
+    fn person(user: &str, ends_s: Option<u64>) -> Person {
+        let user = UserName::parse(user).expect("a user name");
+        let permissions = Arc::new(Permissions::nothing());
+        Person { user, permissions, expires_unix_ms: ends_s.map(|s| s * 1_000) }
+    }
+
+    #[test]
+    fn a_good_answer_is_fresh_then_stale_until_the_token_expires() {
+        let mut known = Known::new(BOUNDS);
+        let ann = person("ann", Some(1_000));
+        known.granted(token("a"), ann.clone(), now(0));
+        assert_eq!(known.find(&token("a"), now(59)), Found::Fresh(ann.clone()));
+        assert_eq!(known.find(&token("a"), now(60)), Found::Stale(ann.clone()));
+        assert_eq!(known.find(&token("a"), now(999)), Found::Stale(ann));
+        assert_eq!(known.find(&token("a"), now(1_000)), Found::Refused(TokenFault::Expired));
+        assert_eq!(known.find(&token("b"), now(0)), Found::Nothing);
+    }
+
+    #[test]
+    fn a_token_that_expires_early_is_not_fresh_after_that() {
+        let mut known = Known::new(BOUNDS);
+        known.granted(token("a"), person("ann", Some(10)), now(0));
+        assert_eq!(known.find(&token("a"), now(10)), Found::Refused(TokenFault::Expired));
+    }
+
+    #[test]
+    fn a_token_without_end_is_forgotten_after_a_day() {
+        let mut known = Known::new(BOUNDS);
+        let ann = person("ann", None);
+        known.granted(token("a"), ann.clone(), now(0));
+        assert_eq!(known.find(&token("a"), now(24 * 3_600 - 1)), Found::Stale(ann));
+        assert_eq!(known.find(&token("a"), now(24 * 3_600)), Found::Nothing);
+    }
+
+    #[test]
+    fn a_bad_answer_counts_for_a_short_time_and_ends_a_good_one() {
+        let mut known = Known::new(BOUNDS);
+        known.granted(token("a"), person("ann", None), now(0));
+        known.refused(token("a"), TokenFault::Inactive, now(1));
+        assert_eq!(known.find(&token("a"), now(5)), Found::Refused(TokenFault::Inactive));
+        assert_eq!(known.find(&token("a"), now(6)), Found::Nothing);
+    }
+
+    #[test]
+    fn made_up_tokens_push_nobody_out_and_the_longest_unseen_goes_first() {
+        let mut known = Known::new(BOUNDS);
+        for name in 0..8 {
+            known.granted(token(&name.to_string()), person("ann", None), now(0));
+        }
+        for name in 0..1_000 {
+            known.refused(token(&format!("made up {name}")), TokenFault::Inactive, now(0));
+        }
+        assert_eq!(known.len(), 8 + 2);
+        assert!(matches!(known.find(&token("0"), now(1)), Found::Fresh(_)));
+        known.granted(token("8"), person("ann", None), now(1));
+        assert!(matches!(known.find(&token("0"), now(1)), Found::Fresh(_)));
+        assert_eq!(known.find(&token("1"), now(1)), Found::Nothing);
+    }
+
+    #[test]
+    fn another_process_has_other_hashes() {
+        assert_ne!(TokenHash::of("a", &[0; 16]), TokenHash::of("a", &[1; 16]));
+        assert_eq!(format!("{:?}", token("a")), "TokenHash");
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_exceeds_its_bounds(steps in prop::collection::vec((0_u8..40, any::<bool>(), 0_u64..90), 0..200), entries in 1_usize..12, bytes in 0_usize..4_000) {
+            let mut known = Known::new(Bounds { entries, bytes, ..BOUNDS });
+            let mut at = 0;
+            for (name, good, wait) in steps {
+                at += wait;
+                let token = token(&name.to_string());
+                match good {
+                    true => known.granted(token, person("ann", Some(at + 30)), now(at)),
+                    false => known.refused(token, TokenFault::Inactive, now(at)),
+                }
+                prop_assert!(known.good.entries.len() <= entries && known.bytes() <= bytes);
+                prop_assert!(known.bad.entries.len() <= (entries / 4).max(1));
+                prop_assert_eq!(known.good.order.len(), known.good.entries.len());
+                prop_assert_eq!(known.good.entries.values().map(|entry| entry.1).sum::<usize>(), known.bytes());
+                let found = known.find(&token, now(at));
+                let expected = matches!(found, Found::Fresh(_)) || found == Found::Nothing;
+                let refused = found == Found::Refused(TokenFault::Inactive);
+                prop_assert!(if good { expected } else { refused }, "{:?}", found);
+            }
+        }
+    }
+}

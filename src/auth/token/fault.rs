@@ -1,0 +1,137 @@
+//! Why a token is not accepted: a word for metrics and a sentence for people, neither with any part of the token.
+
+use crate::auth::permission::ClaimFault;
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// None was sent.
+    Missing,
+    /// More than [`TOKEN_BYTES_MAX`](super::TOKEN_BYTES_MAX).
+    TooLong,
+    /// It is no JWT of a form we read.
+    Malformed,
+    /// Its `crit` asks for an extension (RFC 7515 section 4.1.11); we have none.
+    UnknownExtension,
+    /// `alg` is none of [`Algorithm`](super::Algorithm).
+    UnknownAlgorithm,
+    /// No configured key has its `kid` and its algorithm.
+    UnknownKey,
+    /// No such key made the signature.
+    BadSignature,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` has not come.
+    NotYetValid,
+    /// `exp` or `nbf` is no number.
+    BadTime,
+    /// `aud` is not, and does not contain, the configured audience.
+    WrongAudience,
+    /// `iss` is not the configured issuer.
+    WrongIssuer,
+    /// There is no `sub`.
+    NoSubject,
+    /// `sub` is no user name.
+    BadSubject,
+    /// `channels` has another shape.
+    BadChannels,
+    /// `channels` has too many entries.
+    TooManyPatterns,
+    /// A pattern in `channels` is too long.
+    PatternTooLong,
+    /// A pattern in `channels` is of no form we know.
+    BadPattern,
+    /// The auth service says that it is not, or no longer, good (RFC 7662 section 2.2).
+    Inactive,
+}
+
+impl TokenFault {
+    /// All of them, each at its [`TokenFault::index`].
+    pub const ALL: [TokenFault; 19] = [
+        TokenFault::Missing,
+        TokenFault::TooLong,
+        TokenFault::Malformed,
+        TokenFault::UnknownExtension,
+        TokenFault::UnknownAlgorithm,
+        TokenFault::UnknownKey,
+        TokenFault::BadSignature,
+        TokenFault::Expired,
+        TokenFault::NotYetValid,
+        TokenFault::BadTime,
+        TokenFault::WrongAudience,
+        TokenFault::WrongIssuer,
+        TokenFault::NoSubject,
+        TokenFault::BadSubject,
+        TokenFault::BadChannels,
+        TokenFault::TooManyPatterns,
+        TokenFault::PatternTooLong,
+        TokenFault::BadPattern,
+        TokenFault::Inactive,
+    ];
+
+    /// Its place in [`TokenFault::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// One word, for metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            TokenFault::Missing => "missing",
+            TokenFault::TooLong => "too_long",
+            TokenFault::Malformed => "malformed",
+            TokenFault::UnknownExtension => "unknown_extension",
+            TokenFault::UnknownAlgorithm => "unknown_algorithm",
+            TokenFault::UnknownKey => "unknown_key",
+            TokenFault::BadSignature => "bad_signature",
+            TokenFault::Expired => "expired",
+            TokenFault::NotYetValid => "not_yet_valid",
+            TokenFault::BadTime => "bad_time",
+            TokenFault::WrongAudience => "wrong_audience",
+            TokenFault::WrongIssuer => "wrong_issuer",
+            TokenFault::NoSubject => "no_subject",
+            TokenFault::BadSubject => "bad_subject",
+            TokenFault::BadChannels => "bad_channels",
+            TokenFault::TooManyPatterns => "too_many_patterns",
+            TokenFault::PatternTooLong => "pattern_too_long",
+            TokenFault::BadPattern => "bad_pattern",
+            TokenFault::Inactive => "inactive",
+        }
+    }
+
+    /// For people, and for the close reason: at most 80 bytes.
+    pub const fn text(self) -> &'static str {
+        match self {
+            TokenFault::Missing => "send a token in connect, in Authorization or as a subprotocol",
+            TokenFault::TooLong => "the token has more than 8192 bytes; grant fewer channels",
+            TokenFault::Malformed => "the token is not a JWT",
+            TokenFault::UnknownExtension => "the token's crit asks for an extension; there is none",
+            TokenFault::UnknownAlgorithm => "the token's alg is not HS256, RS256, ES256 or EdDSA",
+            TokenFault::UnknownKey => "no key here has the token's kid and alg",
+            TokenFault::BadSignature => "the token's signature does not match its key",
+            TokenFault::Expired => "the token has expired; bring a fresh one",
+            TokenFault::NotYetValid => "the token is not valid yet; see nbf, and both clocks",
+            TokenFault::BadTime => "exp and nbf in the token must be seconds since 1970, as numbers",
+            TokenFault::WrongAudience => "the token's aud does not name this gateway",
+            TokenFault::WrongIssuer => "the token's iss is not trusted here",
+            TokenFault::NoSubject => "the token has no sub, so it names no user",
+            TokenFault::BadSubject => "the token's sub must be 1 to 128 bytes without control characters",
+            TokenFault::BadChannels => "channels in the token must be a list of {pattern, rights}",
+            TokenFault::TooManyPatterns => "channels in the token has more than 256 patterns; use prefixes",
+            TokenFault::PatternTooLong => "a pattern in the token's channels has more than 128 bytes",
+            TokenFault::BadPattern => "a channel pattern is a channel name, or its beginning and one *",
+            TokenFault::Inactive => "the auth service says that the token is not active; bring a fresh one",
+        }
+    }
+}
+
+impl From<ClaimFault> for TokenFault {
+    fn from(fault: ClaimFault) -> TokenFault {
+        match fault {
+            ClaimFault::Shape => TokenFault::BadChannels,
+            ClaimFault::TooMany => TokenFault::TooManyPatterns,
+            ClaimFault::PatternTooLong => TokenFault::PatternTooLong,
+            ClaimFault::Pattern => TokenFault::BadPattern,
+        }
+    }
+}
