@@ -8,7 +8,7 @@ use fastrand::Rng;
 use seawall::clock::{Moment, Now};
 use seawall::health::board::{Board, Changes, DependencyId, Due};
 use seawall::health::breaker::{Position, Ticket};
-use seawall::health::definition::{Criticality, Definition, Kind, Use};
+use seawall::health::definition::{Criticality, Definition, Gate, Kind, Use};
 use seawall::health::dependency::Work;
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
@@ -96,12 +96,13 @@ pub struct Ground {
     trace: Rc<Trace>,
 }
 
-fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
+fn definition(name: &str, kind: Kind, criticality: Criticality, gate: Gate) -> Definition {
     Definition {
         name: Arc::from(name),
         kind,
         address: Arc::from("there"),
         criticality,
+        gate,
         lost: vec![Arc::from(name)],
         sentence: Arc::from("It is not there."),
         interval: criticality.interval(),
@@ -114,14 +115,15 @@ fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
 impl Ground {
     pub fn new(seed: u64, trace: Rc<Trace>) -> Ground {
         let now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_000 };
+        let mut rng = Rng::with_seed(seed);
+        let gate = Gate::ALL[rng.usize(..Gate::ALL.len())];
         let definitions = vec![
-            definition("store", Kind::Postgres, Criticality::Critical),
-            definition("auth", Kind::Http, Criticality::Critical),
-            definition("bus", Kind::Redis, Criticality::Optional),
-            definition("assistant", Kind::Http, Criticality::Optional),
+            definition("store", Kind::Postgres, Criticality::Critical, Gate::Handshake),
+            definition("auth", Kind::Http, Criticality::Critical, gate),
+            definition("bus", Kind::Redis, Criticality::Optional, Gate::Handshake),
+            definition("assistant", Kind::Http, Criticality::Optional, Gate::Handshake),
         ];
         let count = definitions.len();
-        let mut rng = Rng::with_seed(seed);
         let board = Board::new(definitions, AdmissionMode::Enforce, now);
         Ground {
             promises: Promises::new(&board, now),

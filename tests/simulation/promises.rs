@@ -117,7 +117,8 @@ impl Promises {
     /// One who comes reads the snapshot, and is told of an outage that there is.
     pub fn handshake(&self, board: &Board, now: Now, random: f32) {
         let critical = |it: &&Dependency| {
-            it.state() == State::Down && it.definition().criticality == Criticality::Critical
+            let definition = it.definition();
+            it.state() == State::Down && definition.gate.stops_handshakes(definition.criticality)
         };
         let down: Vec<&Dependency> = board.dependencies().filter(critical).collect();
         match (&self.published.availability, board.mode()) {
