@@ -120,6 +120,8 @@ impl Http {
         self.accepting = Some(std::thread::spawn(move || {
             for (number, stream) in (0..).zip(listener.incoming()) {
                 if shared.lock().stopped {
+                    // A process that is started meanwhile has the socket for a moment as well; this ends it for both.
+                    let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
                     return;
                 }
                 if let Ok(stream) = stream {

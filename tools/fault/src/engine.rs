@@ -7,9 +7,10 @@ use crate::stats::{Counters, add};
 use crossbeam_channel::{Receiver, Sender};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -138,9 +139,9 @@ impl Engine {
         self.mode = mode;
         self.unanswering = None;
         match mode {
-            Mode::Refuse => self.listener = None,
+            Mode::Refuse => self.end_listening(),
             Mode::Unanswered => {
-                self.listener = None;
+                self.end_listening();
                 self.unanswering = Some(self.port.listen_full()?);
             }
             Mode::Pass | Mode::Cut | Mode::Reset | Mode::Stall | Mode::HalfOpen(_) | Mode::Slow(_) => {
@@ -184,6 +185,15 @@ impl Engine {
             self.listener = Some(listener);
         }
         Ok(())
+    }
+
+    /// A process that is started meanwhile has the socket as well until it runs its program: closing ours alone would leave it
+    /// listening for that moment.
+    fn end_listening(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // It may not be listening any more, which is what is wanted.
+            let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
+        }
     }
 
     fn accept(&mut self) -> io::Result<()> {
