@@ -3,6 +3,7 @@
 //! Everything here is pure: bytes in, values or bytes out. A fuzzer can call all of it.
 
 pub mod command;
+pub mod envelope;
 pub mod fault;
 pub mod fields;
 pub mod frames;

@@ -3,5 +3,6 @@
 pub mod auth;
 mod line;
 pub mod probe;
+mod redis;
 pub mod store;
 pub mod watch;

@@ -53,12 +53,12 @@ pub(super) struct PostgresTarget {
 }
 
 #[derive(Clone)]
-pub(super) struct RedisTarget {
-    pub(super) peer: Peer,
-    pub(super) tls: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) database: u32,
+pub(in crate::worker) struct RedisTarget {
+    pub(in crate::worker) peer: Peer,
+    pub(in crate::worker) tls: Option<String>,
+    pub(in crate::worker) user: Option<String>,
+    pub(in crate::worker) password: Option<String>,
+    pub(in crate::worker) database: u32,
 }
 
 #[derive(Clone)]
