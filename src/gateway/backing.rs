@@ -47,6 +47,7 @@ impl Backing {
                 channels_max: u64::from(config.limits.channels),
                 writers: WRITERS,
                 readers: READERS,
+                source: config.server.source_address,
                 witness,
             })
             .map(Box::new)
@@ -94,7 +95,9 @@ impl Running {
 pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
     match config.store.postgres() {
         None => store::new_epoch(&config.store.data).map_err(|error| error.to_string()),
-        Some(url) => postgres::new_epoch(url.whole()).map_err(|error| error.to_string()),
+        Some(url) => {
+            postgres::new_epoch(url.whole(), config.server.source_address).map_err(|error| error.to_string())
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Prepared {
         let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
         let board = Board::new(definitions, config.health.admission, now);
         let probes =
-            config.dependencies.iter().map(|each| probe(each, instance)).collect::<Result<_, _>>()?;
+            config.dependencies.iter().map(|each| probe(config, each, instance)).collect::<Result<_, _>>()?;
         let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, now, Form::Public));
         let names = board.dependencies().map(|each| Arc::clone(&each.definition().name));
         let counters = Arc::new(WatchCounters::new(names));
@@ -78,7 +78,7 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
         Ok(Patient {
             name: each.definition.name.to_string(),
             criticality: each.definition.criticality,
-            probe: probe(each, instance)?,
+            probe: probe(config, each, instance)?,
             timeout: each.definition.timeout,
         })
     };
@@ -86,14 +86,14 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
     Ok(diagnose(&look_at_all(patients)))
 }
 
-fn probe(config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
-    let definition = &config.definition;
-    let address = match &config.target {
+fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Result<Probe, String> {
+    let definition = &dependency.definition;
+    let address = match &dependency.target {
         Where::Url(url) => url.whole(),
         Where::Address(address) => address,
     };
     let target = Target::parse(definition.kind, address).and_then(|target| {
-        let expected = &config.expected;
+        let expected = &dependency.expected;
         if *definition.name == *STORE {
             target.with_tables(&STORE_TABLES)
         } else if expected.status.is_some() || expected.field.is_some() {
@@ -103,6 +103,6 @@ fn probe(config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
         }
     });
     let target =
-        target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, config.origin))?;
-    Ok(Probe::new(target, instance))
+        target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
+    Ok(Probe::new(target.with_source(config.server.source_address), instance))
 }

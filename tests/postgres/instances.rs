@@ -100,7 +100,7 @@ fn a_newer_schema_is_refused_and_a_new_epoch_is_told_with_the_next_answer() {
     let server = Postgres::start();
     let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
     let before = rig.append(plain("c", "1")).expect("stored").epoch;
-    let (old, new) = new_epoch(&server.url()).expect("an epoch");
+    let (old, new) = new_epoch(&server.url(), None).expect("an epoch");
     assert_eq!(old, before);
     assert_eq!(rig.append(plain("c", "1")).expect("stored").epoch, new);
     assert_eq!(rig.page(request("c", Span::After(Offset(0)))).expect("a page").position.epoch, new);

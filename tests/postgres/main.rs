@@ -5,6 +5,7 @@ mod contract;
 mod faults;
 mod instances;
 mod rig;
+mod security;
 #[path = "../servers/mod.rs"]
 mod servers;
 #[allow(clippy::duplicate_mod, dead_code, reason = "the servers have it as well, and no state is in it")]

@@ -203,7 +203,7 @@ impl Rig {
 }
 
 pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresConfig {
-    PostgresConfig { url, retention, channels_max, writers: 2, readers: 2, witness: None }
+    PostgresConfig { url, retention, channels_max, writers: 2, readers: 2, source: None, witness: None }
 }
 
 pub fn name(text: &str) -> ChannelName {

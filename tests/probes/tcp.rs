@@ -71,7 +71,7 @@ fn a_connection_leaves_from_its_source_address() {
     let address = listener.local_addr().unwrap().to_string();
     let target = |source: &str| {
         let source: IpAddr = source.parse().unwrap();
-        Target::parse(Kind::Tcp, &address).unwrap().with_source(source)
+        Target::parse(Kind::Tcp, &address).unwrap().with_source(Some(source))
     };
     well(&mut Probe::new(target("127.0.0.7"), "test-1"));
     let (_, peer) = listener.accept().unwrap();
@@ -79,7 +79,7 @@ fn a_connection_leaves_from_its_source_address() {
     fails(
         &mut Probe::new(target("192.0.2.1"), "test-1"),
         Fault::Unreachable,
-        &["source address", "192.0.2.1"],
+        &["server.source_address", "192.0.2.1"],
     );
     fails(&mut Probe::new(target("::1"), "test-1"), Fault::Unreachable, &["family"]);
 }

@@ -65,7 +65,12 @@ impl Probe {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '_' };
         let dialer = Dialer {
             source: target.source,
-            trust: tls::Trust::new(target.ca_file.clone()),
+            trust: match &target.service {
+                Service::Postgres(target) => target.address.trust(),
+                Service::Redis(_) | Service::Http(_) | Service::Clickhouse(_) | Service::Tcp { .. } => {
+                    tls::Trust::new(target.ca_file.clone())
+                }
+            },
             resolver: resolve::Resolver::default(),
         };
         Probe {

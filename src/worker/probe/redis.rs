@@ -7,8 +7,8 @@
 
 use super::target::RedisTarget;
 use crate::health::finding::Fault;
-use crate::worker::line::trouble::Trouble;
 use crate::worker::line::Dialer;
+use crate::worker::line::trouble::Trouble;
 use crate::worker::redis::{Connection, is_text, told};
 use ::redis::{ServerError, Value, cmd};
 use std::time::Instant;

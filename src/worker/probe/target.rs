@@ -4,10 +4,10 @@
 
 pub use crate::health::definition::Kind;
 use crate::worker::line::Peer;
+use crate::worker::line::postgres::{AddressError, PostgresAddress};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use url::Url;
 
 /// What is wrong with an address, and what to write instead. It never repeats the address: that may hold a password.
@@ -46,9 +46,7 @@ pub(super) enum Service {
 
 #[derive(Clone)]
 pub(super) struct PostgresTarget {
-    /// Tried in this order, as the driver of the store does.
-    pub(super) peers: Vec<Peer>,
-    pub(super) config: postgres::Config,
+    pub(super) address: PostgresAddress,
     pub(super) tables: Vec<String>,
 }
 
@@ -101,9 +99,9 @@ impl Target {
         Ok(Target { service, source: None, ca_file: None, secrets })
     }
 
-    /// Connections leave from this address.
-    pub fn with_source(mut self, source: IpAddr) -> Target {
-        self.source = Some(source);
+    /// Connections leave from this address; `None`: the system chooses.
+    pub fn with_source(mut self, source: Option<IpAddr>) -> Target {
+        self.source = source;
         self
     }
 
@@ -156,7 +154,7 @@ impl Target {
     pub fn address(&self) -> String {
         match &self.service {
             Service::Postgres(target) => {
-                target.peers.iter().map(Peer::to_string).collect::<Vec<_>>().join(",")
+                target.address.peers().iter().map(Peer::to_string).collect::<Vec<_>>().join(",")
             }
             Service::Redis(RedisTarget { peer, .. }) | Service::Tcp { peer, .. } => peer.to_string(),
             Service::Http(target) | Service::Clickhouse(target) => target.peer.to_string(),
@@ -169,32 +167,19 @@ impl Target {
 }
 
 fn postgres(address: &str) -> Result<(Service, Vec<String>), TargetError> {
-    let Ok(config) = postgres::Config::from_str(address) else {
-        return error("a postgres address is written postgres://user:password@host:port/database");
+    const FORM: &str =
+        "a postgres address names a host and a user: postgres://user:password@host:port/database";
+    let address = match PostgresAddress::parse(address) {
+        Ok(address) => address,
+        Err(AddressError::Form(_)) => return error(FORM.replace("names", "is written with")),
+        Err(other) => return error(other.to_string()),
     };
-    let ports = config.get_ports();
-    let peers: Vec<Peer> = config
-        .get_hosts()
-        .iter()
-        .enumerate()
-        .map(|(index, host)| {
-            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-            match host {
-                postgres::config::Host::Tcp(host) => Peer::Tcp { host: host.clone(), port },
-                postgres::config::Host::Unix(folder) => Peer::Unix(folder.join(format!(".s.PGSQL.{port}"))),
-            }
-        })
-        .collect();
-    if peers.is_empty() || config.get_user().is_none() {
-        return error(
-            "a postgres address names a host and a user: postgres://user:password@host:port/database",
-        );
+    if address.peers().is_empty() || address.config.get_user().is_none() {
+        return error(FORM);
     }
-    let secrets = config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
-    Ok((
-        Service::Postgres(PostgresTarget { peers, config, tables: Vec::new() }),
-        secrets.into_iter().collect(),
-    ))
+    let secrets = address.config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
+    let target = PostgresTarget { address, tables: Vec::new() };
+    Ok((Service::Postgres(target), secrets.into_iter().collect()))
 }
 
 fn redis(address: &str) -> Result<(Service, Vec<String>), TargetError> {

@@ -106,7 +106,10 @@ impl Writer<'_> {
             (&vec![self.data; count], Type::TEXT_ARRAY),
         ];
         let rows = self.client.query_typed(APPEND, &params)?;
-        assert!(rows.len() == count && rows.iter().all(|row| row.get::<_, i16>(0) == 0), "not all rows are new");
+        assert!(
+            rows.len() == count && rows.iter().all(|row| row.get::<_, i16>(0) == 0),
+            "not all rows are new"
+        );
         Ok(())
     }
 }

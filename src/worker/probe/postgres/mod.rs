@@ -50,11 +50,12 @@ pub(super) fn look(
 /// The first host that takes us. Each gets its share of the time, so that a silent one does not hide the next.
 fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<Session, Trouble> {
     let mut last = Trouble::new(Fault::Unreachable, "the address names no host");
-    let count = target.peers.len();
-    for (index, peer) in target.peers.iter().enumerate() {
+    let peers = target.address.peers();
+    let count = peers.len();
+    for (index, peer) in peers.iter().enumerate() {
         let now = now();
         let share = left(deadline, now) / u32::try_from(count - index).unwrap_or(u32::MAX);
-        match Connection::open(dialer, target, peer, now + share) {
+        match Connection::open(dialer, target, (index, peer), now + share) {
             Ok(session) => return Ok(session),
             Err(failure) => last = told(failure),
         }

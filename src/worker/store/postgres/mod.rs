@@ -7,13 +7,16 @@
 mod append;
 mod batch;
 mod connection;
+mod dial;
 mod fault;
 mod link;
 mod read;
 mod retention;
 mod route;
 mod schema;
+mod secure;
 
+pub use crate::worker::line::postgres::AddressError;
 pub use fault::Unfit;
 
 use super::Retention;
@@ -31,6 +34,7 @@ use retention::RetentionWorker;
 use schema::Refusal;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -51,6 +55,8 @@ pub struct PostgresConfig {
     pub writers: usize,
     /// Threads that read pages, each with a connection; at least 1.
     pub readers: usize,
+    /// Address that connections leave from; `None`: the system chooses.
+    pub source: Option<IpAddr>,
     /// Where to tell what work met: connections made, refused and lost.
     pub witness: Option<Witness>,
 }
@@ -64,10 +70,8 @@ impl fmt::Debug for PostgresConfig {
 /// Why a store in PostgreSQL cannot be used by this program, whatever happens to the server.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The URL is none of PostgreSQL.
-    Url(tokio_postgres::Error),
-    /// The URL asks for what this program cannot do.
-    Tls,
+    /// The URL is none of PostgreSQL, or contradicts itself.
+    Url(AddressError),
     /// The database answers, and is no store of ours.
     Unfit(Unfit),
     /// The database does not answer, and without it there is nothing to do.
@@ -79,10 +83,7 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::Url(error) => write!(f, "store.url is not one of PostgreSQL: {error}"),
-            OpenError::Tls => f.write_str(
-                "store.url asks for TLS (sslmode=require), which this version cannot do; use a Unix socket, a private network or a local TLS proxy, and sslmode=disable",
-            ),
+            OpenError::Url(error) => write!(f, "store.url: {error}"),
             OpenError::Unfit(unfit) => write!(f, "store.url: {unfit}"),
             OpenError::Unreachable(text) => write!(f, "the store cannot be reached: {text}"),
             OpenError::System(error) => write!(f, "cannot set the store's workers up: {error}"),
@@ -109,7 +110,7 @@ impl PostgresStore {
     /// Reads the URL and knocks once. A server that is down, or a standby that may be promoted, is only
     /// logged; a database that a newer program wrote is refused.
     pub fn open(config: PostgresConfig) -> Result<PostgresStore, OpenError> {
-        let target = target(&config.url)?;
+        let target = target(&config.url, config.source)?;
         let mut first = Connection::new(&target, Role::Append, Arc::default(), None)?;
         match first.advance(|| {}) {
             Err(Refusal::Unfit(unfit @ (Unfit::Newer { .. } | Unfit::Encoding { .. }))) => {
@@ -185,8 +186,8 @@ impl Running {
 /// Gives the store another epoch: for after a restore or an asynchronous failover, when logs may have lost
 /// what clients have seen. Answers the old and the new one. The gateways must be stopped: one that runs keeps what it knows of the
 /// old logs, and would take new publications for ones it has seen.
-pub fn new_epoch(url: &str) -> Result<(Epoch, Epoch), OpenError> {
-    let mut connection = Connection::new(&target(url)?, Role::Append, Arc::default(), None)?;
+pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), OpenError> {
+    let mut connection = Connection::new(&target(url, source)?, Role::Append, Arc::default(), None)?;
     let fresh = Epoch(getrandom::u32().map_err(|_| io::Error::other("no random number"))?);
     let refused = |refusal| match refusal {
         Refusal::Unfit(unfit) => OpenError::Unfit(unfit),
@@ -199,9 +200,8 @@ pub fn new_epoch(url: &str) -> Result<(Epoch, Epoch), OpenError> {
     }
 }
 
-fn target(url: &str) -> Result<Target, OpenError> {
-    let target = Target::parse(url).map_err(OpenError::Url)?;
-    if target.wants_tls() { Err(OpenError::Tls) } else { Ok(target) }
+fn target(url: &str, source: Option<IpAddr>) -> Result<Target, OpenError> {
+    Target::parse(url, source).map_err(OpenError::Url)
 }
 
 /// The longest that an append waits for a server that says nothing.
