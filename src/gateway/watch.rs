@@ -95,7 +95,7 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
     let target = Target::parse(definition.kind, address).and_then(|target| {
         let expected = &dependency.expected;
         if *definition.name == *STORE {
-            target.with_tables(&STORE_TABLES)
+            target.for_store(&STORE_TABLES)
         } else if expected.status.is_some() || expected.field.is_some() {
             target.with_expect(Expect { status: expected.status, field: expected.field.clone() })
         } else {

@@ -4,10 +4,12 @@
 mod contract;
 mod faults;
 mod instances;
+mod pooler;
 mod rig;
 mod security;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod source;
 #[allow(clippy::duplicate_mod, dead_code, reason = "the servers have it as well, and no state is in it")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;

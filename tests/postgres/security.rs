@@ -63,7 +63,8 @@ impl Papers {
     }
 }
 
-fn rule(server: &Postgres, rules: &str) {
+/// Who may come in, and how.
+pub fn rule(server: &Postgres, rules: &str) {
     let file: &Path = &server.data().join("pg_hba.conf");
     std::fs::write(file, rules).expect("rules are written");
     server.sql("SELECT pg_reload_conf()");

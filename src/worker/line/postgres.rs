@@ -7,8 +7,50 @@ use super::tls::{Check, Trust};
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
+
+/// The server ends a statement of the store after this by itself.
+pub(in crate::worker) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The server ends a wait of the store for a lock after this: an append holds its locks for one commit.
+pub(in crate::worker) const LOCK_TIMEOUT: Duration = Duration::from_millis(1_200);
+
+/// What a session of the store asks for when it begins. Its probe asks for the same, since not every pooler lets it pass.
+pub(in crate::worker) fn session_options() -> String {
+    format!(
+        "-c statement_timeout={} -c lock_timeout={}",
+        STATEMENT_TIMEOUT.as_millis(),
+        LOCK_TIMEOUT.as_millis()
+    )
+}
+
+/// What a person does about a pooler that does not let them pass; nothing where an error is about something else.
+pub(in crate::worker) fn startup_advice(message: &str) -> &'static str {
+    if !message.contains("startup parameter") {
+        return "";
+    }
+    "; set ignore_startup_parameters = options in pgbouncer.ini, and the timeouts by ALTER ROLE (docs/dependencies.md)"
+}
+
+/// Columns for [`weakness`], in its order.
+pub(in crate::worker) const WEAKNESSES: &str =
+    "current_setting('fsync'), current_setting('statement_timeout'), current_setting('lock_timeout')";
+
+/// Why a server that works is worse than it should be.
+pub(in crate::worker) fn weakness(fsync: &str, statement: &str, lock: &str) -> Option<String> {
+    let unsafe_disk = (fsync == "off")
+        .then_some("fsync is off on the server: a power cut or a crash of its machine loses or spoils what was acknowledged; set it to on");
+    let no_end = (statement == "0" || lock == "0").then(|| {
+        format!(
+            "a pooler drops our timeouts: ALTER ROLE … SET statement_timeout = '{}ms'; ALTER ROLE … SET lock_timeout = '{}ms'",
+            STATEMENT_TIMEOUT.as_millis(),
+            LOCK_TIMEOUT.as_millis()
+        )
+    });
+    let said: Vec<String> = unsafe_disk.map(str::to_owned).into_iter().chain(no_end).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
 
 /// `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +259,18 @@ mod tests {
             let error = read(query).expect_err(query);
             assert!(error.contains(words), "{query}: {error}");
         }
+    }
+
+    #[test]
+    fn a_server_is_weak_where_it_may_lose_what_it_acknowledged_or_never_ends_a_statement() {
+        assert_eq!(weakness("on", "1500ms", "1200ms"), None);
+        assert!(weakness("off", "1500ms", "1200ms").is_some_and(|text| text.starts_with("fsync is off")));
+        assert!(
+            weakness("on", "0", "1200ms").is_some_and(|text| text.contains("statement_timeout = '1500ms'"))
+        );
+        assert!(
+            weakness("off", "1s", "0").is_some_and(|text| text.contains("fsync") && text.contains("pooler"))
+        );
     }
 
     #[test]

@@ -48,6 +48,16 @@ pub(super) enum Service {
 pub(super) struct PostgresTarget {
     pub(super) address: PostgresAddress,
     pub(super) tables: Vec<String>,
+    pub(super) purpose: Purpose,
+}
+
+/// What a PostgreSQL server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody else's service.
+    Service,
+    /// Our store, which asks for more.
+    Store,
 }
 
 #[derive(Clone)]
@@ -124,6 +134,15 @@ impl Target {
         Ok(self)
     }
 
+    /// The store: these tables are read, a session begins as one of the store's, and what would make it no store is a fault.
+    pub fn for_store(self, tables: &[&str]) -> Result<Target, TargetError> {
+        let mut target = self.with_tables(tables)?;
+        if let Service::Postgres(target) = &mut target.service {
+            target.purpose = Purpose::Store;
+        }
+        Ok(target)
+    }
+
     /// What the answer of an HTTP service must be.
     pub fn with_expect(mut self, expect: Expect) -> Result<Target, TargetError> {
         if let Some(status) = expect.status.filter(|status| !(100..600).contains(status)) {
@@ -178,7 +197,7 @@ fn postgres(address: &str) -> Result<(Service, Vec<String>), TargetError> {
         return error(FORM);
     }
     let secrets = address.config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
-    let target = PostgresTarget { address, tables: Vec::new() };
+    let target = PostgresTarget { address, tables: Vec::new(), purpose: Purpose::Service };
     Ok((Service::Postgres(target), secrets.into_iter().collect()))
 }
 

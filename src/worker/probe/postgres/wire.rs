@@ -4,9 +4,10 @@
 
 use crate::health::finding::Fault;
 use crate::worker::line::binding::end_point;
+use crate::worker::line::postgres::session_options;
 use crate::worker::line::trouble::Trouble;
 use crate::worker::line::{Dialer, Line, Peer};
-use crate::worker::probe::target::PostgresTarget;
+use crate::worker::probe::target::{PostgresTarget, Purpose};
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::authentication::{md5_hash, sasl};
@@ -118,7 +119,14 @@ impl Connection {
         let mut parameters =
             vec![("user", user), ("client_encoding", "UTF8"), ("application_name", "seawall-probe")];
         parameters.extend(config.get_dbname().map(|name| ("database", name)));
-        parameters.extend(config.get_options().map(|options| ("options", options)));
+        let own = config.get_options().unwrap_or_default();
+        let options = match target.purpose {
+            Purpose::Service => own.to_owned(),
+            Purpose::Store => format!("{} {own}", session_options()),
+        };
+        if !options.is_empty() {
+            parameters.push(("options", &options));
+        }
         self.send(|out| frontend::startup_message(parameters, out))?;
         self.authenticate(user, config)?;
         loop {

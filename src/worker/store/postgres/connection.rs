@@ -14,19 +14,16 @@ use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::Epoch;
 use crate::job::Witness;
 use crate::metrics::store::{StoreCounters, bump};
-use crate::worker::line::postgres::{AddressError, PostgresAddress};
+use crate::worker::line::postgres::{AddressError, PostgresAddress, session_options};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-/// The server ends a statement of ours after this by itself.
-pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// The server ends a wait for a lock after this: an append holds its locks for one commit.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The server ends a transaction of ours that does nothing. Only a migration has one open between statements.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries to connect, at first and at most; each fails as often as the one before doubles it.
@@ -40,6 +37,8 @@ pub(super) const GLANCE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     way: Way,
+    /// Whether the log has what is weak about the server: once for all connections.
+    warned: Arc<AtomicBool>,
 }
 
 /// What a connection is for.
@@ -60,7 +59,7 @@ impl Target {
         if address.config.get_application_name().is_none() {
             address.config.application_name("seawall");
         }
-        Ok(Target { way: Way::new(&address, source) })
+        Ok(Target { way: Way::new(&address, source), warned: Arc::default() })
     }
 
     fn for_role(&self, role: Role) -> Way {
@@ -71,9 +70,8 @@ impl Target {
         };
         let own = way.config.get_options().unwrap_or_default().to_owned();
         way.config.options(format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {own}",
-            STATEMENT_TIMEOUT.as_millis(),
-            LOCK_TIMEOUT.as_millis(),
+            "{} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {own}",
+            session_options(),
             IDLE_TIMEOUT.as_millis(),
         ));
         way
@@ -96,6 +94,7 @@ pub(super) struct Connection {
     /// Whether there was a connection before: the next one is a reconnection.
     was_up: bool,
     told: bool,
+    warned: Arc<AtomicBool>,
     last_used: Instant,
     counters: Arc<StoreCounters>,
     witness: Option<Witness>,
@@ -120,6 +119,7 @@ impl Connection {
             pause: PAUSE_MIN,
             was_up: false,
             told: false,
+            warned: Arc::clone(&target.warned),
             last_used: now,
             counters,
             witness,
@@ -225,10 +225,10 @@ impl Connection {
                 Role::Append => Durability::Needed,
                 Role::Read | Role::Retention => Durability::Waived,
             };
-            schema::prepare(&mut link, durability, fresh_epoch).map(|()| link)
+            schema::prepare(&mut link, durability, fresh_epoch).map(|warning| (link, warning))
         });
         match result {
-            Ok(link) => {
+            Ok((link, warning)) => {
                 if self.was_up {
                     bump(&self.counters.reconnects);
                 }
@@ -239,7 +239,11 @@ impl Connection {
                 self.pause = PAUSE_MIN;
                 self.last_used = monotonic();
                 self.state = State::Up(link);
-                self.testify(begun.elapsed(), Ok(None));
+                let was_warned = self.warned.swap(warning.is_some(), Ordering::Relaxed);
+                if let (Some(warning), false) = (&warning, was_warned) {
+                    tracing::warn!(warning, "the store works, and is worse than it should be");
+                }
+                self.testify(begun.elapsed(), Ok(warning));
                 Ok(())
             }
             Err(refusal) => {
@@ -311,6 +315,7 @@ pub(super) fn monotonic() -> Instant {
 mod tests {
     use super::super::link::CALL_TIMEOUT;
     use super::*;
+    use crate::worker::line::postgres::{LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 
     #[test]
     fn a_pause_keeps_to_its_fifth() {

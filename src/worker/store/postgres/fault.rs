@@ -5,6 +5,7 @@
 //! commit, so the outcome is open.
 
 use crate::health::finding::{Cause, Fault};
+use crate::worker::line::postgres::startup_advice;
 use crate::worker::line::trouble::Trouble;
 use std::error::Error as _;
 use std::io;
@@ -114,7 +115,8 @@ pub(super) fn cause(error: &Error) -> Cause {
 pub(super) fn cause_with(name: &str, error: &Error) -> Cause {
     let Some(db) = error.as_db_error() else { return cause_of_connection(name, error) };
     let (fault, look_at) = judge(db.code().code());
-    let text = format!("{} ({}, SQLSTATE {})", db.message(), db.severity(), db.code().code());
+    let advice = startup_advice(db.message());
+    let text = format!("{} ({}, SQLSTATE {}){advice}", db.message(), db.severity(), db.code().code());
     Cause::new(fault, text, look_at)
 }
 
