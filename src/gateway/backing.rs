@@ -82,6 +82,15 @@ impl Backing {
 }
 
 impl Running {
+    /// The epoch that this process knows and the one that took its place, when somebody replaced it.
+    pub(super) fn replaced_epoch(&self) -> Option<(Epoch, Epoch)> {
+        match self {
+            // Its folder has one owner: nobody else replaces anything while we run.
+            Running::Sqlite(_) => None,
+            Running::Postgres(running) => running.replaced_epoch(),
+        }
+    }
+
     /// Waits until what was sent is answered.
     pub(super) fn join(self) {
         match self {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 
 mod contract;
+mod epoch;
 mod faults;
 mod instances;
 mod pooler;

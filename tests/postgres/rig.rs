@@ -193,6 +193,14 @@ impl Rig {
         }
     }
 
+    /// Whether the store's epoch was replaced while it ran.
+    pub fn has_lost_its_epoch(&self) -> bool {
+        match &self.running {
+            Running::Sqlite(_) => false,
+            Running::Postgres(running) => running.replaced_epoch().is_some(),
+        }
+    }
+
     pub fn close(self) {
         drop((self.append, self.read));
         match self.running {

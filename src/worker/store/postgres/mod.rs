@@ -8,6 +8,7 @@ mod append;
 mod batch;
 mod connection;
 mod dial;
+mod epoch;
 mod fault;
 mod link;
 mod read;
@@ -29,6 +30,7 @@ use crate::metrics::store::StoreCounters;
 use append::AppendWorker;
 use connection::{Connection, Role, Target};
 use crossbeam_channel::{Receiver, bounded};
+use epoch::KnownEpoch;
 use read::ReadWorker;
 use retention::RetentionWorker;
 use schema::Refusal;
@@ -133,6 +135,7 @@ impl PostgresStore {
         let voice = Voice::new(mailboxes, Arc::clone(&counters));
         let connect = |role| Connection::new(&target, role, Arc::clone(&counters), config.witness.clone());
         let (overfull, notes) = bounded(NOTES);
+        let epoch = Arc::new(KnownEpoch::default());
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
@@ -148,6 +151,7 @@ impl PostgresStore {
                 channels_max: config.channels_max,
                 publications: config.retention.publications,
                 overfull: overfull.clone(),
+                epoch: Arc::clone(&epoch),
                 doubt: Vec::new(),
             };
             threads.push(super::spawn(format!("store-append-{number}"), move || worker.run())?);
@@ -155,16 +159,23 @@ impl PostgresStore {
         drop(overfull);
         for number in 0..config.readers.max(1) {
             let (connection, voice) = (connect(Role::Read)?, voice.clone());
-            let worker =
-                ReadWorker { connection, jobs: reads.clone(), voice, counters: Arc::clone(&counters) };
+            let (jobs, counters, epoch) = (reads.clone(), Arc::clone(&counters), Arc::clone(&epoch));
+            let worker = ReadWorker { connection, jobs, voice, counters, epoch };
             threads.push(super::spawn(format!("store-read-{number}"), move || worker.run())?);
         }
         let connection = connect(Role::Retention)?;
         let cells = Arc::clone(&counters);
-        let worker = RetentionWorker::new(connection, WallClock::System, config.retention, notes, cells);
+        let worker = RetentionWorker::new(
+            connection,
+            WallClock::System,
+            config.retention,
+            notes,
+            cells,
+            Arc::clone(&epoch),
+        );
         threads.push(super::spawn("store-retention".into(), move || worker.run())?);
         threads.push(super::spawn("store-route".into(), move || route::run(&append, &workers, &voice))?);
-        Ok(Running { threads })
+        Ok(Running { threads, epoch })
     }
 }
 
@@ -172,9 +183,15 @@ impl PostgresStore {
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
+    epoch: Arc<KnownEpoch>,
 }
 
 impl Running {
+    /// The epoch that this process knows and the one that took its place: it has to be started again. Looked at once a second.
+    pub fn replaced_epoch(&self) -> Option<(Epoch, Epoch)> {
+        self.epoch.replaced()
+    }
+
     /// Waits until all senders are gone and what they sent is answered.
     pub fn join(self) {
         for thread in self.threads {
@@ -184,8 +201,8 @@ impl Running {
 }
 
 /// Gives the store another epoch: for after a restore or an asynchronous failover, when logs may have lost
-/// what clients have seen. Answers the old and the new one. The gateways must be stopped: one that runs keeps what it knows of the
-/// old logs, and would take new publications for ones it has seen.
+/// what clients have seen. Answers the old and the new one. Gateways that run see it within a second or two and end, since what they
+/// know is of the old logs.
 pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), OpenError> {
     let mut connection = Connection::new(&target(url, source)?, Role::Append, Arc::default(), None)?;
     let fresh = Epoch(getrandom::u32().map_err(|_| io::Error::other("no random number"))?);
