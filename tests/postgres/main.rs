@@ -14,3 +14,4 @@ mod source;
 #[allow(clippy::duplicate_mod, dead_code, reason = "the servers have it as well, and no state is in it")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;
+mod work;
