@@ -184,6 +184,31 @@ fn publications_are_stored_over_tls_and_a_connection_that_is_cut_comes_back_over
 }
 
 #[test]
+fn a_commit_that_hangs_is_cancelled_over_tls_and_leaves_no_session_behind() {
+    let papers = Papers::new();
+    let server = papers.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
+    let mut rig = Rig::postgres_with(crate::rig::config(url, KEEP_ALL, 1_000)).ready();
+    server.hang_commits();
+    let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(std::sync::atomic::Ordering::Relaxed);
+    let mut n = 0;
+    crate::wait::until(crate::wait::SOON * 3, "three connections are given up", || {
+        n += 1;
+        assert!(rig.append(keyed("c", &format!("k{n}"))).is_err());
+        abandoned(&rig) >= 3
+    });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'seawall' AND wait_event = 'SyncRep'";
+    // Each of two writers may be in its next attempt.
+    crate::wait::until(crate::wait::SOON, "those that were given up have ended", || {
+        server.sql(waiting).parse::<u32>().expect("a number") <= 2
+    });
+    server.let_commits_go();
+    crate::wait::until(crate::wait::SOON, "it stores again", || rig.append(keyed("c", "last")).is_ok());
+    rig.close();
+}
+
+#[test]
 fn a_server_that_falls_silent_in_the_handshake_costs_two_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
