@@ -147,6 +147,29 @@ fn each_mode_believes_what_libpq_says_and_an_error_says_what_to_do() {
 }
 
 #[test]
+fn a_self_signed_certificate_is_its_own_authority_unless_it_says_that_it_is_one() {
+    let papers = Papers::new();
+    let server = papers.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("server.pem")));
+    let show = |is_ca: IsCa| {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.is_ca = is_ca;
+        papers.write("server.pem", &params.self_signed(&key).expect("a certificate").pem());
+        papers.write("server.key", &key.serialize_pem());
+        process::give(papers.folder.path());
+        server.sql("SELECT pg_reload_conf()");
+    };
+    show(IsCa::ExplicitNoCa);
+    crate::wait::until(crate::wait::SOON, "the server shows it", || both(&url) == (None, None));
+    show(IsCa::Ca(BasicConstraints::Unconstrained));
+    crate::wait::until(crate::wait::SOON, "the server shows the other one", || {
+        both(&url).0.is_some_and(|text| text.contains("CaUsedAsEndEntity"))
+    });
+    fails(&url, &["CaUsedAsEndEntity", "CA:FALSE"]);
+}
+
+#[test]
 fn a_server_without_tls_is_spoken_to_in_the_clear_exactly_where_that_is_allowed() {
     let server = Postgres::start();
     works(&url(&server, "localhost", "sslmode=prefer"));

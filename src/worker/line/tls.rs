@@ -167,8 +167,8 @@ pub(in crate::worker) fn advice(error: &rustls::Error) -> &'static str {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "; give the server a new one, and look at this machine's clock"
         }
-        // webpki tells of no other that an operator could meet: an authority's own certificate in the server's place.
-        CertificateError::Other(_) => {
+        // An error of webpki, which rustls has no name for.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "; give the server a certificate of its own (CA:FALSE), signed by the authority"
         }
         _ => "",
