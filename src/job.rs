@@ -4,6 +4,8 @@
 //! never waits for room. *Live* ones, publications and signals, are tried: a full lane marks the reactor as
 //! having missed something, and its hub refills from the log. Workers never block on reactors.
 
+pub mod bus;
+
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
 use crate::health::report::Report;
@@ -59,6 +61,8 @@ pub enum Read {
         /// The channels.
         channels: Vec<ChannelName>,
     },
+    /// Where many logs stand, for all reactors; at most `limits::SURVEY_CHANNELS_MAX` channels. It is not answered when it fails.
+    Survey(Arc<[ChannelName]>),
 }
 
 /// Which page.
@@ -166,6 +170,12 @@ pub enum Completion {
         /// Where each log stands.
         outcome: Result<Vec<(ChannelName, LogPosition)>, ReadError>,
     },
+    /// Answers [`bus::Interest::Follow`]: the bus brings the channel from here on, or does not work, and then the logs are looked at
+    /// each second.
+    Followed {
+        /// Whom it answers.
+        ticket: Ticket,
+    },
     /// Answers [`Admit::Token`].
     TokenChecked {
         /// Whom it answers.
@@ -196,6 +206,10 @@ pub enum Live {
         /// The frame: the same bytes for every subscriber.
         frame: Arc<[u8]>,
     },
+    /// Where logs stand: answers [`Read::Survey`].
+    Heads(Arc<[(ChannelName, LogPosition)]>),
+    /// Shows that the bus delivers.
+    Canary(Arc<bus::Canary>),
 }
 
 /// Sends into one reactor. Cloned freely; the reactor holds the [`Inbox`].
@@ -243,11 +257,13 @@ impl Mailbox {
     pub fn offer(&self, live: Live) -> Offered {
         match self.live.try_send(live) {
             Ok(()) => Offered::Taken,
-            Err(TrySendError::Full(Live::Published(_))) => {
+            Err(TrySendError::Full(Live::Published(_) | Live::Heads(_))) => {
                 self.signal.missed.store(true, Ordering::Release);
                 Offered::Missed
             }
-            Err(TrySendError::Full(Live::Signal { .. }) | TrySendError::Disconnected(_)) => Offered::Missed,
+            Err(
+                TrySendError::Full(Live::Signal { .. } | Live::Canary(_)) | TrySendError::Disconnected(_),
+            ) => Offered::Missed,
         }
     }
 
@@ -286,6 +302,8 @@ pub struct Queues {
     pub append: Sender<Append>,
     /// To the store's readers.
     pub read: Sender<Read>,
+    /// To the bus; `None` when this instance is alone.
+    pub bus: Option<bus::Bus>,
     /// To the auth worker; `None` when auth is off and no per-address limit is set.
     pub admit: Option<Sender<Admit>>,
 }

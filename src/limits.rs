@@ -206,6 +206,15 @@ pub const OUTSTANDING_MAX: usize = 8_192;
 pub const ANSWERS_LANE: usize = 2 * OUTSTANDING_MAX;
 /// Batches waiting in a reactor's lane of publications. A full lane marks the reactor behind.
 pub const LIVE_LANE: usize = 256;
+/// Batches of publications that wait for the bus: as many as may wait in a reactor's lane. Over it they are dropped, and the other
+/// instances read the log.
+pub const BUS_PUBLICATIONS: usize = 256;
+/// Signals that wait for the bus. Over it they are lost, as signals may be.
+pub const BUS_SIGNALS: usize = 1_024;
+/// Channels to be followed or left that wait for the bus. Over it a subscription is refused with `retry_ms`.
+pub const BUS_INTERESTS: usize = 8_192;
+/// Channels in one look of the bus at where the logs stand, while it does not deliver.
+pub const SURVEY_CHANNELS_MAX: usize = 10_000;
 /// Publications committed at once.
 pub const APPEND_BATCH_MAX: usize = 1_024;
 /// Bytes committed at once, save that one publication always fits.

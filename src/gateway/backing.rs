@@ -4,7 +4,7 @@ use super::config::Config;
 use crate::id::Epoch;
 use crate::job::{Append, Mailbox, Read, Witness};
 use crate::metrics::store::StoreCounters;
-use crate::worker::store::postgres::{self, PostgresConfig, PostgresStore};
+use crate::worker::store::postgres::{self, BusName, PostgresConfig, PostgresStore};
 use crate::worker::store::{self, Retention, Store, StoreConfig};
 use crossbeam_channel::Receiver;
 use std::io;
@@ -34,8 +34,12 @@ pub(super) enum Running {
 
 impl Backing {
     /// Opens what `store.url` and `store.data` name.
-    /// What its workers meet goes to `witness`.
-    pub(super) fn open(config: &Config, witness: Option<Witness>) -> Result<Backing, String> {
+    /// What it commits goes to `bus`, what its workers meet to `witness`.
+    pub(super) fn open(
+        config: &Config,
+        bus: Option<BusName>,
+        witness: Option<Witness>,
+    ) -> Result<Backing, String> {
         match config.store.postgres() {
             None => Store::open(embedded(config))
                 .map(Box::new)
@@ -48,6 +52,7 @@ impl Backing {
                 writers: WRITERS,
                 readers: READERS,
                 source: config.server.source_address,
+                bus,
                 witness,
             })
             .map(Box::new)

@@ -4,6 +4,7 @@
 //! before the first thread starts, and is told in one sentence.
 
 mod backing;
+mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
@@ -22,6 +23,7 @@ use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader,
 use crate::session::{AuthMode, Policy};
 use crate::worker;
 use backing::Backing;
+use bus::Line;
 use capacity::Capacity;
 use config::key::{AuthAlgorithm, AuthKey};
 use config::{Config, ProxyProtocol};
@@ -88,26 +90,25 @@ pub fn new_epoch(config: Config) -> ExitCode {
     }
 }
 
-/// Refuses a bus that is configured and cannot be had: it must not be another one silently.
-fn check_bus(config: &Config) -> Result<(), String> {
-    match &config.bus.url {
-        Some(url) => Err(format!("bus.url = \"{url}\": this build has no bus: leave it out")),
-        None => Ok(()),
-    }
-}
-
 fn serve(config: Config) -> Result<(), String> {
-    check_bus(&config)?;
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
     let verifier = verifier(&config)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = watch::Prepared::new(&config, &instance.0, clock.read())?;
-    let store = Backing::open(&config, watched.witness(watch::STORE))?;
+    let bus = Line::prepare(&config, &watched, &instance)?;
+    let named = bus.as_ref().map(|line| line.name.clone());
+    let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
     let (listeners, address) = listen(config.server.listen, reactors)?;
     let watch_counters = Arc::clone(watched.counters());
-    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), watch_counters, log::dropped));
+    let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
+    let metrics = Arc::new(Metrics::new(
+        reactors,
+        Arc::clone(&instance.0),
+        (watch_counters, bus_counters),
+        log::dropped,
+    ));
     let vitals = Arc::new(Vitals::new(
         reactors,
         capacity.connections,
@@ -129,7 +130,7 @@ fn serve(config: Config) -> Result<(), String> {
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let watch = watched.start(move || clock.read(), Arc::clone(&mailboxes)).map_err(cannot_start)?;
-    let threads = Threads::start(&config, &setup, (store, watch), verifier, &mailboxes, prepared)
+    let threads = Threads::start(&config, &setup, (store, bus, watch), verifier, &mailboxes, prepared)
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity);
@@ -142,6 +143,7 @@ struct Threads {
     endings: Receiver<Ending>,
     reactors: Vec<JoinHandle<()>>,
     store: backing::Running,
+    bus: Option<worker::bus::Running>,
     watch: worker::watch::Running,
     auth: Option<worker::auth::Running>,
 }
@@ -150,7 +152,7 @@ impl Threads {
     fn start(
         config: &Config,
         setup: &Arc<Setup>,
-        (store, watch): (Backing, worker::watch::Running),
+        (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
         verifier: Option<Verifier>,
         mailboxes: &Arc<[Mailbox]>,
         prepared: Vec<Prepared>,
@@ -159,6 +161,8 @@ impl Threads {
         let (read, read_jobs) = bounded(READ_QUEUE);
         let counters = Arc::clone(&setup.metrics.store);
         let store = store.start(Arc::clone(mailboxes), append_jobs, read_jobs, counters)?;
+        let way = bus.as_ref().map(|line| line.name.bus.clone());
+        let bus = bus.map(|line| line.start(Arc::clone(mailboxes), read.clone())).transpose()?;
         let (admit, auth) = match (&verifier, setup.addresses) {
             (None, Addresses::Uncounted) => (None, None),
             (Some(_), Addresses::Uncounted | Addresses::Counted) | (None, Addresses::Counted) => {
@@ -169,11 +173,11 @@ impl Threads {
                 (Some(admit), Some(running))
             }
         };
-        let queues = Queues { append, read, admit };
+        let queues = Queues { append, read, bus: way, admit };
         let (endings_in, endings) = bounded(setup.reactors + 8);
         let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
         watch_signals(endings_in)?;
-        Ok(Threads { endings, reactors, store, watch, auth })
+        Ok(Threads { endings, reactors, store, bus, watch, auth })
     }
 
     /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors, which
@@ -217,7 +221,12 @@ impl Threads {
                 failed.get_or_insert_with(|| "a reactor panicked; see the log".into());
             }
         }
+        // The bus's ear holds a way to the store's readers, and the store one to the bus's mouth.
+        let bus = self.bus.map(worker::bus::Running::stop_listening);
         self.store.join();
+        if let Some(bus) = bus {
+            bus.join();
+        }
         if self.watch.stop().is_err() {
             failed.get_or_insert_with(|| "the watch panicked; see the log".into());
         }

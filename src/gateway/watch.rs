@@ -9,6 +9,7 @@ use crate::health::report::dependencies::{Form, all};
 use crate::job::{Mailbox, Outlook, Witness};
 use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
+use crate::worker::bus::Monitor;
 use crate::worker::probe::Probe;
 use crate::worker::probe::doctor::{Patient, look_at_all};
 use crate::worker::probe::table::{Diagnosis, diagnose};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 
 /// The store's name among the dependencies.
 pub(super) const STORE: &str = "store";
+/// The bus's name among the dependencies.
+pub(super) const BUS: &str = "bus";
 /// What a store's probe reads, so that a missing right or table is seen before a client meets it.
 const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
 
@@ -31,6 +34,7 @@ pub(super) struct Prepared {
     counters: Arc<WatchCounters>,
     told: Sender<(DependencyId, Evidence)>,
     evidence: Receiver<(DependencyId, Evidence)>,
+    monitor: Arc<Monitor>,
 }
 
 impl Prepared {
@@ -38,14 +42,19 @@ impl Prepared {
     pub(super) fn new(config: &Config, instance: &str, now: Now) -> Result<Prepared, String> {
         let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
         let board = Board::new(definitions, config.health.admission, now);
-        let probes =
-            config.dependencies.iter().map(|each| probe(config, each, instance)).collect::<Result<_, _>>()?;
+        let monitor = Arc::new(Monitor::new());
+        let probe = |each: &DependencyConfig| {
+            let probe = probe(config, each, instance)?;
+            let is_bus = *each.definition.name == *BUS;
+            Ok::<_, String>(if is_bus { probe.with_delivery(Arc::clone(&monitor)) } else { probe })
+        };
+        let probes = config.dependencies.iter().map(probe).collect::<Result<_, _>>()?;
         let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, now, Form::Public));
         let names = board.dependencies().map(|each| Arc::clone(&each.definition().name));
         let counters = Arc::new(WatchCounters::new(names));
         counters.stands(board.snapshot().level, board.snapshot().revision);
         let (told, evidence) = bounded(EVIDENCE_QUEUE);
-        Ok(Prepared { board, probes, outlook: Arc::new(outlook), counters, told, evidence })
+        Ok(Prepared { board, probes, outlook: Arc::new(outlook), counters, told, evidence, monitor })
     }
 
     pub(super) fn outlook(&self) -> &Arc<Outlook> {
@@ -54,6 +63,11 @@ impl Prepared {
 
     pub(super) fn counters(&self) -> &Arc<WatchCounters> {
         &self.counters
+    }
+
+    /// Where what is known of the bus's delivery is kept.
+    pub(super) fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
     }
 
     /// Where workers tell what they meet with the dependency of this name; `None` when there is none.
@@ -67,7 +81,7 @@ impl Prepared {
         clock: impl Fn() -> Now + Send + 'static,
         mailboxes: Arc<[Mailbox]>,
     ) -> io::Result<watch::Running> {
-        let Prepared { board, probes, outlook, counters, told: _, evidence } = self;
+        let Prepared { board, probes, outlook, counters, told: _, evidence, monitor: _ } = self;
         Watch { board, probes, evidence, clock, outlook, mailboxes, counters }.start()
     }
 }

@@ -5,6 +5,7 @@ pub mod board;
 pub mod breaker;
 pub mod capacity;
 pub mod definition;
+pub mod delivery;
 pub mod dependency;
 pub mod draw;
 pub mod finding;

@@ -39,6 +39,13 @@ pub(super) enum Filling {
     Asked,
 }
 
+/// Whether the bus was asked for what other instances publish here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Following {
+    No,
+    Asked,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunState {
     Clean,
@@ -81,6 +88,7 @@ pub(super) struct Channel {
     /// The newest offset heard of, from the bus or the store.
     pub(super) seen: Offset,
     pub(super) filling: Filling,
+    pub(super) following: Following,
     pub(super) subscribers: u32,
     pub(super) live: Vec<Live>,
     pub(super) question: Question,
@@ -106,6 +114,7 @@ impl Channel {
             knowledge: Knowledge::Unknown,
             seen: Offset::ZERO,
             filling: Filling::No,
+            following: Following::No,
             subscribers: 0,
             live: Vec::new(),
             question: Question::None,

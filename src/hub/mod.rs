@@ -129,6 +129,7 @@ pub struct Hub {
     dirty: Vec<ChannelId>,
     caught_up: Vec<SubscriptionId>,
     needs: Vec<Need>,
+    unfollowed: Vec<ChannelName>,
 }
 
 impl Hub {
@@ -145,6 +146,7 @@ impl Hub {
             dirty: Vec::new(),
             caught_up: Vec::new(),
             needs: Vec::new(),
+            unfollowed: Vec::new(),
         }
     }
 
@@ -210,6 +212,9 @@ impl Hub {
             self.names.remove(&channel.name);
             let mut channel = self.channels.remove(subscription.channel.index as usize);
             self.tails.clear(&mut channel.tail);
+            if channel.following == channel::Following::Asked {
+                self.unfollowed.push(channel.name);
+            }
         }
     }
 
@@ -338,6 +343,25 @@ impl Hub {
     /// True exactly when [`Hub::take_needs`] would give something.
     pub fn has_needs(&self) -> bool {
         !self.needs.is_empty()
+    }
+
+    /// Notes that the bus is asked for a channel. True exactly when that is to be done now: nobody has asked since it got its
+    /// first subscriber.
+    pub fn ask_follow(&mut self, id: ChannelId) -> bool {
+        let Some(channel) = channel_mut(&mut self.channels, id) else { return false };
+        std::mem::replace(&mut channel.following, channel::Following::Asked) == channel::Following::No
+    }
+
+    /// The bus could not be asked.
+    pub fn not_asked(&mut self, id: ChannelId) {
+        if let Some(channel) = channel_mut(&mut self.channels, id) {
+            channel.following = channel::Following::No;
+        }
+    }
+
+    /// Channels the bus was asked for and that lost their last subscriber, in that order.
+    pub fn take_unfollowed(&mut self) -> Vec<ChannelName> {
+        std::mem::take(&mut self.unfollowed)
     }
 
     /// Up to `most` names of followed channels from the `from`th on, and where to go on; `None` at the end.

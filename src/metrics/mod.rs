@@ -4,6 +4,7 @@
 //! scrape reads them all; it may see one reactor a turn later than another, never half a number.
 
 pub mod auth;
+pub mod bus;
 pub mod reactor;
 pub mod scrape;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use super::Cell;
 use super::auth::AuthCounters;
+use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
 use super::vitals::Vitals;
@@ -17,6 +18,7 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// All counters of the process.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Metrics {
     pub auth: Arc<AuthCounters>,
     /// The watch worker's.
     pub watch: Arc<WatchCounters>,
+    bus: Option<Arc<BusCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
 }
@@ -37,7 +40,7 @@ impl Metrics {
     pub fn new(
         reactors: usize,
         instance: Arc<str>,
-        watch: Arc<WatchCounters>,
+        (watch, bus): (Arc<WatchCounters>, Option<Arc<BusCounters>>),
         log_dropped: fn() -> u64,
     ) -> Metrics {
         Metrics {
@@ -45,6 +48,7 @@ impl Metrics {
             store: Arc::default(),
             auth: Arc::default(),
             watch,
+            bus,
             log_dropped,
             instance,
         }
@@ -63,6 +67,7 @@ impl Metrics {
             store: Arc::clone(&self.store),
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
+            bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
             instance: Arc::clone(&self.instance),
@@ -80,6 +85,7 @@ struct Scrape {
     store: Arc<StoreCounters>,
     auth: Arc<AuthCounters>,
     watch: Arc<WatchCounters>,
+    bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
     instance: Arc<str>,
@@ -94,6 +100,7 @@ impl Collector for Scrape {
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;
         self.auth(&mut sheet)?;
+        self.bus(&mut sheet)?;
         self.watch(&mut sheet)
     }
 }
@@ -285,6 +292,23 @@ impl Scrape {
 }
 
 impl Scrape {
+    fn bus(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Some(bus) = &self.bus else { return Ok(()) };
+        let delivering = read(&bus.delivering);
+        sheet.gauge("bus_delivering", "1 while canaries show that the bus delivers", delivering)?;
+        sheet.gauge("bus_channels", "Channels followed on the bus", read(&bus.channels))?;
+        sheet.counter("bus_messages_sent", "Messages sent over the bus", read(&bus.sent))?;
+        sheet.counter("bus_messages_dropped", "Messages that could not be sent", read(&bus.dropped))?;
+        sheet.counter("bus_publications", "Publications other instances sent", read(&bus.publications))?;
+        sheet.counter("bus_signals", "Signals other instances sent", read(&bus.signals))?;
+        sheet.counter("bus_messages_garbled", "Messages that were thrown away", read(&bus.garbled))?;
+        sheet.counter("bus_connections_lost", "Connections to the bus that were lost", read(&bus.lost))?;
+        sheet.counter("bus_surveys", "Looks at the logs in place of the bus", read(&bus.surveys))?;
+        sheet.counter("bus_canaries", "Own canaries that came back", read(&bus.canaries))?;
+        let under_way = Duration::from_micros(read(&bus.canary_us));
+        sheet.seconds("bus_canary_seconds", "From Redis to the last reactor, the last canary", under_way)
+    }
+
     fn watch(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let watch = &self.watch;
         sheet.gauge("status_revision", "Revision of what status says", read(&watch.revision))?;
@@ -321,6 +345,11 @@ impl Sheet<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(value as f64).encode(encoder)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value.as_secs_f64()).encode(encoder)
     }
 
     fn labelled<'l>(

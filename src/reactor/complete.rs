@@ -7,6 +7,7 @@ use super::{Reactor, Retry};
 use crate::clock::Moment;
 use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
 use crate::id::Offset;
+use crate::job::bus::Interest;
 use crate::job::{
     Admit, Completion, Counted, Denied, Form, Identity, Live, Page, PageRequest, Read, ReadError, Span,
     Ticket,
@@ -97,6 +98,13 @@ impl Reactor {
                     quota = quota.saturating_sub(1);
                     self.hub.signal(&channel, &frame);
                 }
+                Live::Heads(heads) => {
+                    quota = quota.saturating_sub(heads.len());
+                    for (channel, position) in heads.iter() {
+                        self.hub.heads_read(channel, *position);
+                    }
+                }
+                Live::Canary(canary) => canary.arrive(),
             }
             if quota == 0 {
                 self.inbox_left = InboxLeft::Yes;
@@ -142,6 +150,11 @@ impl Reactor {
                     for (channel, position) in heads {
                         self.hub.heads_read(&channel, position);
                     }
+                }
+            }
+            Completion::Followed { ticket } => {
+                if let Some(Request::Follow(channel)) = self.pending.take(ticket) {
+                    self.ask_log(Need::Position(channel));
                 }
             }
             Completion::TokenChecked { ticket, outcome } => self.token_checked(ticket, outcome),
@@ -197,7 +210,11 @@ impl Reactor {
             Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
             Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
             Some(
-                Request::Append { .. } | Request::Token { .. } | Request::Address { .. } | Request::Heads,
+                Request::Append { .. }
+                | Request::Token { .. }
+                | Request::Address { .. }
+                | Request::Follow(_)
+                | Request::Heads,
             )
             | None => {}
         }
@@ -245,30 +262,72 @@ impl Reactor {
         }
     }
 
-    /// Asks the store for what the hub lacks.
+    /// Asks for what the hub lacks: the store, and before it the bus where a channel is new.
     pub(super) fn ask_needs(&mut self) {
+        self.send_unfollowed();
         while self.hub.has_needs() {
             for need in self.hub.take_needs() {
-                let (id, after, limit, bytes_max) = match need {
-                    Need::Position(id) => (id, Offset::ZERO, 0, 0),
-                    Need::Fill(id, after) => {
-                        (id, after, REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX)
+                match need {
+                    Need::Position(id) if self.queues.bus.is_some() && self.hub.ask_follow(id) => {
+                        self.follow(id);
                     }
-                };
-                let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
-                let request = match need {
-                    Need::Position(id) => Request::Position(id),
-                    Need::Fill(id, _) => Request::Fill(id),
-                };
-                let asked = self.ask_store(request, self.now.at, |ticket| {
-                    let (span, form) = (Span::After(after), Form::Frames);
-                    Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
-                });
-                match (asked, need) {
-                    (true, _) => {}
-                    (false, Need::Position(id)) => self.position(id, None),
-                    (false, Need::Fill(id, _)) => self.fill(id, None),
+                    Need::Position(_) | Need::Fill(..) => self.ask_log(need),
                 }
+            }
+        }
+    }
+
+    fn ask_log(&mut self, need: Need) {
+        let (id, after, limit, bytes_max) = match need {
+            Need::Position(id) => (id, Offset::ZERO, 0, 0),
+            Need::Fill(id, after) => (id, after, REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX),
+        };
+        let Some(channel) = self.hub.channel_name(id).cloned() else { return };
+        let request = match need {
+            Need::Position(id) => Request::Position(id),
+            Need::Fill(id, _) => Request::Fill(id),
+        };
+        let asked = self.ask_store(request, self.now.at, |ticket| {
+            let (span, form) = (Span::After(after), Form::Frames);
+            Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
+        });
+        match (asked, need) {
+            (true, _) => {}
+            (false, Need::Position(id)) => self.position(id, None),
+            (false, Need::Fill(id, _)) => self.fill(id, None),
+        }
+    }
+
+    /// Has the bus bring a channel. Where the log stands is asked after that: what is published in between comes by the bus.
+    fn follow(&mut self, id: ChannelId) {
+        let Some(channel) = self.hub.channel_name(id).cloned() else { return };
+        // Behind those that are left, or a channel that is followed again would be left for good.
+        let room = self.unfollowing.is_empty();
+        let ticket = if room { self.pending.insert(Request::Follow(id), self.now.at).ok() } else { None };
+        let sent = ticket.is_some_and(|ticket| {
+            let interest = Interest::Follow { ticket, channel };
+            let sent = self.queues.bus.as_ref().is_some_and(|bus| bus.want(interest).is_ok());
+            if !sent {
+                self.pending.take(ticket);
+            }
+            sent
+        });
+        if !sent {
+            self.hub.not_asked(id);
+            self.position(id, None);
+        }
+    }
+
+    /// Tells the bus of channels that nobody here follows any more. They wait here while its queue is full.
+    pub(super) fn send_unfollowed(&mut self) {
+        self.unfollowing.extend(self.hub.take_unfollowed());
+        let Some(bus) = &self.queues.bus else { return self.unfollowing.clear() };
+        while let Some(channel) = self.unfollowing.pop_front() {
+            if let Err(Interest::Leave { channel } | Interest::Follow { channel, .. }) =
+                bus.want(Interest::Leave { channel })
+            {
+                self.unfollowing.push_front(channel);
+                return;
             }
         }
     }
@@ -308,7 +367,7 @@ impl Reactor {
             }
             Request::Address { slot } => self.address_checked(slot, None),
             Request::Replay { slot, subscription } => self.replay_page(slot, subscription, None),
-            Request::Position(channel) => self.position(channel, None),
+            Request::Position(channel) | Request::Follow(channel) => self.position(channel, None),
             Request::Fill(channel) => self.fill(channel, None),
             Request::Heads => {}
         }

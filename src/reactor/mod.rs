@@ -35,7 +35,7 @@ pub use clock::Clock;
 use crate::clock::{Moment, Now};
 use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
-use crate::id::ReactorId;
+use crate::id::{ChannelName, ReactorId};
 use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader, inbox};
 use crate::limits::{ARENA_BYTES_KEPT, GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
@@ -170,6 +170,8 @@ pub struct Reactor {
     retries: VecDeque<(Moment, Retry)>,
     heads: complete::HeadsRound,
     leaving: Vec<crate::job::Admit>,
+    /// Channels that the bus is to be told of: nobody here follows them any more.
+    unfollowing: VecDeque<ChannelName>,
     dead: Vec<SlotId>,
     waiting_bytes: u64,
     next_relief: Moment,
@@ -253,6 +255,7 @@ impl Reactor {
             retries: VecDeque::new(),
             heads: complete::HeadsRound::starting(now.at),
             leaving: Vec::new(),
+            unfollowing: VecDeque::new(),
             dead: Vec::new(),
             waiting_bytes: 0,
             next_relief: now.at,

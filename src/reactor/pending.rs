@@ -59,6 +59,8 @@ pub enum Request {
     Position(ChannelId),
     /// What a channel missed.
     Fill(ChannelId),
+    /// That the bus brings a channel.
+    Follow(ChannelId),
     /// Where many logs stand.
     Heads,
 }

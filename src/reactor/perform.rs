@@ -150,6 +150,9 @@ impl Reactor {
     fn signal(&mut self, channel: &ChannelName, frame: &Arc<[u8]>) {
         self.counters.signals.add(1);
         self.hub.signal(channel, frame);
+        if let Some(bus) = &self.queues.bus {
+            bus.signal(channel, frame);
+        }
         for (index, mailbox) in self.mailboxes.iter().enumerate() {
             if index != usize::from(self.id.0) {
                 mailbox.offer(Live::Signal { channel: channel.clone(), frame: Arc::clone(frame) });

@@ -56,12 +56,12 @@ impl Stage {
             clock,
             vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
             outlook: Arc::new(outlook()),
-            metrics: Arc::new(Metrics::new(1, Arc::from("test"), Arc::default(), || 0)),
+            metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
         };
         let (append, appends) = bounded(OUTSTANDING_MAX);
         let (read, reads) = bounded(OUTSTANDING_MAX);
         let (admit, admits) = bounded(OUTSTANDING_MAX);
-        let queues = Queues { append, read, admit: Some(admit) };
+        let queues = Queues { append, read, bus: None, admit: Some(admit) };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
         let reactor = Reactor::new(ReactorId(0), prepared, Arc::new(setup), queues, mailboxes);
         let events = Events::with_capacity(64);
@@ -99,7 +99,7 @@ impl Stage {
         self.turn_until(|stage| {
             page = match stage.reads.as_ref().and_then(|reads| reads.try_recv().ok()) {
                 Some(Read::Page(request)) => Some(request),
-                Some(Read::Heads { .. }) | None => None,
+                Some(Read::Heads { .. } | Read::Survey(_)) | None => None,
             };
             page.is_some()
         });

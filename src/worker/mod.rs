@@ -1,6 +1,7 @@
 //! The second engine: threads that wait, so that reactors need not.
 
 pub mod auth;
+pub mod bus;
 mod line;
 pub mod probe;
 mod redis;

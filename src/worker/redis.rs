@@ -1,11 +1,12 @@
 //! A connection to Redis over a line, with the crate `redis` as the codec.
 
 use super::line::trouble::Trouble;
-use super::line::{Dialer, Line};
+use super::line::{Dialer, Line, Waits};
 use super::probe::target::RedisTarget;
 use crate::health::finding::Fault;
 use ::redis::{Parser, ServerError, Value, cmd};
 use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 /// See the module.
@@ -74,6 +75,28 @@ impl Connection {
         self.parser.parse_value(&mut self.line).map_err(|error| self.line.trouble_or(error))
     }
 
+    /// The next value, if it is here whole. What came of it stays for the next call.
+    pub(in crate::worker) fn take(&mut self, deadline: Instant) -> Result<Option<Value>, Trouble> {
+        self.line.begin(deadline);
+        self.line.set_waits(Waits::Never);
+        let taken = self.receive();
+        self.line.set_waits(Waits::ToDeadline);
+        match taken {
+            Ok(value) => Ok(Some(value)),
+            Err(Trouble { fault: Fault::Timeout, .. }) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Sends without waiting for answers.
+    pub(in crate::worker) fn say(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Trouble> {
+        self.line.begin(deadline);
+        self.line
+            .write_all(bytes)
+            .and_then(|()| self.line.flush())
+            .map_err(|error| self.line.trouble_or(error))
+    }
+
     /// Begins another look or batch on a kept connection.
     pub(in crate::worker) fn begin(&mut self, deadline: Instant) {
         self.line.begin(deadline);
@@ -81,6 +104,12 @@ impl Connection {
 
     pub(in crate::worker) fn peer(&self) -> &str {
         self.line.peer()
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.line.as_fd()
     }
 }
 
@@ -109,4 +138,42 @@ pub(in crate::worker) fn told(error: &ServerError) -> Trouble {
         _ => Fault::Internal,
     };
     Trouble::new(fault, format!("Redis reports {code}: {details}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Read};
+
+    /// Gives a byte, and has nothing the next time.
+    struct Drops<'a>(&'a [u8], bool);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match (self.1, self.0.split_first(), buffer.first_mut()) {
+                (true, Some((byte, rest)), Some(place)) => {
+                    *place = *byte;
+                    self.0 = rest;
+                    Ok(1)
+                }
+                (true, ..) => Ok(0),
+                (false, ..) => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_comes_in_drops_is_read_whole() {
+        let bytes = b"*3\r\n$7\r\nmessage\r\n$2\r\nc1\r\n$5\r\na\r\nbc\r\n*1\r\n:7\r\n";
+        let (mut parser, mut drops, mut values) = (Parser::new(), Drops(bytes, false), Vec::new());
+        for _ in 0..bytes.len() * 3 {
+            if let Ok(value) = parser.parse_value(&mut drops) {
+                values.push(value);
+            }
+        }
+        let text = |text: &[u8]| Value::BulkString(text.to_vec());
+        let message = Value::Array(vec![text(b"message"), text(b"c1"), text(b"a\r\nbc")]);
+        assert_eq!(values, [message, Value::Array(vec![Value::Int(7)])]);
+    }
 }

@@ -118,6 +118,7 @@ impl Rig {
                 Completion::Appended { ticket, .. }
                 | Completion::Page { ticket, .. }
                 | Completion::Heads { ticket, .. }
+                | Completion::Followed { ticket }
                 | Completion::TokenChecked { ticket, .. }
                 | Completion::AddressChecked { ticket, .. } => *ticket,
             };
@@ -211,7 +212,16 @@ impl Rig {
 }
 
 pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresConfig {
-    PostgresConfig { url, retention, channels_max, writers: 2, readers: 2, source: None, witness: None }
+    PostgresConfig {
+        url,
+        retention,
+        channels_max,
+        writers: 2,
+        readers: 2,
+        source: None,
+        bus: None,
+        witness: None,
+    }
 }
 
 pub fn name(text: &str) -> ChannelName {

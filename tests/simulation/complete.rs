@@ -16,6 +16,8 @@ impl Reactor {
             match live {
                 Live::Published(batch) => batch.iter().for_each(|published| self.hub.publish(published)),
                 Live::Signal { channel, frame } => self.hub.signal(&channel, &frame),
+                // What only a bus brings: here the lanes between instances are the world's.
+                Live::Heads(_) | Live::Canary(_) => {}
             }
         }
         if std::mem::take(&mut self.missed) {
@@ -37,6 +39,7 @@ impl Reactor {
 
     fn take_answer(&mut self, completion: Completion) {
         match completion {
+            Completion::Followed { .. } => {}
             Completion::Appended { ticket, outcome } => {
                 let request = self.pending.take(ticket.request);
                 if let Some(Request::Append { connection, id, channel, key }) = request {

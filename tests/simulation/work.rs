@@ -135,6 +135,7 @@ impl World {
                     let outcome = if fails { Err(ReadError { retry_ms: 700 }) } else { Ok(page) };
                     (ticket, Completion::Page { ticket, outcome })
                 }
+                Read::Survey(_) => continue,
                 Read::Heads { ticket, channels } => {
                     let heads = channels.into_iter().map(|name| {
                         let position = self.store.position(super::store::number(&name));

@@ -36,6 +36,7 @@ const ORDERS: [Order; 5] = [
 pub(super) fn find(draft: &mut Draft) {
     ORDERS.iter().for_each(|order| check_order(draft, order));
     check_proxies(draft);
+    check_bus(draft);
     check_auth(draft);
 }
 
@@ -54,6 +55,13 @@ fn check_proxies(draft: &mut Draft) {
     let alone = server.proxy_protocol == ProxyProtocol::Required && server.trusted_proxies.is_empty();
     if alone && untouched(&draft.refused, &["server.trusted_proxies"]) {
         report(draft, "server.proxy_protocol", Fault::NobodyTrusted);
+    }
+}
+
+fn check_bus(draft: &mut Draft) {
+    let alone = draft.config.bus.url.is_some() && draft.config.store.postgres().is_none();
+    if alone && untouched(&draft.refused, &["store.url"]) {
+        report(draft, "bus.url", Fault::NobodyToReach);
     }
 }
 

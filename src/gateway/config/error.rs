@@ -81,6 +81,8 @@ pub enum Fault {
     },
     /// A PROXY header is required and nobody may send one.
     NobodyTrusted,
+    /// A bus, and a store that only one instance can have.
+    NobodyToReach,
     /// A check of tokens is configured, but no key.
     NoKey,
     /// Two keys have the same name.
@@ -162,6 +164,7 @@ impl Fault {
             | Fault::Unreadable { .. }
             | Fault::NotUtf8
             | Fault::NobodyTrusted
+            | Fault::NobodyToReach
             | Fault::NoKey
             | Fault::SameKid { .. }
             | Fault::Missing { .. }
@@ -200,6 +203,10 @@ impl fmt::Display for Fault {
             Fault::NobodyTrusted => f.write_str(
                 "needs server.trusted_proxies: name the networks whose PROXY headers are believed, \
                  or set server.proxy_protocol to \"off\"",
+            ),
+            Fault::NobodyToReach => f.write_str(
+                "has no effect with the embedded store, which has one instance: set store.url to a PostgreSQL database that all \
+                 instances share, or remove it",
             ),
             Fault::NoKey => f.write_str(
                 "has no effect, since auth is off without a key: add [[auth.keys]] or auth.secret, or remove it",

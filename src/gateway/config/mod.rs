@@ -143,6 +143,8 @@ impl StoreConfig {
 pub struct BusConfig {
     /// The Redis that carries publications; `None`: every instance is alone.
     pub url: Option<Url>,
+    /// Begins the names of its channels in Redis; `None`: `seawall`.
+    pub prefix: Option<String>,
 }
 
 /// `[retention]`: how long publications are kept. Whichever bound is reached first counts.

@@ -55,6 +55,8 @@ const GENERAL: &[Setting] = &[
         .doc("Folder of the SQLite store. Made if it is missing; one process at a time."),
     Setting::of("bus.url", Place::Url(UrlKind::Bus, |c| &mut c.bus.url))
         .doc("The Redis that carries publications between instances. Without one every instance is alone. Better in `SEAWALL_BUS_URL` than in a file."),
+    Setting::of("bus.prefix", Place::Text(Form::Name, |c| &mut c.bus.prefix))
+        .doc("Begins the names of its channels in Redis. Without one: `seawall`. Two systems that share a Redis need one each."),
     Setting::of(
         "retention.publications",
         Place::U64(Bounds::to(1_000_000_000_000).or_zero("unbounded"), |c| &mut c.retention.publications),

@@ -16,11 +16,13 @@ use self::resolve::Resolver;
 use self::tls::Trust;
 use self::trouble::Trouble;
 use crate::health::finding::Fault;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -135,7 +137,7 @@ enum Stream {
 
 impl Line {
     fn new(socket: Socket, peer: &Peer, deadline: Instant) -> Line {
-        let stream = Stream::Plain(Plain { socket, deadline });
+        let stream = Stream::Plain(Plain { socket, deadline, waits: Waits::ToDeadline });
         Line { stream, peer: peer.to_string(), bytes_left: LOOK_BYTES_MAX, trouble: None, has_ended: false }
     }
 
@@ -150,6 +152,14 @@ impl Line {
         match &mut self.stream {
             Stream::Plain(plain) => plain.deadline = deadline,
             Stream::Tls(tls) => tls.sock.deadline = deadline,
+        }
+    }
+
+    /// Whether reads wait. Writes always do.
+    pub(in crate::worker) fn set_waits(&mut self, waits: Waits) {
+        match &mut self.stream {
+            Stream::Plain(plain) => plain.waits = waits,
+            Stream::Tls(tls) => tls.sock.waits = waits,
         }
     }
 
@@ -256,11 +266,30 @@ impl Write for Line {
     }
 }
 
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Plain(plain) => plain.socket.as_fd(),
+            Stream::Tls(tls) => tls.sock.socket.as_fd(),
+        }
+    }
+}
+
+/// How long a read waits for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Waits {
+    /// Until they come, at most to the deadline.
+    ToDeadline,
+    /// Not at all: where none are there it ends as it does at the deadline.
+    Never,
+}
+
 /// The socket, each of whose calls ends at the deadline.
 #[derive(Debug)]
 struct Plain {
     socket: Socket,
     deadline: Instant,
+    waits: Waits,
 }
 
 impl Plain {
@@ -272,6 +301,13 @@ impl Plain {
 
 impl Read for Plain {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.waits == Waits::Never {
+            // One that is closed is readable as well.
+            let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+            if rustix::event::poll(&mut ready, Some(&Timespec::default()))? == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
         loop {
             self.socket.set_read_timeout(Some(self.wait()?))?;
             match self.socket.read(buffer) {

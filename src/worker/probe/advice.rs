@@ -4,7 +4,7 @@ use super::target::Kind;
 use crate::health::finding::Fault;
 
 /// One sentence; the runbooks say more.
-pub(super) fn look_at(kind: Kind, fault: Fault) -> &'static str {
+pub(in crate::worker) fn look_at(kind: Kind, fault: Fault) -> &'static str {
     match kind {
         Kind::Postgres => postgres(fault),
         Kind::Redis => redis(fault),

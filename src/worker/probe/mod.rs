@@ -2,7 +2,7 @@
 //!
 //! **The deadline.** [`Probe::look`] returns by its timeout, whatever the other side does: all bytes go through [`line`](super::line), where
 //! each wait is bounded by what is left of the whole look, and names resolve on a thread of their own. No look leaves a thread
-//! behind, so none needs to be abandoned; the one exception is a name server that is silent (one thread a probe, see [`resolve`]).
+//! behind, so none needs to be abandoned; the one exception is a name server that is silent (one thread a probe, see [`resolve`](super::line::resolve)).
 //!
 //! **What it costs.** A kept connection: PostgreSQL three round trips, Redis two, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
 //! opens its connection anew, so that "cannot connect any more" is seen within that many intervals while a hundred instances,
@@ -11,7 +11,7 @@
 //!
 //! **Source address.** The drivers `postgres` and `redis` cannot bind one; as codecs over [`line`](super::line) they need not.
 
-mod advice;
+pub(in crate::worker) mod advice;
 mod clickhouse;
 pub mod doctor;
 mod http;
@@ -24,8 +24,9 @@ mod tcp;
 use self::http::Browser;
 use self::target::{Service, Target};
 use crate::health::finding::{Fault, Finding};
+use crate::worker::bus::Monitor;
 use crate::worker::line::trouble::Trouble;
-use crate::worker::line::{Dialer, Peer, now, resolve, tls};
+use crate::worker::line::{Dialer, Peer, now};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ pub struct Probe {
     dialer: Arc<Mutex<Dialer>>,
     looks: u32,
     kept: Kept,
+    delivery: Option<Arc<Monitor>>,
 }
 
 /// What is kept from one look to the next.
@@ -63,23 +65,21 @@ impl Probe {
     /// `instance` names this process: what is written for a look is written under it. Nothing is opened yet.
     pub fn new(target: Target, instance: &str) -> Probe {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '_' };
-        let dialer = Dialer {
-            source: target.source,
-            trust: match &target.service {
-                Service::Postgres(target) => target.address.trust(),
-                Service::Redis(_) | Service::Http(_) | Service::Clickhouse(_) | Service::Tcp { .. } => {
-                    tls::Trust::new(target.ca_file.clone())
-                }
-            },
-            resolver: resolve::Resolver::default(),
-        };
+        let dialer = target.dialer();
         Probe {
             target,
+            delivery: None,
             instance: instance.chars().map(plain).collect(),
             dialer: Arc::new(Mutex::new(dialer)),
             looks: 0,
             kept: Kept::Nothing,
         }
+    }
+
+    /// It is a bus: beside answering it must deliver.
+    pub fn with_delivery(mut self, monitor: Arc<Monitor>) -> Probe {
+        self.delivery = Some(monitor);
+        self
     }
 
     /// What is looked at.
@@ -99,10 +99,15 @@ impl Probe {
         let kind = self.target.kind();
         Finding {
             latency: now().saturating_duration_since(started),
-            result: result.map_err(|trouble| {
-                let look_at = advice::look_at(kind, trouble.fault);
-                trouble.into_cause(look_at, self.target.secrets())
-            }),
+            result: result
+                .map_err(|trouble| {
+                    let look_at = advice::look_at(kind, trouble.fault);
+                    trouble.into_cause(look_at, self.target.secrets())
+                })
+                .and_then(|warning| match &self.delivery {
+                    Some(monitor) => monitor.verdict().map(|()| warning),
+                    None => Ok(warning),
+                }),
         }
     }
 

@@ -3,8 +3,10 @@
 //! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
 
 pub use crate::health::definition::Kind;
-use crate::worker::line::Peer;
 use crate::worker::line::postgres::{AddressError, PostgresAddress};
+use crate::worker::line::resolve::Resolver;
+use crate::worker::line::tls::Trust;
+use crate::worker::line::{Dialer, Peer};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -180,7 +182,26 @@ impl Target {
         }
     }
 
-    pub(super) fn secrets(&self) -> &[String] {
+    /// Opens connections to it.
+    pub(in crate::worker) fn dialer(&self) -> Dialer {
+        let trust = match &self.service {
+            Service::Postgres(target) => target.address.trust(),
+            Service::Redis(_) | Service::Http(_) | Service::Clickhouse(_) | Service::Tcp { .. } => {
+                Trust::new(self.ca_file.clone())
+            }
+        };
+        Dialer { source: self.source, trust, resolver: Resolver::default() }
+    }
+
+    /// How a Redis is spoken to; `None` when it is none.
+    pub(in crate::worker) fn redis(&self) -> Option<&RedisTarget> {
+        match &self.service {
+            Service::Redis(target) => Some(target),
+            Service::Postgres(_) | Service::Http(_) | Service::Clickhouse(_) | Service::Tcp { .. } => None,
+        }
+    }
+
+    pub(in crate::worker) fn secrets(&self) -> &[String] {
         &self.secrets
     }
 }

@@ -105,7 +105,7 @@ impl Store {
     ) -> io::Result<Running> {
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
-        let voice = Voice::new(mailboxes, Arc::clone(&counters));
+        let voice = Voice::new(mailboxes, None, Arc::clone(&counters));
         let restart_wanted = Arc::new(AtomicBool::new(false));
         let (grown, looks) = bounded(1);
         let (wanted, cells) = (Arc::clone(&restart_wanted), Arc::clone(&counters));

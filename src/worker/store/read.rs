@@ -4,7 +4,7 @@ use super::sqlite::log::RETRY_MS;
 use super::sqlite::page::LogReader;
 use super::tell::Voice;
 use crate::id::Epoch;
-use crate::job::{Completion, Read, ReadError};
+use crate::job::{Completion, Live, Read, ReadError};
 use crate::metrics::store::{StoreCounters, bump};
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,18 +34,22 @@ impl ReadWorker {
     /// Until all senders are gone.
     pub(super) fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
-            let (ticket, completion) = match job {
+            match job {
                 Read::Page(request) => {
                     let ticket = request.ticket;
                     let outcome = self.attempt(|reader| reader.page(&request));
-                    (ticket, Completion::Page { ticket, outcome })
+                    self.voice.one(ticket.reactor, Completion::Page { ticket, outcome });
                 }
                 Read::Heads { ticket, channels } => {
                     let outcome = self.attempt(|reader| reader.heads(&channels));
-                    (ticket, Completion::Heads { ticket, outcome })
+                    self.voice.one(ticket.reactor, Completion::Heads { ticket, outcome });
                 }
-            };
-            self.voice.one(ticket.reactor, completion);
+                Read::Survey(channels) => {
+                    if let Ok(heads) = self.attempt(|reader| reader.heads(&channels)) {
+                        self.voice.all(&Live::Heads(Arc::from(heads)));
+                    }
+                }
+            }
         }
     }
 

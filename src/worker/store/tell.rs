@@ -3,6 +3,7 @@
 use super::sqlite::batch::{Outcome, change_of};
 use super::sqlite::log::RETRY_MS;
 use crate::id::ReactorId;
+use crate::job::bus::Bus;
 use crate::job::{Append, AppendError, Appended, Attempt, Completion, Live, Mailbox, Offered};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::wire::publication::{Published, Stored};
@@ -12,17 +13,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// The way to the reactors.
+/// The way to the reactors, of this instance and of the others.
 #[derive(Clone)]
 pub(super) struct Voice {
     mailboxes: Arc<[Mailbox]>,
+    /// The way to the other instances.
+    bus: Option<Bus>,
     counters: Arc<StoreCounters>,
 }
 
 impl Voice {
     /// Mailboxes are indexed by reactor.
-    pub(super) fn new(mailboxes: Arc<[Mailbox]>, counters: Arc<StoreCounters>) -> Voice {
-        Voice { mailboxes, counters }
+    pub(super) fn new(mailboxes: Arc<[Mailbox]>, bus: Option<Bus>, counters: Arc<StoreCounters>) -> Voice {
+        Voice { mailboxes, bus, counters }
     }
 
     /// Answers what was settled and announces what is new, then wakes each reactor once. Each job has its outcome, in order.
@@ -40,14 +43,27 @@ impl Voice {
             self.answer(job.ticket.reactor, Completion::Appended { ticket: job.ticket, outcome });
         }
         if !published.is_empty() {
-            for mailbox in self.mailboxes.iter() {
-                match mailbox.offer(Live::Published(Arc::clone(&published))) {
-                    Offered::Taken => bump(&self.counters.live_offered),
-                    Offered::Missed => bump(&self.counters.live_missed),
-                }
+            self.offer(&Live::Published(Arc::clone(&published)));
+            if let Some(bus) = &self.bus {
+                bus.publish(&published);
             }
         }
         self.mailboxes.iter().for_each(ring);
+    }
+
+    /// Tells all reactors, and wakes them.
+    pub(super) fn all(&self, live: &Live) {
+        self.offer(live);
+        self.mailboxes.iter().for_each(ring);
+    }
+
+    fn offer(&self, live: &Live) {
+        for mailbox in self.mailboxes.iter() {
+            match mailbox.offer(live.clone()) {
+                Offered::Taken => bump(&self.counters.live_offered),
+                Offered::Missed => bump(&self.counters.live_missed),
+            }
+        }
     }
 
     /// Refuses appends of which certainly nothing is stored.

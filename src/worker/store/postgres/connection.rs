@@ -48,6 +48,8 @@ pub(super) enum Role {
     Append,
     /// Pages and heads.
     Read,
+    /// Canaries of the bus.
+    Canary,
     /// Deletes what is too old. It does not wait for the disk: what a crash brings back goes again.
     Retention,
 }
@@ -65,7 +67,7 @@ impl Target {
     fn for_role(&self, role: Role) -> Way {
         let mut way = self.way.clone();
         let durability = match role {
-            Role::Append | Role::Read => "",
+            Role::Append | Role::Read | Role::Canary => "",
             Role::Retention => " -c synchronous_commit=off",
         };
         let own = way.config.get_options().unwrap_or_default().to_owned();
@@ -223,7 +225,7 @@ impl Connection {
         let result = self.open(meanwhile).map_err(Refusal::from).and_then(|mut link| {
             let durability = match self.role {
                 Role::Append => Durability::Needed,
-                Role::Read | Role::Retention => Durability::Waived,
+                Role::Read | Role::Canary | Role::Retention => Durability::Waived,
             };
             schema::prepare(&mut link, durability, fresh_epoch).map(|warning| (link, warning))
         });

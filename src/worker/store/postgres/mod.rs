@@ -6,6 +6,7 @@
 
 mod append;
 mod batch;
+mod canary;
 mod connection;
 mod dial;
 mod epoch;
@@ -24,10 +25,13 @@ use super::Retention;
 use super::tell::Voice;
 use super::wall::WallClock;
 use crate::id::Epoch;
+use crate::job::bus::Bus;
 use crate::job::{Append, Mailbox, Read, Witness};
 use crate::limits::APPEND_QUEUE;
 use crate::metrics::store::StoreCounters;
+use crate::wire::envelope::Origin;
 use append::AppendWorker;
+use canary::CanaryWorker;
 use connection::{Connection, Role, Target};
 use crossbeam_channel::{Receiver, bounded};
 use epoch::KnownEpoch;
@@ -59,8 +63,21 @@ pub struct PostgresConfig {
     pub readers: usize,
     /// Address that connections leave from; `None`: the system chooses.
     pub source: Option<IpAddr>,
+    /// The way to the other instances, and how this one is known there; `None` when it is alone.
+    pub bus: Option<BusName>,
     /// Where to tell what work met: connections made, refused and lost.
     pub witness: Option<Witness>,
+}
+
+/// An instance on its bus.
+#[derive(Clone, Debug)]
+pub struct BusName {
+    /// The way there.
+    pub bus: Bus,
+    /// The process.
+    pub origin: Origin,
+    /// Its name, for people.
+    pub instance: Arc<str>,
 }
 
 impl fmt::Debug for PostgresConfig {
@@ -132,7 +149,8 @@ impl PostgresStore {
         counters: Arc<StoreCounters>,
     ) -> io::Result<Running> {
         let PostgresStore { config, target } = self;
-        let voice = Voice::new(mailboxes, Arc::clone(&counters));
+        let voice =
+            Voice::new(mailboxes, config.bus.as_ref().map(|named| named.bus.clone()), Arc::clone(&counters));
         let connect = |role| Connection::new(&target, role, Arc::clone(&counters), config.witness.clone());
         let (overfull, notes) = bounded(NOTES);
         let epoch = Arc::new(KnownEpoch::default());
@@ -174,7 +192,17 @@ impl PostgresStore {
             Arc::clone(&epoch),
         );
         threads.push(super::spawn("store-retention".into(), move || worker.run())?);
-        threads.push(super::spawn("store-route".into(), move || route::run(&append, &workers, &voice))?);
+        let (alive, over) = bounded(0);
+        if let Some(BusName { bus, origin, instance }) = config.bus.clone() {
+            let worker =
+                CanaryWorker { connection: connect(Role::Canary)?, origin: origin.0, instance, bus, over };
+            threads.push(super::spawn("store-canary".into(), move || worker.run())?);
+        }
+        let route = move || {
+            route::run(&append, &workers, &voice);
+            drop(alive);
+        };
+        threads.push(super::spawn("store-route".into(), route)?);
         Ok(Running { threads, epoch })
     }
 }

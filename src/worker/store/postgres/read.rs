@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use crate::id::{ChannelName, Epoch, Offset};
-use crate::job::{Completion, Page, PageRequest, Read, ReadError, Span};
+use crate::job::{Completion, Live, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::wire::publication::Stored;
 use crate::wire::push::LogPosition;
@@ -60,6 +60,11 @@ impl ReadWorker {
             Read::Heads { ticket, channels } => {
                 let outcome = self.attempt(|worker| worker.heads(channels));
                 self.voice.one(ticket.reactor, Completion::Heads { ticket, outcome });
+            }
+            Read::Survey(channels) => {
+                if let Ok(heads) = self.attempt(|worker| worker.heads(channels.to_vec())) {
+                    self.voice.all(&Live::Heads(Arc::from(heads)));
+                }
             }
         }
     }
@@ -129,6 +134,8 @@ fn refuse(voice: &Voice, counters: &StoreCounters, job: Read) {
         Read::Heads { ticket, .. } => {
             voice.one(ticket.reactor, Completion::Heads { ticket, outcome: Err(error) });
         }
+        // It is asked again within a second.
+        Read::Survey(_) => {}
     }
 }
 

@@ -12,12 +12,15 @@ use crate::worker::line::postgres::{WEAKNESSES, weakness};
 use tokio_postgres::types::Type;
 
 /// Entry n brings version n to version n + 1.
-const STEPS: [&[&str]; 1] = [&[
-    include_str!("sql/1_tables.sql"),
-    include_str!("sql/1_append.sql"),
-    include_str!("sql/1_read.sql"),
-    include_str!("sql/1_retention.sql"),
-]];
+const STEPS: [&[&str]; 2] = [
+    &[
+        include_str!("sql/1_tables.sql"),
+        include_str!("sql/1_append.sql"),
+        include_str!("sql/1_read.sql"),
+        include_str!("sql/1_retention.sql"),
+    ],
+    &[include_str!("sql/2_canary.sql")],
+];
 
 /// The version this program writes.
 pub const VERSION: u32 = STEPS.len() as u32;

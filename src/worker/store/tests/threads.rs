@@ -102,7 +102,7 @@ fn each_append_is_answered_to_its_reactor_and_announced_to_all_once() {
             .try_iter()
             .flat_map(|live| match live {
                 Live::Published(batch) => batch.iter().map(|one| one.offset.0).collect::<Vec<_>>(),
-                Live::Signal { .. } => panic!("the store makes no signals"),
+                other => panic!("nothing of the kind was asked for: {other:?}"),
             })
             .collect();
         assert_eq!(announced, [1, 2]);

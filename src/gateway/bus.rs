@@ -1,0 +1,62 @@
+//! The bus, if one is configured, before its threads run.
+
+use super::config::Config;
+use super::watch::{self, Prepared};
+use crate::id::InstanceName;
+use crate::job::bus::{BusInbox, bus};
+use crate::job::{Mailbox, Read};
+use crate::metrics::bus::BusCounters;
+use crate::wire::envelope::Origin;
+use crate::worker::bus::{self, BusConfig, Running};
+use crate::worker::probe::target::{Kind, Target};
+use crate::worker::store::postgres::BusName;
+use crossbeam_channel::Sender;
+use std::io;
+use std::sync::Arc;
+
+/// Begins the names of channels in Redis, unless `bus.prefix` says otherwise.
+const PREFIX: &str = "seawall";
+
+/// See the module.
+pub(super) struct Line {
+    /// The way there, for the store and the reactors.
+    pub(super) name: BusName,
+    config: BusConfig,
+    inbox: BusInbox,
+}
+
+impl Line {
+    /// Of `bus.url`; nothing is opened.
+    pub(super) fn prepare(
+        config: &Config,
+        watched: &Prepared,
+        instance: &InstanceName,
+    ) -> Result<Option<Line>, String> {
+        let Some(url) = &config.bus.url else { return Ok(None) };
+        let target = Target::parse(Kind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
+        let target = target.with_source(config.server.source_address);
+        let (bus, inbox) = bus().map_err(|error| format!("cannot set the bus up: {error}"))?;
+        let random = getrandom::u64().map_err(|_| "cannot set the bus up: no random number".to_owned())?;
+        let origin = Origin(random);
+        let counters = BusCounters { dropped: Arc::clone(&inbox.dropped), ..BusCounters::default() };
+        let config = BusConfig {
+            target,
+            prefix: Arc::from(config.bus.prefix.as_deref().unwrap_or(PREFIX)),
+            origin,
+            witness: watched.witness(watch::BUS),
+            monitor: Arc::clone(watched.monitor()),
+            counters: Arc::new(counters),
+        };
+        let name = BusName { bus, origin, instance: Arc::clone(&instance.0) };
+        Ok(Some(Line { name, config, inbox }))
+    }
+
+    pub(super) fn counters(&self) -> &Arc<BusCounters> {
+        &self.config.counters
+    }
+
+    /// Starts the threads; `reads` leads to the store's readers.
+    pub(super) fn start(self, mailboxes: Arc<[Mailbox]>, reads: Sender<Read>) -> io::Result<Running> {
+        bus::start(self.config, self.inbox, mailboxes, reads)
+    }
+}

@@ -1,0 +1,281 @@
+//! Whether what one instance commits arrives at all others: judged by canaries, not by PING.
+//!
+//! Every instance commits a canary to the store every two seconds and sends it over the bus, as it does with publications. Its
+//! own must come back to all its reactors. The store also tells which canaries the other instances committed: they must have
+//! come over the bus as well. A bus that answers PING and delivers nothing, or from one instance only, shows within seconds.
+
+use super::finding::{Cause, Fault};
+use crate::clock::Moment;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An own canary that has not come back after this is lost. The way is some milliseconds; but one may be lost alone, to a reactor that
+/// is busy, and the next one shows that.
+pub const OWN_MAX: Duration = Duration::from_secs(3);
+/// A canary of another instance that the store has and the bus has not brought after this is lost. It may be seen in the store
+/// nearly one period after its message was to come.
+pub const OTHER_MAX: Duration = Duration::from_millis(3_500);
+/// A connection that was lost is back within this and delivers, or the bus does not: one reset is no outage.
+pub const BLINK_MAX: Duration = Duration::from_secs(2);
+/// Own canaries under way that are kept: more are as lost as these.
+const UNDER_WAY_MAX: usize = 16;
+/// Instances that are listened for.
+pub const INSTANCES_MAX: usize = 1_000;
+
+/// For so long after the start, and after it subscribed, an instance waits for the first canary to come back.
+pub const PROOF_MAX: Duration = Duration::from_secs(3);
+
+const LOOK_AT: &str = "Redis: CLIENT LIST TYPE pubsub for dropped subscribers, its logs, the rights of the user (+publish, +subscribe, &seawall:*), and proxies that pass no pub/sub on; for another instance: its log.";
+
+/// What the store knows of another instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its process.
+    pub origin: u64,
+    /// Its name, for people.
+    pub name: Arc<str>,
+    /// The last canary it committed.
+    pub number: u64,
+}
+
+/// Whether messages are subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribed {
+    /// Not, or not to all that is followed.
+    No,
+    /// To everything that is followed.
+    Yes,
+}
+
+#[derive(Clone, Debug)]
+struct Other {
+    name: Arc<str>,
+    committed: u64,
+    heard: u64,
+    /// Since when something committed is not heard.
+    missing_since: Option<Moment>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    began: Moment,
+    subscribed: Subscribed,
+    since: Moment,
+    /// Whether a canary came back since.
+    proven: bool,
+    /// When a subscription was lost that had delivered.
+    blinked: Option<Moment>,
+    under_way: VecDeque<(u64, Moment)>,
+    others: BTreeMap<u64, Other>,
+}
+
+impl Delivery {
+    /// Nothing is known yet.
+    pub fn new(now: Moment) -> Delivery {
+        Delivery {
+            began: now,
+            subscribed: Subscribed::No,
+            since: now,
+            proven: false,
+            blinked: None,
+            under_way: VecDeque::new(),
+            others: BTreeMap::new(),
+        }
+    }
+
+    /// Takes whether messages are subscribed to.
+    pub fn set_subscribed(&mut self, subscribed: Subscribed, now: Moment) {
+        if self.proven && self.verdict(now).is_ok() {
+            self.blinked = Some(now);
+        }
+        (self.subscribed, self.since, self.proven) = (subscribed, now, false);
+        // What was sent while nobody listened does not come.
+        self.under_way.clear();
+        for other in self.others.values_mut() {
+            other.missing_since = None;
+        }
+    }
+
+    /// Takes an own canary that was committed, and which instances live as the store has it.
+    pub fn committed(&mut self, number: u64, seen: &[Seen], now: Moment) {
+        if self.under_way.len() >= UNDER_WAY_MAX {
+            self.under_way.pop_back();
+        }
+        self.under_way.push_back((number, now));
+        self.others.retain(|origin, _| seen.iter().any(|seen| seen.origin == *origin));
+        for seen in seen.iter().take(INSTANCES_MAX) {
+            let new = || Other {
+                name: Arc::clone(&seen.name),
+                committed: seen.number,
+                heard: seen.number,
+                missing_since: None,
+            };
+            let other = self.others.entry(seen.origin).or_insert_with(new);
+            other.committed = other.committed.max(seen.number);
+            if other.committed > other.heard {
+                other.missing_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Takes an own canary that all reactors got.
+    pub fn came_back(&mut self, number: u64) {
+        self.under_way.retain(|(other, _)| *other > number);
+        self.proven = true;
+    }
+
+    /// Takes a canary of another instance.
+    pub fn heard(&mut self, origin: u64, number: u64) {
+        if let Some(other) = self.others.get_mut(&origin) {
+            other.heard = other.heard.max(number);
+            if other.heard >= other.committed {
+                other.missing_since = None;
+            }
+        }
+    }
+
+    /// Whether delivery works. It is not judged at the start, nor by a store that takes no canaries.
+    pub fn verdict(&self, now: Moment) -> Result<(), Cause> {
+        let blinks = self.blinked.is_some_and(|since| now.since(since) <= BLINK_MAX);
+        if !self.proven && (blinks || now.since(self.began) <= PROOF_MAX) {
+            return Ok(());
+        }
+        if self.subscribed == Subscribed::No {
+            return fault("this instance is not subscribed to the bus".into());
+        }
+        if !self.proven && now.since(self.since) <= PROOF_MAX {
+            return fault("this instance has subscribed to the bus, and no canary has come back yet".into());
+        }
+        if let Some((_, sent)) = self.under_way.front()
+            && now.since(*sent) > OWN_MAX
+        {
+            let age = now.since(*sent).as_millis();
+            return fault(format!("a canary that was committed {age} ms ago has not come back over the bus"));
+        }
+        let lost = |other: &&Other| other.missing_since.is_some_and(|since| now.since(since) > OTHER_MAX);
+        let silent: Vec<&str> = self.others.values().filter(lost).map(|other| &*other.name).collect();
+        if silent.is_empty() {
+            return Ok(());
+        }
+        fault(format!("canaries of {} are in the store and do not come over the bus", silent.join(", ")))
+    }
+}
+
+fn fault(text: String) -> Result<(), Cause> {
+    Err(Cause::new(Fault::Delivery, text, LOOK_AT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_micros(ms * 1_000)
+    }
+
+    fn seen(number: u64) -> Seen {
+        Seen { origin: 2, name: "gw-2".into(), number }
+    }
+
+    /// It subscribed long ago, and canary 0 came back.
+    fn listening() -> Delivery {
+        let mut delivery = Delivery::new(at(0));
+        delivery.set_subscribed(Subscribed::Yes, at(0));
+        delivery.came_back(0);
+        delivery
+    }
+
+    fn words(delivery: &Delivery, now: Moment) -> String {
+        let cause = delivery.verdict(now).expect_err("a fault");
+        assert_eq!(cause.fault, Fault::Delivery);
+        cause.text
+    }
+
+    #[test]
+    fn without_a_subscription_nothing_is_delivered() {
+        let delivery = Delivery::new(at(0));
+        assert_eq!(delivery.verdict(at(3_000)), Ok(()), "it has just started");
+        assert!(words(&delivery, at(3_001)).contains("not subscribed"));
+        assert_eq!(listening().verdict(at(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_new_subscription_is_believed_when_a_canary_came_back() {
+        let mut delivery = Delivery::new(at(0));
+        delivery.set_subscribed(Subscribed::No, at(5_000));
+        delivery.set_subscribed(Subscribed::Yes, at(10_000));
+        assert!(words(&delivery, at(10_000)).contains("yet"));
+        delivery.committed(7, &[], at(10_100));
+        assert!(words(&delivery, at(10_200)).contains("yet"));
+        delivery.came_back(7);
+        assert_eq!(delivery.verdict(at(10_200)), Ok(()));
+    }
+
+    #[test]
+    fn a_subscription_that_is_lost_and_back_at_once_is_no_outage() {
+        let mut delivery = listening();
+        delivery.set_subscribed(Subscribed::No, at(10_000));
+        assert_eq!(delivery.verdict(at(10_100)), Ok(()));
+        delivery.set_subscribed(Subscribed::Yes, at(10_200));
+        assert_eq!(delivery.verdict(at(12_000)), Ok(()));
+        assert!(words(&delivery, at(12_001)).contains("yet"), "it must deliver again");
+        delivery.came_back(9);
+        assert_eq!(delivery.verdict(at(12_001)), Ok(()));
+    }
+
+    #[test]
+    fn an_own_canary_must_come_back_in_time() {
+        let mut delivery = listening();
+        delivery.committed(1, &[], at(10_000));
+        assert_eq!(delivery.verdict(at(13_000)), Ok(()));
+        assert!(words(&delivery, at(13_001)).contains("3001 ms ago"));
+        delivery.committed(2, &[], at(13_100));
+        delivery.came_back(2);
+        assert_eq!(delivery.verdict(at(60_000)), Ok(()), "a later one that arrives shows as much");
+    }
+
+    #[test]
+    fn a_store_that_takes_no_canaries_says_nothing_of_the_bus() {
+        let mut delivery = Delivery::new(at(0));
+        delivery.set_subscribed(Subscribed::Yes, at(5_000));
+        assert_eq!(delivery.verdict(at(8_001)), Ok(()));
+        delivery.committed(1, &[seen(1)], at(9_000));
+        delivery.came_back(1);
+        assert_eq!(delivery.verdict(at(3_600_000)), Ok(()));
+    }
+
+    #[test]
+    fn an_instance_whose_canaries_are_stored_and_not_heard_is_named() {
+        let mut delivery = listening();
+        for (number, now) in [(10, 10_000), (11, 12_000), (12, 14_000), (13, 15_600)] {
+            delivery.committed(number, &[seen(number)], at(now));
+            delivery.came_back(number);
+        }
+        assert!(words(&delivery, at(15_600)).contains("gw-2"));
+        delivery.heard(2, 13);
+        assert_eq!(delivery.verdict(at(15_600)), Ok(()));
+    }
+
+    #[test]
+    fn an_instance_that_ended_is_not_waited_for() {
+        let mut delivery = listening();
+        delivery.committed(1, &[seen(5)], at(10_000));
+        delivery.committed(2, &[seen(6)], at(12_000));
+        delivery.committed(3, &[], at(14_000));
+        delivery.came_back(3);
+        assert_eq!(delivery.verdict(at(60_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_subscription_that_comes_back_waits_for_nothing_from_before() {
+        let mut delivery = listening();
+        delivery.committed(1, &[seen(5)], at(10_000));
+        delivery.committed(2, &[seen(6)], at(10_010));
+        delivery.set_subscribed(Subscribed::No, at(10_020));
+        delivery.set_subscribed(Subscribed::Yes, at(10_030));
+        delivery.came_back(3);
+        assert_eq!(delivery.verdict(at(60_000)), Ok(()));
+    }
+}

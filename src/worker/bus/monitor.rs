@@ -1,0 +1,53 @@
+//! What is known of delivery, for the threads that know a part of it each: who sends, who receives, who probes.
+
+use crate::clock::Moment;
+use crate::health::delivery::{Delivery, Seen, Subscribed};
+use crate::health::finding::Cause;
+use parking_lot::Mutex;
+use std::time::Instant;
+
+/// See the module. Its moments begin with it.
+#[derive(Debug)]
+pub struct Monitor {
+    delivery: Mutex<Delivery>,
+    origin: Instant,
+}
+
+impl Monitor {
+    /// Nothing is known yet.
+    #[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
+    pub fn new() -> Monitor {
+        Monitor { delivery: Mutex::new(Delivery::new(Moment::ZERO)), origin: Instant::now() }
+    }
+
+    /// Whether delivery works.
+    pub fn verdict(&self) -> Result<(), Cause> {
+        self.delivery.lock().verdict(self.now())
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::ZERO + self.origin.elapsed()
+    }
+
+    pub(super) fn committed(&self, number: u64, seen: &[Seen]) {
+        self.delivery.lock().committed(number, seen, self.now());
+    }
+
+    pub(super) fn set_subscribed(&self, subscribed: Subscribed) {
+        self.delivery.lock().set_subscribed(subscribed, self.now());
+    }
+
+    pub(super) fn came_back(&self, number: u64) {
+        self.delivery.lock().came_back(number);
+    }
+
+    pub(super) fn heard(&self, origin: u64, number: u64) {
+        self.delivery.lock().heard(origin, number);
+    }
+}
+
+impl Default for Monitor {
+    fn default() -> Monitor {
+        Monitor::new()
+    }
+}

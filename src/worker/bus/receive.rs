@@ -1,0 +1,435 @@
+//! The thread that listens: it follows what reactors want, gives them what comes, and looks at the logs while nothing does.
+//!
+//! It waits for the socket and for the reactors' bell at once. A new channel's follower is answered when Redis has confirmed
+//! the subscription, so that nothing published after the log was read can pass by unseen; without a connection it is answered at
+//! once, and the logs are looked at each second.
+
+use super::follow::{Command, Follows, Standing};
+use super::survey::{Delivering, Survey};
+use super::{
+    BusConfig, CALL_TIMEOUT, PAUSE_MAX, PAUSE_MIN, canary_channel, channel_prefix, jittered, monotonic,
+};
+use crate::health::definition::{Kind, Use};
+use crate::health::delivery::{INSTANCES_MAX, Subscribed};
+use crate::health::finding::{Cause, Evidence, Fault, Finding};
+use crate::id::ChannelName;
+use crate::job::bus::{Bell, Canary, Interest};
+use crate::job::{Completion, Live, Mailbox, Read, Ticket};
+use crate::metrics::store::{add, bump};
+use crate::wire::envelope::{self, Message, Origin};
+use crate::wire::publication::Published;
+use crate::worker::line::Dialer;
+use crate::worker::line::trouble::Trouble;
+use crate::worker::probe::advice::look_at;
+use crate::worker::redis::{Connection, is_text};
+use ::redis::{Value, cmd};
+use crossbeam_channel::Sender;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Values taken from the socket before anything else is looked at.
+const VALUES_MAX: usize = 1_024;
+/// Interests taken before anything else is looked at.
+const INTERESTS_MAX: usize = 4_096;
+/// Nothing heard for so long: it asks for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(2);
+/// Nothing heard for so long: the connection is dead. Redis confirms a subscription within this as well.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// Own canaries that are waited for.
+const CANARIES_MAX: usize = 8;
+/// While a canary is on its way to the reactors.
+const GLANCE: Duration = Duration::from_millis(10);
+
+enum Link {
+    Up(Box<Ear>),
+    /// Not to be dialled before this.
+    Resting(Instant),
+}
+
+/// A subscription that is open.
+struct Ear {
+    connection: Connection,
+    heard: Instant,
+    pinged: bool,
+    /// Since when an answer to a subscription is waited for.
+    asked: Instant,
+    /// Whether the canaries' channel is subscribed to.
+    canaries: bool,
+    /// Whether all that was followed when it was opened is subscribed to.
+    complete: bool,
+}
+
+/// The receiving thread.
+pub(super) struct Receiver {
+    config: BusConfig,
+    interests: crossbeam_channel::Receiver<Interest>,
+    bell: Arc<Bell>,
+    hurried: Arc<AtomicBool>,
+    mailboxes: Arc<[Mailbox]>,
+    reads: Sender<Read>,
+    dialer: Dialer,
+    channels: String,
+    canary: String,
+    follows: Follows,
+    survey: Survey,
+    link: Link,
+    pause: Duration,
+    told: bool,
+    delivering: Delivering,
+    /// Whether the last verdict was good.
+    was_well: bool,
+    under_way: Vec<(Arc<Canary>, Instant)>,
+    /// What each other instance said it could not send.
+    dropped: HashMap<Origin, u64>,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        config: BusConfig,
+        interests: crossbeam_channel::Receiver<Interest>,
+        bell: Arc<Bell>,
+        hurried: Arc<AtomicBool>,
+        mailboxes: Arc<[Mailbox]>,
+        reads: Sender<Read>,
+    ) -> Receiver {
+        Receiver {
+            dialer: config.target.dialer(),
+            channels: channel_prefix(&config.prefix),
+            canary: canary_channel(&config.prefix),
+            config,
+            interests,
+            bell,
+            hurried,
+            mailboxes,
+            reads,
+            follows: Follows::default(),
+            survey: Survey::default(),
+            link: Link::Resting(monotonic()),
+            pause: PAUSE_MIN,
+            told: false,
+            delivering: Delivering::No,
+            was_well: true,
+            under_way: Vec::new(),
+            dropped: HashMap::new(),
+        }
+    }
+
+    /// Until the process stops.
+    pub(super) fn run(mut self, stopping: &AtomicBool) {
+        while !stopping.load(Ordering::Acquire) {
+            self.wait();
+            self.bell.answer();
+            self.take_interests();
+            self.connect();
+            let listened = self.listen();
+            if let Err(trouble) = listened.and_then(|()| self.speak()) {
+                self.lose(trouble);
+            }
+            self.judge();
+            self.look_at_logs();
+        }
+    }
+
+    fn wait(&mut self) {
+        let mut rest = self.survey.patience(self.delivering, self.config.monitor.now());
+        if !self.under_way.is_empty() {
+            rest = rest.min(GLANCE);
+        }
+        let mut ready = vec![PollFd::new(&*self.bell, PollFlags::IN)];
+        match &self.link {
+            Link::Up(ear) => ready.push(PollFd::new(&ear.connection, PollFlags::IN)),
+            Link::Resting(until) => rest = rest.min(until.saturating_duration_since(monotonic())),
+        }
+        let rest = Timespec::try_from(rest.max(Duration::from_millis(1))).unwrap_or_default();
+        // A signal that interrupts it is as good as an event.
+        let _ = poll(&mut ready, Some(&rest));
+    }
+
+    fn take_interests(&mut self) {
+        let mut answered = Vec::new();
+        for interest in self.interests.try_iter().take(INTERESTS_MAX) {
+            match interest {
+                Interest::Follow { ticket, channel } if self.delivering == Delivering::No => {
+                    // It does not wait for what may not come: the next survey finds the channel.
+                    self.follows.want(channel);
+                    answered.push(ticket);
+                }
+                Interest::Follow { ticket, channel } => match self.follows.follow(channel, ticket) {
+                    Standing::Subscribed => answered.push(ticket),
+                    Standing::Asked => {}
+                },
+                Interest::Leave { channel } => self.follows.leave(channel),
+            }
+        }
+        if !self.interests.is_empty() {
+            self.bell.ring();
+        }
+        self.answer(answered);
+        self.config.counters.channels.store(self.follows.len() as u64, Ordering::Relaxed);
+    }
+
+    fn answer(&self, tickets: Vec<Ticket>) {
+        for ticket in tickets {
+            if let Some(mailbox) = self.mailboxes.get(usize::from(ticket.reactor.0)) {
+                mailbox.answer(Completion::Followed { ticket });
+                ring(mailbox);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let Link::Resting(until) = self.link else { return };
+        let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
+        let begun = monotonic();
+        let deadline = begun + CALL_TIMEOUT;
+        let opened = Connection::open(&mut self.dialer, target, deadline).and_then(|mut connection| {
+            let subscribe = cmd("SUBSCRIBE").arg(&self.canary).get_packed_command();
+            connection.say(&subscribe, deadline).map(|()| connection)
+        });
+        match opened {
+            Ok(connection) => {
+                self.follows.connected();
+                let now = monotonic();
+                let (heard, asked) = (now, now);
+                let ear = Ear { connection, heard, pinged: false, asked, canaries: false, complete: false };
+                self.link = Link::Up(Box::new(ear));
+            }
+            Err(trouble) => self.lose(trouble),
+        }
+    }
+
+    /// Takes what came.
+    fn listen(&mut self) -> Result<(), Trouble> {
+        let Link::Up(ear) = &mut self.link else { return Ok(()) };
+        let now = monotonic();
+        let mut values = Vec::new();
+        while values.len() < VALUES_MAX
+            && let Some(value) = ear.connection.take(now + CALL_TIMEOUT)?
+        {
+            values.push(value);
+        }
+        if !values.is_empty() {
+            (ear.heard, ear.pinged) = (now, false);
+        }
+        if values.len() == VALUES_MAX {
+            self.bell.ring();
+        }
+        let mut publications = Vec::new();
+        for value in values {
+            self.hear(&value, &mut publications)?;
+        }
+        self.publish(publications);
+        Ok(())
+    }
+
+    fn hear(&mut self, value: &Value, publications: &mut Vec<Published>) -> Result<(), Trouble> {
+        let Value::Array(parts) = value else {
+            return match value {
+                Value::ServerError(error) => Err(crate::worker::redis::told(error)),
+                _ => Ok(()),
+            };
+        };
+        match parts.as_slice() {
+            [kind, Value::BulkString(name), Value::BulkString(message)] if is_text(kind, "message") => {
+                self.message(name, message, publications);
+            }
+            [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => self.subscribed(name),
+            // An `unsubscribe` that is done, or a sign of life.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, name: &[u8], message: &[u8], publications: &mut Vec<Published>) {
+        let Some(origin) = envelope::origin(message) else { return bump(&self.config.counters.garbled) };
+        if name == self.canary.as_bytes() {
+            return self.canary(origin, message);
+        }
+        // What was sent from here the reactors have already.
+        if origin == self.config.origin {
+            return;
+        }
+        match self.channel(name).map(|channel| (envelope::read(message, &channel), channel)) {
+            Some((Ok(Message::Publications(more)), _)) => {
+                add(&self.config.counters.publications, more.len() as u64);
+                publications.extend(more);
+            }
+            Some((Ok(Message::Signal(frame)), channel)) => {
+                // It must not overtake what was published before it.
+                self.publish(std::mem::take(publications));
+                bump(&self.config.counters.signals);
+                self.offer(&Live::Signal { channel, frame });
+            }
+            Some((Err(_), _)) | None => {
+                bump(&self.config.counters.garbled);
+                self.survey.want();
+            }
+        }
+    }
+
+    fn channel(&self, name: &[u8]) -> Option<ChannelName> {
+        let name = name.strip_prefix(self.channels.as_bytes())?;
+        ChannelName::parse(std::str::from_utf8(name).ok()?).ok()
+    }
+
+    fn canary(&mut self, origin: Origin, message: &[u8]) {
+        let Ok(note) = envelope::read_canary(message, &self.canary) else {
+            return bump(&self.config.counters.garbled);
+        };
+        if origin == self.config.origin {
+            let canary = Arc::new(Canary::new(note.number, self.mailboxes.len()));
+            self.offer(&Live::Canary(Arc::clone(&canary)));
+            self.under_way.truncate(CANARIES_MAX - 1);
+            self.under_way.push((canary, monotonic()));
+            return;
+        }
+        self.config.monitor.heard(origin.0, note.number);
+        if self.dropped.len() >= INSTANCES_MAX {
+            self.dropped.clear();
+        }
+        if self.dropped.insert(origin, note.dropped).is_some_and(|before| before != note.dropped) {
+            self.survey.want();
+        }
+    }
+
+    fn subscribed(&mut self, name: &[u8]) {
+        if let Link::Up(ear) = &mut self.link {
+            ear.asked = monotonic();
+            ear.canaries |= name == self.canary.as_bytes();
+        }
+        if let Some(channel) = self.channel(name) {
+            let waiting = self.follows.subscribed(&channel);
+            if waiting.is_empty() {
+                // Whoever asked did not wait: its log was read before it was listened to.
+                self.survey.want();
+            }
+            self.answer(waiting);
+        }
+        let Link::Up(ear) = &mut self.link else { return };
+        if !ear.complete && ear.canaries && self.follows.is_complete() {
+            ear.complete = true;
+            if std::mem::take(&mut self.told) {
+                tracing::info!(channels = self.follows.len(), "subscribed to the bus again");
+            }
+            self.pause = PAUSE_MIN;
+            // What passed by meanwhile is read from the store.
+            self.survey.want();
+            self.config.monitor.set_subscribed(Subscribed::Yes);
+        }
+    }
+
+    fn publish(&self, publications: Vec<Published>) {
+        if !publications.is_empty() {
+            self.offer(&Live::Published(Arc::from(publications)));
+        }
+    }
+
+    fn offer(&self, live: &Live) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.offer(live.clone());
+            ring(mailbox);
+        }
+    }
+
+    /// Says what is to be said: subscriptions, and a ping where nothing was heard for long.
+    fn speak(&mut self) -> Result<(), Trouble> {
+        let Link::Up(ear) = &mut self.link else { return Ok(()) };
+        let now = monotonic();
+        let silence = now.saturating_duration_since(ear.heard);
+        let unanswered = self.follows.outstanding() > 0 || !ear.canaries;
+        if silence > SILENCE_MAX || (unanswered && now.saturating_duration_since(ear.asked) > SILENCE_MAX) {
+            let text = format!("{} says nothing to our subscriptions", ear.connection.peer());
+            return Err(Trouble::new(Fault::Timeout, text));
+        }
+        let mut bytes = Vec::new();
+        if silence > PING_AFTER && !std::mem::replace(&mut ear.pinged, true) {
+            cmd("PING").write_packed_command(&mut bytes);
+        }
+        if self.follows.outstanding() == 0 {
+            ear.asked = now;
+        }
+        while let Some(command) = self.follows.next_command() {
+            let (mut said, names) = match command {
+                Command::Subscribe(names) => (cmd("SUBSCRIBE"), names),
+                Command::Unsubscribe(names) => (cmd("UNSUBSCRIBE"), names),
+            };
+            for name in names {
+                said.arg(format!("{}{}", self.channels, name.as_str()));
+            }
+            said.write_packed_command(&mut bytes);
+        }
+        if bytes.is_empty() { Ok(()) } else { ear.connection.say(&bytes, now + CALL_TIMEOUT) }
+    }
+
+    fn lose(&mut self, trouble: Trouble) {
+        let look_at = look_at(Kind::Redis, trouble.fault);
+        let cause = trouble.into_cause(look_at, self.config.target.secrets());
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(cause = %cause.text, look_at = cause.look_at, "cannot listen to the bus; trying again");
+        }
+        if matches!(self.link, Link::Up(_)) {
+            bump(&self.config.counters.lost);
+            self.pause = Duration::ZERO;
+        }
+        let waiting = self.follows.lost();
+        self.config.monitor.set_subscribed(Subscribed::No);
+        self.tell(Err(cause));
+        self.link = Link::Resting(monotonic() + jittered(self.pause));
+        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        // Before anybody relies on it: from here on the logs are looked at.
+        self.delivering = Delivering::No;
+        self.answer(waiting);
+    }
+
+    /// Sees whether delivery works, and tells whoever watches of a change.
+    fn judge(&mut self) {
+        let (monitor, counters) = (&self.config.monitor, &self.config.counters);
+        self.under_way.retain(|(canary, sent)| {
+            if canary.is_everywhere() {
+                monitor.came_back(canary.number());
+                counters.canary_us.store(sent.elapsed().as_micros() as u64, Ordering::Relaxed);
+                bump(&counters.canaries);
+            }
+            !canary.is_everywhere() && sent.elapsed() < SILENCE_MAX
+        });
+        let verdict = monitor.verdict();
+        let complete = matches!(&self.link, Link::Up(ear) if ear.complete);
+        self.delivering = if complete && verdict.is_ok() { Delivering::Yes } else { Delivering::No };
+        counters.delivering.store(u64::from(self.delivering == Delivering::Yes), Ordering::Relaxed);
+        self.hurried.store(self.delivering == Delivering::No, Ordering::Relaxed);
+        if std::mem::replace(&mut self.was_well, verdict.is_ok()) != verdict.is_ok() {
+            if verdict.is_ok() {
+                self.survey.want();
+            }
+            self.tell(verdict);
+        }
+    }
+
+    fn tell(&self, result: Result<(), Cause>) {
+        let Some(witness) = &self.config.witness else { return };
+        if let Err(cause) = &result {
+            witness.tell(Evidence::Call(Use::Subscription, Err(cause.clone()), Duration::ZERO));
+        }
+        witness
+            .tell(Evidence::Connection(Finding { latency: Duration::ZERO, result: result.map(|()| None) }));
+    }
+
+    fn look_at_logs(&mut self) {
+        let now = self.config.monitor.now();
+        let follows = &self.follows;
+        if let Some(slice) = self.survey.slice(self.delivering, || Box::new(follows.names()), now) {
+            bump(&self.config.counters.surveys);
+            // Full: the store has enough to do, and the next look comes.
+            let _ = self.reads.try_send(Read::Survey(slice));
+        }
+    }
+}
+
+fn ring(mailbox: &Mailbox) {
+    if let Err(error) = mailbox.ring() {
+        tracing::error!(%error, "a reactor could not be woken");
+    }
+}
