@@ -4,6 +4,7 @@
 mod contract;
 mod epoch;
 mod faults;
+mod hosts;
 mod instances;
 mod pooler;
 mod rig;

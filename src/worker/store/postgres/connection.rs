@@ -81,7 +81,7 @@ impl Target {
 }
 
 enum State {
-    Up(Link),
+    Up(Box<Link>),
     /// Not to be dialled before this.
     Resting(Instant),
 }
@@ -240,7 +240,7 @@ impl Connection {
                 (self.was_up, self.told) = (true, false);
                 self.pause = PAUSE_MIN;
                 self.last_used = monotonic();
-                self.state = State::Up(link);
+                self.state = State::Up(Box::new(link));
                 let was_warned = self.warned.swap(warning.is_some(), Ordering::Relaxed);
                 if let (Some(warning), false) = (&warning, was_warned) {
                     tracing::warn!(warning, "the store works, and is worse than it should be");

@@ -167,7 +167,7 @@ impl Way {
         let wanted = self.config.get_target_session_attrs();
         if wanted != TargetSessionAttrs::Any {
             let asked = attributes(&client, &mut driver, patience, end).ok_or_else(late)?;
-            asked.and_then(|read_only| fits(wanted, read_only))?;
+            asked.and_then(|found| fits(wanted, found))?;
         }
         Ok(Dialled { client, driver, again })
     }
@@ -182,13 +182,20 @@ impl Way {
     }
 }
 
-/// Whether the server's transactions are read-only; asked before anything else is.
+/// What a server's transactions may do.
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// What the server's transactions may do; asked before anything else is.
 fn attributes(
     client: &Client,
     driver: &mut Connection<Socket, Secured>,
     patience: &mut Patience<'_>,
     end: Instant,
-) -> Option<Result<bool, Cause>> {
+) -> Option<Result<Access, Cause>> {
     let mut answer = pin!(client.query_typed("SHOW transaction_read_only", &[]));
     let both = std::future::poll_fn(|context| {
         // The driver moves what the client sends; its own end is told by the client.
@@ -197,15 +204,19 @@ fn attributes(
     });
     let rows = patience.on(both, end)?;
     let said = rows.and_then(|rows| rows.first().map(|row| row.try_get::<_, String>(0)).transpose());
-    Some(said.map(|said| said.as_deref() == Some("on")).map_err(|error| cause(&error)))
+    let read =
+        |said: Option<String>| if said.as_deref() == Some("on") { Access::Read } else { Access::Write };
+    Some(said.map(read).map_err(|error| cause(&error)))
 }
 
-fn fits(wanted: TargetSessionAttrs, read_only: bool) -> Result<(), Cause> {
-    let text = match (wanted, read_only) {
-        (TargetSessionAttrs::ReadWrite, true) => {
+fn fits(wanted: TargetSessionAttrs, found: Access) -> Result<(), Cause> {
+    let text = match (wanted, found) {
+        (TargetSessionAttrs::ReadWrite, Access::Read) => {
             "the server takes no writes (target_session_attrs=read-write)"
         }
-        (TargetSessionAttrs::ReadOnly, false) => "the server takes writes (target_session_attrs=read-only)",
+        (TargetSessionAttrs::ReadOnly, Access::Write) => {
+            "the server takes writes (target_session_attrs=read-only)"
+        }
         _ => return Ok(()),
     };
     Err(Cause::new(Fault::ReadOnly, text, "where the primary is: store.url must lead there"))
