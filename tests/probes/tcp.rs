@@ -55,7 +55,8 @@ fn a_peer_that_drips_does_not_stretch_a_look() {
         (Kind::Http, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
         (Kind::Clickhouse, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
         (Kind::Redis, "redis://", b"$60000\r\n"),
-        (Kind::Postgres, "postgres://a@", b"N\0\0\x10\0"),
+        // The first byte says that there is no TLS.
+        (Kind::Postgres, "postgres://a@", b"NN\0\0\x10\0"),
     ];
     for (kind, scheme, bytes) in drips {
         let address = format!("{scheme}{}", dripper(bytes));

@@ -117,7 +117,8 @@ impl Target {
         self
     }
 
-    /// Certificates are believed that one of this file (PEM) has signed, in place of the system's authorities.
+    /// Certificates are believed that one of this file (PEM) has signed, in place of the system's authorities. An address of
+    /// PostgreSQL names its file itself (`sslrootcert`).
     pub fn with_ca_file(mut self, file: PathBuf) -> Target {
         self.ca_file = Some(file);
         self
