@@ -93,6 +93,8 @@ pub enum AddressError {
     SystemUnchecked,
     /// TLS without asking first.
     Direct,
+    /// A certificate or a key of ours.
+    Ours,
 }
 
 impl fmt::Display for AddressError {
@@ -108,6 +110,9 @@ impl fmt::Display for AddressError {
             AddressError::SystemUnchecked => f.write_str(
                 "sslrootcert=system needs sslmode=verify-full: anybody can have a certificate of those authorities for some name",
             ),
+            AddressError::Ours => f.write_str(
+                "sslcert, sslkey and the like are not supported: leave them out and let the server ask for a password",
+            ),
             AddressError::Direct => {
                 f.write_str("sslnegotiation=direct is not supported: leave it out, the server is asked first")
             }
@@ -121,6 +126,9 @@ impl PostgresAddress {
     /// Reads an address. No name is resolved and no file is opened.
     pub(in crate::worker) fn parse(text: &str) -> Result<PostgresAddress, AddressError> {
         let (rest, mode, roots) = take_tls(text);
+        if OURS.iter().any(|name| rest.contains(name)) {
+            return Err(AddressError::Ours);
+        }
         let mut config: Config = rest.parse().map_err(AddressError::Form)?;
         if config.get_ssl_negotiation() != SslNegotiation::Postgres {
             return Err(AddressError::Direct);
@@ -180,6 +188,9 @@ impl PostgresAddress {
         Trust::of_postgres(self.roots.clone(), self.check)
     }
 }
+
+/// What says which certificate is ours, as it stands in a query.
+const OURS: [&str; 6] = ["?sslcert=", "&sslcert=", "?sslkey=", "&sslkey=", "?sslpassword=", "&sslpassword="];
 
 /// Says "the authorities of the system" in place of a file.
 const SYSTEM: &str = "system";
@@ -254,7 +265,7 @@ mod tests {
             ("?sslrootcert=/ca.pem", "leave it out"),
             ("?sslmode=verify-ca&sslrootcert=system", "needs sslmode=verify-full"),
             ("?sslmode=require&sslnegotiation=direct", "leave it out"),
-            ("?sslcert=/mine.pem", "sslcert"),
+            ("?sslmode=require&sslcert=/mine.pem", "sslcert"),
         ] {
             let error = read(query).expect_err(query);
             assert!(error.contains(words), "{query}: {error}");

@@ -26,6 +26,8 @@ use tokio_postgres::types::{ToSql, Type};
 
 /// The server ends a transaction of ours that does nothing. Only a migration has one open between statements.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// When a process starts, who comes before its first connection waits for so long: nothing is known to be wrong.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two tries to connect, at first and at most; each fails as often as the one before doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// It is short: people are told that the store is back when the probe says so, and then it should be.
@@ -222,6 +224,12 @@ impl Connection {
 
     fn dial(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(), Refusal> {
         let begun = monotonic();
+        let is_first = !self.was_up && !self.told;
+        let meanwhile: &mut dyn FnMut() = &mut || {
+            if !is_first || begun.elapsed() >= FIRST_PATIENCE {
+                meanwhile();
+            }
+        };
         let result = self.open(meanwhile).map_err(Refusal::from).and_then(|mut link| {
             let durability = match self.role {
                 Role::Append => Durability::Needed,
