@@ -98,6 +98,11 @@ impl Delivery {
         }
     }
 
+    /// A look at the bus itself failed: what was lost is not back at once.
+    pub fn refuted(&mut self) {
+        self.blinked = None;
+    }
+
     /// Takes an own canary that was committed, and which instances live as the store has it.
     pub fn committed(&mut self, number: u64, seen: &[Seen], now: Moment) {
         if self.under_way.len() >= UNDER_WAY_MAX {
@@ -221,6 +226,10 @@ mod tests {
         delivery.set_subscribed(Subscribed::Yes, at(10_200));
         assert_eq!(delivery.verdict(at(12_000)), Ok(()));
         assert!(words(&delivery, at(12_001)).contains("yet"), "it must deliver again");
+        let mut gone = listening();
+        gone.set_subscribed(Subscribed::No, at(10_000));
+        gone.refuted();
+        assert!(words(&gone, at(10_100)).contains("not subscribed"));
         delivery.came_back(9);
         assert_eq!(delivery.verdict(at(12_001)), Ok(()));
     }

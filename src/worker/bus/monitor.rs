@@ -25,6 +25,11 @@ impl Monitor {
         self.delivery.lock().verdict(self.now())
     }
 
+    /// The bus itself does not answer.
+    pub(in crate::worker) fn refuted(&self) {
+        self.delivery.lock().refuted();
+    }
+
     pub(super) fn now(&self) -> Moment {
         Moment::ZERO + self.origin.elapsed()
     }

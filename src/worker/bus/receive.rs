@@ -290,7 +290,8 @@ impl Receiver {
         if self.dropped.len() >= INSTANCES_MAX {
             self.dropped.clear();
         }
-        if self.dropped.insert(origin, note.dropped).is_some_and(|before| before != note.dropped) {
+        // Whoever is heard for the first time may have sent before.
+        if self.dropped.insert(origin, note.dropped) != Some(note.dropped) {
             self.survey.want();
         }
     }
@@ -386,14 +387,18 @@ impl Receiver {
 
     /// Sees whether delivery works, and tells whoever watches of a change.
     fn judge(&mut self) {
-        let (monitor, counters) = (&self.config.monitor, &self.config.counters);
+        let BusConfig { monitor, counters, witness, .. } = &self.config;
         self.under_way.retain(|(canary, sent)| {
-            if canary.is_everywhere() {
+            let (back, took) = (canary.is_everywhere(), sent.elapsed());
+            if back {
                 monitor.came_back(canary.number());
-                counters.canary_us.store(sent.elapsed().as_micros() as u64, Ordering::Relaxed);
+                counters.canary_us.store(took.as_micros() as u64, Ordering::Relaxed);
                 bump(&counters.canaries);
+                if let Some(witness) = witness {
+                    witness.tell(Evidence::Call(Use::Subscription, Ok(()), took));
+                }
             }
-            !canary.is_everywhere() && sent.elapsed() < SILENCE_MAX
+            !back && took < SILENCE_MAX
         });
         let verdict = monitor.verdict();
         let complete = matches!(&self.link, Link::Up(ear) if ear.complete);
@@ -409,12 +414,10 @@ impl Receiver {
     }
 
     fn tell(&self, result: Result<(), Cause>) {
-        let Some(witness) = &self.config.witness else { return };
-        if let Err(cause) = &result {
-            witness.tell(Evidence::Call(Use::Subscription, Err(cause.clone()), Duration::ZERO));
+        if let Some(witness) = &self.config.witness {
+            let result = result.map(|()| None);
+            witness.tell(Evidence::Connection(Finding { latency: Duration::ZERO, result }));
         }
-        witness
-            .tell(Evidence::Connection(Finding { latency: Duration::ZERO, result: result.map(|()| None) }));
     }
 
     fn look_at_logs(&mut self) {

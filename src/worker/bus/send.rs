@@ -7,7 +7,7 @@ use super::{
     BusConfig, CALL_TIMEOUT, PAUSE_MAX, PAUSE_MIN, canary_channel, channel_prefix, jittered, monotonic,
 };
 use crate::health::definition::{Kind, Use};
-use crate::health::finding::{Cause, Evidence, Finding};
+use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::ChannelName;
 use crate::job::bus::{Committed, SignalFrame};
 use crate::metrics::store::{add, bump};
@@ -175,36 +175,45 @@ impl Speaker {
         commands.push(publish(&name, &message));
     }
 
+    /// Sends, a second time where the connection turns out to have ended while it rested: what comes twice is dropped by whoever
+    /// gets it.
     fn send(&mut self, commands: &[Cmd]) {
+        if self.attempt(commands) == Some(Fault::Reset) {
+            self.connect();
+            self.attempt(commands);
+        }
+        if !matches!(self.link, Link::Up(_)) {
+            add(&self.dropped, commands.len() as u64);
+        }
+    }
+
+    /// What ended the connection, if that was the end of it.
+    fn attempt(&mut self, commands: &[Cmd]) -> Option<Fault> {
         let begun = monotonic();
-        let Link::Up(connection) = &mut self.link else { return add(&self.dropped, commands.len() as u64) };
+        let Link::Up(connection) = &mut self.link else { return None };
         connection.begin(begun + CALL_TIMEOUT);
-        match connection.ask(commands) {
+        let answers = connection.ask(commands);
+        let (result, lost) = match answers {
             Ok(answers) => {
                 let refused: Vec<Trouble> =
                     answers.iter().filter_map(|answer| answer.as_ref().err().map(told)).collect();
                 add(&self.config.counters.sent, (commands.len() - refused.len()) as u64);
                 add(&self.dropped, refused.len() as u64);
-                let result = match refused.into_iter().next() {
-                    None => Ok(()),
-                    Some(trouble) => Err(self.cause(trouble)),
-                };
-                if let Some(witness) = &self.config.witness {
-                    witness.tell(Evidence::Call(Use::Command, result, begun.elapsed()));
-                }
+                (refused.into_iter().next().map_or(Ok(()), Err), None)
             }
-            Err(trouble) => {
-                add(&self.dropped, commands.len() as u64);
-                bump(&self.config.counters.lost);
-                if let Some(witness) = &self.config.witness {
-                    let cause = self.cause(trouble.clone());
-                    witness.tell(Evidence::Call(Use::Command, Err(cause), begun.elapsed()));
-                }
-                // The next try is made at once: a connection that was reset is no outage.
-                self.pause = Duration::ZERO;
-                self.lose(trouble, begun.elapsed());
-            }
+            Err(trouble) => (Err(trouble.clone()), Some(trouble)),
+        };
+        if let Some(witness) = &self.config.witness {
+            let result = result.map_err(|trouble| self.cause(trouble));
+            witness.tell(Evidence::Call(Use::Command, result, begun.elapsed()));
         }
+        let trouble = lost?;
+        let fault = trouble.fault;
+        bump(&self.config.counters.lost);
+        // The next try is made at once: a connection that was reset is no outage.
+        self.pause = Duration::ZERO;
+        self.lose(trouble, begun.elapsed());
+        Some(fault)
     }
 
     fn lose(&mut self, trouble: Trouble, took: Duration) {

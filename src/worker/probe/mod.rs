@@ -95,20 +95,21 @@ impl Probe {
     /// Looks once, and returns by `timeout` (measured to add less than 100 ms).
     pub fn look(&mut self, timeout: Duration) -> Finding {
         let started = now();
-        let result = self.look_until(started + timeout);
         let kind = self.target.kind();
-        Finding {
-            latency: now().saturating_duration_since(started),
-            result: result
-                .map_err(|trouble| {
-                    let look_at = advice::look_at(kind, trouble.fault);
-                    trouble.into_cause(look_at, self.target.secrets())
-                })
-                .and_then(|warning| match &self.delivery {
-                    Some(monitor) => monitor.verdict().map(|()| warning),
-                    None => Ok(warning),
-                }),
-        }
+        let answers = self.look_until(started + timeout).map_err(|trouble| {
+            let look_at = advice::look_at(kind, trouble.fault);
+            trouble.into_cause(look_at, self.target.secrets())
+        });
+        let latency = now().saturating_duration_since(started);
+        let result = match (&self.delivery, answers) {
+            (Some(monitor), Ok(warning)) => monitor.verdict().map(|()| warning),
+            (Some(monitor), Err(cause)) => {
+                monitor.refuted();
+                Err(cause)
+            }
+            (None, answers) => answers,
+        };
+        Finding { latency, result }
     }
 
     fn look_until(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {

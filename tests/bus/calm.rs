@@ -1,0 +1,99 @@
+//! The bus works.
+
+use crate::rig::{BY_BUS, Rig, delivers, publication};
+use crate::support::Client;
+use crate::support::wait::{SOON, until};
+use rustix::process::Signal;
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn what_is_published_or_signalled_on_one_instance_reaches_the_other() {
+    let rig = Rig::start();
+    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (mut here, mut there) = (Client::connect(&one), Client::connect(&two));
+    here.subscribe("c");
+    there.subscribe("c");
+    for number in 1..=20_u64 {
+        assert_eq!(here.publish("c", json!(number)), number);
+        assert_eq!(publication(&mut there, BY_BUS), (number, json!(number)));
+        // The publisher's own instance is told once, not by the bus as well.
+        assert_eq!(publication(&mut here, BY_BUS), (number, json!(number)));
+    }
+    here.send_text(r#"{"signal":{"channel":"c","data":{"typing":true}}}"#);
+    assert_eq!(there.next_push("signal")["data"], json!({"typing": true}));
+    assert_eq!(here.next_push("signal")["data"], json!({"typing": true}));
+    there.publish("c", json!("back"));
+    assert_eq!(publication(&mut here, BY_BUS), (21, json!("back")));
+    here.expect_no("signal");
+    here.expect_no("publication");
+}
+
+/// Subscribed is said when the bus has confirmed it: what is published the moment after arrives by the bus, not ten seconds later.
+#[test]
+fn whoever_is_told_that_he_is_subscribed_misses_nothing() {
+    let rig = Rig::start();
+    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
+    for round in 0..40 {
+        let channel = format!("c{round}");
+        subscriber.subscribe(&channel);
+        publisher.publish(&channel, json!(round));
+        assert_eq!(publication(&mut subscriber, BY_BUS), (1, json!(round)));
+    }
+}
+
+#[test]
+fn a_channel_is_followed_as_long_as_somebody_listens() {
+    let rig = Rig::start();
+    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let mut publisher = Client::connect(&one);
+    let follows = |count: f64| {
+        until(SOON, "channels are followed", || two.metric("seawall_bus_channels") == count);
+    };
+    for _ in 0..3 {
+        let (mut first, mut second) = (Client::connect(&two), Client::connect(&two));
+        first.subscribe("c");
+        second.subscribe("c");
+        second.subscribe("d");
+        follows(2.0);
+        second.close();
+        follows(1.0);
+        let data = json!("still there");
+        publisher.publish("c", data.clone());
+        assert_eq!(publication(&mut first, BY_BUS).1, data);
+        first.close();
+        follows(0.0);
+    }
+}
+
+#[test]
+fn a_gateway_that_stops_has_sent_what_it_acknowledged() {
+    let rig = Rig::start();
+    let (mut one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
+    subscriber.subscribe("c");
+    for number in 0..20 {
+        publisher.publish("c", json!(number));
+    }
+    let (code, _) = one.ends_after(Signal::TERM);
+    assert_eq!(code, Some(0));
+    for number in 0..20 {
+        assert_eq!(publication(&mut subscriber, BY_BUS), (number + 1, json!(number)));
+    }
+}
+
+#[test]
+fn two_systems_on_one_redis_hear_nothing_of_each_other() {
+    let rig = Rig::start();
+    let one = rig.gateway("gw-1");
+    let other = rig.setup("gw-2").env("SEAWALL_BUS_PREFIX", "other").start();
+    delivers(&other);
+    let (mut publisher, mut stranger) = (Client::connect(&one), Client::connect(&other));
+    stranger.subscribe("c");
+    publisher.publish("c", json!(1));
+    // The log is the same here, so the stranger hears of it when the logs are looked at; by the bus it never comes.
+    publication(&mut stranger, Duration::from_secs(15));
+    assert_eq!(other.metric("seawall_bus_publications_total"), 0.0);
+    assert_eq!(other.metric("seawall_bus_messages_garbled_total"), 0.0);
+}

@@ -1,0 +1,71 @@
+//! What these tests stand on: a store and a bus, a proxy before the bus, and gateways.
+
+use crate::servers::{Postgres, Redis};
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway, Setup};
+use seawall_fault::Proxy;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Longer than a bus takes that works, far shorter than the ten seconds after which the logs are looked at anyway.
+pub const BY_BUS: Duration = Duration::from_secs(4);
+
+pub struct Rig {
+    pub store: Postgres,
+    pub redis: Redis,
+    pub proxy: Proxy,
+}
+
+impl Rig {
+    pub fn start() -> Rig {
+        let redis = Redis::start();
+        let proxy = Proxy::start(redis.address()).expect("a port and a thread are left");
+        Rig { store: Postgres::start(), redis, proxy }
+    }
+
+    pub fn setup(&self, name: &str) -> Setup {
+        Setup::new()
+            .env("SEAWALL_STORE_URL", &self.store.url())
+            .env("SEAWALL_BUS_URL", &self.redis.url_through(self.proxy.address()))
+            .env("SEAWALL_SERVER_INSTANCE", name)
+    }
+
+    /// A gateway whose bus delivers.
+    pub fn gateway(&self, name: &str) -> Gateway {
+        let gateway = self.setup(name).start();
+        delivers(&gateway);
+        gateway
+    }
+}
+
+/// Waits until canaries have shown that the bus delivers.
+#[track_caller]
+pub fn delivers(gateway: &Gateway) {
+    until(SOON, "the bus delivers", || {
+        gateway.metric("seawall_bus_delivering") > 0.0 && gateway.metric("seawall_bus_canaries_total") > 0.0
+    });
+}
+
+/// Reads `status` pushes until one has this level, and says how long that took.
+#[track_caller]
+pub fn status(client: &mut Client, level: &str, within: Duration) -> Value {
+    let deadline = Instant::now() + within;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(push) = client.next_push_within("status", left) else {
+            panic!("no status {level} within {within:?}");
+        };
+        if push["level"] == json!(level) {
+            return push;
+        }
+    }
+}
+
+/// The next publication's offset and data.
+#[track_caller]
+pub fn publication(client: &mut Client, within: Duration) -> (u64, Value) {
+    let Some(push) = client.next_push_within("publication", within) else {
+        panic!("no publication within {within:?}");
+    };
+    (push["offset"].as_u64().expect("an offset"), push["data"].clone())
+}
