@@ -91,6 +91,11 @@ fn configurations() {
 }
 
 #[test]
+fn envelopes() {
+    replay_target("envelope");
+}
+
+#[test]
 fn operations() {
     replay_target("operations");
 }

@@ -9,6 +9,7 @@
 
 pub mod command;
 pub mod config;
+pub mod envelope;
 pub mod frames;
 pub mod head;
 pub mod operations;
@@ -18,11 +19,12 @@ pub mod proxy;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("head", head::check),
     ("proxy", proxy::check),
     ("frames", frames::check),
     ("command", command::check),
     ("config", config::check),
     ("operations", operations::check),
+    ("envelope", envelope::check),
 ];
