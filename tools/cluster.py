@@ -49,9 +49,10 @@ def ran(command, what, **others):
 
 
 class Cluster:
-    """A running server with an empty database. A context manager."""
+    """A running server with an empty database, on one core or (`cpu=None`) all. A context manager."""
 
-    def __init__(self, disk):
+    def __init__(self, disk, cpu=None):
+        self.pin = (lambda: None) if cpu is None else rig.pinned(rig.core(cpu))
         self.folder = tempfile.mkdtemp(prefix="seawall-bench-pg-", dir=disk)
         self.process = None
 
@@ -79,7 +80,7 @@ class Cluster:
             command += ["-c", f"{name}={value}"]
         with open(f"{self.folder}/log", "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                                            start_new_session=True)
+                                            start_new_session=True, preexec_fn=self.pin)
         rig.first(self.process.pid)
         self.wait()
         ran([program("psql"), "-X", "-q", "-h", self.folder, "-p", str(self.port), "-U", NAME, "-d", "postgres",
@@ -93,6 +94,12 @@ class Cluster:
                 said = pathlib.Path(self.folder, "log").read_text(errors="replace").strip()[-400:]
                 raise rig.Failure(f"PostgreSQL does not start: {said}")
             time.sleep(0.05)
+
+    def first(self):
+        """Puts each of its processes before the neighbours: every one makes a session of its own when it starts."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            rig.first(pid)
 
     @property
     def url(self):
