@@ -7,6 +7,7 @@
 pub mod bus;
 
 use crate::health::board::DependencyId;
+use crate::health::capacity::Depth;
 use crate::health::finding::Evidence;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
@@ -267,6 +268,11 @@ impl Mailbox {
         }
     }
 
+    /// How full the lane of publications is. A full one loses nothing: the reactor reads what it missed from the log.
+    pub fn live_depth(&self) -> Depth {
+        Depth { name: "live", waiting: self.live.len() as u64, bound: LIVE_LANE as u64 }
+    }
+
     /// Wakes the reactor, once until it looks: call it after a batch, not after each piece.
     pub fn ring(&self) -> io::Result<()> {
         if self.signal.rung.swap(true, Ordering::AcqRel) { Ok(()) } else { self.signal.waker.wake() }
@@ -306,6 +312,28 @@ pub struct Queues {
     pub bus: Option<bus::Bus>,
     /// To the auth worker; `None` when auth is off and no per-address limit is set.
     pub admit: Option<Sender<Admit>>,
+}
+
+impl Queues {
+    /// The queues whose overflow is answered `overloaded`: those that are, each with what waits in it.
+    pub fn depths(&self) -> impl Iterator<Item = Depth> {
+        let depth = |name, waiting: usize, bound: Option<usize>| {
+            bound.map(|bound| Depth { name, waiting: waiting as u64, bound: bound as u64 })
+        };
+        let admit = self.admit.as_ref().and_then(|admit| depth("auth", admit.len(), admit.capacity()));
+        [
+            depth("append", self.append.len(), self.append.capacity()),
+            depth("read", self.read.len(), self.read.capacity()),
+            admit,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The queues whose overflow nobody is told of, since it is made up for.
+    pub fn spare_depths(&self) -> impl Iterator<Item = Depth> {
+        self.bus.iter().flat_map(bus::Bus::depths)
+    }
 }
 
 /// Where a worker tells what it meets with one dependency, so that it is seen without waiting for the next probe.
@@ -356,6 +384,11 @@ impl Outlook {
     /// A reader for one thread.
     pub fn reader(&self) -> SnapshotReader {
         Cache::new(Arc::clone(&self.snapshot))
+    }
+
+    /// The snapshot that holds now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
     /// The body of `/health/dependencies`.

@@ -195,7 +195,8 @@ pub const APPEND_QUEUE: usize = 8_192;
 pub const READ_QUEUE: usize = 8_192;
 /// Places in the queue of the auth worker.
 pub const AUTH_QUEUE: usize = 8_192;
-/// Places in the queue of the watch thread: each dependency has one look in hand at most, so it is never full.
+/// Places in the queue of the watch thread: each dependency has one look in hand at most and operators have few
+/// questions, so it is never full.
 pub const WATCH_QUEUE: usize = 128;
 /// Places for what the store's workers met: over it they drop what the watch has heard already.
 pub const EVIDENCE_QUEUE: usize = 64;

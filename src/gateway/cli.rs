@@ -24,6 +24,8 @@ Examples:
   seawall check-config                     what it would run with, and where each value came from
   seawall check-config > effective.toml    the same as a file to start from
   seawall doctor                           whether what it stands on answers
+  curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
+                                           ask a running one as an operator
   seawall completions bash > /etc/bash_completion.d/seawall
 
 Configuration, each over the one before:

@@ -3,6 +3,7 @@
 //! Everything that can fail for an operator's reason, an address in use or a folder without rights, is done
 //! before the first thread starts, and is told in one sentence.
 
+mod admin;
 mod backing;
 mod bus;
 mod capacity;
@@ -13,7 +14,7 @@ mod watch;
 use crate::auth::census::Census;
 use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
 use crate::id::{Epoch, InstanceName, ReactorId};
-use crate::job::{Mailbox, Outlook, Queues};
+use crate::job::{Admit, Append, Mailbox, Outlook, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::log;
 use crate::metrics::scrape::Metrics;
@@ -22,6 +23,7 @@ use crate::rate::Rate;
 use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Reactor, Setup};
 use crate::session::{AuthMode, Policy};
 use crate::worker;
+use crate::worker::watch::Sources;
 use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
@@ -96,11 +98,12 @@ fn serve(config: Config) -> Result<(), String> {
     let capacity = Capacity::settle(&config.limits, reactors)?;
     let verifier = verifier(&config)?;
     let instance = InstanceName(Arc::from(instance_name(&config)));
-    let watched = watch::Prepared::new(&config, &instance.0, clock.read())?;
+    let watched = watch::Prepared::new(&config, &instance.0, reactors, clock.read())?;
     let bus = Line::prepare(&config, &watched, &instance)?;
     let named = bus.as_ref().map(|line| line.name.clone());
     let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
     let (listeners, address) = listen(config.server.listen, reactors)?;
+    let admin = admin::Prepared::new(&config)?;
     let watch_counters = Arc::clone(watched.counters());
     let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
     let metrics = Arc::new(Metrics::new(
@@ -117,7 +120,7 @@ fn serve(config: Config) -> Result<(), String> {
         clock.read().at,
     ));
     let auth = if verifier.is_some() { AuthMode::Required } else { AuthMode::Off };
-    let policy = Policy::new(&config.limits, auth, instance);
+    let policy = Policy::new(&config.limits, auth, instance.clone());
     let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
     let prepared: Vec<(Mailbox, Prepared)> = listeners
         .into_iter()
@@ -129,11 +132,23 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let watch = watched.start(move || clock.read(), Arc::clone(&mailboxes)).map_err(cannot_start)?;
-    let threads = Threads::start(&config, &setup, (store, bus, watch), verifier, &mailboxes, prepared)
+    let (queues, jobs) = queues(auth, setup.addresses, bus.as_ref());
+    let sources = Sources {
+        vitals: Arc::clone(&vitals),
+        metrics: Arc::clone(&metrics),
+        queues: queues.clone(),
+        mailboxes: Arc::clone(&mailboxes),
+    };
+    let watch = watched.start(move || clock.read(), sources).map_err(cannot_start)?;
+    let (desk, admin_told) = (watch.desk(), admin.describe());
+    let threads =
+        Threads::start(&config, &setup, (store, bus, watch), verifier, &mailboxes, (prepared, queues, jobs))
+            .map_err(cannot_start)?;
+    admin
+        .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
-    greet(&config, address, reactors, &capacity);
+    greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
     threads.serve(&vitals, &mailboxes)
 }
@@ -155,33 +170,24 @@ impl Threads {
         (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
         verifier: Option<Verifier>,
         mailboxes: &Arc<[Mailbox]>,
-        prepared: Vec<Prepared>,
+        (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
     ) -> std::io::Result<Threads> {
-        let (append, append_jobs) = bounded(APPEND_QUEUE);
-        let (read, read_jobs) = bounded(READ_QUEUE);
         let counters = Arc::clone(&setup.metrics.store);
-        let store = store.start(Arc::clone(mailboxes), append_jobs, read_jobs, counters)?;
-        let way = bus.as_ref().map(|line| line.name.bus.clone());
-        let bus = bus.map(|line| line.start(Arc::clone(mailboxes), read.clone())).transpose()?;
-        let (admit, auth) = match (&verifier, setup.addresses) {
-            (None, Addresses::Uncounted) => (None, None),
-            (Some(_), Addresses::Uncounted | Addresses::Counted) | (None, Addresses::Counted) => {
-                let (admit, jobs) = bounded(AUTH_QUEUE);
-                let counters = Arc::clone(&setup.metrics.auth);
-                let census = census(config);
-                let running = worker::auth::start(verifier, census, Arc::clone(mailboxes), jobs, counters)?;
-                (Some(admit), Some(running))
-            }
+        let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
+        let bus = bus.map(|line| line.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
+        let start = |admits| {
+            let counters = Arc::clone(&setup.metrics.auth);
+            worker::auth::start(verifier, census(config), Arc::clone(mailboxes), admits, counters)
         };
-        let queues = Queues { append, read, bus: way, admit };
+        let auth = jobs.admit.map(start).transpose()?;
         let (endings_in, endings) = bounded(setup.reactors + 8);
         let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
         watch_signals(endings_in)?;
         Ok(Threads { endings, reactors, store, bus, watch, auth })
     }
 
-    /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors, which
-    /// hold the queues' senders, then the workers, which end when these are gone.
+    /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors and the
+    /// watch, which hold the queues' senders, then the workers, which end when these are gone.
     fn serve(self, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
         let ending = loop {
             vitals.set_memory_bytes(capacity::resident_bytes());
@@ -221,14 +227,14 @@ impl Threads {
                 failed.get_or_insert_with(|| "a reactor panicked; see the log".into());
             }
         }
+        if self.watch.stop().is_err() {
+            failed.get_or_insert_with(|| "the watch panicked; see the log".into());
+        }
         // The bus's ear holds a way to the store's readers, and the store one to the bus's mouth.
         let bus = self.bus.map(worker::bus::Running::stop_listening);
         self.store.join();
         if let Some(bus) = bus {
             bus.join();
-        }
-        if self.watch.stop().is_err() {
-            failed.get_or_insert_with(|| "the watch panicked; see the log".into());
         }
         if let Some(auth) = self.auth
             && auth.join().is_err()
@@ -238,6 +244,30 @@ impl Threads {
         tracing::info!("stopped");
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// What the workers take from the queues.
+struct Jobs {
+    append: Receiver<Append>,
+    read: Receiver<Read>,
+    admit: Option<Receiver<Admit>>,
+}
+
+/// Tokens, or addresses that are counted, need the auth worker.
+fn queues(auth: AuthMode, addresses: Addresses, bus: Option<&Line>) -> (Queues, Jobs) {
+    let (append, append_jobs) = bounded(APPEND_QUEUE);
+    let (read, read_jobs) = bounded(READ_QUEUE);
+    let (admit, admit_jobs) = match (auth, addresses) {
+        (AuthMode::Off, Addresses::Uncounted) => (None, None),
+        (AuthMode::Required, Addresses::Uncounted | Addresses::Counted)
+        | (AuthMode::Off, Addresses::Counted) => {
+            let (admit, jobs) = bounded(AUTH_QUEUE);
+            (Some(admit), Some(jobs))
+        }
+    };
+    let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
+    let bus = bus.map(|line| line.name.bus.clone());
+    (Queues { append, read, bus, admit }, jobs)
 }
 
 fn start_reactors(
@@ -393,7 +423,7 @@ fn setup(
 }
 
 /// The few lines a person sees first. The first is for programs as well.
-fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capacity) {
+fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capacity, admin: &str) {
     let plural = if reactors == 1 { "" } else { "s" };
     println!("listening on ws://{address}/ws");
     println!("  chat in a browser    http://{address}/ (open it in two tabs)");
@@ -411,5 +441,6 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
         println!("  echo                 ws://{address}/echo");
     }
     println!("  health, metrics      http://{address}/health  http://{address}/metrics");
+    println!("  admin                {admin}");
     println!("  stop                 Ctrl-C");
 }

@@ -6,7 +6,7 @@ use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{Form, all};
-use crate::job::{Mailbox, Outlook, Witness};
+use crate::job::{Outlook, Witness};
 use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
 use crate::worker::bus::Monitor;
@@ -14,7 +14,7 @@ use crate::worker::probe::Probe;
 use crate::worker::probe::doctor::{Patient, look_at_all};
 use crate::worker::probe::table::{Diagnosis, diagnose};
 use crate::worker::probe::target::{Expect, Target};
-use crate::worker::watch::{self, Watch};
+use crate::worker::watch::{self, Sources};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
 /// The watch before its threads.
 pub(super) struct Prepared {
     board: Board,
+    own: Board,
     probes: Vec<Probe>,
     outlook: Arc<Outlook>,
     counters: Arc<WatchCounters>,
@@ -39,9 +40,15 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Of all dependencies that are configured, the store and the bus among them. Nothing is opened.
-    pub(super) fn new(config: &Config, instance: &str, now: Now) -> Result<Prepared, String> {
+    pub(super) fn new(
+        config: &Config,
+        instance: &str,
+        reactors: usize,
+        now: Now,
+    ) -> Result<Prepared, String> {
         let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
         let board = Board::new(definitions, config.health.admission, now);
+        let own = watch::own_board(now);
         let monitor = Arc::new(Monitor::new());
         let probe = |each: &DependencyConfig| {
             let probe = probe(config, each, instance)?;
@@ -49,12 +56,11 @@ impl Prepared {
             Ok::<_, String>(if is_bus { probe.with_delivery(Arc::clone(&monitor)) } else { probe })
         };
         let probes = config.dependencies.iter().map(probe).collect::<Result<_, _>>()?;
-        let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, now, Form::Public));
-        let names = board.dependencies().map(|each| Arc::clone(&each.definition().name));
-        let counters = Arc::new(WatchCounters::new(names));
+        let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, &own, now, Form::Public));
+        let counters = Arc::new(WatchCounters::new(board.dependencies(), reactors, board.mode()));
         counters.stands(board.snapshot().level, board.snapshot().revision);
         let (told, evidence) = bounded(EVIDENCE_QUEUE);
-        Ok(Prepared { board, probes, outlook: Arc::new(outlook), counters, told, evidence, monitor })
+        Ok(Prepared { board, own, probes, outlook: Arc::new(outlook), counters, told, evidence, monitor })
     }
 
     pub(super) fn outlook(&self) -> &Arc<Outlook> {
@@ -79,10 +85,10 @@ impl Prepared {
     pub(super) fn start(
         self,
         clock: impl Fn() -> Now + Send + 'static,
-        mailboxes: Arc<[Mailbox]>,
+        sources: Sources,
     ) -> io::Result<watch::Running> {
-        let Prepared { board, probes, outlook, counters, told: _, evidence, monitor: _ } = self;
-        Watch { board, probes, evidence, clock, outlook, mailboxes, counters }.start()
+        let Prepared { board, own, probes, outlook, counters: _, told: _, evidence, monitor: _ } = self;
+        watch::Setup { board, probes, own, sources, evidence, clock, outlook }.start()
     }
 }
 

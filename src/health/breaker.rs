@@ -100,6 +100,16 @@ pub enum Forced {
     Closed,
 }
 
+impl Forced {
+    /// As requests and reports say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Forced::Open => "open",
+            Forced::Closed => "closed",
+        }
+    }
+}
+
 /// Whether it may be told that the dependency is there again, although the trials are not done. Where nobody
 /// calls, no trial ever ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,31 @@
 //!
 //! A cause means that something fails now, a warning that it soon will. Where several hold, the causes come first, and each is named.
 
+use super::definition::{Criticality, Definition, Kind};
 use super::finding::{Cause, Fault, Finding};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What reports, metrics and the log call this process; no dependency may be named so.
+pub const NAME: &str = "gateway";
+
+/// How it is looked at: as an optional dependency without a breaker. It stands in reports and nowhere else, since a
+/// client that hears of it is served.
+pub fn definition() -> Definition {
+    Definition {
+        name: Arc::from(NAME),
+        kind: Kind::Gateway,
+        address: Arc::from("this process"),
+        criticality: Criticality::Optional,
+        lost: Vec::new(),
+        sentence: Arc::from(""),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        // The numbers are of 10 s already, and reading them cannot fail by chance.
+        failures: 1,
+        successes: 2,
+    }
+}
 
 /// What the process reads of itself.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +39,23 @@ pub struct Load<'a> {
     pub errors: (u64, u64),
     /// The longest turn of each reactor in the last 10 s, by its id; for one that is in a turn now, at least that turn's age.
     pub turns: &'a [Duration],
-    /// Each queue's name, depth and bound.
-    pub queues: &'a [(&'a str, u64, u64)],
+    /// Each queue whose overflow is answered `overloaded`.
+    pub queues: &'a [Depth],
+    /// Each queue whose overflow is made up for.
+    pub spares: &'a [Depth],
+    /// The same of each reactor's lane of publications, by its id: a full one costs reads and loses nothing.
+    pub lanes: &'a [Depth],
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// The queue.
+    pub name: &'static str,
+    /// What waits in it.
+    pub waiting: u64,
+    /// Its bound.
+    pub bound: u64,
 }
 
 /// Descriptors or memory in use at which a look warns, in percent of the bound.
@@ -48,6 +86,8 @@ pub fn judge(load: &Load<'_>, latency: Duration) -> Finding {
         .chain(memory(load))
         .chain(load.turns.iter().enumerate().filter_map(|(reactor, turn)| turns(reactor, *turn)))
         .chain(load.queues.iter().filter_map(|queue| queues(*queue)))
+        .chain(load.spares.iter().filter_map(|queue| spares(*queue)))
+        .chain(load.lanes.iter().enumerate().filter_map(|(reactor, lane)| lanes(reactor, *lane)))
         .chain(errors(load));
     let (mut causes, mut warnings) = (Vec::new(), Vec::new());
     for strain in findings {
@@ -102,15 +142,25 @@ fn turns(reactor: usize, turn: Duration) -> Option<Strain> {
     (turn >= TURN_WARN).then_some(Strain::Warns(text))
 }
 
-fn queues((name, depth, bound): (&str, u64, u64)) -> Option<Strain> {
-    let text = format!("the queue {name} holds {depth} of {bound}");
-    if reaches(depth, bound, 100) {
+fn queues(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
+    let text = format!("the queue {name} holds {waiting} of {bound}");
+    if reaches(waiting, bound, 100) {
         return Some(Strain::Fails(
             Fault::Internal,
             format!("{text}: what comes is answered with overloaded"),
         ));
     }
-    reaches(depth, bound, QUEUE_WARN_PERCENT).then_some(Strain::Warns(text))
+    reaches(waiting, bound, QUEUE_WARN_PERCENT).then_some(Strain::Warns(text))
+}
+
+fn spares(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
+    reaches(waiting, bound, QUEUE_WARN_PERCENT)
+        .then(|| Strain::Warns(format!("the queue {name} holds {waiting} of {bound}")))
+}
+
+fn lanes(reactor: usize, Depth { name, waiting, bound }: Depth) -> Option<Strain> {
+    reaches(waiting, bound, QUEUE_WARN_PERCENT)
+        .then(|| Strain::Warns(format!("the {name} lane of reactor {reactor} holds {waiting} of {bound}")))
 }
 
 fn errors(load: &Load<'_>) -> Option<Strain> {
@@ -130,8 +180,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WELL: Load<'_> =
-        Load { descriptors: (10, 100), memory_bytes: (1, 100), errors: (0, 1_000), turns: &[], queues: &[] };
+    const WELL: Load<'_> = Load {
+        descriptors: (10, 100),
+        memory_bytes: (1, 100),
+        errors: (0, 1_000),
+        turns: &[],
+        queues: &[],
+        spares: &[],
+        lanes: &[],
+    };
+
+    const fn queue(waiting: u64) -> Depth {
+        Depth { name: "store", waiting, bound: 10 }
+    }
 
     fn warning(load: &Load<'_>) -> String {
         judge(load, Duration::ZERO).result.expect("only a warning").unwrap_or_default()
@@ -145,7 +206,7 @@ mod tests {
     #[test]
     fn a_gateway_with_room_has_nothing_to_say() {
         let turns = [Duration::from_millis(3)];
-        let load = Load { turns: &turns, queues: &[("store", 0, 10)], ..WELL };
+        let load = Load { turns: &turns, queues: &[queue(0)], ..WELL };
         assert_eq!(judge(&load, Duration::ZERO).result, Ok(None));
     }
 
@@ -173,9 +234,9 @@ mod tests {
                 Fault::Timeout,
             ),
             (
-                Load { queues: &[("store", 5, 10)], ..WELL },
+                Load { queues: &[queue(5)], ..WELL },
                 "store holds 5 of 10",
-                Load { queues: &[("store", 10, 10)], ..WELL },
+                Load { queues: &[queue(10)], ..WELL },
                 Fault::Internal,
             ),
             (
@@ -190,6 +251,14 @@ mod tests {
             assert!(text.contains(words), "{text}");
             assert_eq!(fault(&failing).0, kind, "{words}");
         }
+    }
+
+    #[test]
+    fn a_full_lane_or_a_full_way_to_the_bus_is_only_a_warning() {
+        let text = warning(&Load { spares: &[queue(10)], ..WELL });
+        assert!(text.contains("store holds 10 of 10"), "{text}");
+        let text = warning(&Load { lanes: &[queue(0), queue(10)], ..WELL });
+        assert!(text.contains("lane of reactor 1"), "{text}");
     }
 
     #[test]

@@ -17,10 +17,12 @@ pub enum Kind {
     Tcp,
     /// A ClickHouse, over HTTP.
     Clickhouse,
+    /// This process itself: it is looked at without a probe, and is no dependency.
+    Gateway,
 }
 
 impl Kind {
-    /// All there are.
+    /// All that a dependency may be.
     pub const ALL: [Kind; 5] = [Kind::Postgres, Kind::Redis, Kind::Http, Kind::Tcp, Kind::Clickhouse];
 
     /// As configuration and reports say it.
@@ -31,6 +33,7 @@ impl Kind {
             Kind::Http => "http",
             Kind::Tcp => "tcp",
             Kind::Clickhouse => "clickhouse",
+            Kind::Gateway => "gateway",
         }
     }
 
@@ -40,6 +43,7 @@ impl Kind {
             Kind::Postgres => &[Use::Write, Use::Read],
             Kind::Redis => &[Use::Command, Use::Subscription],
             Kind::Http | Kind::Tcp | Kind::Clickhouse => &[Use::Call],
+            Kind::Gateway => &[],
         }
     }
 
@@ -48,6 +52,7 @@ impl Kind {
         match self {
             Kind::Postgres | Kind::Redis | Kind::Clickhouse => "datastore",
             Kind::Http | Kind::Tcp => "component",
+            Kind::Gateway => "system",
         }
     }
 }

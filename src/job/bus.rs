@@ -3,6 +3,7 @@
 //! Nobody waits for the bus: what does not fit is dropped and counted, and the log makes up for it.
 
 use super::Ticket;
+use crate::health::capacity::Depth;
 use crate::health::delivery::Seen;
 use crate::id::ChannelName;
 use crate::limits::{BUS_INTERESTS, BUS_PUBLICATIONS, BUS_SIGNALS};
@@ -148,6 +149,16 @@ impl Bus {
     /// Sends a canary that was committed. While one waits to be sent, no other need be.
     pub fn canary(&self, committed: Committed) {
         let _ = self.canaries.try_send(committed);
+    }
+
+    /// How full its queues are. What does not fit there is dropped: the log makes up for publications, signals may be lost.
+    pub fn depths(&self) -> [Depth; 2] {
+        let depth =
+            |name, waiting: usize, bound: usize| Depth { name, waiting: waiting as u64, bound: bound as u64 };
+        [
+            depth("bus_publications", self.publications.len(), BUS_PUBLICATIONS),
+            depth("bus_signals", self.signals.len(), BUS_SIGNALS),
+        ]
     }
 
     /// True while the bus waits for a canary to show that it delivers again.

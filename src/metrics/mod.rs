@@ -3,6 +3,7 @@
 //! A reactor counts into cells of its own: no lock, no shared cache line, no atomic read-modify-write. The
 //! scrape reads them all; it may see one reactor a turn later than another, never half a number.
 
+pub mod admin;
 pub mod auth;
 pub mod bus;
 pub mod reactor;

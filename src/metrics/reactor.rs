@@ -30,6 +30,8 @@ pub struct ReactorCounters {
     pub requests_refused: [Cell; 2],
     /// Text, binary and control frames received, as messages.
     pub messages_received: Cell,
+    /// Commands received.
+    pub commands: Cell,
     /// Bytes received.
     pub bytes_received: Cell,
     /// Bytes sent.

@@ -1,12 +1,15 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod watch;
+
 use super::Cell;
+use super::admin::AdminCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
 use super::vitals::Vitals;
-use super::watch::{DependencyCells, WatchCounters};
+use super::watch::WatchCounters;
 use crate::id::ReactorId;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
@@ -30,6 +33,8 @@ pub struct Metrics {
     pub auth: Arc<AuthCounters>,
     /// The watch worker's.
     pub watch: Arc<WatchCounters>,
+    /// The admin listener's.
+    pub admin: Arc<AdminCounters>,
     bus: Option<Arc<BusCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
@@ -48,6 +53,7 @@ impl Metrics {
             store: Arc::default(),
             auth: Arc::default(),
             watch,
+            admin: Arc::default(),
             bus,
             log_dropped,
             instance,
@@ -59,6 +65,18 @@ impl Metrics {
         self.reactors.get(usize::from(id.0)).cloned().unwrap_or_default()
     }
 
+    /// Commands of all reactors so far, and those that failed through our fault or a dependency's.
+    pub fn commands(&self) -> Commands {
+        let ours = [ErrorCode::Unavailable, ErrorCode::Overloaded, ErrorCode::Unconfirmed];
+        let failed = |reactor: &ReactorCounters| -> u64 {
+            ours.iter().filter_map(|code| reactor.errors.get(code.index())).map(Cell::read).sum()
+        };
+        Commands {
+            failed: self.reactors.iter().map(|reactor| failed(reactor)).sum(),
+            all: self.reactors.iter().map(|reactor| reactor.commands.read()).sum(),
+        }
+    }
+
     /// The text of a scrape.
     pub fn text(&self, vitals: &Arc<Vitals>) -> String {
         let mut registry = Registry::with_prefix("seawall");
@@ -67,6 +85,7 @@ impl Metrics {
             store: Arc::clone(&self.store),
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
+            admin: Arc::clone(&self.admin),
             bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
@@ -79,12 +98,22 @@ impl Metrics {
     }
 }
 
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// Answered `unavailable`, `overloaded` or `unconfirmed`.
+    pub failed: u64,
+    /// Received.
+    pub all: u64,
+}
+
 #[derive(Debug)]
 struct Scrape {
     reactors: Vec<Arc<ReactorCounters>>,
     store: Arc<StoreCounters>,
     auth: Arc<AuthCounters>,
     watch: Arc<WatchCounters>,
+    admin: Arc<AdminCounters>,
     bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
@@ -169,6 +198,7 @@ impl Scrape {
             "Messages and control frames received",
             self.sum(|r| &r.messages_received),
         )?;
+        sheet.counter("commands", "Commands received", self.sum(|r| &r.commands))?;
         sheet.counter("received_bytes", "Bytes received", self.sum(|r| &r.bytes_received))?;
         sheet.counter("sent_bytes", "Bytes sent", self.sum(|r| &r.bytes_sent))?;
         sheet.counter("publishes", "Publications handed to the store", self.sum(|r| &r.publishes))?;
@@ -308,25 +338,6 @@ impl Scrape {
         let under_way = Duration::from_micros(read(&bus.canary_us));
         sheet.seconds("bus_canary_seconds", "From Redis to the last reactor, the last canary", under_way)
     }
-
-    fn watch(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let watch = &self.watch;
-        sheet.gauge("status_revision", "Revision of what status says", read(&watch.revision))?;
-        sheet.gauge("status_level", "0 ok, 1 degraded, 2 down", read(&watch.level))?;
-        let labels: Vec<[(&str, &str); 1]> =
-            watch.dependencies.iter().map(|cells| [("dependency", &*cells.name)]).collect();
-        let mut family = |name, help, kind, cell: fn(&DependencyCells) -> &AtomicU64| {
-            let values =
-                labels.iter().zip(&watch.dependencies).map(|(label, cells)| (&label[..], read(cell(cells))));
-            sheet.labelled(name, help, kind, values)
-        };
-        family("dependency_up", "1 while it is not down", MetricType::Gauge, |cells| &cells.up)?;
-        family("dependency_probes", "Looks at it", MetricType::Counter, |cells| &cells.probes)?;
-        family("dependency_probe_failures", "Looks that found a fault", MetricType::Counter, |cells| {
-            &cells.probe_failures
-        })?;
-        family("dependency_changes", "Changes of its state", MetricType::Counter, |cells| &cells.changes)
-    }
 }
 
 fn read(cell: &AtomicU64) -> u64 {
@@ -366,6 +377,20 @@ impl Sheet<'_> {
                 MetricType::Counter => ConstCounter::new(value).encode(encoder)?,
                 _ => ConstGauge::new(value as f64).encode(encoder)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Gauges that are no whole numbers.
+    fn fractions<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ impl Reactor {
         let policy = &self.setup.policy;
         let (start, out) = Outbox::mark(&mut self.arena);
         let mut input = Input::new(bytes);
-        let mut messages = 0;
+        let (mut messages, mut commands) = (0, 0);
         let ending = loop {
             let frame = decoder.next(&mut input, self.frame_limits, self.now.at);
             messages += u64::from(!matches!(frame, Frame::Incomplete | Frame::Violation(_)));
@@ -39,6 +39,7 @@ impl Reactor {
                     None
                 }
                 (Frame::Text(text), Role::Chat(chat)) => {
+                    commands += 1;
                     let mut cx = Context {
                         now: self.now,
                         asked: self.now.at,
@@ -76,6 +77,7 @@ impl Reactor {
         let watched = decoder.incomplete_since().is_some() || role.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
         self.counters.messages_received.add(messages);
+        self.counters.commands.add(commands);
         self.after_session(id);
         if let Some(reason) = ending {
             self.close(id, reason);

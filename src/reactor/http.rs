@@ -222,18 +222,8 @@ impl Reactor {
     }
 
     fn report(&mut self, id: SlotId, options: &ResponseOptions<'_>, make: impl Fn(&Readings<'_>) -> Report) {
-        let vitals = &self.setup.vitals;
-        let connections = vitals.connections();
-        let readings = Readings {
-            silent: vitals.silent(self.now.at),
-            stopping: vitals.stopping(),
-            connections: (connections, vitals.connections_max),
-            memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
-            descriptors: (vitals.descriptors(), vitals.descriptors_max),
-            snapshot: &self.snapshot,
-            instance: &self.setup.policy.instance.0,
-            version: env!("CARGO_PKG_VERSION"),
-        };
+        let instance = &self.setup.policy.instance.0;
+        let readings = self.setup.vitals.readings(self.now.at, &self.snapshot, instance);
         let report = make(&readings);
         self.write(id, |out| {
             response::answer(out, report.status, HEALTH_TYPE, report.body.as_bytes(), options);

@@ -302,6 +302,9 @@ impl Reactor {
             Err(error) => return Err(error),
         }
         self.now = self.setup.clock.read();
+        if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
+            vitals.began.set(self.now.at.micros());
+        }
         for event in events.iter() {
             match event.token() {
                 LISTENER => self.accepting = accept::Accepting::Now,
@@ -421,7 +424,7 @@ impl Reactor {
             if end.since(self.now.at) > SLOW_TURN {
                 counters.slow_turns.add(1);
             }
-            vitals.turned.set(end.micros());
+            vitals.note_turn(self.now.at, end);
             vitals.connections.set(self.slots.len() as u64);
         }
     }

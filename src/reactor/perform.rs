@@ -170,12 +170,7 @@ impl Reactor {
         self.counters.count_close(UNAVAILABLE);
         self.end_session(id);
         self.write(id, |out| outage.write(out, retry_ms));
-        let until = self.now.at + CLOSE_TIMEOUT;
-        if let Some(connection) = self.slots.get_mut(id) {
-            let peer = Peer::CloseFrame(take_decoder(&mut connection.stage));
-            connection.stage = Stage::Closing(Closing { until, peer });
-        }
-        self.schedule(id);
+        self.await_peer(id, Farewell::Bye);
     }
 
     /// Ends a connection: why, when to come back, and the close frame; then the stage that waits for the
@@ -197,9 +192,14 @@ impl Reactor {
             }
             write_close(out, &reason);
         });
+        self.await_peer(id, reason.farewell());
+    }
+
+    /// All is said: what is left is the peer's half of the closing.
+    fn await_peer(&mut self, id: SlotId, said: Farewell) {
         let until = self.now.at + CLOSE_TIMEOUT;
         if let Some(connection) = self.slots.get_mut(id) {
-            let peer = match reason.farewell() {
+            let peer = match said {
                 // It closed first, or what it sends can no longer be read.
                 Farewell::CloseOnly | Farewell::None => Peer::Nothing,
                 Farewell::Bye => Peer::CloseFrame(take_decoder(&mut connection.stage)),

@@ -85,9 +85,13 @@ pub enum Method {
     Head,
     /// `POST`
     Post,
+    /// `PUT`
+    Put,
+    /// `DELETE`
+    Delete,
     /// `OPTIONS`
     Options,
-    /// `PUT`, `PATCH`, `DELETE` or `TRACE`: known, and allowed nowhere.
+    /// `PATCH` or `TRACE`: known, and allowed nowhere.
     Other,
     /// Any other token, and `CONNECT`, which is for proxies.
     Unknown,
@@ -271,7 +275,10 @@ impl<'a> Head<'a> {
         match (self.method, allow) {
             (Method::Unknown, _) => return Err(HttpFault::UnknownMethod),
             (Method::Get, _) | (Method::Head, Allow::GetHead) => {}
-            (Method::Head | Method::Post | Method::Options | Method::Other, _) => {
+            (
+                Method::Head | Method::Post | Method::Put | Method::Delete | Method::Options | Method::Other,
+                _,
+            ) => {
                 return Err(HttpFault::MethodNotAllowed(allow));
             }
         }
@@ -376,7 +383,9 @@ impl Method {
             "HEAD" => Method::Head,
             "POST" => Method::Post,
             "OPTIONS" => Method::Options,
-            "PUT" | "PATCH" | "DELETE" | "TRACE" => Method::Other,
+            "PUT" => Method::Put,
+            "DELETE" => Method::Delete,
+            "PATCH" | "TRACE" => Method::Other,
             _ => Method::Unknown,
         }
     }

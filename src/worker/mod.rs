@@ -1,5 +1,6 @@
 //! The second engine: threads that wait, so that reactors need not.
 
+pub mod admin;
 pub mod auth;
 pub mod bus;
 mod line;

@@ -3,6 +3,12 @@
 //! One thread owns the board. Each dependency has a thread of its own that waits for its probe, so that one that hangs holds up
 //! no other; the board's schedule sees to it that each has one look at a time.
 
+mod desk;
+mod own;
+
+pub use desk::{Action, Answer, Ask, Desk};
+pub use own::{Sources, board as own_board};
+
 use super::probe::Probe;
 use super::probe::doctor::broken;
 use crate::clock::Now;
@@ -15,6 +21,7 @@ use crate::job::{Mailbox, Outlook};
 use crate::limits::WATCH_QUEUE;
 use crate::metrics::watch::WatchCounters;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
+use own::Own;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -30,26 +37,39 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 enum News {
     /// A probe came back.
     Found(Due, Finding),
+    /// An operator asks.
+    Asked(desk::Asked),
     /// The process ends.
     Stop,
 }
 
-/// What the watch thread works with.
-pub struct Watch<C> {
+/// What the watch is made of.
+pub struct Setup<C> {
     /// All dependencies.
     pub board: Board,
     /// What looks at each, by its place on the board.
     pub probes: Vec<Probe>,
+    /// The gateway itself: see [`own_board`].
+    pub own: Board,
+    /// Where its own numbers are; the reactors behind its mailboxes are told of a new snapshot.
+    pub sources: Sources,
     /// What workers met: it is seen without waiting for the next probe.
     pub evidence: Receiver<(DependencyId, Evidence)>,
     /// Reads the process's clock.
     pub clock: C,
     /// Where the snapshot is published.
     pub outlook: Arc<Outlook>,
-    /// Who is told that there is a new one.
-    pub mailboxes: Arc<[Mailbox]>,
-    /// What is counted.
-    pub counters: Arc<WatchCounters>,
+}
+
+/// What the watch thread works with.
+struct Watch<C> {
+    board: Board,
+    own: Own,
+    evidence: Receiver<(DependencyId, Evidence)>,
+    clock: C,
+    outlook: Arc<Outlook>,
+    mailboxes: Arc<[Mailbox]>,
+    counters: Arc<WatchCounters>,
 }
 
 /// A watch whose threads run.
@@ -60,6 +80,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// A way for operators to ask the watch thread.
+    pub fn desk(&self) -> Desk {
+        Desk::new(self.news.clone())
+    }
+
     /// Ends the watch thread. A look under way ends by its own deadline and finds nobody to tell.
     pub fn stop(self) -> std::thread::Result<()> {
         // Full of news: the thread is at work and takes this as soon as there is room.
@@ -68,21 +93,31 @@ impl Running {
     }
 }
 
-impl<C: Fn() -> Now + Send + 'static> Watch<C> {
+impl<C: Fn() -> Now + Send + 'static> Setup<C> {
     /// Starts `watch` and a `probe-NAME` for each dependency.
-    pub fn start(mut self) -> io::Result<Running> {
+    pub fn start(self) -> io::Result<Running> {
+        let Setup { board, probes, own, sources, evidence, clock, outlook } = self;
         let (news, inbox) = bounded(WATCH_QUEUE);
-        let names: Vec<Arc<str>> =
-            self.board.dependencies().map(|dependency| Arc::clone(&dependency.definition().name)).collect();
-        let lookers = std::mem::take(&mut self.probes)
+        let lookers = probes
             .into_iter()
-            .zip(names)
-            .map(|(probe, name)| looker(probe, &name, news.clone()))
+            .zip(board.dependencies())
+            .map(|(probe, dependency)| looker(probe, &dependency.definition().name, news.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        let watch = Builder::new().name("watch".into()).spawn(move || self.run(&inbox, &lookers))?;
+        let watch = Watch {
+            board,
+            evidence,
+            clock,
+            outlook,
+            mailboxes: Arc::clone(&sources.mailboxes),
+            counters: Arc::clone(&sources.metrics.watch),
+            own: Own::new(own, sources),
+        };
+        let watch = Builder::new().name("watch".into()).spawn(move || watch.run(&inbox, &lookers))?;
         Ok(Running { news, watch })
     }
+}
 
+impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     fn run(mut self, inbox: &Receiver<News>, lookers: &[Sender<Due>]) {
         let mut random = fastrand::Rng::new();
         let mut evidence = std::mem::replace(&mut self.evidence, never());
@@ -93,14 +128,21 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
             while let Some(due) = self.board.due(now.at) {
                 self.send(lookers, due, now, random.u64(..));
             }
-            let wait = self.board.next_due().map_or(WAIT_MAX, |due| due.since(now.at).min(WAIT_MAX));
+            if let Some(changes) = self.own.look(&self.clock, random.u64(..)) {
+                self.tell_own(&changes);
+                self.report();
+            }
+            let dues = self.board.next_due().into_iter().chain(self.own.board().next_due());
+            let wait = dues.map(|due| due.since(now.at)).fold(WAIT_MAX, Duration::min);
             select! {
                 recv(inbox) -> news => match news {
                     Ok(News::Found(due, finding)) => {
                         let changes = self.observe(&due, finding, random.u64(..));
                         self.apply(changes);
+                        self.show();
                         self.report();
                     }
+                    Ok(News::Asked(asked)) => self.serve(asked, random.u64(..)),
                     Ok(News::Stop) | Err(_) => return,
                 },
                 recv(evidence) -> heard => match heard {
@@ -163,7 +205,26 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 
     fn report(&self) {
-        self.outlook.publish_report(all(&self.board, (self.clock)(), Form::Public));
+        self.outlook.publish_report(all(&self.board, self.own.board(), (self.clock)(), Form::Public));
+    }
+
+    /// Shows in the metrics how each dependency stands.
+    fn show(&self) {
+        for (cells, dependency) in self.counters.dependencies.iter().zip(self.board.dependencies()) {
+            cells.show(dependency);
+        }
+    }
+
+    /// Logs and counts what the gateway found of itself.
+    fn tell_own(&self, changes: &Changes) {
+        let cells = &self.counters.own;
+        for event in &changes.events {
+            log_own(event);
+            cells.changes.fetch_add(u64::from(is_change_of_state(&event.what)), Ordering::Relaxed);
+        }
+        if let Some(own) = self.own.board().dependencies().next() {
+            cells.became(own);
+        }
     }
 
     /// Logs, counts and publishes.
@@ -174,10 +235,10 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                 && is_change_of_state(&event.what)
             {
                 cells.changes.fetch_add(1, Ordering::Relaxed);
-                if let Some(dependency) = self.board.dependency(&event.dependency) {
-                    cells.became(dependency.state());
-                }
             }
+        }
+        if !changes.events.is_empty() {
+            self.show();
         }
         let Some(snapshot) = changes.snapshot else { return };
         self.counters.stands(snapshot.level, snapshot.revision);
@@ -242,5 +303,19 @@ fn log(event: &Event) {
         }
         What::Forced(to) => tracing::warn!(%dependency, ?to, "an operator holds a dependency"),
         What::Released => tracing::info!(%dependency, "an operator's hold on a dependency ended"),
+    }
+}
+
+/// The same of the gateway itself. That it is well is worth a line only after a time when it was not.
+fn log_own(event: &Event) {
+    match &event.what {
+        What::Down { reference, cause } => tracing::error!(
+            %reference, fault = cause.fault.as_str(), cause = %cause.text, look_at = cause.look_at,
+            "the gateway itself is in need"
+        ),
+        What::Recovered { reference, lasted, to: _ } => {
+            tracing::info!(%reference, lasted_ms = lasted.as_millis() as u64, "the gateway itself is well again");
+        }
+        What::Became { .. } | What::Breaker { .. } | What::Forced(_) | What::Released => {}
     }
 }

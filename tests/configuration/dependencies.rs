@@ -142,3 +142,13 @@ fn what_depends_on_a_refused_setting_is_not_an_error_of_its_own() {
         Bench::with_file("[[dependency]]\nname = \"store\"\n").variable("SEAWALL_STORE_URL", "mysql://a");
     assert_eq!(bench.errors(&[]).len(), 1);
 }
+
+#[test]
+fn no_dependency_is_named_as_reports_call_the_process() {
+    let table = "[[dependency]]\nname = \"gateway\"\nkind = \"tcp\"\naddress = \"a:1\"\n";
+    let error = Bench::with_file(table).error(&[]);
+    assert!(
+        error.starts_with("seawall.toml:1: dependency.name: \"gateway\" is what reports call"),
+        "{error}"
+    );
+}

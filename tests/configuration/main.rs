@@ -14,6 +14,8 @@ fn without_any_configuration_the_defaults_hold() {
     assert_listed(&listing, "publishes_per_s = 20 # default");
     assert_listed(&listing, "age_ms = 7776000000 # default");
     assert_listed(&listing, "#secret = (not set) # default");
+    assert_listed(&listing, r#"listen = "127.0.0.1:8081" # default"#);
+    assert_listed(&listing, "#token = (not set) # default");
     assert!(listing.contains("# Auth is off"), "{listing}");
 }
 

@@ -138,3 +138,22 @@ fn checks_of_tokens_need_a_key_and_keys_need_names_of_their_own() {
     let error = Bench::with_file(&format!("{key}{key}")).error(&[]);
     assert!(error.starts_with("seawall.toml:6: auth.keys.kid: another key already has kid \"a\""), "{error}");
 }
+
+#[test]
+fn the_admin_token_is_checked_and_never_repeated() {
+    let token = "an-operators-own-token-of-enough-letters";
+    let listing = Bench::new()
+        .variable("SEAWALL_ADMIN_TOKEN", token)
+        .variable("SEAWALL_ADMIN_LISTEN", "off")
+        .listing(&[]);
+    assert!(!listing.contains(token), "{listing}");
+    assert_listed(&listing, "#token = (hidden) # variable SEAWALL_ADMIN_TOKEN");
+    assert_listed(&listing, "listen = \"off\" # variable SEAWALL_ADMIN_LISTEN");
+    for wrong in ["hunter2", "hunter2 with spaces, and long enough to be a token"] {
+        let error = Bench::new().variable("SEAWALL_ADMIN_TOKEN", wrong).error(&[]);
+        assert!(!error.contains("hunter2") && error.contains("32 to 512 letters"), "{error}");
+    }
+    let error = Bench::with_file("[admin]\nlisten = \"8081\"\n").error(&[]);
+    assert!(error.contains("admin.listen = \"8081\": must be an IP address with a port"), "{error}");
+    assert!(error.contains("or \"off\""), "{error}");
+}

@@ -4,6 +4,7 @@
 
 mod newcomers;
 mod one_database;
+mod operators;
 mod outage;
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 #![allow(dead_code, reason = "not every run of a behaviour needs every tool")]
 
+mod admin;
 mod beat_and_ping;
 mod capacity;
 mod come_and_go;
@@ -16,6 +17,7 @@ mod edits_and_deletes;
 mod fd_limit;
 mod frames_bad;
 mod frames_good;
+mod gateway_itself;
 mod health_endpoints;
 mod history_pages;
 mod http_heads;

@@ -13,6 +13,7 @@ use super::parse::{self, Raw};
 use super::ready_made::{READY_MADE, ReadyMade, ready_made};
 use super::source::Origin;
 use super::url::{Url, UrlKind};
+use crate::health::capacity;
 use crate::health::definition::{Criticality, Definition, Kind};
 use std::sync::Arc;
 
@@ -107,6 +108,8 @@ fn one(draft: &mut Draft, entry: Entry) {
     let named = |config: &DependencyConfig| *config.definition.name == *entry.name;
     let outcome = if draft.config.dependencies.iter().any(named) {
         Err(("name", Fault::SameName { name: entry.name.clone() }))
+    } else if entry.name == capacity::NAME {
+        Err(("name", Fault::OwnName))
     } else {
         kind(&entry, ready).and_then(|kind| {
             let target = target(draft, &entry, ready, kind)?;
@@ -160,7 +163,7 @@ fn target(
         };
     }
     let (url_kind, stray) = match kind {
-        Kind::Tcp => (None, entry.url.is_some().then_some("url")),
+        Kind::Tcp | Kind::Gateway => (None, entry.url.is_some().then_some("url")),
         Kind::Postgres => (Some(UrlKind::Postgres), entry.address.is_some().then_some("address")),
         Kind::Redis => (Some(UrlKind::Bus), entry.address.is_some().then_some("address")),
         Kind::Http | Kind::Clickhouse => (Some(UrlKind::Http), entry.address.is_some().then_some("address")),
@@ -186,7 +189,7 @@ fn expected(entry: &Entry, kind: Kind) -> Result<(), (&'static str, Fault)> {
     let given = entry.status.map(|_| "status").or(entry.field.as_ref().map(|_| "field"));
     match (kind, given) {
         (Kind::Http, _) | (_, None) => Ok(()),
-        (Kind::Postgres | Kind::Redis | Kind::Tcp | Kind::Clickhouse, Some(field)) => {
+        (Kind::Postgres | Kind::Redis | Kind::Tcp | Kind::Clickhouse | Kind::Gateway, Some(field)) => {
             Err((field, Fault::NotOfKind { kind: kind.as_str() }))
         }
     }

@@ -109,6 +109,8 @@ pub enum Fault {
         /// The name.
         name: String,
     },
+    /// A dependency has the name that reports give this process.
+    OwnName,
     /// Where it is, is said by a setting.
     SaidElsewhere {
         /// The setting.
@@ -171,6 +173,7 @@ impl Fault {
             | Fault::Material { .. }
             | Fault::PrivateKey
             | Fault::SameName { .. }
+            | Fault::OwnName
             | Fault::SaidElsewhere { .. }
             | Fault::Needs { .. }
             | Fault::NotOfKind { .. } => None,
@@ -222,6 +225,9 @@ impl fmt::Display for Fault {
             ),
             Fault::SameName { name } => {
                 write!(f, "another dependency is already named \"{name}\": give each its own")
+            }
+            Fault::OwnName => {
+                f.write_str("\"gateway\" is what reports call this process itself: give it another name")
             }
             Fault::SaidElsewhere { setting } => write!(f, "is said by {setting}: leave it out here"),
             Fault::Needs { setting } => {

@@ -10,6 +10,7 @@ use super::nearest::nearest;
 use super::parse::Raw;
 use super::setting::one_of;
 use super::source::{self, Origin};
+use crate::worker::admin::is_bearer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -87,6 +88,11 @@ impl Secret {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A bearer token (RFC 6750 section 2.1); `None` when it is too short, too long, or of other characters.
+    pub(super) fn bearer(text: &str) -> Option<Secret> {
+        is_bearer(text.as_bytes()).then(|| Secret(text.as_bytes().to_vec()))
     }
 }
 

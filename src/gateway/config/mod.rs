@@ -29,7 +29,7 @@ use crate::log;
 use dependency::DependencyConfig;
 use error::{ConfigError, Fault, Problem};
 use ipnet::IpNet;
-use key::AuthKey;
+use key::{AuthKey, Secret};
 use parse::Raw;
 use setting::Setting;
 use source::{Origin, Origins, Sources};
@@ -56,6 +56,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// `[health]`
     pub health: HealthConfig,
+    /// `[admin]`
+    pub admin: AdminConfig,
     /// `[[dependency]]`, and what `store.url` and `bus.url` imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
     /// `[log]`
@@ -186,6 +188,21 @@ impl Default for AuthConfig {
 pub struct HealthConfig {
     /// Whether people are refused while a critical dependency is down.
     pub admission: AdmissionMode,
+}
+
+/// `[admin]`: the listener for operators.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Its address; `None`: there is none.
+    pub listen: Option<SocketAddr>,
+    /// What operators show; `None`: one that is made at the first start, in `store.data`.
+    pub token: Option<Secret>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> AdminConfig {
+        AdminConfig { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))), token: None }
+    }
 }
 
 /// `[log]`: what is logged, to stderr.

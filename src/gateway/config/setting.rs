@@ -2,10 +2,11 @@
 
 use super::Config;
 use super::error::Fault;
-use super::key::{AuthKey, KeySource, SECRET_BYTES_MAX, SECRET_BYTES_MIN};
+use super::key::{AuthKey, KeySource, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret};
 use super::parse::{self, Raw, quoted};
 use super::source::Origin;
 use super::url::{Url, UrlKind};
+use crate::worker::admin::BEARER_BYTES;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub(super) enum Place {
     Switch(fn(&mut Config) -> &mut bool),
     Address(fn(&mut Config) -> &mut SocketAddr),
     Ip(fn(&mut Config) -> &mut Option<IpAddr>),
+    /// An address, or "off".
+    AddressOrOff(fn(&mut Config) -> &mut Option<SocketAddr>),
     Folder(fn(&mut Config) -> &mut PathBuf),
     Text(Form, fn(&mut Config) -> &mut Option<String>),
     Url(UrlKind, fn(&mut Config) -> &mut Option<Url>),
@@ -41,6 +44,8 @@ pub(super) enum Place {
     Word(Words),
     /// `auth.secret`: a key of its own in `auth.keys`.
     SharedSecret,
+    /// What a caller shows as `Authorization: Bearer`.
+    Bearer(fn(&mut Config) -> &mut Option<Secret>),
 }
 
 /// Smallest and largest number.
@@ -163,8 +168,10 @@ impl Setting {
             | Place::Url(..)
             | Place::List(..)
             | Place::Networks(_)
+            | Place::AddressOrOff(_)
             | Place::Word(_)
-            | Place::SharedSecret => panic!("only a number has bounds"),
+            | Place::SharedSecret
+            | Place::Bearer(_) => panic!("only a number has bounds"),
         }
         self
     }
@@ -201,6 +208,7 @@ impl Setting {
             Place::Switch(_) => "true or false".into(),
             Place::Address(_) => "an IP address with a port, like \"127.0.0.1:8080\"".into(),
             Place::Ip(_) => "an IP address of this machine, like \"10.0.0.7\" or \"fd00::7\"".into(),
+            Place::AddressOrOff(_) => "an IP address with a port, like \"127.0.0.1:8081\", or \"off\"".into(),
             Place::Folder(_) => "the path of a folder".into(),
             Place::Text(form, _) => form.expected().into(),
             Place::Url(kind, _) => kind.expected().into(),
@@ -208,6 +216,9 @@ impl Setting {
             Place::Networks(_) => "a list of networks like \"10.0.0.0/8\"".into(),
             Place::Word(words) => one_of(words.words),
             Place::SharedSecret => format!("text of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes"),
+            Place::Bearer(_) => {
+                format!("{} to {} letters, digits and -._~+/=", BEARER_BYTES.start(), BEARER_BYTES.end())
+            }
         }
     }
 
@@ -220,7 +231,7 @@ impl Setting {
     /// A refused value as a message repeats it.
     fn repeated(&self, raw: &Raw) -> String {
         match (self.place, raw.text()) {
-            (Place::SharedSecret, _) => raw.hidden(),
+            (Place::SharedSecret | Place::Bearer(_), _) => raw.hidden(),
             (Place::Url(..), Some(text)) => Url::hint(text),
             _ => raw.shown(),
         }
@@ -251,6 +262,10 @@ impl Setting {
                 "" => *field(config) = None,
                 text => *field(config) = Some(parse::source(text)?),
             },
+            Place::AddressOrOff(field) => match raw.text()?.trim() {
+                "off" => *field(config) = None,
+                text => *field(config) = Some(parse::address(text)?),
+            },
             Place::Folder(field) => {
                 *field(config) = raw.text().filter(|path| !path.is_empty()).map(PathBuf::from)?;
             }
@@ -279,6 +294,10 @@ impl Setting {
                 config.auth.keys.retain(|key| key.source != KeySource::Shorthand);
                 config.auth.keys.push(key);
             }
+            Place::Bearer(field) => match raw.text()? {
+                "" => *field(config) = None,
+                text => *field(config) = Some(Secret::bearer(text)?),
+            },
         }
         Some(())
     }
@@ -295,6 +314,10 @@ impl Setting {
                 Some(address) => quoted(&address.to_string()),
                 None => return Shown::Unset,
             },
+            Place::AddressOrOff(field) => match field(config) {
+                Some(address) => quoted(&address.to_string()),
+                None => quoted("off"),
+            },
             Place::Folder(field) => quoted(&field(config).to_string_lossy()),
             Place::Text(_, field) => match field(config) {
                 Some(text) => quoted(text),
@@ -310,6 +333,9 @@ impl Setting {
             Place::SharedSecret => {
                 let given = config.auth.keys.iter().any(|key| key.source == KeySource::Shorthand);
                 return if given { Shown::Hidden } else { Shown::Unset };
+            }
+            Place::Bearer(field) => {
+                return if field(config).is_some() { Shown::Hidden } else { Shown::Unset };
             }
         })
     }

@@ -52,7 +52,7 @@ const GENERAL: &[Setting] = &[
         .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file."),
     Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
         .flag("--data")
-        .doc("Folder of the SQLite store. Made if it is missing; one process at a time."),
+        .doc("Folder of the SQLite store, and of `admin.token`. Made if it is missing; one process at a time."),
     Setting::of("bus.url", Place::Url(UrlKind::Bus, |c| &mut c.bus.url))
         .doc("The Redis that carries publications between instances. Without one every instance is alone. Better in `SEAWALL_BUS_URL` than in a file."),
     Setting::of("bus.prefix", Place::Text(Form::Name, |c| &mut c.bus.prefix))
@@ -84,6 +84,10 @@ const GENERAL: &[Setting] = &[
         }),
     )
     .doc("While a critical dependency is down: `enforce` refuses new connections and says why; `observe` lets them in and counts."),
+    Setting::of("admin.listen", Place::AddressOrOff(|c| &mut c.admin.listen))
+        .doc("Address of the listener for operators, plain HTTP; `off`: none. Left at its default and taken: a warning, and none. Said and taken: no start."),
+    Setting::of("admin.token", Place::Bearer(|c| &mut c.admin.token))
+        .doc("What operators send as `Authorization: Bearer`. Without one it is made at the first start: the file `admin.token` in `store.data`. Better in `SEAWALL_ADMIN_TOKEN` than in a file."),
     Setting::of(
         "log.format",
         Place::Word(Words {
@@ -107,7 +111,7 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 8] = [
+pub const SECTIONS: [(&str, &str); 9] = [
     ("server", "Where it listens and whom it believes."),
     ("store", "Where publications are kept."),
     ("bus", "How instances reach each other."),
@@ -115,6 +119,7 @@ pub const SECTIONS: [(&str, &str); 8] = [
     ("retention", "How long publications are kept: whichever bound is reached first counts."),
     ("auth", "Whose tokens are believed. Auth is on exactly when there is a key."),
     ("health", "What follows from what is known of the dependencies."),
+    ("admin", "The listener for operators: what the public one hides, and what they may do."),
     ("log", "What is logged, to stderr."),
 ];
 

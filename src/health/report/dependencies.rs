@@ -8,7 +8,6 @@
 use super::Report;
 use crate::clock::{Moment, Now};
 use crate::health::board::Board;
-use crate::health::breaker::Forced;
 use crate::health::dependency::{Dependency, Past, State};
 use crate::health::finding::Finding;
 use crate::health::outage::Outage;
@@ -25,17 +24,20 @@ pub enum Form {
     Admin,
 }
 
-/// `/health/dependencies`
-pub fn all(board: &Board, now: Now, form: Form) -> Report {
+/// `/health/dependencies`: the gateway itself first, from the board that has it alone, then all dependencies. It lowers `status`
+/// to `warn`, and neither the level nor the HTTP status: those are of what is shared.
+pub fn all(board: &Board, own: &Board, now: Now, form: Form) -> Report {
     let level = board.snapshot().level;
+    let own_is_down = own.dependencies().any(|own| own.state() == State::Down);
     let report = object(|out| {
-        json::text(out, "status", level_status(level));
+        let status = if level == Level::Ok && own_is_down { Level::Degraded } else { level };
+        json::text(out, "status", level_status(status));
         json::integer(out, "time", now.unix_ms);
         json::text(out, "level", level.as_str());
         json::text(out, "admission", board.mode().as_str());
         json::key(out, "checks");
         json::object(out, |out| {
-            for dependency in board.dependencies() {
+            for dependency in own.dependencies().chain(board.dependencies()) {
                 // Names are letters, digits, dots, dashes and underscores; the draft wants a list for each.
                 json::separate(out);
                 json::string(out, &dependency.definition().name);
@@ -54,14 +56,29 @@ pub fn all(board: &Board, now: Now, form: Form) -> Report {
 pub fn one(board: &Board, name: &str, now: Now) -> Option<Report> {
     let dependency = board.dependency(name)?;
     let body = object(|out| {
-        json::text(out, "name", &dependency.definition().name);
-        json::integer(out, "now", now.unix_ms);
-        check(out, dependency, now, Form::Admin);
+        entry(out, dependency, now);
         json::key(out, "probes");
         let past: Vec<&Past> = dependency.past().collect();
         list(out, past.into_iter().rev(), |out, past| json::object(out, |out| look(out, past)));
     });
     Some(Report { status: 200, body })
+}
+
+/// How one stands, without its past: the answer to an operator's action.
+pub fn standing(board: &Board, name: &str, now: Now, status: u16) -> Option<Report> {
+    let dependency = board.dependency(name)?;
+    Some(Report { status, body: object(|out| entry(out, dependency, now)) })
+}
+
+/// `/health/admission`
+pub fn admission(board: &Board) -> Report {
+    Report { status: 200, body: object(|out| json::text(out, "mode", board.mode().as_str())) }
+}
+
+fn entry(out: &mut Vec<u8>, dependency: &Dependency, now: Now) {
+    json::text(out, "name", &dependency.definition().name);
+    json::integer(out, "now", now.unix_ms);
+    check(out, dependency, now, Form::Admin);
 }
 
 fn object(members: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -131,11 +148,7 @@ fn operators_part(out: &mut Vec<u8>, dependency: &Dependency, now: Moment) {
     if let Some(order) = dependency.forced() {
         json::key(out, "forced");
         json::object(out, |out| {
-            let to = match order.to {
-                Forced::Open => "open",
-                Forced::Closed => "closed",
-            };
-            json::text(out, "to", to);
+            json::text(out, "to", order.to.as_str());
             json::integer(out, "for_ms", millis(order.until.since(now)));
         });
     }
@@ -180,6 +193,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::capacity;
     use crate::health::definition::{Criticality, Definition, Kind};
     use crate::health::finding::{Cause, Fault};
     use crate::health::snapshot::AdmissionMode;
@@ -201,6 +215,10 @@ mod tests {
         Board::new(vec![definition], AdmissionMode::Enforce, Now::default())
     }
 
+    fn own() -> Board {
+        Board::new(vec![capacity::definition()], AdmissionMode::Observe, Now::default())
+    }
+
     fn look_at(board: &mut Board, seconds: u64, result: Result<Option<String>, Cause>) -> Now {
         let now = Now { at: Moment::from_micros(seconds * 1_000_000), unix_ms: seconds * 1_000 };
         let due = board.due(now.at).expect("due");
@@ -218,7 +236,7 @@ mod tests {
         look_at(&mut board, 10, Ok(None));
         let cause = Cause::new(Fault::DiskFull, "db:5432: could not \"extend\" file", "the disk of db");
         let now = look_at(&mut board, 20, Err(cause));
-        let public = all(&board, now, Form::Public);
+        let public = all(&board, &own(), now, Form::Public);
         assert_eq!(public.status, 503);
         for secret in ["db:5432", "extend", "disk"] {
             assert!(!public.body.contains(secret), "{}", public.body);
@@ -231,9 +249,23 @@ mod tests {
         assert_eq!(check["lost"], serde_json::json!(["publish"]));
         assert_eq!(check["breakers"], serde_json::json!({"write": "closed", "read": "closed"}));
         assert!(check["latency_us"]["p99"].as_u64() >= Some(3_000));
-        let admin = json(&all(&board, now, Form::Admin));
+        let admin = json(&all(&board, &own(), now, Form::Admin));
         assert_eq!(admin["checks"]["store"][0]["fault"], "disk_full");
         assert_eq!(admin["checks"]["store"][0]["address"], "postgres://chat:(hidden)@db:5432");
+    }
+
+    #[test]
+    fn the_gateway_itself_is_an_entry_that_fails_nothing() {
+        let (mut board, mut own) = (board(), own());
+        look_at(&mut board, 10, Ok(None));
+        let cause = Cause::new(Fault::MemoryFull, "9 bytes of memory are in use", "/metrics");
+        let now = look_at(&mut own, 20, Err(cause));
+        let report = all(&board, &own, now, Form::Public);
+        let told = json(&report);
+        assert_eq!((report.status, &told["status"], &told["level"]), (200, &"warn".into(), &"ok".into()));
+        assert_eq!(told["checks"]["gateway"][0]["state"], "down");
+        assert!(!report.body.contains("bytes"), "{}", report.body);
+        assert_eq!(json(&one(&own, "gateway", now).expect("it is there"))["fault"], "memory_full");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(in crate::worker) fn look_at(kind: Kind, fault: Fault) -> &'static str {
         Kind::Redis => redis(fault),
         Kind::Http => http(fault),
         Kind::Clickhouse => clickhouse(fault),
-        Kind::Tcp => network(fault),
+        Kind::Tcp | Kind::Gateway => network(fault),
     }
 }
 

@@ -107,6 +107,7 @@ impl Target {
                 http(address).map(|(target, secrets)| (Service::Clickhouse(target), secrets))?
             }
             Kind::Tcp => tcp(address)?,
+            Kind::Gateway => return error("this process is not looked at over a network"),
         };
         Ok(Target { service, source: None, ca_file: None, secrets })
     }

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 /// Lines of output kept for the message of a failed test.
 const TAIL_LINES: usize = 60;
 
+const ADMIN_LISTEN: &str = "SEAWALL_ADMIN_LISTEN";
+
 /// How a gateway is started.
 #[derive(Clone)]
 pub struct Setup {
@@ -34,7 +36,8 @@ impl Setup {
         Setup {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             arguments: Vec::new(),
-            environment: BTreeMap::new(),
+            // All tests together have one default address: who wants the admin listener asks for it.
+            environment: BTreeMap::from([(ADMIN_LISTEN.into(), "off".into())]),
             toml: String::new(),
             descriptors: None,
             tmpfs: None,
@@ -55,6 +58,17 @@ impl Setup {
 
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// With the admin listener, on a free port.
+    pub fn with_admin(self) -> Setup {
+        self.env(ADMIN_LISTEN, "127.0.0.1:0")
+    }
+
+    /// With the admin listener where it is without a word of configuration.
+    pub fn with_default_admin(mut self) -> Setup {
+        self.environment.remove(ADMIN_LISTEN);
         self
     }
 

@@ -1,5 +1,6 @@
 //! What a test stands on: the real binary, a WebSocket client, a raw socket, tokens, and waiting.
 
+pub mod admin;
 pub mod client;
 pub mod frame;
 pub mod gateway;
@@ -7,6 +8,7 @@ pub mod raw;
 pub mod token;
 pub mod wait;
 
+pub use admin::Operator;
 pub use client::{Client, Closed, Upgrade};
 pub use frame::Frame;
 pub use gateway::{Gateway, Setup};
