@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
 
 mod newcomers;
+mod one_database;
 mod operators;
 mod outage;
 #[path = "../servers/mod.rs"]
