@@ -396,6 +396,9 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
     println!("listening on ws://{address}/ws");
     println!("  chat in a browser    http://{address}/ (open it in two tabs)");
     println!("  store                {}", backing::describe(config));
+    if let Some(url) = &config.bus.url {
+        println!("  bus                  {url} (Redis)");
+    }
     println!(
         "  room for             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
         capacity.connections, capacity.descriptors
