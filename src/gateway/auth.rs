@@ -32,6 +32,7 @@ pub(super) fn trust(
             let (refresh, pause) = (auth.jwks.refresh, auth.jwks.pause);
             KeySetSource { endpoint, refresh, pause }
         }),
+        source: config.server.source_address,
         timeout: auth.timeout,
         waiting: auth.waiting as usize,
         outlook: Arc::clone(outlook),

@@ -51,6 +51,7 @@ impl Backing {
                 channels_max: u64::from(config.limits.channels),
                 writers: WRITERS,
                 readers: READERS,
+                source: config.server.source_address,
                 bus,
                 witness,
             })
@@ -86,6 +87,15 @@ impl Backing {
 }
 
 impl Running {
+    /// The epoch that this process knows and the one that took its place, when somebody replaced it.
+    pub(super) fn replaced_epoch(&self) -> Option<(Epoch, Epoch)> {
+        match self {
+            // Its folder has one owner: nobody else replaces anything while we run.
+            Running::Sqlite(_) => None,
+            Running::Postgres(running) => running.replaced_epoch(),
+        }
+    }
+
     /// Waits until what was sent is answered.
     pub(super) fn join(self) {
         match self {
@@ -99,7 +109,9 @@ impl Running {
 pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
     match config.store.postgres() {
         None => store::new_epoch(&config.store.data).map_err(|error| error.to_string()),
-        Some(url) => postgres::new_epoch(url.whole()).map_err(|error| error.to_string()),
+        Some(url) => {
+            postgres::new_epoch(url.whole(), config.server.source_address).map_err(|error| error.to_string())
+        }
     }
 }
 

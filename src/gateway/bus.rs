@@ -34,6 +34,7 @@ impl Line {
     ) -> Result<Option<Line>, String> {
         let Some(url) = &config.bus.url else { return Ok(None) };
         let target = Target::parse(Kind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
+        let target = target.with_source(config.server.source_address);
         let (bus, inbox) = bus().map_err(|error| format!("cannot set the bus up: {error}"))?;
         let random = getrandom::u64().map_err(|_| "cannot set the bus up: no random number".to_owned())?;
         let origin = Origin(random);

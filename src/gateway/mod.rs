@@ -12,7 +12,7 @@ pub mod cli;
 pub mod config;
 mod watch;
 
-use crate::id::{InstanceName, ReactorId};
+use crate::id::{Epoch, InstanceName, ReactorId};
 use crate::job::{Admit, Append, Mailbox, Outlook, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::log;
@@ -45,6 +45,8 @@ enum Ending {
     Signal(i32),
     /// A reactor ended although nobody asked it to.
     ReactorFailed(ReactorId),
+    /// Somebody gave the store another epoch: from the one we know to this one.
+    EpochReplaced(Epoch, Epoch),
 }
 
 /// Serves until a signal ends it.
@@ -192,7 +194,11 @@ impl Threads {
             vitals.set_memory_bytes(capacity::resident_bytes());
             match self.endings.recv_timeout(MEMORY_PERIOD) {
                 Ok(ending) => break ending,
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
+                    if let Some((known, found)) = self.store.replaced_epoch() {
+                        break Ending::EpochReplaced(known, found);
+                    }
+                }
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break Ending::Signal(0),
             }
         };
@@ -202,6 +208,7 @@ impl Threads {
                 tracing::info!(signal, "stopping");
             }
             Ending::ReactorFailed(id) => tracing::error!(reactor = id.0, "a reactor ended; stopping"),
+            Ending::EpochReplaced(..) => tracing::error!("the store has another epoch; stopping"),
         }
         vitals.stop();
         for mailbox in mailboxes {
@@ -212,6 +219,9 @@ impl Threads {
         let mut failed = match ending {
             Ending::Signal(_) => None,
             Ending::ReactorFailed(id) => Some(format!("reactor {} failed; see the log", id.0)),
+            Ending::EpochReplaced(known, found) => Some(format!(
+                "the store has epoch {found} in place of {known} (`seawall store new-epoch`): what this process knows is of the old logs; start it again"
+            )),
         };
         for reactor in self.reactors {
             if reactor.join().is_err() {
@@ -386,6 +396,9 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
     println!("listening on ws://{address}/ws");
     println!("  chat in a browser    http://{address}/ (open it in two tabs)");
     println!("  store                {}", backing::describe(config));
+    if let Some(url) = &config.bus.url {
+        println!("  bus                  {url} (Redis)");
+    }
     println!(
         "  room for             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
         capacity.connections, capacity.descriptors

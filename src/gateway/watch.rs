@@ -107,19 +107,20 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
     Ok(diagnose(&look_at_all(patients)))
 }
 
-fn probe(whole: &Config, config: &DependencyConfig, instance: &str) -> Result<Probe, String> {
-    let definition = &config.definition;
+fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Result<Probe, String> {
+    let definition = &dependency.definition;
     if definition.gate == Gate::Judgement {
-        return Ok(Probe::new(super::auth::target(whole)?, instance));
+        let target = super::auth::target(config)?.with_source(config.server.source_address);
+        return Ok(Probe::new(target, instance));
     }
-    let address = match &config.target {
+    let address = match &dependency.target {
         Where::Url(url) => url.whole(),
         Where::Address(address) => address,
     };
     let target = Target::parse(definition.kind, address).and_then(|target| {
-        let expected = &config.expected;
+        let expected = &dependency.expected;
         if *definition.name == *STORE {
-            target.with_tables(&STORE_TABLES)
+            target.for_store(&STORE_TABLES)
         } else if expected.status.is_some() || expected.field.is_some() {
             target.with_expect(Expect { status: expected.status, field: expected.field.clone() })
         } else {
@@ -127,6 +128,6 @@ fn probe(whole: &Config, config: &DependencyConfig, instance: &str) -> Result<Pr
         }
     });
     let target =
-        target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, config.origin))?;
-    Ok(Probe::new(target, instance))
+        target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
+    Ok(Probe::new(target.with_source(config.server.source_address), instance))
 }

@@ -7,6 +7,7 @@ mod flapping;
 mod instances;
 mod matrix;
 mod newcomers;
+mod one_database;
 mod operators;
 mod outage;
 #[path = "../servers/mod.rs"]

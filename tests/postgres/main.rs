@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 
 mod contract;
+mod epoch;
 mod faults;
 mod hold_ups;
+mod hosts;
 mod instances;
+mod pooler;
 mod retention;
 mod rig;
+mod security;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod source;
 #[allow(clippy::duplicate_mod, dead_code, reason = "the servers have it as well, and no state is in it")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;
+mod work;

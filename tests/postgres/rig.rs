@@ -194,6 +194,14 @@ impl Rig {
         }
     }
 
+    /// Whether the store's epoch was replaced while it ran.
+    pub fn has_lost_its_epoch(&self) -> bool {
+        match &self.running {
+            Running::Sqlite(_) => false,
+            Running::Postgres(running) => running.replaced_epoch().is_some(),
+        }
+    }
+
     pub fn close(self) {
         drop((self.append, self.read));
         match self.running {
@@ -204,7 +212,16 @@ impl Rig {
 }
 
 pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresConfig {
-    PostgresConfig { url, retention, channels_max, writers: 2, readers: 2, bus: None, witness: None }
+    PostgresConfig {
+        url,
+        retention,
+        channels_max,
+        writers: 2,
+        readers: 2,
+        source: None,
+        bus: None,
+        witness: None,
+    }
 }
 
 pub fn name(text: &str) -> ChannelName {

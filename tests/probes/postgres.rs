@@ -200,13 +200,15 @@ fn tls_is_used_where_it_is_required_and_its_certificate_is_checked() {
     std::fs::write(folder.join("server.key"), certified.signing_key.serialize_pem()).unwrap();
     std::fs::set_permissions(folder.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let address =
-        format!("postgres://seawall@localhost:{}/seawall?sslmode=require", postgres.address().port());
+        format!("postgres://seawall@localhost:{}/seawall?sslmode=verify-full", postgres.address().port());
     fails(&mut probe(Kind::Postgres, &address), Fault::Tls, &["speaks no TLS"]);
     process::give(folder);
     postgres.reload("ssl", "on");
     fails(&mut probe(Kind::Postgres, &address), Fault::Tls, &["TLS", "localhost"]);
-    let target = Target::parse(Kind::Postgres, &address).unwrap().with_ca_file(folder.join("server.crt"));
-    well(&mut Probe::new(target, "test-1"));
+    well(&mut probe(
+        Kind::Postgres,
+        &format!("{address}&sslrootcert={}", folder.join("server.crt").display()),
+    ));
 }
 
 #[test]

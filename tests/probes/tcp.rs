@@ -55,7 +55,8 @@ fn a_peer_that_drips_does_not_stretch_a_look() {
         (Kind::Http, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
         (Kind::Clickhouse, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
         (Kind::Redis, "redis://", b"$60000\r\n"),
-        (Kind::Postgres, "postgres://a@", b"N\0\0\x10\0"),
+        // The first byte says that there is no TLS.
+        (Kind::Postgres, "postgres://a@", b"NN\0\0\x10\0"),
     ];
     for (kind, scheme, bytes) in drips {
         let address = format!("{scheme}{}", dripper(bytes));
@@ -71,7 +72,7 @@ fn a_connection_leaves_from_its_source_address() {
     let address = listener.local_addr().unwrap().to_string();
     let target = |source: &str| {
         let source: IpAddr = source.parse().unwrap();
-        Target::parse(Kind::Tcp, &address).unwrap().with_source(source)
+        Target::parse(Kind::Tcp, &address).unwrap().with_source(Some(source))
     };
     well(&mut Probe::new(target("127.0.0.7"), "test-1"));
     let (_, peer) = listener.accept().unwrap();
@@ -79,7 +80,7 @@ fn a_connection_leaves_from_its_source_address() {
     fails(
         &mut Probe::new(target("192.0.2.1"), "test-1"),
         Fault::Unreachable,
-        &["source address", "192.0.2.1"],
+        &["server.source_address", "192.0.2.1"],
     );
     fails(&mut Probe::new(target("::1"), "test-1"), Fault::Unreachable, &["family"]);
 }

@@ -36,7 +36,7 @@ use parse::Raw;
 use setting::Setting;
 use source::{Origin, Origins, Sources};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -87,6 +87,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections start with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Address that outgoing connections leave from; `None`: the system chooses.
+    pub source_address: Option<IpAddr>,
     /// Name of this instance; `None`: one is made of the host's name and the process id.
     pub instance: Option<String>,
 }
@@ -102,6 +104,7 @@ impl Default for ServerConfig {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
+            source_address: None,
             instance: None,
         }
     }

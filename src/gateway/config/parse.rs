@@ -2,7 +2,7 @@
 //!
 //! A file has types; a variable and a flag have text only, which takes the type of its setting.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Characters of a value that a message repeats.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -115,6 +115,14 @@ pub(super) fn host(text: &str) -> Option<String> {
 /// An address with a port.
 pub(super) fn address(text: &str) -> Option<SocketAddr> {
     text.trim().parse().ok()
+}
+
+/// An address that a connection can leave from: one machine's.
+pub(super) fn source(text: &str) -> Option<IpAddr> {
+    let address: IpAddr = text.trim().trim_matches(['[', ']']).parse().ok()?;
+    let address = address.to_canonical();
+    let of_one = !address.is_unspecified() && !address.is_multicast() && address != Ipv4Addr::BROADCAST;
+    of_one.then_some(address)
 }
 
 /// A name that fits in a log line and a metric: 1–64 letters, digits, `.`, `_`, `-`.

@@ -8,7 +8,7 @@ use super::source::Origin;
 use super::url::{Url, UrlKind};
 use crate::worker::admin::BEARER_BYTES;
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(super) enum Place {
     Millis(Bounds, fn(&mut Config) -> &mut Duration),
     Switch(fn(&mut Config) -> &mut bool),
     Address(fn(&mut Config) -> &mut SocketAddr),
+    Ip(fn(&mut Config) -> &mut Option<IpAddr>),
     /// An address, or "off".
     AddressOrOff(fn(&mut Config) -> &mut Option<SocketAddr>),
     Folder(fn(&mut Config) -> &mut PathBuf),
@@ -163,6 +164,7 @@ impl Setting {
             Place::U32(own, _) | Place::U64(own, _) | Place::Millis(own, _) => *own = bounds,
             Place::Switch(_)
             | Place::Address(_)
+            | Place::Ip(_)
             | Place::Folder(_)
             | Place::Text(..)
             | Place::Url(..)
@@ -208,6 +210,7 @@ impl Setting {
             Place::U32(bounds, _) | Place::U64(bounds, _) | Place::Millis(bounds, _) => bounds.expected(),
             Place::Switch(_) => "true or false".into(),
             Place::Address(_) => "an IP address with a port, like \"127.0.0.1:8080\"".into(),
+            Place::Ip(_) => "an IP address of this machine, like \"10.0.0.7\" or \"fd00::7\"".into(),
             Place::AddressOrOff(_) => "an IP address with a port, like \"127.0.0.1:8081\", or \"off\"".into(),
             Place::Folder(_) => "the path of a folder".into(),
             Place::Text(form, _) => form.expected().into(),
@@ -259,6 +262,10 @@ impl Setting {
             }
             Place::Switch(field) => *field(config) = raw.switch()?,
             Place::Address(field) => *field(config) = parse::address(raw.text()?)?,
+            Place::Ip(field) => match raw.text()? {
+                "" => *field(config) = None,
+                text => *field(config) = Some(parse::source(text)?),
+            },
             Place::AddressOrOff(field) => match raw.text()?.trim() {
                 "off" => *field(config) = None,
                 text => *field(config) = Some(parse::address(text)?),
@@ -311,6 +318,10 @@ impl Setting {
             Place::Millis(_, field) => field(config).as_millis().to_string(),
             Place::Switch(field) => field(config).to_string(),
             Place::Address(field) => quoted(&field(config).to_string()),
+            Place::Ip(field) => match field(config) {
+                Some(address) => quoted(&address.to_string()),
+                None => return Shown::Unset,
+            },
             Place::AddressOrOff(field) => match field(config) {
                 Some(address) => quoted(&address.to_string()),
                 None => quoted("off"),

@@ -44,6 +44,8 @@ const GENERAL: &[Setting] = &[
         }),
     )
     .doc("Whether every connection starts with a PROXY v2 header. Needs `server.trusted_proxies`."),
+    Setting::of("server.source_address", Place::Ip(|c| &mut c.server.source_address))
+        .doc("Address of this machine that connections to the store, the bus and every other dependency leave from. Without one the system chooses."),
     Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
         .doc("Name of this instance. Without one: the host's name and the process id."),
     Setting::of("store.url", Place::Url(UrlKind::Store, |c| &mut c.store.url))

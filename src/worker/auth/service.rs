@@ -22,6 +22,7 @@ use crate::worker::probe::advice::look_at;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,8 @@ pub struct Service {
     pub introspection: Option<Introspection>,
     /// The issuer's keys; `None`: only configured ones are used.
     pub key_set: Option<KeySetSource>,
+    /// The address that calls leave from; `None`: the system chooses.
+    pub source: Option<IpAddr>,
     /// Of one call.
     pub timeout: Duration,
     /// Connections that may wait for it at once.
@@ -114,8 +117,8 @@ impl Caller {
         counters: &Arc<ServiceCounters>,
         news: &Sender<News>,
     ) -> Caller {
-        let dialer =
-            Dialer { source: None, trust: tls::Trust::new(None), resolver: resolve::Resolver::default() };
+        let (source, trust) = (service.source, tls::Trust::new(None));
+        let dialer = Dialer { source, trust, resolver: resolve::Resolver::default() };
         Caller {
             endpoint: endpoint.clone(),
             browser: Browser::new(Arc::new(Mutex::new(dialer))),

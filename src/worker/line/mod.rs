@@ -6,6 +6,8 @@
 //!
 //! The libraries of each protocol work over it as codecs. That is also what lets every connection leave from a configured address.
 
+pub(in crate::worker) mod binding;
+pub(in crate::worker) mod postgres;
 pub(in crate::worker) mod resolve;
 pub(in crate::worker) mod tls;
 pub(in crate::worker) mod trouble;
@@ -80,10 +82,7 @@ impl Dialer {
             .into_iter()
             .filter(|address| self.source.is_none_or(|source| source.is_ipv4() == address.is_ipv4()))
             .collect();
-        let mut trouble = Trouble::new(
-            Fault::Unreachable,
-            format!("{peer} has no address of the same family as the source address"),
-        );
+        let mut trouble = Trouble::no_route(&peer.to_string());
         let count = fitting.len();
         for (index, address) in fitting.into_iter().enumerate() {
             let share = left(deadline, now()) / u32::try_from(count - index).unwrap_or(u32::MAX);
@@ -99,13 +98,9 @@ impl Dialer {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_tcp_nodelay(true)?;
         if let Some(source) = self.source {
-            socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| {
-                Trouble::new(
-                    Fault::Unreachable,
-                    format!("cannot leave from the source address {source}: {error}"),
-                )
-                .into_io()
-            })?;
+            socket
+                .bind(&SocketAddr::new(source, 0).into())
+                .map_err(|error| Trouble::of_source(source, &error).into_io())?;
         }
         socket.connect_timeout(&address.into(), timeout)?;
         Ok(socket)
@@ -197,6 +192,14 @@ impl Line {
         }
         let stream = Stream::Tls(Box::new(StreamOwned::new(tls, plain)));
         Ok(Line { stream, peer, bytes_left, trouble: None, has_ended: false })
+    }
+
+    /// The certificate that the peer showed, in DER.
+    pub(in crate::worker) fn certificate(&self) -> Option<&[u8]> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.conn.peer_certificates()?.first().map(AsRef::as_ref),
+        }
     }
 
     pub(in crate::worker) fn is_tls(&self) -> bool {

@@ -2,23 +2,49 @@
 
 use super::trouble::Trouble;
 use crate::health::finding::Fault;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// What of a server's certificate is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Check {
+    /// Who signed it, and that it is valid for the name we know the server by.
+    Name,
+    /// Who signed it.
+    Chain,
+    /// That the server has its key.
+    Nothing,
+}
 
 /// The system's certificate authorities, or those of one file. They are read at the first use and again after an error, so that
 /// a file which appears later is seen.
 #[derive(Debug)]
 pub(in crate::worker) struct Trust {
     file: Option<PathBuf>,
+    /// Where a person says which file it is.
+    setting: &'static str,
+    check: Check,
     config: std::sync::OnceLock<Arc<ClientConfig>>,
 }
 
 impl Trust {
+    /// Of whatever is no database.
     pub(in crate::worker) fn new(file: Option<PathBuf>) -> Trust {
-        Trust { file, config: std::sync::OnceLock::new() }
+        Trust { file, setting: "ca_file", check: Check::Name, config: std::sync::OnceLock::new() }
+    }
+
+    /// Of a PostgreSQL server.
+    pub(in crate::worker) fn of_postgres(file: Option<PathBuf>, check: Check) -> Trust {
+        Trust { file, setting: "sslrootcert", check, config: std::sync::OnceLock::new() }
     }
 
     /// For a client that shows no certificate of its own.
@@ -31,19 +57,34 @@ impl Trust {
     }
 
     fn make(&self) -> Result<ClientConfig, Trouble> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.authorities()?);
-        if roots.is_empty() {
-            return Err(Trouble::new(
-                Fault::Tls,
-                "no certificate authority is known: install ca-certificates or set ca_file",
-            ));
-        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| Trouble::new(Fault::Tls, error.to_string()))?;
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        let lenient = |roots| Arc::new(Lenient::new(roots, &provider));
+        let builder = match self.check {
+            Check::Name => builder.with_root_certificates(self.roots()?),
+            Check::Chain => {
+                builder.dangerous().with_custom_certificate_verifier(lenient(Some(self.roots()?)))
+            }
+            Check::Nothing => builder.dangerous().with_custom_certificate_verifier(lenient(None)),
+        };
+        Ok(builder.with_no_client_auth())
+    }
+
+    fn roots(&self) -> Result<RootCertStore, Trouble> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.authorities()?);
+        if !roots.is_empty() {
+            return Ok(roots);
+        }
+        let text = match &self.file {
+            Some(file) => format!("{} {} has no certificate in it", self.setting, file.display()),
+            None => {
+                format!("no certificate authority is known: install ca-certificates or set {}", self.setting)
+            }
+        };
+        Err(Trouble::new(Fault::Tls, text))
     }
 
     fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, Trouble> {
@@ -52,7 +93,84 @@ impl Trust {
         };
         let read = CertificateDer::pem_file_iter(file).and_then(|found| found.collect::<Result<Vec<_>, _>>());
         read.map_err(|error| {
-            Trouble::new(Fault::Tls, format!("ca_file {} cannot be read: {error}", file.display()))
+            let text = format!("{} {} cannot be read: {error}", self.setting, file.display());
+            Trouble::new(Fault::Tls, text)
         })
+    }
+}
+
+/// Checks less than a browser does, because somebody asked for that.
+///
+/// The handshake's signature is always checked: without it anybody could show the certificate of the real server, and
+/// what binds a password exchange to that certificate (RFC 5929) would be worth nothing.
+#[derive(Debug)]
+struct Lenient {
+    /// `None`: whoever signed it.
+    roots: Option<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Lenient {
+    fn new(roots: Option<RootCertStore>, provider: &CryptoProvider) -> Lenient {
+        Lenient { roots, algorithms: provider.signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(roots) = &self.roots {
+            let parsed = ParsedCertificate::try_from(certificate)?;
+            let algorithms = self.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What a person does about a certificate that is refused; nothing where the error says it all.
+pub(in crate::worker) fn advice(error: &rustls::Error) -> &'static str {
+    let rustls::Error::InvalidCertificate(error) = error else { return "" };
+    match error {
+        CertificateError::UnknownIssuer => "; name the file of the authority that signed it",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "; connect by a name that is in it (subjectAltName), or give the server one with this name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "; give the server a new one, and look at this machine's clock"
+        }
+        // An error of webpki, which rustls has no name for.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "; give the server a certificate of its own (CA:FALSE), signed by the authority"
+        }
+        _ => "",
     }
 }

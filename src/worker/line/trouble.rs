@@ -2,8 +2,10 @@
 //!
 //! It travels inside `std::io::Error` through libraries that know nothing else, and is taken out again on the other side.
 
+use super::tls::advice;
 use crate::health::finding::{Cause, Fault};
 use std::io;
+use std::net::IpAddr;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ impl Trouble {
                 return trouble.clone();
             }
             if let Some(tls) = inside.downcast_ref::<rustls::Error>() {
-                return Trouble::new(Fault::Tls, format!("TLS with {what} failed: {tls}"));
+                let text = format!("TLS with {what} failed: {tls}{}", advice(tls));
+                return Trouble::new(Fault::Tls, text);
             }
         }
         match error.kind() {
@@ -54,6 +57,31 @@ impl Trouble {
             }
             _ => Trouble::new(Fault::Internal, format!("{what}: {error}")),
         }
+    }
+
+    /// A connection cannot leave from the configured address.
+    pub(in crate::worker) fn of_source(source: IpAddr, error: &io::Error) -> Trouble {
+        let text = match error.kind() {
+            io::ErrorKind::AddrNotAvailable => format!(
+                "cannot leave from {source}, which is no address of this machine: set server.source_address to one that is, or to nothing"
+            ),
+            _ => format!("cannot leave from {source} (server.source_address): {error}"),
+        };
+        Trouble::new(Fault::Unreachable, text)
+    }
+
+    /// All of the other side's addresses are of another family than ours.
+    pub(in crate::worker) fn no_route(what: &str) -> Trouble {
+        let text = format!("{what} has no address of the family (IPv4 or IPv6) of server.source_address");
+        Trouble::new(Fault::Unreachable, text)
+    }
+
+    /// A server of PostgreSQL has no TLS, and we must not do without.
+    pub(in crate::worker) fn no_tls(what: &str) -> Trouble {
+        let text = format!(
+            "{what} speaks no TLS, and sslmode demands it: set ssl=on and a certificate on the server, or sslmode=prefer or disable in the address"
+        );
+        Trouble::new(Fault::Tls, text)
     }
 
     /// For a library that passes nothing but `io::Error`.

@@ -4,13 +4,13 @@
 
 pub use crate::health::definition::Kind;
 use crate::worker::auth::endpoint::Endpoint;
+use crate::worker::line::postgres::{AddressError, PostgresAddress};
 use crate::worker::line::resolve::Resolver;
 use crate::worker::line::tls::Trust;
 use crate::worker::line::{Dialer, Peer};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use url::Url;
 
 /// What is wrong with an address, and what to write instead. It never repeats the address: that may hold a password.
@@ -57,10 +57,18 @@ pub(super) struct AuthTarget {
 
 #[derive(Clone)]
 pub(super) struct PostgresTarget {
-    /// Tried in this order, as the driver of the store does.
-    pub(super) peers: Vec<Peer>,
-    pub(super) config: postgres::Config,
+    pub(super) address: PostgresAddress,
     pub(super) tables: Vec<String>,
+    pub(super) purpose: Purpose,
+}
+
+/// What a PostgreSQL server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody else's service.
+    Service,
+    /// Our store, which asks for more.
+    Store,
 }
 
 #[derive(Clone)]
@@ -121,13 +129,14 @@ impl Target {
         Target { service, source: None, ca_file: None, secrets }
     }
 
-    /// Connections leave from this address.
-    pub fn with_source(mut self, source: IpAddr) -> Target {
-        self.source = Some(source);
+    /// Connections leave from this address; `None`: the system chooses.
+    pub fn with_source(mut self, source: Option<IpAddr>) -> Target {
+        self.source = source;
         self
     }
 
-    /// Certificates are believed that one of this file (PEM) has signed, in place of the system's authorities.
+    /// Certificates are believed that one of this file (PEM) has signed, in place of the system's authorities. An address of
+    /// PostgreSQL names its file itself (`sslrootcert`).
     pub fn with_ca_file(mut self, file: PathBuf) -> Target {
         self.ca_file = Some(file);
         self
@@ -144,6 +153,15 @@ impl Target {
         };
         target.tables = tables.iter().map(|name| name.to_string()).collect();
         Ok(self)
+    }
+
+    /// The store: these tables are read, a session begins as one of the store's, and what would make it no store is a fault.
+    pub fn for_store(self, tables: &[&str]) -> Result<Target, TargetError> {
+        let mut target = self.with_tables(tables)?;
+        if let Service::Postgres(target) = &mut target.service {
+            target.purpose = Purpose::Store;
+        }
+        Ok(target)
     }
 
     /// What the answer of an HTTP service must be.
@@ -176,7 +194,7 @@ impl Target {
     pub fn address(&self) -> String {
         match &self.service {
             Service::Postgres(target) => {
-                target.peers.iter().map(Peer::to_string).collect::<Vec<_>>().join(",")
+                target.address.peers().iter().map(Peer::to_string).collect::<Vec<_>>().join(",")
             }
             Service::Redis(RedisTarget { peer, .. }) | Service::Tcp { peer, .. } => peer.to_string(),
             Service::Http(target) | Service::Clickhouse(target) => target.peer.to_string(),
@@ -188,7 +206,15 @@ impl Target {
 
     /// Opens connections to it.
     pub(in crate::worker) fn dialer(&self) -> Dialer {
-        Dialer { source: self.source, trust: Trust::new(self.ca_file.clone()), resolver: Resolver::default() }
+        let trust = match &self.service {
+            Service::Postgres(target) => target.address.trust(),
+            Service::Redis(_)
+            | Service::Http(_)
+            | Service::Clickhouse(_)
+            | Service::Tcp { .. }
+            | Service::Auth(_) => Trust::new(self.ca_file.clone()),
+        };
+        Dialer { source: self.source, trust, resolver: Resolver::default() }
     }
 
     /// How a Redis is spoken to; `None` when it is none.
@@ -209,32 +235,19 @@ impl Target {
 }
 
 fn postgres(address: &str) -> Result<(Service, Vec<String>), TargetError> {
-    let Ok(config) = postgres::Config::from_str(address) else {
-        return error("a postgres address is written postgres://user:password@host:port/database");
+    const FORM: &str =
+        "a postgres address names a host and a user: postgres://user:password@host:port/database";
+    let address = match PostgresAddress::parse(address) {
+        Ok(address) => address,
+        Err(AddressError::Form(_)) => return error(FORM.replace("names", "is written with")),
+        Err(other) => return error(other.to_string()),
     };
-    let ports = config.get_ports();
-    let peers: Vec<Peer> = config
-        .get_hosts()
-        .iter()
-        .enumerate()
-        .map(|(index, host)| {
-            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-            match host {
-                postgres::config::Host::Tcp(host) => Peer::Tcp { host: host.clone(), port },
-                postgres::config::Host::Unix(folder) => Peer::Unix(folder.join(format!(".s.PGSQL.{port}"))),
-            }
-        })
-        .collect();
-    if peers.is_empty() || config.get_user().is_none() {
-        return error(
-            "a postgres address names a host and a user: postgres://user:password@host:port/database",
-        );
+    if address.peers().is_empty() || address.config.get_user().is_none() {
+        return error(FORM);
     }
-    let secrets = config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
-    Ok((
-        Service::Postgres(PostgresTarget { peers, config, tables: Vec::new() }),
-        secrets.into_iter().collect(),
-    ))
+    let secrets = address.config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
+    let target = PostgresTarget { address, tables: Vec::new(), purpose: Purpose::Service };
+    Ok((Service::Postgres(target), secrets.into_iter().collect()))
 }
 
 fn redis(address: &str) -> Result<(Service, Vec<String>), TargetError> {

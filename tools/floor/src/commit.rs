@@ -1,12 +1,13 @@
-//! The barest commit loop: the rows that a publication becomes, in batches, and nobody to answer.
+//! The barest commit loop: the rows that a publication becomes, in batches, and nobody to answer. Here: into SQLite.
 //!
 //! Tables and pragmas are those of `src/worker/store/sqlite`: a log in one tree by channel and offset, keys in a
 //! table of their own, a channel's head once a batch. Checkpoints run between batches when the write-ahead
 //! log has grown; Seawall runs them on a thread of its own, which this loop does not have.
 
-use crate::Commit;
+use crate::{Commit, database};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use sha1::{Digest as _, Sha1};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Bits of the offset in a place.
@@ -14,7 +15,7 @@ const OFFSET_BITS: u32 = 39;
 /// Commits between two checkpoints.
 const CHECKPOINT_COMMITS: u64 = 64;
 /// A time, as the rows keep it.
-const TIME_MS: i64 = 1_763_770_000_123;
+pub(crate) const TIME_MS: i64 = 1_763_770_000_123;
 
 const SCHEMA: &str = "
     CREATE TABLE channels (
@@ -47,45 +48,96 @@ const SCHEMA: &str = "
     CREATE INDEX publications_by_target ON publications (target) WHERE target IS NOT NULL;
     CREATE INDEX channels_by_oldest ON channels (oldest) WHERE oldest IS NOT NULL;";
 
+/// What the time came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) rows: u64,
+    pub(crate) commits: u64,
+}
+
 /// Commits until the time is over, and prints what that came to.
 pub(crate) fn run(commit: &Commit) -> Result<(), String> {
-    if commit.store.exists() {
-        return Err(format!("--store {}: the file exists; name one that does not", commit.store.display()));
-    }
-    let duration = Duration::try_from_secs_f64(commit.duration)
-        .map_err(|_| format!("--duration {}: seconds, not negative", commit.duration))?;
-    let store = |error: rusqlite::Error| format!("--store {}: {error}", commit.store.display());
-    let mut connection = open(commit).map_err(store)?;
-    let data = format!("{{\"text\":\"{}\"}}", "x".repeat((commit.payload as usize).saturating_sub(11)));
-    let cpu = cpu_us();
-    let begun = now();
-    let (mut rows, mut commits) = (0, 0);
-    let mut heads = vec![0i64; commit.channels as usize];
-    while begun.elapsed() < duration {
-        batch(&mut connection, &mut heads, rows, commit.batch.into(), &data).map_err(store)?;
-        rows += u64::from(commit.batch);
-        commits += 1;
-        if commits % CHECKPOINT_COMMITS == 0 {
-            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(store)?;
-        }
-    }
-    let elapsed_s = begun.elapsed().as_secs_f64();
-    let cpu_us = cpu_us() - cpu;
+    let duration = seconds("--duration", commit.duration)?;
+    let Measured { done, elapsed_s, cpu_us } = match (&commit.postgres, &commit.store) {
+        (Some(url), _) => database::run(commit, url, seconds("--warmup", commit.warmup)?, duration)?,
+        (None, Some(path)) => into_file(commit, path, duration)?,
+        (None, None) => return Err("commit needs --store PATH or --postgres URL".into()),
+    };
+    let Done { rows, commits } = done;
     println!(
-        "{{\"tool\":\"seawall-floor\",\"mode\":\"commit\",\"batch\":{},\"channels\":{},\"payload\":{},\
+        "{{\"tool\":\"seawall-floor\",\"mode\":\"commit\",\"batch\":{},\"channels\":{},\"payload\":{},\"writers\":{},\
          \"commits\":{commits},\"elapsed_s\":{elapsed_s:.3},\"operation\":\"row\",\"operations\":{rows},\
          \"per_s\":{:.1},\"cpu_us_per_operation\":{:.3},\"errors\":{{}}}}",
         commit.batch,
         commit.channels,
         commit.payload,
+        commit.writers,
         rows as f64 / elapsed_s,
         cpu_us / rows.max(1) as f64,
     );
     Ok(())
 }
 
-fn open(commit: &Commit) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(&commit.store)?;
+fn seconds(flag: &str, given: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(given).map_err(|_| format!("{flag} {given}: seconds, not negative"))
+}
+
+/// What a loop did, how long that took, and the processor time of this process meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) done: Done,
+    pub(crate) elapsed_s: f64,
+    pub(crate) cpu_us: f64,
+}
+
+/// Measures a loop that is told when to end.
+pub(crate) fn measured(
+    duration: Duration,
+    work: impl FnOnce(Instant) -> Result<Done, String>,
+) -> Result<Measured, String> {
+    let (cpu, begun) = (cpu_us(), now());
+    let done = work(begun + duration)?;
+    Ok(Measured { done, elapsed_s: begun.elapsed().as_secs_f64(), cpu_us: cpu_us() - cpu })
+}
+
+/// The data of each row: JSON of `bytes` bytes.
+pub(crate) fn payload(bytes: u32) -> String {
+    format!("{{\"text\":\"{}\"}}", "x".repeat((bytes as usize).saturating_sub(11)))
+}
+
+/// The key of a row, as long as the generator's.
+pub(crate) fn key(row: u64) -> String {
+    format!("{:012x}-{row:010}", 7)
+}
+
+/// What remembers a row under its key: of the same length as Seawall's.
+pub(crate) fn digest(data: &str) -> [u8; 20] {
+    Sha1::new().chain_update([0; 9]).chain_update(data).finalize().into()
+}
+
+fn into_file(commit: &Commit, path: &Path, duration: Duration) -> Result<Measured, String> {
+    if path.exists() {
+        return Err(format!("--store {}: the file exists; name one that does not", path.display()));
+    }
+    let store = |error: rusqlite::Error| format!("--store {}: {error}", path.display());
+    let mut connection = open(commit, path).map_err(store)?;
+    let data = payload(commit.payload);
+    let mut heads = vec![0i64; commit.channels as usize];
+    measured(duration, |end| {
+        let mut done = Done::default();
+        while now() < end {
+            batch(&mut connection, &mut heads, done.rows, commit.batch.into(), &data).map_err(store)?;
+            done = Done { rows: done.rows + u64::from(commit.batch), commits: done.commits + 1 };
+            if done.commits % CHECKPOINT_COMMITS == 0 {
+                connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(store)?;
+            }
+        }
+        Ok(done)
+    })
+}
+
+fn open(commit: &Commit, path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = FAST;
@@ -112,7 +164,7 @@ fn batch(
         let at = (row % heads.len() as u64) as usize;
         if let Some(head) = heads.get_mut(at) {
             *head += 1;
-            append(&transaction, at as i64 + 1, *head, &format!("{:012x}-{row:010}", 7), data)?;
+            append(&transaction, at as i64 + 1, *head, &key(row), data)?;
         }
     }
     for (at, head) in heads.iter().enumerate().take(count as usize) {
@@ -130,7 +182,6 @@ fn append(
     key: &str,
     data: &str,
 ) -> rusqlite::Result<()> {
-    let digest: [u8; 20] = Sha1::new().chain_update([0; 9]).chain_update(data).finalize().into();
     transaction
         .prepare_cached(
             "INSERT INTO publications (place, user, key, time, kind, target, data)
@@ -140,7 +191,7 @@ fn append(
     transaction
         .prepare_cached("INSERT INTO keys (channel, user, key, offset, time, digest) VALUES (?1, 'anonymous', ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING")?
-        .execute(params![channel, key, offset, TIME_MS, digest])
+        .execute(params![channel, key, offset, TIME_MS, digest(data)])
         .map(drop)
 }
 
@@ -151,7 +202,7 @@ fn cpu_us() -> f64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

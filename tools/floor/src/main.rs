@@ -5,11 +5,12 @@
 //!
 //! - `/echo`: a canned upgrade, then each frame unmasked and sent back, all replies of one read in one send;
 //! - `/ws`: canned answers, one frame a publication, sent to every subscriber; nothing is stored;
-//! - `commit`: the rows of a publication, committed in batches by one loop that serves nobody.
+//! - `commit`: the rows of a publication, committed in batches by a loop that serves nobody, to SQLite or PostgreSQL.
 
 mod command;
 mod commit;
 mod connection;
+mod database;
 mod frame;
 mod server;
 mod upgrade;
@@ -49,9 +50,15 @@ struct Serve {
 /// How to commit.
 #[derive(Args, Debug)]
 struct Commit {
-    /// The database file; it must not exist yet
-    #[arg(long, value_name = "PATH")]
-    store: PathBuf,
+    /// The SQLite file; it must not exist yet
+    #[arg(long, value_name = "PATH", required_unless_present = "postgres", conflicts_with = "postgres")]
+    store: Option<PathBuf>,
+    /// An empty PostgreSQL database in place of a file, as `postgres://user:password@host/database`
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// Connections to PostgreSQL that commit at the same time, each its own channels
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "postgres", value_parser = clap::value_parser!(u32).range(1..=64))]
+    writers: u32,
     /// Rows in one transaction
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
@@ -61,6 +68,9 @@ struct Commit {
     /// Bytes of each row's data
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     payload: u32,
+    /// Seconds of the same before those that count
+    #[arg(long, value_name = "S", default_value_t = 0.0, requires = "postgres")]
+    warmup: f64,
     /// Seconds to go on
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     duration: f64,

@@ -10,8 +10,9 @@ mod wire;
 
 use self::wire::{Connection, Failure, Report, Row};
 use super::Age;
-use super::target::PostgresTarget;
+use super::target::{PostgresTarget, Purpose};
 use crate::health::finding::Fault;
+use crate::worker::line::postgres::{WEAKNESSES, startup_advice, weakness};
 use crate::worker::line::trouble::Trouble;
 use crate::worker::line::{Dialer, left, now};
 use std::time::Instant;
@@ -50,11 +51,12 @@ pub(super) fn look(
 /// The first host that takes us. Each gets its share of the time, so that a silent one does not hide the next.
 fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<Session, Trouble> {
     let mut last = Trouble::new(Fault::Unreachable, "the address names no host");
-    let count = target.peers.len();
-    for (index, peer) in target.peers.iter().enumerate() {
+    let peers = target.address.peers();
+    let count = peers.len();
+    for (index, peer) in peers.iter().enumerate() {
         let now = now();
         let share = left(deadline, now) / u32::try_from(count - index).unwrap_or(u32::MAX);
-        match Connection::open(dialer, target, peer, now + share) {
+        match Connection::open(dialer, target, (index, peer), now + share) {
             Ok(session) => return Ok(session),
             Err(failure) => last = told(failure),
         }
@@ -71,6 +73,7 @@ fn examine(
     let rows = session.query(&question(&target.tables))?;
     let answer = Answer::of(rows.first())?;
     answer.role()?;
+    answer.is_fit(target.purpose)?;
     let (there, missing): (Vec<_>, Vec<_>) =
         target.tables.iter().zip(&answer.tables).partition(|(_, there)| **there);
     if !there.is_empty() {
@@ -87,6 +90,9 @@ fn examine(
         warnings.push(format!("not there yet: table {}", names.join(", ")));
     }
     warnings.extend(answer.saturation());
+    if target.purpose == Purpose::Store {
+        warnings.extend(answer.weakness);
+    }
     Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
 }
 
@@ -98,16 +104,22 @@ fn question(tables: &[String]) -> String {
     format!(
         "SELECT 1, pg_is_in_recovery(), current_setting('default_transaction_read_only'), \
          (SELECT coalesce(sum(numbackends), 0) FROM pg_stat_database), \
-         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int{}",
+         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int, \
+         current_setting('synchronous_commit'), {WEAKNESSES}{}",
         tables.concat()
     )
 }
+
+/// Columns before those of the tables.
+const COLUMNS: usize = 9;
 
 struct Answer {
     is_standby: bool,
     is_read_only: bool,
     connections: u64,
     connections_max: u64,
+    synchronous_commit: String,
+    weakness: Option<String>,
     tables: Vec<bool>,
 }
 
@@ -115,16 +127,21 @@ impl Answer {
     fn of(row: Option<&Row>) -> Result<Answer, Trouble> {
         let columns: Option<Vec<&str>> =
             row.map(|row| row.iter().map(|it| it.as_deref().unwrap_or_default()).collect());
-        let Some(["1", standby, read_only, connections, connections_max, tables @ ..]) = columns.as_deref()
+        let garbled = || Trouble::new(Fault::Protocol, "SELECT 1 is answered with something else");
+        let columns = columns.ok_or_else(garbled)?;
+        let (first, last) = columns.split_at_checked(COLUMNS).ok_or_else(garbled)?;
+        let ["1", standby, read_only, connections, connections_max, commit, fsync, statement, lock] = first
         else {
-            return Err(Trouble::new(Fault::Protocol, "SELECT 1 is answered with something else"));
+            return Err(garbled());
         };
         Ok(Answer {
             is_standby: *standby == "t",
             is_read_only: *read_only == "on",
             connections: connections.parse().unwrap_or(0),
             connections_max: connections_max.parse().unwrap_or(0),
-            tables: tables.iter().map(|there| *there == "t").collect(),
+            synchronous_commit: (*commit).to_owned(),
+            weakness: weakness(fsync, statement, lock),
+            tables: last.iter().map(|there| *there == "t").collect(),
         })
     }
 
@@ -140,6 +157,15 @@ impl Answer {
                 Fault::ReadOnly,
                 "default_transaction_read_only is on: it takes no writes",
             ));
+        }
+        Ok(())
+    }
+
+    /// What the store refuses, so that a look does not find well what no publication gets through.
+    fn is_fit(&self, purpose: Purpose) -> Result<(), Trouble> {
+        if purpose == Purpose::Store && self.synchronous_commit == "off" {
+            let text = "synchronous_commit is off: what is acknowledged could be lost; set it to on for this role or database";
+            return Err(Trouble::new(Fault::Schema, text));
         }
         Ok(())
     }
@@ -193,7 +219,8 @@ fn told(failure: Failure) -> Trouble {
     match failure {
         Failure::Line(trouble) => trouble,
         Failure::Server(Report { code, message }) => {
-            Trouble::new(fault_of(&code), format!("PostgreSQL reports {code}: {message}"))
+            let advice = startup_advice(&message);
+            Trouble::new(fault_of(&code), format!("PostgreSQL reports {code}: {message}{advice}"))
         }
     }
 }
@@ -248,7 +275,9 @@ mod tests {
     #[test]
     fn four_fifths_of_the_connections_are_a_warning() {
         let of = |used: &str| {
-            Answer::of(Some(&row(&["1", "f", "off", used, "100"]))).expect("an answer").saturation()
+            Answer::of(Some(&row(&["1", "f", "off", used, "100", "on", "on", "1s", "1s"])))
+                .expect("an answer")
+                .saturation()
         };
         assert_eq!(of("79"), None);
         assert_eq!(of("80").as_deref(), Some("80 of 100 connections are in use"));
@@ -257,11 +286,22 @@ mod tests {
     #[test]
     fn a_standby_is_no_store_and_half_an_answer_is_none() {
         let of = |columns: &[&str]| {
-            Answer::of(Some(&row(columns))).and_then(|answer| answer.role()).map_err(|it| it.fault)
+            let columns = [columns, &["1", "97", "on", "on", "1s", "1s", "t"]].concat();
+            Answer::of(Some(&row(&columns))).and_then(|answer| answer.role()).map_err(|it| it.fault)
         };
-        assert_eq!(of(&["1", "t", "on", "1", "97", "t"]), Err(Fault::Standby));
-        assert_eq!(of(&["1", "f", "on", "1", "97"]), Err(Fault::ReadOnly));
-        assert_eq!(of(&["1", "f"]), Err(Fault::Protocol));
-        assert_eq!(of(&["1", "f", "off", "1", "97"]), Ok(()));
+        assert_eq!(of(&["1", "t", "on"]), Err(Fault::Standby));
+        assert_eq!(of(&["1", "f", "on"]), Err(Fault::ReadOnly));
+        assert_eq!(of(&["1", "f", "off"]), Ok(()));
+        assert_eq!(of(&[]), Err(Fault::Protocol));
+        assert!(Answer::of(Some(&row(&["1", "f", "off"]))).is_err());
+    }
+
+    #[test]
+    fn what_the_store_refuses_is_a_fault_of_the_store_alone() {
+        let columns = ["1", "f", "off", "1", "97", "off", "off", "0", "0"];
+        let answer = Answer::of(Some(&row(&columns))).expect("an answer");
+        assert_eq!(answer.is_fit(Purpose::Store).map_err(|it| it.fault), Err(Fault::Schema));
+        assert_eq!(answer.is_fit(Purpose::Service), Ok(()));
+        assert!(answer.weakness.is_some());
     }
 }

@@ -3,9 +3,11 @@
 //! `postgres-protocol` is the codec. Simple queries survive every mode of pgbouncer.
 
 use crate::health::finding::Fault;
+use crate::worker::line::binding::end_point;
+use crate::worker::line::postgres::session_options;
 use crate::worker::line::trouble::Trouble;
 use crate::worker::line::{Dialer, Line, Peer};
-use crate::worker::probe::target::PostgresTarget;
+use crate::worker::probe::target::{PostgresTarget, Purpose};
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::authentication::{md5_hash, sasl};
@@ -13,6 +15,8 @@ use postgres_protocol::message::backend::{DataRowBody, ErrorResponseBody, Header
 use postgres_protocol::message::frontend;
 use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
+use tokio_postgres::Config;
+use tokio_postgres::config::{ChannelBinding, SslMode};
 
 /// A message longer than this is none that a look asks for.
 const MESSAGE_BYTES_MAX: i32 = 64 * 1024;
@@ -45,6 +49,13 @@ impl From<Trouble> for Failure {
     }
 }
 
+/// Whether a server offers to bind an exchange of passwords to its certificate.
+#[derive(Clone, Copy, Debug)]
+enum Offer {
+    Bound,
+    Unbound,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(in crate::worker::probe) struct Connection {
@@ -59,11 +70,11 @@ impl Connection {
     pub(super) fn open(
         dialer: &mut Dialer,
         target: &PostgresTarget,
-        peer: &Peer,
+        (place, peer): (usize, &Peer),
         deadline: Instant,
     ) -> Result<Connection, Failure> {
         let line = dialer.dial(peer, deadline)?;
-        let line = secure(line, dialer, target, peer)?;
+        let line = secure(line, dialer, target, (place, peer))?;
         let mut connection = Connection { line, peer: peer.clone(), received: BytesMut::new(), key: None };
         connection.start(target)?;
         Ok(connection)
@@ -103,14 +114,21 @@ impl Connection {
     }
 
     fn start(&mut self, target: &PostgresTarget) -> Result<(), Failure> {
-        let config = &target.config;
+        let config = &target.address.config;
         let user = config.get_user().unwrap_or_default();
         let mut parameters =
             vec![("user", user), ("client_encoding", "UTF8"), ("application_name", "seawall-probe")];
         parameters.extend(config.get_dbname().map(|name| ("database", name)));
-        parameters.extend(config.get_options().map(|options| ("options", options)));
+        let own = config.get_options().unwrap_or_default();
+        let options = match target.purpose {
+            Purpose::Service => own.to_owned(),
+            Purpose::Store => format!("{} {own}", session_options()),
+        };
+        if !options.is_empty() {
+            parameters.push(("options", &options));
+        }
         self.send(|out| frontend::startup_message(parameters, out))?;
-        self.authenticate(user, config.get_password())?;
+        self.authenticate(user, config)?;
         loop {
             match self.receive()? {
                 Message::BackendKeyData(body) => self.key = Some((body.process_id(), body.secret_key())),
@@ -121,13 +139,22 @@ impl Connection {
         }
     }
 
-    fn authenticate(&mut self, user: &str, password: Option<&[u8]>) -> Result<(), Failure> {
+    fn authenticate(&mut self, user: &str, config: &Config) -> Result<(), Failure> {
+        let password = config.get_password();
+        let mut must_bind = config.get_channel_binding() == ChannelBinding::Require;
         let wanted =
             || Trouble::new(Fault::Credentials, "the server wants a password, and the address has none");
         loop {
             match self.receive()? {
-                Message::AuthenticationOk => return Ok(()),
                 Message::ErrorResponse(body) => return Err(Failure::Server(reported(&body))),
+                Message::AuthenticationOk
+                | Message::AuthenticationCleartextPassword
+                | Message::AuthenticationMd5Password(_)
+                    if must_bind =>
+                {
+                    return Err(self.no_binding().into());
+                }
+                Message::AuthenticationOk => return Ok(()),
                 Message::AuthenticationCleartextPassword => {
                     let password = password.ok_or_else(wanted)?;
                     self.send(|out| frontend::password_message(password, out))?;
@@ -136,7 +163,13 @@ impl Connection {
                     let hash = md5_hash(user.as_bytes(), password.ok_or_else(wanted)?, body.salt());
                     self.send(|out| frontend::password_message(hash.as_bytes(), out))?;
                 }
-                Message::AuthenticationSasl(_) => self.scram(password.ok_or_else(wanted)?)?,
+                Message::AuthenticationSasl(body) => {
+                    let bound = body.mechanisms().any(|name| Ok(name == sasl::SCRAM_SHA_256_PLUS));
+                    let bound = bound.map_err(|error| self.garbled(&error.to_string()))?;
+                    let offer = if bound { Offer::Bound } else { Offer::Unbound };
+                    self.scram(password.ok_or_else(wanted)?, config.get_channel_binding(), offer)?;
+                    must_bind = false;
+                }
                 Message::NoticeResponse(_) => {}
                 _ => {
                     let text = format!("{} asks for a way to authenticate that is not known here", self.peer);
@@ -146,10 +179,26 @@ impl Connection {
         }
     }
 
-    /// SCRAM-SHA-256 (RFC 7677), which also proves that the server knows the password.
-    fn scram(&mut self, password: &[u8]) -> Result<(), Failure> {
-        let mut scram = sasl::ScramSha256::new(password, sasl::ChannelBinding::unsupported());
-        self.send(|out| frontend::sasl_initial_response(sasl::SCRAM_SHA_256, scram.message(), out))?;
+    /// SCRAM-SHA-256 (RFC 7677), which also proves that the server knows the password. Over TLS it is bound to the certificate.
+    fn scram(&mut self, password: &[u8], wanted: ChannelBinding, offer: Offer) -> Result<(), Failure> {
+        let binding = match wanted {
+            ChannelBinding::Disable => None,
+            _ => self.line.certificate().and_then(end_point),
+        };
+        let (mechanism, binding) = match (offer, binding) {
+            (Offer::Bound, Some(hash)) => {
+                (sasl::SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash))
+            }
+            (Offer::Unbound, Some(_)) => (sasl::SCRAM_SHA_256, sasl::ChannelBinding::unrequested()),
+            (Offer::Bound | Offer::Unbound, None) => {
+                (sasl::SCRAM_SHA_256, sasl::ChannelBinding::unsupported())
+            }
+        };
+        if wanted == ChannelBinding::Require && mechanism != sasl::SCRAM_SHA_256_PLUS {
+            return Err(self.no_binding().into());
+        }
+        let mut scram = sasl::ScramSha256::new(password, binding);
+        self.send(|out| frontend::sasl_initial_response(mechanism, scram.message(), out))?;
         loop {
             match self.receive()? {
                 Message::AuthenticationSaslContinue(body) => {
@@ -164,6 +213,12 @@ impl Connection {
                 _ => return Err(self.garbled("no part of an authentication").into()),
             }
         }
+    }
+
+    fn no_binding(&self) -> Trouble {
+        let text =
+            format!("{} offers no channel binding, and the address says channel_binding=require", self.peer);
+        Trouble::new(Fault::Credentials, text)
     }
 
     fn credentials(&self, error: &io::Error) -> Trouble {
@@ -218,10 +273,17 @@ impl Connection {
     }
 }
 
-/// TLS is used where the address says `sslmode=require`. `prefer` would be decided by whoever sits on the way.
-fn secure(mut line: Line, dialer: &Dialer, target: &PostgresTarget, peer: &Peer) -> Result<Line, Trouble> {
-    let wanted = target.config.get_ssl_mode() == postgres::config::SslMode::Require;
-    let (true, Peer::Tcp { host, .. }) = (wanted, peer) else { return Ok(line) };
+/// Asks for TLS as the store does: where the address says `prefer`, a server that has none is spoken to in the clear.
+fn secure(
+    mut line: Line,
+    dialer: &Dialer,
+    target: &PostgresTarget,
+    (place, peer): (usize, &Peer),
+) -> Result<Line, Trouble> {
+    let mode = target.address.config.get_ssl_mode();
+    let (false, Some(name)) = (mode == SslMode::Disable, target.address.name(place)) else {
+        return Ok(line);
+    };
     let mut out = BytesMut::new();
     frontend::ssl_request(&mut out);
     let mut answer = [0];
@@ -229,11 +291,9 @@ fn secure(mut line: Line, dialer: &Dialer, target: &PostgresTarget, peer: &Peer)
         .and_then(|()| line.read_exact(&mut answer))
         .map_err(|error| line.trouble_or(error))?;
     match answer {
-        [b'S'] => line.secure(&dialer.trust, host),
-        [b'N'] => Err(Trouble::new(
-            Fault::Tls,
-            format!("{peer} speaks no TLS, and the address says sslmode=require"),
-        )),
+        [b'S'] => line.secure(&dialer.trust, &name),
+        [b'N'] if mode == SslMode::Prefer => Ok(line),
+        [b'N'] => Err(Trouble::no_tls(&peer.to_string())),
         _ => Err(Trouble::new(
             Fault::Protocol,
             format!("{peer} does not answer as PostgreSQL does when asked for TLS"),

@@ -6,6 +6,7 @@
 
 use super::batch::{self, Settled};
 use super::connection::{Connection, jittered, monotonic};
+use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::route::Waiting;
 use crate::id::ChannelName;
@@ -42,6 +43,8 @@ pub(super) struct AppendWorker {
     pub(super) publications: u64,
     /// To retention: channels that hold more.
     pub(super) overfull: Sender<ChannelName>,
+    /// By which answers are known to be of the same logs.
+    pub(super) epoch: Arc<KnownEpoch>,
     /// Appends whose commit is not known.
     pub(super) doubt: Vec<Waiting>,
 }
@@ -52,7 +55,7 @@ impl AppendWorker {
         loop {
             self.connect();
             self.settle_doubt();
-            let up = self.connection.is_up();
+            let up = self.connection.is_up() && !self.epoch.is_replaced();
             match self.jobs.recv_timeout(self.patience()) {
                 Ok(first) if up => {
                     let batch = self.gather(first);
@@ -139,6 +142,7 @@ impl AppendWorker {
             Err(fault) => self.connection.wrote(Err(fault.cause.clone()), took),
         }
         match result {
+            Ok(settled) if self.is_of_other_logs(&settled) => unconfirmed(&self.voice, &batch),
             Ok(settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
@@ -149,6 +153,13 @@ impl AppendWorker {
             Err(fault) if fault.is_held_up() && is_mixed(&batch) => self.apart(batch),
             Err(fault) => self.failed(batch, &fault),
         }
+    }
+
+    /// Stored, but in logs that this process does not know: what it would announce has offsets that mean something else here.
+    fn is_of_other_logs(&self, settled: &[Settled]) -> bool {
+        let mut epochs =
+            settled.iter().filter_map(|settled| settled.outcome.as_ref().ok()).map(|it| it.epoch);
+        epochs.any(|epoch| self.epoch.meet(epoch).is_err())
     }
 
     /// Something in the batch takes too long or waits for a lock. What is new goes first and alone: a change of one publication may

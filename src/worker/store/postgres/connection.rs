@@ -5,8 +5,8 @@
 //! stopped or its disk hangs, costs a worker [`CALL_TIMEOUT`] and a connection, which is abandoned; it never
 //! costs the worker.
 
-use super::fault::{CallFault, cause, silence};
-use super::hosts;
+use super::dial::{Dialled, Patience, Way};
+use super::fault::CallFault;
 use super::link::Link;
 use super::schema::{self, Durability, Refusal};
 use crate::health::definition::Use;
@@ -14,24 +14,20 @@ use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::Epoch;
 use crate::job::Witness;
 use crate::metrics::store::{StoreCounters, bump};
+use crate::worker::line::postgres::{AddressError, PostgresAddress, session_options};
 use std::io;
-use std::pin::pin;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Config, Error, NoTls, Row};
 
-/// The server ends a statement of ours after this by itself.
-pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// The server ends a wait for a lock after this: an append holds its locks for one commit.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The server ends a transaction of ours that does nothing. Only a migration has one open between statements.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the first packet to a connection that is ready.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// When a process starts, who comes before its first connection waits for so long: nothing is known to be wrong.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two tries to connect, at first and at most; each fails as often as the one before doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// It is short: people are told that the store is back when the probe says so, and then it should be.
@@ -42,7 +38,9 @@ pub(super) const GLANCE: Duration = Duration::from_millis(20);
 /// Where the store is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    config: Config,
+    way: Way,
+    /// Whether the log has what is weak about the server: once for all connections.
+    warned: Arc<AtomicBool>,
 }
 
 /// What a connection is for.
@@ -59,47 +57,33 @@ pub(super) enum Role {
 }
 
 impl Target {
-    /// Reads a URL of PostgreSQL.
-    pub(super) fn parse(url: &str) -> Result<Target, Error> {
-        let mut config: Config = url.parse()?;
-        // Of each host: a dead one must leave time for the next.
-        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1) as u32;
-        config
-            .connect_timeout((DIAL_TIMEOUT / hosts).max(Duration::from_millis(400)))
-            .tcp_user_timeout(Duration::from_secs(5))
-            .keepalives_idle(Duration::from_secs(10))
-            .keepalives_interval(Duration::from_secs(2))
-            .keepalives_retries(3);
-        if config.get_application_name().is_none() {
-            config.application_name("seawall");
+    /// Reads a URL of PostgreSQL. Connections leave from `source`.
+    pub(super) fn parse(url: &str, source: Option<IpAddr>) -> Result<Target, AddressError> {
+        let mut address = PostgresAddress::parse(url)?;
+        if address.config.get_application_name().is_none() {
+            address.config.application_name("seawall");
         }
-        Ok(Target { config })
+        Ok(Target { way: Way::new(&address, source), warned: Arc::default() })
     }
 
-    /// Whether it must not be spoken to in the clear.
-    pub(super) fn wants_tls(&self) -> bool {
-        self.config.get_ssl_mode() != SslMode::Disable && self.config.get_ssl_mode() != SslMode::Prefer
-    }
-
-    fn for_role(&self, role: Role) -> Config {
-        let mut config = self.config.clone();
+    fn for_role(&self, role: Role) -> Way {
+        let mut way = self.way.clone();
         let durability = match role {
             Role::Append | Role::Read | Role::Canary => "",
             Role::Retention => " -c synchronous_commit=off",
         };
-        config.options(format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {}",
-            STATEMENT_TIMEOUT.as_millis(),
-            LOCK_TIMEOUT.as_millis(),
+        let own = way.config.get_options().unwrap_or_default().to_owned();
+        way.config.options(format!(
+            "{} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {own}",
+            session_options(),
             IDLE_TIMEOUT.as_millis(),
-            self.config.get_options().unwrap_or_default(),
         ));
-        config
+        way
     }
 }
 
 enum State {
-    Up(Link),
+    Up(Box<Link>),
     /// Not to be dialled before this.
     Resting(Instant),
 }
@@ -107,13 +91,14 @@ enum State {
 /// A connection that comes back by itself.
 pub(super) struct Connection {
     runtime: Arc<Runtime>,
-    config: Config,
+    way: Way,
     role: Role,
     state: State,
     pause: Duration,
     /// Whether there was a connection before: the next one is a reconnection.
     was_up: bool,
     told: bool,
+    warned: Arc<AtomicBool>,
     last_used: Instant,
     counters: Arc<StoreCounters>,
     witness: Option<Witness>,
@@ -132,12 +117,13 @@ impl Connection {
         let now = monotonic();
         Ok(Connection {
             runtime: Arc::new(runtime),
-            config: target.for_role(role),
+            way: target.for_role(role),
             role,
             state: State::Resting(now),
             pause: PAUSE_MIN,
             was_up: false,
             told: false,
+            warned: Arc::clone(&target.warned),
             last_used: now,
             counters,
             witness,
@@ -238,15 +224,21 @@ impl Connection {
 
     fn dial(&mut self, meanwhile: &mut dyn FnMut()) -> Result<(), Refusal> {
         let begun = monotonic();
-        let result = self.open(begun, meanwhile).and_then(|mut link| {
+        let is_first = !self.was_up && !self.told;
+        let meanwhile: &mut dyn FnMut() = &mut || {
+            if !is_first || begun.elapsed() >= FIRST_PATIENCE {
+                meanwhile();
+            }
+        };
+        let result = self.open(meanwhile).map_err(Refusal::from).and_then(|mut link| {
             let durability = match self.role {
                 Role::Append => Durability::Needed,
                 Role::Read | Role::Canary | Role::Retention => Durability::Waived,
             };
-            schema::prepare(&mut link, durability, fresh_epoch).map(|()| link)
+            schema::prepare(&mut link, durability, fresh_epoch).map(|warning| (link, warning))
         });
         match result {
-            Ok(link) => {
+            Ok((link, warning)) => {
                 if self.was_up {
                     bump(&self.counters.reconnects);
                 }
@@ -256,8 +248,12 @@ impl Connection {
                 (self.was_up, self.told) = (true, false);
                 self.pause = PAUSE_MIN;
                 self.last_used = monotonic();
-                self.state = State::Up(link);
-                self.testify(begun.elapsed(), Ok(None));
+                self.state = State::Up(Box::new(link));
+                let was_warned = self.warned.swap(warning.is_some(), Ordering::Relaxed);
+                if let (Some(warning), false) = (&warning, was_warned) {
+                    tracing::warn!(warning, "the store works, and is worse than it should be");
+                }
+                self.testify(begun.elapsed(), Ok(warning));
                 Ok(())
             }
             Err(refusal) => {
@@ -274,43 +270,12 @@ impl Connection {
         }
     }
 
-    /// Dials one host after the other, with glances at the queue.
-    fn open(&mut self, begun: Instant, meanwhile: &mut dyn FnMut()) -> Result<Link, Refusal> {
-        let hosts = hosts::each(&self.config);
-        let mut refusal = None;
-        for (place, host) in hosts.iter().enumerate() {
-            let left = DIAL_TIMEOUT.saturating_sub(begun.elapsed());
-            let share = left / u32::try_from(hosts.len() - place).unwrap_or(u32::MAX);
-            match self.open_one(host, share, meanwhile) {
-                Ok(link) => return Ok(link),
-                Err(fault) => refusal = Some(fault),
-            }
-        }
-        let none = || CallFault::not_sent(silence("a new connection", DIAL_TIMEOUT));
-        Err(Refusal::Call(refusal.unwrap_or_else(none)))
-    }
-
-    fn open_one(
-        &self,
-        host: &Config,
-        limit: Duration,
-        meanwhile: &mut dyn FnMut(),
-    ) -> Result<Link, CallFault> {
-        let begun = monotonic();
-        let _inside = self.runtime.enter();
-        let mut dialling = pin!(host.connect(NoTls));
-        let connected = loop {
-            match self.runtime.block_on(timeout(GLANCE, &mut dialling)) {
-                Ok(connected) => break connected,
-                Err(_) if begun.elapsed() >= limit => {
-                    return Err(CallFault::not_sent(silence("a new connection", limit)));
-                }
-                Err(_) => meanwhile(),
-            }
-        };
-        let (client, connection) = connected.map_err(|error| CallFault::not_sent(cause(&error)))?;
-        let driver = self.runtime.spawn(connection);
-        Ok(Link::new(Arc::clone(&self.runtime), client, driver))
+    /// Dials, with glances at the queue.
+    fn open(&self, meanwhile: &mut dyn FnMut()) -> Result<Link, CallFault> {
+        let Dialled { client, driver, again } =
+            self.way.dial(&mut Patience { runtime: &self.runtime, meanwhile })?;
+        let driver = self.runtime.spawn(driver);
+        Ok(Link::new(Arc::clone(&self.runtime), client, driver, again))
     }
 
     /// Waits on the runtime: for the pause before a statement is tried again.
@@ -360,6 +325,7 @@ pub(super) fn monotonic() -> Instant {
 mod tests {
     use super::super::link::CALL_TIMEOUT;
     use super::*;
+    use crate::worker::line::postgres::{LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 
     #[test]
     fn a_pause_keeps_to_its_fifth() {

@@ -5,6 +5,8 @@
 //! commit, so the outcome is open.
 
 use crate::health::finding::{Cause, Fault};
+use crate::worker::line::postgres::startup_advice;
+use crate::worker::line::trouble::Trouble;
 use std::error::Error as _;
 use std::io;
 use std::time::Duration;
@@ -106,9 +108,15 @@ fn class(db: &DbError) -> &str {
 
 /// Why an error happened, in the words of the health floor.
 pub(super) fn cause(error: &Error) -> Cause {
-    let Some(db) = error.as_db_error() else { return cause_of_connection(error) };
+    cause_with("the database", error)
+}
+
+/// The same of an error met while greeting a server that is called `name`.
+pub(super) fn cause_with(name: &str, error: &Error) -> Cause {
+    let Some(db) = error.as_db_error() else { return cause_of_connection(name, error) };
     let (fault, look_at) = judge(db.code().code());
-    let text = format!("{} ({}, SQLSTATE {})", db.message(), db.severity(), db.code().code());
+    let advice = startup_advice(db.message());
+    let text = format!("{} ({}, SQLSTATE {}){advice}", db.message(), db.severity(), db.code().code());
     Cause::new(fault, text, look_at)
 }
 
@@ -135,7 +143,7 @@ fn judge(code: &str) -> (Fault, &'static str) {
     }
 }
 
-fn cause_of_connection(error: &Error) -> Cause {
+fn cause_of_connection(name: &str, error: &Error) -> Cause {
     let mut text = error.to_string();
     if let Some(source) = error.source() {
         let source = source.to_string();
@@ -143,7 +151,16 @@ fn cause_of_connection(error: &Error) -> Cause {
             text = format!("{text}: {source}");
         }
     }
-    let (fault, look_at) = match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    if let Some(error) = io
+        && error.get_ref().is_some_and(|inside| inside.is::<Trouble>() || inside.is::<rustls::Error>())
+    {
+        return cause_of_trouble(Trouble::of_io(name, error));
+    }
+    if text.contains("server does not support TLS") {
+        return cause_of_trouble(Trouble::no_tls(name));
+    }
+    let (fault, look_at) = match io {
         Some(error) => judge_io(error),
         None if text.contains("TLS") => (Fault::Tls, "the certificate, and sslmode in store.url"),
         None if error.is_closed() => (Fault::Reset, "the network between here and the database, and its log"),
@@ -153,6 +170,17 @@ fn cause_of_connection(error: &Error) -> Cause {
         None => (Fault::Protocol, "whether store.url leads to a PostgreSQL server"),
     };
     Cause::new(fault, text, look_at)
+}
+
+/// What the line to a server met.
+pub(super) fn cause_of_trouble(trouble: Trouble) -> Cause {
+    let look_at = match trouble.fault {
+        Fault::Refused => "whether the database runs and listens at the address in store.url",
+        Fault::Unreachable => "the route to the host in store.url, and server.source_address",
+        Fault::Tls => "the server's certificate, and sslmode and sslrootcert in store.url",
+        _ => "the network between here and the database",
+    };
+    trouble.into_cause(look_at, &[])
 }
 
 fn judge_io(error: &io::Error) -> (Fault, &'static str) {

@@ -1,6 +1,7 @@
 //! An open connection: one statement at a time, each with a deadline.
 
-use super::connection::GLANCE;
+use super::connection::{GLANCE, monotonic};
+use super::dial::{Again, Patience};
 use super::fault::{CallFault, Fate, cause};
 use crate::health::finding::{Cause, Fault};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, NoTls, Row};
+use tokio_postgres::{Client, Error, Row};
 
 /// A connection that does not answer a call within this is abandoned. It is longer than the statement
 /// timeout, by time for a slow commit, and leaves time for a repeat within `limits::REPLY_TIMEOUT`.
@@ -23,6 +24,8 @@ pub(super) struct Link {
     client: Client,
     /// `None` once it was asked why it ended.
     driver: Option<JoinHandle<Result<(), Error>>>,
+    /// For a request to cancel.
+    again: Again,
     lost: bool,
 }
 
@@ -37,8 +40,13 @@ impl Drop for Link {
 
 impl Link {
     /// A connection whose driver runs on `runtime`.
-    pub(super) fn new(runtime: Arc<Runtime>, client: Client, driver: JoinHandle<Result<(), Error>>) -> Link {
-        Link { runtime, client, driver: Some(driver), lost: false }
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        client: Client,
+        driver: JoinHandle<Result<(), Error>>,
+        again: Again,
+    ) -> Link {
+        Link { runtime, client, driver: Some(driver), again, lost: false }
     }
 
     /// True exactly when it is of no use any more.
@@ -98,12 +106,21 @@ impl Link {
             }
             Err(_) => {
                 self.lost = true;
-                // The end of a connection does not end its statement: a commit that hangs would keep its place on the server.
-                let cancel = self.client.cancel_token();
-                let _inside = self.runtime.enter();
-                let _ = self.runtime.block_on(timeout(CANCEL_TIMEOUT, cancel.cancel_query(NoTls)));
+                self.cancel();
                 Err(CallFault::silent(CALL_TIMEOUT))
             }
+        }
+    }
+
+    /// The end of a connection does not end its statement: a commit that hangs would keep its place on the server.
+    fn cancel(&self) {
+        let (end, runtime) = (monotonic() + CANCEL_TIMEOUT, Arc::clone(&self.runtime));
+        let mut patience = Patience { runtime: &runtime, meanwhile: &mut || {} };
+        if let Some(Ok(socket)) = self.again.socket(end, &mut patience) {
+            let token = self.client.cancel_token();
+            let request = token.cancel_query_raw(socket, self.again.security.clone());
+            // Nobody is left to tell.
+            let _ = patience.on(request, end);
         }
     }
 

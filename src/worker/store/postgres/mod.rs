@@ -8,14 +8,17 @@ mod append;
 mod batch;
 mod canary;
 mod connection;
+mod dial;
+mod epoch;
 mod fault;
-mod hosts;
 mod link;
 mod read;
 mod retention;
 mod route;
 mod schema;
+mod secure;
 
+pub use crate::worker::line::postgres::AddressError;
 pub use fault::Unfit;
 
 use super::Retention;
@@ -31,11 +34,13 @@ use append::AppendWorker;
 use canary::CanaryWorker;
 use connection::{Connection, Role, Target};
 use crossbeam_channel::{Receiver, bounded};
+use epoch::KnownEpoch;
 use read::ReadWorker;
 use retention::RetentionWorker;
 use schema::Refusal;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,6 +61,8 @@ pub struct PostgresConfig {
     pub writers: usize,
     /// Threads that read pages, each with a connection; at least 1.
     pub readers: usize,
+    /// Address that connections leave from; `None`: the system chooses.
+    pub source: Option<IpAddr>,
     /// The way to the other instances, and how this one is known there; `None` when it is alone.
     pub bus: Option<BusName>,
     /// Where to tell what work met: connections made, refused and lost.
@@ -82,10 +89,8 @@ impl fmt::Debug for PostgresConfig {
 /// Why a store in PostgreSQL cannot be used by this program, whatever happens to the server.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The URL is none of PostgreSQL.
-    Url(tokio_postgres::Error),
-    /// The URL asks for what this program cannot do.
-    Tls,
+    /// The URL is none of PostgreSQL, or contradicts itself.
+    Url(AddressError),
     /// The database answers, and is no store of ours.
     Unfit(Unfit),
     /// The database does not answer, and without it there is nothing to do.
@@ -97,10 +102,7 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::Url(error) => write!(f, "store.url is not one of PostgreSQL: {error}"),
-            OpenError::Tls => f.write_str(
-                "store.url asks for TLS (sslmode=require), which this version cannot do; use a Unix socket, a private network or a local TLS proxy, and sslmode=disable",
-            ),
+            OpenError::Url(error) => write!(f, "store.url: {error}"),
             OpenError::Unfit(unfit) => write!(f, "store.url: {unfit}"),
             OpenError::Unreachable(text) => write!(f, "the store cannot be reached: {text}"),
             OpenError::System(error) => write!(f, "cannot set the store's workers up: {error}"),
@@ -127,7 +129,7 @@ impl PostgresStore {
     /// Reads the URL and knocks once. A server that is down, or a standby that may be promoted, is only
     /// logged; a database that a newer program wrote is refused.
     pub fn open(config: PostgresConfig) -> Result<PostgresStore, OpenError> {
-        let target = target(&config.url)?;
+        let target = target(&config.url, config.source)?;
         let mut first = Connection::new(&target, Role::Append, Arc::default(), None)?;
         match first.advance(|| {}) {
             Err(Refusal::Unfit(unfit @ (Unfit::Newer { .. } | Unfit::Encoding { .. }))) => {
@@ -151,6 +153,7 @@ impl PostgresStore {
             Voice::new(mailboxes, config.bus.as_ref().map(|named| named.bus.clone()), Arc::clone(&counters));
         let connect = |role| Connection::new(&target, role, Arc::clone(&counters), config.witness.clone());
         let (overfull, notes) = bounded(NOTES);
+        let epoch = Arc::new(KnownEpoch::default());
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
@@ -166,6 +169,7 @@ impl PostgresStore {
                 channels_max: config.channels_max,
                 publications: config.retention.publications,
                 overfull: overfull.clone(),
+                epoch: Arc::clone(&epoch),
                 doubt: Vec::new(),
             };
             threads.push(super::spawn(format!("store-append-{number}"), move || worker.run())?);
@@ -173,13 +177,20 @@ impl PostgresStore {
         drop(overfull);
         for number in 0..config.readers.max(1) {
             let (connection, voice) = (connect(Role::Read)?, voice.clone());
-            let worker =
-                ReadWorker { connection, jobs: reads.clone(), voice, counters: Arc::clone(&counters) };
+            let (jobs, counters, epoch) = (reads.clone(), Arc::clone(&counters), Arc::clone(&epoch));
+            let worker = ReadWorker { connection, jobs, voice, counters, epoch };
             threads.push(super::spawn(format!("store-read-{number}"), move || worker.run())?);
         }
         let connection = connect(Role::Retention)?;
         let cells = Arc::clone(&counters);
-        let worker = RetentionWorker::new(connection, WallClock::System, config.retention, notes, cells);
+        let worker = RetentionWorker::new(
+            connection,
+            WallClock::System,
+            config.retention,
+            notes,
+            cells,
+            Arc::clone(&epoch),
+        );
         threads.push(super::spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
         if let Some(BusName { bus, origin, instance }) = config.bus.clone() {
@@ -192,7 +203,7 @@ impl PostgresStore {
             drop(alive);
         };
         threads.push(super::spawn("store-route".into(), route)?);
-        Ok(Running { threads })
+        Ok(Running { threads, epoch })
     }
 }
 
@@ -200,9 +211,15 @@ impl PostgresStore {
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
+    epoch: Arc<KnownEpoch>,
 }
 
 impl Running {
+    /// The epoch that this process knows and the one that took its place: it has to be started again. Looked at once a second.
+    pub fn replaced_epoch(&self) -> Option<(Epoch, Epoch)> {
+        self.epoch.replaced()
+    }
+
     /// Waits until all senders are gone and what they sent is answered.
     pub fn join(self) {
         for thread in self.threads {
@@ -212,10 +229,10 @@ impl Running {
 }
 
 /// Gives the store another epoch: for after a restore or an asynchronous failover, when logs may have lost
-/// what clients have seen. Answers the old and the new one. The gateways must be stopped: one that runs keeps what it knows of the
-/// old logs, and would take new publications for ones it has seen.
-pub fn new_epoch(url: &str) -> Result<(Epoch, Epoch), OpenError> {
-    let mut connection = Connection::new(&target(url)?, Role::Append, Arc::default(), None)?;
+/// what clients have seen. Answers the old and the new one. Gateways that run see it within a second or two and end, since what they
+/// know is of the old logs.
+pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), OpenError> {
+    let mut connection = Connection::new(&target(url, source)?, Role::Append, Arc::default(), None)?;
     let fresh = Epoch(getrandom::u32().map_err(|_| io::Error::other("no random number"))?);
     let refused = |refusal| match refusal {
         Refusal::Unfit(unfit) => OpenError::Unfit(unfit),
@@ -228,9 +245,8 @@ pub fn new_epoch(url: &str) -> Result<(Epoch, Epoch), OpenError> {
     }
 }
 
-fn target(url: &str) -> Result<Target, OpenError> {
-    let target = Target::parse(url).map_err(OpenError::Url)?;
-    if target.wants_tls() { Err(OpenError::Tls) } else { Ok(target) }
+fn target(url: &str, source: Option<IpAddr>) -> Result<Target, OpenError> {
+    Target::parse(url, source).map_err(OpenError::Url)
 }
 
 /// The longest that an append waits for a server that says nothing.

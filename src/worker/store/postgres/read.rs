@@ -1,6 +1,7 @@
 //! A thread that reads pages and heads, one job at a time, over a connection of its own.
 
 use super::connection::Connection;
+use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Completion, Live, Page, PageRequest, Read, ReadError, Span};
@@ -28,6 +29,8 @@ pub(super) struct ReadWorker {
     pub(super) jobs: Receiver<Read>,
     pub(super) voice: Voice,
     pub(super) counters: Arc<StoreCounters>,
+    /// By which answers are known to be of the same logs.
+    pub(super) epoch: Arc<KnownEpoch>,
 }
 
 impl ReadWorker {
@@ -99,15 +102,24 @@ impl ReadWorker {
                 (&bytes, Type::INT8),
             ],
         )?;
+        self.check(&rows)?;
         page_of(request, &rows).map_err(|error| CallFault::garbled(&error))
     }
 
     fn heads(&mut self, channels: Vec<ChannelName>) -> Result<Vec<(ChannelName, LogPosition)>, CallFault> {
         let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
         let rows = self.connection.read(HEADS, &[(&names, Type::TEXT_ARRAY)])?;
+        self.check(&rows)?;
         let positions: Result<Vec<_>, Error> = rows.iter().map(position).collect();
         let positions = positions.map_err(|error| CallFault::garbled(&error))?;
         Ok(channels.into_iter().zip(positions).collect())
+    }
+
+    /// One statement reads one epoch.
+    fn check(&self, rows: &[Row]) -> Result<(), CallFault> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let position = position(first).map_err(|error| CallFault::garbled(&error))?;
+        self.epoch.meet(position.epoch)
     }
 }
 

@@ -5,8 +5,9 @@
 //! and now and then, finds what other instances left behind when they ended.
 
 use super::connection::{Connection, jittered, monotonic};
+use super::epoch::KnownEpoch;
 use super::fault::CallFault;
-use crate::id::ChannelName;
+use crate::id::{ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::worker::store::Retention;
 use crate::worker::store::sqlite::keys::KEY_AGE_MIN;
@@ -36,6 +37,8 @@ pub(super) struct RetentionWorker {
     retention: Retention,
     notes: Receiver<ChannelName>,
     counters: Arc<StoreCounters>,
+    /// Looked at each round, so that a gateway with nothing to do sees it replaced as well.
+    epoch: Arc<KnownEpoch>,
     /// In the order in which rows are locked.
     overfull: BTreeSet<String>,
     next_round: Instant,
@@ -51,6 +54,7 @@ impl RetentionWorker {
         retention: Retention,
         notes: Receiver<ChannelName>,
         counters: Arc<StoreCounters>,
+        epoch: Arc<KnownEpoch>,
     ) -> RetentionWorker {
         let now = monotonic();
         RetentionWorker {
@@ -59,6 +63,7 @@ impl RetentionWorker {
             retention,
             notes,
             counters,
+            epoch,
             overfull: BTreeSet::new(),
             next_round: now + jittered(ROUND_PERIOD),
             next_scan: now,
@@ -98,11 +103,20 @@ impl RetentionWorker {
     }
 
     fn duties(&mut self) -> Result<(), CallFault> {
+        self.look_at_epoch()?;
         // One that fails does not keep the others from their turn.
         let number = self.by_number();
         let aged = self.by_age();
         let keys = self.sweep_keys();
         number.and(aged).and(keys)
+    }
+
+    fn look_at_epoch(&mut self) -> Result<(), CallFault> {
+        let rows = self.connection.query("SELECT value FROM seawall.meta WHERE name = 'epoch'", &[])?;
+        match rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()) {
+            Some(epoch) => self.epoch.meet(Epoch(epoch as u32)),
+            None => Ok(()),
+        }
     }
 
     fn by_number(&mut self) -> Result<(), CallFault> {

@@ -8,6 +8,7 @@ use super::fault::{CallFault, Unfit};
 use super::link::Link;
 use crate::health::finding::Cause;
 use crate::id::Epoch;
+use crate::worker::line::postgres::{WEAKNESSES, weakness};
 use tokio_postgres::types::Type;
 
 /// Entry n brings version n to version n + 1.
@@ -61,19 +62,21 @@ pub(super) enum Durability {
     Waived,
 }
 
-/// Checks that the server can be a store, and brings its schema forward if need be.
+/// Checks that the server can be a store, and brings its schema forward if need be. Answers what is weak about it.
 pub(super) fn prepare(
     link: &mut Link,
     durability: Durability,
     fresh_epoch: impl FnOnce() -> Epoch,
-) -> Result<(), Refusal> {
+) -> Result<Option<String>, Refusal> {
     let rows = link.query(
-        "SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only'),
-            current_setting('synchronous_commit'), current_setting('server_encoding'),
-            pg_catalog.to_regclass('seawall.meta') IS NOT NULL",
+        &format!(
+            "SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only'),
+                current_setting('synchronous_commit'), current_setting('server_encoding'),
+                pg_catalog.to_regclass('seawall.meta') IS NOT NULL, {WEAKNESSES}"
+        ),
         &[],
     )?;
-    let Some(row) = rows.first() else { return Ok(()) };
+    let Some(row) = rows.first() else { return Ok(None) };
     let text = |at: usize| row.try_get::<_, String>(at).unwrap_or_default();
     let truth = |at: usize| row.try_get::<_, bool>(at).unwrap_or(false);
     if truth(0) {
@@ -89,7 +92,10 @@ pub(super) fn prepare(
         return Err(Refusal::Unfit(Unfit::Encoding { found: text(3) }));
     }
     let found = if truth(4) { version(link)? } else { 0 };
-    if found == VERSION { Ok(()) } else { migrate(link, fresh_epoch()) }
+    if found != VERSION {
+        migrate(link, fresh_epoch())?;
+    }
+    Ok(weakness(&text(5), &text(6), &text(7)))
 }
 
 fn version(link: &mut Link) -> Result<u32, Refusal> {

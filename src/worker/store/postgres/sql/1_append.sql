@@ -81,7 +81,12 @@ BEGIN
                     ) = 1 AS leads
                 FROM input i
                 LEFT JOIN seawall.channels c ON c.name = i.name
-                LEFT JOIN seawall.keys k ON k.channel = c.id AND k.author = i.author AND k.key = i.key
+                -- `OFFSET 0` keeps this apart, so that all of the key is looked up in its index: a plan that joins
+                -- may look up the channel alone and then read every key it ever had.
+                LEFT JOIN LATERAL (
+                    SELECT k."offset", k.time, k.digest FROM seawall.keys k
+                    WHERE k.channel = c.id AND k.author = i.author AND k.key = i.key OFFSET 0
+                ) k ON true
             ), numbered AS (
                 SELECT s.*, s.id IS NOT NULL AND s.known_offset IS NULL AND s.leads AS fresh,
                     s.head + count(*) FILTER (

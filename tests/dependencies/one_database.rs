@@ -1,0 +1,72 @@
+//! A gateway and its database: an epoch that is replaced, the address it comes from, and what `doctor` says of a weak server.
+
+use crate::servers::Postgres;
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Setup};
+use serde_json::json;
+use std::process::{Command, Output};
+
+fn on(server: &Postgres) -> Setup {
+    Setup::new().env("SEAWALL_STORE_URL", &server.url())
+}
+
+/// Runs another command of the binary with the settings of a gateway on this server.
+fn run(server: &Postgres, source: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command
+        .args(arguments)
+        .env("SEAWALL_STORE_URL", server.url())
+        .env("SEAWALL_SERVER_SOURCE_ADDRESS", source);
+    command.output().expect("the gateway's binary starts")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_gateway_ends_by_itself_when_its_store_gets_another_epoch_and_says_good_bye() {
+    let server = Postgres::start();
+    let mut gateway = on(&server).start();
+    let mut client = Client::connect(&gateway);
+    let id = client.send(json!({"publish": {"channel": "c", "key": "k", "data": 1}}));
+    assert!(client.reply(id)["published"].is_object());
+    let ran = run(&server, "", &["store", "new-epoch"]);
+    assert!(ran.status.success(), "{}", text(&ran));
+    assert_eq!(client.next_push("bye")["code"], 1012);
+    until(SOON, "it has ended", || !gateway.is_running());
+    assert!(gateway.output().contains("new-epoch"), "{}", gateway.output());
+}
+
+#[test]
+fn store_and_probe_of_a_gateway_leave_from_its_source_address() {
+    let server = Postgres::start();
+    std::fs::write(
+        server.data().join("pg_hba.conf"),
+        "local all all trust\nhost all all 127.0.0.2/32 trust\n",
+    )
+    .unwrap();
+    server.sql("SELECT pg_reload_conf()");
+    until(SOON, "the rules are read", || server.sql("SELECT count(*) FROM pg_hba_file_rules") == "2");
+    let gateway = on(&server).env("SEAWALL_SERVER_SOURCE_ADDRESS", "127.0.0.2").start();
+    let seen = "SELECT string_agg(DISTINCT application_name || ' ' || host(client_addr), ',') FROM pg_stat_activity WHERE usename = 'seawall'";
+    until(SOON, "both are there", || server.sql(seen) == "seawall 127.0.0.2,seawall-probe 127.0.0.2");
+    drop(gateway);
+    let doctor = run(&server, "192.0.2.1", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(2), "{}", text(&doctor));
+    assert!(text(&doctor).contains("no address of this machine"), "{}", text(&doctor));
+}
+
+#[test]
+fn a_server_that_does_not_sync_is_warned_of_by_log_and_doctor() {
+    let server = Postgres::start();
+    let gateway = on(&server).start();
+    until(SOON, "the log has it", || gateway.output().contains("fsync is off"));
+    let doctor = run(&server, "", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", text(&doctor));
+    assert!(text(&doctor).contains("fsync is off"), "{}", text(&doctor));
+    server.sql("ALTER ROLE seawall SET synchronous_commit = off");
+    let doctor = run(&server, "", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(2), "{}", text(&doctor));
+    assert!(text(&doctor).contains("synchronous_commit"), "{}", text(&doctor));
+}

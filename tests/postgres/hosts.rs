@@ -1,0 +1,48 @@
+//! Several hosts in one address.
+
+use crate::rig::{KEEP_ALL, Rig, config, plain};
+use crate::servers::Postgres;
+use crate::wait::{SOON, until};
+use seawall::worker::store::postgres::new_epoch;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+fn url(hosts: &[u16], query: &str) -> String {
+    let hosts: Vec<String> = hosts.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("postgres://seawall@{}/seawall?sslmode=disable{query}", hosts.join(","))
+}
+
+#[test]
+fn the_first_host_that_writes_is_taken_and_the_next_when_that_has_changed() {
+    let (mut one, mut two) = (Postgres::start(), Postgres::start());
+    one.stop();
+    one.become_standby();
+    one.start_again();
+    let ports = [one.address().port(), two.address().port()];
+    let anyone = new_epoch(&url(&ports, ""), None).expect_err("the first one takes us").to_string();
+    assert!(anyone.contains("standby"), "{anyone}");
+    let mut rig =
+        Rig::postgres_with(config(url(&ports, "&target_session_attrs=read-write"), KEEP_ALL, 1_000)).ready();
+    rig.offset(plain("c", "1"));
+    assert_eq!(two.sql("SELECT count(*) FROM seawall.publications WHERE data = '1'"), "2");
+    two.stop();
+    until(SOON, "its end is seen", || rig.append(plain("c", "2")).is_err());
+    let none =
+        new_epoch(&url(&ports[..1], "&target_session_attrs=read-write"), None).expect_err("none").to_string();
+    assert!(none.contains("takes no writes"), "{none}");
+    two.start_again();
+    until(SOON, "it is back", || rig.append(plain("c", "3")).is_ok());
+    rig.close();
+}
+
+#[test]
+fn silent_hosts_leave_time_for_the_next() {
+    let silent = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (one, two, server) = (silent(), silent(), Postgres::start());
+    let of = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+    let ports = [of(&one), of(&two), server.address().port()];
+    let begun = Instant::now();
+    new_epoch(&url(&ports, ""), None).expect("the third one answers");
+    // Two thirds of two seconds; two seconds and more if the first one took it all.
+    assert!(begun.elapsed() < Duration::from_millis(2_000), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,252 @@
+//! TLS: what each `sslmode` believes, what is said of what is not believed, and that the probe agrees with the store.
+
+use crate::rig::{KEEP_ALL, Rig, keyed};
+use crate::servers::{Postgres, process};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use seawall::worker::probe::Probe;
+use seawall::worker::probe::target::{Kind, Target};
+use seawall::worker::store::postgres::new_epoch;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// An authority, the files of a server that has a certificate of it for `localhost`, and another authority.
+struct Papers {
+    folder: TempDir,
+}
+
+impl Papers {
+    fn new() -> Papers {
+        let folder = tempfile::Builder::new().prefix("seawall-tls-").tempdir().expect("a temporary folder");
+        let (authority, signer) = authority("ours");
+        let key = KeyPair::generate().expect("a key");
+        let server = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let server = server.signed_by(&key, &signer).expect("a certificate");
+        let papers = Papers { folder };
+        papers.write("ca.pem", &authority);
+        papers.write("other.pem", &self::authority("another").0);
+        papers.write("server.pem", &server.pem());
+        papers.write("server.key", &key.serialize_pem());
+        process::give(papers.folder.path());
+        papers
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a file is written");
+        let mode = if name.ends_with("key") { 0o600 } else { 0o644 };
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("its mode is set");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn roots(&self, name: &str) -> String {
+        format!("sslrootcert={}", self.path(name).display())
+    }
+
+    /// A server with TLS that demands a password from whoever comes over it.
+    fn server(&self) -> Postgres {
+        let text = |name: &str| self.path(name).display().to_string();
+        let (certificate, key) = (text("server.pem"), text("server.key"));
+        let settings = [("ssl", "on"), ("ssl_cert_file", &*certificate), ("ssl_key_file", &*key)];
+        let server = Postgres::start_with(&settings);
+        server.sql("SET password_encryption = 'scram-sha-256'; ALTER ROLE seawall PASSWORD 'hunter22'");
+        let rules =
+            "local all all trust\nhostssl all seawall all scram-sha-256\nhostnossl all seawall all reject\n";
+        rule(&server, rules);
+        server
+    }
+}
+
+/// Who may come in, and how.
+pub fn rule(server: &Postgres, rules: &str) {
+    let file: &Path = &server.data().join("pg_hba.conf");
+    std::fs::write(file, rules).expect("rules are written");
+    server.sql("SELECT pg_reload_conf()");
+    let loaded = || server.sql("SELECT count(*) FROM pg_hba_file_rules") == rules.lines().count().to_string();
+    crate::wait::until(crate::wait::SOON, "the rules are read", loaded);
+}
+
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().expect("a key");
+    let made = params.self_signed(&key).expect("a certificate");
+    (made.pem(), Issuer::new(params, key))
+}
+
+fn url(server: &Postgres, host: &str, query: &str) -> String {
+    format!("postgres://seawall:hunter22@{host}:{}/seawall?{query}", server.address().port())
+}
+
+/// What the store, and what the probe makes of an address: nothing, or words.
+fn both(url: &str) -> (Option<String>, Option<String>) {
+    let store = new_epoch(url, None).err().map(|error| error.to_string());
+    let probed = Target::parse(Kind::Postgres, url).map_err(|error| error.to_string()).and_then(|target| {
+        let found = Probe::new(target, "one").look(Duration::from_secs(10)).result;
+        found.map_err(|cause| cause.text)
+    });
+    (store, probed.err())
+}
+
+#[track_caller]
+fn works(url: &str) {
+    assert_eq!(both(url), (None, None), "{url}");
+}
+
+#[track_caller]
+fn fails(url: &str, words: &[&str]) {
+    let (store, probe) = both(url);
+    for word in words {
+        assert!(store.as_ref().is_some_and(|text| text.contains(word)), "{url}, store: {store:?}");
+        assert!(probe.as_ref().is_some_and(|text| text.contains(word)), "{url}, probe: {probe:?}");
+    }
+}
+
+#[test]
+fn each_mode_believes_what_libpq_says_and_an_error_says_what_to_do() {
+    let papers = Papers::new();
+    let server = papers.server();
+    let (ours, other) = (papers.roots("ca.pem"), papers.roots("other.pem"));
+    for query in [
+        "".into(),
+        "sslmode=prefer".into(),
+        "sslmode=require".into(),
+        format!("sslmode=require&{ours}"),
+        format!("sslmode=verify-full&{ours}"),
+        format!("sslmode=verify-full&channel_binding=require&{ours}"),
+    ] {
+        works(&url(&server, "localhost", &query));
+    }
+    works(&url(&server, "127.0.0.1", &format!("sslmode=verify-ca&{ours}")));
+    works(&url(&server, "localhost", &format!("hostaddr=127.0.0.1&sslmode=verify-full&{ours}")));
+    let named = ["not valid for name", "127.0.0.1", "subjectAltName"];
+    fails(&url(&server, "127.0.0.1", &format!("sslmode=verify-full&{ours}")), &named);
+    let unknown = ["UnknownIssuer", "name the file of the authority that signed it"];
+    fails(&url(&server, "localhost", &format!("sslmode=verify-full&{other}")), &unknown);
+    fails(&url(&server, "localhost", &format!("sslmode=verify-ca&{other}")), &unknown);
+    fails(&url(&server, "localhost", &format!("sslmode=require&{other}")), &unknown);
+    fails(&url(&server, "localhost", "sslmode=verify-full"), &unknown);
+    let absent = papers.roots("absent.pem");
+    fails(
+        &url(&server, "localhost", &format!("sslmode=verify-full&{absent}")),
+        &["sslrootcert", "absent.pem"],
+    );
+    fails(
+        &url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("server.key"))),
+        &["has no certificate"],
+    );
+    fails(&url(&server, "localhost", "sslmode=disable"), &["28000", "pg_hba.conf"]);
+    fails(&url(&server, "localhost", "sslmode=verify-fully"), &["verify-full"]);
+}
+
+#[test]
+fn a_self_signed_certificate_is_its_own_authority_unless_it_says_that_it_is_one() {
+    let papers = Papers::new();
+    let server = papers.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("server.pem")));
+    let show = |is_ca: IsCa| {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.is_ca = is_ca;
+        papers.write("server.pem", &params.self_signed(&key).expect("a certificate").pem());
+        papers.write("server.key", &key.serialize_pem());
+        process::give(papers.folder.path());
+        server.sql("SELECT pg_reload_conf()");
+    };
+    show(IsCa::ExplicitNoCa);
+    crate::wait::until(crate::wait::SOON, "the server shows it", || both(&url) == (None, None));
+    show(IsCa::Ca(BasicConstraints::Unconstrained));
+    crate::wait::until(crate::wait::SOON, "the server shows the other one", || {
+        both(&url).0.is_some_and(|text| text.contains("CaUsedAsEndEntity"))
+    });
+    fails(&url, &["CaUsedAsEndEntity", "CA:FALSE"]);
+}
+
+#[test]
+fn a_server_without_tls_is_spoken_to_in_the_clear_exactly_where_that_is_allowed() {
+    let server = Postgres::start();
+    works(&url(&server, "localhost", "sslmode=prefer"));
+    works(&url(&server, "localhost", "sslmode=disable"));
+    for mode in ["require", "verify-ca", "verify-full"] {
+        fails(
+            &url(&server, "localhost", &format!("sslmode={mode}")),
+            &["speaks no TLS", "ssl=on", "localhost"],
+        );
+    }
+    let socket = server.socket_folder().display().to_string().replace('/', "%2F");
+    works(&url(&server, &socket, "sslmode=require"));
+    fails(&url(&server, "localhost", "sslmode=disable&channel_binding=require"), &["channel"]);
+}
+
+#[test]
+fn publications_are_stored_over_tls_and_a_connection_that_is_cut_comes_back_over_it() {
+    let papers = Papers::new();
+    let server = papers.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
+    let mut rig = Rig::postgres_with(crate::rig::config(url, KEEP_ALL, 1_000)).ready();
+    let clear = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'seawall' AND NOT ssl";
+    for n in 1..=20 {
+        assert_eq!(rig.offset(keyed("c", &format!("k{n}"))), n);
+        if n % 5 == 0 {
+            server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'seawall'");
+            crate::wait::until(crate::wait::SOON, "it is stored", || {
+                rig.append(keyed("other", &n.to_string())).is_ok()
+            });
+        }
+    }
+    assert_eq!(server.sql(clear), "0");
+    assert_eq!(rig.all("c").len(), 20);
+    rig.close();
+}
+
+#[test]
+fn a_commit_that_hangs_is_cancelled_over_tls_and_leaves_no_session_behind() {
+    let papers = Papers::new();
+    let server = papers.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
+    let mut rig = Rig::postgres_with(crate::rig::config(url, KEEP_ALL, 1_000)).ready();
+    server.hang_commits();
+    let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(std::sync::atomic::Ordering::Relaxed);
+    let mut n = 0;
+    crate::wait::until(crate::wait::SOON * 3, "three connections are given up", || {
+        n += 1;
+        assert!(rig.append(keyed("c", &format!("k{n}"))).is_err());
+        abandoned(&rig) >= 3
+    });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'seawall' AND wait_event = 'SyncRep'";
+    // Each of two writers may be in its next attempt.
+    crate::wait::until(crate::wait::SOON, "those that were given up have ended", || {
+        server.sql(waiting).parse::<u32>().expect("a number") <= 2
+    });
+    server.let_commits_go();
+    crate::wait::until(crate::wait::SOON, "it stores again", || rig.append(keyed("c", "last")).is_ok());
+    rig.close();
+}
+
+#[test]
+fn a_server_that_falls_silent_in_the_handshake_costs_two_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 8];
+            if stream.read_exact(&mut request).and_then(|()| stream.write_all(b"S")).is_ok() {
+                kept.push(stream);
+            }
+        }
+    });
+    let begun = Instant::now();
+    let error = new_epoch(&format!("postgres://seawall@{address}/seawall?sslmode=require"), None);
+    let took = begun.elapsed();
+    assert!(error.is_err_and(|error| error.to_string().contains("no answer")));
+    assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}

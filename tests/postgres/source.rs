@@ -1,0 +1,63 @@
+//! Where connections come from.
+
+use crate::rig::{KEEP_ALL, PostgresConfig, Rig, config, plain};
+use crate::security::rule;
+use crate::servers::Postgres;
+use seawall::health::finding::Fault;
+use seawall::job::AppendError;
+use seawall::worker::probe::Probe;
+use seawall::worker::probe::target::{Kind, Target};
+use seawall::worker::store::postgres::new_epoch;
+use std::net::{IpAddr, TcpListener};
+use std::time::Duration;
+
+fn address(text: &str) -> Option<IpAddr> {
+    Some(text.parse().expect("an address"))
+}
+
+fn from(server: &Postgres, source: &str) -> PostgresConfig {
+    PostgresConfig { source: address(source), ..config(server.url(), KEEP_ALL, 1_000) }
+}
+
+#[test]
+fn the_store_and_its_probe_leave_from_the_source_address() {
+    let server = Postgres::start();
+    rule(&server, "local all all trust\nhost all all 127.0.0.2/32 trust\n");
+    let mut rig = Rig::postgres_with(from(&server, "127.0.0.2")).ready();
+    rig.offset(plain("c", "1"));
+    let target = Target::parse(Kind::Postgres, &server.url()).expect("an address");
+    let mut probe = Probe::new(target.with_source(address("127.0.0.2")), "one");
+    assert!(probe.look(Duration::from_secs(10)).result.is_ok());
+    let seen = server.sql(
+        "SELECT DISTINCT application_name, client_addr FROM pg_stat_activity WHERE usename = 'seawall' ORDER BY 1",
+    );
+    assert_eq!(seen, "seawall|127.0.0.2\nseawall-probe|127.0.0.2");
+    rig.close();
+}
+
+#[test]
+fn a_look_at_a_web_service_leaves_from_the_source_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let place = listener.local_addr().expect("bound");
+    let peer = std::thread::spawn(move || listener.accept().map(|(_, peer)| peer.ip()));
+    let target = Target::parse(Kind::Http, &format!("http://{place}/health")).expect("an address");
+    let _ = Probe::new(target.with_source(address("127.0.0.2")), "one").look(Duration::from_millis(200));
+    assert_eq!(peer.join().expect("no panic").ok(), address("127.0.0.2"));
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_named_and_one_of_another_family_too() {
+    let server = Postgres::start();
+    for (source, words) in [("192.0.2.1", "no address of this machine"), ("::1", "family")] {
+        let error = new_epoch(&server.url(), address(source)).expect_err("no way").to_string();
+        assert!(error.contains(words) && error.contains("server.source_address"), "{error}");
+        let target = Target::parse(Kind::Postgres, &server.url()).expect("an address");
+        let found = Probe::new(target.with_source(address(source)), "one").look(Duration::from_secs(5));
+        let cause = found.result.expect_err("no way");
+        assert_eq!(cause.fault, Fault::Unreachable);
+        assert!(cause.text.contains(words) && cause.text.contains("server.source_address"), "{cause:?}");
+    }
+    let mut rig = Rig::postgres_with(from(&server, "192.0.2.1"));
+    assert!(matches!(rig.append(plain("c", "1")), Err(AppendError::Unavailable { .. })));
+    rig.close();
+}

@@ -1,0 +1,117 @@
+"""A PostgreSQL of its own for a measurement: made in a temporary folder, synced to the disk, ended and removed with its value."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import rig
+
+# `nobody`, on every Linux: PostgreSQL refuses to be root.
+NOBODY = 65534
+START_S = 30
+NAME = "seawall"
+# Beside the defaults of PostgreSQL, of which `fsync = on` and `synchronous_commit = on` are two. A checkpoint in the middle of a run
+# would be noise: the log has room for a run.
+SETTINGS = {
+    "fsync": "on", "synchronous_commit": "on", "listen_addresses": "127.0.0.1", "max_wal_size": "4GB", "logging_collector": "off",
+}
+
+
+def program(name):
+    """Where the newest PostgreSQL of this machine keeps one of its programs."""
+    def version(path):
+        return [int(part) for part in re.findall(r"\d+", path.parts[-3])]
+
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=version)
+    place = found[-1] if found else shutil.which(name)
+    if not place:
+        raise rig.Failure(f"`{name}` is not installed: apt-get install --no-install-recommends postgresql")
+    return str(place)
+
+
+def as_nobody():
+    """The start of a command that must not be run by root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--"]
+
+
+def ran(command, what, **others):
+    run = subprocess.run(command, capture_output=True, text=True, **others)
+    if run.returncode != 0:
+        raise rig.Failure(f"{what}: {(run.stderr or run.stdout).strip()[-400:]}")
+
+
+class Cluster:
+    """A running server with an empty database, on one core or (`cpu=None`) all. A context manager."""
+
+    def __init__(self, disk, cpu=None):
+        self.pin = (lambda: None) if cpu is None else rig.pinned(rig.core(cpu))
+        self.folder = tempfile.mkdtemp(prefix="seawall-bench-pg-", dir=disk)
+        self.process = None
+
+    def __enter__(self):
+        try:
+            self.make()
+            self.launch()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def make(self):
+        if os.geteuid() == 0:
+            os.chown(self.folder, NOBODY, NOBODY)
+        ran([*as_nobody(), program("initdb"), "-U", NAME, "-A", "trust", "-E", "UTF8", "--locale", "C", "--no-instructions",
+             "-D", f"{self.folder}/data"], "initdb", cwd=self.folder)
+
+    def launch(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [*as_nobody(), program("postgres"), "-D", f"{self.folder}/data", "-k", self.folder, "-p", str(self.port)]
+        for name, value in SETTINGS.items():
+            command += ["-c", f"{name}={value}"]
+        with open(f"{self.folder}/log", "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                                            start_new_session=True, preexec_fn=self.pin)
+        rig.first(self.process.pid)
+        self.wait()
+        ran([program("psql"), "-X", "-q", "-h", self.folder, "-p", str(self.port), "-U", NAME, "-d", "postgres",
+             "-c", f"CREATE DATABASE {NAME}"], "CREATE DATABASE")
+
+    def wait(self):
+        ready = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        until = time.monotonic() + START_S
+        while subprocess.run(ready).returncode != 0:
+            if self.process.poll() is not None or time.monotonic() > until:
+                said = pathlib.Path(self.folder, "log").read_text(errors="replace").strip()[-400:]
+                raise rig.Failure(f"PostgreSQL does not start: {said}")
+            time.sleep(0.05)
+
+    def first(self):
+        """Puts each of its processes before the neighbours: every one makes a session of its own when it starts."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            rig.first(pid)
+
+    @property
+    def url(self):
+        return f"postgres://{NAME}@127.0.0.1:{self.port}/{NAME}?sslmode=disable"
+
+    def __exit__(self, *_):
+        if self.process:
+            # A fast shutdown: sessions are cut off.
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(rig.STOP_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
