@@ -63,7 +63,7 @@ pub enum Read {
         channels: Vec<ChannelName>,
     },
     /// Where many logs stand, for all reactors; at most `limits::SURVEY_CHANNELS_MAX` channels. It is not answered when it fails.
-    Survey(Arc<[ChannelName]>),
+    Survey(Arc<bus::Slice>),
 }
 
 /// Which page.

@@ -26,7 +26,7 @@ pub const INSTANCES_MAX: usize = 1_000;
 /// For so long after the start, and after it subscribed, an instance waits for the first canary to come back.
 pub const PROOF_MAX: Duration = Duration::from_secs(3);
 
-const LOOK_AT: &str = "Redis: CLIENT LIST TYPE pubsub for dropped subscribers, its logs, the rights of the user (+publish, +subscribe, &seawall:*), and proxies that pass no pub/sub on; for another instance: its log.";
+const LOOK_AT: &str = "Redis: CLIENT LIST TYPE pubsub for dropped subscribers, its logs, the rights of the user (+@pubsub, channels of bus.prefix), and proxies that pass no pub/sub on; for another instance: its log.";
 
 /// What the store knows of another instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,16 @@ impl Delivery {
         }
     }
 
+    /// Whether a canary came back since the last change of the subscription.
+    pub fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether an own canary is lost: the connections may lead to the wrong server, or nowhere.
+    pub fn is_lost(&self, now: Moment) -> bool {
+        self.under_way.front().is_some_and(|(_, sent)| now.since(*sent) > OWN_MAX)
+    }
+
     /// Whether delivery works. It is not judged at the start, nor by a store that takes no canaries.
     pub fn verdict(&self, now: Moment) -> Result<(), Cause> {
         let blinks = self.blinked.is_some_and(|since| now.since(since) <= BLINK_MAX);
@@ -150,11 +160,11 @@ impl Delivery {
         if self.subscribed == Subscribed::No {
             return fault("this instance is not subscribed to the bus".into());
         }
-        if !self.proven && now.since(self.since) <= PROOF_MAX {
+        if !self.proven && (now.since(self.since) <= PROOF_MAX || !self.under_way.is_empty()) {
             return fault("this instance has subscribed to the bus, and no canary has come back yet".into());
         }
         if let Some((_, sent)) = self.under_way.front()
-            && now.since(*sent) > OWN_MAX
+            && self.is_lost(now)
         {
             let age = now.since(*sent).as_millis();
             return fault(format!("a canary that was committed {age} ms ago has not come back over the bus"));
@@ -253,6 +263,16 @@ mod tests {
         delivery.committed(1, &[seen(1)], at(9_000));
         delivery.came_back(1);
         assert_eq!(delivery.verdict(at(3_600_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_subscription_that_never_brought_a_canary_is_not_believed_between_two() {
+        let mut delivery = Delivery::new(at(0));
+        delivery.set_subscribed(Subscribed::Yes, at(10_000));
+        delivery.committed(1, &[], at(10_500));
+        for now in [10_600, 13_100, 13_501] {
+            assert!(delivery.verdict(at(now)).is_err(), "{now}");
+        }
     }
 
     #[test]

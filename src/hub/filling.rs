@@ -49,9 +49,10 @@ impl Hub {
     pub fn heads_read(&mut self, name: &ChannelName, read: LogPosition) {
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        if channel.position().is_some()
-            && let Some(after) = channel.learn(read)
-        {
+        if channel.position().is_none() {
+            // An older answer to where the log stands may be under way.
+            channel.seen = channel.seen.max(read.head);
+        } else if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
         }
     }

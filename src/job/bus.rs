@@ -1,6 +1,6 @@
 //! What the reactors and the store give to the bus, and what it needs to know of them.
 //!
-//! Nobody waits for the bus: what does not fit is dropped and counted, and the log makes up for it.
+//! Nobody waits for the bus: what does not fit is dropped. Publications among it are counted, and the log makes up for them.
 
 use super::Ticket;
 use crate::health::capacity::Depth;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 /// What a reactor wants to hear.
 #[derive(Debug)]
 pub enum Interest {
-    /// A channel; answered when the bus is subscribed to it, or with the news that it cannot be.
+    /// A channel; answered when the bus is subscribed to it, or does not deliver anyway.
     Follow {
         /// Whom to answer.
         ticket: Ticket,
@@ -74,6 +74,35 @@ impl Canary {
     }
 }
 
+/// Channels whose logs' heads are asked for in one question.
+#[derive(Debug)]
+pub struct Slice {
+    channels: Vec<ChannelName>,
+    answered: AtomicBool,
+}
+
+impl Slice {
+    /// Not answered yet.
+    pub fn new(channels: Vec<ChannelName>) -> Slice {
+        Slice { channels, answered: AtomicBool::new(false) }
+    }
+
+    /// Which channels.
+    pub fn channels(&self) -> &[ChannelName] {
+        &self.channels
+    }
+
+    /// The reactors were told.
+    pub fn answer(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+
+    /// True exactly when the reactors were told.
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+}
+
 /// The way to the bus. Cloned freely.
 #[derive(Clone)]
 pub struct Bus {
@@ -98,7 +127,7 @@ pub struct BusInbox {
     pub interests: Receiver<Interest>,
     /// Rings when there is an interest.
     pub bell: Arc<Bell>,
-    /// Messages that could not be sent.
+    /// Publications' messages that could not be sent.
     pub dropped: Arc<AtomicU64>,
     /// Set while a canary should come sooner than usual.
     pub hurried: Arc<AtomicBool>,
@@ -171,11 +200,6 @@ impl Bus {
         let sent = self.interests.try_send(interest).map_err(TrySendError::into_inner);
         self.bell.ring();
         sent
-    }
-
-    /// Wakes the bus: it sees that its process stops.
-    pub fn ring(&self) {
-        self.bell.ring();
     }
 }
 

@@ -35,12 +35,15 @@ fn whoever_is_told_that_he_is_subscribed_misses_nothing() {
     let rig = Rig::start();
     let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
+    let surveys = || two.metric("seawall_bus_surveys_total");
+    let before = surveys();
     for round in 0..40 {
         let channel = format!("c{round}");
         subscriber.subscribe(&channel);
         publisher.publish(&channel, json!(round));
         assert_eq!(publication(&mut subscriber, BY_BUS), (1, json!(round)));
     }
+    assert_eq!(surveys(), before, "it came by the bus, and not by a look at the logs");
 }
 
 #[test]

@@ -185,7 +185,9 @@ fn fails(rig: &mut Rig, way: &Way) {
         }
         Told::Nothing => {
             delivers(&two);
-            for client in [&mut publisher, &mut subscriber, &mut newcomer] {
+            // Longer than a blink may last, and than a first canary may take.
+            assert_eq!(newcomer.next_push_within("status", Duration::from_secs(5)), None);
+            for client in [&mut publisher, &mut subscriber] {
                 client.expect_no("status");
             }
         }
@@ -245,4 +247,27 @@ fn subscriptions(rig: &Rig) -> usize {
         crate::servers::Reply::List(names) => names.len(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Every try is accepted and refused at once: without a pause that would be thousands of connections a second.
+#[test]
+fn a_bus_that_refuses_subscriptions_is_not_dialled_without_a_pause() {
+    let rig = Rig::start();
+    let gateway = rig.gateway("gw-1");
+    let mut client = Client::connect(&gateway);
+    rig.redis.deny_channels();
+    status(&mut client, "degraded", SOON);
+    let before = connections(&rig);
+    assert_eq!(client.next_push_within("status", Duration::from_secs(3)), None);
+    let made = connections(&rig) - before;
+    // The listener two to three a second, the probe four, and the sender none.
+    assert!((3..=40).contains(&made), "{made} connections in 3 s");
+}
+
+fn connections(rig: &Rig) -> u64 {
+    let crate::servers::Reply::Text(info) = rig.redis.command(&["INFO", "stats"]) else {
+        panic!("INFO is answered with a text");
+    };
+    let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    line.and_then(|count| count.trim().parse().ok()).expect("a count")
 }

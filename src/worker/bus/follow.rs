@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 /// Names in one command.
 const COMMAND_NAMES_MAX: usize = 512;
 /// Answers that may be outstanding: Redis ends a connection whose answers fill its output buffer (8 MiB by default).
-const OUTSTANDING_MAX: usize = 8_192;
+const OUTSTANDING_MAX: usize = 2_048;
 
 /// Said to Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ struct Followed {
     outstanding: u32,
     /// Who waits for the last of them.
     waiting: Vec<Ticket>,
+    /// Somebody wants it and did not wait.
+    unwaited: bool,
 }
 
 /// See the module.
@@ -51,6 +53,17 @@ pub(super) struct Follows {
     wishes: VecDeque<(Wish, ChannelName)>,
     /// Subscriptions said and not answered.
     outstanding: usize,
+    /// Of what was wanted when the connection came up, what is not confirmed. Redis answers in order.
+    resumed: usize,
+}
+
+/// What a confirmed subscription is good for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Confirmed {
+    /// Who waited for it.
+    pub(super) waiting: Vec<Ticket>,
+    /// Somebody did not: his log was read before it was listened to.
+    pub(super) unwaited: bool,
 }
 
 /// Whether a follower can rely on the subscription.
@@ -65,24 +78,27 @@ pub(super) enum Standing {
 impl Follows {
     /// A reactor wants a channel, and waits for it.
     pub(super) fn follow(&mut self, channel: ChannelName, ticket: Ticket) -> Standing {
-        self.want(channel.clone());
-        match self.channels.get_mut(&channel) {
-            Some(followed) if followed.outstanding > 0 => {
-                followed.waiting.push(ticket);
-                Standing::Asked
-            }
-            Some(_) | None => Standing::Subscribed,
+        let followed = self.register(channel);
+        if followed.outstanding == 0 {
+            return Standing::Subscribed;
         }
+        followed.waiting.push(ticket);
+        Standing::Asked
     }
 
     /// A reactor wants a channel, and does not wait: without a connection it is subscribed to with the next one.
     pub(super) fn want(&mut self, channel: ChannelName) {
+        self.register(channel).unwaited = true;
+    }
+
+    fn register(&mut self, channel: ChannelName) -> &mut Followed {
         let followed = self.channels.entry(channel.clone()).or_default();
         followed.reactors += 1;
         if followed.reactors == 1 && self.server == Server::Hears {
             followed.outstanding += 1;
             self.wishes.push_back((Wish::Subscribe, channel));
         }
+        followed
     }
 
     /// A reactor wants it no longer.
@@ -113,6 +129,7 @@ impl Follows {
                 self.wishes.push_back((Wish::Subscribe, name));
             }
         }
+        self.resumed = self.wishes.len();
     }
 
     /// The connection is gone. Those that waited are named: they go on without.
@@ -120,6 +137,7 @@ impl Follows {
         self.server = Server::Away;
         self.wishes.clear();
         self.outstanding = 0;
+        self.resumed = 0;
         let mut waiting = Vec::new();
         self.channels.retain(|_, followed| {
             followed.outstanding = 0;
@@ -133,8 +151,8 @@ impl Follows {
     pub(super) fn next_command(&mut self) -> Option<Command> {
         let room = OUTSTANDING_MAX.saturating_sub(self.outstanding).min(COMMAND_NAMES_MAX);
         let kind = self.wishes.front()?.0;
-        let same = self.wishes.iter().take_while(|(wish, _)| *wish == kind).count();
-        let count = same.min(if kind == Wish::Subscribe { room } else { COMMAND_NAMES_MAX });
+        let most = if kind == Wish::Subscribe { room } else { COMMAND_NAMES_MAX };
+        let count = self.wishes.iter().take(most).take_while(|(wish, _)| *wish == kind).count();
         if count == 0 {
             return None;
         }
@@ -148,24 +166,36 @@ impl Follows {
         })
     }
 
-    /// Redis says that a channel is subscribed to. Those that waited for it are named.
-    pub(super) fn subscribed(&mut self, channel: &ChannelName) -> Vec<Ticket> {
+    /// Redis says that a channel is subscribed to.
+    pub(super) fn subscribed(&mut self, channel: &ChannelName) -> Confirmed {
         self.outstanding = self.outstanding.saturating_sub(1);
-        let Some(followed) = self.channels.get_mut(channel) else { return Vec::new() };
+        self.resumed = self.resumed.saturating_sub(1);
+        let Some(followed) = self.channels.get_mut(channel) else { return Confirmed::default() };
         followed.outstanding = followed.outstanding.saturating_sub(1);
         if followed.outstanding > 0 {
-            return Vec::new();
+            return Confirmed::default();
         }
         let waiting = std::mem::take(&mut followed.waiting);
+        let unwaited = std::mem::take(&mut followed.unwaited);
         if followed.reactors == 0 {
             self.channels.remove(channel);
+        }
+        Confirmed { waiting, unwaited }
+    }
+
+    /// Those that wait are named: they go on without.
+    pub(super) fn release(&mut self) -> Vec<Ticket> {
+        let mut waiting = Vec::new();
+        for followed in self.channels.values_mut().filter(|followed| !followed.waiting.is_empty()) {
+            followed.unwaited = true;
+            waiting.append(&mut followed.waiting);
         }
         waiting
     }
 
-    /// True exactly when every channel that is wanted is subscribed to.
+    /// True exactly when everything is subscribed to that was wanted when the connection came up.
     pub(super) fn is_complete(&self) -> bool {
-        self.outstanding == 0 && self.wishes.iter().all(|(wish, _)| *wish == Wish::Unsubscribe)
+        self.resumed == 0
     }
 
     /// Subscriptions said and not answered.
@@ -210,9 +240,7 @@ mod tests {
         let mut follows = up();
         assert_eq!(follows.follow(name("a"), ticket(1)), Standing::Asked);
         assert_eq!(follows.next_command(), Some(Command::Subscribe(vec![name("a")])));
-        assert!(!follows.is_complete());
-        assert_eq!(follows.subscribed(&name("a")), [ticket(1)]);
-        assert!(follows.is_complete());
+        assert_eq!(follows.subscribed(&name("a")).waiting, [ticket(1)]);
         assert_eq!(follows.follow(name("a"), ticket(2)), Standing::Subscribed);
         assert_eq!(follows.next_command(), None);
     }
@@ -224,8 +252,8 @@ mod tests {
         follows.leave(name("a"));
         assert_eq!(follows.follow(name("a"), ticket(2)), Standing::Asked);
         while follows.next_command().is_some() {}
-        assert_eq!(follows.subscribed(&name("a")), [], "SUBSCRIBE, and UNSUBSCRIBE is on its way");
-        assert_eq!(follows.subscribed(&name("a")), [ticket(2)]);
+        assert_eq!(follows.subscribed(&name("a")).waiting, [], "SUBSCRIBE, and UNSUBSCRIBE is on its way");
+        assert_eq!(follows.subscribed(&name("a")).waiting, [ticket(2)]);
     }
 
     #[test]
@@ -242,6 +270,21 @@ mod tests {
         let Some(Command::Subscribe(mut names)) = follows.next_command() else { panic!("a command") };
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         assert_eq!(names, [name("a"), name("c")]);
+    }
+
+    #[test]
+    fn what_was_wanted_at_the_start_is_complete_though_more_is_wanted_all_the_time() {
+        let mut follows = Follows::default();
+        follows.want(name("a"));
+        follows.connected();
+        follows.follow(name("b"), ticket(1));
+        assert!(!follows.is_complete());
+        while follows.next_command().is_some() {}
+        let confirmed = follows.subscribed(&name("a"));
+        assert!(confirmed.unwaited && confirmed.waiting.is_empty());
+        assert!(follows.is_complete());
+        assert_eq!(follows.release(), [ticket(1)]);
+        assert!(follows.subscribed(&name("b")).unwaited, "whoever was released has not heard all");
     }
 
     #[test]
@@ -319,7 +362,7 @@ mod tests {
                     }
                     4 => { server.hear(follows.next_command()); }
                     _ => if let Some(Some(answer)) = server.act() {
-                        for told in follows.subscribed(&answer) {
+                        for told in follows.subscribed(&answer).waiting {
                             prop_assert!(server.subscribed.contains(&names[asked[told.request as usize]]));
                         }
                     },

@@ -12,6 +12,7 @@
 mod follow;
 mod monitor;
 mod receive;
+mod redial;
 mod send;
 mod survey;
 
@@ -31,7 +32,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// From the first packet to a connection that is ready; and each command's answers.
+/// From the first packet to a connection that is ready. It is short, since the logs are looked at between two tries.
+const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Of what is said, and of the answers to it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two tries to connect, at first and at most; each that fails doubles it. It is short: the store stands in meanwhile.
 const PAUSE_MIN: Duration = Duration::from_millis(100);

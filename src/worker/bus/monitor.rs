@@ -4,6 +4,7 @@ use crate::clock::Moment;
 use crate::health::delivery::{Delivery, Seen, Subscribed};
 use crate::health::finding::Cause;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// See the module. Its moments begin with it.
@@ -11,13 +12,18 @@ use std::time::Instant;
 pub struct Monitor {
     delivery: Mutex<Delivery>,
     origin: Instant,
+    doubts: AtomicU64,
 }
 
 impl Monitor {
     /// Nothing is known yet.
     #[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
     pub fn new() -> Monitor {
-        Monitor { delivery: Mutex::new(Delivery::new(Moment::ZERO)), origin: Instant::now() }
+        Monitor {
+            delivery: Mutex::new(Delivery::new(Moment::ZERO)),
+            origin: Instant::now(),
+            doubts: AtomicU64::new(0),
+        }
     }
 
     /// Whether delivery works.
@@ -28,6 +34,26 @@ impl Monitor {
     /// The bus itself does not answer.
     pub(in crate::worker) fn refuted(&self) {
         self.delivery.lock().refuted();
+    }
+
+    /// Whether the present subscription has brought a canary.
+    pub(super) fn is_proven(&self) -> bool {
+        self.delivery.lock().is_proven()
+    }
+
+    /// Whether an own canary is lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.delivery.lock().is_lost(self.now())
+    }
+
+    /// Has the sender dial anew: its connection may lead to another server than the receiver's.
+    pub(super) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the sender's connection was doubted.
+    pub(super) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::Relaxed)
     }
 
     pub(super) fn now(&self) -> Moment {

@@ -5,10 +5,9 @@
 //! once, and the logs are looked at each second.
 
 use super::follow::{Command, Follows, Standing};
+use super::redial::Redial;
 use super::survey::{Delivering, Survey};
-use super::{
-    BusConfig, CALL_TIMEOUT, PAUSE_MAX, PAUSE_MIN, canary_channel, channel_prefix, jittered, monotonic,
-};
+use super::{BusConfig, CALL_TIMEOUT, DIAL_TIMEOUT, canary_channel, channel_prefix, monotonic};
 use crate::health::definition::{Kind, Use};
 use crate::health::delivery::{INSTANCES_MAX, Subscribed};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
@@ -21,7 +20,7 @@ use crate::wire::publication::Published;
 use crate::worker::line::Dialer;
 use crate::worker::line::trouble::Trouble;
 use crate::worker::probe::advice::look_at;
-use crate::worker::redis::{Connection, is_text};
+use crate::worker::redis::{Connection, is_text, told};
 use ::redis::{Value, cmd};
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,11 +36,13 @@ const INTERESTS_MAX: usize = 4_096;
 /// Nothing heard for so long: it asks for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(2);
 /// Nothing heard for so long: the connection is dead. Redis confirms a subscription within this as well.
-const SILENCE_MAX: Duration = Duration::from_secs(4);
+const SILENCE_MAX: Duration = Duration::from_millis(3_500);
 /// Own canaries that are waited for.
 const CANARIES_MAX: usize = 8;
 /// While a canary is on its way to the reactors.
 const GLANCE: Duration = Duration::from_millis(10);
+/// While somebody waits for a subscription: its silence must be seen before he is refused.
+const ANSWER_GLANCE: Duration = Duration::from_millis(250);
 
 enum Link {
     Up(Box<Ear>),
@@ -76,8 +77,7 @@ pub(super) struct Receiver {
     follows: Follows,
     survey: Survey,
     link: Link,
-    pause: Duration,
-    told: bool,
+    redial: Redial,
     delivering: Delivering,
     /// Whether the last verdict was good.
     was_well: bool,
@@ -108,8 +108,7 @@ impl Receiver {
             follows: Follows::default(),
             survey: Survey::default(),
             link: Link::Resting(monotonic()),
-            pause: PAUSE_MIN,
-            told: false,
+            redial: Redial::new("listen to"),
             delivering: Delivering::No,
             was_well: true,
             under_way: Vec::new(),
@@ -140,7 +139,12 @@ impl Receiver {
         }
         let mut ready = vec![PollFd::new(&*self.bell, PollFlags::IN)];
         match &self.link {
-            Link::Up(ear) => ready.push(PollFd::new(&ear.connection, PollFlags::IN)),
+            Link::Up(ear) => {
+                ready.push(PollFd::new(&ear.connection, PollFlags::IN));
+                if self.follows.outstanding() > 0 {
+                    rest = rest.min(ANSWER_GLANCE);
+                }
+            }
             Link::Resting(until) => rest = rest.min(until.saturating_duration_since(monotonic())),
         }
         let rest = Timespec::try_from(rest.max(Duration::from_millis(1))).unwrap_or_default();
@@ -183,8 +187,7 @@ impl Receiver {
     fn connect(&mut self) {
         let Link::Resting(until) = self.link else { return };
         let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
-        let begun = monotonic();
-        let deadline = begun + CALL_TIMEOUT;
+        let deadline = monotonic() + DIAL_TIMEOUT;
         let opened = Connection::open(&mut self.dialer, target, deadline).and_then(|mut connection| {
             let subscribe = cmd("SUBSCRIBE").arg(&self.canary).get_packed_command();
             connection.say(&subscribe, deadline).map(|()| connection)
@@ -201,50 +204,57 @@ impl Receiver {
         }
     }
 
-    /// Takes what came.
+    /// Takes what came, also what came before the end.
     fn listen(&mut self) -> Result<(), Trouble> {
         let Link::Up(ear) = &mut self.link else { return Ok(()) };
         let now = monotonic();
         let mut values = Vec::new();
-        while values.len() < VALUES_MAX
-            && let Some(value) = ear.connection.take(now + CALL_TIMEOUT)?
-        {
-            values.push(value);
-        }
+        let end = loop {
+            match ear.connection.take(now + CALL_TIMEOUT) {
+                Ok(Some(value)) if values.len() < VALUES_MAX => values.push(value),
+                Ok(Some(value)) => {
+                    values.push(value);
+                    // More may be in the parser, where no poll sees it.
+                    self.bell.ring();
+                    break Ok(());
+                }
+                Ok(None) => break Ok(()),
+                Err(trouble) => break Err(trouble),
+            }
+        };
         if !values.is_empty() {
             (ear.heard, ear.pinged) = (now, false);
         }
-        if values.len() == VALUES_MAX {
-            self.bell.ring();
-        }
         let mut publications = Vec::new();
-        for value in values {
-            self.hear(&value, &mut publications)?;
-        }
+        let heard: Result<(), Trouble> =
+            values.iter().try_for_each(|value| self.hear(value, &mut publications));
         self.publish(publications);
-        Ok(())
+        heard.and(end)
     }
 
     fn hear(&mut self, value: &Value, publications: &mut Vec<Published>) -> Result<(), Trouble> {
-        let Value::Array(parts) = value else {
-            return match value {
-                Value::ServerError(error) => Err(crate::worker::redis::told(error)),
-                _ => Ok(()),
-            };
-        };
-        match parts.as_slice() {
-            [kind, Value::BulkString(name), Value::BulkString(message)] if is_text(kind, "message") => {
-                self.message(name, message, publications);
-            }
-            [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => self.subscribed(name),
-            // An `unsubscribe` that is done, or a sign of life.
-            _ => {}
+        match value {
+            Value::ServerError(error) => return Err(told(error)),
+            Value::Array(parts) => match parts.as_slice() {
+                [kind, Value::BulkString(name), Value::BulkString(message)] if is_text(kind, "message") => {
+                    self.message(name, message, publications);
+                }
+                [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => self.subscribed(name),
+                [kind, ..] if is_text(kind, "unsubscribe") || is_text(kind, "pong") => {}
+                _ => self.garbled(),
+            },
+            _ => self.garbled(),
         }
         Ok(())
     }
 
+    fn garbled(&mut self) {
+        bump(&self.config.counters.garbled);
+        self.survey.want();
+    }
+
     fn message(&mut self, name: &[u8], message: &[u8], publications: &mut Vec<Published>) {
-        let Some(origin) = envelope::origin(message) else { return bump(&self.config.counters.garbled) };
+        let Some(origin) = envelope::origin(message) else { return self.garbled() };
         if name == self.canary.as_bytes() {
             return self.canary(origin, message);
         }
@@ -263,10 +273,7 @@ impl Receiver {
                 bump(&self.config.counters.signals);
                 self.offer(&Live::Signal { channel, frame });
             }
-            Some((Err(_), _)) | None => {
-                bump(&self.config.counters.garbled);
-                self.survey.want();
-            }
+            Some((Err(_), _)) | None => self.garbled(),
         }
     }
 
@@ -302,20 +309,18 @@ impl Receiver {
             ear.canaries |= name == self.canary.as_bytes();
         }
         if let Some(channel) = self.channel(name) {
-            let waiting = self.follows.subscribed(&channel);
-            if waiting.is_empty() {
-                // Whoever asked did not wait: its log was read before it was listened to.
+            let confirmed = self.follows.subscribed(&channel);
+            if confirmed.unwaited {
                 self.survey.want();
             }
-            self.answer(waiting);
+            self.answer(confirmed.waiting);
         }
         let Link::Up(ear) = &mut self.link else { return };
         if !ear.complete && ear.canaries && self.follows.is_complete() {
             ear.complete = true;
-            if std::mem::take(&mut self.told) {
+            if self.redial.works() {
                 tracing::info!(channels = self.follows.len(), "subscribed to the bus again");
             }
-            self.pause = PAUSE_MIN;
             // What passed by meanwhile is read from the store.
             self.survey.want();
             self.config.monitor.set_subscribed(Subscribed::Yes);
@@ -349,7 +354,7 @@ impl Receiver {
         if silence > PING_AFTER && !std::mem::replace(&mut ear.pinged, true) {
             cmd("PING").write_packed_command(&mut bytes);
         }
-        if self.follows.outstanding() == 0 {
+        if !unanswered {
             ear.asked = now;
         }
         while let Some(command) = self.follows.next_command() {
@@ -368,18 +373,18 @@ impl Receiver {
     fn lose(&mut self, trouble: Trouble) {
         let look_at = look_at(Kind::Redis, trouble.fault);
         let cause = trouble.into_cause(look_at, self.config.target.secrets());
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(cause = %cause.text, look_at = cause.look_at, "cannot listen to the bus; trying again");
-        }
-        if matches!(self.link, Link::Up(_)) {
+        if let Link::Up(ear) = &self.link {
             bump(&self.config.counters.lost);
-            self.pause = Duration::ZERO;
+            // One that never came so far as to be subscribed would be dialled without a pause.
+            if ear.complete && !self.config.monitor.is_lost() {
+                self.redial.lost();
+            }
         }
+        let next = self.redial.failed(&cause);
         let waiting = self.follows.lost();
         self.config.monitor.set_subscribed(Subscribed::No);
         self.tell(Err(cause));
-        self.link = Link::Resting(monotonic() + jittered(self.pause));
-        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        self.link = Link::Resting(next);
         // Before anybody relies on it: from here on the logs are looked at.
         self.delivering = Delivering::No;
         self.answer(waiting);
@@ -400,16 +405,27 @@ impl Receiver {
             }
             !back && took < SILENCE_MAX
         });
-        let verdict = monitor.verdict();
         let complete = matches!(&self.link, Link::Up(ear) if ear.complete);
+        let (verdict, lost) = (monitor.verdict(), complete && monitor.is_lost());
+        let before = self.delivering;
         self.delivering = if complete && verdict.is_ok() { Delivering::Yes } else { Delivering::No };
         counters.delivering.store(u64::from(self.delivering == Delivering::Yes), Ordering::Relaxed);
-        self.hurried.store(self.delivering == Delivering::No, Ordering::Relaxed);
+        let hurried = self.delivering == Delivering::No || !monitor.is_proven();
+        self.hurried.store(hurried, Ordering::Relaxed);
+        if before == Delivering::Yes && self.delivering == Delivering::No {
+            let waiting = self.follows.release();
+            self.answer(waiting);
+        }
         if std::mem::replace(&mut self.was_well, verdict.is_ok()) != verdict.is_ok() {
             if verdict.is_ok() {
                 self.survey.want();
             }
             self.tell(verdict);
+        }
+        if lost {
+            // A proxy may have dialled anew without our subscriptions, or lead to another server than before.
+            self.config.monitor.doubt();
+            self.lose(Trouble::new(Fault::Delivery, "a canary was sent over the bus and did not come back"));
         }
     }
 
@@ -422,10 +438,9 @@ impl Receiver {
 
     fn look_at_logs(&mut self) {
         let now = self.config.monitor.now();
-        let follows = &self.follows;
-        if let Some(slice) = self.survey.slice(self.delivering, || Box::new(follows.names()), now) {
+        if let Some(slice) = self.survey.slice(self.delivering, self.follows.names(), now) {
             bump(&self.config.counters.surveys);
-            // Full: the store has enough to do, and the next look comes.
+            // Full: the slice comes back unanswered, and is asked for again.
             let _ = self.reads.try_send(Read::Survey(slice));
         }
     }

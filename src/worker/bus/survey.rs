@@ -2,13 +2,16 @@
 
 use crate::clock::Moment;
 use crate::id::ChannelName;
+use crate::job::bus::Slice;
 use crate::limits::SURVEY_CHANNELS_MAX;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks of one instance while the bus does not deliver: what costs the store one query a second.
+/// Between two rounds, and between two slices while the bus does not deliver: what costs the store one query a second.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How often it looks whether the store has answered.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Whether the bus delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,57 +23,63 @@ pub(super) enum Delivering {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
+    /// What this round has not asked for.
     left: VecDeque<ChannelName>,
-    /// The slice that the store has. It lets go of it when it has answered.
-    under_way: Option<Arc<[ChannelName]>>,
+    /// The slice that the store has. It lets go of it when it is done with it.
+    under_way: Option<Arc<Slice>>,
     next: Moment,
-    wanted_once: bool,
+    wanted: bool,
 }
 
 impl Survey {
-    /// Something may have been missed: look at all once, now.
+    /// Something may have been missed: a round over all channels is wanted, beside the one that may be under way.
     pub(super) fn want(&mut self) {
-        self.wanted_once = true;
+        self.wanted = true;
     }
 
     /// The slice to ask for now, if any. `names` are all that are followed.
     pub(super) fn slice<'a>(
         &mut self,
         delivering: Delivering,
-        names: impl FnOnce() -> Box<dyn Iterator<Item = &'a ChannelName> + 'a>,
+        names: impl Iterator<Item = &'a ChannelName>,
         now: Moment,
-    ) -> Option<Arc<[ChannelName]>> {
-        if self.under_way.as_ref().is_some_and(|slice| Arc::strong_count(slice) > 1) {
-            return None;
+    ) -> Option<Arc<Slice>> {
+        if let Some(slice) = self.under_way.take_if(|slice| Arc::strong_count(slice) == 1)
+            && !slice.is_answered()
+        {
+            self.left.extend(slice.channels().iter().cloned());
         }
-        self.under_way = None;
-        let due = match delivering {
-            Delivering::Yes => self.wanted_once || !self.left.is_empty(),
-            Delivering::No => now >= self.next,
-        };
-        if !due {
+        if self.under_way.is_some() || !self.is_due(delivering, now) {
             return None;
         }
         self.next = now + PERIOD;
-        if self.left.is_empty() || self.wanted_once {
-            self.wanted_once = false;
-            self.left = names().cloned().collect();
+        if self.left.is_empty() {
+            self.wanted = false;
+            self.left = names.cloned().collect();
         }
         let count = self.left.len().min(SURVEY_CHANNELS_MAX);
         if count == 0 {
             return None;
         }
-        let slice: Arc<[ChannelName]> = self.left.drain(..count).collect();
+        let slice = Arc::new(Slice::new(self.left.drain(..count).collect()));
         self.under_way = Some(Arc::clone(&slice));
         Some(slice)
+    }
+
+    /// The pieces of a round that a bus which delivers again made necessary follow each other; all else is paced.
+    fn is_due(&self, delivering: Delivering, now: Moment) -> bool {
+        match delivering {
+            Delivering::Yes => !self.left.is_empty() || (self.wanted && now >= self.next),
+            Delivering::No => now >= self.next,
+        }
     }
 
     /// When to ask again for a slice.
     pub(super) fn patience(&self, delivering: Delivering, now: Moment) -> Duration {
         match delivering {
-            Delivering::No => self.next.since(now).max(Duration::from_millis(20)),
-            Delivering::Yes if self.wanted_once || !self.left.is_empty() => Duration::from_millis(20),
-            Delivering::Yes => PERIOD,
+            Delivering::Yes if !self.left.is_empty() || self.under_way.is_some() => GLANCE,
+            Delivering::Yes if !self.wanted => PERIOD,
+            Delivering::Yes | Delivering::No => self.next.since(now).max(GLANCE),
         }
     }
 }
@@ -87,8 +96,12 @@ mod tests {
         (0..count).map(|number| ChannelName::parse(&format!("c{number}")).expect("valid")).collect()
     }
 
+    /// Asks, and has the store answer.
     fn take(survey: &mut Survey, delivering: Delivering, names: &[ChannelName], now: Moment) -> usize {
-        survey.slice(delivering, || Box::new(names.iter()), now).map_or(0, |slice| slice.len())
+        survey.slice(delivering, names.iter(), now).map_or(0, |slice| {
+            slice.answer();
+            slice.channels().len()
+        })
     }
 
     #[test]
@@ -105,15 +118,30 @@ mod tests {
         survey.want();
         assert_eq!(take(&mut survey, Delivering::Yes, &names, at(0)), SURVEY_CHANNELS_MAX);
         assert_eq!(take(&mut survey, Delivering::Yes, &names, at(0)), 5);
-        assert_eq!(take(&mut survey, Delivering::Yes, &names, at(0)), 0);
+        assert_eq!(take(&mut survey, Delivering::Yes, &names, at(5_000)), 0);
     }
 
     #[test]
-    fn a_store_that_has_not_answered_is_not_asked_again() {
+    fn wishes_that_come_without_end_are_paced_and_each_round_comes_to_its_end() {
+        let (mut survey, names) = (Survey::default(), names(SURVEY_CHANNELS_MAX + 5));
+        let mut taken = Vec::new();
+        for tick in 0..21 {
+            survey.want();
+            taken.push(take(&mut survey, Delivering::Yes, &names, at(tick * 100)));
+        }
+        let (whole, rest) = (SURVEY_CHANNELS_MAX, 5);
+        let rounds: Vec<usize> = taken.into_iter().filter(|count| *count > 0).collect();
+        assert_eq!(rounds, [whole, rest, whole, rest]);
+    }
+
+    #[test]
+    fn a_store_that_has_not_answered_is_not_asked_again_and_one_that_failed_is() {
         let (mut survey, names) = (Survey::default(), names(1));
-        let slow = survey.slice(Delivering::No, || Box::new(names.iter()), at(0));
+        survey.want();
+        let slow = survey.slice(Delivering::Yes, names.iter(), at(0));
         assert_eq!(take(&mut survey, Delivering::No, &names, at(5_000)), 0);
         drop(slow);
-        assert_eq!(take(&mut survey, Delivering::No, &names, at(5_000)), 1);
+        assert_eq!(take(&mut survey, Delivering::Yes, &names, at(5_000)), 1, "it was not answered");
+        assert_eq!(take(&mut survey, Delivering::Yes, &names, at(9_000)), 0);
     }
 }

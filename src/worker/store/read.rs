@@ -44,9 +44,10 @@ impl ReadWorker {
                     let outcome = self.attempt(|reader| reader.heads(&channels));
                     self.voice.one(ticket.reactor, Completion::Heads { ticket, outcome });
                 }
-                Read::Survey(channels) => {
-                    if let Ok(heads) = self.attempt(|reader| reader.heads(&channels)) {
+                Read::Survey(slice) => {
+                    if let Ok(heads) = self.attempt(|reader| reader.heads(slice.channels())) {
                         self.voice.all(&Live::Heads(Arc::from(heads)));
+                        slice.answer();
                     }
                 }
             }

@@ -61,9 +61,10 @@ impl ReadWorker {
                 let outcome = self.attempt(|worker| worker.heads(channels));
                 self.voice.one(ticket.reactor, Completion::Heads { ticket, outcome });
             }
-            Read::Survey(channels) => {
-                if let Ok(heads) = self.attempt(|worker| worker.heads(channels.to_vec())) {
+            Read::Survey(slice) => {
+                if let Ok(heads) = self.attempt(|worker| worker.heads(slice.channels().to_vec())) {
                     self.voice.all(&Live::Heads(Arc::from(heads)));
+                    slice.answer();
                 }
             }
         }
@@ -134,7 +135,7 @@ fn refuse(voice: &Voice, counters: &StoreCounters, job: Read) {
         Read::Heads { ticket, .. } => {
             voice.one(ticket.reactor, Completion::Heads { ticket, outcome: Err(error) });
         }
-        // It is asked again within a second.
+        // Whoever asked sees that it was not answered.
         Read::Survey(_) => {}
     }
 }

@@ -20,6 +20,6 @@ AS $$
         WHERE old.stamp < pg_catalog.clock_timestamp() - interval '1 hour'
         FOR UPDATE SKIP LOCKED LIMIT 100);
     SELECT other.origin, other.instance, other.number FROM seawall.canaries AS other
-        WHERE other.origin <> process AND other.stamp > pg_catalog.clock_timestamp() - interval '10 seconds'
+        WHERE other.origin <> process AND other.stamp > pg_catalog.clock_timestamp() - interval '6 seconds'
         LIMIT 1000;
 $$;
