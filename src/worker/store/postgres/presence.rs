@@ -19,14 +19,18 @@ impl Presence {
         Presence { connected: Arc::clone(&self.connected), is_counted: false }
     }
 
-    /// Notes whether this worker has a connection.
-    pub(super) fn note(&mut self, is_up: bool) {
-        if is_up && !self.is_counted {
+    /// This worker has a connection.
+    pub(super) fn arrive(&mut self) {
+        if !std::mem::replace(&mut self.is_counted, true) {
             self.connected.fetch_add(1, Ordering::Relaxed);
-        } else if !is_up && self.is_counted {
+        }
+    }
+
+    /// It has none any more.
+    pub(super) fn leave(&mut self) {
+        if std::mem::replace(&mut self.is_counted, false) {
             self.connected.fetch_sub(1, Ordering::Relaxed);
         }
-        self.is_counted = is_up;
     }
 
     /// True exactly when another worker has a connection, as far as that one knows.
@@ -37,7 +41,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.note(false);
+        self.leave();
     }
 }
 
@@ -50,13 +54,13 @@ mod tests {
         let mut one = Presence::default();
         let mut other = one.another();
         assert!(!one.has_others() && !other.has_others());
-        one.note(true);
-        one.note(true);
+        one.arrive();
+        one.arrive();
         assert!(!one.has_others() && other.has_others());
-        other.note(false);
-        other.note(true);
+        other.leave();
+        other.arrive();
         assert!(one.has_others() && other.has_others());
-        one.note(false);
+        one.leave();
         assert!(one.has_others() && !other.has_others());
         drop(other);
         assert!(!one.has_others());

@@ -69,17 +69,22 @@ impl ReadWorker {
 
     /// Sees to the connection. Meanwhile what comes is refused, unless another thread can read it.
     fn connect(&mut self) {
-        self.presence.note(self.connection.is_up());
+        if !self.connection.is_up() {
+            self.presence.leave();
+        }
         let (jobs, voice, counters, presence) = (&self.jobs, &self.voice, &self.counters, &mut self.presence);
         // A failure is told, counted and tried again by the connection.
         let _ = self.connection.advance(|| {
             // It dials: the connection that it had is lost.
-            presence.note(false);
+            presence.leave();
             if !presence.has_others() {
                 jobs.try_iter().for_each(|job| refuse(voice, counters, job));
             }
         });
-        self.presence.note(self.connection.is_up());
+        match self.connection.is_up() {
+            true => self.presence.arrive(),
+            false => self.presence.leave(),
+        }
     }
 
     fn read(&mut self, job: Read) {
