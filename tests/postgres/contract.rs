@@ -41,11 +41,7 @@ fn both_stores_keep_the_same_promises() {
         println!("{name}: postgres");
         server.sql("DROP SCHEMA IF EXISTS seawall CASCADE");
         let mut rig = Rig::postgres(&server, *retention, *channels_max);
-        wait::until(wait::SOON, "readers and writers are up", || {
-            rig.heads(&["c"]).is_ok()
-                && rig.append(edit("c", 1, "ann", Authority::Author)) == Err(AppendError::NotFound)
-                && rig.append(edit("b", 1, "ann", Authority::Author)) == Err(AppendError::NotFound)
-        });
+        wait::until(wait::SOON, "readers and writers are up", || rig.is_connected());
         case(&mut rig);
         rig.close();
     }

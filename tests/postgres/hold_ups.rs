@@ -177,3 +177,26 @@ fn a_first_host_that_answers_no_call_does_not_hide_the_second() {
         rig.close();
     }
 }
+
+#[test]
+fn a_reader_without_a_connection_leaves_the_reads_to_those_that_have_one() {
+    let server = Postgres::start();
+    // Eight workers want five places: of six readers at least one is out, and of five that are in at least three read.
+    server.sql("ALTER ROLE seawall CONNECTION LIMIT 5");
+    let many = PostgresConfig { writers: 1, readers: 6, ..config(server.url(), KEEP_ALL, 100) };
+    let mut rig = Rig::postgres_with(many);
+    until(SOON, "one reads", || rig.heads(&["c"]).is_ok());
+    for n in 0..200 {
+        assert!(rig.heads(&["c"]).is_ok(), "read {n} was refused by one that cannot read");
+    }
+    server.sql("ALTER ROLE seawall CONNECTION LIMIT -1");
+    until(SOON, "every worker is connected", || backends(&server) == 8);
+    server.sql("ALTER ROLE seawall NOLOGIN");
+    server.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'seawall'");
+    let begun = Instant::now();
+    assert!(rig.heads(&["c"]).is_err(), "nobody reads");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    server.sql("ALTER ROLE seawall LOGIN");
+    until(SOON, "one reads again", || rig.heads(&["c"]).is_ok());
+    rig.close();
+}

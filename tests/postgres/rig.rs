@@ -4,8 +4,8 @@ use crate::servers::Postgres;
 use crossbeam_channel::{Sender, bounded};
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::{
-    Append, AppendChange, AppendError, Appended, Completion, Form, Inbox, Page, PageRequest, Read, ReadError,
-    Span, Ticket, inbox,
+    Append, AppendChange, AppendError, Appended, Authority, Completion, Form, Inbox, Page, PageRequest, Read,
+    ReadError, Span, Ticket, inbox,
 };
 use seawall::metrics::store::StoreCounters;
 pub use seawall::worker::store::postgres::PostgresConfig;
@@ -90,14 +90,25 @@ impl Rig {
         }
     }
 
-    /// Waits until the store takes publications.
+    /// Waits until the store takes publications, each of its writers.
     pub fn ready(mut self) -> Rig {
         let deadline = Instant::now() + PATIENCE;
-        while self.heads(&["ready"]).is_err() || self.append(plain("ready", "1")).is_err() {
+        while !self.is_connected() || self.append(plain("ready", "1")).is_err() {
             assert!(Instant::now() < deadline, "the store does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
         self
+    }
+
+    /// Whether pages are read and each writer has its connection. Nothing is stored for it: writers share the
+    /// channels, and what each of many is asked to edit does not exist.
+    pub fn is_connected(&mut self) -> bool {
+        let change = AppendChange::Edit(Offset(1), Authority::Author);
+        let edit = |n| Append { change, ..plain(&format!("absent{n}"), "1") };
+        let sent: Vec<u64> = (0..16).map(|n| self.send(edit(n))).collect();
+        let outcomes: Vec<Outcome> = sent.into_iter().map(|request| self.outcome(request)).collect();
+        outcomes.iter().all(|outcome| *outcome == Err(AppendError::NotFound))
+            && self.heads(&["absent"]).is_ok()
     }
 
     /// Sends an append; its number finds the answer.

@@ -12,6 +12,7 @@ mod dial;
 mod epoch;
 mod fault;
 mod link;
+mod presence;
 mod read;
 mod retention;
 mod route;
@@ -35,6 +36,7 @@ use canary::CanaryWorker;
 use connection::{Connection, Role, Target};
 use crossbeam_channel::{Receiver, bounded};
 use epoch::KnownEpoch;
+use presence::Presence;
 use read::ReadWorker;
 use retention::RetentionWorker;
 use schema::Refusal;
@@ -175,10 +177,12 @@ impl PostgresStore {
             threads.push(super::spawn(format!("store-append-{number}"), move || worker.run())?);
         }
         drop(overfull);
+        let presence = Presence::default();
         for number in 0..config.readers.max(1) {
             let (connection, voice) = (connect(Role::Read)?, voice.clone());
             let (jobs, counters, epoch) = (reads.clone(), Arc::clone(&counters), Arc::clone(&epoch));
-            let worker = ReadWorker { connection, jobs, voice, counters, epoch };
+            let presence = presence.another();
+            let worker = ReadWorker { connection, jobs, voice, counters, epoch, presence };
             threads.push(super::spawn(format!("store-read-{number}"), move || worker.run())?);
         }
         let connection = connect(Role::Retention)?;

@@ -1,8 +1,9 @@
 //! A thread that reads pages and heads, one job at a time, over a connection of its own.
 
-use super::connection::Connection;
+use super::connection::{Connection, GLANCE};
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
+use super::presence::Presence;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Completion, Live, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
@@ -13,7 +14,7 @@ use crate::worker::store::sqlite::log::RETRY_MS;
 use crate::worker::store::sqlite::place::{integer, natural};
 use crate::worker::store::sqlite::rows::change;
 use crate::worker::store::tell::Voice;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio_postgres::types::Type;
@@ -31,21 +32,58 @@ pub(super) struct ReadWorker {
     pub(super) counters: Arc<StoreCounters>,
     /// By which answers are known to be of the same logs.
     pub(super) epoch: Arc<KnownEpoch>,
+    /// Among the threads that share `jobs`.
+    pub(super) presence: Presence,
 }
 
 impl ReadWorker {
     /// Until all senders are gone.
     pub(super) fn run(mut self) {
         loop {
-            let (jobs, voice, counters) = (&self.jobs, &self.voice, &self.counters);
-            // A failure is told, counted and tried again by the connection.
-            let _ = self.connection.advance(|| jobs.try_iter().for_each(|job| refuse(voice, counters, job)));
+            self.connect();
+            if !self.connection.is_up() {
+                // It does not wait at the queue: the job it got might be one that another could read by then.
+                if !self.presence.has_others() && self.refuse_all() == TryRecvError::Disconnected {
+                    return;
+                }
+                self.connection.pause(self.connection.patience().min(GLANCE));
+                continue;
+            }
             match self.jobs.recv_timeout(self.connection.patience()) {
-                Ok(job) if self.connection.is_up() => self.read(job),
-                Ok(job) => refuse(&self.voice, &self.counters, job),
+                Ok(job) => self.read(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Refuses what waits; answers why there is no more.
+    fn refuse_all(&self) -> TryRecvError {
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => refuse(&self.voice, &self.counters, job),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Sees to the connection. Meanwhile what comes is refused, unless another thread can read it.
+    fn connect(&mut self) {
+        if !self.connection.is_up() {
+            self.presence.leave();
+        }
+        let (jobs, voice, counters, presence) = (&self.jobs, &self.voice, &self.counters, &mut self.presence);
+        // A failure is told, counted and tried again by the connection.
+        let _ = self.connection.advance(|| {
+            // It dials: the connection that it had is lost.
+            presence.leave();
+            if !presence.has_others() {
+                jobs.try_iter().for_each(|job| refuse(voice, counters, job));
+            }
+        });
+        match self.connection.is_up() {
+            true => self.presence.arrive(),
+            false => self.presence.leave(),
         }
     }
 
