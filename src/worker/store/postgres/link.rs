@@ -61,13 +61,23 @@ impl Link {
         sql: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, CallFault> {
+        self.query_within(CALL_TIMEOUT, sql, params)
+    }
+
+    /// Runs a statement that is given less time.
+    pub(super) fn query_within(
+        &mut self,
+        within: Duration,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, CallFault> {
         if self.lost || self.client.is_closed() {
             return Err(self.closed_before());
         }
         let runtime = Arc::clone(&self.runtime);
         let _inside = runtime.enter();
-        let answer = runtime.block_on(timeout(CALL_TIMEOUT, self.client.query_typed(sql, params)));
-        self.settle(answer)
+        let answer = runtime.block_on(timeout(within, self.client.query_typed(sql, params)));
+        self.settle(answer, within)
     }
 
     /// Runs statements without parameters.
@@ -78,7 +88,7 @@ impl Link {
         let runtime = Arc::clone(&self.runtime);
         let _inside = runtime.enter();
         let answer = runtime.block_on(timeout(CALL_TIMEOUT, self.client.batch_execute(sql)));
-        self.settle(answer)
+        self.settle(answer, CALL_TIMEOUT)
     }
 
     /// Lets the driver see what the server sent unasked, its farewell above all.
@@ -90,7 +100,11 @@ impl Link {
         self.lost |= self.client.is_closed() || self.driver.as_ref().is_none_or(JoinHandle::is_finished);
     }
 
-    fn settle<T>(&mut self, answer: Result<Result<T, Error>, impl Sized>) -> Result<T, CallFault> {
+    fn settle<T>(
+        &mut self,
+        answer: Result<Result<T, Error>, impl Sized>,
+        within: Duration,
+    ) -> Result<T, CallFault> {
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
@@ -107,7 +121,7 @@ impl Link {
             Err(_) => {
                 self.lost = true;
                 self.cancel();
-                Err(CallFault::silent(CALL_TIMEOUT))
+                Err(CallFault::silent(within))
             }
         }
     }

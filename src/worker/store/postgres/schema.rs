@@ -9,6 +9,7 @@ use super::link::Link;
 use crate::health::finding::Cause;
 use crate::id::Epoch;
 use crate::worker::line::postgres::{WEAKNESSES, weakness};
+use std::time::Duration;
 use tokio_postgres::types::Type;
 
 /// Entry n brings version n to version n + 1.
@@ -27,6 +28,9 @@ pub const VERSION: u32 = STEPS.len() as u32;
 
 /// Names the lock of migrations among a database's advisory locks: `SeaWall0` as bytes.
 const LOCK: i64 = 0x5365_6157_616c_6c30;
+
+/// Of the question whether a server can be a store. Who dials answers nobody meanwhile, and appends in doubt wait for him.
+const FITNESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a connection is of no use.
 #[derive(Clone, Debug)]
@@ -68,7 +72,8 @@ pub(super) fn prepare(
     durability: Durability,
     fresh_epoch: impl FnOnce() -> Epoch,
 ) -> Result<Option<String>, Refusal> {
-    let rows = link.query(
+    let rows = link.query_within(
+        FITNESS_TIMEOUT,
         &format!(
             "SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only'),
                 current_setting('synchronous_commit'), current_setting('server_encoding'),
