@@ -9,3 +9,12 @@ pub mod probe;
 mod redis;
 pub mod store;
 pub mod watch;
+
+use crate::job::Mailbox;
+
+/// Wakes a reactor. One that cannot be woken sees what was sent with its next turn.
+fn ring(mailbox: &Mailbox) {
+    if let Err(error) = mailbox.ring() {
+        tracing::error!(%error, "a reactor could not be woken");
+    }
+}

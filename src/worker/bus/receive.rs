@@ -21,6 +21,7 @@ use crate::worker::line::Dialer;
 use crate::worker::line::trouble::Trouble;
 use crate::worker::probe::advice::look_at;
 use crate::worker::redis::{Connection, is_text, told};
+use crate::worker::ring;
 use ::redis::{Value, cmd};
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -443,11 +444,5 @@ impl Receiver {
             // Full: the slice comes back unanswered, and is asked for again.
             let _ = self.reads.try_send(Read::Survey(slice));
         }
-    }
-}
-
-fn ring(mailbox: &Mailbox) {
-    if let Err(error) = mailbox.ring() {
-        tracing::error!(%error, "a reactor could not be woken");
     }
 }

@@ -8,6 +8,7 @@ use crate::job::{Append, AppendError, Appended, Attempt, Completion, Live, Mailb
 use crate::metrics::store::{StoreCounters, bump};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
+use crate::worker::ring;
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -88,12 +89,6 @@ impl Voice {
         if let Some(mailbox) = self.mailboxes.get(usize::from(reactor.0)) {
             mailbox.answer(completion);
         }
-    }
-}
-
-fn ring(mailbox: &Mailbox) {
-    if let Err(error) = mailbox.ring() {
-        tracing::error!(%error, "a reactor could not be woken");
     }
 }
 
