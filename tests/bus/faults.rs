@@ -1,6 +1,6 @@
 //! The bus fails, each way: people are told, nobody is disconnected, everything arrives in order and once, and it comes back.
 
-use crate::rig::{Rig, delivers, publication, status};
+use crate::rig::{Rig, delivers, publication};
 use crate::support::Client;
 use crate::support::wait::{SOON, until};
 use seawall_fault::{Direction, Garble, Mode};
@@ -165,7 +165,7 @@ fn fails(rig: &mut Rig, way: &Way) {
     match way.told {
         Told::Within(bound) => {
             for client in [&mut publisher, &mut subscriber] {
-                let told = status(client, "degraded", bound);
+                let told = client.next_status("degraded", bound);
                 assert_eq!(told["lost"], json!(["instant_delivery"]), "{}", way.name);
             }
         }
@@ -180,8 +180,8 @@ fn fails(rig: &mut Rig, way: &Way) {
     (way.mend)(rig);
     match way.told {
         Told::Within(_) => {
-            status(&mut publisher, "ok", way.back);
-            status(&mut subscriber, "ok", way.back);
+            publisher.next_status("ok", way.back);
+            subscriber.next_status("ok", way.back);
         }
         Told::Nothing => {
             delivers(&two);
@@ -229,9 +229,9 @@ fn a_thousand_channels_are_followed_again_after_the_bus_was_away() {
     }
     assert_eq!(two.metric("seawall_bus_channels"), 1_000.0);
     rig.redis.kill9();
-    status(&mut publisher, "degraded", SOON);
+    publisher.next_status("degraded", SOON);
     rig.redis.start_again();
-    status(&mut publisher, "ok", RECOVERY);
+    publisher.next_status("ok", RECOVERY);
     delivers(&two);
     let mut subscribed = 0;
     until(SOON, "all channels are subscribed to", || {
@@ -256,7 +256,7 @@ fn a_bus_that_refuses_subscriptions_is_not_dialled_without_a_pause() {
     let gateway = rig.gateway("gw-1");
     let mut client = Client::connect(&gateway);
     rig.redis.deny_channels();
-    status(&mut client, "degraded", SOON);
+    client.next_status("degraded", SOON);
     let before = connections(&rig);
     assert_eq!(client.next_push_within("status", Duration::from_secs(3)), None);
     let made = connections(&rig) - before;

@@ -46,21 +46,6 @@ pub fn delivers(gateway: &Gateway) {
     });
 }
 
-/// Reads `status` pushes until one has this level, and says how long that took.
-#[track_caller]
-pub fn status(client: &mut Client, level: &str, within: Duration) -> Value {
-    let deadline = Instant::now() + within;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Some(push) = client.next_push_within("status", left) else {
-            panic!("no status {level} within {within:?}");
-        };
-        if push["level"] == json!(level) {
-            return push;
-        }
-    }
-}
-
 /// The next publication's offset and data.
 #[track_caller]
 pub fn publication(client: &mut Client, within: Duration) -> (u64, Value) {

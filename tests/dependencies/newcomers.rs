@@ -1,6 +1,6 @@
 //! Everybody comes back while the store is down: each hears why, and nothing grows.
 
-use crate::outage::{status, with_store};
+use crate::outage::with_store;
 use crate::stand;
 use crate::support::raw::dial;
 use crate::support::wait::{SOON, size};
@@ -31,7 +31,7 @@ fn each_of_many_newcomers_hears_why_and_memory_stays_flat() {
     let mut client = Client::connect(&gateway);
     store.proxy.set(Mode::Refuse);
     store.proxy.cut();
-    status(&mut client, "down", SOON);
+    client.next_status("down", SOON);
     // What is taken once, buffers and the like, is taken by the first.
     (0..200).for_each(|number| assert_eq!(come(gateway.address, number).0, 1011));
     let before = gateway.rss_bytes();

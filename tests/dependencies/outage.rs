@@ -12,21 +12,6 @@ pub fn with_store(store: &stand::Behind<crate::servers::Postgres>) -> Setup {
     Setup::new().env("SEAWALL_STORE_URL", &store.server.url_through(store.address()))
 }
 
-/// Reads `status` pushes until one has this level.
-#[track_caller]
-pub fn status(client: &mut Client, level: &str, within: Duration) -> Value {
-    let deadline = Instant::now() + within;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Some(push) = client.next_push_within("status", left) else {
-            panic!("no status {level} within {within:?}");
-        };
-        if push["level"] == json!(level) {
-            return push;
-        }
-    }
-}
-
 #[test]
 fn a_gateway_starts_without_its_database_and_recovers_by_itself() {
     let store = stand::postgres();
@@ -48,7 +33,7 @@ fn a_verdict_that_is_only_observed_refuses_nobody_and_is_counted() {
     let mut client = Client::connect(&gateway);
     store.proxy.set(Mode::Refuse);
     store.proxy.cut();
-    status(&mut client, "down", SOON);
+    client.next_status("down", SOON);
     let newcomer = Client::connect(&gateway);
     assert_eq!(newcomer.connected["status"]["level"], json!("down"));
     assert_eq!(gateway.metric("seawall_upgrades_observed_total"), 1.0);

@@ -235,6 +235,21 @@ impl Client {
         }
     }
 
+    /// Reads `status` pushes until one has this level.
+    #[track_caller]
+    pub fn next_status(&mut self, level: &str, within: Duration) -> Value {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(push) = self.next_push_within("status", left) else {
+                panic!("no status {level} within {within:?}");
+            };
+            if push["level"] == json!(level) {
+                return push;
+            }
+        }
+    }
+
     pub fn next_push_within(&mut self, kind: &str, within: Duration) -> Option<Value> {
         let deadline = Instant::now() + within;
         loop {
