@@ -6,7 +6,7 @@ use crate::support::wait::{SOON, until};
 use seawall_fault::{Direction, Garble, Mode};
 use serde_json::json;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What clients are to hear of a fault.
 enum Told {
@@ -162,6 +162,7 @@ fn fails(rig: &mut Rig, way: &Way) {
     };
     exchange(&mut publisher, &mut subscriber, 2);
     (way.fail)(rig);
+    let failed = Instant::now();
     match way.told {
         Told::Within(bound) => {
             for client in [&mut publisher, &mut subscriber] {
@@ -171,17 +172,25 @@ fn fails(rig: &mut Rig, way: &Way) {
         }
         Told::Nothing => {}
     }
+    let (told, asked) = (failed.elapsed(), Instant::now());
     exchange(&mut publisher, &mut subscriber, 5);
+    let arrived = asked.elapsed();
     // A newcomer is let in, hears how it stands, and gets what is there.
     let mut newcomer = Client::open(&two).with_connect(json!({}));
     newcomer.subscribe(&channel);
     exchange(&mut publisher, &mut subscriber, 1);
     assert_eq!(publication(&mut newcomer, BY_LOG).0, 8, "{}", way.name);
     (way.mend)(rig);
+    let mended = Instant::now();
     match way.told {
         Told::Within(_) => {
             publisher.next_status("ok", way.back);
             subscriber.next_status("ok", way.back);
+            let back = mended.elapsed();
+            println!(
+                "{}: told after {told:?}, five publications there after {arrived:?}, back after {back:?}",
+                way.name
+            );
         }
         Told::Nothing => {
             delivers(&two);
