@@ -10,44 +10,26 @@ mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
+mod threads;
 mod watch;
 
-use crate::id::{Epoch, InstanceName, ReactorId};
-use crate::job::{Admit, Append, Mailbox, Outlook, Queues, Read};
-use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
+use crate::id::InstanceName;
+use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Reactor, Setup};
+use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Setup};
 use crate::session::{AuthMode, Policy};
-use crate::worker;
-use crate::worker::auth::Trust;
 use crate::worker::auth::service::AUTH;
 use crate::worker::watch::Sources;
 use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
 use config::{Config, ProxyProtocol};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// How often resident memory is looked at.
-const MEMORY_PERIOD: Duration = Duration::from_secs(1);
-
-/// What ends the wait of the main thread.
-#[derive(Clone, Copy, Debug)]
-enum Ending {
-    /// SIGTERM or SIGINT, by number.
-    Signal(i32),
-    /// A reactor ended although nobody asked it to.
-    ReactorFailed(ReactorId),
-    /// Somebody gave the store another epoch: from the one we know to this one.
-    EpochReplaced(Epoch, Epoch),
-}
+use threads::Threads;
 
 /// Serves until a signal ends it.
 pub fn run(config: Config) -> ExitCode {
@@ -131,7 +113,7 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let (queues, jobs) = queues(auth, setup.addresses, bus.as_ref());
+    let (queues, jobs) = threads::queues(auth, setup.addresses, bus.as_ref());
     let sources = Sources {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
@@ -150,184 +132,6 @@ fn serve(config: Config) -> Result<(), String> {
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
     threads.serve(&vitals, &mailboxes)
-}
-
-/// All threads of the process but the main one.
-struct Threads {
-    endings: Receiver<Ending>,
-    reactors: Vec<JoinHandle<()>>,
-    store: backing::Running,
-    bus: Option<worker::bus::Running>,
-    watch: worker::watch::Running,
-    auth: Option<worker::auth::Running>,
-}
-
-impl Threads {
-    fn start(
-        config: &Config,
-        setup: &Arc<Setup>,
-        (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
-        trust: Option<Trust>,
-        mailboxes: &Arc<[Mailbox]>,
-        (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
-    ) -> std::io::Result<Threads> {
-        let counters = Arc::clone(&setup.metrics.store);
-        let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
-        let bus = bus.map(|line| line.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
-        let start = |admits| {
-            let counters = Arc::clone(&setup.metrics.auth);
-            let clock = setup.clock;
-            let clock = Arc::new(move || clock.read());
-            worker::auth::start(trust, auth::census(config), Arc::clone(mailboxes), admits, counters, clock)
-        };
-        let auth = jobs.admit.map(start).transpose()?;
-        let (endings_in, endings) = bounded(setup.reactors + 8);
-        let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
-        watch_signals(endings_in)?;
-        Ok(Threads { endings, reactors, store, bus, watch, auth })
-    }
-
-    /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors and the
-    /// watch, which hold the queues' senders, then the workers, which end when these are gone.
-    fn serve(self, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let ending = loop {
-            vitals.set_memory_bytes(capacity::resident_bytes());
-            match self.endings.recv_timeout(MEMORY_PERIOD) {
-                Ok(ending) => break ending,
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
-                    if let Some((known, found)) = self.store.replaced_epoch() {
-                        break Ending::EpochReplaced(known, found);
-                    }
-                }
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break Ending::Signal(0),
-            }
-        };
-        match ending {
-            Ending::Signal(signal) => {
-                let signal = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-                tracing::info!(signal, "stopping");
-            }
-            Ending::ReactorFailed(id) => tracing::error!(reactor = id.0, "a reactor ended; stopping"),
-            Ending::EpochReplaced(..) => tracing::error!("the store has another epoch; stopping"),
-        }
-        vitals.stop();
-        for mailbox in mailboxes {
-            if let Err(error) = mailbox.ring() {
-                tracing::warn!(%error, "cannot wake a reactor");
-            }
-        }
-        let mut failed = match ending {
-            Ending::Signal(_) => None,
-            Ending::ReactorFailed(id) => Some(format!("reactor {} failed; see the log", id.0)),
-            Ending::EpochReplaced(known, found) => Some(format!(
-                "the store has epoch {found} in place of {known} (`seawall store new-epoch`): what this process knows is of the old logs; start it again"
-            )),
-        };
-        for reactor in self.reactors {
-            if reactor.join().is_err() {
-                failed.get_or_insert_with(|| "a reactor panicked; see the log".into());
-            }
-        }
-        if self.watch.stop().is_err() {
-            failed.get_or_insert_with(|| "the watch panicked; see the log".into());
-        }
-        // The bus's ear holds a way to the store's readers, and the store one to the bus's mouth.
-        let bus = self.bus.map(worker::bus::Running::stop_listening);
-        self.store.join();
-        if let Some(bus) = bus {
-            bus.join();
-        }
-        if let Some(auth) = self.auth
-            && auth.join().is_err()
-        {
-            failed.get_or_insert_with(|| "the auth worker panicked; see the log".into());
-        }
-        tracing::info!("stopped");
-        failed.map_or(Ok(()), Err)
-    }
-}
-
-/// What the workers take from the queues.
-struct Jobs {
-    append: Receiver<Append>,
-    read: Receiver<Read>,
-    admit: Option<Receiver<Admit>>,
-}
-
-/// Tokens, or addresses that are counted, need the auth worker.
-fn queues(auth: AuthMode, addresses: Addresses, bus: Option<&Line>) -> (Queues, Jobs) {
-    let (append, append_jobs) = bounded(APPEND_QUEUE);
-    let (read, read_jobs) = bounded(READ_QUEUE);
-    let (admit, admit_jobs) = match (auth, addresses) {
-        (AuthMode::Off, Addresses::Uncounted) => (None, None),
-        (AuthMode::Required, Addresses::Uncounted | Addresses::Counted)
-        | (AuthMode::Off, Addresses::Counted) => {
-            let (admit, jobs) = bounded(AUTH_QUEUE);
-            (Some(admit), Some(jobs))
-        }
-    };
-    let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
-    let bus = bus.map(|line| line.name.bus.clone());
-    (Queues { append, read, bus, admit }, jobs)
-}
-
-fn start_reactors(
-    config: &Config,
-    setup: &Arc<Setup>,
-    queues: &Queues,
-    mailboxes: &Arc<[Mailbox]>,
-    prepared: Vec<Prepared>,
-    endings: &Sender<Ending>,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let cores = match config.server.pin_reactors {
-        true => core_affinity::get_core_ids().unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let start = |(index, prepared): (usize, Prepared)| {
-        let id = ReactorId(index as u16);
-        let (setup, queues, mailboxes) = (Arc::clone(setup), queues.clone(), Arc::clone(mailboxes));
-        let endings = endings.clone();
-        let core = cores.get(index % cores.len().max(1)).copied();
-        std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
-            if let Some(core) = core
-                && !core_affinity::set_for_current(core)
-            {
-                tracing::warn!(reactor = index, "cannot pin this reactor to its core");
-            }
-            let guard = EndGuard { id, endings };
-            let reactor = Reactor::new(id, prepared, setup, queues, mailboxes);
-            if let Err(error) = reactor.run() {
-                tracing::error!(reactor = index, %error, "the poll failed");
-            }
-            drop(guard);
-        })
-    };
-    prepared.into_iter().enumerate().map(start).collect()
-}
-
-/// Tells the main thread of a reactor's end, also when that is a panic.
-struct EndGuard {
-    id: ReactorId,
-    endings: Sender<Ending>,
-}
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        // When the process stops, nobody listens any more.
-        let _ = self.endings.try_send(Ending::ReactorFailed(self.id));
-    }
-}
-
-fn watch_signals(endings: Sender<Ending>) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    let watch = move || {
-        for signal in signals.forever() {
-            // Full: an ending is on its way already.
-            let _ = endings.try_send(Ending::Signal(signal));
-        }
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(watch).map(|_| ())
 }
 
 fn reactor_count(config: &Config) -> usize {
