@@ -61,7 +61,7 @@ pub enum AuthAlgorithm {
 }
 
 /// What signatures are checked with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// Shared with who signs.
     Secret(Secret),

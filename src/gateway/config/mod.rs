@@ -18,6 +18,7 @@ pub mod print;
 pub mod ready_made;
 #[cfg(test)]
 mod reference;
+pub mod renewal;
 pub mod setting;
 pub mod source;
 pub mod table;
@@ -199,15 +200,7 @@ pub struct LogConfig {
 
 /// Reads all sources and checks the whole. On failure it names everything that is wrong.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    let mut draft = Draft::default();
-    file::read(&mut draft, &sources.file);
-    variable::read(&mut draft, &sources.variables);
-    for flag in &sources.flags {
-        if let Some(setting) = table::by_flag(flag.name) {
-            draft.take(setting, &Raw::Plain(flag.value.clone()), Origin::Flag(flag.name));
-        }
-    }
-    draft.finish()
+    Draft::read(sources).finish()
 }
 
 /// Reads one text as if it were the whole of a file at `path`, with no variables and no flags. Files that
@@ -231,6 +224,18 @@ struct Draft {
 }
 
 impl Draft {
+    fn read(sources: &Sources) -> Draft {
+        let mut draft = Draft::default();
+        file::read(&mut draft, &sources.file);
+        variable::read(&mut draft, &sources.variables);
+        for flag in &sources.flags {
+            if let Some(setting) = table::by_flag(flag.name) {
+                draft.take(setting, &Raw::Plain(flag.value.clone()), Origin::Flag(flag.name));
+            }
+        }
+        draft
+    }
+
     fn finish(mut self) -> Result<Config, ConfigError> {
         contradiction::find(&mut self);
         dependency::resolve(&mut self);
