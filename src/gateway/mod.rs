@@ -10,6 +10,8 @@ mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
+mod reload;
+mod systemd;
 mod threads;
 mod watch;
 
@@ -18,23 +20,26 @@ use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Setup};
+use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Setup, Setups};
 use crate::session::{AuthMode, Policy};
 use crate::worker::auth::service::AUTH;
 use crate::worker::watch::Sources;
 use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
+use config::source::Sources as ConfigSources;
 use config::{Config, ProxyProtocol};
+use reload::Reloader;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use systemd::Notifier;
 use threads::Threads;
 
-/// Serves until a signal ends it.
-pub fn run(config: Config) -> ExitCode {
+/// Serves until a signal ends it. A reload reads `sources` again.
+pub fn run(config: Config, sources: ConfigSources) -> ExitCode {
     let log = log::start(config.log.format, config.log.level);
-    let outcome = serve(config);
+    let outcome = serve(config, sources);
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,7 +78,9 @@ pub fn new_epoch(config: Config) -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> Result<(), String> {
+fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
+    let hangups = reload::signals()?;
+    let notifier = Notifier::from_environment();
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
@@ -102,7 +109,9 @@ fn serve(config: Config) -> Result<(), String> {
     ));
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
-    let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
+    let (outlook, told, monitor) =
+        (Arc::clone(watched.outlook()), watched.told(), Arc::clone(watched.monitor()));
+    let setups = Setups::new(setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)));
     let prepared: Vec<(Mailbox, Prepared)> = listeners
         .into_iter()
         .map(Prepared::new)
@@ -113,25 +122,42 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let (queues, jobs) = threads::queues(auth, setup.addresses, bus.as_ref());
-    let sources = Sources {
+    let (queues, jobs) = threads::queues(bus.as_ref());
+    let watch_sources = Sources {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
         queues: queues.clone(),
         mailboxes: Arc::clone(&mailboxes),
     };
-    let watch = watched.start(move || clock.read(), sources).map_err(cannot_start)?;
-    let (desk, admin_told) = (watch.desk(), admin.describe());
+    let watch = watched.start(move || clock.read(), watch_sources).map_err(cannot_start)?;
+    let (desk, reviser, admin_told) = (watch.desk(), watch.reviser(), admin.describe());
     let threads =
-        Threads::start(&config, &setup, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
+        Threads::start(&config, &setups, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
     admin
-        .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
+        .start(&config, desk, move || clock.read(), &outlook, (&vitals, &metrics, &instance.0))
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
-    threads.serve(&vitals, &mailboxes)
+    let reloader = Reloader {
+        sources,
+        config,
+        setups,
+        mailboxes: Arc::clone(&mailboxes),
+        reviser,
+        told,
+        monitor,
+        renewals: threads.renewals(),
+        instance,
+        notifier: notifier.clone(),
+    };
+    reloader.start(hangups).map_err(cannot_start)?;
+    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
+    notifier.ready();
+    let outcome = threads.serve(&vitals, &mailboxes);
+    notifier.stopping();
+    outcome
 }
 
 fn reactor_count(config: &Config) -> usize {

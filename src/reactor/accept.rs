@@ -99,7 +99,7 @@ impl Reactor {
             .filter(|(index, _)| *index != usize::from(self.id.0))
             .map(|(_, reactor)| reactor.connections.read())
             .sum();
-        others + self.slots.len() as u64 >= vitals.connections_max + REFUSALS_AT_ONCE as u64
+        others + self.slots.len() as u64 >= vitals.connections_max() + REFUSALS_AT_ONCE as u64
     }
 
     fn take_in(&mut self, socket: mio::net::TcpStream, peer: SocketAddr) {

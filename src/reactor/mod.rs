@@ -22,6 +22,7 @@ mod http;
 mod pending;
 mod perform;
 mod read;
+mod renew;
 mod slots;
 mod stop;
 mod tell;
@@ -31,6 +32,7 @@ mod timers;
 
 pub use accept::listen;
 pub use clock::Clock;
+pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
 use crate::health::snapshot::Snapshot;
@@ -133,6 +135,8 @@ pub enum Addresses {
 /// See the module.
 pub struct Reactor {
     id: ReactorId,
+    setups: renew::SetupReader,
+    /// The setup of this turn.
     setup: Arc<Setup>,
     frame_limits: FrameLimits,
     head_limits: HeadLimits,
@@ -212,10 +216,11 @@ impl Reactor {
     pub fn new(
         id: ReactorId,
         prepared: Prepared,
-        setup: Arc<Setup>,
+        setups: &Setups,
         queues: Queues,
         mailboxes: Arc<[Mailbox]>,
     ) -> Reactor {
+        let setup = setups.load();
         let now = setup.clock.read();
         let mut random = fastrand::Rng::new();
         let limits = &setup.policy.limits;
@@ -226,6 +231,7 @@ impl Reactor {
         let snapshot = Arc::clone(health.load());
         Reactor {
             id,
+            setups: setups.reader(),
             frame_limits: FrameLimits::from(limits),
             head_limits: HeadLimits::from(limits),
             counters: setup.metrics.reactor(id),
@@ -280,6 +286,7 @@ impl Reactor {
     /// One pass: the whole of what a reactor does.
     pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.wait(events)?;
+        self.renew();
         self.look();
         self.accept();
         self.read();

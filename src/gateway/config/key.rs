@@ -80,6 +80,15 @@ pub enum KeySource {
     File(PathBuf),
 }
 
+/// True exactly when both are the same keys: where a key stands in a file is not a difference.
+pub fn same_keys<'a>(
+    one: impl Iterator<Item = &'a AuthKey>,
+    other: impl Iterator<Item = &'a AuthKey>,
+) -> bool {
+    let parts = |key: &'a AuthKey| (&key.kid, key.algorithm, &key.material);
+    one.map(parts).eq(other.map(parts))
+}
+
 /// Bytes that no log, message or listing shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);

@@ -6,7 +6,7 @@
 
 use super::dependency::{self, DependencyConfig};
 use super::error::ConfigError;
-use super::key::{AuthKey, KeySource};
+use super::key::{AuthKey, KeySource, same_keys};
 use super::parse::quoted;
 use super::setting::{Place, Setting, Shown};
 use super::source::{FileSource, Sources};
@@ -164,12 +164,6 @@ impl Setting {
 
 fn shorthand(config: &Config) -> impl Iterator<Item = &AuthKey> {
     config.auth.keys.iter().filter(|key| key.source == KeySource::Shorthand)
-}
-
-/// Where a key stands in a file is not a difference.
-fn same_keys<'a>(one: impl Iterator<Item = &'a AuthKey>, other: impl Iterator<Item = &'a AuthKey>) -> bool {
-    let parts = |key: &'a AuthKey| (&key.kid, key.algorithm, &key.material);
-    one.map(parts).eq(other.map(parts))
 }
 
 /// The tables of `[[auth.keys]]`; a key file that has other bytes than before is a change as well.
