@@ -20,7 +20,7 @@ use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Setup, Setups};
+use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Port, Prepared, ProxyHeader, Setup, Setups};
 use crate::session::{AuthMode, Policy};
 use crate::worker::auth::service::AUTH;
 use crate::worker::watch::Sources;
@@ -90,7 +90,6 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let bus = Line::prepare(&config, &watched, &instance)?;
     let named = bus.as_ref().map(|line| line.name.clone());
     let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
-    let (listeners, address) = listen(config.server.listen, reactors)?;
     let admin = admin::Prepared::new(&config)?;
     let watch_counters = Arc::clone(watched.counters());
     let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
@@ -112,6 +111,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let (outlook, told, monitor) =
         (Arc::clone(watched.outlook()), watched.told(), Arc::clone(watched.monitor()));
     let setups = Setups::new(setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)));
+    // Late: from here on people may wait in the kernel, and a start that fails would reset them.
+    let (listeners, address) = listen(config.server.listen, port(&config), reactors)?;
     let prepared: Vec<(Mailbox, Prepared)> = listeners
         .into_iter()
         .map(Prepared::new)
@@ -168,11 +169,17 @@ fn reactor_count(config: &Config) -> usize {
 }
 
 /// Opens a listener for each reactor, all on one address; port 0 becomes the port the first one got.
-fn listen(address: SocketAddr, reactors: usize) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
-    // With SO_REUSEPORT a second process of the same user would share the port silently; a bind without it
-    // tells.
+fn listen(
+    address: SocketAddr,
+    port: Port,
+    reactors: usize,
+) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
     let failed = |error| format!("cannot listen on {address} (server.listen): {error}");
-    drop(std::net::TcpListener::bind(address).map_err(failed)?);
+    match port {
+        // With SO_REUSEPORT a second process of the same user would share the port silently; a bind without it tells.
+        Port::Own => drop(std::net::TcpListener::bind(address).map_err(failed)?),
+        Port::Shared => {}
+    }
     let first = reactor::listen(address).map_err(failed)?;
     let bound = first.local_addr().map_err(failed)?;
     let mut listeners = vec![first];
@@ -180,6 +187,10 @@ fn listen(address: SocketAddr, reactors: usize) -> Result<(Vec<mio::net::TcpList
         listeners.push(reactor::listen(bound).map_err(failed)?);
     }
     Ok((listeners, bound))
+}
+
+fn port(config: &Config) -> Port {
+    if config.server.takeover { Port::Shared } else { Port::Own }
 }
 
 fn instance_name(config: &Config) -> String {
@@ -210,6 +221,7 @@ fn setup(
             ProxyProtocol::Off => ProxyHeader::Off,
             ProxyProtocol::Required => ProxyHeader::Required,
         },
+        port: port(config),
         echo: if server.echo { Echo::On } else { Echo::Off },
         addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
         reactors,

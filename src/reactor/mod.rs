@@ -19,6 +19,7 @@ mod expire;
 mod flush;
 mod frames;
 mod http;
+mod listener;
 mod pending;
 mod perform;
 mod read;
@@ -30,8 +31,8 @@ mod tell;
 mod tests;
 mod timers;
 
-pub use accept::listen;
 pub use clock::Clock;
+pub use listener::{Port, listen};
 pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
@@ -82,6 +83,8 @@ pub struct Setup {
     pub proxy_header: ProxyHeader,
     /// `server.echo`
     pub echo: Echo,
+    /// `server.takeover`
+    pub port: Port,
     /// Whether `limits.connections_per_address` or `limits.handshakes_per_s` is on.
     pub addresses: Addresses,
     /// How many reactors there are.
@@ -144,6 +147,7 @@ pub struct Reactor {
     poll: Poll,
     listener: Option<TcpListener>,
     accepting: accept::Accepting,
+    leaving_port: listener::Leaving,
     inbox: Inbox,
     queues: Queues,
     mailboxes: Arc<[Mailbox]>,
@@ -238,6 +242,7 @@ impl Reactor {
             poll: prepared.poll,
             listener: Some(prepared.listener),
             accepting: accept::Accepting::Edge,
+            leaving_port: listener::Leaving::No,
             inbox: prepared.inbox,
             queues,
             mailboxes,
@@ -356,6 +361,7 @@ impl Reactor {
             self.pending.deadline(),
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
+            self.leaving_port.due(),
             self.stop.due(),
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];

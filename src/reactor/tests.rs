@@ -51,6 +51,7 @@ impl Stage {
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Off,
             echo: Echo::Off,
+            port: Port::Own,
             addresses: Addresses::Uncounted,
             reactors: 1,
             clock,

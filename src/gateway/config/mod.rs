@@ -88,6 +88,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections start with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Whether a successor may listen at the same address.
+    pub takeover: bool,
     /// Address that outgoing connections leave from; `None`: the system chooses.
     pub source_address: Option<IpAddr>,
     /// Name of this instance; `None`: one is made of the host's name and the process id.
@@ -105,6 +107,7 @@ impl Default for ServerConfig {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
+            takeover: false,
             source_address: None,
             instance: None,
         }

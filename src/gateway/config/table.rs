@@ -44,6 +44,9 @@ const GENERAL: &[Setting] = &[
         }),
     )
     .doc("Whether every connection starts with a PROXY v2 header. Needs `server.trusted_proxies`.").at_reload(),
+    Setting::of("server.takeover", Place::Switch(|c| &mut c.server.takeover))
+        .doc("Whether a second process of the same user on this machine may listen at the same address, so that it takes over while this one drains. Both need it. PostgreSQL only: an embedded store has one owner.")
+        .at_restart(),
     Setting::of("server.source_address", Place::Ip(|c| &mut c.server.source_address))
         .doc("Address of this machine that connections to the store, the bus and every other dependency leave from. Without one the system chooses.").at_restart(),
     Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
