@@ -70,13 +70,19 @@ impl Census {
         }
     }
 
+    /// Other bounds hold from here on. Who is over one stays; the next is refused until there is room.
+    pub fn rebound(&mut self, per_user: u32, per_address: u32, address_rate: Option<Rate>) {
+        (self.per_user, self.per_address, self.address_rate) = (per_user, per_address, address_rate);
+    }
+
     /// One more connection of `user`. `anonymous` is everybody, so it is never counted.
     pub fn enter_user(&mut self, user: &UserName) -> Entry {
-        if self.per_user == 0 || *user == UserName::anonymous() {
+        if *user == UserName::anonymous() {
             return Entry::Granted;
         }
+        // Counted also while there is no bound: one may be set later.
         match self.users.get_mut(user) {
-            Some(count) if *count >= self.per_user => return Entry::TooMany,
+            Some(count) if self.per_user != 0 && *count >= self.per_user => return Entry::TooMany,
             Some(count) => *count += 1,
             None => drop(self.users.insert(user.clone(), 1)),
         }
