@@ -24,6 +24,7 @@ pub mod table;
 pub mod url;
 mod variable;
 
+use crate::health::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
@@ -60,6 +61,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// `[admin]`
     pub admin: AdminConfig,
+    /// `[drain]`
+    pub drain: Plan,
     /// `[[dependency]]`, and what `store.url` and `bus.url` imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
     /// `[log]`
