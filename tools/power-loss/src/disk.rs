@@ -8,7 +8,7 @@ use crate::pieces::mix;
 use crate::table::{Table, durable_names};
 use crate::{Model, WrittenBack};
 use fastrand::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -21,6 +21,22 @@ pub struct Disk {
     watched: PathBuf,
     shadow: PathBuf,
     model: Model,
+    /// What every file looked like when the watch began. One that looks the same holds what it is promised.
+    begun: BTreeMap<u64, Look>,
+}
+
+/// What a look at the whole folder found.
+struct Found {
+    log: String,
+    files: BTreeMap<u64, Look>,
+    folders: Vec<u64>,
+}
+
+/// When a file was written, in seconds and nanoseconds, and its length.
+type Look = (i64, i64, u64);
+
+fn look(found: &fs::Metadata) -> Look {
+    (found.mtime(), found.mtime_nsec(), found.len())
 }
 
 /// What a power cut did.
@@ -44,7 +60,15 @@ impl Disk {
     ///
     /// The system's, with the path.
     pub fn begin(watched: &Path, shadow: &Path, model: Model) -> io::Result<Disk> {
-        let disk = Disk { watched: watched.to_owned(), shadow: shadow.to_owned(), model };
+        let (watched, shadow) = (watched.to_owned(), shadow.to_owned());
+        let mut disk = Disk { watched, shadow, model, begun: BTreeMap::new() };
+        if disk.shadow.exists() {
+            at(&disk.shadow, fs::remove_dir_all)?;
+        }
+        for folder in [disk.shadow.clone(), disk.shadow.join("held"), disk.shadow.join("synced")] {
+            at(&folder, fs::create_dir)?;
+            disk.own(&folder)?;
+        }
         disk.begin_anew()?;
         Ok(disk)
     }
@@ -89,8 +113,13 @@ impl Disk {
         random: &mut Rng,
         lost: &mut Lost,
     ) -> io::Result<()> {
+        let name = held.file_name().unwrap_or_default();
+        let inode = name.to_string_lossy().parse().unwrap_or(0);
+        if self.begun.get(&inode) == Some(&look(&at(held, fs::metadata)?)) {
+            return Ok(());
+        }
         let current = at(held, fs::read)?;
-        let image = self.shadow.join("synced").join(held.file_name().unwrap_or_default());
+        let image = self.shadow.join("synced").join(name);
         let durable = if image.exists() { at(&image, fs::read)? } else { Vec::new() };
         if durable == current {
             return Ok(());
@@ -101,6 +130,10 @@ impl Disk {
             lost.files += 1;
             lost.torn += u64::from(found != durable);
             at(held, |path| fs::write(path, &found))?;
+        }
+        if found != durable {
+            at(&image, |path| fs::write(path, &found))?;
+            self.own(&image)?;
         }
         Ok(())
     }
@@ -140,51 +173,51 @@ impl Disk {
         Ok(())
     }
 
-    fn begin_anew(&self) -> io::Result<()> {
-        if self.shadow.exists() {
-            at(&self.shadow, fs::remove_dir_all)?;
-        }
-        for folder in [self.shadow.clone(), self.shadow.join("held"), self.shadow.join("synced")] {
-            at(&folder, fs::create_dir)?;
-            self.own(&folder)?;
-        }
+    /// What the folder holds now is durable. Images of files that were there before are right already.
+    fn begin_anew(&mut self) -> io::Result<()> {
         let root = at(&self.watched, fs::metadata)?;
-        let mut table = Table::new(root.dev(), self.model);
-        let (mut log, mut folders) = (String::new(), vec![root.ino()]);
-        self.take_in(&self.watched, root.ino(), &mut table, &mut log, &mut folders)?;
-        for folder in folders {
-            table.folder(folder, log.len() as u64)?;
+        let mut found = Found { log: String::new(), files: BTreeMap::new(), folders: vec![root.ino()] };
+        self.take_in(&self.watched, root.ino(), &mut found)?;
+        for held in read(&self.shadow.join("held"))? {
+            let name = held.file_name().unwrap_or_default().to_owned();
+            if !name.to_string_lossy().parse().is_ok_and(|inode| found.files.contains_key(&inode)) {
+                at(&held, fs::remove_file)?;
+                let image = self.shadow.join("synced").join(name);
+                if image.exists() {
+                    at(&image, fs::remove_file)?;
+                }
+            }
         }
-        self.write("log", log.as_bytes())?;
+        let mut table = Table::new(root.dev(), self.model);
+        for inode in found.files.keys() {
+            table.file(*inode)?;
+        }
+        for folder in found.folders {
+            table.folder(folder, found.log.len() as u64)?;
+        }
+        self.begun = found.files;
+        self.write("log", found.log.as_bytes())?;
         self.write("table", &table.bytes())
     }
 
-    fn take_in(
-        &self,
-        folder: &Path,
-        inode: u64,
-        table: &mut Table,
-        log: &mut String,
-        folders: &mut Vec<u64>,
-    ) -> io::Result<()> {
+    /// Notes what is in a folder, and makes a second name and an image of each new file.
+    fn take_in(&self, folder: &Path, inode: u64, found: &mut Found) -> io::Result<()> {
         for path in read(folder)? {
-            let found = at(&path, fs::symlink_metadata)?;
+            let own = at(&path, fs::symlink_metadata)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let own = found.ino();
-            if found.is_dir() {
-                let _ = writeln!(log, "d {inode} {own} 0 {name}");
-                folders.push(own);
-                self.take_in(&path, own, table, log, folders)?;
-            } else if found.is_file() {
-                let _ = writeln!(log, "+ {inode} {own} 0 {name}");
-                let held = self.shadow.join("held").join(own.to_string());
-                // A file of two names is met twice.
+            if own.is_dir() {
+                let _ = writeln!(found.log, "d {inode} {} 0 {name}", own.ino());
+                found.folders.push(own.ino());
+                self.take_in(&path, own.ino(), found)?;
+            } else if own.is_file() {
+                let _ = writeln!(found.log, "+ {inode} {} 0 {name}", own.ino());
+                found.files.insert(own.ino(), look(&own));
+                let held = self.shadow.join("held").join(own.ino().to_string());
                 if !held.exists() {
                     at(&held, |held| fs::hard_link(&path, held))?;
-                    let image = self.shadow.join("synced").join(own.to_string());
+                    let image = self.shadow.join("synced").join(own.ino().to_string());
                     at(&image, |image| fs::copy(&path, image))?;
                     self.own(&image)?;
-                    table.file(own)?;
                 }
             }
         }
