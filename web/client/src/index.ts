@@ -1,0 +1,2 @@
+/** Client of the Seawall chat gateway. */
+export * from './api.js';
