@@ -8,6 +8,8 @@ export interface Connection {
   text: string;
   /** When the next attempt comes, `Date.now()` milliseconds; shown as a countdown while waiting. */
   retryAt: number | undefined;
+  /** Whether nothing goes on without a token. */
+  needsToken: boolean;
 }
 
 /** What does not work, by the gateway's own word; nothing when all does. */
@@ -27,13 +29,15 @@ const name = at<HTMLInputElement>('name');
 const tokenForm = at<HTMLFormElement>('token-form');
 const token = at<HTMLInputElement>('token');
 
-let shown: Connection = { state: 'connecting', text: 'connecting', retryAt: undefined };
+let shown: Connection = { state: 'connecting', text: 'connecting', retryAt: undefined, needsToken: false };
 
 export function showConnection(connection: Connection): void {
   shown = connection;
   state.dataset['state'] = connection.state;
   say(stateText, connection.text);
-  now.hidden = connection.state !== 'waiting' && connection.state !== 'stopped';
+  // A token is asked for below: that is what to do then.
+  now.hidden = connection.state !== 'waiting' && (connection.state !== 'stopped' || connection.needsToken);
+  if (connection.needsToken) askForToken();
   tick();
 }
 
@@ -60,7 +64,7 @@ export function showName(own: string): void {
   name.value = own;
 }
 
-export function askForToken(): void {
+function askForToken(): void {
   if (!tokenForm.hidden) return;
   tokenForm.hidden = false;
   token.focus();

@@ -30,9 +30,7 @@ function changed(): void {
 
 function paint(): void {
   isPending = false;
-  const state = client.state.value;
-  header.showConnection(words.connection(state));
-  if (state.phase === 'closed' && words.needsToken(state.because)) header.askForToken();
+  header.showConnection(words.connection(client.state.value));
   header.showBanner(words.banner(client.status.value));
   composer.showTyping(room.typing(Date.now()));
   log.paint(room.rows(log.isAtEnd()), room.top(), acts);

@@ -60,6 +60,8 @@ export interface MessageRow {
 /** Messages kept in the page; older ones are read again when somebody scrolls there. */
 const KEPT = 2000;
 const SLACK = 100;
+/** Edits of messages that are not here. */
+const CHANGES_KEPT = 4000;
 /** How long one author's messages stand under one name. */
 const TOGETHER_MS = 5 * 60_000;
 const NAME_MAX = 40;
@@ -120,8 +122,13 @@ export class Timeline {
     if (this.order.length <= KEPT + SLACK) return undefined;
     for (const offset of this.order.splice(0, this.order.length - KEPT)) this.messages.delete(offset);
     const first = this.order[0] as number;
-    for (const about of [this.edits, this.deletes, this.notices]) {
-      for (const offset of about.keys()) if (offset < first) about.delete(offset);
+    for (const offset of this.notices.keys()) if (offset < first) this.notices.delete(offset);
+    // Edits and deletes come after what they are about: they are still needed when that is read again.
+    for (const changes of [this.edits, this.deletes]) {
+      for (const offset of changes.keys()) {
+        if (changes.size <= CHANGES_KEPT) break;
+        changes.delete(offset);
+      }
     }
     return first;
   }

@@ -37,27 +37,30 @@ function whatToDo(ending: Ending): string {
   }
 }
 
-export const needsToken = (ending: Ending): boolean => ['no_token', 'unauthenticated', 'forbidden'].includes(ending.reason);
+const needsToken = (ending: Ending): boolean => ['no_token', 'unauthenticated', 'forbidden'].includes(ending.reason);
 
 export function connection(state: State): Connection {
+  const calm = { retryAt: undefined, needsToken: false };
   switch (state.phase) {
     case 'connecting': {
       const text = state.because === undefined ? 'connecting' : `reconnecting: ${why(state.because)}`;
-      return { state: 'connecting', text, retryAt: undefined };
+      return { ...calm, state: 'connecting', text };
     }
     case 'online':
     case 'moving': {
       const user = state.session.user === 'anonymous' ? '' : ` as ${state.session.user}`;
       // All works on meanwhile, so the words stay, and what is added is quiet.
       const move = state.phase === 'moving' ? ', moving to another gateway' : '';
-      return { state: 'online', text: `online${user}${move}`, retryAt: undefined };
+      return { ...calm, state: 'online', text: `online${user}${move}` };
     }
     case 'waiting':
-      return { state: 'waiting', text: `reconnecting: ${why(state.because)}`, retryAt: state.until };
+      return { ...calm, state: 'waiting', text: `reconnecting: ${why(state.because)}`, retryAt: state.until };
     case 'offline':
-      return { state: 'waiting', text: 'offline: this device has no network', retryAt: undefined };
+      return { ...calm, state: 'waiting', text: 'offline: this device has no network' };
     case 'closed':
-      return { state: 'stopped', text: `stopped: ${why(state.because)}. ${whatToDo(state.because)}`, retryAt: undefined };
+      return {
+        ...calm, state: 'stopped', text: `stopped: ${why(state.because)}. ${whatToDo(state.because)}`, needsToken: needsToken(state.because),
+      };
   }
 }
 
