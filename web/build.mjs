@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import ts from 'typescript';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
@@ -62,7 +63,31 @@ async function outputs() {
   files.set('index.html', page);
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
   files.set('files.rs', table(files));
+  files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
+  for (const [path, text] of declarations()) files.set(`types/${path}`, text);
   return files;
+}
+
+/** The types of `seawall-client.js`: the declarations that the library's index leads to. */
+function declarations() {
+  const folder = join(here, 'client');
+  const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
+    ...ts.sys,
+    onUnRecoverableConfigFileDiagnostic: (diagnostic) => { throw new Error(ts.flattenDiagnosticMessageText(diagnostic.messageText, ' ')); },
+  });
+  const all = new Map();
+  const emit = (path, text) => all.set(relative(config.options.outDir, path), text);
+  ts.createProgram(config.fileNames, config.options).emit(undefined, emit, undefined, true);
+  const reached = new Map();
+  const reach = (path) => {
+    if (reached.has(path)) return;
+    const text = all.get(path);
+    if (text === undefined) throw new Error(`client/src has no declarations for ${path}`);
+    reached.set(path, text);
+    for (const [, name] of text.matchAll(/(?:from |import\()["']\.\/([\w-]+)\.js["']/g)) reach(`${name}.d.ts`);
+  };
+  reach('index.d.ts');
+  return reached;
 }
 
 /** The table that the gateway embeds: `src/wire/page.rs` includes it. */

@@ -67,7 +67,7 @@ test('while a critical dependency is down who is here stays, and who comes is to
   await stays.say('before');
   await stays.reads(['before']);
   service.isUp = false;
-  await stays.sees('a word about it', banner(stays), (text) => /replies/.test(text), 30_000);
+  await stays.sees('a word about it', banner(stays), (text) => /not available/.test(text), 30_000);
   await stays.state(/online/);
   const comes = await Tab.open(t, await person(t), gateway);
   await comes.state(/reconnecting: backend is unavailable.*reference/s);

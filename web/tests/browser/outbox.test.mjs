@@ -37,7 +37,7 @@ test('a reload before the answer neither loses nor doubles a message', async (t)
   await storedOnce(t, gateway, ['before', 'under way', 'typed after it']);
 });
 
-test('a message written offline waits in its place, outlives a reload, and is sent by itself', async (t) => {
+test('a message written offline waits in its place and is sent by itself', async (t) => {
   const gateway = await Gateway.start(t);
   const link = await Link.open(t, gateway);
   const context = await person(t);

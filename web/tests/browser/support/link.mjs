@@ -5,10 +5,12 @@ import net from 'node:net';
 export class Link {
   #pairs = new Set();
   #isCut = false;
+  #port;
 
   static async open(t, gateway) {
     const link = new Link();
-    const server = net.createServer((near) => link.#join(near, gateway.port));
+    link.leadTo(gateway);
+    const server = net.createServer((near) => link.#join(near));
     await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
     link.port = server.address().port;
     link.url = `http://127.0.0.1:${link.port}`;
@@ -19,9 +21,14 @@ export class Link {
     return link;
   }
 
-  #join(near, port) {
+  /** New connections go to this gateway; those that are open stay where they are. */
+  leadTo(gateway) {
+    this.#port = gateway.port;
+  }
+
+  #join(near) {
     if (this.#isCut) return near.destroy();
-    const far = net.connect(port, '127.0.0.1');
+    const far = net.connect(this.#port, '127.0.0.1');
     const pair = { near, far, isWebSocket: false };
     this.#pairs.add(pair);
     near.once('data', (bytes) => { pair.isWebSocket = bytes.toString('latin1').startsWith('GET /ws'); });
