@@ -192,7 +192,7 @@ impl Reactor {
         match head.route {
             Route::Page(file) => {
                 upgrade::admit_host(head, host_rule(&self.setup.hosts))?;
-                self.write(id, |out| page::answer(out, file, head));
+                self.write(id, |out| page::answer(out, file, head, &options));
             }
             Route::Metrics => {
                 let text = self.setup.metrics.text(&self.setup.vitals);

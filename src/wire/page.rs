@@ -53,8 +53,9 @@ pub fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
-/// Appends the answer to a `GET` or `HEAD` of a file: the file, or 304 to whoever has it.
-pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>) {
+/// Appends the answer to a `GET` or `HEAD` of a file: the file, or 304 to whoever has it. Of `options` the method and what
+/// becomes of the connection count; the header lines are the file's.
+pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>, options: &ResponseOptions<'_>) {
     let headers = [
         ("ETag", file.etag),
         ("Content-Security-Policy", POLICY),
@@ -64,7 +65,7 @@ pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>) {
     let options = ResponseOptions {
         cache_control: file.freshness.cache_control(),
         headers: &headers,
-        ..ResponseOptions::plain(head.method, head.after)
+        ..*options
     };
     let status = if has(head, file.etag) { 304 } else { 200 };
     response::answer(out, status, file.media_type, file.bytes, &options);

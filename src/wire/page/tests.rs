@@ -8,7 +8,7 @@ fn asked(request: &str, file: &File) -> String {
     let limits = Limits::default();
     let Parsed::Complete(head) = parse(request.as_bytes(), (&limits).into()) else { panic!("{request}") };
     let mut out = Vec::new();
-    answer(&mut out, file, &head);
+    answer(&mut out, file, &head, &ResponseOptions::plain(head.method, head.after));
     String::from_utf8(out).expect("text")
 }
 
