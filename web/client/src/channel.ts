@@ -62,11 +62,19 @@ export class Handle implements Channel {
     tell(this.#listeners[event] as Set<(value: ChannelEvents[E]) => void> ?? [], value);
   }
 
-  async publish(data: Json, { key = newKey(), edits, deletes }: PublishOptions = {}): Promise<Published> {
+  publish(data: Json, options: PublishOptions = {}): Promise<Published> {
+    try {
+      return this.owner.publish(this.#entry(data, options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #entry(data: Json, { key = newKey(), edits, deletes }: PublishOptions): NewEntry {
     const json = stringify(data, deletes ? 'null' : undefined);
     if (!KEY.test(key)) throw invalid('key is 1 to 64 bytes of visible ASCII.');
     if (!whole(edits, 1) || !whole(deletes, 1) || (edits && deletes)) throw invalid('edits or deletes is an offset, from 1; not both.');
-    return this.owner.publish({ key, channel: this.name, data: JSON.parse(json), json, edits, deletes });
+    return { key, channel: this.name, data: JSON.parse(json), json, edits, deletes };
   }
 
   async history({ before, after, limit }: HistoryOptions = {}): Promise<Page> {

@@ -124,10 +124,12 @@ class Shell implements Client, Owner {
       if (this.#over) return reject(CLOSED);
       if (this.#promises.has(key) || this.#s.outbox.some((one) => one.key === key)) return reject(invalid(`A publication with the key ${key} is in the outbox already.`));
       this.#promises.set(key, { resolve, reject });
+      queueMicrotask(() => {
+        // The outbox shows what becomes of it: a rejection that nobody handles is no fault then.
+        if (this.#s.outbox.some((one) => one.key === key)) done.catch(() => {});
+      });
       this.#tell({ is: 'publish', entry });
     });
-    // The outbox shows a failure that nobody waits for.
-    done.catch(() => {});
     return done;
   }
 
