@@ -8,11 +8,11 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-48caed1699.js",
+        path: "/assets/page-8505f06346.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"48caed1699041485aa36251e63a3a282\"",
+        etag: "\"8505f06346dd3df70d1458ac9c9917c1\"",
         freshness: Freshness::Immutable,
-        bytes: include_bytes!("assets/page-48caed1699.js"),
+        bytes: include_bytes!("assets/page-8505f06346.js"),
     },
     File {
         path: "/assets/page-fa5992f281.css",
@@ -24,14 +24,14 @@
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"ca2c4d1c6bb0507dd891d0eac934aca5\"",
+        etag: "\"910b935ac0c235a07cf905ca0bbadd49\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("index.html"),
     },
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"5af30c5bccab26fea3983a07ced7fd3c\"",
+        etag: "\"bf785fa2bf122486ec16353cd5a2ba7a\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("seawall-client.js"),
     },

@@ -38,8 +38,7 @@ function paint(): void {
 
 /** Begins anew with a token, or without one. */
 function begin(token: string, channel: string): void {
-  const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`;
-  client = connect(url, { client: 'seawall-page/1', ...(token === '' ? {} : { token }) });
+  client = connect('/ws', { client: 'seawall-page/1', ...(token === '' ? {} : { token }) });
   client.state.subscribe(changed);
   client.status.subscribe(changed);
   client.outbox.subscribe((entries) => {
