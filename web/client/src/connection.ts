@@ -217,7 +217,7 @@ export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
 export function hurry(t: Turn): void {
   const { s, now } = t;
   if (s.retryAt !== undefined && !s.hinted) {
-    s.retryAt = Math.min(s.retryAt, Math.max(now, s.dialledAt + HURRY_MS));
+    s.retryAt = Math.min(s.retryAt, Math.max(now + 100, s.dialledAt + HURRY_MS));
     if ('until' in s.view) s.view = { ...s.view, until: s.retryAt };
   }
   const link = t.edit(s.links, s.link);
