@@ -103,7 +103,7 @@ impl Prepared {
     pub(super) fn start(
         self,
         config: &Config,
-        desk: Desk,
+        (desk, bell): (Desk, Arc<dyn Fn() + Send + Sync>),
         clock: impl Fn() -> Now + Send + Sync + 'static,
         outlook: &Arc<Outlook>,
         (vitals, metrics, instance): (&Arc<Vitals>, &Arc<Metrics>, &Arc<str>),
@@ -115,6 +115,7 @@ impl Prepared {
         let admin = Admin {
             token,
             desk,
+            bell,
             clock,
             outlook: Arc::clone(outlook),
             vitals: Arc::clone(vitals),

@@ -10,6 +10,7 @@ mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
+mod drain;
 mod threads;
 mod watch;
 
@@ -93,13 +94,9 @@ fn serve(config: Config) -> Result<(), String> {
         (watch_counters, bus_counters),
         log::dropped,
     ));
-    let vitals = Arc::new(Vitals::new(
-        reactors,
-        capacity.connections,
-        capacity.descriptors,
-        capacity.memory_bytes,
-        clock.read().at,
-    ));
+    let Capacity { connections, descriptors, memory_bytes, .. } = capacity;
+    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
+    let vitals = Arc::new(vitals.drained_by(config.drain));
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
     let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
@@ -126,12 +123,18 @@ fn serve(config: Config) -> Result<(), String> {
         Threads::start(&config, &setup, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
     admin
-        .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
+        .start(
+            &config,
+            (desk, threads.bell()),
+            move || clock.read(),
+            &setup.outlook,
+            (&vitals, &metrics, &instance.0),
+        )
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
-    threads.serve(&vitals, &mailboxes)
+    threads.serve(clock, &vitals, &mailboxes)
 }
 
 fn reactor_count(config: &Config) -> usize {
@@ -213,5 +216,5 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
     }
     println!("  health, metrics      http://{address}/health  http://{address}/metrics");
     println!("  admin                {admin}");
-    println!("  stop                 Ctrl-C");
+    println!("  stop                 {}", drain::describe(config));
 }

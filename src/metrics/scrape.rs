@@ -1,5 +1,6 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod drain;
 mod watch;
 
 use super::Cell;
@@ -125,6 +126,7 @@ impl Collector for Scrape {
         let mut sheet = Sheet(encoder);
         self.process(&mut sheet)?;
         self.connections(&mut sheet)?;
+        self.drain(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;

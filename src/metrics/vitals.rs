@@ -1,10 +1,12 @@
 //! What all threads may know of the process at any time, without a lock.
 
 use super::Cell;
+use super::drain::Drain;
 use crate::clock::Moment;
+use crate::health::drain::{Phase, Plan};
 use crate::health::report::Readings;
 use crate::health::snapshot::Snapshot;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A reactor silent for so long is not alive.
@@ -75,7 +77,8 @@ pub struct Vitals {
     pub memory_bytes_max: u64,
     memory_bytes: AtomicU64,
     descriptors_base: AtomicU64,
-    stopping: AtomicBool,
+    /// How far its end has come.
+    pub drain: Drain,
 }
 
 impl Vitals {
@@ -87,7 +90,8 @@ impl Vitals {
         memory_bytes_max: u64,
         now: Moment,
     ) -> Vitals {
-        let reactors: Vec<ReactorVitals> = (0..reactors).map(|_| ReactorVitals::default()).collect();
+        let count = reactors;
+        let reactors: Vec<ReactorVitals> = (0..count).map(|_| ReactorVitals::default()).collect();
         for reactor in &reactors {
             reactor.turned.set(now.micros());
         }
@@ -98,8 +102,13 @@ impl Vitals {
             memory_bytes_max,
             memory_bytes: AtomicU64::new(0),
             descriptors_base: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
+            drain: Drain::new(count, Plan::default()),
         }
+    }
+
+    /// The same, to be drained by this plan.
+    pub fn drained_by(self, plan: Plan) -> Vitals {
+        Vitals { drain: Drain::new(self.reactors.len(), plan), ..self }
     }
 
     /// All connections of the process.
@@ -107,8 +116,12 @@ impl Vitals {
         self.reactors.iter().map(|reactor| reactor.connections.read()).sum()
     }
 
-    /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long.
+    /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long. While the process ends, none: a reactor that
+    /// is done is silent.
     pub fn silent(&self, now: Moment) -> Option<(usize, Duration)> {
+        if self.drain.phase() == Phase::Closing {
+            return None;
+        }
         self.reactors
             .iter()
             .map(|reactor| now.since(Moment::from_micros(reactor.turned.read())))
@@ -120,7 +133,7 @@ impl Vitals {
     pub fn readings<'a>(&self, now: Moment, snapshot: &'a Snapshot, instance: &'a str) -> Readings<'a> {
         Readings {
             silent: self.silent(now),
-            stopping: self.stopping(),
+            drain: self.drain.progress(now, self.connections()),
             connections: (self.connections(), self.connections_max),
             memory_bytes: (self.memory_bytes(), self.memory_bytes_max),
             descriptors: (self.descriptors(), self.descriptors_max),
@@ -149,16 +162,6 @@ impl Vitals {
     /// of as many entries.
     pub fn descriptors(&self) -> u64 {
         self.descriptors_base.load(Ordering::Relaxed) + self.connections()
-    }
-
-    /// Tells every thread that the process ends.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    /// True exactly when the process ends.
-    pub fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
     }
 }
 

@@ -15,6 +15,7 @@ mod clock;
 mod complete;
 mod connection;
 mod deliver;
+mod drain;
 mod expire;
 mod flush;
 mod frames;
@@ -23,7 +24,6 @@ mod pending;
 mod perform;
 mod read;
 mod slots;
-mod stop;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -180,7 +180,7 @@ pub struct Reactor {
     /// The snapshot of this turn.
     snapshot: Arc<Snapshot>,
     telling: tell::Telling,
-    stop: stop::Stop,
+    draining: drain::Draining,
 }
 
 /// What is to be tried again after a read failed.
@@ -263,7 +263,7 @@ impl Reactor {
             health,
             snapshot,
             telling: tell::Telling::default(),
-            stop: stop::Stop::No,
+            draining: drain::Draining::default(),
             setup,
         }
     }
@@ -271,9 +271,10 @@ impl Reactor {
     /// Turns until the process stops and its connections are closed.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        while !self.stopped() {
+        while !self.is_drained() {
             self.turn(&mut events)?;
         }
+        self.give_up_rest();
         Ok(())
     }
 
@@ -286,10 +287,10 @@ impl Reactor {
         self.complete();
         self.expire();
         self.tell();
+        self.drain();
         self.catch_up_rooms();
         self.flush();
         self.reap();
-        self.advance_stop();
         self.observe();
         Ok(())
     }
@@ -336,10 +337,11 @@ impl Reactor {
 
     /// How long nothing is due.
     fn patience(&self) -> Duration {
-        let idle = (self.ready.is_empty() || self.stop.holds_reads())
+        let idle = self.ready.is_empty()
             && self.rooms.is_empty()
             && self.dirty.is_empty()
             && self.telling.is_done()
+            && self.draining.is_idle()
             && self.inbox_left == complete::InboxLeft::No
             && self.accepting != accept::Accepting::Now;
         if !idle {
@@ -349,7 +351,7 @@ impl Reactor {
             self.pending.deadline(),
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
-            self.stop.due(),
+            self.drain_due(),
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
@@ -373,6 +375,7 @@ impl Reactor {
         for id in std::mem::take(&mut self.dead) {
             self.end_session(id);
             let Some(connection) = self.slots.remove(id) else { continue };
+            self.count_left();
             self.waiting_bytes -= u64::from(connection.counted_bytes);
             if let Some(address) = connection.counted_address {
                 self.leave(crate::job::Admit::Depart { address: *address });

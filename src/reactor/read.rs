@@ -12,9 +12,6 @@ use rustix::net::{RecvFlags, recv};
 impl Reactor {
     /// Reads who is ready, each up to its quota; who has more waits for the next turn.
     pub(super) fn read(&mut self) {
-        if self.stop.holds_reads() {
-            return;
-        }
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
             // What is left waits until the answers so far are sent.
@@ -24,6 +21,9 @@ impl Reactor {
             let Some(id) = self.ready.pop_front() else { break };
             if let Some(connection) = self.slots.get_mut(id) {
                 connection.listed = Listed::No;
+                if self.draining.holds(connection) {
+                    continue;
+                }
                 self.read_connection(id, &mut buffer);
             }
         }
