@@ -71,6 +71,19 @@ pub(super) enum Awaited {
     Auth,
 }
 
+impl Awaited {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Awaited::Reactors => "the reactors",
+            Awaited::Watch => "the watch",
+            Awaited::BusEar => "what hears the bus",
+            Awaited::Store => "the store",
+            Awaited::BusMouth => "what speaks to the bus",
+            Awaited::Auth => "the auth worker",
+        }
+    }
+}
+
 /// Where the threads have come that are being ended, and at last what of them failed.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -284,7 +297,7 @@ impl<'a> Leader<'a> {
             return None;
         }
         let Unfinished { appends, closes, bytes } = unfinished;
-        let awaited = awaited.map(|awaited| format!("{awaited:?}"));
+        let awaited = awaited.map(Awaited::as_str);
         tracing::error!(
             unanswered_publishes = appends,
             unsent_closes = closes,

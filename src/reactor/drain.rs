@@ -49,8 +49,8 @@ impl Draining {
     }
 
     /// Commands that came too late stay in their socket: none is taken that would not be answered.
-    pub(super) fn holds(&self, connection: &Connection) -> bool {
-        self.phase == Phase::Closing && matches!(connection.stage, Stage::WebSocket(_))
+    pub(super) fn holds_commands(&self) -> bool {
+        self.phase == Phase::Closing
     }
 }
 
