@@ -6,6 +6,8 @@
 use super::Cell;
 use crate::clock::{Moment, Now};
 use crate::health::drain::{Cause, Ending, Phase, Plan, Progress, Timetable, Unfinished};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// One reactor's part.
@@ -32,7 +34,7 @@ pub struct ReactorDrain {
 pub struct Drain {
     /// By reactor.
     pub reactors: Vec<ReactorDrain>,
-    plan: Plan,
+    plan: ArcSwap<Plan>,
     phase: AtomicU8,
     cause: AtomicU8,
     /// When it began, in microseconds of the clock; 0 before.
@@ -56,7 +58,7 @@ impl Drain {
     pub fn new(reactors: usize, plan: Plan) -> Drain {
         Drain {
             reactors: (0..reactors).map(|_| ReactorDrain::default()).collect(),
-            plan,
+            plan: ArcSwap::from_pointee(plan),
             phase: AtomicU8::new(0),
             cause: AtomicU8::new(0),
             since: AtomicU64::new(0),
@@ -64,6 +66,11 @@ impl Drain {
             answer_by: AtomicU64::new(u64::MAX),
             end_by: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Another plan holds for a drain that has not begun.
+    pub fn revise(&self, plan: Plan) {
+        self.plan.store(Arc::new(plan));
     }
 
     /// Begins it, unless it has begun. The main thread is to be woken after it.
@@ -112,7 +119,7 @@ impl Drain {
 
     /// What follows, and when; of no use before it began.
     pub fn timetable(&self) -> Timetable {
-        Timetable { since: Moment::from_micros(self.since.load(Ordering::Acquire)), plan: self.plan }
+        Timetable { since: Moment::from_micros(self.since.load(Ordering::Acquire)), plan: **self.plan.load() }
     }
 
     /// Why and when it began, Unix milliseconds.
@@ -143,7 +150,7 @@ impl Drain {
         Progress {
             phase: self.phase(),
             began,
-            plan: self.plan,
+            plan: **self.plan.load(),
             elapsed: began.map(|_| now.since(self.timetable().since)).unwrap_or_default(),
             connections,
             told: self.sum(|reactor| &reactor.told),

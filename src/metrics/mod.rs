@@ -8,6 +8,7 @@ pub mod auth;
 pub mod bus;
 pub mod drain;
 pub mod reactor;
+pub mod reload;
 pub mod scrape;
 pub mod store;
 pub mod vitals;

@@ -5,14 +5,14 @@
 //! Telling and closing are paced by the turn: thousands at once would hold up everything else.
 
 use super::Reactor;
-use super::accept::Accepting;
 use super::connection::{Connection, Reading, Stage};
+use super::listener::Leaving;
 use super::pending::Request;
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::health::drain::{Phase, slot, whole_ms};
-use crate::limits::{ACCEPTS_PER_TURN, LISTEN_BACKLOG, TELLS_PER_TURN};
+use crate::limits::TELLS_PER_TURN;
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
 use crate::wire::push;
@@ -58,13 +58,21 @@ impl Reactor {
     /// Follows the process to its end.
     pub(super) fn drain(&mut self) {
         let phase = self.setup.vitals.drain.phase();
-        if phase != self.draining.phase {
+        if phase != self.draining.phase && self.may_enter(phase) {
             self.enter(phase);
         }
-        match phase {
+        match self.draining.phase {
             Phase::Serving | Phase::Accepting => {}
             Phase::Moving => self.give_slots(),
             Phase::Closing => self.close_next(),
+        }
+    }
+
+    /// Leaves the port where the phase wants that; true exactly when nobody else comes who would have to be told.
+    fn may_enter(&mut self, phase: Phase) -> bool {
+        match phase {
+            Phase::Serving | Phase::Accepting => true,
+            Phase::Moving | Phase::Closing => self.leave_port() == Leaving::Left,
         }
     }
 
@@ -86,11 +94,11 @@ impl Reactor {
         match phase {
             Phase::Serving | Phase::Accepting => {}
             Phase::Moving => {
-                self.stop_accepting();
+                self.say_that_nobody_comes();
                 self.plan_slots();
             }
             Phase::Closing => {
-                self.stop_accepting();
+                self.say_that_nobody_comes();
                 let upgraded =
                     |(_, connection): &(SlotId, &Connection)| matches!(connection.stage, Stage::WebSocket(_));
                 self.draining.to_close = self.slots.iter().filter(upgraded).count();
@@ -99,24 +107,11 @@ impl Reactor {
         }
     }
 
-    /// Takes in who has connected already, then closes the listener in the same turn: the kernel resets who waits in it.
-    fn stop_accepting(&mut self) {
-        if self.listener.is_none() {
-            return;
-        }
-        for _ in 0..LISTEN_BACKLOG as usize / ACCEPTS_PER_TURN {
-            self.accepting = Accepting::Now;
-            self.accept();
-            if self.accepting != Accepting::Now {
-                break;
-            }
-        }
-        self.listener = None;
-        self.accepting = Accepting::Never;
+    /// Counts who is here before it is said that nobody else comes: the gateway ends when it sees neither.
+    fn say_that_nobody_comes(&self) {
         let place = usize::from(self.id.0);
         let vitals = &self.setup.vitals;
         if let (Some(own), Some(drain)) = (vitals.reactors.get(place), vitals.drain.reactors.get(place)) {
-            // Counted before it is said that nobody else comes: the gateway ends when it sees neither.
             own.connections.set(self.slots.len() as u64);
             drain.closed.store(true, Ordering::Release);
         }

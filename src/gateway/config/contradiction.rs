@@ -39,6 +39,7 @@ pub(super) fn find(draft: &mut Draft) {
     ORDERS.iter().for_each(|order| check_order(draft, order));
     check_proxies(draft);
     check_bus(draft);
+    check_takeover(draft);
     check_drain(draft);
     check_auth(draft);
     super::auth::check(draft);
@@ -66,6 +67,13 @@ fn check_bus(draft: &mut Draft) {
     let alone = draft.config.bus.url.is_some() && draft.config.store.postgres().is_none();
     if alone && untouched(&draft.refused, &["store.url"]) {
         report(draft, "bus.url", Fault::NobodyToReach);
+    }
+}
+
+fn check_takeover(draft: &mut Draft) {
+    let one_owner = draft.config.server.takeover && draft.config.store.postgres().is_none();
+    if one_owner && untouched(&draft.refused, &["store.url"]) {
+        report(draft, "server.takeover", Fault::OneOwner);
     }
 }
 

@@ -94,6 +94,8 @@ pub enum Fault {
     NobodyTrusted,
     /// A bus, and a store that only one instance can have.
     NobodyToReach,
+    /// A successor is to take over, from a store that only one process can have.
+    OneOwner,
     /// A check of tokens is configured, but no key.
     NoKey,
     /// Two keys have the same name.
@@ -183,6 +185,7 @@ impl Fault {
             | Fault::NotUtf8
             | Fault::NobodyTrusted
             | Fault::NobodyToReach
+            | Fault::OneOwner
             | Fault::NoKey
             | Fault::SameKid { .. }
             | Fault::Missing { .. }
@@ -231,6 +234,10 @@ impl fmt::Display for Fault {
             Fault::NobodyToReach => f.write_str(
                 "has no effect with the embedded store, which has one instance: set store.url to a PostgreSQL database that all \
                  instances share, or remove it",
+            ),
+            Fault::OneOwner => f.write_str(
+                "needs PostgreSQL as the store (store.url): the embedded store has one owner, so a successor can only start \
+                 when this process has left; set it to false",
             ),
             Fault::NoKey => f.write_str(
                 "has no effect, since auth is off without a key: add [[auth.keys]], auth.secret, auth.jwks_url or \
