@@ -157,7 +157,8 @@ impl Crowd {
             }
         };
         done.into_iter().for_each(|run| self.ledger.arrived(run));
-        self.ledger.life(life).deliveries += 1;
+        let counts = self.ledger.life(life);
+        *(if stage == Stage::Joining { &mut counts.replayed } else { &mut counts.deliveries }) += 1;
         match pushed.n {
             Some(n) => self.ledger.saw(pushed.channel, pushed.offset, n),
             None => {

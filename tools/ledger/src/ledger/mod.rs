@@ -130,8 +130,10 @@ pub struct Counts {
     pub published: u64,
     /// `error` that came, by code.
     pub errors: BTreeMap<String, u64>,
-    /// Publications that were pushed to us.
+    /// Publications that were pushed to us when they came.
     pub deliveries: u64,
+    /// Publications that were pushed to us between a subscription and its `synced`.
+    pub replayed: u64,
     /// Close frames that came, answers to ours included, by code.
     pub closes: BTreeMap<u16, u64>,
     /// `bye` that came, by code.
@@ -366,6 +368,7 @@ impl Counts {
         self.answered += other.answered;
         self.published += other.published;
         self.deliveries += other.deliveries;
+        self.replayed += other.replayed;
         self.drains += other.drains;
         self.lost += other.lost;
         self.unanswered += other.unanswered;

@@ -234,9 +234,6 @@ impl Run {
 
     /// Everybody leaves, every gateway is ended in order, and the store is read back through a fresh one.
     pub fn finish(&mut self) -> Result<(Ledger, Vec<Log>), String> {
-        for place in &self.places {
-            place.read_final_page(&mut self.lives)?;
-        }
         say("everybody leaves");
         self.tell(&Order::Finish);
         let mut whole: Option<Ledger> = None;
@@ -247,6 +244,9 @@ impl Run {
                 Some(whole) => whole.absorb(ledger),
                 None => whole = Some(ledger),
             }
+        }
+        for place in &self.places {
+            place.read_final_page(&mut self.lives)?;
         }
         say("ending the gateways");
         for place in &mut self.places {

@@ -111,30 +111,37 @@ pub fn schedule(seed: u64, length: Micros, store: Store) -> Vec<Planned> {
     planned
 }
 
-/// One of each kind, each at a gateway of its own.
+/// What can be done to a way.
+const ON_THE_WAY: [Mode; 9] = [
+    Mode::Cut,
+    Mode::Reset,
+    Mode::Stall,
+    Mode::HalfOpen(Direction::Answers),
+    Mode::HalfOpen(Direction::Requests),
+    Mode::Slow(Pace { bytes_per_s: NonZeroU64::new(20_000), latency: Duration::from_millis(150) }),
+    Mode::ResetOnce(20_000),
+    Mode::BlackHole,
+    Mode::Refuse,
+];
+/// So many of them in a round, for the ways of clients, and of gateways.
+const IN_A_ROUND: usize = 2;
+
+/// A round: all that happens to processes, and some of what happens to ways, each at a gateway of its own.
 fn kinds(rng: &mut Rng, gateways: u8, store: Store) -> Vec<Fault> {
-    let slow = Mode::Slow(Pace { bytes_per_s: NonZeroU64::new(20_000), latency: Duration::from_millis(150) });
-    let on_the_way = [
-        Mode::Cut,
-        Mode::Reset,
-        Mode::Stall,
-        Mode::HalfOpen(Direction::Answers),
-        Mode::HalfOpen(Direction::Requests),
-        slow,
-        Mode::ResetOnce(20_000),
-        Mode::BlackHole,
-        Mode::Refuse,
-    ];
-    let mut slot = || rng.u8(..gateways);
-    let mut all = vec![Fault::Kill(slot()), Fault::Freeze(slot()), Fault::Drain(slot()), Fault::Storm];
-    all.extend(on_the_way.map(|mode| Fault::Clients(slot(), mode)));
+    let slot = |rng: &mut Rng| rng.u8(..gateways);
+    let mut all =
+        vec![Fault::Kill(slot(rng)), Fault::Freeze(slot(rng)), Fault::Drain(slot(rng)), Fault::Storm];
+    for mode in rng.choose_multiple(ON_THE_WAY, IN_A_ROUND) {
+        all.push(Fault::Clients(slot(rng), mode));
+    }
     match store {
         Store::Sqlite => {}
         Store::Postgres => {
-            all.extend([Behind::Store, Behind::Bus].map(Fault::KillBehind));
-            all.extend([Behind::Store, Behind::Bus].map(Fault::FreezeBehind));
-            for mode in on_the_way {
-                all.extend([Behind::Store, Behind::Bus].map(|behind| Fault::Way(slot(), behind, mode)));
+            for behind in [Behind::Store, Behind::Bus] {
+                all.extend([Fault::KillBehind(behind), Fault::FreezeBehind(behind)]);
+                for mode in rng.choose_multiple(ON_THE_WAY, IN_A_ROUND) {
+                    all.push(Fault::Way(slot(rng), behind, mode));
+                }
             }
         }
     }
@@ -158,7 +165,7 @@ mod tests {
             [(45 * SECOND, Store::Postgres), (1_800 * SECOND, Store::Postgres), (45 * SECOND, Store::Sqlite)]
         {
             let planned = schedule(7, length, store);
-            assert!(planned.len() >= 10, "{} in {} s", planned.len(), seconds(length));
+            assert!(planned.len() >= 12, "{} in {} s", planned.len(), seconds(length));
             assert!(planned.iter().all(|one| one.at >= MARGIN && one.at + one.length + MARGIN <= length));
             assert!(planned.windows(2).all(|two| two[0].at + two[0].length < two[1].at));
         }

@@ -19,12 +19,13 @@ pub fn judge(report: &mut Report, run: &Run, ledger: &Ledger, logs: &[Log]) {
     let doubted = ledger.publications.iter().filter(|it| it.doubts > 0).count();
     let refused = ledger.publications.iter().filter(|it| it.offset.is_none() && it.refusals > 0).count();
     let delivered: u64 = ledger.lives.iter().map(|life| life.deliveries).sum();
+    let replayed: u64 = ledger.lives.iter().map(|life| life.replayed).sum();
     report.tell("publications tried / acknowledged / stored", {
         format!("{} / {acknowledged} / {stored}", ledger.publications.len())
     });
     report.tell("of these in doubt for a while / refused and dropped", format!("{doubted} / {refused}"));
-    report.tell("deliveries / pages of history / heads told by a beat / lags", {
-        format!("{delivered} / {} / {} / {}", ledger.pages, ledger.told_by_beat, ledger.lags)
+    report.tell("delivered / replayed / pages of history / heads told by a beat / lags", {
+        format!("{delivered} / {replayed} / {} / {} / {}", ledger.pages, ledger.told_by_beat, ledger.lags)
     });
     let findings = check(ledger, logs, &run.windows);
     for promise in Promise::ALL {
@@ -88,7 +89,7 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
     }
     report.note(format!("Counters are of the processes {}.", compared.join(", ")));
     if !left_out.is_empty() {
-        report.note(format!("Not compared: {}.", left_out.join(", ")));
+        report.note(format!("Not in these sums: {}.", left_out.join("; ")));
     }
     wrong.iter().take(EXAMPLES * 2).for_each(|text| report.note(text));
 }
@@ -96,7 +97,7 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
 fn why_left_out(life: &Life) -> &'static str {
     match life.ended {
         Ended::Killed => "killed",
-        Ended::InOrder { .. } => "no page after its last client had left",
+        Ended::InOrder { .. } => "ended with its last client: what it told before is not more than was seen",
         Ended::No => "its page was not read",
     }
 }

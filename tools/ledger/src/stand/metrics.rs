@@ -129,6 +129,12 @@ impl Compared {
     pub fn is_good(&self) -> bool {
         self.least <= self.told && self.told <= self.most
     }
+
+    /// For people.
+    pub fn text(&self, process: usize) -> String {
+        let Compared { name, told, least, most } = self;
+        format!("process {process}: {name} is {told}, {least} to {most} were seen")
+    }
 }
 
 /// Compares one process with what the clients saw of it. Where nothing broke, every bound is one number.

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How long a gateway may take to say where it listens.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long connections that were left may take to be gone from `/metrics`.
+const ALONE_WITHIN: Duration = Duration::from_secs(15);
+
 /// The program, and what every gateway of a run is told.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -265,12 +268,20 @@ impl Place {
         Ok(())
     }
 
-    /// Reads `/metrics` while nothing moves: they are the last of this process.
+    /// Reads `/metrics` once nobody is connected any more: they are the last of this process.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
     pub fn read_final_page(&self, lives: &mut [Life]) -> Result<(), String> {
         let Some(life) = self.life().and_then(|life| lives.get_mut(usize::from(life))) else { return Ok(()) };
-        life.page = Some(Scraper::new(self.direct()).page().map_err(|error| format!("/metrics: {error}"))?);
-        life.is_page_final = true;
-        Ok(())
+        let mut scraper = Scraper::new(self.direct());
+        comes_true(ALONE_WITHIN, || {
+            life.page = scraper.page().ok();
+            life.is_page_final = life.page.as_ref().is_some_and(|page| page.sessions() == 0.0);
+            life.is_page_final
+        });
+        if life.page.is_some() { Ok(()) } else { Err(format!("gateway {} shows no /metrics", self.slot)) }
     }
 }
 
