@@ -54,18 +54,23 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
     let mut wrong = Vec::new();
     let (mut compared, mut left_out) = (Vec::new(), Vec::new());
     for (number, life) in run.lives.iter().enumerate() {
-        let (Some(page), Some(counts), true) = (&life.page, ledger.lives.get(number), life.is_page_final)
+        let (Some(page), Some(counts), false) =
+            (&life.page, ledger.lives.get(number), life.ended == Ended::Killed)
         else {
             left_out.push(format!("{number} ({})", why_left_out(life)));
             continue;
         };
+        if !life.is_page_final {
+            // What it told last is at most what the clients saw until its end.
+            left_out.push(format!("{number} ({})", why_left_out(life)));
+            let over = compare(page, counts);
+            wrong.extend(over.iter().filter(|one| one.told > one.most).map(|one| one.text(number)));
+            continue;
+        }
         compared.push(number.to_string());
         for one in compare(page, counts) {
             if !one.is_good() {
-                wrong.push(format!(
-                    "process {number}: {} is {}, {} to {} were seen",
-                    one.name, one.told, one.least, one.most
-                ));
+                wrong.push(one.text(number));
             }
             let sum = sums.entry(one.name.clone()).or_insert(Compared {
                 told: 0.0,
