@@ -1,12 +1,19 @@
 //! The one place that reads the clock: microseconds since the run began, the same for all threads.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Microseconds since the run began.
 pub type Micros = u64;
 
 static START: OnceLock<Instant> = OnceLock::new();
+
+/// Somebody wants this program to end.
+pub static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// What unwinds the director then: all that was started ends on the way.
+pub struct Interrupted;
 
 /// One second.
 pub const SECOND: Micros = 1_000_000;
@@ -37,6 +44,9 @@ pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     while !holds() {
         if now() >= until {
             return false;
+        }
+        if INTERRUPTED.load(Ordering::Acquire) {
+            std::panic::resume_unwind(Box::new(Interrupted));
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }

@@ -25,7 +25,12 @@ fn main() -> ExitCode {
     let Arguments { common, scenario } = Arguments::parse();
     clock::now();
     socket::raise_descriptors();
-    match play(&common, &scenario) {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // Without it the signal ends us at once, and only our folders stay.
+        let _ = signal_hook::flag::register(signal, std::sync::Arc::clone(&clock::INTERRUPTED));
+    }
+    let played = std::panic::catch_unwind(|| play(&common, &scenario));
+    match played.unwrap_or_else(|panic| Err(interrupted(panic))) {
         Ok(report) => {
             println!("{}", report.text());
             if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -35,6 +40,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What to say when the run was unwound; a panic goes on.
+fn interrupted(panic: Box<dyn std::any::Any + Send>) -> String {
+    if panic.is::<clock::Interrupted>() {
+        return "interrupted; all that was started has ended".to_owned();
+    }
+    std::panic::resume_unwind(panic)
 }
 
 fn play(common: &Common, scenario: &Scenario) -> Result<Report, String> {
