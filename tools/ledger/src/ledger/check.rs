@@ -272,12 +272,13 @@ impl Findings {
 
     /// Ends of connections and late answers, less what a fault excuses.
     fn ends(&mut self, ledger: &Ledger, windows: &[Window]) {
-        let excused = |slot: u8, from: Micros, to: Micros, excuse: Excuse| {
+        let excused = |slot: u8, (from, to): (Micros, Micros), excuse: Excuse, until: Micros| {
             windows.iter().any(|window| {
                 window.slot.is_none_or(|own| own == slot)
                     && (window.excuse == excuse || window.excuse == Excuse::Both)
                     && window.from <= to
                     && from <= window.to.saturating_add(AFTER)
+                    && until <= window.to.saturating_add(ANSWER_WITHIN)
             })
         };
         for close in &ledger.closes {
@@ -290,12 +291,14 @@ impl Findings {
                 End::Server { code, bye: false } => {
                     self.add(Promise::Bye, 1, || format!("{}: code {code}", what()));
                 }
-                End::Vanished if excused(close.slot, close.since, close.at, Excuse::Vanish) => {}
+                End::Vanished if excused(close.slot, (close.since, close.at), Excuse::Vanish, 0) => {}
                 End::Vanished => self.add(Promise::Stays, 1, what),
             }
         }
         for late in &ledger.lates {
-            if !excused(late.slot, late.sent, late.until, Excuse::Late) {
+            // A fault delays an answer to five seconds after its end, and no further.
+            let due = (late.sent, late.sent + ANSWER_WITHIN);
+            if !excused(late.slot, due, Excuse::Late, late.until) {
                 self.add(Promise::Answered, 1, || {
                     let waited = seconds(late.until.saturating_sub(late.sent));
                     format!(

@@ -209,9 +209,12 @@ fn an_unanswered_command_is_found_unless_a_fault_excuses_it() {
     let (sent, until) = (SECOND, 2 * SECOND + ANSWER_WITHIN);
     story.ledger.late(Late { link: LINK, slot: 0, what: "publish", sent, until });
     story.breaks(Promise::Answered, 1);
-    story.windows.push(Window { from: 0, to: sent, slot: Some(1), excuse: Excuse::Late });
+    let frozen = |slot, to| Window { from: 0, to, slot: Some(slot), excuse: Excuse::Late };
+    story.windows.push(frozen(1, 2 * SECOND));
     story.breaks(Promise::Answered, 1);
-    story.windows.push(Window { from: 0, to: sent, slot: Some(0), excuse: Excuse::Late });
+    story.windows.push(frozen(0, sent));
+    story.breaks(Promise::Answered, 1);
+    story.windows.push(frozen(0, 2 * SECOND));
     assert_eq!(story.findings(), []);
 }
 
