@@ -74,6 +74,17 @@ pub enum Fault {
         /// Why they belong together.
         reason: &'static str,
     },
+    /// Earlier than what has to come before it.
+    TooEarly {
+        /// Its value.
+        value: u64,
+        /// The least value.
+        least: u64,
+        /// What that is made of: names of settings.
+        sum: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// Auth is off and the address is not loopback.
     OpenToNetwork {
         /// The address.
@@ -164,7 +175,7 @@ impl Fault {
     fn value(&self) -> Option<String> {
         match self {
             Fault::NotAccepted { value, .. } => Some(value.clone()),
-            Fault::Below { value, .. } => Some(value.to_string()),
+            Fault::Below { value, .. } | Fault::TooEarly { value, .. } => Some(value.to_string()),
             Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
             Fault::Unknown { .. }
             | Fault::NotASection
@@ -207,6 +218,9 @@ impl fmt::Display for Fault {
             Fault::NotUtf8 => f.write_str("its value is not UTF-8"),
             Fault::Below { other, other_value, other_origin, reason, .. } => {
                 write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
+            }
+            Fault::TooEarly { least, sum, reason, .. } => {
+                write!(f, "must be at least {least} ({sum}), {reason}")
             }
             Fault::OpenToNetwork { .. } => f.write_str(
                 "auth is off, so whoever reaches this address could read and write everything: \

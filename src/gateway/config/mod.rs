@@ -25,6 +25,7 @@ pub mod table;
 pub mod url;
 mod variable;
 
+use crate::health::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
@@ -61,6 +62,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// `[admin]`
     pub admin: AdminConfig,
+    /// `[drain]`
+    pub drain: Plan,
     /// `[[dependency]]`, and what `store.url` and `bus.url` imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
     /// `[log]`

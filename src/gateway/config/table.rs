@@ -6,6 +6,9 @@ use super::{ProxyProtocol, limit};
 use crate::health::snapshot::AdmissionMode;
 use crate::log::{Format, Level};
 
+/// No drain lasts longer.
+const DAY_MS: u64 = 86_400_000;
+
 const FORMATS: [Format; 2] = [Format::Text, Format::Json];
 const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
 const ADMISSIONS: [AdmissionMode; 2] = [AdmissionMode::Enforce, AdmissionMode::Observe];
@@ -134,6 +137,16 @@ const GENERAL: &[Setting] = &[
         .doc("Address of the listener for operators, plain HTTP; `off`: none. Left at its default and taken: a warning, and none. Said and taken: no start.").at_restart(),
     Setting::of("admin.token", Place::Bearer(|c| &mut c.admin.token))
         .doc("What operators send as `Authorization: Bearer`. Without one it is made at the first start: the file `admin.token` in `store.data`. Better in `SEAWALL_ADMIN_TOKEN` than in a file.").at_restart(),
+    Setting::of("drain.accept_ms", Place::Millis(Bounds::to(DAY_MS).from(0), |c| &mut c.drain.accept))
+        .doc("From the signal on: so long it accepts, while `/health/ready` is 503 already. Longer than a load balancer takes to notice.").at_reload(),
+    Setting::of("drain.spread_ms", Place::Millis(Bounds::to(DAY_MS).from(0), |c| &mut c.drain.spread))
+        .doc("From there on: so long the slots are spread in which clients move.").at_reload(),
+    Setting::of("drain.close_ms", Place::Millis(Bounds::to(DAY_MS), |c| &mut c.drain.close))
+        .doc("From the signal on: who is still here then gets `bye` and close 1012.").at_reload(),
+    Setting::of("drain.exit_ms", Place::Millis(Bounds::to(DAY_MS), |c| &mut c.drain.exit))
+        .doc("From the signal on: the process is gone by then. Below what gives it: Kubernetes' `terminationGracePeriodSeconds`, systemd's `TimeoutStopSec`.").at_reload(),
+    Setting::of("drain.return_ms", Place::Millis(Bounds::to(600_000).from(0), |c| &mut c.drain.returns))
+        .doc("Who was closed is told to come back within so long, spread evenly.").at_reload(),
     Setting::of(
         "log.format",
         Place::Word(Words {
@@ -157,7 +170,7 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 9] = [
+pub const SECTIONS: [(&str, &str); 10] = [
     ("server", "Where it listens and whom it believes."),
     ("store", "Where publications are kept."),
     ("bus", "How instances reach each other."),
@@ -169,6 +182,7 @@ pub const SECTIONS: [(&str, &str); 9] = [
     ),
     ("health", "What follows from what is known of the dependencies."),
     ("admin", "The listener for operators: what the public one hides, and what they may do."),
+    ("drain", "How it ends: clients move to another instance first. See docs/operations.md."),
     ("log", "What is logged, to stderr."),
 ];
 
