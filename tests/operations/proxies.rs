@@ -59,11 +59,10 @@ impl Proxy {
         };
         // A group of its own, so that its workers end with it.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; tools/test installs it"));
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; tools/test installs it"));
         let proxy = Proxy { child, address, folder };
-        until(SOON, "the proxy reaches a gateway", || {
-            Client::try_open(address, &Upgrade::default()).is_ok()
-        });
+        until(SOON, "the proxy reaches a gateway", || Client::try_open(address, &Upgrade::default()).is_ok());
         proxy
     }
 }

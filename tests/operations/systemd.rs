@@ -143,6 +143,6 @@ fn the_watchdog_is_fed_while_every_reactor_turns_and_starves_while_one_does_not(
         assert!(!lines.iter().any(|line| line == "WATCHDOG=1"), "{lines:?}");
     }
     drop(held);
-    supervisor.until("WATCHDOG=1");
     supervisor.until("STATUS=serving");
+    supervisor.until("WATCHDOG=1");
 }

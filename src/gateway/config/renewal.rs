@@ -223,8 +223,9 @@ fn changed_lines(key: &str, old: &DependencyConfig, new: &DependencyConfig) -> V
         .filter(|(_, from, to)| from != to)
         .map(|(field, from, to)| Change { key: format!("{key}.{field}"), from: shown(from), to: shown(to) })
         .collect();
-    // What is shown of a URL leaves its password out.
-    if changes.is_empty() && old.target != new.target {
+    // What is shown of a URL leaves its password out. One that a setting says is that setting's change.
+    let is_said_here = value(&after, "url").is_some();
+    if changes.is_empty() && is_said_here && old.target != new.target {
         let hidden = || quoted(HIDDEN);
         changes.push(Change { key: format!("{key}.url"), from: hidden(), to: hidden() });
     }
