@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Threads that open connections, one after the other, as fast as they can.
 const CONNECTORS: usize = 12;
+/// Connections that each of them opens before it asks on the first.
+const BATCH: usize = 40;
 /// Processes that take over, one after the other.
 const ROUNDS: usize = 4;
 const REQUEST: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -27,20 +29,24 @@ fn instance(server: &Postgres, listen: Option<SocketAddr>) -> Setup {
     }
 }
 
-/// Opens a connection and asks; anything but an answer is a fault.
-fn ask(address: SocketAddr) -> Result<(), String> {
+/// Opens connections and asks on each; anything but an answer is a fault.
+fn ask(address: SocketAddr) -> Vec<Result<(), String>> {
     let told = |what: &str, error: std::io::Error| format!("{what}: {:?}", error.kind());
-    let mut stream = TcpStream::connect_timeout(&address, SOON).map_err(|error| told("connect", error))?;
-    stream.set_read_timeout(Some(SOON)).map_err(|error| told("timeout", error))?;
-    stream.write_all(REQUEST).map_err(|error| told("write", error))?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(|error| told("read", error))?;
-    // A process that leaves may end a connection without a word to a request it did not read; a reset it is not.
-    if answer.is_empty() || answer.starts_with(b"HTTP/1.1 200") {
-        Ok(())
-    } else {
-        Err("another answer".into())
-    }
+    // First all of them, so that many wait in the kernel: it completes a handshake without the gateway.
+    let opened: Vec<Result<TcpStream, String>> = (0..BATCH)
+        .map(|_| TcpStream::connect_timeout(&address, SOON).map_err(|error| told("connect", error)))
+        .collect();
+    let answered = |stream: Result<TcpStream, String>| {
+        let mut stream = stream?;
+        stream.set_read_timeout(Some(SOON)).map_err(|error| told("timeout", error))?;
+        stream.write_all(REQUEST).map_err(|error| told("write", error))?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(|error| told("read", error))?;
+        // A process that leaves may end a connection before it was asked anything. A reset that is not.
+        let is_well = answer.is_empty() || answer.starts_with(b"HTTP/1.1 200");
+        if is_well { Ok(()) } else { Err("another answer".into()) }
+    };
+    opened.into_iter().map(answered).collect()
 }
 
 #[test]
@@ -54,11 +60,15 @@ fn nobody_is_refused_or_reset_while_one_process_after_the_other_takes_over() {
         for _ in 0..CONNECTORS {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    match ask(address) {
-                        Ok(()) => drop(opened.fetch_add(1, Ordering::Relaxed)),
-                        Err(fault) => {
-                            *faults.lock().expect("no holder panics").entry(fault).or_default() += 1
-                        }
+                    for asked in ask(address) {
+                        match asked {
+                            Ok(()) => opened.fetch_add(1, Ordering::Relaxed),
+                            Err(fault) => {
+                                let mut faults = faults.lock().expect("no holder panics");
+                                *faults.entry(fault).or_default() += 1;
+                                0
+                            }
+                        };
                     }
                 }
             });
