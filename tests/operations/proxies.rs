@@ -46,6 +46,12 @@ impl Proxy {
             text = text.replace(documented, &here.to_string());
         }
         let folder = tempfile::tempdir().expect("a folder");
+        if kind == Kind::Nginx {
+            // Folders that it makes although it needs none; by itself where only root may.
+            let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+            let lines = temporary.map(|of| format!("{of}_temp_path {}/{of};", folder.path().display()));
+            text = text.replace("access_log off;", &format!("access_log off; {}", lines.join(" ")));
+        }
         let configuration = folder.path().join(file);
         std::fs::write(&configuration, text).expect("written");
         let mut command = Command::new(program);
