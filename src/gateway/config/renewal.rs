@@ -241,10 +241,11 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form, of which each setting takes one that is not its default.
-    const VALUES: [&str; 20] = [
+    const VALUES: [&str; 21] = [
         "true",
         "2",
         "300",
+        "5000",
         "70001",
         "77777777",
         "127.0.0.9:99",
@@ -269,13 +270,13 @@ mod tests {
         for setting in table::all() {
             let mut old = Config::default();
             let mut new = Config::default();
-            let takes = |value: &&str| {
+            let takes = |value: &&&str| {
                 let mut config = Config::default();
-                let raw = Raw::Plain((**value).to_owned());
+                let raw = Raw::Plain((***value).to_owned());
                 let written = setting.write(&mut config, &raw, &Origin::Default).is_ok();
                 written && !setting.same(&mut Config::default(), &mut config)
             };
-            let value = VALUES.iter().find(takes).unwrap_or_else(|| panic!("no value for {}", setting.name));
+            let value = VALUES.iter().find(|value| takes(&value)).unwrap_or_else(|| panic!("no value for {}", setting.name));
             setting
                 .write(&mut new, &Raw::Plain((*value).to_owned()), &Origin::Default)
                 .expect("it was taken");
