@@ -1,5 +1,6 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod drain;
 mod reload;
 mod watch;
 
@@ -133,6 +134,7 @@ impl Collector for Scrape {
         self.process(&mut sheet)?;
         self.reloads.encode(&mut sheet)?;
         self.connections(&mut sheet)?;
+        self.drain(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;

@@ -276,7 +276,10 @@ mod tests {
                 let written = setting.write(&mut config, &raw, &Origin::Default).is_ok();
                 written && !setting.same(&mut Config::default(), &mut config)
             };
-            let value = VALUES.iter().find(|value| takes(&value)).unwrap_or_else(|| panic!("no value for {}", setting.name));
+            let value = VALUES
+                .iter()
+                .find(|value| takes(&value))
+                .unwrap_or_else(|| panic!("no value for {}", setting.name));
             setting
                 .write(&mut new, &Raw::Plain((*value).to_owned()), &Origin::Default)
                 .expect("it was taken");
