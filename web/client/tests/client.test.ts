@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import 'fake-indexeddb/auto';
 import { test, type TestContext } from 'node:test';
-import { connect, ITERATION_MAX, SeawallError, type Client, type Options, type OutboxStorage, type Socket, type SocketClass, type StoredEntry } from '../src/index.js';
+import { connect, ITERATION_MAX, SeawallError, type Client, type Options, type OutboxStorage, type Socket, type SocketClass, type State, type StoredEntry } from '../src/index.js';
 import { until } from './gateway.js';
 
 /** A gateway in the same process: a connection can be refused, held or answered. */
@@ -198,7 +198,7 @@ test('a frame of an unknown shape costs the connection, not the client', async (
   server.sockets[0]!.told({ synced: { channel: 'c', offset: 5 } });
   const { id } = server.sockets[0]!.sent.at(-1)!;
   server.sockets[0]!.told({ id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: 3 } });
-  const { value } = it.state;
+  const value = it.state.value as State;
   assert.ok(value.phase === 'waiting' && /could not be read/.test(value.because.message!), JSON.stringify(value));
   await online(it);
 });
