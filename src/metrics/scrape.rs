@@ -1,5 +1,6 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod reload;
 mod watch;
 
 use super::Cell;
@@ -7,6 +8,7 @@ use super::admin::AdminCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
+use super::reload::ReloadCounters;
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
@@ -35,6 +37,8 @@ pub struct Metrics {
     pub watch: Arc<WatchCounters>,
     /// The admin listener's.
     pub admin: Arc<AdminCounters>,
+    /// The reload thread's.
+    pub reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
@@ -54,6 +58,7 @@ impl Metrics {
             auth: Arc::default(),
             watch,
             admin: Arc::default(),
+            reloads: Arc::default(),
             bus,
             log_dropped,
             instance,
@@ -86,6 +91,7 @@ impl Metrics {
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
             admin: Arc::clone(&self.admin),
+            reloads: Arc::clone(&self.reloads),
             bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
@@ -114,6 +120,7 @@ struct Scrape {
     auth: Arc<AuthCounters>,
     watch: Arc<WatchCounters>,
     admin: Arc<AdminCounters>,
+    reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
@@ -124,6 +131,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(encoder);
         self.process(&mut sheet)?;
+        self.reloads.encode(&mut sheet)?;
         self.connections(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
@@ -144,7 +152,7 @@ impl Scrape {
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("instance_name", &self.instance)];
         sheet.labelled("build_info", "What runs here", MetricType::Gauge, [(&labels[..], 1)])?;
         sheet.gauge("memory_bytes", "Resident memory when last looked at", self.vitals.memory_bytes())?;
-        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max)?;
+        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max())?;
         sheet.gauge("descriptors", "Descriptors in use", self.vitals.descriptors())?;
         sheet.gauge("descriptors_max", "Descriptors the process may have", self.vitals.descriptors_max)?;
         sheet.counter("turns", "Turns of the reactors", self.sum(|r| &r.turns))?;
@@ -158,7 +166,7 @@ impl Scrape {
         sheet.gauge(
             "connections_max",
             "limits.connections, or what descriptors allow",
-            self.vitals.connections_max,
+            self.vitals.connections_max(),
         )?;
         sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
         sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;

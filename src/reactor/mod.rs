@@ -19,9 +19,11 @@ mod expire;
 mod flush;
 mod frames;
 mod http;
+mod listener;
 mod pending;
 mod perform;
 mod read;
+mod renew;
 mod slots;
 mod stop;
 mod tell;
@@ -29,8 +31,9 @@ mod tell;
 mod tests;
 mod timers;
 
-pub use accept::listen;
 pub use clock::Clock;
+pub use listener::{Port, listen};
+pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
 use crate::health::snapshot::Snapshot;
@@ -80,6 +83,8 @@ pub struct Setup {
     pub proxy_header: ProxyHeader,
     /// `server.echo`
     pub echo: Echo,
+    /// `server.takeover`
+    pub port: Port,
     /// Whether `limits.connections_per_address` or `limits.handshakes_per_s` is on.
     pub addresses: Addresses,
     /// How many reactors there are.
@@ -133,6 +138,8 @@ pub enum Addresses {
 /// See the module.
 pub struct Reactor {
     id: ReactorId,
+    setups: renew::SetupReader,
+    /// The setup of this turn.
     setup: Arc<Setup>,
     frame_limits: FrameLimits,
     head_limits: HeadLimits,
@@ -140,6 +147,7 @@ pub struct Reactor {
     poll: Poll,
     listener: Option<TcpListener>,
     accepting: accept::Accepting,
+    leaving_port: listener::Leaving,
     inbox: Inbox,
     queues: Queues,
     mailboxes: Arc<[Mailbox]>,
@@ -212,10 +220,11 @@ impl Reactor {
     pub fn new(
         id: ReactorId,
         prepared: Prepared,
-        setup: Arc<Setup>,
+        setups: &Setups,
         queues: Queues,
         mailboxes: Arc<[Mailbox]>,
     ) -> Reactor {
+        let setup = setups.load();
         let now = setup.clock.read();
         let mut random = fastrand::Rng::new();
         let limits = &setup.policy.limits;
@@ -226,12 +235,14 @@ impl Reactor {
         let snapshot = Arc::clone(health.load());
         Reactor {
             id,
+            setups: setups.reader(),
             frame_limits: FrameLimits::from(limits),
             head_limits: HeadLimits::from(limits),
             counters: setup.metrics.reactor(id),
             poll: prepared.poll,
             listener: Some(prepared.listener),
             accepting: accept::Accepting::Edge,
+            leaving_port: listener::Leaving::No,
             inbox: prepared.inbox,
             queues,
             mailboxes,
@@ -280,6 +291,7 @@ impl Reactor {
     /// One pass: the whole of what a reactor does.
     pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.wait(events)?;
+        self.renew();
         self.look();
         self.accept();
         self.read();
@@ -349,6 +361,7 @@ impl Reactor {
             self.pending.deadline(),
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
+            self.leaving_port.due(),
             self.stop.due(),
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];
