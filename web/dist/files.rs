@@ -8,11 +8,11 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-8505f06346.js",
+        path: "/assets/page-062af85464.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"8505f06346dd3df70d1458ac9c9917c1\"",
+        etag: "\"062af8546468614ee6222232265289c1\"",
         freshness: Freshness::Immutable,
-        bytes: include_bytes!("assets/page-8505f06346.js"),
+        bytes: include_bytes!("assets/page-062af85464.js"),
     },
     File {
         path: "/assets/page-fa5992f281.css",
@@ -24,14 +24,14 @@
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"910b935ac0c235a07cf905ca0bbadd49\"",
+        etag: "\"3b673b9db5f74e72741e8c45083b7b56\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("index.html"),
     },
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"bf785fa2bf122486ec16353cd5a2ba7a\"",
+        etag: "\"51939644a24599d149b3ae418162fac0\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("seawall-client.js"),
     },
