@@ -40,6 +40,7 @@ pub struct Postgres {
     folder: TempDir,
     data: PathBuf,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Postgres {
@@ -52,17 +53,22 @@ impl Postgres {
     /// Starts one with settings of `postgresql.conf`, which stand over our own.
     #[track_caller]
     pub fn start_with(settings: &[(&str, &str)]) -> Postgres {
-        Postgres::create(settings, None)
+        let mut postgres = Postgres::prepare(settings, None);
+        postgres.start_again();
+        postgres
     }
 
     /// Starts one whose data are in `folder`, which exists and is empty: a disk that can be filled.
     #[track_caller]
     pub fn start_at(folder: &Path, settings: &[(&str, &str)]) -> Postgres {
-        Postgres::create(settings, Some(folder))
+        let mut postgres = Postgres::prepare(settings, Some(folder));
+        postgres.start_again();
+        postgres
     }
 
+    /// Makes one that does not run yet.
     #[track_caller]
-    fn create(settings: &[(&str, &str)], at: Option<&Path>) -> Postgres {
+    pub fn prepare(settings: &[(&str, &str)], at: Option<&Path>) -> Postgres {
         let folder = tempfile::Builder::new().prefix("seawall-pg-").tempdir().expect("a temporary folder");
         let data = at.unwrap_or(folder.path()).join("data");
         copy(&template(), &data);
@@ -70,9 +76,20 @@ impl Postgres {
         process::give(&data);
         let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let port = HeldPort::loopback().expect("a free port");
-        let mut postgres = Postgres { process: None, port, folder, data, settings };
-        postgres.start_again();
-        postgres
+        Postgres { process: None, port, folder, data, settings, environment: Vec::new() }
+    }
+
+    /// A variable that its processes have from the next start.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Runs a program of PostgreSQL's on its data while it is down.
+    #[track_caller]
+    pub fn run_on_data(&self, name: &str, arguments: &[&str]) {
+        let mut command = process::command(&binary(name), User::NotRoot);
+        command.args(arguments).arg("-D").arg(&self.data).current_dir(self.folder.path());
+        process::run(command).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
     /// Starts it on the same port and data, and waits until it answers.
@@ -95,7 +112,7 @@ impl Postgres {
         for (name, value) in own.chain(self.settings.iter().cloned()) {
             command.args(["-c", &format!("{name}={value}")]);
         }
-        command.current_dir(self.folder.path());
+        command.envs(self.environment.iter().cloned()).current_dir(self.folder.path());
         let log = self.folder.path().join("log");
         self.process = Some(Process::start("PostgreSQL", command, &log));
     }
