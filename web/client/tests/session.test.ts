@@ -359,3 +359,21 @@ test('a log that changes while moving: what the old connection still says of the
   assert.deepEqual(bench.take('emit').map((effect) => effect.event), ['synced', 'reset']);
   assert.deepEqual(bench.take('close').map((effect) => effect.link), [old]);
 });
+
+test('a page that brings nothing is not asked for again at once', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
+  bench.welcome({ recovered: [log('c', 3)] }).frame({ synced: { channel: 'c', offset: 3 } }).frame({ beat: { revision: 1, heads: { c: 5 } } });
+  bench.frame({ id: bench.asked('history').id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: [] } }).pass(999);
+  assert.deepEqual(bench.sent(), []);
+  assert.deepEqual(bench.pass(1).asked('history').body['after'], 3);
+});
+
+test('the answer to a subscription that was left is not taken for that of the next', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', last: 5 }).online();
+  const { id } = bench.asked('subscribe');
+  bench.tell({ is: 'unsubscribe', channel: 'c' }).tell({ is: 'subscribe', channel: 'c', last: 2 });
+  bench.frame({ id, subscribed: log('c', 100) });
+  assert.equal(bench.state.subs.get('c')!.epoch, undefined);
+  bench.frame({ id: bench.asked('subscribe').id, subscribed: log('c', 100) });
+  assert.equal(bench.state.subs.get('c')!.last, 98);
+});
