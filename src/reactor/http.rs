@@ -9,6 +9,7 @@ use super::slots::SlotId;
 use super::{Addresses, Echo, Hosts, Reactor};
 use crate::close::CloseReason;
 use crate::health::admission::{Capacity, Verdict};
+use crate::health::drain::Phase;
 use crate::health::report::{Readings, Report};
 use crate::health::snapshot::Availability;
 use crate::job::{AddressDenied, Admit};
@@ -163,9 +164,17 @@ impl Reactor {
     }
 
     fn next(&self, after: After, length: usize) -> Answered {
-        match after {
+        match self.after(after) {
             After::KeepAlive => Answered::Next(length),
             After::Close => Answered::Last,
+        }
+    }
+
+    /// Once the listener is closed a connection serves one answer more: whoever keeps one asks elsewhere next.
+    fn after(&self, asked: After) -> After {
+        match self.draining.phase {
+            Phase::Serving | Phase::Accepting => asked,
+            Phase::Moving | Phase::Closing => After::Close,
         }
     }
 
@@ -188,7 +197,7 @@ impl Reactor {
 
     fn plain(&mut self, id: SlotId, head: &Head<'_>) -> Result<(), HttpFault> {
         head.serve()?;
-        let options = ResponseOptions::plain(head.method, head.after);
+        let options = ResponseOptions::plain(head.method, self.after(head.after));
         match head.route {
             Route::Page(file) => {
                 upgrade::admit_host(head, host_rule(&self.setup.hosts))?;
@@ -255,7 +264,7 @@ impl Reactor {
             return self.next(head.after, head.length);
         };
         let retry_s = outage.retry_ms(self.now.at, self.random.f32()).div_ceil(1_000).to_string();
-        let mut options = ResponseOptions::plain(head.method, head.after);
+        let mut options = ResponseOptions::plain(head.method, self.after(head.after));
         let headers = [("Retry-After", retry_s.as_str())];
         options.headers = &headers;
         let report = self.setup.outlook.report();

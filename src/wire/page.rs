@@ -62,11 +62,8 @@ pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>, options: &Respons
         ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Referrer-Policy", "no-referrer"),
     ];
-    let options = ResponseOptions {
-        cache_control: file.freshness.cache_control(),
-        headers: &headers,
-        ..*options
-    };
+    let options =
+        ResponseOptions { cache_control: file.freshness.cache_control(), headers: &headers, ..*options };
     let status = if has(head, file.etag) { 304 } else { 200 };
     response::answer(out, status, file.media_type, file.bytes, &options);
 }

@@ -388,7 +388,7 @@ fn template() -> PathBuf {
     let version =
         version.expect("postgres tells its version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let kept = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let template = kept.join(format!("seawall-cluster-{version}"));
+    let template = kept.join(format!("seawall-small-cluster-{version}"));
     if !template.join("PG_VERSION").is_file() {
         make_template(&template);
     }
@@ -400,18 +400,8 @@ fn make_template(template: &Path) {
     let data = folder.path().join("data");
     process::give(folder.path());
     let mut initdb = process::command(&binary("initdb"), User::NotRoot);
-    initdb.args([
-        "-U",
-        SUPERUSER,
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale",
-        "C",
-        "--no-sync",
-        "--no-instructions",
-    ]);
+    initdb.args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale", "C"]);
+    initdb.args(["--no-sync", "--no-instructions"]);
     initdb.arg("-D").arg(&data).current_dir(folder.path());
     process::run(initdb).unwrap_or_else(|error| panic!("initdb: {error}"));
     // Another test binary may make the same: each copies aside, and the first to rename wins.
@@ -427,10 +417,13 @@ fn make_template(template: &Path) {
 /// Makes the role and the database, in the mode that needs no server.
 fn own_database(data: &Path) {
     let mut single = process::command(&binary("postgres"), User::NotRoot);
-    single.args(["--single", "-c", "dynamic_shared_memory_type=mmap", "-D"]).arg(data).arg("postgres");
+    single.args(["--single", "-c", "dynamic_shared_memory_type=mmap", "-D"]).arg(data).arg("template1");
     single.current_dir(data).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut single = single.spawn().expect("postgres starts");
-    let statements = format!("CREATE ROLE {NAME} LOGIN;\nCREATE DATABASE {NAME} OWNER {NAME};\n");
+    // Each database is 300 files that every test copies, so it keeps no others than it needs.
+    let drop =
+        "UPDATE pg_database SET datistemplate = false;\nDROP DATABASE template0;\nDROP DATABASE postgres;\n";
+    let statements = format!("CREATE ROLE {NAME} LOGIN;\nCREATE DATABASE {NAME} OWNER {NAME};\n{drop}");
     single.stdin.take().expect("piped").write_all(statements.as_bytes()).expect("it reads");
     let output = single.wait_with_output().expect("a child can be waited for");
     let said = String::from_utf8_lossy(&output.stderr);
