@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod dependency;
 pub mod draw;
 pub mod finding;
+pub mod handshakes;
 pub mod judge;
 pub mod latency;
 pub mod outage;

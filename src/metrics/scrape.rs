@@ -162,6 +162,7 @@ impl Scrape {
         )?;
         sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
         sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
+        self.handshakes(sheet)?;
         sheet.counter(
             "upgrades_turned_away",
             "Upgrades completed to say that a critical dependency is down",
@@ -193,6 +194,28 @@ impl Scrape {
         sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
     }
 
+    fn handshakes(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.counter("connected", "Sessions that reached connected", self.sum(|r| &r.connected))?;
+        sheet.counter("handshakes_admitted", "Handshakes let in", self.sum(|r| &r.handshakes_admitted))?;
+        sheet.counter(
+            "handshakes_deferred",
+            "Upgrades completed to tell a client when to come back (1013)",
+            self.sum(|r| &r.handshakes_deferred),
+        )?;
+        sheet.counter(
+            "handshakes_refused",
+            "Upgrades refused with 503: too many came even to be told",
+            self.sum(|r| &r.handshakes_refused),
+        )?;
+        let cost_us = self.reactors.iter().map(|r| r.handshake_cost_us.read()).max().unwrap_or(0);
+        sheet.gauge("handshake_cost_us", "Microseconds of a handshake, on the reactor where it is dearest", cost_us)?;
+        sheet.gauge(
+            "handshakes_per_s",
+            "Handshakes a second that the reactors measured that they can do",
+            self.sum(|r| &r.handshakes_per_s),
+        )
+    }
+
     fn traffic(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         sheet.counter(
             "messages_received",
@@ -208,6 +231,12 @@ impl Scrape {
         sheet.counter("runs", "Runs of frames given to subscribers", self.sum(|r| &r.runs))?;
         sheet.counter("lagged", "Subscribers that fell behind", self.sum(|r| &r.lagged))?;
         sheet.counter("replay_pages", "Pages read for replays", self.sum(|r| &r.replay_pages))?;
+        sheet.counter("recovery_reads", "Reads of the store for who comes back", self.sum(|r| &r.recovery_reads))?;
+        sheet.counter(
+            "recoveries_refused",
+            "Reads for who comes back that found no room",
+            self.sum(|r| &r.recoveries_refused),
+        )?;
         sheet.counter("signals", "Signals taken", self.sum(|r| &r.signals))?;
         sheet.counter("pings", "Pings sent", self.sum(|r| &r.pings))?;
         sheet.counter("beats", "Beats sent", self.sum(|r| &r.beats))?;
@@ -228,6 +257,11 @@ impl Scrape {
 
     fn bounds(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         sheet.gauge("pending", "Requests that wait for a worker", self.sum(|r| &r.pending))?;
+        sheet.gauge(
+            "recoveries_waiting",
+            "Reads for who comes back that wait for their turn",
+            self.sum(|r| &r.recoveries_waiting),
+        )?;
         sheet.gauge("outbox_bytes", "Bytes that wait for sockets", self.sum(|r| &r.outbox_bytes))?;
         sheet.gauge("tail_bytes", "Bytes of recent publications", self.sum(|r| &r.tail_bytes))?;
         sheet.gauge("channels", "Channels followed, summed over reactors", self.sum(|r| &r.channels))?;

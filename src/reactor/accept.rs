@@ -61,7 +61,24 @@ impl Reactor {
             Accepting::Edge | Accepting::After(_) | Accepting::Never => return,
         }
         self.accepting = Accepting::Now;
+        if self.handshakes.rests(self.now.at) {
+            // Refusals alone would take too much: the kernel keeps who waits.
+            self.accepting = Accepting::After(self.now.at + REST);
+            return;
+        }
+        let before = self.counters.accepted.read();
+        self.accept_some();
+        if self.counters.accepted.read() != before {
+            self.spent(self.setup.clock.moment().since(self.now.at));
+        }
+    }
+
+    fn accept_some(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
+            // They are read in the order they came, so more of them would only wait here.
+            if self.arrivals.is_full() {
+                return;
+            }
             if self.is_crowded() {
                 self.accepting = Accepting::After(self.now.at + REST);
                 return;

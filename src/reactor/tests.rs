@@ -5,10 +5,7 @@ use super::*;
 use crate::auth::permission::Permissions;
 use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
-use crate::job::{
-    Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
-    Ticket,
-};
+use crate::job::{Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read, ReadError, Span, Ticket};
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::session::AuthMode;
@@ -206,23 +203,51 @@ fn a_connection_is_listed_once_to_be_read() {
     for _ in 0..10 {
         stage.reactor.mark_ready(id);
     }
-    assert_eq!(stage.reactor.ready.len(), 1);
+    assert_eq!((stage.reactor.ready.len(), stage.reactor.arrivals.heads.len()), (0, 1));
+}
+
+#[test]
+fn tails_that_cannot_be_read_have_one_retry_a_channel() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut clients: Vec<Client> = (0..10)
+        .map(|_| {
+            stage.chat(&[r#"{"id":1,"connect":{}}"#, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#])
+        })
+        .collect();
+    let position = stage.asked();
+    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 20);
+    stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
+    // For those that came after the question, and for the tail.
+    let (position, older) = (stage.asked(), stage.asked());
+    stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
+    stage.answer(Completion::Page { ticket: older.ticket, outcome: Err(ReadError { retry_ms: 1 }) });
+    assert!(clients.iter_mut().all(|client| client.has(r#""id":2,"subscribed""#)));
+    assert_eq!(stage.reactor.retries.len(), 1);
 }
 
 #[test]
 fn replays_that_cannot_be_read_have_one_retry_a_connection() {
     let mut stage = Stage::new(AuthMode::Off);
     let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
-    for index in 0..20 {
+    for index in 0..10 {
         client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}","last":9}}}}"#, index + 2));
     }
-    let asked: Vec<_> = (0..20).map(|_| stage.asked()).collect();
+    // What is read for all brings nothing, so that each replay is to have pages of its own.
+    let mut own = Vec::new();
+    while own.is_empty() || stage.reactor.pending.recoveries() > own.len() {
+        let request = stage.asked();
+        match request.span {
+            Span::After(_) => own.push(request.ticket),
+            Span::Before(_) => {
+                stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
+            }
+        }
+    }
+    assert_eq!(own.len(), 1, "one page at a time");
+    assert!(client.has(r#""id":11,"subscribed""#));
     // From here on no page can be asked for.
     stage.reads = None;
-    for request in asked {
-        stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
-    }
-    assert!(client.has(r#""id":21,"subscribed""#));
+    stage.answer(Completion::Page { ticket: own[0], outcome: Err(ReadError { retry_ms: 1 }) });
     assert_eq!(stage.reactor.retries.len(), 1);
     let first = stage.reactor.retries.front().map(|(due, _)| *due);
     stage.turn_until(|stage| stage.reactor.retries.front().map(|(due, _)| *due) != first);
@@ -243,7 +268,7 @@ fn a_replay_that_paused_for_want_of_memory_goes_on_by_itself() {
     assert_eq!(chat.replays, Replays::Resting);
     stage.reactor.waiting_bytes -= over;
     let page_asked = stage.asked();
-    assert_eq!(page_asked.limit, 9);
+    assert_eq!((page_asked.span, page_asked.limit), (Span::Before(Offset(10)), 300));
     assert!(client.has(r#""subscribed""#));
 }
 

@@ -37,6 +37,7 @@ pub(super) const LIMITS: &[Setting] = &[
     Setting::small("limits.channels", |c| &mut c.limits.channels).bounds(1, 16_777_215).doc("Channels the store may ever hold, and channels one reactor follows at once. Over it: error `overloaded`."),
     Setting::small("limits.connections_per_user", |c| &mut c.limits.connections_per_user).bounds_or_zero(1, 1_000_000, "off").doc("Connections of one user at once (`anonymous` is not one). Over it: `bye`, 1013."),
     Setting::small("limits.connections_per_address", |c| &mut c.limits.connections_per_address).bounds_or_zero(1, 1_000_000, "off").doc("Connections of one address at once. Over it: HTTP 429. Off by default, since a load balancer has one address."),
+    Setting::small("limits.admissions_per_s", |c| &mut c.limits.admissions_per_s).bounds_or_zero(1, 1_000_000, "as many as the reactors measure that they can do").doc("Handshakes let in a second, all reactors together. Over it: `bye`, 1013, with the time to come back; far over it HTTP 503. The greatest value lets everybody in."),
     Setting::small("limits.handshakes_per_s", |c| &mut c.limits.handshakes_per_s).bounds_or_zero(1, 1_000_000, "off").doc("New connections of one address a second, ten times that at once. Over it: HTTP 429."),
     Setting::small("limits.ping_ms", |c| &mut c.limits.ping_ms).bounds(100, 3_600_000).doc("Silence after which the server pings; `beat` has the same period."),
     Setting::small("limits.pong_ms", |c| &mut c.limits.pong_ms).bounds(100, 600_000).doc("Silence after that ping before 4408."),
