@@ -77,7 +77,9 @@ impl Hub {
                 }
                 (From::Last(count), Some(known)) => Some(Offset(known.head.0.saturating_sub(count.into()))),
                 (From::After { offset, .. }, None) => Some(offset),
-                (From::After { epoch, offset }, Some(known)) => (epoch == Some(known.epoch)).then_some(offset),
+                (From::After { epoch, offset }, Some(known)) => {
+                    (epoch == Some(known.epoch)).then_some(offset)
+                }
             };
             lowest = lowest.into_iter().chain(cursor).min();
         }

@@ -130,9 +130,7 @@ impl Tails {
         let before = tail.frames.len();
         for frame in frames.iter().rev() {
             let bytes = frame.len();
-            if tail.room() == 0
-                || tail.bytes + bytes > TAIL_BYTES_MAX
-                || self.bytes + bytes > self.bytes_max
+            if tail.room() == 0 || tail.bytes + bytes > TAIL_BYTES_MAX || self.bytes + bytes > self.bytes_max
             {
                 break;
             }

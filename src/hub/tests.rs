@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::id::Epoch;
-use crate::wire::publication::Change;
 use crate::wire::command::Range;
+use crate::wire::publication::Change;
 use crate::wire::push::{LogPosition, Recovery};
 use crate::wire::server_frame::{self, Kind};
 use proptest::prelude::*;
@@ -325,7 +325,9 @@ impl World {
                     let channel = usize::from(channel.as_str() == "c1");
                     let page = self.logs[channel].wanted(channel, self.hub.wanted(id), self.page_max);
                     let page = log_page(&page, self.logs[channel].position());
-                    for (id, decision) in self.hub.position_read(id, (store == Store::Answers).then_some(page)) {
+                    for (id, decision) in
+                        self.hub.position_read(id, (store == Store::Answers).then_some(page))
+                    {
                         let slot = self.hub.slot(id).expect("it waits");
                         match decision {
                             Some(decision) => self.begin(slot, From::Now, decision),

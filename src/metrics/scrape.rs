@@ -208,7 +208,11 @@ impl Scrape {
             self.sum(|r| &r.handshakes_refused),
         )?;
         let cost_us = self.reactors.iter().map(|r| r.handshake_cost_us.read()).max().unwrap_or(0);
-        sheet.gauge("handshake_cost_us", "Microseconds of a handshake, on the reactor where it is dearest", cost_us)?;
+        sheet.gauge(
+            "handshake_cost_us",
+            "Microseconds of a handshake, on the reactor where it is dearest",
+            cost_us,
+        )?;
         sheet.gauge(
             "handshakes_per_s",
             "Handshakes a second that the reactors measured that they can do",
@@ -231,7 +235,11 @@ impl Scrape {
         sheet.counter("runs", "Runs of frames given to subscribers", self.sum(|r| &r.runs))?;
         sheet.counter("lagged", "Subscribers that fell behind", self.sum(|r| &r.lagged))?;
         sheet.counter("replay_pages", "Pages read for replays", self.sum(|r| &r.replay_pages))?;
-        sheet.counter("recovery_reads", "Reads of the store for who comes back", self.sum(|r| &r.recovery_reads))?;
+        sheet.counter(
+            "recovery_reads",
+            "Reads of the store for who comes back",
+            self.sum(|r| &r.recovery_reads),
+        )?;
         sheet.counter(
             "recoveries_refused",
             "Reads for who comes back that found no room",

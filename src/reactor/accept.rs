@@ -76,7 +76,7 @@ impl Reactor {
     fn accept_some(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
             // They are read in the order they came, so more of them would only wait here.
-            if self.arrivals.is_full() {
+            if self.has_heads_enough() {
                 return;
             }
             if self.is_crowded() {

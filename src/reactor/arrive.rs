@@ -17,8 +17,9 @@ use std::time::Duration;
 
 /// The least and the most that handshakes may take of a turn before the others come again.
 const SLICE: std::ops::RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(5);
-/// Heads that are there to be read; while so many wait, the kernel keeps the next ones.
-const HEADS_WAITING_MAX: usize = 512;
+/// Heads that are there to be read; while so many wait, the kernel keeps the next ones. They are also no more than can be
+/// answered in half a second: the time for a head runs from the accept.
+const HEADS_WAITING: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// Connections that arrive and have something to be done for them.
 #[derive(Debug, Default)]
@@ -34,11 +35,6 @@ impl Arrivals {
     /// True exactly when nothing is to be read.
     pub(super) fn is_idle(&self) -> bool {
         self.upgraded.is_empty() && self.heads.is_empty()
-    }
-
-    /// True exactly when more are here than should wait in this process.
-    pub(super) fn is_full(&self) -> bool {
-        self.heads.len() >= HEADS_WAITING_MAX
     }
 
     /// Lists one that is to be read; false when it is one of those who are in.
@@ -98,6 +94,12 @@ impl Reactor {
     pub(super) fn spent(&mut self, time: Duration) {
         self.handshakes.spent(time);
         self.handshake_time += time;
+    }
+
+    /// True exactly when more heads are here than should wait in this process.
+    pub(super) fn has_heads_enough(&self) -> bool {
+        let most = (self.handshakes.rate() / 2.0) as usize;
+        self.arrivals.heads.len() >= most.clamp(*HEADS_WAITING.start(), *HEADS_WAITING.end())
     }
 
     /// Judges one that asks for an upgrade to the chat.

@@ -134,9 +134,13 @@ pub(super) struct CheckedUpgrade {
 
 #[derive(Debug)]
 pub(super) enum Wants {
-    Chat { token: Option<Box<str>> },
+    Chat {
+        token: Option<Box<str>>,
+    },
     /// To be told when to come back.
-    Later { retry_ms: u32 },
+    Later {
+        retry_ms: u32,
+    },
     Echo,
     UnsupportedVersion,
 }

@@ -5,7 +5,10 @@ use super::*;
 use crate::auth::permission::Permissions;
 use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
-use crate::job::{Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read, ReadError, Span, Ticket};
+use crate::job::{
+    Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
+    ReadError, Span, Ticket,
+};
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::session::AuthMode;

@@ -315,7 +315,10 @@ impl fmt::Display for HttpFault {
             }
             HttpFault::UnknownMethod => f.write_str("this server knows no such method; use GET"),
             HttpFault::OverCapacity { retry_ms } => {
-                write!(f, "more clients come than can be let in (limits.admissions_per_s); wait {retry_ms} ms")
+                write!(
+                    f,
+                    "more clients come than can be let in (limits.admissions_per_s); wait {retry_ms} ms"
+                )
             }
             HttpFault::Unavailable { retry_ms } => {
                 write!(f, "the service is not available now; come back in {retry_ms} ms")

@@ -68,7 +68,9 @@ pub fn split(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn length(frame: &[u8]) -> Option<usize> {
     let payload = match *frame.get(1)? {
         126 => 4 + usize::from(u16::from_be_bytes(*frame.get(2..)?.first_chunk()?)),
-        127 => 10usize.checked_add(usize::try_from(u64::from_be_bytes(*frame.get(2..)?.first_chunk()?)).ok()?)?,
+        127 => {
+            10usize.checked_add(usize::try_from(u64::from_be_bytes(*frame.get(2..)?.first_chunk()?)).ok()?)?
+        }
         short => 2 + usize::from(short),
     };
     Some(payload)

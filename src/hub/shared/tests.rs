@@ -194,7 +194,11 @@ fn what_was_read_before_a_delete_is_not_kept() {
     rig.answer(asked);
     let (id, _) = rig.subscriptions[1];
     let mut got = Vec::new();
-    assert_eq!(rig.hub.step(id, Paging::Allowed, &mut got), Step::Waits, "memory must not tell what was erased");
+    assert_eq!(
+        rig.hub.step(id, Paging::Allowed, &mut got),
+        Step::Waits,
+        "memory must not tell what was erased"
+    );
     assert!(got.is_empty());
     rig.all_catch_up();
 }
