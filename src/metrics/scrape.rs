@@ -1,5 +1,7 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod connections;
+mod reload;
 mod watch;
 
 use super::Cell;
@@ -7,6 +9,7 @@ use super::admin::AdminCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
+use super::reload::ReloadCounters;
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
@@ -35,6 +38,8 @@ pub struct Metrics {
     pub watch: Arc<WatchCounters>,
     /// The admin listener's.
     pub admin: Arc<AdminCounters>,
+    /// The reload thread's.
+    pub reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
@@ -54,6 +59,7 @@ impl Metrics {
             auth: Arc::default(),
             watch,
             admin: Arc::default(),
+            reloads: Arc::default(),
             bus,
             log_dropped,
             instance,
@@ -86,6 +92,7 @@ impl Metrics {
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
             admin: Arc::clone(&self.admin),
+            reloads: Arc::clone(&self.reloads),
             bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
@@ -114,6 +121,7 @@ struct Scrape {
     auth: Arc<AuthCounters>,
     watch: Arc<WatchCounters>,
     admin: Arc<AdminCounters>,
+    reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
@@ -124,6 +132,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(encoder);
         self.process(&mut sheet)?;
+        self.reloads.encode(&mut sheet)?;
         self.connections(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
@@ -144,80 +153,12 @@ impl Scrape {
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("instance_name", &self.instance)];
         sheet.labelled("build_info", "What runs here", MetricType::Gauge, [(&labels[..], 1)])?;
         sheet.gauge("memory_bytes", "Resident memory when last looked at", self.vitals.memory_bytes())?;
-        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max)?;
+        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max())?;
         sheet.gauge("descriptors", "Descriptors in use", self.vitals.descriptors())?;
         sheet.gauge("descriptors_max", "Descriptors the process may have", self.vitals.descriptors_max)?;
         sheet.counter("turns", "Turns of the reactors", self.sum(|r| &r.turns))?;
         sheet.counter("slow_turns", "Turns longer than 10 ms", self.sum(|r| &r.slow_turns))?;
         sheet.counter("log_lines_dropped", "Log lines that found no room in the queue", self.log_dropped)
-    }
-
-    fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        sheet.counter("connections_accepted", "Connections accepted", self.sum(|r| &r.accepted))?;
-        sheet.gauge("connections", "Connections at once", self.sum(|r| &r.connections))?;
-        sheet.gauge(
-            "connections_max",
-            "limits.connections, or what descriptors allow",
-            self.vitals.connections_max,
-        )?;
-        sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
-        sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
-        self.handshakes(sheet)?;
-        sheet.counter(
-            "upgrades_turned_away",
-            "Upgrades completed to say that a critical dependency is down",
-            self.sum(|r| &r.turned_away),
-        )?;
-        sheet.counter(
-            "upgrades_observed",
-            "Upgrades let in that would be turned away if health.admission were enforce",
-            self.sum(|r| &r.observed),
-        )?;
-        sheet.counter(
-            "http_requests",
-            "Plain requests served, health reports of 503 among them",
-            self.sum(|r| &r.requests),
-        )?;
-        let class = |index: usize| -> u64 {
-            self.reactors.iter().filter_map(|r| r.requests_refused.get(index)).map(Cell::read).sum()
-        };
-        let classes = [[("class", "4xx")], [("class", "5xx")]];
-        let refused = classes.iter().enumerate().map(|(index, label)| (&label[..], class(index)));
-        sheet.labelled("http_refused", "Requests refused", MetricType::Counter, refused)?;
-        let codes: Vec<String> =
-            CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
-        let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
-        let closes = labels.iter().enumerate().map(|(index, label)| {
-            let total = self.reactors.iter().filter_map(|r| r.closes.get(index)).map(Cell::read).sum();
-            (&label[..], total)
-        });
-        sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
-    }
-
-    fn handshakes(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        sheet.counter("connected", "Sessions that reached connected", self.sum(|r| &r.connected))?;
-        sheet.counter("handshakes_admitted", "Handshakes let in", self.sum(|r| &r.handshakes_admitted))?;
-        sheet.counter(
-            "handshakes_deferred",
-            "Upgrades completed to tell a client when to come back (1013)",
-            self.sum(|r| &r.handshakes_deferred),
-        )?;
-        sheet.counter(
-            "handshakes_refused",
-            "Upgrades refused with 503: too many came even to be told",
-            self.sum(|r| &r.handshakes_refused),
-        )?;
-        let cost_us = self.reactors.iter().map(|r| r.handshake_cost_us.read()).max().unwrap_or(0);
-        sheet.gauge(
-            "handshake_cost_us",
-            "Microseconds of a handshake, on the reactor where it is dearest",
-            cost_us,
-        )?;
-        sheet.gauge(
-            "handshakes_per_s",
-            "Handshakes a second that the reactors measured that they can do",
-            self.sum(|r| &r.handshakes_per_s),
-        )
     }
 
     fn traffic(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

@@ -20,10 +20,13 @@ mod expire;
 mod flush;
 mod frames;
 mod http;
+mod listener;
+mod observe;
 mod pending;
 mod perform;
 mod read;
 mod recover;
+mod renew;
 mod slots;
 mod stop;
 mod tell;
@@ -31,8 +34,9 @@ mod tell;
 mod tests;
 mod timers;
 
-pub use accept::listen;
 pub use clock::Clock;
+pub use listener::{Port, listen};
+pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
 use crate::health::handshakes::Handshakes;
@@ -40,7 +44,7 @@ use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
 use crate::id::{ChannelName, ReactorId};
 use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader, inbox};
-use crate::limits::{ARENA_BYTES_KEPT, GATHER_MAX, READ_BYTES};
+use crate::limits::{GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -83,6 +87,8 @@ pub struct Setup {
     pub proxy_header: ProxyHeader,
     /// `server.echo`
     pub echo: Echo,
+    /// `server.takeover`
+    pub port: Port,
     /// Whether `limits.connections_per_address` or `limits.handshakes_per_s` is on.
     pub addresses: Addresses,
     /// How many reactors there are.
@@ -136,6 +142,8 @@ pub enum Addresses {
 /// See the module.
 pub struct Reactor {
     id: ReactorId,
+    setups: renew::SetupReader,
+    /// The setup of this turn.
     setup: Arc<Setup>,
     frame_limits: FrameLimits,
     head_limits: HeadLimits,
@@ -143,6 +151,7 @@ pub struct Reactor {
     poll: Poll,
     listener: Option<TcpListener>,
     accepting: accept::Accepting,
+    leaving_port: listener::Leaving,
     inbox: Inbox,
     queues: Queues,
     mailboxes: Arc<[Mailbox]>,
@@ -223,10 +232,11 @@ impl Reactor {
     pub fn new(
         id: ReactorId,
         prepared: Prepared,
-        setup: Arc<Setup>,
+        setups: &Setups,
         queues: Queues,
         mailboxes: Arc<[Mailbox]>,
     ) -> Reactor {
+        let setup = setups.load();
         let now = setup.clock.read();
         let mut random = fastrand::Rng::new();
         let limits = &setup.policy.limits;
@@ -237,12 +247,14 @@ impl Reactor {
         let snapshot = Arc::clone(health.load());
         Reactor {
             id,
+            setups: setups.reader(),
             frame_limits: FrameLimits::from(limits),
             head_limits: HeadLimits::from(limits),
             counters: setup.metrics.reactor(id),
             poll: prepared.poll,
             listener: Some(prepared.listener),
             accepting: accept::Accepting::Edge,
+            leaving_port: listener::Leaving::No,
             inbox: prepared.inbox,
             queues,
             mailboxes,
@@ -296,6 +308,7 @@ impl Reactor {
     /// One pass: the whole of what a reactor does.
     pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.wait(events)?;
+        self.renew();
         self.look();
         self.accept();
         self.read();
@@ -367,6 +380,7 @@ impl Reactor {
             self.pending.deadline(),
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
+            self.leaving_port.due(),
             self.stop.due(),
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];
@@ -419,38 +433,6 @@ impl Reactor {
                 Arrival::In => self.dirty.push(id),
                 Arrival::Head | Arrival::Upgraded => self.arrivals.dirty.push(id),
             }
-        }
-    }
-
-    /// Shows what others may see, and forgets what the turn no longer needs.
-    fn observe(&mut self) {
-        self.arena.clear(ARENA_BYTES_KEPT);
-        let counters = &self.counters;
-        for code in self.refused.drain(..) {
-            counters.count_error(code);
-        }
-        counters.turns.add(1);
-        counters.connections.set(self.slots.len() as u64);
-        counters.pending.set(self.pending.len() as u64);
-        counters.outbox_bytes.set(self.waiting_bytes);
-        counters.recoveries_waiting.set(self.recoveries.len() as u64);
-        let (channels, subscriptions, tail_bytes) = self.hub.sizes();
-        counters.channels.set(channels as u64);
-        counters.subscriptions.set(subscriptions as u64);
-        counters.tail_bytes.set(tail_bytes as u64);
-        if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
-            let end = self.setup.clock.read().at;
-            let runs = counters.runs.read();
-            if runs != self.runs_before {
-                self.runs_before = runs;
-                self.fan_out = end.since(self.now.at);
-            }
-            if end.since(self.now.at) > SLOW_TURN {
-                counters.slow_turns.add(1);
-            }
-            vitals.note_turn(self.now.at, end);
-            vitals.connections.set(self.slots.len() as u64);
-            self.measure_arrivals(end.since(self.now.at));
         }
     }
 }

@@ -74,6 +74,17 @@ pub enum Fault {
         /// Why they belong together.
         reason: &'static str,
     },
+    /// Earlier than what has to come before it.
+    TooEarly {
+        /// Its value.
+        value: u64,
+        /// The least value.
+        least: u64,
+        /// What that is made of: names of settings.
+        sum: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// Auth is off and the address is not loopback.
     OpenToNetwork {
         /// The address.
@@ -83,6 +94,8 @@ pub enum Fault {
     NobodyTrusted,
     /// A bus, and a store that only one instance can have.
     NobodyToReach,
+    /// A successor is to take over, from a store that only one process can have.
+    OneOwner,
     /// A check of tokens is configured, but no key.
     NoKey,
     /// Two keys have the same name.
@@ -162,7 +175,7 @@ impl Fault {
     fn value(&self) -> Option<String> {
         match self {
             Fault::NotAccepted { value, .. } => Some(value.clone()),
-            Fault::Below { value, .. } => Some(value.to_string()),
+            Fault::Below { value, .. } | Fault::TooEarly { value, .. } => Some(value.to_string()),
             Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
             Fault::Unknown { .. }
             | Fault::NotASection
@@ -172,6 +185,7 @@ impl Fault {
             | Fault::NotUtf8
             | Fault::NobodyTrusted
             | Fault::NobodyToReach
+            | Fault::OneOwner
             | Fault::NoKey
             | Fault::SameKid { .. }
             | Fault::Missing { .. }
@@ -205,6 +219,9 @@ impl fmt::Display for Fault {
             Fault::Below { other, other_value, other_origin, reason, .. } => {
                 write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
             }
+            Fault::TooEarly { least, sum, reason, .. } => {
+                write!(f, "must be at least {least} ({sum}), {reason}")
+            }
             Fault::OpenToNetwork { .. } => f.write_str(
                 "auth is off, so whoever reaches this address could read and write everything: \
                  configure a key ([[auth.keys]], or SEAWALL_AUTH_SECRET) or an auth service (auth.introspection_url, \
@@ -217,6 +234,10 @@ impl fmt::Display for Fault {
             Fault::NobodyToReach => f.write_str(
                 "has no effect with the embedded store, which has one instance: set store.url to a PostgreSQL database that all \
                  instances share, or remove it",
+            ),
+            Fault::OneOwner => f.write_str(
+                "needs PostgreSQL as the store (store.url): the embedded store has one owner, so a successor can only start \
+                 when this process has left; set it to false",
             ),
             Fault::NoKey => f.write_str(
                 "has no effect, since auth is off without a key: add [[auth.keys]], auth.secret, auth.jwks_url or \
