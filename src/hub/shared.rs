@@ -24,7 +24,7 @@ mod tests;
 /// those that a delete made worthless.
 pub(super) const READS_MAX: u8 = 8;
 /// Publications read below the lowest cursor that is known: others have nearly the same one, and come a moment later.
-const MARGIN: u64 = 8;
+const MARGIN: u64 = 16;
 
 /// What is to be read of a log beside where it stands; `limits::RECOVERY_PAGE_BYTES_MAX` bounds it as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
