@@ -164,6 +164,7 @@ impl Reloader {
         }
         let setup = self.setups.load();
         setup.vitals.bound(capacity.connections, capacity.memory_bytes);
+        setup.vitals.drain.revise(config.drain);
         let shared = (&setup.vitals, &setup.metrics);
         self.setups.publish(super::setup(
             config,
