@@ -100,10 +100,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         (watch_counters, bus_counters),
         log::dropped,
     ));
-    let Capacity { connections, descriptors, memory_bytes, .. } = capacity;
-    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
-    vitals.drain.revise(config.drain);
-    let vitals = Arc::new(vitals);
+    let vitals = vitals(&config, &capacity, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
     let (outlook, told, monitor) =
@@ -111,14 +108,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let setups = Setups::new(setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)));
     // Late: from here on people may wait in the kernel, and a start that fails would reset them.
     let (listeners, address) = listen(config.server.listen, port(&config), reactors)?;
-    let prepared: Vec<(Mailbox, Prepared)> = listeners
-        .into_iter()
-        .map(Prepared::new)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("cannot set a reactor up: {error}"))?;
-    let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
-    let mailboxes: Arc<[Mailbox]> = Arc::from(mailboxes);
-
+    let (mailboxes, prepared) = mailboxes(listeners)?;
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let (queues, jobs) = threads::queues(bus.as_ref());
@@ -133,15 +123,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let threads =
         Threads::start(&config, &setups, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
-    admin
-        .start(
-            &config,
-            (desk, threads.bell()),
-            move || clock.read(),
-            &outlook,
-            (&vitals, &metrics, &instance.0),
-        )
-        .map_err(cannot_start)?;
+    let (ways, shown) = ((desk, threads.bell()), (&vitals, &metrics, &instance.0));
+    admin.start(&config, ways, move || clock.read(), &outlook, shown).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -163,6 +146,24 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let outcome = threads.serve(clock, &vitals, &mailboxes);
     notifier.stopping();
     outcome
+}
+
+fn vitals(config: &Config, capacity: &Capacity, reactors: usize, clock: Clock) -> Arc<Vitals> {
+    let Capacity { connections, descriptors, memory_bytes, .. } = *capacity;
+    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
+    vitals.drain.revise(config.drain);
+    Arc::new(vitals)
+}
+
+/// Makes the poll and the inbox of each reactor, and the way into it.
+fn mailboxes(listeners: Vec<mio::net::TcpListener>) -> Result<(Arc<[Mailbox]>, Vec<Prepared>), String> {
+    let prepared: Vec<(Mailbox, Prepared)> = listeners
+        .into_iter()
+        .map(Prepared::new)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot set a reactor up: {error}"))?;
+    let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
+    Ok((Arc::from(mailboxes), prepared))
 }
 
 fn reactor_count(config: &Config) -> usize {
