@@ -5,6 +5,7 @@ use crate::support::wait::left;
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -87,12 +88,19 @@ fn gateway(kind: Kind, server: &Postgres) -> Gateway {
         .env("SEAWALL_SERVER_TRUSTED_PROXIES", "127.0.0.0/8")
         .env("SEAWALL_SERVER_PROXY_PROTOCOL", protocol)
         .limit("connections_per_address", 1)
+        // HAProxy looks once a second, twice.
+        .drain("accept", 2_500)
+        .drain("spread", 1_000)
+        .drain("close", 4_500)
+        .drain("exit", 7_000)
         .with_admin()
         .start()
 }
 
-fn from(last: u8) -> Upgrade {
-    Upgrade::default().from(Ipv4Addr::new(127, 0, 9, last))
+/// A client of its own address each.
+fn from(number: u16) -> Upgrade {
+    let [high, low] = number.to_be_bytes();
+    Upgrade::default().from(Ipv4Addr::new(127, 9, high, low.max(1)))
 }
 
 /// The name of the instance that a client got.
@@ -100,8 +108,8 @@ fn instance(client: &Client) -> String {
     client.connected["instance"].as_str().expect("a name").to_owned()
 }
 
-fn connect(proxy: &Proxy, last: u8) -> Client {
-    Client::open_with(proxy.address, &from(last)).with_connect(json!({}))
+fn connect(proxy: &Proxy, number: u16) -> Client {
+    Client::open_with(proxy.address, &from(number)).with_connect(json!({}))
 }
 
 fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
@@ -109,34 +117,35 @@ fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
     let (mut one, two) = (gateway(kind, &server), gateway(kind, &server));
     let proxy = Proxy::start(kind, [one.address, two.address]);
 
-    // Publications go through, and each client has its own address: one connection each is allowed.
-    let mut clients: Vec<Client> = (1..=6).map(|last| connect(&proxy, last)).collect();
-    let names: std::collections::BTreeSet<String> = clients.iter().map(instance).collect();
+    // Publications go through, and each client has its own address: one connection each is allowed, on each gateway.
+    let mut clients: Vec<Client> = (1..=6).map(|number| connect(&proxy, number)).collect();
+    let names: BTreeSet<String> = clients.iter().map(instance).collect();
     assert_eq!(names.len(), 2, "both have some: {names:?}");
     for client in &mut clients {
         client.publish("c", json!("hello"));
     }
-    let path = from(1).path("/metrics");
+    let again: Vec<_> = (0..2).map(|_| Client::try_open(proxy.address, &from(1))).collect();
+    assert!(again.iter().any(Result::is_err), "of three of one address two gateways take two");
+    let path = from(7).path("/metrics");
     assert!(Client::try_open(proxy.address, &path).is_err(), "what is for operators is not passed on");
+    drop(again);
 
-    // One leaves. Who comes from the signal on is let in, each at the first attempt.
+    // One leaves. Whoever comes from the signal on is let in, each at the first attempt.
     let leaving = instance_of(&one);
     one.signal(Signal::TERM);
-    let mut newcomers = Vec::new();
-    let mut last = 100;
-    while newcomers.len() < 20 || one.is_running() {
-        let client = Client::try_open(proxy.address, &from(last));
-        let client = client.unwrap_or_else(|error| panic!("newcomer {}: {error}", newcomers.len()));
-        newcomers.push(client);
-        last = last.checked_add(1).unwrap_or(100);
-        if last == 250 {
-            break;
-        }
+    let (began, mut number) = (Instant::now(), 1_000);
+    while one.is_running() {
+        let client = Client::try_open(proxy.address, &from(number));
+        let took = began.elapsed();
+        client.unwrap_or_else(|error| panic!("newcomer {number}, {took:?} after the signal: {error}"));
+        number += 1;
+        assert!(took < 2 * SOON, "it does not leave");
     }
-    until(SOON, "it has left", || !one.is_running());
-    let client = connect(&proxy, 99);
-    assert_ne!(instance(&client), leaving);
-    drop((newcomers, clients));
+    assert!(number > 1_020, "only {number}");
+    assert_ne!(instance(&connect(&proxy, 99)), leaving);
+    // Who was there was told to move, through the proxy, and not cut off.
+    let told = clients.iter_mut().filter(|client| instance(client) == leaving);
+    assert!(told.map(|client| client.next_push("drain")).count() > 0);
 }
 
 fn instance_of(gateway: &Gateway) -> String {

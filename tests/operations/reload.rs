@@ -200,14 +200,19 @@ fn the_level_of_the_log_changes() {
 }
 
 #[test]
-fn a_process_that_leaves_takes_no_reload() {
-    let mut gateway = Setup::new().toml("[limits]\npending = 5").env("SEAWALL_LOG_LEVEL", "info").start();
-    let clients: Vec<Client> = (0..20).map(|_| Client::connect(&gateway)).collect();
-    std::fs::write(file(&gateway), "[limits]\npending = 9").expect("written");
+fn a_process_that_leaves_takes_no_reload_and_goes_on_leaving() {
+    let setup = Setup::new().toml("[limits]\npending = 5");
+    let setup =
+        setup.drain("accept", 30_000).drain("spread", 1_000).drain("close", 32_000).drain("exit", 34_000);
+    let mut gateway = setup.start();
+    let client = Client::connect(&gateway);
     gateway.signal(Signal::TERM);
-    gateway.signal(Signal::HUP);
-    let (code, _) = gateway.ends_after(Signal::HUP);
+    until(SOON, "it is not ready any more", || gateway.fetch("/health/ready").status == 503);
+    reload(&gateway, "[limits]\npending = 9", "refused");
+    says(&gateway, "no reload: the process is leaving");
+    assert_eq!(gateway.fetch("/health/ready").status, 503);
+    let (code, _) = gateway.ends_after(Signal::TERM);
     assert_eq!(code, Some(0), "{}", gateway.output());
     assert!(!gateway.output().contains("limits.pending"), "{}", gateway.output());
-    drop(clients);
+    drop(client);
 }

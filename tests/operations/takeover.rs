@@ -3,6 +3,7 @@
 use crate::servers::Postgres;
 use crate::support::{Client, Gateway, SOON, Setup, until};
 use rustix::process::Signal;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +23,12 @@ fn instance(server: &Postgres, listen: Option<SocketAddr>) -> Setup {
     let setup = Setup::new()
         .env("SEAWALL_STORE_URL", &server.url())
         .env("SEAWALL_SERVER_TAKEOVER", "true")
-        .arguments(&["--reactors", "2"]);
+        .arguments(&["--reactors", "2"])
+        // Long enough for everybody who was taken in last to ask and be answered.
+        .drain("accept", 200)
+        .drain("spread", 1_000)
+        .drain("close", 7_000)
+        .drain("exit", 9_000);
     match listen {
         Some(address) => setup.listen(address),
         None => setup,
@@ -106,4 +112,26 @@ fn without_the_setting_a_second_process_is_refused_and_with_sqlite_the_setting_i
     };
     assert_eq!(refused.status.code(), Some(2));
     assert!(refused.output.contains("the embedded store has one owner"), "{}", refused.output);
+}
+
+#[test]
+fn who_is_told_to_move_finds_the_successor_at_the_same_address() {
+    let server = Postgres::start();
+    let mut gateway = instance(&server, None).start();
+    let mut resident = Client::connect(&gateway);
+    assert_eq!(resident.publish("c", json!("before")), 1);
+    let successor = instance(&server, Some(gateway.address)).start();
+    gateway.signal(Signal::TERM);
+    resident.next_push("drain");
+    // The port was left before anybody was told.
+    let mut moved = Client::connect(&successor);
+    assert_eq!(moved.publish("c", json!("after")), 2);
+    for _ in 0..20 {
+        let another = Client::connect(&gateway);
+        assert_eq!(another.connected["instance"], moved.connected["instance"]);
+    }
+    assert_ne!(resident.connected["instance"], moved.connected["instance"]);
+    assert!(resident.is_open(), "make before break");
+    resident.close();
+    until(SOON, "it has left", || !gateway.is_running());
 }

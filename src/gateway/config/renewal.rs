@@ -241,9 +241,10 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form, of which each setting takes one that is not its default.
-    const VALUES: [&str; 21] = [
+    const VALUES: [&str; 22] = [
         "true",
         "2",
+        "128",
         "300",
         "5000",
         "70001",

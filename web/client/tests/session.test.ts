@@ -242,6 +242,10 @@ test('a connection that is lost while another is being made waits for that one',
   bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(0).closed(1006, '', old);
   assert.deepEqual([bench.state.view.phase, bench.state.retryAt], ['connecting', undefined]);
   assert.equal(bench.welcome().state.view.phase, 'online');
+  const other = new Bench().online().frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(0);
+  const { link } = other.state;
+  other.closed(1012, 'restart; retry_ms=4000', link).pass(10).closed(1006);
+  assert.equal(other.tell({ is: 'visible' }).waits(), 3990, 'what the gateway asked for outlives the attempt that was under way');
 });
 
 test('the outbox: full, too large, too old, of another user, and how room is made', () => {

@@ -1,16 +1,12 @@
 // Gateways that crash, leave and are replaced, as a person sees them: by a word about the connection, and by nothing else.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { close, open, person, Tab } from './support/browser.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Link } from './support/link.mjs';
 import { Peer } from './support/peer.mjs';
 import { postgres } from './support/postgres.mjs';
-
-// A gateway that moves its clients before it leaves.
-const hasDrain = existsSync(new URL('../../../src/reactor/drain.rs', import.meta.url));
 
 /** The timetable of a drain, short enough to wait for. */
 const DRAIN = {
@@ -69,7 +65,7 @@ test('another gateway on the same address, with another log, says that what stoo
   assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), ['waited']);
 });
 
-test('with two gateways on one database a drain moves people over: no gap, no flicker, nothing twice', { skip: !hasDrain }, async (t) => {
+test('with two gateways on one database a drain moves people over: no gap, no flicker, nothing twice', async (t) => {
   const env = { SEAWALL_STORE_URL: await postgres(t), ...DRAIN };
   const [leaves, stays] = [await Gateway.start(t, { env }), await Gateway.start(t, { env })];
   const link = await Link.open(t, leaves);

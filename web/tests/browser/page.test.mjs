@@ -122,8 +122,11 @@ test('others see that somebody writes, and no longer when it was sent', async (t
 test('with auth on a token is asked for, and its end says what to do', async (t) => {
   const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
   const tab = await Tab.open(t, await person(t), gateway);
-  await tab.state(/stopped: .*token.* Give a valid token\./);
+  await tab.state(/stopped: a token is needed here/);
   await tab.picture('token');
+  await tab.page.fill('#token', 'nonsense');
+  await tab.page.getByRole('button', { name: 'Connect' }).click();
+  await tab.state(/stopped: .* Give a valid token\./);
   await tab.page.fill('#token', token('ann'));
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/online as ann/);
