@@ -11,6 +11,7 @@ mod capacity;
 pub mod cli;
 pub mod config;
 mod threads;
+mod tls;
 mod watch;
 
 use crate::id::InstanceName;
@@ -25,6 +26,7 @@ use crate::worker::watch::Sources;
 use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
+use config::certificate::date;
 use config::{Config, ProxyProtocol};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -102,7 +104,10 @@ fn serve(config: Config) -> Result<(), String> {
     ));
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
-    let setup = Arc::new(setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)));
+    let secured = tls::secured(config.tls.identity.as_ref(), None)?;
+    let setup =
+        setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)).with_tls(secured);
+    let setup = Arc::new(setup);
     let prepared: Vec<(Mailbox, Prepared)> = listeners
         .into_iter()
         .map(Prepared::new)
@@ -129,6 +134,9 @@ fn serve(config: Config) -> Result<(), String> {
         .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
+    if let Some(identity) = &config.tls.identity {
+        tls::announce(identity, &metrics, clock.read().unix_ms / 1_000);
+    }
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
     threads.serve(&vitals, &mailboxes)
@@ -191,14 +199,19 @@ fn setup(
         outlook: Arc::clone(outlook),
         vitals: Arc::clone(vitals),
         metrics: Arc::clone(metrics),
+        tls: None,
     }
 }
 
 /// The few lines a person sees first. The first is for programs as well.
 fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capacity, admin: &str) {
     let plural = if reactors == 1 { "" } else { "s" };
-    println!("listening on ws://{address}/ws");
-    println!("  chat in a browser    http://{address}/ (open it in two tabs)");
+    let (ws, http) = match &config.tls.identity {
+        Some(_) => ("wss", "https"),
+        None => ("ws", "http"),
+    };
+    println!("listening on {ws}://{address}/ws");
+    println!("  chat in a browser    {http}://{address}/ (open it in two tabs)");
     println!("  store                {}", backing::describe(config));
     if let Some(url) = &config.bus.url {
         println!("  bus                  {url} (Redis)");
@@ -208,10 +221,16 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
         capacity.connections, capacity.descriptors
     );
     println!("  auth                 {}", auth::describe(config));
-    if config.server.echo {
-        println!("  echo                 ws://{address}/echo");
+    if let Some(identity) = &config.tls.identity {
+        println!(
+            "  TLS                  1.3 and 1.2; the certificate ends on {}",
+            date(identity.validity.not_after)
+        );
     }
-    println!("  health, metrics      http://{address}/health  http://{address}/metrics");
+    if config.server.echo {
+        println!("  echo                 {ws}://{address}/echo");
+    }
+    println!("  health, metrics      {http}://{address}/health  {http}://{address}/metrics");
     println!("  admin                {admin}");
     println!("  stop                 Ctrl-C");
 }

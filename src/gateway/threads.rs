@@ -3,7 +3,7 @@
 use super::backing::{self, Backing};
 use super::bus::Line;
 use super::config::Config;
-use super::{auth, capacity};
+use super::{auth, capacity, tls};
 use crate::id::{Epoch, ReactorId};
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
@@ -39,6 +39,7 @@ pub(super) struct Threads {
     bus: Option<worker::bus::Running>,
     watch: worker::watch::Running,
     auth: Option<worker::auth::Running>,
+    reminder: tls::Reminder,
 }
 
 impl Threads {
@@ -63,14 +64,16 @@ impl Threads {
         let (endings_in, endings) = bounded(setup.reactors + 8);
         let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
         watch_signals(endings_in)?;
-        Ok(Threads { endings, reactors, store, bus, watch, auth })
+        let reminder = tls::Reminder::new(&setup.metrics, setup.clock);
+        Ok(Threads { endings, reactors, store, bus, watch, auth, reminder })
     }
 
     /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors and the
     /// watch, which hold the queues' senders, then the workers, which end when these are gone.
-    pub(super) fn serve(self, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
+    pub(super) fn serve(mut self, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
         let ending = loop {
             vitals.set_memory_bytes(capacity::resident_bytes());
+            self.reminder.look();
             match self.endings.recv_timeout(MEMORY_PERIOD) {
                 Ok(ending) => break ending,
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => {

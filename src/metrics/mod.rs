@@ -9,6 +9,7 @@ pub mod bus;
 pub mod reactor;
 pub mod scrape;
 pub mod store;
+pub mod tls;
 pub mod vitals;
 pub mod watch;
 

@@ -1,5 +1,6 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod tls;
 mod watch;
 
 use super::Cell;
@@ -8,6 +9,7 @@ use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::store::{COMMIT_BOUNDS_US, StoreCounters};
+use super::tls::TlsCounters;
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
 use crate::id::ReactorId;
@@ -35,6 +37,8 @@ pub struct Metrics {
     pub watch: Arc<WatchCounters>,
     /// The admin listener's.
     pub admin: Arc<AdminCounters>,
+    /// What all reactors have in common of TLS.
+    pub tls: Arc<TlsCounters>,
     bus: Option<Arc<BusCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
@@ -54,6 +58,7 @@ impl Metrics {
             auth: Arc::default(),
             watch,
             admin: Arc::default(),
+            tls: Arc::default(),
             bus,
             log_dropped,
             instance,
@@ -86,6 +91,7 @@ impl Metrics {
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
             admin: Arc::clone(&self.admin),
+            tls: Arc::clone(&self.tls),
             bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
@@ -114,6 +120,7 @@ struct Scrape {
     auth: Arc<AuthCounters>,
     watch: Arc<WatchCounters>,
     admin: Arc<AdminCounters>,
+    tls: Arc<TlsCounters>,
     bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
@@ -125,6 +132,7 @@ impl Collector for Scrape {
         let mut sheet = Sheet(encoder);
         self.process(&mut sheet)?;
         self.connections(&mut sheet)?;
+        self.tls(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;

@@ -7,6 +7,7 @@ use super::{Reactor, Retry};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::limits::Limits;
+use crate::metrics::tls::TlsFault;
 use crate::session::heartbeat::{Beat, Due, Periods};
 use crate::session::write_beat;
 use crate::wire::outbox::Outbox;
@@ -54,13 +55,17 @@ impl Reactor {
         let now = self.now.at;
         let limits = &self.setup.policy.limits;
         let Some(connection) = self.slots.get_mut(id) else { return };
-        if connection.stalled_since.is_some_and(|since| since + ms(limits.stall_ms) <= now) {
+        if connection.stalled_since.is_some_and(|since| since.moment() + ms(limits.stall_ms) <= now) {
             return self.give_up(id);
         }
         match &connection.stage {
             Stage::Head(head) => match head.verdict(now, limits) {
                 HeadVerdict::Waits => {}
                 HeadVerdict::Idle => self.kill(id),
+                HeadVerdict::Slow if connection.is_shaking_hands() => {
+                    self.counters.count_tls_fault(TlsFault::Timeout);
+                    self.kill(id);
+                }
                 HeadVerdict::Slow => {
                     let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
                     self.write(id, |out| {
@@ -189,7 +194,7 @@ impl WebSocket {
 impl Connection {
     /// When to look at it again, at the latest; `None` when only the peer or a worker can move it.
     fn deadline(&self, now: Now, limits: &Limits, periods: Periods) -> Option<Moment> {
-        let stall = self.stalled_since.map(|since| since + ms(limits.stall_ms));
+        let stall = self.stalled_since.map(|since| since.moment() + ms(limits.stall_ms));
         let stage = match &self.stage {
             Stage::Head(head) => Some(head.deadline(limits)),
             Stage::Address(_) => None,

@@ -21,13 +21,16 @@ mod frames;
 mod http;
 mod pending;
 mod perform;
+mod proxy;
 mod read;
+mod secure;
 mod slots;
 mod stop;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tls;
 
 pub use accept::listen;
 pub use clock::Clock;
@@ -92,6 +95,16 @@ pub struct Setup {
     pub outlook: Arc<Outlook>,
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// With whom connections are encrypted that begin from now on; `None`: they are plain.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Setup {
+    /// With TLS, or without.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<rustls::ServerConfig>>) -> Setup {
+        Setup { tls, ..self }
+    }
 }
 
 /// Which hosts the chat answers to.
@@ -150,6 +163,7 @@ pub struct Reactor {
     now: Now,
     random: fastrand::Rng,
     buffer: Vec<u8>,
+    secrecy: secure::Secrecy,
     arena: Arena,
     effects: Vec<Effect>,
     refused: Vec<ErrorCode>,
@@ -242,6 +256,7 @@ impl Reactor {
             now,
             random,
             buffer: vec![0; READ_BYTES],
+            secrecy: secure::Secrecy::default(),
             arena: Arena::default(),
             effects: Vec::new(),
             refused: Vec::new(),

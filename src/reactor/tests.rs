@@ -56,6 +56,7 @@ impl Stage {
             clock,
             vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
             outlook: Arc::new(outlook()),
+            tls: None,
             metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
         };
         let (append, appends) = bounded(OUTSTANDING_MAX);

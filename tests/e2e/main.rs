@@ -43,5 +43,8 @@ mod subscriptions_bound;
 mod support;
 #[path = "../support_schema/mod.rs"]
 mod support_schema;
+mod tls_certificates;
+mod tls_chat;
+mod tls_handshakes;
 mod tokens;
 mod upgrade_faults;

@@ -6,6 +6,7 @@
 //! value, bound and origin: an operator should need one attempt, not one for each mistake.
 
 pub mod auth;
+pub mod certificate;
 mod contradiction;
 pub mod dependency;
 pub mod error;
@@ -21,6 +22,7 @@ mod reference;
 pub mod setting;
 pub mod source;
 pub mod table;
+pub mod tls;
 pub mod url;
 mod variable;
 
@@ -39,6 +41,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tls::TlsConfig;
 use url::Url;
 
 /// The effective configuration. Every value is within its bounds and none contradicts another.
@@ -46,6 +49,8 @@ use url::Url;
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
+    /// `[tls]`
+    pub tls: TlsConfig,
     /// `[store]`
     pub store: StoreConfig,
     /// `[bus]`
@@ -234,6 +239,7 @@ impl Draft {
     fn finish(mut self) -> Result<Config, ConfigError> {
         contradiction::find(&mut self);
         dependency::resolve(&mut self);
+        tls::read(&mut self);
         if self.problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems: self.problems }) }
     }
 

@@ -48,6 +48,10 @@ const GENERAL: &[Setting] = &[
         .doc("Address of this machine that connections to the store, the bus and every other dependency leave from. Without one the system chooses."),
     Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
         .doc("Name of this instance. Without one: the host's name and the process id."),
+    Setting::of("tls.certificate", Place::File(|c| &mut c.tls.certificate))
+        .doc("PEM file with the gateway's certificate and, behind it, those that signed it. With `tls.key` the listener speaks TLS, and nothing else. Read again by SIGHUP."),
+    Setting::of("tls.key", Place::File(|c| &mut c.tls.key))
+        .doc("PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase."),
     Setting::of("store.url", Place::Url(UrlKind::Store, |c| &mut c.store.url))
         .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file."),
     Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
@@ -154,8 +158,9 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 9] = [
+pub const SECTIONS: [(&str, &str); 10] = [
     ("server", "Where it listens and whom it believes."),
+    ("tls", "Encryption of the listener: on exactly when both are set."),
     ("store", "Where publications are kept."),
     ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),

@@ -1,15 +1,18 @@
 //! Who is dialled when, from which address.
 
-use crate::arguments::Common;
+use crate::arguments::{Common, Scheme};
 use crate::member::Member;
+use crate::tls::{self, Tls};
 use ipnet::Ipv4Net;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Dials of one turn: what arrives meanwhile must not wait long.
@@ -33,6 +36,7 @@ pub(crate) enum Loss {
 #[derive(Debug)]
 pub(crate) struct Dialer {
     target: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     source: Option<Ipv4Net>,
     next_source: u32,
     queue: VecDeque<usize>,
@@ -56,13 +60,18 @@ impl Dialer {
                 members as u64 + RESERVED
             ));
         }
-        let loopback = match common.target {
+        let tls = match common.target.scheme {
+            Scheme::Plain => None,
+            Scheme::Tls => Some(tls::config(common.resuming)?),
+        };
+        let loopback = match common.target.address {
             SocketAddr::V4(target) => target.ip().is_loopback(),
             SocketAddr::V6(_) => false,
         };
         let usual = Ipv4Net::new(Ipv4Addr::new(127, 0, 1, 0), 24).ok().filter(|_| loopback);
         Ok(Dialer {
-            target: common.target,
+            target: common.target.address,
+            tls,
             source: common.source.or(usual),
             next_source: 0,
             queue: VecDeque::new(),
@@ -78,6 +87,12 @@ impl Dialer {
     /// Where it dials to.
     pub(crate) fn target(&self) -> SocketAddr {
         self.target
+    }
+
+    /// TLS for a new connection, where it is spoken.
+    pub(crate) fn tls(&self) -> Result<Option<Box<Tls>>, String> {
+        let make = |config| Tls::new(config, self.target.ip()).map(Box::new);
+        self.tls.as_ref().map(make).transpose()
     }
 
     /// From now on so many at once, and losses are this.

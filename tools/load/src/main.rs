@@ -19,6 +19,7 @@ mod modes;
 mod process;
 mod progress;
 mod report;
+mod tls;
 mod upgrade;
 mod window;
 
