@@ -116,6 +116,7 @@ fn half_handshakes_are_given_up_in_time_and_hold_up_nobody() {
     let mut hello = Vec::new();
     let mut line = Line::tls(socket(&gateway), Arc::new(certificate.client()), "localhost");
     line.connection_mut().write_tls(&mut hello).expect("memory");
+    drop(line);
     let mut stalled: Vec<TcpStream> = (0..30)
         .map(|at| {
             let mut socket = socket(&gateway);
