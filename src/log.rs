@@ -7,11 +7,15 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 /// Lines waiting for the writer. With [`LINE_BYTES_MAX`] it bounds the memory of a blocked stderr.
 const QUEUE_LINES: usize = 4_096;
@@ -21,6 +25,8 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// The level that holds, once the log was started.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +38,8 @@ pub enum Format {
     Json,
 }
 
-/// The least important level that is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The least important level that is logged; the later ones are louder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// What an operator must act on.
     Error,
@@ -56,19 +62,29 @@ pub fn dropped() -> u64 {
 pub fn start(format: Format, level: Level) -> Handle {
     let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
     let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
-    let builder = tracing_subscriber::fmt().with_max_level(level.filter()).with_writer(queue);
+    let (filter, levels) = reload::Layer::new(level.filter());
+    let lines = tracing_subscriber::fmt::layer().with_writer(queue);
+    let registry = tracing_subscriber::registry().with(filter);
     let installed = match format {
-        Format::Text => builder
-            .with_ansi(io::stderr().is_terminal())
-            .with_target(false)
-            .with_ansi_sanitization(true)
-            .try_init(),
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        Format::Text => {
+            let lines = lines.with_ansi(io::stderr().is_terminal()).with_target(false);
+            registry.with(lines.with_ansi_sanitization(true)).try_init()
+        }
+        Format::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
     };
-    if installed.is_err() {
-        tracing::debug!("the log was started before");
+    match installed {
+        Ok(()) => drop(LEVEL.set(levels)),
+        Err(_) => tracing::debug!("the log was started before"),
     }
     handle
+}
+
+/// Logs from this level on. Before [`start`] it does nothing.
+pub fn set_level(level: Level) {
+    if let Some(levels) = LEVEL.get() {
+        // It fails only when the subscriber is gone, and with it the log.
+        let _ = levels.reload(level.filter());
+    }
 }
 
 impl Level {

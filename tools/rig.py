@@ -71,9 +71,12 @@ def prepared(command, folder):
 
 
 def environment():
-    """Ours, less what would configure a server, and without the limits that one busy connection would meet."""
+    """Ours, less what would configure a server, without the limits that one busy connection would meet, and with a drain
+    that hardly lasts."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
-    return kept | {"SEAWALL_LIMITS_PUBLISHES_PER_S": "0", "SEAWALL_LIMITS_COMMANDS_PER_S": "0"}
+    drain = {"ACCEPT": 0, "SPREAD": 20, "CLOSE": 50, "EXIT": 1950}
+    drain = {f"SEAWALL_DRAIN_{name}_MS": str(ms) for name, ms in drain.items()}
+    return kept | drain | {"SEAWALL_LIMITS_PUBLISHES_PER_S": "0", "SEAWALL_LIMITS_COMMANDS_PER_S": "0"}
 
 
 def core(wanted):

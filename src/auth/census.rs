@@ -70,13 +70,19 @@ impl Census {
         }
     }
 
+    /// Other bounds hold from here on. Who is over one stays; the next is refused until there is room.
+    pub fn rebound(&mut self, per_user: u32, per_address: u32, address_rate: Option<Rate>) {
+        (self.per_user, self.per_address, self.address_rate) = (per_user, per_address, address_rate);
+    }
+
     /// One more connection of `user`. `anonymous` is everybody, so it is never counted.
     pub fn enter_user(&mut self, user: &UserName) -> Entry {
-        if self.per_user == 0 || *user == UserName::anonymous() {
+        if *user == UserName::anonymous() {
             return Entry::Granted;
         }
+        // Counted also while there is no bound: one may be set later.
         match self.users.get_mut(user) {
-            Some(count) if *count >= self.per_user => return Entry::TooMany,
+            Some(count) if self.per_user != 0 && *count >= self.per_user => return Entry::TooMany,
             Some(count) => *count += 1,
             None => drop(self.users.insert(user.clone(), 1)),
         }
@@ -183,9 +189,21 @@ mod tests {
         let mut off = Census::new(0, 0, None);
         assert!((0..50).all(|_| off.enter_user(&user("ann")) == Entry::Granted));
         assert!((0..50).all(|_| off.arrive(address("192.0.2.1"), Moment::ZERO) == Arrival::Granted));
-        off.leave_user(&user("ann"));
+        (0..50).for_each(|_| off.leave_user(&user("ann")));
         off.depart(address("192.0.2.1"));
         assert_eq!((census.users(), off.users(), off.addresses()), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_came_while_there_was_no_bound_counts_when_there_is_one() {
+        let mut census = Census::new(0, 0, None);
+        assert!((0..3).all(|_| census.enter_user(&user("ann")) == Entry::Granted));
+        census.rebound(2, 0, None);
+        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+        census.leave_user(&user("ann"));
+        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+        census.leave_user(&user("ann"));
+        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
     }
 
     #[test]
@@ -300,7 +318,7 @@ mod tests {
                 users.sort_unstable();
                 let mut distinct = users.clone();
                 distinct.dedup();
-                prop_assert_eq!(census.users(), if per_user == 0 { 0 } else { distinct.len() });
+                prop_assert_eq!(census.users(), distinct.len());
             }
         }
     }

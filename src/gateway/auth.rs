@@ -9,9 +9,9 @@ use crate::auth::known::Bounds;
 use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
 use crate::job::{Outlook, Witness};
 use crate::rate::Rate;
-use crate::worker::auth::Trust;
 use crate::worker::auth::endpoint::{Endpoint, Login};
 use crate::worker::auth::service::{Introspection, KeySetSource, Service};
+use crate::worker::auth::{Answers, Trust};
 use crate::worker::probe::target::Target;
 use std::sync::Arc;
 
@@ -119,7 +119,42 @@ fn verifier(auth: &AuthConfig) -> Result<Verifier, crate::auth::key::KeyFault> {
 }
 
 pub(super) fn census(config: &Config) -> Census {
+    let (per_user, per_address, rate) = bounds(config);
+    Census::new(per_user, per_address, rate)
+}
+
+/// Connections of a user, those of an address, and how fast these may come.
+pub(super) fn bounds(config: &Config) -> (u32, u32, Option<Rate>) {
     let limits = &config.limits;
     let rate = Rate::new(limits.handshakes_per_s, limits.handshakes_per_s.saturating_mul(10));
-    Census::new(limits.connections_per_user, limits.connections_per_address, rate)
+    (limits.connections_per_user, limits.connections_per_address, rate)
+}
+
+/// True exactly when tokens are judged by other rules.
+pub(super) fn differs(old: &Config, new: &Config) -> bool {
+    let (old, new) = (&old.auth, &new.auth);
+    let parts = |auth: &AuthConfig| {
+        let AuthConfig { keys: _, audience, issuer, leeway, timeout, waiting, introspection, jwks } = auth;
+        (audience.clone(), issuer.clone(), *leeway, *timeout, *waiting, introspection.clone(), jwks.clone())
+    };
+    !key::same_keys(old.keys.iter(), new.keys.iter()) || parts(old) != parts(new)
+}
+
+/// Whether what the auth service said still holds under other rules.
+pub(super) fn answers(old: &Config, new: &Config) -> Answers {
+    let asks = |config: &Config| {
+        let AuthConfig { audience, issuer, introspection, jwks, .. } = &config.auth;
+        (audience.clone(), issuer.clone(), introspection.clone(), jwks.url.clone())
+    };
+    if asks(old) == asks(new) { Answers::Keep } else { Answers::Forget }
+}
+
+/// True exactly when the auth service is looked at in another place or by other questions.
+pub(super) fn target_differs(old: &Config, new: &Config) -> bool {
+    let target = |config: &Config| {
+        let (introspection, jwks) = (&config.auth.introspection, &config.auth.jwks);
+        let login = (introspection.client_id.clone(), introspection.client_secret.clone());
+        (introspection.url.clone(), login, jwks.url.clone())
+    };
+    target(old) != target(new)
 }

@@ -132,7 +132,13 @@ impl Settings {
 pub fn main() -> ExitCode {
     let Arguments { command, settings } = Arguments::parse();
     match command {
-        None | Some(Command::Serve) => configured(settings, super::run),
+        None | Some(Command::Serve) => {
+            let sources = settings.sources();
+            match config::load(&sources) {
+                Ok(config) => super::run(config, sources),
+                Err(error) => refuse(&error),
+            }
+        }
         Some(Command::CheckConfig) => configured(settings, |config| say(&print::listing(&config))),
         Some(Command::Doctor) => configured(settings, super::doctor),
         Some(Command::Version) => say(&version()),

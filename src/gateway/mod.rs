@@ -10,6 +10,8 @@ mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
+mod reload;
+mod systemd;
 mod threads;
 mod tls;
 mod watch;
@@ -19,7 +21,7 @@ use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Prepared, ProxyHeader, Setup};
+use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Port, Prepared, ProxyHeader, Setup, Setups};
 use crate::session::{AuthMode, Policy};
 use crate::worker::auth::service::AUTH;
 use crate::worker::watch::Sources;
@@ -27,16 +29,19 @@ use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
 use config::certificate::date;
+use config::source::Sources as ConfigSources;
 use config::{Config, ProxyProtocol};
+use reload::Reloader;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use systemd::Notifier;
 use threads::Threads;
 
-/// Serves until a signal ends it.
-pub fn run(config: Config) -> ExitCode {
+/// Serves until a signal ends it. A reload reads `sources` again.
+pub fn run(config: Config, sources: ConfigSources) -> ExitCode {
     let log = log::start(config.log.format, config.log.level);
-    let outcome = serve(config);
+    let outcome = serve(config, sources);
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -75,7 +80,9 @@ pub fn new_epoch(config: Config) -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> Result<(), String> {
+fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
+    let hangups = reload::signals()?;
+    let notifier = Notifier::from_environment();
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
@@ -85,7 +92,6 @@ fn serve(config: Config) -> Result<(), String> {
     let bus = Line::prepare(&config, &watched, &instance)?;
     let named = bus.as_ref().map(|line| line.name.clone());
     let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
-    let (listeners, address) = listen(config.server.listen, reactors)?;
     let admin = admin::Prepared::new(&config)?;
     let watch_counters = Arc::clone(watched.counters());
     let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
@@ -104,10 +110,13 @@ fn serve(config: Config) -> Result<(), String> {
     ));
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
+    let (outlook, told, monitor) =
+        (Arc::clone(watched.outlook()), watched.told(), Arc::clone(watched.monitor()));
     let secured = tls::secured(config.tls.identity.as_ref(), None)?;
-    let setup =
-        setup(&config, reactors, clock, policy, watched.outlook(), (&vitals, &metrics)).with_tls(secured);
-    let setup = Arc::new(setup);
+    let setup = setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)).with_tls(secured);
+    let setups = Setups::new(setup);
+    // Late: from here on people may wait in the kernel, and a start that fails would reset them.
+    let (listeners, address) = listen(config.server.listen, port(&config), reactors)?;
     let prepared: Vec<(Mailbox, Prepared)> = listeners
         .into_iter()
         .map(Prepared::new)
@@ -118,20 +127,20 @@ fn serve(config: Config) -> Result<(), String> {
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let (queues, jobs) = threads::queues(auth, setup.addresses, bus.as_ref());
-    let sources = Sources {
+    let (queues, jobs) = threads::queues(bus.as_ref());
+    let watch_sources = Sources {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
         queues: queues.clone(),
         mailboxes: Arc::clone(&mailboxes),
     };
-    let watch = watched.start(move || clock.read(), sources).map_err(cannot_start)?;
-    let (desk, admin_told) = (watch.desk(), admin.describe());
+    let watch = watched.start(move || clock.read(), watch_sources).map_err(cannot_start)?;
+    let (desk, reviser, admin_told) = (watch.desk(), watch.reviser(), admin.describe());
     let threads =
-        Threads::start(&config, &setup, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
+        Threads::start(&config, &setups, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
     admin
-        .start(&config, desk, move || clock.read(), &setup.outlook, (&vitals, &metrics, &instance.0))
+        .start(&config, desk, move || clock.read(), &outlook, (&vitals, &metrics, &instance.0))
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     if let Some(identity) = &config.tls.identity {
@@ -139,7 +148,24 @@ fn serve(config: Config) -> Result<(), String> {
     }
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
-    threads.serve(&vitals, &mailboxes)
+    let reloader = Reloader {
+        sources,
+        config,
+        setups,
+        mailboxes: Arc::clone(&mailboxes),
+        reviser,
+        told,
+        monitor,
+        renewals: threads.renewals(),
+        instance,
+        notifier: notifier.clone(),
+    };
+    reloader.start(hangups).map_err(cannot_start)?;
+    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
+    notifier.ready();
+    let outcome = threads.serve(&vitals, &mailboxes);
+    notifier.stopping();
+    outcome
 }
 
 fn reactor_count(config: &Config) -> usize {
@@ -150,11 +176,17 @@ fn reactor_count(config: &Config) -> usize {
 }
 
 /// Opens a listener for each reactor, all on one address; port 0 becomes the port the first one got.
-fn listen(address: SocketAddr, reactors: usize) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
-    // With SO_REUSEPORT a second process of the same user would share the port silently; a bind without it
-    // tells.
+fn listen(
+    address: SocketAddr,
+    port: Port,
+    reactors: usize,
+) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
     let failed = |error| format!("cannot listen on {address} (server.listen): {error}");
-    drop(std::net::TcpListener::bind(address).map_err(failed)?);
+    match port {
+        // With SO_REUSEPORT a second process of the same user would share the port silently; a bind without it tells.
+        Port::Own => drop(std::net::TcpListener::bind(address).map_err(failed)?),
+        Port::Shared => {}
+    }
     let first = reactor::listen(address).map_err(failed)?;
     let bound = first.local_addr().map_err(failed)?;
     let mut listeners = vec![first];
@@ -162,6 +194,10 @@ fn listen(address: SocketAddr, reactors: usize) -> Result<(Vec<mio::net::TcpList
         listeners.push(reactor::listen(bound).map_err(failed)?);
     }
     Ok((listeners, bound))
+}
+
+fn port(config: &Config) -> Port {
+    if config.server.takeover { Port::Shared } else { Port::Own }
 }
 
 fn instance_name(config: &Config) -> String {
@@ -192,6 +228,7 @@ fn setup(
             ProxyProtocol::Off => ProxyHeader::Off,
             ProxyProtocol::Required => ProxyHeader::Required,
         },
+        port: port(config),
         echo: if server.echo { Echo::On } else { Echo::Off },
         addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
         reactors,

@@ -8,10 +8,9 @@ use crate::id::{Epoch, ReactorId};
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{Addresses, Prepared, Reactor, Setup};
-use crate::session::AuthMode;
+use crate::reactor::{Prepared, Reactor, Setups};
 use crate::worker;
-use crate::worker::auth::Trust;
+use crate::worker::auth::{Renewal, Trust};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -38,19 +37,20 @@ pub(super) struct Threads {
     store: backing::Running,
     bus: Option<worker::bus::Running>,
     watch: worker::watch::Running,
-    auth: Option<worker::auth::Running>,
+    auth: worker::auth::Running,
     reminder: tls::Reminder,
 }
 
 impl Threads {
     pub(super) fn start(
         config: &Config,
-        setup: &Arc<Setup>,
+        setups: &Setups,
         (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
         trust: Option<Trust>,
         mailboxes: &Arc<[Mailbox]>,
         (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
     ) -> std::io::Result<Threads> {
+        let setup = setups.load();
         let counters = Arc::clone(&setup.metrics.store);
         let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
         let bus = bus.map(|line| line.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
@@ -60,12 +60,17 @@ impl Threads {
             let clock = Arc::new(move || clock.read());
             worker::auth::start(trust, auth::census(config), Arc::clone(mailboxes), admits, counters, clock)
         };
-        let auth = jobs.admit.map(start).transpose()?;
+        let auth = start(jobs.admit)?;
         let (endings_in, endings) = bounded(setup.reactors + 8);
-        let reactors = start_reactors(config, setup, &queues, mailboxes, prepared, &endings_in)?;
+        let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &endings_in)?;
         watch_signals(endings_in)?;
         let reminder = tls::Reminder::new(&setup.metrics, setup.clock);
         Ok(Threads { endings, reactors, store, bus, watch, auth, reminder })
+    }
+
+    /// A way to tell the auth worker of a change.
+    pub(super) fn renewals(&self) -> Sender<Renewal> {
+        self.auth.renewals()
     }
 
     /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors and the
@@ -119,9 +124,7 @@ impl Threads {
         if let Some(bus) = bus {
             bus.join();
         }
-        if let Some(auth) = self.auth
-            && auth.join().is_err()
-        {
+        if self.auth.join().is_err() {
             failed.get_or_insert_with(|| "the auth worker panicked; see the log".into());
         }
         tracing::info!("stopped");
@@ -133,29 +136,22 @@ impl Threads {
 pub(super) struct Jobs {
     append: Receiver<Append>,
     read: Receiver<Read>,
-    admit: Option<Receiver<Admit>>,
+    admit: Receiver<Admit>,
 }
 
-/// Tokens, or addresses that are counted, need the auth worker.
-pub(super) fn queues(auth: AuthMode, addresses: Addresses, bus: Option<&Line>) -> (Queues, Jobs) {
+/// The queues, and their other ends. The auth worker has its own whether or not it has work: a reload may give it some.
+pub(super) fn queues(bus: Option<&Line>) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
-    let (admit, admit_jobs) = match (auth, addresses) {
-        (AuthMode::Off, Addresses::Uncounted) => (None, None),
-        (AuthMode::Required, Addresses::Uncounted | Addresses::Counted)
-        | (AuthMode::Off, Addresses::Counted) => {
-            let (admit, jobs) = bounded(AUTH_QUEUE);
-            (Some(admit), Some(jobs))
-        }
-    };
+    let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
     let bus = bus.map(|line| line.name.bus.clone());
-    (Queues { append, read, bus, admit }, jobs)
+    (Queues { append, read, bus, admit: Some(admit) }, jobs)
 }
 
 fn start_reactors(
     config: &Config,
-    setup: &Arc<Setup>,
+    setups: &Setups,
     queues: &Queues,
     mailboxes: &Arc<[Mailbox]>,
     prepared: Vec<Prepared>,
@@ -167,7 +163,7 @@ fn start_reactors(
     };
     let start = |(index, prepared): (usize, Prepared)| {
         let id = ReactorId(index as u16);
-        let (setup, queues, mailboxes) = (Arc::clone(setup), queues.clone(), Arc::clone(mailboxes));
+        let (setups, queues, mailboxes) = (setups.clone(), queues.clone(), Arc::clone(mailboxes));
         let endings = endings.clone();
         let core = cores.get(index % cores.len().max(1)).copied();
         std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
@@ -177,7 +173,7 @@ fn start_reactors(
                 tracing::warn!(reactor = index, "cannot pin this reactor to its core");
             }
             let guard = EndGuard { id, endings };
-            let reactor = Reactor::new(id, prepared, setup, queues, mailboxes);
+            let reactor = Reactor::new(id, prepared, &setups, queues, mailboxes);
             if let Err(error) = reactor.run() {
                 tracing::error!(reactor = index, %error, "the poll failed");
             }

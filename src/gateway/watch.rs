@@ -15,7 +15,7 @@ use crate::worker::probe::Probe;
 use crate::worker::probe::doctor::{Patient, look_at_all};
 use crate::worker::probe::table::{Diagnosis, diagnose};
 use crate::worker::probe::target::{Expect, Target};
-use crate::worker::watch::{self, Sources};
+use crate::worker::watch::{self, Revised, Revision, Sources};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::sync::Arc;
@@ -51,11 +51,7 @@ impl Prepared {
         let board = Board::new(definitions, config.health.admission, now);
         let own = watch::own_board(now);
         let monitor = Arc::new(Monitor::new());
-        let probe = |each: &DependencyConfig| {
-            let probe = probe(config, each, instance)?;
-            let is_bus = *each.definition.name == *BUS;
-            Ok::<_, String>(if is_bus { probe.with_delivery(Arc::clone(&monitor)) } else { probe })
-        };
+        let probe = |each: &DependencyConfig| watching(config, each, instance, &monitor);
         let probes = config.dependencies.iter().map(probe).collect::<Result<_, _>>()?;
         let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, &own, now, Form::Public));
         let counters = Arc::new(WatchCounters::new(board.dependencies(), reactors, board.mode()));
@@ -77,6 +73,11 @@ impl Prepared {
         &self.monitor
     }
 
+    /// Where witnesses of dependencies that come later tell.
+    pub(super) fn told(&self) -> Sender<(DependencyId, Evidence)> {
+        self.told.clone()
+    }
+
     /// Where workers tell what they meet with the dependency of this name; `None` when there is none.
     pub(super) fn witness(&self, name: &str) -> Option<Witness> {
         self.board.id(name).map(|id| Witness::new(id, self.told.clone()))
@@ -91,6 +92,38 @@ impl Prepared {
         let Prepared { board, own, probes, outlook, counters: _, told: _, evidence, monitor: _ } = self;
         watch::Setup { board, probes, own, sources, evidence, clock, outlook }.start()
     }
+}
+
+/// What is watched where the configuration was `old` and is `new`. What still looks at the same place goes on.
+pub(super) fn revision(
+    (old, new): (&Config, &Config),
+    instance: &str,
+    monitor: &Arc<Monitor>,
+) -> Result<Revision, String> {
+    let place = |of: &DependencyConfig| {
+        (of.definition.kind, of.definition.gate, of.target.clone(), of.expected.clone())
+    };
+    let revised = |each: &DependencyConfig| {
+        let before = old.dependencies.iter().find(|it| it.definition.name == each.definition.name);
+        let asks_otherwise = each.definition.gate == Gate::Judgement && super::auth::target_differs(old, new);
+        let is_there = before.is_some_and(|it| place(it) == place(each)) && !asks_otherwise;
+        let probe = (!is_there).then(|| watching(new, each, instance, monitor)).transpose()?;
+        Ok(Revised { definition: each.definition.clone(), probe })
+    };
+    let dependencies = new.dependencies.iter().map(revised).collect::<Result<_, String>>()?;
+    let mode = (old.health.admission != new.health.admission).then_some(new.health.admission);
+    Ok(Revision { dependencies, mode })
+}
+
+fn watching(
+    config: &Config,
+    dependency: &DependencyConfig,
+    instance: &str,
+    monitor: &Arc<Monitor>,
+) -> Result<Probe, String> {
+    let probe = probe(config, dependency, instance)?;
+    let is_bus = *dependency.definition.name == *BUS;
+    Ok(if is_bus { probe.with_delivery(Arc::clone(monitor)) } else { probe })
 }
 
 /// Looks at every dependency once.

@@ -12,17 +12,18 @@ use super::draw::Draw;
 use super::finding::{Cause, Finding};
 use super::judge::Look;
 use super::outage::Reference;
+pub use super::schedule::Place;
 use super::snapshot::{AdmissionMode, Snapshot};
 use crate::clock::{Moment, Now};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A dependency's place on the board.
+/// A dependency on the board. It stays its own when others come and go, and no later one gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DependencyId(usize);
 
 impl DependencyId {
-    /// Its place in the order of the configuration, from 0.
+    /// Of those that a board began with: its place in the order of the configuration, from 0.
     pub fn place(self) -> usize {
         self.0
     }
@@ -105,6 +106,10 @@ pub struct Changes {
 #[derive(Clone, Debug)]
 pub struct Board {
     dependencies: Vec<Dependency>,
+    /// Of each of them, in the same order.
+    ids: Vec<DependencyId>,
+    /// The next newcomer's.
+    next_id: usize,
     mode: AdmissionMode,
     snapshot: Arc<Snapshot>,
 }
@@ -115,7 +120,8 @@ impl Board {
         let new = |definition| Dependency::new(Arc::new(definition), now);
         let dependencies: Vec<Dependency> = definitions.into_iter().map(new).collect();
         let snapshot = Arc::new(Snapshot::first(&dependencies, mode, now));
-        Board { dependencies, mode, snapshot }
+        let next_id = dependencies.len();
+        Board { dependencies, ids: (0..next_id).map(DependencyId).collect(), next_id, mode, snapshot }
     }
 
     /// The snapshot that was last published.
@@ -143,15 +149,20 @@ impl Board {
         self.dependencies
             .iter()
             .position(|dependency| *dependency.definition().name == *name)
-            .map(DependencyId)
+            .and_then(|place| self.ids.get(place).copied())
+    }
+
+    /// True exactly while the dependency is on the board.
+    pub fn holds(&self, id: DependencyId) -> bool {
+        self.ids.contains(&id)
     }
 
     /// One look that is due; call it until there is none.
     pub fn due(&mut self, now: Moment) -> Option<Due> {
-        self.dependencies.iter_mut().enumerate().find_map(|(place, dependency)| {
+        self.ids.iter().zip(&mut self.dependencies).find_map(|(id, dependency)| {
             let (number, look) = dependency.schedule.start(now)?;
             let definition = dependency.shared_definition();
-            Some(Due { dependency: DependencyId(place), definition, look, number })
+            Some(Due { dependency: *id, definition, look, number })
         })
     }
 
@@ -175,7 +186,7 @@ impl Board {
         now: Now,
         random: u64,
     ) -> Result<Option<Ticket>, Open> {
-        match self.dependencies.get_mut(id.0) {
+        match self.dependency_mut(id) {
             Some(dependency) => dependency.admit(of, now, &mut Draw::new(random)),
             None => Ok(None),
         }
@@ -201,8 +212,9 @@ impl Board {
     pub fn tick(&mut self, now: Now, random: u64) -> Changes {
         let mut draw = Draw::new(random);
         let mut changes = Changes::default();
-        for place in 0..self.dependencies.len() {
-            self.change_one(DependencyId(place), now, &mut draw, &mut changes.events, |dependency, draw| {
+        for at in 0..self.ids.len() {
+            let Some(id) = self.ids.get(at).copied() else { break };
+            self.change_one(id, now, &mut draw, &mut changes.events, |dependency, draw| {
                 dependency.tick(now, draw);
             });
         }
@@ -212,7 +224,7 @@ impl Board {
 
     /// An operator wants a look now.
     pub fn ask(&mut self, id: DependencyId, now: Now) {
-        if let Some(dependency) = self.dependencies.get_mut(id.0) {
+        if let Some(dependency) = self.dependency_mut(id) {
             dependency.schedule.want(Look::Probe, now.at);
         }
     }
@@ -226,6 +238,50 @@ impl Board {
     pub fn set_mode(&mut self, mode: AdmissionMode, now: Now) -> Changes {
         self.mode = mode;
         Changes { events: Vec::new(), snapshot: self.publish(now) }
+    }
+
+    /// These are the dependencies from here on, in this order; `place` says of each that stays whether it is where it was.
+    /// One of the same name and kind stays, with all that is known of it; any other begins anew.
+    pub fn revise(
+        &mut self,
+        definitions: Vec<(Definition, Place)>,
+        mode: AdmissionMode,
+        now: Now,
+    ) -> Changes {
+        let ids = std::mem::take(&mut self.ids);
+        let mut before: Vec<_> = ids.into_iter().zip(std::mem::take(&mut self.dependencies)).collect();
+        for (definition, place) in definitions {
+            let definition = Arc::new(definition);
+            let same = |(_, old): &(DependencyId, Dependency)| {
+                (&old.definition().name, old.definition().kind) == (&definition.name, definition.kind)
+            };
+            let (id, dependency) = match before.iter().position(same) {
+                Some(at) => {
+                    let (id, mut dependency) = before.swap_remove(at);
+                    if place == Place::Other || *dependency.definition() != *definition {
+                        dependency.revise(definition, place, now);
+                    }
+                    (id, dependency)
+                }
+                None => {
+                    self.next_id += 1;
+                    (DependencyId(self.next_id - 1), Dependency::new(definition, now))
+                }
+            };
+            self.ids.push(id);
+            self.dependencies.push(dependency);
+        }
+        self.mode = mode;
+        Changes { events: Vec::new(), snapshot: self.publish(now) }
+    }
+
+    fn dependency_mut(&mut self, id: DependencyId) -> Option<&mut Dependency> {
+        // Until the first revision each stands at its own place.
+        let at = match self.ids.get(id.0) {
+            Some(there) if *there == id => id.0,
+            Some(_) | None => self.ids.iter().position(|own| *own == id)?,
+        };
+        self.dependencies.get_mut(at)
     }
 
     fn change(
@@ -250,7 +306,7 @@ impl Board {
         events: &mut Vec<Event>,
         act: impl FnOnce(&mut Dependency, &mut Draw),
     ) {
-        let Some(dependency) = self.dependencies.get_mut(id.0) else { return };
+        let Some(dependency) = self.dependency_mut(id) else { return };
         let before = Before::of(dependency);
         act(dependency, draw);
         let settled = dependency.settle(now, draw);

@@ -12,7 +12,7 @@ use super::finding::{Cause, Fault, Finding};
 use super::judge::{Health, Judge, Look};
 use super::latency::Latency;
 use super::outage::{Outage, retry_ms};
-use super::schedule::{DOWN_INTERVAL, Schedule};
+use super::schedule::{DOWN_INTERVAL, Place, Schedule};
 use crate::clock::{Moment, Now};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -125,6 +125,15 @@ impl Dependency {
             outage: None,
             definition,
         }
+    }
+
+    /// An operator says other things of it, which hold from here on. What is known of it stays: its state, its outage,
+    /// its breakers, its past. It is looked at soon.
+    pub fn revise(&mut self, definition: Arc<Definition>, place: Place, now: Now) {
+        debug_assert_eq!(definition.kind, self.definition.kind, "another kind is another dependency");
+        self.judge.weigh(definition.failures, definition.successes);
+        self.schedule.revise(definition.timeout, place, now.at);
+        self.definition = definition;
     }
 
     /// Takes the result of the look of this number.

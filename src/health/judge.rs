@@ -83,6 +83,12 @@ impl Judge {
         }
     }
 
+    /// Other counts decide from here on. Both are at least 1.
+    pub fn weigh(&mut self, failures_to_trip: u8, successes_to_recover: u8) {
+        self.failures_to_trip = failures_to_trip.max(1);
+        self.successes_to_recover = successes_to_recover.max(1);
+    }
+
     /// What probes say.
     pub fn health(&self) -> Health {
         self.health

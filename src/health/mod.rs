@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod definition;
 pub mod delivery;
 pub mod dependency;
+pub mod drain;
 pub mod draw;
 pub mod finding;
 pub mod judge;

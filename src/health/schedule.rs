@@ -25,6 +25,15 @@ struct Flight {
     began: Moment,
 }
 
+/// Whether a dependency is still where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Looks under way count.
+    Same,
+    /// They do not.
+    Other,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
@@ -71,6 +80,16 @@ impl Schedule {
     pub(super) fn lost(&mut self, now: Moment) -> Option<u32> {
         let overdue = now >= self.due();
         self.flight.filter(|_| overdue).map(|flight| flight.number)
+    }
+
+    /// The looks from here on have this timeout. One under way is given up where it looks at another `place`.
+    pub(super) fn revise(&mut self, timeout: Duration, place: Place, now: Moment) {
+        self.timeout = timeout;
+        match place {
+            Place::Same => {}
+            Place::Other => self.flight = None,
+        }
+        self.want(Look::Probe, now);
     }
 
     /// Asks for a look as soon as may be.

@@ -283,6 +283,12 @@ impl Hub {
         }
     }
 
+    /// Recent publications may take so much memory from here on; what is over it goes at once.
+    pub fn bound_tails(&mut self, bytes_max: usize) {
+        self.tails.bound(bytes_max);
+        self.evict();
+    }
+
     fn evict(&mut self) {
         while let Some(id) = self.tails.over() {
             if let Some(channel) = channel_mut(&mut self.channels, id) {

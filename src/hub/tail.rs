@@ -67,6 +67,10 @@ impl Tails {
         Tails { bytes: 0, bytes_max, order: VecDeque::new(), held: 0 }
     }
 
+    pub(super) fn bound(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

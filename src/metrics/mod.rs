@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 pub mod bus;
 pub mod reactor;
+pub mod reload;
 pub mod scrape;
 pub mod store;
 pub mod tls;

@@ -1,5 +1,7 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod reload;
+mod sheet;
 mod tls;
 mod watch;
 
@@ -8,18 +10,18 @@ use super::admin::AdminCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
-use super::store::{COMMIT_BOUNDS_US, StoreCounters};
+use super::reload::ReloadCounters;
+use super::store::StoreCounters;
 use super::tls::TlsCounters;
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
 use crate::id::ReactorId;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::encoding::{DescriptorEncoder, text::encode};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use sheet::Sheet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +41,8 @@ pub struct Metrics {
     pub admin: Arc<AdminCounters>,
     /// What all reactors have in common of TLS.
     pub tls: Arc<TlsCounters>,
+    /// The reload thread's.
+    pub reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
@@ -59,6 +63,7 @@ impl Metrics {
             watch,
             admin: Arc::default(),
             tls: Arc::default(),
+            reloads: Arc::default(),
             bus,
             log_dropped,
             instance,
@@ -92,6 +97,7 @@ impl Metrics {
             watch: Arc::clone(&self.watch),
             admin: Arc::clone(&self.admin),
             tls: Arc::clone(&self.tls),
+            reloads: Arc::clone(&self.reloads),
             bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
@@ -121,6 +127,7 @@ struct Scrape {
     watch: Arc<WatchCounters>,
     admin: Arc<AdminCounters>,
     tls: Arc<TlsCounters>,
+    reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
     log_dropped: u64,
@@ -131,6 +138,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(encoder);
         self.process(&mut sheet)?;
+        self.reloads.encode(&mut sheet)?;
         self.connections(&mut sheet)?;
         self.tls(&mut sheet)?;
         self.traffic(&mut sheet)?;
@@ -152,7 +160,7 @@ impl Scrape {
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("instance_name", &self.instance)];
         sheet.labelled("build_info", "What runs here", MetricType::Gauge, [(&labels[..], 1)])?;
         sheet.gauge("memory_bytes", "Resident memory when last looked at", self.vitals.memory_bytes())?;
-        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max)?;
+        sheet.gauge("memory_bytes_max", "limits.memory_bytes", self.vitals.memory_bytes_max())?;
         sheet.gauge("descriptors", "Descriptors in use", self.vitals.descriptors())?;
         sheet.gauge("descriptors_max", "Descriptors the process may have", self.vitals.descriptors_max)?;
         sheet.counter("turns", "Turns of the reactors", self.sum(|r| &r.turns))?;
@@ -166,7 +174,7 @@ impl Scrape {
         sheet.gauge(
             "connections_max",
             "limits.connections, or what descriptors allow",
-            self.vitals.connections_max,
+            self.vitals.connections_max(),
         )?;
         sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
         sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
@@ -386,64 +394,4 @@ impl Scrape {
 
 fn read(cell: &AtomicU64) -> u64 {
     cell.load(Ordering::Relaxed)
-}
-
-/// Writes one metric after the other.
-struct Sheet<'a>(DescriptorEncoder<'a>);
-
-impl Sheet<'_> {
-    fn counter(&mut self, name: &str, help: &str, total: u64) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(total).encode(encoder)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value as f64).encode(encoder)
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value.as_secs_f64()).encode(encoder)
-    }
-
-    fn labelled<'l>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (labels, value) in values {
-            let encoder = family.encode_family(&labels)?;
-            match kind {
-                MetricType::Counter => ConstCounter::new(value).encode(encoder)?,
-                _ => ConstGauge::new(value as f64).encode(encoder)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Gauges that are no whole numbers.
-    fn fractions<'l>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], f64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, buckets: &[u64], sum: f64) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
-    }
 }

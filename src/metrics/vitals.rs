@@ -67,12 +67,10 @@ fn second_of(moment: Moment) -> u64 {
 pub struct Vitals {
     /// By reactor.
     pub reactors: Vec<ReactorVitals>,
-    /// Connections the process may have.
-    pub connections_max: u64,
     /// Descriptors the process may have.
     pub descriptors_max: u64,
-    /// Resident memory past which handshakes are refused.
-    pub memory_bytes_max: u64,
+    connections_max: AtomicU64,
+    memory_bytes_max: AtomicU64,
     memory_bytes: AtomicU64,
     descriptors_base: AtomicU64,
     stopping: AtomicBool,
@@ -93,9 +91,9 @@ impl Vitals {
         }
         Vitals {
             reactors,
-            connections_max,
+            connections_max: AtomicU64::new(connections_max),
             descriptors_max,
-            memory_bytes_max,
+            memory_bytes_max: AtomicU64::new(memory_bytes_max),
             memory_bytes: AtomicU64::new(0),
             descriptors_base: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -121,13 +119,29 @@ impl Vitals {
         Readings {
             silent: self.silent(now),
             stopping: self.stopping(),
-            connections: (self.connections(), self.connections_max),
-            memory_bytes: (self.memory_bytes(), self.memory_bytes_max),
+            connections: (self.connections(), self.connections_max()),
+            memory_bytes: (self.memory_bytes(), self.memory_bytes_max()),
             descriptors: (self.descriptors(), self.descriptors_max),
             snapshot,
             instance,
             version: env!("CARGO_PKG_VERSION"),
         }
+    }
+
+    /// Connections the process may have.
+    pub fn connections_max(&self) -> u64 {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
+    /// Resident memory past which handshakes are refused.
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Other bounds hold from here on; who is over one stays.
+    pub fn bound(&self, connections_max: u64, memory_bytes_max: u64) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+        self.memory_bytes_max.store(memory_bytes_max, Ordering::Relaxed);
     }
 
     /// Notes the resident memory.

@@ -2,9 +2,10 @@
 
 use crate::health::breaker::{Forced, Position};
 use crate::health::capacity::Depth;
-use crate::health::definition::Use;
+use crate::health::definition::{Kind, Use};
 use crate::health::dependency::{Dependency, State};
 use crate::health::snapshot::{AdmissionMode, Level};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,8 +13,7 @@ use std::time::Duration;
 /// One line a dependency, how they stand as a whole, and the gateway itself.
 #[derive(Debug, Default)]
 pub struct WatchCounters {
-    /// In the order of the configuration.
-    pub dependencies: Vec<DependencyCells>,
+    dependencies: ArcSwap<Vec<Arc<DependencyCells>>>,
     /// The gateway itself.
     pub own: OwnCells,
     /// Revision of the snapshot.
@@ -29,6 +29,8 @@ pub struct WatchCounters {
 pub struct DependencyCells {
     /// Its name.
     pub name: Arc<str>,
+    /// What speaks there, which says what breakers it has.
+    kind: Kind,
     /// Looks at it.
     pub probes: AtomicU64,
     /// Looks that found a fault.
@@ -78,7 +80,9 @@ impl WatchCounters {
     ) -> WatchCounters {
         let zeros = || (0..reactors).map(|_| AtomicU64::default()).collect();
         let counters = WatchCounters {
-            dependencies: dependencies.map(DependencyCells::new).collect(),
+            dependencies: ArcSwap::from_pointee(
+                dependencies.map(DependencyCells::new).map(Arc::new).collect(),
+            ),
             own: OwnCells { turns_us: zeros(), lanes: zeros(), ..OwnCells::default() },
             revision: AtomicU64::default(),
             level: AtomicU64::default(),
@@ -88,9 +92,25 @@ impl WatchCounters {
         counters
     }
 
+    /// In the order of the configuration.
+    pub fn dependencies(&self) -> Arc<Vec<Arc<DependencyCells>>> {
+        self.dependencies.load_full()
+    }
+
     /// The cells of this dependency.
-    pub fn of(&self, name: &str) -> Option<&DependencyCells> {
-        self.dependencies.iter().find(|cells| *cells.name == *name)
+    pub fn of(&self, name: &str) -> Option<Arc<DependencyCells>> {
+        self.dependencies.load().iter().find(|cells| *cells.name == *name).cloned()
+    }
+
+    /// These are the dependencies from here on; the totals of those that stay go on.
+    pub fn revise<'a>(&self, dependencies: impl Iterator<Item = &'a Dependency>) {
+        let cells = |dependency: &Dependency| {
+            let kept = self
+                .of(&dependency.definition().name)
+                .filter(|cells| cells.kind == dependency.definition().kind);
+            kept.unwrap_or_else(|| Arc::new(DependencyCells::new(dependency)))
+        };
+        self.dependencies.store(Arc::new(dependencies.map(cells).collect()));
     }
 
     /// Takes the level and the revision of a new snapshot.
@@ -114,6 +134,7 @@ impl DependencyCells {
     fn new(dependency: &Dependency) -> DependencyCells {
         let cells = DependencyCells {
             name: Arc::clone(&dependency.definition().name),
+            kind: dependency.definition().kind,
             probes: AtomicU64::default(),
             probe_failures: AtomicU64::default(),
             changes: AtomicU64::default(),

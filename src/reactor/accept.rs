@@ -3,10 +3,8 @@
 use super::connection::{Connection, Expects};
 use super::{ProxyHeader, Reactor};
 use crate::clock::Moment;
-use crate::limits::{ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_AT_ONCE, UNSENT_BYTES_MAX};
+use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use mio::Interest;
-use mio::net::TcpListener;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,23 +32,6 @@ impl Accepting {
             Accepting::Edge | Accepting::Now | Accepting::Never => None,
         }
     }
-}
-
-/// Opens one reactor's listener. Several share an address by `SO_REUSEPORT`, and the kernel spreads
-/// connections over them.
-///
-/// What accepted sockets inherit is set here: no delay, since a chat's messages are small and each is sent
-/// whole, and a bound on what the kernel holds unsent.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
 }
 
 impl Reactor {
@@ -99,7 +80,7 @@ impl Reactor {
             .filter(|(index, _)| *index != usize::from(self.id.0))
             .map(|(_, reactor)| reactor.connections.read())
             .sum();
-        others + self.slots.len() as u64 >= vitals.connections_max + REFUSALS_AT_ONCE as u64
+        others + self.slots.len() as u64 >= vitals.connections_max() + REFUSALS_AT_ONCE as u64
     }
 
     fn take_in(&mut self, socket: mio::net::TcpStream, peer: SocketAddr) {

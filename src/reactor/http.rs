@@ -349,9 +349,9 @@ impl Reactor {
         let vitals = &self.setup.vitals;
         let capacity = Capacity {
             connections: vitals.connections().max(self.slots.len() as u64),
-            connections_max: vitals.connections_max,
+            connections_max: vitals.connections_max(),
             memory_bytes: vitals.memory_bytes(),
-            memory_bytes_max: vitals.memory_bytes_max,
+            memory_bytes_max: vitals.memory_bytes_max(),
         };
         let outage = match (&self.snapshot.availability, wanted) {
             (Availability::Admit, _) | (_, Wanted::Echo) => None,

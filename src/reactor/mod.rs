@@ -19,10 +19,13 @@ mod expire;
 mod flush;
 mod frames;
 mod http;
+mod listener;
 mod pending;
 mod perform;
+mod prepared;
 mod proxy;
 mod read;
+mod renew;
 mod secure;
 mod slots;
 mod stop;
@@ -32,14 +35,16 @@ mod tests;
 mod timers;
 mod tls;
 
-pub use accept::listen;
 pub use clock::Clock;
+pub use listener::{Port, listen};
+pub use prepared::Prepared;
+pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
 use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
 use crate::id::{ChannelName, ReactorId};
-use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader, inbox};
+use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader};
 use crate::limits::{ARENA_BYTES_KEPT, GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::scrape::Metrics;
@@ -51,7 +56,7 @@ use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use connection::{Connection, Listed, Queued};
 use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 use pending::Pending;
 use slots::{SlotId, Slots};
 use std::collections::VecDeque;
@@ -83,6 +88,8 @@ pub struct Setup {
     pub proxy_header: ProxyHeader,
     /// `server.echo`
     pub echo: Echo,
+    /// `server.takeover`
+    pub port: Port,
     /// Whether `limits.connections_per_address` or `limits.handshakes_per_s` is on.
     pub addresses: Addresses,
     /// How many reactors there are.
@@ -97,14 +104,6 @@ pub struct Setup {
     pub metrics: Arc<Metrics>,
     /// With whom connections are encrypted that begin from now on; `None`: they are plain.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-}
-
-impl Setup {
-    /// With TLS, or without.
-    #[must_use]
-    pub fn with_tls(self, tls: Option<Arc<rustls::ServerConfig>>) -> Setup {
-        Setup { tls, ..self }
-    }
 }
 
 /// Which hosts the chat answers to.
@@ -146,6 +145,8 @@ pub enum Addresses {
 /// See the module.
 pub struct Reactor {
     id: ReactorId,
+    setups: renew::SetupReader,
+    /// The setup of this turn.
     setup: Arc<Setup>,
     frame_limits: FrameLimits,
     head_limits: HeadLimits,
@@ -153,6 +154,7 @@ pub struct Reactor {
     poll: Poll,
     listener: Option<TcpListener>,
     accepting: accept::Accepting,
+    leaving_port: listener::Leaving,
     inbox: Inbox,
     queues: Queues,
     mailboxes: Arc<[Mailbox]>,
@@ -204,32 +206,16 @@ enum Retry {
     Fill(ChannelId),
 }
 
-/// A reactor before its thread: what must not fail later is done here.
-pub struct Prepared {
-    poll: Poll,
-    listener: TcpListener,
-    inbox: Inbox,
-}
-
-impl Prepared {
-    /// Makes the poll and the inbox of a reactor, and registers its listener.
-    pub fn new(mut listener: TcpListener) -> io::Result<(Mailbox, Prepared)> {
-        let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let (mailbox, inbox) = inbox(Waker::new(poll.registry(), WAKER)?);
-        Ok((mailbox, Prepared { poll, listener, inbox }))
-    }
-}
-
 impl Reactor {
     /// Puts a reactor together, on its own thread.
     pub fn new(
         id: ReactorId,
         prepared: Prepared,
-        setup: Arc<Setup>,
+        setups: &Setups,
         queues: Queues,
         mailboxes: Arc<[Mailbox]>,
     ) -> Reactor {
+        let setup = setups.load();
         let now = setup.clock.read();
         let mut random = fastrand::Rng::new();
         let limits = &setup.policy.limits;
@@ -240,12 +226,14 @@ impl Reactor {
         let snapshot = Arc::clone(health.load());
         Reactor {
             id,
+            setups: setups.reader(),
             frame_limits: FrameLimits::from(limits),
             head_limits: HeadLimits::from(limits),
             counters: setup.metrics.reactor(id),
             poll: prepared.poll,
             listener: Some(prepared.listener),
             accepting: accept::Accepting::Edge,
+            leaving_port: listener::Leaving::No,
             inbox: prepared.inbox,
             queues,
             mailboxes,
@@ -295,6 +283,7 @@ impl Reactor {
     /// One pass: the whole of what a reactor does.
     pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.wait(events)?;
+        self.renew();
         self.look();
         self.accept();
         self.read();
@@ -364,6 +353,7 @@ impl Reactor {
             self.pending.deadline(),
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
+            self.leaving_port.due(),
             self.stop.due(),
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];

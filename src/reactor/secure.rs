@@ -19,7 +19,8 @@ const NO_TLS_HERE: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
 #[derive(Debug, Default)]
 pub(super) struct Secrecy {
     pub(super) buffers: Buffers,
-    spent: Duration,
+    /// Time of TLS handshakes in this turn.
+    pub(super) spent: Duration,
     told: Told,
 }
 
@@ -34,11 +35,6 @@ enum Told {
 impl Secrecy {
     pub(super) fn begin_turn(&mut self) {
         self.spent = Duration::ZERO;
-    }
-
-    /// Time of TLS handshakes in this turn.
-    pub(super) fn spent(&self) -> Duration {
-        self.spent
     }
 
     /// True exactly when no further handshake may go on in this turn.

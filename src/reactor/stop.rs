@@ -1,8 +1,8 @@
 //! The end of a process: what was taken in is answered, everybody is told, then the reactor is done.
 
 use super::Reactor;
-use super::accept::Accepting;
 use super::connection::Stage;
+use super::listener::Leaving;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use std::time::Duration;
@@ -46,10 +46,8 @@ impl Stop {
 impl Reactor {
     pub(super) fn advance_stop(&mut self) {
         let now = self.now.at;
-        if self.stop == Stop::No && self.setup.vitals.stopping() {
+        if self.stop == Stop::No && self.setup.vitals.stopping() && self.leave_port() == Leaving::Left {
             self.stop = Stop::Answering { since: now };
-            self.accepting = Accepting::Never;
-            self.listener = None;
         }
         if let Stop::Answering { since } = self.stop
             && (self.pending.appends() == 0 || since + ANSWERS_TIMEOUT <= now)

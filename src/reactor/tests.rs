@@ -51,6 +51,7 @@ impl Stage {
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Off,
             echo: Echo::Off,
+            port: Port::Own,
             addresses: Addresses::Uncounted,
             reactors: 1,
             clock,
@@ -64,7 +65,7 @@ impl Stage {
         let (admit, admits) = bounded(OUTSTANDING_MAX);
         let queues = Queues { append, read, bus: None, admit: Some(admit) };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
-        let reactor = Reactor::new(ReactorId(0), prepared, Arc::new(setup), queues, mailboxes);
+        let reactor = Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, mailboxes);
         let events = Events::with_capacity(64);
         Stage { reactor, events, mailbox, appends, reads: Some(reads), admits, address }
     }

@@ -19,7 +19,8 @@ use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use crate::job::{AddressDenied, Admit, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
 use crate::metrics::auth::AuthCounters;
-use crossbeam_channel::{Receiver, never, select};
+use crate::rate::Rate;
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,9 +36,32 @@ const BATCH_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Running {
     thread: JoinHandle<()>,
+    renewals: Sender<Renewal>,
+}
+
+/// What changes while the thread runs.
+pub enum Renewal {
+    /// Others are believed from here on. Who waits is judged by them.
+    Trust(Box<Trust>, Answers),
+    /// Other bounds hold from here on: of each user's connections, of each address's, and of its rate.
+    Bounds(u32, u32, Option<Rate>),
+}
+
+/// What an auth service said before its settings changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// It would say the same: its keys and its answers stay in use.
+    Keep,
+    /// Whether it would is not known.
+    Forget,
 }
 
 impl Running {
+    /// A way to tell the thread of a change.
+    pub fn renewals(&self) -> Sender<Renewal> {
+        self.renewals.clone()
+    }
+
     /// Waits for its end, which comes once every sender of its queue is gone. An error is a panic.
     pub fn join(self) -> std::thread::Result<()> {
         self.thread.join()
@@ -48,6 +72,9 @@ impl Running {
         self.thread.is_finished()
     }
 }
+
+/// Changes that wait for the thread; they are as rare as reloads.
+const RENEWALS: usize = 4;
 
 /// Reads the process's clock.
 pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -81,14 +108,17 @@ pub fn start(
         None => (None, never()),
     };
     let to_ring = vec![false; mailboxes.len()];
-    let mut desk = Desk { inquiry, census, counters, mailboxes, to_ring };
-    let body = move || desk.serve(&jobs, news, &clock);
+    let (renewals, renewed) = bounded(RENEWALS);
+    let mut desk = Desk { inquiry, news, census, counters, mailboxes, to_ring };
+    let body = move || desk.serve(&jobs, renewed, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
-    Ok(Running { thread })
+    Ok(Running { thread, renewals })
 }
 
 struct Desk {
     inquiry: Option<Inquiry>,
+    /// What the threads that call bring back.
+    news: Receiver<News>,
     census: Census,
     counters: Arc<AuthCounters>,
     mailboxes: Arc<[Mailbox]>,
@@ -98,7 +128,7 @@ struct Desk {
 
 impl Desk {
     /// Takes jobs until all senders are gone, in batches: one look at the clock and one ring a reactor each.
-    fn serve(&mut self, jobs: &Receiver<Admit>, mut news: Receiver<News>, clock: &Clock) {
+    fn serve(&mut self, jobs: &Receiver<Admit>, mut renewed: Receiver<Renewal>, clock: &Clock) {
         loop {
             let wait = match &self.inquiry {
                 Some(inquiry) if inquiry.is_waited_for() => TICK,
@@ -112,10 +142,14 @@ impl Desk {
                         self.handle(job, now);
                     }
                 }
-                recv(news) -> heard => match heard {
+                recv(renewed) -> renewal => match renewal {
+                    Ok(renewal) => self.renew(renewal, clock),
+                    Err(_) => renewed = never(),
+                },
+                recv(self.news) -> heard => match heard {
                     Ok(heard) => self.inquire(clock(), |inquiry, now| inquiry.hear(heard, now)),
                     // The threads that call are gone: who waits is answered when their time is over.
-                    Err(_) => news = never(),
+                    Err(_) => self.news = never(),
                 },
                 default(wait) => {}
             }
@@ -127,6 +161,44 @@ impl Desk {
     fn inquire(&mut self, now: Now, step: impl FnOnce(&mut Inquiry, Now) -> Vec<Judgement>) {
         let Some(inquiry) = &mut self.inquiry else { return };
         for judgement in step(inquiry, now) {
+            self.judged(judgement);
+        }
+    }
+
+    fn renew(&mut self, renewal: Renewal, clock: &Clock) {
+        let (Trust { verifier, service }, answers) = match renewal {
+            Renewal::Trust(trust, answers) => (*trust, answers),
+            Renewal::Bounds(per_user, per_address, rate) => {
+                return self.census.rebound(per_user, per_address, rate);
+            }
+        };
+        match Inquiry::start(verifier, service.as_ref(), &self.counters.service, clock) {
+            Ok((mut inquiry, news)) => {
+                let waiting = match self.inquiry.take() {
+                    Some(before) => inquiry.succeed(before, answers),
+                    None => Vec::new(),
+                };
+                (self.inquiry, self.news) = (Some(inquiry), news);
+                let now = clock();
+                for (token, waiter) in waiting {
+                    self.check(token, waiter, now);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "no threads to ask the auth service: it is asked as before")
+            }
+        }
+    }
+
+    fn check(&mut self, token: Box<str>, waiter: Waiter, now: Now) {
+        let judgement = match &mut self.inquiry {
+            Some(inquiry) => {
+                let judged = unwinding(&self.counters, || inquiry.check(&token, now));
+                inquiry.judge(judged, token, waiter, now)
+            }
+            None => Some((waiter, Ok(everybody()))),
+        };
+        if let Some(judgement) = judgement {
             self.judged(judgement);
         }
     }
@@ -145,16 +217,7 @@ impl Desk {
         match job {
             Admit::Token { ticket, token, occasion } => {
                 let waiter = Waiter::new(ticket, occasion, now.at);
-                let judgement = match &mut self.inquiry {
-                    Some(inquiry) => {
-                        let judged = unwinding(&self.counters, || inquiry.check(&token, now));
-                        inquiry.judge(judged, token, waiter, now)
-                    }
-                    None => Some((waiter, Ok(everybody()))),
-                };
-                if let Some(judgement) = judgement {
-                    self.judged(judgement);
-                }
+                self.check(token, waiter, now);
             }
             Admit::Address { ticket, address } => {
                 let outcome = self.arrive(address, now.at);

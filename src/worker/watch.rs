@@ -5,9 +5,11 @@
 
 mod desk;
 mod own;
+mod revise;
 
 pub use desk::{Action, Answer, Ask, Desk};
 pub use own::{Sources, board as own_board};
+pub use revise::{Revised, Reviser, Revision};
 
 use super::probe::Probe;
 use super::probe::doctor::broken;
@@ -39,6 +41,8 @@ enum News {
     Found(Due, Finding),
     /// An operator asks.
     Asked(desk::Asked),
+    /// The configuration changed.
+    Revised(Box<revise::Asked>),
     /// The process ends.
     Stop,
 }
@@ -64,6 +68,7 @@ pub struct Setup<C> {
 /// What the watch thread works with.
 struct Watch<C> {
     board: Board,
+    lookers: Vec<(DependencyId, Sender<Due>)>,
     own: Own,
     evidence: Receiver<(DependencyId, Evidence)>,
     clock: C,
@@ -85,6 +90,11 @@ impl Running {
         Desk::new(self.news.clone())
     }
 
+    /// A way to tell the watch thread that the configuration changed.
+    pub fn reviser(&self) -> Reviser {
+        Reviser::new(self.news.clone())
+    }
+
     /// Ends the watch thread. A look under way ends by its own deadline and finds nobody to tell.
     pub fn stop(self) -> std::thread::Result<()> {
         // Full of news: the thread is at work and takes this as soon as there is room.
@@ -98,13 +108,15 @@ impl<C: Fn() -> Now + Send + 'static> Setup<C> {
     pub fn start(self) -> io::Result<Running> {
         let Setup { board, probes, own, sources, evidence, clock, outlook } = self;
         let (news, inbox) = bounded(WATCH_QUEUE);
-        let lookers = probes
-            .into_iter()
-            .zip(board.dependencies())
-            .map(|(probe, dependency)| looker(probe, &dependency.definition().name, news.clone()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut lookers = Vec::new();
+        for (probe, dependency) in probes.into_iter().zip(board.dependencies()) {
+            let name = &dependency.definition().name;
+            let looker = looker(probe, name, news.clone())?;
+            lookers.extend(board.id(name).map(|id| (id, looker)));
+        }
         let watch = Watch {
             board,
+            lookers,
             evidence,
             clock,
             outlook,
@@ -112,13 +124,13 @@ impl<C: Fn() -> Now + Send + 'static> Setup<C> {
             counters: Arc::clone(&sources.metrics.watch),
             own: Own::new(own, sources),
         };
-        let watch = Builder::new().name("watch".into()).spawn(move || watch.run(&inbox, &lookers))?;
+        let watch = Builder::new().name("watch".into()).spawn(move || watch.run(&inbox))?;
         Ok(Running { news, watch })
     }
 }
 
 impl<C: Fn() -> Now + Send + 'static> Watch<C> {
-    fn run(mut self, inbox: &Receiver<News>, lookers: &[Sender<Due>]) {
+    fn run(mut self, inbox: &Receiver<News>) {
         let mut random = fastrand::Rng::new();
         let mut evidence = std::mem::replace(&mut self.evidence, never());
         loop {
@@ -126,7 +138,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
             let changes = self.board.tick(now, random.u64(..));
             self.apply(changes);
             while let Some(due) = self.board.due(now.at) {
-                self.send(lookers, due, now, random.u64(..));
+                self.send(due, now, random.u64(..));
             }
             if let Some(changes) = self.own.look(&self.clock, random.u64(..)) {
                 self.tell_own(&changes);
@@ -143,6 +155,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                         self.report();
                     }
                     Ok(News::Asked(asked)) => self.serve(asked, random.u64(..)),
+                    Ok(News::Revised(asked)) => self.revise(*asked),
                     Ok(News::Stop) | Err(_) => return,
                 },
                 recv(evidence) -> heard => match heard {
@@ -182,8 +195,8 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 
     /// Hands a look to its thread. A thread that is still busy with the one before has lost its time: the board has given it up.
-    fn send(&mut self, lookers: &[Sender<Due>], due: Due, now: Now, random: u64) {
-        let Some(looker) = lookers.get(due.dependency.place()) else { return };
+    fn send(&mut self, due: Due, now: Now, random: u64) {
+        let Some((_, looker)) = self.lookers.iter().find(|(id, _)| *id == due.dependency) else { return };
         if let Err(TrySendError::Full(due) | TrySendError::Disconnected(due)) = looker.try_send(due) {
             let cause = Cause::new(
                 Fault::Timeout,
@@ -210,7 +223,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
 
     /// Shows in the metrics how each dependency stands.
     fn show(&self) {
-        for (cells, dependency) in self.counters.dependencies.iter().zip(self.board.dependencies()) {
+        for (cells, dependency) in self.counters.dependencies().iter().zip(self.board.dependencies()) {
             cells.show(dependency);
         }
     }

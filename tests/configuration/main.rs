@@ -170,6 +170,25 @@ fn limits_that_contradict_each_other_are_refused_with_both_origins() {
 }
 
 #[test]
+fn the_phases_of_a_drain_follow_each_other() {
+    let bench = Bench::with_file("[drain]\naccept_ms = 10000\n").variable("SEAWALL_DRAIN_EXIT_MS", "23500");
+    assert_eq!(
+        bench.errors(&[]),
+        [
+            "default: drain.close_ms = 23000: must be at least 28000 (drain.accept_ms + drain.spread_ms), \
+             since nobody is closed before the last slot",
+            "variable SEAWALL_DRAIN_EXIT_MS: drain.exit_ms = 23500: must be at least 24000 (drain.close_ms + 1000), \
+             since what is in flight is answered and the store is closed in between",
+        ]
+    );
+    let error = Bench::with_file("[drain]\naccept_ms = 5\nspread_ms = 0\nclose_ms = 5\n").error(&[]);
+    assert!(error.contains("drain.close_ms = 5: must be at least 6 "), "{error}");
+    let error = Bench::with_file("[drain]\nclose_ms = 0\n").error(&[]);
+    assert!(error.contains("drain.close_ms = 0: must be 1 to 86400000"), "{error}");
+    Bench::with_file("[drain]\naccept_ms = 0\nspread_ms = 0\nclose_ms = 1\nexit_ms = 1001\n").listing(&[]);
+}
+
+#[test]
 fn a_refused_value_is_not_also_a_contradiction() {
     let bench = Bench::with_file("[limits]\nframe_bytes = 100000\nmessage_bytes = \"100k\"\n");
     assert!(bench.error(&[]).contains("limits.message_bytes = \"100k\""));

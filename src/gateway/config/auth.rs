@@ -28,7 +28,7 @@ pub struct AuthConfig {
 }
 
 /// Asking an auth service about a token (RFC 7662).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntrospectionConfig {
     /// Where; `None`: nobody is asked.
     pub url: Option<Url>,
@@ -51,7 +51,7 @@ pub struct IntrospectionConfig {
 }
 
 /// Keys that the issuer publishes (RFC 7517).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksConfig {
     /// Where; `None`: only configured keys are used.
     pub url: Option<Url>,

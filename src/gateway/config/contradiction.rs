@@ -2,8 +2,10 @@
 
 use super::error::Fault;
 use super::{Draft, ProxyProtocol};
+use crate::health::drain::{CLOSING_MIN, Plan};
 use crate::limits::Limits;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// One limit that must not be below another, and why.
 struct Order {
@@ -37,6 +39,8 @@ pub(super) fn find(draft: &mut Draft) {
     ORDERS.iter().for_each(|order| check_order(draft, order));
     check_proxies(draft);
     check_bus(draft);
+    check_takeover(draft);
+    check_drain(draft);
     check_auth(draft);
     super::auth::check(draft);
 }
@@ -63,6 +67,37 @@ fn check_bus(draft: &mut Draft) {
     let alone = draft.config.bus.url.is_some() && draft.config.store.postgres().is_none();
     if alone && untouched(&draft.refused, &["store.url"]) {
         report(draft, "bus.url", Fault::NobodyToReach);
+    }
+}
+
+fn check_takeover(draft: &mut Draft) {
+    let one_owner = draft.config.server.takeover && draft.config.store.postgres().is_none();
+    if one_owner && untouched(&draft.refused, &["store.url"]) {
+        report(draft, "server.takeover", Fault::OneOwner);
+    }
+}
+
+/// The phases of a drain follow each other: accept, spread, close, exit.
+fn check_drain(draft: &mut Draft) {
+    const NAMES: [&str; 4] = ["drain.accept_ms", "drain.spread_ms", "drain.close_ms", "drain.exit_ms"];
+    if !untouched(&draft.refused, &NAMES) {
+        return;
+    }
+    let Plan { accept, spread, close, exit, returns: _ } = draft.config.drain;
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (spread_end, exit_least) =
+        ((accept + spread).max(accept + Duration::from_millis(1)), close + CLOSING_MIN);
+    if close < spread_end {
+        let (value, least) = (ms(close), ms(spread_end));
+        let sum = "drain.accept_ms + drain.spread_ms";
+        let reason = "since nobody is closed before the last slot";
+        report(draft, "drain.close_ms", Fault::TooEarly { value, least, sum, reason });
+    }
+    if exit < exit_least {
+        let (value, least) = (ms(exit), ms(exit_least));
+        let sum = "drain.close_ms + 1000";
+        let reason = "since what is in flight is answered and the store is closed in between";
+        report(draft, "drain.exit_ms", Fault::TooEarly { value, least, sum, reason });
     }
 }
 

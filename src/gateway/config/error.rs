@@ -77,6 +77,17 @@ pub enum Fault {
     },
     /// A certificate, or its key, cannot be used.
     Certificate(CertificateFault),
+    /// Earlier than what has to come before it.
+    TooEarly {
+        /// Its value.
+        value: u64,
+        /// The least value.
+        least: u64,
+        /// What that is made of: names of settings.
+        sum: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// Auth is off and the address is not loopback.
     OpenToNetwork {
         /// The address.
@@ -86,6 +97,8 @@ pub enum Fault {
     NobodyTrusted,
     /// A bus, and a store that only one instance can have.
     NobodyToReach,
+    /// A successor is to take over, from a store that only one process can have.
+    OneOwner,
     /// A check of tokens is configured, but no key.
     NoKey,
     /// Two keys have the same name.
@@ -165,7 +178,7 @@ impl Fault {
     fn value(&self) -> Option<String> {
         match self {
             Fault::NotAccepted { value, .. } => Some(value.clone()),
-            Fault::Below { value, .. } => Some(value.to_string()),
+            Fault::Below { value, .. } | Fault::TooEarly { value, .. } => Some(value.to_string()),
             Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
             Fault::Unknown { .. }
             | Fault::NotASection
@@ -176,6 +189,7 @@ impl Fault {
             | Fault::Certificate(_)
             | Fault::NobodyTrusted
             | Fault::NobodyToReach
+            | Fault::OneOwner
             | Fault::NoKey
             | Fault::SameKid { .. }
             | Fault::Missing { .. }
@@ -210,6 +224,9 @@ impl fmt::Display for Fault {
             Fault::Below { other, other_value, other_origin, reason, .. } => {
                 write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
             }
+            Fault::TooEarly { least, sum, reason, .. } => {
+                write!(f, "must be at least {least} ({sum}), {reason}")
+            }
             Fault::OpenToNetwork { .. } => f.write_str(
                 "auth is off, so whoever reaches this address could read and write everything: \
                  configure a key ([[auth.keys]], or SEAWALL_AUTH_SECRET) or an auth service (auth.introspection_url, \
@@ -222,6 +239,10 @@ impl fmt::Display for Fault {
             Fault::NobodyToReach => f.write_str(
                 "has no effect with the embedded store, which has one instance: set store.url to a PostgreSQL database that all \
                  instances share, or remove it",
+            ),
+            Fault::OneOwner => f.write_str(
+                "needs PostgreSQL as the store (store.url): the embedded store has one owner, so a successor can only start \
+                 when this process has left; set it to false",
             ),
             Fault::NoKey => f.write_str(
                 "has no effect, since auth is off without a key: add [[auth.keys]], auth.secret, auth.jwks_url or \

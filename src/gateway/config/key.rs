@@ -61,7 +61,7 @@ pub enum AuthAlgorithm {
 }
 
 /// What signatures are checked with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// Shared with who signs.
     Secret(Secret),
@@ -78,6 +78,15 @@ pub enum KeySource {
     Inline,
     /// In a file of its own.
     File(PathBuf),
+}
+
+/// True exactly when both are the same keys: where a key stands in a file is not a difference.
+pub fn same_keys<'a>(
+    one: impl Iterator<Item = &'a AuthKey>,
+    other: impl Iterator<Item = &'a AuthKey>,
+) -> bool {
+    let parts = |key: &'a AuthKey| (&key.kid, key.algorithm, &key.material);
+    one.map(parts).eq(other.map(parts))
 }
 
 /// Bytes that no log, message or listing shows.

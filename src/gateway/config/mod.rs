@@ -19,6 +19,7 @@ pub mod print;
 pub mod ready_made;
 #[cfg(test)]
 mod reference;
+pub mod renewal;
 pub mod setting;
 pub mod source;
 pub mod table;
@@ -26,6 +27,7 @@ pub mod tls;
 pub mod url;
 mod variable;
 
+use crate::health::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
@@ -65,6 +67,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// `[admin]`
     pub admin: AdminConfig,
+    /// `[drain]`
+    pub drain: Plan,
     /// `[[dependency]]`, and what `store.url` and `bus.url` imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
     /// `[log]`
@@ -92,6 +96,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections start with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Whether a successor may listen at the same address.
+    pub takeover: bool,
     /// Address that outgoing connections leave from; `None`: the system chooses.
     pub source_address: Option<IpAddr>,
     /// Name of this instance; `None`: one is made of the host's name and the process id.
@@ -109,6 +115,7 @@ impl Default for ServerConfig {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
+            takeover: false,
             source_address: None,
             instance: None,
         }
@@ -204,15 +211,7 @@ pub struct LogConfig {
 
 /// Reads all sources and checks the whole. On failure it names everything that is wrong.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    let mut draft = Draft::default();
-    file::read(&mut draft, &sources.file);
-    variable::read(&mut draft, &sources.variables);
-    for flag in &sources.flags {
-        if let Some(setting) = table::by_flag(flag.name) {
-            draft.take(setting, &Raw::Plain(flag.value.clone()), Origin::Flag(flag.name));
-        }
-    }
-    draft.finish()
+    Draft::read(sources).finish()
 }
 
 /// Reads one text as if it were the whole of a file at `path`, with no variables and no flags. Files that
@@ -236,6 +235,18 @@ struct Draft {
 }
 
 impl Draft {
+    fn read(sources: &Sources) -> Draft {
+        let mut draft = Draft::default();
+        file::read(&mut draft, &sources.file);
+        variable::read(&mut draft, &sources.variables);
+        for flag in &sources.flags {
+            if let Some(setting) = table::by_flag(flag.name) {
+                draft.take(setting, &Raw::Plain(flag.value.clone()), Origin::Flag(flag.name));
+            }
+        }
+        draft
+    }
+
     fn finish(mut self) -> Result<Config, ConfigError> {
         contradiction::find(&mut self);
         dependency::resolve(&mut self);

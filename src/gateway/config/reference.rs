@@ -7,6 +7,7 @@ use super::dependency;
 use super::key::FIELDS;
 use super::print::listing;
 use super::ready_made::READY_MADE;
+use super::renewal::Takes;
 use super::setting::Shown;
 use super::source::{FileSource, Sources};
 use super::table::{SECTIONS, all, of_section};
@@ -27,15 +28,20 @@ fn reference() -> String {
     let mut text = String::new();
     for (section, about) in SECTIONS {
         let _infallible = write!(text, "### `[{section}]`\n\n{about}\n\n");
-        text += "| key | default | accepted | what it decides |\n|---|---|---|---|\n";
+        text += "| key | default | accepted | what it decides | a change counts |\n|---|---|---|---|---|\n";
         for setting in of_section(section) {
             let default = match setting.show(&mut config) {
                 Shown::Value(value) => format!("`{value}`"),
                 Shown::Unset | Shown::Hidden => "none".to_owned(),
             };
             let flag = setting.flag.map(|flag| format!(" Flag: `{flag}`.")).unwrap_or_default();
+            let takes = match setting.takes {
+                Some(Takes::Reload) => "at a reload",
+                Some(Takes::Restart) => "after a restart",
+                None => "",
+            };
             let (key, accepted, doc) = (setting.key(), setting.expected(), setting.doc);
-            let _infallible = writeln!(text, "| `{key}` | {default} | {accepted} | {doc}{flag} |");
+            let _infallible = writeln!(text, "| `{key}` | {default} | {accepted} | {doc}{flag} | {takes} |");
         }
         text += "\n";
     }
@@ -152,4 +158,10 @@ fn every_setting_is_documented_in_a_listed_section_under_a_name_of_its_own() {
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count);
+}
+
+#[test]
+fn every_setting_says_when_a_change_of_it_counts() {
+    let unsaid: Vec<&str> = all().filter(|setting| setting.takes.is_none()).map(|it| it.name).collect();
+    assert!(unsaid.is_empty(), "neither at_reload() nor at_restart(): {unsaid:?}");
 }

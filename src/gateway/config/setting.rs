@@ -4,6 +4,7 @@ use super::Config;
 use super::error::Fault;
 use super::key::{AuthKey, KeySource, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret};
 use super::parse::{self, Raw, quoted};
+use super::renewal::Takes;
 use super::source::Origin;
 use super::url::{Url, UrlKind};
 use crate::worker::admin::BEARER_BYTES;
@@ -22,7 +23,9 @@ pub struct Setting {
     pub doc: &'static str,
     /// The flag that sets it as well, with its dashes.
     pub flag: Option<&'static str>,
-    place: Place,
+    /// When a change of it counts; `None`: not said, which a test finds.
+    pub takes: Option<Takes>,
+    pub(super) place: Place,
 }
 
 /// Its type, its bounds and its field.
@@ -138,7 +141,7 @@ impl Form {
 
 impl Setting {
     pub(super) const fn of(name: &'static str, place: Place) -> Setting {
-        Setting { name, doc: "", flag: None, place }
+        Setting { name, doc: "", flag: None, takes: None, place }
     }
 
     /// A number of `[limits]`.

@@ -17,11 +17,15 @@ pub struct TlsConfig {
     pub identity: Option<Identity>,
 }
 
-const CERTIFICATE: &str = "tls.certificate";
+/// The setting of the certificate's file.
+pub(super) const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 
 /// Reads the files, so that whatever is wrong with them is reported with everything else.
 pub(super) fn read(draft: &mut Draft) {
+    if draft.config.tls.identity.is_some() {
+        return;
+    }
     if draft.refused.contains(CERTIFICATE) || draft.refused.contains(KEY) {
         return;
     }

@@ -3,10 +3,9 @@
 use super::{Scrape, Sheet};
 use crate::metrics::Cell;
 use crate::metrics::tls::{HANDSHAKE_KINDS, TlsFault};
-use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
 use std::fmt;
+use std::time::Duration;
 
 impl Scrape {
     pub(super) fn tls(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -28,10 +27,11 @@ impl Scrape {
             MetricType::Counter,
             failures,
         )?;
-        let spent = self.sum(|r| &r.tls_handshake_us) as f64 / 1e6;
-        let help = "Time the reactors spent in TLS handshakes";
-        let encoder = sheet.0.encode_descriptor("tls_handshake_seconds", help, None, MetricType::Counter)?;
-        ConstCounter::new(spent).encode(encoder)?;
+        sheet.counter_seconds(
+            "tls_handshake_seconds",
+            "Time the reactors spent in TLS handshakes",
+            Duration::from_micros(self.sum(|r| &r.tls_handshake_us)),
+        )?;
         sheet.counter(
             "tls_truncated",
             "TLS connections whose peer ended without close_notify",

@@ -10,14 +10,15 @@ use std::sync::atomic::AtomicU64;
 impl Scrape {
     pub(super) fn watch(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let watch = &self.watch;
+        let dependencies = watch.dependencies();
         sheet.gauge("status_revision", "Revision of what status says", read(&watch.revision))?;
         sheet.gauge("status_level", "0 ok, 1 degraded, 2 down", read(&watch.level))?;
         sheet.gauge("admission_enforced", "1 while verdicts are carried out", read(&watch.enforced))?;
         let labels: Vec<[(&str, &str); 1]> =
-            watch.dependencies.iter().map(|cells| [("dependency", &*cells.name)]).collect();
+            dependencies.iter().map(|cells| [("dependency", &*cells.name)]).collect();
         let mut family = |name, help, kind, value: fn(&DependencyCells) -> u64| {
             let values =
-                labels.iter().zip(&watch.dependencies).map(|(label, cells)| (&label[..], value(cells)));
+                labels.iter().zip(dependencies.iter()).map(|(label, cells)| (&label[..], value(cells)));
             sheet.labelled(name, help, kind, values)
         };
         family("dependency_up", "1 while it is not down", MetricType::Gauge, |cells| {
@@ -43,7 +44,7 @@ impl Scrape {
 
     /// What has a label beside the dependency's name, or is no whole number.
     fn dependency_states(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let dependencies = &self.watch.dependencies;
+        let dependencies = self.watch.dependencies();
         let states: Vec<_> = dependencies
             .iter()
             .flat_map(|cells| {

@@ -4,8 +4,8 @@
 //! serves everybody who shows it meanwhile. Who waits is answered by the call, by an outage that is seen, or when their time is
 //! over; a call that fails while no outage is seen is made again, so that one lost connection refuses nobody.
 
-use super::Clock;
 use super::service::{self, AUTH, Call, News, Service, add, outage};
+use super::{Answers, Clock};
 use crate::auth::key_set::KeySet;
 use crate::auth::known::{Found, Known, Person, TokenHash};
 use crate::auth::token::{Form, Judged, TokenFault, Verifier};
@@ -132,6 +132,25 @@ impl Inquiry {
     /// True exactly while somebody waits, so that [`Inquiry::tick`] is to be called often.
     pub(super) fn is_waited_for(&self) -> bool {
         self.waiting > 0
+    }
+
+    /// Takes over from another, whose threads end with this. Answers with everybody who waits there and what they showed.
+    pub(super) fn succeed(&mut self, before: Inquiry, answers: Answers) -> Vec<(Box<str>, Waiter)> {
+        let Inquiry { mut asking, keys, .. } = before;
+        if answers == Answers::Keep {
+            if self.keys.source.is_some() {
+                (self.keys.set, self.keys.last) = (keys.set, keys.last);
+            }
+            if let (Some(own), Some(before)) = (&mut self.asking, &mut asking) {
+                std::mem::swap(&mut own.known, &mut before.known);
+                own.salt = before.salt;
+            }
+        }
+        let asked = asking.into_iter().flat_map(|asking| asking.flights.into_values());
+        let asked = asked.flat_map(|Flight { token, waiters, .. }| {
+            waiters.into_iter().map(move |waiter| (Box::from(&*token), waiter))
+        });
+        keys.parked.into_iter().chain(asked).collect()
     }
 
     /// What the keys at hand say of a token.

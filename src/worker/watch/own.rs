@@ -69,7 +69,7 @@ impl Own {
         metrics.watch.own.show(&turns, depths.iter().chain(&spares).copied(), &lanes);
         let load = Load {
             descriptors: (vitals.descriptors(), vitals.descriptors_max),
-            memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max),
+            memory_bytes: (vitals.memory_bytes(), vitals.memory_bytes_max()),
             errors: recent(&mut self.counts, metrics.commands(), began.at),
             turns: &turns,
             queues: &depths,

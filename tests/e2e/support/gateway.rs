@@ -18,6 +18,8 @@ use tempfile::TempDir;
 const TAIL_LINES: usize = 60;
 
 const ADMIN_LISTEN: &str = "SEAWALL_ADMIN_LISTEN";
+/// A drain that hardly lasts, for tests of everything else.
+const SHORT_DRAIN: [(&str, u64); 4] = [("accept", 0), ("spread", 20), ("close", 50), ("exit", 1_950)];
 
 /// How a gateway is started.
 #[derive(Clone)]
@@ -40,7 +42,7 @@ impl Setup {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             arguments: Vec::new(),
             // All tests together have one default address: who wants the admin listener asks for it.
-            environment: BTreeMap::from([(ADMIN_LISTEN.into(), "off".into())]),
+            environment: environment(),
             toml: String::new(),
             descriptors: None,
             tmpfs: None,
@@ -64,6 +66,11 @@ impl Setup {
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.environment.insert(name.into(), value.into());
         self
+    }
+
+    /// One of `[drain]`, by its configuration name without its unit.
+    pub fn drain(self, name: &str, ms: u64) -> Setup {
+        self.env(&drain_variable(name), &ms.to_string())
     }
 
     /// Over TLS, with this certificate.
@@ -201,6 +208,17 @@ impl Setup {
             }
         }
     }
+}
+
+/// What every gateway under test is started with, unless a test says otherwise.
+fn environment() -> BTreeMap<String, String> {
+    // All tests together have one default admin address: who wants the listener asks for it.
+    let drain = SHORT_DRAIN.map(|(name, ms)| (drain_variable(name), ms.to_string()));
+    drain.into_iter().chain([(ADMIN_LISTEN.into(), "off".into())]).collect()
+}
+
+fn drain_variable(name: &str) -> String {
+    format!("SEAWALL_DRAIN_{}_MS", name.to_uppercase())
 }
 
 /// The binary under test: the one cargo built beside the tests, or an optimised one.

@@ -9,6 +9,7 @@ use super::connection::{Connection, jittered, monotonic};
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::route::Waiting;
+use super::trial::Trials;
 use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
@@ -47,6 +48,8 @@ pub(super) struct AppendWorker {
     pub(super) epoch: Arc<KnownEpoch>,
     /// Appends whose commit is not known.
     pub(super) doubt: Vec<Waiting>,
+    /// After one that found no room.
+    pub(super) trials: Trials,
 }
 
 impl AppendWorker {
@@ -55,6 +58,7 @@ impl AppendWorker {
         loop {
             self.connect();
             self.settle_doubt();
+            self.trials.advance(&mut self.connection);
             let up = self.connection.is_up() && !self.epoch.is_replaced();
             match self.jobs.recv_timeout(self.patience()) {
                 Ok(first) if up => {
@@ -76,7 +80,8 @@ impl AppendWorker {
     fn patience(&self) -> Duration {
         let oldest = self.doubt.iter().map(|waiting| waiting.since).min();
         let doubt = oldest.map_or(Duration::MAX, |since| DOUBT_MAX.saturating_sub(since.elapsed()));
-        self.connection.patience().min(doubt)
+        let trial = if self.connection.is_up() { self.trials.patience() } else { Duration::MAX };
+        self.connection.patience().min(doubt).min(trial)
     }
 
     /// Sees to the connection. Meanwhile what comes is refused, and what is in doubt for too long given up.
@@ -139,7 +144,10 @@ impl AppendWorker {
         match &result {
             Ok(_) => self.connection.wrote(Ok(()), took),
             Err(fault) if fault.fate == Fate::OfTheData => {}
-            Err(fault) => self.connection.wrote(Err(fault.cause.clone()), took),
+            Err(fault) => {
+                self.trials.failed(&fault.cause);
+                self.connection.wrote(Err(fault.cause.clone()), took);
+            }
         }
         match result {
             Ok(settled) if self.is_of_other_logs(&settled) => unconfirmed(&self.voice, &batch),

@@ -18,6 +18,7 @@ mod retention;
 mod route;
 mod schema;
 mod secure;
+mod trial;
 
 pub use crate::worker::line::postgres::AddressError;
 pub use fault::Unfit;
@@ -173,6 +174,7 @@ impl PostgresStore {
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),
                 doubt: Vec::new(),
+                trials: trial::Trials::default(),
             };
             threads.push(super::spawn(format!("store-append-{number}"), move || worker.run())?);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 /// Entry n brings version n to version n + 1.
-const STEPS: [&[&str]; 2] = [
+const STEPS: [&[&str]; 3] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -21,6 +21,7 @@ const STEPS: [&[&str]; 2] = [
         include_str!("sql/1_retention.sql"),
     ],
     &[include_str!("sql/2_canary.sql")],
+    &[include_str!("sql/3_trial.sql")],
 ];
 
 /// The version this program writes.

@@ -1,0 +1,186 @@
+//! SIGHUP: the sources are read again, and what a running process can change is changed.
+//!
+//! First everything is read, checked and built, which may fail: then every fault is in the log and nothing has changed.
+//! Only then is it handed out, to each thread in the way it takes such things: the reactors find a new [`Setup`] with their
+//! next turn, the watch and the auth worker get a message. A process that is leaving takes no reload: what it is about to
+//! do must not be undone.
+//!
+//! [`Setup`]: crate::reactor::Setup
+
+use super::capacity::Capacity;
+use super::config::Config;
+use super::config::renewal::{Change, Renewal, renew};
+use super::config::source::Sources;
+use super::systemd::Notifier;
+use super::{auth, tls, watch};
+use crate::health::board::DependencyId;
+use crate::health::finding::Evidence;
+use crate::id::InstanceName;
+use crate::job::{Mailbox, Witness};
+use crate::log;
+use crate::metrics::reload::Outcome;
+use crate::reactor::Setups;
+use crate::session::Policy;
+use crate::worker::auth::service::AUTH;
+use crate::worker::auth::{Renewal as AuthRenewal, Trust};
+use crate::worker::bus::Monitor;
+use crate::worker::watch::{Reviser, Revision};
+use crossbeam_channel::Sender;
+use signal_hook::iterator::Signals;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest wait for a thread that is handed its part.
+const HAND_OUT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The signal that asks for a reload. Registered before anything slow: unregistered it ends a process.
+pub(super) fn signals() -> Result<Signals, String> {
+    Signals::new([signal_hook::consts::SIGHUP]).map_err(|error| format!("cannot await SIGHUP: {error}"))
+}
+
+/// What a reload reads, and whom it reaches.
+pub(super) struct Reloader {
+    /// Read again each time.
+    pub(super) sources: Sources,
+    /// What holds now.
+    pub(super) config: Config,
+    /// The reactors.
+    pub(super) setups: Setups,
+    /// Rung when there is something new.
+    pub(super) mailboxes: Arc<[Mailbox]>,
+    /// The watch.
+    pub(super) reviser: Reviser,
+    /// Where a new witness tells.
+    pub(super) told: Sender<(DependencyId, Evidence)>,
+    /// What is known of the bus's delivery.
+    pub(super) monitor: Arc<Monitor>,
+    /// The auth worker.
+    pub(super) renewals: Sender<AuthRenewal>,
+    /// This process.
+    pub(super) instance: InstanceName,
+    /// Who started it is told of a reload as well.
+    pub(super) notifier: Notifier,
+}
+
+/// What is built of a configuration before anything is handed out.
+struct Built {
+    capacity: Capacity,
+    revision: Revision,
+    trust: Option<Trust>,
+    policy: Policy,
+    secured: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Reloader {
+    /// Starts the thread `reload`.
+    pub(super) fn start(mut self, mut signals: Signals) -> io::Result<()> {
+        let setup = self.setups.load();
+        setup.metrics.reloads.began(setup.clock.read().unix_ms);
+        let body = move || {
+            for _ in signals.forever() {
+                self.notifier.reloading();
+                let outcome = self.reload();
+                let setup = self.setups.load();
+                setup.metrics.reloads.ended(outcome, setup.clock.read().unix_ms);
+                self.notifier.ready();
+            }
+        };
+        std::thread::Builder::new().name("reload".into()).spawn(body).map(|_| ())
+    }
+
+    fn reload(&mut self) -> Outcome {
+        if self.setups.load().vitals.stopping() {
+            tracing::warn!("no reload: the process is leaving");
+            return Outcome::Refused;
+        }
+        let Renewal { config, taken, waiting } = match renew(&self.sources, &self.config) {
+            Ok(renewal) => renewal,
+            Err(error) => {
+                for problem in &error.problems {
+                    tracing::error!(%problem, "no reload: the configuration is wrong");
+                }
+                return Outcome::Refused;
+            }
+        };
+        for Change { key, from, to } in &waiting {
+            tracing::warn!(key, holds = from, wanted = to, "changed, and needs a restart");
+        }
+        if taken.is_empty() {
+            tracing::info!(needs_restart = waiting.len(), "reloaded: nothing else has changed");
+            return Outcome::Unchanged;
+        }
+        if let Err(fault) = self.build(&config).and_then(|built| self.hand_out(&config, built)) {
+            tracing::error!(fault, "no reload");
+            return Outcome::Refused;
+        }
+        let quieter = config.log.level < self.config.log.level;
+        if !quieter {
+            log::set_level(config.log.level);
+        }
+        for Change { key, from, to } in &taken {
+            tracing::info!(key, change = %format_args!("{from} -> {to}"), "changed");
+        }
+        if let Some(identity) = &config.tls.identity
+            && taken.iter().any(|change| change.key.starts_with("tls."))
+        {
+            let setup = self.setups.load();
+            tls::announce(identity, &setup.metrics, setup.clock.read().unix_ms / 1_000);
+        }
+        tracing::info!(changed = taken.len(), needs_restart = waiting.len(), "reloaded");
+        log::set_level(config.log.level);
+        self.config = config;
+        Outcome::Applied
+    }
+
+    /// All that may fail for an operator's reason. Nothing is changed by it.
+    fn build(&self, config: &Config) -> Result<Built, String> {
+        let setup = self.setups.load();
+        let trust = match auth::differs(&self.config, config) {
+            true => auth::trust(config, &setup.outlook, None)?,
+            false => None,
+        };
+        Ok(Built {
+            capacity: Capacity::settle(&config.limits, setup.reactors)?,
+            revision: watch::revision((&self.config, config), &self.instance.0, &self.monitor)?,
+            trust,
+            policy: Policy::new(&config.limits, setup.policy.auth, self.instance.clone()),
+            secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
+        })
+    }
+
+    fn hand_out(&self, config: &Config, built: Built) -> Result<(), String> {
+        let Built { capacity, revision, trust, policy, secured } = built;
+        let watched = self
+            .reviser
+            .revise(revision)
+            .ok_or("the watch thread does not answer, or has no thread for a probe")?;
+        let mut renewals = Vec::new();
+        if let Some(mut trust) = trust {
+            if let Some(service) = &mut trust.service {
+                let id = watched.iter().find(|(name, _)| **name == *AUTH).map(|(_, id)| *id);
+                service.witness = id.map(|id| Witness::new(id, self.told.clone()));
+            }
+            renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(&self.config, config)));
+        }
+        let (per_user, per_address, rate) = auth::bounds(config);
+        renewals.push(AuthRenewal::Bounds(per_user, per_address, rate));
+        for renewal in renewals {
+            self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT).map_err(|_| {
+                "the auth worker does not answer; what was changed before it holds".to_owned()
+            })?;
+        }
+        let setup = self.setups.load();
+        setup.vitals.bound(capacity.connections, capacity.memory_bytes);
+        let shared = (&setup.vitals, &setup.metrics);
+        let (reactors, clock) = (setup.reactors, setup.clock);
+        let renewed = super::setup(config, reactors, clock, policy, &setup.outlook, shared);
+        self.setups.publish(renewed.with_tls(secured));
+        for mailbox in self.mailboxes.iter() {
+            if let Err(error) = mailbox.ring() {
+                tracing::warn!(%error, "cannot wake a reactor; it sees the change with its next turn");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! The part of a scrape about reloads.
+
+use super::{Sheet, read};
+use crate::metrics::reload::{OUTCOMES, ReloadCounters};
+use prometheus_client::metrics::MetricType;
+use std::fmt;
+
+impl ReloadCounters {
+    pub(super) fn encode(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let labels = OUTCOMES.map(|outcome| [("outcome", outcome.as_str())]);
+        let totals = labels.iter().zip(&self.outcomes).map(|(label, cell)| (&label[..], read(cell)));
+        sheet.labelled("reloads", "Reloads of the configuration", MetricType::Counter, totals)?;
+        let seconds = read(&self.good_unix_ms) as f64 / 1e3;
+        sheet.fractions(
+            "configuration_loaded_seconds",
+            "Unix time at which the configuration that holds was read: at the start, or by the last good reload",
+            [(&[][..], seconds)],
+        )
+    }
+}
