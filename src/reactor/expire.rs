@@ -7,7 +7,6 @@ use super::{Reactor, Retry};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::limits::Limits;
-use crate::metrics::tls::TlsFault;
 use crate::session::heartbeat::{Beat, Due, Periods};
 use crate::session::write_beat;
 use crate::wire::outbox::Outbox;
@@ -62,10 +61,7 @@ impl Reactor {
             Stage::Head(head) => match head.verdict(now, limits) {
                 HeadVerdict::Waits => {}
                 HeadVerdict::Idle => self.kill(id),
-                HeadVerdict::Slow if connection.is_shaking_hands() => {
-                    self.counters.count_tls_fault(TlsFault::Timeout);
-                    self.kill(id);
-                }
+                HeadVerdict::Slow if connection.is_shaking_hands() => self.shook_too_long(id),
                 HeadVerdict::Slow => {
                     let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
                     self.write(id, |out| {

@@ -377,9 +377,9 @@ impl Reactor {
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.dead) {
             self.end_session(id);
-            let Some(connection) = self.slots.remove(id) else { continue };
+            let Some(mut connection) = self.slots.remove(id) else { continue };
             self.waiting_bytes -= u64::from(connection.counted_bytes);
-            if let Some(address) = connection.counted_address {
+            if let Some(address) = connection.counted_address.take() {
                 self.leave(crate::job::Admit::Depart { address: *address });
             }
         }

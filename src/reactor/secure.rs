@@ -182,6 +182,15 @@ impl Reactor {
         }
     }
 
+    /// Nothing can be said before a handshake is complete.
+    pub(super) fn shook_too_long(&mut self, id: SlotId) {
+        let dead = self.slots.get_mut(id).is_none_or(|connection| connection.reading == Reading::Dead);
+        if !dead {
+            self.counters.count_tls_fault(TlsFault::Timeout);
+            self.kill(id);
+        }
+    }
+
     /// Somebody speaks TLS to a plain listener: told in the one way that such a peer understands.
     pub(super) fn refuse_hello(&mut self, id: SlotId) {
         self.counters.count_tls_fault(TlsFault::HelloOnPlain);
@@ -259,6 +268,17 @@ impl Connection {
             if let Some(rest @ [_, ..]) = buffers.sealed.get(went..) {
                 tls.keep(rest);
             }
+        }
+    }
+}
+
+/// A connection that goes says so in TLS, also where nothing was left to wait for; where the socket does not take it at
+/// once, the peer sees a cut.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        if tls.say_done() {
+            let _cut = send(&self.socket, tls.unsent(), SendFlags::NOSIGNAL);
         }
     }
 }

@@ -87,7 +87,7 @@ fn plain_http_is_told_to_use_https() {
 
 #[test]
 fn tls_to_a_plain_listener_is_answered_in_tls() {
-    let gateway = Setup::new().env("SEAWALL_TLS_CERTIFICATE", "").env("SEAWALL_TLS_KEY", "").start();
+    let gateway = Setup::new().plain().start();
     let config = Arc::new(Certificate::new().client());
     let error = Line::tls(socket(&gateway), config, "localhost").handshake().expect_err("no TLS here");
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");

@@ -80,6 +80,13 @@ impl Setup {
         self.env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "tls.key")
     }
 
+    /// Without TLS, also where all others have it: for what is about plain sockets.
+    pub fn plain(mut self) -> Setup {
+        self.certificate = None;
+        self.environment.retain(|name, _| !name.starts_with("SEAWALL_TLS_"));
+        self
+    }
+
     /// Where it runs: what its configuration names without a slash is here.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
@@ -171,6 +178,9 @@ impl Setup {
     /// Runs another command of the binary on the same data to its end.
     pub fn run(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(binary());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
+            command.env_remove(name);
+        }
         command.args(arguments).arg("--data").arg(self.data()).current_dir(self.folder.path());
         command.output().expect("the gateway's binary starts")
     }
