@@ -46,6 +46,25 @@ pub(super) enum Kept {
     File(PathBuf),
 }
 
+impl Kept {
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Kept::Setting => "admin.token".into(),
+            Kept::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// The token that a gateway of this configuration takes, for those who ask it; none is made.
+pub(super) fn token_of(config: &Config) -> Result<(Vec<u8>, Kept), String> {
+    if let Some(token) = &config.admin.token {
+        return Ok((token.bytes().to_vec(), Kept::Setting));
+    }
+    let (token, file) = token::known(&config.store.data)?;
+    Ok((token, Kept::File(file)))
+}
+
 impl Prepared {
     /// Binds the address and finds the token, which is made where there is none.
     pub(super) fn new(config: &Config) -> Result<Prepared, String> {
@@ -103,7 +122,7 @@ impl Prepared {
     pub(super) fn start(
         self,
         config: &Config,
-        desk: Desk,
+        (desk, bell): (Desk, Arc<dyn Fn() + Send + Sync>),
         clock: impl Fn() -> Now + Send + Sync + 'static,
         outlook: &Arc<Outlook>,
         (vitals, metrics, instance): (&Arc<Vitals>, &Arc<Metrics>, &Arc<str>),
@@ -115,6 +134,7 @@ impl Prepared {
         let admin = Admin {
             token,
             desk,
+            bell,
             clock,
             outlook: Arc::clone(outlook),
             vitals: Arc::clone(vitals),

@@ -1,5 +1,7 @@
 //! The command line: arguments to a configuration, and a configuration to what is asked of it.
 
+mod drain;
+
 use super::config::error::ConfigError;
 use super::config::source::{FileSource, Flag, Sources};
 use super::config::{self, Config, print};
@@ -26,6 +28,8 @@ Examples:
   seawall check-config                     what it would run with, and where each value came from
   seawall check-config > effective.toml    the same as a file to start from
   seawall doctor                           whether what it stands on answers
+  seawall drain                            end a running one: its clients move first
+  seawall drain --status                   watch that
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            ask a running one as an operator
   seawall completions bash > /etc/bash_completion.d/seawall
@@ -62,6 +66,12 @@ enum Command {
     CheckConfig,
     /// Look at every dependency once and print what answers; exit with 1 if an optional one does not, 2 if a critical one
     Doctor,
+    /// Drain the gateway that runs with this configuration: its clients move, then it ends. Asked through the admin listener
+    Drain {
+        /// Only watch a drain, until the process is gone; exit with 1 if it left something unfinished
+        #[arg(long)]
+        status: bool,
+    },
     /// Print version, protocol and target
     Version,
     /// Print a shell's completions
@@ -143,6 +153,10 @@ pub fn main() -> ExitCode {
         }
         Some(Command::CheckConfig) => configured(settings, |config| say(&print::listing(&config))),
         Some(Command::Doctor) => configured(settings, super::doctor),
+        Some(Command::Drain { status }) => {
+            let wanted = if status { drain::Wanted::Watch } else { drain::Wanted::Begin };
+            configured(settings, |config| drain::drain(&config, wanted))
+        }
         Some(Command::Version) => say(&version()),
         Some(Command::Completions { shell }) => say(&completions(shell)),
         Some(Command::Store { command: StoreCommand::NewEpoch }) => configured(settings, super::new_epoch),

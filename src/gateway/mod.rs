@@ -10,6 +10,7 @@ mod bus;
 mod capacity;
 pub mod cli;
 pub mod config;
+mod drain;
 mod reload;
 mod systemd;
 mod threads;
@@ -101,13 +102,10 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         (watch_counters, bus_counters),
         log::dropped,
     ));
-    let vitals = Arc::new(Vitals::new(
-        reactors,
-        capacity.connections,
-        capacity.descriptors,
-        capacity.memory_bytes,
-        clock.read().at,
-    ));
+    let Capacity { connections, descriptors, memory_bytes, .. } = capacity;
+    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
+    vitals.drain.revise(config.drain);
+    let vitals = Arc::new(vitals);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
     let (outlook, told, monitor) =
@@ -140,7 +138,13 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         Threads::start(&config, &setups, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
     admin
-        .start(&config, desk, move || clock.read(), &outlook, (&vitals, &metrics, &instance.0))
+        .start(
+            &config,
+            (desk, threads.bell()),
+            move || clock.read(),
+            &outlook,
+            (&vitals, &metrics, &instance.0),
+        )
         .map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     if let Some(identity) = &config.tls.identity {
@@ -163,7 +167,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     reloader.start(hangups).map_err(cannot_start)?;
     notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
     notifier.ready();
-    let outcome = threads.serve(&vitals, &mailboxes);
+    let outcome = threads.serve(clock, &vitals, &mailboxes);
     notifier.stopping();
     outcome
 }
@@ -269,5 +273,5 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
     }
     println!("  health, metrics      {http}://{address}/health  {http}://{address}/metrics");
     println!("  admin                {admin}");
-    println!("  stop                 Ctrl-C");
+    println!("  stop                 {}", drain::describe(config));
 }

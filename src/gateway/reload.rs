@@ -172,6 +172,7 @@ impl Reloader {
         }
         let setup = self.setups.load();
         setup.vitals.bound(capacity.connections, capacity.memory_bytes);
+        setup.vitals.drain.revise(config.drain);
         let shared = (&setup.vitals, &setup.metrics);
         let (reactors, clock) = (setup.reactors, setup.clock);
         let renewed = super::setup(config, reactors, clock, policy, &setup.outlook, shared);

@@ -3,42 +3,38 @@
 use super::backing::{self, Backing};
 use super::bus::Line;
 use super::config::Config;
-use super::{auth, capacity, tls};
-use crate::id::{Epoch, ReactorId};
+use super::drain::{self, Awaited, Fault, Leader, Notice, Step};
+use super::{auth, tls};
+use crate::health::drain::Cause;
+use crate::id::ReactorId;
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{Prepared, Reactor, Setups};
+use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::worker;
 use crate::worker::auth::{Renewal, Trust};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-/// How often resident memory is looked at.
-const MEMORY_PERIOD: Duration = Duration::from_secs(1);
-
-/// What ends the wait of the main thread.
-#[derive(Clone, Copy, Debug)]
-enum Ending {
-    /// SIGTERM or SIGINT, by number.
-    Signal(i32),
-    /// A reactor ended although nobody asked it to.
-    ReactorFailed(ReactorId),
-    /// Somebody gave the store another epoch: from the one we know to this one.
-    EpochReplaced(Epoch, Epoch),
-}
+/// More than there are to end.
+const STEPS: usize = 16;
 
 /// All threads of the process but the main one.
 pub(super) struct Threads {
-    endings: Receiver<Ending>,
+    notices: Receiver<Notice>,
+    bell: Arc<dyn Fn() + Send + Sync>,
+    reminder: tls::Reminder,
+    workers: Workers,
+}
+
+/// Those that end when the process does.
+struct Workers {
     reactors: Vec<JoinHandle<()>>,
     store: backing::Running,
     bus: Option<worker::bus::Running>,
     watch: worker::watch::Running,
     auth: worker::auth::Running,
-    reminder: tls::Reminder,
 }
 
 impl Threads {
@@ -61,74 +57,78 @@ impl Threads {
             worker::auth::start(trust, auth::census(config), Arc::clone(mailboxes), admits, counters, clock)
         };
         let auth = start(jobs.admit)?;
-        let (endings_in, endings) = bounded(setup.reactors + 8);
-        let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &endings_in)?;
-        watch_signals(endings_in)?;
+        let (notices_in, notices) = bounded(setup.reactors + 8);
+        let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
+        let bell = drain::bell(&notices_in);
+        watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.metrics, setup.clock);
-        Ok(Threads { endings, reactors, store, bus, watch, auth, reminder })
+        Ok(Threads { notices, bell, reminder, workers: Workers { reactors, store, bus, watch, auth } })
+    }
+
+    /// Wakes the main thread after somebody began a drain.
+    pub(super) fn bell(&self) -> Arc<dyn Fn() + Send + Sync> {
+        Arc::clone(&self.bell)
     }
 
     /// A way to tell the auth worker of a change.
     pub(super) fn renewals(&self) -> Sender<Renewal> {
-        self.auth.renewals()
+        self.workers.auth.renewals()
     }
 
-    /// Waits for the end, looking at memory meanwhile, and then ends the threads in order: reactors and the
-    /// watch, which hold the queues' senders, then the workers, which end when these are gone.
-    pub(super) fn serve(mut self, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let ending = loop {
-            vitals.set_memory_bytes(capacity::resident_bytes());
-            self.reminder.look();
-            match self.endings.recv_timeout(MEMORY_PERIOD) {
-                Ok(ending) => break ending,
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
-                    if let Some((known, found)) = self.store.replaced_epoch() {
-                        break Ending::EpochReplaced(known, found);
-                    }
-                }
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break Ending::Signal(0),
-            }
+    /// Waits for the end, and brings it about. The threads end beside the main one, which thus sees its deadline.
+    pub(super) fn serve(self, clock: Clock, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
+        let Threads { notices, bell: _, mut reminder, workers } = self;
+        let mut leader = Leader::new(clock, vitals, mailboxes, notices);
+        let replaced = || workers.store.replaced_epoch();
+        let fault = leader.lead(|| {
+            reminder.look();
+            replaced().map(|(known, found)| Fault::EpochReplaced(known, found))
+        });
+        let (steps_in, steps) = bounded(STEPS);
+        let end = move || {
+            let failed = workers.join(|awaited| {
+                // The main thread has left: the process is about to end.
+                let _ = steps_in.send(Step::Awaits(awaited));
+            });
+            let _ = steps_in.send(Step::Ended(failed));
         };
-        match ending {
-            Ending::Signal(signal) => {
-                let signal = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-                tracing::info!(signal, "stopping");
-            }
-            Ending::ReactorFailed(id) => tracing::error!(reactor = id.0, "a reactor ended; stopping"),
-            Ending::EpochReplaced(..) => tracing::error!("the store has another epoch; stopping"),
-        }
-        vitals.stop();
-        for mailbox in mailboxes {
-            if let Err(error) = mailbox.ring() {
-                tracing::warn!(%error, "cannot wake a reactor");
-            }
-        }
-        let mut failed = match ending {
-            Ending::Signal(_) => None,
-            Ending::ReactorFailed(id) => Some(format!("reactor {} failed; see the log", id.0)),
-            Ending::EpochReplaced(known, found) => Some(format!(
-                "the store has epoch {found} in place of {known} (`seawall store new-epoch`): what this process knows is of the old logs; start it again"
-            )),
-        };
+        std::thread::Builder::new()
+            .name("ending".into())
+            .spawn(end)
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        leader.finish(&steps, fault)
+    }
+}
+
+impl Workers {
+    /// Ends the threads in order: reactors and the watch, which hold the queues' senders, then the workers, which end when
+    /// these are gone.
+    fn join(self, awaits: impl Fn(Awaited)) -> Option<String> {
+        let mut failed = None;
+        awaits(Awaited::Reactors);
         for reactor in self.reactors {
             if reactor.join().is_err() {
                 failed.get_or_insert_with(|| "a reactor panicked; see the log".into());
             }
         }
+        awaits(Awaited::Watch);
         if self.watch.stop().is_err() {
             failed.get_or_insert_with(|| "the watch panicked; see the log".into());
         }
         // The bus's ear holds a way to the store's readers, and the store one to the bus's mouth.
+        awaits(Awaited::BusEar);
         let bus = self.bus.map(worker::bus::Running::stop_listening);
+        awaits(Awaited::Store);
         self.store.join();
+        awaits(Awaited::BusMouth);
         if let Some(bus) = bus {
             bus.join();
         }
+        awaits(Awaited::Auth);
         if self.auth.join().is_err() {
             failed.get_or_insert_with(|| "the auth worker panicked; see the log".into());
         }
-        tracing::info!("stopped");
-        failed.map_or(Ok(()), Err)
+        failed
     }
 }
 
@@ -155,7 +155,7 @@ fn start_reactors(
     queues: &Queues,
     mailboxes: &Arc<[Mailbox]>,
     prepared: Vec<Prepared>,
-    endings: &Sender<Ending>,
+    notices: &Sender<Notice>,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
     let cores = match config.server.pin_reactors {
         true => core_affinity::get_core_ids().unwrap_or_default(),
@@ -164,7 +164,7 @@ fn start_reactors(
     let start = |(index, prepared): (usize, Prepared)| {
         let id = ReactorId(index as u16);
         let (setups, queues, mailboxes) = (setups.clone(), queues.clone(), Arc::clone(mailboxes));
-        let endings = endings.clone();
+        let notices = notices.clone();
         let core = cores.get(index % cores.len().max(1)).copied();
         std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
             if let Some(core) = core
@@ -172,7 +172,7 @@ fn start_reactors(
             {
                 tracing::warn!(reactor = index, "cannot pin this reactor to its core");
             }
-            let guard = EndGuard { id, endings };
+            let guard = EndGuard { id, notices };
             let reactor = Reactor::new(id, prepared, &setups, queues, mailboxes);
             if let Err(error) = reactor.run() {
                 tracing::error!(reactor = index, %error, "the poll failed");
@@ -186,23 +186,24 @@ fn start_reactors(
 /// Tells the main thread of a reactor's end, also when that is a panic.
 struct EndGuard {
     id: ReactorId,
-    endings: Sender<Ending>,
+    notices: Sender<Notice>,
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
         // When the process stops, nobody listens any more.
-        let _ = self.endings.try_send(Ending::ReactorFailed(self.id));
+        let _ = self.notices.try_send(Notice::ReactorEnded(self.id));
     }
 }
 
-fn watch_signals(endings: Sender<Ending>) -> std::io::Result<()> {
+fn watch_signals(notices: Sender<Notice>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     let watch = move || {
         for signal in signals.forever() {
+            let cause = if signal == SIGINT { Cause::Interrupt } else { Cause::Terminate };
             // Full: an ending is on its way already.
-            let _ = endings.try_send(Ending::Signal(signal));
+            let _ = notices.try_send(Notice::Signal(cause));
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch).map(|_| ())

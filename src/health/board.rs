@@ -382,4 +382,6 @@ impl Before {
 }
 
 #[cfg(test)]
+mod revise_tests;
+#[cfg(test)]
 mod tests;

@@ -71,6 +71,75 @@ impl Phase {
     }
 }
 
+/// Why a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT, a Ctrl-C as a rule.
+    Interrupt,
+    /// `POST /drain` on the admin listener.
+    Operator,
+    /// It cannot go on: a reactor failed, or the store is another one. There is no drain then, only an end.
+    Fault,
+}
+
+impl Cause {
+    /// All, in the order of their declaration.
+    pub const ALL: [Cause; 4] = [Cause::Terminate, Cause::Interrupt, Cause::Operator, Cause::Fault];
+
+    /// One word for programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::Terminate => "SIGTERM",
+            Cause::Interrupt => "SIGINT",
+            Cause::Operator => "operator",
+            Cause::Fault => "fault",
+        }
+    }
+}
+
+/// What could not be finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Publications that got no answer of the store: their outcome is not known.
+    pub appends: u64,
+    /// Connections whose close was not sent.
+    pub closes: u64,
+    /// Bytes that waited for them.
+    pub bytes: u64,
+}
+
+impl Unfinished {
+    /// True exactly when everything was.
+    pub fn is_nothing(self) -> bool {
+        self == Unfinished::default()
+    }
+}
+
+/// How far a drain has come, for people and programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why and when it began, Unix milliseconds; `None` while there is none.
+    pub began: Option<(Cause, u64)>,
+    /// Its periods.
+    pub plan: Plan,
+    /// For how long it has been going on.
+    pub elapsed: Duration,
+    /// Connections that are here.
+    pub connections: u64,
+    /// Connections that were given a slot.
+    pub told: u64,
+    /// Connections that left by themselves since the listener closed.
+    pub moved: u64,
+    /// Connections that were closed since they had not moved.
+    pub stragglers: u64,
+    /// What is given up so far.
+    pub unfinished: Unfinished,
+}
+
 /// Who is still here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {

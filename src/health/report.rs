@@ -6,7 +6,9 @@
 //! whether one is missing, and the summary's `status` is then `warn`.
 
 pub mod dependencies;
+pub mod drain;
 
+use crate::health::drain::{Phase, Progress};
 use crate::health::snapshot::{Level, Snapshot};
 use std::time::Duration;
 
@@ -15,8 +17,8 @@ use std::time::Duration;
 pub struct Readings<'a> {
     /// A reactor that makes no turns, and for how long.
     pub silent: Option<(usize, Duration)>,
-    /// The process ends.
-    pub stopping: bool,
+    /// How far the end of the process has come.
+    pub drain: Progress,
     /// Connections at once, and their bound.
     pub connections: (u64, u64),
     /// Resident memory, and its bound.
@@ -50,7 +52,7 @@ impl Readings<'_> {
     pub fn ready(&self) -> Report {
         let mut report = self.report(self.faults());
         report.body.pop();
-        report.body.push_str(&format!(r#","degraded":{}}}"#, self.degraded()));
+        report.body.push_str(&format!(r#","degraded":{}{}}}"#, self.degraded(), drain::member(&self.drain)));
         report
     }
 
@@ -64,10 +66,11 @@ impl Readings<'_> {
         let (memory, memory_max) = self.memory_bytes;
         report.body.pop();
         report.body.push_str(&format!(
-            r#","serviceId":"seawall","releaseId":{},"instance":{},"connections":{connections},"connections_max":{connections_max},"memory_bytes":{memory},"memory_bytes_max":{memory_max},"dependencies":{}}}"#,
+            r#","serviceId":"seawall","releaseId":{},"instance":{},"connections":{connections},"connections_max":{connections_max},"memory_bytes":{memory},"memory_bytes_max":{memory_max},"dependencies":{}{}}}"#,
             text(self.version),
             text(self.instance),
             self.snapshot.status,
+            drain::member(&self.drain),
         ));
         report
     }
@@ -94,8 +97,11 @@ impl Readings<'_> {
 
     fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.silence().into_iter().collect();
-        if self.stopping {
-            faults.push("the process is stopping".into());
+        match self.drain.phase {
+            Phase::Serving => {}
+            Phase::Accepting | Phase::Moving | Phase::Closing => {
+                faults.push(format!("the process drains: {}", self.drain.phase.as_str()));
+            }
         }
         let (descriptors, descriptors_max) = self.descriptors;
         if descriptors * 20 >= descriptors_max * 19 {
@@ -125,11 +131,27 @@ fn text(plain: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::drain::{Cause, Plan, Unfinished};
+
+    fn progress(phase: Phase) -> Progress {
+        let began = (phase != Phase::Serving).then_some((Cause::Terminate, 1_763_770_000_000));
+        Progress {
+            phase,
+            began,
+            plan: Plan::default(),
+            elapsed: Duration::from_secs(4),
+            connections: 3,
+            told: 2,
+            moved: 1,
+            stragglers: 0,
+            unfinished: Unfinished::default(),
+        }
+    }
 
     fn readings(snapshot: &Snapshot) -> Readings<'_> {
         Readings {
             silent: None,
-            stopping: false,
+            drain: progress(Phase::Serving),
             connections: (3, 100),
             memory_bytes: (1, 2),
             descriptors: (10, 100),
@@ -145,7 +167,7 @@ mod tests {
         let well = readings(&snapshot);
         let ill = Readings {
             silent: Some((1, Duration::from_secs(6))),
-            stopping: true,
+            drain: progress(Phase::Moving),
             memory_bytes: (3, 2),
             descriptors: (95, 100),
             ..well
@@ -158,6 +180,12 @@ mod tests {
         assert_eq!(ill.live().status, 503);
         let body: serde_json::Value = serde_json::from_str(&ill.summary().body).expect("JSON");
         assert_eq!(body["faults"].as_array().map(Vec::len), Some(4));
+        assert_eq!(body["faults"][1], "the process drains: moving");
+        let ready: serde_json::Value = serde_json::from_str(&ill.ready().body).expect("JSON");
+        for drain in [&body["drain"], &ready["drain"]] {
+            assert_eq!(drain["phase"], "moving");
+            assert_eq!((&drain["since"], &drain["connections"]), (&1_763_770_000_000_u64.into(), &3.into()));
+        }
         assert_eq!(body["instance"], "gw-\"1\"");
     }
 
@@ -179,7 +207,8 @@ mod tests {
     #[test]
     fn live_asks_for_nothing_but_turns() {
         let snapshot = Snapshot::ok();
-        let report = Readings { stopping: true, memory_bytes: (3, 2), ..readings(&snapshot) }.live();
+        let report =
+            Readings { drain: progress(Phase::Closing), memory_bytes: (3, 2), ..readings(&snapshot) }.live();
         assert_eq!(report.status, 200);
     }
 }

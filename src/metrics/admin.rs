@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Actions that are counted by themselves, in the order of [`AdminCounters::actions`].
-pub const ACTIONS: [&str; 4] = ["probe", "force", "release", "admission"];
+pub const ACTIONS: [&str; 5] = ["probe", "force", "release", "admission", "drain"];
 
 /// Totals since the start.
 #[derive(Debug, Default)]

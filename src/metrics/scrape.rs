@@ -1,5 +1,7 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
+mod bus;
+mod drain;
 mod reload;
 mod sheet;
 mod tls;
@@ -25,7 +27,6 @@ use sheet::Sheet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// All counters of the process.
 #[derive(Debug)]
@@ -141,6 +142,7 @@ impl Collector for Scrape {
         self.reloads.encode(&mut sheet)?;
         self.connections(&mut sheet)?;
         self.tls(&mut sheet)?;
+        self.drain(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.store(&mut sheet)?;
@@ -370,25 +372,6 @@ impl Scrape {
         sheet.counter("auth_panics", "Token checks that panicked", read(&auth.panics))?;
         sheet.gauge("users", "Users that are counted", read(&auth.users))?;
         sheet.gauge("addresses", "Addresses that are remembered", read(&auth.addresses))
-    }
-}
-
-impl Scrape {
-    fn bus(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let Some(bus) = &self.bus else { return Ok(()) };
-        let delivering = read(&bus.delivering);
-        sheet.gauge("bus_delivering", "1 while canaries show that the bus delivers", delivering)?;
-        sheet.gauge("bus_channels", "Channels followed on the bus", read(&bus.channels))?;
-        sheet.counter("bus_messages_sent", "Messages sent over the bus", read(&bus.sent))?;
-        sheet.counter("bus_messages_dropped", "Messages that could not be sent", read(&bus.dropped))?;
-        sheet.counter("bus_publications", "Publications other instances sent", read(&bus.publications))?;
-        sheet.counter("bus_signals", "Signals other instances sent", read(&bus.signals))?;
-        sheet.counter("bus_messages_garbled", "Messages that were thrown away", read(&bus.garbled))?;
-        sheet.counter("bus_connections_lost", "Connections to the bus that were lost", read(&bus.lost))?;
-        sheet.counter("bus_surveys", "Looks at the logs in place of the bus", read(&bus.surveys))?;
-        sheet.counter("bus_canaries", "Own canaries that came back", read(&bus.canaries))?;
-        let under_way = Duration::from_micros(read(&bus.canary_us));
-        sheet.seconds("bus_canary_seconds", "From Redis to the last reactor, the last canary", under_way)
     }
 }
 

@@ -1,10 +1,12 @@
 //! What all threads may know of the process at any time, without a lock.
 
 use super::Cell;
+use super::drain::Drain;
 use crate::clock::Moment;
+use crate::health::drain::{Phase, Plan};
 use crate::health::report::Readings;
 use crate::health::snapshot::Snapshot;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A reactor silent for so long is not alive.
@@ -73,7 +75,8 @@ pub struct Vitals {
     memory_bytes_max: AtomicU64,
     memory_bytes: AtomicU64,
     descriptors_base: AtomicU64,
-    stopping: AtomicBool,
+    /// How far its end has come.
+    pub drain: Drain,
 }
 
 impl Vitals {
@@ -90,14 +93,19 @@ impl Vitals {
             reactor.turned.set(now.micros());
         }
         Vitals {
+            drain: Drain::new(reactors.len(), Plan::default()),
             reactors,
             connections_max: AtomicU64::new(connections_max),
             descriptors_max,
             memory_bytes_max: AtomicU64::new(memory_bytes_max),
             memory_bytes: AtomicU64::new(0),
             descriptors_base: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
         }
+    }
+
+    /// True exactly when the process drains, or ends without.
+    pub fn stopping(&self) -> bool {
+        self.drain.phase() != Phase::Serving
     }
 
     /// All connections of the process.
@@ -105,8 +113,12 @@ impl Vitals {
         self.reactors.iter().map(|reactor| reactor.connections.read()).sum()
     }
 
-    /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long.
+    /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long. While the process ends, none: a reactor that
+    /// is done is silent.
     pub fn silent(&self, now: Moment) -> Option<(usize, Duration)> {
+        if self.drain.phase() == Phase::Closing {
+            return None;
+        }
         self.reactors
             .iter()
             .map(|reactor| now.since(Moment::from_micros(reactor.turned.read())))
@@ -118,7 +130,7 @@ impl Vitals {
     pub fn readings<'a>(&self, now: Moment, snapshot: &'a Snapshot, instance: &'a str) -> Readings<'a> {
         Readings {
             silent: self.silent(now),
-            stopping: self.stopping(),
+            drain: self.drain.progress(now, self.connections()),
             connections: (self.connections(), self.connections_max()),
             memory_bytes: (self.memory_bytes(), self.memory_bytes_max()),
             descriptors: (self.descriptors(), self.descriptors_max),
@@ -163,16 +175,6 @@ impl Vitals {
     /// of as many entries.
     pub fn descriptors(&self) -> u64 {
         self.descriptors_base.load(Ordering::Relaxed) + self.connections()
-    }
-
-    /// Tells every thread that the process ends.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    /// True exactly when the process ends.
-    pub fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
     }
 }
 

@@ -5,6 +5,7 @@ use super::pending::Request;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::clock::Moment;
+use crate::health::drain::Phase;
 use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
 use crate::id::Offset;
 use crate::job::bus::Interest;
@@ -73,7 +74,11 @@ impl Reactor {
     pub(super) fn gathers(&mut self) -> bool {
         let answered = self.inbox.answers.len() >= self.pending.appends();
         let gain = self.fan_out.min(GATHER_MAX);
-        if answered || gain < GATHER_MIN || self.inbox.live.is_empty() || self.setup.vitals.stopping() {
+        if answered
+            || gain < GATHER_MIN
+            || self.inbox.live.is_empty()
+            || self.draining.phase == Phase::Closing
+        {
             self.gathering = None;
             return false;
         }

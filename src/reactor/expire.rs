@@ -129,7 +129,7 @@ enum HeadVerdict {
 
 impl HeadStage {
     /// True exactly when the peer asked before and has not begun to ask again.
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         match self.expects {
             Expects::NextHead => true,
             Expects::ProxyHeader | Expects::FirstHead | Expects::RestOfHead => false,

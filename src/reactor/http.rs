@@ -9,6 +9,7 @@ use super::slots::SlotId;
 use super::{Addresses, Echo, Hosts, Reactor};
 use crate::close::CloseReason;
 use crate::health::admission::{Capacity, Verdict};
+use crate::health::drain::Phase;
 use crate::health::report::{Readings, Report};
 use crate::health::snapshot::Availability;
 use crate::job::{AddressDenied, Admit};
@@ -19,6 +20,7 @@ use crate::session::heartbeat::{Heartbeat, Periods};
 use crate::wire::frames::Decoder;
 use crate::wire::origin::{HostRule, Scheme};
 use crate::wire::outbox::Outbox;
+use crate::wire::page;
 use crate::wire::proxy::forwarded_for;
 use crate::wire::request::{After, Head, HttpFault, Malformed, Method, Parsed, Route, parse};
 use crate::wire::response::{self, ResponseOptions};
@@ -27,13 +29,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The page at `/`.
-const PAGE: &str = include_str!("../../web/page/index.html");
-/// What the page may load: itself, and a WebSocket.
-const PAGE_HEADERS: &[(&str, &str)] = &[(
-    "Content-Security-Policy",
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-)];
 const HEALTH_TYPE: &str = "application/health+json";
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -152,7 +147,7 @@ impl Reactor {
             Route::Echo => {
                 self.refuse_request(id, HttpFault::UnknownPath, head.method, head.after, head.length)
             }
-            Route::Page
+            Route::Page(_)
             | Route::Health
             | Route::Live
             | Route::Ready
@@ -169,9 +164,17 @@ impl Reactor {
     }
 
     fn next(&self, after: After, length: usize) -> Answered {
-        match after {
+        match self.after(after) {
             After::KeepAlive => Answered::Next(length),
             After::Close => Answered::Last,
+        }
+    }
+
+    /// Once the listener is closed a connection serves one answer more: whoever keeps one asks elsewhere next.
+    fn after(&self, asked: After) -> After {
+        match self.draining.phase {
+            Phase::Serving | Phase::Accepting => asked,
+            Phase::Moving | Phase::Closing => After::Close,
         }
     }
 
@@ -194,14 +197,11 @@ impl Reactor {
 
     fn plain(&mut self, id: SlotId, head: &Head<'_>) -> Result<(), HttpFault> {
         head.serve()?;
-        let mut options = ResponseOptions::plain(head.method, head.after);
+        let options = ResponseOptions::plain(head.method, self.after(head.after));
         match head.route {
-            Route::Page => {
+            Route::Page(file) => {
                 upgrade::admit_host(head, host_rule(&self.setup.hosts))?;
-                options.headers = PAGE_HEADERS;
-                self.write(id, |out| {
-                    response::answer(out, 200, "text/html; charset=utf-8", PAGE.as_bytes(), &options);
-                });
+                self.write(id, |out| page::answer(out, file, head, &options));
             }
             Route::Metrics => {
                 let text = self.setup.metrics.text(&self.setup.vitals);
@@ -266,7 +266,7 @@ impl Reactor {
             return self.next(head.after, head.length);
         };
         let retry_s = outage.retry_ms(self.now.at, self.random.f32()).div_ceil(1_000).to_string();
-        let mut options = ResponseOptions::plain(head.method, head.after);
+        let mut options = ResponseOptions::plain(head.method, self.after(head.after));
         let headers = [("Retry-After", retry_s.as_str())];
         options.headers = &headers;
         let report = self.setup.outlook.report();

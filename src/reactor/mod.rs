@@ -15,6 +15,7 @@ mod clock;
 mod complete;
 mod connection;
 mod deliver;
+mod drain;
 mod expire;
 mod flush;
 mod frames;
@@ -28,7 +29,6 @@ mod read;
 mod renew;
 mod secure;
 mod slots;
-mod stop;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -196,7 +196,7 @@ pub struct Reactor {
     /// The snapshot of this turn.
     snapshot: Arc<Snapshot>,
     telling: tell::Telling,
-    stop: stop::Stop,
+    draining: drain::Draining,
 }
 
 /// What is to be tried again after a read failed.
@@ -266,7 +266,7 @@ impl Reactor {
             health,
             snapshot,
             telling: tell::Telling::default(),
-            stop: stop::Stop::No,
+            draining: drain::Draining::default(),
             setup,
         }
     }
@@ -274,9 +274,10 @@ impl Reactor {
     /// Turns until the process stops and its connections are closed.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        while !self.stopped() {
+        while !self.is_drained() {
             self.turn(&mut events)?;
         }
+        self.give_up_rest();
         Ok(())
     }
 
@@ -290,10 +291,10 @@ impl Reactor {
         self.complete();
         self.expire();
         self.tell();
+        self.drain();
         self.catch_up_rooms();
         self.flush();
         self.reap();
-        self.advance_stop();
         self.observe();
         Ok(())
     }
@@ -340,10 +341,11 @@ impl Reactor {
 
     /// How long nothing is due.
     fn patience(&self) -> Duration {
-        let idle = (self.ready.is_empty() || self.stop.holds_reads())
+        let idle = self.ready.is_empty()
             && self.rooms.is_empty()
             && self.dirty.is_empty()
             && self.telling.is_done()
+            && self.draining.is_idle()
             && self.inbox_left == complete::InboxLeft::No
             && self.accepting != accept::Accepting::Now;
         if !idle {
@@ -354,7 +356,7 @@ impl Reactor {
             self.retries.front().map(|(due, _)| *due),
             self.accepting.due(),
             self.leaving_port.due(),
-            self.stop.due(),
+            self.drain_due(),
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
@@ -378,6 +380,7 @@ impl Reactor {
         for id in std::mem::take(&mut self.dead) {
             self.end_session(id);
             let Some(mut connection) = self.slots.remove(id) else { continue };
+            self.count_left();
             self.waiting_bytes -= u64::from(connection.counted_bytes);
             if let Some(address) = connection.counted_address.take() {
                 self.leave(crate::job::Admit::Depart { address: *address });

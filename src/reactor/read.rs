@@ -12,9 +12,7 @@ use rustix::net::{RecvFlags, recv};
 impl Reactor {
     /// Reads who is ready, each up to its quota; who has more waits for the next turn.
     pub(super) fn read(&mut self) {
-        if self.stop.holds_reads() {
-            return;
-        }
+        let holds = self.draining.holds_commands();
         self.secrecy.begin_turn();
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
@@ -25,6 +23,9 @@ impl Reactor {
             let Some(id) = self.ready.pop_front() else { break };
             if let Some(connection) = self.slots.get_mut(id) {
                 connection.listed = Listed::No;
+                if holds && connection.takes_commands() {
+                    continue;
+                }
                 self.read_connection(id, &mut buffer);
             }
         }
@@ -161,6 +162,14 @@ impl Closing {
 }
 
 impl Connection {
+    /// True exactly when what it sends may be a command.
+    fn takes_commands(&self) -> bool {
+        match &self.stage {
+            Stage::WebSocket(_) => true,
+            Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
+        }
+    }
+
     /// True exactly when `bye` can be said: to an upgraded chat.
     pub(super) fn understands_bye(&self) -> bool {
         match &self.stage {

@@ -178,7 +178,7 @@ fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -> Identity 
 fn who_asks_again_and_again_and_takes_no_answer_is_not_answered_without_end() {
     let mut stage = Stage::new(AuthMode::Off);
     let mut client = stage.client();
-    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.socket.write_all(request.repeat(1_500).as_bytes()).expect("room");
     stage.turn_until(|stage| stage.reactor.counters.requests.read() > 0);
     for _ in 0..20 {

@@ -119,6 +119,17 @@ impl Session {
         matches!(self.stage, Stage::AwaitingConnect)
     }
 
+    /// True exactly when a command that was taken waits for its answer.
+    pub fn awaits_answers(&self) -> bool {
+        match &self.stage {
+            Stage::Open(member) => member.pending > 0 || !member.opening.is_empty(),
+            Stage::AwaitingConnect
+            | Stage::AwaitingToken { .. }
+            | Stage::AwaitingPositions { .. }
+            | Stage::Over => false,
+        }
+    }
+
     /// This connection's subscriptions.
     pub fn subscriptions(&self) -> &[SubscriptionId] {
         match &self.stage {

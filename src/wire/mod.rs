@@ -10,6 +10,7 @@ pub mod frames;
 pub mod json;
 pub mod origin;
 pub mod outbox;
+pub mod page;
 mod plain;
 pub mod proxy;
 pub mod publication;

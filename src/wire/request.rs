@@ -10,6 +10,7 @@
 use crate::limits::Limits;
 use crate::wire::fields::{self, Field, Fields};
 use crate::wire::origin::Host;
+use crate::wire::page::{self, File};
 use std::mem::MaybeUninit;
 
 pub use crate::wire::fault::{Allow, HttpFault, Malformed};
@@ -100,8 +101,8 @@ pub enum Method {
 /// The endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`
-    Page,
+    /// `/`, a file that the page there loads, or the client library.
+    Page(&'static File),
     /// `/ws`
     Ws,
     /// `/echo`
@@ -264,7 +265,7 @@ impl<'a> Head<'a> {
         let allow = match self.route {
             Route::Unknown if self.method != Method::Unknown => return Err(HttpFault::UnknownPath),
             Route::Ws | Route::Echo => Allow::Get,
-            Route::Page
+            Route::Page(_)
             | Route::Health
             | Route::Live
             | Route::Ready
@@ -396,7 +397,6 @@ impl Route {
     /// pass is what is served.
     fn of(path: &str) -> Route {
         match path {
-            "/" => Route::Page,
             "/ws" => Route::Ws,
             "/echo" => Route::Echo,
             "/health" => Route::Health,
@@ -404,7 +404,7 @@ impl Route {
             "/health/ready" | "/readyz" => Route::Ready,
             "/health/dependencies" => Route::Dependencies,
             "/metrics" => Route::Metrics,
-            _ => Route::Unknown,
+            _ => page::find(path).map_or(Route::Unknown, Route::Page),
         }
     }
 }

@@ -80,7 +80,7 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
     let (version, token) = match head.route {
         Route::Ws => chat(head)?,
         Route::Echo => (Offered::NotNamed, None),
-        Route::Page
+        Route::Page(_)
         | Route::Health
         | Route::Live
         | Route::Ready

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
 
 mod disk_full;
+mod draining;
 mod flapping;
 mod instances;
 mod matrix;

@@ -40,6 +40,7 @@ pub struct Postgres {
     folder: TempDir,
     data: PathBuf,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Postgres {
@@ -52,17 +53,22 @@ impl Postgres {
     /// Starts one with settings of `postgresql.conf`, which stand over our own.
     #[track_caller]
     pub fn start_with(settings: &[(&str, &str)]) -> Postgres {
-        Postgres::create(settings, None)
+        let mut postgres = Postgres::prepare(settings, None);
+        postgres.start_again();
+        postgres
     }
 
     /// Starts one whose data are in `folder`, which exists and is empty: a disk that can be filled.
     #[track_caller]
     pub fn start_at(folder: &Path, settings: &[(&str, &str)]) -> Postgres {
-        Postgres::create(settings, Some(folder))
+        let mut postgres = Postgres::prepare(settings, Some(folder));
+        postgres.start_again();
+        postgres
     }
 
+    /// Makes one that does not run yet.
     #[track_caller]
-    fn create(settings: &[(&str, &str)], at: Option<&Path>) -> Postgres {
+    pub fn prepare(settings: &[(&str, &str)], at: Option<&Path>) -> Postgres {
         let folder = tempfile::Builder::new().prefix("seawall-pg-").tempdir().expect("a temporary folder");
         let data = at.unwrap_or(folder.path()).join("data");
         copy(&template(), &data);
@@ -70,9 +76,20 @@ impl Postgres {
         process::give(&data);
         let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let port = HeldPort::loopback().expect("a free port");
-        let mut postgres = Postgres { process: None, port, folder, data, settings };
-        postgres.start_again();
-        postgres
+        Postgres { process: None, port, folder, data, settings, environment: Vec::new() }
+    }
+
+    /// A variable that its processes have from the next start.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Runs a program of PostgreSQL's on its data while it is down.
+    #[track_caller]
+    pub fn run_on_data(&self, name: &str, arguments: &[&str]) {
+        let mut command = process::command(&binary(name), User::NotRoot);
+        command.args(arguments).arg("-D").arg(&self.data).current_dir(self.folder.path());
+        process::run(command).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
     /// Starts it on the same port and data, and waits until it answers.
@@ -95,7 +112,7 @@ impl Postgres {
         for (name, value) in own.chain(self.settings.iter().cloned()) {
             command.args(["-c", &format!("{name}={value}")]);
         }
-        command.current_dir(self.folder.path());
+        command.envs(self.environment.iter().cloned()).current_dir(self.folder.path());
         let log = self.folder.path().join("log");
         self.process = Some(Process::start("PostgreSQL", command, &log));
     }
@@ -371,7 +388,7 @@ fn template() -> PathBuf {
     let version =
         version.expect("postgres tells its version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let kept = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let template = kept.join(format!("seawall-cluster-{version}"));
+    let template = kept.join(format!("seawall-small-cluster-{version}"));
     if !template.join("PG_VERSION").is_file() {
         make_template(&template);
     }
@@ -383,18 +400,8 @@ fn make_template(template: &Path) {
     let data = folder.path().join("data");
     process::give(folder.path());
     let mut initdb = process::command(&binary("initdb"), User::NotRoot);
-    initdb.args([
-        "-U",
-        SUPERUSER,
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale",
-        "C",
-        "--no-sync",
-        "--no-instructions",
-    ]);
+    initdb.args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale", "C"]);
+    initdb.args(["--no-sync", "--no-instructions"]);
     initdb.arg("-D").arg(&data).current_dir(folder.path());
     process::run(initdb).unwrap_or_else(|error| panic!("initdb: {error}"));
     // Another test binary may make the same: each copies aside, and the first to rename wins.
@@ -410,10 +417,13 @@ fn make_template(template: &Path) {
 /// Makes the role and the database, in the mode that needs no server.
 fn own_database(data: &Path) {
     let mut single = process::command(&binary("postgres"), User::NotRoot);
-    single.args(["--single", "-c", "dynamic_shared_memory_type=mmap", "-D"]).arg(data).arg("postgres");
+    single.args(["--single", "-c", "dynamic_shared_memory_type=mmap", "-D"]).arg(data).arg("template1");
     single.current_dir(data).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut single = single.spawn().expect("postgres starts");
-    let statements = format!("CREATE ROLE {NAME} LOGIN;\nCREATE DATABASE {NAME} OWNER {NAME};\n");
+    // Each database is 300 files that every test copies, so it keeps no others than it needs.
+    let drop =
+        "UPDATE pg_database SET datistemplate = false;\nDROP DATABASE template0;\nDROP DATABASE postgres;\n";
+    let statements = format!("CREATE ROLE {NAME} LOGIN;\nCREATE DATABASE {NAME} OWNER {NAME};\n{drop}");
     single.stdin.take().expect("piped").write_all(statements.as_bytes()).expect("it reads");
     let output = single.wait_with_output().expect("a child can be waited for");
     let said = String::from_utf8_lossy(&output.stderr);

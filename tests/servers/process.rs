@@ -147,7 +147,7 @@ impl Process {
     /// Freezes it and all it made: nothing is answered, and the kernel still acknowledges what arrives.
     pub fn sigstop(&self) {
         // The parent first, so that it makes no more while its children are frozen.
-        self.signal_main(Signal::STOP);
+        self.stop_main();
         let children = children(self.pid());
         signal_all(&children, Signal::STOP);
         let guard = guard(children.iter().copied().chain([self.pid()]));
@@ -171,6 +171,8 @@ impl Process {
     /// Ends it and all it made as a crash would.
     pub fn kill9(&mut self) {
         self.dismiss_guard();
+        // One that is made after the list was would live on, as an orphan that writes.
+        self.stop_main();
         let children = children(self.pid());
         self.signal_main(Signal::KILL);
         signal_all(&children, Signal::KILL);
@@ -197,6 +199,12 @@ impl Process {
         status.expect("just seen")
     }
 
+    /// Returns when it makes no more children.
+    fn stop_main(&self) {
+        self.signal_main(Signal::STOP);
+        comes_true(SOON, || stat(self.pid()).is_none_or(|(state, _)| matches!(state, 'T' | 't' | 'Z')));
+    }
+
     fn signal_main(&self, signal: Signal) {
         // It may have ended by itself; the child was not waited for, so its number is still its own.
         let _ = kill_process(Pid::from_child(&self.child), signal);
@@ -209,6 +217,7 @@ impl Drop for Process {
             eprintln!("{}: its last lines:\n{}", self.name, self.log());
         }
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.stop_main();
             let children = children(self.pid());
             self.signal_main(Signal::KILL);
             signal_all(&children, Signal::KILL);

@@ -31,6 +31,18 @@ pub(super) fn find(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
     }
 }
 
+/// The token of this data folder, which must be there, and its file.
+pub(super) fn known(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
+    let path = data.join(NAME);
+    match read(&path)? {
+        Some(token) => Ok((token, path)),
+        None => Err(format!(
+            "there is no {} (the admin token): name the gateway's data folder (store.data), or set admin.token as it has it",
+            path.display()
+        )),
+    }
+}
+
 fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     let shown = path.display();
     let failed = |error| format!("cannot read {shown} (the admin token): {error}");

@@ -247,10 +247,110 @@ fn changed_lines(key: &str, old: &DependencyConfig, new: &DependencyConfig) -> V
         .filter(|(_, from, to)| from != to)
         .map(|(field, from, to)| Change { key: format!("{key}.{field}"), from: shown(from), to: shown(to) })
         .collect();
-    // What is shown of a URL leaves its password out.
-    if changes.is_empty() && old.target != new.target {
+    // What is shown of a URL leaves its password out. One that a setting says is that setting's change.
+    let is_said_here = value(&after, "url").is_some();
+    if changes.is_empty() && is_said_here && old.target != new.target {
         let hidden = || quoted(HIDDEN);
         changes.push(Change { key: format!("{key}.url"), from: hidden(), to: hidden() });
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load_text;
+    use super::super::parse::Raw;
+    use super::super::source::Origin;
+    use super::*;
+    use std::path::Path;
+
+    /// Values of every form, of which each setting takes one that is not its default.
+    const VALUES: [&str; 22] = [
+        "true",
+        "2",
+        "128",
+        "300",
+        "5000",
+        "70001",
+        "77777777",
+        "127.0.0.9:99",
+        "10.0.0.7",
+        "postgres://ann:secret@db/chat",
+        "redis://db",
+        "https://a.example",
+        "a.example",
+        "10.0.0.0/8",
+        "json",
+        "debug",
+        "required",
+        "observe",
+        "elsewhere",
+        "a secret of at least thirty-two bytes",
+        "a-token-of-at-least-thirty-two-letters",
+        "off",
+    ];
+
+    #[test]
+    fn every_setting_shows_a_change_and_can_be_put_back() {
+        for setting in table::all() {
+            let mut old = Config::default();
+            let mut new = Config::default();
+            let takes = |value: &&&str| {
+                let mut config = Config::default();
+                let raw = Raw::Plain((***value).to_owned());
+                let written = setting.write(&mut config, &raw, &Origin::Default).is_ok();
+                written && !setting.same(&mut Config::default(), &mut config)
+            };
+            let value = VALUES
+                .iter()
+                .find(|value| takes(&value))
+                .unwrap_or_else(|| panic!("no value for {}", setting.name));
+            setting
+                .write(&mut new, &Raw::Plain((*value).to_owned()), &Origin::Default)
+                .expect("it was taken");
+            let change = setting.change(&mut old, &mut new).expect("it differs");
+            assert_eq!(change.key, setting.name);
+            assert!(!change.to.contains("secret") && !change.to.contains("token-of"), "{change:?}");
+            setting.keep(&mut old, &mut new);
+            assert_eq!(setting.change(&mut old, &mut new), None, "{}", setting.name);
+        }
+    }
+
+    fn config(text: &str) -> Config {
+        load_text(Path::new("seawall.toml"), text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn of_a_password_it_is_said_that_it_changed() {
+        let table = |password: &str| {
+            config(&format!(
+                "[[dependency]]\nname = \"shop\"\nkind = \"postgres\"\nurl = \"postgres://ann:{password}@db/shop\"\n"
+            ))
+        };
+        let changes = changed_dependencies(&table("first").dependencies, &table("second").dependencies);
+        let expected = Change {
+            key: "dependency.shop.url".into(),
+            from: "\"(hidden)\"".into(),
+            to: "\"(hidden)\"".into(),
+        };
+        assert_eq!(changes, [expected]);
+        assert_eq!(changed_dependencies(&table("same").dependencies, &table("same").dependencies), []);
+    }
+
+    #[test]
+    fn a_key_of_the_same_name_with_other_material_is_a_change() {
+        let keys = |secret: &str| {
+            config(&format!("[[auth.keys]]\nkid = \"a\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n"))
+                .auth
+                .keys
+        };
+        let (one, other) =
+            (keys("a secret of at least thirty-two bytes"), keys("another secret of thirty-two bytes"));
+        let change = changed_keys(&one, &other).expect("it differs");
+        assert_eq!(
+            (change.from.as_str(), change.to.as_str()),
+            ("[a HS256]", "[a HS256], with other material")
+        );
+        assert_eq!(changed_keys(&one, &one), None);
+    }
 }

@@ -6,23 +6,23 @@ use proptest::prelude::*;
 
 /// What a dependency does to who looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum World {
+pub(super) enum World {
     Well,
     Refuses,
     Silent,
 }
 
 /// A board on a clock of its own, with probes that take the time they would.
-struct Bench {
-    board: Board,
+pub(super) struct Bench {
+    pub(super) board: Board,
     ms: u64,
-    worlds: Vec<World>,
+    pub(super) worlds: Vec<World>,
     flights: Vec<(u64, Due, Finding)>,
     events: Vec<Event>,
     random: u64,
 }
 
-fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
+pub(super) fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
     Definition {
         name: Arc::from(name),
         kind,
@@ -38,7 +38,7 @@ fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
     }
 }
 
-fn refused() -> Cause {
+pub(super) fn refused() -> Cause {
     Cause::new(Fault::Refused, "db:5432: connection refused", "whether it runs")
 }
 
@@ -47,14 +47,14 @@ fn status(board: &Board) -> serde_json::Value {
 }
 
 impl Bench {
-    fn new(definitions: Vec<Definition>) -> Bench {
+    pub(super) fn new(definitions: Vec<Definition>) -> Bench {
         let worlds = vec![World::Well; definitions.len()];
         let board = Board::new(definitions, AdmissionMode::Enforce, Bench::at(1_000));
         Bench { board, ms: 1_000, worlds, flights: Vec::new(), events: Vec::new(), random: 7 }
     }
 
     /// Store and assistant, both up and known to be.
-    fn pair() -> Bench {
+    pub(super) fn pair() -> Bench {
         let mut bench = Bench::new(vec![
             definition("store", Kind::Postgres, Criticality::Critical),
             definition("assistant", Kind::Http, Criticality::Optional),
@@ -69,7 +69,7 @@ impl Bench {
         Now { at: Moment::from_micros(ms * 1_000), unix_ms: 1_700_000_000_000 + ms }
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Bench::at(self.ms)
     }
 
@@ -78,7 +78,7 @@ impl Bench {
         self.random
     }
 
-    fn level(&self) -> Level {
+    pub(super) fn level(&self) -> Level {
         self.board.snapshot().level
     }
 
@@ -100,7 +100,7 @@ impl Bench {
     }
 
     /// One millisecond after the other; returns how many.
-    fn run_until(&mut self, limit_ms: u64, done: impl Fn(&Bench) -> bool) -> u64 {
+    pub(super) fn run_until(&mut self, limit_ms: u64, done: impl Fn(&Bench) -> bool) -> u64 {
         let start = self.ms;
         while self.ms - start < limit_ms && !done(self) {
             self.begin_looks();

@@ -72,9 +72,10 @@ fn pipelined_requests_are_read_one_after_the_other() {
 
 #[test]
 fn a_target_names_a_route_byte_for_byte() {
+    let page = Route::Page(page::find("/").expect("there is a page"));
     let table = [
-        ("/", Route::Page),
-        ("/?a=b?c", Route::Page),
+        ("/", page),
+        ("/?a=b?c", page),
         ("/ws", Route::Ws),
         ("/echo", Route::Echo),
         ("/health", Route::Health),
@@ -86,8 +87,10 @@ fn a_target_names_a_route_byte_for_byte() {
         ("/metrics", Route::Metrics),
         ("http://chat.example/ws", Route::Ws),
         ("HTTPS://chat.example:443/ws?x", Route::Ws),
-        ("http://chat.example", Route::Page),
-        ("http://chat.example?x", Route::Page),
+        ("http://chat.example", page),
+        ("http://chat.example?x", page),
+        ("/index.html", Route::Unknown),
+        ("/assets/", Route::Unknown),
         ("/ws/", Route::Unknown),
         ("//ws", Route::Unknown),
         ("/WS", Route::Unknown),

@@ -10,7 +10,9 @@ mod seats;
 
 use super::watch::{Action, Answer, Ask, Desk};
 use crate::clock::Now;
+use crate::health::drain::Cause;
 use crate::job::Outlook;
+use crate::metrics::drain::Began;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::wire::request::{After, HeadLimits, Method};
@@ -47,6 +49,8 @@ pub struct Admin<C> {
     pub token: Vec<u8>,
     /// The way to the watch thread.
     pub desk: Desk,
+    /// Wakes the thread that leads a drain, after one was begun.
+    pub bell: Arc<dyn Fn() + Send + Sync>,
     /// Reads the process's clock.
     pub clock: C,
     /// What is known of the dependencies.
@@ -144,8 +148,24 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 };
                 tell(out, method, report.status, HEALTH_TYPE, &report.body);
             }
+            Ok(Wish::Progress) => self.progress(out, method),
+            Ok(Wish::Drain) => {
+                if self.vitals.drain.begin(Cause::Operator, (self.clock)()) == Began::Now {
+                    (self.bell)();
+                    self.metrics.admin.did("drain");
+                    tracing::info!(%peer, "an operator began a drain");
+                }
+                self.progress(out, method);
+            }
             Ok(Wish::Ask(ask)) => self.ask(out, method, ask, peer),
         }
+    }
+
+    /// How far a drain has come.
+    fn progress(&self, out: &mut Vec<u8>, method: Method) {
+        let progress = self.vitals.drain.progress((self.clock)().at, self.vitals.connections());
+        let report = progress.report();
+        tell(out, method, report.status, "application/json", &report.body);
     }
 
     fn ask(&self, out: &mut Vec<u8>, method: Method, ask: Ask, peer: SocketAddr) {

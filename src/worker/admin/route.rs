@@ -21,6 +21,10 @@ pub(super) enum Wish {
     Show(Shown),
     /// What the watch thread knows or does.
     Ask(Ask),
+    /// How far a drain has come.
+    Progress,
+    /// A drain, and how far it has come.
+    Drain,
 }
 
 /// See [`Wish::Show`].
@@ -49,6 +53,7 @@ enum Path<'a> {
     Probe(&'a str),
     Force(&'a str),
     Admission,
+    Drain,
 }
 
 /// Reads a request.
@@ -73,9 +78,12 @@ pub(super) fn wish(method: Method, path: &str, body: &[u8]) -> Result<Wish, Refu
         (Path::Force(name), Method::Delete) => act(Action::Release(name.to_owned())),
         (Path::Admission, Method::Get | Method::Head) => Ok(Wish::Ask(Ask::Admission)),
         (Path::Admission, Method::Put) => act(Action::Admission(mode(body)?)),
+        (Path::Drain, Method::Get | Method::Head) => Ok(Wish::Progress),
+        (Path::Drain, Method::Post) => Ok(Wish::Drain),
         (Path::Shown(_) | Path::Dependencies | Path::Dependency(_), _) => Err(Refusal::method("GET, HEAD")),
         (Path::Probe(_), _) => Err(Refusal::method("POST")),
         (Path::Force(_), _) => Err(Refusal::method("POST, DELETE")),
+        (Path::Drain, _) => Err(Refusal::method("GET, HEAD, POST")),
         (Path::Admission, _) => Err(Refusal::method("GET, HEAD, PUT")),
     }
 }
@@ -89,6 +97,7 @@ impl Path<'_> {
             "/metrics" => Path::Shown(Shown::Metrics),
             "/health/dependencies" => Path::Dependencies,
             "/health/admission" => Path::Admission,
+            "/drain" => Path::Drain,
             _ => {
                 let rest = path.strip_prefix("/health/dependencies/")?;
                 match rest.split_once('/') {
@@ -219,6 +228,7 @@ mod tests {
             ("/health/dependencies/store/probe", "POST"),
             ("/health/dependencies/store/force", "POST, DELETE"),
             ("/health/admission", "GET, HEAD, PUT"),
+            ("/drain", "GET, HEAD, POST"),
         ];
         let methods = [
             ("GET", Method::Get),

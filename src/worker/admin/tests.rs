@@ -16,6 +16,7 @@ fn started(vitals: Vitals) -> SocketAddr {
     let admin = Admin {
         token: TOKEN.into(),
         desk: Desk::unserved(),
+        bell: Arc::new(|| {}),
         clock: move || Now { at: Moment::from_micros(3_600_000_000) + began.elapsed(), unix_ms: 0 },
         outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
         vitals: Arc::new(vitals),

@@ -166,10 +166,7 @@ impl Setup {
             std::fs::write(&path, &self.toml).expect("the configuration is written");
             command.arg("--config").arg(path);
         }
-        // The gateway refuses a variable it does not know, those for these tests included.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
-            command.env_remove(name);
-        }
+        forget_settings(&mut command);
         command.current_dir(self.folder.path()).args(&self.arguments).envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -177,11 +174,18 @@ impl Setup {
 
     /// Runs another command of the binary on the same data to its end.
     pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        self.run_with(arguments, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
             command.env_remove(name);
         }
         command.args(arguments).arg("--data").arg(self.data()).current_dir(self.folder.path());
+        forget_settings(&mut command);
+        command.envs(variables.iter().copied());
         command.output().expect("the gateway's binary starts")
     }
 
@@ -225,6 +229,13 @@ fn environment() -> BTreeMap<String, String> {
     // All tests together have one default admin address: who wants the listener asks for it.
     let drain = SHORT_DRAIN.map(|(name, ms)| (drain_variable(name), ms.to_string()));
     drain.into_iter().chain([(ADMIN_LISTEN.into(), "off".into())]).collect()
+}
+
+/// The gateway refuses a variable it does not know, those for these tests included.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
+        command.env_remove(name);
+    }
 }
 
 fn drain_variable(name: &str) -> String {
@@ -332,12 +343,19 @@ impl Gateway {
     pub fn ends_after(&mut self, signal: Signal) -> (Option<i32>, Duration) {
         let start = Instant::now();
         self.signal(signal);
+        (self.ends_within(SOON), start.elapsed())
+    }
+
+    /// Waits for the end: the exit code.
+    pub fn ends_within(&mut self, within: Duration) -> Option<i32> {
         let mut status = None;
-        until(SOON, "the gateway ends after a signal", || {
+        until(within, "the gateway ends", || {
             status = self.child.try_wait().expect("a child can be waited for");
             status.is_some()
         });
-        (status.and_then(|status| status.code()), start.elapsed())
+        // What it said last is read by then.
+        self.output.ended();
+        status.and_then(|status| status.code())
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -2,16 +2,15 @@
 
 use crate::arguments::{Common, Scheme};
 use crate::member::Member;
+use crate::socket::{self, Sources};
 use crate::tls::{self, Tls};
-use ipnet::Ipv4Net;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::ClientConfig;
-use socket2::{Domain, Socket, Type};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,8 +36,7 @@ pub(crate) enum Loss {
 pub(crate) struct Dialer {
     target: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
-    source: Option<Ipv4Net>,
-    next_source: u32,
+    sources: Sources,
     queue: VecDeque<usize>,
     later: BinaryHeap<Reverse<(Instant, usize)>>,
     under_way: usize,
@@ -52,7 +50,7 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// A dialer for so many members; raises the descriptor limit as far as it goes.
     pub(crate) fn new(common: &Common, members: usize) -> Result<Dialer, String> {
-        let limit = raise_descriptors();
+        let limit = socket::raise_descriptors();
         if members as u64 + RESERVED > limit {
             return Err(format!(
                 "{members} connections need {} descriptors and this process may have {limit}: raise ulimit -n, or use \
@@ -64,16 +62,14 @@ impl Dialer {
             Scheme::Plain => None,
             Scheme::Tls => Some(tls::config(common.resuming)?),
         };
-        let loopback = match common.target.address {
-            SocketAddr::V4(target) => target.ip().is_loopback(),
-            SocketAddr::V6(_) => false,
+        let sources = match common.source {
+            Some(net) => Sources::new(Some(net)),
+            None => Sources::usual(common.target.address),
         };
-        let usual = Ipv4Net::new(Ipv4Addr::new(127, 0, 1, 0), 24).ok().filter(|_| loopback);
         Ok(Dialer {
             target: common.target.address,
             tls,
-            source: common.source.or(usual),
-            next_source: 0,
+            sources,
             queue: VecDeque::new(),
             later: BinaryHeap::new(),
             under_way: 0,
@@ -158,31 +154,9 @@ impl Dialer {
 
     /// Opens a socket from the next source address.
     pub(crate) fn open(&mut self, registry: &Registry, token: Token) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        if let Some(source) = self.source_address() {
-            socket.set_reuse_address(true)?;
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
-        }
-        match socket.connect(&self.target.into()) {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-                return Err(error);
-            }
-            Ok(()) | Err(_) => {}
-        }
-        let mut stream = TcpStream::from_std(socket.into());
+        let mut stream = self.sources.dial(self.target)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(stream)
-    }
-
-    fn source_address(&mut self) -> Option<Ipv4Addr> {
-        let net = self.source?;
-        let first = u32::from(net.network());
-        let hosts = (u32::from(net.broadcast()) - first).saturating_sub(1).max(1);
-        let host = if net.prefix_len() < 31 { 1 + self.next_source % hosts } else { 0 };
-        self.next_source = self.next_source.wrapping_add(1);
-        Some(Ipv4Addr::from(first + host))
     }
 }
 
@@ -190,14 +164,6 @@ impl Dialer {
 fn backoff(attempts: u32, random: f64) -> Duration {
     let (first, most, least) = BACKOFF;
     first.saturating_mul(1 << attempts.min(16)).min(most).mul_f64(random).max(least)
-}
-
-fn raise_descriptors() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    now.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

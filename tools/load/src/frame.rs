@@ -1,18 +1,18 @@
 //! Frames: written as a client must (RFC 6455 section 5.3), read as a server must have written them.
 
 /// Text.
-pub(crate) const TEXT: u8 = 0x1;
+pub const TEXT: u8 = 0x1;
 /// Bytes.
-pub(crate) const BINARY: u8 = 0x2;
+pub const BINARY: u8 = 0x2;
 /// The end.
-pub(crate) const CLOSE: u8 = 0x8;
+pub const CLOSE: u8 = 0x8;
 /// Asks for a pong.
-pub(crate) const PING: u8 = 0x9;
+pub const PING: u8 = 0x9;
 /// Answers a ping.
-pub(crate) const PONG: u8 = 0xA;
+pub const PONG: u8 = 0xA;
 
 /// Appends one whole, masked frame.
-pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: u32) {
+pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: u32) {
     out.push(0x80 | opcode);
     match payload.len() {
         length @ ..126 => out.push(0x80 | length as u8),
@@ -48,18 +48,18 @@ fn apply(payload: &mut [u8], mask: [u8; 4]) {
 
 /// A server's frame inside the bytes that were read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
+pub struct Frame<'a> {
     /// What it is.
-    pub(crate) opcode: u8,
+    pub opcode: u8,
     /// What it says.
-    pub(crate) payload: &'a [u8],
+    pub payload: &'a [u8],
     /// Bytes it takes, header included.
-    pub(crate) length: usize,
+    pub length: usize,
 }
 
 /// What the next bytes are.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next<'a> {
+pub enum Next<'a> {
     /// Not yet a whole frame.
     Partial,
     /// A frame.
@@ -69,7 +69,7 @@ pub(crate) enum Next<'a> {
 }
 
 /// Reads the frame at the beginning of `bytes`.
-pub(crate) fn next(bytes: &[u8]) -> Next<'_> {
+pub fn next(bytes: &[u8]) -> Next<'_> {
     let [first, second, ..] = *bytes else { return Next::Partial };
     if first & 0x70 != 0 {
         return Next::Broken("reserved bits are set");

@@ -11,7 +11,6 @@ mod crowd;
 mod cursor;
 mod dial;
 mod faults;
-mod frame;
 mod leave;
 mod member;
 mod message;
@@ -20,12 +19,12 @@ mod process;
 mod progress;
 mod report;
 mod tls;
-mod upgrade;
 mod window;
 
 use arguments::{Arguments, Mode};
 use clap::Parser as _;
 use process::Process;
+use seawall_load::{frame, socket, upgrade};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The request for `path`, and what the answer must accept.
-pub(crate) fn request(path: &str, target: SocketAddr) -> (Vec<u8>, String) {
+pub fn request(path: &str, target: SocketAddr) -> (Vec<u8>, String) {
     let key = STANDARD.encode(fastrand::u128(..).to_ne_bytes());
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {target}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -24,7 +24,7 @@ fn accept(key: &[u8]) -> String {
 
 /// What came as an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Not all of it.
     Partial,
     /// The connection is open; frames begin after so many bytes.
@@ -34,7 +34,7 @@ pub(crate) enum Answer {
 }
 
 /// Reads the answer.
-pub(crate) fn answer(bytes: &[u8], accept: &str) -> Answer {
+pub fn answer(bytes: &[u8], accept: &str) -> Answer {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(bytes) {

@@ -1,0 +1,81 @@
+//! Of a board whose dependencies change while it is in use.
+
+use super::tests::{Bench, World, definition};
+use super::*;
+use crate::health::definition::Kind;
+use crate::health::snapshot::{Availability, Level};
+
+fn store() -> Definition {
+    definition("store", Kind::Postgres, Criticality::Critical)
+}
+
+fn assistant() -> Definition {
+    definition("assistant", Kind::Http, Criticality::Optional)
+}
+
+#[test]
+fn who_stays_keeps_its_outage_and_its_id_and_who_comes_gets_a_new_one() {
+    let mut bench = Bench::pair();
+    bench.worlds[1] = World::Refuses;
+    bench.run_until(20_000, |bench| bench.level() == Level::Degraded);
+    let (gone, kept) = (bench.board.id("store"), bench.board.id("assistant"));
+    let outage = |board: &Board| {
+        let assistant = board.dependency("assistant").expect("there");
+        assistant.outage().map(|outage| outage.reference)
+    };
+    let before = outage(&bench.board).expect("down");
+
+    let critical = Definition { criticality: Criticality::Critical, ..assistant() };
+    let search = definition("search", Kind::Tcp, Criticality::Optional);
+    let revised = vec![(search, Place::Other), (critical, Place::Same)];
+    let now = bench.now();
+    let changes = bench.board.revise(revised, AdmissionMode::Enforce, now);
+    assert_eq!(outage(&bench.board), Some(before));
+    assert_eq!(bench.board.id("assistant"), kept);
+    assert!(gone.is_some_and(|gone| !bench.board.holds(gone)));
+    let newcomer = bench.board.id("search").expect("there");
+    assert_ne!((Some(newcomer), Some(newcomer)), (gone, kept));
+    // It is critical now, so newcomers are refused from this snapshot on.
+    let snapshot = changes.snapshot.expect("status says something else");
+    assert_eq!(snapshot.level, Level::Down);
+    assert!(matches!(snapshot.availability, Availability::Refuse(_)));
+
+    // What was met with the one that is gone is nobody's.
+    let gone = gone.expect("it was there");
+    assert!(bench.board.suspect(gone, super::tests::refused(), now, 1).events.is_empty());
+    // The same again changes nothing.
+    let critical = Definition { criticality: Criticality::Critical, ..assistant() };
+    let search = definition("search", Kind::Tcp, Criticality::Optional);
+    let same = vec![(search, Place::Same), (critical, Place::Same)];
+    assert!(bench.board.revise(same, AdmissionMode::Enforce, now).snapshot.is_none());
+}
+
+#[test]
+fn a_look_at_the_old_place_says_nothing_of_the_new_one() {
+    let mut bench = Bench::new(vec![store()]);
+    let due = bench.board.due(bench.now().at).expect("the first look");
+    let now = bench.now();
+    let moved = Definition { address: Arc::from("other:5432"), ..store() };
+    bench.board.revise(vec![(moved, Place::Other)], AdmissionMode::Enforce, now);
+    let found = Finding { latency: Duration::from_millis(1), result: Err(super::tests::refused()) };
+    for _ in 0..3 {
+        bench.board.observe(&due, found.clone(), now, 1);
+    }
+    assert_eq!(bench.board.dependency("store").map(Dependency::state), Some(State::Unknown));
+    assert!(
+        bench.board.due(bench.now().at + Duration::from_millis(100)).is_some(),
+        "the new place is looked at soon"
+    );
+}
+
+#[test]
+fn other_counts_and_times_hold_from_the_next_look_on() {
+    let mut bench = Bench::pair();
+    let patient = Definition { failures: 5, interval: Duration::from_millis(100), ..store() };
+    let now = bench.now();
+    bench.board.revise(vec![(patient, Place::Same), (assistant(), Place::Same)], AdmissionMode::Enforce, now);
+    bench.worlds[0] = World::Silent;
+    let took = bench.run_until(60_000, |bench| bench.level() == Level::Down);
+    // Five looks of a second each, at once after another.
+    assert!((5_000..7_000).contains(&took), "{took}");
+}

@@ -1,0 +1,110 @@
+//! The table as it is served, and what each file of it answers.
+
+use super::*;
+use crate::limits::Limits;
+use crate::wire::request::{Parsed, parse};
+
+fn asked(request: &str, file: &File) -> String {
+    let limits = Limits::default();
+    let Parsed::Complete(head) = parse(request.as_bytes(), (&limits).into()) else { panic!("{request}") };
+    let mut out = Vec::new();
+    answer(&mut out, file, &head, &ResponseOptions::plain(head.method, head.after));
+    String::from_utf8(out).expect("text")
+}
+
+fn page() -> &'static File {
+    find("/").expect("there is a page")
+}
+
+#[test]
+fn every_path_is_the_file_s_own_and_well_formed() {
+    for (index, file) in FILES.iter().enumerate() {
+        assert_eq!(FILES.iter().position(|other| other.path == file.path), Some(index), "{}", file.path);
+        assert!(file.path.starts_with('/') && file.path.is_ascii(), "{}", file.path);
+        assert!(!file.bytes.is_empty(), "{}", file.path);
+        let digits = file.etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");
+        assert!(digits.len() >= 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{}", file.etag);
+    }
+    assert!(find("/seawall-client.js").is_some());
+}
+
+#[test]
+fn a_validator_is_a_digest_of_the_bytes() {
+    for file in FILES {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, file.bytes);
+        let digits: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(file.etag, format!("\"{digits}\""), "{}", file.path);
+    }
+}
+
+#[test]
+fn only_what_is_named_for_its_bytes_is_kept_for_good() {
+    for file in FILES {
+        let named = file.path.starts_with("/assets/");
+        assert_eq!(file.freshness == Freshness::Immutable, named, "{}", file.path);
+        assert!(!named || file.path.contains(&file.etag[1..11]), "{}", file.path);
+    }
+}
+
+#[test]
+fn the_page_loads_only_files_that_are_here_and_runs_nothing_of_its_own() {
+    let text = std::str::from_utf8(page().bytes).expect("text");
+    let loaded: Vec<&str> = text
+        .split(['"', '\''])
+        .filter(|part| part.starts_with('/') && !part.contains(char::is_whitespace))
+        .filter(|part| *part != "/>")
+        .collect();
+    assert!(loaded.len() >= 2, "{loaded:?}");
+    for path in loaded {
+        assert!(find(path).is_some(), "{path}");
+    }
+    assert!(!text.contains("<style") && !text.contains(" style="), "the policy forbids it");
+    assert!(text.matches("<script").count() == text.matches("<script type=\"module\" src=").count());
+}
+
+#[test]
+fn who_has_a_file_is_not_sent_it_again() {
+    let etag = page().etag;
+    let status = |lines: &str| {
+        let answer = asked(&format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n"), page());
+        let whole = answer.ends_with(std::str::from_utf8(page().bytes).expect("text"));
+        let status: u16 = answer[9..12].parse().expect("a status");
+        assert_eq!(whole, status == 200, "{lines}");
+        status
+    };
+    for lines in [
+        format!("If-None-Match: {etag}\r\n"),
+        format!("If-None-Match: W/{etag}\r\n"),
+        format!("if-none-match: \"a\" , {etag}\r\n"),
+        format!("If-None-Match: \"a\"\r\nIf-None-Match: {etag}\r\n"),
+        "If-None-Match: *\r\n".to_string(),
+    ] {
+        assert_eq!(status(&lines), 304, "{lines}");
+    }
+    let bare = etag.trim_matches('"');
+    for lines in
+        ["", "If-None-Match: \"a\"\r\n", &format!("If-None-Match: {bare}\r\n"), "If-None-Match: ,,\r\n"]
+    {
+        assert_eq!(status(lines), 200, "{lines}");
+    }
+}
+
+#[test]
+fn an_answer_says_what_a_cache_and_a_browser_may_do() {
+    let answer = asked("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", page());
+    assert!(answer.ends_with("\r\n\r\n"), "HEAD has no body");
+    for line in [
+        format!("Content-Length: {}", page().bytes.len()),
+        format!("ETag: {}", page().etag),
+        "Content-Type: text/html; charset=utf-8".into(),
+        "Cache-Control: no-cache".into(),
+        "X-Content-Type-Options: nosniff".into(),
+        "Referrer-Policy: no-referrer".into(),
+    ] {
+        assert!(answer.contains(&format!("\r\n{line}\r\n")), "{line}: {answer}");
+    }
+    assert!(answer.contains("script-src 'self';") && !answer.contains("unsafe"), "{answer}");
+    let script = FILES.iter().find(|file| file.path.ends_with(".js") && file.path.starts_with("/assets/"));
+    let answer = asked("GET / HTTP/1.1\r\nHost: x\r\n\r\n", script.expect("the page has a script"));
+    assert!(answer.contains("\r\nCache-Control: public, max-age=31536000, immutable\r\n"), "{answer}");
+}

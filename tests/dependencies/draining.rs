@@ -1,0 +1,165 @@
+//! A gateway that is drained while its store does not answer, and one whose clients move to another instance.
+
+use crate::servers::{Postgres, Redis};
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway, Setup, Upgrade};
+use rustix::process::Signal;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_store_that_hangs_costs_the_answer_and_not_the_exit_and_the_log_names_it() {
+    let server = Postgres::start();
+    let setup = Setup::new().env("SEAWALL_STORE_URL", &server.url()).drain("exit", 4_000);
+    let mut gateway = setup.start();
+    let (mut client, mut idle) = (Client::connect(&gateway), Client::connect(&gateway));
+    client.subscribe("c");
+    client.publish("c", json!("the store answers"));
+    server.sigstop();
+    let id = client.send(json!({"publish": {"channel": "c", "key": "k", "data": "into the ice"}}));
+    until(SOON, "it is on its way", || gateway.metric("seawall_publishes_total") >= 2.0);
+    let began = Instant::now();
+    gateway.signal(Signal::TERM);
+    // Who waits for nothing is not kept waiting.
+    idle.expect_close().is(1012, "restart");
+    let idle_after = began.elapsed();
+    let reply = client.try_reply(id).expect("an answer before the end");
+    assert_eq!(reply["error"]["code"], "unconfirmed", "{reply}");
+    client.expect_close().is(1012, "restart");
+    assert!(idle_after < Duration::from_secs(2), "the idle one was closed first: {idle_after:?}");
+    assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let said = gateway.output();
+    assert!(said.contains("not everything was finished unanswered_publishes=1 unsent_closes=0"), "{said}");
+    server.sigcont();
+}
+
+const LISTENERS: usize = 20;
+const PUBLISHERS: usize = 2;
+/// Publications of each publisher once it has moved.
+const AFTERWARDS: u64 = 20;
+
+/// Somebody who moves as the protocol asks: a new connection first, then the end of the old one.
+struct Mover {
+    client: Client,
+    to: SocketAddr,
+    /// The log's identity, and the last offset that was applied.
+    epoch: String,
+    last: u64,
+    /// When to move, once that was told.
+    slot: Option<Instant>,
+    moved: bool,
+}
+
+impl Mover {
+    fn come(from: &Gateway, to: SocketAddr) -> Mover {
+        let mut client = Client::connect(from);
+        let subscribed = client.subscribe("c");
+        let epoch = subscribed["epoch"].as_str().expect("an epoch").to_owned();
+        Mover {
+            client,
+            to,
+            epoch,
+            last: subscribed["head"].as_u64().expect("a head"),
+            slot: None,
+            moved: false,
+        }
+    }
+
+    /// Takes in what has come: nothing may be missing, and what comes twice is what both connections brought.
+    fn listen(&mut self) {
+        while let Some(publication) = self.client.next_push_within("publication", Duration::from_millis(5)) {
+            let offset = publication["offset"].as_u64().expect("an offset");
+            assert!(offset <= self.last + 1, "{offset} after {}", self.last);
+            self.last = self.last.max(offset);
+        }
+        if let Some(drain) = self.client.next_push_within("drain", Duration::from_millis(1)) {
+            let slot_ms = drain["slot_ms"].as_u64().expect("a slot");
+            self.slot = Some(Instant::now() + Duration::from_millis(slot_ms));
+        }
+        if self.slot.is_some_and(|slot| slot <= Instant::now()) {
+            self.slot = None;
+            self.go();
+        }
+    }
+
+    fn go(&mut self) {
+        let cursor = json!({"channel": "c", "epoch": self.epoch, "offset": self.last});
+        let arguments = json!({"recover": [cursor]});
+        let next = Client::open_with(self.to, &Upgrade::default()).with_connect(arguments);
+        assert_eq!(next.connected["recovered"][0]["recovered"], true, "{}", next.connected);
+        let mut old = std::mem::replace(&mut self.client, next);
+        old.close();
+        self.moved = true;
+    }
+
+    /// Publishes one after the other until it has moved and gone on for a while: how many.
+    fn publish(mut self, own: usize) -> (u64, Mover) {
+        let (mut count, mut rest) = (0, AFTERWARDS);
+        while rest > 0 {
+            let key = format!("{own}-{count}");
+            let reply = self.client.command(json!({"publish": {"channel": "c", "key": key, "data": count}}));
+            assert_eq!(reply["published"]["duplicate"], false, "{reply}");
+            count += 1;
+            rest -= u64::from(self.moved);
+            self.listen();
+        }
+        (count, self)
+    }
+
+    fn reach(mut self, head: u64) {
+        let deadline = Instant::now() + SOON * 2;
+        while self.last < head || !self.moved {
+            self.listen();
+            assert!(Instant::now() < deadline, "has {} of {head}, moved: {}", self.last, self.moved);
+        }
+        assert_eq!(self.last, head);
+    }
+}
+
+#[test]
+fn clients_move_to_another_instance_and_miss_nothing_while_people_publish() {
+    let (server, bus) = (Postgres::start(), Redis::start());
+    let setup = || {
+        let setup = Setup::new().unhurried().env("SEAWALL_STORE_URL", &server.url());
+        let setup = setup.env("SEAWALL_BUS_URL", &bus.url());
+        setup.drain("accept", 300).drain("spread", 2_000).drain("close", 20_000).drain("exit", 30_000)
+    };
+    let (mut leaves, stays) = (setup().start(), setup().start());
+    let come = |_| Mover::come(&leaves, stays.address);
+    let listeners: Vec<Mover> = (0..LISTENERS).map(come).collect();
+    let publishers: Vec<Mover> = (0..PUBLISHERS).map(come).collect();
+    let (head, began) = (&OnceLock::new(), Instant::now());
+    std::thread::scope(|scope| {
+        let begin = |(own, mover): (usize, Mover)| scope.spawn(move || mover.publish(own));
+        let publishers: Vec<_> = publishers.into_iter().enumerate().map(begin).collect();
+        let listeners: Vec<_> = listeners
+            .into_iter()
+            .map(|mut mover| {
+                scope.spawn(move || {
+                    while head.get().is_none() {
+                        assert!(began.elapsed() < SOON * 6, "nobody publishes to an end");
+                        mover.listen();
+                    }
+                    mover.reach(*head.get().expect("just seen"));
+                })
+            })
+            .collect();
+        leaves.signal(Signal::TERM);
+        let published: Vec<_> = publishers.into_iter().map(|one| one.join().expect("no panic")).collect();
+        let total: u64 = published.iter().map(|(count, _)| count).sum();
+        head.set(total).expect("once");
+        for (_, mover) in published {
+            mover.reach(total);
+        }
+        listeners.into_iter().for_each(|one| one.join().expect("no panic"));
+        let mut reader = Client::connect(&stays);
+        let page = reader.ask(json!({"history": {"channel": "c", "limit": 1}}), "history");
+        assert_eq!(page["head"], total, "every one once");
+    });
+    assert_eq!(leaves.ends_within(SOON), Some(0), "{}", leaves.output());
+    let moved = format!("stopped moved={} stragglers=0", LISTENERS + PUBLISHERS);
+    assert!(leaves.output().contains(&moved), "{}", leaves.output());
+}

@@ -1,0 +1,133 @@
+//! Drains that operators begin and watch: the admin listener, and `seawall drain`.
+
+use crate::support::admin::Operator;
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway, RawClient, Setup};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::process::Output;
+
+fn moving_for_long() -> Setup {
+    Setup::new().drain("spread", 60_000).drain("close", 90_000).drain("exit", 120_000).with_admin()
+}
+
+/// Runs `seawall drain` as somebody with this gateway's configuration.
+fn drain(gateway: &Gateway, arguments: &[&str]) -> Output {
+    let address = Operator::of(gateway).address.to_string();
+    let arguments: Vec<&str> = ["drain"].into_iter().chain(arguments.iter().copied()).collect();
+    gateway.setup().run_with(&arguments, &[("SEAWALL_ADMIN_LISTEN", &address)])
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn an_operator_begins_one_and_a_second_request_changes_nothing() {
+    let mut gateway = moving_for_long().start();
+    let operator = Operator::of(&gateway);
+    let mut client = RawClient::connected(&gateway);
+    let serving = operator.get("/drain").json();
+    assert_eq!((&serving["phase"], serving.get("since")), (&"serving".into(), None));
+    assert_eq!((&serving["plan"]["close_ms"], &serving["connections"]), (&90_000.into(), &1.into()));
+    let first = operator.send("POST", "/drain", None);
+    assert_eq!(first.status, 200);
+    let first = first.json();
+    assert_eq!(first["cause"], "operator", "{first}");
+    assert!(client.next_json()["drain"]["slot_ms"].is_u64());
+    let second = operator.send("POST", "/drain", None).json();
+    assert_eq!((&second["since"], &second["phase"]), (&first["since"], &"moving".into()));
+    assert_eq!((&second["told"], &second["connections"]), (&1.into(), &1.into()));
+    assert_eq!(operator.send("DELETE", "/drain", None).header("allow"), Some("GET, HEAD, POST"));
+    assert_eq!(operator.send_lines("POST", "/drain", &[], None).status, 401);
+    drop(client);
+    assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
+}
+
+#[test]
+fn a_signal_after_an_operators_drain_lets_it_go_on_and_the_next_one_ends_it() {
+    let mut gateway = moving_for_long().start();
+    let mut client = Client::connect(&gateway);
+    assert_eq!(Operator::of(&gateway).send("POST", "/drain", None).status, 200);
+    client.next_push("drain");
+    // Kubernetes sends one after its preStop hook began a drain.
+    gateway.signal(Signal::TERM);
+    until(SOON, "it says so", || gateway.output().contains("draining already"));
+    assert!(client.is_open());
+    gateway.signal(Signal::TERM);
+    client.expect_close().is(1012, "restart");
+    assert_eq!(gateway.ends_within(SOON), Some(0));
+}
+
+#[test]
+fn the_command_begins_one_and_watches_it_to_the_end() {
+    let mut gateway = moving_for_long().start();
+    let clients: Vec<RawClient> = (0..3).map(|_| RawClient::connected(&gateway)).collect();
+    let serving = drain(&gateway, &["--status"]);
+    assert_eq!(serving.status.code(), Some(0), "{}", text(&serving));
+    assert!(text(&serving).starts_with("serving, 3 connections; no drain goes on"), "{}", text(&serving));
+    let began = drain(&gateway, &[]);
+    assert_eq!(began.status.code(), Some(0), "{}", text(&began));
+    assert!(text(&began).starts_with("drains: "), "{}", text(&began));
+    assert!(text(&drain(&gateway, &[])).starts_with("drains already: moving, 3 connections"));
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| drain(&gateway, &["--status"]));
+        // It is watched before anybody leaves: each look is a request of the admin listener.
+        let operator = Operator::of(&gateway);
+        let (before, mut own) = (gateway_requests(&operator), 0);
+        until(SOON, "it is watched", || {
+            own += 1;
+            gateway_requests(&operator) >= before + own + 2
+        });
+        drop(clients);
+        let watched = watch.join().expect("no panic");
+        assert_eq!(watched.status.code(), Some(0), "{}", text(&watched));
+        assert!(text(&watched).starts_with("moving: 3 connections left, 0 moved"), "{}", text(&watched));
+        assert!(text(&watched).contains("\ngone after "), "{}", text(&watched));
+    });
+    assert_eq!(gateway.ends_within(SOON), Some(0));
+}
+
+fn gateway_requests(operator: &Operator) -> u64 {
+    let metrics = operator.get("/metrics").body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("seawall_admin_requests_total "));
+    line.and_then(|count| count.parse().ok()).expect("requests are counted")
+}
+
+#[test]
+fn the_command_says_what_is_wrong_and_what_to_do() {
+    let gateway = moving_for_long().start();
+    let address = Operator::of(&gateway).address.to_string();
+    let elsewhere = Setup::new();
+    let run = |setup: &Setup, variables: &[(&str, &str)]| {
+        let output = setup.run_with(&["drain"], variables);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        text(&output)
+    };
+    let wrong = "a".repeat(40);
+    let cases = [
+        (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "off")]), "send its process SIGTERM"),
+        (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "127.0.0.1:0")]), "has port 0"),
+        (run(&elsewhere, &[("SEAWALL_ADMIN_LISTEN", &address)]), "admin.token (the admin token)"),
+        (
+            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &address), ("SEAWALL_ADMIN_TOKEN", &wrong)]),
+            "does not take this token (admin.token)",
+        ),
+        (
+            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &gateway.address.to_string())]),
+            "is no gateway, or one of an older version",
+        ),
+        (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &nobody())]), "nobody answers at"),
+    ];
+    for (said, expected) in cases {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let ready: Value = gateway.fetch("/health/ready").json();
+    assert_eq!(ready["status"], "pass", "nothing of this began a drain");
+}
+
+/// An address where nobody listens: its listener was just closed.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").to_string()
+}

@@ -1,0 +1,165 @@
+//! HAProxy and nginx before real gateways, by the very files that docs/deploy.md leads to: only ports are put in.
+
+use crate::servers::Postgres;
+use crate::support::wait::left;
+use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    HaProxy,
+    Nginx,
+}
+
+/// A proxy before gateways; it ends with this.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    listener.local_addr().expect("bound").port()
+}
+
+impl Proxy {
+    #[track_caller]
+    fn start(kind: Kind, gateways: [SocketAddr; 2]) -> Proxy {
+        let (file, own, program) = match kind {
+            Kind::HaProxy => ("haproxy.cfg", "127.0.0.1:9001", "/usr/sbin/haproxy"),
+            Kind::Nginx => ("nginx.conf", "127.0.0.1:9000", "/usr/sbin/nginx"),
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/deploy").join(file);
+        let mut text = std::fs::read_to_string(&path).expect("the documented file");
+        let ports = [(own, address), ("127.0.0.1:8080", gateways[0]), ("127.0.0.1:8090", gateways[1])];
+        for (documented, here) in ports {
+            assert!(text.contains(documented), "{documented} in {}", path.display());
+            text = text.replace(documented, &here.to_string());
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        if kind == Kind::Nginx {
+            // Folders that it makes although it needs none; by itself where only root may.
+            let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+            let lines = temporary.map(|of| format!("{of}_temp_path {}/{of};", folder.path().display()));
+            text = text.replace("access_log off;", &format!("access_log off; {}", lines.join(" ")));
+        }
+        let configuration = folder.path().join(file);
+        std::fs::write(&configuration, text).expect("written");
+        let mut command = Command::new(program);
+        match kind {
+            Kind::HaProxy => command.arg("-db").arg("-f").arg(&configuration),
+            Kind::Nginx => {
+                let here = folder.path().display();
+                let apart = format!("daemon off; pid {here}/pid; error_log {here}/error.log info;");
+                command.arg("-p").arg(folder.path()).arg("-c").arg(&configuration).args(["-g", &apart])
+            }
+        };
+        // A group of its own, so that its workers end with it.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; tools/test installs it"));
+        let proxy = Proxy { child, address, folder };
+        until(SOON, "the proxy reaches a gateway", || Client::try_open(address, &Upgrade::default()).is_ok());
+        proxy
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn gateway(kind: Kind, server: &Postgres) -> Gateway {
+    let protocol = if kind == Kind::HaProxy { "required" } else { "off" };
+    Setup::new()
+        .env("SEAWALL_STORE_URL", &server.url())
+        .env("SEAWALL_SERVER_TRUSTED_PROXIES", "127.0.0.0/8")
+        .env("SEAWALL_SERVER_PROXY_PROTOCOL", protocol)
+        .limit("connections_per_address", 1)
+        // HAProxy looks once a second, twice.
+        .drain("accept", 2_500)
+        .drain("spread", 1_000)
+        .drain("close", 4_500)
+        .drain("exit", 7_000)
+        .with_admin()
+        .start()
+}
+
+/// A client of its own address each.
+fn from(number: u16) -> Upgrade {
+    let [high, low] = number.to_be_bytes();
+    Upgrade::default().from(Ipv4Addr::new(127, 9, high, low.max(1)))
+}
+
+/// The name of the instance that a client got.
+fn instance(client: &Client) -> String {
+    client.connected["instance"].as_str().expect("a name").to_owned()
+}
+
+fn connect(proxy: &Proxy, number: u16) -> Client {
+    Client::open_with(proxy.address, &from(number)).with_connect(json!({}))
+}
+
+fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
+    let server = Postgres::start();
+    let (mut one, two) = (gateway(kind, &server), gateway(kind, &server));
+    let proxy = Proxy::start(kind, [one.address, two.address]);
+
+    // Publications go through, and each client has its own address: one connection each is allowed, on each gateway.
+    let mut clients: Vec<Client> = (1..=6).map(|number| connect(&proxy, number)).collect();
+    let names: BTreeSet<String> = clients.iter().map(instance).collect();
+    assert_eq!(names.len(), 2, "both have some: {names:?}");
+    for client in &mut clients {
+        client.publish("c", json!("hello"));
+    }
+    let again: Vec<_> = (0..2).map(|_| Client::try_open(proxy.address, &from(1))).collect();
+    assert!(again.iter().any(Result::is_err), "of three of one address two gateways take two");
+    let path = from(7).path("/metrics");
+    assert!(Client::try_open(proxy.address, &path).is_err(), "what is for operators is not passed on");
+    drop(again);
+
+    // One leaves. Whoever comes from the signal on is let in, each at the first attempt.
+    let leaving = instance_of(&one);
+    one.signal(Signal::TERM);
+    let (began, mut number) = (Instant::now(), 1_000);
+    while one.is_running() {
+        let client = Client::try_open(proxy.address, &from(number));
+        let took = began.elapsed();
+        client.unwrap_or_else(|error| panic!("newcomer {number}, {took:?} after the signal: {error}"));
+        number += 1;
+        assert!(took < 2 * SOON, "it does not leave");
+    }
+    assert!(number > 1_020, "only {number}");
+    assert_ne!(instance(&connect(&proxy, 99)), leaving);
+    // Who was there was told to move, through the proxy, and not cut off.
+    let told = clients.iter_mut().filter(|client| instance(client) == leaving);
+    assert!(told.map(|client| client.next_push("drain")).count() > 0);
+}
+
+fn instance_of(gateway: &Gateway) -> String {
+    let operator = crate::support::Operator::of(gateway);
+    let health = operator.get("/health").json();
+    health["instance"].as_str().expect("a name").to_owned()
+}
+
+#[test]
+fn haproxy_tells_addresses_by_the_proxy_protocol_and_passes_over_who_leaves() {
+    chat_goes_through_and_a_gateway_may_leave(Kind::HaProxy);
+}
+
+#[test]
+fn nginx_tells_addresses_by_a_header_and_passes_over_who_leaves() {
+    chat_goes_through_and_a_gateway_may_leave(Kind::Nginx);
+}

@@ -1,0 +1,218 @@
+//! SIGHUP: what is in the file afterwards holds, for whom it can; what is wrong changes nothing.
+
+use crate::support::token::{SECRET, claims, signed, token_of};
+use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// The configuration file of a gateway that was started with one.
+pub fn file(gateway: &Gateway) -> PathBuf {
+    gateway.setup().data().with_file_name("seawall.toml")
+}
+
+fn reloads(gateway: &Gateway, outcome: &str) -> f64 {
+    gateway.metrics()[&format!("seawall_reloads_total{{outcome=\"{outcome}\"}}")]
+}
+
+/// Writes the file anew, sends SIGHUP and waits until that was tried.
+#[track_caller]
+pub fn reload(gateway: &Gateway, toml: &str, outcome: &str) {
+    std::fs::write(file(gateway), toml).expect("written");
+    hang_up(gateway, outcome);
+}
+
+#[track_caller]
+fn hang_up(gateway: &Gateway, outcome: &str) {
+    let outcomes = || ["applied", "unchanged", "refused"].map(|outcome| reloads(gateway, outcome));
+    let (before, expected) = (outcomes(), reloads(gateway, outcome) + 1.0);
+    gateway.signal(Signal::HUP);
+    until(SOON, "the reload ends", || outcomes() != before);
+    assert_eq!(reloads(gateway, outcome), expected, "{}", gateway.output());
+}
+
+/// Waits for a line of the log: its writer is a thread of its own.
+#[track_caller]
+pub fn says(gateway: &Gateway, line: &str) {
+    until(SOON, line, || gateway.output().contains(line));
+}
+
+fn loaded_s(gateway: &Gateway) -> f64 {
+    gateway.metric("seawall_configuration_loaded_seconds")
+}
+
+#[test]
+fn limits_hold_at_once_for_who_is_connected_and_take_nothing_away() {
+    let gateway = Setup::new().toml("[limits]\nsubscriptions = 10\npublishes_per_s = 1000").start();
+    let mut client = Client::connect(&gateway);
+    assert_eq!(client.connected["limits"]["subscriptions"], 10);
+    for channel in ["a", "b", "c"] {
+        client.subscribe(channel);
+    }
+    let before = loaded_s(&gateway);
+    let smaller = "[limits]\nsubscriptions = 1\npublishes_per_s = 1\npublishes_burst = 1\nframe_bytes = 200\n\
+                   message_bytes = 200\ntail_bytes_total = 65536\nconnections = 1";
+    reload(&gateway, smaller, "applied");
+    assert!(loaded_s(&gateway) > before);
+    for line in [
+        r#"key="limits.subscriptions" change=10 -> 1"#,
+        r#"key="limits.publishes_per_s" change=1000 -> 1"#,
+        "reloaded changed=7",
+    ] {
+        says(&gateway, line);
+    }
+
+    // Three subscriptions stay, and a fourth is refused.
+    assert_eq!(client.publish("c", json!(1)), 1);
+    assert_eq!(client.next_push("publication")["channel"], "c");
+    client.refused(json!({"subscribe": {"channel": "d"}}), "too_large");
+    client.refused(json!({"publish": {"channel": "a", "data": 1}}), "rate_limited");
+    assert_eq!(gateway.metric("seawall_connections_max"), 1.0);
+    let mut second = Client::open(&gateway);
+    second.expect_close().is(1013, "over_capacity");
+    client.send(json!({"publish": {"channel": "a", "data": "x".repeat(300)}}));
+    assert_eq!(client.expect_close().code, 1009);
+
+    reload(&gateway, "[limits]\nsubscriptions = 3", "applied");
+    assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 3);
+}
+
+#[test]
+fn what_is_wrong_is_all_in_the_log_and_changes_nothing() {
+    let gateway = Setup::new().toml("[limits]\nsubscriptions = 10").start();
+    let before = loaded_s(&gateway);
+    reload(&gateway, "[limits]\nsubscriptions = 0\nframe_bytes = 12\npings = 3\njson_depth = 5", "refused");
+    for fault in [
+        "seawall.toml:2: limits.subscriptions = 0",
+        "seawall.toml:3: limits.frame_bytes = 12",
+        "limits.pings",
+    ] {
+        says(&gateway, fault);
+    }
+    assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 10);
+    assert_eq!(loaded_s(&gateway), before);
+
+    std::fs::remove_file(file(&gateway)).expect("removed");
+    hang_up(&gateway, "refused");
+    assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 10);
+
+    reload(&gateway, "[limits]\nsubscriptions = 10", "unchanged");
+    assert!(loaded_s(&gateway) > before);
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_keeps_its_value() {
+    let gateway = Setup::new().toml("[limits]\nchannels = 500").start();
+    let wanted = "[limits]\nchannels = 600\npending = 7\n[server]\nreactors = 3\n[log]\nformat = \"json\"";
+    reload(&gateway, wanted, "applied");
+    for line in [
+        r#"changed, and needs a restart key="limits.channels" holds="500" wanted="600""#,
+        r#"changed, and needs a restart key="server.reactors" holds="0" wanted="3""#,
+        r#"key="limits.pending" change=64 -> 7"#,
+        "reloaded changed=1 needs_restart=3",
+    ] {
+        says(&gateway, line);
+    }
+    // It is said again as long as it is so, and auth cannot be turned on under people who were let in without it.
+    let auth = format!("{wanted}\n[auth]\nsecret = \"{SECRET}\"");
+    reload(&gateway, &auth, "unchanged");
+    says(&gateway, r#"needs a restart key="auth" holds="off" wanted="on""#);
+    let output = gateway.output();
+    assert!(!output.contains(SECRET), "{output}");
+    Client::connect(&gateway);
+}
+
+#[test]
+fn origins_hosts_and_addresses_are_judged_by_the_new_rules() {
+    let gateway = Setup::new().toml("[server]\norigins = [\"https://a.example\"]").start();
+    let opens = |origin: &str| {
+        Client::try_open(gateway.address, &Upgrade::default().header("Origin", origin)).is_ok()
+    };
+    assert!(opens("https://a.example") && !opens("https://b.example"));
+    let limit = "[limits]\nconnections_per_address = 1";
+    reload(
+        &gateway,
+        &format!("[server]\norigins = [\"https://b.example\"]\necho = true\n{limit}"),
+        "applied",
+    );
+    assert!(!opens("https://a.example") && opens("https://b.example"));
+    // Who came before was not counted; of those that come now one may stay.
+    let first = Client::open_with(gateway.address, &Upgrade::default().path("/echo"));
+    assert!(!opens("https://b.example"));
+    drop(first);
+    until(SOON, "its place is free again", || opens("https://b.example"));
+    reload(&gateway, "", "applied");
+    let all: Vec<Client> = (0..3).map(|_| Client::connect(&gateway)).collect();
+    drop(all);
+    // Those that were counted are counted off, whatever holds meanwhile.
+    reload(&gateway, limit, "applied");
+    until(SOON, "nobody is counted", || gateway.metric("seawall_addresses") == 0.0);
+    Client::connect(&gateway);
+}
+
+#[test]
+fn keys_change_without_an_interruption_and_without_being_shown() {
+    const NEXT: &str = "the-next-secret-of-at-least-32-bytes";
+    let key = |kid: &str, secret: &str| {
+        format!("[[auth.keys]]\nkid = \"{kid}\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n")
+    };
+    let under = |kid: &str, secret: &str| {
+        signed(&claims("ann"), Algorithm::HS256, Some(kid), &EncodingKey::from_secret(secret.as_bytes()))
+    };
+    let gateway = Setup::new().toml(&key("old", SECRET)).start();
+    let connect = |token: &str| {
+        let mut client = Client::open(&gateway);
+        client.send(json!({"connect": {"token": token}}));
+        client
+    };
+    let (old, next) = (under("old", SECRET), under("next", NEXT));
+    let mut resident = Client::open(&gateway).with_connect(json!({"token": old}));
+    connect(&next).expect_close().is(4501, "unauthenticated");
+
+    reload(&gateway, &(key("old", SECRET) + &key("next", NEXT)), "applied");
+    Client::open(&gateway).with_connect(json!({"token": old}));
+    Client::open(&gateway).with_connect(json!({"token": next}));
+
+    reload(&gateway, &(key("next", NEXT) + "[limits]\nconnections_per_user = 1"), "applied");
+    connect(&old).expect_close().is(4501, "unauthenticated");
+    // Who is there was let in; it counts as hers.
+    assert_eq!(resident.publish("c", json!(1)), 1);
+    connect(&next).expect_close().is(1013, "over_capacity");
+    resident.close();
+    until(SOON, "her place is free", || connect(&next).reply(1).get("connected").is_some());
+
+    says(&gateway, "change=[old HS256] -> [old HS256, next HS256]");
+    let output = gateway.output();
+    assert!(!output.contains(SECRET) && !output.contains(NEXT), "{output}");
+}
+
+#[test]
+fn the_level_of_the_log_changes() {
+    let gateway = Setup::new().toml("[log]\nlevel = \"error\"").start();
+    reload(&gateway, "[log]\nlevel = \"error\"\n[limits]\npending = 5", "applied");
+    assert!(!gateway.output().contains("pending"), "{}", gateway.output());
+    reload(&gateway, "[log]\nlevel = \"info\"", "applied");
+    says(&gateway, r#"change="error" -> "info""#);
+    reload(&gateway, "[log]\nlevel = \"error\"\n[limits]\npending = 6", "applied");
+    // The last lines are at the old level.
+    says(&gateway, "change=5 -> 6");
+}
+
+#[test]
+fn a_process_that_leaves_takes_no_reload_and_goes_on_leaving() {
+    let setup = Setup::new().toml("[limits]\npending = 5");
+    let setup =
+        setup.drain("accept", 30_000).drain("spread", 1_000).drain("close", 32_000).drain("exit", 34_000);
+    let mut gateway = setup.start();
+    let client = Client::connect(&gateway);
+    gateway.signal(Signal::TERM);
+    until(SOON, "it is not ready any more", || gateway.fetch("/health/ready").status == 503);
+    reload(&gateway, "[limits]\npending = 9", "refused");
+    says(&gateway, "no reload: the process is leaving");
+    assert_eq!(gateway.fetch("/health/ready").status, 503);
+    let (code, _) = gateway.ends_after(Signal::TERM);
+    assert_eq!(code, Some(0), "{}", gateway.output());
+    assert!(!gateway.output().contains("limits.pending"), "{}", gateway.output());
+    drop(client);
+}

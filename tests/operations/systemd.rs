@@ -1,0 +1,148 @@
+//! The protocol of sd_notify(3), as the gateway speaks it to a real socket.
+
+use crate::support::wait::left;
+use crate::support::{Client, Gateway, SOON, Setup};
+use rustix::process::Signal;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A supervisor's end.
+struct Supervisor {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Supervisor {
+    fn new() -> Supervisor {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("bound");
+        Supervisor { socket, folder }
+    }
+
+    fn start(&self, setup: Setup) -> Gateway {
+        let path = self.folder.path().join("notify");
+        setup.env("NOTIFY_SOCKET", path.to_str().expect("text")).start()
+    }
+
+    /// The next lines, if they come within a time.
+    fn next(&self, within: Duration) -> Option<Vec<String>> {
+        let mut buffer = [0; 4_096];
+        self.socket.set_read_timeout(Some(within)).expect("a timeout");
+        let length = self.socket.recv(&mut buffer).ok()?;
+        let text = std::str::from_utf8(&buffer[..length]).expect("text");
+        Some(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Waits for a line that begins so.
+    #[track_caller]
+    fn until(&self, start: &str) -> String {
+        let deadline = Instant::now() + SOON;
+        let mut heard = Vec::new();
+        while let Some(lines) = self.next(left(deadline)) {
+            if let Some(line) = lines.iter().find(|line| line.starts_with(start)) {
+                return line.clone();
+            }
+            heard.extend(lines);
+        }
+        panic!("no {start} among {heard:?}");
+    }
+}
+
+#[test]
+fn a_supervisor_is_told_of_the_start_of_how_it_stands_of_a_reload_and_of_the_end() {
+    let supervisor = Supervisor::new();
+    let mut gateway = supervisor.start(Setup::new());
+    supervisor.until("READY=1");
+    supervisor.until("STATUS=serving; 0 connections; health ok");
+    let client = Client::connect(&gateway);
+    supervisor.until("STATUS=serving; 1 connections; health ok");
+    gateway.signal(Signal::HUP);
+    let since = supervisor.until("RELOADING=1");
+    assert_eq!(since, "RELOADING=1");
+    supervisor.until("READY=1");
+    drop(client);
+    let (code, _) = gateway.ends_after(Signal::TERM);
+    assert_eq!(code, Some(0));
+    supervisor.until("STOPPING=1");
+}
+
+#[test]
+fn a_reload_says_when_it_began_on_the_clock_that_systemd_compares() {
+    let supervisor = Supervisor::new();
+    let gateway = supervisor.start(Setup::new());
+    supervisor.until("READY=1");
+    let monotonic_us = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+    };
+    let before = monotonic_us();
+    gateway.signal(Signal::HUP);
+    let line = supervisor.until("MONOTONIC_USEC=");
+    let said: i64 = line["MONOTONIC_USEC=".len()..].parse().expect("a number");
+    assert!((before..=monotonic_us()).contains(&said), "{before} {said}");
+}
+
+/// A thread of the gateway that is stopped while this lives, by ptrace(2): no other means stops one of many.
+struct Held(Child);
+
+impl Held {
+    #[track_caller]
+    fn thread(gateway: &Gateway, name: &str) -> Held {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("it runs");
+        let task = tasks
+            .map(|task| task.expect("it runs").path())
+            .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
+            .unwrap_or_else(|| panic!("no thread {name}"));
+        let id = task.file_name().and_then(|name| name.to_str()).expect("a number").to_owned();
+        let script = "import ctypes, os, sys\n\
+            libc = ctypes.CDLL(None, use_errno=True)\n\
+            libc.ptrace.argtypes = [ctypes.c_long] * 4\n\
+            for request in (0x4206, 0x4207):\n\
+            \x20   if libc.ptrace(request, int(sys.argv[1]), 0, 0):\n\
+            \x20       sys.exit('ptrace: ' + os.strerror(ctypes.get_errno()) + '; it takes root, or kernel.yama.ptrace_scope=0')\n\
+            print('held', flush=True)\n\
+            sys.stdin.read()\n";
+        let mut child = Command::new("python3")
+            .args(["-c", script, &id])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("it says something");
+        assert_eq!(line, "held\n");
+        Held(child)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A thread whose tracer ends goes on.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_watchdog_is_fed_while_every_reactor_turns_and_starves_while_one_does_not() {
+    let supervisor = Supervisor::new();
+    let setup = Setup::new().arguments(&["--reactors", "2"]).env("WATCHDOG_USEC", "600000");
+    let gateway = supervisor.start(setup);
+    for _ in 0..3 {
+        supervisor.until("WATCHDOG=1");
+    }
+    let held = Held::thread(&gateway, "reactor-1");
+    supervisor.until("STATUS=reactor 1 made no turn for");
+    // From here on none may come, as long as it is held: ten times what systemd would wait for.
+    let deadline = Instant::now() + Duration::from_secs(6);
+    while let Some(lines) = supervisor.next(left(deadline)) {
+        assert!(!lines.iter().any(|line| line == "WATCHDOG=1"), "{lines:?}");
+    }
+    drop(held);
+    supervisor.until("STATUS=serving");
+    supervisor.until("WATCHDOG=1");
+}

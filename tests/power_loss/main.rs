@@ -1,0 +1,17 @@
+//! What was acknowledged is there after the power went: the store's files hold what was synced, and of the rest whatever a
+//! disk had happened to write.
+//!
+//! The gateway with SQLite, and PostgreSQL behind a gateway, run under the library of `tools/power-loss`. `SEED` repeats the
+//! draws of a run, though not its moments; `SEAWALL_TEST_LOSSES` is how often the power goes in each.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
+#![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
+
+mod losses;
+mod machine;
+mod people;
+#[path = "../servers/mod.rs"]
+mod servers;
+#[path = "../e2e/support/mod.rs"]
+mod support;
+#[path = "../support_schema/mod.rs"]
+mod support_schema;

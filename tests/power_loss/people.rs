@@ -1,0 +1,112 @@
+//! Those who publish and listen, and what each of them was promised.
+
+use crate::support::{Client, Gateway, SOON};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub const CHANNEL: &str = "c";
+/// Publications that one has on the way at once.
+const AT_ONCE: usize = 8;
+/// The longest text: some pages of a store, so that a publication can be torn.
+const TEXT_MAX: usize = 12_000;
+
+/// One publication as it must be in the log.
+pub fn content(key: &str, number: usize) -> Value {
+    let letter = char::from(b'a' + (number % 26) as u8);
+    let length = (number * 2_003) % TEXT_MAX / (1 + number % 7);
+    json!({ "of": key, "text": letter.to_string().repeat(length) })
+}
+
+/// One who publishes, and knows its keys in order and the offsets it was told.
+#[derive(Default)]
+pub struct Publisher {
+    pub name: usize,
+    pub sent: usize,
+    pub acknowledged: BTreeMap<String, u64>,
+    pub unanswered: Vec<(String, usize)>,
+}
+
+impl Publisher {
+    /// Publishes until the connection breaks, always with several on the way.
+    pub fn publish(&mut self, mut client: Client, acknowledged: &AtomicUsize) {
+        let mut last = 0;
+        loop {
+            let mut waiting = Vec::new();
+            for _ in 0..AT_ONCE {
+                let (key, number) = (format!("{}-{}", self.name, self.sent), self.sent);
+                self.sent += 1;
+                self.unanswered.push((key.clone(), number));
+                match client.try_send(publish(&key, number)) {
+                    Ok(id) => waiting.push((id, key)),
+                    Err(_) => return,
+                }
+            }
+            for (id, key) in waiting {
+                let Some(reply) = client.try_reply(id) else { return };
+                let Some(offset) = reply["published"]["offset"].as_u64() else {
+                    // The store went a moment before the gateway.
+                    let code = reply["error"]["code"].as_str();
+                    assert!(matches!(code, Some("unavailable" | "unconfirmed" | "overloaded")), "{reply}");
+                    return;
+                };
+                assert!(offset > last, "{key}: {offset} after {last}");
+                last = offset;
+                self.acknowledge(key, offset);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, key: String, offset: u64) {
+        self.unanswered.retain(|(other, _)| *other != key);
+        self.acknowledged.insert(key, offset);
+    }
+
+    /// Sends what was not answered again, under the same keys.
+    pub fn resend(&mut self, gateway: &Gateway) {
+        let mut client = Client::connect(gateway);
+        for (key, number) in self.unanswered.clone() {
+            let reply = client.ask(publish(&key, number), "published");
+            self.acknowledge(key, reply["offset"].as_u64().expect("an offset"));
+        }
+    }
+}
+
+fn publish(key: &str, number: usize) -> Value {
+    json!({"publish": {"channel": CHANNEL, "key": key, "data": content(key, number)}})
+}
+
+/// One who listens until the connection breaks, and what it heard at which offset.
+pub fn listen(mut client: Client) -> BTreeMap<u64, String> {
+    let mut heard = BTreeMap::new();
+    while let Some(publication) = client.next_push_within("publication", SOON) {
+        let key = publication["key"].as_str().expect("a key").to_string();
+        heard.insert(publication["offset"].as_u64().expect("an offset"), key);
+    }
+    heard
+}
+
+/// The log from its beginning, by offset; it has no gap, and says what was published.
+pub fn log(gateway: &Gateway) -> BTreeMap<u64, String> {
+    let mut client = Client::connect(gateway);
+    let mut log = BTreeMap::new();
+    loop {
+        let after = log.len() as u64;
+        let page =
+            client.ask(json!({"history": {"channel": CHANNEL, "after": after, "limit": 300}}), "history");
+        let publications = page["publications"].as_array().expect("a list");
+        if publications.is_empty() {
+            assert_eq!(page["head"], after);
+            return log;
+        }
+        for publication in publications {
+            let offset = publication["offset"].as_u64().expect("an offset");
+            assert_eq!(offset, log.len() as u64 + 1, "no gap");
+            let key = publication["key"].as_str().expect("a key").to_string();
+            let number = key.rsplit('-').next().and_then(|text| text.parse().ok()).expect("a number");
+            assert_eq!(publication["data"], content(&key, number), "another content");
+            log.insert(offset, key);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const NOTES: &str = "\
+Exit codes: 0 all bars held, 1 one did not, or the run came to no end, 2 wrong arguments.
+
+It starts gateways, databases and proxies of its own on free ports of loopback and ends them. docs/ledger.md tells what is
+checked and how to read the report.";
+
+/// Keeps account of what a chat gateway promised while it is restarted, killed and cut off.
+#[derive(Debug, Parser)]
+#[command(name = "seawall-ledger", version, after_help = NOTES, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What every scenario takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What happens.
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What every scenario takes.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// The gateway's binary [default: $SEAWALL_TEST_BINARY, or beside this program]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub gateway: Option<PathBuf>,
+    /// Where gateways store
+    #[arg(long, global = true, value_enum, default_value_t = Store::Postgres)]
+    pub store: Store,
+    /// Write every event to this file, as JSON lines
+    #[arg(long, global = true, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write the report to this file, as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Seed of all that is drawn
+    #[arg(long, global = true, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Keep the gateways' logs and data, and say where they are
+    #[arg(long, global = true)]
+    pub keep: bool,
+}
+
+/// Where publications are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Store {
+    /// SQLite: one gateway at a time
+    Sqlite,
+    /// PostgreSQL, with Redis as the bus: two gateways
+    Postgres,
+}
+
+/// The scenarios.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Scenario {
+    /// Faults on a seeded schedule
+    Faults(Faults),
+    /// A gateway is asked to end while everybody is connected
+    Drain(Drain),
+    /// A gateway is killed and started again while everybody is connected
+    Crash(Crash),
+    /// Everybody comes at once to a gateway that serves others
+    Storm(Storm),
+}
+
+/// `faults`
+#[derive(Args, Clone, Debug)]
+pub struct Faults {
+    /// Minutes of faults
+    #[arg(long, value_name = "M", default_value_t = 30.0)]
+    pub minutes: f64,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(10..=800))]
+    pub clients: u32,
+    /// Channels they are spread over
+    #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub channels: u16,
+    /// Publishes a second, all together
+    #[arg(long, value_name = "R", default_value_t = 60.0)]
+    pub publishes_per_s: f64,
+    /// Print the schedule and end
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// `drain`
+#[derive(Args, Clone, Debug)]
+pub struct Drain {
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=19_000))]
+    pub connections: u32,
+    /// Channels they are spread over
+    #[arg(long, value_name = "K", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
+    pub channels: u16,
+    /// Publishes a second, all together
+    #[arg(long, value_name = "R", default_value_t = 500.0)]
+    pub publishes_per_s: f64,
+    /// Of a hundred clients, so many do not know `drain`
+    #[arg(long, value_name = "P", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub naive: u32,
+    /// Seconds of load before
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    pub before: f64,
+    /// Run the drain's timetable so many times faster than the defaults
+    #[arg(long, value_name = "F", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub faster: u32,
+}
+
+/// `crash`
+#[derive(Args, Clone, Debug)]
+pub struct Crash {
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=19_000))]
+    pub connections: u32,
+    /// Channels they are spread over
+    #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub channels: u16,
+    /// Publishes a second, all together
+    #[arg(long, value_name = "R", default_value_t = 50.0)]
+    pub publishes_per_s: f64,
+}
+
+/// `storm`
+#[derive(Args, Clone, Debug)]
+pub struct Storm {
+    /// Connections that come
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=19_000))]
+    pub connections: u32,
+    /// Connections that are there
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=4_000))]
+    pub connected: u32,
+    /// Channels they are spread over
+    #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub channels: u16,
+    /// Publishes a second, all together
+    #[arg(long, value_name = "R", default_value_t = 100.0)]
+    pub publishes_per_s: f64,
+    /// Seconds of calm that are compared with
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    pub calm: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+        let line = "seawall-ledger drain --connections 100 --store sqlite --seed 7";
+        let parsed = Arguments::try_parse_from(line.split(' ')).expect("good arguments");
+        assert_eq!((parsed.common.store, parsed.common.seed), (Store::Sqlite, 7));
+        assert!(Arguments::try_parse_from(["seawall-ledger", "drain", "--connections", "1"]).is_err());
+    }
+}

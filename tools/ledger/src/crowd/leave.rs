@@ -1,0 +1,269 @@
+//! How connections end, and what a client does then: it comes back when it should, or moves before it must.
+
+use super::client::{Kind, backoff};
+use super::link::{Link, Pending, Stage, What};
+use super::{Crowd, Timer};
+use crate::clock::{Micros, SECOND};
+use crate::ledger::check::ANSWER_WITHIN;
+use crate::ledger::{Close, End, Late};
+use seawall_load::frame;
+
+/// Over capacity.
+const OVER_CAPACITY: u16 = 1013;
+/// Between two looks at whether a connection that was left behind has its answers.
+const LOOK: Micros = SECOND / 20;
+/// A slow reader notices an end so late at most.
+const DOZE_MAX: Micros = 10 * SECOND;
+
+impl Crowd {
+    /// A close frame came.
+    pub(super) fn close_came(&mut self, index: usize, payload: &[u8]) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        let code = match payload {
+            [high, low, ..] => u16::from_be_bytes([*high, *low]),
+            _ => 1005,
+        };
+        *self.ledger.life(link.life).closes.entry(code).or_default() += 1;
+        if link.stage == Stage::Leaving {
+            return self.remove(index, End::Ours);
+        }
+        link.queue(frame::CLOSE, &code.to_be_bytes());
+        link.flush();
+        let bye = link.bye.is_some();
+        if is_final(code) {
+            self.ledger.odd(format!("a client that did nothing wrong was closed with {code}"));
+        }
+        self.remove(index, End::Server { code, bye });
+    }
+
+    /// The stream is over.
+    pub(super) fn over(&mut self, index: usize) {
+        match self.links.get(index).map(|link| &link.stage) {
+            Some(Stage::Upgrading) => self.turned_away(index),
+            Some(Stage::Leaving) => self.remove(index, End::Ours),
+            Some(Stage::Connecting | Stage::Joining | Stage::Live) => self.remove(index, End::Vanished),
+            None => {}
+        }
+    }
+
+    /// No connection came of it.
+    pub(super) fn turned_away(&mut self, index: usize) {
+        let Some(link) = self.links.try_remove(index) else { return };
+        self.ledger.life(link.life).turned_away += 1;
+        self.forget(index, &link, None);
+    }
+
+    /// Ends it without a word.
+    pub(super) fn drop_link(&mut self, index: usize) {
+        self.remove(index, End::Dropped);
+    }
+
+    /// It takes too long.
+    pub(super) fn give_up(&mut self, index: usize) {
+        match self.links.get(index).map(|link| link.stage.clone()) {
+            Some(Stage::Upgrading) => self.turned_away(index),
+            Some(Stage::Leaving) => self.remove(index, End::Ours),
+            Some(Stage::Connecting | Stage::Joining | Stage::Live) => {
+                self.ledger.remark(self.now, "silence: given up");
+                self.drop_link(index);
+            }
+            None => {}
+        }
+    }
+
+    fn remove(&mut self, index: usize, end: End) {
+        let Some(mut link) = self.links.try_remove(index) else { return };
+        let is_slow = self.is_slow(link.client);
+        let since = if is_slow { self.now.saturating_sub(DOZE_MAX) } else { self.now };
+        let client = self.base + link.client;
+        self.ledger.closed(Close { at: self.now, since, link: link.number, client, slot: link.slot, end });
+        let life = self.ledger.life(link.life);
+        if matches!(end, End::Dropped | End::Vanished) {
+            life.lost += 1;
+        }
+        life.unanswered += link.pending.len() as u64;
+        if let Some(run) = link.arrivals.take() {
+            self.ledger.arrived(run);
+        }
+        for pending in std::mem::take(&mut link.pending) {
+            if let Some(late) = Crowd::lateness(&link, pending, self.now).filter(|_| !is_slow) {
+                self.ledger.late(late);
+            }
+            if let What::Publish(n) = pending.what {
+                self.unanswered(link.client, n);
+            }
+        }
+        let code = if let End::Server { code, .. } = end { Some(code) } else { None };
+        self.forget(index, &link, code);
+    }
+
+    /// The client of a connection that is no more.
+    fn forget(&mut self, index: usize, link: &Link, code: Option<u16>) {
+        let client = link.client;
+        let hint = link.bye.flatten().map(|ms| ms * 1_000);
+        let was_stable = link.connected > 0 && self.now >= link.connected + link.stable;
+        let Some(it) = self.clients.get_mut(client as usize) else { return };
+        if it.pulling == Some(index) {
+            it.pulling = None;
+        }
+        if code == Some(OVER_CAPACITY) {
+            it.attempts += 1;
+        }
+        if it.next == Some(index) {
+            it.next = None;
+            self.try_again(client, hint, true);
+        } else if it.current == Some(index) {
+            if was_stable {
+                it.attempts = 0;
+            }
+            it.current = it.next.take();
+            if it.current.is_none() {
+                self.try_again(client, hint, false);
+            } else {
+                self.pull(client);
+                self.send_what_is_due(client);
+            }
+        }
+        self.settle(client);
+    }
+
+    /// Comes back, or tries to move once more: when the server said, else by the backoff.
+    pub(super) fn try_again(&mut self, client: u32, hint: Option<Micros>, is_move: bool) {
+        let Some(it) = self.clients.get_mut(client as usize) else { return };
+        if self.finishing.is_some() {
+            return;
+        }
+        let attempts = if is_move { &mut it.move_attempts } else { &mut it.attempts };
+        let wait = hint.unwrap_or_else(|| backoff(*attempts, fastrand::f64()));
+        *attempts += 1;
+        self.later(wait, if is_move { Timer::Move(client) } else { Timer::Dial(client) });
+    }
+
+    /// The instance goes: a good client moves in its slot.
+    pub(super) fn drain_came(&mut self, index: usize, client: u32, slot: Micros) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        link.draining = true;
+        let life = link.life;
+        self.ledger.life(life).drains += 1;
+        if self.clients.get(client as usize).is_some_and(|it| it.kind != Kind::Naive) {
+            self.later(slot, Timer::Move(client));
+        }
+    }
+
+    /// Opens the connection that takes over.
+    pub(super) fn begin_move(&mut self, client: u32) {
+        let Some(it) = self.clients.get(client as usize) else { return };
+        let leaves = it.current.and_then(|index| self.links.get(index)).filter(|link| link.draining);
+        if let Some(slot) = leaves.map(|link| link.slot)
+            && it.next.is_none()
+        {
+            self.dial(client, Some(slot));
+        }
+    }
+
+    /// The new connection has everything: it takes over, and the old one ends once its answers are there.
+    pub(super) fn promote(&mut self, client: u32) {
+        let Some(it) = self.clients.get_mut(client as usize) else { return };
+        let Some(next) = it.next.take() else { return };
+        it.move_attempts = 0;
+        // A page that is on its way on the old one still counts.
+        let old = it.current.replace(next);
+        if let Some(old) = old
+            && let Some(number) = self.links.get(old).map(|link| link.number)
+        {
+            self.retire(old, number);
+        }
+    }
+
+    pub(super) fn retire(&mut self, index: usize, number: u32) {
+        let Some(link) = self.links.get(index).filter(|link| link.number == number) else { return };
+        let waits = link.pending.iter().any(|pending| self.now < pending.sent + ANSWER_WITHIN);
+        if waits {
+            return self.later(LOOK, Timer::Retire(index, number));
+        }
+        self.leave(index);
+    }
+
+    fn leave(&mut self, index: usize) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        link.stage = Stage::Leaving;
+        link.heard = self.now;
+        link.deaf_until = 0;
+        link.queue(frame::CLOSE, &1000u16.to_be_bytes());
+        self.mark_dirty(index);
+    }
+
+    /// All connections of a place, or all, are lost at once.
+    pub(super) fn storm(&mut self, slot: Option<u8>) {
+        let lost: Vec<usize> = self
+            .links
+            .iter()
+            .filter(|(_, link)| slot.is_none_or(|slot| slot == link.slot))
+            .map(|(index, _)| index)
+            .collect();
+        lost.into_iter().for_each(|index| match self.links.get(index).map(|link| &link.stage) {
+            Some(Stage::Upgrading) | None => {}
+            Some(Stage::Connecting | Stage::Joining | Stage::Live | Stage::Leaving) => self.drop_link(index),
+        });
+    }
+
+    /// A slow reader stops reading, or reads again.
+    pub(super) fn doze(&mut self, index: usize, number: u32, buffer: &mut [u8]) {
+        let Some(link) = self.links.get_mut(index).filter(|link| link.number == number) else { return };
+        if self.finishing.is_some() || link.stage == Stage::Leaving {
+            return;
+        }
+        let wait = if link.deaf_until > 0 {
+            link.deaf_until = 0;
+            link.heard = self.now;
+            self.readable(index, buffer, true);
+            SECOND + fastrand::u64(..SECOND)
+        } else {
+            let wait = 2 * SECOND + fastrand::u64(..DOZE_MAX - 3 * SECOND);
+            link.deaf_until = self.now + wait;
+            wait
+        };
+        self.later(wait, Timer::Doze(index, number));
+    }
+
+    /// Everybody leaves.
+    pub(super) fn finish(&mut self) {
+        if self.finishing.is_some() {
+            return;
+        }
+        self.finishing = Some(self.now);
+        self.rate = 0.0;
+        self.timers.clear();
+        let all: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
+        for index in all {
+            match self.links.get(index).map(|link| &link.stage) {
+                Some(Stage::Upgrading) => self.turned_away(index),
+                Some(Stage::Connecting | Stage::Joining | Stage::Live) => self.leave(index),
+                Some(Stage::Leaving) | None => {}
+            }
+        }
+    }
+
+    /// What is left when all is over.
+    pub(super) fn hand_over(&mut self) {
+        let left: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
+        left.into_iter().for_each(|index| self.drop_link(index));
+        for (n, _) in self.clients.iter().filter_map(|it| it.outgoing) {
+            if let Some(it) = self.ledger.publications.get_mut(n as usize) {
+                it.is_open = true;
+            }
+        }
+        self.seen.over.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// A command that waited longer than it may.
+    pub(super) fn lateness(link: &Link, pending: Pending, until: Micros) -> Option<Late> {
+        let what = pending.what.name();
+        let late = Late { link: link.number, slot: link.slot, what, sent: pending.sent, until };
+        (until > pending.sent + ANSWER_WITHIN).then_some(late)
+    }
+}
+
+fn is_final(code: u16) -> bool {
+    matches!(code, 1000 | 1002 | 1007 | 1009 | 4500..=4999)
+}

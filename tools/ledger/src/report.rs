@@ -1,0 +1,108 @@
+//! What a run found, for people as a table and for programs as JSON.
+
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// One measure.
+#[derive(Clone, Debug)]
+struct Row {
+    measure: String,
+    value: String,
+    bar: String,
+    is_good: Option<bool>,
+}
+
+/// All that is to be told.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    title: String,
+    rows: Vec<Row>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    /// An empty one.
+    pub fn new(title: impl Into<String>) -> Report {
+        Report { title: title.into(), ..Report::default() }
+    }
+
+    /// A measure that is judged.
+    pub fn judge(
+        &mut self,
+        measure: impl Into<String>,
+        value: impl ToString,
+        bar: impl ToString,
+        is_good: bool,
+    ) {
+        let (measure, value, bar) = (measure.into(), value.to_string(), bar.to_string());
+        self.rows.push(Row { measure, value, bar, is_good: Some(is_good) });
+    }
+
+    /// A measure that is only told.
+    pub fn tell(&mut self, measure: impl Into<String>, value: impl ToString) {
+        let (measure, value) = (measure.into(), value.to_string());
+        self.rows.push(Row { measure, value, bar: String::new(), is_good: None });
+    }
+
+    /// A line below the table.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// Whether nothing failed.
+    pub fn is_good(&self) -> bool {
+        self.rows.iter().all(|row| row.is_good != Some(false))
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let width =
+            |of: fn(&Row) -> &String| self.rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+        let (measure, value, bar) =
+            (width(|row| &row.measure), width(|row| &row.value), width(|row| &row.bar).max(3));
+        let mut text = format!("\n{}\n\n", self.title);
+        let mut line = |a: &str, b: &str, c: &str, d: &str| {
+            let _ = writeln!(text, "  {a:measure$}  {b:>value$}  {c:bar$}  {d}");
+        };
+        line("measure", "value", "bar", "");
+        for row in &self.rows {
+            let verdict = match row.is_good {
+                Some(true) => "ok",
+                Some(false) => "FAILED",
+                None => "",
+            };
+            line(&row.measure, &row.value, &row.bar, verdict);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
+        let _ = writeln!(text, "\n{}", if self.is_good() { "all bars held" } else { "FAILED" });
+        text
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| json!({ "measure": row.measure, "value": row.value, "bar": row.bar, "ok": row.is_good }))
+            .collect();
+        json!({ "title": self.title, "ok": self.is_good(), "rows": rows, "notes": self.notes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failure_fails_the_report_and_is_seen() {
+        let mut report = Report::new("a run");
+        report.judge("lost", 0, 0, true);
+        report.tell("stored", 12);
+        assert!(report.is_good());
+        report.judge("doubled", 1, 0, false);
+        assert!(!report.is_good() && report.text().contains("FAILED"));
+        assert_eq!(report.json()["ok"], json!(false));
+    }
+}

@@ -1,0 +1,69 @@
+//! Sockets to dial with: many of them, from many addresses.
+
+use ipnet::Ipv4Net;
+use mio::net::TcpStream;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Addresses that connections leave from, in turn: one address has too few ports for a crowd.
+#[derive(Debug)]
+pub struct Sources {
+    net: Option<Ipv4Net>,
+    next: u32,
+}
+
+impl Sources {
+    /// Takes addresses of this network in turn; `None` leaves the choice to the system.
+    pub fn new(net: Option<Ipv4Net>) -> Sources {
+        Sources { net, next: 0 }
+    }
+
+    /// 127.0.1.0/24 for a target on loopback, and the system's choice for all others.
+    pub fn usual(target: SocketAddr) -> Sources {
+        let loopback = match target {
+            SocketAddr::V4(target) => target.ip().is_loopback(),
+            SocketAddr::V6(_) => false,
+        };
+        Sources::new(Ipv4Net::new(Ipv4Addr::new(127, 0, 1, 0), 24).ok().filter(|_| loopback))
+    }
+
+    /// Begins to dial, from the next address. The connection is open once the socket can be written to.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: no descriptor or port is left, or the dialling was refused at once.
+    pub fn dial(&mut self, target: SocketAddr) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = self.take() {
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        match socket.connect(&target.into()) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+                Err(error)
+            }
+            Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
+        }
+    }
+
+    fn take(&mut self) -> Option<Ipv4Addr> {
+        let net = self.net?;
+        let first = u32::from(net.network());
+        let hosts = (u32::from(net.broadcast()) - first).saturating_sub(1).max(1);
+        let host = if net.prefix_len() < 31 { 1 + self.next % hosts } else { 0 };
+        self.next = self.next.wrapping_add(1);
+        Some(Ipv4Addr::from(first + host))
+    }
+}
+
+/// Raises the number of descriptors this process may have as far as it goes; how many that is.
+pub fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    now.unwrap_or(u64::MAX)
+}

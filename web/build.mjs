@@ -1,0 +1,145 @@
+// Builds what the gateway serves, from `client` and `page` into `dist`.
+//
+//   node build.mjs            writes dist
+//   node build.mjs --check    writes nothing; fails if dist is not what the sources build
+//
+// The output depends on the sources and on the pinned versions in package-lock.json alone: no time, no path of a
+// machine, no environment. So it can be committed, embedded in the binary, and proved by building it again.
+
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import ts from 'typescript';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const dist = join(here, 'dist');
+const source = (path) => readFileSync(join(here, path), 'utf8');
+const digest = (text) => createHash('sha256').update(text).digest('hex').slice(0, 32);
+
+const TYPES = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  svg: 'image/svg+xml',
+};
+
+/** One file of JavaScript or CSS with all it imports. */
+async function bundle(entry, options = {}) {
+  const built = await build({
+    absWorkingDir: here,
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    charset: 'utf8',
+    legalComments: 'none',
+    // The page is built from the library's sources, not from a built copy of it.
+    alias: { 'seawall-client': './client/src/index.ts' },
+    logLevel: 'warning',
+    ...options,
+  });
+  return built.outputFiles[0].text;
+}
+
+/** All of `dist`: path to text. */
+async function outputs() {
+  const client = JSON.parse(source('client/package.json'));
+  const banner = { js: `// ${client.name} ${client.version}, ${client.license}` };
+  const files = new Map();
+  const named = (name, extension, text) => {
+    const path = `assets/${name}-${digest(text).slice(0, 10)}.${extension}`;
+    files.set(path, text);
+    return `/${path}`;
+  };
+  const page = source('page/index.html')
+    .replace('{{script}}', named('page', 'js', await bundle('page/src/main.ts')))
+    .replace('{{style}}', named('page', 'css', await bundle('page/src/page.css')))
+    .replace('{{icon}}', named('icon', 'svg', source('page/src/icon.svg')));
+  files.set('index.html', page);
+  files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
+  files.set('files.rs', table(files));
+  files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
+  for (const [path, text] of declarations()) files.set(`types/${path}`, text);
+  return files;
+}
+
+/** The types of `seawall-client.js`: the declarations that the library's index leads to. */
+function declarations() {
+  const folder = join(here, 'client');
+  const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
+    ...ts.sys,
+    onUnRecoverableConfigFileDiagnostic: (diagnostic) => { throw new Error(ts.flattenDiagnosticMessageText(diagnostic.messageText, ' ')); },
+  });
+  const all = new Map();
+  const emit = (path, text) => all.set(relative(config.options.outDir, path), text);
+  ts.createProgram(config.fileNames, config.options).emit(undefined, emit, undefined, true);
+  const reached = new Map();
+  const reach = (path) => {
+    if (reached.has(path)) return;
+    const text = all.get(path);
+    if (text === undefined) throw new Error(`client/src has no declarations for ${path}`);
+    reached.set(path, text);
+    for (const [, name] of text.matchAll(/(?:from |import\()["']\.\/([\w-]+)\.js["']/g)) reach(`${name}.d.ts`);
+  };
+  reach('index.d.ts');
+  return reached;
+}
+
+/** The table that the gateway embeds: `src/wire/page.rs` includes it. */
+function table(files) {
+  const rows = [...files.keys()].sort().map((path) => {
+    const text = files.get(path);
+    const kept = path.startsWith('assets/') ? 'Immutable' : 'Revalidated';
+    return [
+      '    File {',
+      `        path: "/${path === 'index.html' ? '' : path}",`,
+      `        media_type: "${TYPES[path.split('.').pop()]}",`,
+      `        etag: "\\"${digest(text)}\\"",`,
+      `        freshness: Freshness::${kept},`,
+      `        bytes: include_bytes!("${path}"),`,
+      '    },',
+    ].join('\n');
+  });
+  return `// Written by web/build.mjs.\n&[\n${rows.join('\n')}\n]\n`;
+}
+
+function filesUnder(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)));
+}
+
+function write(files) {
+  rmSync(dist, { recursive: true, force: true });
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(dist, path)), { recursive: true });
+    writeFileSync(join(dist, path), text);
+  }
+}
+
+function differences(files) {
+  const found = filesUnder(dist);
+  const same = (path) => found.includes(path) && readFileSync(join(dist, path), 'utf8') === files.get(path);
+  return [
+    ...[...files.keys()].filter((path) => !same(path)).map((path) => `${path}: ${found.includes(path) ? 'differs' : 'is missing'}`),
+    ...found.filter((path) => !files.has(path)).map((path) => `${path}: is not built by anything`),
+  ];
+}
+
+const files = await outputs();
+if (process.argv.includes('--check')) {
+  const wrong = differences(files);
+  if (wrong.length > 0) {
+    console.error(`web/dist is not what the sources build:\n  ${wrong.join('\n  ')}\nRun tools/web and commit what it writes.`);
+    process.exit(1);
+  }
+  console.log(`web/dist is what the sources build (${files.size} files)`);
+} else {
+  write(files);
+}

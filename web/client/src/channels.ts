@@ -1,0 +1,185 @@
+/** Following channels: subscribing, applying what comes, fetching what is missing. */
+
+import type { ChannelState, Failure, Page, Publication } from './api.js';
+import { advised } from './close.js';
+import { hear, reset, skip, take, wants } from './cursor.js';
+import { PAGE, WINDOW } from './limits.js';
+import { FAILURES_OF_TIME, type Ask, type Event, type Sub, type Turn } from './state.js';
+import type { Begin, Frame, WireError } from './wire.js';
+
+/** Somebody wants a channel. */
+export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
+  const { from } = event;
+  const offset = from?.offset ?? 0;
+  t.s.subs.set(event.channel, {
+    name: event.channel, serial: ++t.s.serial, want: event.last ?? 0, catchUp: event.catchUp ?? Infinity,
+    epoch: from?.epoch, last: offset, heard: offset, asked: false, replaying: false, joining: false, rest: 0, view: { phase: 'waiting' },
+  });
+}
+
+/** Nobody wants it any more. */
+export function unsubscribe(t: Turn, channel: string): void {
+  const { s } = t;
+  const sub = s.subs.get(channel);
+  s.subs.delete(channel);
+  if (sub && s.link !== undefined && (sub.joining || sub.on === s.link)) t.ask(s.link, { for: 'leave' }, 'unsubscribe', { channel });
+}
+
+/** What was under way on other links than `on` is over; their answers are not waited for. */
+export function interrupt(t: Turn, on: number | undefined): void {
+  const { s } = t;
+  for (const sub of t.all(s.subs)) {
+    Object.assign(sub, { on, joining: false, asked: false, replaying: false });
+    // Rights come with the token, and the next connection may have another.
+    if (sub.view.phase === 'refused') sub.view = { phase: 'waiting' };
+  }
+  for (const [id, ask] of s.asks) if (ask.for === 'subscribe' || ask.for === 'fill') s.asks.delete(id);
+}
+
+/** A subscription begins, or is refused: an answer to `subscribe`, or one of `recovered`. */
+export function begin(t: Turn, told: Begin, link: number): void {
+  const sub = t.edit(t.s.subs, told.channel);
+  if (!sub) return;
+  const { because, epoch, head, floor } = told;
+  if (because === 'unavailable' || because === 'forbidden') {
+    const message = because === 'forbidden' ? 'This user may not read this channel: ask for a token with the right to subscribe.' : 'The log of this channel cannot be read now.';
+    return refuse(t, sub, { code: because, message, retryMs: because === 'unavailable' ? advised(told.retry_ms) ?? 1000 : undefined });
+  }
+  Object.assign(sub, { on: link, replaying: true });
+  if (sub.epoch === undefined) sub.last = sub.heard = Math.max(head - sub.want, floor - 1);
+  else if (because === 'epoch_changed' || epoch !== sub.epoch) restart(t, sub, epoch, floor);
+  sub.epoch = epoch;
+  sub.view = { ...sub.view, floor, error: undefined };
+  gap(t, sub, head - sub.catchUp, 'skipped');
+}
+
+function restart(t: Turn, sub: Sub, epoch: string, floor: number): void {
+  reset(sub, floor);
+  sub.epoch = epoch;
+  t.do({ do: 'emit', channel: sub.name, event: 'reset', value: { epoch, offset: sub.last } });
+}
+
+function gap(t: Turn, sub: Sub, last: number, because: 'expired' | 'skipped'): void {
+  const missed = skip(sub, last);
+  if (missed) t.do({ do: 'emit', channel: sub.name, event: 'gap', value: { ...missed, because } });
+}
+
+/** A refusal: for a while if the gateway says when to come back, else until the next connection. */
+function refuse(t: Turn, sub: Sub, error: Failure): void {
+  sub.on = undefined;
+  sub.replaying = false;
+  sub.rest = t.now + Math.max(100, error.retryMs ?? 0);
+  sub.view = { ...sub.view, phase: error.retryMs === undefined ? 'refused' : 'waiting', error };
+}
+
+/** An error as apps see it; some end by themselves. */
+export function failure({ code, message, dependency, retry_ms }: WireError): Failure {
+  const retryMs = advised(retry_ms) ?? (FAILURES_OF_TIME.includes(code) ? 1000 : undefined);
+  return { code, message, ...(retryMs !== undefined && { retryMs }), ...(dependency && { dependency }) };
+}
+
+/** The reply to a subscribe or to a page that fills a hole. */
+export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { subscribed, history, error }: Frame): void {
+  const sub = t.edit(t.s.subs, ask.channel);
+  if (sub?.serial !== ask.serial) return;
+  const link = t.edit(t.s.links, ask.link);
+  if (ask.for === 'subscribe') sub.joining = false;
+  else sub.asked = false;
+  if (error) {
+    const told = failure(error);
+    if (link && told.code === 'rate_limited') link.rest = t.now + (told.retryMs ?? 0);
+    if (ask.for === 'fill' && told.retryMs !== undefined) sub.rest = t.now + Math.max(100, told.retryMs);
+    else refuse(t, sub, told);
+  } else if (subscribed) begin(t, subscribed, ask.link);
+  else if (history) page(t, sub, history);
+}
+
+function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page): void {
+  const before = sub.last;
+  if (epoch !== sub.epoch) {
+    restart(t, sub, epoch, floor);
+    hear(sub, head);
+  }
+  gap(t, sub, floor - 1, 'expired');
+  for (const one of publications) apply(t, sub, one);
+  sub.view = { ...sub.view, floor };
+  if (head <= sub.last) sub.heard = sub.last;
+  // A page that brings nothing is not asked for again at once.
+  else if (sub.last === before) sub.rest = t.now + 1000;
+}
+
+function apply(t: Turn, sub: Sub, value: Publication): void {
+  if (take(sub, value.offset) !== 'apply') return;
+  const emit = (event: 'publication' | 'edit' | 'delete') => t.do({ do: 'emit', channel: sub.name, event, value });
+  emit('publication');
+  if (value.edits) emit('edit');
+  if (value.deletes) emit('delete');
+}
+
+/** What is pushed about a channel, by the link that serves it or by the one being left. */
+export function pushed(t: Turn, link: number, { publication, signal, synced, lag, beat }: Frame): void {
+  const { s } = t;
+  const listening = (name: string | undefined) => {
+    const sub = name === undefined ? undefined : t.edit(s.subs, name);
+    return sub?.on === link || (sub?.epoch && s.links.get(link)?.phase === 'leaving') ? sub : undefined;
+  };
+  const sub = listening((publication ?? signal ?? synced ?? lag)?.channel);
+  if (sub && publication) apply(t, sub, publication);
+  if (sub && signal) t.do({ do: 'emit', channel: sub.name, event: 'signal', value: signal });
+  if (sub && lag) hear(sub, lag.head);
+  if (sub && synced && sub.on === link) {
+    sub.replaying = false;
+    hear(sub, synced.offset);
+  }
+  for (const [name, head] of Object.entries(beat?.heads ?? {})) {
+    const sub = listening(name);
+    if (sub) hear(sub, head);
+  }
+}
+
+/** Asks for what is wanted and not asked for yet, as far as there is room for answers. */
+export function follow(t: Turn): void {
+  const { s } = t;
+  const link = t.serving();
+  let room = WINDOW;
+  for (const ask of s.asks.values()) if (ask.for !== 'publish') room -= 1;
+  for (const { name } of s.subs.values()) {
+    const sub = s.subs.get(name)!;
+    const join = sub.on === undefined && !sub.joining && sub.view.phase !== 'refused';
+    const can = link && room > 0 && (join || wants(sub)) && t.due(Math.max(sub.rest, link.rest));
+    if (can && (join || sub.on !== undefined)) {
+      room -= 1;
+      ask(t, t.edit(s.subs, name)!, link.id, join);
+    }
+    show(t, name);
+  }
+}
+
+function ask(t: Turn, sub: Sub, link: number, join: boolean): void {
+  const { name: channel, serial, epoch, last: offset, want } = sub;
+  if (join) {
+    sub.joining = true;
+    const from = epoch === undefined ? want && { last: want } : { recover: { epoch, offset } };
+    t.ask(link, { for: 'subscribe', channel, serial }, 'subscribe', { channel, ...(from || {}) });
+  } else {
+    sub.asked = true;
+    t.ask(link, { for: 'fill', channel, serial }, 'history', { channel, after: offset, limit: PAGE });
+  }
+}
+
+/** Says how it stands, when that has changed. */
+function show(t: Turn, name: string): void {
+  const { s } = t;
+  const { view, on, heard, last, replaying, epoch } = s.subs.get(name)!;
+  if (view.phase === 'refused') return;
+  const leaving = view.phase === 'live' && [...s.links.values()].some((link) => link.phase === 'leaving');
+  const phase: ChannelState['phase'] = on === undefined ? 'waiting' : heard > last || (replaying && !leaving) ? 'syncing' : 'live';
+  if (phase === view.phase) return;
+  t.edit(s.subs, name)!.view = { ...view, phase };
+  if (phase === 'live') t.do({ do: 'emit', channel: name, event: 'synced', value: { epoch: epoch!, offset: last } });
+}
+
+/** True exactly when nothing of the link that is left is needed any more. */
+export function settled(t: Turn): boolean {
+  return [...t.s.subs.values()].every((sub) => (sub.on !== undefined && !sub.replaying) || sub.view.phase === 'refused');
+}

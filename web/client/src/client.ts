@@ -1,0 +1,339 @@
+/** The shell around the session: the one file that touches sockets, timers, the page and storage. */
+
+import type {
+  Channel, ChannelOptions, Client, Clock, Cursor, Json, Options, Outbox, OutboxEntry, OutboxStorage, Page, Published, Socket, SocketClass, State, Status,
+} from './api.js';
+import { check, Handle, type Owner } from './channel.js';
+import { invalid, SeawallError } from './error.js';
+import { Keeper } from './keeper.js';
+import { newKey } from './key.js';
+import { SIGNAL_BYTES } from './limits.js';
+import { cell } from './observable.js';
+import * as session from './session.js';
+import type { Effect, Event, NewEntry, SessionState } from './state.js';
+import { indexedDbStorage } from './storage.js';
+import { read } from './wire.js';
+
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: SeawallError) => void;
+}
+
+const CLOSED = new SeawallError({ code: 'closed', message: 'This client was closed: connect anew.' });
+/** How often entries of clients that are gone are looked for. */
+const LOOK_MS = 30_000;
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+const systemClock: Clock = {
+  now: () => Date.now(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+/** An address as `WebSocket` takes it; in a page it may be relative to it. */
+function address(url: string): string {
+  try {
+    const whole = new URL(url, globalThis.location?.href);
+    whole.protocol = whole.protocol.replace(/^http/, 'ws');
+    if (/^wss?:$/.test(whole.protocol)) return whole.href;
+  } catch { /* said below */ }
+  throw invalid(`${JSON.stringify(url)} is no address of a gateway, which is like wss://chat.example/ws.`);
+}
+
+class Shell implements Client, Owner {
+  readonly state = cell<State>({ phase: 'connecting', attempt: 0 });
+  readonly status;
+  readonly outbox: Outbox;
+  readonly #entries = cell<readonly OutboxEntry[]>([]);
+  readonly #storage = cell<Outbox['storage']['value']>('opening');
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #sockets = new Map<number, Socket>();
+  readonly #handles = new Map<string, Set<Handle>>();
+  readonly #promises = new Map<string, Waiter<Published>>();
+  readonly #pages = new Map<number, Waiter<Page>>();
+  readonly #events: Event[] = [];
+  readonly #stop: (() => void)[] = [];
+  readonly #keeper: Keeper | undefined;
+  #s: SessionState;
+  #busy = false;
+  #over = false;
+  #last = 0;
+  #behind = 0;
+  #armed = Infinity;
+  #timer: unknown;
+  #request = 0;
+
+  constructor(readonly url: string, readonly options: Options) {
+    const { token, client = 'seawall-js/0.1', clock = systemClock, random = Math.random } = options;
+    this.#clock = clock;
+    this.#random = random;
+    this.#s = session.begin({ client, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.status = cell<Status>(this.#s.status);
+    const { subscribe } = this.#entries;
+    const entries = this.#entries;
+    this.outbox = {
+      get value() { return entries.value; },
+      subscribe,
+      storage: this.#storage,
+      retry: (key) => this.#tell({ is: 'retry', key, newKey: newKey() }),
+      discard: (key) => {
+        const can = this.#s.outbox.some((one) => one.key === key && /queued|failed/.test(one.state));
+        this.#tell({ is: 'discard', key });
+        return can;
+      },
+    };
+    this.#keeper = this.#keep();
+    this.#listen();
+    this.#tell({ is: 'connect' });
+  }
+
+  channel<T = Json>(name: string, options: ChannelOptions = {}): Channel<T> {
+    check(name, options);
+    const handle = new Handle(name, this);
+    if (this.#over) {
+      handle.leave();
+      return handle as unknown as Channel<T>;
+    }
+    const all = this.#handles.get(name);
+    if (all) all.add(handle);
+    else {
+      this.#handles.set(name, new Set([handle]));
+      this.#tell({ is: 'subscribe', channel: name, ...options });
+    }
+    const sub = this.#s.subs.get(name);
+    if (sub) handle.state.set(sub.view);
+    return handle as unknown as Channel<T>;
+  }
+
+  leave(handle: Handle): void {
+    const all = this.#handles.get(handle.name);
+    if (!all?.delete(handle) || all.size) return;
+    this.#handles.delete(handle.name);
+    this.#tell({ is: 'unsubscribe', channel: handle.name });
+  }
+
+  cursor(channel: string): Cursor | undefined {
+    const sub = this.#s.subs.get(channel);
+    return sub?.epoch === undefined ? undefined : { epoch: sub.epoch, offset: sub.last };
+  }
+
+  publish(entry: NewEntry): Promise<Published> {
+    const { key } = entry;
+    const done = new Promise<Published>((resolve, reject) => {
+      if (this.#over) return reject(CLOSED);
+      if (this.#promises.has(key) || this.#s.outbox.some((one) => one.key === key)) return reject(invalid(`A publication with the key ${key} is in the outbox already.`));
+      this.#promises.set(key, { resolve, reject });
+      queueMicrotask(() => {
+        // The outbox shows what becomes of it: a rejection that nobody handles is no fault then.
+        if (this.#s.outbox.some((one) => one.key === key)) done.catch(() => {});
+      });
+      this.#tell({ is: 'publish', entry });
+    });
+    return done;
+  }
+
+  history(body: object): Promise<Page> {
+    return new Promise((resolve, reject) => {
+      if (this.#over) return reject(CLOSED);
+      const request = ++this.#request;
+      this.#pages.set(request, { resolve, reject });
+      this.#tell({ is: 'history', request, body });
+    });
+  }
+
+  signal(channel: string, json: string): boolean {
+    const { link, subs } = this.#s;
+    const can = link !== undefined && subs.get(channel)?.on === link && this.#sockets.get(link)!.bufferedAmount < SIGNAL_BYTES;
+    if (can) this.#tell({ is: 'signal', channel, json });
+    return can;
+  }
+
+  reconnect(): void {
+    if (!this.#over) this.#tell({ is: 'connect' });
+  }
+
+  close(): void {
+    if (this.#over) return;
+    this.#tell({ is: 'close' });
+    this.#over = true;
+    this.#clock.clearTimeout(this.#timer as never);
+    for (const stop of this.#stop) stop();
+    for (const all of [...this.#handles.values()]) for (const handle of [...all]) handle.leave();
+    for (const waiter of [...this.#promises.values(), ...this.#pages.values()]) waiter.reject(CLOSED);
+    this.#keeper?.close();
+  }
+
+  /** Events one after the other, each with all its effects, whoever tells them and when. */
+  #tell(event: Event): void {
+    if (this.#over) return;
+    this.#events.push(event);
+    if (this.#busy) return;
+    this.#busy = true;
+    for (let next; (next = this.#events.shift());) {
+      for (const effect of this.#step(next)) this.#perform(effect);
+    }
+    this.#busy = false;
+    this.#arm();
+  }
+
+  #step(event: Event): Effect[] {
+    const before = this.#s;
+    let effects: Effect[];
+    try {
+      [this.#s, effects] = session.step(before, event, this.#now(), this.#random());
+    } catch (error) {
+      // Only a frame can be of a shape that nobody expected: such a gateway is left, with backoff.
+      if (event.is !== 'frame') throw error;
+      return this.#step({ is: 'closed', link: event.link, code: 1006, reason: `lost: a frame could not be read, ${error}` });
+    }
+    const { view, status, outbox, subs } = this.#s;
+    if (view.phase === 'online' && before.link !== this.#s.link) this.#keeper?.look();
+    this.state.set(view);
+    this.status.set(status);
+    this.#entries.set(outbox);
+    for (const [name, sub] of subs) {
+      if (sub.view !== before.subs.get(name)?.view) for (const handle of this.#handles.get(name) ?? []) handle.state.set(sub.view);
+    }
+    return effects;
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.do) {
+      case 'open': return this.#open(effect.link);
+      case 'send': return this.#sockets.get(effect.link)?.send(effect.text);
+      case 'close': return this.#close(effect.link);
+      case 'token': return this.#token();
+      case 'emit':
+        for (const handle of [...this.#handles.get(effect.channel) ?? []]) handle.emit(effect.event, effect.value as never);
+        return;
+      case 'save': {
+        const { key } = effect.entry;
+        const saved = () => this.#tell({ is: 'saved', key });
+        if (this.#keeper) void this.#keeper.save(effect.entry).then(saved);
+        else saved();
+        return;
+      }
+      case 'forget': return this.#keeper?.forget(effect.key);
+      case 'settle': return settle(this.#promises, effect.key, effect.published, effect.failure);
+      case 'answer': return settle(this.#pages, effect.request, effect.page, effect.failure);
+    }
+  }
+
+  #open(link: number): void {
+    const closed = (code: number, reason: string) => {
+      this.#sockets.delete(link);
+      this.#tell({ is: 'closed', link, code, reason });
+    };
+    try {
+      const Class = this.options.WebSocket ?? (globalThis.WebSocket as unknown as SocketClass);
+      const socket = new Class(this.url, ['seawall.v1']);
+      this.#sockets.set(link, socket);
+      socket.onopen = () => this.#tell({ is: 'opened', link });
+      socket.onmessage = ({ data }: { data: unknown }) => {
+        const frame = read(data);
+        if (frame) this.#tell({ is: 'frame', link, frame });
+      };
+      socket.onclose = ({ code, reason }: { code: number; reason: string }) => closed(code, reason);
+      socket.onerror = () => {};
+    } catch (error) {
+      closed(1006, `lost: ${(error as Error).message}`);
+    }
+  }
+
+  #close(link: number): void {
+    const socket = this.#sockets.get(link);
+    if (!socket) return;
+    this.#sockets.delete(link);
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  #token(): void {
+    const ask = this.options.token as () => string | Promise<string>;
+    new Promise<string>((resolve) => { resolve(ask()); }).then(
+      (token) => this.#tell({ is: 'token', token }),
+      (error) => this.#tell({ is: 'token', message: `The token callback failed: ${error?.message ?? error}` }),
+    );
+  }
+
+  /** Unix milliseconds that never go back, whatever the system's clock does. */
+  #now(): number {
+    const now = this.#clock.now() + this.#behind;
+    if (now < this.#last) this.#behind += this.#last - now;
+    return (this.#last = Math.max(this.#last, now));
+  }
+
+  /** One timer, for whatever is due next. It may ring early, which does no harm. */
+  #arm(): void {
+    const at = session.wakeAt(this.#s);
+    if (this.#over || at >= this.#armed) return;
+    this.#clock.clearTimeout(this.#timer as never);
+    this.#armed = at;
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#armed = Infinity;
+      this.#tell({ is: 'wake' });
+    }, Math.min(TIMER_MAX_MS, Math.max(1, Math.ceil(at - this.#now()))));
+  }
+
+  /** Listens to the page, if there is one. */
+  #listen(): void {
+    const on = (target: EventTarget | undefined, name: string, run: () => void) => {
+      target?.addEventListener?.(name, run);
+      this.#stop.push(() => target?.removeEventListener?.(name, run));
+    };
+    const visible = () => {
+      if (globalThis.document?.visibilityState === 'hidden') return;
+      this.#tell({ is: 'visible' });
+      this.#keeper?.look();
+    };
+    const page = globalThis as unknown as EventTarget;
+    const network = () => this.#tell({ is: 'network', online: globalThis.navigator?.onLine !== false });
+    on(page, 'online', network);
+    on(page, 'offline', network);
+    on(page, 'pageshow', visible);
+    on(globalThis.document, 'visibilitychange', visible);
+    network();
+  }
+
+  #keep(): Keeper | undefined {
+    const { storage = globalThis.indexedDB ? 'indexeddb' : 'memory', locks = globalThis.navigator?.locks, outbox = this.url } = this.options;
+    if (storage === 'memory') {
+      this.#storage.set('memory');
+      return undefined;
+    }
+    const place: OutboxStorage = storage === 'indexeddb' ? indexedDbStorage() : storage;
+    const keeper = new Keeper({
+      storage: place, locks, outbox,
+      held: () => this.#s.outbox.length,
+      restore: (entries) => this.#tell({ is: 'restored', entries }),
+      opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
+    });
+    const look = () => {
+      keeper.look();
+      timer = this.#clock.setTimeout(look, LOOK_MS);
+    };
+    let timer = this.#clock.setTimeout(look, LOOK_MS);
+    this.#stop.push(() => this.#clock.clearTimeout(timer as never));
+    return keeper;
+  }
+}
+
+function settle<K, T>(waiters: Map<K, Waiter<T>>, key: K, value?: T, failure?: ConstructorParameters<typeof SeawallError>[0]): void {
+  const waiter = waiters.get(key);
+  waiters.delete(key);
+  if (failure) waiter?.reject(new SeawallError(failure));
+  else waiter?.resolve(value!);
+}
+
+/**
+ * Connects to a gateway and stays connected: after every loss it comes back, where it was.
+ *
+ * `url` is `wss://HOST/ws`; in a page it may be relative (`/ws`), and `https:` is taken for `wss:`.
+ * Returns at once; what follows is in {@link Client.state}.
+ * @throws {@link SeawallError} `invalid` for an address that is none
+ */
+export function connect(url: string, options: Options = {}): Client {
+  if (!options.WebSocket && !globalThis.WebSocket) throw invalid('There is no WebSocket here: pass one as options.WebSocket, for example that of the package ws.');
+  return new Shell(address(url), options);
+}

@@ -1,0 +1,40 @@
+/** What the end of a connection means. */
+
+import type { Ending } from './api.js';
+
+/** What a client does after a close. */
+export type Advice = 'stop' | 'return' | 'patient' | 'fresh_token';
+
+/** The push `bye`. */
+export interface Bye extends Omit<Ending, 'retryMs'> {
+  readonly retry_ms?: number;
+}
+
+/** Ranges carry the advice: 1000, 1002, 1007, 1009 and 4500–4999 are final, all else invites a return. */
+export function advice(code: number): Advice {
+  if (code === 4501) return 'fresh_token';
+  if (code === 1013) return 'patient';
+  return [1000, 1002, 1007, 1009].includes(code) || (code >= 4500 && code < 5000) ? 'stop' : 'return';
+}
+
+/** A wait as the server gave it, or nothing if it is none. */
+export const advised = (ms: unknown): number | undefined =>
+  typeof ms === 'number' && ms >= 0 ? ms : undefined;
+
+/** Reads how a connection ended from the `bye`, or, when that was missed, from the close frame. */
+export function ending(code: number, text: string, bye?: Bye): Ending {
+  if (bye) {
+    const { code, reason, message, dependency, reference, retry_ms } = bye;
+    return { code, reason, message, dependency, reference, retryMs: advised(retry_ms) };
+  }
+  const found = (pattern: RegExp) => pattern.exec(text)?.[1];
+  const retry = found(/; retry_ms=(\d+)/);
+  return {
+    code,
+    reason: found(/^([a-z_]+)/) ?? 'lost',
+    message: found(/^[a-z_]+: ([^;]*)/),
+    dependency: found(/; dependency=([^;]*)/),
+    reference: found(/; ref=([^;]*)/),
+    retryMs: retry === undefined ? undefined : Number(retry),
+  };
+}

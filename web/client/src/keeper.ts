@@ -1,0 +1,117 @@
+/**
+ * Keeps a client's outbox in storage, and takes over what others have left there.
+ *
+ * Each client holds a Web Lock of its own for its whole life, and the browser lets go of it when the page goes,
+ * however it goes. Who is granted the lock of another client therefore knows that it is gone, and while it has the lock
+ * nobody else takes over the same entries. A client that lives sends its own: so the order of what was typed in one tab
+ * is the order of one list, always.
+ */
+
+import { type OutboxStorage, type StoredEntry } from './api.js';
+import { newKey } from './key.js';
+import { OUTBOX_ENTRIES_MAX } from './limits.js';
+import type { Entry } from './state.js';
+
+/** What a keeper needs of its client. */
+export interface Keeping {
+  readonly storage: OutboxStorage;
+  readonly locks: Pick<LockManager, 'request'> | null | undefined;
+  readonly outbox: string;
+  /** How many entries the client has. */
+  readonly held: () => number;
+  readonly restore: (entries: StoredEntry[]) => void;
+  /** What is saved from now on is kept, or, because storage does not work, is not. */
+  readonly opened: (durable: boolean) => void;
+}
+
+/** Storage operations, one after the other, in the order they were asked for. */
+export class Keeper {
+  readonly #to: Keeping;
+  readonly #owner = newKey();
+  readonly #end = new AbortController();
+  /** Owners whose end is waited for. */
+  readonly #watched = new Set<string>();
+  #last: Promise<unknown>;
+  #broken = false;
+
+  constructor(to: Keeping) {
+    this.#to = to;
+    this.#last = this.#start().then(() => to.opened(true)).catch(() => this.#fail());
+  }
+
+  /** Resolves once the entry is kept, or cannot be. */
+  save({ key, order, channel, json, edits, deletes, at, user, error }: Entry): Promise<void> {
+    const { outbox, storage } = this.#to;
+    return this.#next(() => storage.put({ outbox, owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error }));
+  }
+
+  forget(key: string): void {
+    void this.#next(() => this.#to.storage.remove(this.#to.outbox, key));
+  }
+
+  /** Looks for what others have left. */
+  look(): void {
+    if (this.#to.locks) void this.#next(() => this.#scan());
+  }
+
+  /** After what was asked for is done, others may take over what is left. */
+  close(): void {
+    void this.#next(async () => this.#end.abort());
+  }
+
+  #next(run: () => Promise<void>): Promise<void> {
+    const mine = this.#last.then(() => (this.#broken ? undefined : run())).catch(() => this.#fail());
+    this.#last = mine;
+    return mine;
+  }
+
+  #fail(): void {
+    this.#broken = true;
+    this.#end.abort();
+    this.#to.opened(false);
+  }
+
+  #name(owner: string): string {
+    return `seawall:${this.#to.outbox}:${owner}`;
+  }
+
+  async #start(): Promise<void> {
+    const { locks, storage, outbox, restore } = this.#to;
+    if (!locks) return restore(ordered(await storage.load(outbox)).slice(0, OUTBOX_ENTRIES_MAX));
+    await new Promise<void>((granted, failed) => {
+      locks.request(this.#name(this.#owner), () => new Promise<void>((end) => {
+        this.#end.signal.addEventListener('abort', () => end());
+        granted();
+      })).catch(failed);
+    });
+    await this.#scan();
+  }
+
+  async #scan(): Promise<void> {
+    const { locks, storage, outbox } = this.#to;
+    const owners = new Set((await storage.load(outbox)).map((entry) => entry.owner));
+    owners.delete(this.#owner);
+    for (const owner of owners) {
+      if (this.#watched.has(owner)) continue;
+      const { signal } = this.#end;
+      await locks!.request(this.#name(owner), { ifAvailable: true }, (lock) => {
+        if (lock) return this.#takeOver(owner);
+        // It lives, or its page is still going away: wait for its end, without holding anything up.
+        this.#watched.add(owner);
+        const gone = () => this.#next(() => this.#takeOver(owner));
+        locks!.request(this.#name(owner), { signal }, gone).catch(() => {}).finally(() => this.#watched.delete(owner));
+      });
+    }
+  }
+
+  /** All of one owner or nothing: a part would come before the rest. */
+  async #takeOver(owner: string): Promise<void> {
+    const { storage, outbox, held, restore } = this.#to;
+    const left = ordered((await storage.load(outbox)).filter((entry) => entry.owner === owner));
+    if (held() && held() + left.length > OUTBOX_ENTRIES_MAX) return;
+    for (const entry of left) await storage.put({ ...entry, owner: this.#owner });
+    restore(left);
+  }
+}
+
+const ordered = (entries: StoredEntry[]): StoredEntry[] => entries.sort((a, b) => a.order - b.order);

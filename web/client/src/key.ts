@@ -1,0 +1,10 @@
+/** Keys of publications. */
+
+const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** A new key, a ULID: 10 digits of time and 16 random ones. Never made twice. */
+export function newKey(): string {
+  let time = '';
+  for (let i = 0, rest = Date.now(); i < 10; i += 1, rest = Math.floor(rest / 32)) time = DIGITS[rest % 32] + time;
+  return time + Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => DIGITS[byte & 31]).join('');
+}

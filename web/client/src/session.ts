@@ -1,0 +1,170 @@
+/**
+ * The client's protocol life as a pure function: `step(state, event, now, random)`.
+ *
+ * It holds no clock, socket or storage and changes nothing it was given. Whoever drives it performs the effects in
+ * order, tells what comes of them as events, and sends `wake` at `wakeAt(state)`.
+ */
+
+import type { Failure, Page } from './api.js';
+import * as channels from './channels.js';
+import { ending } from './close.js';
+import * as connection from './connection.js';
+import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, WINDOW } from './limits.js';
+import * as outbox from './outbox.js';
+import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
+import type { Frame } from './wire.js';
+
+/** Nothing has happened yet. `renewable`: a token can be asked for. */
+export function begin(told: { client?: string; token?: string; renewable?: boolean }): SessionState {
+  return {
+    client: told.client, token: told.token, renewable: told.renewable ?? false,
+    asking: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
+    status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
+    offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
+    links: new Map(), subs: new Map(), asks: new Map(), requests: new Map(), outbox: [],
+  };
+}
+
+/** What comes of an event. `now` is Unix milliseconds and does not go back; `random` is from [0, 1). */
+export function step(state: SessionState, event: Event, now: number, random: number): [SessionState, Effect[]] {
+  const t = new Turn(state, now, random);
+  t.s.pumpAt = Infinity;
+  handle(t, event);
+  overdue(t);
+  if (t.s.view.phase === 'closed') failRequests(t);
+  channels.follow(t);
+  pages(t);
+  outbox.send(t);
+  leave(t);
+  return [t.s, t.effects];
+}
+
+function handle(t: Turn, event: Event): void {
+  switch (event.is) {
+    case 'connect': return connection.again(t);
+    case 'close': return connection.stop(t, { code: 1000, reason: 'closed' });
+    case 'wake': return;
+    case 'visible': return connection.hurry(t);
+    case 'network': return connection.network(t, event.online);
+    case 'opened': return connection.opened(t, event.link);
+    case 'frame': return frame(t, event.link, event.frame);
+    case 'closed': return connection.lose(t, event.link, ending(event.code, event.reason));
+    case 'token': return connection.tokenCame(t, event.token, event.message);
+    case 'subscribe': return channels.subscribe(t, event);
+    case 'unsubscribe': return channels.unsubscribe(t, event.channel);
+    case 'publish': return outbox.queue(t, event);
+    case 'saved': return outbox.saved(t, event.key);
+    case 'restored': return outbox.restore(t, event.entries);
+    case 'retry': return outbox.retry(t, event.key, event.newKey);
+    case 'discard': return outbox.discard(t, event.key);
+    case 'history': return history(t, event.request, event.body);
+    case 'signal': return t.do({ do: 'send', link: t.s.link!, text: `{"signal":{"channel":"${event.channel}","data":${event.json}}}` });
+  }
+}
+
+/** A frame: the reply to something asked on this link, or a push. */
+function frame(t: Turn, id: number, told: Frame): void {
+  const { s } = t;
+  const link = t.edit(s.links, id);
+  if (!link) return;
+  connection.heard(t, link);
+  const ask = s.asks.get(told.id!);
+  if (told.id !== undefined) {
+    if (ask?.link !== id) return;
+    s.asks.delete(told.id);
+    return reply(t, ask, told);
+  }
+  if (told.bye) {
+    link.bye = told.bye;
+    link.until = t.now + 3000;
+  }
+  if (told.status && id === s.link) s.status = told.status;
+  if (told.drain && id === s.link) connection.drain(t, told.drain.slot_ms, told.drain.deadline_ms);
+  channels.pushed(t, id, told);
+}
+
+function reply(t: Turn, ask: Ask, told: Frame): void {
+  switch (ask.for) {
+    case 'connect': return told.connected ? connection.connected(t, ask.link, told.connected) : told.error && connection.refused(t, ask.link, told.error);
+    case 'refresh': return connection.refreshed(t, told);
+    case 'subscribe':
+    case 'fill': return channels.answered(t, ask, told);
+    case 'publish': return outbox.answered(t, ask.key, told, t.edit(t.s.links, ask.link));
+    case 'page': return answer(t, ask.request, told.history, told.error && channels.failure(told.error));
+    case 'probe':
+    case 'leave': return;
+  }
+}
+
+/** All whose time has come. */
+function overdue(t: Turn): void {
+  const { s, now } = t;
+  for (const { id, until, phase, heardAt, silenceMs } of [...s.links.values()]) {
+    const silent = phase === 'ready' && now >= heardAt + silenceMs;
+    if (now >= until || silent) connection.lose(t, id, { code: 1006, reason: 'silent', message: 'Nothing came from the gateway.' });
+  }
+  for (const { link, at } of [...s.asks.values()]) {
+    if (now >= at + ANSWER_MS) connection.lose(t, link, { code: 1006, reason: 'unanswered', message: 'The gateway did not answer.' });
+  }
+  if (now >= s.stableAt!) {
+    s.stableAt = undefined;
+    s.attempt = 0;
+    s.fresh = false;
+  }
+  if (now >= s.refreshAt!) connection.refresh(t);
+  if (s.move && now >= s.move.deadline) s.move = undefined;
+  if (now >= s.retryAt! || (s.next === undefined && now >= s.move?.at!)) connection.dial(t);
+  for (const [id, { until }] of s.requests) {
+    if (now >= until) answer(t, id, undefined, { code: 'timeout', message: `No page came within ${REQUEST_MS / 1000} s: try again once connected.` });
+  }
+}
+
+/** When `wake` is due, at the latest. */
+export function wakeAt(s: SessionState): number {
+  let at = Math.min(s.pumpAt, s.stableAt ?? Infinity, s.retryAt ?? Infinity, s.refreshAt ?? Infinity, outbox.oldest(s.outbox));
+  const by = (time: number) => { at = Math.min(at, time); };
+  if (s.move) by(s.next === undefined ? s.move.at : s.move.deadline);
+  for (const link of s.links.values()) by(Math.min(link.until, link.phase === 'ready' ? link.heardAt + link.silenceMs : Infinity));
+  for (const ask of s.asks.values()) by(ask.at + ANSWER_MS);
+  for (const request of s.requests.values()) by(request.until);
+  return at;
+}
+
+function history(t: Turn, request: number, body: object): void {
+  if (t.s.requests.size >= REQUESTS_MAX) {
+    return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} pages are asked for already: await them first.` } });
+  }
+  t.s.requests.set(request, { body, until: t.now + REQUEST_MS, sent: false });
+}
+
+/** Asks for the pages that apps want. */
+function pages(t: Turn): void {
+  const { s } = t;
+  const link = t.serving();
+  if (!link) return;
+  let room = WINDOW;
+  for (const ask of s.asks.values()) if (ask.for === 'page') room -= 1;
+  for (const [request, { body, sent }] of s.requests) {
+    if (sent || room <= 0 || !t.due(link.rest)) continue;
+    room -= 1;
+    t.edit(s.requests, request)!.sent = true;
+    t.ask(link.id, { for: 'page', request }, 'history', body);
+  }
+}
+
+function answer(t: Turn, request: number, page?: Page, failure?: Failure): void {
+  if (t.s.requests.delete(request)) t.do({ do: 'answer', request, page, failure });
+}
+
+function failRequests(t: Turn): void {
+  for (const id of t.s.requests.keys()) answer(t, id, undefined, { code: 'closed', message: 'The connection is closed for good: see client.state.' });
+}
+
+/** Closes what was left, once nothing hangs on it. */
+function leave(t: Turn): void {
+  const { s } = t;
+  for (const { id, phase } of [...s.links.values()]) {
+    const asked = [...s.asks.values()].some((ask) => ask.link === id && ask.for === 'publish');
+    if (phase === 'leaving' && !asked && channels.settled(t)) connection.drop(t, id);
+  }
+}

@@ -1,0 +1,172 @@
+/** The client against the real gateway, over real sockets. */
+
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import WebSocket from 'ws';
+import { connect, SeawallError, type Client, type Gap, type Options, type Publication, type SocketClass } from '../src/index.js';
+import { Gateway, missing, until } from './gateway.js';
+
+const skip = missing;
+const Socket = WebSocket as unknown as SocketClass;
+
+async function gateway(t: TestContext, env: Record<string, string> = {}): Promise<Gateway> {
+  const it = new Gateway(env);
+  await it.start();
+  t.after(() => it.stop());
+  return it;
+}
+
+function client(t: TestContext, url: string, options: Options = {}): Client {
+  const it = connect(url, { WebSocket: Socket, ...options });
+  t.after(() => it.close());
+  return it;
+}
+
+test('what is published is acknowledged, received, paged, edited and deleted', { skip }, async (t) => {
+  const { url } = await gateway(t);
+  const ann = client(t, url);
+  const room = ann.channel<{ text: string } | null>('room');
+  const heard: Publication[] = [];
+  const edits: number[] = [];
+  const deletes: number[] = [];
+  room.on('publication', (one) => heard.push(one));
+  room.on('edit', (one) => edits.push(one.edits!));
+  room.on('delete', (one) => deletes.push(one.deletes!));
+  const first = await room.publish({ text: 'hi' }, { key: 'k1' });
+  assert.deepEqual([first.offset, first.key, first.duplicate], [1, 'k1', false]);
+  await room.publish({ text: 'ho' }, { edits: 1 });
+  await room.publish(null, { deletes: 1 });
+  await until('three publications', () => heard.length === 3);
+  assert.deepEqual(heard.map((one) => one.offset), [1, 2, 3]);
+  assert.deepEqual([edits, deletes], [[1], [1]]);
+  const page = await room.history({ limit: 10 });
+  assert.deepEqual([page.head, page.publications[0]!.deleted_by], [3, 3]);
+  await assert.rejects(room.publish({ text: 'no' }, { edits: 99 }), (error: SeawallError) => error.code === 'not_found' && error.message.length > 10);
+  assert.equal(ann.outbox.value.length, 1);
+  assert.equal(ann.outbox.value[0]!.error!.code, 'not_found');
+  assert.ok(ann.outbox.discard(ann.outbox.value[0]!.key));
+  assert.equal(ann.outbox.value.length, 0);
+  assert.equal(room.state.value.phase, 'live');
+});
+
+test('an iteration, the last few and a signal', { skip }, async (t) => {
+  const { url } = await gateway(t);
+  const ann = client(t, url);
+  const out = ann.channel<number>('numbers');
+  for (let n = 1; n <= 5; n += 1) await out.publish(n);
+  const bob = client(t, url);
+  const room = bob.channel<number>('numbers', { last: 3 });
+  const got: number[] = [];
+  const signals: unknown[] = [];
+  room.on('signal', ({ data }) => signals.push(data));
+  room.on('synced', () => { room.signal(42); });
+  for await (const one of room) {
+    got.push(one.data);
+    if (got.length === 3) await out.publish(6);
+    if (one.data === 6) room.leave();
+  }
+  assert.deepEqual(got, [3, 4, 5, 6]);
+  assert.deepEqual(room.state.value, { phase: 'left' });
+});
+
+test('a gateway that is killed and comes back: nothing lost, nothing doubled, order kept', { skip }, async (t) => {
+  const it = await gateway(t);
+  const [ann, bob] = [client(t, it.url), client(t, it.url)];
+  const heard: Publication<number>[] = [];
+  bob.channel<number>('room').on('publication', (one) => heard.push(one));
+  const room = ann.channel<number>('room');
+  const sent: Promise<unknown>[] = [];
+  await until('both live', () => room.state.value.phase === 'live' && bob.state.value.phase === 'online');
+  for (let n = 0; n < 30; n += 1) sent.push(room.publish(n));
+  await until('a few have arrived', () => heard.length >= 5);
+  await it.end('SIGKILL');
+  for (let n = 30; n < 40; n += 1) sent.push(room.publish(n));
+  await until('both have noticed', () => ann.state.value.phase !== 'online' && bob.state.value.phase !== 'online');
+  await it.start();
+  await Promise.all(sent);
+  await until('all have arrived', () => heard.length >= 40);
+  assert.deepEqual(heard.map((one) => one.data), Array.from({ length: 40 }, (_, n) => n));
+  assert.deepEqual(heard.map((one) => one.offset), Array.from({ length: 40 }, (_, n) => n + 1));
+  const { head } = await room.history();
+  assert.equal(head, 40);
+});
+
+test('who was away too long pages through what was missed, or skips it', { skip }, async (t) => {
+  const it = await gateway(t, { SEAWALL_LIMITS_PUBLISHES_PER_S: '0' });
+  const ann = client(t, it.url);
+  const room = ann.channel<number>('room');
+  await room.publish(0);
+  const { epoch } = await room.history();
+  const refused: string[] = [];
+  for (let n = 1; n <= 700; n += 1) {
+    const done = room.publish(n);
+    if (n > 500) done.catch((error: SeawallError) => refused.push(error.code));
+  }
+  await until('all are sent', () => ann.outbox.value.every((one) => one.state === 'sent') && room.cursor?.offset === 501);
+  // The outbox holds 500: the rest is told so at once.
+  assert.deepEqual(refused, Array(200).fill('outbox_full'));
+  const bob = client(t, it.url);
+  const all = bob.channel<number>('room', { from: { epoch, offset: 1 } });
+  const heard: number[] = [];
+  all.on('publication', (one) => heard.push(one.offset));
+  await until('paged', () => heard.length === 500);
+  assert.deepEqual(heard, Array.from({ length: 500 }, (_, n) => n + 2));
+  const eve = client(t, it.url);
+  const some = eve.channel<number>('room', { from: { epoch, offset: 1 }, catchUp: 10 });
+  const late: number[] = [];
+  const gaps: Gap[] = [];
+  some.on('publication', (one) => late.push(one.offset));
+  some.on('gap', (one) => gaps.push(one));
+  await until('caught up', () => late.length === 10);
+  assert.deepEqual([gaps, late[0]], [[{ from: 2, to: 491, because: 'skipped' }], 492]);
+  const other = client(t, it.url).channel('room', { from: { epoch: 'another', offset: 400 }, catchUp: 5 });
+  const resets: number[] = [];
+  other.on('reset', (one) => resets.push(one.offset));
+  await until('begun anew', () => other.state.value.phase === 'live');
+  assert.deepEqual([resets, other.cursor], [[0], { epoch, offset: 501 }]);
+});
+
+test('an address that is none, a name that is none and data that is none are told at once', { skip }, async (t) => {
+  const { url } = await gateway(t);
+  assert.throws(() => connect('chat', { WebSocket: Socket }), /no address of a gateway/);
+  const ann = client(t, url);
+  assert.throws(() => ann.channel('the lobby'), /"the lobby"/);
+  assert.throws(() => ann.channel('$own'), SeawallError);
+  const room = ann.channel<unknown>('room');
+  await assert.rejects(room.publish(undefined), /data is required/);
+  await assert.rejects(room.publish(1n), /not JSON/);
+  await assert.rejects(room.publish('x'.repeat(70_000)), /70\d\d\d bytes and the gateway accepts 65536/);
+  await assert.rejects(room.history({ before: 1, after: 1 }), /exclude/);
+  assert.deepEqual(ann.outbox.value, []);
+});
+
+test('a gateway that drains and is replaced: told in time, nothing lost, nothing doubled', { skip }, async (t) => {
+  const it = await gateway(t, {
+    SEAWALL_DRAIN_ACCEPT_MS: '200', SEAWALL_DRAIN_SPREAD_MS: '800', SEAWALL_DRAIN_CLOSE_MS: '2000', SEAWALL_DRAIN_EXIT_MS: '6000', SEAWALL_DRAIN_RETURN_MS: '500',
+  });
+  const [ann, bob] = [client(t, it.url), client(t, it.url)];
+  const heard: number[] = [];
+  const phases: string[] = [];
+  const ends: string[] = [];
+  bob.channel<number>('room').on('publication', (one) => heard.push(one.data));
+  ann.state.subscribe((state) => {
+    phases.push(state.phase);
+    if ('because' in state && state.because) ends.push(`${state.because.code} ${state.because.reason}`);
+  });
+  await until('both online', () => ann.state.value.phase === 'online' && bob.state.value.phase === 'online');
+  const room = ann.channel<number>('room');
+  await room.publish(0);
+  const ended = it.end('SIGTERM');
+  const sent: Promise<unknown>[] = [];
+  for (let n = 1; n < 60; n += 1) {
+    sent.push(room.publish(n));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.equal(await ended, 0);
+  await it.start();
+  await Promise.all(sent);
+  await until('all have arrived', () => heard.length >= 60);
+  assert.deepEqual(heard, Array.from({ length: 60 }, (_, n) => n));
+  assert.ok(phases.includes('moving'), phases.join());
+  assert.ok(ends.includes('1012 restart'), ends.join());
+});

@@ -1,0 +1,68 @@
+/** A real gateway in a temporary folder, on a port the system picks. */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../../../', import.meta.url));
+export const binary = process.env['SEAWALL_BINARY'] ?? join(root, 'target/debug/seawall');
+/** Why tests of a gateway are skipped; `false` when they are not. */
+export const missing = existsSync(binary) ? false : `no gateway at ${binary}: build it, or set SEAWALL_BINARY`;
+
+export class Gateway {
+  #child: ChildProcess | undefined;
+  #port = 0;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'seawall-client-'));
+
+  constructor(readonly env: Record<string, string> = {}) {}
+
+  get url(): string {
+    return `ws://127.0.0.1:${this.#port}/ws`;
+  }
+
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
+  /** Starts, on the port it had before if it had one; resolves once it listens. */
+  async start(): Promise<void> {
+    // A variable of its prefix that the gateway does not know is an error: ours stays here.
+    const env = { PATH: process.env['PATH'], SEAWALL_ADMIN_LISTEN: 'off', ...this.env };
+    const child = spawn(binary, ['--listen', `127.0.0.1:${this.#port}`, '--data', this.#folder], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    let log = '';
+    child.stderr!.on('data', (text) => { log = (log + text).slice(-4000); });
+    const lines = createInterface({ input: child.stdout! });
+    const line = await new Promise<string>((resolve, reject) => {
+      lines.once('line', resolve);
+      child.once('exit', (code) => reject(new Error(`the gateway ended with ${code}: ${log}`)));
+    });
+    this.#port = Number(/:(\d+)/.exec(line.replace(/^.*127\.0\.0\.1/, ''))?.[1]);
+  }
+
+  /** Ends it as asked and waits for it. */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child!;
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    return ended;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child) await this.end('SIGKILL');
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Resolves once `done()` is true; fails after a generous while, saying what it waited for. */
+export async function until(what: string, done: () => boolean, ms = 60_000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!done()) {
+    if (Date.now() > end) throw new Error(`waited ${ms} ms for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

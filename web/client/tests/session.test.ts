@@ -1,0 +1,342 @@
+/** Single duties of a session, step by step. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Ending, StoredEntry } from '../src/api.js';
+import { OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX, REQUEST_MS, REQUESTS_MAX } from '../src/limits.js';
+import { begin, step, wakeAt } from '../src/session.js';
+import type { Effect, Event } from '../src/state.js';
+import type { Begin, Connected, Frame } from '../src/wire.js';
+
+const LIMITS = { frame_bytes: 65536, publishes_per_s: 20, publishes_burst: 40, subscriptions: 128 };
+
+/** A session by hand: effects are looked at, answers are written. */
+class Bench {
+  now = 1_000_000;
+  random = 0.5;
+  effects: Effect[] = [];
+  state;
+
+  constructor(told: Parameters<typeof begin>[0] = {}) {
+    this.state = begin(told);
+  }
+
+  tell(event: Event): this {
+    const [state, effects] = step(this.state, event, this.now, this.random);
+    this.state = state;
+    this.effects.push(...effects);
+    if (effects.some((effect) => effect.do === 'save')) for (const effect of effects) if (effect.do === 'save') this.tell({ is: 'saved', key: effect.entry.key });
+    return this;
+  }
+
+  /** Time passes, and every timer rings. */
+  pass(ms: number): this {
+    const end = this.now + ms;
+    for (let at = wakeAt(this.state); at <= end; at = wakeAt(this.state)) {
+      this.now = Math.max(this.now, at);
+      this.tell({ is: 'wake' });
+    }
+    this.now = end;
+    return this.tell({ is: 'wake' });
+  }
+
+  frame(frame: Frame, link = this.state.next ?? this.state.link!): this {
+    return this.tell({ is: 'frame', link, frame });
+  }
+
+  opened(): this {
+    return this.tell({ is: 'opened', link: this.state.next! });
+  }
+
+  /** What was sent since the last look, and what else was done. */
+  sent(): Record<string, unknown>[] {
+    return this.take('send').map((effect) => JSON.parse(effect.text) as Record<string, unknown>);
+  }
+
+  take<D extends Effect['do']>(what: D): (Effect & { do: D })[] {
+    const found = this.effects.filter((effect): effect is Effect & { do: D } => effect.do === what);
+    this.effects = this.effects.filter((effect) => effect.do !== what);
+    return found;
+  }
+
+  /** The last command of this name. */
+  asked(name: string): { id: number; body: Record<string, unknown> } {
+    const found = this.sent().filter((frame) => name in frame).at(-1);
+    assert.ok(found, `${name} was not sent`);
+    return { id: found['id'] as number, body: found[name] as Record<string, unknown> };
+  }
+
+  welcome(more: Partial<Connected> = {}): this {
+    return this.greet(this.opened().asked('connect').id, more);
+  }
+
+  greet(id: number, more: Partial<Connected>): this {
+    const status = { level: 'ok', revision: 1, dependencies: [], lost: [] } as const;
+    return this.frame({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits: LIMITS, status, recovered: [], ...more } });
+  }
+
+  online(more: Partial<Connected> = {}): this {
+    return this.tell({ is: 'connect' }).welcome(more);
+  }
+
+  closed(code: number, reason = '', link = this.state.next ?? this.state.link!): this {
+    return this.tell({ is: 'closed', link, code, reason });
+  }
+
+  publish(key: string, channel = 'c', json = '1'): this {
+    return this.tell({ is: 'publish', entry: { key, channel, json, data: null } });
+  }
+
+  get because(): Ending {
+    assert.ok('because' in this.state.view);
+    return this.state.view.because!;
+  }
+
+  waits(): number {
+    return this.state.retryAt! - this.now;
+  }
+}
+
+const log = (channel: string, head: number, floor = 1, epoch = 'e'): Begin => ({ channel, epoch, head, floor });
+
+test('the counter is set back by time online alone, and 1013 counts twice', () => {
+  const bench = new Bench().online();
+  bench.closed(1006);
+  assert.equal(bench.waits(), 500, 'attempt 1 of 1000 ms, half');
+  bench.pass(500).welcome().closed(1013);
+  assert.equal(bench.waits(), 2000, 'attempt 3');
+  bench.pass(2000).welcome().pass(9_999).closed(1006);
+  assert.equal(bench.waits(), 4000, 'not stable yet');
+  bench.pass(4000).welcome().pass(10_000).closed(1006);
+  assert.equal(bench.waits(), 500, 'stable');
+});
+
+test('the gateway says when, and neither impatience nor the network moves that', () => {
+  const bench = new Bench().online().closed(1011, 'unavailable; dependency=store; retry_ms=5200; ref=k3f9');
+  assert.deepEqual(bench.because, { code: 1011, reason: 'unavailable', message: undefined, dependency: 'store', reference: 'k3f9', retryMs: 5200 });
+  bench.tell({ is: 'visible' }).tell({ is: 'network', online: false }).tell({ is: 'network', online: true });
+  assert.equal(bench.waits(), 5200);
+  const other = new Bench().online().pass(20_000).closed(1006).tell({ is: 'network', online: false });
+  assert.equal(other.state.view.phase, 'offline');
+  other.tell({ is: 'network', online: true });
+  assert.equal(other.waits(), 100, 'without a hint the network counts');
+  other.pass(100).closed(1006).tell({ is: 'visible' });
+  assert.equal(other.waits(), 1000, 'and no sooner than a second after the last attempt');
+});
+
+test('a final code stops, and a person may begin anew', () => {
+  const bench = new Bench().online().closed(4503, 'forbidden: not on this server');
+  assert.deepEqual([bench.state.view.phase, bench.because.message, wakeAt(bench.state)], ['closed', 'not on this server', Infinity]);
+  bench.tell({ is: 'network', online: true }).tell({ is: 'visible' });
+  assert.equal(bench.take('open').length, 1);
+  bench.tell({ is: 'connect' });
+  assert.equal(bench.take('open').length, 1);
+});
+
+test('4501 is tried once more with a fresh token, then stops', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' });
+  assert.deepEqual([bench.take('token').length, bench.take('open').length], [1, 0]);
+  bench.tell({ is: 'token', token: 't1' });
+  assert.equal(bench.opened().asked('connect').body['token'], 't1');
+  bench.closed(4501, 'unauthenticated: the token expired').pass(10_000);
+  assert.equal(bench.take('token').length, 1);
+  bench.tell({ is: 'token', token: 't2' });
+  assert.equal(bench.opened().asked('connect').body['token'], 't2');
+  bench.closed(4501, 'unauthenticated: the token expired');
+  assert.equal(bench.state.view.phase, 'closed');
+  assert.equal(new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).state.view.phase, 'closed');
+});
+
+test('a token callback that fails or hangs is an attempt that failed', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', message: 'no' });
+  assert.deepEqual([bench.because.reason, bench.because.message, bench.waits()], ['no_token', 'no', 500]);
+  bench.pass(500).pass(15_000);
+  assert.equal(bench.because.reason, 'silent');
+  assert.equal(bench.take('token').length >= 2, true);
+});
+
+test('a token is refreshed before it ends, and kept between connections', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
+  bench.take('token');
+  bench.welcome({ expires: bench.now + 600_000 });
+  for (let n = 0; n < 50; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
+  assert.equal(bench.take('token').length, 0);
+  bench.pass(10_000).frame({ beat: { revision: 1 } });
+  assert.equal(bench.take('token').length, 1, '60 to 120 s before');
+  const { id, body } = bench.tell({ is: 'token', token: 't2' }).asked('refresh');
+  assert.deepEqual(body, { token: 't2' });
+  const expires = bench.now + 900_000;
+  bench.frame({ id, refreshed: { expires } });
+  assert.ok('session' in bench.state.view && bench.state.view.session.expires === expires);
+  bench.closed(1006).pass(1000);
+  assert.equal(bench.opened().asked('connect').body['token'], 't2', 'the last token is used again');
+});
+
+test('silence, an unanswered command and a probe unanswered end a connection', () => {
+  const bench = new Bench().online().pass(49_999);
+  assert.equal(bench.state.view.phase, 'online');
+  assert.equal(bench.pass(1).because.reason, 'silent');
+  const other = new Bench().online().publish('k').pass(9_000).frame({ beat: { revision: 1 } }).pass(1000);
+  assert.equal(other.because.reason, 'unanswered');
+  assert.equal(other.state.outbox[0]!.state, 'queued');
+  const third = new Bench().online().pass(30_000).tell({ is: 'visible' });
+  third.asked('ping');
+  assert.equal(third.pass(5_000).because.reason, 'silent');
+  const well = new Bench().online().pass(30_000).tell({ is: 'visible' });
+  const { id } = well.asked('ping');
+  assert.equal(well.frame({ id, error: { code: 'unknown_command', message: '' } }).pass(20_000).state.view.phase, 'online');
+});
+
+test('a drain: the new connection is made in its slot, recovers, and only then the old one is closed', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c' }).online();
+  const { id } = bench.asked('subscribe');
+  bench.frame({ id, subscribed: log('c', 7) }).frame({ synced: { channel: 'c', offset: 7 } });
+  const old = bench.state.link!;
+  bench.publish('k1').frame({ drain: { reason: 'deploy', slot_ms: 700, deadline_ms: 20_000 } });
+  const publish = bench.asked('publish');
+  bench.take('open');
+  assert.equal(bench.pass(699).state.view.phase, 'moving');
+  assert.equal(bench.take('open').length, 0);
+  bench.pass(1);
+  assert.equal(bench.take('open').length, 1);
+  const one = (offset: number) => ({ publication: { channel: 'c', offset, user: 'u', time: 1, data: null } });
+  bench.opened();
+  const connect = bench.asked('connect');
+  assert.deepEqual(connect.body['recover'], [{ channel: 'c', epoch: 'e', offset: 7 }]);
+  bench.frame(one(8), old);
+  bench.greet(connect.id, { recovered: [log('c', 8)] });
+  assert.deepEqual([bench.state.view.phase, bench.take('close').length], ['online', 0]);
+  bench.frame(one(9), old).frame(one(8)).frame(one(9)).frame({ synced: { channel: 'c', offset: 9 } });
+  assert.equal(bench.take('close').length, 0, 'a publish is unanswered on the old one');
+  bench.publish('k2');
+  assert.equal(bench.sent().length, 0, 'and the next of its channel waits for that');
+  bench.frame({ id: publish.id, published: { channel: 'c', key: 'k1', epoch: 'e', offset: 10, time: 1, duplicate: false } }, old);
+  assert.deepEqual(bench.take('close').map((effect) => effect.link), [old]);
+  assert.equal(bench.asked('publish').body['key'], 'k2');
+  assert.deepEqual(bench.take('emit').filter((effect) => effect.event === 'publication').map((effect) => (effect.value as { offset: number }).offset), [8, 9]);
+  assert.equal(bench.state.subs.get('c')!.view.phase, 'live', 'nobody notices');
+});
+
+test('a drain, refused elsewhere: the old connection is kept, and it is tried again until the deadline', () => {
+  const bench = new Bench().online();
+  const old = bench.state.link!;
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } });
+  bench.pass(0).take('open');
+  bench.closed(1006).pass(499);
+  assert.equal(bench.take('open').length, 0, 'with backoff');
+  bench.pass(1);
+  assert.equal(bench.take('open').length, 1);
+  bench.closed(1012, 'restart; retry_ms=3000');
+  assert.deepEqual([bench.state.view.phase, bench.state.link], ['moving', old]);
+  bench.pass(2999);
+  assert.equal(bench.take('open').length, 0, 'and as told');
+  bench.pass(1).closed(1006).pass(6000).closed(1006).pass(10_000).take('open');
+  assert.equal(bench.state.next, undefined, 'not after the deadline');
+  bench.frame({ bye: { code: 1012, reason: 'restart', retry_ms: 1200 } }, old).closed(1012, '', old);
+  assert.deepEqual([bench.state.view.phase, bench.waits()], ['waiting', 1200]);
+});
+
+test('a connection that is lost while another is being made waits for that one', () => {
+  const bench = new Bench().online();
+  const old = bench.state.link!;
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(0).closed(1006, '', old);
+  assert.deepEqual([bench.state.view.phase, bench.state.retryAt], ['connecting', undefined]);
+  assert.equal(bench.welcome().state.view.phase, 'online');
+  const other = new Bench().online().frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(0);
+  const { link } = other.state;
+  other.closed(1012, 'restart; retry_ms=4000', link).pass(10).closed(1006);
+  assert.equal(other.tell({ is: 'visible' }).waits(), 3990, 'what the gateway asked for outlives the attempt that was under way');
+});
+
+test('the outbox: full, too large, too old, of another user, and how room is made', () => {
+  const bench = new Bench().tell({ is: 'connect' });
+  for (let n = 0; n < OUTBOX_ENTRIES_MAX; n += 1) bench.publish(`k${n}`);
+  assert.equal(bench.take('settle').length, 0);
+  assert.equal(bench.publish('over').take('settle')[0]!.failure!.code, 'outbox_full');
+  assert.equal(bench.publish('large', 'c', `"${'é'.repeat(40_000)}"`).take('settle')[0]!.failure!.code, 'too_large');
+  bench.pass(OUTBOX_AGE_MAX_MS - 1);
+  assert.equal(bench.take('settle').length, 0);
+  bench.pass(1);
+  const expired = bench.take('settle');
+  assert.deepEqual([expired.length, expired[0]!.failure!.code], [OUTBOX_ENTRIES_MAX, 'expired']);
+  bench.take('forget');
+  bench.publish('new');
+  assert.equal(bench.take('settle').length, 0);
+  assert.deepEqual([bench.take('forget')[0]!.key, bench.state.outbox.length], ['k0', OUTBOX_ENTRIES_MAX]);
+  bench.tell({ is: 'retry', key: 'k1', newKey: 'k1b' });
+  assert.ok(bench.state.outbox.some((one) => one.key === 'k1b' && one.state === 'queued'), 'the gateway may have forgotten the old key');
+  const other = new Bench().online().closed(1006).publish('mine').pass(1000).welcome({ user: 'v' });
+  const failed = other.take('settle')[0]!.failure!;
+  assert.equal(failed.code, 'other_user');
+  other.tell({ is: 'retry', key: 'mine', newKey: 'x' });
+  assert.equal(other.asked('publish').body['key'], 'mine');
+});
+
+test('what is final fails and lets the next go; what passes is sent again with its key, in order', () => {
+  const bench = new Bench().online().publish('k1').publish('k2').publish('k3');
+  const first = bench.asked('publish');
+  bench.frame({ id: first.id, error: { code: 'unconfirmed', message: '', retry_ms: 400 } }).pass(399);
+  assert.equal(bench.sent().length, 0);
+  const again = bench.pass(1).asked('publish');
+  assert.equal(again.body['key'], 'k1');
+  bench.frame({ id: again.id, error: { code: 'forbidden', message: 'no' } });
+  const second = bench.asked('publish');
+  assert.equal(second.body['key'], 'k2');
+  assert.deepEqual(bench.take('settle').map((effect) => [effect.key, effect.failure!.code]), [['k1', 'forbidden']]);
+  assert.equal(bench.take('save').at(-1)!.entry.error!.code, 'forbidden', 'a failure is kept as well');
+  assert.ok(bench.tell({ is: 'discard', key: 'k2' }).state.outbox.some((one) => one.key === 'k2'), 'what is being sent stays');
+});
+
+test('what was left is sent first, in its order, and not twice', () => {
+  const stored = (key: string, error?: StoredEntry['error']): StoredEntry => ({ outbox: 'o', owner: 'x', key, order: 1, channel: 'c', json: '1', at: 1_000_000, error });
+  const bench = new Bench().tell({ is: 'connect' }).publish('new');
+  bench.tell({ is: 'restored', entries: [stored('a'), stored('bad', { code: 'forbidden', message: '' }), stored('b'), stored('new')] });
+  assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['a', 'queued'], ['bad', 'failed'], ['b', 'queued'], ['new', 'queued']]);
+  assert.equal(bench.welcome().asked('publish').body['key'], 'a');
+});
+
+test('nothing is sent before storage has it', () => {
+  const bench = new Bench().online();
+  const [state, effects] = step(bench.state, { is: 'publish', entry: { key: 'k', channel: 'c', json: '1', data: 1 } }, bench.now, 0);
+  assert.deepEqual(effects.map((effect) => effect.do), ['save']);
+  const [, later] = step(state, { is: 'saved', key: 'k' }, bench.now, 0);
+  assert.deepEqual(later.map((effect) => effect.do), ['send']);
+});
+
+test('publishing keeps to what the gateway allows', () => {
+  const bench = new Bench().online();
+  for (let n = 0; n < 100; n += 1) bench.publish(`k${n}`, `c${n}`);
+  assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 40);
+  for (let n = 0; n < 10; n += 1) bench.pass(100).frame({ beat: { revision: 1 } });
+  assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 20);
+});
+
+test('pages: bounded, timed, asked for again on the next connection', () => {
+  const bench = new Bench().tell({ is: 'connect' });
+  for (let n = 0; n <= REQUESTS_MAX; n += 1) bench.tell({ is: 'history', request: n, body: { channel: 'c' } });
+  assert.deepEqual(bench.take('answer').map((effect) => effect.failure!.code), ['too_many']);
+  bench.welcome().sent();
+  bench.closed(1006).pass(500).welcome();
+  assert.equal(bench.sent().filter((frame) => 'history' in frame).length, 16, 'no more than the window');
+  bench.closed(1006).pass(REQUEST_MS);
+  assert.deepEqual([...new Set(bench.take('answer').map((effect) => effect.failure!.code))], ['timeout']);
+  bench.tell({ is: 'close' }).tell({ is: 'history', request: 99, body: {} });
+  assert.equal(bench.take('answer')[0]!.failure!.code, 'closed');
+});
+
+test('a subscription that is refused says why, and is tried again by the next connection', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c' }).online();
+  bench.frame({ id: bench.asked('subscribe').id, error: { code: 'unavailable', message: 'store', retry_ms: 300 } });
+  assert.deepEqual([bench.state.subs.get('c')!.view.phase, bench.state.subs.get('c')!.view.error!.code], ['waiting', 'unavailable']);
+  bench.pass(300).frame({ id: bench.asked('subscribe').id, error: { code: 'forbidden', message: 'no' } }).pass(5000);
+  assert.equal(bench.state.subs.get('c')!.view.phase, 'refused');
+  assert.equal(bench.sent().length, 0);
+  bench.closed(1006).pass(500).welcome().asked('subscribe');
+});
+
+test('a connect that is too large is followed by one that recovers nothing', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' }).opened();
+  const { id } = bench.asked('connect');
+  bench.frame({ id, error: { code: 'too_large', message: 'limits.subscriptions' } }).pass(500).welcome();
+  assert.deepEqual(bench.asked('subscribe').body, { channel: 'c', recover: { epoch: 'e', offset: 3 } });
+});

@@ -1,0 +1,31 @@
+/** Every bound of the client, with its reason. */
+/** Publications that may wait. A person does not type more offline, and a program is told. */
+export declare const OUTBOX_ENTRIES_MAX = 500;
+/** How long a publication may wait: a day less than the gateway remembers its key. */
+export declare const OUTBOX_AGE_MAX_MS: number;
+/** Pages of history that may be asked for at once. */
+export declare const REQUESTS_MAX = 32;
+/** How long a page of history may take, waiting for a connection included. */
+export declare const REQUEST_MS = 15000;
+/** Publications an iteration may be behind its channel. */
+export declare const ITERATION_MAX = 1000;
+/** From dialling to `connected`, the token callback included. The gateway allows 10 s for the part after the upgrade. */
+export declare const CONNECT_MS = 15000;
+/** The gateway promises 5 s; twice that is a gateway that does not answer. */
+export declare const ANSWER_MS = 10000;
+/** After a doubt (the network came back, the page is looked at again) an answer has to come in this time. */
+export declare const PROBE_MS = 5000;
+/** A connection that was left may take so long to answer what it was asked. */
+export declare const LEAVE_MS = 5000;
+/** An impatient attempt (network back, page visible) comes no sooner than this after the last one. */
+export declare const HURRY_MS = 1000;
+/** Publications of a page that fills a hole: the protocol's most. */
+export declare const PAGE = 300;
+/** Unanswered subscribes and pages: well under the gateway's 64. */
+export declare const WINDOW = 16;
+/** Bytes of `recover` in a connect; channels past it are subscribed one by one. */
+export declare const RECOVER_BYTES = 30000;
+/** Bytes waiting for the socket past which signals are dropped. */
+export declare const SIGNAL_BYTES = 65536;
+/** Bytes of a frame until the gateway has said what it takes: its default. */
+export declare const FRAME_BYTES = 65536;

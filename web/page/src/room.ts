@@ -1,0 +1,177 @@
+// The channel that is open: what the library tells of it, gathered for the log.
+
+import type { Channel, Client, Json, Page } from 'seawall-client';
+import type { Top } from './log.ts';
+import type { OwnKeys } from './memory.ts';
+import { authorOf, Timeline, type Outgoing, type Row } from './timeline.ts';
+import { beginning, failure, gap, progress, refusal, RESET, typing } from './words.ts';
+
+/** Publications shown when a channel is opened, and per step back. */
+const PAGE = 50;
+/** Missed publications past which the newest are shown instead of all. */
+const CATCH_UP = 1000;
+const TYPING_EVERY_MS = 3000;
+const TYPING_SHOWN_MS = 5000;
+const TYPING_MAX = 50;
+
+/** What a page's own publications look like. */
+interface Words {
+  name: string;
+  text: string;
+}
+
+export class Room {
+  private readonly channel: Channel;
+  private readonly timeline = new Timeline();
+  private readonly typists = new Map<string, { who: string; until: number }>();
+  /** The oldest offset that is here, or would be. */
+  private oldest: number | undefined;
+  private loading = false;
+  private typedAt = 0;
+
+  /** `changed`: something has to be drawn. `fault`: something that was asked for could not be. */
+  constructor(
+    private readonly client: Client,
+    readonly name: string,
+    private readonly keys: OwnKeys,
+    private readonly tab: string,
+    private readonly changed: () => void,
+    private readonly fault: (text: string) => void,
+  ) {
+    this.channel = client.channel(name, { last: PAGE, catchUp: CATCH_UP });
+    this.listen();
+  }
+
+  private listen(): void {
+    this.channel.on('publication', (publication) => {
+      this.oldest ??= publication.offset;
+      this.timeline.absorb(publication);
+      this.typists.delete(typist(publication.user, publication.data));
+      this.changed();
+    });
+    this.channel.on('synced', ({ offset }) => {
+      this.oldest ??= offset + 1;
+      this.changed();
+    });
+    this.channel.on('gap', (missing) => {
+      if (missing.because === 'skipped') this.beginAt(missing.to + 1);
+      else this.timeline.notice(missing.to + 1, gap(missing));
+      this.changed();
+    });
+    this.channel.on('reset', ({ offset }) => {
+      this.beginAt(offset + 1);
+      this.timeline.notice(offset + 1, RESET);
+      this.changed();
+    });
+    this.channel.on('signal', ({ user, data }) => this.heard(user, data));
+    this.channel.state.subscribe(this.changed);
+  }
+
+  /** Shows the log from here on; what is before it is read when somebody scrolls up. */
+  private beginAt(offset: number): void {
+    this.timeline.clear();
+    this.oldest = offset;
+  }
+
+  leave(): void {
+    this.channel.leave();
+  }
+
+  rows(atEnd: boolean): Row[] {
+    if (atEnd) this.oldest = this.timeline.trim() ?? this.oldest;
+    const state = this.client.state.value;
+    const user = 'session' in state ? state.session.user : 'anonymous';
+    return this.timeline.rows(user, this.outgoing(), (said) =>
+      said.user === 'anonymous' ? this.keys.has(said.key) : said.user === user);
+  }
+
+  private outgoing(): Outgoing[] {
+    const { state, outbox } = this.client;
+    return outbox.value.filter((entry) => entry.channel === this.name).map((entry) => ({
+      key: entry.key,
+      at: entry.at,
+      kind: entry.edits !== undefined ? 'edits' : entry.deletes !== undefined ? 'deletes' : 'original',
+      of: entry.edits ?? entry.deletes ?? 0,
+      data: entry.data,
+      progress: progress(entry, state.value, outbox.storage.value),
+    }));
+  }
+
+  /** What stands above the first row. */
+  top(): Top {
+    const state = this.channel.state.value;
+    const refused = refusal(state);
+    if (refused !== undefined) return { more: false, text: refused };
+    if (this.oldest === undefined) return { more: false, text: '' };
+    const floor = state.floor ?? 1;
+    if (this.oldest > floor) return { more: true, loading: this.loading };
+    return { more: false, text: beginning(floor, this.timeline.size === 0 && this.outgoing().length === 0) };
+  }
+
+  /** One page further back. */
+  async older(): Promise<void> {
+    const before = this.oldest;
+    if (this.loading || before === undefined || before <= (this.channel.state.value.floor ?? 1)) return;
+    this.loading = true;
+    this.changed();
+    try {
+      this.take(await this.channel.history({ before, limit: PAGE }), before);
+    } catch (error) {
+      this.fault(`Earlier messages could not be read: ${failureOf(error)}`);
+    }
+    this.loading = false;
+    this.changed();
+  }
+
+  private take(page: Page, before: number): void {
+    // Meanwhile the log may have become another one, or begun elsewhere.
+    if (page.epoch !== this.channel.cursor?.epoch || this.oldest !== before) return;
+    page.publications.forEach((publication) => this.timeline.absorb(publication));
+    this.oldest = page.publications[0]?.offset ?? page.floor;
+  }
+
+  text(offset: number): string {
+    return this.timeline.text(offset) ?? '';
+  }
+
+  /** Queues a message, or the edit of one. `refused` gets a text that could not even be queued. */
+  say(words: Words, edits: number | undefined, refused: (why: string) => void): void {
+    this.publish({ ...words }, edits === undefined ? {} : { edits }, refused);
+  }
+
+  remove(offset: number): void {
+    this.publish(null, { deletes: offset }, this.fault);
+  }
+
+  private publish(data: Json, options: { edits?: number; deletes?: number }, refused: (why: string) => void): void {
+    this.channel.publish(data, options).catch((error: unknown) => {
+      // What was queued says in its own place what became of it.
+      const code = codeOf(error);
+      if (code === 'invalid' || code === 'too_large' || code === 'outbox_full') refused(failureOf(error));
+    });
+  }
+
+  /** Tells others that somebody writes here, now and then. */
+  typed(name: string, now: number): void {
+    if (now - this.typedAt < TYPING_EVERY_MS) return;
+    if (this.channel.signal({ typing: true, name, tab: this.tab })) this.typedAt = now;
+  }
+
+  private heard(user: string, data: Json): void {
+    if (typeof data !== 'object' || data === null || !('typing' in data) || data['typing'] !== true || data['tab'] === this.tab) return;
+    if (this.typists.size >= TYPING_MAX) this.typists.clear();
+    this.typists.set(typist(user, data), { who: authorOf(user, data), until: Date.now() + TYPING_SHOWN_MS });
+    this.changed();
+  }
+
+  typing(now: number): string {
+    for (const [one, { until }] of this.typists) if (until < now) this.typists.delete(one);
+    return typing([...this.typists.values()].map(({ who }) => who));
+  }
+}
+
+const typist = (user: string, data: unknown): string => `${user} ${authorOf(user, data)}`;
+
+const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
+
+const failureOf = (error: unknown): string => (error instanceof Error ? failure({ code: 'invalid', message: error.message }) : String(error));

@@ -1,0 +1,82 @@
+// What a gateway stands on fails and comes back: people are told what they lost, and when it is back.
+
+import http from 'node:http';
+import { after, before, test } from 'node:test';
+import { close, open, person, Tab } from './support/browser.mjs';
+import { Gateway } from './support/gateway.mjs';
+
+before(open);
+after(close);
+
+/** A service that the gateway looks at; it answers 503 while it is down. */
+class Service {
+  isUp = true;
+
+  static async start(t) {
+    const service = new Service();
+    const server = http.createServer((_, answer) => {
+      answer.statusCode = service.isUp ? 200 : 503;
+      answer.end();
+    });
+    await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+    service.url = `http://127.0.0.1:${server.address().port}/`;
+    t.after(() => new Promise((closed) => {
+      server.close(closed);
+      server.closeAllConnections();
+    }));
+    return service;
+  }
+}
+
+const toml = (service, criticality, sentence) => `
+[[dependency]]
+name = "backend"
+kind = "http"
+url = "${service.url}"
+criticality = "${criticality}"
+lost = ["replies"]
+${sentence === undefined ? '' : `sentence = "${sentence}"`}
+`;
+
+const banner = (tab) => async () => {
+  const node = tab.page.locator('#banner');
+  return (await node.isVisible()) ? node.innerText() : '';
+};
+
+test('an optional dependency that is down is a quiet line that says what is lost, and goes by itself', async (t) => {
+  const service = await Service.start(t);
+  const gateway = await Gateway.start(t, { toml: toml(service, 'optional', 'Assistant replies are paused.') });
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.say('before');
+  await tab.reads(['before']);
+  service.isUp = false;
+  await tab.sees('the sentence', banner(tab), (text) => text.includes('Assistant replies are paused.'), 30_000);
+  await tab.state(/online/);
+  await tab.say('meanwhile');
+  await tab.reads(['before', 'meanwhile']);
+  await tab.picture('degraded');
+  service.isUp = true;
+  await tab.sees('no sentence', banner(tab), (text) => text === '', 30_000);
+  await tab.reads(['before', 'meanwhile']);
+});
+
+test('while a critical dependency is down who is here stays, and who comes is told why and let in when it is back', async (t) => {
+  const service = await Service.start(t);
+  const gateway = await Gateway.start(t, { toml: toml(service, 'critical') });
+  const stays = await Tab.open(t, await person(t), gateway);
+  await stays.say('before');
+  await stays.reads(['before']);
+  service.isUp = false;
+  await stays.sees('a word about it', banner(stays), (text) => /not available/.test(text), 30_000);
+  await stays.state(/online/);
+  const comes = await Tab.open(t, await person(t), gateway);
+  await comes.state(/reconnecting: backend is unavailable.*reference/s);
+  await comes.say('from outside');
+  await comes.line('from outside', (line) => line.state === 'waiting');
+  await comes.picture('refused-at-the-door');
+  service.isUp = true;
+  await comes.state(/online/, 40_000);
+  await comes.reads(['before', 'from outside']);
+  await stays.sees('no word about it', banner(stays), (text) => text === '', 30_000);
+  await stays.reads(['before', 'from outside']);
+});

@@ -1,0 +1,102 @@
+// Gateways that crash, leave and are replaced, as a person sees them: by a word about the connection, and by nothing else.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { close, open, person, Tab } from './support/browser.mjs';
+import { Gateway } from './support/gateway.mjs';
+import { Link } from './support/link.mjs';
+import { Peer } from './support/peer.mjs';
+import { postgres } from './support/postgres.mjs';
+
+/** The timetable of a drain, short enough to wait for. */
+const DRAIN = {
+  SEAWALL_DRAIN_ACCEPT_MS: '300', SEAWALL_DRAIN_SPREAD_MS: '2000', SEAWALL_DRAIN_CLOSE_MS: '4000', SEAWALL_DRAIN_EXIT_MS: '8000',
+  SEAWALL_DRAIN_RETURN_MS: '1000',
+};
+
+before(open);
+after(close);
+
+test('a gateway that is killed and started again is noticed, waited for, and nothing is missing', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.say('before');
+  await tab.reads(['before']);
+  await gateway.kill();
+  await tab.state(/reconnecting/);
+  await tab.say('while it was away');
+  await tab.line('while it was away', (line) => line.state === 'waiting');
+  assert.deepEqual(await tab.texts(), ['before', 'while it was away']);
+  await tab.picture('killed');
+  await gateway.restart();
+  await tab.state(/online/);
+  await tab.reads(['before', 'while it was away']);
+  const peer = await Peer.connect(t, gateway);
+  await peer.say('lobby', 'from a peer');
+  await tab.reads(['before', 'while it was away', 'from a peer']);
+});
+
+test('a gateway that leaves on purpose says so, and its successor has everything', async (t) => {
+  const gateway = await Gateway.start(t, { env: DRAIN });
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.say('before');
+  await tab.reads(['before']);
+  gateway.drain();
+  assert.deepEqual(await gateway.left(), { code: 0, signal: null });
+  await tab.state(/restart/);
+  await gateway.restart();
+  await tab.state(/online/);
+  await tab.say('after');
+  await tab.reads(['before', 'after']);
+});
+
+test('another gateway on the same address, with another log, says that what stood here may be gone', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.say('in the old log');
+  await tab.reads(['in the old log']);
+  await gateway.kill();
+  await tab.say('waited');
+  const successor = await Gateway.start(t, { port: gateway.port });
+  await tab.state(/online/);
+  await tab.sees('a word about it', tab.shown, (text) => /another one now/.test(text));
+  await tab.line('waited', (line) => line.state === 'sent' && line.progress === '');
+  const peer = await Peer.connect(t, successor);
+  assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), ['waited']);
+});
+
+test('with two gateways on one database a drain moves people over: no gap, no flicker, nothing twice', async (t) => {
+  const env = { SEAWALL_STORE_URL: await postgres(t), ...DRAIN };
+  const [leaves, stays] = [await Gateway.start(t, { env }), await Gateway.start(t, { env })];
+  const link = await Link.open(t, leaves);
+  const tab = await Tab.open(t, await person(t), link);
+  await tab.state(/online/);
+  await tab.say('before');
+  await tab.reads(['before']);
+  await tab.page.evaluate(() => {
+    const state = document.getElementById('state');
+    const seen = (window.seen = [state.dataset.state]);
+    new MutationObserver(() => seen.push(state.dataset.state)).observe(state, { attributes: true });
+  });
+  link.leadTo(stays);
+  const peer = await Peer.connect(t, stays);
+  const said = ['before'];
+  leaves.drain();
+  let isOver = false;
+  const over = leaves.left().finally(() => { isOver = true; });
+  for (let count = 1; !isOver; count += 1) {
+    const mine = count % 2 === 0;
+    const text = `${mine ? 'mine' : 'theirs'} ${count}`;
+    said.push(text);
+    if (mine) {
+      await tab.say(text);
+      await tab.line(text, (line) => line.state === 'sent' && line.progress === '');
+    } else {
+      await peer.say('lobby', text);
+    }
+  }
+  assert.deepEqual(await over, { code: 0, signal: null });
+  await tab.reads(said);
+  assert.deepEqual([...new Set(await tab.page.evaluate(() => window.seen))], ['online']);
+  assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), said);
+});

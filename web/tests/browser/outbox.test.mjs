@@ -1,0 +1,123 @@
+// What a person wrote is neither lost nor doubled, and is always to be seen: over reloads, lost networks and closed tabs.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { close, open, person, Tab } from './support/browser.mjs';
+import { Gateway } from './support/gateway.mjs';
+import { Link } from './support/link.mjs';
+import { Peer } from './support/peer.mjs';
+import { SECRET, token } from './support/token.mjs';
+
+before(open);
+after(close);
+
+const texts = (publications) => publications.map((publication) => publication.data.text);
+
+async function storedOnce(t, gateway, expected, channel = 'lobby') {
+  const peer = await Peer.connect(t, gateway);
+  assert.deepEqual(texts(await peer.stored(channel)), expected);
+}
+
+test('a reload before the answer neither loses nor doubles a message', async (t) => {
+  const gateway = await Gateway.start(t);
+  const link = await Link.open(t, gateway);
+  const tab = await Tab.open(t, await person(t), link);
+  await tab.state(/online/);
+  await tab.say('before');
+  await tab.reads(['before']);
+  link.hold('down');
+  await tab.say('under way');
+  await tab.line('under way', (line) => line.state === 'waiting');
+  const peer = await Peer.connect(t, gateway);
+  await tab.sees('it is stored, and the tab does not know', async () => texts(await peer.stored('lobby')), (all) => all.length === 2);
+  await tab.say('typed after it');
+  await tab.line('typed after it', (line) => line.state === 'waiting');
+  await tab.page.reload();
+  await tab.reads(['before', 'under way', 'typed after it']);
+  await storedOnce(t, gateway, ['before', 'under way', 'typed after it']);
+});
+
+test('a message written offline waits in its place and is sent by itself', async (t) => {
+  const gateway = await Gateway.start(t);
+  const link = await Link.open(t, gateway);
+  const context = await person(t);
+  const tab = await Tab.open(t, context, link);
+  await tab.say('first');
+  await tab.reads(['first']);
+  await context.setOffline(true);
+  link.cut();
+  await tab.state(/offline/);
+  await tab.say('second');
+  await tab.say('third');
+  await tab.line('second', (line) => line.state === 'waiting' && /waiting/.test(line.progress));
+  assert.deepEqual(await tab.texts(), ['first', 'second', 'third']);
+  await tab.picture('offline');
+  link.release();
+  await context.setOffline(false);
+  await tab.state(/online/);
+  await tab.reads(['first', 'second', 'third']);
+  await storedOnce(t, gateway, ['first', 'second', 'third']);
+});
+
+test('what waited when the browser was closed is there when it is opened again', async (t) => {
+  const gateway = await Gateway.start(t);
+  const link = await Link.open(t, gateway);
+  const context = await person(t);
+  const tab = await Tab.open(t, context, link);
+  await tab.state(/online/);
+  link.hold('up');
+  await tab.say('never left');
+  await tab.line('never left', (line) => line.state === 'waiting');
+  await tab.page.close();
+  link.cut();
+  link.release();
+  const again = await Tab.open(t, context, link);
+  await again.reads(['never left']);
+  await storedOnce(t, gateway, ['never left']);
+});
+
+test('two tabs have one outbox: what one could not send before it was closed, the other sends', async (t) => {
+  const gateway = await Gateway.start(t);
+  const link = await Link.open(t, gateway);
+  const context = await person(t);
+  const [one, two] = [await Tab.open(t, context, link), await Tab.open(t, context, link)];
+  await one.state(/online/);
+  await two.state(/online/);
+  await two.say('from two');
+  await one.reads(['from two']);
+  link.hold('up');
+  await one.say('from one');
+  await one.line('from one', (line) => line.state === 'waiting');
+  await one.page.close();
+  link.release();
+  await two.reads(['from two', 'from one']);
+  await two.say('and on');
+  await two.reads(['from two', 'from one', 'and on']);
+  await storedOnce(t, gateway, ['from two', 'from one', 'and on']);
+});
+
+test('a message that was refused keeps its text, says why in its place, and is sent again, changed or dropped', async (t) => {
+  const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
+  const tab = await Tab.open(t, await person(t), gateway, `#token=${token('ann', ['subscribe'])}`);
+  await tab.state(/online as ann/);
+  await tab.say('one');
+  await tab.say('two');
+  await tab.say('three');
+  for (const text of ['one', 'two', 'three']) {
+    await tab.line(text, (line) => line.state === 'failed' && /^Not sent: .*publish/.test(line.progress));
+  }
+  await tab.state(/online as ann/);
+  await tab.picture('refused');
+  await tab.press('two', 'Discard');
+  await tab.sees('it is gone', tab.texts, (all) => !all.includes('two'));
+  await tab.press('three', 'Edit');
+  assert.equal(await tab.page.inputValue('#draft'), 'three');
+  await tab.sees('what is edited is in the draft alone', tab.texts, (all) => !all.includes('three'));
+  await tab.page.fill('#token', token('ann', ['subscribe', 'publish']));
+  await tab.page.press('#token', 'Enter');
+  await tab.state(/online as ann/);
+  await tab.press('one', 'Retry');
+  await tab.reads(['one']);
+  await tab.say('three, better');
+  await tab.reads(['one', 'three, better']);
+});

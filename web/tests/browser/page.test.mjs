@@ -1,0 +1,177 @@
+// The page as a person uses it when all is well: history, channels, changing one's own words, names, tokens.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { close, open, person, Tab } from './support/browser.mjs';
+import { Gateway } from './support/gateway.mjs';
+import { Link } from './support/link.mjs';
+import { Peer } from './support/peer.mjs';
+import { SECRET, token } from './support/token.mjs';
+
+before(open);
+after(close);
+
+const numbered = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => `message ${from + index}`);
+/** More publications at once than a person writes. */
+const UNHURRIED = { SEAWALL_LIMITS_PUBLISHES_PER_S: '0', SEAWALL_LIMITS_COMMANDS_PER_S: '0' };
+
+test('the newest messages are shown first, and older ones come when one scrolls up, to the beginning', async (t) => {
+  const gateway = await Gateway.start(t, { env: UNHURRIED });
+  const peer = await Peer.connect(t, gateway);
+  for (const text of numbered(1, 130)) await peer.say('lobby', text);
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.reads(numbered(81, 130));
+  const isAtEnd = () => tab.page.evaluate(() => {
+    const { scrollHeight, scrollTop, clientHeight } = document.getElementById('scroll');
+    return scrollHeight - scrollTop - clientHeight < 5;
+  });
+  await tab.sees('the end is in view', isAtEnd, Boolean);
+  const up = () => tab.page.locator('#scroll').evaluate((scroll) => { scroll.scrollTop = 0; });
+  await up();
+  await tab.sees('a page more', tab.texts, (all) => all.length >= 100);
+  await tab.sees('what was read stays in view', () => tab.page.evaluate(() => document.getElementById('scroll').scrollTop), (top) => top > 100);
+  await tab.sees('all', async () => {
+    await up();
+    return tab.texts();
+  }, (all) => all.length === 130);
+  assert.deepEqual(await tab.texts(), numbered(1, 130));
+  await tab.sees('the beginning is named', tab.shown, (text) => text.includes('This is where the channel begins.'));
+  await peer.say('lobby', 'a new one');
+  await tab.sees('who reads above is told of it', () => tab.page.locator('#newer').isVisible(), Boolean);
+  await tab.page.click('#newer');
+  await tab.sees('the end is in view', isAtEnd, Boolean);
+});
+
+test('what is older than the gateway keeps is a line where it is missing', async (t) => {
+  const gateway = await Gateway.start(t, { toml: '[retention]\npublications = 10\n', env: UNHURRIED });
+  const link = await Link.open(t, gateway);
+  const tab = await Tab.open(t, await person(t), link);
+  await tab.say('seen');
+  await tab.reads(['seen']);
+  link.cut();
+  await tab.state(/reconnecting/);
+  const peer = await Peer.connect(t, gateway);
+  let floor = 1;
+  for (let count = 1; floor <= 5 || count <= 30; count += 1) {
+    assert.ok(count < 2000, 'the gateway drops old publications');
+    await peer.say('lobby', `missed ${count}`);
+    ({ floor } = await peer.ask('history', { channel: 'lobby', limit: 1 }));
+  }
+  link.release();
+  await tab.page.click('#now').catch(() => {});
+  await tab.state(/online/);
+  const lines = await tab.sees('a word about the gap', tab.lines, (all) => all.some((line) => /older than the gateway keeps/.test(line.notice)));
+  assert.equal(lines[0].text, 'seen');
+  assert.match(lines[1].notice, /^\d+ messages in between are older than the gateway keeps\.$/);
+  await tab.picture('gap');
+});
+
+test('a channel is changed without a reload, and each has its own messages', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway, '#channel=harbour');
+  await tab.say('at the harbour');
+  await tab.reads(['at the harbour']);
+  await tab.page.fill('#channel', 'no such name!');
+  await tab.page.press('#channel', 'Enter');
+  await tab.sees('what is wrong with it', tab.shown, (text) => text.includes('A channel name is'));
+  await tab.page.fill('#channel', 'lobby');
+  await tab.page.press('#channel', 'Enter');
+  await tab.reads([]);
+  await tab.say('in the lobby');
+  await tab.reads(['in the lobby']);
+  assert.match(tab.page.url(), /#channel=lobby$/);
+  await tab.page.fill('#channel', 'harbour');
+  await tab.page.press('#channel', 'Enter');
+  await tab.reads(['at the harbour']);
+});
+
+test('one changes and deletes what one wrote, and nobody else can', async (t) => {
+  const gateway = await Gateway.start(t);
+  const [mine, theirs] = [await Tab.open(t, await person(t), gateway), await Tab.open(t, await person(t), gateway)];
+  await mine.say('frist');
+  await theirs.reads(['frist']);
+  assert.equal(await theirs.page.getByRole('button', { name: 'Edit' }).count(), 0);
+  await mine.page.hover('#log > li');
+  await mine.press('frist', 'Edit');
+  await mine.page.fill('#draft', 'first');
+  await mine.page.press('#draft', 'Enter');
+  await theirs.reads(['first']);
+  await mine.reads(['first']);
+  await mine.press('first', 'Delete');
+  await mine.press('first', 'Really delete');
+  await theirs.reads(['deleted']);
+  await mine.reads(['deleted']);
+});
+
+test('others see that somebody writes, and no longer when it was sent', async (t) => {
+  const gateway = await Gateway.start(t);
+  const [one, two] = [await Tab.open(t, await person(t), gateway), await Tab.open(t, await person(t), gateway)];
+  await one.state(/online/);
+  await two.say('here');
+  await one.reads(['here']);
+  await one.page.fill('#name', 'ida');
+  await one.page.press('#name', 'Tab');
+  await one.page.locator('#draft').pressSequentially('hello');
+  await two.sees('ida is typing', two.shown, (text) => text.includes('ida is typing…'));
+  assert.ok(!(await one.shown()).includes('typing'), 'not to oneself');
+  await one.page.press('#draft', 'Enter');
+  await two.reads(['here', 'hello']);
+  await two.sees('nobody is typing', two.shown, (text) => !text.includes('typing'));
+});
+
+test('with auth on a token is asked for, and its end says what to do', async (t) => {
+  const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.state(/stopped: a token is needed here/);
+  await tab.picture('token');
+  await tab.page.fill('#token', 'nonsense');
+  await tab.page.getByRole('button', { name: 'Connect' }).click();
+  await tab.state(/stopped: .* Give a valid token\./);
+  await tab.page.fill('#token', token('ann'));
+  await tab.page.getByRole('button', { name: 'Connect' }).click();
+  await tab.state(/online as ann/);
+  await tab.say('hello');
+  await tab.reads(['hello']);
+  await tab.page.reload();
+  await tab.state(/online as ann/);
+  await tab.reads(['hello']);
+  const guest = await Tab.open(t, await person(t), gateway, `#token=${token('bob')}`);
+  await guest.state(/online as bob/);
+  assert.ok(!guest.page.url().includes('token'), 'a token does not stay in the address');
+});
+
+test('a message that is too long is not sent, and not lost', async (t) => {
+  const gateway = await Gateway.start(t, { toml: '[limits]\nframe_bytes = 1024\nmessage_bytes = 1024\n' });
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.state(/online/);
+  const text = 'long '.repeat(400).trim();
+  await tab.say(text);
+  await tab.sees('what is wrong', tab.shown, (shown) => /bytes/.test(shown));
+  const draft = await tab.page.inputValue('#draft');
+  const texts = await tab.texts();
+  assert.ok(draft === text || texts.includes(text), 'the text is kept');
+  await tab.state(/online/);
+});
+
+test('it is used with the keyboard alone, and everything has a name', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t, { colorScheme: 'dark', viewport: { width: 360, height: 640 } }), gateway);
+  await tab.state(/online/);
+  await tab.say('mine');
+  await tab.reads(['mine']);
+  const reached = new Set();
+  await tab.page.locator('#channel').focus();
+  for (let step = 0; step < 12; step += 1) {
+    reached.add(await tab.page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
+    await tab.page.keyboard.press('Tab');
+  }
+  for (const wanted of ['channel', 'name', 'scroll', 'Edit', 'Delete', 'draft', 'send']) {
+    assert.ok(reached.has(wanted), `${wanted} is reached: ${[...reached]}`);
+  }
+  const nameless = await tab.page.locator('input:visible, button:visible, textarea:visible').evaluateAll((all) =>
+    all.filter((one) => !(one.labels?.length > 0) && one.textContent.trim() === '').map((one) => one.outerHTML));
+  assert.deepEqual(nameless, []);
+  const width = await tab.page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= 360, `nothing is wider than the screen: ${width}`);
+  await tab.picture('narrow-dark');
+});

@@ -1,0 +1,101 @@
+// A real gateway as a child process: on a free port, with a folder of its own, ended with the test.
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { until } from './until.mjs';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
+const BINARY = resolve(root, process.env.SEAWALL_BINARY ?? 'target/debug/seawall');
+const STARTED_MS = 20_000;
+const ENDED_MS = 40_000;
+const TAIL = 40;
+
+/** Nothing of the environment of whoever runs the tests reaches the gateway. */
+function environment(own) {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('SEAWALL_'));
+  return { ...Object.fromEntries(kept), SEAWALL_ADMIN_LISTEN: 'off', ...own };
+}
+
+export class Gateway {
+  #child;
+  #lines = [];
+  #setup;
+
+  /** `setup`: `toml` (lines of the configuration), `env`, `data` (a folder that another gateway left), `port`. */
+  static async start(t, setup = {}) {
+    const gateway = new Gateway();
+    gateway.#setup = { toml: '', env: {}, port: 0, ...setup };
+    gateway.folder = mkdtempSync(join(tmpdir(), 'seawall-browser-'));
+    gateway.data = setup.data ?? join(gateway.folder, 'data');
+    t.after(async () => {
+      await gateway.kill();
+      rmSync(gateway.folder, { recursive: true, force: true });
+    });
+    await gateway.restart();
+    return gateway;
+  }
+
+  /** Starts it (again), on the port it had. */
+  async restart() {
+    const config = join(this.folder, 'seawall.toml');
+    writeFileSync(config, this.#setup.toml);
+    const listen = `127.0.0.1:${this.port ?? this.#setup.port}`;
+    this.#lines = [];
+    this.#child = spawn(BINARY, ['serve', '--config', config, '--listen', listen, '--data', this.data], {
+      cwd: this.folder,
+      env: environment(this.#setup.env),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const child = this.#child;
+    child.ended = new Promise((done) => child.once('exit', (code, signal) => done({ code, signal })));
+    child.once('error', (error) => this.#lines.push(String(error)));
+    let address;
+    for (const stream of [child.stdout, child.stderr]) {
+      let rest = '';
+      stream.setEncoding('utf8').on('data', (text) => {
+        const lines = (rest + text).split('\n');
+        rest = lines.pop();
+        for (const line of lines) {
+          address ??= /listening on ws:\/\/127\.0\.0\.1:(\d+)\//.exec(line)?.[1];
+          this.#lines.push(line);
+        }
+        this.#lines.splice(0, this.#lines.length - TAIL);
+      });
+    }
+    await until('the gateway listens', STARTED_MS, () => {
+      if (child.exitCode !== null) throw new Error(`the gateway ended:\n${this.log}`);
+      return address !== undefined;
+    });
+    this.port = Number(address);
+    this.url = `http://127.0.0.1:${this.port}`;
+  }
+
+  get log() {
+    return this.#lines.join('\n');
+  }
+
+  get isRunning() {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** `kill -9`: no goodbye to anybody. */
+  async kill() {
+    if (!this.isRunning) return;
+    this.#child.kill('SIGKILL');
+    await this.#child.ended;
+  }
+
+  /** Asks it to leave, as a deploy does. */
+  drain() {
+    this.#child.kill('SIGTERM');
+  }
+
+  /** Waits until it has left by itself: `{code, signal}`. */
+  async left() {
+    await until('the gateway has left', ENDED_MS, () => !this.isRunning, () => this.log);
+    return this.#child.ended;
+  }
+}
