@@ -241,10 +241,12 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form, of which each setting takes one that is not its default.
-    const VALUES: [&str; 21] = [
+    const VALUES: [&str; 23] = [
         "true",
         "2",
         "300",
+        "5",
+        "200",
         "5000",
         "70001",
         "77777777",
