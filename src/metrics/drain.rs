@@ -183,6 +183,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_changes_the_plan_of_the_drain_to_come() {
+        let drain = Drain::new(1, Plan::default());
+        drain.revise(Plan { close: std::time::Duration::from_secs(40), ..Plan::default() });
+        drain.begin(Cause::Terminate, Now { at: Moment::from_micros(1_000_000), unix_ms: 1 });
+        assert_eq!(drain.timetable().close_at(), Moment::from_micros(41_000_000));
+    }
+
+    #[test]
     fn every_phase_is_read_as_it_was_entered() {
         let drain = Drain::new(1, Plan::default());
         for phase in Phase::ALL {

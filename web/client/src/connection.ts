@@ -137,7 +137,7 @@ export function drop(t: Turn, id: number): void {
 
 /** A connection has ended, or is given up: what now? */
 export function lose(t: Turn, id: number, how: Ending): void {
-  const { s } = t;
+  const { s, now } = t;
   const bye = s.links.get(id)?.bye;
   const because = bye ? ending(0, '', bye) : how;
   drop(t, id);
@@ -148,8 +148,11 @@ export function lose(t: Turn, id: number, how: Ending): void {
   } else if (s.link === id) {
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
     interrupt(t, undefined);
-    if (s.next !== undefined) s.view = { phase: 'connecting', attempt: s.attempt, because };
-    else down(t, because);
+    if (s.next === undefined) down(t, because);
+    else {
+      s.view = { phase: 'connecting', attempt: s.attempt, because };
+      s.notBefore = now + (because.retryMs ?? 0);
+    }
   }
 }
 
@@ -178,8 +181,8 @@ function down(t: Turn, because: Ending): void {
   const what = advise(t, because);
   if (what === 'stop') return stop(t, because);
   s.attempt = nextAttempt(s.attempt, what);
-  s.retryAt = now + delay(s.attempt, t.random, because.retryMs);
-  s.hinted = because.retryMs !== undefined;
+  s.retryAt = Math.max(s.notBefore, now + delay(s.attempt, t.random, because.retryMs));
+  s.hinted = because.retryMs !== undefined || s.retryAt === s.notBefore;
   s.view = { phase: s.offline ? 'offline' : 'waiting', attempt: s.attempt, until: s.retryAt, because };
 }
 

@@ -20,7 +20,7 @@ export function begin(told: { client?: string; token?: string; renewable?: boole
     client: told.client, token: told.token, renewable: told.renewable ?? false,
     asking: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
-    offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, serial: 0, pumpAt: Infinity,
+    offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
     links: new Map(), subs: new Map(), asks: new Map(), requests: new Map(), outbox: [],
   };
 }

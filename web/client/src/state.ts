@@ -104,6 +104,8 @@ export interface SessionState {
   retryAt?: number;
   /** `retryAt` is the gateway's word: impatience does not move it. */
   hinted: boolean;
+  /** The gateway asked for patience until then, whatever attempt was under way. */
+  notBefore: number;
   stableAt?: number;
   /** A drain: when to dial, and until when that makes sense. */
   move?: { at: number; deadline: number };

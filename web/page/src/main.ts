@@ -18,6 +18,7 @@ const keys = new memory.OwnKeys(() => changed());
 let name = memory.name.read() || `guest-${tab.slice(-4).toLowerCase()}`;
 let client: Client;
 let room: Room;
+let hasToken = false;
 
 let isPending = false;
 
@@ -30,7 +31,7 @@ function changed(): void {
 
 function paint(): void {
   isPending = false;
-  header.showConnection(words.connection(client.state.value));
+  header.showConnection(words.connection(client.state.value, hasToken));
   header.showBanner(words.banner(client.status.value));
   composer.showTyping(room.typing(Date.now()));
   log.paint(room.rows(log.isAtEnd()), room.top(), acts);
@@ -38,7 +39,8 @@ function paint(): void {
 
 /** Begins anew with a token, or without one. */
 function begin(token: string, channel: string): void {
-  client = connect('/ws', { client: 'seawall-page/1', ...(token === '' ? {} : { token }) });
+  hasToken = token !== '';
+  client = connect('/ws', { client: 'seawall-page/1', ...(hasToken ? { token } : {}) });
   client.state.subscribe(changed);
   client.status.subscribe(changed);
   client.outbox.subscribe((entries) => {
@@ -114,6 +116,7 @@ function start(): void {
   const wanted = given.get('channel') ?? '';
   memory.token.write(token);
   header.showToken(token);
+  memory.name.keep(name);
   header.showName(name);
   listen();
   begin(token, words.isChannelName(wanted) ? wanted : LOBBY);

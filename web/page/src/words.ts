@@ -39,7 +39,8 @@ function whatToDo(ending: Ending): string {
 
 const needsToken = (ending: Ending): boolean => ['no_token', 'unauthenticated', 'forbidden'].includes(ending.reason);
 
-export function connection(state: State): Connection {
+/** `hasToken`: whether one was shown. Who has none is not told what is wrong with it. */
+export function connection(state: State, hasToken: boolean): Connection {
   const calm = { retryAt: undefined, needsToken: false };
   switch (state.phase) {
     case 'connecting': {
@@ -57,10 +58,12 @@ export function connection(state: State): Connection {
       return { ...calm, state: 'waiting', text: `reconnecting: ${why(state.because)}`, retryAt: state.until };
     case 'offline':
       return { ...calm, state: 'waiting', text: 'offline: this device has no network' };
-    case 'closed':
-      return {
-        ...calm, state: 'stopped', text: `stopped: ${why(state.because)}. ${whatToDo(state.because)}`, needsToken: needsToken(state.because),
-      };
+    case 'closed': {
+      const isAsked = needsToken(state.because);
+      const text = isAsked && !hasToken ? 'a token is needed here. Paste yours below.'
+        : `${why(state.because)}. ${whatToDo(state.because)}`;
+      return { ...calm, state: 'stopped', text: `stopped: ${text}`, needsToken: isAsked };
+    }
   }
 }
 

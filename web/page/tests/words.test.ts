@@ -22,7 +22,7 @@ test('each state of the connection has its words', () => {
       'stopped: this page is of another version. Load this page again.'],
   ];
   for (const [state, kind, text] of states) {
-    const shown = connection(state);
+    const shown = connection(state, true);
     assert.deepEqual([shown.state, shown.text], [kind, text]);
     assert.equal(shown.retryAt, state.phase === 'waiting' ? 5 : undefined);
   }
@@ -30,18 +30,21 @@ test('each state of the connection has its words', () => {
 
 test('an outage is named, with what the log calls it', () => {
   const because: Ending = { code: 1011, reason: 'unavailable', dependency: 'store', reference: 'k3f9' };
-  assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }).text,
+  assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text,
     'reconnecting: store is unavailable (reference k3f9)');
 });
 
 test('a word that is not known is shown as it came', () => {
   const because: Ending = { code: 4499, reason: 'moon_phase' };
-  assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }).text, 'reconnecting: moon phase');
+  assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text, 'reconnecting: moon phase');
 });
 
 test('a token is asked for where one is needed', () => {
-  assert.ok(connection({ phase: 'closed', because: { code: 4501, reason: 'unauthenticated' } }).needsToken);
-  assert.ok(!connection({ phase: 'closed', because: lost }).needsToken);
+  const because: Ending = { code: 4501, reason: 'unauthenticated', message: 'the token ended' };
+  assert.ok(connection({ phase: 'closed', because }, true).needsToken);
+  assert.equal(connection({ phase: 'closed', because }, true).text, 'stopped: the token ended. Give a valid token.');
+  assert.equal(connection({ phase: 'closed', because }, false).text, 'stopped: a token is needed here. Paste yours below.');
+  assert.ok(!connection({ phase: 'closed', because: lost }, true).needsToken);
 });
 
 test('what is lost is said in the words of the gateway, or else by name', () => {

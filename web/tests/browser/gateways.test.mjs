@@ -1,16 +1,12 @@
 // Gateways that crash, leave and are replaced, as a person sees them: by a word about the connection, and by nothing else.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { close, open, person, Tab } from './support/browser.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Link } from './support/link.mjs';
 import { Peer } from './support/peer.mjs';
 import { postgres } from './support/postgres.mjs';
-
-// A gateway that moves its clients before it leaves.
-const hasDrain = existsSync(new URL('../../../src/reactor/drain.rs', import.meta.url));
 
 /** The timetable of a drain, short enough to wait for. */
 const DRAIN = {
@@ -45,9 +41,10 @@ test('a gateway that leaves on purpose says so, and its successor has everything
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.say('before');
   await tab.reads(['before']);
+  await tab.watch();
   gateway.drain();
   assert.deepEqual(await gateway.left(), { code: 0, signal: null });
-  await tab.state(/restart/);
+  await tab.sees('a word about it', tab.seen, (all) => all.some(({ text }) => /reconnecting: the gateway is restarting/.test(text)));
   await gateway.restart();
   await tab.state(/online/);
   await tab.say('after');
@@ -69,7 +66,7 @@ test('another gateway on the same address, with another log, says that what stoo
   assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), ['waited']);
 });
 
-test('with two gateways on one database a drain moves people over: no gap, no flicker, nothing twice', { skip: !hasDrain }, async (t) => {
+test('with two gateways on one database a drain moves people over: no gap, no flicker, nothing twice', async (t) => {
   const env = { SEAWALL_STORE_URL: await postgres(t), ...DRAIN };
   const [leaves, stays] = [await Gateway.start(t, { env }), await Gateway.start(t, { env })];
   const link = await Link.open(t, leaves);
@@ -77,11 +74,7 @@ test('with two gateways on one database a drain moves people over: no gap, no fl
   await tab.state(/online/);
   await tab.say('before');
   await tab.reads(['before']);
-  await tab.page.evaluate(() => {
-    const state = document.getElementById('state');
-    const seen = (window.seen = [state.dataset.state]);
-    new MutationObserver(() => seen.push(state.dataset.state)).observe(state, { attributes: true });
-  });
+  await tab.watch();
   link.leadTo(stays);
   const peer = await Peer.connect(t, stays);
   const said = ['before'];
@@ -101,6 +94,6 @@ test('with two gateways on one database a drain moves people over: no gap, no fl
   }
   assert.deepEqual(await over, { code: 0, signal: null });
   await tab.reads(said);
-  assert.deepEqual([...new Set(await tab.page.evaluate(() => window.seen))], ['online']);
+  assert.deepEqual([...new Set((await tab.seen()).map(({ state }) => state))], ['online']);
   assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), said);
 });

@@ -58,7 +58,7 @@ test('what is older than the gateway keeps is a line where it is missing', async
     ({ floor } = await peer.ask('history', { channel: 'lobby', limit: 1 }));
   }
   link.release();
-  await tab.page.click('#now').catch(() => {});
+  await tab.page.click('#now', { timeout: 2000 }).catch(() => {});
   await tab.state(/online/);
   const lines = await tab.sees('a word about the gap', tab.lines, (all) => all.some((line) => /older than the gateway keeps/.test(line.notice)));
   assert.equal(lines[0].text, 'seen');
@@ -122,8 +122,11 @@ test('others see that somebody writes, and no longer when it was sent', async (t
 test('with auth on a token is asked for, and its end says what to do', async (t) => {
   const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
   const tab = await Tab.open(t, await person(t), gateway);
-  await tab.state(/stopped: .*token.* Give a valid token\./);
+  await tab.state(/stopped: a token is needed here/);
   await tab.picture('token');
+  await tab.page.fill('#token', 'nonsense');
+  await tab.page.getByRole('button', { name: 'Connect' }).click();
+  await tab.state(/stopped: .* Give a valid token\./);
   await tab.page.fill('#token', token('ann'));
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/online as ann/);
