@@ -95,6 +95,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
     let counters = (Arc::clone(watched.counters()), bus_counters);
     let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), counters, log::dropped));
+    metrics.reloads.began(clock.read().unix_ms);
     let vitals = vitals(&config, &capacity, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
