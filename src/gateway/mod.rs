@@ -144,8 +144,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         notifier: notifier.clone(),
     };
     reloader.start(hangups).map_err(cannot_start)?;
-    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
     notifier.ready();
+    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
     let outcome = threads.serve(clock, &vitals, &mailboxes);
     notifier.stopping();
     outcome
