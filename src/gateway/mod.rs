@@ -97,6 +97,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
     let counters = (Arc::clone(watched.counters()), bus_counters);
     let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), counters, log::dropped));
+    metrics.reloads.began(clock.read().unix_ms);
     let vitals = vitals(&config, &capacity, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
@@ -143,8 +144,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         notifier: notifier.clone(),
     };
     reloader.start(hangups).map_err(cannot_start)?;
-    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
     notifier.ready();
+    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
     let outcome = threads.serve(clock, &vitals, &mailboxes);
     notifier.stopping();
     outcome

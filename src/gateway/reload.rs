@@ -75,8 +75,6 @@ struct Built {
 impl Reloader {
     /// Starts the thread `reload`.
     pub(super) fn start(mut self, mut signals: Signals) -> io::Result<()> {
-        let setup = self.setups.load();
-        setup.metrics.reloads.began(setup.clock.read().unix_ms);
         let body = move || {
             for _ in signals.forever() {
                 self.notifier.reloading();

@@ -180,7 +180,9 @@ fn keys_change_without_an_interruption_and_without_being_shown() {
     assert_eq!(resident.publish("c", json!(1)), 1);
     connect(&next).expect_close().is(1013, "over_capacity");
     resident.close();
-    until(SOON, "her place is free", || connect(&next).reply(1).get("connected").is_some());
+    until(SOON, "her place is free", || {
+        connect(&next).try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
+    });
 
     says(&gateway, "change=[old HS256] -> [old HS256, next HS256]");
     let output = gateway.output();
