@@ -8,6 +8,13 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
+        path: "/assets/page-23bc2f9471.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"23bc2f9471dfcd6fe8d1abf64f33a136\"",
+        freshness: Freshness::Immutable,
+        bytes: include_bytes!("assets/page-23bc2f9471.js"),
+    },
+    File {
         path: "/assets/page-387d3ad80c.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"387d3ad80c200b9fc123d71a92810fe2\"",
@@ -15,16 +22,9 @@
         bytes: include_bytes!("assets/page-387d3ad80c.css"),
     },
     File {
-        path: "/assets/page-f4d7c41972.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"f4d7c419728044415182d51a79d0c809\"",
-        freshness: Freshness::Immutable,
-        bytes: include_bytes!("assets/page-f4d7c41972.js"),
-    },
-    File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"a375f25ebc5ae7a48e8d7cbc8588c545\"",
+        etag: "\"c73da71a7259142027191ba2181ff26a\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("index.html"),
     },
