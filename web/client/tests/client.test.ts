@@ -349,3 +349,16 @@ test('observables hold one value until it changes, and their members work detach
   server.sockets[0]!.lost();
   assert.deepEqual([phases, it.state.value.phase], [['online'], 'waiting']);
 });
+
+test('a socket that throws stops nothing', async (t) => {
+  const server = new Server();
+  const it = client(t, server);
+  await online(it);
+  const room = it.channel('c');
+  await until('live', () => room.state.value.phase === 'live');
+  const { send } = FakeSocket.prototype;
+  t.mock.method(server.sockets[0]!, 'send', () => { throw new Error('not now'); }, { times: 1 });
+  assert.throws(() => room.signal(1), /not now/);
+  server.sockets[0]!.send = send;
+  assert.equal((await room.publish(2)).offset, 1);
+});
