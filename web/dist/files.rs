@@ -8,11 +8,11 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-23bc2f9471.js",
+        path: "/assets/page-02a8715d82.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"23bc2f9471dfcd6fe8d1abf64f33a136\"",
+        etag: "\"02a8715d82fb9e981f9b13f48fe55d8a\"",
         freshness: Freshness::Immutable,
-        bytes: include_bytes!("assets/page-23bc2f9471.js"),
+        bytes: include_bytes!("assets/page-02a8715d82.js"),
     },
     File {
         path: "/assets/page-387d3ad80c.css",
@@ -24,14 +24,14 @@
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"c73da71a7259142027191ba2181ff26a\"",
+        etag: "\"2bad79c0d3ed8aac74f5999ef05aa8d8\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("index.html"),
     },
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"86d198ec5e23a3430cd134c6f8b9386e\"",
+        etag: "\"e9241a9a6e02a17aba7b38508b8e2511\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("seawall-client.js"),
     },

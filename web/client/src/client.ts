@@ -170,11 +170,14 @@ class Shell implements Client, Owner {
     this.#events.push(event);
     if (this.#busy) return;
     this.#busy = true;
-    for (let next; (next = this.#events.shift());) {
-      for (const effect of this.#step(next)) this.#perform(effect);
+    try {
+      for (let next; (next = this.#events.shift());) {
+        for (const effect of this.#step(next)) this.#perform(effect);
+      }
+    } finally {
+      this.#busy = false;
+      this.#arm();
     }
-    this.#busy = false;
-    this.#arm();
   }
 
   #step(event: Event): Effect[] {

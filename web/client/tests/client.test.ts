@@ -349,3 +349,32 @@ test('observables hold one value until it changes, and their members work detach
   server.sockets[0]!.lost();
   assert.deepEqual([phases, it.state.value.phase], [['online'], 'waiting']);
 });
+
+test('a socket that throws stops nothing', async (t) => {
+  const server = new Server();
+  const it = client(t, server);
+  await online(it);
+  const room = it.channel('c');
+  await until('live', () => room.state.value.phase === 'live');
+  const { send } = FakeSocket.prototype;
+  t.mock.method(server.sockets[0]!, 'send', () => { throw new Error('not now'); }, { times: 1 });
+  assert.throws(() => room.signal(1), /not now/);
+  server.sockets[0]!.send = send;
+  assert.equal((await room.publish(2)).offset, 1);
+});
+
+test('a page that is still going away when the next one starts is succeeded the moment it is gone', async (t) => {
+  const server = new Server();
+  server.accepts = false;
+  const shelf = new Shelf();
+  const locks = new Locks();
+  const [before, after] = [locks.tab(), locks.tab()];
+  const first = client(t, server, { storage: shelf, locks: before.locks });
+  first.channel('c').publish(1).catch(() => {});
+  await until('kept', () => shelf.entries.length === 1);
+  const second = client(t, server, { storage: shelf, locks: after.locks });
+  await until('second looked', () => second.outbox.storage.value === 'durable');
+  assert.equal(second.outbox.value.length, 0);
+  before.die();
+  await until('taken over', () => second.outbox.value.length === 1, 5_000);
+});

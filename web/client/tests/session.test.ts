@@ -337,7 +337,10 @@ test('a subscription that is refused says why, and is tried again by the next co
 test('a connect that is too large is followed by one that recovers nothing', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' }).opened();
   const { id } = bench.asked('connect');
-  bench.frame({ id, error: { code: 'too_large', message: 'limits.subscriptions' } }).pass(500).welcome();
+  bench.frame({ id, error: { code: 'too_large', message: 'limits.subscriptions' } }).pass(500).opened();
+  const again = bench.asked('connect');
+  assert.deepEqual(again.body['recover'], []);
+  bench.greet(again.id, {});
   assert.deepEqual(bench.asked('subscribe').body, { channel: 'c', recover: { epoch: 'e', offset: 3 } });
 });
 
@@ -376,4 +379,11 @@ test('the answer to a subscription that was left is not taken for that of the ne
   assert.equal(bench.state.subs.get('c')!.epoch, undefined);
   bench.frame({ id: bench.asked('subscribe').id, subscribed: log('c', 100) });
   assert.equal(bench.state.subs.get('c')!.last, 98);
+});
+
+test('a token that has ended is not shown again', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
+  bench.welcome({ expires: bench.now + 5_000 }).pass(6_000).closed(1006).take('token');
+  bench.pass(500);
+  assert.deepEqual([bench.take('token').length, bench.state.links.get(bench.state.next!)!.phase], [1, 'token']);
 });
