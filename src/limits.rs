@@ -69,6 +69,9 @@ pub struct Limits {
     pub connections_per_user: u32,
     /// Connections of one address at once. Over it: HTTP 429. 0: off.
     pub connections_per_address: u32,
+    /// Handshakes let in a second, all reactors together. 0: as many as the reactors measure that they can do. Over it:
+    /// `bye`, 1013, with the time to come back; far over it HTTP 503.
+    pub admissions_per_s: u32,
     /// New connections of one address a second, burst ten times that. Over it: HTTP 429. 0: off.
     pub handshakes_per_s: u32,
     /// Silence after which the server pings; `beat` has the same period.
@@ -111,6 +114,7 @@ impl Default for Limits {
             channels: 1_000_000,
             connections_per_user: 32,
             connections_per_address: 0,
+            admissions_per_s: 0,
             handshakes_per_s: 0,
             ping_ms: 25_000,
             pong_ms: 10_000,
@@ -127,6 +131,13 @@ pub const HISTORY_LIMIT_MAX: u32 = 300;
 pub const HISTORY_PAGE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one page of a replay: small, so that many replays interleave fairly.
 pub const REPLAY_PAGE_BYTES_MAX: usize = 64 << 10;
+/// Reads for recoveries that one reactor has under way: enough for the store's readers never to wait for the next one, few
+/// enough for a page of history to come soon.
+pub const RECOVERIES_AT_ONCE: usize = 16;
+/// Such reads that wait for their turn in one reactor. Over it a subscription is told `unavailable`.
+pub const RECOVERIES_WAITING_MAX: usize = 8_192;
+/// Bytes of a page that is read for all recoveries of a channel: usually it holds all that any of them needs.
+pub const RECOVERY_PAGE_BYTES_MAX: usize = 256 << 10;
 /// A command with an `id` is answered within this, whatever has failed. (The promise is 5 s; the rest is
 /// for the way to the client.)
 pub const REPLY_TIMEOUT: Duration = Duration::from_millis(4_500);
@@ -173,8 +184,8 @@ pub const COMPLETIONS_PER_TURN: usize = 1_024;
 pub const GATHER_MAX: Duration = Duration::from_millis(5);
 /// A fan-out shorter than this is never waited for: the poll cannot sleep less.
 pub const GATHER_MIN: Duration = Duration::from_millis(1);
-/// Connections accepted in a turn.
-pub const ACCEPTS_PER_TURN: usize = 256;
+/// Connections accepted in a turn: half a millisecond of work.
+pub const ACCEPTS_PER_TURN: usize = 64;
 /// Pending connections in the kernel: a reconnect storm waits there instead of being refused.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Bytes the kernel holds for a peer that does not take them, beyond what is on its way (`TCP_NOTSENT_LOWAT`).

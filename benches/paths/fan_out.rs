@@ -2,7 +2,7 @@
 
 use super::Path;
 use super::encode::{STORED, channel};
-use seawall::hub::{Hub, Need, Paging, Slot, Step};
+use seawall::hub::{Hub, LogPage, Need, Paging, Slot, Step};
 use seawall::id::{Epoch, Offset};
 use seawall::wire::command::From;
 use seawall::wire::outbox::{Arena, Offer, Outbox};
@@ -50,8 +50,8 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
         while hub.has_needs() {
             for need in hub.take_needs() {
                 match need {
-                    Need::Position(id) => drop(hub.position_read(id, Some(position))),
-                    Need::Fill(..) => panic!("nothing was published"),
+                    Need::Position(id) => drop(hub.position_read(id, Some(LogPage::bare(position)))),
+                    Need::Older(_) | Need::Fill(..) => panic!("nothing was published"),
                 }
             }
         }

@@ -10,6 +10,7 @@ pub mod dependency;
 pub mod drain;
 pub mod draw;
 pub mod finding;
+pub mod handshakes;
 pub mod judge;
 pub mod latency;
 pub mod outage;

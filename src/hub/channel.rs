@@ -1,9 +1,9 @@
 //! One channel as a reactor sees it: who follows it, how far it came, and what it got in this turn.
 
 use super::tail::Tail;
-use super::{FillPage, Slot, SubscriptionId};
+use super::{LogPage, Slot, SubscriptionId};
 use crate::id::{ChannelName, Offset};
-use crate::wire::publication::Published;
+use crate::wire::publication::{Change, Published};
 use crate::wire::push::LogPosition;
 
 /// A subscriber that has everything up to the channel's head.
@@ -104,6 +104,11 @@ pub(super) struct Channel {
     /// The head before the run.
     pub(super) run_after: Offset,
     pub(super) tail: Tail,
+    /// The newest publication that may have erased another: what was read before it may not be given out.
+    pub(super) erased_by: Offset,
+    /// Whether older publications are being read for the tail, and who waits for them.
+    pub(super) lengthening: Question,
+    pub(super) for_older: Vec<SubscriptionId>,
 }
 
 impl Channel {
@@ -126,6 +131,9 @@ impl Channel {
             run_state: RunState::Clean,
             run_after: Offset::ZERO,
             tail: Tail::default(),
+            erased_by: Offset::ZERO,
+            lengthening: Question::None,
+            for_older: Vec::new(),
         }
     }
 
@@ -139,6 +147,9 @@ impl Channel {
     /// Judges a publication by its offset, and takes it into the run if it is the next one.
     pub(super) fn intake(&mut self, published: &Published) -> Intake {
         self.seen = self.seen.max(published.offset);
+        if matches!(published.change, Change::Deletes(_)) {
+            self.erased_by = self.erased_by.max(published.offset);
+        }
         let Knowledge::Known(position) = &mut self.knowledge else { return Intake::Dropped };
         if published.offset <= position.head || self.filling == Filling::Asked {
             return Intake::Dropped;
@@ -186,7 +197,7 @@ impl Channel {
     }
 
     /// Takes a page that fills a hole.
-    pub(super) fn fill(&mut self, page: &FillPage<'_>) -> Filled {
+    pub(super) fn fill(&mut self, page: &LogPage<'_>) -> Filled {
         self.filling = Filling::No;
         let mut outcome = FillOutcome::Nothing;
         // Where nothing after the head is retained, an empty page still moves it.
@@ -195,6 +206,7 @@ impl Channel {
             && reached > position.head
         {
             let before = std::mem::replace(&mut position.head, reached);
+            self.erased_by = self.erased_by.max(reached);
             if page.first == before.next() {
                 self.add_to_run(before, page.frames, page.count);
                 outcome = FillOutcome::Taken;
@@ -220,7 +232,7 @@ impl Channel {
 
 #[cfg(test)]
 mod tests {
-    use crate::hub::{Hub, Need, OpenRefused, Slot, SubscriptionId};
+    use crate::hub::{Hub, LogPage, Need, OpenRefused, Slot, SubscriptionId};
     use crate::id::{ChannelName, Epoch, Offset};
     use crate::wire::command::From;
     use crate::wire::push::{LogPosition, Recovery};
@@ -254,9 +266,9 @@ mod tests {
         let second = opened(hub.open(&name, Slot(2), after(50)));
         hub.close(first);
         assert_eq!(hub.take_needs(), []);
-        assert_eq!(hub.position_read(channel, Some(at(40))), []);
+        assert_eq!(hub.position_read(channel, Some(LogPage::bare(at(40)))), []);
         assert_eq!(hub.take_needs(), [Need::Position(channel)]);
-        let decided = hub.position_read(channel, Some(at(50)));
+        let decided = hub.position_read(channel, Some(LogPage::bare(at(50))));
         let [(id, Some(decision))] = decided[..] else { panic!("{decided:?}") };
         assert_eq!((id, decision.outcome), (second, Recovery::Recovered));
     }
@@ -268,7 +280,7 @@ mod tests {
         let needs = hub.take_needs();
         let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
         let second = opened(hub.open(&name, Slot(2), From::Now));
-        let decided = hub.position_read(channel, Some(at(40)));
+        let decided = hub.position_read(channel, Some(LogPage::bare(at(40))));
         assert!(decided.iter().any(|(id, decision)| *id == second && decision.is_some()));
         assert_eq!(hub.take_needs(), []);
     }

@@ -53,6 +53,10 @@ pub(super) fn decide_from_memory(from: From, position: LogPosition, tail: Covera
         From::Now => position.head,
         From::Last(count) => Offset(position.head.0.saturating_sub(u64::from(count))),
         From::After { epoch, .. } if epoch != Some(position.epoch) => position.head,
+        // More is missing than is replayed, whatever the store would add to it.
+        From::After { offset, .. } if position.head.0.saturating_sub(offset.0) > REPLAY_PUBLICATIONS_MAX => {
+            position.head
+        }
         From::After { offset, .. } => offset,
     };
     // All up to the hub's head expired: the log went on elsewhere.

@@ -1,21 +1,28 @@
 //! What did not arrive by itself: a hole in a channel is filled from the store, for all its subscribers at once.
 
 use super::channel::{FillOutcome, Filling};
-use super::{Behind, Catching, ChannelId, Hub, Need, Stage, SubscriptionId, Waits, channel_mut};
+use super::{Behind, Catching, ChannelId, Hub, LogPage, Need, Stage, SubscriptionId, channel_mut};
 use crate::id::{ChannelName, Offset};
 use crate::wire::push::LogPosition;
 
 impl Hub {
     /// Answers [`Need::Fill`] with whole frames; with `None` the store could not be read, and the caller
     /// calls [`Hub::refill`] later.
-    pub fn filled(&mut self, id: ChannelId, page: Option<FillPage<'_>>) {
+    pub fn filled(&mut self, id: ChannelId, page: Option<LogPage<'_>>) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         let Some(page) = page else { return };
         let filled = channel.fill(&page);
-        self.tails.clear(&mut channel.tail);
         match filled.outcome {
-            FillOutcome::Taken => self.mark_dirty(id),
-            FillOutcome::Gone(head) => self.set_back(id, head),
+            FillOutcome::Taken => {
+                // It may have erased something that the tail holds.
+                self.tails.clear(&mut channel.tail);
+                self.remember(id, &page);
+                self.mark_dirty(id);
+            }
+            FillOutcome::Gone(head) => {
+                self.tails.clear(&mut channel.tail);
+                self.set_back(id, head);
+            }
             FillOutcome::Nothing => {}
         }
         if let Some(after) = filled.more {
@@ -26,7 +33,7 @@ impl Hub {
     /// What the live ones lack is no longer retained: each goes on by itself from `head`, and is told.
     fn set_back(&mut self, id: ChannelId, head: Offset) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        let behind = Behind { cursor: head, until: head, catching: Catching::Lagging, waits: Waits::Room };
+        let behind = Behind::at(head, Catching::Lagging);
         for live in channel.live.drain(..) {
             if let Some(subscription) = self.subscriptions.get_mut(live.subscription as usize) {
                 subscription.stage = Stage::Behind(behind);
@@ -56,18 +63,4 @@ impl Hub {
             self.needs.push(Need::Fill(id, after));
         }
     }
-}
-
-/// A page that fills a hole.
-pub struct FillPage<'a> {
-    /// Where the log stood.
-    pub position: LogPosition,
-    /// The first publication in it; [`Offset::ZERO`] when there is none.
-    pub first: Offset,
-    /// The last publication in it.
-    pub last: Offset,
-    /// Publications in it.
-    pub count: u32,
-    /// Whole frames.
-    pub frames: &'a [u8],
 }

@@ -8,7 +8,7 @@
 //! their own and catch up in steps ([`Hub::step`], in `replay`). So the hot path has no branch a subscriber.
 //!
 //! How to use it, in this order each turn: `publish` and `signal` for what arrived; `filled`,
-//! `position_read`, `heads_read` and `page_read` for what was asked; `take_run` and `fall_behind` while
+//! `position_read`, `older_read`, `heads_read` and `page_read` for what was asked; `take_run` and `fall_behind` while
 //! there is a dirty channel; `take_caught_up`; then drain `needs`.
 
 mod channel;
@@ -16,14 +16,15 @@ mod cursor;
 mod filling;
 mod opening;
 mod replay;
+mod shared;
 mod tail;
 #[cfg(test)]
 mod tests;
 
 pub use channel::Live;
 pub use cursor::Decision;
-pub use filling::FillPage;
 pub use replay::{Paging, ReplayPage, Step};
+pub use shared::{LogPage, Wanted};
 
 use crate::id::{ChannelName, Offset};
 use crate::wire::command::From;
@@ -55,8 +56,10 @@ pub struct Slot(pub u32);
 /// What the hub has to know from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Where a channel's log stands.
+    /// Where a channel's log stands, and what [`Hub::wanted`] says.
     Position(ChannelId),
+    /// What [`Hub::older`] says, for all that wait for it.
+    Older(ChannelId),
     /// The publications after this offset, which did not arrive by themselves.
     Fill(ChannelId, Offset),
 }
@@ -97,6 +100,14 @@ struct Behind {
     until: Offset,
     catching: Catching,
     waits: Waits,
+    /// Reads for all that it may still wait for; then it has pages of its own.
+    shared: u8,
+}
+
+impl Behind {
+    fn at(cursor: Offset, catching: Catching) -> Behind {
+        Behind { cursor, until: cursor, catching, waits: Waits::Room, shared: shared::READS_MAX }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +125,8 @@ enum Waits {
     Room,
     /// For a page from the store.
     Page,
+    /// For older publications in the tail, as others do; it stands in `for_older`.
+    Older,
     /// For the channel's head to move, or for the run in hand to be given out; it stands in `ahead`.
     Head,
 }
@@ -207,6 +220,7 @@ impl Hub {
         channel.asked.retain(|other| *other != id);
         channel.waiting.retain(|other| *other != id);
         channel.ahead.retain(|other| *other != id);
+        channel.for_older.retain(|other| *other != id);
         channel.subscribers -= 1;
         if channel.subscribers == 0 {
             self.names.remove(&channel.name);
@@ -318,12 +332,7 @@ impl Hub {
         let Some(subscription) = self.subscriptions.get_mut(live.subscription as usize) else { return };
         let (Stage::Live { at }, channel_id) = (subscription.stage, subscription.channel) else { return };
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        subscription.stage = Stage::Behind(Behind {
-            cursor: channel.run_after,
-            until: channel.run_after,
-            catching: Catching::Lagging,
-            waits: Waits::Room,
-        });
+        subscription.stage = Stage::Behind(Behind::at(channel.run_after, Catching::Lagging));
         self.remove_live(channel_id, at);
     }
 

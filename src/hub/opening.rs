@@ -5,11 +5,10 @@
 
 use super::channel::Question;
 use super::{
-    Behind, Catching, ChannelId, Decision, Hub, Need, Stage, SubscriptionId, Waits, channel_mut, cursor,
+    Behind, Catching, ChannelId, Decision, Hub, LogPage, Need, Stage, SubscriptionId, channel_mut, cursor,
     subscription_mut,
 };
 use crate::wire::command::From;
-use crate::wire::push::LogPosition;
 
 impl Hub {
     /// Answers [`Need::Position`]. The subscriptions it decides are named with their decision; with `None`
@@ -17,19 +16,21 @@ impl Hub {
     pub fn position_read(
         &mut self,
         id: ChannelId,
-        read: Option<LogPosition>,
+        read: Option<LogPage<'_>>,
     ) -> Vec<(SubscriptionId, Option<Decision>)> {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
         channel.question = Question::None;
         let asked = std::mem::take(&mut channel.asked);
         let waiting = std::mem::take(&mut channel.waiting);
-        let Some(read) = read else {
+        let Some(page) = read else {
             // Whoever waited for the next answer would wait too long for one that may fail as well.
             return asked.into_iter().chain(waiting).map(|id| (id, None)).collect();
         };
+        let read = page.position;
         if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
         }
+        self.remember(id, &page);
         let mut decided = Vec::with_capacity(asked.len() + waiting.len());
         for id in asked {
             let Some(from) = self.opens_from(id) else { continue };
@@ -51,7 +52,7 @@ impl Hub {
         decided
     }
 
-    fn opens_from(&self, id: SubscriptionId) -> Option<From> {
+    pub(super) fn opens_from(&self, id: SubscriptionId) -> Option<From> {
         match self.subscription(id)?.stage {
             Stage::Opening { from } => Some(from),
             Stage::Behind(_) | Stage::Live { .. } => None,
@@ -90,11 +91,8 @@ impl Hub {
     pub(super) fn begin(&mut self, id: SubscriptionId, decision: Decision) {
         let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return };
         subscription.told = decision.position.head;
-        subscription.stage = Stage::Behind(Behind {
-            cursor: decision.cursor,
-            until: decision.position.head,
-            catching: Catching::Opening,
-            waits: Waits::Room,
-        });
+        let until = decision.position.head;
+        subscription.stage =
+            Stage::Behind(Behind { until, ..Behind::at(decision.cursor, Catching::Opening) });
     }
 }

@@ -1,15 +1,15 @@
 //! Catching up, one step at a time, as the socket drains.
 //!
-//! A subscriber that is behind is sent what it lacks: from the tail where that reaches, else page by page
-//! from the store. The head it chases moves meanwhile; live publications are not queued for it. When it
+//! A subscriber that is behind is sent what it lacks: from the tail where that reaches, or can be made to reach by one read
+//! for all that wait (see `shared`), else page by page from the store. The head it chases moves meanwhile; live publications are not queued for it. When it
 //! reaches the head it becomes live in the same step, so nothing is skipped and nothing is sent twice.
 //!
 //! The chase is bounded: one that lacks more than a recovery would replay is told `lag` and goes on at the
 //! head.
 
-use super::channel::{Knowledge, RunState};
+use super::channel::{Knowledge, Question, RunState};
 use super::{
-    Behind, Catching, Channel, Hub, Live, Stage, SubscriptionId, Waits, channel_mut, subscription_mut,
+    Behind, Catching, Channel, Hub, Live, Need, Stage, SubscriptionId, Waits, channel_mut, subscription_mut,
 };
 use crate::id::{ChannelName, Offset};
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
@@ -60,7 +60,7 @@ impl Hub {
         let Some(position) = channel.position() else { return Step::Waits };
         match behind.waits {
             Waits::Room => {}
-            Waits::Page | Waits::Head => return Step::Waits,
+            Waits::Page | Waits::Older | Waits::Head => return Step::Waits,
         }
         // A run that was not yet given out ends at the head: who became live now would be sent it again.
         if channel.run_state == RunState::Dirty {
@@ -84,6 +84,15 @@ impl Hub {
         }
         if write_from_tail(behind, channel, out) {
             return Step::Wrote;
+        }
+        if behind.shared > 0 {
+            behind.waits = Waits::Older;
+            channel.for_older.push(id);
+            if channel.lengthening == Question::None {
+                channel.lengthening = Question::UnderWay;
+                self.needs.push(Need::Older(subscription.channel));
+            }
+            return Step::Waits;
         }
         if paging == Paging::Busy {
             return Step::Waits;

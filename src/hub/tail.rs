@@ -26,6 +26,17 @@ pub(super) struct Coverage {
     last: Offset,
 }
 
+/// What became of older publications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lengthened {
+    /// Some are in the tail now.
+    Yes,
+    /// There is no room for any.
+    Full,
+    /// They do not end where the tail begins, or may hold what was erased since they were read.
+    Unfit,
+}
+
 impl Coverage {
     #[cfg(test)]
     pub(super) fn from_to(first: Offset, last: Offset) -> Coverage {
@@ -39,6 +50,16 @@ impl Coverage {
 }
 
 impl Tail {
+    /// The offset that its first frame follows, with `head` for one that is empty: what is read for it ends there.
+    pub(super) fn begins_after(&self, head: Offset) -> Offset {
+        if self.frames.is_empty() { head } else { Offset(self.first.0.saturating_sub(1)) }
+    }
+
+    /// Publications that it may still take, to be what any recovery needs.
+    pub(super) fn room(&self) -> usize {
+        TAIL_PUBLICATIONS_MAX - self.frames.len().min(TAIL_PUBLICATIONS_MAX)
+    }
+
     /// The frames after `cursor`, with their offsets, if the stretch reaches that far back.
     pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &[u8])> {
         let reaches = !self.frames.is_empty() && self.first <= cursor.next();
@@ -99,6 +120,33 @@ impl Tails {
         }
         self.order.push_back(channel);
         self.forget_gone();
+    }
+
+    /// Puts older publications before the tail: the last one of `frames` is the publication `last`, which the tail follows.
+    /// Those that find no room are left out, the oldest first.
+    pub(super) fn lengthen(
+        &mut self,
+        tail: &mut Tail,
+        channel: ChannelId,
+        last: Offset,
+        frames: &[&[u8]],
+    ) -> Lengthened {
+        let before = tail.frames.len();
+        for frame in frames.iter().rev() {
+            let bytes = frame.len();
+            if tail.room() == 0 || tail.bytes + bytes > TAIL_BYTES_MAX || self.bytes + bytes > self.bytes_max
+            {
+                break;
+            }
+            tail.first = if tail.frames.is_empty() { last } else { Offset(tail.first.0.saturating_sub(1)) };
+            tail.frames.push_front(Arc::from(*frame));
+            tail.bytes += bytes;
+            self.bytes += bytes;
+            self.held += 1;
+            self.order.push_back(channel);
+        }
+        self.forget_gone();
+        if tail.frames.len() > before { Lengthened::Yes } else { Lengthened::Full }
     }
 
     /// Drops the channel's oldest.

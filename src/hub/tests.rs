@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::id::Epoch;
+use crate::wire::command::Range;
 use crate::wire::publication::Change;
 use crate::wire::push::{LogPosition, Recovery};
+use crate::wire::server_frame::{self, Kind};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -17,10 +19,10 @@ fn name(channel: usize) -> ChannelName {
 
 /// A frame that says which publication it is; what the hub writes itself is JSON and begins otherwise.
 fn frame(channel: usize, offset: u64) -> Vec<u8> {
-    format!("<{channel}:{offset:05}>").into_bytes()
+    let mut frame = Vec::new();
+    server_frame::write(&mut frame, Kind::Text, format!("<{channel}:{offset:05}>").as_bytes());
+    frame
 }
-
-const FRAME_BYTES: usize = 9;
 
 #[derive(Debug, Default)]
 struct Log {
@@ -36,7 +38,22 @@ impl Log {
     /// A page as the store would read it.
     fn page(&self, channel: usize, after: u64, limit: u64) -> (u64, u64, u32, Vec<u8>) {
         let first = (after + 1).max(self.floor);
-        let last = self.head.min((first + limit).saturating_sub(1));
+        self.stretch(channel, first, self.head.min((first + limit).saturating_sub(1)))
+    }
+
+    /// The same of what the hub wants for a tail; with a bound of its own, as the bytes of a page have one.
+    fn wanted(&self, channel: usize, wanted: Wanted, most: u64) -> (u64, u64, u32, Vec<u8>) {
+        let limit = u64::from(wanted.limit).min(most);
+        match wanted.range {
+            Range::After(after) => self.page(channel, after.0.min(self.head), limit),
+            Range::Before(before) => {
+                let last = before.0.saturating_sub(1).min(self.head);
+                self.stretch(channel, (last + 1).saturating_sub(limit).max(self.floor).max(1), last)
+            }
+        }
+    }
+
+    fn stretch(&self, channel: usize, first: u64, last: u64) -> (u64, u64, u32, Vec<u8>) {
         if first > last {
             return (0, 0, 0, Vec::new());
         }
@@ -62,23 +79,17 @@ impl Shadow {
     /// Reads what its socket took.
     fn read(&mut self) {
         let bytes = std::mem::take(&mut self.outbox);
-        let mut rest = &bytes[..];
-        while let Some(first) = rest.first() {
-            if *first == b'<' {
-                let text = std::str::from_utf8(&rest[1..FRAME_BYTES - 1]).expect("ASCII");
+        for frame in server_frame::split(&bytes) {
+            let payload = std::str::from_utf8(&frame[2..]).expect("text, and short");
+            if let Some(text) = payload.strip_prefix('<').and_then(|text| text.strip_suffix('>')) {
                 let (channel, offset) = text.split_once(':').expect("a frame");
                 assert_eq!(channel, self.channel.to_string());
                 let offset: u64 = offset.parse().expect("a number");
                 let last = self.last.expect("nothing comes before the reply");
                 assert_eq!(offset, last + 1, "a gap or a duplicate");
                 self.last = Some(offset);
-                rest = &rest[FRAME_BYTES..];
             } else {
-                let length = usize::from(rest[1]);
-                assert!(length < 126, "pushes of the hub are short");
-                let push: serde_json::Value = serde_json::from_slice(&rest[2..2 + length]).expect("JSON");
-                self.push(&push);
-                rest = &rest[2 + length..];
+                self.push(&serde_json::from_str(payload).expect("JSON"));
             }
         }
     }
@@ -95,8 +106,14 @@ impl Shadow {
     }
 }
 
+fn log_page((first, last, count, frames): &(u64, u64, u32, Vec<u8>), position: LogPosition) -> LogPage<'_> {
+    LogPage { position, first: Offset(*first), last: Offset(*last), count: *count, frames }
+}
+
 struct World {
     hub: Hub,
+    /// Publications of a page that is read for all.
+    page_max: u64,
     logs: Vec<Log>,
     lane: Vec<Published>,
     shadows: Vec<Option<Shadow>>,
@@ -175,10 +192,11 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(page_max: u64) -> World {
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         World {
             hub: Hub::new(100, 600, hasher),
+            page_max,
             logs: vec![Log::default(), Log::default()],
             lane: Vec::new(),
             shadows: Vec::new(),
@@ -305,8 +323,11 @@ impl World {
                 Need::Position(id) => {
                     let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
                     let channel = usize::from(channel.as_str() == "c1");
-                    let read = (store == Store::Answers).then(|| self.logs[channel].position());
-                    for (id, decision) in self.hub.position_read(id, read) {
+                    let page = self.logs[channel].wanted(channel, self.hub.wanted(id), self.page_max);
+                    let page = log_page(&page, self.logs[channel].position());
+                    for (id, decision) in
+                        self.hub.position_read(id, (store == Store::Answers).then_some(page))
+                    {
                         let slot = self.hub.slot(id).expect("it waits");
                         match decision {
                             Some(decision) => self.begin(slot, From::Now, decision),
@@ -317,6 +338,18 @@ impl World {
                         }
                     }
                 }
+                Need::Older(id) => {
+                    let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
+                    let channel = usize::from(channel.as_str() == "c1");
+                    if store == Store::Fails {
+                        self.hub.older_read(id, None);
+                        self.hub.ask_older(id);
+                        continue;
+                    }
+                    let wanted = self.hub.older(id).expect("it is followed");
+                    let page = self.logs[channel].wanted(channel, wanted, self.page_max);
+                    self.hub.older_read(id, Some(log_page(&page, self.logs[channel].position())));
+                }
                 Need::Fill(id, after) => {
                     let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
                     let channel = usize::from(channel.as_str() == "c1");
@@ -325,15 +358,8 @@ impl World {
                         self.hub.refill(id);
                         continue;
                     }
-                    let (first, last, count, frames) = self.logs[channel].page(channel, after.0, 10);
-                    let position = self.logs[channel].position();
-                    let page = FillPage {
-                        position,
-                        first: Offset(first),
-                        last: Offset(last),
-                        count,
-                        frames: &frames,
-                    };
+                    let page = self.logs[channel].page(channel, after.0, 10);
+                    let page = log_page(&page, self.logs[channel].position());
                     self.hub.filled(id, Some(page));
                 }
             }
@@ -389,8 +415,11 @@ proptest! {
     /// Whatever is lost, doubled, late or slow: nothing is skipped without `lag`, nothing is sent twice,
     /// and in the end everybody has everything.
     #[test]
-    fn every_subscriber_sees_one_unbroken_log(steps in prop::collection::vec(act(), 1..120)) {
-        let mut world = World::new();
+    fn every_subscriber_sees_one_unbroken_log(
+        steps in prop::collection::vec(act(), 1..120),
+        page_max in prop::sample::select(vec![1, 5, 300]),
+    ) {
+        let mut world = World::new(page_max);
         for step in steps {
             world.apply(step);
         }
@@ -413,7 +442,7 @@ fn channels_are_bounded() {
 
 #[test]
 fn a_beat_tells_each_head_once() {
-    let mut world = World::new();
+    let mut world = World::new(300);
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     world.apply(Act::AnswerNeeds(Store::Answers));
     let id = world.shadows[0].as_ref().expect("there").id;
@@ -426,7 +455,7 @@ fn a_beat_tells_each_head_once() {
 
 #[test]
 fn a_signal_reaches_who_is_live_and_waits_for_nobody() {
-    let mut world = World::new();
+    let mut world = World::new(300);
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     world.hub.signal(&name(0), b"lost");
     assert!(world.hub.take_run().is_none(), "nobody is live yet");
@@ -438,7 +467,7 @@ fn a_signal_reaches_who_is_live_and_waits_for_nobody() {
 
 #[test]
 fn nothing_is_told_of_a_subscription_that_has_not_begun() {
-    let mut world = World::new();
+    let mut world = World::new(300);
     world.apply(Act::Publish { channel: 0, count: 3 });
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     world.apply(Act::AnswerNeeds(Store::Answers));
@@ -453,7 +482,7 @@ fn nothing_is_told_of_a_subscription_that_has_not_begun() {
 
 #[test]
 fn a_failed_question_answers_those_that_waited_behind_it() {
-    let mut world = World::new();
+    let mut world = World::new(300);
     for _ in 0..3 {
         world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     }
@@ -465,7 +494,7 @@ fn a_failed_question_answers_those_that_waited_behind_it() {
 
 #[test]
 fn an_answer_to_who_left_decides_nobody_else() {
-    let mut world = World::new();
+    let mut world = World::new(300);
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     let Some(Need::Position(asked)) = world.needs.pop() else { panic!("the position is asked for") };
     let before = world.logs[0].position();
@@ -474,9 +503,9 @@ fn an_answer_to_who_left_decides_nobody_else() {
     world.apply(Act::Unsubscribe { shadow: 0 });
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
     assert!(world.needs.is_empty(), "one question at a time");
-    assert_eq!(world.hub.position_read(asked, Some(before)), []);
+    assert_eq!(world.hub.position_read(asked, Some(LogPage::bare(before))), []);
     assert_eq!(world.hub.take_needs(), [Need::Position(asked)]);
-    let decided = world.hub.position_read(asked, Some(world.logs[0].position()));
+    let decided = world.hub.position_read(asked, Some(LogPage::bare(world.logs[0].position())));
     let outcomes: Vec<_> = decided.into_iter().map(|(_, decision)| decision.map(|d| d.outcome)).collect();
     assert_eq!(outcomes, [Some(Recovery::Recovered), Some(Recovery::Recovered)]);
 }

@@ -21,6 +21,16 @@ pub struct ReactorCounters {
     pub connections: Cell,
     /// Accepts that failed for want of descriptors.
     pub accept_failures: Cell,
+    /// Handshakes let in by admission.
+    pub handshakes_admitted: Cell,
+    /// Upgrades completed to tell a client when to come back.
+    pub handshakes_deferred: Cell,
+    /// Upgrades refused with 503, since there were too many even to be told.
+    pub handshakes_refused: Cell,
+    /// What a handshake costs this reactor, microseconds.
+    pub handshake_cost_us: Cell,
+    /// Handshakes a second that this reactor measured that it can do.
+    pub handshakes_per_s: Cell,
     /// Upgrades completed.
     pub upgrades: Cell,
     /// Sessions that reached `connected`.
@@ -49,6 +59,12 @@ pub struct ReactorCounters {
     pub lagged: Cell,
     /// Pages read for replays.
     pub replay_pages: Cell,
+    /// Reads made for recoveries: positions, tails and pages of replays.
+    pub recovery_reads: Cell,
+    /// The same that found no room, and were answered as failed.
+    pub recoveries_refused: Cell,
+    /// The same that wait for their turn.
+    pub recoveries_waiting: Cell,
     /// Signals taken.
     pub signals: Cell,
     /// Pings sent.

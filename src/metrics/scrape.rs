@@ -1,6 +1,7 @@
 //! `/metrics`: everything that is counted, as OpenMetrics text, summed over the reactors when it is asked for.
 
 mod bus;
+mod connections;
 mod drain;
 mod reload;
 mod sheet;
@@ -170,47 +171,6 @@ impl Scrape {
         sheet.counter("log_lines_dropped", "Log lines that found no room in the queue", self.log_dropped)
     }
 
-    fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        sheet.counter("connections_accepted", "Connections accepted", self.sum(|r| &r.accepted))?;
-        sheet.gauge("connections", "Connections at once", self.sum(|r| &r.connections))?;
-        sheet.gauge(
-            "connections_max",
-            "limits.connections, or what descriptors allow",
-            self.vitals.connections_max(),
-        )?;
-        sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
-        sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
-        sheet.counter(
-            "upgrades_turned_away",
-            "Upgrades completed to say that a critical dependency is down",
-            self.sum(|r| &r.turned_away),
-        )?;
-        sheet.counter(
-            "upgrades_observed",
-            "Upgrades let in that would be turned away if health.admission were enforce",
-            self.sum(|r| &r.observed),
-        )?;
-        sheet.counter(
-            "http_requests",
-            "Plain requests served, health reports of 503 among them",
-            self.sum(|r| &r.requests),
-        )?;
-        let class = |index: usize| -> u64 {
-            self.reactors.iter().filter_map(|r| r.requests_refused.get(index)).map(Cell::read).sum()
-        };
-        let classes = [[("class", "4xx")], [("class", "5xx")]];
-        let refused = classes.iter().enumerate().map(|(index, label)| (&label[..], class(index)));
-        sheet.labelled("http_refused", "Requests refused", MetricType::Counter, refused)?;
-        let codes: Vec<String> =
-            CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
-        let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
-        let closes = labels.iter().enumerate().map(|(index, label)| {
-            let total = self.reactors.iter().filter_map(|r| r.closes.get(index)).map(Cell::read).sum();
-            (&label[..], total)
-        });
-        sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
-    }
-
     fn traffic(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         sheet.counter(
             "messages_received",
@@ -226,6 +186,16 @@ impl Scrape {
         sheet.counter("runs", "Runs of frames given to subscribers", self.sum(|r| &r.runs))?;
         sheet.counter("lagged", "Subscribers that fell behind", self.sum(|r| &r.lagged))?;
         sheet.counter("replay_pages", "Pages read for replays", self.sum(|r| &r.replay_pages))?;
+        sheet.counter(
+            "recovery_reads",
+            "Reads of the store for who comes back",
+            self.sum(|r| &r.recovery_reads),
+        )?;
+        sheet.counter(
+            "recoveries_refused",
+            "Reads for who comes back that found no room",
+            self.sum(|r| &r.recoveries_refused),
+        )?;
         sheet.counter("signals", "Signals taken", self.sum(|r| &r.signals))?;
         sheet.counter("pings", "Pings sent", self.sum(|r| &r.pings))?;
         sheet.counter("beats", "Beats sent", self.sum(|r| &r.beats))?;
@@ -246,6 +216,11 @@ impl Scrape {
 
     fn bounds(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         sheet.gauge("pending", "Requests that wait for a worker", self.sum(|r| &r.pending))?;
+        sheet.gauge(
+            "recoveries_waiting",
+            "Reads for who comes back that wait for their turn",
+            self.sum(|r| &r.recoveries_waiting),
+        )?;
         sheet.gauge("outbox_bytes", "Bytes that wait for sockets", self.sum(|r| &r.outbox_bytes))?;
         sheet.gauge("tail_bytes", "Bytes of recent publications", self.sum(|r| &r.tail_bytes))?;
         sheet.gauge("channels", "Channels followed, summed over reactors", self.sum(|r| &r.channels))?;

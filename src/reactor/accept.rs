@@ -42,32 +42,47 @@ impl Reactor {
             Accepting::Edge | Accepting::After(_) | Accepting::Never => return,
         }
         self.accepting = Accepting::Now;
+        if self.handshakes.rests(self.now.at) {
+            // Refusals alone would take too much: the kernel keeps who waits.
+            self.accepting = Accepting::After(self.now.at + REST);
+            return;
+        }
+        let before = self.counters.accepted.read();
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.is_crowded() {
-                self.accepting = Accepting::After(self.now.at + REST);
-                return;
-            }
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((socket, peer)) => self.take_in(socket, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.accepting = Accepting::Edge;
-                    return;
-                }
-                // The peer left before it was taken, or the call was interrupted.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                    ) => {}
-                Err(error) => {
-                    self.counters.accept_failures.add(1);
-                    tracing::warn!(%error, "cannot accept; trying again in 50 ms");
-                    self.accepting = Accepting::After(self.now.at + REST);
-                    return;
-                }
+            // They are read in the order they came, so more of them would only wait here.
+            if self.has_heads_enough() || !self.accept_one() {
+                break;
             }
         }
+        if self.counters.accepted.read() != before {
+            self.spent(self.setup.clock.moment().since(self.now.at));
+        }
+    }
+
+    /// Takes the next one in; false when there is none, or no room for it.
+    pub(super) fn accept_one(&mut self) -> bool {
+        if self.is_crowded() {
+            self.accepting = Accepting::After(self.now.at + REST);
+            return false;
+        }
+        let Some(listener) = &self.listener else { return false };
+        match listener.accept() {
+            Ok((socket, peer)) => self.take_in(socket, peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.accepting = Accepting::Edge;
+                return false;
+            }
+            // The peer left before it was taken, or the call was interrupted.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error) => {
+                self.counters.accept_failures.add(1);
+                tracing::warn!(%error, "cannot accept; trying again in 50 ms");
+                self.accepting = Accepting::After(self.now.at + REST);
+                return false;
+            }
+        }
+        true
     }
 
     /// Past the bound some more are taken, only to be told so; past these the kernel keeps them waiting.

@@ -19,10 +19,15 @@ impl Clock {
         Clock { origin: Instant::now() }
     }
 
+    /// Reads the monotonic clock alone: how long something took.
+    pub fn moment(self) -> Moment {
+        Moment::ZERO + ORIGIN + self.origin.elapsed()
+    }
+
     /// Reads both clocks.
     #[allow(clippy::disallowed_methods, reason = "this is the one place a reactor's time comes from")]
     pub fn read(self) -> Now {
-        let at = Moment::ZERO + ORIGIN + self.origin.elapsed();
+        let at = self.moment();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { at, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
     }

@@ -2,11 +2,12 @@
 
 use super::connection::{Connection, Reading, Replays, Stage};
 use super::pending::Request;
+use super::recover::Recovery;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::clock::Moment;
 use crate::health::drain::Phase;
-use crate::hub::{ChannelId, FillPage, Need, ReplayPage};
+use crate::hub::{ChannelId, Need, ReplayPage};
 use crate::id::Offset;
 use crate::job::bus::Interest;
 use crate::job::{
@@ -159,7 +160,7 @@ impl Reactor {
             }
             Completion::Followed { ticket } => {
                 if let Some(Request::Follow(channel)) = self.pending.take(ticket) {
-                    self.ask_log(Need::Position(channel));
+                    self.recover(Recovery::Position(channel));
                 }
             }
             Completion::TokenChecked { ticket, outcome } => self.token_checked(ticket, outcome),
@@ -213,6 +214,7 @@ impl Reactor {
                 self.replay_page(slot, subscription, outcome.ok())
             }
             Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
+            Some(Request::Older(channel)) => self.older(channel, outcome.ok()),
             Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
             Some(
                 Request::Append { .. }
@@ -242,8 +244,7 @@ impl Reactor {
 
     /// Where a channel's log stands, or not: the subscriptions that waited for it begin, or are refused.
     pub(super) fn position(&mut self, channel: ChannelId, page: Option<Page>) {
-        let read = page.map(|page| page.position);
-        for (subscription, decision) in self.hub.position_read(channel, read) {
+        for (subscription, decision) in self.hub.position_read(channel, page.as_ref().map(Into::into)) {
             let slot = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot));
             if let Some(slot) = slot {
                 self.with_session(slot, |session, cx| session.opened(subscription, decision, cx));
@@ -252,17 +253,8 @@ impl Reactor {
     }
 
     pub(super) fn fill(&mut self, channel: ChannelId, page: Option<Page>) {
-        match page {
-            Some(page) => {
-                let fill = FillPage {
-                    position: page.position,
-                    first: page.first,
-                    last: page.last,
-                    count: page.count,
-                    frames: &page.body,
-                };
-                self.hub.filled(channel, Some(fill));
-            }
+        match &page {
+            Some(page) => self.hub.filled(channel, Some(page.into())),
             None => self.retries.push_back((self.now.at + REFILL_RETRY, Retry::Fill(channel))),
         }
     }
@@ -276,30 +268,26 @@ impl Reactor {
                     Need::Position(id) if self.queues.bus.is_some() && self.hub.ask_follow(id) => {
                         self.follow(id);
                     }
-                    Need::Position(_) | Need::Fill(..) => self.ask_log(need),
+                    Need::Position(id) => self.recover(Recovery::Position(id)),
+                    Need::Older(id) => self.recover(Recovery::Older(id)),
+                    Need::Fill(id, after) => self.ask_fill(id, after),
                 }
             }
+            self.recover_waiting();
         }
+        self.recover_waiting();
     }
 
-    fn ask_log(&mut self, need: Need) {
-        let (id, after, limit, bytes_max) = match need {
-            Need::Position(id) => (id, Offset::ZERO, 0, 0),
-            Need::Fill(id, after) => (id, after, REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX),
-        };
+    /// What a hole lacks waits for nobody: who is here already misses it.
+    fn ask_fill(&mut self, id: ChannelId, after: Offset) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
-        let request = match need {
-            Need::Position(id) => Request::Position(id),
-            Need::Fill(id, _) => Request::Fill(id),
-        };
-        let asked = self.ask_store(request, self.now.at, |ticket| {
+        let asked = self.ask_store(Request::Fill(id), self.now.at, |ticket| {
             let (span, form) = (Span::After(after), Form::Frames);
+            let (limit, bytes_max) = (REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX);
             Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
         });
-        match (asked, need) {
-            (true, _) => {}
-            (false, Need::Position(id)) => self.position(id, None),
-            (false, Need::Fill(id, _)) => self.fill(id, None),
+        if !asked {
+            self.fill(id, None);
         }
     }
 
@@ -373,6 +361,7 @@ impl Reactor {
             Request::Address { slot } => self.address_checked(slot, None),
             Request::Replay { slot, subscription } => self.replay_page(slot, subscription, None),
             Request::Position(channel) | Request::Follow(channel) => self.position(channel, None),
+            Request::Older(channel) => self.older(channel, None),
             Request::Fill(channel) => self.fill(channel, None),
             Request::Heads => {}
         }

@@ -27,6 +27,7 @@ pub struct Connection {
     pub(super) reading: Reading,
     pub(super) queued: Queued,
     pub(super) listed: Listed,
+    pub(super) arrival: Arrival,
     /// When bytes that wait made progress last; `None` while none wait.
     pub(super) stalled_since: Option<Stall>,
     /// Bytes of this outbox in the reactor's total.
@@ -78,6 +79,17 @@ pub(super) enum Queued {
 pub(super) enum Listed {
     No,
     Ready,
+}
+
+/// How far a handshake came. Who arrives is read and written behind those who are in, and its time is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Nothing is known of it: its first head is awaited.
+    Head,
+    /// It was upgraded, and is not `connected` yet; or it is not going to be.
+    Upgraded,
+    /// It is served.
+    In,
 }
 
 /// Where a connection stands in its life.
@@ -141,7 +153,13 @@ pub(super) struct CheckedUpgrade {
 
 #[derive(Debug)]
 pub(super) enum Wants {
-    Chat { token: Option<Box<str>> },
+    Chat {
+        token: Option<Box<str>>,
+    },
+    /// To be told when to come back.
+    Later {
+        retry_ms: u32,
+    },
     Echo,
     UnsupportedVersion,
 }
@@ -232,6 +250,7 @@ impl Connection {
             reading: Reading::Open,
             queued: Queued::No,
             listed: Listed::No,
+            arrival: Arrival::Head,
             stalled_since: None,
             counted_bytes: 0,
             counted_address: None,

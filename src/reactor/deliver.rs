@@ -1,11 +1,9 @@
 //! Fan-out, and catching up for those that fell behind.
 
 use super::connection::{Connection, Queued, Replays};
-use super::pending::Request;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::hub::{Live, Paging, Step, SubscriptionId};
-use crate::job::{Form, PageRequest, Read, Span};
 use crate::limits::{ARENA_BYTES_MAX, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
 use crate::wire::outbox::{Offer, Outbox};
 
@@ -121,28 +119,6 @@ impl Reactor {
                     return;
                 }
             }
-        }
-    }
-
-    fn ask_page(
-        &mut self,
-        id: SlotId,
-        subscription: SubscriptionId,
-        channel: crate::id::ChannelName,
-        after: crate::id::Offset,
-        limit: u32,
-    ) {
-        self.counters.replay_pages.add(1);
-        let asked = self.ask_store(Request::Replay { slot: id, subscription }, self.now.at, |ticket| {
-            let (span, bytes_max, form) = (Span::After(after), REPLAY_PAGE_BYTES_MAX, Form::Frames);
-            Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
-        });
-        if asked {
-            if let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) {
-                chat.replays = Replays::PageAsked;
-            }
-        } else {
-            self.page_failed(id, subscription);
         }
     }
 

@@ -36,6 +36,7 @@ impl Reactor {
             match retry {
                 Retry::CatchUp(id) => self.catch_up_again(id),
                 Retry::Fill(channel) => self.hub.refill(channel),
+                Retry::Older(channel) => self.hub.ask_older(channel),
             }
         }
         self.ask_needs();

@@ -21,16 +21,13 @@ impl Reactor {
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
+        self.flush_arrivals();
         self.relieve();
         // What was queued by the above lies in the arena of this turn: it must not outlive it.
-        for id in &self.dirty {
-            if let Some(connection) = self.slots.get_mut(*id) {
-                connection.outbox.settle(&self.arena);
-            }
-        }
+        self.settle();
     }
 
-    fn flush_connection(&mut self, id: SlotId) {
+    pub(super) fn flush_connection(&mut self, id: SlotId) {
         let now = self.now.at;
         let Some(connection) = self.slots.get_mut(id) else { return };
         connection.queued = Queued::No;

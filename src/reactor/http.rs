@@ -1,7 +1,7 @@
 //! HTTP on a connection: plain requests are answered, upgrades are checked and completed.
 
 use super::connection::{
-    Admission, Chat, CheckedUpgrade, Closing, Expects, HeadStage, Peer, Replays, Role, Stage, Wants,
+    Admission, Arrival, Chat, CheckedUpgrade, Closing, Expects, HeadStage, Peer, Replays, Role, Stage, Wants,
     WebSocket,
 };
 use super::pending::Request;
@@ -10,6 +10,7 @@ use super::{Addresses, Echo, Hosts, Reactor};
 use crate::close::CloseReason;
 use crate::health::admission::{Capacity, Verdict};
 use crate::health::drain::Phase;
+use crate::health::handshakes::{Done, Passage};
 use crate::health::report::{Readings, Report};
 use crate::health::snapshot::Availability;
 use crate::job::{AddressDenied, Admit};
@@ -31,6 +32,9 @@ use std::time::Duration;
 
 const HEALTH_TYPE: &str = "application/health+json";
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The bound that an upgrade over capacity meets.
+const ADMISSIONS: &str = "limits.admissions_per_s";
 
 /// What became of one head.
 enum Answered {
@@ -156,6 +160,11 @@ impl Reactor {
             | Route::Unknown => match self.plain(id, head) {
                 Ok(()) => {
                     self.counters.requests.add(1);
+                    self.handshakes.done(Done::Answered);
+                    if let Some(connection) = self.slots.get_mut(id) {
+                        // It came to ask, and may ask again.
+                        connection.arrival = Arrival::In;
+                    }
                     self.next(head.after, head.length)
                 }
                 Err(fault) => self.refuse_request(id, fault, head.method, head.after, head.length),
@@ -241,13 +250,22 @@ impl Reactor {
             }
             Err(fault) => return self.refuse_request(id, fault, head.method, head.after, head.length),
         };
-        let mut response = Vec::with_capacity(192);
-        response::switching(&mut response, &upgrade);
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
             (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
-            (_, Offered::V1Named | Offered::NotNamed) => Wants::Chat { token: upgrade.token.map(Box::from) },
+            // Bytes that were made when the outage began are all it gets.
+            (_, Offered::V1Named | Offered::NotNamed) if self.is_refusing() => Wants::Chat { token: None },
+            (_, Offered::V1Named | Offered::NotNamed) => match self.judge_arrival() {
+                Passage::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
+                Passage::Later { retry_ms } => Wants::Later { retry_ms },
+                Passage::Refuse { retry_ms } => {
+                    let fault = HttpFault::OverCapacity { retry_ms };
+                    return self.refuse_request(id, fault, head.method, head.after, head.length);
+                }
+            },
         };
+        let mut response = Vec::with_capacity(192);
+        response::switching(&mut response, &upgrade);
         let forwarded = head.values("x-forwarded-for");
         let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
         Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
@@ -277,9 +295,12 @@ impl Reactor {
 
     /// Lets the address in, by the auth worker's count where addresses are counted.
     fn admit(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
-        match self.setup.addresses {
-            Addresses::Uncounted => self.upgrade(id, upgrade, frames),
-            Addresses::Counted => {
+        match (self.setup.addresses, &upgrade.wants) {
+            // Who is told to come back is no connection of its address.
+            (Addresses::Uncounted, _) | (Addresses::Counted, Wants::Later { .. }) => {
+                self.upgrade(id, upgrade, frames);
+            }
+            (Addresses::Counted, Wants::Chat { .. } | Wants::Echo | Wants::UnsupportedVersion) => {
                 let admission = Admission { upgrade, address, rest: frames.to_vec() };
                 if let Some(connection) = self.slots.get_mut(id) {
                     connection.stage = Stage::Address(Box::new(admission));
@@ -333,11 +354,15 @@ impl Reactor {
         let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
         let wanted = match upgrade.wants {
             Wants::Echo => Wanted::Echo,
-            Wants::Chat { .. } | Wants::UnsupportedVersion => Wanted::Chat,
+            Wants::Chat { .. } | Wants::Later { .. } | Wants::UnsupportedVersion => Wanted::Chat,
         };
         let (role, refusal) = match upgrade.wants {
             Wants::Echo => (Role::Echo, None),
             Wants::Chat { token } => (self.chat(token, connect_by), None),
+            Wants::Later { retry_ms } => {
+                let reason = CloseReason::OverCapacity { bound: ADMISSIONS, retry_ms };
+                (self.chat(None, connect_by), Some(reason))
+            }
             Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
         };
         let heartbeat = Heartbeat::new(self.now.at, self.periods(), self.random.f32());
@@ -345,7 +370,12 @@ impl Reactor {
             WebSocket { decoder: Decoder::default(), heartbeat, control_frames: Meter::default(), role };
         if let Some(connection) = self.slots.get_mut(id) {
             connection.stage = Stage::WebSocket(websocket);
+            connection.arrival = match wanted {
+                Wanted::Chat => Arrival::Upgraded,
+                Wanted::Echo => Arrival::In,
+            };
         }
+        self.handshakes.done(if refusal.is_some() { Done::Told } else { Done::Upgraded });
         let vitals = &self.setup.vitals;
         let capacity = Capacity {
             connections: vitals.connections().max(self.slots.len() as u64),

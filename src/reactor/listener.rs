@@ -88,10 +88,9 @@ impl Reactor {
     /// Takes in who waits, then closes in the same turn: the time in which somebody may still come is as short as can be.
     fn close_port(&mut self) -> Leaving {
         if self.listener.is_some() {
-            self.accepting = Accepting::Now;
-            for _ in 0..=LISTEN_BACKLOG {
-                self.accept();
-                if self.accepting != Accepting::Now {
+            // Twice as many as can wait: some come meanwhile.
+            for _ in 0..=2 * LISTEN_BACKLOG {
+                if !self.accept_one() {
                     break;
                 }
             }

@@ -11,6 +11,7 @@
 //! - a slot is freed only at the very end, so that no event of the batch finds a stranger in it.
 
 mod accept;
+mod arrive;
 mod clock;
 mod complete;
 mod connection;
@@ -21,11 +22,13 @@ mod flush;
 mod frames;
 mod http;
 mod listener;
+mod observe;
 mod pending;
 mod perform;
 mod prepared;
 mod proxy;
 mod read;
+mod recover;
 mod renew;
 mod secure;
 mod slots;
@@ -41,11 +44,12 @@ pub use prepared::Prepared;
 pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
+use crate::health::handshakes::Handshakes;
 use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
 use crate::id::{ChannelName, ReactorId};
 use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader};
-use crate::limits::{ARENA_BYTES_KEPT, GATHER_MAX, READ_BYTES};
+use crate::limits::{GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -54,7 +58,7 @@ use crate::wire::frames::FrameLimits;
 use crate::wire::outbox::Arena;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
-use connection::{Connection, Listed, Queued};
+use connection::{Arrival, Connection, Listed, Queued};
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token};
 use pending::Pending;
@@ -173,6 +177,11 @@ pub struct Reactor {
     dirty: Vec<SlotId>,
     /// To be read: an edge came, or a quota left bytes behind.
     ready: VecDeque<SlotId>,
+    arrivals: arrive::Arrivals,
+    handshakes: Handshakes,
+    /// What handshakes took in this turn, and what all else took in the last one.
+    handshake_time: Duration,
+    others: Duration,
     /// Outboxes with room again whose subscriptions are catching up.
     rooms: Vec<SlotId>,
     /// Completions were left in the inbox.
@@ -184,6 +193,8 @@ pub struct Reactor {
     /// Runs given out before this turn.
     runs_before: u64,
     retries: VecDeque<(Moment, Retry)>,
+    /// Reads for those that came back, behind those that are under way.
+    recoveries: VecDeque<recover::Recovery>,
     heads: complete::HeadsRound,
     leaving: Vec<crate::job::Admit>,
     /// Channels that the bus is to be told of: nobody here follows them any more.
@@ -204,6 +215,7 @@ pub struct Reactor {
 enum Retry {
     CatchUp(SlotId),
     Fill(ChannelId),
+    Older(ChannelId),
 }
 
 impl Reactor {
@@ -250,12 +262,17 @@ impl Reactor {
             refused: Vec::new(),
             dirty: Vec::new(),
             ready: VecDeque::new(),
+            arrivals: arrive::Arrivals::default(),
+            handshakes: Handshakes::new(now.at),
+            handshake_time: Duration::ZERO,
+            others: Duration::ZERO,
             rooms: Vec::new(),
             inbox_left: complete::InboxLeft::No,
             gathering: None,
             fan_out: Duration::ZERO,
             runs_before: 0,
             retries: VecDeque::new(),
+            recoveries: VecDeque::new(),
             heads: complete::HeadsRound::starting(now.at),
             leaving: Vec::new(),
             unfollowing: VecDeque::new(),
@@ -322,10 +339,7 @@ impl Reactor {
 
     fn note_ready(&mut self, id: SlotId, event: &mio::event::Event) {
         let Some(connection) = self.slots.get_mut(id) else { return };
-        if event.is_writable() && connection.wants_flush() && connection.queued == Queued::No {
-            connection.queued = Queued::Dirty;
-            self.dirty.push(id);
-        }
+        let writable = event.is_writable() && connection.wants_flush();
         if event.is_error() && connection.reading == connection::Reading::Paused {
             // Nothing would find the reset before the next write.
             self.kill(id);
@@ -337,13 +351,18 @@ impl Reactor {
             }
             self.mark_ready(id);
         }
+        if writable {
+            self.mark_dirty(id);
+        }
     }
 
     /// How long nothing is due.
     fn patience(&self) -> Duration {
         let idle = self.ready.is_empty()
+            && self.arrivals.is_idle()
             && self.rooms.is_empty()
             && self.dirty.is_empty()
+            && self.arrivals.dirty.is_empty()
             && self.telling.is_done()
             && self.draining.is_idle()
             && self.inbox_left == complete::InboxLeft::No
@@ -393,7 +412,9 @@ impl Reactor {
             && connection.listed == Listed::No
         {
             connection.listed = Listed::Ready;
-            self.ready.push_back(id);
+            if !self.arrivals.list(id, connection.arrival) {
+                self.ready.push_back(id);
+            }
         }
     }
 
@@ -403,37 +424,10 @@ impl Reactor {
             && connection.wants_flush()
         {
             connection.queued = Queued::Dirty;
-            self.dirty.push(id);
-        }
-    }
-
-    /// Shows what others may see, and forgets what the turn no longer needs.
-    fn observe(&mut self) {
-        self.arena.clear(ARENA_BYTES_KEPT);
-        let counters = &self.counters;
-        for code in self.refused.drain(..) {
-            counters.count_error(code);
-        }
-        counters.turns.add(1);
-        counters.connections.set(self.slots.len() as u64);
-        counters.pending.set(self.pending.len() as u64);
-        counters.outbox_bytes.set(self.waiting_bytes);
-        let (channels, subscriptions, tail_bytes) = self.hub.sizes();
-        counters.channels.set(channels as u64);
-        counters.subscriptions.set(subscriptions as u64);
-        counters.tail_bytes.set(tail_bytes as u64);
-        if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
-            let end = self.setup.clock.read().at;
-            let runs = counters.runs.read();
-            if runs != self.runs_before {
-                self.runs_before = runs;
-                self.fan_out = end.since(self.now.at);
+            match connection.arrival {
+                Arrival::In => self.dirty.push(id),
+                Arrival::Head | Arrival::Upgraded => self.arrivals.dirty.push(id),
             }
-            if end.since(self.now.at) > SLOW_TURN {
-                counters.slow_turns.add(1);
-            }
-            vitals.note_turn(self.now.at, end);
-            vitals.connections.set(self.slots.len() as u64);
         }
     }
 }

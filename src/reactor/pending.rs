@@ -57,12 +57,30 @@ pub enum Request {
     },
     /// Where a channel's log stands.
     Position(ChannelId),
+    /// Older publications for a channel's tail.
+    Older(ChannelId),
     /// What a channel missed.
     Fill(ChannelId),
     /// That the bus brings a channel.
     Follow(ChannelId),
     /// Where many logs stand.
     Heads,
+}
+
+impl Request {
+    /// True exactly when it is read for who comes back, and may wait for its place among those.
+    fn is_recovery(&self) -> bool {
+        match self {
+            Request::Replay { .. } | Request::Position(_) | Request::Older(_) => true,
+            Request::Append { .. }
+            | Request::History { .. }
+            | Request::Token { .. }
+            | Request::Address { .. }
+            | Request::Fill(_)
+            | Request::Follow(_)
+            | Request::Heads => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,12 +97,14 @@ pub struct Pending {
     serial: u32,
     deadlines: VecDeque<(Moment, u64)>,
     appends: usize,
+    recoveries: usize,
 }
 
 impl Pending {
     /// None yet.
     pub fn new(reactor: ReactorId) -> Pending {
-        Pending { reactor, entries: Slab::new(), serial: 0, deadlines: VecDeque::new(), appends: 0 }
+        let (entries, deadlines) = (Slab::new(), VecDeque::new());
+        Pending { reactor, entries, serial: 0, deadlines, appends: 0, recoveries: 0 }
     }
 
     /// Reserves a place for the answer; gives the request back when `limits::OUTSTANDING_MAX` wait already.
@@ -96,6 +116,7 @@ impl Pending {
             return Err(request);
         }
         self.appends += usize::from(matches!(request, Request::Append { .. }));
+        self.recoveries += usize::from(request.is_recovery());
         self.serial = self.serial.wrapping_add(1);
         let index = self.entries.insert(Entry { serial: self.serial, request });
         let name = u64::from(self.serial) << 32 | index as u64;
@@ -116,6 +137,7 @@ impl Pending {
         self.entries.get(index).filter(|entry| entry.serial == serial)?;
         let request = self.entries.remove(index).request;
         self.appends -= usize::from(matches!(request, Request::Append { .. }));
+        self.recoveries -= usize::from(request.is_recovery());
         Some(request)
     }
 
@@ -148,6 +170,11 @@ impl Pending {
     /// Publications that wait.
     pub fn appends(&self) -> usize {
         self.appends
+    }
+
+    /// Reads for recoveries that wait.
+    pub fn recoveries(&self) -> usize {
+        self.recoveries
     }
 }
 

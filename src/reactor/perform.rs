@@ -13,7 +13,6 @@ use crate::id::{ChannelName, CommandId};
 use crate::job::{Admit, Append, AppendError, Form, Live, PageRequest, Read, Span, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect, HistoryOutcome};
-use crate::wire::command::Range;
 use crate::wire::frames::Decoder;
 use crate::wire::push;
 use crate::wire::server_frame::{self, Kind};
@@ -29,7 +28,7 @@ impl Reactor {
         match effect {
             Effect::Append(append) => self.append(id, *append),
             Effect::History { id: command, channel, range, limit, asked } => {
-                self.history((id, command), channel, span(range), limit, asked);
+                self.history((id, command), channel, range.into(), limit, asked);
             }
             Effect::CheckToken { token, occasion, id: command, asked } => {
                 let request = Request::Token { slot: id, id: command };
@@ -212,13 +211,6 @@ impl Reactor {
     /// The slot of a subscription's connection.
     pub(super) fn slot_of(&mut self, slot: Slot) -> Option<SlotId> {
         self.slots.at_mut(slot.0).map(|(id, _)| id)
-    }
-}
-
-fn span(range: Range) -> Span {
-    match range {
-        Range::Before(offset) => Span::Before(offset),
-        Range::After(offset) => Span::After(offset),
     }
 }
 

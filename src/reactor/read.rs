@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 impl Reactor {
-    /// Reads who is ready, each up to its quota; who has more waits for the next turn.
+    /// Reads who is ready, each up to its quota; who has more waits for the next turn. Those who arrive come last.
     pub(super) fn read(&mut self) {
         let holds = self.draining.holds_commands();
         self.secrecy.begin_turn();
@@ -29,10 +29,11 @@ impl Reactor {
                 self.read_connection(id, &mut buffer);
             }
         }
+        self.read_arrivals(&mut buffer);
         self.buffer = buffer;
     }
 
-    fn read_connection(&mut self, id: SlotId, buffer: &mut [u8]) {
+    pub(super) fn read_connection(&mut self, id: SlotId, buffer: &mut [u8]) {
         for _ in 0..READS_PER_TURN {
             let Some(connection) = self.slots.get_mut(id) else { return };
             match connection.reading {

@@ -3,13 +3,14 @@
 use super::connection::Replays;
 use super::*;
 use crate::auth::permission::Permissions;
+use crate::health::handshakes::Passage;
 use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
 use crate::job::{
     Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
-    Ticket,
+    ReadError, Span, Ticket,
 };
-use crate::limits::{Limits, OUTSTANDING_MAX};
+use crate::limits::{Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::session::AuthMode;
 use crate::wire::push::LogPosition;
@@ -213,23 +214,51 @@ fn a_connection_is_listed_once_to_be_read() {
     for _ in 0..10 {
         stage.reactor.mark_ready(id);
     }
-    assert_eq!(stage.reactor.ready.len(), 1);
+    assert_eq!((stage.reactor.ready.len(), stage.reactor.arrivals.heads.len()), (0, 1));
+}
+
+#[test]
+fn tails_that_cannot_be_read_have_one_retry_a_channel() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut clients: Vec<Client> = (0..10)
+        .map(|_| {
+            stage.chat(&[r#"{"id":1,"connect":{}}"#, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#])
+        })
+        .collect();
+    let position = stage.asked();
+    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 20);
+    stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
+    // For those that came after the question, and for the tail.
+    let (position, older) = (stage.asked(), stage.asked());
+    stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
+    stage.answer(Completion::Page { ticket: older.ticket, outcome: Err(ReadError { retry_ms: 1 }) });
+    assert!(clients.iter_mut().all(|client| client.has(r#""id":2,"subscribed""#)));
+    assert_eq!(stage.reactor.retries.len(), 1);
 }
 
 #[test]
 fn replays_that_cannot_be_read_have_one_retry_a_connection() {
     let mut stage = Stage::new(AuthMode::Off);
     let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
-    for index in 0..20 {
+    for index in 0..10 {
         client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}","last":9}}}}"#, index + 2));
     }
-    let asked: Vec<_> = (0..20).map(|_| stage.asked()).collect();
+    // What is read for all brings nothing, so that each replay is to have pages of its own.
+    let mut own = Vec::new();
+    while own.is_empty() || stage.reactor.pending.recoveries() > own.len() {
+        let request = stage.asked();
+        match request.span {
+            Span::After(_) => own.push(request.ticket),
+            Span::Before(_) => {
+                stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
+            }
+        }
+    }
+    assert_eq!(own.len(), 1, "one page at a time");
+    assert!(client.has(r#""id":11,"subscribed""#));
     // From here on no page can be asked for.
     stage.reads = None;
-    for request in asked {
-        stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
-    }
-    assert!(client.has(r#""id":21,"subscribed""#));
+    stage.answer(Completion::Page { ticket: own[0], outcome: Err(ReadError { retry_ms: 1 }) });
     assert_eq!(stage.reactor.retries.len(), 1);
     let first = stage.reactor.retries.front().map(|(due, _)| *due);
     stage.turn_until(|stage| stage.reactor.retries.front().map(|(due, _)| *due) != first);
@@ -250,7 +279,7 @@ fn a_replay_that_paused_for_want_of_memory_goes_on_by_itself() {
     assert_eq!(chat.replays, Replays::Resting);
     stage.reactor.waiting_bytes -= over;
     let page_asked = stage.asked();
-    assert_eq!(page_asked.limit, 9);
+    assert_eq!((page_asked.span, page_asked.limit), (Span::Before(Offset(10)), 300));
     assert!(client.has(r#""subscribed""#));
 }
 
@@ -318,4 +347,67 @@ fn a_costly_fan_out_waits_for_its_answers_and_no_longer_than_the_last_one_took()
     assert!(reactor.gathers());
     reactor.now.at = reactor.now.at + GATHER_MAX;
     assert!(!reactor.gathers(), "nothing waits longer than the bound");
+}
+
+#[test]
+fn reads_for_who_comes_back_wait_for_their_turn_and_are_all_made() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
+    for index in 0..40 {
+        client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}"}}}}"#, index + 2));
+    }
+    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 41);
+    assert_eq!(stage.reactor.counters.recovery_reads.read(), RECOVERIES_AT_ONCE as u64);
+    assert_eq!(stage.reactor.recoveries.len(), 40 - RECOVERIES_AT_ONCE);
+    for answered in 1..=40 {
+        let request = stage.asked();
+        assert!(stage.reactor.pending.recoveries() <= RECOVERIES_AT_ONCE);
+        stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(0)) });
+        assert!(client.has(&format!(r#""id":{},"subscribed""#, answered + 1)), "in order");
+    }
+}
+
+/// Fills the bucket of handshakes for hours to come.
+fn use_up(reactor: &mut Reactor) {
+    while reactor.handshakes.admit(reactor.now.at, Some(0.01), 0.5) == Passage::Admit {}
+}
+
+#[test]
+fn who_comes_over_capacity_is_upgraded_to_be_told_and_who_comes_far_over_it_is_not() {
+    let mut stage = Stage::new(AuthMode::Off);
+    use_up(&mut stage.reactor);
+    let mut told = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
+    stage.turn_until(|_| told.has("limits.admissions_per_s"));
+    assert!(told.has("101 Switching Protocols") && told.has(r#""code":1013"#));
+    assert_eq!(stage.reactor.counters.handshakes_deferred.read(), 1);
+    // A moment later one more may be told, so it is tried until the moment was short enough.
+    let mut refused = stage.chat(&[]);
+    stage.turn_until(|stage| {
+        let reactor = &mut stage.reactor;
+        while let Passage::Later { .. } = reactor.handshakes.admit(reactor.now.at, Some(0.01), 0.5) {}
+        if refused.has("over_capacity") && !refused.has("503 ") {
+            refused = stage.chat(&[]);
+        }
+        refused.has("over_capacity")
+    });
+    assert!(refused.has("HTTP/1.1 503 ") && refused.has("Retry-After: "));
+    assert!(stage.reactor.counters.handshakes_refused.read() == 1);
+    // Plain questions are answered all the same.
+    let mut asks = stage.client();
+    asks.socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("room");
+    stage.turn_until(|_| asks.has("HTTP/1.1 200 "));
+}
+
+#[test]
+fn who_is_connected_is_no_longer_one_who_arrives() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut client = stage.chat(&[]);
+    stage.turn_until(|_| client.has("101 Switching Protocols"));
+    let id = stage.reactor.slots.ids()[0];
+    let arrival = |stage: &mut Stage| stage.reactor.slots.get_mut(id).map(|connection| connection.arrival);
+    assert_eq!(arrival(&mut stage), Some(Arrival::Upgraded));
+    client.say(r#"{"id":1,"connect":{}}"#);
+    stage.turn_until(|_| client.has(r#""connected""#));
+    assert_eq!(arrival(&mut stage), Some(Arrival::In));
+    assert_eq!(stage.reactor.counters.connected.read(), 1);
 }

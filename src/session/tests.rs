@@ -3,7 +3,7 @@ use super::*;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::clock::Moment;
-use crate::hub::Need;
+use crate::hub::{LogPage, Need};
 use crate::id::{ChannelName, Epoch, InstanceName, UserName};
 use crate::limits::{Limits, MALFORMED_MAX, RATE_LIMITED_MAX, REPLY_TIMEOUT};
 use crate::wire::push::LogPosition;
@@ -71,7 +71,7 @@ impl Bench {
         let mut seen = Vec::new();
         for need in self.hub.take_needs() {
             let Need::Position(id) = need else { continue };
-            for (subscription, decision) in self.hub.position_read(id, Some(position)) {
+            for (subscription, decision) in self.hub.position_read(id, Some(LogPage::bare(position))) {
                 seen.extend(self.call(|session, cx| session.opened(subscription, decision, cx)));
             }
         }

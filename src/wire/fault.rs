@@ -64,6 +64,11 @@ pub enum HttpFault {
     },
     /// 501: a method this server does not know (RFC 9110 section 9.1).
     UnknownMethod,
+    /// 503: more come than the upgrades that would tell them could be completed.
+    OverCapacity {
+        /// When to come back.
+        retry_ms: u32,
+    },
     /// 503: a critical dependency is down, or the process drains.
     Unavailable {
         /// When to come back.
@@ -163,7 +168,7 @@ impl HttpFault {
             HttpFault::TooManyConnections { .. } | HttpFault::TooFast { .. } => 429,
             HttpFault::HeadTooLarge { .. } | HttpFault::TooManyHeaders { .. } => 431,
             HttpFault::UnknownMethod => 501,
-            HttpFault::Unavailable { .. } => 503,
+            HttpFault::OverCapacity { .. } | HttpFault::Unavailable { .. } => 503,
             HttpFault::Version => 505,
         }
     }
@@ -189,6 +194,7 @@ impl HttpFault {
             HttpFault::HeadTooLarge { .. } => "head_too_large",
             HttpFault::TooManyHeaders { .. } => "too_many_headers",
             HttpFault::UnknownMethod => "unknown_method",
+            HttpFault::OverCapacity { .. } => "over_capacity",
             HttpFault::Unavailable { .. } => "unavailable",
             HttpFault::Version => "http_version",
         }
@@ -207,6 +213,7 @@ impl HttpFault {
             | HttpFault::TooFast { .. }
             | HttpFault::HeadTooLarge { .. }
             | HttpFault::TooManyHeaders { .. }
+            | HttpFault::OverCapacity { .. }
             | HttpFault::Version => After::Close,
             HttpFault::Handshake(_)
             | HttpFault::Unauthorized
@@ -247,6 +254,7 @@ impl HttpFault {
             | HttpFault::HeadTooLarge { .. }
             | HttpFault::TooManyHeaders { .. }
             | HttpFault::UnknownMethod
+            | HttpFault::OverCapacity { .. }
             | HttpFault::Unavailable { .. }
             | HttpFault::Version => &[],
         }
@@ -254,7 +262,10 @@ impl HttpFault {
 
     /// `Retry-After` in whole seconds, rounded up so that nobody comes back early.
     pub fn retry_after_s(self) -> Option<u32> {
-        if let HttpFault::TooFast { retry_ms } | HttpFault::Unavailable { retry_ms } = self {
+        if let HttpFault::TooFast { retry_ms }
+        | HttpFault::OverCapacity { retry_ms }
+        | HttpFault::Unavailable { retry_ms } = self
+        {
             Some(retry_ms.div_ceil(1_000).max(1))
         } else {
             None
@@ -305,6 +316,12 @@ impl fmt::Display for HttpFault {
                 write!(f, "the request has more header lines than limits.headers ({bound})")
             }
             HttpFault::UnknownMethod => f.write_str("this server knows no such method; use GET"),
+            HttpFault::OverCapacity { retry_ms } => {
+                write!(
+                    f,
+                    "more clients come than can be let in (limits.admissions_per_s); wait {retry_ms} ms"
+                )
+            }
             HttpFault::Unavailable { retry_ms } => {
                 write!(f, "the service is not available now; come back in {retry_ms} ms")
             }

@@ -53,6 +53,29 @@ pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     });
 }
 
+/// The frames that lie one after the other in `frames`, as this module writes them; what follows the last whole one is left
+/// out.
+pub fn split(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        let (frame, after) = rest.split_at_checked(length(rest)?)?;
+        rest = after;
+        Some(frame)
+    })
+}
+
+/// Bytes of the frame that begins here, header included.
+fn length(frame: &[u8]) -> Option<usize> {
+    let payload = match *frame.get(1)? {
+        126 => 4 + usize::from(u16::from_be_bytes(*frame.get(2..)?.first_chunk()?)),
+        127 => {
+            10usize.checked_add(usize::try_from(u64::from_be_bytes(*frame.get(2..)?.first_chunk()?)).ok()?)?
+        }
+        short => 2 + usize::from(short),
+    };
+    Some(payload)
+}
+
 fn header(kind: Kind, payload: usize) -> ([u8; 10], usize) {
     let mut bytes = [0u8; 10];
     bytes[0] = kind as u8;
@@ -89,5 +112,22 @@ mod tests {
             let frame = socket.read(None).expect("valid").expect("one frame");
             assert_eq!(frame.payload(), payload);
         }
+    }
+
+    #[test]
+    fn frames_one_after_the_other_are_told_apart() {
+        let lengths = [0, 1, 125, 126, 65_535, 65_536, 3];
+        let frame = |length: usize| {
+            let mut frame = Vec::new();
+            write(&mut frame, Kind::Text, &vec![b'x'; length]);
+            frame
+        };
+        let frames: Vec<Vec<u8>> = lengths.map(frame).into();
+        let mut bytes = frames.concat();
+        assert!(split(&bytes).eq(frames.iter().map(Vec::as_slice)));
+        bytes.pop();
+        assert_eq!(split(&bytes).count(), lengths.len() - 1, "the last one is not whole");
+        assert_eq!(split(&[0x81, 127, 255, 255, 255, 255, 255, 255, 255, 255]).count(), 0);
+        assert_eq!(split(&[0x81]).count(), 0);
     }
 }

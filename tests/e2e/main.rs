@@ -44,6 +44,7 @@ mod sigterm;
 mod silent_connects;
 mod slow_subscriber;
 mod start_refused;
+mod storm;
 mod subprotocols;
 mod subscriptions_bound;
 mod support;

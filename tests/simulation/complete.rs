@@ -2,12 +2,13 @@
 
 use super::connection::Replays;
 use super::pending::{Job, Request};
+use super::perform::span;
 use super::reactor::{Reactor, Retry};
-use seawall::hub::{ChannelId, FillPage, Need, ReplayPage, SubscriptionId};
-use seawall::id::Offset;
-use seawall::job::{Admit, Completion, Form, Live, Page, Read, ReadError, Span, Ticket};
+use seawall::hub::{ChannelId, LogPage, Need, ReplayPage, SubscriptionId, Wanted};
+use seawall::job::{Admit, Completion, Form, Live, Page, Read, ReadError, Ticket};
 use seawall::limits::{HEADS_CHANNELS_MAX, HEADS_PERIOD, REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
 use seawall::session::{AppendOutcome, HistoryOutcome};
+use seawall::wire::command::Range;
 
 impl Reactor {
     pub fn complete(&mut self) {
@@ -95,6 +96,7 @@ impl Reactor {
                 self.replay_page(connection, subscription, outcome.ok());
             }
             Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
+            Some(Request::Older(channel)) => self.older(channel, outcome.ok()),
             Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
             Some(Request::Append { .. } | Request::Token { .. } | Request::Heads) | None => {}
         }
@@ -115,8 +117,7 @@ impl Reactor {
     }
 
     fn position(&mut self, channel: ChannelId, page: Option<Page>) {
-        let read = page.map(|page| page.position);
-        for (subscription, decision) in self.hub.position_read(channel, read) {
+        for (subscription, decision) in self.hub.position_read(channel, page.as_ref().map(log_page)) {
             let serial = self.hub.slot(subscription).and_then(|slot| self.at(slot));
             if let Some(serial) = serial {
                 self.with_session(serial, |session, cx| session.opened(subscription, decision, cx));
@@ -125,42 +126,47 @@ impl Reactor {
     }
 
     fn fill(&mut self, channel: ChannelId, page: Option<Page>) {
-        match page {
-            Some(page) => {
-                let fill = FillPage {
-                    position: page.position,
-                    first: page.first,
-                    last: page.last,
-                    count: page.count,
-                    frames: &page.body,
-                };
-                self.hub.filled(channel, Some(fill));
-            }
+        match &page {
+            Some(page) => self.hub.filled(channel, Some(log_page(page))),
             None => self.retry_soon(Retry::Fill(channel)),
+        }
+    }
+
+    fn older(&mut self, channel: ChannelId, page: Option<Page>) {
+        match &page {
+            Some(page) => self.hub.older_read(channel, Some(log_page(page))),
+            None => self.retry_soon(Retry::Older(channel)),
         }
     }
 
     pub fn ask_needs(&mut self) {
         while self.hub.has_needs() {
             for need in self.hub.take_needs() {
-                let (id, after, limit, bytes_max) = match need {
-                    Need::Position(id) => (id, Offset::ZERO, 0, 0),
-                    Need::Fill(id, after) => {
-                        (id, after, REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX)
-                    }
-                };
-                let Some(name) = self.hub.channel_name(id).cloned() else { continue };
-                let request = match need {
-                    Need::Position(id) => Request::Position(id),
-                    Need::Fill(id, _) => Request::Fill(id),
-                };
-                let asked =
-                    self.ask_page(request, name, Span::After(after), limit, (bytes_max, Form::Frames));
-                match (asked, need) {
-                    (true, _) => {}
-                    (false, Need::Position(id)) => self.position(id, None),
-                    (false, Need::Fill(id, _)) => self.fill(id, None),
-                }
+                self.ask_need(need);
+            }
+        }
+    }
+
+    fn ask_need(&mut self, need: Need) {
+        let (id, request, wanted) = match need {
+            Need::Position(id) => (id, Request::Position(id), Some(self.hub.wanted(id))),
+            Need::Older(id) => (id, Request::Older(id), self.hub.older(id)),
+            Need::Fill(id, after) => {
+                let limit = REPLAY_PUBLICATIONS_MAX as u32;
+                (id, Request::Fill(id), Some(Wanted { range: Range::After(after), limit }))
+            }
+        };
+        let Some(name) = self.hub.channel_name(id).cloned() else { return };
+        let Wanted { range, limit } = wanted.expect("it is followed");
+        let bytes_max = match need {
+            Need::Fill(..) => REPLAY_PAGE_BYTES_MAX,
+            Need::Position(_) | Need::Older(_) => self.recovery_bytes,
+        };
+        if !self.ask_page(request, name, span(range), limit, (bytes_max, Form::Frames)) {
+            match need {
+                Need::Position(id) => self.position(id, None),
+                Need::Older(id) => self.older(id, None),
+                Need::Fill(id, _) => self.fill(id, None),
             }
         }
     }
@@ -180,8 +186,14 @@ impl Reactor {
             }
             Request::Replay { connection, subscription } => self.replay_page(connection, subscription, None),
             Request::Position(channel) => self.position(channel, None),
+            Request::Older(channel) => self.older(channel, None),
             Request::Fill(channel) => self.fill(channel, None),
             Request::Heads => {}
         }
     }
+}
+
+fn log_page(page: &Page) -> LogPage<'_> {
+    let Page { position, count, first, last, body } = page;
+    LogPage { position: *position, first: *first, last: *last, count: *count, frames: body }
 }

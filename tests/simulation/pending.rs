@@ -16,6 +16,7 @@ pub enum Request {
     Token { connection: u64, id: CommandId },
     Replay { connection: u64, subscription: SubscriptionId },
     Position(ChannelId),
+    Older(ChannelId),
     Fill(ChannelId),
     Heads,
 }
@@ -57,7 +58,11 @@ impl Pending {
             Request::Append { connection, .. }
             | Request::History { connection, .. }
             | Request::Token { connection, .. } => *connection == serial,
-            Request::Replay { .. } | Request::Position(_) | Request::Fill(_) | Request::Heads => false,
+            Request::Replay { .. }
+            | Request::Position(_)
+            | Request::Older(_)
+            | Request::Fill(_)
+            | Request::Heads => false,
         };
         self.requests.values().filter(|(_, request)| own(request)).count()
     }

@@ -66,10 +66,7 @@ impl Reactor {
         limit: u32,
         asked: Moment,
     ) {
-        let span = match range {
-            Range::Before(offset) => Span::Before(offset),
-            Range::After(offset) => Span::After(offset),
-        };
+        let span = span(range);
         let request = Request::History { connection: serial, id, channel: channel.clone() };
         let name = channel.clone();
         let (bytes_max, form) = (HISTORY_PAGE_BYTES_MAX, Form::Json);
@@ -241,6 +238,13 @@ impl Reactor {
     pub fn forget_unfollowed(&mut self) {
         let (names, _) = self.hub.names_from(0, usize::MAX);
         self.given.retain(|channel, _| names.iter().any(|name| number(name) == *channel));
+    }
+}
+
+pub fn span(range: Range) -> Span {
+    match range {
+        Range::Before(offset) => Span::Before(offset),
+        Range::After(offset) => Span::After(offset),
     }
 }
 

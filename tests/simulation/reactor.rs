@@ -11,7 +11,8 @@ use seawall::hub::{ChannelId, Hub, Slot};
 use seawall::id::{ChannelName, ReactorId};
 use seawall::job::{Completion, Live};
 use seawall::limits::{
-    CLOSE_TIMEOUT, HEADS_PERIOD, HISTORY_PAGE_BYTES_MAX, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX,
+    CLOSE_TIMEOUT, HEADS_PERIOD, HISTORY_PAGE_BYTES_MAX, RECOVERY_PAGE_BYTES_MAX, REFILL_RETRY,
+    REPLAY_PAGE_BYTES_MAX,
 };
 use seawall::session::heartbeat::{Beat, Due, Periods};
 use seawall::session::{Context, Effect, Policy, Session, write_beat};
@@ -38,6 +39,8 @@ pub struct Reactor {
     /// Places left in the workers' queues.
     pub append_room: usize,
     pub read_room: usize,
+    /// Bytes of a page that is read for all recoveries of a channel.
+    pub recovery_bytes: usize,
     pub jobs: Vec<Job>,
     /// Signals for the other reactors.
     pub signals: Vec<(ChannelName, Arc<[u8]>)>,
@@ -64,6 +67,7 @@ pub struct Reactor {
 pub enum Retry {
     CatchUp(u64),
     Fill(ChannelId),
+    Older(ChannelId),
 }
 
 impl Reactor {
@@ -80,6 +84,8 @@ impl Reactor {
             arena: Arena::default(),
             append_room: 0,
             read_room: 0,
+            // A page may hold all that is wanted, or a part, or one publication.
+            recovery_bytes: [RECOVERY_PAGE_BYTES_MAX, 2_000, 1][seed as usize % 3],
             jobs: Vec::new(),
             signals: Vec::new(),
             answers: Vec::new(),
@@ -249,6 +255,7 @@ impl Reactor {
             match retry {
                 Retry::CatchUp(serial) => self.catch_up(serial),
                 Retry::Fill(channel) => self.hub.refill(channel),
+                Retry::Older(channel) => self.hub.ask_older(channel),
             }
         }
         self.ask_needs();

@@ -96,7 +96,8 @@ impl World {
                 self.crash(index);
             }
             1 => self.restore(),
-            2..8 => {
+            2..4 => self.storm(),
+            4..10 => {
                 let (channel, keep) = (self.rng.u8(..CHANNELS), self.rng.u64(..60));
                 self.trace.note(self.now, || format!("retention keeps {keep} of c{channel}"));
                 self.store.retain(channel, keep);
@@ -117,6 +118,20 @@ impl World {
         self.shadows.retain(|(instance, _), _| *instance != index);
         let rng = &mut self.rng;
         self.queue.forget(index, || rng.bool());
+    }
+
+    /// Every process dies and is back at once, and so is everybody: with no tail to be served from, at cursors of their own,
+    /// while the first of them publish already.
+    fn storm(&mut self) {
+        for index in 0..self.instances.len() {
+            self.crash(index);
+            self.instances[index].start(self.now, &mut self.rng);
+        }
+        for client in &mut self.clients {
+            client.lost(self.now.at, &mut self.rng);
+            client.connect_at = self.now.at + Duration::from_millis(self.rng.u64(0..300));
+        }
+        self.trace.note(self.now, || "a storm".into());
     }
 
     /// Everything stops, an older copy of the logs comes back under a new epoch.

@@ -66,6 +66,7 @@ enum Request {
     Token { who: Who, id: CommandId, occasion: Occasion },
     Replay { who: Who, subscription: SubscriptionId, channel: ChannelName, after: Offset, limit: u32 },
     Position(ChannelId),
+    Older(ChannelId),
     Fill(ChannelId, Offset),
 }
 
@@ -176,7 +177,10 @@ impl World {
                 self.answer_request(request, None);
             }
         }
-        std::mem::take(&mut self.refills).into_iter().for_each(|channel| self.hub.refill(channel));
+        std::mem::take(&mut self.refills).into_iter().for_each(|channel| {
+            self.hub.refill(channel);
+            self.hub.ask_older(channel);
+        });
         for index in 0..PEERS {
             self.call(index, CALL_BYTES_MAX, Session::expire);
             if self.peers[index].session.is_open() {
@@ -345,6 +349,7 @@ impl World {
             for need in self.hub.take_needs() {
                 self.ask(match need {
                     Need::Position(id) => Request::Position(id),
+                    Need::Older(id) => Request::Older(id),
                     Need::Fill(id, after) => Request::Fill(id, after),
                 });
             }

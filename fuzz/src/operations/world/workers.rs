@@ -1,12 +1,14 @@
 //! The workers of a world: what becomes of a request that is answered, refused or too late.
 
+use super::super::store::FramePage;
 use super::{Answer, CALL_BYTES_MAX, PENDING_MAX, PeerState, Request, Who, World};
-use seawall::hub::{ChannelId, FillPage, ReplayPage, SubscriptionId};
+use seawall::hub::{ChannelId, LogPage, ReplayPage, SubscriptionId, Wanted};
 use seawall::id::{ChannelName, CommandId, Offset};
 use seawall::limits::{REPLAY_PUBLICATIONS_MAX, REPLY_TIMEOUT};
 use seawall::session::outcome::{AppendError, Counted, Denied, Occasion};
 use seawall::session::{AppendEffect, AppendOutcome, HistoryOutcome};
 use seawall::wire::command::Range;
+use seawall::wire::push::LogPosition;
 
 /// Whether a log could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl World {
                 self.replay_page(who, subscription, (read == Read::Done).then_some((channel, after, limit)));
             }
             Request::Position(id) => self.position(id, read),
+            Request::Older(id) => self.older(id, read),
             Request::Fill(id, after) => self.fill(id, after, read),
         }
     }
@@ -154,15 +157,41 @@ impl World {
     }
 
     fn position(&mut self, id: ChannelId, read: Read) {
-        let position =
-            self.hub.channel_name(id).filter(|_| read == Read::Done).map(|name| self.store.position(name));
-        for (subscription, decision) in self.hub.position_read(id, position) {
+        let Some(channel) = self.hub.channel_name(id).cloned() else { return };
+        let (position, page) = (self.store.position(&channel), self.wanted(&channel, self.hub.wanted(id)));
+        let read = (read == Read::Done).then(|| log_page(position, &page));
+        for (subscription, decision) in self.hub.position_read(id, read) {
             if let Some(slot) = self.hub.slot(subscription) {
                 self.call(slot.0 as usize, CALL_BYTES_MAX, |session, cx| {
                     session.opened(subscription, decision, cx)
                 });
             }
         }
+    }
+
+    /// A page for a tail.
+    fn wanted(&self, channel: &ChannelName, wanted: Wanted) -> FramePage {
+        let limit = u64::from(wanted.limit);
+        match wanted.range {
+            Range::After(after) => self.store.frames(channel, after.0, limit),
+            Range::Before(before) => {
+                let last = self.store.head(channel).min(before.0.saturating_sub(1));
+                self.store.frames(channel, last.saturating_sub(limit), limit.min(last))
+            }
+        }
+    }
+
+    fn older(&mut self, id: ChannelId, read: Read) {
+        let (Some(channel), Some(wanted)) = (self.hub.channel_name(id).cloned(), self.hub.older(id)) else {
+            return;
+        };
+        if read == Read::Failed {
+            self.hub.older_read(id, None);
+            self.refills.push(id);
+            return;
+        }
+        let (position, page) = (self.store.position(&channel), self.wanted(&channel, wanted));
+        self.hub.older_read(id, Some(log_page(position, &page)));
     }
 
     fn fill(&mut self, id: ChannelId, after: Offset, read: Read) {
@@ -174,8 +203,11 @@ impl World {
         }
         let page = self.store.frames(&channel, after.0, REPLAY_PUBLICATIONS_MAX);
         let position = self.store.position(&channel);
-        let (first, last) = (Offset(page.first), Offset(page.last));
-        self.hub
-            .filled(id, Some(FillPage { position, first, last, count: page.count, frames: &page.frames }));
+        self.hub.filled(id, Some(log_page(position, &page)));
     }
+}
+
+fn log_page(position: LogPosition, page: &FramePage) -> LogPage<'_> {
+    let (first, last) = (Offset(page.first), Offset(page.last));
+    LogPage { position, first, last, count: page.count, frames: &page.frames }
 }

@@ -1,0 +1,186 @@
+//! Storms on a clock of our own.
+
+use super::*;
+use proptest::prelude::*;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+fn start() -> Moment {
+    Moment::from_micros(3_600_000_000)
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// What became of a storm.
+struct Storm {
+    /// When each was let in.
+    admitted: Vec<Moment>,
+    /// The most attempts that anybody needed.
+    attempts: u32,
+    refused: u32,
+}
+
+/// `clients` come at once, and each comes back when it was told, late by up to `late_ms`.
+fn storm(handshakes: &mut Handshakes, per_s: Option<f64>, clients: u32, late_ms: u64, seed: u64) -> Storm {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut comes: BinaryHeap<_> = (0..clients).map(|client| Reverse((start(), client, 1))).collect();
+    let mut storm = Storm { admitted: Vec::new(), attempts: 0, refused: 0 };
+    while let Some(Reverse((now, client, attempt))) = comes.pop() {
+        let retry_ms = match handshakes.admit(now, per_s, random.f32()) {
+            Passage::Admit => {
+                storm.admitted.push(now);
+                storm.attempts = storm.attempts.max(attempt);
+                continue;
+            }
+            Passage::Later { retry_ms } => retry_ms,
+            Passage::Refuse { retry_ms } => {
+                storm.refused += 1;
+                retry_ms
+            }
+        };
+        assert!(retry_ms >= FIRST_PLACE.as_millis() as u32, "{retry_ms}");
+        assert!(u128::from(retry_ms) <= (PLACES + PLACES / 4).as_millis(), "{retry_ms}");
+        let back = now + ms(retry_ms.into()) + ms(random.u64(0..=late_ms));
+        comes.push(Reverse((back, client, attempt + 1)));
+    }
+    storm
+}
+
+#[test]
+fn two_thousand_at_once_all_come_in_at_their_second_attempt() {
+    let mut handshakes = Handshakes::new(start());
+    let storm = storm(&mut handshakes, Some(50.0), 2_000, 300, 1);
+    assert_eq!((storm.admitted.len(), storm.attempts), (2_000, 2));
+    let took = storm.admitted.iter().max().expect("some").since(start());
+    // 256 at once, the others an eighth slower than the rate.
+    assert!(took < Duration::from_secs(42), "{took:?}");
+    assert_eq!(storm.refused, 0, "all were told by an upgrade");
+}
+
+#[test]
+fn a_storm_that_fits_is_let_in_at_once() {
+    let mut handshakes = Handshakes::new(start());
+    let storm = storm(&mut handshakes, None, 7_500, 0, 1);
+    assert_eq!((storm.admitted.len(), storm.attempts), (7_500, 1));
+}
+
+#[test]
+fn past_the_bound_on_what_is_told_nobody_is_upgraded_to_be_refused() {
+    let mut handshakes = Handshakes::new(start());
+    let storm = storm(&mut handshakes, Some(200.0), 4_000, 300, 1);
+    assert_eq!((storm.admitted.len(), storm.attempts), (4_000, 2));
+    assert!(storm.refused > 0);
+}
+
+#[test]
+fn refusals_past_their_share_make_the_accept_rest_for_a_while() {
+    let mut handshakes = Handshakes::new(start());
+    let rate = handshakes.rate() as u32;
+    assert!(!handshakes.rests(start()));
+    for _ in 0..3 * rate {
+        handshakes.admit(start(), Some(10.0), 0.5);
+    }
+    assert!(handshakes.rests(start()));
+    assert!(!handshakes.rests(start() + Duration::from_secs(3)), "only for a while");
+}
+
+/// A reactor of which all else takes `others_us` of each millisecond, and a handshake `cost_us`; there are always more.
+fn work(handshakes: &mut Handshakes, from: Moment, seconds: u64, others_us: u64, cost_us: u64) -> Moment {
+    let mut now = from;
+    while now.since(from) < Duration::from_secs(seconds) {
+        let count = (1_000 - others_us) / cost_us;
+        for _ in 0..count {
+            handshakes.done(Done::Upgraded);
+            handshakes.done(Done::Connected);
+        }
+        handshakes.spent(Duration::from_micros(count * cost_us));
+        now = now + ms(1);
+        handshakes.turned(now, ms(1));
+    }
+    now
+}
+
+#[test]
+fn the_rate_is_what_fits_and_follows_within_seconds() {
+    let mut handshakes = Handshakes::new(start());
+    let near = |handshakes: &Handshakes, wanted: f64| {
+        let rate = handshakes.rate() / HEADROOM;
+        assert!((rate / wanted - 1.0).abs() < 0.1, "{rate} for {wanted}");
+    };
+    let now = work(&mut handshakes, start(), 4, 0, 50);
+    near(&handshakes, 20_000.0);
+    assert_eq!(handshakes.cost().as_micros(), 50);
+    let now = work(&mut handshakes, now, 4, 300, 100);
+    near(&handshakes, 7_000.0);
+    let now = work(&mut handshakes, now, 4, 800, 100);
+    near(&handshakes, 5_000.0);
+    // What TLS may cost on a slow machine; a turn holds none any more, so it is told by hand.
+    let mut at = now;
+    for _ in 0..400 {
+        at = at + ms(10);
+        handshakes.done(Done::Upgraded);
+        handshakes.done(Done::Connected);
+        handshakes.spent(ms(8));
+        handshakes.turned(at, ms(10));
+    }
+    near(&handshakes, 0.8 * 1_000.0 / 8.0);
+}
+
+#[test]
+fn what_is_done_between_storms_says_nothing_of_handshakes() {
+    let mut handshakes = Handshakes::new(start());
+    let (cost, mut now) = (handshakes.cost(), start());
+    for _ in 0..100 {
+        // A scrape of the metrics takes its time.
+        handshakes.done(Done::Answered);
+        handshakes.spent(ms(4));
+        now = now + ms(300);
+        handshakes.turned(now, ms(5));
+    }
+    assert_eq!(handshakes.cost(), cost);
+}
+
+proptest! {
+    /// Whatever the size of a storm and the rate: who comes back in time is let in, and never more than the bucket holds.
+    #[test]
+    fn nobody_starves_and_the_bucket_holds(
+        clients in 1u32..4_000,
+        per_s in 5.0f64..3_000.0,
+        late_ms in 0u64..1_500,
+        seed in any::<u64>(),
+    ) {
+        let mut handshakes = Handshakes::new(start());
+        let storm = storm(&mut handshakes, Some(per_s), clients, late_ms, seed);
+        prop_assert_eq!(storm.admitted.len(), clients as usize);
+        let backlog = (BACKLOG.as_secs_f64() * per_s).max(BACKLOG_LEAST.into());
+        let places = backlog + PLACES.as_secs_f64() * per_s / PLACE_STRETCH;
+        if f64::from(clients) < places {
+            prop_assert!(storm.attempts <= 2, "{} attempts", storm.attempts);
+        }
+        let took = storm.admitted.iter().max().expect("some").since(start()).as_secs_f64();
+        let longest = 2.0 * f64::from(clients) / per_s * PLACE_STRETCH + 2.0 * PLACES.as_secs_f64();
+        prop_assert!(took <= longest, "{took} s of {longest}");
+        for (index, admitted) in storm.admitted.iter().enumerate() {
+            // A moment is whole microseconds.
+            let most = 1.01 * backlog + admitted.since(start()).as_secs_f64() * per_s * 1.01 + 1.0;
+            prop_assert!((index as f64) < most, "{index} by {admitted:?}");
+        }
+    }
+
+    /// Whatever is measured, the rate stays within its bounds.
+    #[test]
+    fn the_rate_is_bounded(turns in prop::collection::vec((0u64..2_000, 0u64..1_000_000, 0u64..1_000_000, 0u32..50), 1..200)) {
+        let mut handshakes = Handshakes::new(start());
+        let mut now = start();
+        for (pause, busy, spent, done) in turns {
+            now = now + ms(pause);
+            (0..done).for_each(|_| handshakes.done(Done::Told));
+            handshakes.spent(Duration::from_micros(spent));
+            handshakes.turned(now, Duration::from_micros(busy));
+            prop_assert!(RATE.contains(&handshakes.rate()));
+        }
+        prop_assert_eq!(handshakes.admit(now, None, 0.0), Passage::Admit);
+    }
+}

@@ -1,0 +1,154 @@
+//! Who arrives: behind those who are in, a slice of the turn at a time, and measured.
+//!
+//! Heads, upgrades and `connect` of a storm would fill turns of many milliseconds, and whoever is connected would wait that
+//! long for each publication. So connections that arrive have lists of their own. They are read after all others, for as
+//! long as the others' work of the last turn took, within [`SLICE`]; those that were upgraded go first, so that what is
+//! begun is finished. What all of it takes is what admission goes by (`health::handshakes`); a handshake of TLS is part of
+//! it by being read here.
+
+use super::Reactor;
+use super::connection::{Arrival, Connection, Listed};
+use super::slots::SlotId;
+use crate::health::handshakes::{Done, Passage};
+use crate::limits::ARENA_BYTES_MAX;
+use crate::wire::outbox::Outbox;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The least and the most that handshakes may take of a turn before the others come again.
+const SLICE: std::ops::RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(5);
+/// Heads that are there to be read; while so many wait, the kernel keeps the next ones. They are also no more than can be
+/// answered in half a second: the time for a head runs from the accept.
+const HEADS_WAITING: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// Connections that arrive and have something to be done for them.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    /// To be read: upgraded, then not.
+    upgraded: VecDeque<SlotId>,
+    pub(super) heads: VecDeque<SlotId>,
+    /// To be written at the end of the turn.
+    pub(super) dirty: Vec<SlotId>,
+}
+
+impl Arrivals {
+    /// True exactly when nothing is to be read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.upgraded.is_empty() && self.heads.is_empty()
+    }
+
+    /// Lists one that is to be read; false when it is one of those who are in.
+    pub(super) fn list(&mut self, id: SlotId, arrival: Arrival) -> bool {
+        match arrival {
+            Arrival::Head => self.heads.push_back(id),
+            Arrival::Upgraded => self.upgraded.push_back(id),
+            Arrival::In => return false,
+        }
+        true
+    }
+
+    fn next(&mut self) -> Option<SlotId> {
+        self.upgraded.pop_front().or_else(|| self.heads.pop_front())
+    }
+}
+
+impl Reactor {
+    /// Reads those who arrive, until their slice of the turn is over.
+    pub(super) fn read_arrivals(&mut self, buffer: &mut [u8]) {
+        if self.arrivals.is_idle() {
+            return;
+        }
+        let began = self.setup.clock.moment();
+        let slice = self.others.clamp(*SLICE.start(), *SLICE.end());
+        let mut spent = Duration::ZERO;
+        while spent < slice
+            && Outbox::mark(&mut self.arena).0 <= ARENA_BYTES_MAX
+            && let Some(id) = self.arrivals.next()
+        {
+            if let Some(connection) = self.slots.get_mut(id) {
+                connection.listed = Listed::No;
+                self.read_connection(id, buffer);
+            }
+            spent = self.setup.clock.moment().since(began);
+        }
+        self.spent(spent);
+    }
+
+    /// Writes to those who arrive.
+    pub(super) fn flush_arrivals(&mut self) {
+        if self.arrivals.dirty.is_empty() {
+            return;
+        }
+        let began = self.setup.clock.moment();
+        let mut dirty = std::mem::take(&mut self.arrivals.dirty);
+        for id in dirty.drain(..) {
+            self.flush_connection(id);
+        }
+        if self.arrivals.dirty.is_empty() {
+            self.arrivals.dirty = dirty;
+        }
+        self.spent(self.setup.clock.moment().since(began));
+    }
+
+    /// Time of this turn went into handshakes, whatever for.
+    pub(super) fn spent(&mut self, time: Duration) {
+        self.handshakes.spent(time);
+        self.handshake_time += time;
+    }
+
+    /// True exactly when more heads are here than should wait in this process.
+    pub(super) fn has_heads_enough(&self) -> bool {
+        let most = (self.handshakes.rate() / 2.0) as usize;
+        self.arrivals.heads.len() >= most.clamp(*HEADS_WAITING.start(), *HEADS_WAITING.end())
+    }
+
+    /// Judges one that asks for an upgrade to the chat.
+    pub(super) fn judge_arrival(&mut self) -> Passage {
+        let bound = self.setup.policy.limits.admissions_per_s;
+        let per_s = (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64);
+        let passage = self.handshakes.admit(self.now.at, per_s, self.random.f32());
+        match passage {
+            Passage::Admit => self.counters.handshakes_admitted.add(1),
+            Passage::Later { .. } => self.counters.handshakes_deferred.add(1),
+            Passage::Refuse { .. } => self.counters.handshakes_refused.add(1),
+        }
+        passage
+    }
+
+    /// A connection that was upgraded is `connected`: from here on it is one of those who are in.
+    pub(super) fn note_arrival(&mut self, id: SlotId) {
+        if let Some(connection) = self.slots.get_mut(id)
+            && connection.arrival == Arrival::Upgraded
+            && connection.chat_mut().is_some_and(|chat| chat.session.is_open())
+        {
+            connection.arrival = Arrival::In;
+            self.counters.connected.add(1);
+            self.handshakes.done(Done::Connected);
+        }
+    }
+
+    /// Bytes of this turn lie in its arena: none may wait there for the next one.
+    pub(super) fn settle(&mut self) {
+        for id in self.dirty.iter().chain(&self.arrivals.dirty) {
+            if let Some(connection) = self.slots.get_mut(*id) {
+                connection.outbox.settle(&self.arena);
+            }
+        }
+    }
+
+    /// A turn ends: what it took is measured.
+    pub(super) fn measure_arrivals(&mut self, busy: Duration) {
+        self.others = busy.saturating_sub(std::mem::take(&mut self.handshake_time));
+        if self.handshakes.turned(self.now.at + busy, busy) {
+            self.counters.handshake_cost_us.set(self.handshakes.cost().as_micros() as u64);
+            self.counters.handshakes_per_s.set(self.handshakes.rate() as u64);
+        }
+    }
+}
+
+impl Connection {
+    /// True exactly when its handshake is not over.
+    pub(super) fn arrives(&self) -> bool {
+        self.arrival != Arrival::In
+    }
+}
