@@ -13,7 +13,6 @@ impl Reactor {
     /// Reads who is ready, each up to its quota; who has more waits for the next turn. Those who arrive come last.
     pub(super) fn read(&mut self) {
         let holds = self.draining.holds_commands();
-        self.secrecy.begin_turn();
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
             // What is left waits until the answers so far are sent.
@@ -39,9 +38,6 @@ impl Reactor {
             match connection.reading {
                 Reading::Open | Reading::Ending => {}
                 Reading::Paused | Reading::Ended | Reading::Dead => return,
-            }
-            if connection.is_shaking_hands() && self.secrecy.is_spent() {
-                break;
             }
             match recv(&connection.socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((0, _)) => {

@@ -1,16 +1,17 @@
-//! TLS in a reactor: handshakes within a turn's time, plain bytes to whoever speaks above, and an end in order.
+//! TLS in a reactor: handshakes, plain bytes to whoever speaks above, and an end in order.
+//!
+//! A handshake is read with those who arrive, so it has its slice of the turn and counts in what admission goes by.
 
 use super::Reactor;
 use super::connection::{Closing, Connection, Expects, Flushed, Peer, Reading, Stage};
 use super::slots::SlotId;
 use super::tls::{Buffers, HANDSHAKE_RECORD, Opened, Phase, Tls};
-use crate::limits::{CLOSE_TIMEOUT, TLS_HANDSHAKE_TIME_PER_TURN, TLS_RECORD_BYTES};
+use crate::limits::{CLOSE_TIMEOUT, TLS_RECORD_BYTES};
 use crate::metrics::tls::TlsFault;
 use crate::wire::outbox::{Arena, Outbox};
 use rustix::net::{SendFlags, send};
 use rustls::{Error, HandshakeKind};
 use std::io::{self, ErrorKind, IoSlice};
-use std::time::Duration;
 
 /// A fatal alert, protocol_version (RFC 8446 section 6): no version of TLS is spoken here.
 const NO_TLS_HERE: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
@@ -19,8 +20,6 @@ const NO_TLS_HERE: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
 #[derive(Debug, Default)]
 pub(super) struct Secrecy {
     pub(super) buffers: Buffers,
-    /// Time of TLS handshakes in this turn.
-    pub(super) spent: Duration,
     told: Told,
 }
 
@@ -30,17 +29,6 @@ enum Told {
     #[default]
     No,
     Yes,
-}
-
-impl Secrecy {
-    pub(super) fn begin_turn(&mut self) {
-        self.spent = Duration::ZERO;
-    }
-
-    /// True exactly when no further handshake may go on in this turn.
-    pub(super) fn is_spent(&self) -> bool {
-        self.spent >= TLS_HANDSHAKE_TIME_PER_TURN
-    }
 }
 
 impl Reactor {
@@ -117,7 +105,6 @@ impl Reactor {
             let began = self.setup.clock.read().at;
             let outcome = tls.open(bytes, opened);
             let spent = self.setup.clock.read().at.since(began);
-            self.secrecy.spent += spent;
             let counters = &self.counters;
             counters.tls_handshake_us.add(u64::try_from(spent.as_micros()).unwrap_or(0));
             let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
