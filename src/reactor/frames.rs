@@ -76,13 +76,10 @@ impl Reactor {
         };
         let watched = decoder.incomplete_since().is_some() || role.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
-        let arrives = connection.arrives();
         self.counters.messages_received.add(messages);
         self.counters.commands.add(commands);
         self.after_session(id);
-        if arrives {
-            self.note_arrival(id);
-        }
+        self.note_arrival(id);
         if let Some(reason) = ending {
             self.close(id, reason);
         } else if watched {

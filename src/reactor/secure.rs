@@ -1,6 +1,4 @@
-//! TLS in a reactor: handshakes, plain bytes to whoever speaks above, and an end in order.
-//!
-//! A handshake is read with those who arrive, so it has its slice of the turn and counts in what admission goes by.
+//! TLS in a reactor: plain bytes to whoever speaks above, and an end in order.
 
 use super::Reactor;
 use super::connection::{Closing, Connection, Expects, Flushed, Peer, Reading, Stage};
