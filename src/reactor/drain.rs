@@ -246,13 +246,13 @@ impl Reactor {
     pub(super) fn give_up_rest(&mut self) {
         let unsent = |connection: &Connection| match &connection.stage {
             Stage::WebSocket(_) => true,
-            Stage::Closing(_) => !connection.outbox.is_empty(),
+            Stage::Closing(_) => connection.wants_flush(),
             Stage::Head(_) | Stage::Address(_) | Stage::Lingering { .. } => false,
         };
         let (mut closes, mut bytes) = (0, 0);
         for (_, connection) in self.slots.iter().filter(|(_, connection)| unsent(connection)) {
             closes += 1;
-            bytes += connection.outbox.bytes() as u64;
+            bytes += connection.waiting_bytes() as u64;
         }
         self.count_drain(|cells| &cells.closes, closes);
         self.count_drain(|cells| &cells.bytes, bytes);
