@@ -145,10 +145,3 @@ impl Reactor {
         }
     }
 }
-
-impl Connection {
-    /// True exactly when its handshake is not over.
-    pub(super) fn arrives(&self) -> bool {
-        self.arrival != Arrival::In
-    }
-}
