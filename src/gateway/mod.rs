@@ -92,32 +92,17 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let named = bus.as_ref().map(|line| line.name.clone());
     let store = Backing::open(&config, named, watched.witness(watch::STORE))?;
     let admin = admin::Prepared::new(&config)?;
-    let watch_counters = Arc::clone(watched.counters());
     let bus_counters = bus.as_ref().map(|line| Arc::clone(line.counters()));
-    let metrics = Arc::new(Metrics::new(
-        reactors,
-        Arc::clone(&instance.0),
-        (watch_counters, bus_counters),
-        log::dropped,
-    ));
-    let Capacity { connections, descriptors, memory_bytes, .. } = capacity;
-    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
-    vitals.drain.revise(config.drain);
-    let vitals = Arc::new(vitals);
+    let counters = (Arc::clone(watched.counters()), bus_counters);
+    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), counters, log::dropped));
+    let vitals = vitals(&config, &capacity, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
     let (outlook, told, monitor) =
         (Arc::clone(watched.outlook()), watched.told(), Arc::clone(watched.monitor()));
     let setups = Setups::new(setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)));
     // Late: from here on people may wait in the kernel, and a start that fails would reset them.
-    let (listeners, address) = listen(config.server.listen, port(&config), reactors)?;
-    let prepared: Vec<(Mailbox, Prepared)> = listeners
-        .into_iter()
-        .map(Prepared::new)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("cannot set a reactor up: {error}"))?;
-    let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
-    let mailboxes: Arc<[Mailbox]> = Arc::from(mailboxes);
+    let (mailboxes, prepared, address) = prepare_reactors(&config, reactors)?;
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
@@ -133,15 +118,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let threads =
         Threads::start(&config, &setups, (store, bus, watch), trust, &mailboxes, (prepared, queues, jobs))
             .map_err(cannot_start)?;
-    admin
-        .start(
-            &config,
-            (desk, threads.bell()),
-            move || clock.read(),
-            &outlook,
-            (&vitals, &metrics, &instance.0),
-        )
-        .map_err(cannot_start)?;
+    let (doors, shown) = ((desk, threads.bell()), (&vitals, &metrics, &instance.0));
+    admin.start(&config, doors, move || clock.read(), &outlook, shown).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -163,6 +141,28 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let outcome = threads.serve(clock, &vitals, &mailboxes);
     notifier.stopping();
     outcome
+}
+
+fn vitals(config: &Config, capacity: &Capacity, reactors: usize, clock: Clock) -> Arc<Vitals> {
+    let Capacity { connections, descriptors, memory_bytes, .. } = *capacity;
+    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
+    vitals.drain.revise(config.drain);
+    Arc::new(vitals)
+}
+
+/// Reactors before their threads, the ways to them, and where they listen.
+type Reactors = (Arc<[Mailbox]>, Vec<Prepared>, SocketAddr);
+
+/// Listens, and makes of each listener a reactor without a thread.
+fn prepare_reactors(config: &Config, reactors: usize) -> Result<Reactors, String> {
+    let (listeners, address) = listen(config.server.listen, port(config), reactors)?;
+    let prepared: Vec<(Mailbox, Prepared)> = listeners
+        .into_iter()
+        .map(Prepared::new)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot set a reactor up: {error}"))?;
+    let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
+    Ok((Arc::from(mailboxes), prepared, address))
 }
 
 fn reactor_count(config: &Config) -> usize {

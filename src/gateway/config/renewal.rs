@@ -279,7 +279,7 @@ mod tests {
             };
             let value = VALUES
                 .iter()
-                .find(|value| takes(&value))
+                .find(|value| takes(value))
                 .unwrap_or_else(|| panic!("no value for {}", setting.name));
             setting
                 .write(&mut new, &Raw::Plain((*value).to_owned()), &Origin::Default)

@@ -38,6 +38,11 @@ pub fn seconds(at: Micros) -> f64 {
     at as f64 / SECOND as f64
 }
 
+/// Whether somebody wants this program to end.
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Acquire)
+}
+
 /// Waits until `holds`, looking often; false when `within` is over first.
 pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let until = now() + micros(within);
@@ -45,7 +50,7 @@ pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
         if now() >= until {
             return false;
         }
-        if INTERRUPTED.load(Ordering::Acquire) {
+        if is_interrupted() {
             std::panic::resume_unwind(Box::new(Interrupted));
         }
         std::thread::park_timeout(Duration::from_millis(5));

@@ -3,13 +3,28 @@
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+/// Whether a bar held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did.
+    Held,
+    /// It did not.
+    Failed,
+}
+
+impl From<bool> for Verdict {
+    fn from(held: bool) -> Verdict {
+        if held { Verdict::Held } else { Verdict::Failed }
+    }
+}
+
 /// One measure.
 #[derive(Clone, Debug)]
 struct Row {
     measure: String,
     value: String,
     bar: String,
-    is_good: Option<bool>,
+    verdict: Option<Verdict>,
 }
 
 /// All that is to be told.
@@ -32,16 +47,16 @@ impl Report {
         measure: impl Into<String>,
         value: impl ToString,
         bar: impl ToString,
-        is_good: bool,
+        verdict: impl Into<Verdict>,
     ) {
         let (measure, value, bar) = (measure.into(), value.to_string(), bar.to_string());
-        self.rows.push(Row { measure, value, bar, is_good: Some(is_good) });
+        self.rows.push(Row { measure, value, bar, verdict: Some(verdict.into()) });
     }
 
     /// A measure that is only told.
     pub fn tell(&mut self, measure: impl Into<String>, value: impl ToString) {
         let (measure, value) = (measure.into(), value.to_string());
-        self.rows.push(Row { measure, value, bar: String::new(), is_good: None });
+        self.rows.push(Row { measure, value, bar: String::new(), verdict: None });
     }
 
     /// A line below the table.
@@ -51,7 +66,7 @@ impl Report {
 
     /// Whether nothing failed.
     pub fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.is_good != Some(false))
+        self.rows.iter().all(|row| row.verdict != Some(Verdict::Failed))
     }
 
     /// For people.
@@ -66,9 +81,9 @@ impl Report {
         };
         line("measure", "value", "bar", "");
         for row in &self.rows {
-            let verdict = match row.is_good {
-                Some(true) => "ok",
-                Some(false) => "FAILED",
+            let verdict = match row.verdict {
+                Some(Verdict::Held) => "ok",
+                Some(Verdict::Failed) => "FAILED",
                 None => "",
             };
             line(&row.measure, &row.value, &row.bar, verdict);
@@ -85,7 +100,7 @@ impl Report {
         let rows: Vec<Value> = self
             .rows
             .iter()
-            .map(|row| json!({ "measure": row.measure, "value": row.value, "bar": row.bar, "ok": row.is_good }))
+            .map(|row| json!({ "measure": row.measure, "value": row.value, "bar": row.bar, "ok": row.verdict.map(|verdict| verdict == Verdict::Held) }))
             .collect();
         json!({ "title": self.title, "ok": self.is_good(), "rows": rows, "notes": self.notes })
     }

@@ -73,10 +73,11 @@ test('a gateway that is killed and comes back: nothing lost, nothing doubled, or
   const it = await gateway(t);
   const [ann, bob] = [client(t, it.url), client(t, it.url)];
   const heard: Publication<number>[] = [];
-  bob.channel<number>('room').on('publication', (one) => heard.push(one));
+  const listening = bob.channel<number>('room');
+  listening.on('publication', (one) => heard.push(one));
   const room = ann.channel<number>('room');
   const sent: Promise<unknown>[] = [];
-  await until('both live', () => room.state.value.phase === 'live' && bob.state.value.phase === 'online');
+  await until('both live', () => room.state.value.phase === 'live' && listening.state.value.phase === 'live');
   for (let n = 0; n < 30; n += 1) sent.push(room.publish(n));
   await until('a few have arrived', () => heard.length >= 5);
   await it.end('SIGKILL');
@@ -148,12 +149,13 @@ test('a gateway that drains and is replaced: told in time, nothing lost, nothing
   const heard: number[] = [];
   const phases: string[] = [];
   const ends: string[] = [];
-  bob.channel<number>('room').on('publication', (one) => heard.push(one.data));
+  const listening = bob.channel<number>('room');
+  listening.on('publication', (one) => heard.push(one.data));
   ann.state.subscribe((state) => {
     phases.push(state.phase);
     if ('because' in state && state.because) ends.push(`${state.because.code} ${state.because.reason}`);
   });
-  await until('both online', () => ann.state.value.phase === 'online' && bob.state.value.phase === 'online');
+  await until('both online', () => ann.state.value.phase === 'online' && listening.state.value.phase === 'live');
   const room = ann.channel<number>('room');
   await room.publish(0);
   const ended = it.end('SIGTERM');

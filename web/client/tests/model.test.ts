@@ -14,6 +14,7 @@ type Happening =
   | { is: 'page'; who: number; channel: number }
   | { is: 'cut' | 'deafen' | 'lag' | 'visible' | 'blink'; who: number }
   | { is: 'down'; ms: number }
+  | { is: 'flood'; who: number; channel: number; many: number; trim: boolean }
   | { is: 'refuse'; ms: number; code: number; hint: boolean }
   | { is: 'drain' | 'lose' | 'trim' }
   | { is: 'answer'; fault: PublishFault }
@@ -25,6 +26,7 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ is: fc.constant('page' as const), who, channel: fc.nat(1) }) },
   { weight: 4, arbitrary: fc.record({ is: fc.constantFrom('cut' as const, 'deafen' as const, 'lag' as const, 'visible' as const, 'blink' as const), who }) },
   { weight: 1, arbitrary: fc.record({ is: fc.constant('down' as const), ms: fc.integer({ min: 100, max: 20_000 }) }) },
+  { weight: 2, arbitrary: fc.record({ is: fc.constant('flood' as const), who, channel: fc.nat(1), many: fc.integer({ min: 1, max: 80 }), trim: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ is: fc.constant('refuse' as const), ms: fc.integer({ min: 100, max: 15_000 }), code: fc.constantFrom(1011, 1013, 4408), hint: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ is: fc.constantFrom('drain' as const, 'lose' as const, 'trim' as const, 'drain' as const) }) },
   { weight: 4, arbitrary: fc.record({ is: fc.constant('answer' as const), fault: fc.constantFrom<PublishFault>('unavailable', 'overloaded', 'draining', 'rate_limited', 'unconfirmed', 'unconfirmed_stored', 'forbidden', 'mute') }) },
@@ -55,6 +57,10 @@ function happen(world: World, drivers: Driver[], what: Happening, nextKey: (who:
       world.refusal = refusal;
       return world.at(what.ms, () => { if (world.refusal === refusal) world.refusal = undefined; });
     }
+    case 'flood':
+      conns(what.who).forEach((conn) => world.cut(conn));
+      world.flood(CHANNELS[what.channel]!, what.many);
+      return what.trim ? world.trim() : undefined;
     case 'drain': return world.drain();
     case 'lose': return world.lose();
     case 'trim': return world.trim();

@@ -340,3 +340,40 @@ test('a connect that is too large is followed by one that recovers nothing', () 
   bench.frame({ id, error: { code: 'too_large', message: 'limits.subscriptions' } }).pass(500).welcome();
   assert.deepEqual(bench.asked('subscribe').body, { channel: 'c', recover: { epoch: 'e', offset: 3 } });
 });
+
+test('a hole that was asked for on a connection that is gone is asked for again', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
+  bench.welcome({ recovered: [{ ...log('c', 900), because: 'too_far' }] }).frame({ synced: { channel: 'c', offset: 900 } });
+  assert.deepEqual(bench.asked('history').body, { channel: 'c', after: 3, limit: 300 });
+  bench.closed(1006).pass(500).welcome({ recovered: [{ ...log('c', 900), because: 'too_far' }] }).frame({ synced: { channel: 'c', offset: 900 } });
+  assert.deepEqual(bench.asked('history').body, { channel: 'c', after: 3, limit: 300 });
+});
+
+test('a log that changes while moving: what the old connection still says of the old log is not mixed in', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 7 } }).tell({ is: 'connect' });
+  bench.welcome({ recovered: [log('c', 7)] }).frame({ synced: { channel: 'c', offset: 7 } });
+  const old = bench.state.link!;
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 9000 } }).pass(0);
+  bench.welcome({ recovered: [{ ...log('c', 0, 1, 'other'), because: 'epoch_changed' }] });
+  bench.frame({ publication: { channel: 'c', offset: 1, user: 'u', time: 1, data: 'old' } }, old);
+  assert.deepEqual(bench.take('emit').map((effect) => effect.event), ['synced', 'reset']);
+  assert.deepEqual(bench.take('close').map((effect) => effect.link), [old]);
+});
+
+test('a page that brings nothing is not asked for again at once', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
+  bench.welcome({ recovered: [log('c', 3)] }).frame({ synced: { channel: 'c', offset: 3 } }).frame({ beat: { revision: 1, heads: { c: 5 } } });
+  bench.frame({ id: bench.asked('history').id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: [] } }).pass(999);
+  assert.deepEqual(bench.sent(), []);
+  assert.deepEqual(bench.pass(1).asked('history').body['after'], 3);
+});
+
+test('the answer to a subscription that was left is not taken for that of the next', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', last: 5 }).online();
+  const { id } = bench.asked('subscribe');
+  bench.tell({ is: 'unsubscribe', channel: 'c' }).tell({ is: 'subscribe', channel: 'c', last: 2 });
+  bench.frame({ id, subscribed: log('c', 100) });
+  assert.equal(bench.state.subs.get('c')!.epoch, undefined);
+  bench.frame({ id: bench.asked('subscribe').id, subscribed: log('c', 100) });
+  assert.equal(bench.state.subs.get('c')!.last, 98);
+});

@@ -163,6 +163,11 @@ export class World {
     for (const conn of [...this.conns]) this.end(conn, 1012, 'restart', this.between(50, 500));
   }
 
+  /** Somebody else publishes. */
+  flood(channel: string, many: number): void {
+    for (let n = 0; n < many; n += 1) this.#store(channel, `x-${this.#order++}`, 'x');
+  }
+
   trim(): void {
     for (const log of this.logs.values()) {
       log.floor = Math.max(log.floor, log.head + 1 - this.between(0, 5));

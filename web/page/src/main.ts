@@ -116,6 +116,7 @@ function start(): void {
   const wanted = given.get('channel') ?? '';
   memory.token.write(token);
   header.showToken(token);
+  memory.name.keep(name);
   header.showName(name);
   listen();
   begin(token, words.isChannelName(wanted) ? wanted : LOBBY);

@@ -22,6 +22,8 @@ const browser = (): Storage => localStorage;
 /** The name that goes with messages. All tabs share the one given last; a tab keeps its own until it is closed. */
 export const name = {
   read: (): string => read(tab, 'seawall.name') || read(browser, 'seawall.name'),
+  /** For a name that nobody chose: other tabs get one of their own. */
+  keep: (value: string): void => write(tab, 'seawall.name', value),
   write(value: string): void {
     write(tab, 'seawall.name', value);
     write(browser, 'seawall.name', value);

@@ -41,9 +41,10 @@ test('a gateway that leaves on purpose says so, and its successor has everything
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.say('before');
   await tab.reads(['before']);
+  await tab.watch();
   gateway.drain();
   assert.deepEqual(await gateway.left(), { code: 0, signal: null });
-  await tab.state(/restart/);
+  await tab.sees('a word about it', tab.seen, (all) => all.some(({ text }) => /reconnecting: the gateway is restarting/.test(text)));
   await gateway.restart();
   await tab.state(/online/);
   await tab.say('after');
@@ -73,11 +74,7 @@ test('with two gateways on one database a drain moves people over: no gap, no fl
   await tab.state(/online/);
   await tab.say('before');
   await tab.reads(['before']);
-  await tab.page.evaluate(() => {
-    const state = document.getElementById('state');
-    const seen = (window.seen = [state.dataset.state]);
-    new MutationObserver(() => seen.push(state.dataset.state)).observe(state, { attributes: true });
-  });
+  await tab.watch();
   link.leadTo(stays);
   const peer = await Peer.connect(t, stays);
   const said = ['before'];
@@ -97,6 +94,6 @@ test('with two gateways on one database a drain moves people over: no gap, no fl
   }
   assert.deepEqual(await over, { code: 0, signal: null });
   await tab.reads(said);
-  assert.deepEqual([...new Set(await tab.page.evaluate(() => window.seen))], ['online']);
+  assert.deepEqual([...new Set((await tab.seen()).map(({ state }) => state))], ['online']);
   assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), said);
 });

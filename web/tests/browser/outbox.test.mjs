@@ -32,8 +32,10 @@ test('a reload before the answer neither loses nor doubles a message', async (t)
   await tab.sees('it is stored, and the tab does not know', async () => texts(await peer.stored('lobby')), (all) => all.length === 2);
   await tab.say('typed after it');
   await tab.line('typed after it', (line) => line.state === 'waiting');
+  const name = await tab.page.inputValue('#name');
   await tab.page.reload();
   await tab.reads(['before', 'under way', 'typed after it']);
+  assert.equal(await tab.page.inputValue('#name'), name, 'one is still who one was');
   await storedOnce(t, gateway, ['before', 'under way', 'typed after it']);
 });
 

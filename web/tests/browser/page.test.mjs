@@ -58,7 +58,7 @@ test('what is older than the gateway keeps is a line where it is missing', async
     ({ floor } = await peer.ask('history', { channel: 'lobby', limit: 1 }));
   }
   link.release();
-  await tab.page.click('#now').catch(() => {});
+  await tab.page.click('#now', { timeout: 2000 }).catch(() => {});
   await tab.state(/online/);
   const lines = await tab.sees('a word about the gap', tab.lines, (all) => all.some((line) => /older than the gateway keeps/.test(line.notice)));
   assert.equal(lines[0].text, 'seen');

@@ -1,7 +1,7 @@
 //! How connections end, and what a client does then: it comes back when it should, or moves before it must.
 
 use super::client::{Kind, backoff};
-use super::link::{Link, Pending, Stage, What};
+use super::link::{Link, Pending, Stage, Until, What};
 use super::{Crowd, Timer};
 use crate::clock::{Micros, SECOND};
 use crate::ledger::check::ANSWER_WITHIN;
@@ -14,6 +14,15 @@ const OVER_CAPACITY: u16 = 1013;
 const LOOK: Micros = SECOND / 20;
 /// A slow reader notices an end so late at most.
 const DOZE_MAX: Micros = 10 * SECOND;
+
+/// What a client tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// It has no connection, and comes back.
+    Back,
+    /// It has one, and moves to another.
+    Over,
+}
 
 impl Crowd {
     /// A close frame came.
@@ -111,14 +120,14 @@ impl Crowd {
         }
         if it.next == Some(index) {
             it.next = None;
-            self.try_again(client, hint, true);
+            self.try_again(client, hint, Coming::Over);
         } else if it.current == Some(index) {
             if was_stable {
                 it.attempts = 0;
             }
             it.current = it.next.take();
             if it.current.is_none() {
-                self.try_again(client, hint, false);
+                self.try_again(client, hint, Coming::Back);
             } else {
                 self.pull(client);
                 self.send_what_is_due(client);
@@ -128,15 +137,18 @@ impl Crowd {
     }
 
     /// Comes back, or tries to move once more: when the server said, else by the backoff.
-    pub(super) fn try_again(&mut self, client: u32, hint: Option<Micros>, is_move: bool) {
+    pub(super) fn try_again(&mut self, client: u32, hint: Option<Micros>, coming: Coming) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         if self.finishing.is_some() {
             return;
         }
-        let attempts = if is_move { &mut it.move_attempts } else { &mut it.attempts };
+        let (attempts, timer) = match coming {
+            Coming::Back => (&mut it.attempts, Timer::Dial(client)),
+            Coming::Over => (&mut it.move_attempts, Timer::Move(client)),
+        };
         let wait = hint.unwrap_or_else(|| backoff(*attempts, fastrand::f64()));
         *attempts += 1;
-        self.later(wait, if is_move { Timer::Move(client) } else { Timer::Dial(client) });
+        self.later(wait, timer);
     }
 
     /// The instance goes: a good client moves in its slot.
@@ -216,7 +228,7 @@ impl Crowd {
         let wait = if link.deaf_until > 0 {
             link.deaf_until = 0;
             link.heard = self.now;
-            self.readable(index, buffer, true);
+            self.readable(index, buffer, Until::TheEnd);
             SECOND + fastrand::u64(..SECOND)
         } else {
             let wait = 2 * SECOND + fastrand::u64(..DOZE_MAX - 3 * SECOND);

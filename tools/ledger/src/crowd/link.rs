@@ -104,6 +104,15 @@ pub struct Link {
     out: Vec<u8>,
 }
 
+/// How far to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until the socket is empty.
+    Drained,
+    /// The peer is gone: until the end of the stream.
+    TheEnd,
+}
+
 /// What one read gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Got {

@@ -18,7 +18,8 @@ use crate::clock::{self, Micros, SECOND};
 use crate::ledger::{Journal, Ledger};
 use client::Client;
 use crossbeam_channel::{Receiver, TryRecvError};
-use link::{Link, Stage};
+use leave::Coming;
+use link::{Link, Stage, Until};
 use mio::{Events, Interest, Poll, Token};
 use seawall_load::{socket::Sources, upgrade};
 use slab::Slab;
@@ -182,7 +183,8 @@ impl Crowd {
                     link.flush();
                 }
                 if event.is_readable() {
-                    self.readable(index, &mut buffer, event.is_read_closed());
+                    let until = if event.is_read_closed() { Until::TheEnd } else { Until::Drained };
+                    self.readable(index, &mut buffer, until);
                 }
             }
         }
@@ -299,7 +301,8 @@ impl Crowd {
             Ok(()) => it.next = Some(index),
             Err(_) => {
                 self.ledger.life(place.life).turned_away += 1;
-                self.try_again(client, None, away_from.is_some());
+                let coming = if away_from.is_some() { Coming::Over } else { Coming::Back };
+                self.try_again(client, None, coming);
             }
         }
     }

@@ -5,6 +5,7 @@ use super::link::{Pending, Stage, What};
 use super::message::{channel_name, key};
 use super::{Crowd, Seen, Timer};
 use crate::clock::{Micros, SECOND};
+use crate::ledger::Acknowledged;
 use seawall_load::frame;
 
 /// How much longer publications of the loud channel are.
@@ -84,15 +85,15 @@ impl Crowd {
     }
 
     /// It was acknowledged.
-    pub(super) fn acknowledged(&mut self, client: u32, (n, offset, duplicate): (u32, u64, bool)) {
+    pub(super) fn acknowledged(&mut self, client: u32, n: u32, answer: Acknowledged) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         let channel = it.channel;
         if it.outgoing.is_some_and(|(own, _)| own == n) {
             it.outgoing = None;
             self.unresolved -= 1;
         }
-        self.ledger.stored(n, offset, duplicate, self.now);
-        self.heard_of(channel, offset);
+        self.ledger.stored(n, answer, self.now);
+        self.heard_of(channel, answer.offset);
         self.seen.stored.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         Seen::write(&self.seen.unresolved, self.unresolved);
     }

@@ -1,10 +1,12 @@
 //! What comes from the server, and what an SDK makes of it.
 
-use super::link::{Got, Link, Stage, What};
-use super::message::{self, Message, Page, Place, Pushed, channel_name, channel_number, number_of};
+use super::link::{Got, Link, Stage, Until, What};
+use super::message::{
+    self, Message, Page, Place, Published, Pushed, channel_name, channel_number, number_of,
+};
 use super::{Crowd, Kind, Timer};
 use crate::clock::{Micros, SECOND};
-use crate::ledger::{Begin, Run};
+use crate::ledger::{Acknowledged, Begin, Run};
 use seawall_load::frame::{self, Next};
 use seawall_load::upgrade::{self, Answer};
 
@@ -15,7 +17,7 @@ const PAGE: u32 = 300;
 
 impl Crowd {
     /// Reads what there is.
-    pub(super) fn readable(&mut self, index: usize, buffer: &mut [u8], closing: bool) {
+    pub(super) fn readable(&mut self, index: usize, buffer: &mut [u8], until: Until) {
         self.now = crate::clock::now();
         let Some(number) = self.links.get(index).map(|link| link.number) else { return };
         while let Some(link) = self.links.get_mut(index)
@@ -25,7 +27,7 @@ impl Crowd {
             let (bytes, more) = match link.read(buffer) {
                 Got::Over => return self.over(index),
                 Got::Drained(0) => return,
-                Got::Drained(bytes) => (bytes, closing),
+                Got::Drained(bytes) => (bytes, until == Until::TheEnd),
                 Got::Full => (buffer.len(), true),
             };
             link.heard = self.now;
@@ -252,7 +254,8 @@ impl Crowd {
                 }
                 let took = u32::try_from(self.now - pending.sent).unwrap_or(u32::MAX);
                 self.ledger.answers.push(crate::ledger::Answered { sent: pending.sent, took });
-                self.acknowledged(client, (n, published.offset, published.duplicate));
+                let Published { offset, duplicate, .. } = published;
+                self.acknowledged(client, n, Acknowledged { offset, duplicate });
             }
             (What::History, Message { history: Some(page), .. }) => self.page(index, client, &page),
             (what, Message { error: Some(error), .. }) => {

@@ -146,6 +146,15 @@ pub struct Counts {
     pub unanswered: u64,
 }
 
+/// What `published` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Where it is.
+    pub offset: u64,
+    /// Whether it had been there.
+    pub duplicate: bool,
+}
+
 /// An answer `published`: when its publish was sent, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
@@ -218,7 +227,7 @@ impl Ledger {
     }
 
     /// It was acknowledged.
-    pub fn stored(&mut self, n: u32, offset: u64, duplicate: bool, at: Micros) {
+    pub fn stored(&mut self, n: u32, Acknowledged { offset, duplicate }: Acknowledged, at: Micros) {
         let Some(it) = self.publications.get_mut(n as usize) else { return };
         it.is_open = false;
         match it.offset {

@@ -1,7 +1,7 @@
 //! A ledger that is as it should be has no finding; each way to falsify it has its own.
 
 use super::check::{ANSWER_WITHIN, Finding, Log, Promise, check};
-use super::{Begin, Close, End, Excuse, Journal, Late, Ledger, Run, Window};
+use super::{Acknowledged, Begin, Close, End, Excuse, Journal, Late, Ledger, Run, Window};
 use crate::clock::SECOND;
 
 const LINK: u32 = 9;
@@ -24,7 +24,7 @@ fn story() -> Story {
         ledger.sent(n, LINK, at);
         if n < 5 {
             let offset = u64::from(n) + 1;
-            ledger.stored(n, offset, false, at);
+            ledger.stored(n, Acknowledged { offset, duplicate: false }, at);
             ledger.saw(0, offset, n);
             assert_eq!(run.take(offset, at), None);
         } else {
@@ -98,7 +98,7 @@ fn a_double_in_the_store_is_found() {
 #[test]
 fn two_acknowledgements_at_two_places_are_found() {
     let mut story = story();
-    story.ledger.stored(3, 4, true, 0);
+    story.ledger.stored(3, Acknowledged { offset: 4, duplicate: true }, 0);
     assert_eq!(story.findings(), [], "a repeat at the same place is right");
     story.ledger.publications[3].other_offset = Some(5);
     story.breaks(Promise::Once, 1);
@@ -122,7 +122,7 @@ fn what_was_refused_and_then_known_already_is_found() {
     story.logs[0].head = 6;
     story.ledger.runs[0].last = 6;
     story.ledger.sent(5, LINK, 0);
-    story.ledger.stored(5, 6, true, 0);
+    story.ledger.stored(5, Acknowledged { offset: 6, duplicate: true }, 0);
     story.breaks(Promise::Refused, 1);
 }
 

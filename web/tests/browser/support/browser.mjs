@@ -64,6 +64,18 @@ export class Tab {
     return this.sees(`the state is ${pattern}`, this.stateText, (text) => pattern.test(text), ms);
   }
 
+  /** From now on every state of the connection is kept, however short it was. */
+  watch = () => this.page.evaluate(() => {
+    const state = document.getElementById('state');
+    const look = () => window.seen.push({ state: state.dataset.state, text: state.innerText });
+    window.seen = [];
+    look();
+    new MutationObserver(look).observe(state, { attributes: true, childList: true, characterData: true, subtree: true });
+  });
+
+  /** The states since `watch`. */
+  seen = () => this.page.evaluate(() => window.seen);
+
   /** The log from top to bottom: `{text, state, progress}` of messages, `{notice}` of what stands between. */
   lines = () => this.page.locator('#log > li').evaluateAll((all) => all.map((line) => {
     if (line.classList.contains('notice')) return { notice: line.innerText.trim() };

@@ -1,0 +1,35 @@
+/** The examples run, and print what docs/sdk.md says they do. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Gateway, missing } from './gateway.js';
+
+function example(name: string, ...args: string[]): Promise<string> {
+  const path = fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
+  const child = spawn(process.execPath, [path, ...args], { timeout: 60_000 });
+  let text = '';
+  child.stdout.on('data', (more) => { text += more; });
+  child.stderr.on('data', (more) => { text += more; });
+  return new Promise((resolve, reject) => child.once('exit', (code) => (code === 0 ? resolve(text) : reject(new Error(`${name}: ${code} ${text}`)))));
+}
+
+test('the examples for Node', { skip: missing }, async (t) => {
+  const it = new Gateway();
+  await it.start();
+  t.after(() => it.stop());
+  const folder = mkdtempSync(join(tmpdir(), 'seawall-examples-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'archive.json');
+  assert.match(await example('talk.mjs', it.url), /^connection: online\nanonymous: hello\nstored at 1\nconnection: closed\n$/);
+  await example('talk.mjs', it.url);
+  assert.equal(await example('archive.mjs', it.url, file, '2'), 'kept 1\nkept 2\n');
+  await example('talk.mjs', it.url);
+  assert.equal(await example('archive.mjs', it.url, file, '3'), 'kept 3\n');
+  const errors = await example('errors.mjs', it.url);
+  assert.match(errors, /^not_found: .*\nfailed: \{"text":"better"\}, not_found\nleft: 0\n$/);
+});
