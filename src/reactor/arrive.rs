@@ -7,7 +7,7 @@
 //! it by being read here.
 
 use super::Reactor;
-use super::connection::{Arrival, Connection, Listed};
+use super::connection::{Arrival, Listed};
 use super::slots::SlotId;
 use crate::health::handshakes::{Done, Passage};
 use crate::limits::ARENA_BYTES_MAX;
