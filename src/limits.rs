@@ -192,6 +192,14 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Without it the kernel grows a socket's buffer to megabytes, out of sight of every bound here: what waits
 /// belongs in the outbox, which shares it and counts it.
 pub const UNSENT_BYTES_MAX: u32 = 32 << 10;
+/// Time of TLS handshakes in a turn, save that one always fits: a signature takes up to a millisecond, and who is
+/// connected must not wait for a crowd of newcomers.
+pub const TLS_HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(2);
+/// Plain bytes in one TLS record (RFC 8446 section 5.1): what goes out is encrypted so many at a time.
+pub const TLS_RECORD_BYTES: usize = 16 << 10;
+/// Bytes of a TLS record or handshake message that are kept until the rest comes. A whole record is under 17 KiB, a
+/// client's first message under 4 KiB.
+pub const TLS_HELD_BYTES_MAX: usize = 32 << 10;
 /// Slots in one vectored write (far under the kernel's 1,024).
 pub const IOVECS_MAX: usize = 64;
 /// Descriptors kept for files, workers and probes, out of reach of connections.

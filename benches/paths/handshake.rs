@@ -7,14 +7,15 @@ use super::{Path, text_frame};
 use seawall::limits::Limits;
 use seawall::session::Session;
 use seawall::wire::frames::Decoder;
-use seawall::wire::origin::HostRule;
+use seawall::wire::origin::{HostRule, Scheme};
 use seawall::wire::request::{self, HeadLimits, Parsed};
 use seawall::wire::response;
 use seawall::wire::upgrade::{self, UpgradePolicy};
 use std::hint::black_box;
 
 const HEAD: &[u8] = include_bytes!("../../tests/corpus/head/complete-browser-upgrade");
-const POLICY: UpgradePolicy<'static> = UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&[]) };
+const POLICY: UpgradePolicy<'static> =
+    UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&[]), scheme: Scheme::Either };
 
 /// The head read and checked, and the 101.
 pub struct Upgrade {

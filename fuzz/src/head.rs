@@ -7,7 +7,7 @@
 use ipnet::IpNet;
 use seawall::limits::Limits;
 use seawall::wire::fault::HttpFault;
-use seawall::wire::origin::HostRule;
+use seawall::wire::origin::{HostRule, Scheme};
 use seawall::wire::proxy::forwarded_for;
 use seawall::wire::request::{Body, Head, HeadLimits, Parsed, Route, Version, parse};
 use seawall::wire::response;
@@ -89,7 +89,7 @@ fn check_upgrade(head: &Head<'_>) {
     let rules = [HostRule::Any, HostRule::LoopbackOr(&[])];
     for hosts in rules {
         for origins in [&[][..], &configured] {
-            match upgrade::check(head, &UpgradePolicy { origins, hosts }) {
+            match upgrade::check(head, &UpgradePolicy { origins, hosts, scheme: Scheme::Either }) {
                 Ok(upgrade) => check_accepted(head, &upgrade, origins, hosts),
                 Err(fault) => assert!((400..=599).contains(&fault.status())),
             }

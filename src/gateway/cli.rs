@@ -23,6 +23,8 @@ Examples:
   seawall --config /etc/seawall.toml       with a file
   SEAWALL_AUTH_SECRET=… seawall --listen 0.0.0.0:8080
                                            for the network: that takes a key of at least 32 bytes
+  SEAWALL_TLS_CERTIFICATE=tls.crt SEAWALL_TLS_KEY=tls.key seawall
+                                           over wss:// and https://
   seawall check-config                     what it would run with, and where each value came from
   seawall check-config > effective.toml    the same as a file to start from
   seawall doctor                           whether what it stands on answers

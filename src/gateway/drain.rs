@@ -124,7 +124,7 @@ impl<'a> Leader<'a> {
 
     /// Waits until everybody is to be closed; says why, where that is a fault. `look` is asked each second whether the process
     /// may go on.
-    pub(super) fn lead(&mut self, look: impl Fn() -> Option<Fault>) -> Option<Fault> {
+    pub(super) fn lead(&mut self, mut look: impl FnMut() -> Option<Fault>) -> Option<Fault> {
         let mut look_at = Moment::ZERO;
         loop {
             let now = self.clock.read();

@@ -14,6 +14,7 @@ mod drain;
 mod reload;
 mod systemd;
 mod threads;
+mod tls;
 mod watch;
 
 use crate::id::InstanceName;
@@ -28,6 +29,7 @@ use crate::worker::watch::Sources;
 use backing::Backing;
 use bus::Line;
 use capacity::Capacity;
+use config::certificate::date;
 use config::source::Sources as ConfigSources;
 use config::{Config, ProxyProtocol};
 use reload::Reloader;
@@ -100,7 +102,9 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let policy = Policy::new(&config.limits, auth, instance.clone());
     let (outlook, told, monitor) =
         (Arc::clone(watched.outlook()), watched.told(), Arc::clone(watched.monitor()));
-    let setups = Setups::new(setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)));
+    let secured = tls::secured(config.tls.identity.as_ref(), None)?;
+    let setup = setup(&config, reactors, clock, policy, &outlook, (&vitals, &metrics)).with_tls(secured);
+    let setups = Setups::new(setup);
     // Late: from here on people may wait in the kernel, and a start that fails would reset them.
     let (mailboxes, prepared, address) = prepare_reactors(&config, reactors)?;
 
@@ -121,6 +125,9 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let (doors, shown) = ((desk, threads.bell()), (&vitals, &metrics, &instance.0));
     admin.start(&config, doors, move || clock.read(), &outlook, shown).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
+    if let Some(identity) = &config.tls.identity {
+        tls::announce(identity, &metrics, clock.read().unix_ms / 1_000);
+    }
     greet(&config, address, reactors, &capacity, &admin_told);
     tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
     let reloader = Reloader {
@@ -233,14 +240,19 @@ fn setup(
         outlook: Arc::clone(outlook),
         vitals: Arc::clone(vitals),
         metrics: Arc::clone(metrics),
+        tls: None,
     }
 }
 
 /// The few lines a person sees first. The first is for programs as well.
 fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capacity, admin: &str) {
     let plural = if reactors == 1 { "" } else { "s" };
-    println!("listening on ws://{address}/ws");
-    println!("  chat in a browser    http://{address}/ (open it in two tabs)");
+    let (ws, http) = match &config.tls.identity {
+        Some(_) => ("wss", "https"),
+        None => ("ws", "http"),
+    };
+    println!("listening on {ws}://{address}/ws");
+    println!("  chat in a browser    {http}://{address}/ (open it in two tabs)");
     println!("  store                {}", backing::describe(config));
     if let Some(url) = &config.bus.url {
         println!("  bus                  {url} (Redis)");
@@ -250,10 +262,16 @@ fn greet(config: &Config, address: SocketAddr, reactors: usize, capacity: &Capac
         capacity.connections, capacity.descriptors
     );
     println!("  auth                 {}", auth::describe(config));
-    if config.server.echo {
-        println!("  echo                 ws://{address}/echo");
+    if let Some(identity) = &config.tls.identity {
+        println!(
+            "  TLS                  1.3 and 1.2; the certificate ends on {}",
+            date(identity.validity.not_after)
+        );
     }
-    println!("  health, metrics      http://{address}/health  http://{address}/metrics");
+    if config.server.echo {
+        println!("  echo                 {ws}://{address}/echo");
+    }
+    println!("  health, metrics      {http}://{address}/health  {http}://{address}/metrics");
     println!("  admin                {admin}");
     println!("  stop                 {}", drain::describe(config));
 }

@@ -12,7 +12,7 @@ use super::config::Config;
 use super::config::renewal::{Change, Renewal, renew};
 use super::config::source::Sources;
 use super::systemd::Notifier;
-use super::{auth, watch};
+use super::{auth, tls, watch};
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
 use crate::id::InstanceName;
@@ -69,6 +69,7 @@ struct Built {
     revision: Revision,
     trust: Option<Trust>,
     policy: Policy,
+    secured: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Reloader {
@@ -120,6 +121,12 @@ impl Reloader {
         for Change { key, from, to } in &taken {
             tracing::info!(key, change = %format_args!("{from} -> {to}"), "changed");
         }
+        if let Some(identity) = &config.tls.identity
+            && taken.iter().any(|change| change.key.starts_with("tls."))
+        {
+            let setup = self.setups.load();
+            tls::announce(identity, &setup.metrics, setup.clock.read().unix_ms / 1_000);
+        }
         tracing::info!(changed = taken.len(), needs_restart = waiting.len(), "reloaded");
         log::set_level(config.log.level);
         self.config = config;
@@ -138,11 +145,12 @@ impl Reloader {
             revision: watch::revision((&self.config, config), &self.instance.0, &self.monitor)?,
             trust,
             policy: Policy::new(&config.limits, setup.policy.auth, self.instance.clone()),
+            secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
         })
     }
 
     fn hand_out(&self, config: &Config, built: Built) -> Result<(), String> {
-        let Built { capacity, revision, trust, policy } = built;
+        let Built { capacity, revision, trust, policy, secured } = built;
         let watched = self
             .reviser
             .revise(revision)
@@ -166,14 +174,9 @@ impl Reloader {
         setup.vitals.bound(capacity.connections, capacity.memory_bytes);
         setup.vitals.drain.revise(config.drain);
         let shared = (&setup.vitals, &setup.metrics);
-        self.setups.publish(super::setup(
-            config,
-            setup.reactors,
-            setup.clock,
-            policy,
-            &setup.outlook,
-            shared,
-        ));
+        let (reactors, clock) = (setup.reactors, setup.clock);
+        let renewed = super::setup(config, reactors, clock, policy, &setup.outlook, shared);
+        self.setups.publish(renewed.with_tls(secured));
         for mailbox in self.mailboxes.iter() {
             if let Err(error) = mailbox.ring() {
                 tracing::warn!(%error, "cannot wake a reactor; it sees the change with its next turn");

@@ -1,10 +1,10 @@
 //! The threads of the process: started in order, watched, and ended in order.
 
-use super::auth;
 use super::backing::{self, Backing};
 use super::bus::Line;
 use super::config::Config;
 use super::drain::{self, Awaited, Fault, Leader, Notice, Step};
+use super::{auth, tls};
 use crate::health::drain::Cause;
 use crate::id::ReactorId;
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
@@ -24,6 +24,7 @@ const STEPS: usize = 16;
 pub(super) struct Threads {
     notices: Receiver<Notice>,
     bell: Arc<dyn Fn() + Send + Sync>,
+    reminder: tls::Reminder,
     workers: Workers,
 }
 
@@ -60,7 +61,8 @@ impl Threads {
         let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
         let bell = drain::bell(&notices_in);
         watch_signals(notices_in)?;
-        Ok(Threads { notices, bell, workers: Workers { reactors, store, bus, watch, auth } })
+        let reminder = tls::Reminder::new(&setup.metrics, setup.clock);
+        Ok(Threads { notices, bell, reminder, workers: Workers { reactors, store, bus, watch, auth } })
     }
 
     /// Wakes the main thread after somebody began a drain.
@@ -75,10 +77,13 @@ impl Threads {
 
     /// Waits for the end, and brings it about. The threads end beside the main one, which thus sees its deadline.
     pub(super) fn serve(self, clock: Clock, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let Threads { notices, bell: _, workers } = self;
+        let Threads { notices, bell: _, mut reminder, workers } = self;
         let mut leader = Leader::new(clock, vitals, mailboxes, notices);
         let replaced = || workers.store.replaced_epoch();
-        let fault = leader.lead(|| replaced().map(|(known, found)| Fault::EpochReplaced(known, found)));
+        let fault = leader.lead(|| {
+            reminder.look();
+            replaced().map(|(known, found)| Fault::EpochReplaced(known, found))
+        });
         let (steps_in, steps) = bounded(STEPS);
         let end = move || {
             let failed = workers.join(|awaited| {

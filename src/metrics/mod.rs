@@ -11,6 +11,7 @@ pub mod reactor;
 pub mod reload;
 pub mod scrape;
 pub mod store;
+pub mod tls;
 pub mod vitals;
 pub mod watch;
 

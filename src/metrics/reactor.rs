@@ -1,6 +1,7 @@
 //! What one reactor counts.
 
 use super::Cell;
+use super::tls::{HANDSHAKE_KINDS, TlsFault};
 use crate::wire::push::ErrorCode;
 
 /// Close codes that are counted by themselves, in the order of [`ReactorCounters::closes`].
@@ -80,6 +81,14 @@ pub struct ReactorCounters {
     pub late: Cell,
     /// Times the lane of publications was full.
     pub live_missed: Cell,
+    /// TLS handshakes completed, by [`HANDSHAKE_KINDS`].
+    pub tls_handshakes: [Cell; HANDSHAKE_KINDS.len()],
+    /// TLS connections that failed, by [`TlsFault`].
+    pub tls_faults: [Cell; TlsFault::ALL.len()],
+    /// Microseconds spent in TLS handshakes.
+    pub tls_handshake_us: Cell,
+    /// TLS connections whose peer ended without a close_notify.
+    pub tls_truncated: Cell,
     /// Requests that wait for a worker.
     pub pending: Cell,
     /// Bytes that wait for all sockets.
@@ -100,6 +109,13 @@ impl ReactorCounters {
     /// Counts an `error`.
     pub fn count_error(&self, code: ErrorCode) {
         if let Some(cell) = self.errors.get(code.index()) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a TLS connection that failed.
+    pub fn count_tls_fault(&self, fault: TlsFault) {
+        if let Some(cell) = self.tls_faults.get(fault.index()) {
             cell.add(1);
         }
     }

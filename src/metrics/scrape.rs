@@ -4,6 +4,8 @@ mod bus;
 mod connections;
 mod drain;
 mod reload;
+mod sheet;
+mod tls;
 mod watch;
 
 use super::Cell;
@@ -12,21 +14,20 @@ use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::reload::ReloadCounters;
-use super::store::{COMMIT_BOUNDS_US, StoreCounters};
+use super::store::StoreCounters;
+use super::tls::TlsCounters;
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
 use crate::id::ReactorId;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::encoding::{DescriptorEncoder, text::encode};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use sheet::Sheet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// All counters of the process.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub watch: Arc<WatchCounters>,
     /// The admin listener's.
     pub admin: Arc<AdminCounters>,
+    /// What all reactors have in common of TLS.
+    pub tls: Arc<TlsCounters>,
     /// The reload thread's.
     pub reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
@@ -61,6 +64,7 @@ impl Metrics {
             auth: Arc::default(),
             watch,
             admin: Arc::default(),
+            tls: Arc::default(),
             reloads: Arc::default(),
             bus,
             log_dropped,
@@ -94,6 +98,7 @@ impl Metrics {
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
             admin: Arc::clone(&self.admin),
+            tls: Arc::clone(&self.tls),
             reloads: Arc::clone(&self.reloads),
             bus: self.bus.clone(),
             vitals: Arc::clone(vitals),
@@ -123,6 +128,7 @@ struct Scrape {
     auth: Arc<AuthCounters>,
     watch: Arc<WatchCounters>,
     admin: Arc<AdminCounters>,
+    tls: Arc<TlsCounters>,
     reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
     vitals: Arc<Vitals>,
@@ -136,6 +142,7 @@ impl Collector for Scrape {
         self.process(&mut sheet)?;
         self.reloads.encode(&mut sheet)?;
         self.connections(&mut sheet)?;
+        self.tls(&mut sheet)?;
         self.drain(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
@@ -345,64 +352,4 @@ impl Scrape {
 
 fn read(cell: &AtomicU64) -> u64 {
     cell.load(Ordering::Relaxed)
-}
-
-/// Writes one metric after the other.
-struct Sheet<'a>(DescriptorEncoder<'a>);
-
-impl Sheet<'_> {
-    fn counter(&mut self, name: &str, help: &str, total: u64) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(total).encode(encoder)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value as f64).encode(encoder)
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value.as_secs_f64()).encode(encoder)
-    }
-
-    fn labelled<'l>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (labels, value) in values {
-            let encoder = family.encode_family(&labels)?;
-            match kind {
-                MetricType::Counter => ConstCounter::new(value).encode(encoder)?,
-                _ => ConstGauge::new(value as f64).encode(encoder)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Gauges that are no whole numbers.
-    fn fractions<'l>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], f64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, buckets: &[u64], sum: f64) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
-    }
 }

@@ -119,6 +119,7 @@ impl Reactor {
             self.kill(id);
             return;
         }
+        self.secure(id);
         self.schedule(id);
     }
 }

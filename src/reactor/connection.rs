@@ -1,6 +1,7 @@
 //! One accepted socket and where it stands in its life.
 
 use super::timers::Scheduled;
+use super::tls::Tls;
 use crate::clock::Moment;
 use crate::limits::IOVECS_MAX;
 use crate::rate::Meter;
@@ -12,11 +13,14 @@ use mio::net::TcpStream;
 use rustix::net::{SendFlags, send};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 /// See the module. An idle one owns no buffer.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) socket: TcpStream,
+    /// Between the socket and all the rest; `None` where bytes are plain.
+    pub(super) tls: Option<Box<Tls>>,
     pub(super) outbox: Outbox,
     pub(super) stage: Stage,
     pub(super) scheduled: Scheduled,
@@ -25,11 +29,26 @@ pub struct Connection {
     pub(super) listed: Listed,
     pub(super) arrival: Arrival,
     /// When bytes that wait made progress last; `None` while none wait.
-    pub(super) stalled_since: Option<Moment>,
+    pub(super) stalled_since: Option<Stall>,
     /// Bytes of this outbox in the reactor's total.
     pub(super) counted_bytes: u32,
     /// The address the auth worker counts, to be counted off.
     pub(super) counted_address: Option<Box<IpAddr>>,
+}
+
+/// A moment of a stall, in eight bytes where an optional [`Moment`] is sixteen: every idle connection has a place for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stall(NonZeroU64);
+
+impl Stall {
+    /// The clock's first microsecond counts as its second.
+    pub(super) fn at(moment: Moment) -> Stall {
+        Stall(NonZeroU64::MIN.saturating_add(moment.micros().saturating_sub(1)))
+    }
+
+    pub(super) fn moment(self) -> Moment {
+        Moment::from_micros(self.0.get())
+    }
 }
 
 /// Whether the socket is read.
@@ -224,6 +243,7 @@ impl Connection {
         let head = HeadStage { bytes: Vec::new(), since: now, peer, expects };
         Connection {
             socket,
+            tls: None,
             outbox: Outbox::default(),
             stage: Stage::Head(Box::new(head)),
             scheduled: Scheduled::default(),
@@ -250,7 +270,12 @@ impl Connection {
 
     /// True exactly when there is something to write: until then the socket need not be looked at.
     pub(super) fn wants_flush(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.tls.as_ref().is_some_and(|tls| !tls.unsent().is_empty())
+    }
+
+    /// Bytes that wait for the socket, encrypted ones among them.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.outbox.bytes() + self.tls.as_ref().map_or(0, |tls| tls.unsent().len())
     }
 
     pub(super) fn chat_mut(&mut self) -> Option<&mut Chat> {
@@ -269,7 +294,7 @@ impl Connection {
     /// It goes on after a short write, since only a would-block makes the poll report the next room.
     pub(super) fn flush(&mut self, arena: &Arena) -> (usize, Flushed) {
         let mut total = 0;
-        while self.wants_flush() {
+        while !self.outbox.is_empty() {
             let written = match self.outbox.single(arena) {
                 // Not through the C library: it makes each call a cancellation point, at some 40 instructions.
                 Some(bytes) => send(&self.socket, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from),

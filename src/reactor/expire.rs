@@ -55,13 +55,14 @@ impl Reactor {
         let now = self.now.at;
         let limits = &self.setup.policy.limits;
         let Some(connection) = self.slots.get_mut(id) else { return };
-        if connection.stalled_since.is_some_and(|since| since + ms(limits.stall_ms) <= now) {
+        if connection.stalled_since.is_some_and(|since| since.moment() + ms(limits.stall_ms) <= now) {
             return self.give_up(id);
         }
         match &connection.stage {
             Stage::Head(head) => match head.verdict(now, limits) {
                 HeadVerdict::Waits => {}
                 HeadVerdict::Idle => self.kill(id),
+                HeadVerdict::Slow if connection.is_shaking_hands() => self.shook_too_long(id),
                 HeadVerdict::Slow => {
                     let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
                     self.write(id, |out| {
@@ -190,7 +191,7 @@ impl WebSocket {
 impl Connection {
     /// When to look at it again, at the latest; `None` when only the peer or a worker can move it.
     fn deadline(&self, now: Now, limits: &Limits, periods: Periods) -> Option<Moment> {
-        let stall = self.stalled_since.map(|since| since + ms(limits.stall_ms));
+        let stall = self.stalled_since.map(|since| since.moment() + ms(limits.stall_ms));
         let stage = match &self.stage {
             Stage::Head(head) => Some(head.deadline(limits)),
             Stage::Address(_) => None,

@@ -1,7 +1,7 @@
 //! One write for each connection that got something in this turn.
 
 use super::Reactor;
-use super::connection::{Connection, Flushed, Peer, Queued, Reading, Replays, Stage};
+use super::connection::{Connection, Flushed, Peer, Queued, Reading, Replays, Stage, Stall};
 use super::slots::SlotId;
 use crate::close::CloseReason;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLAY_PAGE_BYTES_MAX};
@@ -31,7 +31,10 @@ impl Reactor {
         let now = self.now.at;
         let Some(connection) = self.slots.get_mut(id) else { return };
         connection.queued = Queued::No;
-        let (written, flushed) = connection.flush(&self.arena);
+        let (written, flushed) = match connection.tls {
+            None => connection.flush(&self.arena),
+            Some(_) => connection.flush_sealed(&self.arena, &mut self.secrecy.buffers),
+        };
         self.counters.bytes_sent.add(written as u64);
         if flushed == Flushed::Empty && connection.keeps_up() {
             // All but a few of a fan-out: one look at the connection is all it costs.
@@ -64,7 +67,7 @@ impl Reactor {
                 connection.outbox.settle(&self.arena);
                 let newly_stalled = connection.stalled_since.is_none();
                 if written > 0 || newly_stalled {
-                    connection.stalled_since = Some(now);
+                    connection.stalled_since = Some(Stall::at(now));
                 }
                 if newly_stalled {
                     self.schedule(id);
@@ -77,7 +80,7 @@ impl Reactor {
 
     fn count_waiting(&mut self, id: SlotId) {
         if let Some(connection) = self.slots.get_mut(id) {
-            let bytes = connection.outbox.bytes() as u32;
+            let bytes = connection.waiting_bytes() as u32;
             self.waiting_bytes = self.waiting_bytes + u64::from(bytes) - u64::from(connection.counted_bytes);
             connection.counted_bytes = bytes;
         }
@@ -87,7 +90,7 @@ impl Reactor {
     fn drained(&mut self, id: SlotId) {
         let outbox_bytes = self.setup.policy.limits.outbox_bytes as usize;
         let Some(connection) = self.slots.get_mut(id) else { return };
-        let bytes = connection.outbox.bytes();
+        let bytes = connection.waiting_bytes();
         let behind = connection.chat_mut().is_some_and(|chat| chat.replays != Replays::None);
         if behind && bytes < REPLAY_PAGE_BYTES_MAX {
             self.rooms.push(id);
@@ -109,12 +112,15 @@ impl Reactor {
     pub(super) fn finish_if_sent(&mut self, id: SlotId) {
         let until = self.now.at + LINGER_TIMEOUT;
         let Some(connection) = self.slots.get_mut(id) else { return };
-        let sent = connection.outbox.is_empty();
+        let sent = !connection.wants_flush();
         let Stage::Closing(closing) = &connection.stage else { return };
         match closing.peer {
             Peer::CloseFrame(_) => return,
             Peer::Nothing if !sent => return,
             Peer::Nothing => {}
+        }
+        if connection.tls.as_mut().is_some_and(|tls| tls.say_done()) {
+            return self.mark_dirty(id);
         }
         if connection.reading == Reading::Ended || connection.socket.shutdown(Shutdown::Write).is_err() {
             return self.kill(id);

@@ -19,11 +19,11 @@ use crate::rate::Meter;
 use crate::session::Session;
 use crate::session::heartbeat::{Heartbeat, Periods};
 use crate::wire::frames::Decoder;
-use crate::wire::origin::HostRule;
+use crate::wire::origin::{HostRule, Scheme};
 use crate::wire::outbox::Outbox;
 use crate::wire::page;
-use crate::wire::proxy::{ProxyHead, forwarded_for, proxy_v2};
-use crate::wire::request::{After, Head, HttpFault, Method, Parsed, Route, parse};
+use crate::wire::proxy::forwarded_for;
+use crate::wire::request::{After, Head, HttpFault, Malformed, Method, Parsed, Route, parse};
 use crate::wire::response::{self, ResponseOptions};
 use crate::wire::upgrade::{self, Offered, UpgradePolicy};
 use std::net::IpAddr;
@@ -66,7 +66,7 @@ impl Reactor {
         }
     }
 
-    fn head_stage(&mut self, id: SlotId) -> Option<&mut HeadStage> {
+    pub(super) fn head_stage(&mut self, id: SlotId) -> Option<&mut HeadStage> {
         match &mut self.slots.get_mut(id)?.stage {
             Stage::Head(stage) => Some(stage),
             Stage::Address(_) | Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => None,
@@ -79,23 +79,9 @@ impl Reactor {
         while let Some(stage) = self.head_stage(id) {
             let rest = bytes.get(at..).unwrap_or_default();
             if stage.expects == Expects::ProxyHeader {
-                match proxy_v2(rest) {
-                    ProxyHead::Partial => return self.keep_head(id, rest),
-                    ProxyHead::Complete { length, source } => {
-                        at += length;
-                        stage.expects = Expects::FirstHead;
-                        stage.peer = source.map_or(stage.peer, |source| source.ip().to_canonical());
-                        continue;
-                    }
-                    // Whoever speaks here is no proxy of ours; it gets no answer to learn from.
-                    ProxyHead::Invalid(fault) => {
-                        tracing::warn!(
-                            fault = fault.text(),
-                            "a connection without a good PROXY header is dropped"
-                        );
-                        return self.kill(id);
-                    }
-                }
+                let Some(length) = self.proxy_header(id, rest) else { return };
+                at += length;
+                continue;
             }
             if rest.is_empty() {
                 return self.keep_head(id, rest);
@@ -103,6 +89,10 @@ impl Reactor {
             let (method, peer) = (Method::Get, stage.peer);
             let answered = match parse(rest, self.head_limits) {
                 Parsed::Partial => return self.keep_head(id, rest),
+                Parsed::Refused(HttpFault::Malformed(Malformed::Tls)) if self.is_plain(id) => {
+                    self.refuse_hello(id);
+                    return self.end_http(id);
+                }
                 Parsed::Refused(fault) => self.refuse_request(id, fault, method, After::Close, 0),
                 Parsed::Complete(head) => self.answer(id, &head, peer),
             };
@@ -118,6 +108,16 @@ impl Reactor {
         }
     }
 
+    /// Whoever speaks plain HTTP where TLS is spoken is told so, in plain.
+    pub(super) fn refuse_plain(&mut self, id: SlotId) {
+        self.refuse_request(id, HttpFault::Malformed(Malformed::Plain), Method::Get, After::Close, 0);
+        self.end_http(id);
+    }
+
+    pub(super) fn is_plain(&mut self, id: SlotId) -> bool {
+        self.slots.get_mut(id).is_some_and(|connection| connection.tls.is_none())
+    }
+
     /// True exactly when a peer asks again and again and takes no answer: what it asked for beyond is not
     /// made, and it may ask on a new connection (RFC 9112 section 9.3.2).
     fn is_over_hard_bound(&mut self, id: SlotId) -> bool {
@@ -125,7 +125,7 @@ impl Reactor {
         self.slots.get_mut(id).is_some_and(|connection| connection.outbox.bytes() > bytes_max)
     }
 
-    fn keep_head(&mut self, id: SlotId, rest: &[u8]) {
+    pub(super) fn keep_head(&mut self, id: SlotId, rest: &[u8]) {
         let now = self.now.at;
         if let Some(stage) = self.head_stage(id) {
             // The time for a head runs from its first byte; that of the first one, from the accept.
@@ -240,7 +240,9 @@ impl Reactor {
     }
 
     fn check_upgrade(&mut self, id: SlotId, head: &Head<'_>, peer: IpAddr) -> Answered {
-        let policy = UpgradePolicy { origins: &self.setup.origins, hosts: host_rule(&self.setup.hosts) };
+        let scheme = if self.is_plain(id) { Scheme::Either } else { Scheme::Https };
+        let policy =
+            UpgradePolicy { origins: &self.setup.origins, hosts: host_rule(&self.setup.hosts), scheme };
         let upgrade = match upgrade::check(head, &policy) {
             Ok(upgrade) => upgrade,
             Err(HttpFault::UpgradeRequired) if head.route == Route::Ws && self.is_refusing() => {

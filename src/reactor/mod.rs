@@ -25,17 +25,22 @@ mod listener;
 mod observe;
 mod pending;
 mod perform;
+mod prepared;
+mod proxy;
 mod read;
 mod recover;
 mod renew;
+mod secure;
 mod slots;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tls;
 
 pub use clock::Clock;
 pub use listener::{Port, listen};
+pub use prepared::Prepared;
 pub use renew::Setups;
 
 use crate::clock::{Moment, Now};
@@ -43,7 +48,7 @@ use crate::health::handshakes::Handshakes;
 use crate::health::snapshot::Snapshot;
 use crate::hub::{ChannelId, Hub};
 use crate::id::{ChannelName, ReactorId};
-use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader, inbox};
+use crate::job::{Inbox, Mailbox, Outlook, Queues, SnapshotReader};
 use crate::limits::{GATHER_MAX, READ_BYTES};
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::scrape::Metrics;
@@ -55,7 +60,7 @@ use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use connection::{Arrival, Connection, Listed, Queued};
 use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 use pending::Pending;
 use slots::{SlotId, Slots};
 use std::collections::VecDeque;
@@ -101,6 +106,8 @@ pub struct Setup {
     pub outlook: Arc<Outlook>,
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// With whom connections are encrypted that begin from now on; `None`: they are plain.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Which hosts the chat answers to.
@@ -162,6 +169,7 @@ pub struct Reactor {
     now: Now,
     random: fastrand::Rng,
     buffer: Vec<u8>,
+    secrecy: secure::Secrecy,
     arena: Arena,
     effects: Vec<Effect>,
     refused: Vec<ErrorCode>,
@@ -210,23 +218,6 @@ enum Retry {
     Older(ChannelId),
 }
 
-/// A reactor before its thread: what must not fail later is done here.
-pub struct Prepared {
-    poll: Poll,
-    listener: TcpListener,
-    inbox: Inbox,
-}
-
-impl Prepared {
-    /// Makes the poll and the inbox of a reactor, and registers its listener.
-    pub fn new(mut listener: TcpListener) -> io::Result<(Mailbox, Prepared)> {
-        let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let (mailbox, inbox) = inbox(Waker::new(poll.registry(), WAKER)?);
-        Ok((mailbox, Prepared { poll, listener, inbox }))
-    }
-}
-
 impl Reactor {
     /// Puts a reactor together, on its own thread.
     pub fn new(
@@ -265,6 +256,7 @@ impl Reactor {
             now,
             random,
             buffer: vec![0; READ_BYTES],
+            secrecy: secure::Secrecy::default(),
             arena: Arena::default(),
             effects: Vec::new(),
             refused: Vec::new(),
@@ -406,10 +398,10 @@ impl Reactor {
     fn reap(&mut self) {
         for id in std::mem::take(&mut self.dead) {
             self.end_session(id);
-            let Some(connection) = self.slots.remove(id) else { continue };
+            let Some(mut connection) = self.slots.remove(id) else { continue };
             self.count_left();
             self.waiting_bytes -= u64::from(connection.counted_bytes);
-            if let Some(address) = connection.counted_address {
+            if let Some(address) = connection.counted_address.take() {
                 self.leave(crate::job::Admit::Depart { address: *address });
             }
         }

@@ -13,6 +13,7 @@ impl Reactor {
     /// Reads who is ready, each up to its quota; who has more waits for the next turn. Those who arrive come last.
     pub(super) fn read(&mut self) {
         let holds = self.draining.holds_commands();
+        self.secrecy.begin_turn();
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
             // What is left waits until the answers so far are sent.
@@ -39,9 +40,13 @@ impl Reactor {
                 Reading::Open | Reading::Ending => {}
                 Reading::Paused | Reading::Ended | Reading::Dead => return,
             }
+            if connection.is_shaking_hands() && self.secrecy.is_spent() {
+                break;
+            }
             match recv(&connection.socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((0, _)) => {
                     connection.reading = Reading::Ended;
+                    self.note_cut(id);
                     self.peer_ended(id);
                     return;
                 }
@@ -49,7 +54,10 @@ impl Reactor {
                     // A short read means that the socket is drained, unless its end is still to be read.
                     let drained = length < buffer.len() && connection.reading == Reading::Open;
                     self.counters.bytes_received.add(length as u64);
-                    self.received(id, &mut buffer[..length]);
+                    match connection.tls {
+                        None => self.received(id, &mut buffer[..length]),
+                        Some(_) => self.received_sealed(id, &mut buffer[..length]),
+                    }
                     if drained {
                         return;
                     }
@@ -97,7 +105,7 @@ impl Reactor {
     fn pause_if_full(&mut self, id: SlotId) {
         let bytes_max = self.setup.policy.limits.outbox_bytes_hard as usize;
         if let Some(connection) = self.slots.get_mut(id)
-            && connection.outbox.bytes() > bytes_max
+            && connection.waiting_bytes() > bytes_max
             && matches!(connection.reading, Reading::Open | Reading::Ending)
         {
             connection.reading = Reading::Paused;
@@ -105,7 +113,7 @@ impl Reactor {
     }
 
     /// The peer closed its half. Answers on their way are still sent; nothing else is.
-    fn peer_ended(&mut self, id: SlotId) {
+    pub(super) fn peer_ended(&mut self, id: SlotId) {
         let Some(connection) = self.slots.get_mut(id) else { return };
         let ends_now = match &mut connection.stage {
             Stage::Head(_) | Stage::Address(_) | Stage::Lingering { .. } => true,
@@ -115,7 +123,8 @@ impl Reactor {
                 false
             }
         };
-        if ends_now && connection.outbox.is_empty() {
+        let owes_nothing = !connection.wants_flush() && !connection.owes_done();
+        if ends_now && owes_nothing {
             self.kill(id);
         } else if ends_now {
             self.end_session(id);
@@ -124,6 +133,7 @@ impl Reactor {
                 connection.stage = Stage::Closing(Closing { until, peer: Peer::Nothing });
             }
             self.schedule(id);
+            self.finish_if_sent(id);
         } else {
             self.finish_if_sent(id);
         }

@@ -39,6 +39,14 @@ impl Setups {
     }
 }
 
+impl Setup {
+    /// With TLS, or without, for the connections that begin under it.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<rustls::ServerConfig>>) -> Setup {
+        Setup { tls, ..self }
+    }
+}
+
 impl Reactor {
     /// Takes the newest setup.
     pub(super) fn renew(&mut self) {

@@ -19,6 +19,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 mod outage;
+mod secure;
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -39,6 +40,10 @@ struct Stage {
 
 impl Stage {
     fn new(auth: AuthMode) -> Stage {
+        Stage::with_tls(auth, None)
+    }
+
+    fn with_tls(auth: AuthMode, tls: Option<Arc<rustls::ServerConfig>>) -> Stage {
         let limits = Limits::default();
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("loopback");
         let address = listener.local_addr().expect("bound");
@@ -58,6 +63,7 @@ impl Stage {
             clock,
             vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
             outlook: Arc::new(outlook()),
+            tls,
             metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
         };
         let (append, appends) = bounded(OUTSTANDING_MAX);

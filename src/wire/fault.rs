@@ -81,8 +81,10 @@ pub enum HttpFault {
 /// The rule of RFC 9112 that a head breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// The bytes are a TLS handshake.
+    /// The bytes are a TLS handshake, and the listener is a plain one.
     Tls,
+    /// The bytes are plain HTTP, and the listener speaks TLS.
+    Plain,
     /// The request line is no `METHOD SP target SP HTTP/1.x` (section 3).
     RequestLine,
     /// The target is of no form we read, or has bytes a URI may not have (section 3.2).
@@ -334,6 +336,7 @@ impl Malformed {
             Malformed::Tls => {
                 "this port speaks plain HTTP, and this is a TLS handshake; use http:// or ws://"
             }
+            Malformed::Plain => "this port speaks TLS, and this is plain HTTP; use https:// or wss://",
             Malformed::RequestLine => "the request line is not METHOD, space, target, space, HTTP/1.1",
             Malformed::Target => "the request target is neither a path nor an http:// URI of visible ASCII",
             Malformed::HeaderName => {

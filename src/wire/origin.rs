@@ -73,6 +73,15 @@ impl HostRule<'_> {
     }
 }
 
+/// How clients reach this gateway, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In plain as far as here, where TLS often ended before: it may be either.
+    Either,
+    /// By TLS that ends here.
+    Https,
+}
+
 /// A page's origin (RFC 6454 section 7): scheme, host and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin<'a> {
@@ -97,9 +106,13 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Whether a page of this origin was served by `host`. The scheme does not count, since TLS often ends
-    /// before us; a `Host` without a port means the default one of the page's scheme.
-    fn is_own(&self, host: &Host<'_>) -> bool {
+    /// Whether a page of this origin was served by `host`. Where TLS may end before us the scheme does not count; where
+    /// it ends here a page that came in plain is not ours: whoever is on the way could have written it. A `Host` without
+    /// a port means the default one of the page's scheme.
+    fn is_own(&self, host: &Host<'_>, scheme: Scheme) -> bool {
+        if scheme == Scheme::Https && !self.scheme.eq_ignore_ascii_case("https") {
+            return false;
+        }
         let Some(default) = self.default_port() else { return false };
         self.host.is_named(host.name) && self.host.port.unwrap_or(default) == host.port.unwrap_or(default)
     }
@@ -113,9 +126,9 @@ impl<'a> Origin<'a> {
 
 /// True exactly when a page of this `Origin` may open a connection: the host's own page, or one of
 /// `server.origins`. `null` never may: every sandboxed frame of every site has it.
-pub fn admits_origin(origin: &[u8], host: Option<Host<'_>>, configured: &[String]) -> bool {
+pub fn admits_origin(origin: &[u8], host: Option<Host<'_>>, configured: &[String], scheme: Scheme) -> bool {
     let Some(origin) = Origin::parse(origin) else { return false };
-    host.is_some_and(|host| origin.is_own(&host))
+    host.is_some_and(|host| origin.is_own(&host, scheme))
         || configured.iter().any(|entry| {
             let entry = entry.strip_suffix('/').unwrap_or(entry);
             Origin::parse(entry.as_bytes()).is_some_and(|allowed| origin.equals(&allowed))
@@ -211,9 +224,36 @@ mod tests {
         for (origin, host, own) in table {
             let host = Host::parse(host.as_bytes());
             assert!(host.is_some());
-            assert_eq!(admits_origin(origin.as_bytes(), host, &[]), own, "{origin} at {host:?}");
+            assert_eq!(
+                admits_origin(origin.as_bytes(), host, &[], Scheme::Either),
+                own,
+                "{origin} at {host:?}"
+            );
         }
-        assert!(!admits_origin(b"http://localhost", None, &[]));
+        assert!(!admits_origin(b"http://localhost", None, &[], Scheme::Either));
+    }
+
+    #[test]
+    fn where_tls_ends_here_only_a_page_that_came_by_tls_is_own() {
+        let table = [
+            ("https://chat.example", "chat.example", true),
+            ("HTTPS://chat.example", "chat.example:443", true),
+            ("https://localhost:8443", "localhost:8443", true),
+            ("http://chat.example", "chat.example", false),
+            ("http://localhost:8443", "localhost:8443", false),
+            ("https://chat.example", "chat.example:8443", false),
+        ];
+        for (origin, host, own) in table {
+            let host = Host::parse(host.as_bytes());
+            assert_eq!(
+                admits_origin(origin.as_bytes(), host, &[], Scheme::Https),
+                own,
+                "{origin} at {host:?}"
+            );
+        }
+        let configured = ["http://chat.example".to_owned()];
+        let host = Host::parse(b"chat.example");
+        assert!(admits_origin(b"http://chat.example", host, &configured, Scheme::Https), "said by name");
     }
 
     #[test]
@@ -229,7 +269,7 @@ mod tests {
             "http://dev.example:3000",
             "capacitor://localhost",
         ] {
-            assert!(admits_origin(origin.as_bytes(), host, &configured), "{origin}");
+            assert!(admits_origin(origin.as_bytes(), host, &configured, Scheme::Either), "{origin}");
         }
         for origin in [
             "http://app.example",
@@ -239,7 +279,7 @@ mod tests {
             "null",
             "junk",
         ] {
-            assert!(!admits_origin(origin.as_bytes(), host, &configured), "{origin}");
+            assert!(!admits_origin(origin.as_bytes(), host, &configured, Scheme::Either), "{origin}");
         }
     }
 }

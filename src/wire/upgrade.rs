@@ -6,7 +6,7 @@
 
 use crate::wire::fault::{Handshake, HttpFault};
 use crate::wire::fields::{self, Field, Fields};
-use crate::wire::origin::{HostRule, admits_origin};
+use crate::wire::origin::{HostRule, Scheme, admits_origin};
 use crate::wire::request::{Head, Route, Version};
 use std::str::from_utf8;
 
@@ -24,6 +24,8 @@ pub struct UpgradePolicy<'a> {
     pub origins: &'a [String],
     /// Which hosts are answered to.
     pub hosts: HostRule<'a>,
+    /// How the peer reached us.
+    pub scheme: Scheme,
 }
 
 /// A handshake to be completed.
@@ -74,7 +76,7 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
         Field::Repeated => return Err(HttpFault::Handshake(Handshake::VersionRepeated)),
     }
     let key = key(fields)?;
-    check_origin(head, policy.origins)?;
+    check_origin(head, policy)?;
     let (version, token) = match head.route {
         Route::Ws => chat(head)?,
         Route::Echo => (Offered::NotNamed, None),
@@ -105,10 +107,10 @@ fn key<'a>(fields: &Fields<'a>) -> Result<&'a [u8], HttpFault> {
 }
 
 /// No `Origin` is no browser: those are kept out by tokens, not by this.
-fn check_origin(head: &Head<'_>, configured: &[String]) -> Result<(), HttpFault> {
+fn check_origin(head: &Head<'_>, policy: &UpgradePolicy<'_>) -> Result<(), HttpFault> {
     match head.fields.origin {
         Field::Absent => Ok(()),
-        Field::Once(origin) if admits_origin(origin, head.host, configured) => Ok(()),
+        Field::Once(origin) if admits_origin(origin, head.host, policy.origins, policy.scheme) => Ok(()),
         Field::Once(_) => Err(HttpFault::OriginForbidden),
         Field::Repeated => Err(HttpFault::Handshake(Handshake::OriginRepeated)),
     }

@@ -36,7 +36,7 @@ fn with_auth_any_host_is_answered() {
 
 #[test]
 fn an_origin_is_the_hosts_own_or_configured() {
-    let gateway = Setup::new().toml("[server]\norigins = [\"https://chat.example\"]").start();
+    let gateway = Setup::new().plain().toml("[server]\norigins = [\"https://chat.example\"]").start();
     let port = gateway.address.port();
     let host = format!("localhost:{port}");
     for origin in [format!("http://localhost:{port}"), "https://chat.example".into()] {

@@ -51,6 +51,7 @@ fn a_forwarded_address_of_a_stranger_is_not_believed() {
 #[test]
 fn a_proxy_header_tells_the_address() {
     let gateway = Setup::new()
+        .plain()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
         .limit("connections_per_address", 1)
         .try_start();
@@ -68,6 +69,7 @@ fn a_proxy_header_tells_the_address() {
 #[test]
 fn without_the_required_header_there_is_no_service() {
     let gateway = Setup::new()
+        .plain()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
         .start();
     for bytes in
@@ -91,6 +93,7 @@ fn one_address_connects_only_so_often() {
 #[test]
 fn a_proxy_header_may_come_in_any_pieces() {
     let gateway = Setup::new()
+        .plain()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
         .start();
     let mut client = RawClient::to(&gateway);

@@ -61,9 +61,13 @@ fn fill(client: &mut Client, mut last: u64, head: u64) -> u64 {
 
 #[test]
 fn a_short_lag_is_replayed_in_order() {
-    let gateway = Setup::new().unhurried().start();
-    let mut slow = slow(&gateway);
-    let mut publisher = Client::connect(&gateway);
+    short_lag(&Setup::new().unhurried().start());
+}
+
+/// One that reads late, within the replay bound, on an unhurried gateway.
+pub fn short_lag(gateway: &Gateway) {
+    let mut slow = slow(gateway);
+    let mut publisher = Client::connect(gateway);
     publish(&mut publisher, 250, 30_000);
     assert_eq!(catch_up(&mut slow, 250), [], "250 are within the replay bound");
     publisher.publish("c", json!("live"));

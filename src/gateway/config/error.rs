@@ -3,6 +3,7 @@
 //! No fault holds a secret: [`Setting::write`](super::setting::Setting::write) hides the value before a
 //! fault is made of it, and a syntax error carries no source text.
 
+use super::certificate::CertificateFault;
 use super::source::Origin;
 use std::fmt;
 use std::io;
@@ -74,6 +75,8 @@ pub enum Fault {
         /// Why they belong together.
         reason: &'static str,
     },
+    /// A certificate, or its key, cannot be used.
+    Certificate(CertificateFault),
     /// Earlier than what has to come before it.
     TooEarly {
         /// Its value.
@@ -183,6 +186,7 @@ impl Fault {
             | Fault::Syntax { .. }
             | Fault::Unreadable { .. }
             | Fault::NotUtf8
+            | Fault::Certificate(_)
             | Fault::NobodyTrusted
             | Fault::NobodyToReach
             | Fault::OneOwner
@@ -215,6 +219,7 @@ impl fmt::Display for Fault {
             ),
             Fault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             Fault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Fault::Certificate(fault) => fault.fmt(f),
             Fault::NotUtf8 => f.write_str("its value is not UTF-8"),
             Fault::Below { other, other_value, other_origin, reason, .. } => {
                 write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")

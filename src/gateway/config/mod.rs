@@ -6,6 +6,7 @@
 //! value, bound and origin: an operator should need one attempt, not one for each mistake.
 
 pub mod auth;
+pub mod certificate;
 mod contradiction;
 pub mod dependency;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod renewal;
 pub mod setting;
 pub mod source;
 pub mod table;
+pub mod tls;
 pub mod url;
 mod variable;
 
@@ -41,6 +43,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tls::TlsConfig;
 use url::Url;
 
 /// The effective configuration. Every value is within its bounds and none contradicts another.
@@ -48,6 +51,8 @@ use url::Url;
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
+    /// `[tls]`
+    pub tls: TlsConfig,
     /// `[store]`
     pub store: StoreConfig,
     /// `[bus]`
@@ -245,6 +250,7 @@ impl Draft {
     fn finish(mut self) -> Result<Config, ConfigError> {
         contradiction::find(&mut self);
         dependency::resolve(&mut self);
+        tls::read(&mut self);
         if self.problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems: self.problems }) }
     }
 

@@ -5,6 +5,7 @@
 //! anywhere but on loopback.
 
 use super::Config;
+use super::certificate::date;
 use super::dependency;
 use super::key::{AuthKey, KeyMaterial, KeySource};
 use super::parse::quoted;
@@ -34,6 +35,9 @@ fn write_listing(out: &mut String, config: &mut Config) -> fmt::Result {
         writeln!(out, "# Auth is off: there is no key, so only loopback is served.")?;
     } else {
         writeln!(out, "# Auth is on.")?;
+    }
+    if let Some(identity) = &config.tls.identity {
+        writeln!(out, "# TLS is on: the certificate ends on {}.", date(identity.validity.not_after))?;
     }
     for (section, _) in SECTIONS {
         writeln!(out, "\n[{section}]")?;

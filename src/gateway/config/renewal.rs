@@ -4,12 +4,14 @@
 //! back to what it was, and the whole is checked once more: what results is a configuration like any other, so the
 //! mixture of old and new contradicts itself as little as a file may.
 
+use super::certificate::{Identity, date};
 use super::dependency::{self, DependencyConfig};
 use super::error::ConfigError;
 use super::key::{AuthKey, KeySource, same_keys};
 use super::parse::quoted;
 use super::setting::{Place, Setting, Shown};
 use super::source::{FileSource, Sources};
+use super::tls::{CERTIFICATE, TlsConfig};
 use super::{Config, Draft, table};
 
 /// When a change of a setting counts.
@@ -44,6 +46,7 @@ pub struct Renewal {
 }
 
 const AUTH_IS: &str = "auth";
+const TLS_IS: &str = "tls";
 const NOT_SET: &str = "(not set)";
 const HIDDEN: &str = "(hidden)";
 
@@ -79,6 +82,17 @@ pub fn renew(sources: &Sources, holds: &Config) -> Result<Renewal, ConfigError> 
         taken.retain(|change| !change.key.starts_with("auth."));
         let word = |config: &Config| if config.auth.is_on() { "on" } else { "off" }.to_owned();
         waiting.push(Change { key: AUTH_IS.into(), from: word(&old), to: word(&wanted) });
+    }
+    // What was read is not read twice: the files may be on their way to be replaced.
+    draft.config.tls = wanted.tls.clone();
+    if old.tls.identity.is_some() != wanted.tls.identity.is_some() {
+        // Every address that people know would be another.
+        draft.config.tls = old.tls.clone();
+        taken.retain(|change| !change.key.starts_with("tls."));
+        let word = |config: &Config| if config.tls.identity.is_some() { "on" } else { "off" }.to_owned();
+        waiting.push(Change { key: TLS_IS.into(), from: word(&old), to: word(&wanted) });
+    } else if !taken.iter().any(|change| change.key == CERTIFICATE) {
+        taken.extend(changed_certificate(&old.tls, &wanted.tls));
     }
     let config = draft.finish()?;
     taken.extend(changed_dependencies(&old.dependencies, &config.dependencies));
@@ -127,6 +141,7 @@ impl Setting {
             Place::Ip(field) => *field(one) == *field(other),
             Place::AddressOrOff(field) => *field(one) == *field(other),
             Place::Folder(field) => *field(one) == *field(other),
+            Place::File(field) => *field(one) == *field(other),
             Place::Text(_, field) => *field(one) == *field(other),
             Place::Url(_, field) => *field(one) == *field(other),
             Place::List(_, field) => *field(one) == *field(other),
@@ -148,6 +163,7 @@ impl Setting {
             Place::Ip(field) => *field(new) = *field(old),
             Place::AddressOrOff(field) => *field(new) = *field(old),
             Place::Folder(field) => field(new).clone_from(field(old)),
+            Place::File(field) => field(new).clone_from(field(old)),
             Place::Text(_, field) => field(new).clone_from(field(old)),
             Place::Url(_, field) => field(new).clone_from(field(old)),
             Place::List(_, field) => field(new).clone_from(field(old)),
@@ -164,6 +180,14 @@ impl Setting {
 
 fn shorthand(config: &Config) -> impl Iterator<Item = &AuthKey> {
     config.auth.keys.iter().filter(|key| key.source == KeySource::Shorthand)
+}
+
+/// Other certificates in the same file.
+fn changed_certificate(old: &TlsConfig, new: &TlsConfig) -> Option<Change> {
+    let (old, new) = old.identity.as_ref().zip(new.identity.as_ref())?;
+    let shown = |identity: &Identity| format!("one until {}", date(identity.validity.not_after));
+    let differs = old.certified.cert != new.certified.cert;
+    differs.then(|| Change { key: CERTIFICATE.into(), from: shown(old), to: shown(new) })
 }
 
 /// The tables of `[[auth.keys]]`; a key file that has other bytes than before is a change as well.

@@ -40,6 +40,8 @@ pub(super) enum Place {
     /// An address, or "off".
     AddressOrOff(fn(&mut Config) -> &mut Option<SocketAddr>),
     Folder(fn(&mut Config) -> &mut PathBuf),
+    /// The path of a file, or an empty text.
+    File(fn(&mut Config) -> &mut Option<PathBuf>),
     Text(Form, fn(&mut Config) -> &mut Option<String>),
     Url(UrlKind, fn(&mut Config) -> &mut Option<Url>),
     List(Form, fn(&mut Config) -> &mut Vec<String>),
@@ -169,6 +171,7 @@ impl Setting {
             | Place::Address(_)
             | Place::Ip(_)
             | Place::Folder(_)
+            | Place::File(_)
             | Place::Text(..)
             | Place::Url(..)
             | Place::List(..)
@@ -216,6 +219,7 @@ impl Setting {
             Place::Ip(_) => "an IP address of this machine, like \"10.0.0.7\" or \"fd00::7\"".into(),
             Place::AddressOrOff(_) => "an IP address with a port, like \"127.0.0.1:8081\", or \"off\"".into(),
             Place::Folder(_) => "the path of a folder".into(),
+            Place::File(_) => "the path of a file".into(),
             Place::Text(form, _) => form.expected().into(),
             Place::Url(kind, _) => kind.expected().into(),
             Place::List(form, _) => format!("a list of {}", form.expected()),
@@ -276,6 +280,9 @@ impl Setting {
             Place::Folder(field) => {
                 *field(config) = raw.text().filter(|path| !path.is_empty()).map(PathBuf::from)?;
             }
+            Place::File(field) => {
+                *field(config) = Some(raw.text()?).filter(|path| !path.is_empty()).map(PathBuf::from);
+            }
             // An empty text unsets: a variable must be able to undo what a file says.
             Place::Text(form, field) => match raw.text()? {
                 "" => *field(config) = None,
@@ -330,6 +337,10 @@ impl Setting {
                 None => quoted("off"),
             },
             Place::Folder(field) => quoted(&field(config).to_string_lossy()),
+            Place::File(field) => match field(config) {
+                Some(path) => quoted(&path.to_string_lossy()),
+                None => return Shown::Unset,
+            },
             Place::Text(_, field) => match field(config) {
                 Some(text) => quoted(text),
                 None => return Shown::Unset,

@@ -54,6 +54,10 @@ const GENERAL: &[Setting] = &[
         .doc("Address of this machine that connections to the store, the bus and every other dependency leave from. Without one the system chooses.").at_restart(),
     Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
         .doc("Name of this instance. Without one: the host's name and the process id.").at_restart(),
+    Setting::of("tls.certificate", Place::File(|c| &mut c.tls.certificate))
+        .doc("PEM file with the gateway's certificate and, behind it, those that signed it. With `tls.key` the listener speaks TLS, and nothing else. Both files are read again by SIGHUP.").at_reload(),
+    Setting::of("tls.key", Place::File(|c| &mut c.tls.key))
+        .doc("PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase.").at_reload(),
     Setting::of("store.url", Place::Url(UrlKind::Store, |c| &mut c.store.url))
         .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file.").at_restart(),
     Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
@@ -170,8 +174,9 @@ const GENERAL: &[Setting] = &[
 ];
 
 /// The sections, in the order they are listed, and what each is about.
-pub const SECTIONS: [(&str, &str); 10] = [
+pub const SECTIONS: [(&str, &str); 11] = [
     ("server", "Where it listens and whom it believes."),
+    ("tls", "Encryption of the listener: on exactly when both are set."),
     ("store", "Where publications are kept."),
     ("bus", "How instances reach each other."),
     ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),

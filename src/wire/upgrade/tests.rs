@@ -7,7 +7,8 @@ use crate::wire::response::switching;
 use proptest::prelude::*;
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 4_096, headers: 64, uri_bytes: 128 };
-const ANYONE: UpgradePolicy<'_> = UpgradePolicy { origins: &[], hosts: HostRule::Any };
+const ANYONE: UpgradePolicy<'_> =
+    UpgradePolicy { origins: &[], hosts: HostRule::Any, scheme: Scheme::Either };
 const LINES: [&str; 5] = [
     "Host: chat.example",
     "Upgrade: websocket",
@@ -189,7 +190,7 @@ fn echo_takes_any_subprotocol_and_names_none() {
 #[test]
 fn a_rebound_name_is_refused_whatever_its_origin_says() {
     let hosts = ["chat.local".to_string()];
-    let policy = UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&hosts) };
+    let policy = UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&hosts), scheme: Scheme::Either };
     let at = |host: &str, origin: &str| {
         let bytes = request("GET /ws HTTP/1.1", &[&format!("Host: {host}"), &format!("Origin: {origin}")]);
         with(&bytes, &policy, |upgrade| upgrade.map(|_| ()))
@@ -203,7 +204,7 @@ fn a_rebound_name_is_refused_whatever_its_origin_says() {
 #[test]
 fn a_configured_origin_may_open_a_connection() {
     let origins = ["https://app.example".to_string()];
-    let policy = UpgradePolicy { origins: &origins, hosts: HostRule::Any };
+    let policy = UpgradePolicy { origins: &origins, hosts: HostRule::Any, scheme: Scheme::Either };
     let bytes = request("GET /ws HTTP/1.1", &["Origin: https://app.example"]);
     with(&bytes, &policy, |upgrade| assert!(upgrade.is_ok()));
     with(&bytes, &ANYONE, |upgrade| assert_eq!(upgrade, Err(HttpFault::OriginForbidden)));

@@ -1,13 +1,14 @@
 //! A well-behaved client: one connection, replies by their id, pushes in the order they came.
 
 use super::gateway::Gateway;
+use super::line::Line;
 use super::raw::dial;
 use super::wait::{SOON, left};
 use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
@@ -72,7 +73,7 @@ impl Closed {
 
 /// One WebSocket connection.
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Line>,
     pub response: Response<Option<Vec<u8>>>,
     /// What `connected` said; null before it.
     pub connected: Value,
@@ -117,7 +118,8 @@ impl Client {
         for (name, value) in &upgrade.headers {
             request.headers_mut().insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
-        let (socket, response) = tungstenite::client(request, stream).map_err(|error| error.to_string())?;
+        let (socket, response) =
+            tungstenite::client(request, Line::over(stream)).map_err(|error| error.to_string())?;
         Ok(Client {
             socket,
             response,
@@ -312,6 +314,11 @@ impl Client {
     pub fn is_open(&mut self) -> bool {
         while self.closed.is_none() && self.receive(Instant::now()) {}
         self.closed.is_none() && self.socket.can_read()
+    }
+
+    /// What it speaks through.
+    pub fn line(&mut self) -> &mut Line {
+        self.socket.get_mut()
     }
 
     pub fn close(&mut self) {

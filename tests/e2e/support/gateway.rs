@@ -1,5 +1,6 @@
 //! The real binary as a child process, on a free port and a data folder of its own.
 
+use super::line::{self, Certificate};
 use super::raw::{RawClient, Response};
 use super::wait::{SOON, until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,12 +31,14 @@ pub struct Setup {
     descriptors: Option<u32>,
     tmpfs: Option<String>,
     elsewhere: Option<PathBuf>,
+    certificate: Option<Certificate>,
     folder: Arc<TempDir>,
 }
 
 impl Setup {
+    /// On a free port of loopback; over TLS where `SEAWALL_TEST_TLS` is set, so that every behaviour can be tried both ways.
     pub fn new() -> Setup {
-        Setup {
+        let setup = Setup {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             arguments: Vec::new(),
             // All tests together have one default address: who wants the admin listener asks for it.
@@ -44,8 +47,10 @@ impl Setup {
             descriptors: None,
             tmpfs: None,
             elsewhere: None,
+            certificate: None,
             folder: Arc::new(tempfile::tempdir().expect("a temporary folder")),
-        }
+        };
+        if std::env::var_os("SEAWALL_TEST_TLS").is_some() { setup.tls(Certificate::new()) } else { setup }
     }
 
     /// One of `[limits]`, by its configuration name.
@@ -66,6 +71,25 @@ impl Setup {
     /// One of `[drain]`, by its configuration name without its unit.
     pub fn drain(self, name: &str, ms: u64) -> Setup {
         self.env(&drain_variable(name), &ms.to_string())
+    }
+
+    /// Over TLS, with this certificate.
+    pub fn tls(mut self, certificate: Certificate) -> Setup {
+        certificate.write(self.folder.path());
+        self.certificate = Some(certificate);
+        self.env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "tls.key")
+    }
+
+    /// Without TLS, also where all others have it: for what is about plain sockets.
+    pub fn plain(mut self) -> Setup {
+        self.certificate = None;
+        self.environment.retain(|name, _| !name.starts_with("SEAWALL_TLS_"));
+        self
+    }
+
+    /// Where it runs: what its configuration names without a slash is here.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// With the admin listener, on a free port.
@@ -156,6 +180,9 @@ impl Setup {
     /// The same, with these variables.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
         let mut command = Command::new(binary());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
+            command.env_remove(name);
+        }
         command.args(arguments).arg("--data").arg(self.data()).current_dir(self.folder.path());
         forget_settings(&mut command);
         command.envs(variables.iter().copied());
@@ -182,7 +209,11 @@ impl Setup {
         output.drain(child.stdout.take().expect("piped"), Some(sender));
         output.drain(child.stderr.take().expect("piped"), None);
         match listening(&lines) {
-            Some(address) => Ok(Gateway { child, address, setup: self, output }),
+            Some(address) => {
+                let client = self.certificate.as_ref().map(|certificate| Arc::new(certificate.client()));
+                line::trust(address, client);
+                Ok(Gateway { child, address, setup: self, output })
+            }
             None => {
                 let _ = child.kill();
                 let status = child.wait().expect("a child can be waited for");
@@ -226,7 +257,7 @@ fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
     let deadline = Instant::now() + SOON;
     loop {
         let line = lines.recv_timeout(super::wait::left(deadline)).ok()?;
-        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
+        let address = line.split("://").nth(1).and_then(|rest| rest.split('/').next());
         if let Some(address) = address.filter(|_| line.contains("listening on")) {
             return address.parse().ok();
         }

@@ -3,6 +3,7 @@
 use super::client::Closed;
 use super::frame::{CLOSE, Frame, PING, Received, TEXT};
 use super::gateway::Gateway;
+use super::line::Line;
 use super::wait::{SOON, left};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -54,7 +55,7 @@ pub fn dial(
 
 /// A TCP connection with deadlines.
 pub struct RawClient {
-    pub stream: TcpStream,
+    pub stream: Line,
 }
 
 impl RawClient {
@@ -66,7 +67,7 @@ impl RawClient {
     pub fn from(stream: TcpStream) -> RawClient {
         stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
         stream.set_write_timeout(Some(SOON)).expect("a timeout can be set");
-        RawClient { stream }
+        RawClient { stream: Line::over(stream) }
     }
 
     /// A completed upgrade of `path`.
@@ -213,7 +214,7 @@ impl RawClient {
         let deadline = Instant::now() + period;
         self.stream.set_read_timeout(Some(left(deadline))).expect("a timeout can be set");
         let quiet = matches!(
-            self.stream.peek(&mut [0]),
+            self.stream.tcp().peek(&mut [0]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
         );
         self.stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
@@ -229,6 +230,6 @@ impl RawClient {
     }
 
     pub fn stop_sending(&self) {
-        SockRef::from(&self.stream).shutdown(Shutdown::Write).expect("an open socket");
+        SockRef::from(self.stream.tcp()).shutdown(Shutdown::Write).expect("an open socket");
     }
 }

@@ -1,7 +1,9 @@
 //! The command line.
 
+use crate::tls::Resuming;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,9 +28,12 @@ pub(crate) struct Arguments {
 /// What every mode takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// The server, as it prints it itself
+    /// The server, as it prints it itself: ws://, or wss:// for TLS, whose certificate is not checked
     #[arg(long, global = true, value_name = "URL", default_value = "ws://127.0.0.1:8080", value_parser = target)]
-    pub(crate) target: SocketAddr,
+    pub(crate) target: Target,
+    /// Whether TLS connections resume earlier ones
+    #[arg(long, global = true, value_enum, default_value_t = Resuming::On)]
+    pub(crate) resuming: Resuming,
     /// Process of the server, whose CPU and memory are read
     #[arg(long, global = true, value_name = "PID")]
     pub(crate) pid: Option<u32>,
@@ -192,12 +197,44 @@ pub(crate) struct Storm {
     pub(crate) spread_ms: u32,
 }
 
-/// `ws://ADDR`, with or without a path, as the server prints it.
-fn target(text: &str) -> Result<SocketAddr, String> {
-    let rest = text.strip_prefix("ws://").ok_or("wanted: ws://ADDRESS:PORT")?;
+/// Where the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// How it is spoken to.
+    pub(crate) scheme: Scheme,
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// `ws`
+    Plain,
+    /// `wss`
+    Tls,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Plain => "ws",
+            Scheme::Tls => "wss",
+        };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+/// `ws://ADDR` or `wss://ADDR`, with or without a path, as the server prints it.
+fn target(text: &str) -> Result<Target, String> {
+    let plain = text.strip_prefix("ws://").map(|rest| (Scheme::Plain, rest));
+    let (scheme, rest) = plain
+        .or(text.strip_prefix("wss://").map(|rest| (Scheme::Tls, rest)))
+        .ok_or("wanted: ws://ADDRESS:PORT or wss://ADDRESS:PORT")?;
     let address = rest.split_once('/').map_or(rest, |(address, _)| address);
     address
         .parse()
+        .map(|address| Target { address, scheme })
         .map_err(|_| "wanted: ws:// with an IP address and a port, like ws://127.0.0.1:8080".to_owned())
 }
 
@@ -239,9 +276,10 @@ mod tests {
 
     #[test]
     fn a_target_is_what_the_server_prints() {
-        let wanted = Ok(([127, 0, 0, 1], 9000).into());
-        assert_eq!(target("ws://127.0.0.1:9000/ws"), wanted);
-        assert_eq!(target("ws://127.0.0.1:9000"), wanted);
+        let wanted = |scheme| Ok(Target { address: ([127, 0, 0, 1], 9000).into(), scheme });
+        assert_eq!(target("ws://127.0.0.1:9000/ws"), wanted(Scheme::Plain));
+        assert_eq!(target("ws://127.0.0.1:9000"), wanted(Scheme::Plain));
+        assert_eq!(target("wss://127.0.0.1:9000/ws"), wanted(Scheme::Tls));
         assert!(target("http://127.0.0.1:9000").is_err() && target("ws://localhost").is_err());
     }
 
@@ -251,7 +289,10 @@ mod tests {
             "seawall-load --duration 0.5 fanout --flight 8 --target ws://127.0.0.1:1".split(' '),
         )
         .expect("good arguments");
-        assert_eq!((parsed.common.duration, parsed.common.target.port()), (Duration::from_millis(500), 1));
+        assert_eq!(
+            (parsed.common.duration, parsed.common.target.address.port()),
+            (Duration::from_millis(500), 1)
+        );
         assert!(matches!(parsed.mode, Mode::Fanout(Fanout { flight: 8, .. })));
     }
 

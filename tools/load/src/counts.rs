@@ -9,6 +9,10 @@ pub(crate) struct Counts {
     pub(crate) opened: u64,
     /// Upgrades that were accepted.
     pub(crate) upgraded: u64,
+    /// TLS handshakes of these that resumed an earlier connection.
+    pub(crate) tls_resumed: u64,
+    /// TLS handshakes of these that were full ones.
+    pub(crate) tls_full: u64,
     /// `connected` that came.
     pub(crate) connected: u64,
     /// `subscribed` that came.
@@ -39,7 +43,7 @@ impl Counts {
     /// As the report has it.
     pub(crate) fn json(&self) -> Value {
         json!({
-            "opened": self.opened, "upgraded": self.upgraded, "connected": self.connected,
+            "opened": self.opened, "upgraded": self.upgraded, "tls_resumed": self.tls_resumed, "tls_full": self.tls_full, "connected": self.connected,
             "subscribed": self.subscribed, "texts_sent": self.texts_sent, "pongs_sent": self.pongs_sent,
             "closes_sent": self.closes_sent, "closes_answered": self.closes_answered, "pings": self.pings,
             "beats": self.beats, "dropped": self.dropped, "reset": self.reset, "bytes_sent": self.bytes_sent,

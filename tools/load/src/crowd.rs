@@ -188,10 +188,12 @@ impl Crowd {
             let path = if it.role == Role::Echo { "/echo" } else { "/ws" };
             let (request, accept) = upgrade::request(path, self.dialer.target());
             let now = clock::now();
-            match self.dialer.open(self.poll.registry(), Token(member)) {
-                Ok(stream) => {
+            let opened =
+                self.dialer.open(self.poll.registry(), Token(member)).map_err(|error| error.to_string());
+            match opened.and_then(|stream| Ok((stream, self.dialer.tls()?))) {
+                Ok((stream, tls)) => {
                     self.counts.opened += 1;
-                    it.start(stream, accept, &request, now);
+                    it.start((stream, tls), accept, &request, now);
                     self.flush_one(member);
                 }
                 Err(error) => self.lose(member, &format!("connect: {error}")),
@@ -292,6 +294,11 @@ impl Crowd {
         self.counts.upgraded += 1;
         self.move_on();
         let Some(it) = self.members.get_mut(member) else { return };
+        match it.resumed() {
+            Some(true) => self.counts.tls_resumed += 1,
+            Some(false) => self.counts.tls_full += 1,
+            None => {}
+        }
         if it.role == Role::Echo {
             return self.become_ready(mode, member);
         }

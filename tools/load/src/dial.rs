@@ -1,14 +1,17 @@
 //! Who is dialled when, from which address.
 
-use crate::arguments::Common;
+use crate::arguments::{Common, Scheme};
 use crate::member::Member;
 use crate::socket::{self, Sources};
+use crate::tls::{self, Tls};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::ClientConfig;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Dials of one turn: what arrives meanwhile must not wait long.
@@ -32,6 +35,7 @@ pub(crate) enum Loss {
 #[derive(Debug)]
 pub(crate) struct Dialer {
     target: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     sources: Sources,
     queue: VecDeque<usize>,
     later: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -54,12 +58,17 @@ impl Dialer {
                 members as u64 + RESERVED
             ));
         }
+        let tls = match common.target.scheme {
+            Scheme::Plain => None,
+            Scheme::Tls => Some(tls::config(common.resuming)?),
+        };
         let sources = match common.source {
             Some(net) => Sources::new(Some(net)),
-            None => Sources::usual(common.target),
+            None => Sources::usual(common.target.address),
         };
         Ok(Dialer {
-            target: common.target,
+            target: common.target.address,
+            tls,
             sources,
             queue: VecDeque::new(),
             later: BinaryHeap::new(),
@@ -74,6 +83,12 @@ impl Dialer {
     /// Where it dials to.
     pub(crate) fn target(&self) -> SocketAddr {
         self.target
+    }
+
+    /// TLS for a new connection, where it is spoken.
+    pub(crate) fn tls(&self) -> Result<Option<Box<Tls>>, String> {
+        let make = |config| Tls::new(config, self.target.ip()).map(Box::new);
+        self.tls.as_ref().map(make).transpose()
     }
 
     /// From now on so many at once, and losses are this.

@@ -18,6 +18,7 @@ mod modes;
 mod process;
 mod progress;
 mod report;
+mod tls;
 mod window;
 
 use arguments::{Arguments, Mode};

@@ -2,6 +2,7 @@
 
 use crate::frame;
 use crate::leave::Leave;
+use crate::tls::Tls;
 use mio::net::TcpStream;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -65,6 +66,7 @@ pub(crate) struct Member {
     /// True exactly when it is on the list of those to flush.
     pub(crate) dirty: bool,
     stream: Option<TcpStream>,
+    tls: Option<Box<Tls>>,
     waiting: Vec<u8>,
 }
 
@@ -93,13 +95,21 @@ impl Member {
             partial: Vec::new(),
             dirty: false,
             stream: None,
+            tls: None,
             waiting: Vec::new(),
         }
     }
 
     /// A new socket, and the first bytes for it.
-    pub(crate) fn start(&mut self, stream: TcpStream, accept: String, request: &[u8], now: Instant) {
+    pub(crate) fn start(
+        &mut self,
+        (stream, tls): (TcpStream, Option<Box<Tls>>),
+        accept: String,
+        request: &[u8],
+        now: Instant,
+    ) {
         self.stream = Some(stream);
+        self.tls = tls;
         self.stage = Stage::Upgrading(accept);
         self.dialed = now;
         self.waiting.extend_from_slice(request);
@@ -108,6 +118,7 @@ impl Member {
     /// Closes the socket, if there is one.
     pub(crate) fn drop_socket(&mut self) {
         self.stream = None;
+        self.tls = None;
         self.stage = Stage::Away;
         self.serial += 1;
         self.partial = Vec::new();
@@ -121,7 +132,12 @@ impl Member {
 
     /// Whether nothing of ours waits.
     pub(crate) fn has_sent_all(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.has_sent_all())
+    }
+
+    /// Whether its TLS handshake resumed an earlier connection; `None` without TLS.
+    pub(crate) fn resumed(&self) -> Option<bool> {
+        self.tls.as_ref().map(|tls| tls.resumed())
     }
 
     /// Ends our half of the stream.
@@ -141,6 +157,9 @@ impl Member {
     /// Sends what waits, as far as the kernel takes it: so many bytes.
     pub(crate) fn flush(&mut self) -> io::Result<usize> {
         let Some(stream) = &mut self.stream else { return Ok(0) };
+        if let Some(tls) = &mut self.tls {
+            return tls.flush(stream, &mut self.waiting);
+        }
         let mut sent = 0;
         while let Some(rest) = self.waiting.get(sent..)
             && !rest.is_empty()
@@ -160,7 +179,11 @@ impl Member {
     /// One read.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
         let Some(stream) = &mut self.stream else { return Got::Drained(0) };
-        match stream.read(buffer) {
+        let read = match &mut self.tls {
+            None => stream.read(buffer),
+            Some(tls) => tls.read(stream, buffer),
+        };
+        match read {
             Ok(0) => Got::Closed(None),
             Ok(bytes) if bytes == buffer.len() => Got::Full,
             Ok(bytes) => Got::Drained(bytes),

@@ -1,0 +1,75 @@
+//! How metrics are written: one call for each of them.
+
+use crate::metrics::store::COMMIT_BOUNDS_US;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+use std::time::Duration;
+
+/// Writes one metric after the other.
+pub(super) struct Sheet<'a>(pub(super) DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    pub(super) fn counter(&mut self, name: &str, help: &str, total: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(total).encode(encoder)
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value as f64).encode(encoder)
+    }
+
+    pub(super) fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value.as_secs_f64()).encode(encoder)
+    }
+
+    pub(super) fn labelled<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            let encoder = family.encode_family(&labels)?;
+            match kind {
+                MetricType::Counter => ConstCounter::new(value).encode(encoder)?,
+                _ => ConstGauge::new(value as f64).encode(encoder)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A counter of time.
+    pub(super) fn counter_seconds(&mut self, name: &str, help: &str, total: Duration) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(total.as_secs_f64()).encode(encoder)
+    }
+
+    /// Gauges that are no whole numbers.
+    pub(super) fn fractions<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn histogram(&mut self, name: &str, help: &str, buckets: &[u64], sum: f64) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
+    }
+}

@@ -1,0 +1,112 @@
+//! Certificates: a wrong one is refused at the start with a sentence, one that ends soon is warned of.
+
+use crate::support::line::trust;
+use crate::support::raw::dial;
+use crate::support::token::unix_s;
+use crate::support::{Certificate, Client, Gateway, Line, RawClient, SOON, Setup, until};
+use rcgen::{CertificateParams, date_time_ymd};
+use rustix::process::Signal;
+use rustls::{ClientConfig, HandshakeKind};
+use std::sync::Arc;
+
+/// How a gateway with these files refuses to start.
+fn refused(certificate: &str, key: &str) -> String {
+    let setup = Setup::new().env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "tls.key");
+    std::fs::write(setup.folder().join("tls.crt"), certificate).expect("written");
+    std::fs::write(setup.folder().join("tls.key"), key).expect("written");
+    match setup.try_start() {
+        Ok(_) => panic!("it started"),
+        Err(refused) => {
+            assert_eq!(refused.status.code(), Some(2), "{}", refused.output);
+            refused.output
+        }
+    }
+}
+
+fn ending_in(days: i64) -> impl FnOnce(&mut CertificateParams) {
+    move |params| {
+        let end = i64::try_from(unix_s()).expect("near") + days * 86_400 + 3_600;
+        params.not_after = date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(end as u64);
+    }
+}
+
+#[test]
+fn a_wrong_certificate_or_key_is_refused_with_a_sentence() {
+    let good = Certificate::new();
+    let said = refused(&good.pem, &Certificate::new().key);
+    assert!(
+        said.contains("SEAWALL_TLS_KEY: tls.key: the key is not that of the first certificate"),
+        "{said}"
+    );
+    let said = refused(&good.key, &good.key);
+    assert!(said.contains("SEAWALL_TLS_CERTIFICATE: tls.certificate: the file has no certificate"), "{said}");
+    let past = Certificate::with(ending_in(-3));
+    let said = refused(&past.pem, &past.key);
+    assert!(said.contains("the certificate ended on ") && said.contains("renew it"), "{said}");
+    let alone = Setup::new().env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "").try_start();
+    let said = alone.err().map(|refused| refused.output).unwrap_or_default();
+    assert!(said.contains("has no effect without tls.key"), "{said}");
+    let missing =
+        Setup::new().env("SEAWALL_TLS_CERTIFICATE", "no.crt").env("SEAWALL_TLS_KEY", "no.key").try_start();
+    let said = missing.err().map(|refused| refused.output).unwrap_or_default();
+    assert!(said.contains("tls.certificate: cannot read no.crt: No such file"), "{said}");
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_and_measured() {
+    let gateway = Setup::new().tls(Certificate::with(ending_in(10))).start();
+    until(SOON, "the log warns", || gateway.output().contains("in 10 days: renew it and send SIGHUP"));
+    let end = gateway.metric("seawall_tls_certificate_not_after_seconds");
+    let days = (end - unix_s() as f64) / 86_400.0;
+    assert!((9.9..10.1).contains(&days), "{days}");
+
+    let far: Gateway = Setup::new().tls(Certificate::with(ending_in(300))).start();
+    assert_eq!(Client::connect(&far).publish("c", serde_json::json!(1)), 1);
+    assert!(!far.output().contains("renew it"), "{}", far.output());
+}
+
+#[test]
+fn a_renewed_certificate_is_served_after_sighup_and_costs_nobody_a_connection_or_a_ticket() {
+    let old = Certificate::with(ending_in(30));
+    let gateway = Setup::new().tls(old.clone()).start();
+    let mut chat = Client::connect(&gateway);
+    let resumer = Arc::new(old.client());
+    assert_eq!(shake(&gateway, &resumer).ok(), Some(HandshakeKind::Full));
+
+    let new = Certificate::with(ending_in(90));
+    new.write(gateway.setup().folder());
+    gateway.signal(Signal::HUP);
+    until(SOON, "the new one is announced", || gateway.output().contains("reloaded changed=1"));
+    trust(gateway.address, Some(Arc::new(new.client())));
+    let days = (gateway.metric("seawall_tls_certificate_not_after_seconds") - unix_s() as f64) / 86_400.0;
+    assert!((89.9..90.1).contains(&days), "{days}");
+    assert!(shake(&gateway, &Arc::new(old.client())).is_err(), "who trusts the old one alone");
+    assert_eq!(shake(&gateway, &Arc::new(new.client())).ok(), Some(HandshakeKind::Full));
+    assert_eq!(shake(&gateway, &resumer).ok(), Some(HandshakeKind::Resumed), "by a ticket of before");
+    assert_eq!(chat.publish("c", serde_json::json!("still here")), 1);
+}
+
+#[test]
+fn a_wrong_file_is_refused_by_a_reload_and_the_old_certificate_stays() {
+    let good = Certificate::new();
+    let gateway = Setup::new().tls(good.clone()).start();
+    std::fs::write(gateway.setup().folder().join("tls.key"), &Certificate::new().key).expect("written");
+    gateway.signal(Signal::HUP);
+    until(SOON, "the log says why not", || gateway.output().contains("the key is not that of the first"));
+    assert!(shake(&gateway, &Arc::new(good.client())).is_ok());
+    std::fs::remove_file(gateway.setup().folder().join("tls.key")).expect("it was there");
+    gateway.signal(Signal::HUP);
+    until(SOON, "the log says why not", || gateway.output().contains("cannot read tls.key"));
+    assert!(shake(&gateway, &Arc::new(good.client())).is_ok());
+}
+
+/// A handshake, and the first bytes behind it, among which are the tickets.
+fn shake(gateway: &Gateway, config: &Arc<ClientConfig>) -> std::io::Result<HandshakeKind> {
+    let socket = dial(gateway.address, None, None)?;
+    let mut line = Line::tls(socket, Arc::clone(config), "localhost");
+    line.set_read_timeout(Some(SOON))?;
+    line.handshake()?;
+    let mut client = RawClient { stream: line };
+    client.upgrade("/ws");
+    client.stream.connection().handshake_kind().ok_or_else(|| std::io::Error::other("no handshake"))
+}
