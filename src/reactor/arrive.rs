@@ -7,7 +7,7 @@
 //! it by being read here.
 
 use super::Reactor;
-use super::connection::{Arrival, Connection, Listed};
+use super::connection::{Arrival, Listed};
 use super::slots::SlotId;
 use crate::health::handshakes::{Done, Passage};
 use crate::limits::ARENA_BYTES_MAX;
@@ -143,12 +143,5 @@ impl Reactor {
             self.counters.handshake_cost_us.set(self.handshakes.cost().as_micros() as u64);
             self.counters.handshakes_per_s.set(self.handshakes.rate() as u64);
         }
-    }
-}
-
-impl Connection {
-    /// True exactly when its handshake is not over.
-    pub(super) fn arrives(&self) -> bool {
-        self.arrival != Arrival::In
     }
 }

@@ -1,7 +1,7 @@
 //! Frames of an upgraded connection: to its session, or back to an echo.
 
 use super::Reactor;
-use super::connection::{Role, Stage, WebSocket};
+use super::connection::{Arrival, Role, Stage, WebSocket};
 use super::slots::SlotId;
 use crate::close::CloseReason;
 use crate::hub::Slot;
@@ -16,10 +16,8 @@ impl Reactor {
     pub(super) fn frames(&mut self, id: SlotId, bytes: &mut [u8]) {
         let Some(connection) = self.slots.get_mut(id) else { return };
         let waiting_bytes = connection.outbox.bytes();
-        let Stage::WebSocket(WebSocket { decoder, heartbeat, control_frames, role }) = &mut connection.stage
-        else {
-            return;
-        };
+        let Stage::WebSocket(websocket) = &mut connection.stage else { return };
+        let WebSocket { decoder, heartbeat, control_frames, role } = websocket;
         heartbeat.heard(self.now.at);
         let policy = &self.setup.policy;
         let (start, out) = Outbox::mark(&mut self.arena);
@@ -76,10 +74,10 @@ impl Reactor {
         };
         let watched = decoder.incomplete_since().is_some() || role.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
+        let arrival = connection.arrival;
         self.counters.messages_received.add(messages);
         self.counters.commands.add(commands);
-        self.after_session(id);
-        self.note_arrival(id);
+        self.after_session(id, arrival);
         if let Some(reason) = ending {
             self.close(id, reason);
         } else if watched {
@@ -109,19 +107,20 @@ impl Reactor {
         act(&mut chat.session, &mut cx);
         let watched = chat.session.answer_by().is_some();
         connection.outbox.push_from(&self.arena, start);
-        let arrives = connection.arrives();
-        self.after_session(id);
-        if arrives {
-            self.note_arrival(id);
-        }
+        let arrival = connection.arrival;
+        self.after_session(id, arrival);
         if watched {
             self.schedule(id);
         }
     }
 
     /// Queues the flush, and does what the session asked for.
-    fn after_session(&mut self, id: SlotId) {
+    fn after_session(&mut self, id: SlotId, arrival: Arrival) {
         self.mark_dirty(id);
+        match arrival {
+            Arrival::In => {}
+            Arrival::Head | Arrival::Upgraded => self.note_arrival(id),
+        }
         if self.effects.is_empty() {
             return;
         }
