@@ -42,6 +42,10 @@ impl Reactor {
             Accepting::Edge | Accepting::After(_) | Accepting::Never => return,
         }
         self.accepting = Accepting::Now;
+        if self.arrivals.rests(self.now.at) {
+            self.accepting = Accepting::After(self.arrivals.rests_until());
+            return;
+        }
         if self.handshakes.rests(self.now.at) {
             // Refusals alone would take too much: the kernel keeps who waits.
             self.accepting = Accepting::After(self.now.at + REST);

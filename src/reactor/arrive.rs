@@ -3,12 +3,14 @@
 //! Heads, upgrades and `connect` of a storm would fill turns of many milliseconds, and whoever is connected would wait that
 //! long for each publication. So connections that arrive have lists of their own. They are read after all others, for as
 //! long as the others' work of the last turn took, within [`SLICE`]; those that were upgraded go first, so that what is
-//! begun is finished. What all of it takes is what admission goes by (`health::handshakes`); a handshake of TLS is part of
+//! begun is finished. A publication also passes the store and other processes, which want a core as well: while people
+//! publish, handshakes that took a time are followed by as long a rest. What all of it takes is what admission goes by (`health::handshakes`); a handshake of TLS is part of
 //! it by being read here.
 
 use super::Reactor;
 use super::connection::{Arrival, Listed};
 use super::slots::SlotId;
+use crate::clock::Moment;
 use crate::health::handshakes::{Done, Passage};
 use crate::limits::ARENA_BYTES_MAX;
 use crate::wire::outbox::Outbox;
@@ -17,6 +19,8 @@ use std::time::Duration;
 
 /// The least and the most that handshakes may take of a turn before the others come again.
 const SLICE: std::ops::RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(5);
+/// People publish when somebody did within this time.
+const PUBLISHED_LATELY: Duration = Duration::from_millis(200);
 /// Heads that are there to be read; while so many wait, the kernel keeps the next ones. They are also no more than can be
 /// answered in half a second: the time for a head runs from the accept.
 const HEADS_WAITING: std::ops::RangeInclusive<usize> = 16..=512;
@@ -29,12 +33,43 @@ pub(super) struct Arrivals {
     pub(super) heads: VecDeque<SlotId>,
     /// To be written at the end of the turn.
     pub(super) dirty: Vec<SlotId>,
+    /// When somebody published last.
+    pub(super) published: Moment,
+    /// Nothing is done for those who arrive until then, and how long that is.
+    rests_until: Moment,
+    rest: Duration,
 }
 
 impl Arrivals {
     /// True exactly when nothing is to be read.
     pub(super) fn is_idle(&self) -> bool {
         self.upgraded.is_empty() && self.heads.is_empty()
+    }
+
+    /// True exactly when nothing is done for them now.
+    pub(super) fn rests(&self, now: Moment) -> bool {
+        self.rests_until > now
+    }
+
+    /// The end of a rest.
+    pub(super) fn rests_until(&self) -> Moment {
+        self.rests_until
+    }
+
+    /// How long after this turn there is something to do for them.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (self.rest > Duration::ZERO && !self.is_idle()).then_some(self.rest)
+    }
+
+    /// A turn ended in which handshakes took `spent`.
+    fn settle_rest(&mut self, spent: Duration, end: Moment) {
+        let is_shared = end.since(self.published) < PUBLISHED_LATELY;
+        self.rest = match self.rests_until > end {
+            true => self.rests_until.since(end),
+            false if is_shared => spent,
+            false => Duration::ZERO,
+        };
+        self.rests_until = end + self.rest;
     }
 
     /// Lists one that is to be read; false when it is one of those who are in.
@@ -55,7 +90,7 @@ impl Arrivals {
 impl Reactor {
     /// Reads those who arrive, until their slice of the turn is over.
     pub(super) fn read_arrivals(&mut self, buffer: &mut [u8]) {
-        if self.arrivals.is_idle() {
+        if self.arrivals.is_idle() || self.arrivals.rests(self.now.at) {
             return;
         }
         let began = self.setup.clock.moment();
@@ -138,10 +173,41 @@ impl Reactor {
 
     /// A turn ends: what it took is measured.
     pub(super) fn measure_arrivals(&mut self, busy: Duration) {
-        self.others = busy.saturating_sub(std::mem::take(&mut self.handshake_time));
+        let spent = std::mem::take(&mut self.handshake_time);
+        self.others = busy.saturating_sub(spent);
+        self.arrivals.settle_rest(spent, self.now.at + busy);
         if self.handshakes.turned(self.now.at + busy, busy) {
             self.counters.handshake_cost_us.set(self.handshakes.cost().as_micros() as u64);
             self.counters.handshakes_per_s.set(self.handshakes.rate() as u64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Moment {
+        Moment::from_micros(n * 1_000)
+    }
+
+    #[test]
+    fn handshakes_rest_as_long_as_they_took_and_only_while_people_publish() {
+        let took = Duration::from_millis(3);
+        let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::default() };
+        arrivals.list(SlotId { index: 1, generation: 1 }, Arrival::Head);
+        arrivals.settle_rest(took, ms(1_010));
+        assert!(arrivals.rests(ms(1_012)) && !arrivals.rests(ms(1_013)));
+        assert_eq!(arrivals.patience(), Some(took));
+        // A turn in between, for who is in: it does not begin another rest.
+        arrivals.settle_rest(Duration::ZERO, ms(1_012));
+        assert_eq!(
+            (arrivals.patience(), arrivals.rests_until()),
+            (Some(Duration::from_millis(1)), ms(1_013))
+        );
+        arrivals.settle_rest(Duration::ZERO, ms(1_014));
+        assert_eq!(arrivals.patience(), None);
+        arrivals.settle_rest(took, ms(1_000) + PUBLISHED_LATELY);
+        assert!(!arrivals.rests(ms(1_200)), "nobody published for a while");
     }
 }

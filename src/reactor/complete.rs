@@ -95,6 +95,7 @@ impl Reactor {
         while let Ok(live) = self.inbox.live.try_recv() {
             match live {
                 Live::Published(batch) => {
+                    self.arrivals.published = self.now.at;
                     quota = quota.saturating_sub(batch.len());
                     for published in batch.iter() {
                         self.hub.publish(published);

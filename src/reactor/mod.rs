@@ -359,7 +359,7 @@ impl Reactor {
     /// How long nothing is due.
     fn patience(&self) -> Duration {
         let idle = self.ready.is_empty()
-            && self.arrivals.is_idle()
+            && (self.arrivals.is_idle() || self.arrivals.patience().is_some())
             && self.rooms.is_empty()
             && self.dirty.is_empty()
             && self.arrivals.dirty.is_empty()
@@ -379,6 +379,7 @@ impl Reactor {
             self.gathering.map(|since| since + self.fan_out.min(GATHER_MAX)),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
+        let rest = rest.chain(self.arrivals.patience());
         let rest = rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min);
         // Rounded up to what the poll can wait for: waking just before the time would only turn twice.
         rest + Duration::from_micros(999)

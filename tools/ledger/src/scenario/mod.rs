@@ -38,12 +38,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn start(plan: Plan, journal: Journal) -> Result<Worker, String> {
+    fn start(plan: Plan, journal: Journal, place: usize) -> Result<Worker, String> {
         let seen = Arc::new(Seen::default());
         let (orders, received) = bounded(1_024);
         let crowd =
             Crowd::new(plan, journal, Arc::clone(&seen)).map_err(|error| format!("no epoll: {error}"))?;
-        let thread = std::thread::Builder::new().name("crowd".into()).spawn(move || crowd.run(&received));
+        let body = move || {
+            if place > 0 {
+                step_back();
+            }
+            crowd.run(&received)
+        };
+        let thread = std::thread::Builder::new().name("crowd".into()).spawn(body);
         Ok(Worker { seen, orders, thread: thread.map_err(|error| format!("no thread: {error}"))? })
     }
 
@@ -56,6 +62,14 @@ impl Worker {
     /// How many clients are settled.
     pub fn settled(&self) -> u64 {
         Seen::read(&self.seen.settled)
+    }
+}
+
+/// A storm comes from other machines. Here its clients share the cores with what is measured, so they get what that leaves.
+fn step_back() {
+    let own = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(own), 19) {
+        say(&format!("the newcomers' thread keeps its priority: {error}"));
     }
 }
 
@@ -151,7 +165,7 @@ impl Run {
         };
         let base = if self.workers.is_empty() { 0 } else { 20_000 };
         let plan = Plan { run: self.number, clients, base, payload };
-        self.workers.push(Worker::start(plan, journal)?);
+        self.workers.push(Worker::start(plan, journal, self.workers.len())?);
         Ok(())
     }
 
