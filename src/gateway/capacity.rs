@@ -4,6 +4,9 @@ use crate::limits::{Limits, REFUSALS_AT_ONCE, RESERVED_DESCRIPTORS};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs::read_to_string;
 
+/// Larger tables grow as they are used: this one takes 8 MiB.
+const TABLE_MAX: u64 = 1 << 20;
+
 /// Bounds of the whole process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capacity {
@@ -44,6 +47,20 @@ impl Capacity {
             bytes => bytes,
         };
         Ok(Capacity { descriptors, connections, memory_bytes })
+    }
+}
+
+/// Has the kernel make the table of descriptors as large as it will ever have to be.
+///
+/// It grows by doubling, and in a process of several threads each time waits until no thread can be reading the old one
+/// (`synchronize_rcu` in the kernel's `expand_fdtable`): some tens of milliseconds in which an accept stands still, and
+/// with it everybody on that reactor, in the middle of a storm. The table costs eight bytes a descriptor.
+pub(super) fn make_room(descriptors: u64) {
+    let last = descriptors.min(TABLE_MAX).saturating_sub(1);
+    let (Ok(last), Ok(any)) = (i32::try_from(last), std::fs::File::open("/dev/null")) else { return };
+    // It is closed at once; the table stays.
+    if let Err(error) = rustix::io::fcntl_dupfd_cloexec(&any, last) {
+        tracing::debug!(%error, "the table of descriptors grows as it is used");
     }
 }
 

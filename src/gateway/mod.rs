@@ -87,6 +87,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let capacity = Capacity::settle(&config.limits, reactors)?;
+    capacity::make_room(capacity.descriptors);
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = watch::Prepared::new(&config, &instance.0, reactors, clock.read())?;
     let trust = auth::trust(&config, watched.outlook(), watched.witness(AUTH))?;

@@ -73,10 +73,14 @@ impl Arrivals {
     }
 
     /// Lists one that is to be read; false when it is one of those who are in.
-    pub(super) fn list(&mut self, id: SlotId, arrival: Arrival) -> bool {
+    pub(super) fn list(&mut self, id: SlotId, arrival: &mut Arrival) -> bool {
         match arrival {
             Arrival::Head => self.heads.push_back(id),
             Arrival::Upgraded => self.upgraded.push_back(id),
+            Arrival::Settling => {
+                *arrival = Arrival::In;
+                self.upgraded.push_back(id);
+            }
             Arrival::In => return false,
         }
         true
@@ -102,6 +106,9 @@ impl Reactor {
         {
             if let Some(connection) = self.slots.get_mut(id) {
                 connection.listed = Listed::No;
+                if self.draining.holds_commands() && connection.takes_commands() {
+                    continue;
+                }
                 self.read_connection(id, buffer);
             }
             spent = self.setup.clock.moment().since(began);
@@ -150,13 +157,13 @@ impl Reactor {
         passage
     }
 
-    /// A connection that was upgraded is `connected`: from here on it is one of those who are in.
+    /// A connection that was upgraded is `connected`: all but what it asks first is that of one who is in.
     pub(super) fn note_arrival(&mut self, id: SlotId) {
         if let Some(connection) = self.slots.get_mut(id)
             && connection.arrival == Arrival::Upgraded
             && connection.chat_mut().is_some_and(|chat| chat.session.is_open())
         {
-            connection.arrival = Arrival::In;
+            connection.arrival = Arrival::Settling;
             self.counters.connected.add(1);
             self.handshakes.done(Done::Connected);
         }
@@ -195,7 +202,7 @@ mod tests {
     fn handshakes_rest_as_long_as_they_took_and_only_while_people_publish() {
         let took = Duration::from_millis(3);
         let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::default() };
-        arrivals.list(SlotId { index: 1, generation: 1 }, Arrival::Head);
+        arrivals.list(SlotId { index: 1, generation: 1 }, &mut Arrival::Head);
         arrivals.settle_rest(took, ms(1_010));
         assert!(arrivals.rests(ms(1_012)) && !arrivals.rests(ms(1_013)));
         assert_eq!(arrivals.patience(), Some(took));

@@ -88,6 +88,8 @@ pub(super) enum Arrival {
     Head,
     /// It was upgraded, and is not `connected` yet; or it is not going to be.
     Upgraded,
+    /// It is `connected`. What it asks first, its channels mostly, is still part of coming back.
+    Settling,
     /// It is served.
     In,
 }

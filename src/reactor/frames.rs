@@ -118,7 +118,7 @@ impl Reactor {
     fn after_session(&mut self, id: SlotId, arrival: Arrival) {
         self.mark_dirty(id);
         match arrival {
-            Arrival::In => {}
+            Arrival::Settling | Arrival::In => {}
             Arrival::Head | Arrival::Upgraded => self.note_arrival(id),
         }
         if self.effects.is_empty() {

@@ -413,7 +413,7 @@ impl Reactor {
             && connection.listed == Listed::No
         {
             connection.listed = Listed::Ready;
-            if !self.arrivals.list(id, connection.arrival) {
+            if !self.arrivals.list(id, &mut connection.arrival) {
                 self.ready.push_back(id);
             }
         }
@@ -426,7 +426,7 @@ impl Reactor {
         {
             connection.queued = Queued::Dirty;
             match connection.arrival {
-                Arrival::In => self.dirty.push(id),
+                Arrival::Settling | Arrival::In => self.dirty.push(id),
                 Arrival::Head | Arrival::Upgraded => self.arrivals.dirty.push(id),
             }
         }

@@ -160,7 +160,7 @@ impl Closing {
 
 impl Connection {
     /// True exactly when what it sends may be a command.
-    fn takes_commands(&self) -> bool {
+    pub(super) fn takes_commands(&self) -> bool {
         match &self.stage {
             Stage::WebSocket(_) => true,
             Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,

@@ -408,6 +408,9 @@ fn who_is_connected_is_no_longer_one_who_arrives() {
     assert_eq!(arrival(&mut stage), Some(Arrival::Upgraded));
     client.say(r#"{"id":1,"connect":{}}"#);
     stage.turn_until(|_| client.has(r#""connected""#));
-    assert_eq!(arrival(&mut stage), Some(Arrival::In));
+    assert_eq!(arrival(&mut stage), Some(Arrival::Settling));
     assert_eq!(stage.reactor.counters.connected.read(), 1);
+    client.say(r#"{"id":2,"subscribe":{"channel":"c"}}"#);
+    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 2);
+    assert_eq!(arrival(&mut stage), Some(Arrival::In));
 }
