@@ -39,8 +39,12 @@ export function interrupt(t: Turn, on: number | undefined): void {
 /** A subscription begins, or is refused: an answer to `subscribe`, or one of `recovered`. */
 export function begin(t: Turn, told: Begin, link: number): void {
   const sub = t.edit(t.s.subs, told.channel);
-  if (!sub) return;
   const { because, epoch, head, floor } = told;
+  if (!sub) {
+    // It was left while `connect` was under way.
+    if (because !== 'unavailable' && because !== 'forbidden') t.ask(link, { for: 'leave' }, 'unsubscribe', { channel: told.channel });
+    return;
+  }
   if (because === 'unavailable' || because === 'forbidden') {
     const message = because === 'forbidden' ? 'This user may not read this channel: ask for a token with the right to subscribe.' : 'The log of this channel cannot be read now.';
     return refuse(t, sub, { code: because, message, retryMs: because === 'unavailable' ? advised(told.retry_ms) ?? 1000 : undefined });
@@ -91,10 +95,11 @@ export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { su
     if (ask.for === 'fill' && told.retryMs !== undefined) sub.rest = t.now + Math.max(100, told.retryMs);
     else refuse(t, sub, told);
   } else if (subscribed) begin(t, subscribed, ask.link);
-  else if (history) page(t, sub, history);
+  else if (history) page(t, sub, history, ask.for === 'fill' ? ask.heard : sub.heard);
 }
 
-function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page): void {
+/** `heard` is what was known to be there when the page was asked for: what was heard since is newer than the page. */
+function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page, heard: number): void {
   const before = sub.last;
   if (epoch !== sub.epoch) {
     restart(t, sub, epoch, floor);
@@ -103,7 +108,7 @@ function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page): vo
   gap(t, sub, floor - 1, 'expired');
   for (const one of publications) apply(t, sub, one);
   sub.view = { ...sub.view, floor };
-  if (head <= sub.last) sub.heard = sub.last;
+  if (head <= sub.last) sub.heard = sub.heard === heard ? sub.last : Math.max(sub.heard, sub.last);
   // A page that brings nothing is not asked for again at once.
   else if (sub.last === before) sub.rest = t.now + 1000;
 }
@@ -163,7 +168,7 @@ function ask(t: Turn, sub: Sub, link: number, join: boolean): void {
     t.ask(link, { for: 'subscribe', channel, serial }, 'subscribe', { channel, ...(from || {}) });
   } else {
     sub.asked = true;
-    t.ask(link, { for: 'fill', channel, serial }, 'history', { channel, after: offset, limit: PAGE });
+    t.ask(link, { for: 'fill', channel, serial, heard: sub.heard }, 'history', { channel, after: offset, limit: PAGE });
   }
 }
 

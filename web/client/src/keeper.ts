@@ -46,7 +46,8 @@ export class Keeper {
   }
 
   forget(key: string): void {
-    void this.#next(() => this.#to.storage.remove(this.#to.outbox, key));
+    // Also where nothing more can be kept: what is stored would come back, and go out a second time.
+    void this.#next(() => this.#to.storage.remove(this.#to.outbox, key), true);
   }
 
   /** Looks for what others have left. */
@@ -56,18 +57,17 @@ export class Keeper {
 
   /** After what was asked for is done, others may take over what is left. */
   close(): void {
-    void this.#next(async () => this.#end.abort());
+    void this.#next(async () => this.#end.abort(), true);
   }
 
-  #next(run: () => Promise<void>): Promise<void> {
-    const mine = this.#last.then(() => (this.#broken ? undefined : run())).catch(() => this.#fail());
+  #next(run: () => Promise<void>, always = false): Promise<void> {
+    const mine = this.#last.then(() => (this.#broken && !always ? undefined : run())).catch(() => this.#fail());
     this.#last = mine;
     return mine;
   }
 
   #fail(): void {
     this.#broken = true;
-    this.#end.abort();
     this.#to.opened(false);
   }
 

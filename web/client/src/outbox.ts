@@ -75,9 +75,10 @@ export function retry(t: Turn, key: string, newKey: string): void {
   if (!entry) return;
   const renew = ['key_conflict', 'expired'].includes(entry.error!.code);
   const again: Entry = { ...entry, key: renew ? newKey : key, at: now, user: s.user, state: 'queued', error: undefined, saved: false, rest: 0 };
-  if (renew) t.do({ do: 'forget', key });
   s.outbox = s.outbox.map((one) => (one === entry ? again : one));
   t.do({ do: 'save', entry: again });
+  // In this order: a crash in between must not lose the text.
+  if (renew) t.do({ do: 'forget', key });
 }
 
 /** Drops one that is not being sent. */
@@ -138,8 +139,14 @@ function sendOne(t: Turn, entry: Entry, link: Link): void {
   }
   const large = tooLarge(t, entry);
   if (large) return fail(t, entry, large);
+  if (user === undefined) {
+    // Written before there was a user. Stored under this one first: after a crash it is not sent again as another.
+    const owned: Entry = { ...entry, user: s.user, saved: false };
+    change(t, entry.key, owned);
+    return t.do({ do: 'save', entry: owned });
+  }
   if (!spend(t, link)) return;
-  change(t, entry.key, { state: 'sending', user: s.user });
+  change(t, entry.key, { state: 'sending' });
   t.ask(link.id, { for: 'publish', key: entry.key }, 'publish', body(entry), entry.json);
 }
 

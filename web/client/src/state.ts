@@ -67,7 +67,8 @@ export type NewEntry = Pick<Entry, 'key' | 'channel' | 'data' | 'json' | 'edits'
 /** What a command of ours is for. */
 export type Ask = { readonly link: number; readonly at: number } & (
   | { readonly for: 'connect' | 'refresh' | 'probe' | 'leave' }
-  | { readonly for: 'subscribe' | 'fill'; readonly channel: string; readonly serial: number }
+  | { readonly for: 'subscribe'; readonly channel: string; readonly serial: number }
+  | { readonly for: 'fill'; readonly channel: string; readonly serial: number; readonly heard: number }
   | { readonly for: 'publish'; readonly key: string }
   | { readonly for: 'page'; readonly request: number }
 );

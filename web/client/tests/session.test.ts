@@ -387,3 +387,38 @@ test('a token that has ended is not shown again', () => {
   bench.pass(500);
   assert.deepEqual([bench.take('token').length, bench.state.links.get(bench.state.next!)!.phase], [1, 'token']);
 });
+
+test('what came while a hole was being filled is asked for as well', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
+  bench.welcome({ recovered: [log('c', 3)] }).frame({ synced: { channel: 'c', offset: 3 } }).frame({ beat: { revision: 1, heads: { c: 5 } } });
+  const one = (offset: number) => ({ channel: 'c', offset, user: 'u', time: 1, data: null });
+  const { id } = bench.asked('history');
+  bench.take('emit');
+  // 6 was committed after the page was read, and its push overtook the page.
+  bench.frame({ publication: one(6) });
+  bench.frame({ id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: [one(4), one(5)] } });
+  assert.ok(!bench.take('emit').some((effect) => effect.event === 'synced'), 'one is still missing');
+  assert.deepEqual(bench.asked('history').body['after'], 5);
+});
+
+test('a channel that was left while `connect` was under way is left at the gateway as well', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' }).opened();
+  const { id } = bench.asked('connect');
+  bench.tell({ is: 'unsubscribe', channel: 'c' }).greet(id, { recovered: [log('c', 3)] });
+  assert.deepEqual(bench.asked('unsubscribe').body, { channel: 'c' });
+});
+
+test('what was written before there was a user is stored under the first one before it is sent', () => {
+  const bench = new Bench().tell({ is: 'connect' }).publish('early');
+  bench.take('save');
+  bench.welcome();
+  assert.equal(bench.asked('publish').body['key'], 'early');
+  assert.deepEqual(bench.take('save').map((effect) => effect.entry.user), ['u']);
+});
+
+test('a retry under a new key is stored before the old one is forgotten', () => {
+  const bench = new Bench().tell({ is: 'connect' }).publish('old').pass(OUTBOX_AGE_MAX_MS);
+  bench.effects = [];
+  bench.tell({ is: 'retry', key: 'old', newKey: 'new' });
+  assert.deepEqual(bench.effects.map((effect) => effect.do).filter((what) => what === 'save' || what === 'forget'), ['save', 'forget']);
+});
