@@ -7,8 +7,8 @@ use super::Cell;
 use crate::clock::{Moment, Now};
 use crate::health::drain::{Cause, Ending, Phase, Plan, Progress, Timetable, Unfinished};
 use arc_swap::ArcSwap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// One reactor's part.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Drain {
     /// By reactor.
     pub reactors: Vec<ReactorDrain>,
     plan: ArcSwap<Plan>,
+    /// The plan it began with: what clients were told stays true whatever is reloaded meanwhile.
+    begun: OnceLock<Plan>,
     phase: AtomicU8,
     cause: AtomicU8,
     /// When it began, in microseconds of the clock; 0 before.
@@ -59,6 +61,7 @@ impl Drain {
         Drain {
             reactors: (0..reactors).map(|_| ReactorDrain::default()).collect(),
             plan: ArcSwap::from_pointee(plan),
+            begun: OnceLock::new(),
             phase: AtomicU8::new(0),
             cause: AtomicU8::new(0),
             since: AtomicU64::new(0),
@@ -73,12 +76,17 @@ impl Drain {
         self.plan.store(Arc::new(plan));
     }
 
+    fn plan(&self) -> Plan {
+        self.begun.get().copied().unwrap_or_else(|| **self.plan.load())
+    }
+
     /// Begins it, unless it has begun. The main thread is to be woken after it.
     pub fn begin(&self, cause: Cause, now: Now) -> Began {
         let since = now.at.micros().max(1);
         if self.since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return Began::Before;
         }
+        let _first = self.begun.set(**self.plan.load());
         let place = Cause::ALL.iter().position(|known| *known == cause).unwrap_or(0);
         self.cause.store(place as u8, Ordering::Relaxed);
         self.since_unix_ms.store(now.unix_ms, Ordering::Relaxed);
@@ -96,8 +104,8 @@ impl Drain {
 
     /// Everybody is to be closed, by these deadlines; only the main thread may, again if they become earlier.
     pub fn close(&self, ending: Ending) {
-        self.answer_by.store(ending.answer_by.micros(), Ordering::Relaxed);
-        self.end_by.store(ending.end_by.micros(), Ordering::Relaxed);
+        self.answer_by.fetch_min(ending.answer_by.micros(), Ordering::Relaxed);
+        self.end_by.fetch_min(ending.end_by.micros(), Ordering::Relaxed);
         self.enter(Phase::Closing);
     }
 
@@ -119,7 +127,7 @@ impl Drain {
 
     /// What follows, and when; of no use before it began.
     pub fn timetable(&self) -> Timetable {
-        Timetable { since: Moment::from_micros(self.since.load(Ordering::Acquire)), plan: **self.plan.load() }
+        Timetable { since: Moment::from_micros(self.since.load(Ordering::Acquire)), plan: self.plan() }
     }
 
     /// Why and when it began, Unix milliseconds.
@@ -150,7 +158,7 @@ impl Drain {
         Progress {
             phase: self.phase(),
             began,
-            plan: **self.plan.load(),
+            plan: self.plan(),
             elapsed: began.map(|_| now.since(self.timetable().since)).unwrap_or_default(),
             connections,
             told: self.sum(|reactor| &reactor.told),
@@ -188,6 +196,27 @@ mod tests {
         drain.revise(Plan { close: std::time::Duration::from_secs(40), ..Plan::default() });
         drain.begin(Cause::Terminate, Now { at: Moment::from_micros(1_000_000), unix_ms: 1 });
         assert_eq!(drain.timetable().close_at(), Moment::from_micros(41_000_000));
+        // A reload that was under way when it began comes too late.
+        drain.revise(Plan::default());
+        assert_eq!(drain.timetable().close_at(), Moment::from_micros(41_000_000));
+    }
+
+    #[test]
+    fn a_hurry_that_comes_late_makes_no_deadline_later() {
+        let drain = Drain::new(1, Plan::default());
+        let ending = |ms: u64| Ending {
+            answer_by: Moment::from_micros(ms * 1_000),
+            end_by: Moment::from_micros(ms * 1_000 + 500_000),
+            gone_by: Moment::from_micros(ms * 1_000 + 900_000),
+        };
+        drain.close(ending(5_000));
+        drain.close(ending(6_000));
+        assert_eq!(
+            (drain.answer_by(), drain.end_by()),
+            (Moment::from_micros(5_000_000), Moment::from_micros(5_500_000))
+        );
+        drain.close(ending(4_000));
+        assert_eq!(drain.answer_by(), Moment::from_micros(4_000_000));
     }
 
     #[test]

@@ -54,6 +54,10 @@ impl Reactor {
         let before = self.counters.accepted.read();
         for _ in 0..ACCEPTS_PER_TURN {
             // They are read in the order they came, so more of them would only wait here.
+            if self.is_crowded() {
+                self.accepting = Accepting::After(self.now.at + REST);
+                break;
+            }
             if self.has_heads_enough() || !self.accept_one() {
                 break;
             }
@@ -63,12 +67,8 @@ impl Reactor {
         }
     }
 
-    /// Takes the next one in; false when there is none, or no room for it.
+    /// Takes the next one in; false when there is none, or the system gives none.
     pub(super) fn accept_one(&mut self) -> bool {
-        if self.is_crowded() {
-            self.accepting = Accepting::After(self.now.at + REST);
-            return false;
-        }
         let Some(listener) = &self.listener else { return false };
         match listener.accept() {
             Ok((socket, peer)) => self.take_in(socket, peer),

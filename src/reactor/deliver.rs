@@ -51,9 +51,14 @@ impl Reactor {
         // Several subscriptions of one connection may have put it there.
         rooms.sort_unstable_by_key(|id| id.index);
         rooms.dedup();
+        if rooms.is_empty() {
+            return;
+        }
         for id in rooms {
             self.catch_up(id);
         }
+        // Nothing else of this turn asks, and the reactor may be about to sleep.
+        self.ask_needs();
     }
 
     /// Steps each of a connection's subscriptions that is behind.

@@ -60,9 +60,10 @@ impl Reactor {
                 (Request::Older(*id), channel, wanted, RECOVERY_PAGE_BYTES_MAX)
             }
             Recovery::Replay { slot, subscription, channel, after, limit } => {
-                // Its connection may have gone while it waited.
+                // Its subscription ended while it waited, or the whole connection: then the others of that connection step on.
                 if self.hub.slot(*subscription).is_none() {
-                    return;
+                    self.note_page(*slot, Replays::Stepping);
+                    return self.catch_up(*slot);
                 }
                 self.counters.replay_pages.add(1);
                 let request = Request::Replay { slot: *slot, subscription: *subscription };
