@@ -69,7 +69,7 @@ export function connected(t: Turn, id: number, told: Connected): void {
   const { s, now } = t;
   const link = t.edit(s.links, id)!;
   const old = t.edit(s.links, s.link);
-  const { user, connection, instance, limits, expires } = told;
+  const { user, connection, instance, limits, expires, expires_in_ms } = told;
   const lost = told.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * told.ping_ms, bucket: limits.publishes_burst });
   s.next = s.move = undefined;
@@ -80,7 +80,7 @@ export function connected(t: Turn, id: number, told: Connected): void {
   s.stableAt = now + told.stable_ms;
   s.status = told.status;
   s.view = { phase: 'online', session: { user, connection, instance, limits, expires } };
-  expiresAt(t, expires);
+  expiresIn(t, expires_in_ms);
   interrupt(t, undefined);
   if (old && lost) drop(t, old.id);
   else if (old) Object.assign(old, { phase: 'leaving', until: now + LEAVE_MS });
@@ -95,12 +95,11 @@ export function refused(t: Turn, id: number, error: WireError): void {
   lose(t, id, { code: 1006, reason: error.code, message: error.message, dependency: error.dependency, retryMs: advised(error.retry_ms) });
 }
 
-/** A token is asked for in good time, spread; after `expires` the gateway would end the session. */
-function expiresAt(t: Turn, expires: number | undefined): void {
-  const left = (expires ?? 0) - t.now;
-  t.s.expires = expires;
+/** A token is asked for in good time, spread. The gateway says how long it lasts: the clock here may be far from its own. */
+function expiresIn(t: Turn, left = Infinity): void {
+  t.s.expires = t.now + left;
   const lead = Math.min(60_000, left / 5) * (1 + t.random);
-  t.s.refreshAt = t.s.renewable && expires ? t.now + Math.max(10_000, left - lead) : undefined;
+  t.s.refreshAt = t.s.renewable ? t.now + Math.max(10_000, left - lead) : undefined;
 }
 
 /** The reply to `refresh`. Refused for good: the session ends with its token, and the next one asks again. */
@@ -108,7 +107,7 @@ export function refreshed(t: Turn, { refreshed, error }: Frame): void {
   const { s } = t;
   if (refreshed && 'session' in s.view) {
     s.view = { ...s.view, session: { ...s.view.session, expires: refreshed.expires } };
-    expiresAt(t, refreshed.expires);
+    expiresIn(t, refreshed.expires_in_ms);
   } else if (error?.retry_ms !== undefined) s.refreshAt = t.now + Math.max(1000, error.retry_ms);
   else s.token = undefined;
 }
@@ -212,7 +211,7 @@ export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
   const { s, now } = t;
   if (!('session' in s.view)) return;
   const deadline = now + (advised(deadlineMs) ?? 20_000);
-  s.move = { at: now + (advised(slotMs) ?? 0), deadline };
+  s.move = { at: now + delay(0, t.random, advised(slotMs) ?? 0), deadline };
   s.view = { phase: 'moving', session: s.view.session };
 }
 

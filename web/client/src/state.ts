@@ -6,7 +6,7 @@
  */
 
 import type {
-  Cursor as From, ChannelEvents, ChannelState, Failure, Limits, OutboxEntry, Page, Published, State, Status, StoredEntry,
+  Cursor as From, ChannelEvents, ChannelState, Failure, KeptEntry, Limits, OutboxEntry, Page, Published, State, Status,
 } from './api.js';
 import type { Bye } from './close.js';
 import type { Cursor } from './cursor.js';
@@ -86,7 +86,7 @@ export interface SessionState {
   /** A callback can fetch another token. */
   readonly renewable: boolean;
   token?: string;
-  /** When `token` ends. */
+  /** When `token` ends, by the clock of this side. */
   expires?: number;
   /** The callback was asked and has not answered. */
   asking: boolean;
@@ -136,7 +136,7 @@ export type Event =
   | { readonly is: 'unsubscribe'; readonly channel: string }
   | { readonly is: 'publish'; readonly entry: NewEntry }
   | { readonly is: 'saved'; readonly key: string }
-  | { readonly is: 'restored'; readonly entries: readonly StoredEntry[] }
+  | { readonly is: 'restored'; readonly entries: readonly KeptEntry[] }
   | { readonly is: 'retry'; readonly key: string; readonly newKey: string }
   | { readonly is: 'discard'; readonly key: string }
   | { readonly is: 'history'; readonly request: number; readonly body: object }
