@@ -315,8 +315,11 @@ for (const hangs of ['all', 'writes'] as const) {
     const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }), clock: quick });
     const room = it.channel('c');
     let done = 0;
-    for (let n = 0; n < 5; n += 1) void room.publish(n).then(() => { done += 1; });
-    await until('all are sent, and what is forgotten holds nothing up', () => done === 5, 1_000);
+    const publish = (n: number) => void room.publish(n).then(() => { done += 1; });
+    for (let n = 0; n < 30; n += 1) publish(n);
+    await until('all are sent', () => done === 30, 1_000);
+    publish(30);
+    await until('what is to be forgotten holds nothing up', () => done === 31, 1_000);
     assert.equal(it.outbox.storage.value, 'memory');
   });
 }
