@@ -8,6 +8,13 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
+        path: "/assets/page-230b44afb5.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"230b44afb56bad577c5ef81335bd9029\"",
+        freshness: Freshness::Immutable,
+        bytes: include_bytes!("assets/page-230b44afb5.js"),
+    },
+    File {
         path: "/assets/page-387d3ad80c.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"387d3ad80c200b9fc123d71a92810fe2\"",
@@ -15,16 +22,9 @@
         bytes: include_bytes!("assets/page-387d3ad80c.css"),
     },
     File {
-        path: "/assets/page-86a1889697.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"86a188969753d64592f0c0084a5ecf6d\"",
-        freshness: Freshness::Immutable,
-        bytes: include_bytes!("assets/page-86a1889697.js"),
-    },
-    File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"ede5dd934bb82835f0b4e60e1d3d33e1\"",
+        etag: "\"9ee2ecdff0406c8bc01c35ff3f8586c3\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("index.html"),
     },
@@ -38,7 +38,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"c1fbb8a52a96c71cab753940abecb7a8\"",
+        etag: "\"3820df508e549b7e08144538ef61a330\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("seawall-client.js"),
     },

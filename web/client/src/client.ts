@@ -67,19 +67,15 @@ class Shell implements Client, Owner {
     this.#s = session.begin({ client, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = cell<Status>(this.#s.status);
     this.#storage = cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
-    const { subscribe } = this.#entries;
-    const entries = this.#entries;
-    this.outbox = {
-      get value() { return entries.value; },
-      subscribe,
+    this.outbox = Object.assign(this.#entries, {
       storage: this.#storage,
-      retry: (key) => this.#tell({ is: 'retry', key, newKey: newKey() }),
-      discard: (key) => {
+      retry: (key: string) => this.#tell({ is: 'retry', key, newKey: newKey() }),
+      discard: (key: string) => {
         const can = this.#s.outbox.some((one) => one.key === key && /queued|failed/.test(one.state));
         this.#tell({ is: 'discard', key });
         return can;
       },
-    };
+    });
     this.#keeper = outbox?.({
       url, clock,
       held: () => this.#s.outbox.length,

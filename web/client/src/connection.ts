@@ -33,7 +33,7 @@ function askToken(t: Turn): void {
 /** The callback has answered: the connection that waits for it is opened, and the one that serves is told. */
 export function tokenCame(t: Turn, token: string | undefined, message?: string): void {
   const { s, now } = t;
-  const next = t.edit(s.links, s.next);
+  const next = s.links.get(s.next!);
   s.asking = false;
   if (token !== undefined) s.token = token;
   if (next?.phase === 'token') {
@@ -51,7 +51,7 @@ export function tokenCame(t: Turn, token: string | undefined, message?: string):
 /** The socket is open. That is no success yet: `connected` is. */
 export function opened(t: Turn, id: number): void {
   const { s } = t;
-  const link = t.edit(s.links, id);
+  const link = s.links.get(id);
   if (link?.phase !== 'opening') return;
   link.phase = 'greeting';
   const recover: object[] = [];
@@ -67,8 +67,8 @@ export function opened(t: Turn, id: number): void {
 /** The new connection serves from here on. One it replaces is left as soon as nothing hangs on it. */
 export function connected(t: Turn, id: number, told: Connected): void {
   const { s, now } = t;
-  const link = t.edit(s.links, id)!;
-  const old = t.edit(s.links, s.link);
+  const link = s.links.get(id)!;
+  const old = s.links.get(s.link!);
   const { user, connection, instance, limits, expires, expires_in_ms } = told;
   const lost = told.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * told.ping_ms, bucket: limits.publishes_burst });
@@ -81,7 +81,7 @@ export function connected(t: Turn, id: number, told: Connected): void {
   s.status = told.status;
   s.view = { phase: 'online', session: { user, connection, instance, limits, expires } };
   expiresIn(t, expires_in_ms);
-  interrupt(t, undefined);
+  interrupt(t);
   if (old && lost) drop(t, old.id);
   else if (old) Object.assign(old, { phase: 'leaving', until: now + LEAVE_MS });
   for (const one of told.recovered) begin(t, one, id);
@@ -129,7 +129,7 @@ export function drop(t: Turn, id: number): void {
   for (const [ask, { link, ...was }] of s.asks) {
     if (link !== id) continue;
     s.asks.delete(ask);
-    if (was.for === 'page' && s.requests.has(was.request)) t.edit(s.requests, was.request)!.sent = false;
+    if (was.for === 'page' && s.requests.has(was.request)) s.requests.get(was.request)!.sent = false;
     if (was.for === 'publish') s.outbox = s.outbox.map((entry) => (entry.key === was.key ? { ...entry, state: 'queued' } : entry));
   }
 }
@@ -146,7 +146,7 @@ export function lose(t: Turn, id: number, how: Ending): void {
     else retreat(t, because);
   } else if (s.link === id) {
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
-    interrupt(t, undefined);
+    interrupt(t);
     if (s.next === undefined) down(t, because);
     else {
       s.view = { phase: 'connecting', attempt: s.attempt, because };
@@ -190,7 +190,7 @@ export function stop(t: Turn, because: Ending): void {
   const { s } = t;
   for (const id of s.links.keys()) drop(t, id);
   s.link = s.next = s.move = s.retryAt = s.stableAt = s.refreshAt = undefined;
-  interrupt(t, undefined);
+  interrupt(t);
   s.view = { phase: 'closed', because };
 }
 
@@ -222,7 +222,7 @@ export function hurry(t: Turn): void {
     s.retryAt = Math.min(s.retryAt, Math.max(now + 100, s.dialledAt + HURRY_MS));
     if ('until' in s.view) s.view = { ...s.view, until: s.retryAt };
   }
-  const link = t.edit(s.links, s.link);
+  const link = s.links.get(s.link!);
   if (!link || now - link.heardAt < PROBE_MS || link.until < Infinity) return;
   // Any command is answered: one that no gateway knows costs it nothing.
   link.until = now + PROBE_MS;
