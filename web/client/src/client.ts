@@ -1,4 +1,4 @@
-/** The shell around the session: the one file that touches sockets, timers, the page and storage. */
+/** The shell around the session: the one file that touches sockets, timers and the page. */
 
 import type {
   Channel, ChannelOptions, Client, Clock, Cursor, Json, Options, Outbox, OutboxEntry, OutboxKeeper, Page, Published, Socket, SocketClass, State, Status,
