@@ -1,7 +1,7 @@
 //! Of a board whose dependencies change while it is in use.
 
-use super::tests::{Bench, World, definition};
-use super::*;
+use super::super::*;
+use super::bench::{Bench, World, definition};
 use crate::health::definition::Kind;
 use crate::health::snapshot::{Availability, Level};
 
