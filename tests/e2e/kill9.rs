@@ -3,7 +3,7 @@
 //! `kill -9` ends the process and not the machine: what the kernel holds is not lost. So this
 //! shows that an acknowledgement comes after the commit, not that the commit reached the disk.
 
-use crate::support::publisher::{Publisher, log};
+use crate::support::publisher::{self, Publisher};
 use crate::support::wait::comes_true;
 use crate::support::{Client, SOON, Setup};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,14 +30,14 @@ fn nothing_acknowledged_is_lost_or_doubled() {
         });
         assert!(on, "no load in time");
         gateway = gateway.kill9().start();
-        let log = log(&gateway);
+        let log = publisher::log(&gateway);
         for publisher in &mut publishers {
             for (key, offset) in &publisher.acknowledged {
                 assert_eq!(log.get(offset), Some(key), "round {round}: acknowledged and not there");
             }
             publisher.resend(&gateway);
         }
-        let log = log(&gateway);
+        let log = publisher::log(&gateway);
         let published: usize = publishers.iter().map(|publisher| publisher.sent).sum();
         assert_eq!(log.len(), published, "round {round}: each key is there exactly once");
         for publisher in &publishers {
