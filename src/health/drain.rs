@@ -8,7 +8,7 @@
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// `[drain]`: its periods. What has no other start is counted from the beginning.
+/// `[drain]`: its periods, counted from the beginning where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// `drain.accept_ms`: until then it accepts.
