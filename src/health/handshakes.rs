@@ -101,6 +101,8 @@ pub enum Done {
     Told,
     /// A head was answered otherwise.
     Answered,
+    /// A TLS handshake failed: at its end, for all that is known.
+    Failed,
 }
 
 impl Handshakes {
@@ -180,6 +182,7 @@ impl Handshakes {
         self.window.quarters += match what {
             Done::Upgraded | Done::Connected | Done::Told => 2,
             Done::Answered => 1,
+            Done::Failed => 4,
         };
     }
 

@@ -167,6 +167,14 @@ impl Reactor {
         }
     }
 
+    /// The time of one who arrives and is not upgraded has led to something as well: without it, a flood of requests that are
+    /// refused would look like dear handshakes.
+    pub(super) fn note_answer(&mut self, id: SlotId, what: Done) {
+        if self.slots.get_mut(id).is_some_and(|connection| connection.arrival == Arrival::Head) {
+            self.handshakes.done(what);
+        }
+    }
+
     /// Bytes of this turn lie in its arena: none may wait there for the next one.
     pub(super) fn settle(&mut self) {
         for id in self.dirty.iter().chain(&self.arrivals.dirty) {

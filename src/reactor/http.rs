@@ -160,7 +160,7 @@ impl Reactor {
             | Route::Unknown => match self.plain(id, head) {
                 Ok(()) => {
                     self.counters.requests.add(1);
-                    self.handshakes.done(Done::Answered);
+                    self.note_answer(id, Done::Answered);
                     if let Some(connection) = self.slots.get_mut(id) {
                         // It came to ask, and may ask again.
                         connection.arrival = Arrival::In;
@@ -199,6 +199,7 @@ impl Reactor {
         if let Some(cell) = self.counters.requests_refused.get(class) {
             cell.add(1);
         }
+        self.note_answer(id, Done::Answered);
         let mut follows = After::Close;
         self.write(id, |out| follows = response::fault(out, fault, method, after));
         self.next(follows, length)
@@ -289,6 +290,7 @@ impl Reactor {
         options.headers = &headers;
         let report = self.setup.outlook.report();
         self.counters.requests.add(1);
+        self.note_answer(id, Done::Answered);
         self.write(id, |out| response::answer(out, 503, HEALTH_TYPE, report.body.as_bytes(), &options));
         self.next(head.after, head.length)
     }

@@ -4,6 +4,7 @@ use super::Reactor;
 use super::connection::{Closing, Connection, Expects, Flushed, Peer, Reading, Stage};
 use super::slots::SlotId;
 use super::tls::{Buffers, HANDSHAKE_RECORD, Opened, Phase, Tls};
+use crate::health::handshakes::Done;
 use crate::limits::{CLOSE_TIMEOUT, TLS_RECORD_BYTES};
 use crate::metrics::tls::TlsFault;
 use crate::wire::outbox::{Arena, Outbox};
@@ -140,6 +141,7 @@ impl Reactor {
     /// An alert says why, if one is to be sent; then the connection ends.
     fn tls_failed(&mut self, id: SlotId, fault: TlsFault, error: &Error) {
         self.counters.count_tls_fault(fault);
+        self.note_answer(id, Done::Failed);
         tracing::debug!(cause = fault.as_str(), %error, "a TLS connection failed");
         self.end_session(id);
         let until = self.now.at + CLOSE_TIMEOUT;

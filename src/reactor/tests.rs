@@ -447,6 +447,21 @@ fn who_comes_over_capacity_is_upgraded_to_be_told_and_who_comes_far_over_it_is_n
 }
 
 #[test]
+fn what_is_refused_is_a_part_of_what_handshakes_cost() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let mut clients: Vec<Client> = (0..200).map(|_| stage.client()).collect();
+    for client in &mut clients {
+        client.socket.write_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("room");
+    }
+    stage.turn_until(|_| clients.iter_mut().all(|client| client.has("HTTP/1.1 404 ")));
+    // Too little was done for a measure, unless they are a part of it.
+    let reactor = &mut stage.reactor;
+    let before = reactor.handshakes.cost();
+    assert!(reactor.handshakes.turned(reactor.now.at + Duration::from_secs(1), Duration::ZERO));
+    assert_ne!(reactor.handshakes.cost(), before);
+}
+
+#[test]
 fn who_is_connected_is_no_longer_one_who_arrives() {
     let mut stage = Stage::new(AuthMode::Off);
     let mut client = stage.chat(&[]);
