@@ -15,6 +15,7 @@ mod simulation {
     pub mod client;
     pub mod complete;
     pub mod connection;
+    pub mod drain;
     pub mod frame;
     pub mod ground;
     pub mod instance;
