@@ -43,6 +43,14 @@ pub(super) struct Draining {
 }
 
 impl Draining {
+    /// Who is here is closed; nobody is told to move any more.
+    fn close(&mut self, open: Vec<SlotId>, upgraded: usize) {
+        self.planned.clear();
+        self.late.clear();
+        self.open = open;
+        self.to_close = upgraded;
+    }
+
     /// True exactly when nothing is left for the next turn.
     pub(super) fn is_idle(&self) -> bool {
         self.planned.is_empty() && self.open.is_empty()
@@ -101,8 +109,8 @@ impl Reactor {
                 self.say_that_nobody_comes();
                 let upgraded =
                     |(_, connection): &(SlotId, &Connection)| matches!(connection.stage, Stage::WebSocket(_));
-                self.draining.to_close = self.slots.iter().filter(upgraded).count();
-                self.draining.open = self.slots.ids();
+                let upgraded = self.slots.iter().filter(upgraded).count();
+                self.draining.close(self.slots.ids(), upgraded);
             }
         }
     }
@@ -269,5 +277,19 @@ impl Reactor {
         if let Some(cells) = self.setup.vitals.drain.reactors.get(usize::from(self.id.0)) {
             cell(cells).add(by);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_that_overtakes_the_telling_leaves_nothing_to_turn_for() {
+        let id = SlotId { index: 0, generation: 1 };
+        let mut draining =
+            Draining { planned: vec![(Moment::ZERO, id)], late: vec![id], ..Draining::default() };
+        draining.close(Vec::new(), 1);
+        assert!(draining.is_idle(), "the reactor would not sleep until its end");
     }
 }
