@@ -97,9 +97,10 @@ impl Drain {
         Began::Now
     }
 
-    /// Another phase holds from here on; only the main thread may. The reactors are to be woken after it.
+    /// Another phase holds from here on, unless a later one does; only the main thread may, once it began. The reactors
+    /// are to be woken after it.
     pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+        self.phase.fetch_max(phase as u8, Ordering::Release);
     }
 
     /// Everybody is to be closed, by these deadlines; only the main thread may, again if they become earlier.
@@ -217,6 +218,9 @@ mod tests {
         );
         drain.close(ending(4_000));
         assert_eq!(drain.answer_by(), Moment::from_micros(4_000_000));
+        // Whoever began it may come to say so only now.
+        drain.enter(Phase::Accepting);
+        assert_eq!(drain.phase(), Phase::Closing);
     }
 
     #[test]

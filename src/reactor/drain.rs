@@ -210,11 +210,14 @@ impl Reactor {
     fn give_answers_up(&mut self) {
         // Some of what the answers lead to is asked for again.
         for _ in 0..self.pending.len() {
-            let Some(request) = self.pending.pop_late(Moment::from_micros(u64::MAX)) else { return };
+            let Some(request) = self.pending.pop_late(Moment::from_micros(u64::MAX)) else { break };
             if matches!(request, Request::Append { .. }) {
                 self.count_drain(|cells| &cells.appends, 1);
             }
             self.answer_late(request);
+        }
+        for recovery in std::mem::take(&mut self.recoveries) {
+            self.fail_recovery(recovery);
         }
     }
 

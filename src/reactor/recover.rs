@@ -89,7 +89,8 @@ impl Reactor {
         }
     }
 
-    fn fail_recovery(&mut self, recovery: Recovery) {
+    /// It is not read: those that wait are told, or try again later.
+    pub(super) fn fail_recovery(&mut self, recovery: Recovery) {
         self.counters.recoveries_refused.add(1);
         match recovery {
             Recovery::Position(id) => self.position(id, None),

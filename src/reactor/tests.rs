@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, bounded};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+mod drain;
 mod outage;
 mod returns;
 mod secure;
