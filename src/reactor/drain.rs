@@ -216,9 +216,7 @@ impl Reactor {
             }
             self.answer_late(request);
         }
-        for recovery in std::mem::take(&mut self.recoveries) {
-            self.fail_recovery(recovery);
-        }
+        self.fail_waiting();
     }
 
     fn say_good_bye(&mut self, id: SlotId) {
