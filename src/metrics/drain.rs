@@ -17,7 +17,7 @@ pub struct ReactorDrain {
     pub closed: AtomicBool,
     /// Connections that were given a slot.
     pub told: Cell,
-    /// Connections that left by themselves since the listener closed.
+    /// Connections that left by themselves after they were given one.
     pub moved: Cell,
     /// Connections that it closed.
     pub stragglers: Cell,

@@ -16,6 +16,7 @@ use crate::limits::TELLS_PER_TURN;
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
 use crate::wire::push;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Draining {
     /// Who could not be told yet.
     late: Vec<SlotId>,
     again: Moment,
+    /// Who was told to move, and was not closed since.
+    told: HashSet<SlotId, ahash::RandomState>,
     /// Who is to be closed.
     open: Vec<SlotId>,
     /// Who is to be closed and still waits for an answer.
@@ -169,6 +172,7 @@ impl Reactor {
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
                 self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms));
+                self.draining.told.insert(id);
                 self.count_drain(|cells| &cells.told, 1);
             }
             // Somebody who asked something before and now only keeps the connection.
@@ -227,6 +231,7 @@ impl Reactor {
                 let (index, count) = (self.draining.closed, self.draining.to_close);
                 let retry_ms = whole_ms(slot(index, count, returns, self.random.f32()));
                 self.draining.closed += 1;
+                self.draining.told.remove(&id);
                 self.count_drain(|cells| &cells.stragglers, 1);
                 self.close(id, CloseReason::Restart { retry_ms });
                 // Its edge may have come while it was held.
@@ -267,9 +272,9 @@ impl Reactor {
         self.count_drain(|cells| &cells.bytes, bytes);
     }
 
-    /// Somebody has left.
-    pub(super) fn count_left(&self) {
-        if self.draining.phase == Phase::Moving {
+    /// Somebody has left: by itself, if it was told to move and not closed.
+    pub(super) fn count_left(&mut self, id: SlotId) {
+        if self.draining.told.remove(&id) {
             self.count_drain(|cells| &cells.moved, 1);
         }
     }
