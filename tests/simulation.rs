@@ -1,8 +1,8 @@
 //! The pure floors under everything that goes wrong, on a clock of our own, from a seed.
 //!
 //! Two instances of two reactors each stand on one store. The store refuses, doubts, answers late; lanes
-//! lose, delay and double; sockets stall; processes crash; logs are restored from a backup. Honest clients
-//! follow the client duties, rogues do not. A shadow of each connection checks every frame against what
+//! lose, delay and double; sockets stall; processes crash, or drain and are replaced; logs are restored from a backup. Honest
+//! clients follow the client duties, rogues do not. A shadow of each connection checks every frame against what
 //! `docs/protocol.md` promises, and in the end every honest client must have everything.
 //!
 //! A second world is the dependencies alone: they fail by the seed under the real board, with probes, work and handshakes, and
@@ -15,6 +15,7 @@ mod simulation {
     pub mod client;
     pub mod complete;
     pub mod connection;
+    pub mod drain;
     pub mod frame;
     pub mod ground;
     pub mod instance;

@@ -132,7 +132,7 @@ pub struct Progress {
     pub connections: u64,
     /// Connections that were given a slot.
     pub told: u64,
-    /// Connections that left by themselves since the listener closed.
+    /// Connections that left by themselves after they were given one.
     pub moved: u64,
     /// Connections that were closed since they had not moved.
     pub stragglers: u64,

@@ -131,6 +131,8 @@ impl Handshakes {
         let rate = per_s.unwrap_or(self.rate).max(f64::MIN_POSITIVE);
         let period = Duration::from_secs_f64((1.0 / rate).min(PLACES.as_secs_f64()));
         let backlog = BACKLOG.max(period.saturating_mul(BACKLOG_LEAST));
+        // What was let in under a slower rate is no debt under a faster one.
+        self.paid = self.paid.min(now + backlog);
         let paid = self.paid.max(now) + period;
         if paid.since(now) <= backlog {
             self.paid = paid;

@@ -17,7 +17,7 @@ pub struct ReactorDrain {
     pub closed: AtomicBool,
     /// Connections that were given a slot.
     pub told: Cell,
-    /// Connections that left by themselves since the listener closed.
+    /// Connections that left by themselves after they were given one.
     pub moved: Cell,
     /// Connections that it closed.
     pub stragglers: Cell,
@@ -96,9 +96,10 @@ impl Drain {
         Began::Now
     }
 
-    /// Another phase holds from here on; only the main thread may. The reactors are to be woken after it.
+    /// Another phase holds from here on, unless a later one does; only the main thread may, once it began. The reactors
+    /// are to be woken after it.
     pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+        self.phase.fetch_max(phase as u8, Ordering::Release);
     }
 
     /// Everybody is to be closed, by these deadlines; only the main thread may, again if they become earlier.
@@ -216,6 +217,9 @@ mod tests {
         );
         drain.close(ending(4_000));
         assert_eq!(drain.answer_by(), Moment::from_micros(4_000_000));
+        // Whoever began it may come to say so only now.
+        drain.enter(Phase::Accepting);
+        assert_eq!(drain.phase(), Phase::Closing);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::limits::TELLS_PER_TURN;
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
 use crate::wire::push;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Draining {
     /// Who could not be told yet.
     late: Vec<SlotId>,
     again: Moment,
+    /// Who was told to move, and was not closed since.
+    told: HashSet<SlotId, ahash::RandomState>,
     /// Who is to be closed.
     open: Vec<SlotId>,
     /// Who is to be closed and still waits for an answer.
@@ -43,6 +46,14 @@ pub(super) struct Draining {
 }
 
 impl Draining {
+    /// Who is here is closed; nobody is told to move any more.
+    fn close(&mut self, open: Vec<SlotId>, upgraded: usize) {
+        self.planned.clear();
+        self.late.clear();
+        self.open = open;
+        self.to_close = upgraded;
+    }
+
     /// True exactly when nothing is left for the next turn.
     pub(super) fn is_idle(&self) -> bool {
         self.planned.is_empty() && self.open.is_empty()
@@ -101,8 +112,8 @@ impl Reactor {
                 self.say_that_nobody_comes();
                 let upgraded =
                     |(_, connection): &(SlotId, &Connection)| matches!(connection.stage, Stage::WebSocket(_));
-                self.draining.to_close = self.slots.iter().filter(upgraded).count();
-                self.draining.open = self.slots.ids();
+                let upgraded = self.slots.iter().filter(upgraded).count();
+                self.draining.close(self.slots.ids(), upgraded);
             }
         }
     }
@@ -161,6 +172,7 @@ impl Reactor {
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
                 self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms));
+                self.draining.told.insert(id);
                 self.count_drain(|cells| &cells.told, 1);
             }
             // Somebody who asked something before and now only keeps the connection.
@@ -202,12 +214,13 @@ impl Reactor {
     fn give_answers_up(&mut self) {
         // Some of what the answers lead to is asked for again.
         for _ in 0..self.pending.len() {
-            let Some(request) = self.pending.pop_late(Moment::from_micros(u64::MAX)) else { return };
+            let Some(request) = self.pending.pop_late(Moment::from_micros(u64::MAX)) else { break };
             if matches!(request, Request::Append { .. }) {
                 self.count_drain(|cells| &cells.appends, 1);
             }
             self.answer_late(request);
         }
+        self.fail_waiting();
     }
 
     fn say_good_bye(&mut self, id: SlotId) {
@@ -218,6 +231,7 @@ impl Reactor {
                 let (index, count) = (self.draining.closed, self.draining.to_close);
                 let retry_ms = whole_ms(slot(index, count, returns, self.random.f32()));
                 self.draining.closed += 1;
+                self.draining.told.remove(&id);
                 self.count_drain(|cells| &cells.stragglers, 1);
                 self.close(id, CloseReason::Restart { retry_ms });
                 // Its edge may have come while it was held.
@@ -258,9 +272,9 @@ impl Reactor {
         self.count_drain(|cells| &cells.bytes, bytes);
     }
 
-    /// Somebody has left.
-    pub(super) fn count_left(&self) {
-        if self.draining.phase == Phase::Moving {
+    /// Somebody has left: by itself, if it was told to move and not closed.
+    pub(super) fn count_left(&mut self, id: SlotId) {
+        if self.draining.told.remove(&id) {
             self.count_drain(|cells| &cells.moved, 1);
         }
     }
@@ -269,5 +283,19 @@ impl Reactor {
         if let Some(cells) = self.setup.vitals.drain.reactors.get(usize::from(self.id.0)) {
             cell(cells).add(by);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_that_overtakes_the_telling_leaves_nothing_to_turn_for() {
+        let id = SlotId { index: 0, generation: 1 };
+        let mut draining =
+            Draining { planned: vec![(Moment::ZERO, id)], late: vec![id], ..Draining::default() };
+        draining.close(Vec::new(), 1);
+        assert!(draining.is_idle(), "the reactor would not sleep until its end");
     }
 }

@@ -402,7 +402,7 @@ impl Reactor {
         for id in std::mem::take(&mut self.dead) {
             self.end_session(id);
             let Some(mut connection) = self.slots.remove(id) else { continue };
-            self.count_left();
+            self.count_left(id);
             self.waiting_bytes -= u64::from(connection.counted_bytes);
             if let Some(address) = connection.counted_address.take() {
                 self.leave(crate::job::Admit::Depart { address: *address });

@@ -85,7 +85,7 @@ impl Recoveries {
 impl Reactor {
     /// Reads this now or in its turn. It is answered in any case, by a failure where there is no room.
     pub(super) fn recover(&mut self, recovery: Recovery) {
-        if self.recoveries.waiting.is_empty() && self.pending.recoveries() < RECOVERIES_AT_ONCE {
+        if self.recoveries.waiting.is_empty() && self.has_recovery_room() {
             self.read_recovery(recovery);
         } else if self.recoveries.waiting.len() < RECOVERIES_WAITING_MAX {
             self.recoveries.waiting.push_back(recovery);
@@ -96,11 +96,24 @@ impl Reactor {
 
     /// Makes the next reads, as far as there is room.
     pub(super) fn recover_waiting(&mut self) {
-        while self.pending.recoveries() < RECOVERIES_AT_ONCE
+        while self.has_recovery_room()
             && let Some(recovery) = self.recoveries.waiting.pop_front()
         {
             self.read_recovery(recovery);
         }
+    }
+
+    /// Fails all that wait.
+    pub(super) fn fail_waiting(&mut self) {
+        while let Some(recovery) = self.recoveries.waiting.pop_front() {
+            self.fail_recovery(recovery);
+        }
+    }
+
+    /// True exactly when the next one is read now. Where others have filled the queue it waits: a failure would bring its
+    /// client back to ask again.
+    fn has_recovery_room(&self) -> bool {
+        self.pending.recoveries() < RECOVERIES_AT_ONCE && !self.queues.read.is_full()
     }
 
     fn read_recovery(&mut self, recovery: Recovery) {

@@ -19,7 +19,9 @@ use crossbeam_channel::{Receiver, bounded};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+mod drain;
 mod outage;
+mod returns;
 mod secure;
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -45,7 +47,10 @@ impl Stage {
     }
 
     fn with_tls(auth: AuthMode, tls: Option<Arc<rustls::ServerConfig>>) -> Stage {
-        let limits = Limits::default();
+        Stage::with(Limits::default(), auth, tls)
+    }
+
+    fn with(limits: Limits, auth: AuthMode, tls: Option<Arc<rustls::ServerConfig>>) -> Stage {
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("loopback");
         let address = listener.local_addr().expect("bound");
         let (mailbox, prepared) = Prepared::new(listener).expect("poll");
@@ -415,24 +420,27 @@ fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
     }
 }
 
-/// Fills the bucket of handshakes for hours to come.
+/// Fills the bucket of handshakes for a second.
 fn use_up(reactor: &mut Reactor) {
-    while reactor.handshakes.admit(reactor.now.at, Some(0.01), 0.5) == Passage::Admit {}
+    while reactor.handshakes.admit(reactor.now.at, Some(1.0), 0.5) == Passage::Admit {}
 }
 
 #[test]
 fn who_comes_over_capacity_is_upgraded_to_be_told_and_who_comes_far_over_it_is_not() {
-    let mut stage = Stage::new(AuthMode::Off);
-    use_up(&mut stage.reactor);
+    let limits = Limits { admissions_per_s: 1, ..Limits::default() };
+    let mut stage = Stage::with(limits, AuthMode::Off, None);
     let mut told = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
-    stage.turn_until(|_| told.has("limits.admissions_per_s"));
+    stage.turn_until(|stage| {
+        use_up(&mut stage.reactor);
+        told.has("limits.admissions_per_s")
+    });
     assert!(told.has("101 Switching Protocols") && told.has(r#""code":1013"#));
     assert_eq!(stage.reactor.counters.handshakes_deferred.read(), 1);
     // A moment later one more may be told, so it is tried until the moment was short enough.
     let mut refused = stage.chat(&[]);
     stage.turn_until(|stage| {
         let reactor = &mut stage.reactor;
-        while let Passage::Later { .. } = reactor.handshakes.admit(reactor.now.at, Some(0.01), 0.5) {}
+        while let Passage::Later { .. } = reactor.handshakes.admit(reactor.now.at, Some(1.0), 0.5) {}
         if refused.has("over_capacity") && !refused.has("503 ") {
             refused = stage.chat(&[]);
         }

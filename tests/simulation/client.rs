@@ -19,6 +19,12 @@ pub struct Client {
     pub user: String,
     name: String,
     pub link: Option<Link>,
+    /// The connection it moves away from, read until the new one serves.
+    old: Option<Link>,
+    /// When its place is elsewhere.
+    move_at: Option<Moment>,
+    /// Some know no `drain`.
+    moves: bool,
     pub connect_at: Moment,
     attempts: u32,
     tracks: BTreeMap<Channel, Track>,
@@ -76,6 +82,9 @@ impl Client {
             user,
             name: format!("k{number}"),
             link: None,
+            old: None,
+            move_at: None,
+            moves: rng.u8(..5) > 0,
             connect_at: Moment::from_micros(rng.u64(0..1_000_000) + 1),
             attempts: 0,
             tracks: channels.iter().map(|channel| (*channel, Track::default())).collect(),
@@ -92,7 +101,9 @@ impl Client {
     /// The connection is made: `connect` goes first.
     pub fn connected_to(&mut self, socket: Shared, now: Moment, rng: &mut Rng) {
         let latency = Duration::from_millis(rng.u64(0..60));
-        self.link = Some(Link { socket, connected: false, heard: now, latency });
+        self.leave_old();
+        self.move_at = None;
+        self.old = self.link.replace(Link { socket, connected: false, heard: now, latency });
         self.asked.clear();
         let mut recover = Vec::new();
         for (channel, track) in &mut self.tracks {
@@ -127,11 +138,52 @@ impl Client {
         link.socket.borrow_mut().upward.push_back((at, Upward::Text(order)));
     }
 
+    /// True exactly when it opens a connection now: it has none, or has to move.
+    pub fn comes(&self, now: Moment) -> bool {
+        match &self.link {
+            None => self.connect_at <= now,
+            Some(_) => self.move_at.is_some_and(|at| at <= now),
+        }
+    }
+
+    /// Nobody took it in: while it moves it keeps what it has.
+    pub fn refused(&mut self, now: Moment, rng: &mut Rng) {
+        match &self.link {
+            None => self.lost(now, rng),
+            Some(_) => self.move_at = Some(now + Duration::from_millis(rng.u64(100..500))),
+        }
+    }
+
+    fn leave_old(&mut self) {
+        if let Some(old) = self.old.take() {
+            old.socket.borrow_mut().client_gone = true;
+        }
+    }
+
+    /// What still comes on the connection it leaves counts; answers are those of the new one.
+    fn read_old(&mut self, now: Moment) {
+        let Some(old) = &self.old else { return };
+        let frames = old.socket.borrow_mut().read(self.pace);
+        let ended = old.socket.borrow().ended();
+        for frame in frames {
+            match &*frame {
+                Frame::Push(Push::Drain { .. }) => {}
+                Frame::Push(push) => self.push(push, now),
+                Frame::Reply(..) | Frame::Complaint(_) | Frame::Close(_) | Frame::Ping | Frame::Pong => {}
+            }
+        }
+        if ended {
+            self.old = None;
+        }
+    }
+
     /// The connection is over: another one is tried a little later.
     pub fn lost(&mut self, now: Moment, rng: &mut Rng) {
         if let Some(link) = self.link.take() {
             link.socket.borrow_mut().client_gone = true;
         }
+        self.leave_old();
+        self.move_at = None;
         self.attempts += 1;
         let cap_ms = (500u64 << self.attempts.min(5)).min(15_000);
         self.connect_at = now + Duration::from_millis(rng.u64(0..=cap_ms).max(100));
@@ -139,6 +191,9 @@ impl Client {
 
     /// Reads and sends what is due.
     pub fn act(&mut self, now: Moment, rng: &mut Rng) {
+        if self.stalled_until <= now {
+            self.read_old(now);
+        }
         let Some(link) = &mut self.link else { return };
         if self.stalled_until <= now {
             let frames = link.socket.borrow_mut().read(self.pace);
@@ -280,6 +335,9 @@ impl Client {
                 if let Some(link) = &mut self.link {
                     link.connected = true;
                 }
+                if let Some(old) = &self.old {
+                    old.socket.borrow_mut().upward.push_back((now, Upward::Close));
+                }
                 self.attempts = 0;
                 entries.iter().for_each(|entry| self.begun(entry, now));
             }
@@ -361,6 +419,9 @@ impl Client {
                 for (channel, head) in heads {
                     self.tracks.entry(*channel).or_default().lacks(*head, now);
                 }
+            }
+            Push::Drain { slot_ms, .. } => {
+                self.move_at = self.moves.then(|| now + Duration::from_millis(*slot_ms));
             }
             Push::Signal(_) | Push::Bye(_) => {}
         }

@@ -21,6 +21,8 @@ pub struct Connection {
     pub stage: Stage,
     pub replays: Replays,
     pub stalled_since: Option<Moment>,
+    /// When its outbox had no room for a push last.
+    pub crowded_at: Option<Moment>,
     /// What happened, in order, for the shadow to judge.
     pub events: Vec<Event>,
 }
@@ -86,6 +88,7 @@ impl Connection {
             stage: Stage::Open,
             replays: Replays::None,
             stalled_since: None,
+            crowded_at: None,
             events: Vec::new(),
         }
     }

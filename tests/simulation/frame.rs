@@ -39,6 +39,7 @@ pub enum Push {
     Synced { channel: Channel, offset: u64 },
     Lag { channel: Channel, from: u64, head: u64 },
     Beat(Vec<(Channel, u64)>),
+    Drain { slot_ms: u64, deadline_ms: u64 },
     Bye(u16),
 }
 
@@ -98,6 +99,7 @@ struct Text<'a> {
     synced: Option<PlaceText<'a>>,
     lag: Option<LagText<'a>>,
     beat: Option<BeatText<'a>>,
+    drain: Option<DrainText>,
     bye: Option<ByeText>,
 }
 
@@ -176,6 +178,12 @@ struct LagText<'a> {
 struct BeatText<'a> {
     #[serde(borrow)]
     heads: std::collections::BTreeMap<&'a str, u64>,
+}
+
+#[derive(Deserialize)]
+struct DrainText {
+    slot_ms: u64,
+    deadline_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -267,6 +275,8 @@ fn push(text: Text<'_>) -> Push {
         Push::Lag { channel: channel(lag.channel), from: lag.from, head: lag.head }
     } else if let Some(beat) = text.beat {
         Push::Beat(beat.heads.into_iter().map(|(name, head)| (channel(name), head)).collect())
+    } else if let Some(DrainText { slot_ms, deadline_ms }) = text.drain {
+        Push::Drain { slot_ms, deadline_ms }
     } else if let Some(bye) = text.bye {
         Push::Bye(bye.code)
     } else {

@@ -1,6 +1,7 @@
 //! One process: its reactors and its auth worker. A crash takes all of it.
 
 use super::auth::Auth;
+use super::drain::Drain;
 use super::reactor::Reactor;
 use fastrand::Rng;
 use seawall::clock::Now;
@@ -18,19 +19,22 @@ pub struct Instance {
     pub up: bool,
     pub reactors: Vec<Reactor>,
     pub auth: Auth,
+    /// It was told to end.
+    pub drain: Option<Drain>,
     policy: Rc<Policy>,
 }
 
 impl Instance {
     pub fn new(name: &str, limits: &Limits, mode: AuthMode) -> Instance {
         let policy = Rc::new(Policy::new(limits, mode, InstanceName(Arc::from(name))));
-        Instance { life: 0, up: false, reactors: Vec::new(), auth: Auth::default(), policy }
+        Instance { life: 0, up: false, reactors: Vec::new(), auth: Auth::default(), drain: None, policy }
     }
 
     pub fn start(&mut self, now: Now, rng: &mut Rng) {
         self.up = true;
         self.life += 1;
         self.auth = Auth::default();
+        self.drain = None;
         self.reactors = (0..REACTORS)
             .map(|index| Reactor::new(ReactorId(index), Rc::clone(&self.policy), now, rng.u64(..)))
             .collect();
@@ -39,6 +43,7 @@ impl Instance {
     /// All its memory is gone; its connections are reset.
     pub fn crash(&mut self) {
         self.up = false;
+        self.drain = None;
         for reactor in self.reactors.drain(..) {
             for connection in reactor.connections.into_iter().flatten() {
                 connection.socket.borrow_mut().server_gone = true;

@@ -67,6 +67,11 @@ impl Pending {
         self.requests.values().filter(|(_, request)| own(request)).count()
     }
 
+    /// How many wait, the reactor's own round among them.
+    pub fn all(&self) -> usize {
+        self.requests.len()
+    }
+
     /// How many wait; the reactor's own round over the heads is nobody's.
     pub fn len(&self) -> usize {
         self.requests.values().filter(|(_, request)| !matches!(request, Request::Heads)).count()

@@ -2,11 +2,13 @@
 //! its clock and its lanes are the simulation's.
 
 use super::connection::{Connection, Event, Flushed, Replays, Stage};
+use super::drain::Draining;
 use super::frame::Channel;
 use super::pending::{Job, Pending};
 use super::socket::{Shared, Upward};
 use seawall::clock::{Moment, Now};
 use seawall::close::{CloseReason, Farewell};
+use seawall::health::drain::Phase;
 use seawall::hub::{ChannelId, Hub, Slot};
 use seawall::id::{ChannelName, ReactorId};
 use seawall::job::{Completion, Live};
@@ -59,6 +61,7 @@ pub struct Reactor {
     pub from_memory: Vec<(Channel, Rc<super::frame::Frame>, u64)>,
     /// Tokens under way whose grant counts a connection: those of `connect`.
     pub counting: BTreeSet<u64>,
+    pub draining: Draining,
     effects: Vec<Effect>,
 }
 
@@ -98,6 +101,7 @@ impl Reactor {
             given: BTreeMap::new(),
             from_memory: Vec::new(),
             counting: BTreeSet::new(),
+            draining: Draining::new(seed),
             effects: Vec::new(),
         }
     }
@@ -118,6 +122,7 @@ impl Reactor {
         self.read();
         self.complete();
         self.expire();
+        self.drain();
         for serial in std::mem::take(&mut self.rooms) {
             self.catch_up(serial);
         }
@@ -161,7 +166,9 @@ impl Reactor {
                 connection.stage = Stage::Dead;
                 continue;
             }
-            for _ in 0..8 {
+            // None is taken that would not be answered.
+            let reads = if self.draining.phase == Phase::Closing { 0 } else { 8 };
+            for _ in 0..reads {
                 let now = self.now.at;
                 let Some((_, connection)) = self.open(serial) else { break };
                 if connection.outbox.bytes() > hard {
@@ -316,6 +323,9 @@ impl Reactor {
         let alive = |connection: &&mut Connection| connection.stage != Stage::Dead;
         for connection in self.connections.iter_mut().flatten().filter(alive) {
             assert!(connection.outbox.bytes() <= bytes_max, "an outbox of {}", connection.outbox.bytes());
+            if connection.outbox.bytes() >= soft {
+                connection.crowded_at = Some(self.now.at);
+            }
             if connection.outbox.is_empty() {
                 connection.stalled_since = None;
                 if connection.replays != Replays::None {

@@ -1,11 +1,13 @@
 //! What a connection was promised, checked with every frame as it enters the outbox.
 
 use super::connection::Event;
+use super::drain::Drain;
 use super::frame::{Beginning, Channel, Frame, Publication, Published, Push, Reply};
 use super::order::{Ask, Begin, Content, Order};
 use super::socket::is_push;
 use super::store::{Entry, Store};
 use seawall::clock::Moment;
+use seawall::health::drain::Phase;
 use seawall::limits::REPLAY_PUBLICATIONS_MAX;
 use seawall::wire::publication::Change;
 use std::collections::BTreeMap;
@@ -21,6 +23,11 @@ pub struct Shadow {
     user: String,
     /// The turn that is judged.
     now: Moment,
+    /// When it was connected.
+    since: Option<Moment>,
+    /// Its process, where that was told to end.
+    pub process: Option<Drain>,
+    told: bool,
     connected: bool,
     /// Commands that were read and not answered.
     unanswered: BTreeMap<u64, (Moment, Ask)>,
@@ -56,6 +63,9 @@ impl Shadow {
             serial,
             user,
             now: Moment::ZERO,
+            since: None,
+            process: None,
+            told: false,
             connected: false,
             unanswered: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -77,6 +87,7 @@ impl Shadow {
                 let connected = self.connected;
                 self.said(frame, store);
                 if self.connected != connected {
+                    self.since = Some(now);
                     // What was held is served from here on.
                     self.unanswered.values_mut().for_each(|(at, _)| *at = now);
                 }
@@ -115,7 +126,12 @@ impl Shadow {
                 panic!("{frame:?} without a close")
             }
             (Ending::None, _) => {}
-            (Ending::Closed, Frame::Push(Push::Bye(code))) => self.ending = Ending::ByeSaid(*code),
+            (Ending::Closed, Frame::Push(Push::Bye(code))) => {
+                if *code == 1012 {
+                    self.check_restart();
+                }
+                self.ending = Ending::ByeSaid(*code);
+            }
             (Ending::Closed, Frame::Close(1000)) => self.ending = Ending::Over,
             (Ending::ByeSaid(said), Frame::Close(code)) => {
                 assert_eq!(said, *code, "bye and the close frame agree");
@@ -286,8 +302,45 @@ impl Shadow {
                     followed.told = *head;
                 }
             }
+            Push::Drain { slot_ms, deadline_ms } => self.told_to_move(*slot_ms, *deadline_ms),
             Push::Bye(_) => {}
         }
+    }
+
+    /// Once, with a slot that is over before the close.
+    fn told_to_move(&mut self, slot_ms: u64, deadline_ms: u64) {
+        let Drain { phase, timetable, .. } = self.process.expect("its process goes");
+        assert_eq!(phase, Phase::Moving);
+        assert!(!std::mem::replace(&mut self.told, true), "told to move once");
+        let at = |ms| self.now + Duration::from_millis(ms);
+        assert!(slot_ms <= deadline_ms, "a slot in {slot_ms} ms, of {deadline_ms}");
+        // Who is told late is to move at once.
+        assert!(slot_ms == 0 || at(slot_ms) <= timetable.slots_until(), "a slot in {slot_ms} ms");
+        // Told in the very moment in which it is over: nothing is left.
+        let left = timetable.close_at().since(self.now);
+        assert_eq!(Duration::from_millis(deadline_ms), left, "what is left until the close");
+    }
+
+    /// Closed because the process ends: not before that is due, and what was taken is answered.
+    fn check_restart(&self) {
+        let process = self.process.expect("its process goes");
+        assert_eq!(process.phase, Phase::Closing);
+        assert!(!self.connected || self.unanswered.is_empty(), "closed over {:?}", self.unanswered);
+    }
+
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// Since when it could be told to move: the listener is closed so long after the beginning, and it is connected.
+    pub fn moves_since(&self, accept: Duration) -> Option<Moment> {
+        let process = self.process?;
+        self.since.map(|since| since.max(process.timetable.since + accept))
+    }
+
+    /// Its process is gone: it was told so, or went by itself.
+    pub fn check_left(&self) {
+        assert_ne!(self.ending, Ending::None, "#{} was left without a word", self.serial);
     }
 
     fn followed(&mut self, channel: Channel) -> &mut Followed {

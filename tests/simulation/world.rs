@@ -36,7 +36,7 @@ pub struct World {
     clients: Vec<Client>,
     rogues: Vec<Rogue>,
     /// By instance and connection.
-    shadows: BTreeMap<(usize, u64), Shadow>,
+    pub shadows: BTreeMap<(usize, u64), Shadow>,
     connections: u64,
     weather_until: Moment,
 }
@@ -102,6 +102,10 @@ impl World {
                 self.trace.note(self.now, || format!("retention keeps {keep} of c{channel}"));
                 self.store.retain(channel, keep);
             }
+            10..13 => {
+                let index = self.rng.usize(..self.instances.len());
+                self.signal(index);
+            }
             _ => {}
         }
         for index in 0..self.instances.len() {
@@ -159,6 +163,12 @@ impl World {
                 }
             }
         }
+        for index in 0..self.instances.len() {
+            self.lead(index);
+            if phase == Phase::Calm && !self.instances[index].up {
+                self.instances[index].start(self.now, &mut self.rng);
+            }
+        }
         let (now, epoch) = (self.now.at, self.store.epoch);
         for index in 0..self.clients.len() {
             self.admit_client(index);
@@ -183,6 +193,7 @@ impl World {
         let instance = &mut self.instances[index];
         let reactor = &mut instance.reactors[which];
         (reactor.append_room, reactor.read_room) = rooms;
+        reactor.draining.process = instance.drain;
         reactor.turn(self.now);
         self.judge(index, which);
         let instance = &mut self.instances[index];
@@ -208,6 +219,7 @@ impl World {
     /// Shows the shadow what each connection got.
     fn judge(&mut self, index: usize, which: usize) {
         let (now, trace) = (self.now, Rc::clone(&self.trace));
+        let process = self.instances[index].drain;
         let reactor = &mut self.instances[index].reactors[which];
         for (channel, frame, given) in std::mem::take(&mut reactor.from_memory) {
             check_erased(&self.store, channel, &frame, given);
@@ -223,6 +235,7 @@ impl World {
         let ended = ended.into_iter().map(|connection| (connection.serial, connection.events));
         for (serial, events) in ended.chain(events) {
             let Some(shadow) = self.shadows.get_mut(&(index, serial)) else { continue };
+            shadow.process = process;
             for event in events {
                 trace.note(now, || format!("gw-{index}.{which} #{serial} {event}"));
                 shadow.judge(&event, now.at, &mut self.store);
@@ -233,13 +246,13 @@ impl World {
 
     fn admit_client(&mut self, index: usize) {
         let client = &self.clients[index];
-        if client.link.is_some() || client.connect_at > self.now.at {
+        if !client.comes(self.now.at) {
             return;
         }
         let user = client.user.clone();
         match self.accept(user) {
             Some(socket) => self.clients[index].connected_to(socket, self.now.at, &mut self.rng),
-            None => self.clients[index].lost(self.now.at, &mut self.rng),
+            None => self.clients[index].refused(self.now.at, &mut self.rng),
         }
     }
 
@@ -254,7 +267,9 @@ impl World {
     fn accept(&mut self, user: String) -> Option<Shared> {
         let index = self.rng.usize(..self.instances.len());
         let instance = &mut self.instances[index];
-        let which = self.rng.usize(..2);
+        let first = self.rng.usize(..2);
+        let listens = |which: &usize| instance.reactors.get(*which).is_some_and(|it| it.draining.listens());
+        let which = [first, 1 - first].into_iter().find(listens)?;
         let reactor = instance.reactors.get_mut(which)?;
         self.connections += 1;
         let serial = self.connections;
@@ -282,11 +297,6 @@ impl World {
         let lost = [0, 0, 0, 100][self.rng.usize(..4)];
         self.weather = Weather { lost, ..Weather::fair() };
         self.trace.note(self.now, || "calm".into());
-        for index in 0..self.instances.len() {
-            if !self.instances[index].up {
-                self.instances[index].start(self.now, &mut self.rng);
-            }
-        }
         for _ in 0..SETTLE_STEPS {
             self.step(Phase::Calm);
             if self.clients.iter().all(|client| self.has_all(client)) && self.queue.is_empty() {

@@ -60,6 +60,16 @@ fn two_thousand_at_once_all_come_in_at_their_second_attempt() {
 }
 
 #[test]
+fn who_was_let_in_under_a_slower_rate_keeps_nobody_out_under_a_faster_one() {
+    let mut handshakes = Handshakes::new(start());
+    let let_in = (0..1_000).filter(|_| handshakes.admit(start(), Some(0.5), 0.5) == Passage::Admit).count();
+    assert_eq!(let_in, BACKLOG_LEAST as usize, "minutes of work, at one in two seconds");
+    // The operator takes the bound away.
+    handshakes.admit(start() + ms(1_000), None, 0.5);
+    assert_eq!(handshakes.admit(start() + ms(1_010), None, 0.5), Passage::Admit);
+}
+
+#[test]
 fn a_storm_that_fits_is_let_in_at_once() {
     let mut handshakes = Handshakes::new(start());
     let storm = storm(&mut handshakes, None, 7_500, 0, 1);
