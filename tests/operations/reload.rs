@@ -23,9 +23,11 @@ pub fn reload(gateway: &Gateway, toml: &str, outcome: &str) {
     hang_up(gateway, outcome);
 }
 
+/// Sends SIGHUP and waits until that was tried.
 #[track_caller]
-fn hang_up(gateway: &Gateway, outcome: &str) {
-    let outcomes = || ["applied", "unchanged", "refused"].map(|outcome| reloads(gateway, outcome));
+pub fn hang_up(gateway: &Gateway, outcome: &str) {
+    let outcomes =
+        || ["applied", "unchanged", "refused", "incomplete"].map(|outcome| reloads(gateway, outcome));
     let (before, expected) = (outcomes(), reloads(gateway, outcome) + 1.0);
     gateway.signal(Signal::HUP);
     until(SOON, "the reload ends", || outcomes() != before);
@@ -38,7 +40,8 @@ pub fn says(gateway: &Gateway, line: &str) {
     until(SOON, line, || gateway.output().contains(line));
 }
 
-fn loaded_s(gateway: &Gateway) -> f64 {
+/// When the configuration that holds was read.
+pub fn loaded_s(gateway: &Gateway) -> f64 {
     gateway.metric("seawall_configuration_loaded_seconds")
 }
 
