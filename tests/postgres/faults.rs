@@ -89,6 +89,7 @@ impl Publisher {
             let (request, outcome) = self.rig.next(PATIENCE).expect("everybody is answered");
             self.note(request, &outcome);
         }
+        assert!(self.slowest < ANSWER_MAX, "{:?}", self.slowest);
         assert!(!self.acknowledged.is_empty());
         for n in std::mem::take(&mut self.open) {
             let mut outcome = self.rig.append(Publisher::job(n));
@@ -124,7 +125,6 @@ fn a_server_that_is_killed_loses_nothing_acknowledged_and_doubles_nothing() {
         publisher.listen_while(|| server.start_again());
     }
     publisher.run(Duration::from_millis(2_500));
-    assert!(publisher.slowest < ANSWER_MAX, "{:?}", publisher.slowest);
     assert!(publisher.rig.counters.reconnects.load(Ordering::Relaxed) >= 3);
     publisher.check();
 }
@@ -165,7 +165,6 @@ fn a_stopped_server_keeps_nobody_waiting_and_goes_on_when_it_continues() {
     let before = publisher.acknowledged.len();
     publisher.run(Duration::from_secs(3));
     assert!(publisher.acknowledged.len() > before, "it goes on by itself");
-    assert!(publisher.slowest < ANSWER_MAX, "{:?}", publisher.slowest);
     publisher.check();
 }
 
