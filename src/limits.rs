@@ -131,6 +131,8 @@ pub const HISTORY_LIMIT_MAX: u32 = 300;
 pub const HISTORY_PAGE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one page of a replay: small, so that many replays interleave fairly.
 pub const REPLAY_PAGE_BYTES_MAX: usize = 64 << 10;
+/// Subscribers that one page of a replay is given to: half of what a turn may write for single connections.
+pub const REPLAYS_PER_READ: usize = ARENA_BYTES_MAX / REPLAY_PAGE_BYTES_MAX / 2;
 /// Reads for recoveries that one reactor has under way: enough for the store's readers never to wait for the next one, few
 /// enough for a page of history to come soon.
 pub const RECOVERIES_AT_ONCE: usize = 16;
@@ -165,6 +167,9 @@ pub const HEADS_CHANNELS_MAX: usize = 1_000;
 pub const TAIL_PUBLICATIONS_MAX: usize = 300;
 /// Bytes of one channel's recent publications: a busy channel must not push out all others.
 pub const TAIL_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a frame from which on a replay shares the one in memory: many that fell behind and do not read would
+/// hold a copy each. A shorter one is copied, which costs less than a reference across cores.
+pub const SHARED_FRAME_BYTES_MIN: usize = 4 << 10;
 /// What a turn may write for single connections before it goes on to flush.
 pub const ARENA_BYTES_MAX: usize = 8 << 20;
 /// The arena's memory that is never given back.

@@ -12,8 +12,9 @@ use super::{
     Behind, Catching, Channel, Hub, Live, Need, Stage, SubscriptionId, Waits, channel_mut, subscription_mut,
 };
 use crate::id::{ChannelName, Offset};
-use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
+use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX, SHARED_FRAME_BYTES_MIN};
 use crate::wire::push;
+use std::sync::Arc;
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum Step {
     Done,
     /// Frames were written; step again when there is room.
     Wrote,
+    /// The same, and after what was written goes this frame. It is one that all who lack it share: see
+    /// [`SHARED_FRAME_BYTES_MIN`].
+    Shares(Arc<[u8]>),
     /// Nothing to do until the asked page is here or the channel's head moves.
     Waits,
     /// Ask the store for this, and answer with [`Hub::page_read`].
@@ -82,8 +86,8 @@ impl Hub {
             channel.ahead.push(id);
             return Step::Waits;
         }
-        if write_from_tail(behind, channel, out) {
-            return Step::Wrote;
+        if let Some(step) = write_from_tail(behind, channel, out) {
+            return step;
         }
         if behind.shared > 0 {
             behind.waits = Waits::Older;
@@ -102,37 +106,39 @@ impl Hub {
         Step::Page { channel: channel.name.clone(), after: behind.cursor, limit }
     }
 
-    /// Answers [`Step::Page`]; with `None` the store could not be read. Step again afterwards, after a
-    /// failure when it is worth another try.
-    pub fn page_read(&mut self, id: SubscriptionId, page: Option<ReplayPage<'_>>, out: &mut Vec<u8>) {
-        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return };
-        let Stage::Behind(behind) = &mut subscription.stage else { return };
+    /// Answers [`Step::Page`]; with `None` the store could not be read. True exactly when the page is what the
+    /// subscription lacks next: then its frames are to be sent. Step again afterwards, after a failure when it is worth
+    /// another try.
+    #[must_use]
+    pub fn page_read(&mut self, id: SubscriptionId, page: Option<ReplayPage>) -> bool {
+        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return false };
+        let Stage::Behind(behind) = &mut subscription.stage else { return false };
         behind.waits = Waits::Room;
-        let Some(page) = page else { return };
-        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else { return };
-        let Knowledge::Known(position) = &mut channel.knowledge else { return };
+        let Some(page) = page else { return false };
+        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else { return false };
+        let Knowledge::Known(position) = &mut channel.knowledge else { return false };
         position.floor = position.floor.max(page.floor);
-        if page.first == behind.cursor.next() && page.last <= position.head {
-            out.extend_from_slice(page.frames);
+        let follows = page.first == behind.cursor.next() && page.last <= position.head;
+        if follows {
             behind.cursor = page.last;
         } else {
             // Retention overtook the cursor: the next one is gone, and what stands in its place may be
             // above the hub's head. The next step tells `lag`.
             position.floor = position.floor.max(behind.cursor.next().next());
         }
+        follows
     }
 }
 
-/// A page of a replay.
-pub struct ReplayPage<'a> {
+/// A page of a replay: whole frames, which the caller holds.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayPage {
     /// The oldest publication retained.
     pub floor: Offset,
     /// The first in the page; [`Offset::ZERO`] when it is empty.
     pub first: Offset,
     /// The last in the page.
     pub last: Offset,
-    /// Whole frames.
-    pub frames: &'a [u8],
 }
 
 /// Tells `lag` where what is missing is gone, or more than is replayed; what is told is not replayed.
@@ -148,14 +154,17 @@ fn limit_chase(behind: &mut Behind, channel: &Channel, head: Offset, floor: Offs
     }
 }
 
-fn write_from_tail(behind: &mut Behind, channel: &Channel, out: &mut Vec<u8>) -> bool {
+fn write_from_tail(behind: &mut Behind, channel: &Channel, out: &mut Vec<u8>) -> Option<Step> {
     let start = out.len();
     for (offset, frame) in channel.tail.after(behind.cursor) {
         if out.len() > start && out.len() - start + frame.len() > REPLAY_PAGE_BYTES_MAX {
             break;
         }
-        out.extend_from_slice(frame);
         behind.cursor = offset;
+        if frame.len() >= SHARED_FRAME_BYTES_MIN {
+            return Some(Step::Shares(Arc::clone(frame)));
+        }
+        out.extend_from_slice(frame);
     }
-    out.len() > start
+    (out.len() > start).then_some(Step::Wrote)
 }

@@ -61,7 +61,7 @@ impl Tail {
     }
 
     /// The frames after `cursor`, with their offsets, if the stretch reaches that far back.
-    pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &[u8])> {
+    pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &Arc<[u8]>)> {
         let reaches = !self.frames.is_empty() && self.first <= cursor.next();
         let skip = if reaches { (cursor.next().0 - self.first.0) as usize } else { self.frames.len() };
         let first = self.first.0;
@@ -69,7 +69,7 @@ impl Tail {
             .iter()
             .enumerate()
             .skip(skip)
-            .map(move |(index, frame)| (Offset(first + index as u64), frame.as_ref()))
+            .map(move |(index, frame)| (Offset(first + index as u64), frame))
     }
 }
 

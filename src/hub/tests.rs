@@ -288,6 +288,7 @@ impl World {
             match self.hub.step(id, Paging::Allowed, &mut shadow.outbox) {
                 Step::Done | Step::Waits => return,
                 Step::Wrote => {}
+                Step::Shares(frame) => shadow.outbox.extend_from_slice(&frame),
                 Step::Page { after, limit, .. } => {
                     assert!(shadow.page_asked.is_none());
                     shadow.page_asked = Some((after.0, u64::from(limit)));
@@ -372,14 +373,11 @@ impl World {
         let Some((after, limit)) = shadow.page_asked.take() else { return };
         let log = &self.logs[shadow.channel];
         let (first, last, _, frames) = log.page(shadow.channel, after, limit.min(10));
-        let page = ReplayPage {
-            floor: log.position().floor,
-            first: Offset(first),
-            last: Offset(last),
-            frames: &frames,
-        };
+        let page = ReplayPage { floor: log.position().floor, first: Offset(first), last: Offset(last) };
         let id = shadow.id;
-        self.hub.page_read(id, (store == Store::Answers).then_some(page), &mut shadow.outbox);
+        if self.hub.page_read(id, (store == Store::Answers).then_some(page)) {
+            shadow.outbox.extend_from_slice(&frames);
+        }
         self.step(id);
     }
 

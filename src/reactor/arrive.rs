@@ -12,8 +12,6 @@ use super::connection::{Arrival, Listed};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::health::handshakes::{Done, Passage};
-use crate::limits::ARENA_BYTES_MAX;
-use crate::wire::outbox::Outbox;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -101,7 +99,7 @@ impl Reactor {
         let slice = self.others.clamp(*SLICE.start(), *SLICE.end());
         let mut spent = Duration::ZERO;
         while spent < slice
-            && Outbox::mark(&mut self.arena).0 <= ARENA_BYTES_MAX
+            && !self.turn_is_full()
             && let Some(id) = self.arrivals.next()
         {
             if let Some(connection) = self.slots.get_mut(id) {

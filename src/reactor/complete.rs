@@ -1,13 +1,13 @@
 //! Takes what the workers and the other reactors sent, and asks for what the hub lacks.
 
-use super::connection::{Connection, Reading, Replays, Stage};
+use super::connection::{Connection, Reading, Stage};
 use super::pending::Request;
 use super::recover::Recovery;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::clock::Moment;
 use crate::health::drain::Phase;
-use crate::hub::{ChannelId, Need, ReplayPage};
+use crate::hub::{ChannelId, Need};
 use crate::id::Offset;
 use crate::job::bus::Interest;
 use crate::job::{
@@ -15,11 +15,10 @@ use crate::job::{
     Ticket,
 };
 use crate::limits::{
-    ARENA_BYTES_MAX, COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN, HEADS_CHANNELS_MAX, HEADS_PERIOD,
-    REFILL_RETRY, REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX,
+    COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN, HEADS_CHANNELS_MAX, HEADS_PERIOD, REFILL_RETRY,
+    REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX,
 };
 use crate::session::{AppendOutcome, HistoryOutcome};
-use crate::wire::outbox::Outbox;
 
 /// Whether a quota left something in the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +130,7 @@ impl Reactor {
         for _ in 0..COMPLETIONS_PER_TURN {
             let Ok(completion) = self.inbox.answers.try_recv() else { return };
             self.take_answer(completion);
-            if Outbox::mark(&mut self.arena).0 > ARENA_BYTES_MAX {
+            if self.turn_is_full() {
                 break;
             }
         }
@@ -211,9 +210,7 @@ impl Reactor {
                 };
                 session.history_read(id, &channel, &outcome, cx);
             }),
-            Some(Request::Replay { slot, subscription }) => {
-                self.replay_page(slot, subscription, outcome.ok())
-            }
+            Some(Request::Replay { subscribers }) => self.replay_page(&subscribers, outcome.ok()),
             Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
             Some(Request::Older(channel)) => self.older(channel, outcome.ok()),
             Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
@@ -226,21 +223,6 @@ impl Reactor {
             )
             | None => {}
         }
-    }
-
-    fn replay_page(&mut self, slot: SlotId, subscription: crate::hub::SubscriptionId, page: Option<Page>) {
-        let Some(connection) = self.slots.get_mut(slot) else { return };
-        if let Some(chat) = connection.chat_mut() {
-            chat.replays = Replays::Stepping;
-        }
-        let Some(page) = page else { return self.page_failed(slot, subscription) };
-        let (start, out) = Outbox::mark(&mut self.arena);
-        let page =
-            ReplayPage { floor: page.position.floor, first: page.first, last: page.last, frames: &page.body };
-        self.hub.page_read(subscription, Some(page), out);
-        connection.outbox.push_from(&self.arena, start);
-        self.mark_dirty(slot);
-        self.catch_up(slot);
     }
 
     /// Where a channel's log stands, or not: the subscriptions that waited for it begin, or are refused.
@@ -360,7 +342,7 @@ impl Reactor {
                 self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
             }
             Request::Address { slot } => self.address_checked(slot, None),
-            Request::Replay { slot, subscription } => self.replay_page(slot, subscription, None),
+            Request::Replay { subscribers } => self.replay_page(&subscribers, None),
             Request::Position(channel) | Request::Follow(channel) => self.position(channel, None),
             Request::Older(channel) => self.older(channel, None),
             Request::Fill(channel) => self.fill(channel, None),

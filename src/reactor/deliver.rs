@@ -1,11 +1,13 @@
 //! Fan-out, and catching up for those that fell behind.
 
 use super::connection::{Connection, Queued, Replays};
+use super::pending::Subscriber;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::hub::{Live, Paging, Step, SubscriptionId};
-use crate::limits::{ARENA_BYTES_MAX, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
+use crate::limits::{REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
 use crate::wire::outbox::{Offer, Outbox};
+use std::sync::Arc;
 
 impl Reactor {
     /// Gives each channel's run of this turn to its live subscribers: one reference each.
@@ -84,6 +86,7 @@ impl Reactor {
         let Some(id) = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot)) else { return };
         loop {
             let paused = self.waiting_bytes > self.outbox_bytes_max();
+            let is_full = self.turn_is_full();
             let Some(connection) = self.slots.get_mut(id) else { return };
             let room = connection.outbox.bytes() < REPLAY_PAGE_BYTES_MAX;
             let Some(chat) = connection.chat_mut() else { return };
@@ -102,7 +105,7 @@ impl Reactor {
                 return self.rest(id);
             }
             // So many catch up in this turn that the others' pieces wait for the next.
-            if Outbox::mark(&mut self.arena).0 > ARENA_BYTES_MAX {
+            if is_full {
                 self.note_behind_at(id);
                 self.rooms.push(id);
                 return;
@@ -110,31 +113,29 @@ impl Reactor {
             let (start, out) = Outbox::mark(&mut self.arena);
             let step = self.hub.step(subscription, paging, out);
             connection.outbox.push_from(&self.arena, start);
+            if let Step::Shares(frame) = &step {
+                self.shared_bytes += frame.len();
+                connection.outbox.push_frame(Arc::clone(frame));
+            }
             self.mark_dirty(id);
             match step {
                 Step::Done => return,
-                Step::Wrote => {}
+                Step::Wrote | Step::Shares(_) => {}
                 Step::Waits => {
                     self.note_behind_at(id);
                     return;
                 }
                 Step::Page { channel, after, limit } => {
                     self.note_behind_at(id);
-                    self.ask_page(id, subscription, channel, after, limit);
+                    self.ask_page(Subscriber { slot: id, subscription }, channel, after, limit);
                     return;
                 }
             }
         }
     }
 
-    /// A page could not be read: the replay goes on a little later.
-    pub(super) fn page_failed(&mut self, id: SlotId, subscription: SubscriptionId) {
-        self.hub.page_read(subscription, None, &mut Vec::new());
-        self.rest(id);
-    }
-
     /// Lets a connection's replays rest for a while: one retry a connection, however many they are.
-    fn rest(&mut self, id: SlotId) {
+    pub(super) fn rest(&mut self, id: SlotId) {
         let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) else { return };
         match chat.replays {
             Replays::None | Replays::Stepping => {

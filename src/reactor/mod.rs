@@ -171,6 +171,8 @@ pub struct Reactor {
     buffer: Vec<u8>,
     secrecy: secure::Secrecy,
     arena: Arena,
+    /// Bytes that this turn queued for single connections beside the arena: frames and pages that others share.
+    shared_bytes: usize,
     effects: Vec<Effect>,
     refused: Vec<ErrorCode>,
     /// To be written at the end of the turn.
@@ -194,7 +196,7 @@ pub struct Reactor {
     runs_before: u64,
     retries: VecDeque<(Moment, Retry)>,
     /// Reads for those that came back, behind those that are under way.
-    recoveries: VecDeque<recover::Recovery>,
+    recoveries: recover::Recoveries,
     heads: complete::HeadsRound,
     leaving: Vec<crate::job::Admit>,
     /// Channels that the bus is to be told of: nobody here follows them any more.
@@ -258,6 +260,7 @@ impl Reactor {
             buffer: vec![0; READ_BYTES],
             secrecy: secure::Secrecy::default(),
             arena: Arena::default(),
+            shared_bytes: 0,
             effects: Vec::new(),
             refused: Vec::new(),
             dirty: Vec::new(),
@@ -272,7 +275,7 @@ impl Reactor {
             fan_out: Duration::ZERO,
             runs_before: 0,
             retries: VecDeque::new(),
-            recoveries: VecDeque::new(),
+            recoveries: recover::Recoveries::default(),
             heads: complete::HeadsRound::starting(now.at),
             leaving: Vec::new(),
             unfollowing: VecDeque::new(),

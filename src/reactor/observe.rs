@@ -1,12 +1,18 @@
 //! The end of a turn: what others may see of it.
 
 use super::{Reactor, SLOW_TURN};
-use crate::limits::ARENA_BYTES_KEPT;
+use crate::limits::{ARENA_BYTES_KEPT, ARENA_BYTES_MAX};
 
 impl Reactor {
+    /// True exactly when this turn wrote as much for single connections as it should before it flushes.
+    pub(super) fn turn_is_full(&self) -> bool {
+        self.arena.bytes() + self.shared_bytes > ARENA_BYTES_MAX
+    }
+
     /// Shows what others may see, and forgets what the turn no longer needs.
     pub(super) fn observe(&mut self) {
         self.arena.clear(ARENA_BYTES_KEPT);
+        self.shared_bytes = 0;
         let counters = &self.counters;
         for code in self.refused.drain(..) {
             counters.count_error(code);
@@ -15,7 +21,7 @@ impl Reactor {
         counters.connections.set(self.slots.len() as u64);
         counters.pending.set(self.pending.len() as u64);
         counters.outbox_bytes.set(self.waiting_bytes);
-        counters.recoveries_waiting.set(self.recoveries.len() as u64);
+        counters.recoveries_waiting.set(self.recoveries.waiting() as u64);
         let (channels, subscriptions, tail_bytes) = self.hub.sizes();
         counters.channels.set(channels as u64);
         counters.subscriptions.set(subscriptions as u64);

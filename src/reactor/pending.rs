@@ -50,10 +50,8 @@ pub enum Request {
     },
     /// A page of a replay.
     Replay {
-        /// Who waits.
-        slot: SlotId,
-        /// Which subscription.
-        subscription: SubscriptionId,
+        /// Who wait.
+        subscribers: Vec<Subscriber>,
     },
     /// Where a channel's log stands.
     Position(ChannelId),
@@ -81,6 +79,15 @@ impl Request {
             | Request::Heads => false,
         }
     }
+}
+
+/// A connection, for one of its subscriptions.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber {
+    /// The connection.
+    pub slot: SlotId,
+    /// Which subscription.
+    pub subscription: SubscriptionId,
 }
 
 #[derive(Debug)]

@@ -3,9 +3,8 @@
 use super::Reactor;
 use super::connection::{Closing, Connection, Listed, Peer, Reading, Role, Stage};
 use super::slots::SlotId;
-use crate::limits::{ARENA_BYTES_MAX, READS_PER_TURN};
+use crate::limits::READS_PER_TURN;
 use crate::wire::frames::{Frame, Input};
-use crate::wire::outbox::Outbox;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -16,7 +15,7 @@ impl Reactor {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
             // What is left waits until the answers so far are sent.
-            if Outbox::mark(&mut self.arena).0 > ARENA_BYTES_MAX {
+            if self.turn_is_full() {
                 break;
             }
             let Some(id) = self.ready.pop_front() else { break };

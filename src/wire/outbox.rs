@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Turns after which an arena gives memory back that none of them needed.
 const ARENA_TURNS: u32 = 1_024;
@@ -25,6 +26,11 @@ pub struct Arena {
 }
 
 impl Arena {
+    /// Bytes that the turn wrote so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Forgets the turn. Every outbox must have been settled.
     ///
     /// Memory stays for turns like the last ones: what is given back each turn has to be faulted in again,
@@ -48,6 +54,8 @@ enum Segment {
     Turn { start: u32, length: u32 },
     /// Bytes shared with other outboxes, or a settled remainder.
     Shared(Rc<[u8]>),
+    /// A frame of the hub's memory, which all reactors share.
+    Frame(Arc<[u8]>),
 }
 
 impl Segment {
@@ -55,6 +63,7 @@ impl Segment {
         match self {
             Segment::Turn { start, length } => &arena.bytes[*start as usize..(*start + *length) as usize],
             Segment::Shared(bytes) => bytes,
+            Segment::Frame(bytes) => bytes,
         }
     }
 
@@ -62,6 +71,7 @@ impl Segment {
         match self {
             Segment::Turn { length, .. } => *length as usize,
             Segment::Shared(bytes) => bytes.len(),
+            Segment::Frame(bytes) => bytes.len(),
         }
     }
 }
@@ -148,6 +158,18 @@ impl Outbox {
         }
         self.append(Segment::Shared(Rc::clone(run)));
         Offer::Taken
+    }
+
+    /// Queues a frame that is kept in memory for all who lack it.
+    ///
+    /// There is no refusal: the caller bounds what it asks for by [`Outbox::bytes`].
+    pub fn push_frame(&mut self, frame: Arc<[u8]>) {
+        self.append(Segment::Frame(frame));
+    }
+
+    /// Queues a page of frames that was read for all who lack it; likewise without a refusal. It is not empty.
+    pub fn push_page(&mut self, page: Rc<[u8]>) {
+        self.append(Segment::Shared(page));
     }
 
     #[inline]
@@ -261,6 +283,7 @@ mod tests {
     enum Step {
         Reply(Vec<u8>),
         Run(Vec<u8>),
+        Frame(Vec<u8>),
         Write(usize),
         EndTurn,
     }
@@ -269,6 +292,7 @@ mod tests {
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..20).prop_map(Step::Reply),
             prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Run),
+            prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Frame),
             (0usize..60).prop_map(Step::Write),
             Just(Step::EndTurn),
         ]
@@ -292,6 +316,10 @@ mod tests {
                             expected.extend_from_slice(&bytes);
                         }
                         prop_assert!(outbox.bytes() <= 100 || expected.len() > 100);
+                    }
+                    Step::Frame(bytes) => {
+                        outbox.push_frame(Arc::from(bytes.as_slice()));
+                        expected.extend_from_slice(&bytes);
                     }
                     Step::Write(most) => {
                         let mut slices = [IoSlice::new(&[]); 4];

@@ -58,8 +58,11 @@ fn memory_is_flat_while_nobody_reads() {
     }
     // Frames are shared, so the outboxes hold references: far less than a copy for each. The store's page caches fill meanwhile, to
     // 16 MiB where it writes and 8 MiB for each of two readers, whoever reads; they are not of those who do not.
+    // Past the total bound those that are closed make room in the kernel, and whoever drains once into that is sent a page:
+    // it is read and held once for many, so it comes to far less than the 64 KiB that a copy for each would be.
     let grown = peak - idle;
-    assert!(grown < (32 + 16) << 20, "{grown} bytes more for {count} that do not read");
+    let most = ((32 + 16) << 20) + (count << 12) as u64;
+    assert!(grown < most, "{grown} bytes more for {count} that do not read");
     println!("{count} that do not read: {idle} bytes before, {peak} at most");
     assert!(gateway.metric("seawall_lagged_total") > 0.0, "the load was too small to fill an outbox");
     if count <= ALL_STAY {

@@ -106,12 +106,11 @@ impl Reactor {
         let Some((index, connection)) = self.open(serial) else { return };
         connection.replays = Replays::Stepping;
         let Some(page) = page else { return self.page_failed(serial, subscription) };
-        let mut out = Vec::new();
-        let page =
-            ReplayPage { floor: page.position.floor, first: page.first, last: page.last, frames: &page.body };
-        self.hub.page_read(subscription, Some(page), &mut out);
-        if let Some(connection) = &mut self.connections[index] {
-            connection.write(&mut self.arena, &out);
+        let piece = ReplayPage { floor: page.position.floor, first: page.first, last: page.last };
+        if self.hub.page_read(subscription, Some(piece))
+            && let Some(connection) = &mut self.connections[index]
+        {
+            connection.write(&mut self.arena, &page.body);
         }
         self.catch_up(serial);
     }

@@ -179,6 +179,7 @@ impl Reactor {
             match step {
                 Step::Done => return,
                 Step::Wrote => {}
+                Step::Shares(frame) => self.write_replay(index, &frame),
                 Step::Waits => return self.note_behind_at(serial),
                 Step::Page { channel, after, limit } => {
                     self.note_behind_at(serial);
@@ -224,7 +225,7 @@ impl Reactor {
     }
 
     pub fn page_failed(&mut self, serial: u64, subscription: SubscriptionId) {
-        self.hub.page_read(subscription, None, &mut Vec::new());
+        let _ = self.hub.page_read(subscription, None);
         self.retry_soon(Retry::CatchUp(serial));
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::hub::{Decision, Paging, Slot, Step, SubscriptionId};
 use crate::id::{ChannelName, Epoch};
+use crate::limits::SHARED_FRAME_BYTES_MIN;
 use crate::wire::publication::{Change, Published};
 use crate::wire::push::Recovery;
 use crate::wire::server_frame::{self, Kind};
@@ -114,6 +115,7 @@ impl Rig {
                 match self.hub.step(id, Paging::Allowed, &mut got) {
                     Step::Done => break,
                     Step::Wrote => {}
+                    Step::Shares(frame) => got.extend_from_slice(&frame),
                     Step::Waits => {
                         let asked = self.read();
                         assert!(!asked.is_empty(), "it waits for what nobody reads");
@@ -177,6 +179,36 @@ fn publications_go_on_while_a_storm_is_read_for() {
     }
     rig.all_catch_up();
     assert!(rig.reads <= 4, "{} reads", rig.reads);
+}
+
+#[test]
+fn a_long_frame_is_shared_by_all_who_lack_it() {
+    let mut rig = Rig::new(10);
+    rig.open(10);
+    rig.open(10);
+    let asked = rig.read();
+    rig.answer(asked);
+    let long: Arc<[u8]> = Arc::from(vec![b'x'; SHARED_FRAME_BYTES_MIN]);
+    let frames = [Arc::from(frame(11)), Arc::clone(&long), Arc::from(frame(13))];
+    for (index, frame) in frames.iter().enumerate() {
+        let offset = Offset(11 + index as u64);
+        rig.hub.publish(&Published {
+            channel: name(),
+            offset,
+            change: Change::None,
+            frame: Arc::clone(frame),
+        });
+    }
+    while rig.hub.take_run().is_some() {}
+    for (id, _) in rig.subscriptions {
+        let mut got = Vec::new();
+        let Step::Shares(shared) = rig.hub.step(id, Paging::Allowed, &mut got) else { panic!("it is long") };
+        assert!(Arc::ptr_eq(&shared, &long), "a copy");
+        assert_eq!(got, *frames[0], "what goes before it");
+        got.clear();
+        assert_eq!(rig.hub.step(id, Paging::Allowed, &mut got), Step::Wrote);
+        assert_eq!(got, *frames[2]);
+    }
 }
 
 #[test]

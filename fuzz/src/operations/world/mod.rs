@@ -334,6 +334,7 @@ impl World {
             match self.hub.step(subscription, paging, &mut peer.outbox) {
                 Step::Done | Step::Waits => return,
                 Step::Wrote => {}
+                Step::Shares(frame) => peer.outbox.extend_from_slice(&frame),
                 Step::Page { channel, after, limit } => {
                     peer.page_asked = true;
                     let who = Who { peer: index, generation: peer.generation };

@@ -141,18 +141,16 @@ impl World {
         let peer = &mut self.peers[who.peer];
         peer.page_asked = false;
         let Some((channel, after, limit)) = asked else {
-            self.hub.page_read(subscription, None, &mut Vec::new());
+            let _ = self.hub.page_read(subscription, None);
             peer.retries = true;
             return;
         };
         let page = self.store.frames(&channel, after.0, u64::from(limit).min(10));
-        let page = ReplayPage {
-            floor: self.store.position(&channel).floor,
-            first: Offset(page.first),
-            last: Offset(page.last),
-            frames: &page.frames,
-        };
-        self.hub.page_read(subscription, Some(page), &mut peer.outbox);
+        let floor = self.store.position(&channel).floor;
+        let piece = ReplayPage { floor, first: Offset(page.first), last: Offset(page.last) };
+        if self.hub.page_read(subscription, Some(piece)) {
+            peer.outbox.extend_from_slice(&page.frames);
+        }
         self.catch_up(who.peer);
     }
 
