@@ -1,6 +1,5 @@
 //! A recovery that waits for its turn while its subscriber changes its mind.
 
-use super::super::recover::Recovery;
 use super::{Client, Stage, page};
 use crate::id::ChannelName;
 use crate::job::{Completion, PageRequest, Span};
@@ -16,10 +15,7 @@ fn answer(stage: &mut Stage, request: &PageRequest) {
 
 /// The channel whose page waits for its turn.
 fn in_line(stage: &Stage) -> Option<ChannelName> {
-    stage.reactor.recoveries.iter().find_map(|recovery| match recovery {
-        Recovery::Replay { channel, .. } => Some(channel.clone()),
-        Recovery::Position(_) | Recovery::Older(_) => None,
-    })
+    stage.reactor.recoveries.channels().next().cloned()
 }
 
 /// One who subscribes to as many channels as there are places, of which two are taken.
@@ -29,7 +25,7 @@ fn crowd(stage: &mut Stage) -> Client {
     for index in 0..RECOVERIES_AT_ONCE {
         client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"d{crowd}-{index}"}}}}"#, index + 2));
     }
-    stage.turn_until(|stage| stage.reactor.recoveries.len() == 2);
+    stage.turn_until(|stage| stage.reactor.recoveries.waiting() == 2);
     client
 }
 
