@@ -168,7 +168,7 @@ pub const TAIL_PUBLICATIONS_MAX: usize = 300;
 /// Bytes of one channel's recent publications: a busy channel must not push out all others.
 pub const TAIL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a frame from which on a replay shares the one in memory: many that fell behind and do not read would
-/// hold a copy each. A shorter one is copied, which costs less than a reference across cores.
+/// hold a copy each. A shorter one is copied, which costs less than to look for it.
 pub const SHARED_FRAME_BYTES_MIN: usize = 4 << 10;
 /// What a turn may write for single connections before it goes on to flush.
 pub const ARENA_BYTES_MAX: usize = 8 << 20;

@@ -39,7 +39,7 @@ async function bundle(entry, options = {}) {
     charset: 'utf8',
     legalComments: 'none',
     // The page is built from the library's sources, not from a built copy of it.
-    alias: { 'seawall-client': './client/src/index.ts' },
+    alias: { 'seawall-client': './client/src/index.ts', 'seawall-client/outbox': './client/src/durable.ts' },
     logLevel: 'warning',
     ...options,
   });
@@ -62,13 +62,15 @@ async function outputs() {
     .replace('{{icon}}', named('icon', 'svg', source('page/src/icon.svg')));
   files.set('index.html', page);
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
+  files.set('seawall-client-outbox.js', await bundle('client/src/durable.ts', { banner }));
   files.set('files.rs', table(files));
   files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
+  files.set('seawall-client-outbox.d.ts', "export * from './types/durable.js';\n");
   for (const [path, text] of declarations()) files.set(`types/${path}`, text);
   return files;
 }
 
-/** The types of `seawall-client.js`: the declarations that the library's index leads to. */
+/** The types of the library's two modules: the declarations that its entries lead to. */
 function declarations() {
   const folder = join(here, 'client');
   const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
@@ -87,6 +89,7 @@ function declarations() {
     for (const [, name] of text.matchAll(/(?:from |import\()["']\.\/([\w-]+)\.js["']/g)) reach(`${name}.d.ts`);
   };
   reach('index.d.ts');
+  reach('durable.d.ts');
   return reached;
 }
 

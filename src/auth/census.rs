@@ -71,7 +71,7 @@ impl Census {
     }
 
     /// Other bounds hold from here on. Who is over one stays; the next is refused until there is room.
-    pub fn rebound(&mut self, per_user: u32, per_address: u32, address_rate: Option<Rate>) {
+    pub fn bound(&mut self, per_user: u32, per_address: u32, address_rate: Option<Rate>) {
         (self.per_user, self.per_address, self.address_rate) = (per_user, per_address, address_rate);
     }
 
@@ -198,7 +198,7 @@ mod tests {
     fn who_came_while_there_was_no_bound_counts_when_there_is_one() {
         let mut census = Census::new(0, 0, None);
         assert!((0..3).all(|_| census.enter_user(&user("ann")) == Entry::Granted));
-        census.rebound(2, 0, None);
+        census.bound(2, 0, None);
         assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
         census.leave_user(&user("ann"));
         assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);

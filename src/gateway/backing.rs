@@ -4,7 +4,7 @@ use super::config::Config;
 use crate::id::Epoch;
 use crate::job::{Append, Mailbox, Read, Witness};
 use crate::metrics::store::StoreCounters;
-use crate::worker::store::postgres::{self, BusName, PostgresConfig, PostgresStore};
+use crate::worker::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
 use crate::worker::store::{self, Retention, Store, StoreConfig};
 use crossbeam_channel::Receiver;
 use std::io;
@@ -37,7 +37,7 @@ impl Backing {
     /// What it commits goes to `bus`, what its workers meet to `witness`.
     pub(super) fn open(
         config: &Config,
-        bus: Option<BusName>,
+        bus: Option<BusMember>,
         witness: Option<Witness>,
     ) -> Result<Backing, String> {
         match config.store.postgres() {

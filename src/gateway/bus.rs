@@ -1,7 +1,7 @@
 //! The bus, if one is configured, before its threads run.
 
 use super::config::Config;
-use super::watch::{self, Prepared};
+use super::watch;
 use crate::id::InstanceName;
 use crate::job::bus::{BusInbox, bus};
 use crate::job::{Mailbox, Read};
@@ -9,7 +9,7 @@ use crate::metrics::bus::BusCounters;
 use crate::wire::envelope::Origin;
 use crate::worker::bus::{self, BusConfig, Running};
 use crate::worker::probe::target::{Kind, Target};
-use crate::worker::store::postgres::BusName;
+use crate::worker::store::postgres::BusMember;
 use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use std::sync::Arc;
 const PREFIX: &str = "seawall";
 
 /// See the module.
-pub(super) struct Line {
-    /// The way there, for the store and the reactors.
-    pub(super) name: BusName,
+pub(super) struct Prepared {
+    /// This instance on it, for the store and the reactors.
+    pub(super) member: BusMember,
     config: BusConfig,
     inbox: BusInbox,
 }
 
-impl Line {
+impl Prepared {
     /// Of `bus.url`; nothing is opened.
-    pub(super) fn prepare(
+    pub(super) fn new(
         config: &Config,
-        watched: &Prepared,
+        watched: &watch::Prepared,
         instance: &InstanceName,
-    ) -> Result<Option<Line>, String> {
+    ) -> Result<Option<Prepared>, String> {
         let Some(url) = &config.bus.url else { return Ok(None) };
         let target = Target::parse(Kind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
         let target = target.with_source(config.server.source_address);
@@ -47,8 +47,8 @@ impl Line {
             monitor: Arc::clone(watched.monitor()),
             counters: Arc::new(counters),
         };
-        let name = BusName { bus, origin, instance: Arc::clone(&instance.0) };
-        Ok(Some(Line { name, config, inbox }))
+        let member = BusMember { bus, origin, instance: Arc::clone(&instance.0) };
+        Ok(Some(Prepared { member, config, inbox }))
     }
 
     pub(super) fn counters(&self) -> &Arc<BusCounters> {

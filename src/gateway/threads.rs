@@ -1,10 +1,9 @@
 //! The threads of the process: started in order, watched, and ended in order.
 
 use super::backing::{self, Backing};
-use super::bus::Line;
 use super::config::Config;
 use super::drain::{self, Awaited, Fault, Leader, Notice, Step};
-use super::{auth, tls};
+use super::{auth, bus, tls};
 use crate::health::drain::Cause;
 use crate::id::ReactorId;
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
@@ -41,7 +40,7 @@ impl Threads {
     pub(super) fn start(
         config: &Config,
         setups: &Setups,
-        (store, bus, watch): (Backing, Option<Line>, worker::watch::Running),
+        (store, bus, watch): (Backing, Option<bus::Prepared>, worker::watch::Running),
         trust: Option<Trust>,
         mailboxes: &Arc<[Mailbox]>,
         (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
@@ -49,7 +48,8 @@ impl Threads {
         let setup = setups.load();
         let counters = Arc::clone(&setup.metrics.store);
         let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
-        let bus = bus.map(|line| line.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
+        let bus =
+            bus.map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
         let start = |admits| {
             let counters = Arc::clone(&setup.metrics.auth);
             let clock = setup.clock;
@@ -140,12 +140,12 @@ pub(super) struct Jobs {
 }
 
 /// The queues, and their other ends. The auth worker has its own whether or not it has work: a reload may give it some.
-pub(super) fn queues(bus: Option<&Line>) -> (Queues, Jobs) {
+pub(super) fn queues(bus: Option<&bus::Prepared>) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
-    let bus = bus.map(|line| line.name.bus.clone());
+    let bus = bus.map(|prepared| prepared.member.bus.clone());
     (Queues { append, read, bus, admit: Some(admit) }, jobs)
 }
 

@@ -382,6 +382,4 @@ impl Before {
 }
 
 #[cfg(test)]
-mod revise_tests;
-#[cfg(test)]
 mod tests;

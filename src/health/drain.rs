@@ -8,7 +8,7 @@
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// `[drain]`: its periods, each counted from the beginning but the last.
+/// `[drain]`: its periods, counted from the beginning where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// `drain.accept_ms`: until then it accepts.
@@ -19,7 +19,7 @@ pub struct Plan {
     pub close: Duration,
     /// `drain.exit_ms`: the process is gone.
     pub exit: Duration,
-    /// `drain.return_ms`: the returns of those who were closed are spread over so long.
+    /// `drain.return_ms`: the returns of those who were closed are spread over so long, from their close on.
     pub returns: Duration,
 }
 

@@ -1,8 +1,9 @@
 //! Catching up, one step at a time, as the socket drains.
 //!
 //! A subscriber that is behind is sent what it lacks: from the tail where that reaches, or can be made to reach by one read
-//! for all that wait (see `shared`), else page by page from the store. The head it chases moves meanwhile; live publications are not queued for it. When it
-//! reaches the head it becomes live in the same step, so nothing is skipped and nothing is sent twice.
+//! for all that wait (see `shared`), else page by page from the store. The head it chases moves meanwhile; live publications
+//! are not queued for it. When it reaches the head it becomes live in the same step, so nothing is skipped and nothing is
+//! sent twice.
 //!
 //! The chase is bounded: one that lacks more than a recovery would replay is told `lag` and goes on at the
 //! head.

@@ -87,8 +87,7 @@ impl Drain {
             return Began::Before;
         }
         let _first = self.begun.set(**self.plan.load());
-        let place = Cause::ALL.iter().position(|known| *known == cause).unwrap_or(0);
-        self.cause.store(place as u8, Ordering::Relaxed);
+        self.cause.store(cause as u8, Ordering::Relaxed);
         self.since_unix_ms.store(now.unix_ms, Ordering::Relaxed);
         // What a fault ends does not accept first.
         if cause != Cause::Fault {

@@ -19,7 +19,7 @@ pub(super) enum Accepting {
     Edge,
     /// In this turn: an edge came, or the last turn left some.
     Now,
-    /// From then on: there was no room.
+    /// From then on: there was no room, or those who arrive have to wait.
     After(Moment),
     /// Never again.
     Never,

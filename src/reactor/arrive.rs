@@ -4,8 +4,8 @@
 //! long for each publication. So connections that arrive have lists of their own. They are read after all others, for as
 //! long as the others' work of the last turn took, within [`SLICE`]; those that were upgraded go first, so that what is
 //! begun is finished. A publication also passes the store and other processes, which want a core as well: while people
-//! publish, handshakes that took a time are followed by as long a rest. What all of it takes is what admission goes by (`health::handshakes`); a handshake of TLS is part of
-//! it by being read here.
+//! publish, handshakes that took a time are followed by as long a rest. What all of it takes is what admission goes by
+//! (`health::handshakes`); a handshake of TLS is part of it by being read here.
 
 use super::Reactor;
 use super::connection::{Arrival, Listed};

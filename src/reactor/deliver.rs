@@ -5,9 +5,62 @@ use super::pending::Subscriber;
 use super::slots::SlotId;
 use super::{Reactor, Retry};
 use crate::hub::{Live, Paging, Step, SubscriptionId};
-use crate::limits::{REFILL_RETRY, REPLAY_PAGE_BYTES_MAX};
+use crate::limits::{REFILL_RETRY, REPLAY_PAGE_BYTES_MAX, SHARED_FRAME_BYTES_MIN};
 use crate::wire::outbox::{Offer, Outbox};
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
+
+/// Frames of which a turn knows its copy: twice as many as a page holds.
+const SHARED_FRAMES: usize = 2 * REPLAY_PAGE_BYTES_MAX / SHARED_FRAME_BYTES_MIN;
+
+#[derive(Debug)]
+struct Shared {
+    frame: Arc<[u8]>,
+    copy: Rc<[u8]>,
+}
+
+/// What a turn queues for single connections beside the arena: frames and pages that they share.
+#[derive(Debug, Default)]
+pub(super) struct Sharing {
+    /// Frames of the hub's memory, which all reactors share, and the copies of them that the outboxes of this one share.
+    frames: VecDeque<Shared>,
+    /// Bytes that were queued.
+    bytes: usize,
+}
+
+impl Sharing {
+    /// Bytes that this turn queued.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets the turn.
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+
+    /// A page, once more.
+    pub(super) fn page(&mut self, frames: &Rc<[u8]>) -> Rc<[u8]> {
+        self.bytes += frames.len();
+        Rc::clone(frames)
+    }
+
+    /// This turn's copy of a frame.
+    fn frame(&mut self, frame: &Arc<[u8]>) -> Rc<[u8]> {
+        self.bytes += frame.len();
+        if let Some(known) = self.frames.iter().rev().find(|known| Arc::ptr_eq(&known.frame, frame)) {
+            return Rc::clone(&known.copy);
+        }
+        if self.frames.len() == SHARED_FRAMES {
+            self.frames.pop_front();
+        }
+        let copy: Rc<[u8]> = Rc::from(&**frame);
+        self.frames.push_back(Shared { frame: Arc::clone(frame), copy: Rc::clone(&copy) });
+        copy
+    }
+}
 
 impl Reactor {
     /// Gives each channel's run of this turn to its live subscribers: one reference each.
@@ -114,8 +167,7 @@ impl Reactor {
             let step = self.hub.step(subscription, paging, out);
             connection.outbox.push_from(&self.arena, start);
             if let Step::Shares(frame) = &step {
-                self.shared_bytes += frame.len();
-                connection.outbox.push_frame(Arc::clone(frame));
+                connection.outbox.push_shared(self.sharing.frame(frame));
             }
             self.mark_dirty(id);
             match step {
@@ -174,5 +226,24 @@ fn note_behind(connection: &mut Connection) {
         && chat.replays == Replays::None
     {
         chat.replays = Replays::Stepping;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_has_one_copy_of_a_frame() {
+        let mut sharing = Sharing::default();
+        let frames: Vec<Arc<[u8]>> = (0..=SHARED_FRAMES).map(|_| Arc::from([7; 10].as_slice())).collect();
+        let first = sharing.frame(&frames[0]);
+        assert!(Rc::ptr_eq(&first, &sharing.frame(&frames[0])) && *first == *frames[0]);
+        let others: Vec<_> = frames[1..].iter().map(|frame| sharing.frame(frame)).collect();
+        assert!(others.iter().all(|copy| !Rc::ptr_eq(copy, &first)), "each is its own");
+        assert!(!Rc::ptr_eq(&first, &sharing.frame(&frames[0])), "the oldest is forgotten");
+        assert_eq!((sharing.frames.len(), sharing.bytes()), (SHARED_FRAMES, 10 * (SHARED_FRAMES + 3)));
+        sharing.clear();
+        assert_eq!((Rc::strong_count(&first), sharing.bytes()), (1, 0));
     }
 }

@@ -171,8 +171,7 @@ pub struct Reactor {
     buffer: Vec<u8>,
     secrecy: secure::Secrecy,
     arena: Arena,
-    /// Bytes that this turn queued for single connections beside the arena: frames and pages that others share.
-    shared_bytes: usize,
+    sharing: deliver::Sharing,
     effects: Vec<Effect>,
     refused: Vec<ErrorCode>,
     /// To be written at the end of the turn.
@@ -260,7 +259,7 @@ impl Reactor {
             buffer: vec![0; READ_BYTES],
             secrecy: secure::Secrecy::default(),
             arena: Arena::default(),
-            shared_bytes: 0,
+            sharing: deliver::Sharing::default(),
             effects: Vec::new(),
             refused: Vec::new(),
             dirty: Vec::new(),

@@ -6,13 +6,13 @@ use crate::limits::{ARENA_BYTES_KEPT, ARENA_BYTES_MAX};
 impl Reactor {
     /// True exactly when this turn wrote as much for single connections as it should before it flushes.
     pub(super) fn turn_is_full(&self) -> bool {
-        self.arena.bytes() + self.shared_bytes > ARENA_BYTES_MAX
+        self.arena.bytes() + self.sharing.bytes() > ARENA_BYTES_MAX
     }
 
     /// Shows what others may see, and forgets what the turn no longer needs.
     pub(super) fn observe(&mut self) {
         self.arena.clear(ARENA_BYTES_KEPT);
-        self.shared_bytes = 0;
+        self.sharing.clear();
         let counters = &self.counters;
         for code in self.refused.drain(..) {
             counters.count_error(code);

@@ -207,8 +207,7 @@ impl Reactor {
             if self.hub.page_read(subscription, piece)
                 && let Some(connection) = self.slots.get_mut(slot)
             {
-                self.shared_bytes += frames.len();
-                connection.outbox.push_page(Rc::clone(&frames));
+                connection.outbox.push_shared(self.sharing.page(&frames));
                 self.mark_dirty(slot);
             }
             match piece {

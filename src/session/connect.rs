@@ -250,7 +250,7 @@ fn write_connected(member: &Member, restoring: &Restoring, cx: &mut Context<'_>)
         ping_ms: limits.ping_ms,
         stable_ms: limits.stable_ms,
         limits: cx.policy.told,
-        expires: member.expires_unix_ms,
+        expires: member.expires(cx.now),
         status: cx.status,
         recovered: &recovered,
     };

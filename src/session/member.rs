@@ -3,7 +3,7 @@
 use super::outcome::{Counted, Identity};
 use super::{Context, Effect, Policy, Refusal};
 use crate::auth::permission::{Permissions, Right};
-use crate::clock::Moment;
+use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
@@ -226,11 +226,17 @@ impl Member {
         }
     }
 
+    /// When the token expires, as clients are told.
+    pub(super) fn expires(&self, now: Now) -> Option<push::Expires> {
+        self.expires_unix_ms
+            .map(|unix_ms| push::Expires { unix_ms, in_ms: unix_ms.saturating_sub(now.unix_ms) })
+    }
+
     pub(super) fn refreshed(&mut self, id: CommandId, identity: Identity, cx: &mut Context<'_>) {
         self.pending = self.pending.saturating_sub(1);
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
-        push::refreshed(cx.out, id, self.expires_unix_ms);
+        push::refreshed(cx.out, id, self.expires(cx.now));
         // What the new token no longer grants ends here.
         let lost: Vec<_> = self
             .subscriptions

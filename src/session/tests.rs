@@ -195,12 +195,18 @@ fn a_token_decides_who_it_is() {
     let id = CommandId(1);
     let frames = bench.call(|session, cx| session.token_checked(id, Some(Ok(identity("ann"))), cx));
     assert_eq!(frames[0]["connected"]["user"], "ann");
+    assert_eq!(frames[0]["connected"]["expires_in_ms"], 60_000);
     // It expires, unless it is refreshed.
+    bench.now.unix_ms += 20_000;
     bench.say(r#"{"id":2,"refresh":{"token":"fresh"}}"#);
     let fresh = Identity { expires_unix_ms: Some(START.unix_ms + 120_000), ..identity("ann") };
     let frames = bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
     assert_eq!(frames[0]["refreshed"]["expires"], START.unix_ms + 120_000);
-    bench.now.unix_ms += 60_000;
+    assert_eq!(
+        frames[0]["refreshed"]["expires_in_ms"], 100_000,
+        "from now on, whatever the client's clock says"
+    );
+    bench.now.unix_ms += 40_000;
     bench.call(|session, cx| session.expire(cx));
     assert_eq!(bench.closed_with(), None);
     bench.now.unix_ms += 60_000;

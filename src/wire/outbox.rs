@@ -11,7 +11,6 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Turns after which an arena gives memory back that none of them needed.
 const ARENA_TURNS: u32 = 1_024;
@@ -54,8 +53,6 @@ enum Segment {
     Turn { start: u32, length: u32 },
     /// Bytes shared with other outboxes, or a settled remainder.
     Shared(Rc<[u8]>),
-    /// A frame of the hub's memory, which all reactors share.
-    Frame(Arc<[u8]>),
 }
 
 impl Segment {
@@ -63,7 +60,6 @@ impl Segment {
         match self {
             Segment::Turn { start, length } => &arena.bytes[*start as usize..(*start + *length) as usize],
             Segment::Shared(bytes) => bytes,
-            Segment::Frame(bytes) => bytes,
         }
     }
 
@@ -71,7 +67,6 @@ impl Segment {
         match self {
             Segment::Turn { length, .. } => *length as usize,
             Segment::Shared(bytes) => bytes.len(),
-            Segment::Frame(bytes) => bytes.len(),
         }
     }
 }
@@ -160,16 +155,11 @@ impl Outbox {
         Offer::Taken
     }
 
-    /// Queues a frame that is kept in memory for all who lack it.
+    /// Queues frames that others lack as well, and share. They are not empty.
     ///
     /// There is no refusal: the caller bounds what it asks for by [`Outbox::bytes`].
-    pub fn push_frame(&mut self, frame: Arc<[u8]>) {
-        self.append(Segment::Frame(frame));
-    }
-
-    /// Queues a page of frames that was read for all who lack it; likewise without a refusal. It is not empty.
-    pub fn push_page(&mut self, page: Rc<[u8]>) {
-        self.append(Segment::Shared(page));
+    pub fn push_shared(&mut self, frames: Rc<[u8]>) {
+        self.append(Segment::Shared(frames));
     }
 
     #[inline]
@@ -283,7 +273,7 @@ mod tests {
     enum Step {
         Reply(Vec<u8>),
         Run(Vec<u8>),
-        Frame(Vec<u8>),
+        Page(Vec<u8>),
         Write(usize),
         EndTurn,
     }
@@ -292,7 +282,7 @@ mod tests {
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..20).prop_map(Step::Reply),
             prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Run),
-            prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Frame),
+            prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Page),
             (0usize..60).prop_map(Step::Write),
             Just(Step::EndTurn),
         ]
@@ -317,8 +307,8 @@ mod tests {
                         }
                         prop_assert!(outbox.bytes() <= 100 || expected.len() > 100);
                     }
-                    Step::Frame(bytes) => {
-                        outbox.push_frame(Arc::from(bytes.as_slice()));
+                    Step::Page(bytes) => {
+                        outbox.push_shared(Rc::from(bytes.as_slice()));
                         expected.extend_from_slice(&bytes);
                     }
                     Step::Write(most) => {

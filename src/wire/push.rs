@@ -30,12 +30,21 @@ pub struct Connected<'a> {
     pub stable_ms: u32,
     /// The bounds a client can meet.
     pub limits: ToldLimits,
-    /// When the token expires, Unix milliseconds: `refresh` before then.
-    pub expires: Option<u64>,
+    /// When the token expires, if it does: `refresh` before then.
+    pub expires: Option<Expires>,
     /// The `status` object, encoded when the health snapshot changed.
     pub status: &'a str,
     /// One entry a cursor of `connect`'s `recover`, in its order.
     pub recovered: &'a [Recovered<'a>],
+}
+
+/// When a token expires.
+#[derive(Clone, Copy, Debug)]
+pub struct Expires {
+    /// Unix milliseconds: for people and logs.
+    pub unix_ms: u64,
+    /// From now on, in milliseconds: for a client, whose clock may be far from ours.
+    pub in_ms: u64,
 }
 
 /// The limits told in `connected`.
@@ -132,9 +141,7 @@ pub fn connected(out: &mut Vec<u8>, id: CommandId, connected: &Connected<'_>) {
         json::integer(out, "stable_ms", connected.stable_ms.into());
         json::key(out, "limits");
         json::object(out, |out| told_limits(out, &connected.limits));
-        if let Some(expires) = connected.expires {
-            json::integer(out, "expires", expires);
-        }
+        end_of_token(out, connected.expires);
         json::raw(out, "status", connected.status);
         json::key(out, "recovered");
         out.push(b'[');
@@ -191,13 +198,9 @@ pub fn history(
     });
 }
 
-/// Appends the reply to `refresh`; `expires` is the new token's end, Unix milliseconds, if it has one.
-pub fn refreshed(out: &mut Vec<u8>, id: CommandId, expires: Option<u64>) {
-    reply(out, id, "refreshed", |out| {
-        if let Some(expires) = expires {
-            json::integer(out, "expires", expires);
-        }
-    });
+/// Appends the reply to `refresh`; `expires` is the new token's end, if it has one.
+pub fn refreshed(out: &mut Vec<u8>, id: CommandId, expires: Option<Expires>) {
+    reply(out, id, "refreshed", |out| end_of_token(out, expires));
 }
 
 /// Appends a refusal; without `id` where none could be read.
@@ -345,6 +348,13 @@ fn reply(out: &mut Vec<u8>, id: CommandId, name: &'static str, members: impl FnO
         json::key(out, name);
         json::object(out, members);
     });
+}
+
+fn end_of_token(out: &mut Vec<u8>, expires: Option<Expires>) {
+    if let Some(Expires { unix_ms, in_ms }) = expires {
+        json::integer(out, "expires", unix_ms);
+        json::integer(out, "expires_in_ms", in_ms);
+    }
 }
 
 fn told_limits(out: &mut Vec<u8>, limits: &ToldLimits) {

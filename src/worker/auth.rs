@@ -169,7 +169,7 @@ impl Desk {
         let (Trust { verifier, service }, answers) = match renewal {
             Renewal::Trust(trust, answers) => (*trust, answers),
             Renewal::Bounds(per_user, per_address, rate) => {
-                return self.census.rebound(per_user, per_address, rate);
+                return self.census.bound(per_user, per_address, rate);
             }
         };
         match Inquiry::start(verifier, service.as_ref(), &self.counters.service, clock) {

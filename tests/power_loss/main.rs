@@ -8,7 +8,6 @@
 
 mod losses;
 mod machine;
-mod people;
 #[path = "../servers/mod.rs"]
 mod servers;
 #[path = "../e2e/support/mod.rs"]

@@ -41,6 +41,7 @@ enum Told {
     Refreshed {
         id: u64,
         expires: Option<u64>,
+        expires_in_ms: Option<u64>,
     },
     Publication(ToldPublication),
     Signal {
@@ -89,6 +90,7 @@ struct ToldConnected {
     stable_ms: u32,
     limits: ToldLimitsText,
     expires: Option<u64>,
+    expires_in_ms: Option<u64>,
     status_text: String,
     recovered: Vec<Beginning>,
 }
@@ -195,6 +197,10 @@ const CODES: [ErrorCode; 13] = [
     ErrorCode::Unconfirmed,
 ];
 
+fn end(expires: Option<u64>, expires_in_ms: Option<u64>) -> Option<push::Expires> {
+    expires.zip(expires_in_ms).map(|(unix_ms, in_ms)| push::Expires { unix_ms, in_ms })
+}
+
 impl Told {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -212,7 +218,9 @@ impl Told {
                 }
                 push::history(out, CommandId(*id), &name(channel), log.position(), &body);
             }
-            Told::Refreshed { id, expires } => push::refreshed(out, CommandId(*id), *expires),
+            Told::Refreshed { id, expires, expires_in_ms } => {
+                push::refreshed(out, CommandId(*id), end(*expires, *expires_in_ms));
+            }
             Told::Publication(told) => push::publication(out, &name(&told.channel), &told.stored()),
             Told::Signal { channel, user, data_text } => push::signal(out, &name(channel), user, data_text),
             Told::Synced { channel, offset } => push::synced(out, &name(channel), Offset(*offset)),
@@ -255,7 +263,7 @@ impl ToldConnected {
                 publishes_burst: self.limits.publishes_burst,
                 subscriptions: self.limits.subscriptions,
             },
-            expires: self.expires,
+            expires: end(self.expires, self.expires_in_ms),
             status: &self.status_text,
             recovered: &entries.collect::<Vec<_>>(),
         };

@@ -8,7 +8,7 @@ use super::error::Fault;
 use super::file::{self, Lines};
 use super::nearest::nearest;
 use super::parse::Raw;
-use super::setting::one_of;
+use super::place::one_of;
 use super::source::{self, Origin};
 use crate::worker::admin::is_bearer;
 use std::fmt;
@@ -80,7 +80,7 @@ pub enum KeySource {
     File(PathBuf),
 }
 
-/// True exactly when both are the same keys: where a key stands in a file is not a difference.
+/// True exactly when both are the same keys in the same order, on whatever lines of a file.
 pub fn same_keys<'a>(
     one: impl Iterator<Item = &'a AuthKey>,
     other: impl Iterator<Item = &'a AuthKey>,

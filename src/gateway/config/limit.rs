@@ -48,7 +48,7 @@ pub(super) const LIMITS: &[Setting] = &[
 mod tests {
     use super::*;
     use crate::gateway::config::Config;
-    use crate::gateway::config::setting::Shown;
+    use crate::gateway::config::place::Shown;
     use crate::limits::Limits;
 
     #[test]

@@ -15,6 +15,7 @@ pub mod key;
 mod limit;
 mod nearest;
 mod parse;
+pub mod place;
 pub mod print;
 pub mod ready_made;
 #[cfg(test)]

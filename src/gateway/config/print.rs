@@ -9,7 +9,8 @@ use super::certificate::date;
 use super::dependency;
 use super::key::{AuthKey, KeyMaterial, KeySource};
 use super::parse::quoted;
-use super::setting::{Setting, Shown};
+use super::place::Shown;
+use super::setting::Setting;
 use super::table::{SECTIONS, of_section};
 use std::fmt::{self, Write};
 

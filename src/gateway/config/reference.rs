@@ -5,10 +5,10 @@
 
 use super::dependency;
 use super::key::FIELDS;
+use super::place::Shown;
 use super::print::listing;
 use super::ready_made::READY_MADE;
 use super::renewal::Takes;
-use super::setting::Shown;
 use super::source::{FileSource, Sources};
 use super::table::{SECTIONS, all, of_section};
 use super::{Config, load};

@@ -1,6 +1,7 @@
 //! The table of settings: add one here, and file, variable, listing and reference have it.
 
-use super::setting::{Bounds, Form, Place, Setting, Words};
+use super::place::{Bounds, Form, Place, Words};
+use super::setting::Setting;
 use super::url::UrlKind;
 use super::{ProxyProtocol, limit};
 use crate::health::snapshot::AdmissionMode;

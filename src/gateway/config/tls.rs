@@ -29,13 +29,13 @@ pub(super) fn read(draft: &mut Draft) {
     if draft.refused.contains(CERTIFICATE) || draft.refused.contains(KEY) {
         return;
     }
-    let fault = match (&draft.config.tls.certificate, &draft.config.tls.key) {
+    let outcome = match (&draft.config.tls.certificate, &draft.config.tls.key) {
         (None, None) => return,
         (Some(_), None) => Err((CERTIFICATE, Fault::NeedsSetting { setting: KEY })),
         (None, Some(_)) => Err((KEY, Fault::NeedsSetting { setting: CERTIFICATE })),
         (Some(certificate), Some(key)) => identity(certificate, key),
     };
-    match fault {
+    match outcome {
         Ok(identity) => draft.config.tls.identity = Some(identity),
         Err((setting, fault)) => {
             let origin = draft.config.origins.of(setting).clone();

@@ -25,7 +25,9 @@ fn every_path_is_the_file_s_own_and_well_formed() {
         let digits = file.etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");
         assert!(digits.len() >= 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{}", file.etag);
     }
-    assert!(find("/seawall-client.js").is_some());
+    for path in ["/seawall-client.js", "/seawall-client-outbox.js"] {
+        assert!(find(path).is_some(), "{path}");
+    }
 }
 
 #[test]

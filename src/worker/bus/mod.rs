@@ -24,7 +24,7 @@ use crate::metrics::bus::BusCounters;
 use crate::wire::envelope::Origin;
 use crate::worker::probe::target::Target;
 use crossbeam_channel::Sender;
-use receive::Receiver;
+use receive::{Ends, Receiver};
 use send::Speaker;
 use std::io;
 use std::sync::Arc;
@@ -81,8 +81,8 @@ pub fn start(
     let stopping = Arc::new(AtomicBool::new(false));
     let speaker = Speaker::new(config.clone(), publications, signals, canaries, dropped);
     let send = Builder::new().name("bus-send".into()).spawn(move || speaker.run())?;
-    let (ending, ear) = (Arc::clone(&stopping), Arc::clone(&bell));
-    let receiver = Receiver::new(config, interests, ear, hurried, mailboxes, reads);
+    let ends = Ends { interests, bell: Arc::clone(&bell), hurried, mailboxes, reads };
+    let (receiver, ending) = (Receiver::new(config, ends), Arc::clone(&stopping));
     let receive = Builder::new().name("bus-receive".into()).spawn(move || receiver.run(&ending))?;
     Ok(Running { bell, stopping, receive, send })
 }

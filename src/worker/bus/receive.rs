@@ -5,7 +5,7 @@
 //! once, and the logs are looked at each second.
 
 use super::follow::{Command, Follows, Standing};
-use super::redial::Redial;
+use super::redial::{Link, Redial};
 use super::survey::{Delivering, Survey};
 use super::{BusConfig, CALL_TIMEOUT, DIAL_TIMEOUT, canary_channel, channel_prefix, monotonic};
 use crate::health::definition::{Kind, Use};
@@ -45,12 +45,6 @@ const GLANCE: Duration = Duration::from_millis(10);
 /// While somebody waits for a subscription: its silence must be seen before he is refused.
 const ANSWER_GLANCE: Duration = Duration::from_millis(250);
 
-enum Link {
-    Up(Box<Ear>),
-    /// Not to be dialled before this.
-    Resting(Instant),
-}
-
 /// A subscription that is open.
 struct Ear {
     connection: Connection,
@@ -64,20 +58,30 @@ struct Ear {
     complete: bool,
 }
 
+/// Its ends of what it has in common with other threads.
+pub(super) struct Ends {
+    /// What reactors want to hear.
+    pub(super) interests: crossbeam_channel::Receiver<Interest>,
+    /// Rings when there is an interest.
+    pub(super) bell: Arc<Bell>,
+    /// Set while a canary should come sooner than usual.
+    pub(super) hurried: Arc<AtomicBool>,
+    /// To the reactors.
+    pub(super) mailboxes: Arc<[Mailbox]>,
+    /// To the store's readers.
+    pub(super) reads: Sender<Read>,
+}
+
 /// The receiving thread.
 pub(super) struct Receiver {
     config: BusConfig,
-    interests: crossbeam_channel::Receiver<Interest>,
-    bell: Arc<Bell>,
-    hurried: Arc<AtomicBool>,
-    mailboxes: Arc<[Mailbox]>,
-    reads: Sender<Read>,
+    ends: Ends,
     dialer: Dialer,
     channels: String,
     canary: String,
     follows: Follows,
     survey: Survey,
-    link: Link,
+    link: Link<Ear>,
     redial: Redial,
     delivering: Delivering,
     /// Whether the last verdict was good.
@@ -88,24 +92,13 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(
-        config: BusConfig,
-        interests: crossbeam_channel::Receiver<Interest>,
-        bell: Arc<Bell>,
-        hurried: Arc<AtomicBool>,
-        mailboxes: Arc<[Mailbox]>,
-        reads: Sender<Read>,
-    ) -> Receiver {
+    pub(super) fn new(config: BusConfig, ends: Ends) -> Receiver {
         Receiver {
             dialer: config.target.dialer(),
             channels: channel_prefix(&config.prefix),
             canary: canary_channel(&config.prefix),
             config,
-            interests,
-            bell,
-            hurried,
-            mailboxes,
-            reads,
+            ends,
             follows: Follows::default(),
             survey: Survey::default(),
             link: Link::Resting(monotonic()),
@@ -121,7 +114,7 @@ impl Receiver {
     pub(super) fn run(mut self, stopping: &AtomicBool) {
         while !stopping.load(Ordering::Acquire) {
             self.wait();
-            self.bell.answer();
+            self.ends.bell.answer();
             self.take_interests();
             self.connect();
             let listened = self.listen();
@@ -138,7 +131,7 @@ impl Receiver {
         if !self.under_way.is_empty() {
             rest = rest.min(GLANCE);
         }
-        let mut ready = vec![PollFd::new(&*self.bell, PollFlags::IN)];
+        let mut ready = vec![PollFd::new(&*self.ends.bell, PollFlags::IN)];
         match &self.link {
             Link::Up(ear) => {
                 ready.push(PollFd::new(&ear.connection, PollFlags::IN));
@@ -155,7 +148,7 @@ impl Receiver {
 
     fn take_interests(&mut self) {
         let mut answered = Vec::new();
-        for interest in self.interests.try_iter().take(INTERESTS_MAX) {
+        for interest in self.ends.interests.try_iter().take(INTERESTS_MAX) {
             match interest {
                 Interest::Follow { ticket, channel } if self.delivering == Delivering::No => {
                     // It does not wait for what may not come: the next survey finds the channel.
@@ -169,8 +162,8 @@ impl Receiver {
                 Interest::Leave { channel } => self.follows.leave(channel),
             }
         }
-        if !self.interests.is_empty() {
-            self.bell.ring();
+        if !self.ends.interests.is_empty() {
+            self.ends.bell.ring();
         }
         self.answer(answered);
         self.config.counters.channels.store(self.follows.len() as u64, Ordering::Relaxed);
@@ -178,7 +171,7 @@ impl Receiver {
 
     fn answer(&self, tickets: Vec<Ticket>) {
         for ticket in tickets {
-            if let Some(mailbox) = self.mailboxes.get(usize::from(ticket.reactor.0)) {
+            if let Some(mailbox) = self.ends.mailboxes.get(usize::from(ticket.reactor.0)) {
                 mailbox.answer(Completion::Followed { ticket });
                 ring(mailbox);
             }
@@ -216,7 +209,7 @@ impl Receiver {
                 Ok(Some(value)) => {
                     values.push(value);
                     // More may be in the parser, where no poll sees it.
-                    self.bell.ring();
+                    self.ends.bell.ring();
                     break Ok(());
                 }
                 Ok(None) => break Ok(()),
@@ -288,7 +281,7 @@ impl Receiver {
             return bump(&self.config.counters.garbled);
         };
         if origin == self.config.origin {
-            let canary = Arc::new(Canary::new(note.number, self.mailboxes.len()));
+            let canary = Arc::new(Canary::new(note.number, self.ends.mailboxes.len()));
             self.offer(&Live::Canary(Arc::clone(&canary)));
             self.under_way.truncate(CANARIES_MAX - 1);
             self.under_way.push((canary, monotonic()));
@@ -335,7 +328,7 @@ impl Receiver {
     }
 
     fn offer(&self, live: &Live) {
-        for mailbox in self.mailboxes.iter() {
+        for mailbox in self.ends.mailboxes.iter() {
             mailbox.offer(live.clone());
             ring(mailbox);
         }
@@ -412,7 +405,7 @@ impl Receiver {
         self.delivering = if complete && verdict.is_ok() { Delivering::Yes } else { Delivering::No };
         counters.delivering.store(u64::from(self.delivering == Delivering::Yes), Ordering::Relaxed);
         let hurried = self.delivering == Delivering::No || !monitor.is_proven();
-        self.hurried.store(hurried, Ordering::Relaxed);
+        self.ends.hurried.store(hurried, Ordering::Relaxed);
         if before == Delivering::Yes && self.delivering == Delivering::No {
             let waiting = self.follows.release();
             self.answer(waiting);
@@ -442,7 +435,7 @@ impl Receiver {
         if let Some(slice) = self.survey.slice(self.delivering, self.follows.names(), now) {
             bump(&self.config.counters.surveys);
             // Full: the slice comes back unanswered, and is asked for again.
-            let _ = self.reads.try_send(Read::Survey(slice));
+            let _ = self.ends.reads.try_send(Read::Survey(slice));
         }
     }
 }

@@ -8,6 +8,13 @@ use std::time::{Duration, Instant};
 /// again and again must not be dialled a thousand times a second.
 const AT_ONCE_EVERY: Duration = Duration::from_secs(1);
 
+/// A connection, or when the next one is due.
+pub(super) enum Link<T> {
+    Up(Box<T>),
+    /// Not to be dialled before this.
+    Resting(Instant),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Redial {

@@ -3,7 +3,7 @@
 //! Nobody waits for it. Without a connection everything is dropped and counted; canaries tell the other instances how much, and
 //! they read the log then.
 
-use super::redial::Redial;
+use super::redial::{Link, Redial};
 use super::{BusConfig, CALL_TIMEOUT, DIAL_TIMEOUT, canary_channel, channel_prefix, monotonic};
 use crate::health::definition::{Kind, Use};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, never, select};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Batches of publications taken for one round trip, and signals.
 const BATCHES_MAX: usize = 32;
@@ -31,12 +31,6 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// A frame over this does not travel: the other instances read the publication from the log. Only a raised `limits.frame_bytes` or
 /// `limits.message_bytes` lets one be so long.
 const FRAME_BYTES_MAX: usize = 192 << 10;
-
-enum Link {
-    Up(Box<Connection>),
-    /// Not to be dialled before this.
-    Resting(Instant),
-}
 
 /// What is lost with commands that are not sent. Signals and canaries may be: nobody has to read the log for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +59,7 @@ pub(super) struct Speaker {
     dropped: Arc<AtomicU64>,
     dialer: Dialer,
     channels: String,
-    link: Link,
+    link: Link<Connection>,
     redial: Redial,
     /// Doubts of the connection that were heeded.
     doubts: u64,

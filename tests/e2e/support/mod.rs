@@ -5,6 +5,7 @@ pub mod client;
 pub mod frame;
 pub mod gateway;
 pub mod line;
+pub mod publisher;
 pub mod raw;
 pub mod token;
 pub mod wait;

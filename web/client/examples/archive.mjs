@@ -9,7 +9,7 @@ import { connect } from 'seawall-client';
 const [url, file, many] = process.argv.slice(2);
 const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { publications: [] };
 
-const client = connect(url, { WebSocket, storage: 'memory' });
+const client = connect(url, { WebSocket });
 // Offset 0 of no epoch is the beginning of whatever log there is.
 const room = client.channel('lobby', { from: kept.cursor ?? { epoch: '', offset: 0 } });
 

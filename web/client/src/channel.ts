@@ -97,7 +97,9 @@ export class Handle implements Channel {
   [Symbol.asyncIterator](): AsyncIterator<Publication> {
     const waiting: Publication[] = [];
     let behind = false;
+    let over = false;
     let wake = () => {};
+    let last: Promise<unknown> = Promise.resolve();
     const stop = [
       this.on('publication', (one) => {
         if (behind) return;
@@ -106,19 +108,34 @@ export class Handle implements Channel {
       }),
       this.state.subscribe(() => wake()),
     ];
-    const end = () => stop.forEach((off) => off());
-    const next = async (): Promise<IteratorResult<Publication>> => {
+    const end = () => {
+      over = true;
+      stop.forEach((off) => off());
+      wake();
+    };
+    const take = async (): Promise<IteratorResult<Publication>> => {
       for (;;) {
-        const value = waiting.shift();
+        const value = over ? undefined : waiting.shift();
         if (value && !(behind && !waiting.length)) return { done: false, value };
-        if (behind) {
+        if (value) {
           end();
-          throw new SeawallError({ code: 'overrun', message: `This iteration fell ${ITERATION_MAX} publications behind: read from ${value?.offset} with history.` });
+          throw new SeawallError({ code: 'overrun', message: `This iteration fell ${ITERATION_MAX} publications behind: read from ${value.offset} with history.` });
         }
-        if (this.state.value.phase === 'left') return { done: true, value: undefined };
+        if (over || this.state.value.phase === 'left') return { done: true, value };
         await new Promise<void>((resolve) => { wake = resolve; });
       }
     };
-    return { next, return: async () => { end(); return { done: true, value: undefined }; } };
+    return {
+      // One after the other: each gets the next one, in the order they were asked for.
+      next: () => {
+        const mine = last.then(take);
+        last = mine.catch(() => {});
+        return mine;
+      },
+      return: async () => {
+        end();
+        return { done: true, value: undefined };
+      },
+    };
   }
 }

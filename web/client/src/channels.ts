@@ -25,11 +25,11 @@ export function unsubscribe(t: Turn, channel: string): void {
   if (sub && s.link !== undefined && (sub.joining || sub.on === s.link)) t.ask(s.link, { for: 'leave' }, 'unsubscribe', { channel });
 }
 
-/** What was under way on other links than `on` is over; their answers are not waited for. */
-export function interrupt(t: Turn, on: number | undefined): void {
+/** What was under way is over: its answers are not waited for. */
+export function interrupt(t: Turn): void {
   const { s } = t;
-  for (const sub of t.all(s.subs)) {
-    Object.assign(sub, { on, joining: false, asked: false, replaying: false });
+  for (const sub of s.subs.values()) {
+    Object.assign(sub, { on: undefined, joining: false, asked: false, replaying: false });
     // Rights come with the token, and the next connection may have another.
     if (sub.view.phase === 'refused') sub.view = { phase: 'waiting' };
   }
@@ -38,7 +38,7 @@ export function interrupt(t: Turn, on: number | undefined): void {
 
 /** A subscription begins, or is refused: an answer to `subscribe`, or one of `recovered`. */
 export function begin(t: Turn, told: Begin, link: number): void {
-  const sub = t.edit(t.s.subs, told.channel);
+  const sub = t.s.subs.get(told.channel);
   const { because, epoch, head, floor } = told;
   if (!sub) {
     // It was left while `connect` was under way.
@@ -84,9 +84,9 @@ export function failure({ code, message, dependency, retry_ms }: WireError): Fai
 
 /** The reply to a subscribe or to a page that fills a hole. */
 export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { subscribed, history, error }: Frame): void {
-  const sub = t.edit(t.s.subs, ask.channel);
+  const sub = t.s.subs.get(ask.channel);
   if (sub?.serial !== ask.serial) return;
-  const link = t.edit(t.s.links, ask.link);
+  const link = t.s.links.get(ask.link);
   if (ask.for === 'subscribe') sub.joining = false;
   else sub.asked = false;
   if (error) {
@@ -125,7 +125,7 @@ function apply(t: Turn, sub: Sub, value: Publication): void {
 export function pushed(t: Turn, link: number, { publication, signal, synced, lag, beat }: Frame): void {
   const { s } = t;
   const listening = (name: string | undefined) => {
-    const sub = name === undefined ? undefined : t.edit(s.subs, name);
+    const sub = name === undefined ? undefined : s.subs.get(name);
     return sub?.on === link || (sub?.epoch && s.links.get(link)?.phase === 'leaving') ? sub : undefined;
   };
   const sub = listening((publication ?? signal ?? synced ?? lag)?.channel);
@@ -148,15 +148,14 @@ export function follow(t: Turn): void {
   const link = t.serving();
   let room = WINDOW;
   for (const ask of s.asks.values()) if (ask.for !== 'publish') room -= 1;
-  for (const { name } of s.subs.values()) {
-    const sub = s.subs.get(name)!;
+  for (const sub of s.subs.values()) {
     const join = sub.on === undefined && !sub.joining && sub.view.phase !== 'refused';
-    const can = link && room > 0 && (join || wants(sub)) && t.due(Math.max(sub.rest, link.rest));
-    if (can && (join || sub.on !== undefined)) {
+    const wanted = join || (sub.on !== undefined && wants(sub));
+    if (link && room > 0 && wanted && t.due(Math.max(sub.rest, link.rest))) {
       room -= 1;
-      ask(t, t.edit(s.subs, name)!, link.id, join);
+      ask(t, sub, link.id, join);
     }
-    show(t, name);
+    show(t, sub);
   }
 }
 
@@ -173,14 +172,13 @@ function ask(t: Turn, sub: Sub, link: number, join: boolean): void {
 }
 
 /** Says how it stands, when that has changed. */
-function show(t: Turn, name: string): void {
-  const { s } = t;
-  const { view, on, heard, last, replaying, epoch } = s.subs.get(name)!;
+function show(t: Turn, sub: Sub): void {
+  const { name, view, on, heard, last, replaying, epoch } = sub;
   if (view.phase === 'refused') return;
-  const leaving = view.phase === 'live' && [...s.links.values()].some((link) => link.phase === 'leaving');
+  const leaving = view.phase === 'live' && [...t.s.links.values()].some((link) => link.phase === 'leaving');
   const phase: ChannelState['phase'] = on === undefined ? 'waiting' : heard > last || (replaying && !leaving) ? 'syncing' : 'live';
   if (phase === view.phase) return;
-  t.edit(s.subs, name)!.view = { ...view, phase };
+  sub.view = { ...view, phase };
   if (phase === 'live') t.do({ do: 'emit', channel: name, event: 'synced', value: { epoch: epoch!, offset: last } });
 }
 

@@ -1,17 +1,15 @@
-/** The shell around the session: the one file that touches sockets, timers, the page and storage. */
+/** The shell around the session: the one file that touches sockets, timers and the page. */
 
 import type {
-  Channel, ChannelOptions, Client, Clock, Cursor, Json, Options, Outbox, OutboxEntry, OutboxStorage, Page, Published, Socket, SocketClass, State, Status,
+  Channel, ChannelOptions, Client, Clock, Cursor, Json, Options, Outbox, OutboxEntry, OutboxKeeper, Page, Published, Socket, SocketClass, State, Status,
 } from './api.js';
 import { check, Handle, type Owner } from './channel.js';
 import { invalid, SeawallError } from './error.js';
-import { Keeper } from './keeper.js';
 import { newKey } from './key.js';
 import { SIGNAL_BYTES } from './limits.js';
 import { cell } from './observable.js';
 import * as session from './session.js';
 import type { Effect, Event, NewEntry, SessionState } from './state.js';
-import { indexedDbStorage } from './storage.js';
 import { read } from './wire.js';
 
 interface Waiter<T> {
@@ -20,8 +18,6 @@ interface Waiter<T> {
 }
 
 const CLOSED = new SeawallError({ code: 'closed', message: 'This client was closed: connect anew.' });
-/** How often entries of clients that are gone are looked for. */
-const LOOK_MS = 30_000;
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 const systemClock: Clock = {
@@ -45,7 +41,7 @@ class Shell implements Client, Owner {
   readonly status;
   readonly outbox: Outbox;
   readonly #entries = cell<readonly OutboxEntry[]>([]);
-  readonly #storage = cell<Outbox['storage']['value']>('opening');
+  readonly #storage;
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #sockets = new Map<number, Socket>();
@@ -54,7 +50,7 @@ class Shell implements Client, Owner {
   readonly #pages = new Map<number, Waiter<Page>>();
   readonly #events: Event[] = [];
   readonly #stop: (() => void)[] = [];
-  readonly #keeper: Keeper | undefined;
+  readonly #keeper: OutboxKeeper | undefined;
   #s: SessionState;
   #busy = false;
   #over = false;
@@ -65,25 +61,27 @@ class Shell implements Client, Owner {
   #request = 0;
 
   constructor(readonly url: string, readonly options: Options) {
-    const { token, client = 'seawall-js/0.1', clock = systemClock, random = Math.random } = options;
+    const { token, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
     this.#s = session.begin({ client, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = cell<Status>(this.#s.status);
-    const { subscribe } = this.#entries;
-    const entries = this.#entries;
-    this.outbox = {
-      get value() { return entries.value; },
-      subscribe,
+    this.#storage = cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
+    this.outbox = Object.assign(this.#entries, {
       storage: this.#storage,
-      retry: (key) => this.#tell({ is: 'retry', key, newKey: newKey() }),
-      discard: (key) => {
+      retry: (key: string) => this.#tell({ is: 'retry', key, newKey: newKey() }),
+      discard: (key: string) => {
         const can = this.#s.outbox.some((one) => one.key === key && /queued|failed/.test(one.state));
         this.#tell({ is: 'discard', key });
         return can;
       },
-    };
-    this.#keeper = this.#keep();
+    });
+    this.#keeper = outbox?.({
+      url, clock,
+      held: () => this.#s.outbox.length,
+      restore: (entries) => this.#tell({ is: 'restored', entries }),
+      opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
+    });
     this.#listen();
     this.#tell({ is: 'connect' });
   }
@@ -297,28 +295,6 @@ class Shell implements Client, Owner {
     on(page, 'pageshow', visible);
     on(globalThis.document, 'visibilitychange', visible);
     network();
-  }
-
-  #keep(): Keeper | undefined {
-    const { storage = globalThis.indexedDB ? 'indexeddb' : 'memory', locks = globalThis.navigator?.locks, outbox = this.url } = this.options;
-    if (storage === 'memory') {
-      this.#storage.set('memory');
-      return undefined;
-    }
-    const place: OutboxStorage = storage === 'indexeddb' ? indexedDbStorage() : storage;
-    const keeper = new Keeper({
-      storage: place, locks, outbox,
-      held: () => this.#s.outbox.length,
-      restore: (entries) => this.#tell({ is: 'restored', entries }),
-      opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
-    });
-    const look = () => {
-      keeper.look();
-      timer = this.#clock.setTimeout(look, LOOK_MS);
-    };
-    let timer = this.#clock.setTimeout(look, LOOK_MS);
-    this.#stop.push(() => this.#clock.clearTimeout(timer as never));
-    return keeper;
   }
 }
 

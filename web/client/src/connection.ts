@@ -33,7 +33,7 @@ function askToken(t: Turn): void {
 /** The callback has answered: the connection that waits for it is opened, and the one that serves is told. */
 export function tokenCame(t: Turn, token: string | undefined, message?: string): void {
   const { s, now } = t;
-  const next = t.edit(s.links, s.next);
+  const next = s.links.get(s.next!);
   s.asking = false;
   if (token !== undefined) s.token = token;
   if (next?.phase === 'token') {
@@ -51,7 +51,7 @@ export function tokenCame(t: Turn, token: string | undefined, message?: string):
 /** The socket is open. That is no success yet: `connected` is. */
 export function opened(t: Turn, id: number): void {
   const { s } = t;
-  const link = t.edit(s.links, id);
+  const link = s.links.get(id);
   if (link?.phase !== 'opening') return;
   link.phase = 'greeting';
   const recover: object[] = [];
@@ -67,9 +67,9 @@ export function opened(t: Turn, id: number): void {
 /** The new connection serves from here on. One it replaces is left as soon as nothing hangs on it. */
 export function connected(t: Turn, id: number, told: Connected): void {
   const { s, now } = t;
-  const link = t.edit(s.links, id)!;
-  const old = t.edit(s.links, s.link);
-  const { user, connection, instance, limits, expires } = told;
+  const link = s.links.get(id)!;
+  const old = s.links.get(s.link!);
+  const { user, connection, instance, limits, expires, expires_in_ms } = told;
   const lost = told.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * told.ping_ms, bucket: limits.publishes_burst });
   s.next = s.move = undefined;
@@ -80,8 +80,8 @@ export function connected(t: Turn, id: number, told: Connected): void {
   s.stableAt = now + told.stable_ms;
   s.status = told.status;
   s.view = { phase: 'online', session: { user, connection, instance, limits, expires } };
-  expiresAt(t, expires);
-  interrupt(t, undefined);
+  expiresIn(t, expires_in_ms);
+  interrupt(t);
   if (old && lost) drop(t, old.id);
   else if (old) Object.assign(old, { phase: 'leaving', until: now + LEAVE_MS });
   for (const one of told.recovered) begin(t, one, id);
@@ -95,12 +95,11 @@ export function refused(t: Turn, id: number, error: WireError): void {
   lose(t, id, { code: 1006, reason: error.code, message: error.message, dependency: error.dependency, retryMs: advised(error.retry_ms) });
 }
 
-/** A token is asked for in good time, spread; after `expires` the gateway would end the session. */
-function expiresAt(t: Turn, expires: number | undefined): void {
-  const left = (expires ?? 0) - t.now;
-  t.s.expires = expires;
+/** A token is asked for in good time, spread. The gateway says how long it lasts: the clock here may be far from its own. */
+function expiresIn(t: Turn, left = Infinity): void {
+  t.s.expires = t.now + left;
   const lead = Math.min(60_000, left / 5) * (1 + t.random);
-  t.s.refreshAt = t.s.renewable && expires ? t.now + Math.max(10_000, left - lead) : undefined;
+  t.s.refreshAt = t.s.renewable ? t.now + Math.max(10_000, left - lead) : undefined;
 }
 
 /** The reply to `refresh`. Refused for good: the session ends with its token, and the next one asks again. */
@@ -108,7 +107,7 @@ export function refreshed(t: Turn, { refreshed, error }: Frame): void {
   const { s } = t;
   if (refreshed && 'session' in s.view) {
     s.view = { ...s.view, session: { ...s.view.session, expires: refreshed.expires } };
-    expiresAt(t, refreshed.expires);
+    expiresIn(t, refreshed.expires_in_ms);
   } else if (error?.retry_ms !== undefined) s.refreshAt = t.now + Math.max(1000, error.retry_ms);
   else s.token = undefined;
 }
@@ -130,7 +129,7 @@ export function drop(t: Turn, id: number): void {
   for (const [ask, { link, ...was }] of s.asks) {
     if (link !== id) continue;
     s.asks.delete(ask);
-    if (was.for === 'page' && s.requests.has(was.request)) t.edit(s.requests, was.request)!.sent = false;
+    if (was.for === 'page' && s.requests.has(was.request)) s.requests.get(was.request)!.sent = false;
     if (was.for === 'publish') s.outbox = s.outbox.map((entry) => (entry.key === was.key ? { ...entry, state: 'queued' } : entry));
   }
 }
@@ -147,7 +146,7 @@ export function lose(t: Turn, id: number, how: Ending): void {
     else retreat(t, because);
   } else if (s.link === id) {
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
-    interrupt(t, undefined);
+    interrupt(t);
     if (s.next === undefined) down(t, because);
     else {
       s.view = { phase: 'connecting', attempt: s.attempt, because };
@@ -191,7 +190,7 @@ export function stop(t: Turn, because: Ending): void {
   const { s } = t;
   for (const id of s.links.keys()) drop(t, id);
   s.link = s.next = s.move = s.retryAt = s.stableAt = s.refreshAt = undefined;
-  interrupt(t, undefined);
+  interrupt(t);
   s.view = { phase: 'closed', because };
 }
 
@@ -212,7 +211,7 @@ export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
   const { s, now } = t;
   if (!('session' in s.view)) return;
   const deadline = now + (advised(deadlineMs) ?? 20_000);
-  s.move = { at: now + (advised(slotMs) ?? 0), deadline };
+  s.move = { at: now + delay(0, t.random, advised(slotMs) ?? 0), deadline };
   s.view = { phase: 'moving', session: s.view.session };
 }
 
@@ -223,7 +222,7 @@ export function hurry(t: Turn): void {
     s.retryAt = Math.min(s.retryAt, Math.max(now + 100, s.dialledAt + HURRY_MS));
     if ('until' in s.view) s.view = { ...s.view, until: s.retryAt };
   }
-  const link = t.edit(s.links, s.link);
+  const link = s.links.get(s.link!);
   if (!link || now - link.heardAt < PROBE_MS || link.until < Infinity) return;
   // Any command is answered: one that no gateway knows costs it nothing.
   link.until = now + PROBE_MS;

@@ -5,15 +5,13 @@ import type { ErrorCode, Failure } from './api.js';
 /** A failure: `code` for programs, `message` for people. */
 export class SeawallError extends Error implements Failure {
   override readonly name = 'SeawallError';
-  readonly code: ErrorCode;
-  readonly retryMs?: number;
-  readonly dependency?: string;
+  declare readonly code: ErrorCode;
+  declare readonly retryMs?: number;
+  declare readonly dependency?: string;
 
-  constructor({ code, message, retryMs, dependency }: Failure) {
+  constructor({ message, ...more }: Failure) {
     super(message);
-    this.code = code;
-    this.retryMs = retryMs;
-    this.dependency = dependency;
+    Object.assign(this, more);
   }
 }
 

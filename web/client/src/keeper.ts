@@ -7,25 +7,19 @@
  * is the order of one list, always.
  */
 
-import { type OutboxStorage, type StoredEntry } from './api.js';
+import type { KeptEntry, OutboxKeeper, OutboxOwner, OutboxStorage, StoredEntry } from './api.js';
 import { newKey } from './key.js';
-import { OUTBOX_ENTRIES_MAX } from './limits.js';
-import type { Entry } from './state.js';
+import { LOOK_MS, OUTBOX_ENTRIES_MAX, STORAGE_MS } from './limits.js';
 
-/** What a keeper needs of its client. */
-export interface Keeping {
+/** Where a keeper keeps, and for whom. */
+export interface Keeping extends OutboxOwner {
   readonly storage: OutboxStorage;
   readonly locks: Pick<LockManager, 'request'> | null | undefined;
   readonly outbox: string;
-  /** How many entries the client has. */
-  readonly held: () => number;
-  readonly restore: (entries: StoredEntry[]) => void;
-  /** What is saved from now on is kept, or, because storage does not work, is not. */
-  readonly opened: (durable: boolean) => void;
 }
 
 /** Storage operations, one after the other, in the order they were asked for. */
-export class Keeper {
+export class Keeper implements OutboxKeeper {
   readonly #to: Keeping;
   readonly #owner = newKey();
   readonly #end = new AbortController();
@@ -33,16 +27,19 @@ export class Keeper {
   readonly #watched = new Set<string>();
   #last: Promise<unknown>;
   #broken = false;
+  #timer: unknown;
 
   constructor(to: Keeping) {
     this.#to = to;
-    this.#last = this.#start().then(() => to.opened(true)).catch(() => this.#fail());
+    this.#last = this.#inTime(this.#start()).then(() => to.opened(true)).catch(() => this.#fail());
+    this.#lookLater();
   }
 
-  /** Resolves once the entry is kept, or cannot be. */
-  save({ key, order, channel, json, edits, deletes, at, user, error }: Entry): Promise<void> {
+  save({ key, order, channel, json, edits, deletes, at, user, error }: KeptEntry): Promise<void> {
     const { outbox, storage } = this.#to;
-    return this.#next(() => storage.put({ outbox, owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error }));
+    const entry = { outbox, owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error };
+    // Not behind what is forgotten, which may take its time where storage hangs.
+    return this.#broken ? Promise.resolve() : this.#next(() => storage.put(entry));
   }
 
   forget(key: string): void {
@@ -50,20 +47,36 @@ export class Keeper {
     void this.#next(() => this.#to.storage.remove(this.#to.outbox, key), true);
   }
 
-  /** Looks for what others have left. */
   look(): void {
     if (this.#to.locks) void this.#next(() => this.#scan());
   }
 
   /** After what was asked for is done, others may take over what is left. */
   close(): void {
+    this.#to.clock.clearTimeout(this.#timer as never);
     void this.#next(async () => this.#end.abort(), true);
   }
 
   #next(run: () => Promise<void>, always = false): Promise<void> {
-    const mine = this.#last.then(() => (this.#broken && !always ? undefined : run())).catch(() => this.#fail());
+    const mine = this.#last.then(() => (this.#broken && !always ? undefined : this.#inTime(run()))).catch(() => this.#fail());
     this.#last = mine;
     return mine;
+  }
+
+  /** As `work`, but rejects when storage does not answer: nothing waits behind it for ever. */
+  #inTime(work: Promise<void>): Promise<void> {
+    const { clock } = this.#to;
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimeout(() => reject(new Error('storage does not answer')), STORAGE_MS);
+      work.then(resolve, reject).finally(() => clock.clearTimeout(timer as never));
+    });
+  }
+
+  #lookLater(): void {
+    this.#timer = this.#to.clock.setTimeout(() => {
+      this.look();
+      this.#lookLater();
+    }, LOOK_MS);
   }
 
   #fail(): void {
@@ -77,7 +90,7 @@ export class Keeper {
 
   async #start(): Promise<void> {
     const { locks, storage, outbox, restore } = this.#to;
-    if (!locks) return restore(ordered(await storage.load(outbox)).slice(0, OUTBOX_ENTRIES_MAX));
+    if (!locks) return restore(handed(ordered(await storage.load(outbox)).slice(0, OUTBOX_ENTRIES_MAX)));
     await new Promise<void>((granted, failed) => {
       locks.request(this.#name(this.#owner), () => new Promise<void>((end) => {
         this.#end.signal.addEventListener('abort', () => end());
@@ -110,8 +123,10 @@ export class Keeper {
     const left = ordered((await storage.load(outbox)).filter((entry) => entry.owner === owner));
     if (held() && held() + left.length > OUTBOX_ENTRIES_MAX) return;
     for (const entry of left) await storage.put({ ...entry, owner: this.#owner });
-    restore(left);
+    restore(handed(left));
   }
 }
 
 const ordered = (entries: StoredEntry[]): StoredEntry[] => entries.sort((a, b) => a.order - b.order);
+
+const handed = (entries: StoredEntry[]): KeptEntry[] => entries.map(({ outbox, owner, ...entry }) => entry);

@@ -11,6 +11,11 @@ export const REQUEST_MS = 15_000;
 /** Publications an iteration may be behind its channel. */
 export const ITERATION_MAX = 1000;
 
+/** After this time storage that does not answer is storage that failed. */
+export const STORAGE_MS = 5_000;
+/** How often entries of clients that are gone are looked for. */
+export const LOOK_MS = 30_000;
+
 /** From dialling to `connected`, the token callback included. The gateway allows 10 s for the part after the upgrade. */
 export const CONNECT_MS = 15_000;
 /** The gateway promises 5 s; twice that is a gateway that does not answer. */

@@ -1,6 +1,6 @@
 /** Publications on their way: in order, one unanswered for each channel, each under its key until it is settled. */
 
-import type { Failure, StoredEntry } from './api.js';
+import type { Failure, KeptEntry } from './api.js';
 import { advised } from './close.js';
 import { failure } from './channels.js';
 import { FRAME_BYTES, OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX } from './limits.js';
@@ -55,9 +55,9 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
 }
 
 /** What an earlier life, or a tab that is gone, has left: it goes before what was typed since. */
-export function restore(t: Turn, entries: readonly StoredEntry[]): void {
+export function restore(t: Turn, entries: readonly KeptEntry[]): void {
   const known = new Set(t.s.outbox.map((entry) => entry.key));
-  const left = entries.filter((entry) => !known.has(entry.key)).map(({ outbox, owner, ...entry }): Entry => ({
+  const left = entries.filter((entry) => !known.has(entry.key)).map((entry): Entry => ({
     ...entry, data: JSON.parse(entry.json), state: entry.error ? 'failed' : 'queued', saved: true, rest: 0,
   }));
   t.s.outbox = [...left, ...t.s.outbox];

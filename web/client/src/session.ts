@@ -12,7 +12,7 @@ import * as connection from './connection.js';
 import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, WINDOW } from './limits.js';
 import * as outbox from './outbox.js';
 import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
-import type { Frame } from './wire.js';
+import { command, type Frame } from './wire.js';
 
 /** Nothing has happened yet. `renewable`: a token can be asked for. */
 export function begin(told: { client?: string; token?: string; renewable?: boolean }): SessionState {
@@ -58,14 +58,14 @@ function handle(t: Turn, event: Event): void {
     case 'retry': return outbox.retry(t, event.key, event.newKey);
     case 'discard': return outbox.discard(t, event.key);
     case 'history': return history(t, event.request, event.body);
-    case 'signal': return t.do({ do: 'send', link: t.s.link!, text: `{"signal":{"channel":"${event.channel}","data":${event.json}}}` });
+    case 'signal': return t.do({ do: 'send', link: t.s.link!, text: command(undefined, 'signal', { channel: event.channel }, event.json) });
   }
 }
 
 /** A frame: the reply to something asked on this link, or a push. */
 function frame(t: Turn, id: number, told: Frame): void {
   const { s } = t;
-  const link = t.edit(s.links, id);
+  const link = s.links.get(id);
   if (!link) return;
   connection.heard(t, link);
   const ask = s.asks.get(told.id!);
@@ -89,7 +89,7 @@ function reply(t: Turn, ask: Ask, told: Frame): void {
     case 'refresh': return connection.refreshed(t, told);
     case 'subscribe':
     case 'fill': return channels.answered(t, ask, told);
-    case 'publish': return outbox.answered(t, ask.key, told, t.edit(t.s.links, ask.link));
+    case 'publish': return outbox.answered(t, ask.key, told, t.s.links.get(ask.link));
     case 'page': return answer(t, ask.request, told.history, told.error && channels.failure(told.error));
     case 'probe':
     case 'leave': return;
@@ -144,11 +144,11 @@ function pages(t: Turn): void {
   if (!link) return;
   let room = WINDOW;
   for (const ask of s.asks.values()) if (ask.for === 'page') room -= 1;
-  for (const [request, { body, sent }] of s.requests) {
-    if (sent || room <= 0 || !t.due(link.rest)) continue;
+  for (const [id, request] of s.requests) {
+    if (request.sent || room <= 0 || !t.due(link.rest)) continue;
     room -= 1;
-    t.edit(s.requests, request)!.sent = true;
-    t.ask(link.id, { for: 'page', request }, 'history', body);
+    request.sent = true;
+    t.ask(link.id, { for: 'page', request: id }, 'history', request.body);
   }
 }
 

@@ -2,11 +2,11 @@
  * What a session knows, what it is told, and what it wants done.
  *
  * A session is pure: `step(state, event, now, random)` gives the next state and effects and changes nothing it was
- * given. Inside a step a `Turn` holds copies: what it edits, it copied first.
+ * given. A step changes the copies that its `Turn` holds.
  */
 
 import type {
-  Cursor as From, ChannelEvents, ChannelState, Failure, Limits, OutboxEntry, Page, Published, State, Status, StoredEntry,
+  Cursor as From, ChannelEvents, ChannelState, Failure, KeptEntry, Limits, OutboxEntry, Page, Published, State, Status,
 } from './api.js';
 import type { Bye } from './close.js';
 import type { Cursor } from './cursor.js';
@@ -86,7 +86,7 @@ export interface SessionState {
   /** A callback can fetch another token. */
   readonly renewable: boolean;
   token?: string;
-  /** When `token` ends. */
+  /** When `token` ends, by the clock of this side. */
   expires?: number;
   /** The callback was asked and has not answered. */
   asking: boolean;
@@ -136,7 +136,7 @@ export type Event =
   | { readonly is: 'unsubscribe'; readonly channel: string }
   | { readonly is: 'publish'; readonly entry: NewEntry }
   | { readonly is: 'saved'; readonly key: string }
-  | { readonly is: 'restored'; readonly entries: readonly StoredEntry[] }
+  | { readonly is: 'restored'; readonly entries: readonly KeptEntry[] }
   | { readonly is: 'retry'; readonly key: string; readonly newKey: string }
   | { readonly is: 'discard'; readonly key: string }
   | { readonly is: 'history'; readonly request: number; readonly body: object }
@@ -154,36 +154,22 @@ export type Effect =
   | { readonly do: 'settle'; readonly key: string; readonly published?: Published; readonly failure?: Failure }
   | { readonly do: 'answer'; readonly request: number; readonly page?: Page; readonly failure?: Failure };
 
+/** Copies of few and small things: they are bounded by what the gateway allows. */
+const copied = <K, V extends object>(map: Map<K, V>): Map<K, V> => new Map([...map].map(([key, value]) => [key, { ...value }]));
+
 /** One step: copies that may be changed, and what is to be done. */
 export class Turn {
   readonly s: SessionState;
   readonly effects: Effect[] = [];
-  /** Copies made in this step. */
-  readonly #own = new Set<object>();
 
   constructor(state: SessionState, readonly now: number, readonly random: number) {
     const { links, subs, asks, requests } = state;
-    this.s = { ...state, links: new Map(links), subs: new Map(subs), asks: new Map(asks), requests: new Map(requests) };
-  }
-
-  /** An element to change: a copy, the same one all through the step. */
-  edit<K, V extends object>(map: Map<K, V>, key: K | undefined): V | undefined {
-    const value = map.get(key as K);
-    if (!value || this.#own.has(value)) return value;
-    const copy = { ...value };
-    this.#own.add(copy);
-    map.set(key as K, copy);
-    return copy;
-  }
-
-  /** All elements, to change. */
-  all<K, V extends object>(map: Map<K, V>): V[] {
-    return [...map.keys()].map((key) => this.edit(map, key)!);
+    this.s = { ...state, links: copied(links), subs: copied(subs), asks: new Map(asks), requests: copied(requests) };
   }
 
   /** The link that serves, unless it has said `bye`. */
   serving(): Link | undefined {
-    const link = this.edit(this.s.links, this.s.link);
+    const link = this.s.links.get(this.s.link!);
     return link?.bye ? undefined : link;
   }
 

@@ -22,6 +22,7 @@ export interface Connected {
   readonly stable_ms: number;
   readonly limits: Limits;
   readonly expires?: number;
+  readonly expires_in_ms?: number;
   readonly status: Status;
   readonly recovered: readonly Begin[];
 }
@@ -36,7 +37,7 @@ export interface Frame {
   readonly id?: number;
   readonly error?: WireError;
   readonly connected?: Connected;
-  readonly refreshed?: { readonly expires?: number };
+  readonly refreshed?: Pick<Connected, 'expires' | 'expires_in_ms'>;
   readonly subscribed?: Begin;
   readonly published?: Published;
   readonly history?: Page;

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import 'fake-indexeddb/auto';
 import { test, type TestContext } from 'node:test';
-import { connect, ITERATION_MAX, SeawallError, type Client, type Options, type OutboxStorage, type Socket, type SocketClass, type State, type StoredEntry } from '../src/index.js';
+import { durable } from '../src/durable.js';
+import { connect, ITERATION_MAX, SeawallError, type Client, type Clock, type Options, type OutboxStorage, type Socket, type SocketClass, type State, type StoredEntry } from '../src/index.js';
 import { until } from './gateway.js';
 
 /** A gateway in the same process: a connection can be refused, held or answered. */
@@ -111,11 +112,18 @@ class Locks {
 class Shelf implements OutboxStorage {
   entries: StoredEntry[] = [];
   broken = false;
-  async load(): Promise<StoredEntry[]> { return this.#do(() => [...this.entries]); }
+  /** What never answers. */
+  hangs: 'nothing' | 'writes' | 'all' = 'nothing';
+  async load(): Promise<StoredEntry[]> {
+    if (this.hangs === 'all') await new Promise(() => {});
+    return this.#do(() => [...this.entries]);
+  }
   async put(entry: StoredEntry): Promise<void> {
+    if (this.hangs !== 'nothing') await new Promise(() => {});
     this.#do(() => { this.entries = [...this.entries.filter((one) => one.key !== entry.key), entry]; });
   }
   async remove(_: string, key: string): Promise<void> {
+    if (this.hangs !== 'nothing') await new Promise(() => {});
     this.#do(() => { this.entries = this.entries.filter((one) => one.key !== key); });
   }
   #do<T>(run: () => T): T {
@@ -125,10 +133,13 @@ class Shelf implements OutboxStorage {
 }
 
 function client(t: TestContext, server: Server, options: Options = {}): Client {
-  const it = connect('ws://gateway.example/ws', { WebSocket: server.Socket, storage: 'memory', locks: null, ...options });
+  const it = connect('ws://gateway.example/ws', { WebSocket: server.Socket, ...options });
   t.after(() => it.close());
   return it;
 }
+
+/** A clock whose timers ring fifty times as early. */
+const quick: Clock = { now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms / 50), clearTimeout: (timer) => clearTimeout(timer) };
 
 const online = (it: Client) => until('online', () => it.state.value.phase === 'online');
 
@@ -160,6 +171,36 @@ test('an iteration that falls behind says so, after what it holds, and where to 
   for (let offset = 1; offset <= ITERATION_MAX + 5; offset += 1) server.sockets[0]!.told({ publication: { channel: 'c', offset, user: 'u', time: 1, data: 1 } });
   for (let offset = 1; offset <= ITERATION_MAX; offset += 1) assert.equal((await iteration.next()).value.offset, offset);
   await assert.rejects(iteration.next(), (error: SeawallError) => error.code === 'overrun' && error.message.includes(String(ITERATION_MAX + 1)));
+});
+
+test('an iteration may be asked ahead, answers in order, and ends for those who wait', async (t) => {
+  const server = new Server();
+  const it = client(t, server);
+  const room = it.channel('c');
+  const iteration = room[Symbol.asyncIterator]();
+  await until('live', () => room.state.value.phase === 'live');
+  const asked = [iteration.next(), iteration.next(), iteration.next(), iteration.next()];
+  const told = (offset: number) => server.sockets[0]!.told({ publication: { channel: 'c', offset, user: 'u', time: 1, data: 1 } });
+  for (const offset of [1, 2, 3]) told(offset);
+  assert.deepEqual((await Promise.all(asked.slice(0, 3))).map(({ value }) => value.offset), [1, 2, 3]);
+  const end = { done: true, value: undefined };
+  assert.deepEqual(await iteration.return!(), end);
+  assert.deepEqual(await asked[3], end);
+  told(4);
+  assert.deepEqual(await iteration.next(), end);
+});
+
+test('what is published after the gateway ended it for good waits for reconnect()', async (t) => {
+  const server = new Server();
+  const it = client(t, server);
+  await online(it);
+  server.sockets[0]!.lost(4503, 'forbidden');
+  assert.equal(it.state.value.phase, 'closed');
+  const published = it.channel('c').publish('later');
+  assert.deepEqual(it.outbox.value.map((one) => one.state), ['queued']);
+  await assert.rejects(it.channel('c').history(), (error: SeawallError) => error.code === 'closed');
+  it.reconnect();
+  assert.equal((await published).offset, 1);
 });
 
 test('a listener that throws, and one that publishes, disturb nobody', async (t) => {
@@ -233,7 +274,7 @@ test('close ends all: promises, iterations, timers; and what is asked after it',
 test('a clock that goes back changes nothing', async (t) => {
   const server = new Server();
   let shift = 0;
-  const clock = { now: () => Date.now() + shift, setTimeout: (run: () => void, ms: number) => setTimeout(run, ms / 50), clearTimeout: (timer: never) => clearTimeout(timer) };
+  const clock = { ...quick, now: () => Date.now() + shift };
   const it = client(t, server, { clock });
   await online(it);
   shift = -3_600_000;
@@ -250,7 +291,7 @@ test('an entry is in storage before it is sent, and gone once it is acknowledged
     seen.push(`put ${server.sockets[0]!.sent.some((frame) => 'publish' in frame)}`);
     await put(entry);
   };
-  const it = client(t, server, { storage: shelf });
+  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
   await online(it);
   await it.channel('c').publish({ text: 'hi' }, { key: 'k' });
   await until('removed', () => shelf.entries.length === 0);
@@ -261,18 +302,34 @@ test('a storage that fails is said, and sending goes on', async (t) => {
   const server = new Server();
   const shelf = new Shelf();
   shelf.broken = true;
-  const it = client(t, server, { storage: shelf });
+  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
   await it.channel('c').publish(1);
   assert.equal(it.outbox.storage.value, 'memory');
 });
+
+for (const hangs of ['all', 'writes'] as const) {
+  test(`a storage that never answers (${hangs}) is as one that failed`, async (t) => {
+    const server = new Server();
+    const shelf = new Shelf();
+    shelf.hangs = hangs;
+    const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }), clock: quick });
+    const room = it.channel('c');
+    let done = 0;
+    const publish = (n: number) => void room.publish(n).then(() => { done += 1; });
+    for (let n = 0; n < 30; n += 1) publish(n);
+    await until('all are sent', () => done === 30, 1_000);
+    publish(30);
+    await until('what is to be forgotten holds nothing up', () => done === 31, 1_000);
+    assert.equal(it.outbox.storage.value, 'memory');
+  });
+}
 
 test('IndexedDB: what was not sent is there after a reload, in its order', async (t) => {
   const server = new Server();
   server.answers = false;
   const locks = new Locks();
   const before = locks.tab();
-  const options = { storage: 'indexeddb', outbox: 'reload' } as const;
-  const first = client(t, server, { ...options, locks: before.locks });
+  const first = client(t, server, { outbox: durable({ name: 'reload', locks: before.locks }) });
   const room = first.channel<number>('c');
   for (let n = 0; n < 10; n += 1) room.publish(n).catch(() => {});
   await until('durable', () => first.outbox.storage.value === 'durable');
@@ -281,7 +338,7 @@ test('IndexedDB: what was not sent is there after a reload, in its order', async
   first.close();
   before.die();
   server.answers = true;
-  const second = client(t, server, { ...options, locks: locks.tab().locks });
+  const second = client(t, server, { outbox: durable({ name: 'reload', locks: locks.tab().locks }) });
   void second.channel('c').publish('typed since');
   await until('all are sent', () => server.stored.length === 11);
   assert.deepEqual(server.stored.map((one) => one.data), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 'typed since']);
@@ -293,8 +350,7 @@ test('two tabs: each sends its own, and one that dies is succeeded by one of the
   const shelf = new Shelf();
   const locks = new Locks();
   const tabs = [locks.tab(), locks.tab(), locks.tab()];
-  const clock = { now: () => Date.now(), setTimeout: (run: () => void, ms: number) => setTimeout(run, ms / 50), clearTimeout: (timer: never) => clearTimeout(timer) };
-  const [one, two, three] = tabs.map((tab) => client(t, server, { storage: shelf, locks: tab.locks, clock })) as [Client, Client, Client];
+  const [one, two, three] = tabs.map((tab) => client(t, server, { outbox: durable({ storage: shelf, locks: tab.locks }), clock: quick })) as [Client, Client, Client];
   for (let n = 0; n < 5; n += 1) {
     one.channel('c').publish(`one ${n}`).catch(() => {});
     two.channel('c').publish(`two ${n}`).catch(() => {});
@@ -318,7 +374,7 @@ test('a failure is still shown after a reload, and not sent again by itself', as
   const server = new Server();
   const shelf = new Shelf();
   shelf.entries = [{ outbox: 'o', owner: 'x', key: 'k', order: 1, channel: 'c', json: '{"a":1}', at: Date.now(), error: { code: 'forbidden', message: 'no' } }];
-  const it = client(t, server, { storage: shelf });
+  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
   await until('restored', () => it.outbox.value.length === 1);
   await online(it);
   const { state, error, data } = it.outbox.value[0]!;
@@ -369,10 +425,10 @@ test('a page that is still going away when the next one starts is succeeded the 
   const shelf = new Shelf();
   const locks = new Locks();
   const [before, after] = [locks.tab(), locks.tab()];
-  const first = client(t, server, { storage: shelf, locks: before.locks });
+  const first = client(t, server, { outbox: durable({ storage: shelf, locks: before.locks }) });
   first.channel('c').publish(1).catch(() => {});
   await until('kept', () => shelf.entries.length === 1);
-  const second = client(t, server, { storage: shelf, locks: after.locks });
+  const second = client(t, server, { outbox: durable({ storage: shelf, locks: after.locks }) });
   await until('second looked', () => second.outbox.storage.value === 'durable');
   assert.equal(second.outbox.value.length, 0);
   before.die();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Ending, StoredEntry } from '../src/api.js';
+import type { Ending, KeptEntry } from '../src/api.js';
 import { OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX, REQUEST_MS, REQUESTS_MAX } from '../src/limits.js';
 import { begin, step, wakeAt } from '../src/session.js';
 import type { Effect, Event } from '../src/state.js';
@@ -124,6 +124,11 @@ test('the gateway says when, and neither impatience nor the network moves that',
   assert.equal(other.waits(), 1000, 'and no sooner than a second after the last attempt');
 });
 
+test('a gateway that says at once is come back to after a moment', () => {
+  const bench = new Bench().online().closed(1012, 'restart; retry_ms=0');
+  assert.equal(bench.waits(), 100);
+});
+
 test('a final code stops, and a person may begin anew', () => {
   const bench = new Bench().online().closed(4503, 'forbidden: not on this server');
   assert.deepEqual([bench.state.view.phase, bench.because.message, wakeAt(bench.state)], ['closed', 'not on this server', Infinity]);
@@ -158,16 +163,21 @@ test('a token callback that fails or hangs is an attempt that failed', () => {
 test('a token is refreshed before it ends, and kept between connections', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
   bench.take('token');
-  bench.welcome({ expires: bench.now + 600_000 });
+  // By the gateway's duration: its clock and the one here are an hour apart.
+  const expires = (inMs: number) => ({ expires: bench.now - 3_600_000 + inMs, expires_in_ms: inMs });
+  bench.welcome(expires(600_000));
   for (let n = 0; n < 50; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
   assert.equal(bench.take('token').length, 0);
   bench.pass(10_000).frame({ beat: { revision: 1 } });
   assert.equal(bench.take('token').length, 1, '60 to 120 s before');
   const { id, body } = bench.tell({ is: 'token', token: 't2' }).asked('refresh');
   assert.deepEqual(body, { token: 't2' });
-  const expires = bench.now + 900_000;
-  bench.frame({ id, refreshed: { expires } });
-  assert.ok('session' in bench.state.view && bench.state.view.session.expires === expires);
+  const told = expires(900_000);
+  bench.frame({ id, refreshed: told });
+  assert.ok('session' in bench.state.view && bench.state.view.session.expires === told.expires);
+  bench.take('token');
+  for (let n = 0; n < 75; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
+  assert.equal(bench.take('token').length, 0, 'not again and again');
   bench.closed(1006).pass(1000);
   assert.equal(bench.opened().asked('connect').body['token'], 't2', 'the last token is used again');
 });
@@ -221,7 +231,9 @@ test('a drain, refused elsewhere: the old connection is kept, and it is tried ag
   const bench = new Bench().online();
   const old = bench.state.link!;
   bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } });
-  bench.pass(0).take('open');
+  bench.pass(99);
+  assert.equal(bench.take('open').length, 1, 'a slot that is now is no busy loop');
+  bench.pass(1).take('open');
   bench.closed(1006).pass(499);
   assert.equal(bench.take('open').length, 0, 'with backoff');
   bench.pass(1);
@@ -239,10 +251,10 @@ test('a drain, refused elsewhere: the old connection is kept, and it is tried ag
 test('a connection that is lost while another is being made waits for that one', () => {
   const bench = new Bench().online();
   const old = bench.state.link!;
-  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(0).closed(1006, '', old);
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(100).closed(1006, '', old);
   assert.deepEqual([bench.state.view.phase, bench.state.retryAt], ['connecting', undefined]);
   assert.equal(bench.welcome().state.view.phase, 'online');
-  const other = new Bench().online().frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(0);
+  const other = new Bench().online().frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(100);
   const { link } = other.state;
   other.closed(1012, 'restart; retry_ms=4000', link).pass(10).closed(1006);
   assert.equal(other.tell({ is: 'visible' }).waits(), 3990, 'what the gateway asked for outlives the attempt that was under way');
@@ -288,7 +300,7 @@ test('what is final fails and lets the next go; what passes is sent again with i
 });
 
 test('what was left is sent first, in its order, and not twice', () => {
-  const stored = (key: string, error?: StoredEntry['error']): StoredEntry => ({ outbox: 'o', owner: 'x', key, order: 1, channel: 'c', json: '1', at: 1_000_000, error });
+  const stored = (key: string, error?: KeptEntry['error']): KeptEntry => ({ key, order: 1, channel: 'c', json: '1', at: 1_000_000, error });
   const bench = new Bench().tell({ is: 'connect' }).publish('new');
   bench.tell({ is: 'restored', entries: [stored('a'), stored('bad', { code: 'forbidden', message: '' }), stored('b'), stored('new')] });
   assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['a', 'queued'], ['bad', 'failed'], ['b', 'queued'], ['new', 'queued']]);
@@ -356,7 +368,7 @@ test('a log that changes while moving: what the old connection still says of the
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 7 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [log('c', 7)] }).frame({ synced: { channel: 'c', offset: 7 } });
   const old = bench.state.link!;
-  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 9000 } }).pass(0);
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 9000 } }).pass(100);
   bench.welcome({ recovered: [{ ...log('c', 0, 1, 'other'), because: 'epoch_changed' }] });
   bench.frame({ publication: { channel: 'c', offset: 1, user: 'u', time: 1, data: 'old' } }, old);
   assert.deepEqual(bench.take('emit').map((effect) => effect.event), ['synced', 'reset']);
@@ -383,7 +395,7 @@ test('the answer to a subscription that was left is not taken for that of the ne
 
 test('a token that has ended is not shown again', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
-  bench.welcome({ expires: bench.now + 5_000 }).pass(6_000).closed(1006).take('token');
+  bench.welcome({ expires: bench.now + 5_000, expires_in_ms: 5_000 }).pass(6_000).closed(1006).take('token');
   bench.pass(500);
   assert.deepEqual([bench.take('token').length, bench.state.links.get(bench.state.next!)!.phase], [1, 'token']);
 });

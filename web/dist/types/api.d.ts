@@ -28,7 +28,7 @@ export type Json = null | boolean | number | string | readonly Json[] | {
  * - `timeout`: no answer came in time
  * - `too_many`: {@link REQUESTS_MAX} pages are asked for already
  * - `overrun`: an iteration fell {@link ITERATION_MAX} publications behind
- * - `closed`: the client was closed, or the gateway ended it for good
+ * - `closed`: the client was closed; for a page of history also: the gateway ended the connection for good
  */
 export type ErrorCode = 'malformed' | 'unknown_command' | 'unauthorized' | 'forbidden' | 'not_subscribed' | 'too_large' | 'rate_limited' | 'not_found' | 'key_conflict' | 'unavailable' | 'overloaded' | 'draining' | 'unconfirmed' | 'invalid' | 'outbox_full' | 'expired' | 'other_user' | 'discarded' | 'timeout' | 'too_many' | 'overrun' | 'closed';
 /** A failure as plain data: what {@link SeawallError} carries. */
@@ -272,7 +272,8 @@ export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
     on<E extends keyof ChannelEvents<T>>(event: E, listener: (value: ChannelEvents<T>[E]) => void): () => void;
     /**
      * Queues a publication and sends it as soon as it can be, after all queued before it for this channel.
-     * Works offline. Resolves when it is committed. Rejects with a {@link SeawallError} when it never will be
+     * Works offline, and while the connection is `closed` by the gateway: it then waits for {@link Client.reconnect}.
+     * Resolves when it is committed. Rejects with a {@link SeawallError} when it never will be
      * by itself; it is then `failed` in {@link Client.outbox}, save for `invalid`, `too_large` found at once, `outbox_full`
      * and `closed`, where nothing was queued. A rejection nobody handles is not reported: the outbox shows it.
      */
@@ -307,7 +308,7 @@ export interface OutboxEntry {
 export interface Outbox extends Observable<readonly OutboxEntry[]> {
     /**
      * Where entries are kept. `opening` at first. `durable`: they survive a reload and a crash. `memory`: they do not,
-     * since that was asked for, there is no IndexedDB here, or it failed.
+     * since {@link Options.outbox} was not given, there is no IndexedDB here, or it failed.
      */
     readonly storage: Observable<'opening' | 'durable' | 'memory'>;
     /** Sends a failed entry again, under a new key where the old one can be of no use. */
@@ -348,6 +349,31 @@ export interface StoredEntry {
     /** Why it failed: it is not sent again by itself. */
     readonly error?: Failure;
 }
+/** An entry as it is handed to what keeps it. */
+export type KeptEntry = Omit<StoredEntry, 'outbox' | 'owner'>;
+/** What an {@link OutboxMaker} is told of its client, and how it answers. */
+export interface OutboxOwner {
+    readonly url: string;
+    readonly clock: Clock;
+    /** How many entries the client has. */
+    held(): number;
+    /** Hands over what was left by an earlier life, or by others. */
+    restore(entries: readonly KeptEntry[]): void;
+    /** What is saved from now on is kept, or, because storage does not work, is not. */
+    opened(durable: boolean): void;
+}
+/** Keeps an outbox for one client. */
+export interface OutboxKeeper {
+    /** Resolves, and never rejects, once the entry is kept or cannot be: it is sent then. */
+    save(entry: KeptEntry): Promise<void>;
+    forget(key: string): void;
+    /** Looks for what others have left. */
+    look(): void;
+    /** The client is over. */
+    close(): void;
+}
+/** Makes what keeps an outbox. `durable` of `seawall-client/outbox` returns one; programs need not write their own. */
+export type OutboxMaker = (owner: OutboxOwner) => OutboxKeeper;
 /** A place for the outbox. What it was given must survive once the promise has resolved. */
 export interface OutboxStorage {
     /** All entries of an outbox, in any order. */
@@ -387,12 +413,8 @@ export interface Options {
     readonly client?: string;
     /** Default: `globalThis.WebSocket`. */
     readonly WebSocket?: SocketClass;
-    /** Default: `indexeddb` where there is one, else `memory`. */
-    readonly storage?: 'indexeddb' | 'memory' | OutboxStorage;
-    /** Name of the outbox within the storage, default the URL. Clients of one name take over what another left. */
-    readonly outbox?: string;
-    /** Default: `navigator.locks`. `null`: none, then each client sends what it finds at its start. */
-    readonly locks?: Pick<LockManager, 'request'> | null;
+    /** What keeps the outbox over a reload and a crash: `durable()` of `seawall-client/outbox`. Default: memory alone. */
+    readonly outbox?: OutboxMaker;
     /** From [0, 1). Default: `Math.random`. */
     readonly random?: () => number;
     readonly clock?: Clock;

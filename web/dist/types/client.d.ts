@@ -1,4 +1,4 @@
-/** The shell around the session: the one file that touches sockets, timers, the page and storage. */
+/** The shell around the session: the one file that touches sockets, timers and the page. */
 import type { Client, Options } from './api.js';
 /**
  * Connects to a gateway and stays connected: after every loss it comes back, where it was.

@@ -6,7 +6,7 @@ export declare class SeawallError extends Error implements Failure {
     readonly code: ErrorCode;
     readonly retryMs?: number;
     readonly dependency?: string;
-    constructor({ code, message, retryMs, dependency }: Failure);
+    constructor({ message, ...more }: Failure);
 }
 /** An argument that cannot be meant. */
 export declare const invalid: (message: string) => SeawallError;

@@ -9,6 +9,10 @@ export declare const REQUESTS_MAX = 32;
 export declare const REQUEST_MS = 15000;
 /** Publications an iteration may be behind its channel. */
 export declare const ITERATION_MAX = 1000;
+/** After this time storage that does not answer is storage that failed. */
+export declare const STORAGE_MS = 5000;
+/** How often entries of clients that are gone are looked for. */
+export declare const LOOK_MS = 30000;
 /** From dialling to `connected`, the token callback included. The gateway allows 10 s for the part after the upgrade. */
 export declare const CONNECT_MS = 15000;
 /** The gateway promises 5 s; twice that is a gateway that does not answer. */

@@ -1,6 +1,7 @@
 // The page at `/`: one client, one open channel, and what the library tells of both, drawn once a frame.
 
 import { connect, newKey, type Client } from 'seawall-client';
+import { durable } from 'seawall-client/outbox';
 import * as composer from './composer.ts';
 import * as header from './header.ts';
 import * as log from './log.ts';
@@ -40,7 +41,7 @@ function paint(): void {
 /** Begins anew with a token, or without one. */
 function begin(token: string, channel: string): void {
   hasToken = token !== '';
-  client = connect('/ws', { client: 'seawall-page/1', ...(hasToken ? { token } : {}) });
+  client = connect('/ws', { client: 'seawall-page/1', outbox: durable(), ...(hasToken ? { token } : {}) });
   client.state.subscribe(changed);
   client.status.subscribe(changed);
   client.outbox.subscribe((entries) => {

@@ -5,7 +5,7 @@ use super::super::error::Fault;
 use super::super::file::{self, Lines};
 use super::super::nearest::nearest;
 use super::super::parse::{self, Raw};
-use super::super::setting::one_of;
+use super::super::place::one_of;
 use super::super::source::Origin;
 use super::{FIELDS, repeated};
 use crate::health::definition::{Criticality, Kind};

@@ -67,14 +67,14 @@ pub struct PostgresConfig {
     /// Address that connections leave from; `None`: the system chooses.
     pub source: Option<IpAddr>,
     /// The way to the other instances, and how this one is known there; `None` when it is alone.
-    pub bus: Option<BusName>,
+    pub bus: Option<BusMember>,
     /// Where to tell what work met: connections made, refused and lost.
     pub witness: Option<Witness>,
 }
 
 /// An instance on its bus.
 #[derive(Clone, Debug)]
-pub struct BusName {
+pub struct BusMember {
     /// The way there.
     pub bus: Bus,
     /// The process.
@@ -199,7 +199,7 @@ impl PostgresStore {
         );
         threads.push(super::spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
-        if let Some(BusName { bus, origin, instance }) = config.bus.clone() {
+        if let Some(BusMember { bus, origin, instance }) = config.bus.clone() {
             let worker =
                 CanaryWorker { connection: connect(Role::Canary)?, origin: origin.0, instance, bus, over };
             threads.push(super::spawn("store-canary".into(), move || worker.run())?);

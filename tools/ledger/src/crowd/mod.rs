@@ -4,6 +4,7 @@
 //! over its [`Ledger`].
 
 mod client;
+mod follow;
 mod leave;
 mod link;
 pub mod message;

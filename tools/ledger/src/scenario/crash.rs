@@ -22,16 +22,7 @@ const READS_MAX: f64 = 0.02;
 pub fn run(common: &Common, program: &Program, arguments: &Crash) -> Result<Report, String> {
     let setting = Setting { gateways: 1, channels: arguments.channels, with_proxies: false, syncs: true };
     let mut run = Run::new(common, program, &setting)?;
-    let clients =
-        (0..arguments.connections).map(|at| (Kind::Good, (at % u32::from(arguments.channels)) as u16));
-    run.gather(clients.collect(), PAYLOAD)?;
-    run.start(0)?;
-    run.tell(&Order::Come {
-        from: 0,
-        to: arguments.connections,
-        over: u64::from(arguments.connections) * 700,
-    });
-    run.settle(0, u64::from(arguments.connections), Duration::from_secs(120))?;
+    run.gather_and_settle(arguments.connections, |_| Kind::Good, PAYLOAD)?;
     run.tell(&Order::Rate(arguments.publishes_per_s));
     watch(&run, Duration::from_secs(5));
     say("kill -9, and a start at once");

@@ -33,16 +33,7 @@ pub fn run(common: &Common, mut program: Program, arguments: &Drain) -> Result<R
     };
     let mut run = Run::new(common, &program, &setting)?;
     let kind = |at: u32| if at % 100 < arguments.naive { Kind::Naive } else { Kind::Good };
-    let clients =
-        (0..arguments.connections).map(|at| (kind(at), (at % u32::from(arguments.channels)) as u16));
-    run.gather(clients.collect(), PAYLOAD)?;
-    run.start(0)?;
-    run.tell(&Order::Come {
-        from: 0,
-        to: arguments.connections,
-        over: u64::from(arguments.connections) * 700,
-    });
-    run.settle(0, u64::from(arguments.connections), Duration::from_secs(120))?;
+    run.gather_and_settle(arguments.connections, kind, PAYLOAD)?;
     if common.store == Store::Postgres {
         run.start(1)?;
     }

@@ -49,9 +49,7 @@ pub fn run(common: &Common, mut program: Program, arguments: &Faults) -> Result<
     let gateways = if common.store == Store::Sqlite { 1 } else { 2 };
     let setting = Setting { gateways, channels: arguments.channels, with_proxies: true, syncs: false };
     let mut run = Run::new(common, &program, &setting)?;
-    let clients =
-        (0..arguments.clients).map(|at| (kind(at), (at % u32::from(arguments.channels)) as u16)).collect();
-    run.gather(clients, PAYLOAD)?;
+    run.gather(arguments.clients, kind, PAYLOAD)?;
     (0..gateways).try_for_each(|slot| run.start(slot))?;
     run.tell(&Order::Come { from: 0, to: arguments.clients, over: SECOND });
     run.settle(0, u64::from(arguments.clients), Duration::from_secs(30))?;

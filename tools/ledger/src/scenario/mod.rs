@@ -24,6 +24,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Between two clients of a crowd that comes at leisure.
+const COME_APART: Micros = 700;
+/// All of it must have come within this.
+const COME_WITHIN: Duration = Duration::from_secs(120);
 /// Everything must be whole again within this, once the last fault is over.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// A gateway that nobody uses must end within this.
@@ -155,8 +159,11 @@ impl Run {
         if setting.with_proxies { place.with_proxy() } else { Ok(place) }
     }
 
-    /// A crowd of these clients; the first one's ledger is written to the file that was asked for.
-    pub fn gather(&mut self, clients: Vec<(Kind, u16)>, payload: usize) -> Result<(), String> {
+    /// A crowd of so many clients, each of its kind, over all channels in turn; the first crowd's ledger is written to
+    /// the file that was asked for.
+    pub fn gather(&mut self, count: u32, kind: impl Fn(u32) -> Kind, payload: usize) -> Result<(), String> {
+        let channels = u32::from(self.channels);
+        let clients = (0..count).map(|at| (kind(at), (at % channels) as u16)).collect();
         let journal = match &self.common.out {
             Some(path) if self.workers.is_empty() => {
                 Journal::to(path).map_err(|error| format!("{}: {error}", path.display()))?
@@ -167,6 +174,19 @@ impl Run {
         let plan = Plan { run: self.number, clients, base, payload };
         self.workers.push(Worker::start(plan, journal, self.workers.len())?);
         Ok(())
+    }
+
+    /// Gathers a crowd, starts the first gateway and waits until everybody has come there at leisure.
+    pub fn gather_and_settle(
+        &mut self,
+        connections: u32,
+        kind: impl Fn(u32) -> Kind,
+        payload: usize,
+    ) -> Result<(), String> {
+        self.gather(connections, kind, payload)?;
+        self.start(0)?;
+        self.tell(&Order::Come { from: 0, to: connections, over: u64::from(connections) * COME_APART });
+        self.settle(0, u64::from(connections), COME_WITHIN).map(drop)
     }
 
     /// Tells all crowds.

@@ -19,10 +19,8 @@ const FACTOR_MAX: f64 = 3.0;
 pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Report, String> {
     let setting = Setting { gateways: 1, channels: arguments.channels, with_proxies: false, syncs: true };
     let mut run = Run::new(common, program, &setting)?;
-    let of =
-        |count: u32| (0..count).map(|at| (Kind::Good, (at % u32::from(arguments.channels)) as u16)).collect();
-    run.gather(of(arguments.connected), PAYLOAD)?;
-    run.gather(of(arguments.connections), PAYLOAD)?;
+    run.gather(arguments.connected, |_| Kind::Good, PAYLOAD)?;
+    run.gather(arguments.connections, |_| Kind::Good, PAYLOAD)?;
     run.start(0)?;
     let come = |at: usize, count: u32, over: Micros| {
         run.workers

@@ -1,10 +1,11 @@
-//! Those who publish and listen, and what each of them was promised.
+//! One who publishes until a crash, what it was promised, and the log that must keep the promise.
 
-use crate::support::{Client, Gateway, SOON};
+use super::{Client, Gateway};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Where all of them publish.
 pub const CHANNEL: &str = "c";
 /// Publications that one has on the way at once.
 const AT_ONCE: usize = 8;
@@ -12,7 +13,7 @@ const AT_ONCE: usize = 8;
 const TEXT_MAX: usize = 12_000;
 
 /// One publication as it must be in the log.
-pub fn content(key: &str, number: usize) -> Value {
+fn content(key: &str, number: usize) -> Value {
     let letter = char::from(b'a' + (number % 26) as u8);
     let length = (number * 2_003) % TEXT_MAX / (1 + number % 7);
     json!({ "of": key, "text": letter.to_string().repeat(length) })
@@ -28,8 +29,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes until the connection breaks, always with several on the way.
-    pub fn publish(&mut self, mut client: Client, acknowledged: &AtomicUsize) {
+    /// Publishes until the connection breaks, always with several on the way; or until an answer that is no
+    /// acknowledgement, which is returned.
+    pub fn publish(&mut self, mut client: Client, acknowledged: &AtomicUsize) -> Option<Value> {
         let mut last = 0;
         loop {
             let mut waiting = Vec::new();
@@ -39,17 +41,12 @@ impl Publisher {
                 self.unanswered.push((key.clone(), number));
                 match client.try_send(publish(&key, number)) {
                     Ok(id) => waiting.push((id, key)),
-                    Err(_) => return,
+                    Err(_) => return None,
                 }
             }
             for (id, key) in waiting {
-                let Some(reply) = client.try_reply(id) else { return };
-                let Some(offset) = reply["published"]["offset"].as_u64() else {
-                    // The store went a moment before the gateway.
-                    let code = reply["error"]["code"].as_str();
-                    assert!(matches!(code, Some("unavailable" | "unconfirmed" | "overloaded")), "{reply}");
-                    return;
-                };
+                let reply = client.try_reply(id)?;
+                let Some(offset) = reply["published"]["offset"].as_u64() else { return Some(reply) };
                 assert!(offset > last, "{key}: {offset} after {last}");
                 last = offset;
                 self.acknowledge(key, offset);
@@ -75,16 +72,6 @@ impl Publisher {
 
 fn publish(key: &str, number: usize) -> Value {
     json!({"publish": {"channel": CHANNEL, "key": key, "data": content(key, number)}})
-}
-
-/// One who listens until the connection breaks, and what it heard at which offset.
-pub fn listen(mut client: Client) -> BTreeMap<u64, String> {
-    let mut heard = BTreeMap::new();
-    while let Some(publication) = client.next_push_within("publication", SOON) {
-        let key = publication["key"].as_str().expect("a key").to_string();
-        heard.insert(publication["offset"].as_u64().expect("an offset"), key);
-    }
-    heard
 }
 
 /// The log from its beginning, by offset; it has no gap, and says what was published.

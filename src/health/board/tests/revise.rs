@@ -1,7 +1,7 @@
 //! Of a board whose dependencies change while it is in use.
 
-use super::tests::{Bench, World, definition};
-use super::*;
+use super::super::*;
+use super::bench::{Bench, World, definition, refused};
 use crate::health::definition::Kind;
 use crate::health::snapshot::{Availability, Level};
 
@@ -42,7 +42,7 @@ fn who_stays_keeps_its_outage_and_its_id_and_who_comes_gets_a_new_one() {
 
     // What was met with the one that is gone is nobody's.
     let gone = gone.expect("it was there");
-    assert!(bench.board.suspect(gone, super::tests::refused(), now, 1).events.is_empty());
+    assert!(bench.board.suspect(gone, refused(), now, 1).events.is_empty());
     // The same again changes nothing.
     let critical = Definition { criticality: Criticality::Critical, ..assistant() };
     let search = definition("search", Kind::Tcp, Criticality::Optional);
@@ -57,7 +57,7 @@ fn a_look_at_the_old_place_says_nothing_of_the_new_one() {
     let now = bench.now();
     let moved = Definition { address: Arc::from("other:5432"), ..store() };
     bench.board.revise(vec![(moved, Place::Other)], AdmissionMode::Enforce, now);
-    let found = Finding { latency: Duration::from_millis(1), result: Err(super::tests::refused()) };
+    let found = Finding { latency: Duration::from_millis(1), result: Err(refused()) };
     for _ in 0..3 {
         bench.board.observe(&due, found.clone(), now, 1);
     }

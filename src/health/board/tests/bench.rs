@@ -1,0 +1,159 @@
+//! A board on a clock of its own, beside dependencies that do as they are told.
+
+use super::super::*;
+use crate::health::definition::{Gate, Kind};
+use crate::health::finding::Fault;
+use crate::health::snapshot::Level;
+
+/// What a dependency does to who looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum World {
+    Well,
+    Refuses,
+    Silent,
+}
+
+/// A board on a clock of its own, with probes that take the time they would.
+pub(super) struct Bench {
+    pub(super) board: Board,
+    pub(super) ms: u64,
+    pub(super) worlds: Vec<World>,
+    flights: Vec<(u64, Due, Finding)>,
+    pub(super) events: Vec<Event>,
+    pub(super) random: u64,
+}
+
+pub(super) fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
+    Definition {
+        name: Arc::from(name),
+        kind,
+        address: Arc::from("db:5432"),
+        criticality,
+        gate: Gate::Handshake,
+        lost: vec![Arc::from(format!("{name}-things")), Arc::from("shared")],
+        sentence: Arc::from(format!("Without {name}.")),
+        interval: criticality.interval(),
+        timeout: criticality.timeout(),
+        failures: 2,
+        successes: 2,
+    }
+}
+
+pub(super) fn refused() -> Cause {
+    Cause::new(Fault::Refused, "db:5432: connection refused", "whether it runs")
+}
+
+pub(super) fn status(board: &Board) -> serde_json::Value {
+    serde_json::from_str(&board.snapshot().status).expect("status is JSON")
+}
+
+impl Bench {
+    pub(super) fn new(definitions: Vec<Definition>) -> Bench {
+        let worlds = vec![World::Well; definitions.len()];
+        let board = Board::new(definitions, AdmissionMode::Enforce, Bench::at(1_000));
+        Bench { board, ms: 1_000, worlds, flights: Vec::new(), events: Vec::new(), random: 7 }
+    }
+
+    /// Store and assistant, both up and known to be.
+    pub(super) fn pair() -> Bench {
+        let mut bench = Bench::new(vec![
+            definition("store", Kind::Postgres, Criticality::Critical),
+            definition("assistant", Kind::Http, Criticality::Optional),
+        ]);
+        bench.run(10);
+        assert_eq!(bench.level(), Level::Ok);
+        bench.events.clear();
+        bench
+    }
+
+    fn at(ms: u64) -> Now {
+        Now { at: Moment::from_micros(ms * 1_000), unix_ms: 1_700_000_000_000 + ms }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Bench::at(self.ms)
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.random = Draw::new(self.random).number();
+        self.random
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.board.snapshot().level
+    }
+
+    pub(super) fn take(&mut self, changes: Changes) {
+        self.events.extend(changes.events);
+    }
+
+    fn begin_looks(&mut self) {
+        while let Some(due) = self.board.due(self.now().at) {
+            let timeout = due.definition.timeout;
+            let (latency, result) = match self.worlds[due.dependency.0] {
+                World::Well => (Duration::from_millis(3), Ok(None)),
+                World::Refuses => (Duration::from_millis(1), Err(refused())),
+                World::Silent => (timeout, Err(Cause::new(Fault::Timeout, "no answer", "its load"))),
+            };
+            let ends = self.ms + latency.as_millis() as u64;
+            self.flights.push((ends, due, Finding { latency, result }));
+        }
+    }
+
+    /// One millisecond after the other; returns how many.
+    pub(super) fn run_until(&mut self, limit_ms: u64, done: impl Fn(&Bench) -> bool) -> u64 {
+        let start = self.ms;
+        while self.ms - start < limit_ms && !done(self) {
+            self.begin_looks();
+            self.ms += 1;
+            let (ended, flying) =
+                std::mem::take(&mut self.flights).into_iter().partition(|(ends, ..)| *ends <= self.ms);
+            self.flights = flying;
+            for (_, due, finding) in Vec::<(u64, Due, Finding)>::from_iter(ended) {
+                let random = self.draw();
+                let changes = self.board.observe(&due, finding, self.now(), random);
+                self.take(changes);
+            }
+            if self.board.next_due().is_some_and(|due| due <= self.now().at) {
+                let random = self.draw();
+                let changes = self.board.tick(self.now(), random);
+                self.take(changes);
+            }
+        }
+        self.ms - start
+    }
+
+    pub(super) fn run(&mut self, ms: u64) {
+        self.run_until(ms, |_| false);
+    }
+
+    /// A call of the store that meets this.
+    pub(super) fn work(&mut self, work: Work) -> bool {
+        let id = self.board.id("store").expect("configured");
+        let (now, random) = (self.now(), self.draw());
+        match self.board.admit(id, Use::Write, now, random) {
+            Ok(ticket) => {
+                let changes = self.board.record(
+                    (id, Use::Write, ticket),
+                    (work, Duration::from_millis(1)),
+                    now,
+                    random,
+                );
+                self.take(changes);
+                true
+            }
+            Err(open) => {
+                assert!((100..=30_000).contains(&open.retry_ms));
+                false
+            }
+        }
+    }
+
+    pub(super) fn downs(&self) -> Vec<Reference> {
+        let reference = |event: &Event| match &event.what {
+            What::Down { reference, .. } => Some(*reference),
+            _ => None,
+        };
+        self.events.iter().filter_map(reference).collect()
+    }
+}

@@ -1,0 +1,20 @@
+/** The entry `seawall-client/outbox`: an outbox that survives a reload and a crash, apart so that only its users load it. */
+
+import type { OutboxMaker, OutboxStorage } from './api.js';
+import { Keeper } from './keeper.js';
+import { indexedDbStorage } from './storage.js';
+
+/** How an outbox is kept. Everything is optional. */
+export interface DurableOptions {
+  /** Name of the outbox within the storage, default the gateway's URL. Clients of one name take over what another left. */
+  readonly name?: string;
+  /** Default: IndexedDB; where there is none, memory. */
+  readonly storage?: OutboxStorage;
+  /** Default: `navigator.locks`. `null`: none, then each client sends what it finds at its start. */
+  readonly locks?: Pick<LockManager, 'request'> | null;
+}
+
+/** Keeps the outbox in storage: pass it as `outbox` to `connect`. */
+export function durable({ name, storage = indexedDbStorage(), locks = globalThis.navigator?.locks }: DurableOptions = {}): OutboxMaker {
+  return (owner) => new Keeper({ ...owner, outbox: name ?? owner.url, storage, locks });
+}
