@@ -130,9 +130,9 @@ pub(super) fn bounds(config: &Config) -> (u32, u32, Option<Rate>) {
     (limits.connections_per_user, limits.connections_per_address, rate)
 }
 
-/// True exactly when tokens are judged by other rules.
-pub(super) fn differs(old: &Config, new: &Config) -> bool {
-    let (old, new) = (&old.auth, &new.auth);
+/// True exactly when tokens are judged by other rules, or when it is not known by which they were.
+pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
+    let (Some(Config { auth: old, .. }), new) = (old, &new.auth) else { return true };
     let parts = |auth: &AuthConfig| {
         let AuthConfig { keys: _, audience, issuer, leeway, timeout, waiting, introspection, jwks } = auth;
         (audience.clone(), issuer.clone(), *leeway, *timeout, *waiting, introspection.clone(), jwks.clone())
@@ -140,13 +140,13 @@ pub(super) fn differs(old: &Config, new: &Config) -> bool {
     !key::same_keys(old.keys.iter(), new.keys.iter()) || parts(old) != parts(new)
 }
 
-/// Whether what the auth service said still holds under other rules.
-pub(super) fn answers(old: &Config, new: &Config) -> Answers {
+/// Whether what the auth service said still holds under other rules than `old`, if these are known.
+pub(super) fn answers(old: Option<&Config>, new: &Config) -> Answers {
     let asks = |config: &Config| {
         let AuthConfig { audience, issuer, introspection, jwks, .. } = &config.auth;
         (audience.clone(), issuer.clone(), introspection.clone(), jwks.url.clone())
     };
-    if asks(old) == asks(new) { Answers::Keep } else { Answers::Forget }
+    if old.map(asks) == Some(asks(new)) { Answers::Keep } else { Answers::Forget }
 }
 
 /// True exactly when the auth service is looked at in another place or by other questions.

@@ -31,7 +31,7 @@ use capacity::Capacity;
 use config::certificate::date;
 use config::source::Sources as ConfigSources;
 use config::{Config, ProxyProtocol};
-use reload::Reloader;
+use reload::{Known, Reloader};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -134,6 +134,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let reloader = Reloader {
         sources,
         config,
+        known: Known::Whole,
         setups,
         mailboxes: Arc::clone(&mailboxes),
         reviser,

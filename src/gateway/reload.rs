@@ -2,8 +2,9 @@
 //!
 //! First everything is read, checked and built, which may fail: then every fault is in the log and nothing has changed.
 //! Only then is it handed out, to each thread in the way it takes such things: the reactors find a new [`Setup`] with their
-//! next turn, the watch and the auth worker get a message. A process that is leaving takes no reload: what it is about to
-//! do must not be undone.
+//! next turn, the watch and the auth worker get a message. A thread that hangs may end that in between; then nobody knows
+//! what holds, which is said, and the next reload compares with nothing and hands everything out. A process that is leaving
+//! takes no reload: what it is about to do must not be undone.
 //!
 //! [`Setup`]: crate::reactor::Setup
 
@@ -24,7 +25,7 @@ use crate::session::Policy;
 use crate::worker::auth::service::AUTH;
 use crate::worker::auth::{Renewal as AuthRenewal, Trust};
 use crate::worker::bus::Monitor;
-use crate::worker::watch::{Reviser, Revision};
+use crate::worker::watch::{Reviser, Revision, Unrevised};
 use crossbeam_channel::Sender;
 use signal_hook::iterator::Signals;
 use std::io;
@@ -43,8 +44,10 @@ pub(super) fn signals() -> Result<Signals, String> {
 pub(super) struct Reloader {
     /// Read again each time.
     pub(super) sources: Sources,
-    /// What holds now.
+    /// What holds now, as far as that is known.
     pub(super) config: Config,
+    /// How far.
+    pub(super) known: Known,
     /// The reactors.
     pub(super) setups: Setups,
     /// Rung when there is something new.
@@ -63,6 +66,23 @@ pub(super) struct Reloader {
     pub(super) notifier: Notifier,
 }
 
+/// Whether every thread holds its part of [`Reloader::config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Each does.
+    Whole,
+    /// A reload reached some of them, or none, and that one may yet take its part.
+    InPart,
+}
+
+/// A reload that was not handed out to all.
+enum Halt {
+    /// Nobody took anything.
+    Before(String),
+    /// Somebody took his part, or may yet take it.
+    Within(&'static str),
+}
+
 /// What is built of a configuration before anything is handed out.
 struct Built {
     capacity: Capacity,
@@ -79,6 +99,11 @@ impl Reloader {
             for _ in signals.forever() {
                 self.notifier.reloading();
                 let outcome = self.reload();
+                if (outcome, self.known) == (Outcome::Refused, Known::InPart) {
+                    tracing::warn!(
+                        "what an incomplete reload left holds still; the next that is good mends it"
+                    );
+                }
                 let setup = self.setups.load();
                 setup.metrics.reloads.ended(outcome, setup.clock.read().unix_ms);
                 self.notifier.ready();
@@ -104,13 +129,16 @@ impl Reloader {
         for Change { key, from, to } in &waiting {
             tracing::warn!(key, holds = from, wanted = to, "changed, and needs a restart");
         }
-        if taken.is_empty() {
+        if taken.is_empty() && self.known == Known::Whole {
             tracing::info!(needs_restart = waiting.len(), "reloaded: nothing else has changed");
             return Outcome::Unchanged;
         }
-        if let Err(fault) = self.build(&config).and_then(|built| self.hand_out(&config, built)) {
-            tracing::error!(fault, "no reload");
-            return Outcome::Refused;
+        let built = self.build(&config).map_err(Halt::Before);
+        if let Err(halt) = built.and_then(|built| self.hand_out(&config, built)) {
+            return self.halted(halt);
+        }
+        if self.known == Known::InPart {
+            tracing::info!("everything was handed out anew, since the reload before was incomplete");
         }
         let quieter = config.log.level < self.config.log.level;
         if !quieter {
@@ -128,45 +156,73 @@ impl Reloader {
         tracing::info!(changed = taken.len(), needs_restart = waiting.len(), "reloaded");
         log::set_level(config.log.level);
         self.config = config;
+        self.known = Known::Whole;
         Outcome::Applied
+    }
+
+    fn halted(&mut self, halt: Halt) -> Outcome {
+        match halt {
+            Halt::Before(fault) => {
+                tracing::error!(fault, "no reload");
+                Outcome::Refused
+            }
+            Halt::Within(fault) => {
+                self.known = Known::InPart;
+                tracing::error!(
+                    fault,
+                    "the reload is incomplete: of what changed some may hold and some not; send SIGHUP again, which hands \
+                     everything out anew"
+                );
+                Outcome::Incomplete
+            }
+        }
+    }
+
+    /// What to compare with: what is known to hold as a whole.
+    fn before(&self) -> Option<&Config> {
+        match self.known {
+            Known::Whole => Some(&self.config),
+            Known::InPart => None,
+        }
     }
 
     /// All that may fail for an operator's reason. Nothing is changed by it.
     fn build(&self, config: &Config) -> Result<Built, String> {
         let setup = self.setups.load();
-        let trust = match auth::differs(&self.config, config) {
+        let trust = match auth::differs(self.before(), config) {
             true => auth::trust(config, &setup.outlook, None)?,
             false => None,
         };
         Ok(Built {
             capacity: Capacity::settle(&config.limits, setup.reactors)?,
-            revision: watch::revision((&self.config, config), &self.instance.0, &self.monitor)?,
+            revision: watch::revision((self.before(), config), &self.instance.0, &self.monitor)?,
             trust,
             policy: Policy::new(&config.limits, setup.policy.auth, self.instance.clone()),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
         })
     }
 
-    fn hand_out(&self, config: &Config, built: Built) -> Result<(), String> {
+    fn hand_out(&self, config: &Config, built: Built) -> Result<(), Halt> {
         let Built { capacity, revision, trust, policy, secured } = built;
-        let watched = self
-            .reviser
-            .revise(revision)
-            .ok_or("the watch thread does not answer, or has no thread for a probe")?;
+        let watched = self.reviser.revise(revision).map_err(|unrevised| match unrevised {
+            Unrevised::Refused => {
+                Halt::Before("the watch thread takes nothing, or has no thread for a probe".into())
+            }
+            Unrevised::Unanswered => Halt::Within("the watch thread does not answer"),
+        })?;
         let mut renewals = Vec::new();
         if let Some(mut trust) = trust {
             if let Some(service) = &mut trust.service {
                 let id = watched.iter().find(|(name, _)| **name == *AUTH).map(|(_, id)| *id);
                 service.witness = id.map(|id| Witness::new(id, self.told.clone()));
             }
-            renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(&self.config, config)));
+            renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
         }
         let (per_user, per_address, rate) = auth::bounds(config);
         renewals.push(AuthRenewal::Bounds(per_user, per_address, rate));
         for renewal in renewals {
-            self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT).map_err(|_| {
-                "the auth worker does not answer; what was changed before it holds".to_owned()
-            })?;
+            let sent = self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT);
+            sent.map_err(|_| Halt::Within("the auth worker takes nothing"))?;
         }
         let setup = self.setups.load();
         setup.vitals.bound(capacity.connections, capacity.memory_bytes);

@@ -94,9 +94,10 @@ impl Prepared {
     }
 }
 
-/// What is watched where the configuration was `old` and is `new`. What still looks at the same place goes on.
+/// What is watched where the configuration was `old` and is `new`. What still looks at the same place goes on; where it is
+/// not known what was, all is looked at anew.
 pub(super) fn revision(
-    (old, new): (&Config, &Config),
+    (old, new): (Option<&Config>, &Config),
     instance: &str,
     monitor: &Arc<Monitor>,
 ) -> Result<Revision, String> {
@@ -104,14 +105,18 @@ pub(super) fn revision(
         (of.definition.kind, of.definition.gate, of.target.clone(), of.expected.clone())
     };
     let revised = |each: &DependencyConfig| {
-        let before = old.dependencies.iter().find(|it| it.definition.name == each.definition.name);
-        let asks_otherwise = each.definition.gate == Gate::Judgement && super::auth::target_differs(old, new);
-        let is_there = before.is_some_and(|it| place(it) == place(each)) && !asks_otherwise;
+        let is_there = old.is_some_and(|old| {
+            let before = old.dependencies.iter().find(|it| it.definition.name == each.definition.name);
+            let asks_otherwise =
+                each.definition.gate == Gate::Judgement && super::auth::target_differs(old, new);
+            before.is_some_and(|it| place(it) == place(each)) && !asks_otherwise
+        });
         let probe = (!is_there).then(|| watching(new, each, instance, monitor)).transpose()?;
         Ok(Revised { definition: each.definition.clone(), probe })
     };
     let dependencies = new.dependencies.iter().map(revised).collect::<Result<_, String>>()?;
-    let mode = (old.health.admission != new.health.admission).then_some(new.health.admission);
+    let before = old.map(|old| old.health.admission);
+    let mode = (before != Some(new.health.admission)).then_some(new.health.admission);
     Ok(Revision { dependencies, mode })
 }
 

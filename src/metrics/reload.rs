@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a reload may end, in the order of [`ReloadCounters::outcomes`].
-pub const OUTCOMES: [Outcome; 3] = [Outcome::Applied, Outcome::Unchanged, Outcome::Refused];
+pub const OUTCOMES: [Outcome; 4] =
+    [Outcome::Applied, Outcome::Unchanged, Outcome::Refused, Outcome::Incomplete];
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Outcome {
     Unchanged,
     /// Something was wrong, or the process was leaving: nothing changed.
     Refused,
+    /// Some threads took their part and one did not answer: a mixture holds until a reload is applied.
+    Incomplete,
 }
 
 impl Outcome {
@@ -23,6 +26,7 @@ impl Outcome {
             Outcome::Applied => "applied",
             Outcome::Unchanged => "unchanged",
             Outcome::Refused => "refused",
+            Outcome::Incomplete => "incomplete",
         }
     }
 }
@@ -34,12 +38,14 @@ pub struct ReloadCounters {
     pub outcomes: [AtomicU64; OUTCOMES.len()],
     /// When the configuration that holds was read, Unix milliseconds: the start, or the last good reload.
     pub good_unix_ms: AtomicU64,
+    /// 1: one configuration holds as a whole. 0: an incomplete reload left a mixture.
+    pub whole: AtomicU64,
 }
 
 impl ReloadCounters {
     /// The configuration of the start was read.
     pub fn began(&self, unix_ms: u64) {
-        self.good_unix_ms.store(unix_ms, Ordering::Relaxed);
+        self.holds(unix_ms);
     }
 
     /// Counts one that ended.
@@ -49,8 +55,14 @@ impl ReloadCounters {
             cell.fetch_add(1, Ordering::Relaxed);
         }
         match outcome {
-            Outcome::Applied | Outcome::Unchanged => self.good_unix_ms.store(unix_ms, Ordering::Relaxed),
+            Outcome::Applied | Outcome::Unchanged => self.holds(unix_ms),
             Outcome::Refused => {}
+            Outcome::Incomplete => self.whole.store(0, Ordering::Relaxed),
         }
+    }
+
+    fn holds(&self, unix_ms: u64) {
+        self.good_unix_ms.store(unix_ms, Ordering::Relaxed);
+        self.whole.store(1, Ordering::Relaxed);
     }
 }

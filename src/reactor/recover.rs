@@ -62,6 +62,12 @@ impl Recoveries {
         self.waiting.len()
     }
 
+    /// Channels of which a page waits for its turn.
+    #[cfg(test)]
+    pub(super) fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.pages.keys().map(|key| &key.channel)
+    }
+
     /// Notes who lacks a page; true exactly when no read for it waits yet.
     fn lack(&mut self, key: &PageKey, subscriber: Subscriber, limit: u32) -> bool {
         let lacking = self.pages.entry(key.clone()).or_default();

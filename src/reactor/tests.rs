@@ -21,6 +21,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 mod drain;
 mod outage;
+mod recover;
 mod returns;
 mod secure;
 

@@ -9,7 +9,7 @@ mod revise;
 
 pub use desk::{Action, Answer, Ask, Desk};
 pub use own::{Sources, board as own_board};
-pub use revise::{Revised, Reviser, Revision};
+pub use revise::{Revised, Reviser, Revision, Unrevised};
 
 use super::probe::Probe;
 use super::probe::doctor::broken;

@@ -5,6 +5,7 @@
 mod proxies;
 mod reload;
 mod reload_dependencies;
+mod reload_incomplete;
 #[path = "../servers/mod.rs"]
 mod servers;
 #[path = "../e2e/support/mod.rs"]

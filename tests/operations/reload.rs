@@ -23,9 +23,11 @@ pub fn reload(gateway: &Gateway, toml: &str, outcome: &str) {
     hang_up(gateway, outcome);
 }
 
+/// Sends SIGHUP and waits until that was tried.
 #[track_caller]
-fn hang_up(gateway: &Gateway, outcome: &str) {
-    let outcomes = || ["applied", "unchanged", "refused"].map(|outcome| reloads(gateway, outcome));
+pub fn hang_up(gateway: &Gateway, outcome: &str) {
+    let outcomes =
+        || ["applied", "unchanged", "refused", "incomplete"].map(|outcome| reloads(gateway, outcome));
     let (before, expected) = (outcomes(), reloads(gateway, outcome) + 1.0);
     gateway.signal(Signal::HUP);
     until(SOON, "the reload ends", || outcomes() != before);
@@ -38,7 +40,8 @@ pub fn says(gateway: &Gateway, line: &str) {
     until(SOON, line, || gateway.output().contains(line));
 }
 
-fn loaded_s(gateway: &Gateway) -> f64 {
+/// When the configuration that holds was read.
+pub fn loaded_s(gateway: &Gateway) -> f64 {
     gateway.metric("seawall_configuration_loaded_seconds")
 }
 
@@ -118,6 +121,8 @@ fn what_needs_a_restart_is_named_and_keeps_its_value() {
     let auth = format!("{wanted}\n[auth]\nsecret = \"{SECRET}\"");
     reload(&gateway, &auth, "unchanged");
     says(&gateway, r#"needs a restart key="auth" holds="off" wanted="on""#);
+    let reactors = r#"needs a restart key="server.reactors" holds="0" wanted="3""#;
+    until(SOON, "it is said again", || gateway.output().matches(reactors).count() == 2);
     let output = gateway.output();
     assert!(!output.contains(SECRET), "{output}");
     Client::connect(&gateway);
@@ -187,6 +192,64 @@ fn keys_change_without_an_interruption_and_without_being_shown() {
     says(&gateway, "change=[old HS256] -> [old HS256, next HS256]");
     let output = gateway.output();
     assert!(!output.contains(SECRET) && !output.contains(NEXT), "{output}");
+}
+
+#[test]
+fn a_key_file_that_was_replaced_is_read_again_and_one_that_is_no_key_changes_nothing() {
+    const ONE: &str = include_str!("../keys/test_only_rsa_one.public.pem");
+    const TWO: &str = include_str!("../keys/test_only_rsa_two.public.pem");
+    let signing = [
+        &include_bytes!("../keys/test_only_rsa_one.private.pem")[..],
+        &include_bytes!("../keys/test_only_rsa_two.private.pem")[..],
+    ];
+    let setup = Setup::new().toml("[[auth.keys]]\nalgorithm = \"RS256\"\npublic_key_file = \"issuer.pem\"");
+    let path = setup.folder().join("issuer.pem");
+    std::fs::write(&path, ONE).expect("written");
+    let gateway = setup.start();
+    let believed = || {
+        signing.map(|pem| {
+            let key = EncodingKey::from_rsa_pem(pem).expect("a key");
+            let mut client = Client::open(&gateway);
+            client.send(json!({"connect": {"token": signed(&claims("ann"), Algorithm::RS256, None, &key)}}));
+            client.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
+        })
+    };
+    assert_eq!(believed(), [true, false]);
+    // Half of a file, as one that is just being written.
+    std::fs::write(&path, &TWO[..TWO.len() / 2]).expect("written");
+    hang_up(&gateway, "refused");
+    says(&gateway, "no reload fault=\"auth.keys: key 1: no public key");
+    assert_eq!(believed(), [true, false]);
+    std::fs::write(&path, TWO).expect("written");
+    hang_up(&gateway, "applied");
+    says(&gateway, "with other material");
+    assert_eq!(believed(), [false, true]);
+}
+
+#[test]
+fn a_variable_goes_before_the_file_at_a_reload_as_well() {
+    let gateway = Setup::new().limit("subscriptions", 5).toml("[limits]\nsubscriptions = 10").start();
+    reload(&gateway, "[limits]\nsubscriptions = 20", "unchanged");
+    reload(&gateway, "[limits]\nsubscriptions = 30\npending = 9", "applied");
+    says(&gateway, "reloaded changed=1");
+    assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 5);
+}
+
+#[test]
+fn of_signals_that_come_in_a_crowd_the_last_one_counts() {
+    let gateway = Setup::new().toml("[limits]\nsubscriptions = 10").start();
+    for subscriptions in 11..=40 {
+        let toml = format!("[limits]\nsubscriptions = {subscriptions}");
+        // Replaced as a whole, as whoever deploys does: what is read is one or the other.
+        let next = file(&gateway).with_extension("next");
+        std::fs::write(&next, toml).expect("written");
+        std::fs::rename(next, file(&gateway)).expect("renamed");
+        gateway.signal(Signal::HUP);
+    }
+    until(SOON, "the last one holds", || {
+        Client::connect(&gateway).connected["limits"]["subscriptions"] == 40
+    });
+    assert_eq!(reloads(&gateway, "refused"), 0.0);
 }
 
 #[test]

@@ -7,14 +7,16 @@ use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn table(name: &str, service: &Http, more: &str) -> String {
+/// An HTTP service that is looked at often.
+pub fn table(name: &str, service: &Http, more: &str) -> String {
     format!(
         "[[dependency]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{}\"\ninterval_ms = 200\ntimeout_ms = 1000\n{more}\n",
         service.url("/")
     )
 }
 
-fn state(operator: &Operator, name: &str) -> Value {
+/// How an operator sees it.
+pub fn state(operator: &Operator, name: &str) -> Value {
     operator.get(&format!("/health/dependencies/{name}")).json()["state"].clone()
 }
 

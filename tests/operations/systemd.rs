@@ -86,11 +86,11 @@ fn a_reload_says_when_it_began_on_the_clock_that_systemd_compares() {
 }
 
 /// A thread of the gateway that is stopped while this lives, by ptrace(2): no other means stops one of many.
-struct Held(Child);
+pub struct Held(Child);
 
 impl Held {
     #[track_caller]
-    fn thread(gateway: &Gateway, name: &str) -> Held {
+    pub fn thread(gateway: &Gateway, name: &str) -> Held {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("it runs");
         let task = tasks
             .map(|task| task.expect("it runs").path())

@@ -143,11 +143,13 @@ fn what_is_done_between_storms_says_nothing_of_handshakes() {
     let mut handshakes = Handshakes::new(start());
     let (cost, mut now) = (handshakes.cost(), start());
     for _ in 0..100 {
-        // A scrape of the metrics takes its time.
-        handshakes.done(Done::Answered);
-        handshakes.spent(ms(4));
+        // Scrapes of the metrics take their time.
+        for _ in 0..8 {
+            handshakes.done(Done::Answered);
+            handshakes.spent(ms(4));
+        }
         now = now + ms(300);
-        handshakes.turned(now, ms(5));
+        handshakes.turned(now, ms(40));
     }
     assert_eq!(handshakes.cost(), cost);
 }

@@ -15,6 +15,11 @@ impl ReloadCounters {
             "configuration_loaded_seconds",
             "Unix time at which the configuration that holds was read: at the start, or by the last good reload",
             [(&[][..], seconds)],
+        )?;
+        sheet.gauge(
+            "configuration_whole",
+            "1 while one configuration holds as a whole; 0 after a reload that reached only some threads",
+            read(&self.whole),
         )
     }
 }

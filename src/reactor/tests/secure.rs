@@ -22,17 +22,17 @@ fn a_crowd_of_newcomers_is_spread_over_turns() {
     let pair = pair(&[&TLS13]);
     let mut stage = Stage::with_tls(AuthMode::Off, Some(pair.server.clone()));
     stage.events = Events::with_capacity(1_024);
-    let mut crowd = Vec::new();
-    for _ in 0..CROWD {
-        let mut socket = TcpStream::connect(stage.address).expect("listening");
+    let mut crowd: Vec<TcpStream> =
+        (0..CROWD).map(|_| TcpStream::connect(stage.address).expect("listening")).collect();
+    stage.turn_until(|stage| stage.reactor.slots.len() == CROWD);
+    // All speak before the next turn.
+    for socket in &mut crowd {
         let mut hello = Vec::new();
         client(&pair).write_tls(&mut hello).expect("memory");
         socket.write_all(&hello).expect("room");
-        crowd.push(socket);
     }
-    stage.turn_until(|stage| stage.reactor.slots.len() == CROWD);
-    let mut most = 0;
-    let mut before = begun(&mut stage);
+    let (mut most, mut before) = (0, begun(&mut stage));
+    assert_eq!(before, 0);
     stage.turn_until(|stage| {
         let now = begun(stage);
         most = most.max(now - before);

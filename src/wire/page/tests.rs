@@ -102,6 +102,7 @@ fn an_answer_says_what_a_cache_and_a_browser_may_do() {
         "Cache-Control: no-cache".into(),
         "X-Content-Type-Options: nosniff".into(),
         "Referrer-Policy: no-referrer".into(),
+        "Cross-Origin-Resource-Policy: same-origin".into(),
     ] {
         assert!(answer.contains(&format!("\r\n{line}\r\n")), "{line}: {answer}");
     }

@@ -9,7 +9,7 @@ use crate::health::board::{DependencyId, Due, Place};
 use crate::health::definition::Definition;
 use crate::health::snapshot::AdmissionMode;
 use crate::worker::probe::Probe;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,15 @@ pub struct Revised {
     pub probe: Option<Probe>,
 }
 
+/// Why a revision brought no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrevised {
+    /// The watch thread took nothing, the process ends, or there was no thread for a probe: nothing has changed.
+    Refused,
+    /// The watch thread has the message and did not answer within a second: it may yet take it.
+    Unanswered,
+}
+
 /// The dependencies that are watched, by name.
 pub type Watched = Vec<(Arc<str>, DependencyId)>;
 
@@ -56,13 +65,16 @@ impl Reviser {
         Reviser { news }
     }
 
-    /// Has this watched from here on. `None`: no answer within a second, the process ends, or there is no thread to be
-    /// had; in the last two cases nothing has changed.
-    pub fn revise(&self, revision: Revision) -> Option<Watched> {
+    /// Has this watched from here on.
+    pub fn revise(&self, revision: Revision) -> Result<Watched, Unrevised> {
         let (reply, answer) = bounded(1);
         let asked = Asked { revision, news: self.news.clone(), reply };
-        self.news.send_timeout(News::Revised(Box::new(asked)), ANSWER_TIMEOUT).ok()?;
-        answer.recv_timeout(ANSWER_TIMEOUT).ok()
+        let sent = self.news.send_timeout(News::Revised(Box::new(asked)), ANSWER_TIMEOUT);
+        sent.map_err(|_| Unrevised::Refused)?;
+        answer.recv_timeout(ANSWER_TIMEOUT).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => Unrevised::Refused,
+            RecvTimeoutError::Timeout => Unrevised::Unanswered,
+        })
     }
 }
 

@@ -1,0 +1,98 @@
+//! A reload that reaches only some of the threads: it is told as such, and the next one hands everything out anew.
+
+use crate::reload::{file, hang_up, loaded_s, reload, says};
+use crate::reload_dependencies::{state, table};
+use crate::servers::Http;
+use crate::support::token::{SECRET, claims, signed};
+use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
+use crate::systemd::Held;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::json;
+
+fn is_whole(gateway: &Gateway) -> bool {
+    gateway.metric("seawall_configuration_whole") == 1.0
+}
+
+#[test]
+fn what_the_watch_took_too_late_is_taken_back_by_the_file_of_before() {
+    let (well, mut broken) = (Http::start(), Http::start());
+    broken.stop();
+    let before = format!("[limits]\nsubscriptions = 10\n{}", table("mail", &well, ""));
+    let gateway = Setup::new().with_admin().toml(&before).start();
+    let operator = Operator::of(&gateway);
+    until(SOON, "it was judged", || state(&operator, "mail") == "ok");
+    let loaded = loaded_s(&gateway);
+    assert!(is_whole(&gateway));
+
+    let held = Held::thread(&gateway, "watch");
+    let next = format!(
+        "[limits]\nsubscriptions = 20\n{}{}",
+        table("mail", &broken, ""),
+        table("search", &well, "criticality = \"optional\"")
+    );
+    reload(&gateway, &next, "incomplete");
+    says(&gateway, "the reload is incomplete");
+    assert!(!is_whole(&gateway));
+    assert_eq!(loaded_s(&gateway), loaded);
+    assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 10);
+    // What is wrong in the next file changes nothing of that, and is not all that is wrong.
+    reload(&gateway, "[limits]\nsubscriptions = 0", "refused");
+    says(&gateway, "what an incomplete reload left holds still");
+    assert!(!is_whole(&gateway));
+    drop(held);
+    // The message was waiting for it.
+    until(SOON, "the watch took its part", || state(&operator, "mail") == "down");
+    assert_eq!(operator.get("/health/dependencies/search").status, 200);
+
+    reload(&gateway, &before, "applied");
+    assert!(is_whole(&gateway) && loaded_s(&gateway) > loaded);
+    assert_eq!(operator.get("/health/dependencies/search").status, 404);
+    until(SOON, "it is looked at where it was", || state(&operator, "mail") == "ok");
+    hang_up(&gateway, "unchanged");
+    assert!(is_whole(&gateway));
+}
+
+#[test]
+fn what_the_auth_worker_took_alone_is_taken_back_and_the_same_file_is_handed_out_again() {
+    const NEXT: &str = "the-next-secret-of-at-least-32-bytes";
+    let toml = |secret: &str, subscriptions: u32| {
+        format!(
+            "[[auth.keys]]\nkid = \"k\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n\
+             [limits]\nsubscriptions = {subscriptions}"
+        )
+    };
+    let connect = |gateway: &Gateway, secret: &str| {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        let token = signed(&claims("ann"), Algorithm::HS256, Some("k"), &key);
+        Client::open(gateway).with_connect(json!({"token": token}))
+    };
+    let gateway = Setup::new().toml(&toml(SECRET, 10)).start();
+    assert_eq!(connect(&gateway, SECRET).connected["limits"]["subscriptions"], 10);
+
+    // Four messages wait for it at most, and each reload has one: other keys are one more.
+    let held = Held::thread(&gateway, "auth");
+    for subscriptions in [11, 12, 13] {
+        reload(&gateway, &toml(SECRET, subscriptions), "applied");
+    }
+    reload(&gateway, &toml(NEXT, 20), "incomplete");
+    assert!(!is_whole(&gateway));
+    drop(held);
+    // Its half: other keys, and the limits of before.
+    let mut limits = json!(null);
+    until(SOON, "the auth worker took its part", || {
+        let key = EncodingKey::from_secret(NEXT.as_bytes());
+        let token = signed(&claims("ann"), Algorithm::HS256, Some("k"), &key);
+        let mut client = Client::open(&gateway);
+        client.send(json!({"connect": {"token": token}}));
+        limits = client.try_reply(1).map_or(json!(null), |reply| reply["connected"]["limits"].clone());
+        !limits.is_null()
+    });
+    assert_eq!(limits["subscriptions"], 13);
+
+    reload(&gateway, &toml(SECRET, 13), "applied");
+    assert_eq!(connect(&gateway, SECRET).connected["limits"]["subscriptions"], 13);
+    assert!(is_whole(&gateway));
+    std::fs::remove_file(file(&gateway)).expect("removed");
+    hang_up(&gateway, "refused");
+    assert!(is_whole(&gateway), "who is whole stays so");
+}
