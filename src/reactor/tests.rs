@@ -10,11 +10,10 @@ use crate::job::{
     Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
     ReadError, Span, Ticket,
 };
-use crate::limits::{Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE, REPLAYS_PER_READ};
+use crate::limits::{Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::session::AuthMode;
 use crate::wire::push::LogPosition;
-use crate::wire::server_frame::{self, Kind};
 use crossbeam_channel::{Receiver, bounded};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -24,163 +23,9 @@ mod outage;
 mod recover;
 mod returns;
 mod secure;
+mod stage;
 
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-fn outlook() -> Outlook {
-    Outlook::new(Arc::new(Snapshot::ok()), Report { status: 200, body: "{}".into() })
-}
-
-struct Stage {
-    reactor: Reactor,
-    events: Events,
-    mailbox: Mailbox,
-    appends: Receiver<Append>,
-    reads: Option<Receiver<Read>>,
-    admits: Receiver<Admit>,
-    address: SocketAddr,
-}
-
-impl Stage {
-    fn new(auth: AuthMode) -> Stage {
-        Stage::with_tls(auth, None)
-    }
-
-    fn with_tls(auth: AuthMode, tls: Option<Arc<rustls::ServerConfig>>) -> Stage {
-        Stage::with(Limits::default(), auth, tls)
-    }
-
-    fn with(limits: Limits, auth: AuthMode, tls: Option<Arc<rustls::ServerConfig>>) -> Stage {
-        let listener = listen(([127, 0, 0, 1], 0).into()).expect("loopback");
-        let address = listener.local_addr().expect("bound");
-        let (mailbox, prepared) = Prepared::new(listener).expect("poll");
-        let clock = Clock::start();
-        let instance = InstanceName(Arc::from("test"));
-        let setup = Setup {
-            policy: Policy::new(&limits, auth, instance),
-            origins: Vec::new(),
-            hosts: Hosts::Any,
-            trusted_proxies: Vec::new(),
-            proxy_header: ProxyHeader::Off,
-            echo: Echo::Off,
-            port: Port::Own,
-            addresses: Addresses::Uncounted,
-            reactors: 1,
-            clock,
-            vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
-            outlook: Arc::new(outlook()),
-            tls,
-            metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
-        };
-        let (append, appends) = bounded(OUTSTANDING_MAX);
-        let (read, reads) = bounded(OUTSTANDING_MAX);
-        let (admit, admits) = bounded(OUTSTANDING_MAX);
-        let queues = Queues { append, read, bus: None, admit: Some(admit) };
-        let mailboxes = Arc::from(vec![mailbox.clone()]);
-        let reactor = Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, mailboxes);
-        let events = Events::with_capacity(64);
-        Stage { reactor, events, mailbox, appends, reads: Some(reads), admits, address }
-    }
-
-    /// Turns until `done`, which must come within seconds.
-    fn turn_until(&mut self, mut done: impl FnMut(&mut Stage) -> bool) {
-        let start = self.reactor.setup.clock.read().at;
-        while !done(self) {
-            let waited = self.reactor.setup.clock.read().at.since(start);
-            assert!(waited < Duration::from_secs(8), "it did not come");
-            self.mailbox.ring().expect("waker");
-            self.reactor.turn(&mut self.events).expect("poll");
-        }
-    }
-
-    fn answer(&mut self, completion: Completion) {
-        self.mailbox.answer(completion);
-        self.mailbox.ring().expect("waker");
-        self.reactor.turn(&mut self.events).expect("poll");
-    }
-
-    fn admitted(&mut self) -> Admit {
-        let mut admit = None;
-        self.turn_until(|stage| {
-            admit = stage.admits.try_recv().ok();
-            admit.is_some()
-        });
-        admit.expect("came")
-    }
-
-    fn asked(&mut self) -> PageRequest {
-        let mut page = None;
-        self.turn_until(|stage| {
-            page = match stage.reads.as_ref().and_then(|reads| reads.try_recv().ok()) {
-                Some(Read::Page(request)) => Some(request),
-                Some(Read::Heads { .. } | Read::Survey(_)) | None => None,
-            };
-            page.is_some()
-        });
-        page.expect("came")
-    }
-
-    fn token(&mut self, wanted: &Occasion) -> Ticket {
-        match self.admitted() {
-            Admit::Token { ticket, occasion, .. } if occasion == *wanted => ticket,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn client(&self) -> Client {
-        let socket = TcpStream::connect(self.address).expect("listening");
-        socket.set_nonblocking(true).expect("socket");
-        Client { socket, received: Vec::new() }
-    }
-
-    fn chat(&self, commands: &[&str]) -> Client {
-        let mut client = self.client();
-        client.socket.write_all(UPGRADE.as_bytes()).expect("room");
-        for command in commands {
-            client.say(command);
-        }
-        client
-    }
-}
-
-struct Client {
-    socket: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Client {
-    /// One masked text frame; the mask is zero.
-    fn say(&mut self, text: &str) {
-        let length = u8::try_from(text.len()).ok().filter(|length| *length < 126).expect("short");
-        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
-        frame.extend_from_slice(text.as_bytes());
-        self.socket.write_all(&frame).expect("room");
-    }
-
-    fn has(&mut self, text: &str) -> bool {
-        let mut buffer = [0; 65_536];
-        while let Ok(length @ 1..) = self.socket.read(&mut buffer) {
-            self.received.extend_from_slice(&buffer[..length]);
-        }
-        self.received.windows(text.len()).any(|window| window == text.as_bytes())
-    }
-}
-
-fn page(head: u64) -> Page {
-    let position = LogPosition { epoch: Epoch(7), head: Offset(head), floor: Offset(1) };
-    Page { position, count: 0, first: Offset::ZERO, last: Offset::ZERO, body: Vec::new() }
-}
-
-fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -> Identity {
-    let unix_ms = stage.reactor.setup.clock.read().unix_ms;
-    Identity {
-        user: UserName::anonymous(),
-        permissions: Arc::new(Permissions::everything()),
-        expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
-        counted,
-    }
-}
+use stage::{Client, Stage, identity, page};
 
 #[test]
 fn who_asks_again_and_again_and_takes_no_answer_is_not_answered_without_end() {
@@ -371,53 +216,6 @@ fn reads_for_who_comes_back_wait_for_their_turn_and_are_all_made() {
         assert!(stage.reactor.pending.recoveries() <= RECOVERIES_AT_ONCE);
         stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(0)) });
         assert!(client.has(&format!(r#""id":{},"subscribed""#, answered + 1)), "in order");
-    }
-}
-
-#[test]
-fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
-    const MANY: usize = RECOVERIES_AT_ONCE + 1 + REPLAYS_PER_READ + 10;
-    let mut stage = Stage::new(AuthMode::Off);
-    let subscribe = r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#;
-    let mut clients: Vec<Client> =
-        (0..MANY).map(|_| stage.chat(&[r#"{"id":1,"connect":{}}"#, subscribe])).collect();
-    // What is read for all brings nothing, so that each is to have a page of its own.
-    let mut own = Vec::new();
-    while own.len() < RECOVERIES_AT_ONCE {
-        let request = stage.asked();
-        match request.span {
-            Span::After(_) => own.push(request.ticket),
-            Span::Before(_) => {
-                stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
-            }
-        }
-    }
-    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 2 * MANY as u64);
-    // One of them leaves: it is read for the others.
-    drop(clients.pop());
-    stage.turn_until(|stage| stage.reactor.slots.len() == MANY - 1);
-    let mut frames = Vec::new();
-    for offset in 1..=9 {
-        server_frame::write(&mut frames, Kind::Text, format!("<{offset}>").as_bytes());
-    }
-    let whole = || Page { count: 9, first: Offset(1), last: Offset(9), body: frames.clone(), ..page(9) };
-    for ticket in own {
-        stage.answer(Completion::Page { ticket, outcome: Ok(whole()) });
-    }
-    while stage.reactor.pending.recoveries() > 0 {
-        let request = stage.asked();
-        let read = match request.span {
-            Span::After(_) => whole(),
-            Span::Before(_) => page(9),
-        };
-        stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(read) });
-    }
-    let pages = stage.reactor.counters.replay_pages.read() as usize;
-    assert!(pages < MANY - REPLAYS_PER_READ / 4, "{pages} pages for {MANY} who lack the same");
-    stage.turn_until(|_| clients.iter_mut().all(|client| client.has(r#""synced""#)));
-    for client in &mut clients {
-        let got = String::from_utf8_lossy(&client.received).matches("<9>").count();
-        assert_eq!(got, 1, "once");
     }
 }
 
