@@ -191,6 +191,8 @@ pub const GATHER_MAX: Duration = Duration::from_millis(5);
 pub const GATHER_MIN: Duration = Duration::from_millis(1);
 /// Connections accepted in a turn: half a millisecond of work.
 pub const ACCEPTS_PER_TURN: usize = 64;
+/// The same while people publish: so many take no longer than a delivery should wait.
+pub const FEW_ACCEPTS_PER_TURN: usize = 8;
 /// Pending connections in the kernel: a reconnect storm waits there instead of being refused.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Bytes the kernel holds for a peer that does not take them, beyond what is on its way (`TCP_NOTSENT_LOWAT`).

@@ -31,6 +31,11 @@ const PLACE_STRETCH: f64 = 8.0 / 7.0;
 const COST_AT_FIRST: Duration = Duration::from_micros(250);
 /// The share of a reactor's time that handshakes may have when others need all of it.
 const SHARE_LEAST: f64 = 0.5;
+/// While people publish, handshakes rest for so many times what they took: what is published passes other threads and
+/// processes, which want the core.
+const RESTS: std::ops::RangeInclusive<f64> = 1.0..=6.0;
+/// Dear handshakes rest less, or a storm of them would take minutes: with one that costs this they rest as long as they took.
+const DEAR: Duration = Duration::from_micros(600);
 /// The rate is so much above what was measured: a reactor that has nothing else to do refuses nobody that it could serve.
 const HEADROOM: f64 = 1.125;
 /// Handshakes a second that one reactor lets in, however dear they are, and however cheap.
@@ -57,6 +62,15 @@ pub enum Passage {
         /// When to come back.
         retry_ms: u32,
     },
+}
+
+/// Whether handshakes rest between slices of turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rests {
+    /// Nobody publishes.
+    No,
+    /// People publish.
+    Yes,
 }
 
 /// See the module.
@@ -121,7 +135,7 @@ impl Handshakes {
             window,
             spent: Duration::ZERO,
         };
-        handshakes.work_out_rate();
+        handshakes.work_out_rate(Rests::No);
         handshakes
     }
 
@@ -188,8 +202,17 @@ impl Handshakes {
         };
     }
 
+    /// How long handshakes rest that took `spent`, while people publish.
+    pub fn rest(&self, spent: Duration) -> Duration {
+        spent.mul_f64(self.rest_factor())
+    }
+
+    fn rest_factor(&self) -> f64 {
+        (DEAR.as_micros() as f64 / self.cost_us.max(1.0)).clamp(*RESTS.start(), *RESTS.end())
+    }
+
     /// A turn ends that took `busy`. True exactly when the rate was worked out again.
-    pub fn turned(&mut self, now: Moment, busy: Duration) -> bool {
+    pub fn turned(&mut self, now: Moment, busy: Duration, rests: Rests) -> bool {
         self.window.spent += std::mem::take(&mut self.spent);
         self.window.busy += busy;
         let length = now.since(self.window.began);
@@ -206,12 +229,16 @@ impl Handshakes {
             self.cost_us += (cost_us - self.cost_us) / 2.0;
         }
         self.window = Window { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
-        self.work_out_rate();
+        self.work_out_rate(rests);
         true
     }
 
-    fn work_out_rate(&mut self) {
-        let share = (1.0 - self.others).max(SHARE_LEAST);
+    fn work_out_rate(&mut self, rests: Rests) {
+        let share_max = match rests {
+            Rests::No => 1.0,
+            Rests::Yes => 1.0 / (1.0 + self.rest_factor()),
+        };
+        let share = (1.0 - self.others).max(SHARE_LEAST).min(share_max);
         let rate = HEADROOM * share * 1e6 / self.cost_us.max(1.0);
         self.rate = rate.clamp(*RATE.start(), *RATE.end());
     }

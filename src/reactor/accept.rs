@@ -3,7 +3,7 @@
 use super::connection::{Connection, Expects};
 use super::{ProxyHeader, Reactor};
 use crate::clock::Moment;
-use crate::limits::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use crate::limits::REFUSALS_AT_ONCE;
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ impl Reactor {
             return;
         }
         let before = self.counters.accepted.read();
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..self.arrivals.accepts(self.now.at) {
             // They are read in the order they came, so more of them would only wait here.
             if self.is_crowded() {
                 self.accepting = Accepting::After(self.now.at + REST);

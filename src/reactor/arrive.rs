@@ -4,19 +4,23 @@
 //! long for each publication. So connections that arrive have lists of their own. They are read after all others, for as
 //! long as the others' work of the last turn took, within [`SLICE`]; those that were upgraded go first, so that what is
 //! begun is finished. A publication also passes the store and other processes, which want a core as well: while people
-//! publish, handshakes that took a time are followed by as long a rest. What all of it takes is what admission goes by
+//! publish, slices are short, and what they took is followed by a rest (`Handshakes::rest`). What all of it takes is what admission goes by
 //! (`health::handshakes`); a handshake of TLS is part of it by being read here.
 
 use super::Reactor;
 use super::connection::{Arrival, Listed};
 use super::slots::SlotId;
 use crate::clock::Moment;
-use crate::health::handshakes::{Done, Passage};
+use crate::health::handshakes::{Done, Passage, Rests};
+use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The least and the most that handshakes may take of a turn before the others come again.
 const SLICE: std::ops::RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(5);
+/// The same while people publish.
+const SHORT_SLICE: std::ops::RangeInclusive<Duration> =
+    Duration::from_micros(250)..=Duration::from_micros(500);
 /// People publish when somebody did within this time.
 const PUBLISHED_LATELY: Duration = Duration::from_millis(200);
 /// Heads that are there to be read; while so many wait, the kernel keeps the next ones. They are also no more than can be
@@ -59,12 +63,21 @@ impl Arrivals {
         (self.rest > Duration::ZERO && !self.is_idle()).then_some(self.rest)
     }
 
-    /// A turn ended in which handshakes took `spent`.
-    fn settle_rest(&mut self, spent: Duration, end: Moment) {
-        let is_shared = end.since(self.published) < PUBLISHED_LATELY;
+    /// True exactly when people publish.
+    fn hears_publications(&self, now: Moment) -> bool {
+        now.since(self.published) < PUBLISHED_LATELY
+    }
+
+    /// Connections that may be accepted in this turn.
+    pub(super) fn accepts(&self, now: Moment) -> usize {
+        if self.hears_publications(now) { FEW_ACCEPTS_PER_TURN } else { ACCEPTS_PER_TURN }
+    }
+
+    /// A turn ended; a rest of `rest` is due if people publish.
+    fn settle_rest(&mut self, rest: Duration, end: Moment) {
         self.rest = match self.rests_until > end {
             true => self.rests_until.since(end),
-            false if is_shared => spent,
+            false if self.hears_publications(end) => rest,
             false => Duration::ZERO,
         };
         self.rests_until = end + self.rest;
@@ -96,7 +109,8 @@ impl Reactor {
             return;
         }
         let began = self.setup.clock.moment();
-        let slice = self.others.clamp(*SLICE.start(), *SLICE.end());
+        let bounds = if self.arrivals.hears_publications(self.now.at) { SHORT_SLICE } else { SLICE };
+        let slice = self.others.clamp(*bounds.start(), *bounds.end());
         let mut spent = Duration::ZERO;
         while spent < slice
             && !self.turn_is_full()
@@ -188,8 +202,10 @@ impl Reactor {
     pub(super) fn measure_arrivals(&mut self, busy: Duration) {
         let spent = std::mem::take(&mut self.handshake_time);
         self.others = busy.saturating_sub(spent);
-        self.arrivals.settle_rest(spent, self.now.at + busy);
-        if self.handshakes.turned(self.now.at + busy, busy) {
+        let end = self.now.at + busy;
+        self.arrivals.settle_rest(self.handshakes.rest(spent), end);
+        let rests = if self.arrivals.hears_publications(end) { Rests::Yes } else { Rests::No };
+        if self.handshakes.turned(end, busy, rests) {
             self.counters.handshake_cost_us.set(self.handshakes.cost().as_micros() as u64);
             self.counters.handshakes_per_s.set(self.handshakes.rate() as u64);
         }
@@ -205,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_rest_as_long_as_they_took_and_only_while_people_publish() {
-        let took = Duration::from_millis(3);
+    fn handshakes_rest_only_while_people_publish() {
+        let rest = Duration::from_millis(3);
         let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::default() };
         arrivals.list(SlotId { index: 1, generation: 1 }, &mut Arrival::Head);
-        arrivals.settle_rest(took, ms(1_010));
+        arrivals.settle_rest(rest, ms(1_010));
         assert!(arrivals.rests(ms(1_012)) && !arrivals.rests(ms(1_013)));
-        assert_eq!(arrivals.patience(), Some(took));
+        assert_eq!(arrivals.patience(), Some(rest));
         // A turn in between, for who is in: it does not begin another rest.
         arrivals.settle_rest(Duration::ZERO, ms(1_012));
         assert_eq!(
@@ -220,7 +236,7 @@ mod tests {
         );
         arrivals.settle_rest(Duration::ZERO, ms(1_014));
         assert_eq!(arrivals.patience(), None);
-        arrivals.settle_rest(took, ms(1_000) + PUBLISHED_LATELY);
+        arrivals.settle_rest(rest, ms(1_000) + PUBLISHED_LATELY);
         assert!(!arrivals.rests(ms(1_200)), "nobody published for a while");
     }
 }

@@ -3,7 +3,7 @@
 use super::connection::Replays;
 use super::*;
 use crate::auth::permission::Permissions;
-use crate::health::handshakes::Passage;
+use crate::health::handshakes::{Passage, Rests};
 use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
 use crate::job::{
@@ -264,7 +264,7 @@ fn what_is_refused_is_a_part_of_what_handshakes_cost() {
     // Too little was done for a measure, unless they are a part of it.
     let reactor = &mut stage.reactor;
     let before = reactor.handshakes.cost();
-    assert!(reactor.handshakes.turned(reactor.now.at + Duration::from_secs(1), Duration::ZERO));
+    assert!(reactor.handshakes.turned(reactor.now.at + Duration::from_secs(1), Duration::ZERO, Rests::No));
     assert_ne!(reactor.handshakes.cost(), before);
 }
 

@@ -107,7 +107,7 @@ fn work(handshakes: &mut Handshakes, from: Moment, seconds: u64, others_us: u64,
         }
         handshakes.spent(Duration::from_micros(count * cost_us));
         now = now + ms(1);
-        handshakes.turned(now, ms(1));
+        handshakes.turned(now, ms(1), Rests::No);
     }
     now
 }
@@ -133,7 +133,7 @@ fn the_rate_is_what_fits_and_follows_within_seconds() {
         handshakes.done(Done::Upgraded);
         handshakes.done(Done::Connected);
         handshakes.spent(ms(8));
-        handshakes.turned(at, ms(10));
+        handshakes.turned(at, ms(10), Rests::No);
     }
     near(&handshakes, 0.8 * 1_000.0 / 8.0);
 }
@@ -149,7 +149,7 @@ fn what_is_done_between_storms_says_nothing_of_handshakes() {
             handshakes.spent(ms(4));
         }
         now = now + ms(300);
-        handshakes.turned(now, ms(40));
+        handshakes.turned(now, ms(40), Rests::No);
     }
     assert_eq!(handshakes.cost(), cost);
 }
@@ -190,9 +190,34 @@ proptest! {
             now = now + ms(pause);
             (0..done).for_each(|_| handshakes.done(Done::Told));
             handshakes.spent(Duration::from_micros(spent));
-            handshakes.turned(now, Duration::from_micros(busy));
+            handshakes.turned(now, Duration::from_micros(busy), Rests::No);
             prop_assert!(RATE.contains(&handshakes.rate()));
         }
         prop_assert_eq!(handshakes.admit(now, None, 0.0), Passage::Admit);
     }
+}
+
+#[test]
+fn while_people_publish_handshakes_rest_and_the_rate_says_so() {
+    let measured = |cost_us: u64| {
+        let mut handshakes = Handshakes::new(start());
+        let mut now = start();
+        for _ in 0..40 {
+            now = now + ms(250);
+            for _ in 0..100 {
+                handshakes.done(Done::Upgraded);
+                handshakes.done(Done::Connected);
+            }
+            let spent = Duration::from_micros(100 * cost_us);
+            handshakes.spent(spent);
+            handshakes.turned(now, spent, Rests::Yes);
+        }
+        handshakes
+    };
+    let (cheap, dear) = (measured(50), measured(1_000));
+    assert_eq!(cheap.rest(ms(1)), ms(6), "the most");
+    assert_eq!(dear.rest(ms(1)), ms(1), "as long as they took, at the least");
+    // What fits into the time between the rests.
+    assert!((2_800.0..3_300.0).contains(&cheap.rate()), "{}", cheap.rate());
+    assert!((500.0..600.0).contains(&dear.rate()), "{}", dear.rate());
 }
