@@ -29,7 +29,7 @@ const TRIALS: u8 = 3;
 /// A trial without a result for so long has failed: who made it may be gone.
 const TRIAL_MAX: Duration = Duration::from_secs(10);
 /// Half-open for so long without a failure, what flapped is believed to be there.
-const QUIET: Duration = Duration::from_secs(1);
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
 /// What is told to come back while another's trial is out.
 const TRIAL_RETRY: Duration = Duration::from_millis(500);
 /// resilience4j's and gobreaker's cap of 60 s would make a recovery within 30 s impossible.
@@ -47,8 +47,10 @@ const RETRY_MS: std::ops::RangeInclusive<u128> = 100..=30_000;
 pub enum Outcome {
     /// It was answered.
     Answered,
-    /// The dependency did not do it: disk full, read-only, an error of its own.
+    /// The dependency did not do it: read-only, memory full, an error of its own.
     Failed,
+    /// It did not do it, for a reason that a probe may not see: a full disk still takes a probe's small row.
+    Unseen,
     /// It was not reached, or did not answer in time.
     Unreached,
     /// A client caused it, by what it sent or by going away: says nothing of the dependency.
@@ -140,7 +142,7 @@ enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
     Probes,
-    /// It flapped, or a probe's word was wrong before: only the delay counts.
+    /// It flapped, a probe's word was wrong before, or what opened it is nothing that probes see: only the delay counts.
     DelayOnly,
 }
 
@@ -295,20 +297,24 @@ impl Breaker {
         let failures = match outcome {
             Outcome::ByClient => return,
             Outcome::Answered => 0,
-            Outcome::Failed | Outcome::Unreached => 1,
+            Outcome::Failed | Outcome::Unseen | Outcome::Unreached => 1,
         };
         let (run, last) = self.unreached;
         let run = if now.since(last) >= WINDOW { 0 } else { run };
         self.unreached = match outcome {
             Outcome::Unreached => (run.saturating_add(1), now),
-            Outcome::Answered | Outcome::Failed | Outcome::ByClient => (0, last),
+            Outcome::Answered | Outcome::Failed | Outcome::Unseen | Outcome::ByClient => (0, last),
         };
         self.window.count(Tally { calls: 1, failures, slow: u32::from(took > SLOW) }, now);
         let total = self.window.total(now);
         let rates = total.calls >= CALLS_MIN
             && (total.reaches(total.failures, FAILURE_PERCENT) || total.reaches(total.slow, SLOW_PERCENT));
         if rates || self.unreached.0 >= UNREACHED_MAX {
-            self.trust = if self.backoff.rested(now) { Trust::Probes } else { Trust::DelayOnly };
+            self.trust = match outcome {
+                Outcome::Unseen => Trust::DelayOnly,
+                _ if self.backoff.rested(now) => Trust::Probes,
+                _ => Trust::DelayOnly,
+            };
             self.open(now, random);
         }
     }
@@ -324,8 +330,8 @@ impl Breaker {
                     self.close(now);
                 }
             }
-            Outcome::Failed | Outcome::Unreached => {
-                if *opened == By::Probe {
+            Outcome::Failed | Outcome::Unseen | Outcome::Unreached => {
+                if *opened == By::Probe || outcome == Outcome::Unseen {
                     self.trust = Trust::DelayOnly;
                 }
                 self.open(now, random);

@@ -247,10 +247,10 @@ impl Fault {
             | Fault::Credentials
             | Fault::ConnectionLimit
             | Fault::NotReady => Outcome::Unreached,
+            Fault::DiskFull => Outcome::Unseen,
             Fault::Protocol
             | Fault::Standby
             | Fault::ReadOnly
-            | Fault::DiskFull
             | Fault::MemoryFull
             | Fault::Schema
             | Fault::Delivery

@@ -94,9 +94,9 @@ fn what_clients_cause_refuses_nobody() {
 #[test]
 fn work_that_fails_behind_green_probes_is_an_outage_and_its_end_is_seen() {
     let mut bench = Bench::pair();
-    let full = || Work::Failed(Cause::new(Fault::DiskFull, "no space left on device", "its disk"));
+    let broken = || Work::Failed(Cause::new(Fault::Internal, "could not open a file", "its log"));
     (0..20).for_each(|_| {
-        bench.work(full());
+        bench.work(broken());
     });
     assert_eq!(bench.level(), Level::Down);
     let Some(Event { what: What::Down { cause, .. }, .. }) =
@@ -104,12 +104,36 @@ fn work_that_fails_behind_green_probes_is_an_outage_and_its_end_is_seen() {
     else {
         panic!("{:?}", bench.events)
     };
-    assert_eq!(cause.fault, Fault::DiskFull);
+    assert_eq!(cause.fault, Fault::Internal);
     assert!(bench.run_until(5_000, |bench| bench.level() == Level::Ok) <= 2_000);
     // A probe said so, work says otherwise: only the breaker's own delay is believed now.
-    assert!(bench.work(full()));
+    assert!(bench.work(broken()));
     assert_eq!(bench.level(), Level::Down);
     assert!(bench.run_until(30_000, |bench| bench.level() == Level::Ok) >= 2_500);
+}
+
+#[test]
+fn a_full_disk_is_told_once_however_many_probes_find_room_for_their_row() {
+    let mut bench = Bench::pair();
+    let full = || Work::Failed(Cause::new(Fault::DiskFull, "no space left on device", "its disk"));
+    (0..20).for_each(|_| {
+        bench.work(full());
+    });
+    let revision = bench.board.snapshot().revision;
+    for _ in 0..200 {
+        // Later than trial writes come, so that several probes went well since the last.
+        bench.run(900);
+        bench.work(full());
+        assert_eq!((bench.level(), bench.board.snapshot().revision), (Level::Down, revision));
+    }
+    let mut back = 0;
+    while bench.level() == Level::Down {
+        bench.run(300);
+        bench.work(Work::Answered);
+        back += 300;
+        assert!(back <= 19_000, "{back} ms after there is room");
+    }
+    assert_eq!(bench.level(), Level::Ok);
 }
 
 #[test]

@@ -161,6 +161,39 @@ fn a_probe_half_opens_it_at_once_unless_it_flapped_or_the_probe_was_wrong() {
 }
 
 #[test]
+fn what_probes_cannot_see_is_not_ended_by_their_word() {
+    let mut breaker = Breaker::default();
+    let mut at = 0;
+    for _ in 0..19 {
+        assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(at)));
+    }
+    assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(at)));
+    for delay in [2_000, 4_000, 8_000] {
+        // However many probes go well, before its delay is over and after: a trial decides.
+        (0..9).for_each(|n| breaker.probed_well(ms(at + n)));
+        assert_eq!((breaker.position(), breaker.due()), (Position::Open, Some(ms(at + delay))));
+        at += delay;
+        breaker.tick(ms(at), MIDDLE);
+        (0..9).for_each(|n| breaker.probed_well(ms(at + n)));
+        assert!(breaker.bars() && breaker.position() == Position::HalfOpen);
+        at += 300;
+        assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(at)));
+    }
+    at += 15_000;
+    (0..TRIALS).for_each(|_| assert!(breaker.bars() && call(&mut breaker, Outcome::Answered, QUICK, ms(at))));
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
+fn a_trial_that_meets_what_probes_cannot_see_ends_their_word() {
+    let mut breaker = tripped(ms(0));
+    breaker.tick(ms(2_000), MIDDLE);
+    assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(2_000)));
+    breaker.probed_well(ms(2_001));
+    assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
 fn an_operators_word_holds_until_its_end() {
     let mut breaker = Breaker::default();
     breaker.force(Forced::Open, ms(60_000));
@@ -192,6 +225,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcome = prop_oneof![
         1 => Just(Outcome::Answered),
         1 => Just(Outcome::Failed),
+        1 => Just(Outcome::Unseen),
         3 => Just(Outcome::Unreached),
         1 => Just(Outcome::ByClient),
     ];

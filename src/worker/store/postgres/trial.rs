@@ -6,13 +6,15 @@
 
 use super::connection::{Connection, jittered, monotonic};
 use super::fault::CallFault;
+use crate::health::breaker::QUIET;
 use crate::health::finding::{Cause, Fault};
 use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 
-/// Between two trials, spread by a fifth. Shorter than between two probes of a store that is down: two of those with no trial
-/// between them would end the outage.
+/// Between two trials, spread by a fifth. The breaker does not believe probes here; half-open, it believes the quiet, so several
+/// trials fall into that.
 const PERIOD: Duration = Duration::from_millis(250);
+const _: () = assert!(PERIOD.as_millis() * 3 < QUIET.as_millis());
 /// In a row, and there is room again: as many as close a breaker.
 const WELL: u8 = 3;
 /// What one writes: the largest publication at the defaults.
