@@ -186,6 +186,15 @@ impl VerifyingKey {
     }
 }
 
+/// Whether a key can be used with this algorithm.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check(algorithm: Algorithm, material: &KeyMaterial) -> Result<(), KeyProblem> {
+    read(algorithm, material).map(drop)
+}
+
 /// Checks and prepares all keys.
 pub(super) fn prepare(configs: Vec<KeyConfig>) -> Result<Vec<VerifyingKey>, KeyFault> {
     if configs.len() > KEYS_MAX {

@@ -2,11 +2,12 @@
 
 use super::config::Config;
 use super::config::auth::{AuthConfig, IntrospectionConfig};
-use super::config::key::{self, AuthAlgorithm, AuthKey, Secret};
+use super::config::key::{AuthKey, Secret, same_keys};
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
+use crate::auth::key::KeyFault;
 use crate::auth::known::Bounds;
-use crate::auth::token::{Algorithm, KeyConfig, KeyMaterial, Verifier, VerifierConfig};
+use crate::auth::token::{Verifier, VerifierConfig};
 use crate::job::{Outlook, Witness};
 use crate::rate::Rate;
 use crate::worker::auth::endpoint::{Endpoint, Login};
@@ -38,7 +39,7 @@ pub(super) fn trust(
         outlook: Arc::clone(outlook),
         witness,
     });
-    let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
+    let verifier = verifier(auth).map_err(|fault| key_fault(auth, &fault))?;
     Ok(Some(Trust { verifier, service }))
 }
 
@@ -96,22 +97,21 @@ pub(super) fn describe(config: &Config) -> String {
     format!("on: {}", parts.join(", "))
 }
 
-fn verifier(auth: &AuthConfig) -> Result<Verifier, crate::auth::key::KeyFault> {
-    let key = |key: &AuthKey| KeyConfig {
-        kid: key.kid.clone(),
-        algorithm: match key.algorithm {
-            AuthAlgorithm::Hs256 => Algorithm::Hs256,
-            AuthAlgorithm::Rs256 => Algorithm::Rs256,
-            AuthAlgorithm::Es256 => Algorithm::Es256,
-            AuthAlgorithm::EdDsa => Algorithm::EdDsa,
-        },
-        material: match &key.material {
-            key::KeyMaterial::Secret(secret) => KeyMaterial::Secret(secret.bytes().to_vec()),
-            key::KeyMaterial::PublicPem(pem) => KeyMaterial::PublicPem(pem.clone()),
-        },
+/// In words that lead to the line where the key stands.
+fn key_fault(auth: &AuthConfig, fault: &KeyFault) -> String {
+    let culprit = match fault {
+        KeyFault::Key { index, .. } => auth.keys.get(*index),
+        KeyFault::NoKeys | KeyFault::TooManyKeys(_) => None,
     };
+    match culprit {
+        Some(key) => format!("{}: auth.keys: {fault}", key.origin),
+        None => format!("auth.keys: {fault}"),
+    }
+}
+
+fn verifier(auth: &AuthConfig) -> Result<Verifier, KeyFault> {
     Verifier::beside_a_service(VerifierConfig {
-        keys: auth.keys.iter().map(key).collect(),
+        keys: auth.keys.iter().map(AuthKey::verified).collect(),
         audience: auth.audience.clone(),
         issuer: auth.issuer.clone(),
         leeway: auth.leeway,
@@ -137,7 +137,7 @@ pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
         let AuthConfig { keys: _, audience, issuer, leeway, timeout, waiting, introspection, jwks } = auth;
         (audience.clone(), issuer.clone(), *leeway, *timeout, *waiting, introspection.clone(), jwks.clone())
     };
-    !key::same_keys(old.keys.iter(), new.keys.iter()) || parts(old) != parts(new)
+    !same_keys(old.keys.iter(), new.keys.iter()) || parts(old) != parts(new)
 }
 
 /// Whether what the auth service said still holds under other rules than `old`, if these are known.

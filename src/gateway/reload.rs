@@ -140,6 +140,7 @@ impl Reloader {
         if self.known == Known::InPart {
             tracing::info!("everything was handed out anew, since the reload before was incomplete");
         }
+        // What is said of this reload is said at the more talkative of both levels.
         let quieter = config.log.level < self.config.log.level;
         if !quieter {
             log::set_level(config.log.level);

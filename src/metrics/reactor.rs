@@ -120,6 +120,13 @@ impl ReactorCounters {
         }
     }
 
+    /// Counts a refused request by its status, 400 to 599.
+    pub fn count_refused(&self, status: u16) {
+        if let Some(cell) = self.requests_refused.get(usize::from(status >= 500)) {
+            cell.add(1);
+        }
+    }
+
     /// Counts a close frame of ours.
     pub fn count_close(&self, code: u16) {
         let index = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());

@@ -16,6 +16,8 @@ use crate::limits::TELLS_PER_TURN;
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
 use crate::wire::push;
+use crate::wire::request::{After, HttpFault, Method};
+use crate::wire::response;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -243,11 +245,32 @@ impl Reactor {
                 }
             }
             Stage::Head(_) | Stage::Address(_) => {
+                self.refuse_unanswered(id);
                 self.end_http(id);
                 self.finish_if_sent(id);
             }
             Stage::Closing(_) | Stage::Lingering { .. } => {}
         }
+    }
+
+    /// Answers who asks for something and will not get it. Who keeps a connection and asks nothing, or is in the
+    /// middle of a TLS handshake, has no answer to get.
+    fn refuse_unanswered(&mut self, id: SlotId) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let asks = match &connection.stage {
+            Stage::Head(head) => !head.is_idle(),
+            Stage::Address(_) => true,
+            Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
+        };
+        if !asks || connection.is_shaking_hands() {
+            return;
+        }
+        let returns = self.setup.vitals.drain.timetable().plan.returns;
+        let fault = HttpFault::Unavailable { retry_ms: whole_ms(returns.mul_f32(self.random.f32())) };
+        self.counters.count_refused(fault.status());
+        self.write(id, |out| {
+            response::fault(out, fault, Method::Get, After::Close);
+        });
     }
 
     /// True exactly when nothing is left to do, or no time to do it.

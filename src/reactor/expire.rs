@@ -65,6 +65,7 @@ impl Reactor {
                 HeadVerdict::Slow if connection.is_shaking_hands() => self.shook_too_long(id),
                 HeadVerdict::Slow => {
                     let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
+                    self.counters.count_refused(fault.status());
                     self.write(id, |out| {
                         crate::wire::response::fault(out, fault, Method::Get, After::Close);
                     });

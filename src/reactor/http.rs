@@ -195,10 +195,7 @@ impl Reactor {
         after: After,
         length: usize,
     ) -> Answered {
-        let class = usize::from(fault.status() >= 500);
-        if let Some(cell) = self.counters.requests_refused.get(class) {
-            cell.add(1);
-        }
+        self.counters.count_refused(fault.status());
         self.note_answer(id, Done::Answered);
         let mut follows = After::Close;
         self.write(id, |out| follows = response::fault(out, fault, method, after));

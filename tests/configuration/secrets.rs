@@ -38,7 +38,7 @@ fn keys_of_every_kind_are_listed_without_their_secrets() {
     let bench = Bench::new().variable("SEAWALL_AUTH_SECRET", SECRET);
     bench.write("hs.key", &format!("file-{SECRET}\n"));
     bench.write("ed.pem", PUBLIC_PEM);
-    let inline = PUBLIC_PEM.replace('\n', "\\n");
+    let inline = include_str!("../keys/test_only_p256.public.pem").replace('\n', "\\n");
     bench.write(
         "seawall.toml",
         &format!(
@@ -137,6 +137,25 @@ fn checks_of_tokens_need_a_key_and_keys_need_names_of_their_own() {
     let key = format!("[[auth.keys]]\nkid = \"a\"\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\n");
     let error = Bench::with_file(&format!("{key}{key}")).error(&[]);
     assert!(error.starts_with("seawall.toml:6: auth.keys.kid: another key already has kid \"a\""), "{error}");
+}
+
+#[test]
+fn a_key_that_its_algorithm_cannot_be_used_with_is_told_by_its_line() {
+    let text = |algorithm| {
+        format!("[[auth.keys]]\nalgorithm = \"{algorithm}\"\npublic_key = \"\"\"\n{PUBLIC_PEM}\"\"\"\n")
+    };
+    Bench::with_file(&text("EdDSA")).listing(&[]);
+    for wrong in ["ES256", "RS256"] {
+        let error = Bench::with_file(&text(wrong)).error(&[]);
+        assert!(
+            error.starts_with("seawall.toml:3: auth.keys.public_key: no public key of this algorithm in PEM"),
+            "{error}"
+        );
+    }
+    let pem = "-----BEGIN CERTIFICATE-----".repeat(2);
+    let error =
+        Bench::with_file(&format!("[[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"{pem}\"\n")).error(&[]);
+    assert!(error.contains("seawall.toml:3: auth.keys.secret: the secret is a PEM file"), "{error}");
 }
 
 #[test]

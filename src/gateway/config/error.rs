@@ -5,6 +5,7 @@
 
 use super::certificate::CertificateFault;
 use super::source::Origin;
+use crate::auth::key::KeyProblem;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -120,6 +121,8 @@ pub enum Fault {
     },
     /// A private key where a public one belongs.
     PrivateKey,
+    /// A key that its algorithm cannot be used with.
+    UnusableKey(KeyProblem),
     /// Two dependencies have the same name.
     SameName {
         /// The name.
@@ -195,6 +198,7 @@ impl Fault {
             | Fault::Missing { .. }
             | Fault::Material { .. }
             | Fault::PrivateKey
+            | Fault::UnusableKey(_)
             | Fault::SameName { .. }
             | Fault::OwnName
             | Fault::SaidElsewhere { .. }
@@ -257,6 +261,7 @@ impl fmt::Display for Fault {
             Fault::PrivateKey => f.write_str(
                 "is a private key: give the public one; the private one belongs to who signs the tokens",
             ),
+            Fault::UnusableKey(problem) => f.write_str(problem.text()),
             Fault::SameName { name } => {
                 write!(f, "another dependency is already named \"{name}\": give each its own")
             }

@@ -1,7 +1,7 @@
 //! `[[auth.keys]]`: the keys whose tokens are believed.
 //!
-//! A key is read here and understood in `auth::token`: this file sees to it that exactly one material of the
-//! right kind is there, that a file can be read, and that no secret gets into a message.
+//! A key is read here and understood in `auth::key`: this file sees to it that exactly one material of the right kind
+//! is there, that a file can be read, that what it holds can be used, and that no secret gets into a message.
 
 use super::Draft;
 use super::error::Fault;
@@ -10,6 +10,8 @@ use super::nearest::nearest;
 use super::parse::Raw;
 use super::place::one_of;
 use super::source::{self, Origin};
+use crate::auth;
+use crate::auth::key::{Algorithm, KeyConfig};
 use crate::worker::admin::is_bearer;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -134,6 +136,16 @@ impl AuthAlgorithm {
         one_of(&AuthAlgorithm::ALL.map(AuthAlgorithm::name))
     }
 
+    /// The same to who checks signatures.
+    const fn verified(self) -> Algorithm {
+        match self {
+            AuthAlgorithm::Hs256 => Algorithm::Hs256,
+            AuthAlgorithm::Rs256 => Algorithm::Rs256,
+            AuthAlgorithm::Es256 => Algorithm::Es256,
+            AuthAlgorithm::EdDsa => Algorithm::EdDsa,
+        }
+    }
+
     /// Which material it takes.
     fn takes(self) -> &'static str {
         match self {
@@ -145,7 +157,25 @@ impl AuthAlgorithm {
     }
 }
 
+impl KeyMaterial {
+    fn verified(&self) -> auth::key::KeyMaterial {
+        match self {
+            KeyMaterial::Secret(secret) => auth::key::KeyMaterial::Secret(secret.bytes().to_vec()),
+            KeyMaterial::PublicPem(pem) => auth::key::KeyMaterial::PublicPem(pem.clone()),
+        }
+    }
+}
+
 impl AuthKey {
+    /// As who checks signatures takes it.
+    pub fn verified(&self) -> KeyConfig {
+        KeyConfig {
+            kid: self.kid.clone(),
+            algorithm: self.algorithm.verified(),
+            material: self.material.verified(),
+        }
+    }
+
     /// The key that `auth.secret` is short for; `None` when the secret is too short or too long.
     pub(super) fn shared(secret: &str, origin: &Origin) -> Option<AuthKey> {
         let fits = (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&secret.len());
@@ -264,6 +294,7 @@ impl Reading<'_> {
             (given, KeySource::Inline)
         };
         let material = if symmetric { secret(text) } else { public(text) };
+        let material = material.and_then(|material| usable(algorithm, material));
         material.map_err(|fault| self.report(origin, field, fault)).ok().map(|material| (material, source))
     }
 
@@ -296,4 +327,11 @@ fn public(text: String) -> Result<KeyMaterial, Fault> {
     }
     let expected = "a public key in PEM, from -----BEGIN PUBLIC KEY----- to its end".into();
     Err(Fault::NotAccepted { value: Raw::Text(text).hidden(), expected })
+}
+
+fn usable(algorithm: AuthAlgorithm, material: KeyMaterial) -> Result<KeyMaterial, Fault> {
+    match auth::key::check(algorithm.verified(), &material.verified()) {
+        Ok(()) => Ok(material),
+        Err(problem) => Err(Fault::UnusableKey(problem)),
+    }
 }
