@@ -301,3 +301,24 @@ fn sent(result: rustix::io::Result<usize>) -> Sent {
         Err(_) => Sent::Broken,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    #[test]
+    fn what_waits_in_pieces_is_one_record_and_a_record_is_never_too_long() {
+        let (mut outbox, mut arena, mut gathered) = (Outbox::default(), Arena::default(), Vec::new());
+        outbox.push_shared(Rc::from(*b"ab"));
+        outbox.push(&mut arena, |out| out.extend_from_slice(b"cd"));
+        outbox.push_shared(Rc::from(*b"ef"));
+        assert_eq!(record(&outbox, &arena, &mut gathered), b"abcdef");
+        outbox.push_shared(Rc::from(vec![b'x'; TLS_RECORD_BYTES]));
+        outbox.push_shared(Rc::from(*b"gh"));
+        let full = record(&outbox, &arena, &mut gathered);
+        assert!(full.len() == TLS_RECORD_BYTES && full.starts_with(b"abcdefx") && full.ends_with(b"x"));
+        outbox.advance(6);
+        assert_eq!(record(&outbox, &arena, &mut gathered), [b'x'; TLS_RECORD_BYTES]);
+    }
+}

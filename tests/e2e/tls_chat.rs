@@ -102,6 +102,16 @@ fn the_end_is_said_in_tls_as_well() {
 }
 
 #[test]
+fn a_connection_that_is_dropped_without_a_last_word_ends_in_order_as_well() {
+    let gateway = Setup::new().limit("keep_alive_ms", 200).tls(Certificate::new()).start();
+    let mut idle = RawClient::to(&gateway);
+    idle.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(idle.response().status, 200);
+    let ended = idle.stream.read(&mut [0; 16]);
+    assert!(matches!(ended, Ok(0)), "a close_notify comes before the end: {ended:?}");
+}
+
+#[test]
 fn a_clients_end_is_answered_when_it_is_said_and_counted_when_it_is_a_cut() {
     let gateway = gateway();
     let mut polite = RawClient::connected(&gateway);
