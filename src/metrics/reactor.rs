@@ -30,7 +30,7 @@ pub struct ReactorCounters {
     /// What a handshake costs this reactor, microseconds.
     pub handshake_cost_us: Cell,
     /// Handshakes a second that this reactor measured that it can do.
-    pub handshakes_per_s: Cell,
+    pub admissions_per_s: Cell,
     /// Upgrades completed.
     pub upgrades: Cell,
     /// Sessions that reached `connected`.

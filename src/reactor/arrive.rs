@@ -207,7 +207,7 @@ impl Reactor {
         let rests = if self.arrivals.hears_publications(end) { Rests::Yes } else { Rests::No };
         if self.handshakes.turned(end, busy, rests) {
             self.counters.handshake_cost_us.set(self.handshakes.cost().as_micros() as u64);
-            self.counters.handshakes_per_s.set(self.handshakes.rate() as u64);
+            self.counters.admissions_per_s.set(self.handshakes.rate() as u64);
         }
     }
 }

@@ -64,7 +64,7 @@ fn who_is_over_the_rate_is_told_when_to_come_back_and_let_in_then() {
     let counted = (count("seawall_handshakes_admitted_total"), count("seawall_handshakes_deferred_total"));
     assert_eq!(counted, (held.len(), deferred));
     assert!(gateway.metric("seawall_handshake_cost_us") > 0.0);
-    assert!(gateway.metric("seawall_handshakes_per_s") >= 50.0);
+    assert!(gateway.metric("seawall_admissions_per_s") >= 50.0);
 }
 
 #[test]

@@ -67,9 +67,9 @@ impl Scrape {
             cost_us,
         )?;
         sheet.gauge(
-            "handshakes_per_s",
+            "admissions_per_s",
             "Handshakes a second that the reactors measured that they can do",
-            self.sum(|r| &r.handshakes_per_s),
+            self.sum(|r| &r.admissions_per_s),
         )
     }
 }
