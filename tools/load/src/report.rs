@@ -58,6 +58,11 @@ impl Report {
         line.insert("target".to_owned(), common.target.to_string().into());
         line.insert("parameters".to_owned(), parameters);
         line.insert("errors".to_owned(), crowd.faults.json());
+        let counts = &crowd.counts;
+        if counts.tls_full + counts.tls_resumed > 0 {
+            line.insert("tls_full".to_owned(), counts.tls_full.into());
+            line.insert("tls_resumed".to_owned(), counts.tls_resumed.into());
+        }
         Report { line, clean: crowd.faults.none() }
     }
 
