@@ -306,8 +306,14 @@ impl Hub {
     fn evict(&mut self) {
         while let Some(id) = self.tails.over() {
             if let Some(channel) = channel_mut(&mut self.channels, id) {
-                self.tails.pop(&mut channel.tail);
+                self.tails.evict(&mut channel.tail);
             }
+        }
+        if self.tails.has_many_gone() {
+            let channels = &mut self.channels;
+            self.tails.forget_gone(|id| {
+                channel_mut(channels, *id).is_some_and(|channel| channel.tail.gives_up_entry())
+            });
         }
     }
 

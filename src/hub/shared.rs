@@ -153,6 +153,8 @@ impl Hub {
         if frames.len() + skipped != wanted {
             return Lengthened::Unfit;
         }
-        self.tails.lengthen(&mut channel.tail, id, last, &frames)
+        let lengthened = self.tails.lengthen(&mut channel.tail, id, last, &frames);
+        self.evict();
+        lengthened
     }
 }

@@ -17,6 +17,9 @@ pub(super) struct Tail {
     first: Offset,
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
+    /// Publications that left by themselves: so many of the channel's entries in [`Tails::order`] stand for nothing, the
+    /// oldest ones.
+    gone: usize,
 }
 
 /// Which offsets a tail holds.
@@ -60,6 +63,13 @@ impl Tail {
         TAIL_PUBLICATIONS_MAX - self.frames.len().min(TAIL_PUBLICATIONS_MAX)
     }
 
+    /// An entry of its channel leaves the order; true exactly when it stood for a publication that is held.
+    pub(super) fn gives_up_entry(&mut self) -> bool {
+        let is_held = self.gone == 0;
+        self.gone = self.gone.saturating_sub(1);
+        is_held
+    }
+
     /// The frames after `cursor`, with their offsets, if the stretch reaches that far back.
     pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &Arc<[u8]>)> {
         let reaches = !self.frames.is_empty() && self.first <= cursor.next();
@@ -78,7 +88,7 @@ impl Tail {
 pub(super) struct Tails {
     bytes: usize,
     bytes_max: usize,
-    /// Whose publication came when; an entry whose publication is gone already is skipped.
+    /// Whose publication came when: one entry for each that a tail holds, and one for each that is gone ([`Tail::gone`]).
     order: VecDeque<ChannelId>,
     held: usize,
 }
@@ -117,9 +127,9 @@ impl Tails {
         self.held += 1;
         while tail.frames.len() > TAIL_PUBLICATIONS_MAX || tail.bytes > TAIL_BYTES_MAX {
             self.pop(tail);
+            tail.gone += 1;
         }
         self.order.push_back(channel);
-        self.forget_gone();
     }
 
     /// Puts older publications before the tail: the last one of `frames` is the publication `last`, which the tail follows.
@@ -145,12 +155,10 @@ impl Tails {
             self.held += 1;
             self.order.push_back(channel);
         }
-        self.forget_gone();
         if tail.frames.len() > before { Lengthened::Yes } else { Lengthened::Full }
     }
 
-    /// Drops the channel's oldest.
-    pub(super) fn pop(&mut self, tail: &mut Tail) {
+    fn pop(&mut self, tail: &mut Tail) {
         if let Some(frame) = tail.frames.pop_front() {
             tail.first = tail.first.next();
             tail.bytes -= frame.len();
@@ -162,21 +170,30 @@ impl Tails {
     pub(super) fn clear(&mut self, tail: &mut Tail) {
         self.bytes -= tail.bytes;
         self.held -= tail.frames.len();
-        *tail = Tail::default();
+        *tail = Tail { gone: tail.gone + tail.frames.len(), ..Tail::default() };
     }
 
-    /// The channel whose turn it is to lose its oldest, while all together are over the bound.
+    /// The channel whose turn it is to lose its oldest, while all together are over the bound: [`Tails::evict`].
     pub(super) fn over(&mut self) -> Option<ChannelId> {
         if self.bytes > self.bytes_max { self.order.pop_front() } else { None }
     }
 
-    /// `order` holds an entry a publication, also for those that left by their own channel's bound. It may
-    /// be twice as long as what is held; then its older half stands for nothing that matters.
-    fn forget_gone(&mut self) {
-        if self.order.len() > 2 * self.held + 1024 {
-            let surplus = self.order.len() - self.held;
-            self.order.drain(..surplus);
+    /// Drops the channel's oldest, unless the entry that [`Tails::over`] took is of one that is gone.
+    pub(super) fn evict(&mut self, tail: &mut Tail) {
+        if tail.gives_up_entry() {
+            self.pop(tail);
         }
+    }
+
+    /// True exactly when [`Tails::forget_gone`] is due: it looks at every entry, so it waits until it frees half of them.
+    pub(super) fn has_many_gone(&self) -> bool {
+        self.order.len() > 2 * self.held + 1024
+    }
+
+    /// Drops the entries that stand for nothing: those of which `gives_up`, which is [`Tail::gives_up_entry`], says no, and
+    /// those of channels that are no more.
+    pub(super) fn forget_gone(&mut self, gives_up: impl FnMut(&ChannelId) -> bool) {
+        self.order.retain(gives_up);
     }
 }
 
@@ -224,17 +241,81 @@ mod tests {
         assert!(tails.covers(&tail).reaches(Offset(1)));
     }
 
+    /// A busy channel and a quiet one, bounded as the hub bounds them.
+    struct Pair {
+        tails: Tails,
+        all: [Tail; 2],
+    }
+
+    impl Pair {
+        fn new(bytes_max: usize) -> Pair {
+            Pair { tails: Tails::new(bytes_max), all: Default::default() }
+        }
+
+        fn push(&mut self, channel: u32, offset: u64, bytes: usize) {
+            let id = ChannelId { index: channel, serial: 1 };
+            self.tails.push(&mut self.all[channel as usize], id, &published(offset, bytes, Change::None));
+            self.settle();
+        }
+
+        fn settle(&mut self) {
+            let Pair { tails, all } = self;
+            while let Some(id) = tails.over() {
+                tails.evict(&mut all[id.index as usize]);
+            }
+            if tails.has_many_gone() {
+                tails.forget_gone(|id| all[id.index as usize].gives_up_entry());
+                assert_eq!(tails.order.len(), tails.held, "one entry for each that is held");
+            }
+            assert!(tails.order.len() <= 2 * tails.held + 1024);
+            let gone: usize = all.iter().map(|tail| tail.gone).sum();
+            assert_eq!(tails.order.len(), tails.held + gone);
+        }
+
+        fn held(&self, channel: usize) -> usize {
+            self.all[channel].frames.len()
+        }
+    }
+
     #[test]
     fn all_together_are_bounded_and_the_order_too() {
-        let mut tails = Tails::new(1000);
-        let mut tail = Tail::default();
+        let mut pair = Pair::new(1000);
         for offset in 1..=100_000 {
-            tails.push(&mut tail, CHANNEL, &published(offset, 100, Change::None));
-            while tails.over().is_some() {
-                tails.pop(&mut tail);
-            }
-            assert!(tails.bytes() <= 1000);
-            assert!(tails.order.len() <= 2 * tails.held + 1024);
+            pair.push(0, offset, 100);
+            assert!(pair.tails.bytes() <= 1000);
         }
+        assert_eq!(pair.held(0), 10);
+    }
+
+    #[test]
+    fn what_a_quiet_channel_holds_goes_when_it_is_the_oldest() {
+        let mut pair = Pair::new(usize::MAX);
+        (1..=60).for_each(|offset| pair.push(1, offset, 10));
+        // So many leave by their own channel's bound that their entries are thrown away more than once.
+        (1..=5_000).for_each(|offset| pair.push(0, offset, 10));
+        let full = TAIL_PUBLICATIONS_MAX;
+        assert_eq!((pair.held(0), pair.held(1)), (full, 60));
+        for (room, held) in [(full + 10, (full, 10)), (full / 2, (full / 2, 0)), (0, (0, 0))] {
+            pair.tails.bound(10 * room);
+            pair.settle();
+            assert_eq!((pair.held(0), pair.held(1)), held, "those of the quiet one are the oldest");
+        }
+    }
+
+    #[test]
+    fn what_a_channel_dropped_at_once_is_counted_as_gone() {
+        let mut pair = Pair::new(usize::MAX);
+        (1..=50).for_each(|offset| pair.push(0, offset, 10));
+        pair.push(1, 1, 10);
+        // A hole: the older stretch ends.
+        pair.push(0, 100, 10);
+        let older: Vec<&[u8]> = vec![b"0123456789"; 20];
+        let id = ChannelId { index: 0, serial: 1 };
+        pair.tails.lengthen(&mut pair.all[0], id, Offset(99), &older);
+        pair.settle();
+        assert_eq!((pair.held(0), pair.held(1)), (21, 1));
+        pair.tails.bound(200);
+        pair.settle();
+        assert_eq!((pair.held(0), pair.held(1), pair.tails.bytes()), (20, 0, 200));
     }
 }
