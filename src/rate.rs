@@ -39,6 +39,12 @@ impl Meter {
         Ok(())
     }
 
+    /// What was used under a slower rate is no debt under this one: nobody waits longer than if all of it had been used now.
+    pub fn cap(&mut self, rate: Rate, now: Moment) {
+        let most = now.micros().saturating_add(rate.tolerance_us).saturating_add(rate.period_us);
+        self.0 = self.0.min(Moment::from_micros(most));
+    }
+
     /// True exactly when a new meter would answer the same from here on: this one may be forgotten.
     pub fn at_rest(&self, now: Moment) -> bool {
         self.0 <= now
@@ -61,6 +67,19 @@ mod tests {
         assert!(meter.admit(rate, start + wait).is_err());
         let rested = start + Duration::from_secs(10);
         assert_eq!((0..100).filter(|_| meter.admit(rate, rested).is_ok()).count(), 40);
+    }
+
+    #[test]
+    fn debt_of_a_slower_rate_is_capped_at_a_full_burst_of_the_next_one() {
+        let (slow, fast) = (Rate::new(25, 512).expect("on"), Rate::new(500, 512).expect("on"));
+        let mut meter = Meter::default();
+        let now = Moment::from_micros(5_000_000);
+        while meter.admit(slow, now).is_ok() {}
+        meter.cap(slow, now);
+        assert_eq!(meter.admit(slow, now), Err(Duration::from_millis(40)), "its own bound changes nothing");
+        meter.cap(fast, now);
+        assert_eq!(meter.admit(fast, now), Err(Duration::from_millis(2)));
+        assert!(meter.admit(fast, now + Duration::from_millis(2)).is_ok());
     }
 
     #[test]

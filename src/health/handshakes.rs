@@ -154,6 +154,9 @@ impl Handshakes {
         }
         let retry_ms = self.next_place(now, period, random);
         let Some(telling) = self.telling() else { return Passage::Later { retry_ms } };
+        // Nor is what was told.
+        self.told.cap(telling, now);
+        self.refused.cap(telling, now);
         if self.told.admit(telling, now).is_ok() {
             return Passage::Later { retry_ms };
         }

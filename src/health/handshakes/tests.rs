@@ -70,6 +70,33 @@ fn who_was_let_in_under_a_slower_rate_keeps_nobody_out_under_a_faster_one() {
 }
 
 #[test]
+fn what_was_told_at_a_slower_rate_does_not_shut_the_door_at_a_faster_one() {
+    let mut handshakes = Handshakes::new(start());
+    let mut now = start();
+    for _ in 0..400 {
+        now = now + ms(25);
+        handshakes.done(Done::Upgraded);
+        handshakes.done(Done::Connected);
+        handshakes.spent(ms(20));
+        handshakes.turned(now, ms(20), Rests::No);
+    }
+    assert!(handshakes.rate() < 60.0);
+    for _ in 0..2_000 {
+        handshakes.admit(now, None, 0.5);
+    }
+    assert!(handshakes.rests(now));
+    let now = work(&mut handshakes, now, 8, 0, 50);
+    for _ in 0..100_000 {
+        if let Passage::Refuse { .. } = handshakes.admit(now, None, 0.5) {
+            break;
+        }
+    }
+    assert!(handshakes.rate() > 10_000.0);
+    handshakes.admit(now, None, 0.5);
+    assert!(!handshakes.rests(now + Duration::from_secs(1)));
+}
+
+#[test]
 fn a_storm_that_fits_is_let_in_at_once() {
     let mut handshakes = Handshakes::new(start());
     let storm = storm(&mut handshakes, None, 7_500, 0, 1);
