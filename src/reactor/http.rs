@@ -252,7 +252,10 @@ impl Reactor {
             (Route::Echo, _) => Wants::Echo,
             (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
             // Bytes that were made when the outage began are all it gets.
-            (_, Offered::V1Named | Offered::NotNamed) if self.is_refusing() => Wants::Chat { token: None },
+            (_, Offered::V1Named | Offered::NotNamed) if self.is_refusing() => {
+                // The outage may be over by the time that its address is counted.
+                Wants::Chat { token: upgrade.token.map(Box::from) }
+            }
             (_, Offered::V1Named | Offered::NotNamed) => match self.judge_arrival() {
                 Passage::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
                 Passage::Later { retry_ms } => Wants::Later { retry_ms },
@@ -269,7 +272,7 @@ impl Reactor {
         Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
     }
 
-    fn is_refusing(&self) -> bool {
+    pub(super) fn is_refusing(&self) -> bool {
         match self.snapshot.availability {
             Availability::Refuse(_) => true,
             Availability::Admit | Availability::Observe(_) => false,

@@ -1,12 +1,15 @@
 //! What a reactor does with a snapshot that changes under it.
 
+use super::stage::UPGRADE;
 use super::{AuthMode, SlotId, Stage};
 use crate::health::board::Board;
 use crate::health::breaker::Forced;
 use crate::health::definition::{Criticality, Definition, Gate, Kind};
 use crate::health::dependency::Order;
 use crate::health::snapshot::AdmissionMode;
-use crate::limits::TELLS_PER_TURN;
+use crate::job::{Admit, Completion};
+use crate::limits::{Limits, TELLS_PER_TURN};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +64,25 @@ fn who_is_connected_is_told_and_who_comes_is_turned_away() {
     stage.turn_until(|_| client.has(r#""revision":3,"level":"ok""#));
     let mut third = stage.chat(&[CONNECT]);
     stage.turn_until(|_| third.has(r#""connected""#));
+}
+
+#[test]
+fn who_came_in_an_outage_that_is_over_once_its_address_is_counted_has_its_token_judged() {
+    let limits = Limits { connections_per_address: 5, ..Limits::default() };
+    let mut stage = Stage::with(limits, AuthMode::Required, None);
+    let mut board = board(&stage, AdmissionMode::Enforce);
+    hold(&stage, &mut board, Some(Forced::Open));
+    let mut client = stage.client();
+    let request = UPGRADE.replace("\r\n\r\n", "\r\nAuthorization: Bearer mine\r\n\r\n");
+    client.socket.write_all(request.as_bytes()).expect("room");
+    let Admit::Address { ticket, address } = stage.admitted() else { panic!("its address is counted first") };
+    hold(&stage, &mut board, Some(Forced::Closed));
+    stage.turn_until(|stage| !stage.reactor.is_refusing());
+    stage.answer(Completion::AddressChecked { ticket, address, outcome: Ok(()) });
+    stage.turn_until(|_| client.has("101 Switching Protocols"));
+    client.say(CONNECT);
+    let Admit::Token { token, .. } = stage.admitted() else { panic!("then its token") };
+    assert_eq!(&*token, "mine");
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Stage {
         let (mailbox, prepared) = Prepared::new(listener).expect("poll");
         let clock = Clock::start();
         let instance = InstanceName(Arc::from("test"));
+        let is_counted = limits.connections_per_address > 0;
         let setup = Setup {
             policy: Policy::new(&limits, auth, instance),
             origins: Vec::new(),
@@ -42,7 +43,7 @@ impl Stage {
             proxy_header: ProxyHeader::Off,
             echo: Echo::Off,
             port: Port::Own,
-            addresses: Addresses::Uncounted,
+            addresses: if is_counted { Addresses::Counted } else { Addresses::Uncounted },
             reactors: 1,
             clock,
             vitals: Arc::new(Vitals::new(1, 100, 1_000, u64::MAX, clock.read().at)),
