@@ -12,7 +12,7 @@ use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::health::drain::{Phase, slot, whole_ms};
-use crate::limits::TELLS_PER_TURN;
+use crate::limits::{CLOSE_TIMEOUT, TELLS_PER_TURN};
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
 use crate::wire::push;
@@ -279,20 +279,41 @@ impl Reactor {
             && (self.slots.is_empty() || self.setup.vitals.drain.end_by() <= self.now.at)
     }
 
+    /// The peer took too long to close its half. One that has not taken all that was said may go on with it until the drain
+    /// ends; what it lacks then is counted.
+    pub(super) fn close_overdue(&mut self, id: SlotId) {
+        let end = self.setup.vitals.drain.end_by();
+        if self.draining.phase == Phase::Closing
+            && let Some(connection) = self.slots.get_mut(id)
+            && connection.wants_flush()
+            && let Stage::Closing(closing) = &mut connection.stage
+            && closing.until < end
+        {
+            closing.until = end + CLOSE_TIMEOUT;
+            return;
+        }
+        self.kill(id);
+    }
+
     /// Counts what is dropped unfinished.
     pub(super) fn give_up_rest(&mut self) {
-        let unsent = |connection: &Connection| match &connection.stage {
+        let left: Vec<SlotId> = self.slots.iter().map(|(id, _)| id).collect();
+        left.into_iter().for_each(|id| self.count_unsent(id));
+    }
+
+    /// Somebody is dropped: what it was not told is counted while the process leaves.
+    pub(super) fn count_unsent(&mut self, id: SlotId) {
+        let Some(connection) = self.slots.get_mut(id) else { return };
+        let lacks = match &connection.stage {
             Stage::WebSocket(_) => true,
             Stage::Closing(_) => connection.wants_flush(),
             Stage::Head(_) | Stage::Address(_) | Stage::Lingering { .. } => false,
         };
-        let (mut closes, mut bytes) = (0, 0);
-        for (_, connection) in self.slots.iter().filter(|(_, connection)| unsent(connection)) {
-            closes += 1;
-            bytes += connection.waiting_bytes() as u64;
+        let bytes = connection.waiting_bytes() as u64;
+        if lacks && self.draining.phase == Phase::Closing {
+            self.count_drain(|cells| &cells.closes, 1);
+            self.count_drain(|cells| &cells.bytes, bytes);
         }
-        self.count_drain(|cells| &cells.closes, closes);
-        self.count_drain(|cells| &cells.bytes, bytes);
     }
 
     /// Somebody has left: by itself, if it was told to move and not closed.

@@ -75,7 +75,7 @@ impl Reactor {
             // The auth worker's answer has a deadline of its own.
             Stage::Address(_) => {}
             Stage::WebSocket(_) => self.expire_websocket(id),
-            Stage::Closing(closing) if closing.until <= now => self.kill(id),
+            Stage::Closing(closing) if closing.until <= now => self.close_overdue(id),
             Stage::Lingering { until, .. } if *until <= now => self.kill(id),
             Stage::Closing(_) | Stage::Lingering { .. } => {}
         }

@@ -158,6 +158,7 @@ impl Reactor {
 
     /// Ends a connection whose socket takes no bytes: no farewell would reach it.
     pub(super) fn give_up(&mut self, id: SlotId) {
+        self.count_unsent(id);
         self.close(id, CloseReason::WriteStalled);
         self.kill(id);
     }

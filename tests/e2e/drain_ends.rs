@@ -46,16 +46,52 @@ fn a_second_signal_while_clients_move_closes_them_at_once() {
     assert_eq!(code, Some(0), "{}", gateway.output());
 }
 
-#[test]
-fn what_a_deaf_peer_did_not_take_is_counted_and_the_exit_code_says_so() {
-    let mut gateway = endless().unhurried().start();
+/// One that reads nothing for now, with all that fits waiting for it, and one that reads.
+fn deaf_and_hearing(gateway: &Gateway) -> (Client, Client) {
     let upgrade = Upgrade::default().receive_buffer(4096);
     let mut deaf = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));
     deaf.subscribe("c");
-    let mut publisher = Client::connect(&gateway);
+    let mut publisher = Client::connect(gateway);
     for _ in 0..100 {
         publisher.publish("c", json!("x".repeat(30_000)));
     }
+    (deaf, publisher)
+}
+
+/// Closes at once and has more time for it than a peer usually has to close its half.
+fn patient() -> Setup {
+    Setup::new().drain("exit", 5_000).unhurried()
+}
+
+#[test]
+fn a_deaf_peer_is_waited_for_until_the_end_and_counted() {
+    let mut gateway = patient().start();
+    let (deaf, mut publisher) = deaf_and_hearing(&gateway);
+    gateway.signal(Signal::TERM);
+    publisher.expect_close().is(1012, "restart");
+    let start = Instant::now();
+    assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
+    assert!(start.elapsed() > Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(gateway.output().contains(" unsent_closes=1 "), "{}", gateway.output());
+    drop(deaf);
+}
+
+#[test]
+fn who_is_slow_to_take_its_farewell_gets_all_of_it() {
+    let mut gateway = patient().start();
+    let (mut slow, mut publisher) = deaf_and_hearing(&gateway);
+    gateway.signal(Signal::TERM);
+    publisher.expect_close().is(1012, "restart");
+    let start = Instant::now();
+    until(SOON, "it is later than a peer usually may be", || start.elapsed() > Duration::from_millis(2_500));
+    slow.expect_close().is(1012, "restart");
+    assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
+}
+
+#[test]
+fn what_a_deaf_peer_did_not_take_is_counted_and_the_exit_code_says_so() {
+    let mut gateway = endless().unhurried().start();
+    let (deaf, mut publisher) = deaf_and_hearing(&gateway);
     gateway.signal(Signal::TERM);
     until(SOON, "it drains", || gateway.fetch("/health/ready").status == 503);
     let start = Instant::now();
@@ -65,4 +101,5 @@ fn what_a_deaf_peer_did_not_take_is_counted_and_the_exit_code_says_so() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let said = gateway.output();
     assert!(said.contains("not everything was finished unanswered_publishes=0 unsent_closes=1 "), "{said}");
+    drop(deaf);
 }
