@@ -138,7 +138,10 @@ pub struct Storm {
     /// Publishes a second, all together
     #[arg(long, value_name = "R", default_value_t = 100.0)]
     pub publishes_per_s: f64,
-    /// Seconds of calm that are compared with
+    /// How often they come; in between they leave
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub storms: u32,
+    /// Seconds of calm before each storm, that it is compared with
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub calm: f64,
 }

@@ -32,7 +32,7 @@ pub struct Client {
     pub kind: Kind,
     /// Its channel.
     pub channel: u16,
-    /// It came at least once: it is to be connected.
+    /// It is to be connected.
     pub is_wanted: bool,
     /// The last publication it applied; `None`: it was never subscribed.
     pub last: Option<u64>,

@@ -139,7 +139,7 @@ impl Crowd {
     /// Comes back, or tries to move once more: when the server said, else by the backoff.
     pub(super) fn try_again(&mut self, client: u32, hint: Option<Micros>, coming: Coming) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
-        if self.finishing.is_some() {
+        if self.finishing.is_some() || !it.is_wanted {
             return;
         }
         let (attempts, timer) = match coming {
@@ -246,6 +246,18 @@ impl Crowd {
         self.finishing = Some(self.now);
         self.rate = 0.0;
         self.timers.clear();
+        self.leave_all();
+    }
+
+    /// Everybody leaves, and does not come back by itself.
+    pub(super) fn stay_away(&mut self) {
+        for it in &mut self.clients {
+            (it.is_wanted, it.attempts) = (false, 0);
+        }
+        self.leave_all();
+    }
+
+    fn leave_all(&mut self) {
         let all: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
         for index in all {
             match self.links.get(index).map(|link| &link.stage) {

@@ -236,6 +236,7 @@ impl Crowd {
                 self.rate = rate;
                 self.credit = 0.0;
             }
+            Order::Leave => self.stay_away(),
             Order::Storm(slot) => self.storm(slot),
             Order::Remark(what) => self.ledger.remark(self.now, &what),
             Order::Finish => self.finish(),
@@ -254,7 +255,11 @@ impl Crowd {
             self.timers.pop();
             match timer {
                 Timer::Dial(client) => {
-                    if self.clients.get(client as usize).is_some_and(|it| it.current.is_none()) {
+                    if self
+                        .clients
+                        .get(client as usize)
+                        .is_some_and(|it| it.is_wanted && it.current.is_none())
+                    {
                         self.dial(client, None);
                     }
                 }

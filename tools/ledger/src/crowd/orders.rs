@@ -32,6 +32,8 @@ pub enum Order {
         /// Over how long.
         over: Micros,
     },
+    /// Everybody closes, and stays away until it is to come again.
+    Leave,
     /// Publishes a second, all together.
     Rate(f64),
     /// All connections are lost at once: those to this place, or all.
