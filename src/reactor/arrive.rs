@@ -20,7 +20,7 @@ use std::time::Duration;
 const SLICE: std::ops::RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(5);
 /// The same while people publish.
 const SHORT_SLICE: std::ops::RangeInclusive<Duration> =
-    Duration::from_micros(250)..=Duration::from_micros(500);
+    Duration::from_micros(100)..=Duration::from_micros(250);
 /// People publish when somebody did within this time.
 const PUBLISHED_LATELY: Duration = Duration::from_millis(200);
 /// Heads that are there to be read; while so many wait, the kernel keeps the next ones. They are also no more than can be

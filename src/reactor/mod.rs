@@ -382,9 +382,8 @@ impl Reactor {
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
         let rest = rest.chain(self.arrivals.patience());
-        let rest = rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min);
-        // Rounded up to what the poll can wait for: waking just before the time would only turn twice.
-        rest + Duration::from_micros(999)
+        // mio rounds up to the milliseconds that the poll can wait for, so no turn comes just before its time.
+        rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)
     }
 
     /// Takes the connection off the poll at the end of the turn.

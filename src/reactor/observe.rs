@@ -28,17 +28,19 @@ impl Reactor {
         counters.tail_bytes.set(tail_bytes as u64);
         if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
             let end = self.setup.clock.read().at;
+            let busy = end.since(self.now.at);
             let runs = counters.runs.read();
             if runs != self.runs_before {
                 self.runs_before = runs;
-                self.fan_out = end.since(self.now.at);
+                // Without what handshakes took: a wait saves nothing of that.
+                self.fan_out = busy.saturating_sub(self.handshake_time);
             }
-            if end.since(self.now.at) > SLOW_TURN {
+            if busy > SLOW_TURN {
                 counters.slow_turns.add(1);
             }
             vitals.note_turn(self.now.at, end);
             vitals.connections.set(self.slots.len() as u64);
-            self.measure_arrivals(end.since(self.now.at));
+            self.measure_arrivals(busy);
         }
     }
 }

@@ -202,6 +202,22 @@ fn a_costly_fan_out_waits_for_its_answers_and_no_longer_than_the_last_one_took()
 }
 
 #[test]
+fn what_handshakes_took_of_a_turn_is_no_part_of_its_fan_out() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let reactor = &mut stage.reactor;
+    let turn = |reactor: &mut Reactor, handshakes: Duration| {
+        reactor.now.at = reactor.setup.clock.moment();
+        while reactor.setup.clock.moment().since(reactor.now.at) < Duration::from_millis(2) {}
+        reactor.counters.runs.add(1);
+        reactor.handshake_time = handshakes;
+        reactor.observe();
+        reactor.fan_out
+    };
+    assert!(turn(reactor, Duration::ZERO) >= Duration::from_millis(2));
+    assert_eq!(turn(reactor, Duration::from_secs(60)), Duration::ZERO);
+}
+
+#[test]
 fn reads_for_who_comes_back_wait_for_their_turn_and_are_all_made() {
     let mut stage = Stage::new(AuthMode::Off);
     let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
