@@ -51,7 +51,7 @@ test('a message written offline waits in its place and is sent by itself', async
   await tab.state(/offline/);
   await tab.say('second');
   await tab.say('third');
-  await tab.line('second', (line) => line.state === 'waiting' && /waiting/.test(line.progress));
+  for (const text of ['second', 'third']) await tab.line(text, (line) => line.state === 'waiting' && /waiting/.test(line.progress));
   assert.deepEqual(await tab.texts(), ['first', 'second', 'third']);
   await tab.picture('offline');
   link.release();
