@@ -1,15 +1,14 @@
 //! HAProxy and nginx before real gateways, by the very files that docs/deploy.md leads to: only ports are put in.
 
 use crate::servers::Postgres;
+use crate::servers::process::{Process, User, command, program};
 use crate::support::wait::left;
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -21,7 +20,8 @@ enum Kind {
 
 /// A proxy before gateways; it ends with this.
 struct Proxy {
-    child: Child,
+    /// In the test's own process group: a run that is ended ends it as well.
+    process: Process,
     address: SocketAddr,
     folder: TempDir,
 }
@@ -34,10 +34,11 @@ fn free_port() -> u16 {
 impl Proxy {
     #[track_caller]
     fn start(kind: Kind, gateways: [SocketAddr; 2]) -> Proxy {
-        let (file, own, program) = match kind {
-            Kind::HaProxy => ("haproxy.cfg", "127.0.0.1:9001", "/usr/sbin/haproxy"),
-            Kind::Nginx => ("nginx.conf", "127.0.0.1:9000", "/usr/sbin/nginx"),
+        let (file, own, name) = match kind {
+            Kind::HaProxy => ("haproxy.cfg", "127.0.0.1:9001", "haproxy"),
+            Kind::Nginx => ("nginx.conf", "127.0.0.1:9000", "nginx"),
         };
+        let program = program(name, &["/usr/sbin".into()], name);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/deploy").join(file);
         let mut text = std::fs::read_to_string(&path).expect("the documented file");
@@ -55,7 +56,7 @@ impl Proxy {
         }
         let configuration = folder.path().join(file);
         std::fs::write(&configuration, text).expect("written");
-        let mut command = Command::new(program);
+        let mut command = command(&program, User::Own);
         match kind {
             Kind::HaProxy => command.arg("-db").arg("-f").arg(&configuration),
             Kind::Nginx => {
@@ -64,20 +65,10 @@ impl Proxy {
                 command.arg("-p").arg(folder.path()).arg("-c").arg(&configuration).args(["-g", &apart])
             }
         };
-        // A group of its own, so that its workers end with it.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child =
-            command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; tools/test installs it"));
-        let proxy = Proxy { child, address, folder };
+        let process = Process::start(name, command, &folder.path().join("log"));
+        let proxy = Proxy { process, address, folder };
         until(SOON, "the proxy reaches a gateway", || Client::try_open(address, &Upgrade::default()).is_ok());
         proxy
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        let _ = self.child.wait();
     }
 }
 
