@@ -143,6 +143,7 @@ fn origins_hosts_and_addresses_are_judged_by_the_new_rules() {
     );
     assert!(!opens("https://a.example") && opens("https://b.example"));
     // Who came before was not counted; of those that come now one may stay.
+    until(SOON, "the last one is counted off", || gateway.metric("seawall_addresses") == 0.0);
     let first = Client::open_with(gateway.address, &Upgrade::default().path("/echo"));
     assert!(!opens("https://b.example"));
     drop(first);
