@@ -281,7 +281,10 @@ export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
   publish(data: T, options?: PublishOptions): Promise<Published>;
   /** A page of the log. Waits for a connection for at most {@link REQUEST_MS}; rejects with a {@link SeawallError}. */
   history(options?: HistoryOptions): Promise<Page<T>>;
-  /** Sends what is not worth keeping. `false` if it could not be sent now; it is not queued. */
+  /**
+   * Sends what is not worth keeping. `false` if it could not be sent now: without a connection, over 80 a second, or
+   * just after the gateway refused one. It is not queued. Throws a {@link SeawallError}: `invalid`, `too_large`.
+   */
   signal(data: T): boolean;
   /** Ends this handle: its listeners and iterations hear no more. What is queued is still sent. */
   leave(): void;
@@ -362,8 +365,8 @@ export type KeptEntry = Omit<StoredEntry, 'outbox' | 'owner'>;
 export interface OutboxOwner {
   readonly url: string;
   readonly clock: Clock;
-  /** How many entries the client has. */
-  held(): number;
+  /** How many entries it may be handed at most: any number while it has none, none while it is `closed`. */
+  room(): number;
   /** Hands over what was left by an earlier life, or by others. */
   restore(entries: readonly KeptEntry[]): void;
   /** What is saved from now on is kept, or, because storage does not work, is not. */

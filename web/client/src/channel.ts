@@ -45,7 +45,8 @@ export class Handle implements Channel {
   readonly state = cell<ChannelState>({ phase: 'waiting' });
   readonly #listeners: Listeners = {};
 
-  constructor(readonly name: string, readonly owner: Owner) {}
+  /** It hears what follows from the client's event `since` on. */
+  constructor(readonly name: string, readonly owner: Owner, readonly since: number) {}
 
   get cursor(): Cursor | undefined {
     return this.owner.cursor(this.name);

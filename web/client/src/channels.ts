@@ -130,7 +130,8 @@ export function pushed(t: Turn, link: number, { publication, signal, synced, lag
   };
   const sub = listening((publication ?? signal ?? synced ?? lag)?.channel);
   if (sub && publication) apply(t, sub, publication);
-  if (sub && signal) t.do({ do: 'emit', channel: sub.name, event: 'signal', value: signal });
+  // It has no offset, and both connections of a move bring it.
+  if (signal && sub?.on === link) t.do({ do: 'emit', channel: sub.name, event: 'signal', value: signal });
   if (sub && lag) hear(sub, lag.head);
   if (sub && synced && sub.on === link) {
     sub.replaying = false;

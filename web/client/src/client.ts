@@ -6,11 +6,12 @@ import type {
 import { check, Handle, type Owner } from './channel.js';
 import { invalid, SeawallError } from './error.js';
 import { newKey } from './key.js';
-import { SIGNAL_BYTES } from './limits.js';
+import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './limits.js';
 import { cell } from './observable.js';
+import { tooLarge } from './outbox.js';
 import * as session from './session.js';
 import type { Effect, Event, NewEntry, SessionState } from './state.js';
-import { read } from './wire.js';
+import { command, read } from './wire.js';
 
 interface Waiter<T> {
   readonly resolve: (value: T) => void;
@@ -59,6 +60,11 @@ class Shell implements Client, Owner {
   #armed = Infinity;
   #timer: unknown;
   #request = 0;
+  /** Events told and events stepped so far, callbacks asked for a token, and when the signals sent so far were all due. */
+  #told = 0;
+  #stepped = 0;
+  #asked = 0;
+  #signals = 0;
 
   constructor(readonly url: string, readonly options: Options) {
     const { token, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
@@ -78,7 +84,7 @@ class Shell implements Client, Owner {
     });
     this.#keeper = outbox?.({
       url, clock,
-      held: () => this.#s.outbox.length,
+      room: () => this.#room(),
       restore: (entries) => this.#tell({ is: 'restored', entries }),
       opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
     });
@@ -88,19 +94,18 @@ class Shell implements Client, Owner {
 
   channel<T = Json>(name: string, options: ChannelOptions = {}): Channel<T> {
     check(name, options);
-    const handle = new Handle(name, this);
-    if (this.#over) {
-      handle.leave();
-      return handle as unknown as Channel<T>;
-    }
     const all = this.#handles.get(name);
-    if (all) all.add(handle);
-    else {
+    // A listener may ask for it: what is being told then was before, perhaps of another subscription.
+    const handle = new Handle(name, this, 1 + (all ? this.#stepped : this.#told));
+    if (this.#over) handle.leave();
+    else if (all) {
+      all.add(handle);
+      const sub = this.#s.subs.get(name);
+      if (sub) handle.state.set(sub.view);
+    } else {
       this.#handles.set(name, new Set([handle]));
       this.#tell({ is: 'subscribe', channel: name, ...options });
     }
-    const sub = this.#s.subs.get(name);
-    if (sub) handle.state.set(sub.view);
     return handle as unknown as Channel<T>;
   }
 
@@ -141,9 +146,18 @@ class Shell implements Client, Owner {
   }
 
   signal(channel: string, json: string): boolean {
-    const { link, subs } = this.#s;
-    const can = link !== undefined && subs.get(channel)?.on === link && this.#sockets.get(link)!.bufferedAmount < SIGNAL_BYTES;
-    if (can) this.#tell({ is: 'signal', channel, json });
+    const { link, links, subs } = this.#s;
+    const text = command(undefined, 'signal', { channel }, json);
+    const large = tooLarge(this.#s, text);
+    if (large) throw new SeawallError(large);
+    const now = this.#now();
+    const due = Math.max(now, this.#signals);
+    const can = link !== undefined && subs.get(channel)?.on === link && now >= links.get(link)!.quiet
+      && due - now < SIGNAL_BURST_MS && this.#sockets.get(link)!.bufferedAmount < SIGNAL_BYTES;
+    if (can) {
+      this.#signals = due + SIGNAL_MS;
+      this.#tell({ is: 'signal', text });
+    }
     return can;
   }
 
@@ -165,11 +179,13 @@ class Shell implements Client, Owner {
   /** Events one after the other, each with all its effects, whoever tells them and when. */
   #tell(event: Event): void {
     if (this.#over) return;
+    this.#told += 1;
     this.#events.push(event);
     if (this.#busy) return;
     this.#busy = true;
     try {
       for (let next; (next = this.#events.shift());) {
+        this.#stepped += 1;
         for (const effect of this.#step(next)) this.#perform(effect);
       }
     } finally {
@@ -206,7 +222,9 @@ class Shell implements Client, Owner {
       case 'close': return this.#close(effect.link);
       case 'token': return this.#token();
       case 'emit':
-        for (const handle of [...this.#handles.get(effect.channel) ?? []]) handle.emit(effect.event, effect.value as never);
+        for (const handle of [...this.#handles.get(effect.channel) ?? []]) {
+          if (handle.since <= this.#stepped) handle.emit(effect.event, effect.value as never);
+        }
         return;
       case 'save': {
         const { key } = effect.entry;
@@ -252,10 +270,20 @@ class Shell implements Client, Owner {
 
   #token(): void {
     const ask = this.options.token as () => string | Promise<string>;
-    new Promise<string>((resolve) => { resolve(ask()); }).then(
-      (token) => this.#tell({ is: 'token', token }),
-      (error) => this.#tell({ is: 'token', message: `The token callback failed: ${error?.message ?? error}` }),
-    );
+    // One that is asked again has had its time: what it says late counts no more.
+    const mine = ++this.#asked;
+    const tell = (said: { token: string } | { message: string }) => { if (mine === this.#asked) this.#tell({ is: 'token', ...said }); };
+    new Promise<unknown>((resolve) => { resolve(ask()); }).then((token) => {
+      if (typeof token !== 'string' || !token) throw new Error(`it returned ${JSON.stringify(token)}, which is no token.`);
+      return { token };
+    }).then(tell, (error) => tell({ message: `The token callback failed: ${error?.message ?? error}` }));
+  }
+
+  /** An outbox takes over what others left while it can send; one that has entries, as far as there is room. */
+  #room(): number {
+    const { view, outbox } = this.#s;
+    const waiting = outbox.filter((entry) => entry.state !== 'sent').length;
+    return view.phase === 'closed' ? 0 : waiting ? OUTBOX_ENTRIES_MAX - waiting : Infinity;
   }
 
   /** Unix milliseconds that never go back, whatever the system's clock does. */

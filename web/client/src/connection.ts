@@ -4,7 +4,7 @@ import type { Ending } from './api.js';
 import { delay, nextAttempt } from './backoff.js';
 import { begin, interrupt } from './channels.js';
 import { advice, advised, ending } from './close.js';
-import { CONNECT_MS, HURRY_MS, LEAVE_MS, PROBE_MS, RECOVER_BYTES } from './limits.js';
+import { CONNECT_BYTES, CONNECT_MS, FRAME_BYTES, HURRY_MS, LEAVE_MS, PROBE_MS, RECOVER_BYTES } from './limits.js';
 import type { Link, Turn } from './state.js';
 import type { Connected, Frame, WireError } from './wire.js';
 
@@ -18,7 +18,7 @@ export function dial(t: Turn): void {
   const ask = s.renewable && s.token === undefined;
   s.dialledAt = now;
   s.links.set(id, {
-    id, phase: ask ? 'token' : 'opening', until: now + CONNECT_MS, heardAt: now, silenceMs: 0, bucket: 0, filledAt: now, rest: 0,
+    id, phase: ask ? 'token' : 'opening', until: now + CONNECT_MS, heardAt: now, silenceMs: 0, bucket: 0, filledAt: now, rest: 0, quiet: 0,
   });
   if (!ask) t.do({ do: 'open', link: id });
   else askToken(t);
@@ -26,15 +26,17 @@ export function dial(t: Turn): void {
 }
 
 function askToken(t: Turn): void {
-  if (!t.s.asking) t.do({ do: 'token' });
-  t.s.asking = true;
+  const { s, now } = t;
+  if (now < s.asking) return;
+  s.asking = now + CONNECT_MS;
+  t.do({ do: 'token' });
 }
 
 /** The callback has answered: the connection that waits for it is opened, and the one that serves is told. */
 export function tokenCame(t: Turn, token: string | undefined, message?: string): void {
   const { s, now } = t;
   const next = s.links.get(s.next!);
-  s.asking = false;
+  s.asking = 0;
   if (token !== undefined) s.token = token;
   if (next?.phase === 'token') {
     if (token === undefined) lose(t, next.id, { code: 1006, reason: 'no_token', message });
@@ -44,8 +46,16 @@ export function tokenCame(t: Turn, token: string | undefined, message?: string):
     }
   } else if (s.link !== undefined) {
     if (token === undefined) s.refreshAt = now + CONNECT_MS;
-    else t.ask(s.link, { for: 'refresh' }, 'refresh', { token });
+    else show(t);
   }
+}
+
+/** Has the gateway judge the token that the callback gave. */
+function show(t: Turn): void {
+  const { s } = t;
+  s.unjudged = true;
+  s.refreshAt = undefined;
+  t.ask(s.link!, { for: 'refresh' }, 'refresh', { token: s.token });
 }
 
 /** The socket is open. That is no success yet: `connected` is. */
@@ -55,7 +65,7 @@ export function opened(t: Turn, id: number): void {
   if (link?.phase !== 'opening') return;
   link.phase = 'greeting';
   const recover: object[] = [];
-  let room = RECOVER_BYTES;
+  let room = Math.min(RECOVER_BYTES, (s.limits?.frame_bytes || FRAME_BYTES) - CONNECT_BYTES - (s.token?.length ?? 0));
   for (const { name, epoch, last } of s.subs.values()) {
     if (epoch === undefined || s.cautious || recover.length >= (s.limits?.subscriptions || 128)) continue;
     room -= name.length + epoch.length + 60;
@@ -76,7 +86,7 @@ export function connected(t: Turn, id: number, told: Connected): void {
   s.link = id;
   s.user = user;
   s.limits = limits;
-  s.cautious = false;
+  s.cautious = s.unjudged = false;
   s.stableAt = now + told.stable_ms;
   s.status = told.status;
   s.view = { phase: 'online', session: { user, connection, instance, limits, expires } };
@@ -89,9 +99,11 @@ export function connected(t: Turn, id: number, told: Connected): void {
   if (old) s.outbox = s.outbox.map((entry) => (entry.error?.code === 'draining' ? { ...entry, rest: 0 } : entry));
 }
 
-/** `connect` was answered with an error. */
+/** `connect` was answered with an error. One that does not pass may be the token's fault. */
 export function refused(t: Turn, id: number, error: WireError): void {
-  t.s.cautious = error.code === 'too_large';
+  const { s } = t;
+  s.cautious = error.code === 'too_large';
+  if (s.renewable && error.retry_ms === undefined) s.token = undefined;
   lose(t, id, { code: 1006, reason: error.code, message: error.message, dependency: error.dependency, retryMs: advised(error.retry_ms) });
 }
 
@@ -102,19 +114,27 @@ function expiresIn(t: Turn, left = Infinity): void {
   t.s.refreshAt = t.s.renewable ? t.now + Math.max(10_000, left - lead) : undefined;
 }
 
-/** The reply to `refresh`. Refused for good: the session ends with its token, and the next one asks again. */
+/** The reply to `refresh`. A token that could not be judged is shown again; for one that is bad the callback is asked again. */
 export function refreshed(t: Turn, { refreshed, error }: Frame): void {
   const { s } = t;
+  const later = (ms: number) => t.now + ms * (1 + t.random);
   if (refreshed && 'session' in s.view) {
     s.view = { ...s.view, session: { ...s.view.session, expires: refreshed.expires } };
     expiresIn(t, refreshed.expires_in_ms);
-  } else if (error?.retry_ms !== undefined) s.refreshAt = t.now + Math.max(1000, error.retry_ms);
-  else s.token = undefined;
+    s.unjudged = false;
+  } else if (error?.retry_ms !== undefined) s.refreshAt = later(Math.max(1000, error.retry_ms));
+  else {
+    s.token = undefined;
+    s.unjudged = false;
+    s.refreshAt = later(CONNECT_MS);
+  }
 }
 
 /** It is time for a fresh token. */
 export function refresh(t: Turn): void {
-  t.s.refreshAt = undefined;
+  if (t.s.unjudged) return show(t);
+  // A callback that does not answer is asked again.
+  t.s.refreshAt = t.now + CONNECT_MS;
   askToken(t);
 }
 
@@ -124,7 +144,7 @@ export function drop(t: Turn, id: number): void {
   const link = s.links.get(id);
   if (!link) return;
   s.links.delete(id);
-  if (link.phase === 'token') s.asking = false;
+  if (link.phase === 'token') s.asking = 0;
   else t.do({ do: 'close', link: id });
   for (const [ask, { link, ...was }] of s.asks) {
     if (link !== id) continue;

@@ -21,6 +21,7 @@ export interface Keeping extends OutboxOwner {
 /** Storage operations, one after the other, in the order they were asked for. */
 export class Keeper implements OutboxKeeper {
   readonly #to: Keeping;
+  readonly #storage: OutboxStorage;
   readonly #owner = newKey();
   readonly #end = new AbortController();
   /** Owners whose end is waited for. */
@@ -31,20 +32,26 @@ export class Keeper implements OutboxKeeper {
 
   constructor(to: Keeping) {
     this.#to = to;
-    this.#last = this.#inTime(this.#start()).then(() => to.opened(true)).catch(() => this.#fail());
+    const { storage } = to;
+    this.#storage = {
+      load: (outbox) => this.#inTime(storage.load(outbox)),
+      put: (entry) => this.#inTime(storage.put(entry)),
+      remove: (outbox, key) => this.#inTime(storage.remove(outbox, key)),
+    };
+    this.#last = this.#start().then(() => to.opened(true)).catch(() => this.#fail());
     this.#lookLater();
   }
 
   save({ key, order, channel, json, edits, deletes, at, user, error }: KeptEntry): Promise<void> {
-    const { outbox, storage } = this.#to;
+    const { outbox } = this.#to;
     const entry = { outbox, owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error };
     // Not behind what is forgotten, which may take its time where storage hangs.
-    return this.#broken ? Promise.resolve() : this.#next(() => storage.put(entry));
+    return this.#broken ? Promise.resolve() : this.#next(() => this.#storage.put(entry));
   }
 
   forget(key: string): void {
     // Also where nothing more can be kept: what is stored would come back, and go out a second time.
-    void this.#next(() => this.#to.storage.remove(this.#to.outbox, key), true);
+    void this.#next(() => this.#storage.remove(this.#to.outbox, key), true);
   }
 
   look(): void {
@@ -58,13 +65,13 @@ export class Keeper implements OutboxKeeper {
   }
 
   #next(run: () => Promise<void>, always = false): Promise<void> {
-    const mine = this.#last.then(() => (this.#broken && !always ? undefined : this.#inTime(run()))).catch(() => this.#fail());
+    const mine = this.#last.then(() => (this.#broken && !always ? undefined : run())).catch(() => this.#fail());
     this.#last = mine;
     return mine;
   }
 
   /** As `work`, but rejects when storage does not answer: nothing waits behind it for ever. */
-  #inTime(work: Promise<void>): Promise<void> {
+  #inTime<T>(work: Promise<T>): Promise<T> {
     const { clock } = this.#to;
     return new Promise((resolve, reject) => {
       const timer = clock.setTimeout(() => reject(new Error('storage does not answer')), STORAGE_MS);
@@ -89,20 +96,20 @@ export class Keeper implements OutboxKeeper {
   }
 
   async #start(): Promise<void> {
-    const { locks, storage, outbox, restore } = this.#to;
-    if (!locks) return restore(handed(ordered(await storage.load(outbox)).slice(0, OUTBOX_ENTRIES_MAX)));
-    await new Promise<void>((granted, failed) => {
+    const { locks, outbox, restore } = this.#to;
+    if (!locks) return restore(handed(ordered(await this.#storage.load(outbox)).slice(0, OUTBOX_ENTRIES_MAX)));
+    await this.#inTime(new Promise<void>((granted, failed) => {
       locks.request(this.#name(this.#owner), () => new Promise<void>((end) => {
         this.#end.signal.addEventListener('abort', () => end());
         granted();
       })).catch(failed);
-    });
+    }));
     await this.#scan();
   }
 
   async #scan(): Promise<void> {
-    const { locks, storage, outbox } = this.#to;
-    const owners = new Set((await storage.load(outbox)).map((entry) => entry.owner));
+    const { locks, outbox } = this.#to;
+    const owners = new Set((await this.#storage.load(outbox)).map((entry) => entry.owner));
     owners.delete(this.#owner);
     for (const owner of owners) {
       if (this.#watched.has(owner)) continue;
@@ -119,10 +126,10 @@ export class Keeper implements OutboxKeeper {
 
   /** All of one owner or nothing: a part would come before the rest. */
   async #takeOver(owner: string): Promise<void> {
-    const { storage, outbox, held, restore } = this.#to;
-    const left = ordered((await storage.load(outbox)).filter((entry) => entry.owner === owner));
-    if (held() && held() + left.length > OUTBOX_ENTRIES_MAX) return;
-    for (const entry of left) await storage.put({ ...entry, owner: this.#owner });
+    const { outbox, room, restore } = this.#to;
+    const left = ordered((await this.#storage.load(outbox)).filter((entry) => entry.owner === owner));
+    if (left.length > room()) return;
+    for (const entry of left) await this.#storage.put({ ...entry, owner: this.#owner });
     restore(handed(left));
   }
 }

@@ -4,7 +4,7 @@ import type { Failure, KeptEntry } from './api.js';
 import { advised } from './close.js';
 import { failure } from './channels.js';
 import { FRAME_BYTES, OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX } from './limits.js';
-import type { Entry, Event, Link, NewEntry, Turn } from './state.js';
+import type { Entry, Event, Link, NewEntry, SessionState, Turn } from './state.js';
 import { bytes, command, type Frame } from './wire.js';
 
 function change(t: Turn, key: string, to: Partial<Entry>): void {
@@ -27,26 +27,29 @@ function body({ channel, key, edits, deletes }: NewEntry): object {
 }
 
 /** Why a frame would end the connection, if it would. */
-function tooLarge(t: Turn, entry: NewEntry): Failure | undefined {
-  const most = t.s.limits?.frame_bytes ?? FRAME_BYTES;
-  const size = bytes(command(2 ** 53, 'publish', body(entry), entry.json));
+export function tooLarge(s: SessionState, text: string): Failure | undefined {
+  const most = s.limits?.frame_bytes ?? FRAME_BYTES;
+  const size = bytes(text);
   if (!most || size <= most) return undefined;
-  return { code: 'too_large', message: `This publication takes ${size} bytes and the gateway accepts ${most}: make it shorter.` };
+  return { code: 'too_large', message: `This takes ${size} bytes and the gateway accepts ${most}: make it shorter.` };
 }
 
-/** Takes a new one, or says at once why not. The oldest that failed makes room. */
+/** As it is sent at the longest. */
+const longest = (entry: NewEntry): string => command(2 ** 53, 'publish', body(entry), entry.json);
+
+/** Takes a new one, or says at once why not. The oldest that is committed, or else that failed, makes room. */
 export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
   const { s, now } = t;
   const refuse = (failure: Failure) => t.do({ do: 'settle', key: entry.key, failure });
-  const large = tooLarge(t, entry);
+  const large = tooLarge(s, longest(entry));
   if (large) return refuse(large);
   if (s.outbox.length >= OUTBOX_ENTRIES_MAX) {
-    const failed = s.outbox.find((one) => one.state === 'failed');
-    if (!failed) {
+    const least = s.outbox.find((one) => one.state === 'sent') ?? s.outbox.find((one) => one.state === 'failed');
+    if (!least) {
       return refuse({ code: 'outbox_full', message: `${OUTBOX_ENTRIES_MAX} publications wait to be sent: wait until some are, or discard some.` });
     }
-    remove(t, failed.key);
-    t.do({ do: 'forget', key: failed.key });
+    remove(t, least.key);
+    t.do({ do: 'forget', key: least.key });
   }
   const order = Math.max(now, (s.outbox.at(-1)?.order ?? 0) + 1);
   const taken: Entry = { ...entry, at: now, order, user: s.user, state: 'queued', saved: false, rest: 0 };
@@ -54,13 +57,13 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
   t.do({ do: 'save', entry: taken });
 }
 
-/** What an earlier life, or a tab that is gone, has left: it goes before what was typed since. */
+/** What an earlier life, or a tab that is gone, has left: all is in the order in which it was written. */
 export function restore(t: Turn, entries: readonly KeptEntry[]): void {
   const known = new Set(t.s.outbox.map((entry) => entry.key));
   const left = entries.filter((entry) => !known.has(entry.key)).map((entry): Entry => ({
     ...entry, data: JSON.parse(entry.json), state: entry.error ? 'failed' : 'queued', saved: true, rest: 0,
   }));
-  t.s.outbox = [...left, ...t.s.outbox];
+  t.s.outbox = [...left, ...t.s.outbox].sort((one, other) => one.order - other.order);
 }
 
 /** Storage has it. */
@@ -137,7 +140,7 @@ function sendOne(t: Turn, entry: Entry, link: Link): void {
   if (user !== undefined && user !== s.user) {
     return fail(t, entry, { code: 'other_user', message: `It was written as ${user} and this connection is ${s.user}'s. Retry sends it as ${s.user}.` });
   }
-  const large = tooLarge(t, entry);
+  const large = tooLarge(s, longest(entry));
   if (large) return fail(t, entry, large);
   if (user === undefined) {
     // Written before there was a user. Stored under this one first: after a crash it is not sent again as another.

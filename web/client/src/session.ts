@@ -9,16 +9,16 @@ import type { Failure, Page } from './api.js';
 import * as channels from './channels.js';
 import { ending } from './close.js';
 import * as connection from './connection.js';
-import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, WINDOW } from './limits.js';
+import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, SIGNAL_REST_MS, WINDOW } from './limits.js';
 import * as outbox from './outbox.js';
 import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
-import { command, type Frame } from './wire.js';
+import type { Frame } from './wire.js';
 
 /** Nothing has happened yet. `renewable`: a token can be asked for. */
 export function begin(told: { client?: string; token?: string; renewable?: boolean }): SessionState {
   return {
     client: told.client, token: told.token, renewable: told.renewable ?? false,
-    asking: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
+    asking: 0, unjudged: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
     links: new Map(), subs: new Map(), asks: new Map(), requests: new Map(), outbox: [],
@@ -58,7 +58,7 @@ function handle(t: Turn, event: Event): void {
     case 'retry': return outbox.retry(t, event.key, event.newKey);
     case 'discard': return outbox.discard(t, event.key);
     case 'history': return history(t, event.request, event.body);
-    case 'signal': return t.do({ do: 'send', link: t.s.link!, text: command(undefined, 'signal', { channel: event.channel }, event.json) });
+    case 'signal': return t.do({ do: 'send', link: t.s.link!, text: event.text });
   }
 }
 
@@ -74,6 +74,8 @@ function frame(t: Turn, id: number, told: Frame): void {
     s.asks.delete(told.id);
     return reply(t, ask, told);
   }
+  // Signals alone are asked without an id.
+  if (told.error?.code === 'rate_limited') link.quiet = t.now + SIGNAL_REST_MS;
   if (told.bye) {
     link.bye = told.bye;
     link.until = t.now + 3000;
@@ -86,7 +88,7 @@ function frame(t: Turn, id: number, told: Frame): void {
 function reply(t: Turn, ask: Ask, told: Frame): void {
   switch (ask.for) {
     case 'connect': return told.connected ? connection.connected(t, ask.link, told.connected) : told.error && connection.refused(t, ask.link, told.error);
-    case 'refresh': return connection.refreshed(t, told);
+    case 'refresh': return ask.link === t.s.link ? connection.refreshed(t, told) : undefined;
     case 'subscribe':
     case 'fill': return channels.answered(t, ask, told);
     case 'publish': return outbox.answered(t, ask.key, told, t.s.links.get(ask.link));

@@ -28,6 +28,8 @@ export interface Link {
   filledAt: number;
   /** No other command before then. */
   rest: number;
+  /** No signal before then. */
+  quiet: number;
 }
 
 /** A channel somebody wants. */
@@ -88,8 +90,10 @@ export interface SessionState {
   token?: string;
   /** When `token` ends, by the clock of this side. */
   expires?: number;
-  /** The callback was asked and has not answered. */
-  asking: boolean;
+  /** The callback was asked and may answer until then. */
+  asking: number;
+  /** `token` was shown for a refresh, and is neither taken nor refused yet. */
+  unjudged: boolean;
   refreshAt?: number;
   /** True exactly when the last end was 4501 and one more try is under way. */
   fresh: boolean;
@@ -140,7 +144,7 @@ export type Event =
   | { readonly is: 'retry'; readonly key: string; readonly newKey: string }
   | { readonly is: 'discard'; readonly key: string }
   | { readonly is: 'history'; readonly request: number; readonly body: object }
-  | { readonly is: 'signal'; readonly channel: string; readonly json: string };
+  | { readonly is: 'signal'; readonly text: string };
 
 /** What a session wants done, in order. */
 export type Effect =

@@ -14,23 +14,37 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
 /** Entries of all outboxes of an origin, in the database `seawall`. */
 export function indexedDbStorage(): OutboxStorage {
   let database: Promise<IDBDatabase> | undefined;
-  const open = () => {
+  const open = async () => {
     const request = indexedDB.open('seawall', 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: ['outbox', 'key'] });
-    return done(request);
+    const opened = await done(request);
+    const leave = () => {
+      opened.close();
+      database = undefined;
+    };
+    // The browser ends it at times, and whoever deletes or upgrades the database waits for it.
+    opened.onclose = opened.onversionchange = leave;
+    return opened;
+  };
+  /** On a new connection once more: an old one may have ended without a word. */
+  const withStore = async <T>(mode: IDBTransactionMode, use: (store: IDBObjectStore) => Promise<T>): Promise<T> => {
+    const once = async () => use((await (database ??= open())).transaction(STORE, mode).objectStore(STORE));
+    try { return await once(); } catch {
+      void database?.then((old) => old.close(), () => {});
+      database = undefined;
+      return once();
+    }
   };
   /** Resolves once the transaction is over: only then is it kept. */
-  const write = async (change: (store: IDBObjectStore) => void): Promise<void> => {
-    const transaction = (await (database ??= open())).transaction(STORE, 'readwrite');
-    change(transaction.objectStore(STORE));
-    await new Promise<void>((resolve, reject) => {
+  const write = (change: (store: IDBObjectStore) => void): Promise<void> =>
+    withStore('readwrite', (store) => new Promise<void>((resolve, reject) => {
+      const { transaction } = store;
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);
-    });
-  };
+      change(store);
+    }));
   return {
-    load: async (outbox) =>
-      done<StoredEntry[]>((await (database ??= open())).transaction(STORE).objectStore(STORE).getAll(IDBKeyRange.bound([outbox], [outbox, []]))),
+    load: (outbox) => withStore('readonly', (store) => done<StoredEntry[]>(store.getAll(IDBKeyRange.bound([outbox], [outbox, []])))),
     put: (entry) => write((store) => store.put(entry)),
     remove: (outbox, key) => write((store) => store.delete([outbox, key])),
   };

@@ -1,147 +1,10 @@
-/** The shell and the keeper: promises, handles, storage and tabs, on sockets and locks by hand. */
+/** The shell: promises, handles and iterations, on sockets by hand. */
 
 import assert from 'node:assert/strict';
-import 'fake-indexeddb/auto';
-import { test, type TestContext } from 'node:test';
-import { durable } from '../src/durable.js';
-import { connect, ITERATION_MAX, SeawallError, type Client, type Clock, type Options, type OutboxStorage, type Socket, type SocketClass, type State, type StoredEntry } from '../src/index.js';
+import { test } from 'node:test';
+import { ITERATION_MAX, SeawallError, type State } from '../src/index.js';
+import { client, FakeSocket, online, quick, Server } from './fakes.js';
 import { until } from './gateway.js';
-
-/** A gateway in the same process: a connection can be refused, held or answered. */
-class Server {
-  accepts = true;
-  answers = true;
-  readonly sockets: FakeSocket[] = [];
-  readonly stored: { channel: string; key: string; data: unknown }[] = [];
-  readonly Socket: SocketClass;
-
-  constructor() {
-    const server = this;
-    this.Socket = class extends FakeSocket {
-      constructor() { super(server); }
-    };
-  }
-
-  handle(socket: FakeSocket, frame: Record<string, any>): void {
-    const { id } = frame;
-    const limits = { frame_bytes: 65536, publishes_per_s: 0, publishes_burst: 1, subscriptions: 128 };
-    const status = { level: 'ok', revision: 1, dependencies: [], lost: [] };
-    if (frame['connect']) socket.told({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
-    else if (frame['subscribe']) {
-      const { channel } = frame['subscribe'];
-      socket.told({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });
-      socket.told({ synced: { channel, offset: 0 } });
-    } else if (frame['unsubscribe']) socket.told({ id, unsubscribed: frame['unsubscribe'] });
-    else if (frame['publish'] && this.answers) {
-      const { channel, key, data } = frame['publish'];
-      const duplicate = this.stored.some((one) => one.key === key);
-      if (!duplicate) this.stored.push({ channel, key, data });
-      socket.told({ id, published: { channel, key, epoch: 'e', offset: this.stored.length, time: 1, duplicate } });
-    }
-  }
-}
-
-class FakeSocket implements Socket {
-  bufferedAmount = 0;
-  onopen: Socket['onopen'] = null;
-  onmessage: Socket['onmessage'] = null;
-  onclose: Socket['onclose'] = null;
-  onerror: Socket['onerror'] = null;
-  readonly sent: Record<string, any>[] = [];
-
-  constructor(readonly server: Server) {
-    server.sockets.push(this);
-    queueMicrotask(() => {
-      if (server.accepts) this.onopen?.({} as never);
-      else this.lost();
-    });
-  }
-
-  send(text: string): void {
-    const frame = JSON.parse(text) as Record<string, any>;
-    this.sent.push(frame);
-    queueMicrotask(() => this.server.handle(this, frame));
-  }
-
-  told(frame: object | string): void {
-    this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) } as never);
-  }
-
-  lost(code = 1006, reason = ''): void {
-    this.onclose?.({ code, reason } as never);
-  }
-
-  close(): void {}
-}
-
-/** Web Locks of one origin: exclusive, first come first served, let go of when the holder's work or the holder ends. */
-class Locks {
-  readonly #held = new Map<string, (() => void)[]>();
-  /** Of one tab: ends as the browser ends a page. */
-  tab(): { locks: Pick<LockManager, 'request'>; die: () => void } {
-    const mine: (() => void)[] = [];
-    const request = async (name: string, options: any, run?: any): Promise<unknown> => {
-      const work = run ?? options;
-      const { ifAvailable, signal } = (run ? options : {}) as LockOptions;
-      const queue = this.#held.get(name);
-      if (queue && ifAvailable) return work(null);
-      if (queue) {
-        await new Promise<void>((granted, failed) => {
-          queue.push(granted);
-          signal?.addEventListener('abort', () => failed(new Error('aborted')));
-        });
-      } else this.#held.set(name, []);
-      const release = () => {
-        const next = this.#held.get(name)?.shift();
-        if (next) next();
-        else this.#held.delete(name);
-      };
-      mine.push(release);
-      try { return await work({ name }); } finally {
-        if (mine.includes(release)) {
-          mine.splice(mine.indexOf(release), 1);
-          release();
-        }
-      }
-    };
-    return { locks: { request: request as LockManager['request'] }, die: () => mine.splice(0).forEach((release) => release()) };
-  }
-}
-
-/** A storage that can be looked into, and can fail. */
-class Shelf implements OutboxStorage {
-  entries: StoredEntry[] = [];
-  broken = false;
-  /** What never answers. */
-  hangs: 'nothing' | 'writes' | 'all' = 'nothing';
-  async load(): Promise<StoredEntry[]> {
-    if (this.hangs === 'all') await new Promise(() => {});
-    return this.#do(() => [...this.entries]);
-  }
-  async put(entry: StoredEntry): Promise<void> {
-    if (this.hangs !== 'nothing') await new Promise(() => {});
-    this.#do(() => { this.entries = [...this.entries.filter((one) => one.key !== entry.key), entry]; });
-  }
-  async remove(_: string, key: string): Promise<void> {
-    if (this.hangs !== 'nothing') await new Promise(() => {});
-    this.#do(() => { this.entries = this.entries.filter((one) => one.key !== key); });
-  }
-  #do<T>(run: () => T): T {
-    if (this.broken) throw new Error('the disk is gone');
-    return run();
-  }
-}
-
-function client(t: TestContext, server: Server, options: Options = {}): Client {
-  const it = connect('ws://gateway.example/ws', { WebSocket: server.Socket, ...options });
-  t.after(() => it.close());
-  return it;
-}
-
-/** A clock whose timers ring fifty times as early. */
-const quick: Clock = { now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms / 50), clearTimeout: (timer) => clearTimeout(timer) };
-
-const online = (it: Client) => until('online', () => it.state.value.phase === 'online');
 
 test('handles of a name share one subscription, which ends with the last of them', async (t) => {
   const server = new Server();
@@ -256,6 +119,86 @@ test('a signal is sent or refused at once', async (t) => {
   assert.equal(room.signal({ typing: true }), false, 'not into a socket that does not drain');
 });
 
+test('a signal that the gateway would end the connection for is not sent', async (t) => {
+  const server = new Server();
+  const room = client(t, server).channel('c');
+  await until('live', () => room.state.value.phase === 'live');
+  assert.throws(() => room.signal('x'.repeat(70_000)), (error: SeawallError) => error.code === 'too_large');
+  assert.equal(room.signal('x'.repeat(60_000)), true);
+});
+
+test('signals keep to a rate, and rest when the gateway refuses one', async (t) => {
+  const server = new Server();
+  let now = 1_000_000;
+  const room = client(t, server, { clock: { ...quick, now: () => now } }).channel('c');
+  await until('live', () => room.state.value.phase === 'live');
+  const signals = (many: number) => Array.from({ length: many }, () => room.signal(1)).filter((sent) => sent).length;
+  assert.equal(signals(1000), 200);
+  now += 1000;
+  assert.equal(signals(1000), 80);
+  now += 10_000;
+  server.sockets[0]!.told({ error: { code: 'rate_limited', message: 'limits.commands_per_s', retry_ms: 10 } });
+  now += 2_999;
+  assert.equal(signals(1000), 0);
+  now += 1;
+  assert.equal(signals(1000), 200);
+});
+
+test('a handle that a listener asks for hears what follows, not what is just being told', async (t) => {
+  const server = new Server();
+  const it = client(t, server);
+  const room = it.channel('c', { from: { epoch: 'e', offset: 0 } });
+  await until('live', () => room.state.value.phase === 'live');
+  const [socket] = server.sockets;
+  const heard: string[] = [];
+  let also = false;
+  room.on('gap', () => {
+    room.leave();
+    it.channel('c', { last: 2 }).on('publication', ({ offset }) => heard.push(`anew ${offset}`));
+    it.channel('c').on('publication', ({ offset }) => heard.push(`second ${offset}`));
+    also = true;
+  });
+  socket!.told({ beat: { revision: 1, heads: { c: 12 } } });
+  const { id } = socket!.sent.find((frame) => 'history' in frame)!;
+  const one = (offset: number) => ({ channel: 'c', offset, user: 'u', time: 1, data: null });
+  socket!.told({ id, history: { channel: 'c', epoch: 'e', head: 12, floor: 10, publications: [one(10), one(11), one(12)] } });
+  assert.ok(also);
+  assert.deepEqual(heard, []);
+  await until('asked anew', () => socket!.sent.filter((frame) => 'subscribe' in frame).length === 2);
+  await until('anew', () => it.channel('c').state.value.phase === 'live');
+  socket!.told({ publication: one(1) });
+  assert.deepEqual(heard, ['anew 1', 'second 1']);
+});
+
+test('what a token callback returns has to be a token, and comes in its time', async (t) => {
+  const server = new Server();
+  const answers: unknown[] = [null, undefined, '', 7, 'good'];
+  const it = client(t, server, { clock: quick, token: () => answers.shift() as string });
+  const reasons = new Set<string>();
+  it.state.subscribe((state) => { if ('because' in state && state.because) reasons.add(`${state.because.reason}: ${state.because.message}`); });
+  await online(it);
+  assert.deepEqual([answers, server.sockets.length, server.sockets[0]!.sent[0]!['connect'].token], [[], 1, 'good']);
+  assert.ok(reasons.has('no_token: The token callback failed: it returned null, which is no token.'), [...reasons].join('\n'));
+});
+
+test('a token callback that has had its time says nothing more', async (t) => {
+  const server = new Server();
+  const calls: { resolve: (token: string) => void; reject: (error: Error) => void }[] = [];
+  let now = 1_000_000;
+  const token = () => new Promise<string>((resolve, reject) => calls.push({ resolve, reject }));
+  const it = client(t, server, { clock: { ...quick, now: () => now }, token });
+  now += 15_000;
+  await until('asked again', () => {
+    now += 100;
+    return calls.length === 2;
+  });
+  calls[0]!.reject(new Error('late'));
+  await new Promise(setImmediate);
+  calls[1]!.resolve('second');
+  await online(it);
+  assert.equal(server.sockets[0]!.sent[0]!['connect'].token, 'second');
+});
+
 test('close ends all: promises, iterations, timers; and what is asked after it', async (t) => {
   const server = new Server();
   server.accepts = false;
@@ -280,107 +223,6 @@ test('a clock that goes back changes nothing', async (t) => {
   shift = -3_600_000;
   server.sockets[0]!.lost();
   await until('a second connection', () => server.sockets.length > 1);
-});
-
-test('an entry is in storage before it is sent, and gone once it is acknowledged', async (t) => {
-  const server = new Server();
-  const shelf = new Shelf();
-  const seen: string[] = [];
-  const put = shelf.put.bind(shelf);
-  shelf.put = async (entry) => {
-    seen.push(`put ${server.sockets[0]!.sent.some((frame) => 'publish' in frame)}`);
-    await put(entry);
-  };
-  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
-  await online(it);
-  await it.channel('c').publish({ text: 'hi' }, { key: 'k' });
-  await until('removed', () => shelf.entries.length === 0);
-  assert.deepEqual([seen, it.outbox.storage.value], [['put false'], 'durable']);
-});
-
-test('a storage that fails is said, and sending goes on', async (t) => {
-  const server = new Server();
-  const shelf = new Shelf();
-  shelf.broken = true;
-  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
-  await it.channel('c').publish(1);
-  assert.equal(it.outbox.storage.value, 'memory');
-});
-
-for (const hangs of ['all', 'writes'] as const) {
-  test(`a storage that never answers (${hangs}) is as one that failed`, async (t) => {
-    const server = new Server();
-    const shelf = new Shelf();
-    shelf.hangs = hangs;
-    const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }), clock: quick });
-    const room = it.channel('c');
-    let done = 0;
-    const publish = (n: number) => void room.publish(n).then(() => { done += 1; });
-    for (let n = 0; n < 30; n += 1) publish(n);
-    await until('all are sent', () => done === 30, 1_000);
-    publish(30);
-    await until('what is to be forgotten holds nothing up', () => done === 31, 1_000);
-    assert.equal(it.outbox.storage.value, 'memory');
-  });
-}
-
-test('IndexedDB: what was not sent is there after a reload, in its order', async (t) => {
-  const server = new Server();
-  server.answers = false;
-  const locks = new Locks();
-  const before = locks.tab();
-  const first = client(t, server, { outbox: durable({ name: 'reload', locks: before.locks }) });
-  const room = first.channel<number>('c');
-  for (let n = 0; n < 10; n += 1) room.publish(n).catch(() => {});
-  await until('durable', () => first.outbox.storage.value === 'durable');
-  await until('the first is sent', () => first.outbox.value[0]?.state === 'sending');
-  await until('all are kept', () => first.outbox.value.every((one) => (one as { saved?: boolean }).saved));
-  first.close();
-  before.die();
-  server.answers = true;
-  const second = client(t, server, { outbox: durable({ name: 'reload', locks: locks.tab().locks }) });
-  void second.channel('c').publish('typed since');
-  await until('all are sent', () => server.stored.length === 11);
-  assert.deepEqual(server.stored.map((one) => one.data), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 'typed since']);
-});
-
-test('two tabs: each sends its own, and one that dies is succeeded by one of the others', async (t) => {
-  const server = new Server();
-  server.accepts = false;
-  const shelf = new Shelf();
-  const locks = new Locks();
-  const tabs = [locks.tab(), locks.tab(), locks.tab()];
-  const [one, two, three] = tabs.map((tab) => client(t, server, { outbox: durable({ storage: shelf, locks: tab.locks }), clock: quick })) as [Client, Client, Client];
-  for (let n = 0; n < 5; n += 1) {
-    one.channel('c').publish(`one ${n}`).catch(() => {});
-    two.channel('c').publish(`two ${n}`).catch(() => {});
-  }
-  await until('kept', () => shelf.entries.length === 10);
-  assert.deepEqual([one, two, three].map((tab) => tab.outbox.value.length), [5, 5, 0], 'a living tab keeps its own');
-  one.close();
-  tabs[0]!.die();
-  await until('taken over, by one', () => two.outbox.value.length + three.outbox.value.length === 10);
-  assert.equal(new Set(shelf.entries.map((entry) => entry.owner)).size, three.outbox.value.length ? 2 : 1);
-  server.accepts = true;
-  await until('sent', () => server.stored.length === 10);
-  for (const name of ['one', 'two']) {
-    const typed = server.stored.map((one) => one.data as string).filter((data) => data.startsWith(name));
-    assert.deepEqual(typed, [0, 1, 2, 3, 4].map((n) => `${name} ${n}`));
-  }
-  await until('nothing is left', () => shelf.entries.length === 0);
-});
-
-test('a failure is still shown after a reload, and not sent again by itself', async (t) => {
-  const server = new Server();
-  const shelf = new Shelf();
-  shelf.entries = [{ outbox: 'o', owner: 'x', key: 'k', order: 1, channel: 'c', json: '{"a":1}', at: Date.now(), error: { code: 'forbidden', message: 'no' } }];
-  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
-  await until('restored', () => it.outbox.value.length === 1);
-  await online(it);
-  const { state, error, data } = it.outbox.value[0]!;
-  assert.deepEqual([state, error!.code, data, server.stored], ['failed', 'forbidden', { a: 1 }, []]);
-  it.outbox.retry('k');
-  await until('sent', () => server.stored.length === 1);
 });
 
 test('the same key twice is refused while the first is on its way', async (t) => {
@@ -417,20 +259,4 @@ test('a socket that throws stops nothing', async (t) => {
   assert.throws(() => room.signal(1), /not now/);
   server.sockets[0]!.send = send;
   assert.equal((await room.publish(2)).offset, 1);
-});
-
-test('a page that is still going away when the next one starts is succeeded the moment it is gone', async (t) => {
-  const server = new Server();
-  server.accepts = false;
-  const shelf = new Shelf();
-  const locks = new Locks();
-  const [before, after] = [locks.tab(), locks.tab()];
-  const first = client(t, server, { outbox: durable({ storage: shelf, locks: before.locks }) });
-  first.channel('c').publish(1).catch(() => {});
-  await until('kept', () => shelf.entries.length === 1);
-  const second = client(t, server, { outbox: durable({ storage: shelf, locks: after.locks }) });
-  await until('second looked', () => second.outbox.storage.value === 'durable');
-  assert.equal(second.outbox.value.length, 0);
-  before.die();
-  await until('taken over', () => second.outbox.value.length === 1, 5_000);
 });

@@ -2,102 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Ending, KeptEntry } from '../src/api.js';
-import { OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX, REQUEST_MS, REQUESTS_MAX } from '../src/limits.js';
-import { begin, step, wakeAt } from '../src/session.js';
-import type { Effect, Event } from '../src/state.js';
-import type { Begin, Connected, Frame } from '../src/wire.js';
-
-const LIMITS = { frame_bytes: 65536, publishes_per_s: 20, publishes_burst: 40, subscriptions: 128 };
-
-/** A session by hand: effects are looked at, answers are written. */
-class Bench {
-  now = 1_000_000;
-  random = 0.5;
-  effects: Effect[] = [];
-  state;
-
-  constructor(told: Parameters<typeof begin>[0] = {}) {
-    this.state = begin(told);
-  }
-
-  tell(event: Event): this {
-    const [state, effects] = step(this.state, event, this.now, this.random);
-    this.state = state;
-    this.effects.push(...effects);
-    if (effects.some((effect) => effect.do === 'save')) for (const effect of effects) if (effect.do === 'save') this.tell({ is: 'saved', key: effect.entry.key });
-    return this;
-  }
-
-  /** Time passes, and every timer rings. */
-  pass(ms: number): this {
-    const end = this.now + ms;
-    for (let at = wakeAt(this.state); at <= end; at = wakeAt(this.state)) {
-      this.now = Math.max(this.now, at);
-      this.tell({ is: 'wake' });
-    }
-    this.now = end;
-    return this.tell({ is: 'wake' });
-  }
-
-  frame(frame: Frame, link = this.state.next ?? this.state.link!): this {
-    return this.tell({ is: 'frame', link, frame });
-  }
-
-  opened(): this {
-    return this.tell({ is: 'opened', link: this.state.next! });
-  }
-
-  /** What was sent since the last look, and what else was done. */
-  sent(): Record<string, unknown>[] {
-    return this.take('send').map((effect) => JSON.parse(effect.text) as Record<string, unknown>);
-  }
-
-  take<D extends Effect['do']>(what: D): (Effect & { do: D })[] {
-    const found = this.effects.filter((effect): effect is Effect & { do: D } => effect.do === what);
-    this.effects = this.effects.filter((effect) => effect.do !== what);
-    return found;
-  }
-
-  /** The last command of this name. */
-  asked(name: string): { id: number; body: Record<string, unknown> } {
-    const found = this.sent().filter((frame) => name in frame).at(-1);
-    assert.ok(found, `${name} was not sent`);
-    return { id: found['id'] as number, body: found[name] as Record<string, unknown> };
-  }
-
-  welcome(more: Partial<Connected> = {}): this {
-    return this.greet(this.opened().asked('connect').id, more);
-  }
-
-  greet(id: number, more: Partial<Connected>): this {
-    const status = { level: 'ok', revision: 1, dependencies: [], lost: [] } as const;
-    return this.frame({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits: LIMITS, status, recovered: [], ...more } });
-  }
-
-  online(more: Partial<Connected> = {}): this {
-    return this.tell({ is: 'connect' }).welcome(more);
-  }
-
-  closed(code: number, reason = '', link = this.state.next ?? this.state.link!): this {
-    return this.tell({ is: 'closed', link, code, reason });
-  }
-
-  publish(key: string, channel = 'c', json = '1'): this {
-    return this.tell({ is: 'publish', entry: { key, channel, json, data: null } });
-  }
-
-  get because(): Ending {
-    assert.ok('because' in this.state.view);
-    return this.state.view.because!;
-  }
-
-  waits(): number {
-    return this.state.retryAt! - this.now;
-  }
-}
-
-const log = (channel: string, head: number, floor = 1, epoch = 'e'): Begin => ({ channel, epoch, head, floor });
+import { REQUEST_MS, REQUESTS_MAX } from '../src/limits.js';
+import { wakeAt } from '../src/session.js';
+import { Bench, LIMITS, log } from './bench.js';
 
 test('the counter is set back by time online alone, and 1013 counts twice', () => {
   const bench = new Bench().online();
@@ -136,50 +43,6 @@ test('a final code stops, and a person may begin anew', () => {
   assert.equal(bench.take('open').length, 1);
   bench.tell({ is: 'connect' });
   assert.equal(bench.take('open').length, 1);
-});
-
-test('4501 is tried once more with a fresh token, then stops', () => {
-  const bench = new Bench({ renewable: true }).tell({ is: 'connect' });
-  assert.deepEqual([bench.take('token').length, bench.take('open').length], [1, 0]);
-  bench.tell({ is: 'token', token: 't1' });
-  assert.equal(bench.opened().asked('connect').body['token'], 't1');
-  bench.closed(4501, 'unauthenticated: the token expired').pass(10_000);
-  assert.equal(bench.take('token').length, 1);
-  bench.tell({ is: 'token', token: 't2' });
-  assert.equal(bench.opened().asked('connect').body['token'], 't2');
-  bench.closed(4501, 'unauthenticated: the token expired');
-  assert.equal(bench.state.view.phase, 'closed');
-  assert.equal(new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).state.view.phase, 'closed');
-});
-
-test('a token callback that fails or hangs is an attempt that failed', () => {
-  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', message: 'no' });
-  assert.deepEqual([bench.because.reason, bench.because.message, bench.waits()], ['no_token', 'no', 500]);
-  bench.pass(500).pass(15_000);
-  assert.equal(bench.because.reason, 'silent');
-  assert.equal(bench.take('token').length >= 2, true);
-});
-
-test('a token is refreshed before it ends, and kept between connections', () => {
-  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
-  bench.take('token');
-  // By the gateway's duration: its clock and the one here are an hour apart.
-  const expires = (inMs: number) => ({ expires: bench.now - 3_600_000 + inMs, expires_in_ms: inMs });
-  bench.welcome(expires(600_000));
-  for (let n = 0; n < 50; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
-  assert.equal(bench.take('token').length, 0);
-  bench.pass(10_000).frame({ beat: { revision: 1 } });
-  assert.equal(bench.take('token').length, 1, '60 to 120 s before');
-  const { id, body } = bench.tell({ is: 'token', token: 't2' }).asked('refresh');
-  assert.deepEqual(body, { token: 't2' });
-  const told = expires(900_000);
-  bench.frame({ id, refreshed: told });
-  assert.ok('session' in bench.state.view && bench.state.view.session.expires === told.expires);
-  bench.take('token');
-  for (let n = 0; n < 75; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
-  assert.equal(bench.take('token').length, 0, 'not again and again');
-  bench.closed(1006).pass(1000);
-  assert.equal(bench.opened().asked('connect').body['token'], 't2', 'the last token is used again');
 });
 
 test('silence, an unanswered command and a probe unanswered end a connection', () => {
@@ -260,69 +123,6 @@ test('a connection that is lost while another is being made waits for that one',
   assert.equal(other.tell({ is: 'visible' }).waits(), 3990, 'what the gateway asked for outlives the attempt that was under way');
 });
 
-test('the outbox: full, too large, too old, of another user, and how room is made', () => {
-  const bench = new Bench().tell({ is: 'connect' });
-  for (let n = 0; n < OUTBOX_ENTRIES_MAX; n += 1) bench.publish(`k${n}`);
-  assert.equal(bench.take('settle').length, 0);
-  assert.equal(bench.publish('over').take('settle')[0]!.failure!.code, 'outbox_full');
-  assert.equal(bench.publish('large', 'c', `"${'é'.repeat(40_000)}"`).take('settle')[0]!.failure!.code, 'too_large');
-  bench.pass(OUTBOX_AGE_MAX_MS - 1);
-  assert.equal(bench.take('settle').length, 0);
-  bench.pass(1);
-  const expired = bench.take('settle');
-  assert.deepEqual([expired.length, expired[0]!.failure!.code], [OUTBOX_ENTRIES_MAX, 'expired']);
-  bench.take('forget');
-  bench.publish('new');
-  assert.equal(bench.take('settle').length, 0);
-  assert.deepEqual([bench.take('forget')[0]!.key, bench.state.outbox.length], ['k0', OUTBOX_ENTRIES_MAX]);
-  bench.tell({ is: 'retry', key: 'k1', newKey: 'k1b' });
-  assert.ok(bench.state.outbox.some((one) => one.key === 'k1b' && one.state === 'queued'), 'the gateway may have forgotten the old key');
-  const other = new Bench().online().closed(1006).publish('mine').pass(1000).welcome({ user: 'v' });
-  const failed = other.take('settle')[0]!.failure!;
-  assert.equal(failed.code, 'other_user');
-  other.tell({ is: 'retry', key: 'mine', newKey: 'x' });
-  assert.equal(other.asked('publish').body['key'], 'mine');
-});
-
-test('what is final fails and lets the next go; what passes is sent again with its key, in order', () => {
-  const bench = new Bench().online().publish('k1').publish('k2').publish('k3');
-  const first = bench.asked('publish');
-  bench.frame({ id: first.id, error: { code: 'unconfirmed', message: '', retry_ms: 400 } }).pass(399);
-  assert.equal(bench.sent().length, 0);
-  const again = bench.pass(1).asked('publish');
-  assert.equal(again.body['key'], 'k1');
-  bench.frame({ id: again.id, error: { code: 'forbidden', message: 'no' } });
-  const second = bench.asked('publish');
-  assert.equal(second.body['key'], 'k2');
-  assert.deepEqual(bench.take('settle').map((effect) => [effect.key, effect.failure!.code]), [['k1', 'forbidden']]);
-  assert.equal(bench.take('save').at(-1)!.entry.error!.code, 'forbidden', 'a failure is kept as well');
-  assert.ok(bench.tell({ is: 'discard', key: 'k2' }).state.outbox.some((one) => one.key === 'k2'), 'what is being sent stays');
-});
-
-test('what was left is sent first, in its order, and not twice', () => {
-  const stored = (key: string, error?: KeptEntry['error']): KeptEntry => ({ key, order: 1, channel: 'c', json: '1', at: 1_000_000, error });
-  const bench = new Bench().tell({ is: 'connect' }).publish('new');
-  bench.tell({ is: 'restored', entries: [stored('a'), stored('bad', { code: 'forbidden', message: '' }), stored('b'), stored('new')] });
-  assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['a', 'queued'], ['bad', 'failed'], ['b', 'queued'], ['new', 'queued']]);
-  assert.equal(bench.welcome().asked('publish').body['key'], 'a');
-});
-
-test('nothing is sent before storage has it', () => {
-  const bench = new Bench().online();
-  const [state, effects] = step(bench.state, { is: 'publish', entry: { key: 'k', channel: 'c', json: '1', data: 1 } }, bench.now, 0);
-  assert.deepEqual(effects.map((effect) => effect.do), ['save']);
-  const [, later] = step(state, { is: 'saved', key: 'k' }, bench.now, 0);
-  assert.deepEqual(later.map((effect) => effect.do), ['send']);
-});
-
-test('publishing keeps to what the gateway allows', () => {
-  const bench = new Bench().online();
-  for (let n = 0; n < 100; n += 1) bench.publish(`k${n}`, `c${n}`);
-  assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 40);
-  for (let n = 0; n < 10; n += 1) bench.pass(100).frame({ beat: { revision: 1 } });
-  assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 20);
-});
-
 test('pages: bounded, timed, asked for again on the next connection', () => {
   const bench = new Bench().tell({ is: 'connect' });
   for (let n = 0; n <= REQUESTS_MAX; n += 1) bench.tell({ is: 'history', request: n, body: { channel: 'c' } });
@@ -393,13 +193,6 @@ test('the answer to a subscription that was left is not taken for that of the ne
   assert.equal(bench.state.subs.get('c')!.last, 98);
 });
 
-test('a token that has ended is not shown again', () => {
-  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
-  bench.welcome({ expires: bench.now + 5_000, expires_in_ms: 5_000 }).pass(6_000).closed(1006).take('token');
-  bench.pass(500);
-  assert.deepEqual([bench.take('token').length, bench.state.links.get(bench.state.next!)!.phase], [1, 'token']);
-});
-
 test('what came while a hole was being filled is asked for as well', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [log('c', 3)] }).frame({ synced: { channel: 'c', offset: 3 } }).frame({ beat: { revision: 1, heads: { c: 5 } } });
@@ -420,17 +213,22 @@ test('a channel that was left while `connect` was under way is left at the gatew
   assert.deepEqual(bench.asked('unsubscribe').body, { channel: 'c' });
 });
 
-test('what was written before there was a user is stored under the first one before it is sent', () => {
-  const bench = new Bench().tell({ is: 'connect' }).publish('early');
-  bench.take('save');
-  bench.welcome();
-  assert.equal(bench.asked('publish').body['key'], 'early');
-  assert.deepEqual(bench.take('save').map((effect) => effect.entry.user), ['u']);
+test('a connect keeps to the size of frames that the gateway takes', () => {
+  const limits = { ...LIMITS, frame_bytes: 8192 };
+  const bench = new Bench({ token: 't'.repeat(900) });
+  for (let n = 0; n < 128; n += 1) bench.tell({ is: 'subscribe', channel: `a-channel-of-some-length-${n}`, from: { epoch: 'epoch', offset: 123_456 } });
+  bench.online({ limits }).closed(1006).pass(500).opened();
+  const [connect] = bench.take('send').filter((effect) => effect.text.includes('"connect"')).slice(-1);
+  assert.ok(connect!.text.length <= 8192 && connect!.text.length > 6000, `${connect!.text.length} bytes`);
 });
 
-test('a retry under a new key is stored before the old one is forgotten', () => {
-  const bench = new Bench().tell({ is: 'connect' }).publish('old').pass(OUTBOX_AGE_MAX_MS);
-  bench.effects = [];
-  bench.tell({ is: 'retry', key: 'old', newKey: 'new' });
-  assert.deepEqual(bench.effects.map((effect) => effect.do).filter((what) => what === 'save' || what === 'forget'), ['save', 'forget']);
+test('a signal is told once while moving', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 7 } }).tell({ is: 'connect' });
+  bench.welcome({ recovered: [log('c', 7)] }).frame({ synced: { channel: 'c', offset: 7 } });
+  const old = bench.state.link!;
+  bench.publish('k').frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 9000 } }).pass(100);
+  bench.welcome({ recovered: [log('c', 7)] });
+  const signal = { signal: { channel: 'c', user: 'u', data: 'calls' } };
+  bench.frame(signal, old).frame(signal);
+  assert.equal(bench.take('emit').filter((effect) => effect.event === 'signal').length, 1);
 });

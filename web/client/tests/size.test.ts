@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-const GZIP_MAX = { index: 10_300, durable: 1_450 };
+const GZIP_MAX = { index: 10_650, durable: 1_550 };
 
 for (const [name, most] of Object.entries(GZIP_MAX)) {
   test(`${name}: minified and compressed it has at most ${most} bytes`, async () => {

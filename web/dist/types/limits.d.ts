@@ -29,7 +29,15 @@ export declare const PAGE = 300;
 export declare const WINDOW = 16;
 /** Bytes of `recover` in a connect; channels past it are subscribed one by one. */
 export declare const RECOVER_BYTES = 30000;
+/** Bytes of a connect beside its token and its `recover`. */
+export declare const CONNECT_BYTES = 500;
 /** Bytes waiting for the socket past which signals are dropped. */
 export declare const SIGNAL_BYTES = 65536;
+/** Between two signals, on average: 80 a second. The gateway takes 100 commands of all kinds. */
+export declare const SIGNAL_MS = 12.5;
+/** So much of it may be spent at once: 200 signals, of the gateway's 300 commands. */
+export declare const SIGNAL_BURST_MS = 2500;
+/** No signal follows one that the gateway refused: after 100 refusals a minute it ends the connection. */
+export declare const SIGNAL_REST_MS = 3000;
 /** Bytes of a frame until the gateway has said what it takes: its default. */
 export declare const FRAME_BYTES = 65536;

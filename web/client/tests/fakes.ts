@@ -1,0 +1,141 @@
+/** Sockets, locks and storage by hand, and a clock that runs ahead. */
+
+import type { TestContext } from 'node:test';
+import { connect, type Client, type Clock, type Options, type OutboxStorage, type Socket, type SocketClass, type StoredEntry } from '../src/index.js';
+import { until } from './gateway.js';
+
+/** A gateway in the same process: a connection can be refused, held or answered. */
+export class Server {
+  accepts = true;
+  answers = true;
+  readonly sockets: FakeSocket[] = [];
+  readonly stored: { channel: string; key: string; data: unknown }[] = [];
+  readonly Socket: SocketClass;
+
+  constructor() {
+    const server = this;
+    this.Socket = class extends FakeSocket {
+      constructor() { super(server); }
+    };
+  }
+
+  handle(socket: FakeSocket, frame: Record<string, any>): void {
+    const { id } = frame;
+    const limits = { frame_bytes: 65536, publishes_per_s: 0, publishes_burst: 1, subscriptions: 128 };
+    const status = { level: 'ok', revision: 1, dependencies: [], lost: [] };
+    if (frame['connect']) socket.told({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
+    else if (frame['subscribe']) {
+      const { channel } = frame['subscribe'];
+      socket.told({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });
+      socket.told({ synced: { channel, offset: 0 } });
+    } else if (frame['unsubscribe']) socket.told({ id, unsubscribed: frame['unsubscribe'] });
+    else if (frame['publish'] && this.answers) {
+      const { channel, key, data } = frame['publish'];
+      const duplicate = this.stored.some((one) => one.key === key);
+      if (!duplicate) this.stored.push({ channel, key, data });
+      socket.told({ id, published: { channel, key, epoch: 'e', offset: this.stored.length, time: 1, duplicate } });
+    }
+  }
+}
+
+export class FakeSocket implements Socket {
+  bufferedAmount = 0;
+  onopen: Socket['onopen'] = null;
+  onmessage: Socket['onmessage'] = null;
+  onclose: Socket['onclose'] = null;
+  onerror: Socket['onerror'] = null;
+  readonly sent: Record<string, any>[] = [];
+
+  constructor(readonly server: Server) {
+    server.sockets.push(this);
+    queueMicrotask(() => {
+      if (server.accepts) this.onopen?.({} as never);
+      else this.lost();
+    });
+  }
+
+  send(text: string): void {
+    const frame = JSON.parse(text) as Record<string, any>;
+    this.sent.push(frame);
+    queueMicrotask(() => this.server.handle(this, frame));
+  }
+
+  told(frame: object | string): void {
+    this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) } as never);
+  }
+
+  lost(code = 1006, reason = ''): void {
+    this.onclose?.({ code, reason } as never);
+  }
+
+  close(): void {}
+}
+
+/** Web Locks of one origin: exclusive, first come first served, let go of when the holder's work or the holder ends. */
+export class Locks {
+  readonly #held = new Map<string, (() => void)[]>();
+  /** Of one tab: ends as the browser ends a page. */
+  tab(): { locks: Pick<LockManager, 'request'>; die: () => void } {
+    const mine: (() => void)[] = [];
+    const request = async (name: string, options: any, run?: any): Promise<unknown> => {
+      const work = run ?? options;
+      const { ifAvailable, signal } = (run ? options : {}) as LockOptions;
+      const queue = this.#held.get(name);
+      if (queue && ifAvailable) return work(null);
+      if (queue) {
+        await new Promise<void>((granted, failed) => {
+          queue.push(granted);
+          signal?.addEventListener('abort', () => failed(new Error('aborted')));
+        });
+      } else this.#held.set(name, []);
+      const release = () => {
+        const next = this.#held.get(name)?.shift();
+        if (next) next();
+        else this.#held.delete(name);
+      };
+      mine.push(release);
+      try { return await work({ name }); } finally {
+        if (mine.includes(release)) {
+          mine.splice(mine.indexOf(release), 1);
+          release();
+        }
+      }
+    };
+    return { locks: { request: request as LockManager['request'] }, die: () => mine.splice(0).forEach((release) => release()) };
+  }
+}
+
+/** A storage that can be looked into, and can fail. */
+export class Shelf implements OutboxStorage {
+  entries: StoredEntry[] = [];
+  broken = false;
+  /** What never answers. */
+  hangs: 'nothing' | 'writes' | 'all' = 'nothing';
+  async load(): Promise<StoredEntry[]> {
+    if (this.hangs === 'all') await new Promise(() => {});
+    return this.#do(() => [...this.entries]);
+  }
+  async put(entry: StoredEntry): Promise<void> {
+    if (this.hangs !== 'nothing') await new Promise(() => {});
+    this.#do(() => { this.entries = [...this.entries.filter((one) => one.key !== entry.key), entry]; });
+  }
+  async remove(_: string, key: string): Promise<void> {
+    if (this.hangs !== 'nothing') await new Promise(() => {});
+    this.#do(() => { this.entries = this.entries.filter((one) => one.key !== key); });
+  }
+  #do<T>(run: () => T): T {
+    if (this.broken) throw new Error('the disk is gone');
+    return run();
+  }
+}
+
+export function client(t: TestContext, server: Server, options: Options = {}): Client {
+  const it = connect('ws://gateway.example/ws', { WebSocket: server.Socket, ...options });
+  t.after(() => it.close());
+  return it;
+}
+
+/** A clock whose timers ring fifty times as early. */
+export const quick: Clock = { now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms / 50), clearTimeout: (timer) => clearTimeout(timer) };
+
+export const online = (it: Client) => until('online', () => it.state.value.phase === 'online');

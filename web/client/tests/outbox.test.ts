@@ -1,0 +1,105 @@
+/** A session's outbox: what is sent, in which order, and what is not. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { KeptEntry } from '../src/api.js';
+import { OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX } from '../src/limits.js';
+import { step } from '../src/session.js';
+import { Bench, LIMITS } from './bench.js';
+
+test('the outbox: full, too large, too old, of another user, and how room is made', () => {
+  const bench = new Bench().tell({ is: 'connect' });
+  for (let n = 0; n < OUTBOX_ENTRIES_MAX; n += 1) bench.publish(`k${n}`);
+  assert.equal(bench.take('settle').length, 0);
+  assert.equal(bench.publish('over').take('settle')[0]!.failure!.code, 'outbox_full');
+  assert.equal(bench.publish('large', 'c', `"${'é'.repeat(40_000)}"`).take('settle')[0]!.failure!.code, 'too_large');
+  bench.pass(OUTBOX_AGE_MAX_MS - 1);
+  assert.equal(bench.take('settle').length, 0);
+  bench.pass(1);
+  const expired = bench.take('settle');
+  assert.deepEqual([expired.length, expired[0]!.failure!.code], [OUTBOX_ENTRIES_MAX, 'expired']);
+  bench.take('forget');
+  bench.publish('new');
+  assert.equal(bench.take('settle').length, 0);
+  assert.deepEqual([bench.take('forget')[0]!.key, bench.state.outbox.length], ['k0', OUTBOX_ENTRIES_MAX]);
+  bench.tell({ is: 'retry', key: 'k1', newKey: 'k1b' });
+  assert.ok(bench.state.outbox.some((one) => one.key === 'k1b' && one.state === 'queued'), 'the gateway may have forgotten the old key');
+  const other = new Bench().online().closed(1006).publish('mine').pass(1000).welcome({ user: 'v' });
+  const failed = other.take('settle')[0]!.failure!;
+  assert.equal(failed.code, 'other_user');
+  other.tell({ is: 'retry', key: 'mine', newKey: 'x' });
+  assert.equal(other.asked('publish').body['key'], 'mine');
+});
+
+test('what is final fails and lets the next go; what passes is sent again with its key, in order', () => {
+  const bench = new Bench().online().publish('k1').publish('k2').publish('k3');
+  const first = bench.asked('publish');
+  bench.frame({ id: first.id, error: { code: 'unconfirmed', message: '', retry_ms: 400 } }).pass(399);
+  assert.equal(bench.sent().length, 0);
+  const again = bench.pass(1).asked('publish');
+  assert.equal(again.body['key'], 'k1');
+  bench.frame({ id: again.id, error: { code: 'forbidden', message: 'no' } });
+  const second = bench.asked('publish');
+  assert.equal(second.body['key'], 'k2');
+  assert.deepEqual(bench.take('settle').map((effect) => [effect.key, effect.failure!.code]), [['k1', 'forbidden']]);
+  assert.equal(bench.take('save').at(-1)!.entry.error!.code, 'forbidden', 'a failure is kept as well');
+  assert.ok(bench.tell({ is: 'discard', key: 'k2' }).state.outbox.some((one) => one.key === 'k2'), 'what is being sent stays');
+});
+
+test('what was left is sent first, in its order, and not twice', () => {
+  const stored = (key: string, error?: KeptEntry['error']): KeptEntry => ({ key, order: 1, channel: 'c', json: '1', at: 1_000_000, error });
+  const bench = new Bench().tell({ is: 'connect' }).publish('new');
+  bench.tell({ is: 'restored', entries: [stored('a'), stored('bad', { code: 'forbidden', message: '' }), stored('b'), stored('new')] });
+  assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['a', 'queued'], ['bad', 'failed'], ['b', 'queued'], ['new', 'queued']]);
+  assert.equal(bench.welcome().asked('publish').body['key'], 'a');
+});
+
+test('nothing is sent before storage has it', () => {
+  const bench = new Bench().online();
+  const [state, effects] = step(bench.state, { is: 'publish', entry: { key: 'k', channel: 'c', json: '1', data: 1 } }, bench.now, 0);
+  assert.deepEqual(effects.map((effect) => effect.do), ['save']);
+  const [, later] = step(state, { is: 'saved', key: 'k' }, bench.now, 0);
+  assert.deepEqual(later.map((effect) => effect.do), ['send']);
+});
+
+test('publishing keeps to what the gateway allows', () => {
+  const bench = new Bench().online();
+  for (let n = 0; n < 100; n += 1) bench.publish(`k${n}`, `c${n}`);
+  assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 40);
+  for (let n = 0; n < 10; n += 1) bench.pass(100).frame({ beat: { revision: 1 } });
+  assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 20);
+});
+
+test('what was written before there was a user is stored under the first one before it is sent', () => {
+  const bench = new Bench().tell({ is: 'connect' }).publish('early');
+  bench.take('save');
+  bench.welcome();
+  assert.equal(bench.asked('publish').body['key'], 'early');
+  assert.deepEqual(bench.take('save').map((effect) => effect.entry.user), ['u']);
+});
+
+test('a retry under a new key is stored before the old one is forgotten', () => {
+  const bench = new Bench().tell({ is: 'connect' }).publish('old').pass(OUTBOX_AGE_MAX_MS);
+  bench.effects = [];
+  bench.tell({ is: 'retry', key: 'old', newKey: 'new' });
+  assert.deepEqual(bench.effects.map((effect) => effect.do).filter((what) => what === 'save' || what === 'forget'), ['save', 'forget']);
+});
+
+test('what others have left is sent in the order in which all of it was written', () => {
+  const stored = (key: string, order: number): KeptEntry => ({ key, order, channel: 'c', json: '1', at: order });
+  const bench = new Bench().tell({ is: 'connect' }).publish('mine');
+  bench.tell({ is: 'restored', entries: [stored('k1', 1001), stored('k2', 1002)] });
+  bench.tell({ is: 'restored', entries: [stored('k3', 1003), stored('k4', 1004)] });
+  assert.deepEqual(bench.state.outbox.map((one) => one.key), ['k1', 'k2', 'k3', 'k4', 'mine']);
+});
+
+test('what is committed waits for its publication alone, and makes room', () => {
+  const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 0 } });
+  bench.online({ limits: { ...LIMITS, publishes_per_s: 0 } });
+  for (let n = 0; n < OUTBOX_ENTRIES_MAX + 10; n += 1) {
+    const { id, body } = bench.publish(`k${n}`).asked('publish');
+    bench.frame({ id, published: { channel: 'c', key: body['key'] as string, epoch: 'e', offset: 10_000 + n, time: 1, duplicate: false } });
+  }
+  assert.ok(bench.take('settle').every((effect) => effect.published));
+  assert.deepEqual([bench.state.outbox.length, bench.state.outbox[0]!.key], [OUTBOX_ENTRIES_MAX, 'k10']);
+});

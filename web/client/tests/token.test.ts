@@ -1,0 +1,129 @@
+/** A session and its token: asked for, shown, refreshed, refused. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Bench } from './bench.js';
+
+test('4501 is tried once more with a fresh token, then stops', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' });
+  assert.deepEqual([bench.take('token').length, bench.take('open').length], [1, 0]);
+  bench.tell({ is: 'token', token: 't1' });
+  assert.equal(bench.opened().asked('connect').body['token'], 't1');
+  bench.closed(4501, 'unauthenticated: the token expired').pass(10_000);
+  assert.equal(bench.take('token').length, 1);
+  bench.tell({ is: 'token', token: 't2' });
+  assert.equal(bench.opened().asked('connect').body['token'], 't2');
+  bench.closed(4501, 'unauthenticated: the token expired');
+  assert.equal(bench.state.view.phase, 'closed');
+  assert.equal(new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).state.view.phase, 'closed');
+});
+
+test('a token callback that fails or hangs is an attempt that failed', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', message: 'no' });
+  assert.deepEqual([bench.because.reason, bench.because.message, bench.waits()], ['no_token', 'no', 500]);
+  bench.pass(500).pass(15_000);
+  assert.equal(bench.because.reason, 'silent');
+  assert.equal(bench.take('token').length >= 2, true);
+});
+
+test('a token is refreshed before it ends, and kept between connections', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
+  bench.take('token');
+  // By the gateway's duration: its clock and the one here are an hour apart.
+  const expires = (inMs: number) => ({ expires: bench.now - 3_600_000 + inMs, expires_in_ms: inMs });
+  bench.welcome(expires(600_000));
+  for (let n = 0; n < 50; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
+  assert.equal(bench.take('token').length, 0);
+  bench.pass(10_000).frame({ beat: { revision: 1 } });
+  assert.equal(bench.take('token').length, 1, '60 to 120 s before');
+  const { id, body } = bench.tell({ is: 'token', token: 't2' }).asked('refresh');
+  assert.deepEqual(body, { token: 't2' });
+  const told = expires(900_000);
+  bench.frame({ id, refreshed: told });
+  assert.ok('session' in bench.state.view && bench.state.view.session.expires === told.expires);
+  bench.take('token');
+  for (let n = 0; n < 75; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
+  assert.equal(bench.take('token').length, 0, 'not again and again');
+  bench.closed(1006).pass(1000);
+  assert.equal(bench.opened().asked('connect').body['token'], 't2', 'the last token is used again');
+});
+
+test('a token that has ended is not shown again', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
+  bench.welcome({ expires: bench.now + 5_000, expires_in_ms: 5_000 }).pass(6_000).closed(1006).take('token');
+  bench.pass(500);
+  assert.deepEqual([bench.take('token').length, bench.state.links.get(bench.state.next!)!.phase], [1, 'token']);
+});
+
+test('a connect that the gateway cannot read is followed by one with another token', () => {
+  for (const code of ['malformed', 'too_large'] as const) {
+    const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 'no token at all' }).opened();
+    bench.take('token');
+    bench.frame({ id: bench.asked('connect').id, error: { code, message: '' } }).pass(500);
+    assert.equal(bench.take('token').length, 1);
+    assert.equal(bench.tell({ is: 'token', token: 't2' }).opened().asked('connect').body['token'], 't2');
+  }
+  const passing = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' }).opened();
+  passing.frame({ id: passing.asked('connect').id, error: { code: 'unavailable', message: '', retry_ms: 500 } }).take('token');
+  assert.equal(passing.pass(500).opened().asked('connect').body['token'], 't1', 'nothing is wrong with this one');
+});
+
+/** Online with a token that is about to end, and the callback just asked. */
+function refreshing(): Bench {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
+  bench.welcome({ expires: bench.now + 110_000, expires_in_ms: 110_000 });
+  bench.take('token');
+  for (let n = 0; !bench.take('token').length; n += 1) {
+    assert.ok(n < 110, 'it is asked in time');
+    beats(bench, 1);
+  }
+  return bench;
+}
+
+function beats(bench: Bench, seconds: number): void {
+  for (let n = 0; n < seconds; n += 1) bench.pass(1_000).frame({ beat: { revision: 1 } });
+}
+
+test('a callback that hangs while a token is refreshed is asked again', () => {
+  const bench = refreshing();
+  beats(bench, 14);
+  assert.equal(bench.take('token').length, 0);
+  beats(bench, 1);
+  assert.equal(bench.take('token').length, 1);
+  assert.equal(bench.tell({ is: 'token', token: 't2' }).asked('refresh').body['token'], 't2');
+});
+
+test('a token that cannot be judged now is shown again, and the callback is left alone', () => {
+  const bench = refreshing().tell({ is: 'token', token: 't2' });
+  const error = { code: 'unavailable', message: '', retry_ms: 2000, dependency: 'auth' } as const;
+  bench.frame({ id: bench.asked('refresh').id, error });
+  beats(bench, 2);
+  assert.equal(bench.sent().length, 0, 'spread: later than it said');
+  beats(bench, 1);
+  const again = bench.asked('refresh');
+  assert.deepEqual([again.body['token'], bench.take('token').length], ['t2', 0]);
+  bench.frame({ id: again.id, refreshed: { expires: bench.now + 600_000, expires_in_ms: 600_000 } });
+  beats(bench, 60);
+  assert.deepEqual([bench.sent(), bench.take('token')], [[], []]);
+});
+
+test('for a token that is refused at a refresh the callback is asked again before the old one ends', () => {
+  const bench = refreshing().tell({ is: 'token', token: 'bad' });
+  bench.frame({ id: bench.asked('refresh').id, error: { code: 'unauthorized', message: '' } });
+  beats(bench, 22);
+  assert.equal(bench.take('token').length, 0);
+  beats(bench, 1);
+  assert.equal(bench.take('token').length, 1);
+  assert.equal(bench.tell({ is: 'token', token: 't2' }).asked('refresh').body['token'], 't2');
+});
+
+test('a refresh that is answered by the connection that is left says nothing of the next one', () => {
+  const bench = refreshing().tell({ is: 'token', token: 't2' });
+  const { id } = bench.asked('refresh');
+  const old = bench.state.link!;
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 9000 } }).pass(100);
+  bench.publish('k').welcome({ expires: bench.now + 40_000, expires_in_ms: 40_000 });
+  const { refreshAt } = bench.state;
+  bench.frame({ id, refreshed: { expires: bench.now + 600_000, expires_in_ms: 600_000 } }, old);
+  assert.equal(bench.state.refreshAt, refreshAt);
+});
