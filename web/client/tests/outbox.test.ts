@@ -103,3 +103,29 @@ test('what is committed waits for its publication alone, and makes room', () => 
   assert.ok(bench.take('settle').every((effect) => effect.published));
   assert.deepEqual([bench.state.outbox.length, bench.state.outbox[0]!.key], [OUTBOX_ENTRIES_MAX, 'k10']);
 });
+
+test('what is published where a subscription is on its way follows it, so that it is heard', () => {
+  const publishes = (bench: Bench) => bench.sent().filter((frame) => 'publish' in frame).length;
+  const asked = () => {
+    const bench = new Bench().online().tell({ is: 'subscribe', channel: 'c' });
+    return { bench, subscribe: bench.publish('k', 'c').publish('other', 'd').asked('subscribe') };
+  };
+  const { bench, subscribe } = asked();
+  assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['k', 'queued'], ['other', 'sending']]);
+  bench.frame({ id: subscribe.id, error: { code: 'unavailable', message: '', retry_ms: 500 } });
+  assert.equal(publishes(bench), 0, 'refused for a while alone');
+  const again = bench.pass(500).asked('subscribe');
+  bench.frame({ id: again.id, subscribed: { channel: 'c', epoch: 'e', head: 3, floor: 1 } });
+  assert.equal(bench.asked('publish').body['key'], 'k');
+
+  const refused = asked();
+  refused.bench.sent();
+  refused.bench.frame({ id: refused.subscribe.id, error: { code: 'forbidden', message: '' } });
+  assert.equal(refused.bench.asked('publish').body['key'], 'k', 'who may not read may write');
+  const left = asked();
+  left.bench.sent();
+  left.bench.tell({ is: 'unsubscribe', channel: 'c' });
+  assert.equal(publishes(left.bench), 1, 'nobody listens any more');
+  const known = new Bench().online().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 0 } });
+  assert.equal(publishes(known.publish('k', 'c')), 1, 'it has a cursor: nothing can be missed');
+});
