@@ -58,9 +58,10 @@ def run(target):
 
 
 def main():
+    start = time.monotonic()
     place = {name: at for at, name in enumerate(LONGEST)}
     targets = sorted(built(), key=lambda target: place.get(target[0], len(place)))
-    print(f"{len(targets)} targets, {AT_ONCE} at a time", flush=True)
+    print(f"{len(targets)} targets, built in {time.monotonic() - start:.0f} s; {AT_ONCE} at a time", flush=True)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as at_once:
         for done in [at_once.submit(run, target) for target in targets]:
             done.result()

@@ -4,6 +4,7 @@ use crate::support::admin::Operator;
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, RawClient, Setup};
 use rustix::process::Signal;
+use seawall_fault::HeldPort;
 use serde_json::Value;
 use std::process::Output;
 
@@ -105,6 +106,7 @@ fn the_command_says_what_is_wrong_and_what_to_do() {
         text(&output)
     };
     let wrong = "a".repeat(40);
+    let nobody = HeldPort::loopback().expect("a port");
     let cases = [
         (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "off")]), "send its process SIGTERM"),
         (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "127.0.0.1:0")]), "has port 0"),
@@ -117,17 +119,14 @@ fn the_command_says_what_is_wrong_and_what_to_do() {
             run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &gateway.address.to_string())]),
             "is no gateway, or one of an older version",
         ),
-        (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &nobody())]), "nobody answers at"),
+        (
+            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &nobody.address().to_string())]),
+            "nobody answers at",
+        ),
     ];
     for (said, expected) in cases {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     let ready: Value = gateway.fetch("/health/ready").json();
     assert_eq!(ready["status"], "pass", "nothing of this began a drain");
-}
-
-/// An address where nobody listens: its listener was just closed.
-fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
 }

@@ -5,9 +5,10 @@ use crate::servers::process::{Process, User, command, program};
 use crate::support::wait::left;
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use rustix::process::{Pid, Signal, kill_process};
+use seawall_fault::HeldPort;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -22,13 +23,8 @@ enum Kind {
 struct Proxy {
     /// In the test's own process group: a run that is ended ends it as well.
     process: Process,
-    address: SocketAddr,
+    port: HeldPort,
     folder: TempDir,
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("bound").port()
 }
 
 impl Proxy {
@@ -39,7 +35,8 @@ impl Proxy {
             Kind::Nginx => ("nginx.conf", "127.0.0.1:9000", "nginx"),
         };
         let program = program(name, &["/usr/sbin".into()], name);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let port = HeldPort::loopback().expect("a port is free");
+        let address = port.address();
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/deploy").join(file);
         let mut text = std::fs::read_to_string(&path).expect("the documented file");
         let ports = [(own, address), ("127.0.0.1:8080", gateways[0]), ("127.0.0.1:8090", gateways[1])];
@@ -66,7 +63,7 @@ impl Proxy {
             }
         };
         let process = Process::start(name, command, &folder.path().join("log"));
-        let proxy = Proxy { process, address, folder };
+        let proxy = Proxy { process, port, folder };
         until(SOON, "the proxy reaches a gateway", || Client::try_open(address, &Upgrade::default()).is_ok());
         proxy
     }
@@ -100,7 +97,7 @@ fn instance(client: &Client) -> String {
 }
 
 fn connect(proxy: &Proxy, number: u16) -> Client {
-    Client::open_with(proxy.address, &from(number)).with_connect(json!({}))
+    Client::open_with(proxy.port.address(), &from(number)).with_connect(json!({}))
 }
 
 fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
@@ -115,10 +112,10 @@ fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
     for client in &mut clients {
         client.publish("c", json!("hello"));
     }
-    let again: Vec<_> = (0..2).map(|_| Client::try_open(proxy.address, &from(1))).collect();
+    let again: Vec<_> = (0..2).map(|_| Client::try_open(proxy.port.address(), &from(1))).collect();
     assert!(again.iter().any(Result::is_err), "of three of one address two gateways take two");
     let path = from(7).path("/metrics");
-    assert!(Client::try_open(proxy.address, &path).is_err(), "what is for operators is not passed on");
+    assert!(Client::try_open(proxy.port.address(), &path).is_err(), "what is for operators is not passed on");
     drop(again);
 
     // One leaves. Whoever comes from the signal on is let in, each at the first attempt.
@@ -126,7 +123,7 @@ fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
     one.signal(Signal::TERM);
     let (began, mut number) = (Instant::now(), 1_000);
     while one.is_running() {
-        let client = Client::try_open(proxy.address, &from(number));
+        let client = Client::try_open(proxy.port.address(), &from(number));
         let took = began.elapsed();
         client.unwrap_or_else(|error| panic!("newcomer {number}, {took:?} after the signal: {error}"));
         number += 1;

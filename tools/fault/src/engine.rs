@@ -137,7 +137,9 @@ impl Engine {
         // What came before the wish is of the mode before it.
         self.accept()?;
         self.mode = mode;
-        self.unanswering = None;
+        if let Some((listener, _)) = self.unanswering.take() {
+            end_listening(&listener);
+        }
         match mode {
             Mode::Refuse => self.end_listening(),
             Mode::Unanswered => {
@@ -187,12 +189,9 @@ impl Engine {
         Ok(())
     }
 
-    /// A process that is started meanwhile has the socket as well until it runs its program: closing ours alone would leave it
-    /// listening for that moment.
     fn end_listening(&mut self) {
         if let Some(listener) = self.listener.take() {
-            // It may not be listening any more, which is what is wanted.
-            let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
+            end_listening(&listener);
         }
     }
 
@@ -283,4 +282,11 @@ impl Engine {
 #[expect(clippy::disallowed_methods, reason = "the loop reads the clock and passes it down")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// A process that is started meanwhile has the socket as well until it runs its program: closing ours alone would leave it
+/// listening for that moment, and the port taken.
+fn end_listening<'a>(listener: impl Into<SockRef<'a>>) {
+    // It may not be listening any more, which is what is wanted.
+    let _ = listener.into().shutdown(Shutdown::Both);
 }

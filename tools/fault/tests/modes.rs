@@ -5,6 +5,9 @@ use seawall_fault::{Direction, Garble, HeldPort, Mode, Pace, Proxy};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::{NonZeroU32, NonZeroU64};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -165,6 +168,29 @@ fn unanswered_dialing_waits_until_the_mode_ends() {
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
         }
     }
+}
+
+#[test]
+fn processes_that_are_started_meanwhile_keep_no_port() {
+    let (_echo, proxy) = proxied();
+    let over = Arc::new(AtomicBool::new(false));
+    let starting = [(); 4].map(|()| {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                // Until it runs its program it has all our sockets.
+                Command::new("true").status().unwrap();
+            }
+        })
+    });
+    for _ in 0..300 {
+        for mode in [Mode::Unanswered, Mode::Pass, Mode::Refuse, Mode::Unanswered, Mode::Refuse, Mode::Pass] {
+            proxy.set(mode);
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    starting.into_iter().for_each(|thread| thread.join().unwrap());
+    expect_echo(&dial(&proxy), "it still listens");
 }
 
 #[test]
