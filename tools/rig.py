@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 STOP_S = 15
 NAMES = ("seawall", "seawall-load", "seawall-floor")
 PEERS = ROOT / "tools" / "peers"
-BUILD = "cargo build --release -p seawall -p seawall-load -p seawall-floor"
+BUILD = f"cargo build --release -p {' -p '.join(NAMES)}"
 PINNED_REACTORS = {"SEAWALL_SERVER_PIN_REACTORS": "true"}
 # Where memory is the disk: for everything but durable publishes, whose cost the disk is.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -25,10 +25,10 @@ class Failure(Exception):
     """Something that ends the script, told in one sentence."""
 
 
-def programs():
-    """Paths of the three release programs."""
+def programs(names=NAMES):
+    """Paths of the release programs."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-    paths = {name: target / "release" / name for name in NAMES}
+    paths = {name: target / "release" / name for name in names}
     missing = [str(path) for path in paths.values() if not path.exists()]
     if missing:
         raise Failure(f"missing {', '.join(missing)}: run `{BUILD}` first")
