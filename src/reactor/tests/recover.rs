@@ -77,9 +77,12 @@ fn who_leaves_a_channel_whose_page_waits_for_its_turn_gets_those_of_the_others()
 fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
     const MANY: usize = RECOVERIES_AT_ONCE + 1 + REPLAYS_PER_READ + 10;
     let mut stage = Stage::new(AuthMode::Off);
-    let subscribe = r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#;
-    let mut clients: Vec<Client> =
-        (0..MANY).map(|_| stage.chat(&[r#"{"id":1,"connect":{}}"#, subscribe])).collect();
+    let mut clients: Vec<Client> = (0..MANY).map(|_| stage.chat(&[CONNECT])).collect();
+    stage.turn_until(|_| clients.iter_mut().all(|client| client.has(r#""connected""#)));
+    // All at once: however slow this machine is, no turn is between them, after which the first ones were served already.
+    for client in &mut clients {
+        client.say(r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#);
+    }
     // What is read for all brings nothing, so that each is to have a page of its own.
     let mut own = Vec::new();
     while own.len() < RECOVERIES_AT_ONCE {
