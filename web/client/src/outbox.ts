@@ -127,11 +127,12 @@ export function send(t: Turn): void {
   const link = t.serving();
   if (!link) return;
   const busy = new Set(s.outbox.filter((entry) => entry.state === 'sending').map((entry) => entry.channel));
-  // A subscription without a cursor begins at the head: what is stored before it has begun, it would never hear.
-  for (const { name, epoch, view } of s.subs.values()) if (epoch === undefined && view.phase !== 'refused') busy.add(name);
   for (const entry of s.outbox) {
     if (entry.state !== 'queued' || busy.has(entry.channel)) continue;
     busy.add(entry.channel);
+    // A subscription without a cursor begins at the head: what is stored before it has begun, it would never hear.
+    const sub = s.subs.get(entry.channel);
+    if (sub && sub.epoch === undefined && sub.view.phase !== 'refused') continue;
     if (entry.saved && t.due(entry.rest)) sendOne(t, entry, link);
   }
 }
