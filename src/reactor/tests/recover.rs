@@ -79,7 +79,7 @@ fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
     let mut stage = Stage::new(AuthMode::Off);
     let mut clients: Vec<Client> = (0..MANY).map(|_| stage.chat(&[CONNECT])).collect();
     stage.turn_until(|_| clients.iter_mut().all(|client| client.has(r#""connected""#)));
-    // All at once: however slow this machine is, no turn is between them, after which the first ones were served already.
+    // No turn comes between them: on a busy machine the first ones would be served before the others ask.
     for client in &mut clients {
         client.say(r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#);
     }
