@@ -5,7 +5,7 @@ use crate::servers::{Disk, Postgres};
 use crate::support::{
     BRIEF, GRACE, certificate, fails, fails_within, nobody, parrot, probe, silent_in_time, well,
 };
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, size, until};
 use seawall::health::finding::Fault;
 use seawall::worker::probe::target::{Kind, Target};
 use seawall::worker::probe::{LOOKS_PER_CONNECTION, Probe};
@@ -35,6 +35,22 @@ fn a_store_is_well_one_row_an_instance_and_one_connection() {
     until(SOON, "one connection", || backends(&postgres) == 1);
     postgres.sql("REVOKE SELECT ON chat_log FROM seawall");
     fails(&mut probe, Fault::Schema, &["42501", "chat_log"]);
+}
+
+/// `IF NOT EXISTS` looks before it creates, and what it meets in between has three names.
+#[test]
+fn instances_that_look_for_the_first_time_at_once_are_all_well() {
+    let postgres = Postgres::start();
+    let target = || Target::parse(Kind::Postgres, &postgres.url()).unwrap();
+    let mut probes: Vec<Probe> = (0..6).map(|number: u8| Probe::new(target(), &number.to_string())).collect();
+    for _ in 0..size("SEAWALL_TEST_FIRST_LOOKS", 25) {
+        postgres.sql("DROP TABLE IF EXISTS seawall_probe");
+        std::thread::scope(|scope| {
+            for probe in &mut probes {
+                scope.spawn(|| well(probe));
+            }
+        });
+    }
 }
 
 #[test]

@@ -196,7 +196,8 @@ fn write(session: &mut Session, table: &str, instance: &str, age: Age) -> Result
             let columns = "instance text PRIMARY KEY, looked_at timestamptz NOT NULL";
             match session.query(&format!("CREATE TABLE IF NOT EXISTS {table} ({columns})")) {
                 // Another instance created it at the same moment.
-                Err(Failure::Server(report)) if matches!(report.code.as_str(), "23505" | "42P07") => {}
+                Err(Failure::Server(report))
+                    if matches!(report.code.as_str(), "23505" | "42710" | "42P07") => {}
                 // The schema is not there yet, nor are the tables in it: the look warns of those.
                 Err(Failure::Server(report)) if report.code == "3F000" => return Ok(()),
                 other => drop(other?),
