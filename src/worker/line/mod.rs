@@ -17,6 +17,7 @@ use self::tls::Trust;
 use self::trouble::Trouble;
 use crate::health::finding::Fault;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::retry_on_intr;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -304,7 +305,7 @@ impl Read for Plain {
         if self.waits == Waits::Never {
             // One that is closed is readable as well.
             let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
-            if rustix::event::poll(&mut ready, Some(&Timespec::default()))? == 0 {
+            if retry_on_intr(|| rustix::event::poll(&mut ready, Some(&Timespec::default())))? == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
