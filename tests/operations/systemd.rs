@@ -1,6 +1,6 @@
 //! The protocol of sd_notify(3), as the gateway speaks it to a real socket.
 
-use crate::support::wait::left;
+use crate::support::wait::{left, resumed};
 use crate::support::{Client, Gateway, SOON, Setup};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
@@ -30,8 +30,12 @@ impl Supervisor {
     /// The next lines, if they come within a time.
     fn next(&self, within: Duration) -> Option<Vec<String>> {
         let mut buffer = [0; 4_096];
-        self.socket.set_read_timeout(Some(within)).expect("a timeout");
-        let length = self.socket.recv(&mut buffer).ok()?;
+        let deadline = Instant::now() + within;
+        let length = resumed(|| {
+            self.socket.set_read_timeout(Some(left(deadline)))?;
+            self.socket.recv(&mut buffer)
+        });
+        let length = length.ok()?;
         let text = std::str::from_utf8(&buffer[..length]).expect("text");
         Some(text.lines().map(str::to_owned).collect())
     }

@@ -1,5 +1,6 @@
 //! A byte stream to a gateway: plain, or through TLS where the gateway speaks it.
 
+use super::wait::{is_interrupted, left, resumed};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
@@ -11,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What clients of the gateways that speak TLS are to know, by address: so a test that names an address reaches it
 /// either way.
@@ -126,7 +127,7 @@ impl Line {
             Line::Plain(_) => Ok(()),
             Line::Tls(stream) => {
                 while stream.conn.is_handshaking() {
-                    stream.conn.complete_io(&mut stream.sock)?;
+                    resumed(|| stream.conn.complete_io(&mut stream.sock))?;
                 }
                 Ok(())
             }
@@ -144,25 +145,36 @@ impl Line {
 
 impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let begun = Instant::now();
+        let mut once = |line: &mut Line| match line {
             Line::Plain(socket) => socket.read(buffer),
             Line::Tls(stream) => stream.read(buffer),
+        };
+        let mut read = once(self);
+        if is_interrupted(&read) {
+            let timeout = self.tcp().read_timeout()?;
+            while is_interrupted(&read) {
+                self.set_read_timeout(timeout.map(|whole| left(begun + whole)))?;
+                read = once(self);
+            }
+            self.set_read_timeout(timeout)?;
         }
+        read
     }
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        resumed(|| match self {
             Line::Plain(socket) => socket.write(bytes),
             Line::Tls(stream) => stream.write(bytes),
-        }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
+        resumed(|| match self {
             Line::Plain(socket) => socket.flush(),
             Line::Tls(stream) => stream.flush(),
-        }
+        })
     }
 }

@@ -4,7 +4,7 @@ use super::client::Closed;
 use super::frame::{CLOSE, Frame, PING, Received, TEXT};
 use super::gateway::Gateway;
 use super::line::Line;
-use super::wait::{SOON, left};
+use super::wait::{SOON, left, resumed};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -212,9 +212,12 @@ impl RawClient {
     /// Whether nothing arrives within `period` and the connection stays.
     pub fn is_quiet_for(&mut self, period: Duration) -> bool {
         let deadline = Instant::now() + period;
-        self.stream.set_read_timeout(Some(left(deadline))).expect("a timeout can be set");
+        let came = resumed(|| {
+            self.stream.set_read_timeout(Some(left(deadline)))?;
+            self.stream.tcp().peek(&mut [0])
+        });
         let quiet = matches!(
-            self.stream.tcp().peek(&mut [0]),
+            came,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
         );
         self.stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");

@@ -1,5 +1,6 @@
 //! Waiting is a condition with a deadline; nothing here waits for time alone.
 
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what should happen at once: long, so that a busy machine fails no test.
@@ -34,4 +35,19 @@ pub fn left(deadline: Instant) -> Duration {
 /// A number from the environment, for tests that exist in a small and a large size.
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Whether all that came of a call is that the process was stopped and goes on: signal(7) has a call with a timeout end so.
+pub fn is_interrupted<T>(came: &io::Result<T>) -> bool {
+    came.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted)
+}
+
+/// What comes of a call, made again where it was interrupted.
+pub fn resumed<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        let came = call();
+        if !is_interrupted(&came) {
+            return came;
+        }
+    }
 }

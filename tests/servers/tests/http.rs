@@ -23,7 +23,7 @@ fn receive(mut stream: &TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut byte = [0];
     while !text.ends_with(end) {
-        assert_eq!(stream.read(&mut byte).expect("an answer in time"), 1, "ended after {text:?}");
+        stream.read_exact(&mut byte).unwrap_or_else(|error| panic!("after {text:?}: {error}"));
         text.push(byte[0].into());
     }
     text
@@ -59,7 +59,7 @@ fn an_answer_can_be_late_or_never_come() {
     http.answer("", Answer::Hang);
     send(&stream, "/");
     stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-    let kind = (&stream).read(&mut [0]).expect_err("no answer").kind();
+    let kind = (&stream).read_exact(&mut [0]).expect_err("no answer").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
 }
 
@@ -69,12 +69,12 @@ fn an_answer_can_be_a_reset_or_break_off_in_the_middle() {
     http.answer("", Answer::Reset);
     let stream = open(&http);
     send(&stream, "/");
-    assert_eq!((&stream).read(&mut [0]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    assert_eq!((&stream).read_exact(&mut [0]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
     http.answer("", Answer::HalfThenReset { body: "0123456789".into() });
     let stream = open(&http);
     send(&stream, "/");
     assert!(receive(&stream, "01234").contains("Content-Length: 10\r\n"));
-    assert_eq!((&stream).read(&mut [0]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    assert_eq!((&stream).read_exact(&mut [0]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -83,7 +83,8 @@ fn a_stopped_service_refuses_and_starts_again_where_it_was() {
     http.answer("", Answer::json(418, "{}"));
     let stream = open(&http);
     http.stop();
-    assert_eq!((&stream).read(&mut [0]).expect("an orderly end"), 0);
+    let end = (&stream).read_exact(&mut [0]).expect_err("an orderly end");
+    assert_eq!(end.kind(), ErrorKind::UnexpectedEof);
     let refused = TcpStream::connect(http.address()).expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     http.start_again();

@@ -46,7 +46,7 @@ fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
     // SSLRequest: one byte is the answer.
     std::io::Write::write_all(&mut stream, &[0, 0, 0, 8, 4, 210, 22, 47]).expect("its kernel takes bytes");
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let kind = stream.read(&mut [0]).expect_err("silence").kind();
+    let kind = stream.read_exact(&mut [0]).expect_err("silence").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
     postgres.sigcont();
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");

@@ -41,7 +41,7 @@ fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
     let mut stream = TcpStream::connect(redis.address()).expect("its kernel accepts");
     stream.write_all(b"PING\r\n").expect("its kernel takes bytes");
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let kind = stream.read(&mut [0]).expect_err("silence").kind();
+    let kind = stream.read_exact(&mut [0]).expect_err("silence").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
     redis.sigcont();
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");

@@ -68,7 +68,7 @@ fn orders_are_obeyed_and_counts_come_at_the_end() {
     assert_eq!(TcpStream::connect(proxy.address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(proxy.order("stats").contains("accepted=1 open=1 "));
     assert!(proxy.order("reset now").ends_with(" reset now"));
-    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(client.read_exact(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(proxy.order("quit").contains("reset=1 "));
     assert!(proxy.child.wait().unwrap().success());
 }

@@ -4,7 +4,7 @@ use crate::crowd::message::{self, channel_name, number_of};
 use crate::ledger::check::Log;
 use seawall_load::frame::{self, Next};
 use seawall_load::upgrade::{self, Answer};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -111,6 +111,8 @@ impl Reader {
                 self.bytes.extend_from_slice(buffer.get(..bytes).unwrap_or_default());
                 Ok(())
             }
+            // A stop and a continuation end a read that has a timeout: signal(7).
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(format!("no answer: {error}")),
         }
     }
