@@ -37,6 +37,7 @@ impl Program {
     pub fn new(path: &Path) -> Result<Program, String> {
         let knows = |name: &str, value: &str| {
             let mut command = Command::new(path);
+            without_settings(&mut command);
             command.arg("check-config").env(name, value).stdin(Stdio::null());
             command.stdout(Stdio::null()).stderr(Stdio::null());
             command.status().map(|status| status.success())
@@ -61,6 +62,13 @@ impl Program {
         self.set("DRAIN_CLOSE_MS", close);
         self.set("DRAIN_EXIT_MS", exit);
         self.set("DRAIN_RETURN_MS", back);
+    }
+}
+
+/// Whoever runs this may have settings of their own; a run has its own ones.
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
+        command.env_remove(name);
     }
 }
 
@@ -163,9 +171,7 @@ impl Place {
         let log =
             File::options().create(true).append(true).open(&log).map_err(|error| format!("log: {error}"))?;
         let mut command = command(&self.program.path, User::Own);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         command.envs([("SEAWALL_ADMIN_LISTEN", "off"), ("SEAWALL_LOG_LEVEL", "info")]);
         command.env("SEAWALL_SERVER_INSTANCE", format!("place-{}-life-{life}", self.slot));
         command.envs(self.program.settings.iter().map(|(name, value)| (name, value)));
