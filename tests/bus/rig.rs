@@ -30,10 +30,12 @@ impl Rig {
             .env("SEAWALL_SERVER_INSTANCE", name)
     }
 
-    /// A gateway whose bus delivers.
+    /// A gateway whose bus delivers, and who has looked at its store: a client that comes before is told what it finds.
     pub fn gateway(&self, name: &str) -> Gateway {
         let gateway = self.setup(name).start();
         delivers(&gateway);
+        let well = r#"seawall_dependency_state{dependency="store",state="ok"}"#;
+        until(SOON, "the store is looked at", || gateway.metrics()[well] == 1.0);
         gateway
     }
 }
