@@ -7,13 +7,14 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | 6 | `gateway` | composition: configuration, threads, signals |
-//! | 5 | `reactor`, `worker` | the two engines; they meet only in floor 4 |
+//! | 7 | `gateway` | composition: configuration, threads, signals |
+//! | 6 | `reactor`, `worker` | the shell of an engine, and blocking workers; they meet only in floor 4 |
+//! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the four below |
 //! | 2 | `hub`, `health`, `auth` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
-//! | 0 | `limits`, `id`, `close`, `clock`, `rate`, `backoff` | vocabulary |
+//! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
 //! One publication's journey, four types long, **`Command` → `Effect` → `Job` → `Completion`**:
 //!
@@ -33,6 +34,7 @@ pub mod auth;
 pub mod backoff;
 pub mod clock;
 pub mod close;
+pub mod engine;
 pub mod gateway;
 pub mod health;
 pub mod hub;
@@ -41,6 +43,7 @@ pub mod job;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod random;
 pub mod rate;
 pub mod reactor;
 pub mod session;

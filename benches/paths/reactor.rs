@@ -1,10 +1,10 @@
-//! The reactor's timers and slots, which are nobody's business but the reactor's: compiled in from there.
+//! The timers and slots of the engine, which are private to it: compiled in from there.
 
 #[allow(dead_code, unused_imports, reason = "a path needs the name of a slot alone")]
-#[path = "../../src/reactor/slots.rs"]
+#[path = "../../src/engine/slots.rs"]
 mod slots;
 #[allow(dead_code, reason = "not every method is a path")]
-#[path = "../../src/reactor/timers.rs"]
+#[path = "../../src/engine/timers.rs"]
 mod timers;
 
 pub use slots::SlotId;

@@ -17,12 +17,13 @@ mod threads;
 mod tls;
 mod watch;
 
+use crate::engine::{self, Addresses, Echo, Hosts, ProxyHeader};
 use crate::id::InstanceName;
 use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{self, Addresses, Clock, Echo, Hosts, Port, Prepared, ProxyHeader, Setup, Setups};
+use crate::reactor::{self, Clock, Port, Prepared, Setup, Setups};
 use crate::session::{AuthMode, Policy};
 use crate::worker::auth::service::AUTH;
 use crate::worker::watch::Sources;
@@ -222,7 +223,7 @@ fn setup(
     let limits = &config.limits;
     let server = &config.server;
     let counts = limits.connections_per_address > 0 || limits.handshakes_per_s > 0;
-    Setup {
+    let engine = engine::Setup {
         hosts: match policy.auth {
             AuthMode::Required => Hosts::Any,
             AuthMode::Off => Hosts::LoopbackOr(server.hosts.clone()),
@@ -234,16 +235,14 @@ fn setup(
             ProxyProtocol::Off => ProxyHeader::Off,
             ProxyProtocol::Required => ProxyHeader::Required,
         },
-        port: port(config),
         echo: if server.echo { Echo::On } else { Echo::Off },
         addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
         reactors,
-        clock,
         outlook: Arc::clone(outlook),
         vitals: Arc::clone(vitals),
         metrics: Arc::clone(metrics),
-        tls: None,
-    }
+    };
+    Setup { engine: Arc::new(engine), port: port(config), clock, tls: None }
 }
 
 /// The few lines a person sees first. The first is for programs as well.

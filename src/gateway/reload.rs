@@ -105,7 +105,7 @@ impl Reloader {
                     );
                 }
                 let setup = self.setups.load();
-                setup.metrics.reloads.ended(outcome, setup.clock.read().unix_ms);
+                setup.engine.metrics.reloads.ended(outcome, setup.clock.read().unix_ms);
                 self.notifier.ready();
             }
         };
@@ -113,7 +113,7 @@ impl Reloader {
     }
 
     fn reload(&mut self) -> Outcome {
-        if self.setups.load().vitals.stopping() {
+        if self.setups.load().engine.vitals.stopping() {
             tracing::warn!("no reload: the process is leaving");
             return Outcome::Refused;
         }
@@ -152,7 +152,7 @@ impl Reloader {
             && taken.iter().any(|change| change.key.starts_with("tls."))
         {
             let setup = self.setups.load();
-            tls::announce(identity, &setup.metrics, setup.clock.read().unix_ms / 1_000);
+            tls::announce(identity, &setup.engine.metrics, setup.clock.read().unix_ms / 1_000);
         }
         tracing::info!(changed = taken.len(), needs_restart = waiting.len(), "reloaded");
         log::set_level(config.log.level);
@@ -191,14 +191,14 @@ impl Reloader {
     fn build(&self, config: &Config) -> Result<Built, String> {
         let setup = self.setups.load();
         let trust = match auth::differs(self.before(), config) {
-            true => auth::trust(config, &setup.outlook, None)?,
+            true => auth::trust(config, &setup.engine.outlook, None)?,
             false => None,
         };
         Ok(Built {
-            capacity: Capacity::settle(&config.limits, setup.reactors)?,
+            capacity: Capacity::settle(&config.limits, setup.engine.reactors)?,
             revision: watch::revision((self.before(), config), &self.instance.0, &self.monitor)?,
             trust,
-            policy: Policy::new(&config.limits, setup.policy.auth, self.instance.clone()),
+            policy: Policy::new(&config.limits, setup.engine.policy.auth, self.instance.clone()),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
         })
     }
@@ -226,11 +226,11 @@ impl Reloader {
             sent.map_err(|_| Halt::Within("the auth worker takes nothing"))?;
         }
         let setup = self.setups.load();
-        setup.vitals.bound(capacity.connections, capacity.memory_bytes);
-        setup.vitals.drain.revise(config.drain);
-        let shared = (&setup.vitals, &setup.metrics);
-        let (reactors, clock) = (setup.reactors, setup.clock);
-        let renewed = super::setup(config, reactors, clock, policy, &setup.outlook, shared);
+        setup.engine.vitals.bound(capacity.connections, capacity.memory_bytes);
+        setup.engine.vitals.drain.revise(config.drain);
+        let shared = (&setup.engine.vitals, &setup.engine.metrics);
+        let (reactors, clock) = (setup.engine.reactors, setup.clock);
+        let renewed = super::setup(config, reactors, clock, policy, &setup.engine.outlook, shared);
         self.setups.publish(renewed.with_tls(secured));
         for mailbox in self.mailboxes.iter() {
             if let Err(error) = mailbox.ring() {

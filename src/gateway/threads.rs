@@ -46,22 +46,22 @@ impl Threads {
         (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
     ) -> std::io::Result<Threads> {
         let setup = setups.load();
-        let counters = Arc::clone(&setup.metrics.store);
+        let counters = Arc::clone(&setup.engine.metrics.store);
         let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
         let bus =
             bus.map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
         let start = |admits| {
-            let counters = Arc::clone(&setup.metrics.auth);
+            let counters = Arc::clone(&setup.engine.metrics.auth);
             let clock = setup.clock;
             let clock = Arc::new(move || clock.read());
             worker::auth::start(trust, auth::census(config), Arc::clone(mailboxes), admits, counters, clock)
         };
         let auth = start(jobs.admit)?;
-        let (notices_in, notices) = bounded(setup.reactors + 8);
+        let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
         let bell = drain::bell(&notices_in);
         watch_signals(notices_in)?;
-        let reminder = tls::Reminder::new(&setup.metrics, setup.clock);
+        let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         Ok(Threads { notices, bell, reminder, workers: Workers { reactors, store, bus, watch, auth } })
     }
 
@@ -146,7 +146,7 @@ pub(super) fn queues(bus: Option<&bus::Prepared>) -> (Queues, Jobs) {
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
     let bus = bus.map(|prepared| prepared.member.bus.clone());
-    (Queues { append, read, bus, admit: Some(admit) }, jobs)
+    (Queues { append, read, bus, admit }, jobs)
 }
 
 fn start_reactors(

@@ -73,13 +73,15 @@ impl Reactor {
     pub(super) fn leave_port(&mut self) -> Leaving {
         self.leaving_port = match (self.leaving_port, self.setup.port, &self.listener) {
             (Leaving::No, Port::Shared, Some(listener)) => match begin_no_handshake(listener) {
-                Ok(()) => Leaving::HandingOver(self.now.at + HANDOVER),
+                Ok(()) => Leaving::HandingOver(self.engine.now().at + HANDOVER),
                 Err(error) => {
                     tracing::warn!(%error, "cannot filter the listener: who connects in this moment may be reset");
                     self.close_port()
                 }
             },
-            (Leaving::HandingOver(until), _, Some(_)) if self.now.at < until => Leaving::HandingOver(until),
+            (Leaving::HandingOver(until), _, Some(_)) if self.engine.now().at < until => {
+                Leaving::HandingOver(until)
+            }
             (Leaving::No | Leaving::HandingOver(_) | Leaving::Left, _, _) => self.close_port(),
         };
         self.leaving_port

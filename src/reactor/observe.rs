@@ -1,46 +1,69 @@
-//! The end of a turn: what others may see of it.
+//! The end of a turn: the engine's counts are published, and its notices logged.
 
-use super::{Reactor, SLOW_TURN};
-use crate::limits::{ARENA_BYTES_KEPT, ARENA_BYTES_MAX};
+use super::Reactor;
+use super::secure::Warned;
+use crate::engine::Notice;
+use crate::health::drain::Phase;
+use crate::metrics::tls::TlsFault;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A turn longer than this counts as slow.
+const SLOW_TURN: Duration = Duration::from_millis(10);
 
 impl Reactor {
-    /// True exactly when this turn wrote as much for single connections as it should before it flushes.
-    pub(super) fn turn_is_full(&self) -> bool {
-        self.arena.bytes() + self.sharing.bytes() > ARENA_BYTES_MAX
+    pub(super) fn observe(&mut self) {
+        for notice in self.engine.take_notices() {
+            self.note(notice);
+        }
+        let (began, end) = (self.engine.now().at, self.setup.clock.moment());
+        let busy = end.since(began);
+        self.engine.end_turn(busy);
+        let counters = &self.counters;
+        self.engine.tally().publish(counters);
+        counters.turns.add(1);
+        if busy > SLOW_TURN {
+            counters.slow_turns.add(1);
+        }
+        if let Some(vitals) = self.setup.engine.vitals.reactors.get(usize::from(self.id.0)) {
+            vitals.note_turn(began, end);
+            vitals.connections.set(self.engine.len() as u64);
+        }
     }
 
-    /// Shows what others may see, and forgets what the turn no longer needs.
-    pub(super) fn observe(&mut self) {
-        self.arena.clear(ARENA_BYTES_KEPT);
-        self.sharing.clear();
-        let counters = &self.counters;
-        for code in self.refused.drain(..) {
-            counters.count_error(code);
+    /// Says that no further connection will come to this reactor, after counting those that are here: the gateway ends when
+    /// it sees neither.
+    pub(super) fn announce_closed(&self, phase: Phase) {
+        let closed = match phase {
+            Phase::Serving | Phase::Accepting => return,
+            Phase::Moving | Phase::Closing => phase != self.engine.phase(),
+        };
+        let (vitals, place) = (&self.setup.engine.vitals, usize::from(self.id.0));
+        if closed
+            && let (Some(own), Some(drain)) = (vitals.reactors.get(place), vitals.drain.reactors.get(place))
+        {
+            own.connections.set(self.engine.len() as u64);
+            drain.closed.store(true, Ordering::Release);
         }
-        counters.turns.add(1);
-        counters.connections.set(self.slots.len() as u64);
-        counters.pending.set(self.pending.len() as u64);
-        counters.outbox_bytes.set(self.waiting_bytes);
-        counters.recoveries_waiting.set(self.recoveries.waiting() as u64);
-        let (channels, subscriptions, tail_bytes) = self.hub.sizes();
-        counters.channels.set(channels as u64);
-        counters.subscriptions.set(subscriptions as u64);
-        counters.tail_bytes.set(tail_bytes as u64);
-        if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.id.0)) {
-            let end = self.setup.clock.read().at;
-            let busy = end.since(self.now.at);
-            let runs = counters.runs.read();
-            if runs != self.runs_before {
-                self.runs_before = runs;
-                // Without what handshakes took: a wait saves nothing of that.
-                self.fan_out = busy.saturating_sub(self.handshake_time);
+    }
+
+    fn note(&mut self, notice: Notice) {
+        match notice {
+            Notice::BadProxyHeader(fault) => {
+                tracing::warn!(fault = fault.text(), "connection without a valid PROXY header dropped");
             }
-            if busy > SLOW_TURN {
-                counters.slow_turns.add(1);
+            Notice::PlainOnTls => self.counters.count_tls_fault(TlsFault::PlainHttp),
+            Notice::TlsTimeout => self.counters.count_tls_fault(TlsFault::Timeout),
+            Notice::TlsOnPlain => {
+                self.counters.count_tls_fault(TlsFault::HelloOnPlain);
+                if self.secrecy.warned == Warned::No {
+                    self.secrecy.warned = Warned::Yes;
+                    tracing::warn!(
+                        "TLS handshake on a plain listener: the client uses wss:// or https:// where ws:// or http:// is \
+                         served, or [tls] is not configured; further ones are only counted (tls_failures_total)"
+                    );
+                }
             }
-            vitals.note_turn(self.now.at, end);
-            vitals.connections.set(self.slots.len() as u64);
-            self.measure_arrivals(busy);
         }
     }
 }

@@ -1,14 +1,22 @@
-//! What all reactors share may be replaced while they run: each looks once a turn, which is one comparison of pointers.
-//!
-//! Connections that are there live under the new limits from their next frame, command or deadline on. A limit that is now
-//! below what is in use takes nothing away: who has more keeps it, and gets no more until there is room. A deadline that
-//! was set stays until it comes; then it is judged by the new limit.
+//! Settings that all reactors share. They may be replaced while reactors run: each looks once a turn, which is one comparison
+//! of pointers.
 
-use super::{Reactor, Setup};
-use crate::wire::frames::FrameLimits;
-use crate::wire::request::HeadLimits;
+use super::{Clock, Port, Reactor};
+use crate::engine;
 use arc_swap::{ArcSwap, Cache};
 use std::sync::Arc;
+
+/// The engine's settings, and those of the shell.
+pub struct Setup {
+    /// What decisions depend on.
+    pub engine: Arc<engine::Setup>,
+    /// `server.takeover`
+    pub port: Port,
+    /// The origin of time.
+    pub clock: Clock,
+    /// The TLS of connections that begin from now on; `None`: they are plain.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
 
 /// The setup that holds, for all reactors.
 #[derive(Clone)]
@@ -28,8 +36,8 @@ impl Setups {
         self.0.load_full()
     }
 
-    /// Another one holds from here on. Ring the reactors after it. What only the start decides, their number, clock,
-    /// vitals, outlook and metrics, must be the same.
+    /// Replaces the setup. Wake the reactors after it. The number of reactors, the clock, vitals, outlook and metrics are fixed
+    /// at the start and must be the same.
     pub fn publish(&self, setup: Setup) {
         self.0.store(Arc::new(setup));
     }
@@ -40,7 +48,7 @@ impl Setups {
 }
 
 impl Setup {
-    /// With TLS, or without, for the connections that begin under it.
+    /// Changes the TLS of connections that begin under this setup.
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<rustls::ServerConfig>>) -> Setup {
         Setup { tls, ..self }
@@ -51,13 +59,9 @@ impl Reactor {
     /// Takes the newest setup.
     pub(super) fn renew(&mut self) {
         let newest = self.setups.load();
-        if Arc::ptr_eq(newest, &self.setup) {
-            return;
+        if !Arc::ptr_eq(newest, &self.setup) {
+            self.setup = Arc::clone(newest);
+            self.engine.handle_setup(Arc::clone(&self.setup.engine));
         }
-        self.setup = Arc::clone(newest);
-        let limits = &self.setup.policy.limits;
-        self.frame_limits = FrameLimits::from(limits);
-        self.head_limits = HeadLimits::from(limits);
-        self.hub.bound_tails(limits.tail_bytes_total as usize / self.setup.reactors.max(1));
     }
 }

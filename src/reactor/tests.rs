@@ -1,302 +1,123 @@
-//! A reactor turned by hand, its workers played by the test: a `Job` is answered with a `Completion`.
+//! A reactor with real sockets, turned by hand.
 
-use super::connection::Replays;
+use super::tls::tests::{client, pair};
 use super::*;
-use crate::auth::permission::Permissions;
-use crate::health::handshakes::{Passage, Rests};
+use crate::clock::Moment;
+use crate::engine;
 use crate::health::report::Report;
-use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
-use crate::job::{
-    Admit, Append, AppendError, Completion, Counted, Identity, Live, Occasion, Page, PageRequest, Read,
-    ReadError, Span, Ticket,
-};
-use crate::limits::{Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
-use crate::metrics::reactor::CLOSE_CODES;
-use crate::session::AuthMode;
-use crate::wire::push::LogPosition;
-use crossbeam_channel::{Receiver, bounded};
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use crate::health::snapshot::Snapshot;
+use crate::id::InstanceName;
+use crate::job::Outlook;
+use crate::limits::{Limits, OUTSTANDING_MAX};
+use crate::metrics::scrape::Metrics;
+use crate::metrics::vitals::Vitals;
+use crate::session::{AuthMode, Policy};
+use crossbeam_channel::bounded;
+use rustls::version::TLS13;
+use socket::Socket;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use tls::Phase;
 
-mod drain;
-mod outage;
-mod recover;
-mod returns;
-mod secure;
-mod stage;
-
-use stage::{Client, Stage, identity, page};
-
-#[test]
-fn who_asks_again_and_again_and_takes_no_answer_is_not_answered_without_end() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let mut client = stage.client();
-    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    client.socket.write_all(request.repeat(1_500).as_bytes()).expect("room");
-    stage.turn_until(|stage| stage.reactor.counters.requests.read() > 0);
-    for _ in 0..20 {
-        stage.mailbox.ring().expect("waker");
-        stage.reactor.turn(&mut stage.events).expect("poll");
-    }
-    let answered = stage.reactor.counters.requests.read();
-    assert!(answered < 100, "{answered} answers were made for who reads none");
+struct Stage {
+    reactor: Reactor,
+    events: Events,
+    mailbox: Mailbox,
+    address: SocketAddr,
 }
 
-#[test]
-fn each_message_counts_and_a_violation_is_none() {
-    const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
-    const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 3, 0xE8];
-    const RESERVED: [u8; 6] = [0xF1, 0x80, 0, 0, 0, 0];
-    for (last, code, wanted) in [(&CLOSE[..], 1000, 3), (&RESERVED[..], 1002, 2)] {
-        let mut stage = Stage::new(AuthMode::Off);
-        let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
-        client.socket.write_all(&[&PING, last].concat()).expect("room");
-        let at = CLOSE_CODES.iter().position(|known| *known == code).expect("counted by itself");
-        stage.turn_until(|stage| stage.reactor.counters.closes[at].read() == 1);
-        assert_eq!(stage.reactor.counters.messages_received.read(), wanted, "{code}");
+impl Stage {
+    fn new(tls: Option<Arc<rustls::ServerConfig>>) -> Stage {
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let (mailbox, prepared) = Prepared::new(listener).expect("poll");
+        let clock = Clock::start();
+        let report = Report { status: 200, body: "{}".into() };
+        let engine = engine::Setup {
+            policy: Policy::new(&Limits::default(), AuthMode::Off, InstanceName(Arc::from("test"))),
+            origins: Vec::new(),
+            hosts: engine::Hosts::Any,
+            trusted_proxies: Vec::new(),
+            proxy_header: engine::ProxyHeader::Off,
+            echo: engine::Echo::Off,
+            addresses: engine::Addresses::Uncounted,
+            reactors: 1,
+            vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, clock.read().at)),
+            outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+            metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
+        };
+        let setup = Setup { engine: Arc::new(engine), port: Port::Own, clock, tls };
+        let (append, _) = bounded(OUTSTANDING_MAX);
+        let (read, _) = bounded(OUTSTANDING_MAX);
+        let (admit, _) = bounded(OUTSTANDING_MAX);
+        let queues = Queues { append, read, bus: None, admit };
+        let mailboxes = Arc::from(vec![mailbox.clone()]);
+        let reactor = Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, mailboxes);
+        Stage { reactor, events: Events::with_capacity(1_024), mailbox, address }
     }
-}
 
-#[test]
-fn a_connection_is_listed_once_to_be_read() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let _client = stage.client();
-    stage.turn_until(|stage| stage.reactor.slots.len() == 1);
-    let id = stage.reactor.slots.ids()[0];
-    for _ in 0..10 {
-        stage.reactor.mark_ready(id);
-    }
-    assert_eq!((stage.reactor.ready.len(), stage.reactor.arrivals.heads.len()), (0, 1));
-}
-
-#[test]
-fn tails_that_cannot_be_read_have_one_retry_a_channel() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let mut clients: Vec<Client> = (0..10)
-        .map(|_| {
-            stage.chat(&[r#"{"id":1,"connect":{}}"#, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#])
-        })
-        .collect();
-    let position = stage.asked();
-    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 20);
-    stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
-    // For those that came after the question, and for the tail.
-    let (position, older) = (stage.asked(), stage.asked());
-    stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
-    stage.answer(Completion::Page { ticket: older.ticket, outcome: Err(ReadError { retry_ms: 1 }) });
-    assert!(clients.iter_mut().all(|client| client.has(r#""id":2,"subscribed""#)));
-    assert_eq!(stage.reactor.retries.len(), 1);
-}
-
-#[test]
-fn replays_that_cannot_be_read_have_one_retry_a_connection() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
-    for index in 0..10 {
-        client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}","last":9}}}}"#, index + 2));
-    }
-    // What is read for all brings nothing, so that each replay is to have pages of its own.
-    let mut own = Vec::new();
-    while own.is_empty() || stage.reactor.pending.recoveries() > own.len() {
-        let request = stage.asked();
-        match request.span {
-            Span::After(_) => own.push(request.ticket),
-            Span::Before(_) => {
-                stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
-            }
+    /// Turns until `done`, which must come within seconds.
+    fn turn_until(&mut self, mut done: impl FnMut(&mut Stage) -> bool) {
+        let clock = self.reactor.setup.clock;
+        let start = clock.moment();
+        while !done(self) {
+            assert!(
+                clock.moment().since(start) < Duration::from_secs(8),
+                "the condition did not become true"
+            );
+            self.mailbox.ring().expect("waker");
+            self.reactor.turn(&mut self.events).expect("poll");
         }
     }
-    assert_eq!(own.len(), 1, "one page at a time");
-    assert!(client.has(r#""id":11,"subscribed""#));
-    // From here on no page can be asked for.
-    stage.reads = None;
-    stage.answer(Completion::Page { ticket: own[0], outcome: Err(ReadError { retry_ms: 1 }) });
-    assert_eq!(stage.reactor.retries.len(), 1);
-    let first = stage.reactor.retries.front().map(|(due, _)| *due);
-    stage.turn_until(|stage| stage.reactor.retries.front().map(|(due, _)| *due) != first);
-    assert_eq!(stage.reactor.retries.len(), 1, "and so after it");
 }
 
 #[test]
-fn a_replay_that_paused_for_want_of_memory_goes_on_by_itself() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let subscribe = r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#;
-    let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#, subscribe]);
-    let request = stage.asked();
-    let over = stage.reactor.outbox_bytes_max() + 1;
-    stage.reactor.waiting_bytes += over;
-    stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
-    let id = stage.reactor.slots.ids()[0];
-    let chat = stage.reactor.slots.get_mut(id).and_then(Connection::chat_mut).expect("a chat");
-    assert_eq!(chat.replays, Replays::Resting);
-    stage.reactor.waiting_bytes -= over;
-    let page_asked = stage.asked();
-    assert_eq!((page_asked.span, page_asked.limit), (Span::Before(Offset(10)), 300));
-    assert!(client.has(r#""subscribed""#));
-}
-
-#[test]
-fn a_user_is_counted_off_once_though_a_refresh_is_answered_after_the_end() {
-    let mut stage = Stage::new(AuthMode::Required);
-    let mut client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
-    let ticket = stage.token(&Occasion::Connect);
-    let outcome = Ok(identity(&stage, Counted::Yes, None));
-    stage.answer(Completion::TokenChecked { ticket, outcome });
-    client.say(r#"{"id":2,"refresh":{"token":"t"}}"#);
-    let refresh = Occasion::Refresh(UserName::anonymous());
-    let ticket = stage.token(&refresh);
-    client.socket.shutdown(Shutdown::Both).expect("open");
-    stage.turn_until(|stage| stage.reactor.slots.is_empty());
-    assert!(matches!(stage.admitted(), Admit::Leave { .. }));
-    let outcome = Ok(identity(&stage, Counted::No, None));
-    stage.answer(Completion::TokenChecked { ticket, outcome });
-    assert!(stage.admits.try_recv().is_err(), "it was counted once");
-}
-
-#[test]
-fn a_token_that_ends_before_anything_else_is_due_ends_the_session_in_time() {
-    let mut stage = Stage::new(AuthMode::Required);
-    let mut client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
-    let ticket = stage.token(&Occasion::Connect);
-    let outcome = Ok(identity(&stage, Counted::Yes, Some(300)));
-    stage.answer(Completion::TokenChecked { ticket, outcome });
-    let start = stage.reactor.now.at;
-    // The first ping comes at a random time: only the token's own deadline is always in time.
-    stage.turn_until(|_| client.has("4501"));
-    assert!(stage.reactor.now.at.since(start) < Duration::from_millis(600));
-}
-
-#[test]
-fn a_costly_fan_out_waits_for_its_answers_and_no_longer_than_the_last_one_took() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let append = || pending::Request::Append {
-        slot: SlotId { index: 0, generation: 0 },
-        id: CommandId(1),
-        channel: ChannelName::parse("c").expect("valid"),
-        key: None,
+fn tls_handshakes_of_a_crowd_are_spread_over_turns() {
+    const CROWD: usize = 200;
+    let pair = pair(&[&TLS13]);
+    let mut stage = Stage::new(Some(pair.server.clone()));
+    let mut crowd: Vec<TcpStream> =
+        (0..CROWD).map(|_| TcpStream::connect(stage.address).expect("listening")).collect();
+    stage.turn_until(|stage| stage.reactor.engine.len() == CROWD);
+    // All send before the next turn.
+    for socket in &mut crowd {
+        let mut hello = Vec::new();
+        client(&pair).write_tls(&mut hello).expect("memory");
+        socket.write_all(&hello).expect("room");
+    }
+    let begun = |stage: &Stage| {
+        let phases = stage.reactor.sockets.iter().filter_map(|socket| socket.tls.as_ref());
+        phases.filter(|tls| tls.phase() != Phase::New).count()
     };
-    let reactor = &mut stage.reactor;
-    let start = reactor.now.at;
-    reactor.fan_out = Duration::from_millis(3);
-    let first = reactor.pending.insert(append(), start).expect("room");
-    assert!(!reactor.gathers(), "nothing is there to be given out");
-    stage.mailbox.offer(Live::Published(Arc::from(Vec::new())));
-    assert!(reactor.gathers(), "one of ours is with the store");
-    reactor.now.at = start + Duration::from_millis(2);
-    assert!(reactor.gathers());
-    reactor.now.at = start + Duration::from_millis(3);
-    assert!(!reactor.gathers(), "it took no longer the last time");
-    assert!(reactor.gathers(), "the next wait is another one");
-    stage.mailbox.answer(Completion::Appended {
-        ticket: first,
-        outcome: Err(AppendError::Unavailable { retry_ms: 1 }),
-    });
-    assert!(!reactor.gathers(), "all is answered");
-    reactor.pending.insert(append(), start).expect("room");
-    reactor.fan_out = Duration::from_micros(900);
-    assert!(!reactor.gathers(), "a short one waits for nothing");
-    reactor.fan_out = Duration::from_secs(1);
-    assert!(reactor.gathers());
-    reactor.now.at = reactor.now.at + GATHER_MAX;
-    assert!(!reactor.gathers(), "nothing waits longer than the bound");
-}
-
-#[test]
-fn what_handshakes_took_of_a_turn_is_no_part_of_its_fan_out() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let reactor = &mut stage.reactor;
-    let turn = |reactor: &mut Reactor, handshakes: Duration| {
-        reactor.now.at = reactor.setup.clock.moment();
-        while reactor.setup.clock.moment().since(reactor.now.at) < Duration::from_millis(2) {}
-        reactor.counters.runs.add(1);
-        reactor.handshake_time = handshakes;
-        reactor.observe();
-        reactor.fan_out
-    };
-    assert!(turn(reactor, Duration::ZERO) >= Duration::from_millis(2));
-    assert_eq!(turn(reactor, Duration::from_secs(60)), Duration::ZERO);
-}
-
-#[test]
-fn reads_for_who_comes_back_wait_for_their_turn_and_are_all_made() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let mut client = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
-    for index in 0..40 {
-        client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}"}}}}"#, index + 2));
-    }
-    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 41);
-    assert_eq!(stage.reactor.counters.recovery_reads.read(), RECOVERIES_AT_ONCE as u64);
-    assert_eq!(stage.reactor.recoveries.waiting(), 40 - RECOVERIES_AT_ONCE);
-    for answered in 1..=40 {
-        let request = stage.asked();
-        assert!(stage.reactor.pending.recoveries() <= RECOVERIES_AT_ONCE);
-        stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(0)) });
-        assert!(client.has(&format!(r#""id":{},"subscribed""#, answered + 1)), "in order");
-    }
-}
-
-/// Fills the bucket of handshakes for a second.
-fn use_up(reactor: &mut Reactor) {
-    while reactor.handshakes.admit(reactor.now.at, Some(1.0), 0.5) == Passage::Admit {}
-}
-
-#[test]
-fn who_comes_over_capacity_is_upgraded_to_be_told_and_who_comes_far_over_it_is_not() {
-    let limits = Limits { admissions_per_s: 1, ..Limits::default() };
-    let mut stage = Stage::with(limits, AuthMode::Off, None);
-    let mut told = stage.chat(&[r#"{"id":1,"connect":{}}"#]);
+    let (mut most, mut before) = (0, begun(&stage));
+    assert_eq!(before, 0);
     stage.turn_until(|stage| {
-        use_up(&mut stage.reactor);
-        told.has("limits.admissions_per_s")
+        let now = begun(stage);
+        most = most.max(now - before);
+        before = now;
+        now == CROWD
     });
-    assert!(told.has("101 Switching Protocols") && told.has(r#""code":1013"#));
-    assert_eq!(stage.reactor.counters.handshakes_deferred.read(), 1);
-    // A moment later one more may be told, so it is tried until the moment was short enough.
-    let mut refused = stage.chat(&[]);
-    stage.turn_until(|stage| {
-        let reactor = &mut stage.reactor;
-        while let Passage::Later { .. } = reactor.handshakes.admit(reactor.now.at, Some(1.0), 0.5) {}
-        if refused.has("over_capacity") && !refused.has("503 ") {
-            refused = stage.chat(&[]);
-        }
-        refused.has("over_capacity")
-    });
-    assert!(refused.has("HTTP/1.1 503 ") && refused.has("Retry-After: "));
-    assert!(stage.reactor.counters.handshakes_refused.read() == 1);
-    // Plain questions are answered all the same.
-    let mut asks = stage.client();
-    asks.socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("room");
-    stage.turn_until(|_| asks.has("HTTP/1.1 200 "));
+    assert!(most < CROWD / 2, "{most} of {CROWD} in one turn");
 }
 
 #[test]
-fn what_is_refused_is_a_part_of_what_handshakes_cost() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let mut clients: Vec<Client> = (0..200).map(|_| stage.client()).collect();
-    for client in &mut clients {
-        client.socket.write_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("room");
-    }
-    stage.turn_until(|_| clients.iter_mut().all(|client| client.has("HTTP/1.1 404 ")));
-    // Too little was done for a measure, unless they are a part of it.
-    let reactor = &mut stage.reactor;
-    let before = reactor.handshakes.cost();
-    assert!(reactor.handshakes.turned(reactor.now.at + Duration::from_secs(1), Duration::ZERO, Rests::No));
-    assert_ne!(reactor.handshakes.cost(), before);
+fn tls_costs_a_plain_connection_one_pointer() {
+    // A descriptor and a pointer; a debug build also keeps the poll that the socket belongs to.
+    let selector = if cfg!(debug_assertions) { 8 } else { 0 };
+    assert_eq!(size_of::<Option<Socket>>(), 16 + selector);
 }
 
 #[test]
-fn who_is_connected_is_no_longer_one_who_arrives() {
-    let mut stage = Stage::new(AuthMode::Off);
-    let mut client = stage.chat(&[]);
-    stage.turn_until(|_| client.has("101 Switching Protocols"));
-    let id = stage.reactor.slots.ids()[0];
-    let arrival = |stage: &mut Stage| stage.reactor.slots.get_mut(id).map(|connection| connection.arrival);
-    assert_eq!(arrival(&mut stage), Some(Arrival::Upgraded));
-    client.say(r#"{"id":1,"connect":{}}"#);
-    stage.turn_until(|_| client.has(r#""connected""#));
-    assert_eq!(arrival(&mut stage), Some(Arrival::Settling));
-    assert_eq!(stage.reactor.counters.connected.read(), 1);
-    client.say(r#"{"id":2,"subscribe":{"channel":"c"}}"#);
-    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 2);
-    assert_eq!(arrival(&mut stage), Some(Arrival::In));
+fn token_names_the_slot_it_was_made_of() {
+    let id = SlotId { index: 7, generation: 0xFFFF_FFFE };
+    assert_eq!(slot_of(token_of(id)), id);
+    assert!(token_of(id) != LISTENER && token_of(id) != WAKER);
+}
+
+#[test]
+fn idle_reactor_sleeps() {
+    let mut stage = Stage::new(None);
+    stage.turn_until(|stage| stage.reactor.accepting == accept::Accepting::Edge);
+    assert!(stage.reactor.patience() > Duration::from_millis(100));
+    assert!(stage.reactor.engine.now().at > Moment::ZERO);
 }

@@ -1,46 +1,41 @@
-//! Recoveries that wait for their turn, and what they share.
+//! Recoveries that wait for their turn, and the reads they share.
 
-use super::{Client, Stage, page};
-use crate::id::{ChannelName, Offset};
-use crate::job::{Completion, Page, PageRequest, Span};
-use crate::limits::{RECOVERIES_AT_ONCE, REPLAYS_PER_READ};
-use crate::session::AuthMode;
+use super::*;
+use crate::limits::REPLAYS_PER_READ;
 use crate::wire::server_frame::{self, Kind};
 
-const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
-
-/// Says that the channel's head is 9 and that nothing of it was read.
+/// Answers that the channel's head is 9, with an empty page.
 fn answer(stage: &mut Stage, request: &PageRequest) {
     stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
 }
 
-/// The channel whose page waits for its turn.
+/// The channel with a page whose read waits.
 fn in_line(stage: &Stage) -> Option<ChannelName> {
-    stage.reactor.recoveries.channels().next().cloned()
+    stage.engine.reads.recoveries.channels().next().cloned()
 }
 
-/// One who subscribes to as many channels as there are places, of which two are taken.
+/// A client that subscribes to as many channels as there are places, two of which are taken.
 fn crowd(stage: &mut Stage) -> Client {
-    let mut client = stage.chat(&[CONNECT]);
-    let crowd = stage.reactor.counters.accepted.read();
+    let client = stage.chat(&[CONNECT]);
+    let crowd = stage.engine.len();
     for index in 0..RECOVERIES_AT_ONCE {
-        client.say(&format!(r#"{{"id":{},"subscribe":{{"channel":"d{crowd}-{index}"}}}}"#, index + 2));
+        stage.say(client, &format!(r#"{{"id":{},"subscribe":{{"channel":"d{crowd}-{index}"}}}}"#, index + 2));
     }
-    stage.turn_until(|stage| stage.reactor.recoveries.waiting() == 2);
+    stage.turn_until(|stage| stage.engine.reads.recoveries.waiting() == 2);
     client
 }
 
 #[test]
-fn who_leaves_a_channel_whose_page_waits_for_its_turn_gets_those_of_the_others() {
+fn client_that_leaves_a_channel_whose_page_waits_gets_the_pages_of_its_other_channels() {
     let mut stage = Stage::new(AuthMode::Off);
-    let mut client = stage.chat(&[
+    let client = stage.chat(&[
         CONNECT,
         r#"{"id":2,"subscribe":{"channel":"c0","last":9}}"#,
         r#"{"id":3,"subscribe":{"channel":"c1","last":9}}"#,
     ]);
     let mut tails = vec![stage.asked(), stage.asked()];
-    // What is read for all brings nothing, several times, until a page is to be read that is for this subscriber alone. Each
-    // time others have taken all places before.
+    // Reads for all bring nothing, several times, until a page is read for this subscriber alone. Each time other clients
+    // have taken all places before.
     let mut others = Vec::new();
     let left = loop {
         others.push(crowd(&mut stage));
@@ -59,8 +54,8 @@ fn who_leaves_a_channel_whose_page_waits_for_its_turn_gets_those_of_the_others()
         }
     };
 
-    client.say(&format!(r#"{{"id":4,"unsubscribe":{{"channel":"{left}"}}}}"#));
-    stage.turn_until(|_| client.has(r#""id":4,"unsubscribed""#));
+    stage.say(client, &format!(r#"{{"id":4,"unsubscribe":{{"channel":"{left}"}}}}"#));
+    stage.turn_until(|stage| stage.has(client, r#""id":4,"unsubscribed""#));
     assert!(in_line(&stage).is_some(), "its turn had come");
     let next = loop {
         let request = stage.asked();
@@ -74,16 +69,15 @@ fn who_leaves_a_channel_whose_page_waits_for_its_turn_gets_those_of_the_others()
 }
 
 #[test]
-fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
+fn page_that_many_lack_is_read_for_many_and_sent_to_each_once() {
     const MANY: usize = RECOVERIES_AT_ONCE + 1 + REPLAYS_PER_READ + 10;
     let mut stage = Stage::new(AuthMode::Off);
     let mut clients: Vec<Client> = (0..MANY).map(|_| stage.chat(&[CONNECT])).collect();
-    stage.turn_until(|_| clients.iter_mut().all(|client| client.has(r#""connected""#)));
-    // No turn comes between them: on a busy machine the first ones would be served before the others ask.
-    for client in &mut clients {
-        client.say(r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#);
+    stage.turn_until(|stage| clients.iter().all(|client| stage.has(*client, r#""connected""#)));
+    for client in &clients {
+        stage.say(*client, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#);
     }
-    // What is read for all brings nothing, so that each is to have a page of its own.
+    // Reads for all bring nothing, so each needs a page of its own.
     let mut own = Vec::new();
     while own.len() < RECOVERIES_AT_ONCE {
         let request = stage.asked();
@@ -94,10 +88,11 @@ fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
             }
         }
     }
-    stage.turn_until(|stage| stage.reactor.counters.commands.read() == 2 * MANY as u64);
-    // One of them leaves: it is read for the others.
-    drop(clients.pop());
-    stage.turn_until(|stage| stage.reactor.slots.len() == MANY - 1);
+    stage.turn_until(|stage| stage.engine.tally.commands.read() == 2 * MANY as u64);
+    // One of them leaves: the page is read for the others.
+    let left = clients.pop().expect("many");
+    stage.leave(left);
+    stage.turn_until(|stage| stage.engine.len() == MANY - 1);
     let mut frames = Vec::new();
     for offset in 1..=9 {
         server_frame::write(&mut frames, Kind::Text, format!("<{offset}>").as_bytes());
@@ -106,7 +101,7 @@ fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
     for ticket in own {
         stage.answer(Completion::Page { ticket, outcome: Ok(whole()) });
     }
-    while stage.reactor.pending.recoveries() > 0 {
+    while stage.engine.pending.recoveries() > 0 {
         let request = stage.asked();
         let read = match request.span {
             Span::After(_) => whole(),
@@ -114,11 +109,11 @@ fn a_page_that_many_lack_is_shared_and_each_is_sent_it_once() {
         };
         stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(read) });
     }
-    let pages = stage.reactor.counters.replay_pages.read() as usize;
-    assert!(pages < MANY - REPLAYS_PER_READ / 4, "{pages} pages for {MANY} who lack the same");
-    stage.turn_until(|_| clients.iter_mut().all(|client| client.has(r#""synced""#)));
-    for client in &mut clients {
-        let got = String::from_utf8_lossy(&client.received).matches("<9>").count();
+    let pages = stage.engine.tally.replay_pages.read() as usize;
+    assert!(pages < MANY - REPLAYS_PER_READ / 4, "{pages} pages for {MANY} that lack the same");
+    stage.turn_until(|stage| clients.iter().all(|client| stage.has(*client, r#""synced""#)));
+    for client in &clients {
+        let got = stage.received(*client).matches("<9>").count();
         assert_eq!(got, 1, "once");
     }
 }

@@ -1,19 +1,21 @@
-//! Reads for those that come back: a few at a time, the others in order behind them.
+//! Store reads for recovering clients: a few at a time, the others in order behind them.
 //!
-//! When all come back at once the store's readers would be asked for everything at once, and whoever pages through history
-//! would wait behind it. So a reactor has a handful of such reads under way. A session answers its client at its own
-//! deadline, however long its read waits here; past the bound on those that wait it is told `unavailable` at once.
+//! When all clients return at once, the store's readers would be asked for everything at once, and a client that pages
+//! through history would wait behind it. So an engine has a handful of such reads under way. A session answers its client at
+//! its own deadline, however long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
 //!
-//! Subscribers that lack the same page while it waits for its turn share one read, and the bytes of it. Who asks while it is
-//! read has another one: what was erased in between must not be given out.
+//! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that asks while the
+//! page is being read gets a read of its own, because a publication that was erased in between must not be sent.
 
-use super::connection::{Connection, Replays};
+use super::Engine;
+use super::needs::HeadsRound;
+use super::peer::{Peer, Replays};
 use super::pending::{Request, Subscriber};
 use super::slots::SlotId;
-use super::{Reactor, Retry};
+use crate::clock::Moment;
 use crate::hub::{ChannelId, ReplayPage, Wanted};
 use crate::id::{ChannelName, Offset};
-use crate::job::{Form, PageRequest, Read, Span};
+use crate::job::{Form, Page, PageRequest, Read, Span};
 use crate::limits::{
     RECOVERIES_AT_ONCE, RECOVERIES_WAITING_MAX, RECOVERY_PAGE_BYTES_MAX, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX,
     REPLAYS_PER_READ,
@@ -22,25 +24,73 @@ use crate::wire::command::Range;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-/// A read that somebody who came back needs.
+/// Reads of the log that are still to be made, and what is tried again.
+#[derive(Debug)]
+pub(super) struct Reads {
+    /// Outboxes with room again whose subscriptions are catching up.
+    pub(super) rooms: Vec<SlotId>,
+    retries: VecDeque<(Moment, Retry)>,
+    pub(super) recoveries: Recoveries,
+    pub(super) heads: HeadsRound,
+}
+
+impl Reads {
+    pub(super) fn new(now: Moment) -> Reads {
+        Reads {
+            rooms: Vec::new(),
+            retries: VecDeque::new(),
+            recoveries: Recoveries::default(),
+            heads: HeadsRound::starting(now),
+        }
+    }
+
+    /// Tries again after a read failed. All retries have the same delay, so they come up in this order.
+    pub(super) fn retry(&mut self, retry: Retry, now: Moment) {
+        self.retries.push_back((now + REFILL_RETRY, retry));
+    }
+
+    /// The moment of the next retry.
+    pub(super) fn retry_due(&self) -> Option<Moment> {
+        self.retries.front().map(|(due, _)| *due)
+    }
+
+    pub(super) fn pop_retry(&mut self, now: Moment) -> Option<Retry> {
+        self.retries.pop_front_if(|(due, _)| *due <= now).map(|(_, retry)| retry)
+    }
+
+    #[cfg(test)]
+    pub(super) fn retries(&self) -> usize {
+        self.retries.len()
+    }
+}
+
+/// A read to be repeated.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Retry {
+    CatchUp(SlotId),
+    Fill(ChannelId),
+    Older(ChannelId),
+}
+
+/// A read that a recovering client needs.
 #[derive(Clone, Debug)]
 pub(super) enum Recovery {
-    /// Where a channel's log stands, and what its tail lacks.
+    /// The position of a channel's log, and the publications that its tail lacks.
     Position(ChannelId),
-    /// What its tail lacks.
+    /// The publications that its tail lacks.
     Older(ChannelId),
-    /// A page for those whom no tail serves.
+    /// A page for subscribers that no tail serves.
     Page(PageKey),
 }
 
-/// A page of a channel: what follows an offset.
+/// A page of a channel: the publications after an offset.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PageKey {
     channel: ChannelName,
     after: Offset,
 }
 
-/// Those who lack a page that is not yet read for.
+/// The subscribers that lack a page whose read waits.
 #[derive(Debug, Default)]
 struct Lacking {
     /// Publications that the page may hold: no more than the hub knows of.
@@ -62,13 +112,25 @@ impl Recoveries {
         self.waiting.len()
     }
 
-    /// Channels of which a page waits for its turn.
+    /// Channels with a page whose read waits.
     #[cfg(test)]
     pub(super) fn channels(&self) -> impl Iterator<Item = &ChannelName> {
         self.pages.keys().map(|key| &key.channel)
     }
 
-    /// Notes who lacks a page; true exactly when no read for it waits yet.
+    /// Panics unless a page is known exactly while its read waits.
+    pub(super) fn check_invariants(&self) {
+        let mut waiting = 0;
+        for recovery in &self.waiting {
+            if let Recovery::Page(key) = recovery {
+                waiting += 1;
+                assert!(self.pages.contains_key(key), "a read without subscribers: {key:?}");
+            }
+        }
+        assert_eq!(waiting, self.pages.len(), "pages whose reads wait");
+    }
+
+    /// Notes a subscriber that lacks a page; true exactly when no read for it waits yet.
     fn lack(&mut self, key: &PageKey, subscriber: Subscriber, limit: u32) -> bool {
         let lacking = self.pages.entry(key.clone()).or_default();
         lacking.limit = lacking.limit.max(limit);
@@ -76,7 +138,8 @@ impl Recoveries {
         lacking.subscribers.len() == 1
     }
 
-    /// Takes up to a page's share of those who lack it, and says how many publications to read. The others wait for the next.
+    /// Takes at most [`REPLAYS_PER_READ`] subscribers of a page, with the publications to read. The others wait for the next
+    /// read.
     fn take_lacking(&mut self, key: &PageKey) -> Lacking {
         let Some(mut lacking) = self.pages.remove(key) else { return Lacking::default() };
         if lacking.subscribers.len() > REPLAYS_PER_READ {
@@ -88,13 +151,13 @@ impl Recoveries {
     }
 }
 
-impl Reactor {
-    /// Reads this now or in its turn. It is answered in any case, by a failure where there is no room.
+impl Engine {
+    /// Makes the read now or in its turn. It is answered in any case, with a failure if too many wait.
     pub(super) fn recover(&mut self, recovery: Recovery) {
-        if self.recoveries.waiting.is_empty() && self.has_recovery_room() {
+        if self.reads.recoveries.waiting.is_empty() && self.has_recovery_room() {
             self.read_recovery(recovery);
-        } else if self.recoveries.waiting.len() < RECOVERIES_WAITING_MAX {
-            self.recoveries.waiting.push_back(recovery);
+        } else if self.reads.recoveries.waiting.len() < RECOVERIES_WAITING_MAX {
+            self.reads.recoveries.waiting.push_back(recovery);
         } else {
             self.fail_recovery(recovery);
         }
@@ -103,23 +166,23 @@ impl Reactor {
     /// Makes the next reads, as far as there is room.
     pub(super) fn recover_waiting(&mut self) {
         while self.has_recovery_room()
-            && let Some(recovery) = self.recoveries.waiting.pop_front()
+            && let Some(recovery) = self.reads.recoveries.waiting.pop_front()
         {
             self.read_recovery(recovery);
         }
     }
 
-    /// Fails all that wait.
+    /// Fails all waiting reads.
     pub(super) fn fail_waiting(&mut self) {
-        while let Some(recovery) = self.recoveries.waiting.pop_front() {
+        while let Some(recovery) = self.reads.recoveries.waiting.pop_front() {
             self.fail_recovery(recovery);
         }
     }
 
-    /// True exactly when the next one is read now. Where others have filled the queue it waits: a failure would bring its
-    /// client back to ask again.
+    /// True exactly when the next read can be made now. It waits while other reactors have filled the queue: a failure would
+    /// bring its client back to ask again.
     fn has_recovery_room(&self) -> bool {
-        self.pending.recoveries() < RECOVERIES_AT_ONCE && !self.queues.read.is_full()
+        self.pending.recoveries() < RECOVERIES_AT_ONCE && self.out.read_room > 0
     }
 
     fn read_recovery(&mut self, recovery: Recovery) {
@@ -142,18 +205,18 @@ impl Reactor {
     }
 
     fn read_page(&mut self, key: &PageKey) {
-        let Lacking { limit, subscribers } = self.recoveries.take_lacking(key);
+        let Lacking { limit, subscribers } = self.reads.recoveries.take_lacking(key);
         let (here, gone): (Vec<_>, Vec<_>) =
             subscribers.into_iter().partition(|one| self.hub.slot(one.subscription).is_some());
         if !here.is_empty() {
-            self.counters.replay_pages.add(1);
+            self.tally.replay_pages.add(1);
             let wanted = Wanted { range: Range::After(key.after), limit };
             let request = Request::Replay { subscribers: here.clone() };
             if !self.ask_log(request, key.channel.clone(), wanted, REPLAY_PAGE_BYTES_MAX) {
                 self.fail_page(&here);
             }
         }
-        // Their subscriptions ended while they waited, or the whole connections: then the others of theirs step on.
+        // These subscriptions ended while they waited; the other subscriptions of their connections go on.
         for one in gone {
             self.note_page(one.slot, Replays::Stepping);
             self.catch_up(one.slot);
@@ -166,33 +229,33 @@ impl Reactor {
             let (span, form) = (Span::from(range), Form::Frames);
             Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
         });
-        self.counters.recovery_reads.add(u64::from(asked));
+        self.tally.recovery_reads.add(u64::from(asked));
         asked
     }
 
-    fn fail_recovery(&mut self, recovery: Recovery) {
+    pub(super) fn fail_recovery(&mut self, recovery: Recovery) {
         match recovery {
             Recovery::Position(id) => {
-                self.counters.recoveries_refused.add(1);
+                self.tally.recoveries_refused.add(1);
                 self.position(id, None);
             }
             Recovery::Older(id) => {
-                self.counters.recoveries_refused.add(1);
+                self.tally.recoveries_refused.add(1);
                 self.older(id, None);
             }
             Recovery::Page(key) => {
-                let lacking = self.recoveries.take_lacking(&key);
+                let lacking = self.reads.recoveries.take_lacking(&key);
                 self.fail_page(&lacking.subscribers);
             }
         }
     }
 
-    fn fail_page(&mut self, subscribers: &[Subscriber]) {
-        self.counters.recoveries_refused.add(1);
+    pub(super) fn fail_page(&mut self, subscribers: &[Subscriber]) {
+        self.tally.recoveries_refused.add(1);
         self.replay_page(subscribers, None);
     }
 
-    /// A page for one subscriber, and for all who lack the same by the time it is read.
+    /// Asks for a page for one subscriber, and for all that lack the same page by the time it is read.
     pub(super) fn ask_page(
         &mut self,
         subscriber: Subscriber,
@@ -202,13 +265,13 @@ impl Reactor {
     ) {
         self.note_page(subscriber.slot, Replays::PageAsked);
         let key = PageKey { channel, after };
-        if self.recoveries.lack(&key, subscriber, limit) {
+        if self.reads.recoveries.lack(&key, subscriber, limit) {
             self.recover(Recovery::Page(key));
         }
     }
 
-    /// Gives a page to those it was read for; without one they try again a little later.
-    pub(super) fn replay_page(&mut self, subscribers: &[Subscriber], page: Option<crate::job::Page>) {
+    /// Gives a page to the subscribers it was read for; without one they try again a little later.
+    pub(super) fn replay_page(&mut self, subscribers: &[Subscriber], page: Option<Page>) {
         let frames: Rc<[u8]> = page.as_ref().map_or_else(Rc::default, |page| Rc::from(page.body.as_slice()));
         let piece = page.as_ref().map(|page| ReplayPage {
             floor: page.position.floor,
@@ -218,9 +281,9 @@ impl Reactor {
         for &Subscriber { slot, subscription } in subscribers {
             self.note_page(slot, Replays::Stepping);
             if self.hub.page_read(subscription, piece)
-                && let Some(connection) = self.slots.get_mut(slot)
+                && let Some(peer) = self.peers.get_mut(slot)
             {
-                connection.outbox.push_shared(self.sharing.page(&frames));
+                peer.outbox.push_shared(self.scratch.sharing.page(&frames));
                 self.mark_dirty(slot);
             }
             match piece {
@@ -231,16 +294,16 @@ impl Reactor {
     }
 
     fn note_page(&mut self, slot: SlotId, replays: Replays) {
-        if let Some(chat) = self.slots.get_mut(slot).and_then(Connection::chat_mut) {
+        if let Some(chat) = self.peers.get_mut(slot).and_then(Peer::chat_mut) {
             chat.replays = replays;
         }
     }
 
-    /// What a tail lacked was read, or not: those that waited go on, now or after the next try.
-    pub(super) fn older(&mut self, channel: ChannelId, page: Option<crate::job::Page>) {
+    /// The publications that a tail lacked were read, or not: its subscribers go on, now or after the next try.
+    pub(super) fn older(&mut self, channel: ChannelId, page: Option<Page>) {
         match &page {
             Some(page) => self.hub.older_read(channel, Some(page.into())),
-            None => self.retries.push_back((self.now.at + REFILL_RETRY, Retry::Older(channel))),
+            None => self.reads.retry(Retry::Older(channel), self.now.at),
         }
     }
 }
@@ -254,8 +317,8 @@ impl From<Range> for Span {
     }
 }
 
-impl<'a> From<&'a crate::job::Page> for crate::hub::LogPage<'a> {
-    fn from(page: &'a crate::job::Page) -> crate::hub::LogPage<'a> {
+impl<'a> From<&'a Page> for crate::hub::LogPage<'a> {
+    fn from(page: &'a Page) -> crate::hub::LogPage<'a> {
         crate::hub::LogPage {
             position: page.position,
             first: page.first,
@@ -271,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_lack_the_same_page_share_reads_of_bounded_width() {
+    fn subscribers_that_lack_the_same_page_share_reads_of_bounded_width() {
         let mut hub = crate::hub::Hub::new(1, 0, ahash::RandomState::with_seeds(1, 2, 3, 4));
         let channel = ChannelName::parse("c").expect("valid");
         let opened = hub.open(&channel, crate::hub::Slot(0), crate::wire::command::From::Now);

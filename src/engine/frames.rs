@@ -1,7 +1,7 @@
-//! Frames of an upgraded connection: to its session, or back to an echo.
+//! Frames of an upgraded peer: to its session, or back from the echo.
 
-use super::Reactor;
-use super::connection::{Arrival, Role, Stage, WebSocket};
+use super::Engine;
+use super::peer::{Arrival, Role, Stage, WebSocket};
 use super::slots::SlotId;
 use crate::close::CloseReason;
 use crate::hub::Slot;
@@ -11,20 +11,20 @@ use crate::wire::outbox::Outbox;
 use crate::wire::server_frame::{self, Kind};
 use std::time::Duration;
 
-impl Reactor {
+impl Engine {
     /// Reads all whole frames, and hands each to its session.
     pub(super) fn frames(&mut self, id: SlotId, bytes: &mut [u8]) {
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        let waiting_bytes = connection.outbox.bytes();
-        let Stage::WebSocket(websocket) = &mut connection.stage else { return };
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let waiting_bytes = peer.outbox.bytes();
+        let Stage::WebSocket(websocket) = &mut peer.stage else { return };
         let WebSocket { decoder, heartbeat, control_frames, role } = websocket;
         heartbeat.heard(self.now.at);
         let policy = &self.setup.policy;
-        let (start, out) = Outbox::mark(&mut self.arena);
+        let (start, out) = Outbox::mark(&mut self.scratch.arena);
         let mut input = Input::new(bytes);
         let (mut messages, mut commands) = (0, 0);
         let ending = loop {
-            let frame = decoder.next(&mut input, self.frame_limits, self.now.at);
+            let frame = decoder.next(&mut input, self.bounds.frames, self.now.at);
             messages += u64::from(!matches!(frame, Frame::Incomplete | Frame::Violation(_)));
             let reason = match (frame, &mut *role) {
                 (Frame::Incomplete, _) => break None,
@@ -45,14 +45,14 @@ impl Reactor {
                         hub: &mut self.hub,
                         slot: Slot(id.index),
                         connection: chat.name,
-                        status: &self.snapshot.status,
+                        status: &self.health.snapshot.status,
                         waiting_bytes,
                         out: &mut *out,
-                        effects: &mut self.effects,
-                        refused: &mut self.refused,
+                        effects: &mut self.scratch.effects,
+                        refused: &mut self.scratch.refused,
                     };
                     chat.session.text(text, &mut cx);
-                    if matches!(self.effects.last(), Some(Effect::Close(_) | Effect::Leave(_))) {
+                    if matches!(self.scratch.effects.last(), Some(Effect::Close(_) | Effect::Leave(_))) {
                         break None;
                     }
                     None
@@ -73,10 +73,10 @@ impl Reactor {
             }
         };
         let watched = decoder.incomplete_since().is_some() || role.answer_by().is_some();
-        connection.outbox.push_from(&self.arena, start);
-        let arrival = connection.arrival;
-        self.counters.messages_received.add(messages);
-        self.counters.commands.add(commands);
+        peer.outbox.push_from(&self.scratch.arena, start);
+        let arrival = peer.arrival;
+        self.tally.messages_received.add(messages);
+        self.tally.commands.add(commands);
         self.after_session(id, arrival);
         if let Some(reason) = ending {
             self.close(id, reason);
@@ -87,10 +87,10 @@ impl Reactor {
 
     /// Calls a session outside the reading of frames.
     pub(super) fn with_session(&mut self, id: SlotId, act: impl FnOnce(&mut Session, &mut Context<'_>)) {
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        let waiting_bytes = connection.outbox.bytes();
-        let Some(chat) = connection.chat_mut() else { return };
-        let (start, out) = Outbox::mark(&mut self.arena);
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let waiting_bytes = peer.outbox.bytes();
+        let Some(chat) = peer.chat_mut() else { return };
+        let (start, out) = Outbox::mark(&mut self.scratch.arena);
         let mut cx = Context {
             now: self.now,
             asked: self.now.at,
@@ -98,42 +98,42 @@ impl Reactor {
             hub: &mut self.hub,
             slot: Slot(id.index),
             connection: chat.name,
-            status: &self.snapshot.status,
+            status: &self.health.snapshot.status,
             waiting_bytes,
             out,
-            effects: &mut self.effects,
-            refused: &mut self.refused,
+            effects: &mut self.scratch.effects,
+            refused: &mut self.scratch.refused,
         };
         act(&mut chat.session, &mut cx);
         let watched = chat.session.answer_by().is_some();
-        connection.outbox.push_from(&self.arena, start);
-        let arrival = connection.arrival;
+        peer.outbox.push_from(&self.scratch.arena, start);
+        let arrival = peer.arrival;
         self.after_session(id, arrival);
         if watched {
             self.schedule(id);
         }
     }
 
-    /// Queues the flush, and does what the session asked for.
+    /// Queues the flush, and performs the session's effects.
     fn after_session(&mut self, id: SlotId, arrival: Arrival) {
         self.mark_dirty(id);
         match arrival {
             Arrival::Settling | Arrival::In => {}
             Arrival::Head | Arrival::Upgraded => self.note_arrival(id),
         }
-        if self.effects.is_empty() {
+        if self.scratch.effects.is_empty() {
             return;
         }
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = std::mem::take(&mut self.scratch.effects);
         for effect in effects.drain(..) {
             self.perform(id, effect);
         }
-        if self.effects.is_empty() {
-            self.effects = effects;
+        if self.scratch.effects.is_empty() {
+            self.scratch.effects = effects;
         }
     }
 
-    /// Ends the session of a connection that goes: its subscriptions, and what others count.
+    /// Ends the session of a peer that leaves: its subscriptions, and its count at the auth worker.
     pub(super) fn end_session(&mut self, id: SlotId) {
         self.with_session(id, |session, cx| session.end(cx));
     }

@@ -1,9 +1,11 @@
-//! What time brings: deadlines of connections, of requests, and of retries.
+//! Deadlines of peers, of requests, and of retries.
 
-use super::connection::{Connection, Expects, HeadStage, Role, Stage, WebSocket};
+use super::Engine;
+use super::order::Notice;
+use super::peer::{HeadStage, Peer, Reading, Role, Stage, Transport, WebSocket};
+use super::recover::Retry;
 use super::slots::SlotId;
 use super::timers::Timers;
-use super::{Reactor, Retry};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::limits::Limits;
@@ -14,12 +16,13 @@ use crate::wire::request::{After, HttpFault, Method};
 use crate::wire::server_frame::{self, Kind};
 use std::time::Duration;
 
-impl Reactor {
-    pub(super) fn expire(&mut self) {
+impl Engine {
+    /// Does everything whose deadline has passed.
+    pub fn expire(&mut self) {
         while let Some(bucket) = self.timers.pop(self.now.at) {
             for (id, bucket) in bucket {
-                let Some(connection) = self.slots.get_mut(id) else { continue };
-                if Timers::claim(&mut connection.scheduled, bucket) {
+                let Some(peer) = self.peers.get_mut(id) else { continue };
+                if Timers::claim(&mut peer.scheduled, bucket) {
                     self.expire_connection(id);
                     self.schedule(id);
                 }
@@ -28,11 +31,7 @@ impl Reactor {
         while let Some(request) = self.pending.pop_late(self.now.at) {
             self.answer_late(request);
         }
-        while let Some((due, retry)) = self.retries.front().copied() {
-            if due > self.now.at {
-                break;
-            }
-            self.retries.pop_front();
+        while let Some(retry) = self.reads.pop_retry(self.now.at) {
             match retry {
                 Retry::CatchUp(id) => self.catch_up_again(id),
                 Retry::Fill(channel) => self.hub.refill(channel),
@@ -42,30 +41,36 @@ impl Reactor {
         self.ask_needs();
     }
 
-    /// Sees to it that the connection is looked at when its earliest deadline comes.
+    /// Schedules the peer for its earliest deadline.
     pub(super) fn schedule(&mut self, id: SlotId) {
         let periods = self.periods();
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        if let Some(deadline) = connection.deadline(self.now, &self.setup.policy.limits, periods) {
-            self.timers.ensure(id, &mut connection.scheduled, deadline);
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        if let Some(deadline) = peer.deadline(self.now, &self.setup.policy.limits, periods) {
+            self.timers.ensure(id, &mut peer.scheduled, deadline);
         }
     }
 
     fn expire_connection(&mut self, id: SlotId) {
         let now = self.now.at;
         let limits = &self.setup.policy.limits;
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        if connection.stalled_since.is_some_and(|since| since.moment() + ms(limits.stall_ms) <= now) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        if peer.stalled_since.is_some_and(|since| since.moment() + ms(limits.stall_ms) <= now) {
             return self.give_up(id);
         }
-        match &connection.stage {
+        match &peer.stage {
             Stage::Head(head) => match head.verdict(now, limits) {
                 HeadVerdict::Waits => {}
                 HeadVerdict::Idle => self.kill(id),
-                HeadVerdict::Slow if connection.is_shaking_hands() => self.shook_too_long(id),
+                HeadVerdict::Slow if peer.transport == Transport::Handshaking => {
+                    // Nothing can be said before a TLS handshake is complete.
+                    if peer.reading != Reading::Dead {
+                        self.out.notices.push(Notice::TlsTimeout);
+                        self.kill(id);
+                    }
+                }
                 HeadVerdict::Slow => {
                     let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
-                    self.counters.count_refused(fault.status());
+                    self.tally.count_refused(fault.status());
                     self.write(id, |out| {
                         crate::wire::response::fault(out, fault, Method::Get, After::Close);
                     });
@@ -84,15 +89,15 @@ impl Reactor {
     fn expire_websocket(&mut self, id: SlotId) {
         let periods = self.periods();
         let (now, limits) = (self.now.at, &self.setup.policy.limits);
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        let Stage::WebSocket(websocket) = &mut connection.stage else { return };
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let Stage::WebSocket(websocket) = &mut peer.stage else { return };
         if let Some(reason) = websocket.overdue(now, limits) {
             return self.close(id, reason);
         }
         match websocket.heartbeat.due(now, periods) {
             Due::GiveUp => return self.close(id, CloseReason::NoSignOfLife),
             Due::Ping => {
-                self.counters.pings.add(1);
+                self.tally.pings.add(1);
                 self.write(id, |out| server_frame::write(out, Kind::Ping, b""));
             }
             Due::Nothing => {}
@@ -102,17 +107,17 @@ impl Reactor {
     }
 
     fn beat(&mut self, id: SlotId, periods: Periods) {
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        let Stage::WebSocket(websocket) = &mut connection.stage else { return };
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let Stage::WebSocket(websocket) = &mut peer.stage else { return };
         let beat = websocket.heartbeat.beat(self.now.at, periods);
         let Role::Chat(chat) = &mut websocket.role else { return };
         if beat == Beat::NotDue || !chat.session.is_open() {
             return;
         }
-        let (start, out) = Outbox::mark(&mut self.arena);
-        write_beat(&chat.session, &mut self.hub, beat, self.snapshot.revision, out);
-        self.counters.beats.add(u64::from(out.len() > start));
-        connection.outbox.push_from(&self.arena, start);
+        let (start, out) = Outbox::mark(&mut self.scratch.arena);
+        write_beat(&chat.session, &mut self.hub, beat, self.health.snapshot.revision, out);
+        self.tally.beats.add(u64::from(out.len() > start));
+        peer.outbox.push_from(&self.scratch.arena, start);
         self.mark_dirty(id);
     }
 }
@@ -123,21 +128,13 @@ fn ms(milliseconds: u32) -> Duration {
 
 enum HeadVerdict {
     Waits,
-    /// Nothing was asked for: the connection may go without a word.
+    /// No request is open: the connection may end without an answer.
     Idle,
-    /// A head was begun, or is the first.
+    /// A head has begun, or is the first.
     Slow,
 }
 
 impl HeadStage {
-    /// True exactly when the peer asked before and has not begun to ask again.
-    pub(super) fn is_idle(&self) -> bool {
-        match self.expects {
-            Expects::NextHead => true,
-            Expects::ProxyHeader | Expects::FirstHead | Expects::RestOfHead => false,
-        }
-    }
-
     fn deadline(&self, limits: &Limits) -> Moment {
         self.since + ms(if self.is_idle() { limits.keep_alive_ms } else { limits.head_ms })
     }
@@ -154,7 +151,7 @@ impl HeadStage {
 }
 
 impl WebSocket {
-    /// Why the peer is too late with something, if it is.
+    /// The reason to close if the peer is too late with something.
     fn overdue(&self, now: Moment, limits: &Limits) -> Option<CloseReason> {
         let message = self.decoder.incomplete_since();
         if message.is_some_and(|since| since + ms(limits.message_ms) <= now) {
@@ -189,8 +186,8 @@ impl WebSocket {
     }
 }
 
-impl Connection {
-    /// When to look at it again, at the latest; `None` when only the peer or a worker can move it.
+impl Peer {
+    /// The moment to look at it again, at the latest; `None` if only the peer or a worker can move it.
     fn deadline(&self, now: Now, limits: &Limits, periods: Periods) -> Option<Moment> {
         let stall = self.stalled_since.map(|since| since.moment() + ms(limits.stall_ms));
         let stage = match &self.stage {

@@ -1,12 +1,11 @@
-//! The end of a process: who is here is told when to move, who stays is closed with a `bye`, then the reactor is done.
+//! The end of a process: clients are told when to move, those that stay are closed with a `bye`, then the engine is done.
 //!
-//! The gateway leads through the phases, see `health::drain`; a reactor follows when it sees that another one holds. Once its
-//! listener is closed nobody new comes, so that the connections of that moment are all that will ever have to be told.
-//! Telling and closing are paced by the turn: thousands at once would hold up everything else.
+//! The gateway leads through the phases (`health::drain`), and the engine follows when the shell reports one. By then the
+//! listener is closed, so the peers of that moment are all that will ever have to be told. Telling and closing are paced by
+//! the turn: thousands at once would hold up everything else.
 
-use super::Reactor;
-use super::connection::{Connection, Reading, Stage};
-use super::listener::Leaving;
+use super::Engine;
+use super::peer::{Peer, Reading, Stage, Transport};
 use super::pending::Request;
 use super::slots::SlotId;
 use crate::clock::Moment;
@@ -19,36 +18,35 @@ use crate::wire::push;
 use crate::wire::request::{After, HttpFault, Method};
 use crate::wire::response;
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Why clients are asked to move.
 const REASON: &str = "deploy";
-/// Who could not be told is tried again after this: not open yet, or without room.
+/// The delay after which a peer that could not be told is tried again: it was not `connected`, or had no room.
 const LATE_PERIOD: Duration = Duration::from_millis(100);
 
-/// How far this reactor has followed.
+/// How far this engine has followed.
 #[derive(Debug, Default)]
 pub(super) struct Draining {
     pub(super) phase: Phase,
-    /// Who is to be told when to move; the earliest slots last.
+    /// Peers to be told when to move; the earliest slots last.
     planned: Vec<(Moment, SlotId)>,
-    /// Who could not be told yet.
+    /// Peers that could not be told yet.
     late: Vec<SlotId>,
     again: Moment,
-    /// Who was told to move, and was not closed since.
+    /// Peers that were told to move and are not closed yet.
     told: HashSet<SlotId, ahash::RandomState>,
-    /// Who is to be closed.
+    /// Peers to be closed.
     open: Vec<SlotId>,
-    /// Who is to be closed and still waits for an answer.
+    /// Peers to be closed that still wait for an answer.
     awaiting: Vec<SlotId>,
-    /// Closed so far, and all that are to be: the place of a return among all.
+    /// The number of peers closed so far, and of all to be closed: together the place of a return among all.
     closed: usize,
     to_close: usize,
 }
 
 impl Draining {
-    /// Who is here is closed; nobody is told to move any more.
+    /// All peers are to be closed; none is told to move any more.
     fn close(&mut self, open: Vec<SlotId>, upgraded: usize) {
         self.planned.clear();
         self.late.clear();
@@ -61,17 +59,17 @@ impl Draining {
         self.planned.is_empty() && self.open.is_empty()
     }
 
-    /// Commands that came too late stay in their socket: none is taken that would not be answered.
+    /// Commands that came too late stay in their socket: none is read that would not be answered.
     pub(super) fn holds_commands(&self) -> bool {
         self.phase == Phase::Closing
     }
 }
 
-impl Reactor {
-    /// Follows the process to its end.
-    pub(super) fn drain(&mut self) {
-        let phase = self.setup.vitals.drain.phase();
-        if phase != self.draining.phase && self.may_enter(phase) {
+impl Engine {
+    /// Follows the process into `phase`, and does the next part of it. The shell reports `Moving` and `Closing` only once its
+    /// listener is closed.
+    pub fn drain(&mut self, phase: Phase) {
+        if phase != self.draining.phase {
             self.enter(phase);
         }
         match self.draining.phase {
@@ -81,15 +79,12 @@ impl Reactor {
         }
     }
 
-    /// Leaves the port where the phase wants that; true exactly when nobody else comes who would have to be told.
-    fn may_enter(&mut self, phase: Phase) -> bool {
-        match phase {
-            Phase::Serving | Phase::Accepting => true,
-            Phase::Moving | Phase::Closing => self.leave_port() == Leaving::Left,
-        }
+    /// The phase that the engine is in.
+    pub fn phase(&self) -> Phase {
+        self.draining.phase
     }
 
-    /// When the drain has something to do, if nothing else happens.
+    /// The moment at which the drain has something to do, if nothing else happens.
     pub(super) fn drain_due(&self) -> Option<Moment> {
         match self.draining.phase {
             Phase::Serving | Phase::Accepting => None,
@@ -106,33 +101,19 @@ impl Reactor {
         self.draining.phase = phase;
         match phase {
             Phase::Serving | Phase::Accepting => {}
-            Phase::Moving => {
-                self.say_that_nobody_comes();
-                self.plan_slots();
-            }
+            Phase::Moving => self.plan_slots(),
             Phase::Closing => {
-                self.say_that_nobody_comes();
                 let upgraded =
-                    |(_, connection): &(SlotId, &Connection)| matches!(connection.stage, Stage::WebSocket(_));
-                let upgraded = self.slots.iter().filter(upgraded).count();
-                self.draining.close(self.slots.ids(), upgraded);
+                    self.peers.iter().filter(|(_, peer)| matches!(peer.stage, Stage::WebSocket(_)));
+                let upgraded = upgraded.count();
+                self.draining.close(self.peers.ids(), upgraded);
             }
         }
     }
 
-    /// Counts who is here before it is said that nobody else comes: the gateway ends when it sees neither.
-    fn say_that_nobody_comes(&self) {
-        let place = usize::from(self.id.0);
-        let vitals = &self.setup.vitals;
-        if let (Some(own), Some(drain)) = (vitals.reactors.get(place), vitals.drain.reactors.get(place)) {
-            own.connections.set(self.slots.len() as u64);
-            drain.closed.store(true, Ordering::Release);
-        }
-    }
-
-    /// Gives everybody who is open a share of the time, in no order: who came together shall not go together.
+    /// Gives every `connected` peer a share of the time, in random order: clients that came together must not leave together.
     fn plan_slots(&mut self) {
-        let mut ids = self.slots.ids();
+        let mut ids = self.peers.ids();
         self.random.shuffle(&mut ids);
         let (open, rest): (Vec<SlotId>, Vec<SlotId>) = ids.into_iter().partition(|id| self.is_open(*id));
         let spread = self.setup.vitals.drain.timetable().slots_until().since(self.now.at);
@@ -146,7 +127,7 @@ impl Reactor {
         self.draining.again = self.now.at;
     }
 
-    /// Tells the next of them, the earliest slots first, so that none is over before it is told.
+    /// Tells the next peers, the earliest slots first, so that none has passed before it is told.
     fn give_slots(&mut self) {
         let from = self.draining.planned.len().saturating_sub(TELLS_PER_TURN);
         for (at, id) in self.draining.planned.split_off(from).into_iter().rev() {
@@ -163,13 +144,13 @@ impl Reactor {
         }
     }
 
-    /// Tells one connection when to move. What is told counts from here on, whatever the plan was made at.
+    /// Tells one peer when to move. The slot is told relative to now, whenever it was planned.
     fn give_slot(&mut self, id: SlotId, at: Moment) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let is_open = self.is_open(id);
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        match &connection.stage {
-            Stage::WebSocket(_) if is_open && connection.outbox.bytes() < bytes_max => {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        match &peer.stage {
+            Stage::WebSocket(_) if is_open && peer.outbox.bytes() < bytes_max => {
                 let slot_ms = whole_ms(at.since(self.now.at));
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
@@ -177,7 +158,7 @@ impl Reactor {
                 self.draining.told.insert(id);
                 self.count_drain(|cells| &cells.told, 1);
             }
-            // Somebody who asked something before and now only keeps the connection.
+            // Somebody who asked something before and now only keeps the peer.
             Stage::Head(head) if head.is_idle() => {
                 self.end_http(id);
                 self.finish_if_sent(id);
@@ -188,11 +169,11 @@ impl Reactor {
     }
 
     fn is_open(&mut self, id: SlotId) -> bool {
-        let connection = self.slots.get_mut(id);
-        connection.and_then(Connection::chat_mut).is_some_and(|chat| chat.session.is_open())
+        let peer = self.peers.get_mut(id);
+        peer.and_then(Peer::chat_mut).is_some_and(|chat| chat.session.is_open())
     }
 
-    /// Closes the next of them, and who has got the last answer.
+    /// Closes the next peers, and those that got their last answer.
     fn close_next(&mut self) {
         let given_up = self.setup.vitals.drain.answer_by() <= self.now.at;
         if given_up {
@@ -201,9 +182,8 @@ impl Reactor {
         let from = self.draining.open.len().saturating_sub(TELLS_PER_TURN);
         let next = self.draining.open.split_off(from);
         for id in next.into_iter().chain(std::mem::take(&mut self.draining.awaiting)) {
-            let connection = self.slots.get_mut(id);
-            let awaits =
-                connection.and_then(Connection::chat_mut).is_some_and(|chat| chat.session.awaits_answers());
+            let peer = self.peers.get_mut(id);
+            let awaits = peer.and_then(Peer::chat_mut).is_some_and(|chat| chat.session.awaits_answers());
             if awaits && !given_up {
                 self.draining.awaiting.push(id);
             } else {
@@ -212,9 +192,9 @@ impl Reactor {
         }
     }
 
-    /// Nothing came of them in time: each is told that its outcome is not known.
+    /// Answers all outstanding requests: their time is over, and the outcome is not known.
     fn give_answers_up(&mut self) {
-        // Some of what the answers lead to is asked for again.
+        // Some of these answers lead to further requests.
         for _ in 0..self.pending.len() {
             let Some(request) = self.pending.pop_late(Moment::from_micros(u64::MAX)) else { break };
             if matches!(request, Request::Append { .. }) {
@@ -226,8 +206,8 @@ impl Reactor {
     }
 
     fn say_good_bye(&mut self, id: SlotId) {
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        match connection.stage {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        match peer.stage {
             Stage::WebSocket(_) => {
                 let returns = self.setup.vitals.drain.timetable().plan.returns;
                 let (index, count) = (self.draining.closed, self.draining.to_close);
@@ -236,11 +216,11 @@ impl Reactor {
                 self.draining.told.remove(&id);
                 self.count_drain(|cells| &cells.stragglers, 1);
                 self.close(id, CloseReason::Restart { retry_ms });
-                // Its edge may have come while it was held.
-                if let Some(connection) = self.slots.get_mut(id)
-                    && matches!(connection.reading, Reading::Open | Reading::Ending)
+                // Its edge may have come while its commands were held.
+                if let Some(peer) = self.peers.get_mut(id)
+                    && matches!(peer.reading, Reading::Open | Reading::Ending)
                 {
-                    connection.reading = Reading::Ending;
+                    peer.reading = Reading::Ending;
                     self.mark_ready(id);
                 }
             }
@@ -253,40 +233,40 @@ impl Reactor {
         }
     }
 
-    /// Answers who asks for something and will not get it. Who keeps a connection and asks nothing, or is in the
-    /// middle of a TLS handshake, has no answer to get.
+    /// Answers a peer with an open request, which will not be served. A peer without one, or in the middle of a TLS
+    /// handshake, can get no answer.
     fn refuse_unanswered(&mut self, id: SlotId) {
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        let asks = match &connection.stage {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let asks = match &peer.stage {
             Stage::Head(head) => !head.is_idle(),
             Stage::Address(_) => true,
             Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
         };
-        if !asks || connection.is_shaking_hands() {
+        if !asks || peer.transport == Transport::Handshaking {
             return;
         }
         let returns = self.setup.vitals.drain.timetable().plan.returns;
         let fault = HttpFault::Unavailable { retry_ms: whole_ms(returns.mul_f32(self.random.f32())) };
-        self.counters.count_refused(fault.status());
+        self.tally.count_refused(fault.status());
         self.write(id, |out| {
             response::fault(out, fault, Method::Get, After::Close);
         });
     }
 
-    /// True exactly when nothing is left to do, or no time to do it.
-    pub(super) fn is_drained(&self) -> bool {
+    /// True exactly when nothing is left to do, or no time is left to do it.
+    pub fn is_drained(&self) -> bool {
         self.draining.phase == Phase::Closing
-            && (self.slots.is_empty() || self.setup.vitals.drain.end_by() <= self.now.at)
+            && (self.peers.is_empty() || self.setup.vitals.drain.end_by() <= self.now.at)
     }
 
-    /// The peer took too long to close its half. One that has not taken all that was said may go on with it until the drain
-    /// ends; what it lacks then is counted.
+    /// The peer took too long to close its half. In a drain, a peer that is still reading may go on until the drain ends; the
+    /// rest is then counted.
     pub(super) fn close_overdue(&mut self, id: SlotId) {
         let end = self.setup.vitals.drain.end_by();
         if self.draining.phase == Phase::Closing
-            && let Some(connection) = self.slots.get_mut(id)
-            && connection.wants_flush()
-            && let Stage::Closing(closing) = &mut connection.stage
+            && let Some(peer) = self.peers.get_mut(id)
+            && peer.wants_flush()
+            && let Stage::Closing(closing) = &mut peer.stage
             && closing.until < end
         {
             closing.until = end + CLOSE_TIMEOUT;
@@ -295,28 +275,28 @@ impl Reactor {
         self.kill(id);
     }
 
-    /// Counts what is dropped unfinished.
-    pub(super) fn give_up_rest(&mut self) {
-        let left: Vec<SlotId> = self.slots.iter().map(|(id, _)| id).collect();
+    /// Counts the peers that are dropped unfinished.
+    pub fn give_up_rest(&mut self) {
+        let left: Vec<SlotId> = self.peers.iter().map(|(id, _)| id).collect();
         left.into_iter().for_each(|id| self.count_unsent(id));
     }
 
-    /// Somebody is dropped: what it was not told is counted while the process leaves.
+    /// Counts a peer that is dropped, while the process ends, before it was sent everything.
     pub(super) fn count_unsent(&mut self, id: SlotId) {
-        let Some(connection) = self.slots.get_mut(id) else { return };
-        let lacks = match &connection.stage {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let lacks = match &peer.stage {
             Stage::WebSocket(_) => true,
-            Stage::Closing(_) => connection.wants_flush(),
+            Stage::Closing(_) => peer.wants_flush(),
             Stage::Head(_) | Stage::Address(_) | Stage::Lingering { .. } => false,
         };
-        let bytes = connection.waiting_bytes() as u64;
+        let bytes = peer.waiting_bytes() as u64;
         if lacks && self.draining.phase == Phase::Closing {
             self.count_drain(|cells| &cells.closes, 1);
             self.count_drain(|cells| &cells.bytes, bytes);
         }
     }
 
-    /// Somebody has left: by itself, if it was told to move and not closed.
+    /// Counts a peer that left by itself, after it was told to move and before it was closed.
     pub(super) fn count_left(&mut self, id: SlotId) {
         if self.draining.told.remove(&id) {
             self.count_drain(|cells| &cells.moved, 1);
@@ -335,11 +315,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_close_that_overtakes_the_telling_leaves_nothing_to_turn_for() {
+    fn close_that_overtakes_the_slots_leaves_no_work_for_the_next_turn() {
         let id = SlotId { index: 0, generation: 1 };
         let mut draining =
             Draining { planned: vec![(Moment::ZERO, id)], late: vec![id], ..Draining::default() };
         draining.close(Vec::new(), 1);
-        assert!(draining.is_idle(), "the reactor would not sleep until its end");
+        assert!(draining.is_idle(), "the shell would not sleep until the end");
     }
 }

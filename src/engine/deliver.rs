@@ -1,17 +1,18 @@
-//! Fan-out, and catching up for those that fell behind.
+//! Fan-out, and catching up for subscribers that fell behind.
 
-use super::connection::{Connection, Queued, Replays};
+use super::Engine;
+use super::peer::{Peer, Queued, Replays};
 use super::pending::Subscriber;
+use super::recover::Retry;
 use super::slots::SlotId;
-use super::{Reactor, Retry};
 use crate::hub::{Live, Paging, Step, SubscriptionId};
-use crate::limits::{REFILL_RETRY, REPLAY_PAGE_BYTES_MAX, SHARED_FRAME_BYTES_MIN};
+use crate::limits::{REPLAY_PAGE_BYTES_MAX, SHARED_FRAME_BYTES_MIN};
 use crate::wire::outbox::{Offer, Outbox};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Frames of which a turn knows its copy: twice as many as a page holds.
+/// Frames whose copy a turn remembers: twice as many as a page holds.
 const SHARED_FRAMES: usize = 2 * REPLAY_PAGE_BYTES_MAX / SHARED_FRAME_BYTES_MIN;
 
 #[derive(Debug)]
@@ -20,12 +21,12 @@ struct Shared {
     copy: Rc<[u8]>,
 }
 
-/// What a turn queues for single connections beside the arena: frames and pages that they share.
+/// Frames and pages that several outboxes share, queued by this turn outside the arena.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    /// Frames of the hub's memory, which all reactors share, and the copies of them that the outboxes of this one share.
+    /// Frames of the hub's memory, which all reactors share, with the copies that the outboxes of this reactor share.
     frames: VecDeque<Shared>,
-    /// Bytes that were queued.
+    /// Bytes that were queued in this turn.
     bytes: usize,
 }
 
@@ -41,7 +42,7 @@ impl Sharing {
         self.bytes = 0;
     }
 
-    /// A page, once more.
+    /// Another reference to a page.
     pub(super) fn page(&mut self, frames: &Rc<[u8]>) -> Rc<[u8]> {
         self.bytes += frames.len();
         Rc::clone(frames)
@@ -62,18 +63,18 @@ impl Sharing {
     }
 }
 
-impl Reactor {
+impl Engine {
     /// Gives each channel's run of this turn to its live subscribers: one reference each.
-    pub(super) fn deliver(&mut self) {
+    pub fn deliver(&mut self) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let mut fallen: Vec<Live> = Vec::new();
         while let Some(run) = self.hub.take_run() {
             for live in run.live {
-                let Some((id, connection)) = self.slots.at_mut(live.slot.0) else { continue };
-                match connection.outbox.offer(&run.bytes, bytes_max) {
+                let Some((id, peer)) = self.peers.at_mut(live.slot.0) else { continue };
+                match peer.outbox.offer(&run.bytes, bytes_max) {
                     Offer::Taken => {
-                        if connection.queued == Queued::No {
-                            connection.queued = Queued::Dirty;
+                        if peer.queued == Queued::No {
+                            peer.queued = Queued::Dirty;
                             self.dirty.push(id);
                         }
                     }
@@ -81,16 +82,16 @@ impl Reactor {
                 }
             }
             let taken = (run.live.len() - fallen.len()) as u64;
-            self.counters.runs.add(taken);
-            self.counters.deliveries.add(taken * u64::from(run.publications));
+            self.tally.runs.add(taken);
+            self.tally.deliveries.add(taken * u64::from(run.publications));
             for live in fallen.drain(..) {
-                self.counters.lagged.add(1);
+                self.tally.lagged.add(1);
                 self.hub.fall_behind(live);
-                if let Some((id, connection)) = self.slots.at_mut(live.slot.0) {
-                    note_behind(connection);
+                if let Some((id, peer)) = self.peers.at_mut(live.slot.0) {
+                    note_behind(peer);
                     // A run that is too long even for an empty outbox is not announced by a drained one.
-                    if connection.outbox.is_empty() {
-                        self.rooms.push(id);
+                    if peer.outbox.is_empty() {
+                        self.reads.rooms.push(id);
                     }
                 }
             }
@@ -100,9 +101,9 @@ impl Reactor {
         }
     }
 
-    /// Outboxes that drained since the last turn go on with their replays.
-    pub(super) fn catch_up_rooms(&mut self) {
-        let mut rooms = std::mem::take(&mut self.rooms);
+    /// Continues the replays of peers whose outboxes drained since the last turn.
+    pub fn catch_up_rooms(&mut self) {
+        let mut rooms = std::mem::take(&mut self.reads.rooms);
         // Several subscriptions of one connection may have put it there.
         rooms.sort_unstable_by_key(|id| id.index);
         rooms.dedup();
@@ -112,13 +113,13 @@ impl Reactor {
         for id in rooms {
             self.catch_up(id);
         }
-        // Nothing else of this turn asks, and the reactor may be about to sleep.
+        // Nothing else of this turn asks, and the shell may be about to sleep.
         self.ask_needs();
     }
 
     /// Steps each of a connection's subscriptions that is behind.
     pub(super) fn catch_up(&mut self, id: SlotId) {
-        let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) else { return };
+        let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut) else { return };
         let behind: Vec<SubscriptionId> = chat
             .session
             .subscriptions()
@@ -138,16 +139,16 @@ impl Reactor {
     pub(super) fn step(&mut self, subscription: SubscriptionId) {
         let Some(id) = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot)) else { return };
         loop {
-            let paused = self.waiting_bytes > self.outbox_bytes_max();
+            let paused = self.relief.waiting_bytes > self.outbox_bytes_max();
             let is_full = self.turn_is_full();
-            let Some(connection) = self.slots.get_mut(id) else { return };
-            let room = connection.outbox.bytes() < REPLAY_PAGE_BYTES_MAX;
-            let Some(chat) = connection.chat_mut() else { return };
+            let Some(peer) = self.peers.get_mut(id) else { return };
+            let room = peer.outbox.bytes() < REPLAY_PAGE_BYTES_MAX;
+            let Some(chat) = peer.chat_mut() else { return };
             if !chat.session.is_open() {
                 return;
             }
             if !room {
-                note_behind(connection);
+                note_behind(peer);
                 return;
             }
             let paging = match chat.replays {
@@ -157,17 +158,17 @@ impl Reactor {
             if paused {
                 return self.rest(id);
             }
-            // So many catch up in this turn that the others' pieces wait for the next.
+            // So much was written in this turn that further pieces wait for the next.
             if is_full {
                 self.note_behind_at(id);
-                self.rooms.push(id);
+                self.reads.rooms.push(id);
                 return;
             }
-            let (start, out) = Outbox::mark(&mut self.arena);
+            let (start, out) = Outbox::mark(&mut self.scratch.arena);
             let step = self.hub.step(subscription, paging, out);
-            connection.outbox.push_from(&self.arena, start);
+            peer.outbox.push_from(&self.scratch.arena, start);
             if let Step::Shares(frame) = &step {
-                connection.outbox.push_shared(self.sharing.frame(frame));
+                peer.outbox.push_shared(self.scratch.sharing.frame(frame));
             }
             self.mark_dirty(id);
             match step {
@@ -186,22 +187,22 @@ impl Reactor {
         }
     }
 
-    /// Lets a connection's replays rest for a while: one retry a connection, however many they are.
+    /// Pauses a peer's replays for a while: one retry a peer, however many replays it has.
     pub(super) fn rest(&mut self, id: SlotId) {
-        let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut) else { return };
+        let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut) else { return };
         match chat.replays {
             Replays::None | Replays::Stepping => {
                 chat.replays = Replays::Resting;
-                self.retries.push_back((self.now.at + REFILL_RETRY, Retry::CatchUp(id)));
+                self.reads.retry(Retry::CatchUp(id), self.now.at);
             }
-            // The page's arrival or the retry goes on.
+            // The page or the retry will continue them.
             Replays::PageAsked | Replays::Resting => {}
         }
     }
 
-    /// The rest is over.
+    /// Continues replays after their pause.
     pub(super) fn catch_up_again(&mut self, id: SlotId) {
-        if let Some(chat) = self.slots.get_mut(id).and_then(Connection::chat_mut)
+        if let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut)
             && chat.replays == Replays::Resting
         {
             chat.replays = Replays::Stepping;
@@ -210,8 +211,8 @@ impl Reactor {
     }
 
     fn note_behind_at(&mut self, id: SlotId) {
-        if let Some(connection) = self.slots.get_mut(id) {
-            note_behind(connection);
+        if let Some(peer) = self.peers.get_mut(id) {
+            note_behind(peer);
         }
     }
 
@@ -221,8 +222,8 @@ impl Reactor {
     }
 }
 
-fn note_behind(connection: &mut Connection) {
-    if let Some(chat) = connection.chat_mut()
+fn note_behind(peer: &mut Peer) {
+    if let Some(chat) = peer.chat_mut()
         && chat.replays == Replays::None
     {
         chat.replays = Replays::Stepping;

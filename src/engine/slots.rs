@@ -1,7 +1,6 @@
 //! Where connections live: a slab whose keys carry a generation, so that an event, a timer or an answer for
 //! a connection that is gone never reaches the one that took its place.
 
-use mio::Token;
 use slab::Slab;
 
 /// Names one connection of one reactor, once.
@@ -11,18 +10,6 @@ pub struct SlotId {
     pub index: u32,
     /// Which of the connections that had this place.
     pub generation: u32,
-}
-
-impl SlotId {
-    /// As the poll knows it.
-    pub fn token(self) -> Token {
-        Token((self.generation as usize) << 32 | self.index as usize)
-    }
-
-    /// The reverse of [`SlotId::token`].
-    pub fn from_token(token: Token) -> SlotId {
-        SlotId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
-    }
 }
 
 #[derive(Debug)]
@@ -59,11 +46,16 @@ impl<T> Slots<T> {
         (entry.generation == id.generation).then_some(&mut entry.value)
     }
 
-    /// The connection in that place: for the hub, whose subscriptions end with their connection.
+    /// The connection in that place: for the hub, whose subscriptions end with their peer.
     #[inline]
     pub fn at_mut(&mut self, index: u32) -> Option<(SlotId, &mut T)> {
         let entry = self.slab.get_mut(index as usize)?;
         Some((SlotId { index, generation: entry.generation }, &mut entry.value))
+    }
+
+    /// True exactly when the connection of that name is still here.
+    pub fn contains(&self, id: SlotId) -> bool {
+        self.slab.get(id.index as usize).is_some_and(|entry| entry.generation == id.generation)
     }
 
     /// Gives the place back.
@@ -111,7 +103,6 @@ mod tests {
     fn a_name_does_not_reach_who_took_its_place() {
         let mut slots = Slots::new();
         let first = slots.insert("first");
-        assert_eq!(SlotId::from_token(first.token()), first);
         assert_eq!(slots.remove(first), Some("first"));
         let second = slots.insert("second");
         assert_eq!(second.index, first.index);

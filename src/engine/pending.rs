@@ -81,10 +81,10 @@ impl Request {
     }
 }
 
-/// A connection, for one of its subscriptions.
+/// A peer, for one of its subscriptions.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber {
-    /// The connection.
+    /// The peer.
     pub slot: SlotId,
     /// Which subscription.
     pub subscription: SubscriptionId,
@@ -167,6 +167,16 @@ impl Pending {
     /// The earliest deadline that may still count.
     pub fn deadline(&self) -> Option<Moment> {
         self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// Panics if the counts differ from the entries.
+    pub fn check_invariants(&self) {
+        let requests = || self.entries.iter().map(|(_, entry)| &entry.request);
+        let appends = requests().filter(|request| matches!(request, Request::Append { .. })).count();
+        let recoveries = requests().filter(|request| request.is_recovery()).count();
+        assert_eq!((appends, recoveries), (self.appends, self.recoveries), "requests of each kind");
+        assert!(self.entries.len() <= self.deadlines.len(), "a request without a deadline");
+        assert!(self.deadlines.iter().is_sorted_by_key(|(deadline, _)| *deadline), "deadlines out of order");
     }
 
     /// How many wait.

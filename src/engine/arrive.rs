@@ -1,0 +1,274 @@
+//! Schedules peers that are still arriving: after all others, in bounded slices of the turn, with their cost measured.
+//!
+//! The heads, upgrades and `connect` commands of a storm would fill turns of many milliseconds, and every connected client
+//! would wait that long for each publication. So arriving peers have lists of their own. They are read after all others, for
+//! as long as the others' work took in the last turn, within [`SLICE`]; upgraded ones go first, so that what is begun is
+//! finished. A publication also passes through the store and other processes, which need a core as well: while clients
+//! publish, slices are short, and a slice is followed by a rest (`Handshakes::rest`). Admission goes by the cost of all this
+//! (`health::handshakes`); TLS handshakes are part of it because they are read here.
+
+use super::Engine;
+use super::peer::Arrival;
+use super::slots::SlotId;
+use crate::clock::Moment;
+use crate::health::handshakes::{Done, Handshakes, Passage, Rests};
+use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The least and the most time of a turn that handshakes may take before the other peers are served again.
+const SLICE: std::ops::RangeInclusive<Duration> = Duration::from_micros(500)..=Duration::from_millis(5);
+/// The same while clients publish.
+const SHORT_SLICE: std::ops::RangeInclusive<Duration> =
+    Duration::from_micros(100)..=Duration::from_micros(250);
+/// The pause of accepting while even refusals would take too much time.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Clients publish exactly when one did within this time.
+const PUBLISHED_LATELY: Duration = Duration::from_millis(200);
+/// Heads that may wait to be read; the kernel keeps further ones. They are also no more than can be answered in half a
+/// second, because the time for a head runs from the accept.
+const HEADS_WAITING: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// Arriving peers that have work to be done, and what handshakes cost.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    /// To be read: upgraded, then not.
+    upgraded: VecDeque<SlotId>,
+    pub(super) heads: VecDeque<SlotId>,
+    /// To be written at the end of the turn.
+    pub(super) dirty: Vec<SlotId>,
+    /// When somebody published last.
+    pub(super) published: Moment,
+    /// The end of the current rest, and its length.
+    rests_until: Moment,
+    rest: Duration,
+    pub(super) handshakes: Handshakes,
+    /// Time that handshakes took in this turn, and all other work in the last one.
+    handshake_time: Duration,
+    others: Duration,
+    /// The number of sessions that were given a name.
+    pub(super) named: u64,
+}
+
+/// How many connections may be accepted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptQuota {
+    /// At most this many; check [`Engine::is_crowded`] before each.
+    Now(usize),
+    /// None before this moment: the kernel keeps waiting connections.
+    After(Moment),
+}
+
+impl Arrivals {
+    pub(super) fn new(now: Moment) -> Arrivals {
+        Arrivals {
+            upgraded: VecDeque::new(),
+            heads: VecDeque::new(),
+            dirty: Vec::new(),
+            published: Moment::ZERO,
+            rests_until: Moment::ZERO,
+            rest: Duration::ZERO,
+            handshakes: Handshakes::new(now),
+            handshake_time: Duration::ZERO,
+            others: Duration::ZERO,
+            named: 0,
+        }
+    }
+
+    /// True exactly when nothing is to be read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.upgraded.is_empty() && self.heads.is_empty()
+    }
+
+    /// True exactly when nothing is done for arriving peers now.
+    pub(super) fn rests(&self, now: Moment) -> bool {
+        self.rests_until > now
+    }
+
+    /// The time after this turn at which arriving peers have work.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (self.rest > Duration::ZERO && !self.is_idle()).then_some(self.rest)
+    }
+
+    /// True exactly when clients publish.
+    fn hears_publications(&self, now: Moment) -> bool {
+        now.since(self.published) < PUBLISHED_LATELY
+    }
+
+    /// A turn ended; a rest of `rest` is due if clients publish.
+    fn settle_rest(&mut self, rest: Duration, end: Moment) {
+        self.rest = match self.rests_until > end {
+            true => self.rests_until.since(end),
+            false if self.hears_publications(end) => rest,
+            false => Duration::ZERO,
+        };
+        self.rests_until = end + self.rest;
+    }
+
+    /// Lists a peer to be read; false if it is not arriving any more.
+    pub(super) fn list(&mut self, id: SlotId, arrival: &mut Arrival) -> bool {
+        match arrival {
+            Arrival::Head => self.heads.push_back(id),
+            Arrival::Upgraded => self.upgraded.push_back(id),
+            Arrival::Settling => {
+                *arrival = Arrival::In;
+                self.upgraded.push_back(id);
+            }
+            Arrival::In => return false,
+        }
+        true
+    }
+
+    /// All listed peers.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &SlotId> {
+        self.upgraded.iter().chain(&self.heads)
+    }
+
+    fn next(&mut self) -> Option<SlotId> {
+        self.upgraded.pop_front().or_else(|| self.heads.pop_front())
+    }
+}
+
+impl Engine {
+    /// How many connections the shell may accept in this turn.
+    pub fn accept_quota(&self) -> AcceptQuota {
+        let (arrivals, now) = (&self.arrivals, self.now.at);
+        if arrivals.rests(now) {
+            AcceptQuota::After(arrivals.rests_until)
+        } else if arrivals.handshakes.rests(now) {
+            // Refusals alone would take too much time.
+            AcceptQuota::After(now + ACCEPT_REST)
+        } else if arrivals.hears_publications(now) {
+            AcceptQuota::Now(FEW_ACCEPTS_PER_TURN)
+        } else {
+            AcceptQuota::Now(ACCEPTS_PER_TURN)
+        }
+    }
+
+    /// True exactly when the process has so many connections that the kernel keeps further ones. Past the bound some more are
+    /// accepted, only to be refused with a reason.
+    pub fn is_crowded(&self) -> bool {
+        let vitals = &self.setup.vitals;
+        let reactors = vitals.reactors.iter().enumerate();
+        let others = reactors.filter(|(index, _)| *index != usize::from(self.id.0));
+        let others: u64 = others.map(|(_, reactor)| reactor.connections.read()).sum();
+        others + self.peers.len() as u64 >= vitals.connections_max() + REFUSALS_AT_ONCE as u64
+    }
+
+    /// True exactly when more heads wait in this process than should.
+    pub fn has_heads_enough(&self) -> bool {
+        let most = (self.arrivals.handshakes.rate() / 2.0) as usize;
+        self.arrivals.heads.len() >= most.clamp(*HEADS_WAITING.start(), *HEADS_WAITING.end())
+    }
+
+    /// The time for which arriving peers may be read in this turn; `None` if none is due.
+    pub fn arrival_slice(&self) -> Option<Duration> {
+        let arrivals = &self.arrivals;
+        if arrivals.is_idle() || arrivals.rests(self.now.at) {
+            return None;
+        }
+        let bounds = if arrivals.hears_publications(self.now.at) { SHORT_SLICE } else { SLICE };
+        Some(arrivals.others.clamp(*bounds.start(), *bounds.end()))
+    }
+
+    /// The next arriving peer to read.
+    pub fn next_arrival(&mut self) -> Option<SlotId> {
+        while !self.turn_is_full()
+            && let Some(id) = self.arrivals.next()
+        {
+            if self.unlist(id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Adds time of this turn that went into handshakes, for whatever purpose.
+    pub fn handle_handshake_time(&mut self, time: Duration) {
+        self.arrivals.handshakes.spent(time);
+        self.arrivals.handshake_time += time;
+    }
+
+    /// Decides on one request for an upgrade to the chat.
+    pub(super) fn judge_arrival(&mut self) -> Passage {
+        let bound = self.setup.policy.limits.admissions_per_s;
+        let per_s = (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64);
+        let passage = self.arrivals.handshakes.admit(self.now.at, per_s, self.random.f32());
+        match passage {
+            Passage::Admit => self.tally.handshakes_admitted.add(1),
+            Passage::Later { .. } => self.tally.handshakes_deferred.add(1),
+            Passage::Refuse { .. } => self.tally.handshakes_refused.add(1),
+        }
+        passage
+    }
+
+    /// Notes that an upgraded peer is `connected`: only its first commands still count as arriving.
+    pub(super) fn note_arrival(&mut self, id: SlotId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.arrival == Arrival::Upgraded
+            && peer.chat_mut().is_some_and(|chat| chat.session.is_open())
+        {
+            peer.arrival = Arrival::Settling;
+            self.tally.connected.add(1);
+            self.arrivals.handshakes.done(Done::Connected);
+        }
+    }
+
+    /// Notes that an arriving peer was answered without an upgrade. Otherwise a flood of refused requests would look like
+    /// expensive handshakes.
+    pub(super) fn note_answer(&mut self, id: SlotId, what: Done) {
+        if self.peers.get_mut(id).is_some_and(|peer| peer.arrival == Arrival::Head) {
+            self.arrivals.handshakes.done(what);
+        }
+    }
+
+    /// Copies what was queued after the flush out of the turn's arena, which must not outlive the turn.
+    pub(super) fn settle(&mut self) {
+        for id in self.dirty.iter().chain(&self.arrivals.dirty) {
+            if let Some(peer) = self.peers.get_mut(*id) {
+                peer.outbox.settle(&self.scratch.arena);
+            }
+        }
+    }
+
+    /// Measures a turn that took `busy`. Returns the part of it that was not handshakes.
+    pub(super) fn measure_arrivals(&mut self, busy: Duration) -> Duration {
+        let arrivals = &mut self.arrivals;
+        let spent = std::mem::take(&mut arrivals.handshake_time);
+        arrivals.others = busy.saturating_sub(spent);
+        let end = self.now.at + busy;
+        arrivals.settle_rest(arrivals.handshakes.rest(spent), end);
+        let rests = if arrivals.hears_publications(end) { Rests::Yes } else { Rests::No };
+        if arrivals.handshakes.turned(end, busy, rests) {
+            self.tally.handshake_cost_us.set(arrivals.handshakes.cost().as_micros() as u64);
+            self.tally.admissions_per_s.set(arrivals.handshakes.rate() as u64);
+        }
+        arrivals.others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Moment {
+        Moment::from_micros(n * 1_000)
+    }
+
+    #[test]
+    fn handshakes_rest_only_while_clients_publish() {
+        let rest = Duration::from_millis(3);
+        let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
+        arrivals.list(SlotId { index: 1, generation: 1 }, &mut Arrival::Head);
+        arrivals.settle_rest(rest, ms(1_010));
+        assert!(arrivals.rests(ms(1_012)) && !arrivals.rests(ms(1_013)));
+        assert_eq!(arrivals.patience(), Some(rest));
+        // A turn in between, for connected peers, does not begin another rest.
+        arrivals.settle_rest(Duration::ZERO, ms(1_012));
+        assert_eq!((arrivals.patience(), arrivals.rests_until), (Some(Duration::from_millis(1)), ms(1_013)));
+        arrivals.settle_rest(Duration::ZERO, ms(1_014));
+        assert_eq!(arrivals.patience(), None);
+        arrivals.settle_rest(rest, ms(1_000) + PUBLISHED_LATELY);
+        assert!(!arrivals.rests(ms(1_200)), "nobody published for a while");
+    }
+}

@@ -1,0 +1,185 @@
+//! Takes completions and broadcasts: each goes to the session or the channel that waits for it.
+
+use super::Engine;
+use super::peer::{Peer, Reading, Stage};
+use super::pending::Request;
+use super::recover::{Recovery, Retry};
+use super::slots::SlotId;
+use crate::hub::ChannelId;
+use crate::job::{Admit, Completion, Counted, Denied, Identity, Live, Page, ReadError, Ticket};
+use crate::limits::COMPLETIONS_PER_TURN;
+use crate::session::{AppendOutcome, HistoryOutcome};
+
+impl Engine {
+    /// Takes a publication, a signal or log heads that arrived. Broadcasts come before completions, because a completion
+    /// may have been read later and know of them.
+    pub fn handle_broadcast(&mut self, broadcast: Live) {
+        let cost = match broadcast {
+            Live::Published(batch) => {
+                self.arrivals.published = self.now.at;
+                for published in batch.iter() {
+                    self.hub.publish(published);
+                }
+                batch.len()
+            }
+            Live::Signal { channel, frame } => {
+                self.hub.signal(&channel, &frame);
+                1
+            }
+            Live::Heads(heads) => {
+                for (channel, position) in heads.iter() {
+                    self.hub.heads_read(channel, *position);
+                }
+                heads.len()
+            }
+            Live::Canary(canary) => {
+                canary.arrive();
+                0
+            }
+        };
+        self.gathering.quota = self.gathering.quota.saturating_sub(cost);
+    }
+
+    /// Takes the broadcasts out of the way of completions: each lane has a quota of its own.
+    pub fn finish_broadcasts(&mut self) {
+        self.deliver();
+        self.gathering.quota = COMPLETIONS_PER_TURN;
+    }
+
+    /// Asks for what the completions left open, and delivers what they brought.
+    pub fn finish_completions(&mut self) {
+        self.read_heads();
+        self.ask_needs();
+        self.deliver();
+        self.release_again();
+    }
+
+    /// Takes a worker's answer to a job.
+    pub fn handle_completion(&mut self, completion: Completion) {
+        self.gathering.quota = self.gathering.quota.saturating_sub(1);
+        match completion {
+            Completion::Appended { ticket, outcome } => {
+                if let Some(Request::Append { slot, id, channel, key }) = self.pending.take(ticket) {
+                    if outcome.is_ok() {
+                        self.tally.published.add(1);
+                    }
+                    let outcome = AppendOutcome::Answered(outcome);
+                    self.with_session(slot, |session, cx| {
+                        session.appended(id, &channel, key.as_ref(), outcome, cx);
+                    });
+                }
+            }
+            Completion::Page { ticket, outcome } => self.page(ticket, outcome),
+            Completion::Heads { ticket, outcome } => {
+                if let (Some(_), Ok(heads)) = (self.pending.take(ticket), outcome) {
+                    for (channel, position) in heads {
+                        self.hub.heads_read(&channel, position);
+                    }
+                }
+            }
+            Completion::Followed { ticket } => {
+                if let Some(Request::Follow(channel)) = self.pending.take(ticket) {
+                    self.recover(Recovery::Position(channel));
+                }
+            }
+            Completion::TokenChecked { ticket, outcome } => self.token_checked(ticket, outcome),
+            Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
+                Some(Request::Address { slot }) if self.awaits_address(slot) => {
+                    self.address_checked(slot, Some(outcome));
+                }
+                _ if outcome.is_ok() => self.release(Admit::Depart { address }),
+                _ => {}
+            },
+        }
+    }
+
+    fn token_checked(&mut self, ticket: Ticket, outcome: Result<Identity, Denied>) {
+        match (self.pending.take(ticket), outcome) {
+            (Some(Request::Token { slot, id }), outcome) if self.is_chat(slot) => {
+                self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
+                // The token may expire before anything else is due.
+                self.schedule(slot);
+            }
+            // The client left before its token was checked, so its user is released. A refresh does not count.
+            (_, Ok(identity)) if identity.counted == Counted::Yes => {
+                self.release(Admit::Leave { user: identity.user });
+            }
+            (_, _) => {}
+        }
+    }
+
+    fn is_chat(&mut self, id: SlotId) -> bool {
+        self.peers.get_mut(id).is_some_and(|peer| peer.chat_mut().is_some())
+    }
+
+    fn awaits_address(&mut self, id: SlotId) -> bool {
+        let alive = |peer: &&mut Peer| peer.reading != Reading::Dead;
+        self.peers.get_mut(id).filter(alive).is_some_and(|peer| match peer.stage {
+            Stage::Address(_) => true,
+            Stage::Head(_) | Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
+        })
+    }
+
+    fn page(&mut self, ticket: Ticket, outcome: Result<Page, ReadError>) {
+        match self.pending.take(ticket) {
+            Some(Request::History { slot, id, channel }) => self.with_session(slot, |session, cx| {
+                let outcome = match &outcome {
+                    Ok(page) => HistoryOutcome::Page(page.position, &page.body),
+                    Err(error) => HistoryOutcome::Unavailable { retry_ms: error.retry_ms },
+                };
+                session.history_read(id, &channel, &outcome, cx);
+            }),
+            Some(Request::Replay { subscribers }) => self.replay_page(&subscribers, outcome.ok()),
+            Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
+            Some(Request::Older(channel)) => self.older(channel, outcome.ok()),
+            Some(Request::Fill(channel)) => self.fill(channel, outcome.ok()),
+            Some(
+                Request::Append { .. }
+                | Request::Token { .. }
+                | Request::Address { .. }
+                | Request::Follow(_)
+                | Request::Heads,
+            )
+            | None => {}
+        }
+    }
+
+    /// The position of a channel's log was read, or not: the subscriptions that wait for it begin, or are refused.
+    pub(super) fn position(&mut self, channel: ChannelId, page: Option<Page>) {
+        for (subscription, decision) in self.hub.position_read(channel, page.as_ref().map(Into::into)) {
+            let slot = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot));
+            if let Some(slot) = slot {
+                self.with_session(slot, |session, cx| session.opened(subscription, decision, cx));
+            }
+        }
+    }
+
+    pub(super) fn fill(&mut self, channel: ChannelId, page: Option<Page>) {
+        match &page {
+            Some(page) => self.hub.filled(channel, Some(page.into())),
+            None => self.reads.retry(Retry::Fill(channel), self.now.at),
+        }
+    }
+
+    /// Answers a request whose deadline passed, without its worker.
+    pub(super) fn answer_late(&mut self, request: Request) {
+        self.tally.late.add(1);
+        match request {
+            Request::Append { slot, id, channel, key } => self.with_session(slot, |session, cx| {
+                session.appended(id, &channel, key.as_ref(), AppendOutcome::Late, cx);
+            }),
+            Request::History { slot, id, channel } => self.with_session(slot, |session, cx| {
+                session.history_read(id, &channel, &HistoryOutcome::Late, cx);
+            }),
+            Request::Token { slot, id } => {
+                self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
+            }
+            Request::Address { slot } => self.address_checked(slot, None),
+            Request::Replay { subscribers } => self.replay_page(&subscribers, None),
+            Request::Position(channel) | Request::Follow(channel) => self.position(channel, None),
+            Request::Older(channel) => self.older(channel, None),
+            Request::Fill(channel) => self.fill(channel, None),
+            Request::Heads => {}
+        }
+    }
+}

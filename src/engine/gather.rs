@@ -1,0 +1,93 @@
+//! Waiting for more publications: a moment's delay that halves the writes of a costly fan-out.
+
+use super::Engine;
+use crate::clock::Moment;
+use crate::health::drain::Phase;
+use crate::limits::{COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN};
+use std::time::Duration;
+
+/// The inbox of this turn: how much of it may still be taken, and the wait for more.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    /// The quota left some of the inbox for the next turn.
+    left: InboxLeft,
+    /// Publications, and then completions, that may still be taken in this turn.
+    pub(super) quota: usize,
+    /// The start of the wait; `None` while there is none.
+    since: Option<Moment>,
+    /// The duration of the last turn that gave out publications.
+    pub(super) fan_out: Duration,
+    /// Runs given out before this turn.
+    runs_before: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum InboxLeft {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Gathering {
+    /// True exactly when the inbox can wait for the next wake-up.
+    pub(super) fn is_done(&self) -> bool {
+        self.left == InboxLeft::No
+    }
+
+    /// The end of the wait.
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.since.map(|since| since + self.fan_out.min(GATHER_MAX))
+    }
+
+    /// Notes a turn that took `took`, if it gave out runs.
+    pub(super) fn measure(&mut self, runs: u64, took: Duration) {
+        if runs != self.runs_before {
+            self.runs_before = runs;
+            self.fan_out = took;
+        }
+    }
+}
+
+impl Engine {
+    /// Decides to leave the inbox for a moment because more publications of this reactor's clients are about to come.
+    ///
+    /// A subscriber gets everything of a turn with one write, so two publications in one turn cost half of two turns with
+    /// one each. While a fan-out runs, the store commits the next publications, and the two would alternate for ever with
+    /// each turn finding only a part. So a fan-out waits until the store has answered everything it was given, but never
+    /// longer than the last fan-out took: a quiet reactor waits for nothing, and a busy one gains more than it waits.
+    ///
+    /// `answers` and `broadcasts` are the lengths of the two lanes.
+    pub fn gathers(&mut self, answers: usize, broadcasts: usize) -> bool {
+        let gathering = &mut self.gathering;
+        gathering.left = InboxLeft::No;
+        gathering.quota = COMPLETIONS_PER_TURN;
+        let gain = gathering.fan_out.min(GATHER_MAX);
+        let answered = answers >= self.pending.appends();
+        if answered || gain < GATHER_MIN || broadcasts == 0 || self.draining.phase == Phase::Closing {
+            gathering.since = None;
+            return false;
+        }
+        let since = *gathering.since.get_or_insert(self.now.at);
+        if since + gain <= self.now.at {
+            gathering.since = None;
+        }
+        gathering.since.is_some()
+    }
+
+    /// True exactly when another broadcast may be handed in; false leaves the rest for the next turn.
+    pub fn wants_broadcast(&mut self) -> bool {
+        self.keep_left(self.gathering.quota > 0)
+    }
+
+    /// True exactly when another completion may be handed in; false leaves the rest for the next turn.
+    pub fn wants_completion(&mut self) -> bool {
+        self.keep_left(self.gathering.quota > 0 && !self.turn_is_full())
+    }
+
+    fn keep_left(&mut self, wants_more: bool) -> bool {
+        if !wants_more {
+            self.gathering.left = InboxLeft::Yes;
+        }
+        wants_more
+    }
+}

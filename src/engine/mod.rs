@@ -1,0 +1,326 @@
+//! One reactor's decisions: bytes, completions, a health snapshot and the time go in; frames, jobs and socket orders come out.
+//!
+//! The engine has no socket, clock, channel, log or randomness of its own (its [`Random`] is seeded by the shell), so the
+//! same inputs give the same outputs: `tests/simulation` and `fuzz` drive it as `src/reactor` does.
+//!
+//! The methods are of three kinds:
+//!
+//! - `handle_*` take one input: bytes, an accepted connection, a completion, a broadcast, a refused job;
+//! - `take_*` and `next_*` hand out work for the shell: jobs, orders, notices, peers to read, to flush or to remove;
+//! - the steps of a turn do what has become due.
+//!
+//! A turn calls them in this order, and sends [`take_jobs`](Engine::take_jobs) after each step that may ask for something:
+//!
+//! 1. [`begin_turn`](Engine::begin_turn), [`handle_setup`](Engine::handle_setup) and
+//!    [`handle_snapshot`](Engine::handle_snapshot) if there are new ones;
+//! 2. [`handle_accepted`](Engine::handle_accepted) for as many as [`accept_quota`](Engine::accept_quota) allows;
+//! 3. [`handle_bytes`](Engine::handle_bytes) for each [`next_ready`](Engine::next_ready), then for each
+//!    [`next_arrival`](Engine::next_arrival) within the [`arrival_slice`](Engine::arrival_slice);
+//! 4. unless it [`gathers`](Engine::gathers): [`handle_broadcast`](Engine::handle_broadcast) for each,
+//!    [`finish_broadcasts`](Engine::finish_broadcasts), [`handle_completion`](Engine::handle_completion) for each,
+//!    [`finish_completions`](Engine::finish_completions);
+//! 5. [`expire`](Engine::expire), [`push_status`](Engine::push_status), [`drain`](Engine::drain),
+//!    [`catch_up_rooms`](Engine::catch_up_rooms);
+//! 6. [`flush`](Engine::flush), [`flush_arrivals`](Engine::flush_arrivals), [`finish_flush`](Engine::finish_flush);
+//! 7. [`reap`](Engine::reap), [`end_turn`](Engine::end_turn).
+//!
+//! Invariants of a turn:
+//!
+//! - a peer is written at most once, at the end, with everything it got;
+//! - a slot is freed only at the very end, so an event of the batch never reaches the peer that took the slot over.
+
+mod arrive;
+mod complete;
+mod deliver;
+mod drain;
+mod expire;
+mod flush;
+mod frames;
+mod gather;
+mod http;
+mod needs;
+mod observe;
+mod order;
+mod peer;
+mod pending;
+mod perform;
+mod proxy;
+mod read;
+mod recover;
+mod setup;
+mod slots;
+mod tally;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod upgrade;
+
+pub use arrive::AcceptQuota;
+pub use flush::Written;
+pub use order::{Follows, Job, Notice, Order};
+pub use peer::{Flushed, Transport};
+pub use read::{Readiness, Reads};
+pub use setup::{Addresses, Echo, Hosts, ProxyHeader, Setup};
+pub use slots::SlotId;
+pub use tally::Tally;
+
+use crate::clock::Now;
+use crate::health::snapshot::Snapshot;
+use crate::hub::Hub;
+use crate::id::ReactorId;
+use crate::random::Random;
+use crate::session::Effect;
+use crate::wire::frames::FrameLimits;
+use crate::wire::outbox::Arena;
+use crate::wire::push::ErrorCode;
+use crate::wire::request::HeadLimits;
+use order::Output;
+use peer::{Arrival, Listed, Peer, Queued, Reading};
+use pending::Pending;
+use slots::Slots;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use timers::Timers;
+
+/// The longest wait without work, so that the vitals show a living reactor.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Engine {
+    id: ReactorId,
+    setup: Arc<Setup>,
+    bounds: Bounds,
+    now: Now,
+    random: Random,
+    peers: Slots<Peer>,
+    hub: Hub,
+    pending: Pending,
+    timers: Timers,
+    scratch: Scratch,
+    /// Peers to be read: an edge came, or a quota left bytes behind.
+    ready: VecDeque<SlotId>,
+    /// Peers to be written at the end of the turn.
+    dirty: Vec<SlotId>,
+    arrivals: arrive::Arrivals,
+    gathering: gather::Gathering,
+    reads: recover::Reads,
+    relief: flush::Relief,
+    health: tell::Health,
+    draining: drain::Draining,
+    out: Output,
+    tally: Tally,
+}
+
+/// Limits in the form that parsers take.
+struct Bounds {
+    frames: FrameLimits,
+    heads: HeadLimits,
+}
+
+impl Bounds {
+    fn of(setup: &Setup) -> Bounds {
+        let limits = &setup.policy.limits;
+        Bounds { frames: FrameLimits::from(limits), heads: HeadLimits::from(limits) }
+    }
+}
+
+/// Memory of a turn, kept for the next one.
+#[derive(Default)]
+struct Scratch {
+    arena: Arena,
+    sharing: deliver::Sharing,
+    effects: Vec<Effect>,
+    refused: Vec<ErrorCode>,
+}
+
+impl Engine {
+    /// Starts without peers. `seed` decides every later random choice.
+    pub fn new(
+        id: ReactorId,
+        setup: Arc<Setup>,
+        snapshot: Arc<Snapshot>,
+        now: Now,
+        follows: Follows,
+        seed: u64,
+    ) -> Engine {
+        let mut random = Random::seeded(seed);
+        let limits = &setup.policy.limits;
+        let hasher = ahash::RandomState::with_seeds(random.u64(), random.u64(), random.u64(), random.u64());
+        Engine {
+            id,
+            bounds: Bounds::of(&setup),
+            now,
+            peers: Slots::new(),
+            hub: Hub::new(limits.channels as usize, tail_bytes(&setup), hasher),
+            pending: Pending::new(id),
+            timers: Timers::new(now.at),
+            scratch: Scratch::default(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            arrivals: arrive::Arrivals::new(now.at),
+            gathering: gather::Gathering::default(),
+            reads: recover::Reads::new(now.at),
+            relief: flush::Relief::new(now.at),
+            health: tell::Health::new(snapshot),
+            draining: drain::Draining::default(),
+            out: Output::new(follows),
+            tally: Tally::default(),
+            random,
+            setup,
+        }
+    }
+
+    /// Begins a turn: everything until the next one happens at `now`.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// The moment of the turn.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Applies new settings. Connections that exist come under the new limits with their next frame, command or deadline.
+    /// A limit that is now below what is in use takes nothing away; there is no more until there is room.
+    pub fn handle_setup(&mut self, setup: Arc<Setup>) {
+        self.bounds = Bounds::of(&setup);
+        self.hub.bound_tails(tail_bytes(&setup));
+        self.setup = setup;
+    }
+
+    /// Takes an accepted connection; `None` if it must be dropped because only trusted proxies may connect.
+    pub fn handle_accepted(&mut self, address: IpAddr, transport: Transport) -> Option<SlotId> {
+        let address = address.to_canonical();
+        let expects = match self.setup.proxy_header {
+            ProxyHeader::Off => peer::Expects::FirstHead,
+            ProxyHeader::Required => {
+                if !self.setup.trusted_proxies.iter().any(|network| network.contains(&address)) {
+                    return None;
+                }
+                peer::Expects::ProxyHeader
+            }
+        };
+        let id = self.peers.insert(Peer::new(address, expects, transport, self.now.at));
+        self.schedule(id);
+        Some(id)
+    }
+
+    /// The connection is broken: nothing more is read from it or written to it.
+    pub fn handle_broken(&mut self, id: SlotId) {
+        self.kill(id);
+    }
+
+    /// How long nothing is due: zero while a list has work left.
+    pub fn patience(&self) -> Duration {
+        let idle = self.ready.is_empty()
+            && (self.arrivals.is_idle() || self.arrivals.patience().is_some())
+            && self.reads.rooms.is_empty()
+            && self.dirty.is_empty()
+            && self.arrivals.dirty.is_empty()
+            && self.out.jobs.is_empty()
+            && self.out.orders.is_empty()
+            && self.health.is_done()
+            && self.draining.is_idle()
+            && self.gathering.is_done();
+        if !idle {
+            return Duration::ZERO;
+        }
+        let dues = [self.pending.deadline(), self.reads.retry_due(), self.drain_due(), self.gathering.due()];
+        let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
+        let rest = rest.chain(self.arrivals.patience());
+        rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)
+    }
+
+    /// Takes the jobs since the last call, in order, into an empty buffer of the caller.
+    pub fn take_jobs(&mut self, into: &mut Vec<Job>) {
+        debug_assert!(into.is_empty(), "jobs would be lost");
+        std::mem::swap(&mut self.out.jobs, into);
+    }
+
+    /// Takes the orders since the last call, in order.
+    pub fn take_orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.out.orders)
+    }
+
+    /// Takes the notices since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.out.notices)
+    }
+
+    /// The snapshot that holds.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.health.snapshot
+    }
+
+    /// The counts so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The number of peers.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// True exactly when there is no peer.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// Removes the peer at the end of the turn.
+    fn kill(&mut self, id: SlotId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.reading != Reading::Dead
+        {
+            peer.reading = Reading::Dead;
+            self.out.dead.push(id);
+        }
+    }
+
+    /// Frees the slots of the dead, whose sockets the shell then closes.
+    pub fn reap(&mut self) -> Vec<SlotId> {
+        let dead = std::mem::take(&mut self.out.dead);
+        for &id in &dead {
+            self.end_session(id);
+            let Some(mut peer) = self.peers.remove(id) else { continue };
+            self.count_left(id);
+            self.relief.waiting_bytes -= u64::from(peer.counted_bytes);
+            if let Some(address) = peer.counted_address.take() {
+                self.release(crate::job::Admit::Depart { address: *address });
+            }
+        }
+        dead
+    }
+
+    fn mark_ready(&mut self, id: SlotId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.listed == Listed::No
+        {
+            peer.listed = Listed::Ready;
+            if !self.arrivals.list(id, &mut peer.arrival) {
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    fn mark_dirty(&mut self, id: SlotId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.queued == Queued::No
+            && peer.wants_flush()
+        {
+            peer.queued = Queued::Dirty;
+            match peer.arrival {
+                Arrival::Settling | Arrival::In => self.dirty.push(id),
+                Arrival::Head | Arrival::Upgraded => self.arrivals.dirty.push(id),
+            }
+        }
+    }
+}
+
+/// This reactor's share of `limits.tail_bytes_total`.
+fn tail_bytes(setup: &Setup) -> usize {
+    setup.policy.limits.tail_bytes_total as usize / setup.reactors.max(1)
+}

@@ -1,0 +1,79 @@
+//! The end of a turn: its counts, its measurements, and the memory that the next turn does not need.
+
+use super::Engine;
+use super::peer::{Listed, Queued, Reading, Role, Stage, WebSocket};
+use super::slots::SlotId;
+use crate::hub::Slot;
+use crate::limits::{ARENA_BYTES_KEPT, ARENA_BYTES_MAX};
+use std::time::Duration;
+
+/// Engines with more peers are not checked as a whole after each turn, or debug builds would take quadratic time in a storm.
+const CHECKED_PEERS_MAX: usize = 256;
+
+impl Engine {
+    /// True exactly when this turn wrote as much for single peers as it should before it flushes.
+    pub fn turn_is_full(&self) -> bool {
+        self.scratch.arena.bytes() + self.scratch.sharing.bytes() > ARENA_BYTES_MAX
+    }
+
+    /// Ends a turn that took `busy` since [`begin_turn`](Engine::begin_turn).
+    pub fn end_turn(&mut self, busy: Duration) {
+        self.scratch.arena.clear(ARENA_BYTES_KEPT);
+        self.scratch.sharing.clear();
+        let others = self.measure_arrivals(busy);
+        // Without the time of handshakes: waiting saves nothing of that.
+        self.gathering.measure(self.tally.runs.read(), others);
+        let tally = &self.tally;
+        for code in self.scratch.refused.drain(..) {
+            tally.count_error(code);
+        }
+        tally.connections.set(self.peers.len() as u64);
+        tally.pending.set(self.pending.len() as u64);
+        tally.outbox_bytes.set(self.relief.waiting_bytes);
+        tally.recoveries_waiting.set(self.reads.recoveries.waiting() as u64);
+        let (channels, subscriptions, tail_bytes) = self.hub.sizes();
+        tally.channels.set(channels as u64);
+        tally.subscriptions.set(subscriptions as u64);
+        tally.tail_bytes.set(tail_bytes as u64);
+        if cfg!(debug_assertions) && self.peers.len() <= CHECKED_PEERS_MAX {
+            self.check_invariants();
+        }
+    }
+
+    /// Checks one peer after a mutation, in debug builds.
+    #[inline]
+    pub(super) fn check(&mut self, id: SlotId) {
+        if cfg!(debug_assertions)
+            && let Some(peer) = self.peers.get_mut(id)
+        {
+            peer.check_invariants();
+        }
+    }
+
+    /// Panics if the engine's parts contradict each other. It looks at every peer.
+    pub fn check_invariants(&self) {
+        let (mut waiting_bytes, mut dirty, mut listed, mut dead) = (0, 0, 0, 0);
+        for (id, peer) in self.peers.iter() {
+            peer.check_invariants();
+            waiting_bytes += u64::from(peer.counted_bytes);
+            dirty += usize::from(peer.queued == Queued::Dirty);
+            listed += usize::from(peer.listed == Listed::Ready);
+            dead += usize::from(peer.reading == Reading::Dead);
+            if let Stage::WebSocket(WebSocket { role: Role::Chat(chat), .. }) = &peer.stage {
+                for subscription in chat.session.subscriptions() {
+                    let slot = self.hub.slot(*subscription);
+                    assert_eq!(slot, Some(Slot(id.index)), "a subscription of another peer: {peer:?}");
+                }
+            }
+        }
+        let here =
+            |ids: &mut dyn Iterator<Item = &SlotId>| ids.filter(|id| self.peers.contains(**id)).count();
+        assert_eq!(waiting_bytes, self.relief.waiting_bytes, "the total of waiting bytes");
+        assert_eq!(dirty, here(&mut self.dirty.iter().chain(&self.arrivals.dirty)), "peers to be flushed");
+        assert_eq!(listed, here(&mut self.ready.iter().chain(self.arrivals.listed())), "peers to be read");
+        assert_eq!(dead, here(&mut self.out.dead.iter()), "peers to be removed");
+        assert!(self.scratch.effects.is_empty(), "effects that were not performed");
+        self.pending.check_invariants();
+        self.reads.recoveries.check_invariants();
+    }
+}

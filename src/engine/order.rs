@@ -1,0 +1,96 @@
+//! The engine's output for its shell: jobs for the workers, orders for single sockets, and notices for the log.
+
+use super::slots::SlotId;
+use crate::id::ChannelName;
+use crate::job::bus::Interest;
+use crate::job::{Admit, Append, Read};
+use crate::wire::proxy::ProxyFault;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Something that a worker or another reactor is to do.
+///
+/// The shell sends jobs in their order. A job that does not fit goes back through
+/// [`Engine::handle_refused`](super::Engine::handle_refused), and its client gets an answer all the same.
+#[derive(Debug)]
+pub enum Job {
+    /// For the store's append worker.
+    Append(Append),
+    /// For the store's readers.
+    Read(Read),
+    /// For the auth worker.
+    Admit(Admit),
+    /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same turn, or a channel
+    /// that is left and followed again would end up left.
+    Interest(Interest),
+    /// For the bus and the other reactors; a full lane loses it.
+    Signal {
+        channel: ChannelName,
+        /// The complete frame, the same bytes for every subscriber.
+        frame: Arc<[u8]>,
+    },
+}
+
+/// What the shell does to one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Queue a TLS close_notify and report the bytes with [`Engine::handle_transport`](super::Engine::handle_transport).
+    SayDone(SlotId),
+    /// Shut down the writing half; everything has been sent. Report a failure with
+    /// [`Engine::handle_broken`](super::Engine::handle_broken).
+    Shutdown(SlotId),
+}
+
+/// An event that the shell logs or counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A connection was dropped because it did not begin with a valid PROXY header.
+    BadProxyHeader(ProxyFault),
+    /// A TLS handshake arrived at a plain listener.
+    TlsOnPlain,
+    /// Plain HTTP arrived at a TLS listener.
+    PlainOnTls,
+    /// A TLS handshake was not complete in time.
+    TlsTimeout,
+}
+
+/// The source of publications of other instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// There are no other instances.
+    Alone,
+    /// The bus, which must be subscribed to a channel before its log is read.
+    ByBus,
+}
+
+/// The engine's output since the shell last took it, and what it must hand out again.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) follows: Follows,
+    /// Reads that the store's queue has room for.
+    pub(super) read_room: usize,
+    pub(super) jobs: Vec<Job>,
+    pub(super) orders: Vec<Order>,
+    pub(super) notices: Vec<Notice>,
+    /// Peers to be removed at the end of the turn.
+    pub(super) dead: Vec<SlotId>,
+    /// Releases for the auth worker, which was full. They must not be lost; at most as many wait as connections ended.
+    pub(super) releases: Vec<Admit>,
+    /// Channels without subscribers that the bus, which was full, is still to be told of.
+    pub(super) unfollowing: VecDeque<ChannelName>,
+}
+
+impl Output {
+    pub(super) fn new(follows: Follows) -> Output {
+        Output {
+            follows,
+            read_room: 0,
+            jobs: Vec::new(),
+            orders: Vec::new(),
+            notices: Vec::new(),
+            dead: Vec::new(),
+            releases: Vec::new(),
+            unfollowing: VecDeque::new(),
+        }
+    }
+}

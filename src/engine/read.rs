@@ -1,0 +1,202 @@
+//! Readiness of sockets, and the bytes that were read from them, by the stage of their peer.
+
+use super::Engine;
+use super::peer::{Awaited, Closing, Listed, Reading, Stage};
+use super::slots::SlotId;
+use crate::clock::Moment;
+use crate::limits::CLOSE_TIMEOUT;
+use crate::wire::frames::{Frame, FrameLimits, Input};
+
+/// What the poll reports of one socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer's half has ended, or will after the bytes that wait.
+    pub read_closed: bool,
+    pub error: bool,
+}
+
+/// How far the shell reads a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Not now.
+    Nothing,
+    /// Until a short read: the next edge will come.
+    UntilShort,
+    /// Until nothing is left, because the end of the peer's half may not be reported again.
+    ToEnd,
+}
+
+impl Engine {
+    /// Notes that a socket became ready.
+    pub fn handle_readiness(&mut self, id: SlotId, readiness: Readiness) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let writable = readiness.writable && peer.wants_flush();
+        if readiness.error && peer.reading == Reading::Paused {
+            // Nothing would find the reset before the next write.
+            return self.kill(id);
+        }
+        if readiness.readable || readiness.read_closed || readiness.error {
+            if readiness.read_closed && peer.reading == Reading::Open {
+                peer.reading = Reading::Ending;
+            }
+            self.mark_ready(id);
+        }
+        if writable {
+            self.mark_dirty(id);
+        }
+    }
+
+    /// The number of peers to be read now. Peers that become ready meanwhile wait for the next turn.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The next peer to read; `None` if there is none, or the turn has written so much that the rest waits for the next.
+    pub fn next_ready(&mut self) -> Option<SlotId> {
+        while !self.turn_is_full()
+            && let Some(id) = self.ready.pop_front()
+        {
+            if self.unlist(id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Takes a peer off its list; false if it is not to be read.
+    pub(super) fn unlist(&mut self, id: SlotId) -> bool {
+        let holds = self.draining.holds_commands();
+        self.peers.get_mut(id).is_some_and(|peer| {
+            peer.listed = Listed::No;
+            !(holds && peer.takes_commands())
+        })
+    }
+
+    /// The peer used up its quota of reads: it is read on in the next turn.
+    pub fn handle_more(&mut self, id: SlotId) {
+        self.mark_ready(id);
+    }
+
+    /// How far the shell may read the peer's socket.
+    pub fn reads(&mut self, id: SlotId) -> Reads {
+        match self.peers.get_mut(id).map(|peer| peer.reading) {
+            Some(Reading::Open) => Reads::UntilShort,
+            Some(Reading::Ending) => Reads::ToEnd,
+            Some(Reading::Paused | Reading::Ended | Reading::Dead) | None => Reads::Nothing,
+        }
+    }
+
+    /// Takes plain bytes that a peer sent.
+    pub fn handle_bytes(&mut self, id: SlotId, bytes: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        match &mut peer.stage {
+            Stage::Head(_) => self.head_bytes(id, bytes),
+            Stage::Address(admission) => {
+                admission.rest.extend_from_slice(bytes);
+                // Bytes before the verdict are kept within a bound; the socket keeps the rest.
+                if admission.rest.len() > self.setup.policy.limits.head_bytes as usize {
+                    peer.reading = Reading::Paused;
+                }
+            }
+            Stage::WebSocket(_) => self.frames(id, bytes),
+            Stage::Closing(closing) => {
+                if closing.heard_close(bytes, self.bounds.frames, self.now.at) {
+                    self.finish_if_sent(id);
+                }
+            }
+            Stage::Lingering { bytes_left, .. } => {
+                *bytes_left = bytes_left.saturating_sub(bytes.len());
+                if *bytes_left == 0 {
+                    self.kill(id);
+                }
+            }
+        }
+        self.pause_if_full(id);
+        self.check(id);
+    }
+
+    /// A peer that does not read its responses is not read either.
+    fn pause_if_full(&mut self, id: SlotId) {
+        let bytes_max = self.setup.policy.limits.outbox_bytes_hard as usize;
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.waiting_bytes() > bytes_max
+            && matches!(peer.reading, Reading::Open | Reading::Ending)
+        {
+            peer.reading = Reading::Paused;
+        }
+    }
+
+    /// The peer's half has ended. Responses on their way are still sent; nothing new is.
+    pub fn handle_end(&mut self, id: SlotId) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        match peer.reading {
+            Reading::Dead | Reading::Ended => return,
+            Reading::Open | Reading::Ending | Reading::Paused => peer.reading = Reading::Ended,
+        }
+        let ends_now = match &mut peer.stage {
+            Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) | Stage::Lingering { .. } => true,
+            Stage::Closing(closing) => {
+                closing.awaited = Awaited::Nothing;
+                false
+            }
+        };
+        let owes_nothing = !peer.wants_flush() && !peer.owes_done();
+        if ends_now && owes_nothing {
+            return self.kill(id);
+        }
+        if ends_now {
+            self.end_session(id);
+            let until = self.now.at + CLOSE_TIMEOUT;
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.stage = Stage::Closing(Closing { until, awaited: Awaited::Nothing });
+            }
+            self.schedule(id);
+        }
+        self.finish_if_sent(id);
+    }
+
+    /// TLS cannot continue: an alert, if there is one, is the last thing to be sent.
+    pub fn handle_tls_failure(&mut self, id: SlotId) {
+        self.note_answer(id, crate::health::handshakes::Done::Failed);
+        self.end_session(id);
+        let until = self.now.at + CLOSE_TIMEOUT;
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.outbox.clear();
+        peer.stage = Stage::Closing(Closing { until, awaited: Awaited::Nothing });
+        self.mark_dirty(id);
+        self.schedule(id);
+        self.finish_if_sent(id);
+    }
+
+    /// True exactly when the peer has been upgraded and not yet closed.
+    pub fn is_upgraded(&mut self, id: SlotId) -> bool {
+        self.peers.get_mut(id).is_some_and(|peer| peer.takes_commands())
+    }
+
+    /// True exactly when the peer's bytes are discarded because our half is shut.
+    pub fn is_lingering(&mut self, id: SlotId) -> bool {
+        self.peers.get_mut(id).is_some_and(|peer| match peer.stage {
+            Stage::Lingering { .. } => true,
+            Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) | Stage::Closing(_) => false,
+        })
+    }
+}
+
+impl Closing {
+    /// Reads on for the peer's close frame alone; true once there is nothing to wait for.
+    fn heard_close(&mut self, bytes: &mut [u8], limits: FrameLimits, now: Moment) -> bool {
+        let Awaited::CloseFrame(decoder) = &mut self.awaited else { return true };
+        let mut input = Input::new(bytes);
+        loop {
+            match decoder.next(&mut input, limits, now) {
+                Frame::Incomplete => return false,
+                Frame::Text(_) | Frame::Binary(_) | Frame::Ping(_) | Frame::Pong => {}
+                Frame::Close(_) | Frame::Violation(_) => break,
+            }
+        }
+        self.awaited = Awaited::Nothing;
+        true
+    }
+}

@@ -1,0 +1,93 @@
+//! What the engine counts, as plain numbers. The shell publishes them once a turn, so a scrape costs the engine nothing.
+
+use crate::metrics::reactor::{CLOSE_CODES, ReactorCounters};
+use crate::wire::push::ErrorCode;
+use std::cell::Cell;
+
+/// One number of a [`Tally`].
+#[derive(Debug, Default)]
+pub struct Count(Cell<u64>);
+
+impl Count {
+    #[inline]
+    pub fn add(&self, by: u64) {
+        self.0.set(self.0.get().wrapping_add(by));
+    }
+
+    /// Undoes an [`add`](Count::add) of the same turn, so that a published number never falls.
+    pub(super) fn take_back(&self, by: u64) {
+        self.0.set(self.0.get().wrapping_sub(by));
+    }
+
+    #[inline]
+    pub fn set(&self, to: u64) {
+        self.0.set(to);
+    }
+
+    #[inline]
+    pub fn read(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// Declares the counts that have a cell of the same name in [`ReactorCounters`].
+macro_rules! tally {
+    ($($name:ident),* $(,)?) => {
+        /// Totals since the start, and sizes as of now. [`ReactorCounters`] says what each one is.
+        #[derive(Debug, Default)]
+        pub struct Tally {
+            $(pub $name: Count,)*
+            pub requests_refused: [Count; 2],
+            pub errors: [Count; ErrorCode::ALL.len()],
+            pub closes: [Count; CLOSE_CODES.len() + 1],
+            /// Set when one of the three arrays above has changed: most turns leave them as they are.
+            rare: Cell<bool>,
+        }
+
+        impl Tally {
+            /// Publishes every number to the cells that scrapes read.
+            pub fn publish(&self, counters: &ReactorCounters) {
+                $(counters.$name.set(self.$name.read());)*
+                if self.rare.take() {
+                    let pairs = self.requests_refused.iter().zip(&counters.requests_refused);
+                    let pairs = pairs.chain(self.errors.iter().zip(&counters.errors));
+                    for (count, cell) in pairs.chain(self.closes.iter().zip(&counters.closes)) {
+                        cell.set(count.read());
+                    }
+                }
+            }
+        }
+    };
+}
+
+tally! {
+    connections, handshakes_admitted, handshakes_deferred, handshakes_refused, handshake_cost_us, admissions_per_s,
+    upgrades, connected, requests, messages_received, commands, publishes, published, deliveries, runs, lagged,
+    replay_pages, recovery_reads, recoveries_refused, recoveries_waiting, signals, pings, beats, statuses, turned_away,
+    observed, late, live_missed, pending, outbox_bytes, tail_bytes, channels, subscriptions,
+}
+
+impl Tally {
+    /// Counts an `error` sent to a client.
+    pub(super) fn count_error(&self, code: ErrorCode) {
+        self.count(self.errors.get(code.index()));
+    }
+
+    /// Counts a refused request by its status, 400 to 599.
+    pub(super) fn count_refused(&self, status: u16) {
+        self.count(self.requests_refused.get(usize::from(status >= 500)));
+    }
+
+    /// Counts a close frame of ours.
+    pub(super) fn count_close(&self, code: u16) {
+        let index = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
+        self.count(self.closes.get(index));
+    }
+
+    fn count(&self, count: Option<&Count>) {
+        if let Some(count) = count {
+            count.add(1);
+            self.rare.set(true);
+        }
+    }
+}

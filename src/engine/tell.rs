@@ -1,0 +1,91 @@
+//! The health snapshot: taken once a turn, and sent to every session when its `status` changed.
+
+use super::Engine;
+use super::peer::Queued;
+use super::slots::SlotId;
+use crate::clock::Moment;
+use crate::health::snapshot::Snapshot;
+use crate::limits::TELLS_PER_TURN;
+use crate::wire::outbox::Offer;
+use crate::wire::push;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The snapshot of this turn, and a `status` on its way to all sessions: some of them each turn, because sending to thousands
+/// at once would hold up everything else.
+#[derive(Debug)]
+pub(super) struct Health {
+    pub(super) snapshot: Arc<Snapshot>,
+    frame: Option<Rc<[u8]>>,
+    left: Vec<SlotId>,
+    /// Peers whose outboxes were full. They are tried again after [`LATE_PERIOD`].
+    late: Vec<SlotId>,
+    again: Moment,
+}
+
+/// The delay after which a full outbox is offered a `status` again.
+const LATE_PERIOD: Duration = Duration::from_secs(1);
+
+impl Health {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Health {
+        Health { snapshot, frame: None, left: Vec::new(), late: Vec::new(), again: Moment::ZERO }
+    }
+
+    /// True exactly when no session is to be notified now.
+    pub(super) fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.left.len()
+    }
+}
+
+impl Engine {
+    /// Takes a new snapshot. Sessions that were to be notified of an older one are notified of this one instead.
+    pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        let known = self.health.snapshot.revision;
+        if snapshot.revision == known {
+            self.health.snapshot = snapshot;
+            return;
+        }
+        let mut frame = Vec::new();
+        push::status(&mut frame, &snapshot.status);
+        let (frame, left) = (Some(Rc::from(frame)), self.peers.ids());
+        self.health = Health { frame, left, ..Health::new(snapshot) };
+    }
+
+    /// Sends the `status` to the next sessions. A session that is not `connected` yet learns it from `connected`.
+    pub fn push_status(&mut self) {
+        let Some(frame) = self.health.frame.clone() else { return };
+        let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
+        if self.health.left.is_empty() && self.health.again <= self.now.at {
+            self.health.left = std::mem::take(&mut self.health.late);
+        }
+        let from = self.health.left.len().saturating_sub(TELLS_PER_TURN);
+        for id in self.health.left.split_off(from) {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            if !peer.chat_mut().is_some_and(|chat| chat.session.is_open()) {
+                continue;
+            }
+            match peer.outbox.offer(&frame, bytes_max) {
+                Offer::Taken => {
+                    self.tally.statuses.add(1);
+                    if peer.queued == Queued::No {
+                        peer.queued = Queued::Dirty;
+                        self.dirty.push(id);
+                    }
+                }
+                Offer::Full => {
+                    self.health.late.push(id);
+                    self.health.again = self.now.at + LATE_PERIOD;
+                }
+            }
+        }
+        if self.health.left.is_empty() && self.health.late.is_empty() {
+            self.health.frame = None;
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Upgrades: checked, admitted by capacity and by the count of their address, and completed.
+
+use super::Engine;
+use super::http::Answered;
+use super::peer::{
+    Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Reading, Replays, Role, Stage, Wants,
+    WebSocket,
+};
+use super::pending::Request;
+use super::setup::Addresses;
+use super::slots::SlotId;
+use crate::clock::Moment;
+use crate::close::CloseReason;
+use crate::health::admission::{Capacity, Verdict};
+use crate::health::handshakes::{Done, Passage};
+use crate::health::snapshot::Availability;
+use crate::job::{AddressDenied, Admit};
+use crate::limits::CLOSE_TIMEOUT;
+use crate::rate::Meter;
+use crate::session::Session;
+use crate::session::heartbeat::Heartbeat;
+use crate::wire::frames::Decoder;
+use crate::wire::origin::Scheme;
+use crate::wire::proxy::forwarded_for;
+use crate::wire::request::{After, Head, HttpFault, Method, Route};
+use crate::wire::response;
+use crate::wire::upgrade::{self, Offered, UpgradePolicy};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The bound that an upgrade over capacity meets.
+const ADMISSIONS: &str = "limits.admissions_per_s";
+
+/// The purpose of an upgrade. An echo needs no dependency: it measures this process alone.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Chat,
+    Echo,
+}
+
+impl Engine {
+    pub(super) fn check_upgrade(&mut self, id: SlotId, head: &Head<'_>, peer: IpAddr) -> Answered {
+        let scheme = if self.is_plain(id) { Scheme::Either } else { Scheme::Https };
+        let policy = UpgradePolicy { origins: &self.setup.origins, hosts: self.setup.hosts.rule(), scheme };
+        let upgrade = match upgrade::check(head, &policy) {
+            Ok(upgrade) => upgrade,
+            Err(HttpFault::UpgradeRequired) if head.route == Route::Ws && self.is_refusing() => {
+                return self.report_outage(id, head);
+            }
+            Err(fault) => return self.refuse_request(id, fault, head.method, head.after, head.length),
+        };
+        let wants = match (head.route, upgrade.version) {
+            (Route::Echo, _) => Wants::Echo,
+            (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
+            // The client gets bytes that were prepared when the outage began.
+            (_, Offered::V1Named | Offered::NotNamed) if self.is_refusing() => {
+                // The outage may be over by the time that its address is counted.
+                Wants::Chat { token: upgrade.token.map(Box::from) }
+            }
+            (_, Offered::V1Named | Offered::NotNamed) => match self.judge_arrival() {
+                Passage::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
+                Passage::Later { retry_ms } => Wants::Later { retry_ms },
+                Passage::Refuse { retry_ms } => {
+                    let fault = HttpFault::OverCapacity { retry_ms };
+                    return self.refuse_request(id, fault, head.method, head.after, head.length);
+                }
+            },
+        };
+        let mut response = Vec::with_capacity(192);
+        response::switching(&mut response, &upgrade);
+        let forwarded = head.values("x-forwarded-for");
+        let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
+        Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
+    }
+
+    pub(super) fn is_refusing(&self) -> bool {
+        match self.health.snapshot.availability {
+            Availability::Refuse(_) => true,
+            Availability::Admit | Availability::Observe(_) => false,
+        }
+    }
+
+    /// Admits an upgrade, after the auth worker has counted its address where addresses are counted.
+    pub(super) fn admit(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
+        match (self.setup.addresses, &upgrade.wants) {
+            // A client that is told to return later does not count as a connection of its address.
+            (Addresses::Uncounted, _) | (Addresses::Counted, Wants::Later { .. }) => {
+                self.upgrade(id, upgrade, frames);
+            }
+            (Addresses::Counted, Wants::Chat { .. } | Wants::Echo | Wants::UnsupportedVersion) => {
+                let admission = Admission { upgrade, address, rest: frames.to_vec() };
+                if let Some(peer) = self.peers.get_mut(id) {
+                    peer.stage = Stage::Address(Box::new(admission));
+                }
+                let asked = self.ask_auth(Request::Address { slot: id }, self.now.at, |ticket| {
+                    Admit::Address { ticket, address }
+                });
+                if !asked {
+                    self.address_checked(id, None);
+                }
+            }
+        }
+    }
+
+    /// The auth worker answered about an address; `None` if it did not in time.
+    pub(super) fn address_checked(&mut self, id: SlotId, outcome: Option<Result<(), AddressDenied>>) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        if !matches!(peer.stage, Stage::Address(_)) {
+            return;
+        }
+        let closing = Closing { until: self.now.at + CLOSE_TIMEOUT, awaited: Awaited::Nothing };
+        let Stage::Address(mut admission) = std::mem::replace(&mut peer.stage, Stage::Closing(closing))
+        else {
+            return;
+        };
+        let limits = &self.setup.policy.limits;
+        let fault = match outcome {
+            Some(Ok(())) => {
+                peer.counted_address = Some(Box::new(admission.address));
+                if peer.reading == Reading::Paused {
+                    peer.reading = Reading::Ending;
+                    self.mark_ready(id);
+                }
+                return self.upgrade(id, admission.upgrade, &mut admission.rest);
+            }
+            Some(Err(AddressDenied::TooMany)) => {
+                HttpFault::TooManyConnections { bound: limits.connections_per_address }
+            }
+            Some(Err(AddressDenied::TooFast { retry_ms })) => HttpFault::TooFast { retry_ms },
+            None => HttpFault::Unavailable { retry_ms: 1_000 },
+        };
+        self.refuse_request(id, fault, Method::Get, After::Close, 0);
+        self.end_http(id);
+    }
+
+    /// Completes the upgrade; bytes that arrived after the head are read as frames.
+    fn upgrade(&mut self, id: SlotId, upgrade: CheckedUpgrade, frames: &mut [u8]) {
+        self.tally.upgrades.add(1);
+        self.write(id, |out| out.extend_from_slice(&upgrade.response));
+        let limits = &self.setup.policy.limits;
+        let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
+        let wanted = match upgrade.wants {
+            Wants::Echo => Wanted::Echo,
+            Wants::Chat { .. } | Wants::Later { .. } | Wants::UnsupportedVersion => Wanted::Chat,
+        };
+        let (role, refusal) = match upgrade.wants {
+            Wants::Echo => (Role::Echo, None),
+            Wants::Chat { token } => (self.chat(token, connect_by), None),
+            Wants::Later { retry_ms } => {
+                let reason = CloseReason::OverCapacity { bound: ADMISSIONS, retry_ms };
+                (self.chat(None, connect_by), Some(reason))
+            }
+            Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
+        };
+        let heartbeat = Heartbeat::new(self.now.at, self.periods(), self.random.f32());
+        let websocket =
+            WebSocket { decoder: Decoder::default(), heartbeat, control_frames: Meter::default(), role };
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.stage = Stage::WebSocket(websocket);
+            peer.arrival = match wanted {
+                Wanted::Chat => Arrival::Upgraded,
+                Wanted::Echo => Arrival::In,
+            };
+        }
+        self.arrivals.handshakes.done(if refusal.is_some() { Done::Told } else { Done::Upgraded });
+        let vitals = &self.setup.vitals;
+        let capacity = Capacity {
+            connections: vitals.connections().max(self.peers.len() as u64),
+            connections_max: vitals.connections_max(),
+            memory_bytes: vitals.memory_bytes(),
+            memory_bytes_max: vitals.memory_bytes_max(),
+        };
+        let outage = match (&self.health.snapshot.availability, wanted) {
+            (Availability::Admit, _) | (_, Wanted::Echo) => None,
+            (Availability::Refuse(outage), Wanted::Chat) => Some(Arc::clone(outage)),
+            (Availability::Observe(_), Wanted::Chat) => {
+                self.tally.observed.add(1);
+                None
+            }
+        };
+        match (refusal, outage, capacity.verdict(self.random.f32())) {
+            (Some(reason), _, _) | (None, None, Verdict::Refuse(reason)) => self.close(id, reason),
+            (None, Some(outage), _) => self.turn_away(id, &outage),
+            (None, None, Verdict::Admit) => {
+                self.schedule(id);
+                if !frames.is_empty() {
+                    self.frames(id, frames);
+                }
+            }
+        }
+    }
+
+    fn chat(&mut self, token: Option<Box<str>>, connect_by: Moment) -> Role {
+        self.arrivals.named += 1;
+        let name = u64::from(self.random.u64() as u32) << 32
+            | (self.arrivals.named << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
+        Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
+    }
+}

@@ -1,0 +1,94 @@
+//! The exchange with the workers and the other reactors: their answers and broadcasts in, the engine's jobs out.
+
+use super::Reactor;
+use crate::engine::Job;
+use crate::job::Live;
+use crate::job::bus::Interest;
+use std::sync::Arc;
+
+/// Whether the bus refused an interest since the jobs were taken: then it must not get the later ones either.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BusLane {
+    Open,
+    Full,
+}
+
+impl Reactor {
+    /// Hands the engine what arrived, within its quotas, and sends what it asks for.
+    pub(super) fn exchange(&mut self) {
+        self.inbox.answer_door();
+        if self.engine.gathers(self.inbox.answers.len(), self.inbox.live.len()) {
+            return;
+        }
+        while self.engine.wants_broadcast()
+            && let Ok(broadcast) = self.inbox.live.try_recv()
+        {
+            self.engine.handle_broadcast(broadcast);
+        }
+        if self.inbox.take_missed() {
+            self.engine.handle_missed();
+        }
+        self.engine.finish_broadcasts();
+        while self.engine.wants_completion()
+            && let Ok(completion) = self.inbox.answers.try_recv()
+        {
+            self.engine.handle_completion(completion);
+        }
+        self.engine.set_read_room(self.queues.read_room());
+        self.engine.finish_completions();
+        self.send_jobs();
+    }
+
+    /// Sends the engine's jobs. A job without room goes back, and its client gets an answer.
+    pub(super) fn send_jobs(&mut self) {
+        let mut jobs = std::mem::take(&mut self.jobs);
+        loop {
+            self.engine.take_jobs(&mut jobs);
+            if jobs.is_empty() {
+                break;
+            }
+            let mut lane = BusLane::Open;
+            for job in jobs.drain(..) {
+                if let Err(refused) = self.send(job, &mut lane) {
+                    self.engine.handle_refused(refused);
+                }
+            }
+            self.engine.set_read_room(self.queues.read_room());
+        }
+        self.jobs = jobs;
+    }
+
+    fn send(&mut self, job: Job, lane: &mut BusLane) -> Result<(), Job> {
+        match job {
+            Job::Append(append) => {
+                self.queues.append.try_send(append).map_err(|full| Job::Append(full.into_inner()))
+            }
+            Job::Read(read) => self.queues.read.try_send(read).map_err(|full| Job::Read(full.into_inner())),
+            Job::Admit(admit) => {
+                self.queues.admit.try_send(admit).map_err(|full| Job::Admit(full.into_inner()))
+            }
+            Job::Interest(interest) => self.send_interest(interest, lane).map_err(Job::Interest),
+            Job::Signal { channel, frame } => {
+                if let Some(bus) = &self.queues.bus {
+                    bus.signal(&channel, &frame);
+                }
+                for (index, mailbox) in self.mailboxes.iter().enumerate() {
+                    if index != usize::from(self.id.0) {
+                        mailbox.offer(Live::Signal { channel: channel.clone(), frame: Arc::clone(&frame) });
+                        if let Err(error) = mailbox.ring() {
+                            tracing::warn!(%error, reactor = index, "reactor not woken");
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn send_interest(&self, interest: Interest, lane: &mut BusLane) -> Result<(), Interest> {
+        match &self.queues.bus {
+            Some(bus) if *lane == BusLane::Open => bus.want(interest).inspect_err(|_| *lane = BusLane::Full),
+            Some(_) | None => Err(interest),
+        }
+    }
+}
