@@ -1,10 +1,10 @@
-// Builds what the gateway serves, from `client` and `page` into `dist`.
+// Builds the files that the gateway serves from `client` and `page` into `dist`.
 //
 //   node build.mjs            writes dist
-//   node build.mjs --check    writes nothing; fails if dist is not what the sources build
+//   node build.mjs --check    writes nothing; fails if dist differs from the build
 //
-// The output depends on the sources and on the pinned versions in package-lock.json alone: no time, no path of a
-// machine, no environment. So it can be committed, embedded in the binary, and proved by building it again.
+// The output depends only on the sources and the versions pinned in package-lock.json, not on the time, paths or the
+// environment. So it can be committed, embedded in the binary, and verified by building it again.
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -25,7 +25,7 @@ const TYPES = {
   svg: 'image/svg+xml',
 };
 
-/** One file of JavaScript or CSS with all it imports. */
+/** Bundles a JavaScript or CSS file with everything it imports. */
 async function bundle(entry, options = {}) {
   const built = await build({
     absWorkingDir: here,
@@ -38,7 +38,7 @@ async function bundle(entry, options = {}) {
     target: 'es2022',
     charset: 'utf8',
     legalComments: 'none',
-    // The page is built from the library's sources, not from a built copy of it.
+    // The page uses the library's sources, not a built copy.
     alias: { 'seawall-client': './client/src/index.ts', 'seawall-client/outbox': './client/src/durable.ts' },
     logLevel: 'warning',
     ...options,
@@ -46,7 +46,7 @@ async function bundle(entry, options = {}) {
   return built.outputFiles[0].text;
 }
 
-/** All of `dist`: path to text. */
+/** Builds all files of `dist`: path to text. */
 async function outputs() {
   const client = JSON.parse(source('client/package.json'));
   const banner = { js: `// ${client.name} ${client.version}, ${client.license}` };
@@ -70,7 +70,7 @@ async function outputs() {
   return files;
 }
 
-/** The types of the library's two modules: the declarations that its entries lead to. */
+/** Returns the type declarations that the library's two modules need. */
 function declarations() {
   const folder = join(here, 'client');
   const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
@@ -84,7 +84,7 @@ function declarations() {
   const reach = (path) => {
     if (reached.has(path)) return;
     const text = all.get(path);
-    if (text === undefined) throw new Error(`client/src has no declarations for ${path}`);
+    if (text === undefined) throw new Error(`no declarations were built for client/src: ${path}`);
     reached.set(path, text);
     for (const [, name] of text.matchAll(/(?:from |import\()["']\.\/([\w-]+)\.js["']/g)) reach(`${name}.d.ts`);
   };
@@ -93,7 +93,7 @@ function declarations() {
   return reached;
 }
 
-/** The table that the gateway embeds: `src/wire/page.rs` includes it. */
+/** Writes the table of files that the gateway embeds; `src/wire/page.rs` includes it. */
 function table(files) {
   const rows = [...files.keys()].sort().map((path) => {
     const text = files.get(path);
@@ -131,7 +131,7 @@ function differences(files) {
   const same = (path) => found.includes(path) && readFileSync(join(dist, path), 'utf8') === files.get(path);
   return [
     ...[...files.keys()].filter((path) => !same(path)).map((path) => `${path}: ${found.includes(path) ? 'differs' : 'is missing'}`),
-    ...found.filter((path) => !files.has(path)).map((path) => `${path}: is not built by anything`),
+    ...found.filter((path) => !files.has(path)).map((path) => `${path}: is not part of the build`),
   ];
 }
 
@@ -139,10 +139,10 @@ const files = await outputs();
 if (process.argv.includes('--check')) {
   const wrong = differences(files);
   if (wrong.length > 0) {
-    console.error(`web/dist is not what the sources build:\n  ${wrong.join('\n  ')}\nRun tools/web and commit what it writes.`);
+    console.error(`web/dist differs from the build:\n  ${wrong.join('\n  ')}\nRun tools/web and commit web/dist.`);
     process.exit(1);
   }
-  console.log(`web/dist is what the sources build (${files.size} files)`);
+  console.log(`web/dist matches the build (${files.size} files)`);
 } else {
   write(files);
 }

@@ -1,4 +1,4 @@
-// Keeps a copy of a channel and goes on where it left off, whatever happened in between.
+// Keeps a copy of a channel in a file and resumes where it left off.
 //
 //   node archive.mjs ws://127.0.0.1:8080/ws archive.json 3
 
@@ -10,7 +10,7 @@ const [url, file, many] = process.argv.slice(2);
 const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { publications: [] };
 
 const client = connect(url, { WebSocket });
-// Offset 0 of no epoch is the beginning of whatever log there is.
+// An empty epoch with offset 0 means the beginning of the current log.
 const room = client.channel('lobby', { from: kept.cursor ?? { epoch: '', offset: 0 } });
 
 room.on('gap', ({ from, to }) => console.log(`${from} to ${to} are no longer kept by the gateway`));

@@ -1,4 +1,4 @@
-// What errors look like, and what to do with them.
+// Handles a rejected publish and the failed outbox entry that it leaves.
 //
 //   node errors.mjs ws://127.0.0.1:8080/ws
 
@@ -15,7 +15,7 @@ try {
   console.log(`${error.code}: ${error.message}`);
 }
 
-// It stays in the outbox, to be shown, until somebody decides.
+// The failed entry stays in the outbox, where an app shows it, until it is retried or discarded.
 for (const entry of client.outbox.value) {
   console.log(`${entry.state}: ${JSON.stringify(entry.data)}, ${entry.error.code}`);
   if (entry.error.code === 'not_found') client.outbox.discard(entry.key);

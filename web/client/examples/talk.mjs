@@ -1,4 +1,4 @@
-// Publishes and reads along. Node 22 and later has a WebSocket of its own; before that it is the package ws.
+// Publishes a message and receives it. Node 22 and later has a built-in WebSocket; older versions need the package ws.
 //
 //   node talk.mjs ws://127.0.0.1:8080/ws
 
@@ -10,7 +10,7 @@ const room = client.channel('lobby', { last: 10 });
 
 client.state.subscribe((state) => console.log(`connection: ${state.phase}`));
 
-// Not awaited before the loop: who waits first and listens then misses what comes meanwhile.
+// Do not await this before the loop: publications that arrive during the wait would be missed.
 const mine = newKey();
 const published = room.publish({ text: 'hello' }, { key: mine });
 

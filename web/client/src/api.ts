@@ -1,188 +1,186 @@
 /**
- * What the package shows: types alone. Durations end in `Ms` and are milliseconds, times are Unix
- * milliseconds, sizes are bytes of UTF-8.
+ * The public types of the package. Durations are milliseconds and their names end in `Ms`; times are Unix
+ * milliseconds; sizes are bytes of UTF-8.
  */
 
-/** A value that changes. `subscribe` fits React's `useSyncExternalStore`: both members work detached. */
+/** A value that changes over time. Both members work detached, so it fits React's `useSyncExternalStore`. */
 export interface Observable<T> {
-  /** What is so now. A new object at each change, never one that was changed. */
+  /** The current value. Each change sets a new object; an old one is never modified. */
   readonly value: T;
-  /** Calls `listener` after each change, not at once. Returns what ends it. */
+  /** Calls `listener` after each later change, but not with the current value. Returns a function that unsubscribes. */
   subscribe(listener: (value: T) => void): () => void;
 }
 
-/** Any JSON value. It is kept and returned as it was published. */
+/** Any JSON value. The gateway stores and returns it exactly as published. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /**
- * Why something failed.
+ * The reason for a failure.
  *
  * From the gateway: `malformed`, `unknown_command`, `unauthorized`, `forbidden`, `not_subscribed`,
  * `too_large`, `rate_limited`, `not_found`, `key_conflict`, `unavailable`, `overloaded`, `draining`, `unconfirmed`.
  *
  * From this package:
- * - `invalid`: an argument is not what it has to be; nothing was sent
- * - `outbox_full`: {@link OUTBOX_ENTRIES_MAX} publications wait; nothing was queued
- * - `expired`: it could not be sent for {@link OUTBOX_AGE_MAX_MS}
- * - `other_user`: it was written as another user than the one connected now
- * - `discarded`: the app discarded it
- * - `timeout`: no answer came in time
- * - `too_many`: {@link REQUESTS_MAX} pages are asked for already
+ * - `invalid`: an argument is invalid; nothing was sent
+ * - `outbox_full`: {@link OUTBOX_ENTRIES_MAX} publications are waiting; this one was not queued
+ * - `expired`: the publication could not be sent for {@link OUTBOX_AGE_MAX_MS}
+ * - `other_user`: the publication was written by a different user from the one now connected
+ * - `discarded`: the app discarded the publication
+ * - `timeout`: no reply arrived in time
+ * - `too_many`: {@link REQUESTS_MAX} history requests are already in progress
  * - `overrun`: an iteration fell {@link ITERATION_MAX} publications behind
- * - `closed`: the client was closed; for a page of history also: the gateway ended the connection for good
+ * - `closed`: the client was closed; for `history`, also when the gateway has closed the connection for good
  */
 export type ErrorCode =
   | 'malformed' | 'unknown_command' | 'unauthorized' | 'forbidden' | 'not_subscribed' | 'too_large' | 'rate_limited'
   | 'not_found' | 'key_conflict' | 'unavailable' | 'overloaded' | 'draining' | 'unconfirmed'
   | 'invalid' | 'outbox_full' | 'expired' | 'other_user' | 'discarded' | 'timeout' | 'too_many' | 'overrun' | 'closed';
 
-/** A failure as plain data: what {@link SeawallError} carries. */
+/** A failure as plain data; {@link SeawallError} has the same members. */
 export interface Failure {
-  /** For programs. */
   readonly code: ErrorCode;
-  /** For people: what is wrong and what to do. May change between versions. */
+  /** Explains to people what is wrong and what to do. The text may change between versions. */
   readonly message: string;
-  /** When to try again; absent when it is of no use to. */
+  /** How long to wait before trying again. Absent if trying again does not help. */
   readonly retryMs?: number;
-  /** The dependency of the gateway that is down, if one is. */
+  /** The gateway dependency that caused the failure, if one did. */
   readonly dependency?: string;
 }
 
 /** How a connection ended. */
 export interface Ending {
-  /** The close code; 1006 when the connection broke, went silent or was never made. */
+  /** The close code; 1006 if the connection broke, went silent or was never established. */
   readonly code: number;
-  /** One word for programs, as docs/protocol.md lists them, or `lost`, `silent`, `unanswered`, `no_token`, `closed`. */
+  /** A reason for programs: one listed in docs/protocol.md, or `lost`, `silent`, `unanswered`, `no_token`, `closed`. */
   readonly reason: string;
-  /** More for people: a rule, a bound, a cause. */
+  /** Details for people, such as the rule or the limit that was broken. */
   readonly message?: string;
-  /** The dependency that is down, if that is why. */
+  /** The dependency whose outage ended the connection, if one did. */
   readonly dependency?: string;
-  /** What the operator's log calls the outage: show it, people quote it. */
+  /** The outage's reference in the operator's log. Show it, so that people can quote it. */
   readonly reference?: string;
-  /** When the gateway wants to see this client again. */
+  /** How long the gateway asked this client to wait before reconnecting. */
   readonly retryMs?: number;
 }
 
-/** Bounds the gateway holds this client to; 0 means none. */
+/** The limits that the gateway sets for this connection. 0 means no limit. */
 export interface Limits {
-  /** Bytes of a frame. */
+  /** The largest frame, in bytes. */
   readonly frame_bytes: number;
-  /** Publications a second, kept to by this package. */
+  /** Publications per second. This package keeps to it. */
   readonly publishes_per_s: number;
-  /** Publications at once, kept to by this package. */
+  /** Publications at once. This package keeps to it. */
   readonly publishes_burst: number;
-  /** Channels of one connection. */
+  /** Channels per connection. */
   readonly subscriptions: number;
 }
 
-/** A connection that is up. */
+/** An established connection. */
 export interface Session {
-  /** Who the gateway takes this client for; `anonymous` with auth off. */
+  /** The user as the gateway knows it; `anonymous` if auth is off. */
   readonly user: string;
-  /** Quote it in a report. */
+  /** The connection's id. Quote it in reports. */
   readonly connection: string;
-  /** Which gateway process: quote it in a report. */
+  /** The id of the gateway process. Quote it in reports. */
   readonly instance: string;
-  /** What the gateway allows. */
   readonly limits: Limits;
-  /** When the token ends, if it does. A token callback is asked before. */
+  /** When the token expires, if it does. A token callback is called before then. */
   readonly expires?: number;
 }
 
-/** How the connection stands. */
+/** The state of the connection. */
 export type State =
-  /** The first connection, or one after `waiting`, is being made. `because` says how the last one ended. */
+  /** A connection attempt is in progress. `because` says how the last connection ended. */
   | { readonly phase: 'connecting'; readonly attempt: number; readonly because?: Ending }
   /** Connected. */
   | { readonly phase: 'online'; readonly session: Session }
-  /** The gateway is about to restart; all works on, a new connection is made before the old one goes. */
+  /** The gateway is about to restart. Everything keeps working; a new connection is made before the old one closes. */
   | { readonly phase: 'moving'; readonly session: Session }
-  /** Not connected; tries again at `until`. */
+  /** Not connected. The next attempt is at `until`. */
   | { readonly phase: 'waiting'; readonly attempt: number; readonly until: number; readonly because: Ending }
-  /** As `waiting`, and the browser says there is no network. */
+  /** As `waiting`, but the browser reports that there is no network. Attempts continue. */
   | { readonly phase: 'offline'; readonly attempt: number; readonly until: number; readonly because: Ending }
-  /** For good, until {@link Client.reconnect}. */
+  /** Closed for good, unless the app calls {@link Client.reconnect}. */
   | { readonly phase: 'closed'; readonly because: Ending };
 
-/** One thing the gateway stands on. */
+/** A service that the gateway depends on. */
 export interface Dependency {
   readonly name: string;
   readonly state: 'ok' | 'degraded' | 'down' | 'unknown';
-  /** Whether the gateway refuses work without it. */
+  /** True if the gateway refuses work while this dependency is down. */
   readonly critical: boolean;
-  /** Since when it is in this state. */
+  /** When the dependency entered this state. */
   readonly since: number;
 }
 
-/** How the gateway is, as it said last. `unknown` before it said anything. */
+/** The gateway's health as last reported. `level` is `unknown` before the first report. */
 export interface Status {
   readonly level: 'ok' | 'degraded' | 'down' | 'unknown';
   readonly revision: number;
   readonly dependencies: readonly Dependency[];
-  /** What users cannot do now. */
+  /** The capabilities that users do not have now. */
   readonly lost: readonly string[];
-  /** For users. */
+  /** The operator's message to users. */
   readonly message?: string;
 }
 
-/** A publication. Edits and deletes are publications too, with an offset of their own. */
+/** A publication. Edits and deletes are publications too, with offsets of their own. */
 export interface Publication<T = Json> {
   readonly channel: string;
-  /** 1, 2, 3 … within an epoch, without a gap. */
+  /** 1, 2, 3 … within an epoch, without gaps. */
   readonly offset: number;
-  /** As its author set it: what joins it with an entry of the outbox. */
+  /** The key that its author published it with. It equals the key of the author's outbox entry. */
   readonly key?: string;
   readonly user: string;
   /** When it was stored. */
   readonly time: number;
-  /** `null` in most deletes, and in what was deleted. */
+  /** `null` in most deletes and in deleted publications. */
   readonly data: T;
-  /** It replaces the data of this offset. */
+  /** The offset whose data this publication replaces. */
   readonly edits?: number;
-  /** It erases this offset. */
+  /** The offset that this publication deletes. */
   readonly deletes?: number;
-  /** It was erased by this offset. */
+  /** The offset of the publication that deleted this one. */
   readonly deleted_by?: number;
 }
 
-/** The answer to a publish: it is committed to the store. */
+/** The reply to a publish. The publication is committed to the store. */
 export interface Published {
   readonly channel: string;
   readonly key: string;
   readonly epoch: string;
   readonly offset: number;
   readonly time: number;
-  /** An earlier try had arrived already. */
+  /** True if an earlier attempt with the same key had already been stored. */
   readonly duplicate: boolean;
 }
 
-/** Something that is not kept. */
+/** A message that is not stored. */
 export interface Signal<T = Json> {
   readonly channel: string;
   readonly user: string;
   readonly data: T;
 }
 
-/** A piece of a channel's log, ascending. */
+/** A part of a channel's log, in ascending order. */
 export interface Page<T = Json> {
   readonly channel: string;
   readonly epoch: string;
-  /** The newest offset of the log, 0 if there never was one. */
+  /** The newest offset of the log; 0 if nothing was ever published. */
   readonly head: number;
-  /** The oldest that is kept: nothing before it can be had. */
+  /** The oldest offset that the gateway keeps. */
   readonly floor: number;
   readonly publications: readonly Publication<T>[];
 }
 
-/** Where a reader stands. Keep it with what you keep, and pass it as `from`. */
+/** A position in a channel's log. Store it together with the data you keep, and pass it as `from` to resume there. */
 export interface Cursor {
   readonly epoch: string;
-  /** The last publication applied. */
+  /** The offset of the last publication delivered. */
   readonly offset: number;
 }
 
-/** Publications that will not come, both ends included. */
+/** A range of publications that will not be delivered, both ends included. */
 export interface Gap {
   readonly from: number;
   readonly to: number;
@@ -190,107 +188,109 @@ export interface Gap {
   readonly because: 'expired' | 'skipped';
 }
 
-/** The log is another one: it was lost or restored. Drop what is shown; what the new one has comes next. */
+/** The channel has a new log, because the old one was lost or restored. Clear your view; the new log's publications follow. */
 export interface Reset {
   readonly epoch: string;
-  /** The cursor in the new log. */
+  /** The cursor's offset in the new log. */
   readonly offset: number;
 }
 
-/** Where to begin, and how much to catch up. */
+/** Where a subscription starts, and how much it catches up on. */
 export interface ChannelOptions {
-  /** Begin with the newest so many, 0 to 300. Default 0: from now on. */
+  /** Starts with this many of the newest publications, 0 to 300. Default: 0, only new ones. */
   readonly last?: number;
-  /** Begin after this cursor. Not together with `last`. */
+  /** Starts after this cursor. Excludes `last`. */
   readonly from?: Cursor;
   /**
-   * At most so many are delivered of what was missed, the newest; the others are a `gap` with `skipped`.
-   * At least 1; default: all, a page of 300 after the other.
+   * The most missed publications to deliver, at least 1. If more were missed, the newest are delivered and the
+   * rest is reported as a `gap` with `skipped`. Default: no limit; they are read in pages of 300.
    */
   readonly catchUp?: number;
 }
 
-/** How a subscription stands. */
+/** The state of a subscription. */
 export interface ChannelState {
   /**
-   * `waiting`: for a connection or its turn. `syncing`: what was missed comes in. `live`: nothing is missing.
-   * `refused`: see `error`; tried again on the next connection. `left`: over.
+   * `waiting`: for a connection, or for its turn. `syncing`: missed publications are being delivered. `live`: nothing
+   * is missing. `refused`: the gateway refused it, see `error`; retried on the next connection. `left`: ended by the app.
    */
   readonly phase: 'waiting' | 'syncing' | 'live' | 'refused' | 'left';
-  /** The oldest offset that is kept, as heard last. */
+  /** The oldest offset that the gateway keeps, as last reported. */
   readonly floor?: number;
-  /** Why it is refused, or why it has to wait. */
+  /** The reason that the subscription is refused or has to wait. */
   readonly error?: Failure;
 }
 
-/** What `on` can listen to, and what the listener gets. */
+/** The events of a channel and the values that listeners receive. */
 export interface ChannelEvents<T = Json> {
-  /** Each publication once, in the order of offsets, edits and deletes included. */
+  /** Each publication once, in offset order, edits and deletes included. */
   publication: Publication<T>;
-  /** Those that edit, after `publication`. */
+  /** An edit, emitted after its `publication` event. */
   edit: Publication<T>;
-  /** Those that delete, after `publication`. */
+  /** A delete, emitted after its `publication` event. */
   delete: Publication<T>;
   signal: Signal<T>;
   gap: Gap;
   reset: Reset;
-  /** Nothing is missing now. */
+  /** The subscription has caught up: nothing is missing up to this cursor. */
   synced: Cursor;
 }
 
-/** What goes with a publication. */
 export interface PublishOptions {
-  /** 1 to 64 bytes of visible ASCII. Default: {@link newKey}. The same key and content is stored once. */
+  /** 1 to 64 bytes of visible ASCII; default: {@link newKey}. The gateway stores the same key and content only once. */
   readonly key?: string;
-  /** Replaces the data of this offset. Not together with `deletes`. */
+  /** The offset whose data to replace. Excludes `deletes`. */
   readonly edits?: number;
-  /** Erases this offset; `data` is then usually `null`. */
+  /** The offset to delete; `data` is then usually `null`. Excludes `edits`. */
   readonly deletes?: number;
 }
 
-/** Which page: with neither, the newest; not both. */
+/** Selects a page of history: the newest one by default, or one relative to `before` or `after`, but not both. */
 export interface HistoryOptions {
-  /** The newest ones below this offset. */
+  /** Reads the newest publications below this offset. */
   readonly before?: number;
-  /** The oldest ones above this offset. */
+  /** Reads the oldest publications above this offset. */
   readonly after?: number;
-  /** 1 to 300, default 50. A page may hold fewer: go on until `head` or `floor`. */
+  /** 1 to 300, default 50. A page may hold fewer: continue until `head` or `floor`. */
   readonly limit?: number;
 }
 
 /**
- * A handle on a channel's subscription. All handles of a name share one subscription, which ends when the
- * last of them leaves. A second handle hears what comes from then on; earlier ones are in `history`.
+ * A handle on a channel's subscription. All handles with the same name share one subscription, which ends when the
+ * last handle leaves. A second handle receives only what arrives after it was made; use `history` for earlier publications.
  *
- * Listeners that are added in the same turn as `client.channel()` miss nothing.
+ * A listener added in the same synchronous turn as `client.channel()` misses nothing.
  */
 export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
   readonly name: string;
   readonly state: Observable<ChannelState>;
-  /** Where this client stands; `undefined` before the first answer. */
+  /** The position of the last delivered publication; `undefined` until the gateway first answers. */
   readonly cursor: Cursor | undefined;
-  /** Listens; returns what ends it. */
+  /** Adds a listener. Returns a function that removes it. */
   on<E extends keyof ChannelEvents<T>>(event: E, listener: (value: ChannelEvents<T>[E]) => void): () => void;
   /**
-   * Queues a publication and sends it as soon as it can be, after all queued before it for this channel.
-   * Works offline, and while the connection is `closed` by the gateway: it then waits for {@link Client.reconnect}.
-   * Resolves when it is committed. Rejects with a {@link SeawallError} when it never will be
-   * by itself; it is then `failed` in {@link Client.outbox}, save for `invalid`, `too_large` found at once, `outbox_full`
-   * and `closed`, where nothing was queued. A rejection nobody handles is not reported: the outbox shows it.
+   * Queues a publication and sends it after all earlier ones of this channel. Works offline. Also works while the state
+   * is `closed` by the gateway; the publication then waits for {@link Client.reconnect}.
+   *
+   * Resolves when the publication is committed. Rejects with a {@link SeawallError} if it will not be sent again
+   * automatically; the entry is then `failed` in {@link Client.outbox}. If it was rejected before it was queued (`invalid`,
+   * `outbox_full`, `closed`, or a `too_large` found at once), there is no entry. An unhandled rejection of a queued
+   * publication is not reported as such, because the outbox shows it.
    */
   publish(data: T, options?: PublishOptions): Promise<Published>;
-  /** A page of the log. Waits for a connection for at most {@link REQUEST_MS}; rejects with a {@link SeawallError}. */
+  /** Reads a page of the log, waiting at most {@link REQUEST_MS} for a connection and the page. Rejects with a {@link SeawallError}. */
   history(options?: HistoryOptions): Promise<Page<T>>;
   /**
-   * Sends what is not worth keeping. `false` if it could not be sent now: without a connection, over 80 a second, or
-   * just after the gateway refused one. It is not queued. Throws a {@link SeawallError}: `invalid`, `too_large`.
+   * Sends a message that is not stored. Returns `false`, and does not queue it, if it cannot be sent now: no connection
+   * or subscription, a socket that does not drain, more than 80 per second, or within 3 s of a refusal by the gateway.
+   * @throws {@link SeawallError} `invalid`, `too_large`
    */
   signal(data: T): boolean;
-  /** Ends this handle: its listeners and iterations hear no more. What is queued is still sent. */
+  /** Ends this handle: its listeners receive nothing more and its iterations end. Queued publications are still sent. */
   leave(): void;
 }
 
-/** A publication that is not answered yet, or failed. */
+/** A publication that is not yet committed and received back, or that failed. */
 export interface OutboxEntry {
   readonly key: string;
   readonly channel: string;
@@ -300,53 +300,53 @@ export interface OutboxEntry {
   /** When it was queued. */
   readonly at: number;
   /**
-   * `queued`: waits for its turn or the connection. `sending`: no answer yet.
-   * `sent`: committed, its publication is on its way to this client. `failed`: see `error`; {@link Outbox.retry} or {@link Outbox.discard}.
+   * `queued`: waits for the connection or its turn. `sending`: not answered yet. `sent`: committed, but the publication
+   * has not yet come back to this client. `failed`: see `error`; call {@link Outbox.retry} or {@link Outbox.discard}.
    */
   readonly state: 'queued' | 'sending' | 'sent' | 'failed';
-  /** Why it failed; while `queued`, why it has to be sent again. */
+  /** The reason that it failed or, while `queued`, that it is sent again. */
   readonly error?: Failure;
-  /** Once `sent`. */
+  /** Set once `sent`. */
   readonly offset?: number;
 }
 
-/** What this client has to send, oldest first: at most {@link OUTBOX_ENTRIES_MAX}, at most {@link OUTBOX_AGE_MAX_MS} old. */
+/** The client's publications in progress, oldest first: at most {@link OUTBOX_ENTRIES_MAX}, each sent within {@link OUTBOX_AGE_MAX_MS} or `failed`. */
 export interface Outbox extends Observable<readonly OutboxEntry[]> {
   /**
-   * Where entries are kept. `opening` at first. `durable`: they survive a reload and a crash. `memory`: they do not,
-   * since {@link Options.outbox} was not given, there is no IndexedDB here, or it failed.
+   * Where entries are kept: `opening` at first. `durable`: they survive a reload and a crash. `memory`: they do not,
+   * because {@link Options.outbox} was not given, IndexedDB is not available, or it failed.
    */
   readonly storage: Observable<'opening' | 'durable' | 'memory'>;
-  /** Sends a failed entry again, under a new key where the old one can be of no use. */
+  /** Sends a failed entry again. Uses a new key after `key_conflict` or `expired`, where the old key cannot succeed. */
   retry(key: string): void;
   /**
-   * Drops a `queued` or `failed` entry; a promise that waits for it rejects with `discarded`. `false` if there is none:
-   * what is `sending` cannot be called back, and one that is queued again may have arrived before.
+   * Drops a `queued` or `failed` entry and rejects its pending promise with `discarded`. Returns `false` if there is no
+   * such entry. A `sending` entry cannot be recalled, and one that is `queued` for another attempt may already be stored.
    */
   discard(key: string): boolean;
 }
 
-/** A connection to a gateway that is kept up. */
+/** A connection to a gateway that re-establishes itself. */
 export interface Client {
   readonly state: Observable<State>;
   readonly status: Observable<Status>;
   readonly outbox: Outbox;
-  /** Subscribes, or joins the subscription there is. @throws {@link SeawallError} `invalid` */
+  /** Subscribes, or shares the existing subscription. @throws {@link SeawallError} `invalid` */
   channel<T = Json>(name: string, options?: ChannelOptions): Channel<T>;
-  /** Tries at once instead of waiting, and begins anew after `closed`. For a button: it does not heed the gateway's `retryMs`. */
+  /** Connects now instead of waiting, also after `closed`. Meant for a button, because it ignores the gateway's `retryMs`. */
   reconnect(): void;
-  /** Ends everything. What is queued stays in durable storage for another tab or the next visit. */
+  /** Ends the client. Queued entries stay in durable storage for another tab or the next visit. */
   close(): void;
 }
 
-/** An entry as it is stored. Treat it as opaque, save `outbox`, `owner` and `key`. */
+/** An outbox entry as stored. Treat it as opaque, except `outbox`, `owner` and `key`. */
 export interface StoredEntry {
-  /** Which outbox. */
+  /** The name of the outbox. */
   readonly outbox: string;
-  /** Which client (tab) looks after it. */
+  /** The id of the client (tab) that sends it. */
   readonly owner: string;
   readonly key: string;
-  /** Ascending order of one owner. */
+  /** Sorts the entries of one owner, ascending. */
   readonly order: number;
   readonly channel: string;
   readonly json: string;
@@ -354,50 +354,50 @@ export interface StoredEntry {
   readonly deletes?: number;
   readonly at: number;
   readonly user?: string;
-  /** Why it failed: it is not sent again by itself. */
+  /** Set if the entry failed. It is then not sent again automatically. */
   readonly error?: Failure;
 }
 
-/** An entry as it is handed to what keeps it. */
+/** An entry as passed to and from an {@link OutboxKeeper}. */
 export type KeptEntry = Omit<StoredEntry, 'outbox' | 'owner'>;
 
-/** What an {@link OutboxMaker} is told of its client, and how it answers. */
+/** The client of an {@link OutboxKeeper}, as the keeper sees it. */
 export interface OutboxOwner {
   readonly url: string;
   readonly clock: Clock;
-  /** How many entries it may be handed at most: any number while it has none, none while it is `closed`. */
+  /** The most entries that the client can take over: unlimited while its outbox is empty, 0 while it is `closed`. */
   room(): number;
-  /** Hands over what was left by an earlier life, or by others. */
+  /** Adds entries that an earlier page or another tab left. */
   restore(entries: readonly KeptEntry[]): void;
-  /** What is saved from now on is kept, or, because storage does not work, is not. */
+  /** Reports whether entries saved from now on are durable. `false` means that storage failed. */
   opened(durable: boolean): void;
 }
 
-/** Keeps an outbox for one client. */
+/** Keeps the outbox of one client. */
 export interface OutboxKeeper {
-  /** Resolves, and never rejects, once the entry is kept or cannot be: it is sent then. */
+  /** Resolves once the entry is stored or cannot be, and never rejects. The client sends the entry after that. */
   save(entry: KeptEntry): Promise<void>;
   forget(key: string): void;
-  /** Looks for what others have left. */
+  /** Looks for entries that closed or crashed tabs left. */
   look(): void;
-  /** The client is over. */
+  /** Called when the client is closed. */
   close(): void;
 }
 
-/** Makes what keeps an outbox. `durable` of `seawall-client/outbox` returns one; programs need not write their own. */
+/** Creates an {@link OutboxKeeper}. Use `durable` from `seawall-client/outbox`; apps need not write their own. */
 export type OutboxMaker = (owner: OutboxOwner) => OutboxKeeper;
 
-/** A place for the outbox. What it was given must survive once the promise has resolved. */
+/** Storage for outboxes. A write must be durable once its promise resolves. */
 export interface OutboxStorage {
-  /** All entries of an outbox, in any order. */
+  /** Returns all entries of an outbox, in any order. */
   load(outbox: string): Promise<StoredEntry[]>;
-  /** Writes one; the pair `outbox`, `key` names it. */
+  /** Inserts or replaces the entry with this `outbox` and `key`. */
   put(entry: StoredEntry): Promise<void>;
-  /** Removes one, if it is there. */
+  /** Removes an entry if it exists. */
   remove(outbox: string, key: string): Promise<void>;
 }
 
-/** The part of the DOM's `WebSocket` that is used. */
+/** The part of the DOM's `WebSocket` that this package uses. */
 export interface Socket {
   readonly bufferedAmount: number;
   onopen: ((event: never) => void) | null;
@@ -408,10 +408,10 @@ export interface Socket {
   close(code?: number): void;
 }
 
-/** A `WebSocket` class: the browser's, Node's (22 and later), or that of the package `ws`. */
+/** A `WebSocket` class: the browser's, Node's (22 and later), or the one from the package `ws`. */
 export type SocketClass = new (url: string, protocols: string[]) => Socket;
 
-/** The time, for tests. */
+/** A clock and timers. Replace them in tests. */
 export interface Clock {
   /** Unix milliseconds. */
   now(): number;
@@ -419,20 +419,20 @@ export interface Clock {
   clearTimeout(timer: never): void;
 }
 
-/** How to connect. Everything is optional. */
+/** Connection options. All are optional. */
 export interface Options {
   /**
-   * A token, or what fetches one: called before the first connection, before the token ends and after it was refused.
-   * In between the last one is used again. It has 15 s.
+   * A token, or a callback that returns one. The callback is called before the first connection, before the token
+   * expires and after the gateway refused it; in between, the last token is used again. It must answer within 15 s.
    */
   readonly token?: string | (() => string | Promise<string>);
-  /** What the gateway's log calls this client; 64 bytes are kept. */
+  /** A name for this client in the gateway's log, of which 64 bytes are kept. Default: `seawall-js/0.1`. */
   readonly client?: string;
   /** Default: `globalThis.WebSocket`. */
   readonly WebSocket?: SocketClass;
-  /** What keeps the outbox over a reload and a crash: `durable()` of `seawall-client/outbox`. Default: memory alone. */
+  /** Keeps the outbox across reloads and crashes: `durable()` from `seawall-client/outbox`. Default: memory only. */
   readonly outbox?: OutboxMaker;
-  /** From [0, 1). Default: `Math.random`. */
+  /** Returns a number from [0, 1). Default: `Math.random`. */
   readonly random?: () => number;
   readonly clock?: Clock;
 }

@@ -1,4 +1,4 @@
-/** Handles on channels: what an app holds. */
+/** The channel handles that an app holds. */
 
 import type {
   Channel, ChannelEvents, ChannelOptions, ChannelState, Cursor, HistoryOptions, Json, Page, Publication, Published, PublishOptions,
@@ -6,10 +6,10 @@ import type {
 import { invalid, SeawallError } from './error.js';
 import { newKey } from './key.js';
 import { ITERATION_MAX } from './limits.js';
-import { cell, tell } from './observable.js';
+import { cell, notify } from './observable.js';
 import type { NewEntry } from './state.js';
 
-/** What handles need of their client. */
+/** The client's functions that handles call. */
 export interface Owner {
   cursor(channel: string): Cursor | undefined;
   publish(entry: NewEntry): Promise<Published>;
@@ -24,28 +24,28 @@ const NAME = /^[A-Za-z0-9_.:-]{1,128}$/;
 const KEY = /^[!-~]{1,64}$/;
 const whole = (value: unknown, least: number) => value === undefined || (Number.isSafeInteger(value) && (value as number) >= least);
 
-/** Says what is wrong with how a channel is asked for. */
+/** Checks the arguments of `client.channel()`. */
 export function check(name: string, { last, from, catchUp }: ChannelOptions): void {
-  if (!NAME.test(name)) throw invalid(`A channel's name is 1 to 128 of A-Z, a-z, 0-9, '_', '.', ':' and '-', not ${JSON.stringify(name)}.`);
-  if (!whole(last, 0) || last! > 300) throw invalid('last is a whole number from 0 to 300.');
-  if (last !== undefined && from) throw invalid('last and from exclude each other.');
-  if (from && (typeof from.epoch !== 'string' || from.offset === undefined || !whole(from.offset, 0))) throw invalid('from is a cursor: { epoch, offset }.');
-  if (!whole(catchUp, 1)) throw invalid('catchUp is a whole number from 1.');
+  if (!NAME.test(name)) throw invalid(`A channel name must be 1 to 128 of A-Z, a-z, 0-9, '_', '.', ':' and '-', not ${JSON.stringify(name)}.`);
+  if (!whole(last, 0) || last! > 300) throw invalid('last must be a whole number from 0 to 300.');
+  if (last !== undefined && from) throw invalid('last and from exclude each other: pass one of them.');
+  if (from && (typeof from.epoch !== 'string' || from.offset === undefined || !whole(from.offset, 0))) throw invalid('from must be a cursor: { epoch, offset }.');
+  if (!whole(catchUp, 1)) throw invalid('catchUp must be a whole number of at least 1.');
 }
 
 function stringify(data: unknown, otherwise?: string): string {
   let json: string | undefined;
   try { json = JSON.stringify(data) ?? otherwise; } catch (error) { throw invalid(`data is not JSON: ${(error as Error).message}`); }
-  if (json === undefined) throw invalid('data is required, and has to be JSON.');
+  if (json === undefined) throw invalid('data is required and must be JSON.');
   return json;
 }
 
-/** One handle; all of a name share a subscription. */
+/** One handle. All handles with the same name share a subscription. */
 export class Handle implements Channel {
   readonly state = cell<ChannelState>({ phase: 'waiting' });
   readonly #listeners: Listeners = {};
 
-  /** It hears what follows from the client's event `since` on. */
+  /** `since`: the number of the first client event that this handle receives. */
   constructor(readonly name: string, readonly owner: Owner, readonly since: number) {}
 
   get cursor(): Cursor | undefined {
@@ -60,7 +60,7 @@ export class Handle implements Channel {
   }
 
   emit<E extends keyof ChannelEvents>(event: E, value: ChannelEvents[E]): void {
-    tell(this.#listeners[event] as Set<(value: ChannelEvents[E]) => void> ?? [], value);
+    notify(this.#listeners[event] as Set<(value: ChannelEvents[E]) => void> ?? [], value);
   }
 
   publish(data: Json, options: PublishOptions = {}): Promise<Published> {
@@ -73,14 +73,14 @@ export class Handle implements Channel {
 
   #entry(data: Json, { key = newKey(), edits, deletes }: PublishOptions): NewEntry {
     const json = stringify(data, deletes ? 'null' : undefined);
-    if (!KEY.test(key)) throw invalid('key is 1 to 64 bytes of visible ASCII.');
-    if (!whole(edits, 1) || !whole(deletes, 1) || (edits && deletes)) throw invalid('edits or deletes is an offset, from 1; not both.');
+    if (!KEY.test(key)) throw invalid('key must be 1 to 64 bytes of visible ASCII.');
+    if (!whole(edits, 1) || !whole(deletes, 1) || (edits && deletes)) throw invalid('edits or deletes must be an offset of at least 1, and not both.');
     return { key, channel: this.name, data: JSON.parse(json), json, edits, deletes };
   }
 
   async history({ before, after, limit }: HistoryOptions = {}): Promise<Page> {
-    if (!whole(before, 0) || !whole(after, 0) || !whole(limit, 0)) throw invalid('before, after and limit are whole numbers from 0.');
-    if (before !== undefined && after !== undefined) throw invalid('before and after exclude each other.');
+    if (!whole(before, 0) || !whole(after, 0) || !whole(limit, 0)) throw invalid('before, after and limit must be whole numbers of at least 0.');
+    if (before !== undefined && after !== undefined) throw invalid('before and after exclude each other: pass one of them.');
     return this.owner.history({ channel: this.name, before, after, limit });
   }
 
@@ -120,14 +120,14 @@ export class Handle implements Channel {
         if (value && !(behind && !waiting.length)) return { done: false, value };
         if (value) {
           end();
-          throw new SeawallError({ code: 'overrun', message: `This iteration fell ${ITERATION_MAX} publications behind: read from ${value.offset} with history.` });
+          throw new SeawallError({ code: 'overrun', message: `This iteration fell ${ITERATION_MAX} publications behind: continue from offset ${value.offset} with history.` });
         }
         if (over || this.state.value.phase === 'left') return { done: true, value };
         await new Promise<void>((resolve) => { wake = resolve; });
       }
     };
     return {
-      // One after the other: each gets the next one, in the order they were asked for.
+      // Calls take turns, so that each gets the next publication in call order.
       next: () => {
         const mine = last.then(take);
         last = mine.catch(() => {});

@@ -1,13 +1,13 @@
-/** Following channels: subscribing, applying what comes, fetching what is missing. */
+/** Channel subscriptions: subscribing, applying publications, fetching missing ones. */
 
 import type { ChannelState, Failure, Page, Publication } from './api.js';
 import { advised } from './close.js';
 import { hear, reset, skip, take, wants } from './cursor.js';
 import { PAGE, WINDOW } from './limits.js';
-import { FAILURES_OF_TIME, type Ask, type Event, type Sub, type Turn } from './state.js';
+import { TRANSIENT_CODES, type Ask, type Event, type Sub, type Turn } from './state.js';
 import type { Begin, Frame, WireError } from './wire.js';
 
-/** Somebody wants a channel. */
+/** Adds a subscription that the app wants. */
 export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
   const { from } = event;
   const offset = from?.offset ?? 0;
@@ -17,7 +17,7 @@ export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
   });
 }
 
-/** Nobody wants it any more. */
+/** Removes a subscription that the app no longer wants. */
 export function unsubscribe(t: Turn, channel: string): void {
   const { s } = t;
   const sub = s.subs.get(channel);
@@ -25,29 +25,29 @@ export function unsubscribe(t: Turn, channel: string): void {
   if (sub && s.link !== undefined && (sub.joining || sub.on === s.link)) t.ask(s.link, { for: 'leave' }, 'unsubscribe', { channel });
 }
 
-/** What was under way is over: its answers are not waited for. */
+/** Resets all subscriptions after the connection changed: pending replies are no longer awaited. */
 export function interrupt(t: Turn): void {
   const { s } = t;
   for (const sub of s.subs.values()) {
     Object.assign(sub, { on: undefined, joining: false, asked: false, replaying: false });
-    // Rights come with the token, and the next connection may have another.
+    // Rights come with the token, and the next connection may have a different one.
     if (sub.view.phase === 'refused') sub.view = { phase: 'waiting' };
   }
   for (const [id, ask] of s.asks) if (ask.for === 'subscribe' || ask.for === 'fill') s.asks.delete(id);
 }
 
-/** A subscription begins, or is refused: an answer to `subscribe`, or one of `recovered`. */
-export function begin(t: Turn, told: Begin, link: number): void {
-  const sub = t.s.subs.get(told.channel);
-  const { because, epoch, head, floor } = told;
+/** Starts or refuses a subscription, from the reply to `subscribe` or an element of `recovered`. */
+export function begin(t: Turn, start: Begin, link: number): void {
+  const sub = t.s.subs.get(start.channel);
+  const { because, epoch, head, floor } = start;
   if (!sub) {
-    // It was left while `connect` was under way.
-    if (because !== 'unavailable' && because !== 'forbidden') t.ask(link, { for: 'leave' }, 'unsubscribe', { channel: told.channel });
+    // The app left the channel while `connect` was in progress.
+    if (because !== 'unavailable' && because !== 'forbidden') t.ask(link, { for: 'leave' }, 'unsubscribe', { channel: start.channel });
     return;
   }
   if (because === 'unavailable' || because === 'forbidden') {
-    const message = because === 'forbidden' ? 'This user may not read this channel: ask for a token with the right to subscribe.' : 'The log of this channel cannot be read now.';
-    return refuse(t, sub, { code: because, message, retryMs: because === 'unavailable' ? advised(told.retry_ms) ?? 1000 : undefined });
+    const message = because === 'forbidden' ? 'You may not read this channel: use a token with the right to subscribe.' : 'This channel cannot be read now.';
+    return refuse(t, sub, { code: because, message, retryMs: because === 'unavailable' ? advised(start.retry_ms) ?? 1000 : undefined });
   }
   Object.assign(sub, { on: link, replaying: true });
   if (sub.epoch === undefined) sub.last = sub.heard = Math.max(head - sub.want, floor - 1);
@@ -68,7 +68,7 @@ function gap(t: Turn, sub: Sub, last: number, because: 'expired' | 'skipped'): v
   if (missed) t.do({ do: 'emit', channel: sub.name, event: 'gap', value: { ...missed, because } });
 }
 
-/** A refusal: for a while if the gateway says when to come back, else until the next connection. */
+/** Records a refusal: temporary if the gateway says when to retry, else until the next connection. */
 function refuse(t: Turn, sub: Sub, error: Failure): void {
   sub.on = undefined;
   sub.replaying = false;
@@ -76,13 +76,13 @@ function refuse(t: Turn, sub: Sub, error: Failure): void {
   sub.view = { ...sub.view, phase: error.retryMs === undefined ? 'refused' : 'waiting', error };
 }
 
-/** An error as apps see it; some end by themselves. */
+/** Converts a gateway error for apps. Transient errors without a `retry_ms` get 1000 ms. */
 export function failure({ code, message, dependency, retry_ms }: WireError): Failure {
-  const retryMs = advised(retry_ms) ?? (FAILURES_OF_TIME.includes(code) ? 1000 : undefined);
+  const retryMs = advised(retry_ms) ?? (TRANSIENT_CODES.includes(code) ? 1000 : undefined);
   return { code, message, ...(retryMs !== undefined && { retryMs }), ...(dependency && { dependency }) };
 }
 
-/** The reply to a subscribe or to a page that fills a hole. */
+/** Handles the reply to a subscribe, or to a history request that fills a hole. */
 export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { subscribed, history, error }: Frame): void {
   const sub = t.s.subs.get(ask.channel);
   if (sub?.serial !== ask.serial) return;
@@ -90,15 +90,15 @@ export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { su
   if (ask.for === 'subscribe') sub.joining = false;
   else sub.asked = false;
   if (error) {
-    const told = failure(error);
-    if (link && told.code === 'rate_limited') link.rest = t.now + (told.retryMs ?? 0);
-    if (ask.for === 'fill' && told.retryMs !== undefined) sub.rest = t.now + Math.max(100, told.retryMs);
-    else refuse(t, sub, told);
+    const why = failure(error);
+    if (link && why.code === 'rate_limited') link.rest = t.now + (why.retryMs ?? 0);
+    if (ask.for === 'fill' && why.retryMs !== undefined) sub.rest = t.now + Math.max(100, why.retryMs);
+    else refuse(t, sub, why);
   } else if (subscribed) begin(t, subscribed, ask.link);
   else if (history) page(t, sub, history, ask.for === 'fill' ? ask.heard : sub.heard);
 }
 
-/** `heard` is what was known to be there when the page was asked for: what was heard since is newer than the page. */
+/** Applies a page. `heard` is the highest offset known when it was requested; anything learned since is newer than the page. */
 function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page, heard: number): void {
   const before = sub.last;
   if (epoch !== sub.epoch) {
@@ -109,7 +109,7 @@ function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page, hea
   for (const one of publications) apply(t, sub, one);
   sub.view = { ...sub.view, floor };
   if (head <= sub.last) sub.heard = sub.heard === heard ? sub.last : Math.max(sub.heard, sub.last);
-  // A page that brings nothing is not asked for again at once.
+  // An empty page is not requested again at once.
   else if (sub.last === before) sub.rest = t.now + 1000;
 }
 
@@ -121,7 +121,7 @@ function apply(t: Turn, sub: Sub, value: Publication): void {
   if (value.deletes) emit('delete');
 }
 
-/** What is pushed about a channel, by the link that serves it or by the one being left. */
+/** Handles a push about a channel, from the serving link or from the one being left. */
 export function pushed(t: Turn, link: number, { publication, signal, synced, lag, beat }: Frame): void {
   const { s } = t;
   const listening = (name: string | undefined) => {
@@ -130,7 +130,7 @@ export function pushed(t: Turn, link: number, { publication, signal, synced, lag
   };
   const sub = listening((publication ?? signal ?? synced ?? lag)?.channel);
   if (sub && publication) apply(t, sub, publication);
-  // It has no offset, and both connections of a move bring it.
+  // A signal has no offset, and during a move both connections deliver it: take it from the serving one only.
   if (signal && sub?.on === link) t.do({ do: 'emit', channel: sub.name, event: 'signal', value: signal });
   if (sub && lag) hear(sub, lag.head);
   if (sub && synced && sub.on === link) {
@@ -143,7 +143,7 @@ export function pushed(t: Turn, link: number, { publication, signal, synced, lag
   }
 }
 
-/** Asks for what is wanted and not asked for yet, as far as there is room for answers. */
+/** Sends the subscribes and history requests that are due, up to `WINDOW` unanswered ones. */
 export function follow(t: Turn): void {
   const { s } = t;
   const link = t.serving();
@@ -156,7 +156,7 @@ export function follow(t: Turn): void {
       room -= 1;
       ask(t, sub, link.id, join);
     }
-    show(t, sub);
+    updatePhase(t, sub);
   }
 }
 
@@ -172,8 +172,8 @@ function ask(t: Turn, sub: Sub, link: number, join: boolean): void {
   }
 }
 
-/** Says how it stands, when that has changed. */
-function show(t: Turn, sub: Sub): void {
+/** Updates the subscription's public phase, and emits `synced` when it becomes live. */
+function updatePhase(t: Turn, sub: Sub): void {
   const { name, view, on, heard, last, replaying, epoch } = sub;
   if (view.phase === 'refused') return;
   const leaving = view.phase === 'live' && [...t.s.links.values()].some((link) => link.phase === 'leaving');
@@ -183,7 +183,7 @@ function show(t: Turn, sub: Sub): void {
   if (phase === 'live') t.do({ do: 'emit', channel: name, event: 'synced', value: { epoch: epoch!, offset: last } });
 }
 
-/** True exactly when nothing of the link that is left is needed any more. */
+/** True exactly when no subscription still depends on the link being left. */
 export function settled(t: Turn): boolean {
   return [...t.s.subs.values()].every((sub) => (sub.on !== undefined && !sub.replaying) || sub.view.phase === 'refused');
 }

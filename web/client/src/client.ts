@@ -18,7 +18,7 @@ interface Waiter<T> {
   readonly reject: (error: SeawallError) => void;
 }
 
-const CLOSED = new SeawallError({ code: 'closed', message: 'This client was closed: connect anew.' });
+const CLOSED = new SeawallError({ code: 'closed', message: 'This client is closed: create a new one.' });
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 const systemClock: Clock = {
@@ -27,14 +27,14 @@ const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
-/** An address as `WebSocket` takes it; in a page it may be relative to it. */
+/** Resolves the gateway's address to a `ws:` or `wss:` URL. In a page it may be relative. */
 function address(url: string): string {
   try {
     const whole = new URL(url, globalThis.location?.href);
     whole.protocol = whole.protocol.replace(/^http/, 'ws');
     if (/^wss?:$/.test(whole.protocol)) return whole.href;
-  } catch { /* said below */ }
-  throw invalid(`${JSON.stringify(url)} is no address of a gateway, which is like wss://chat.example/ws.`);
+  } catch { /* reported below */ }
+  throw invalid(`${JSON.stringify(url)} is not a gateway address, such as wss://chat.example/ws.`);
 }
 
 class Shell implements Client, Owner {
@@ -60,10 +60,13 @@ class Shell implements Client, Owner {
   #armed = Infinity;
   #timer: unknown;
   #request = 0;
-  /** Events told and events stepped so far, callbacks asked for a token, and when the signals sent so far were all due. */
-  #told = 0;
+  /** Events queued so far. */
+  #queued = 0;
+  /** Events processed so far. */
   #stepped = 0;
+  /** Token callback calls so far. */
   #asked = 0;
+  /** The time at which the signals sent so far are within the allowed rate. */
   #signals = 0;
 
   constructor(readonly url: string, readonly options: Options) {
@@ -75,28 +78,28 @@ class Shell implements Client, Owner {
     this.#storage = cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {
       storage: this.#storage,
-      retry: (key: string) => this.#tell({ is: 'retry', key, newKey: newKey() }),
+      retry: (key: string) => this.#dispatch({ is: 'retry', key, newKey: newKey() }),
       discard: (key: string) => {
         const can = this.#s.outbox.some((one) => one.key === key && /queued|failed/.test(one.state));
-        this.#tell({ is: 'discard', key });
+        this.#dispatch({ is: 'discard', key });
         return can;
       },
     });
     this.#keeper = outbox?.({
       url, clock,
       room: () => this.#room(),
-      restore: (entries) => this.#tell({ is: 'restored', entries }),
+      restore: (entries) => this.#dispatch({ is: 'restored', entries }),
       opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
     });
     this.#listen();
-    this.#tell({ is: 'connect' });
+    this.#dispatch({ is: 'connect' });
   }
 
   channel<T = Json>(name: string, options: ChannelOptions = {}): Channel<T> {
     check(name, options);
     const all = this.#handles.get(name);
-    // A listener may ask for it: what is being told then was before, perhaps of another subscription.
-    const handle = new Handle(name, this, 1 + (all ? this.#stepped : this.#told));
+    // A listener may call this: the event being processed is older than the handle and may belong to an earlier subscription.
+    const handle = new Handle(name, this, 1 + (all ? this.#stepped : this.#queued));
     if (this.#over) handle.leave();
     else if (all) {
       all.add(handle);
@@ -104,7 +107,7 @@ class Shell implements Client, Owner {
       if (sub) handle.state.set(sub.view);
     } else {
       this.#handles.set(name, new Set([handle]));
-      this.#tell({ is: 'subscribe', channel: name, ...options });
+      this.#dispatch({ is: 'subscribe', channel: name, ...options });
     }
     return handle as unknown as Channel<T>;
   }
@@ -113,7 +116,7 @@ class Shell implements Client, Owner {
     const all = this.#handles.get(handle.name);
     if (!all?.delete(handle) || all.size) return;
     this.#handles.delete(handle.name);
-    this.#tell({ is: 'unsubscribe', channel: handle.name });
+    this.#dispatch({ is: 'unsubscribe', channel: handle.name });
   }
 
   cursor(channel: string): Cursor | undefined {
@@ -125,13 +128,13 @@ class Shell implements Client, Owner {
     const { key } = entry;
     const done = new Promise<Published>((resolve, reject) => {
       if (this.#over) return reject(CLOSED);
-      if (this.#promises.has(key) || this.#s.outbox.some((one) => one.key === key)) return reject(invalid(`A publication with the key ${key} is in the outbox already.`));
+      if (this.#promises.has(key) || this.#s.outbox.some((one) => one.key === key)) return reject(invalid(`A publication with the key ${key} is already in the outbox.`));
       this.#promises.set(key, { resolve, reject });
       queueMicrotask(() => {
-        // The outbox shows what becomes of it: a rejection that nobody handles is no fault then.
+        // The outbox shows the result, so an unhandled rejection of a queued publication is not an error.
         if (this.#s.outbox.some((one) => one.key === key)) done.catch(() => {});
       });
-      this.#tell({ is: 'publish', entry });
+      this.#dispatch({ is: 'publish', entry });
     });
     return done;
   }
@@ -141,7 +144,7 @@ class Shell implements Client, Owner {
       if (this.#over) return reject(CLOSED);
       const request = ++this.#request;
       this.#pages.set(request, { resolve, reject });
-      this.#tell({ is: 'history', request, body });
+      this.#dispatch({ is: 'history', request, body });
     });
   }
 
@@ -156,18 +159,18 @@ class Shell implements Client, Owner {
       && due - now < SIGNAL_BURST_MS && this.#sockets.get(link)!.bufferedAmount < SIGNAL_BYTES;
     if (can) {
       this.#signals = due + SIGNAL_MS;
-      this.#tell({ is: 'signal', text });
+      this.#dispatch({ is: 'signal', text });
     }
     return can;
   }
 
   reconnect(): void {
-    if (!this.#over) this.#tell({ is: 'connect' });
+    if (!this.#over) this.#dispatch({ is: 'connect' });
   }
 
   close(): void {
     if (this.#over) return;
-    this.#tell({ is: 'close' });
+    this.#dispatch({ is: 'close' });
     this.#over = true;
     this.#clock.clearTimeout(this.#timer as never);
     for (const stop of this.#stop) stop();
@@ -176,10 +179,10 @@ class Shell implements Client, Owner {
     this.#keeper?.close();
   }
 
-  /** Events one after the other, each with all its effects, whoever tells them and when. */
-  #tell(event: Event): void {
+  /** Processes events one at a time, each with all its effects, even if an effect dispatches another event. */
+  #dispatch(event: Event): void {
     if (this.#over) return;
-    this.#told += 1;
+    this.#queued += 1;
     this.#events.push(event);
     if (this.#busy) return;
     this.#busy = true;
@@ -200,7 +203,7 @@ class Shell implements Client, Owner {
     try {
       [this.#s, effects] = session.step(before, event, this.#now(), this.#random());
     } catch (error) {
-      // Only a frame can be of a shape that nobody expected: such a gateway is left, with backoff.
+      // Only a frame can have an unexpected shape. Drop the connection to such a gateway and retry with backoff.
       if (event.is !== 'frame') throw error;
       return this.#step({ is: 'closed', link: event.link, code: 1006, reason: `lost: a frame could not be read, ${error}` });
     }
@@ -228,7 +231,7 @@ class Shell implements Client, Owner {
         return;
       case 'save': {
         const { key } = effect.entry;
-        const saved = () => this.#tell({ is: 'saved', key });
+        const saved = () => this.#dispatch({ is: 'saved', key });
         if (this.#keeper) void this.#keeper.save(effect.entry).then(saved);
         else saved();
         return;
@@ -242,16 +245,16 @@ class Shell implements Client, Owner {
   #open(link: number): void {
     const closed = (code: number, reason: string) => {
       this.#sockets.delete(link);
-      this.#tell({ is: 'closed', link, code, reason });
+      this.#dispatch({ is: 'closed', link, code, reason });
     };
     try {
       const Class = this.options.WebSocket ?? (globalThis.WebSocket as unknown as SocketClass);
       const socket = new Class(this.url, ['seawall.v1']);
       this.#sockets.set(link, socket);
-      socket.onopen = () => this.#tell({ is: 'opened', link });
+      socket.onopen = () => this.#dispatch({ is: 'opened', link });
       socket.onmessage = ({ data }: { data: unknown }) => {
         const frame = read(data);
-        if (frame) this.#tell({ is: 'frame', link, frame });
+        if (frame) this.#dispatch({ is: 'frame', link, frame });
       };
       socket.onclose = ({ code, reason }: { code: number; reason: string }) => closed(code, reason);
       socket.onerror = () => {};
@@ -270,30 +273,30 @@ class Shell implements Client, Owner {
 
   #token(): void {
     const ask = this.options.token as () => string | Promise<string>;
-    // One that is asked again has had its time: what it says late counts no more.
+    // A callback that is called again has timed out: the late result of an earlier call is ignored.
     const mine = ++this.#asked;
-    const tell = (said: { token: string } | { message: string }) => { if (mine === this.#asked) this.#tell({ is: 'token', ...said }); };
+    const done = (result: { token: string } | { message: string }) => { if (mine === this.#asked) this.#dispatch({ is: 'token', ...result }); };
     new Promise<unknown>((resolve) => { resolve(ask()); }).then((token) => {
-      if (typeof token !== 'string' || !token) throw new Error(`it returned ${JSON.stringify(token)}, which is no token.`);
+      if (typeof token !== 'string' || !token) throw new Error(`it returned ${JSON.stringify(token)}, not a token.`);
       return { token };
-    }).then(tell, (error) => tell({ message: `The token callback failed: ${error?.message ?? error}` }));
+    }).then(done, (error) => done({ message: `The token callback failed: ${error?.message ?? error}` }));
   }
 
-  /** An outbox takes over what others left while it can send; one that has entries, as far as there is room. */
+  /** The entries that this client can take over: none while it is closed; with entries of its own, up to the bound. */
   #room(): number {
     const { view, outbox } = this.#s;
     const waiting = outbox.filter((entry) => entry.state !== 'sent').length;
     return view.phase === 'closed' ? 0 : waiting ? OUTBOX_ENTRIES_MAX - waiting : Infinity;
   }
 
-  /** Unix milliseconds that never go back, whatever the system's clock does. */
+  /** Unix milliseconds that never decrease, even if the system clock does. */
   #now(): number {
     const now = this.#clock.now() + this.#behind;
     if (now < this.#last) this.#behind += this.#last - now;
     return (this.#last = Math.max(this.#last, now));
   }
 
-  /** One timer, for whatever is due next. It may ring early, which does no harm. */
+  /** Sets the one timer for the next due time. Firing early does no harm. */
   #arm(): void {
     const at = session.wakeAt(this.#s);
     if (this.#over || at >= this.#armed) return;
@@ -301,11 +304,11 @@ class Shell implements Client, Owner {
     this.#armed = at;
     this.#timer = this.#clock.setTimeout(() => {
       this.#armed = Infinity;
-      this.#tell({ is: 'wake' });
+      this.#dispatch({ is: 'wake' });
     }, Math.min(TIMER_MAX_MS, Math.max(1, Math.ceil(at - this.#now()))));
   }
 
-  /** Listens to the page, if there is one. */
+  /** Listens to network and visibility events of the page, if there is one. */
   #listen(): void {
     const on = (target: EventTarget | undefined, name: string, run: () => void) => {
       target?.addEventListener?.(name, run);
@@ -313,11 +316,11 @@ class Shell implements Client, Owner {
     };
     const visible = () => {
       if (globalThis.document?.visibilityState === 'hidden') return;
-      this.#tell({ is: 'visible' });
+      this.#dispatch({ is: 'visible' });
       this.#keeper?.look();
     };
     const page = globalThis as unknown as EventTarget;
-    const network = () => this.#tell({ is: 'network', online: globalThis.navigator?.onLine !== false });
+    const network = () => this.#dispatch({ is: 'network', online: globalThis.navigator?.onLine !== false });
     on(page, 'online', network);
     on(page, 'offline', network);
     on(page, 'pageshow', visible);
@@ -334,13 +337,13 @@ function settle<K, T>(waiters: Map<K, Waiter<T>>, key: K, value?: T, failure?: C
 }
 
 /**
- * Connects to a gateway and stays connected: after every loss it comes back, where it was.
+ * Connects to a gateway and stays connected: after every loss it reconnects and resumes where it was.
  *
- * `url` is `wss://HOST/ws`; in a page it may be relative (`/ws`), and `https:` is taken for `wss:`.
- * Returns at once; what follows is in {@link Client.state}.
- * @throws {@link SeawallError} `invalid` for an address that is none
+ * `url` is `wss://HOST/ws`. In a page it may be relative (`/ws`); `https:` is treated as `wss:`, and `http:` as `ws:`.
+ * Returns at once and reports progress in {@link Client.state}.
+ * @throws {@link SeawallError} `invalid` if `url` is not a gateway address, or there is no `WebSocket` class
  */
 export function connect(url: string, options: Options = {}): Client {
-  if (!options.WebSocket && !globalThis.WebSocket) throw invalid('There is no WebSocket here: pass one as options.WebSocket, for example that of the package ws.');
+  if (!options.WebSocket && !globalThis.WebSocket) throw invalid('This runtime has no WebSocket: pass options.WebSocket, for example from the package ws.');
   return new Shell(address(url), options);
 }

@@ -1,8 +1,8 @@
-/** What the end of a connection means. */
+/** Close codes and reasons, and what a client does after them. */
 
 import type { Ending } from './api.js';
 
-/** What a client does after a close. */
+/** The client's action after a close. */
 export type Advice = 'stop' | 'return' | 'patient' | 'fresh_token';
 
 /** The push `bye`. */
@@ -10,18 +10,18 @@ export interface Bye extends Omit<Ending, 'retryMs'> {
   readonly retry_ms?: number;
 }
 
-/** Ranges carry the advice: 1000, 1002, 1007, 1009 and 4500–4999 are final, all else invites a return. */
+/** Reads the advice from the code's range: 1000, 1002, 1007, 1009 and 4500–4999 are final; after all others the client returns. */
 export function advice(code: number): Advice {
   if (code === 4501) return 'fresh_token';
   if (code === 1013) return 'patient';
   return [1000, 1002, 1007, 1009].includes(code) || (code >= 4500 && code < 5000) ? 'stop' : 'return';
 }
 
-/** A wait as the server gave it, or nothing if it is none. */
+/** Returns a wait from the server, or `undefined` if it is not a valid one. */
 export const advised = (ms: unknown): number | undefined =>
   typeof ms === 'number' && ms >= 0 ? ms : undefined;
 
-/** Reads how a connection ended from the `bye`, or, when that was missed, from the close frame. */
+/** Reads how a connection ended from the `bye` push or, if that was missed, from the close frame. */
 export function ending(code: number, text: string, bye?: Bye): Ending {
   if (bye) {
     const { code, reason, message, dependency, reference, retry_ms } = bye;

@@ -1,4 +1,4 @@
-/** Making a connection, moving to another one, and what follows when one ends. */
+/** Connecting, moving to another connection, and reacting when one ends. */
 
 import type { Ending } from './api.js';
 import { delay, nextAttempt } from './backoff.js';
@@ -8,7 +8,7 @@ import { CONNECT_BYTES, CONNECT_MS, FRAME_BYTES, HURRY_MS, LEAVE_MS, PROBE_MS, R
 import type { Link, Turn } from './state.js';
 import type { Connected, Frame, WireError } from './wire.js';
 
-/** Begins a connection, unless one is being made. */
+/** Starts a connection attempt, unless one is in progress. */
 export function dial(t: Turn): void {
   const { s, now } = t;
   s.retryAt = undefined;
@@ -32,7 +32,7 @@ function askToken(t: Turn): void {
   t.do({ do: 'token' });
 }
 
-/** The callback has answered: the connection that waits for it is opened, and the one that serves is told. */
+/** Handles the token callback's result: opens the connection that waits for it, or refreshes the serving one. */
 export function tokenCame(t: Turn, token: string | undefined, message?: string): void {
   const { s, now } = t;
   const next = s.links.get(s.next!);
@@ -46,19 +46,19 @@ export function tokenCame(t: Turn, token: string | undefined, message?: string):
     }
   } else if (s.link !== undefined) {
     if (token === undefined) s.refreshAt = now + CONNECT_MS;
-    else show(t);
+    else sendRefresh(t);
   }
 }
 
-/** Has the gateway judge the token that the callback gave. */
-function show(t: Turn): void {
+/** Sends the callback's token to the gateway for a decision. */
+function sendRefresh(t: Turn): void {
   const { s } = t;
   s.unjudged = true;
   s.refreshAt = undefined;
   t.ask(s.link!, { for: 'refresh' }, 'refresh', { token: s.token });
 }
 
-/** The socket is open. That is no success yet: `connected` is. */
+/** Sends `connect` on an open socket. The attempt succeeds only with the reply `connected`. */
 export function opened(t: Turn, id: number): void {
   const { s } = t;
   const link = s.links.get(id);
@@ -74,32 +74,32 @@ export function opened(t: Turn, id: number): void {
   t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover });
 }
 
-/** The new connection serves from here on. One it replaces is left as soon as nothing hangs on it. */
-export function connected(t: Turn, id: number, told: Connected): void {
+/** Makes the new connection the serving one. The connection it replaces is closed once nothing depends on it. */
+export function connected(t: Turn, id: number, reply: Connected): void {
   const { s, now } = t;
   const link = s.links.get(id)!;
   const old = s.links.get(s.link!);
-  const { user, connection, instance, limits, expires, expires_in_ms } = told;
-  const lost = told.recovered.some((one) => one.because === 'epoch_changed');
-  Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * told.ping_ms, bucket: limits.publishes_burst });
+  const { user, connection, instance, limits, expires, expires_in_ms } = reply;
+  const lost = reply.recovered.some((one) => one.because === 'epoch_changed');
+  Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishes_burst });
   s.next = s.move = undefined;
   s.link = id;
   s.user = user;
   s.limits = limits;
   s.cautious = s.unjudged = false;
-  s.stableAt = now + told.stable_ms;
-  s.status = told.status;
+  s.stableAt = now + reply.stable_ms;
+  s.status = reply.status;
   s.view = { phase: 'online', session: { user, connection, instance, limits, expires } };
   expiresIn(t, expires_in_ms);
   interrupt(t);
   if (old && lost) drop(t, old.id);
   else if (old) Object.assign(old, { phase: 'leaving', until: now + LEAVE_MS });
-  for (const one of told.recovered) begin(t, one, id);
-  // What the old one refused because it goes is not refused by the new one.
+  for (const one of reply.recovered) begin(t, one, id);
+  // Entries refused because the old connection was draining can be sent at once on the new one.
   if (old) s.outbox = s.outbox.map((entry) => (entry.error?.code === 'draining' ? { ...entry, rest: 0 } : entry));
 }
 
-/** `connect` was answered with an error. One that does not pass may be the token's fault. */
+/** Handles an error reply to `connect`. A permanent error may be caused by the token, so a fresh one is requested. */
 export function refused(t: Turn, id: number, error: WireError): void {
   const { s } = t;
   s.cautious = error.code === 'too_large';
@@ -107,14 +107,14 @@ export function refused(t: Turn, id: number, error: WireError): void {
   lose(t, id, { code: 1006, reason: error.code, message: error.message, dependency: error.dependency, retryMs: advised(error.retry_ms) });
 }
 
-/** A token is asked for in good time, spread. The gateway says how long it lasts: the clock here may be far from its own. */
+/** Schedules the token refresh, early and with jitter. Uses the remaining lifetime, because the clocks may differ. */
 function expiresIn(t: Turn, left = Infinity): void {
   t.s.expires = t.now + left;
   const lead = Math.min(60_000, left / 5) * (1 + t.random);
   t.s.refreshAt = t.s.renewable ? t.now + Math.max(10_000, left - lead) : undefined;
 }
 
-/** The reply to `refresh`. A token that could not be judged is shown again; for one that is bad the callback is asked again. */
+/** Handles the reply to `refresh`. After a transient error the same token is sent again; after a refusal the callback is called again. */
 export function refreshed(t: Turn, { refreshed, error }: Frame): void {
   const { s } = t;
   const later = (ms: number) => t.now + ms * (1 + t.random);
@@ -130,15 +130,15 @@ export function refreshed(t: Turn, { refreshed, error }: Frame): void {
   }
 }
 
-/** It is time for a fresh token. */
+/** Refreshes the token when that is due. */
 export function refresh(t: Turn): void {
-  if (t.s.unjudged) return show(t);
-  // A callback that does not answer is asked again.
+  if (t.s.unjudged) return sendRefresh(t);
+  // If the callback does not answer, it is called again then.
   t.s.refreshAt = t.now + CONNECT_MS;
   askToken(t);
 }
 
-/** Ends a connection from this side and forgets what it was asked. */
+/** Closes a connection from this side and re-queues its unanswered requests. */
 export function drop(t: Turn, id: number): void {
   const { s } = t;
   const link = s.links.get(id);
@@ -154,7 +154,7 @@ export function drop(t: Turn, id: number): void {
   }
 }
 
-/** A connection has ended, or is given up: what now? */
+/** Handles a connection that ended or is given up. */
 export function lose(t: Turn, id: number, how: Ending): void {
   const { s, now } = t;
   const bye = s.links.get(id)?.bye;
@@ -175,7 +175,7 @@ export function lose(t: Turn, id: number, how: Ending): void {
   }
 }
 
-/** The way to a new connection is closed for now; the one that serves goes on until it is ended. */
+/** Handles a failed attempt to move. The serving connection stays until it is ended. */
 function retreat(t: Turn, because: Ending): void {
   const { s, now } = t;
   const what = advise(t, because);
@@ -183,7 +183,7 @@ function retreat(t: Turn, because: Ending): void {
   if (s.move) s.move = what === 'stop' ? undefined : { ...s.move, at: now + delay(s.attempt, t.random, because.retryMs) };
 }
 
-/** What to do; a fresh token is fetched once, if there is a way to. */
+/** Decides what to do next. A fresh token is fetched at most once, and only with a callback. */
 function advise(t: Turn, { code }: Ending): ReturnType<typeof advice> {
   const { s } = t;
   const what = advice(code);
@@ -194,7 +194,7 @@ function advise(t: Turn, { code }: Ending): ReturnType<typeof advice> {
   return what;
 }
 
-/** There is no connection. */
+/** Schedules the next attempt when there is no connection, or stops. */
 function down(t: Turn, because: Ending): void {
   const { s, now } = t;
   const what = advise(t, because);
@@ -205,7 +205,7 @@ function down(t: Turn, because: Ending): void {
   s.view = { phase: s.offline ? 'offline' : 'waiting', attempt: s.attempt, until: s.retryAt, because };
 }
 
-/** For good. */
+/** Closes everything for good. */
 export function stop(t: Turn, because: Ending): void {
   const { s } = t;
   for (const id of s.links.keys()) drop(t, id);
@@ -214,7 +214,7 @@ export function stop(t: Turn, because: Ending): void {
   s.view = { phase: 'closed', because };
 }
 
-/** A person, or the app, wants it now. */
+/** Connects now because the app or a person asked for it. */
 export function again(t: Turn): void {
   const { s } = t;
   if (s.link !== undefined) return;
@@ -226,7 +226,7 @@ export function again(t: Turn): void {
   dial(t);
 }
 
-/** This gateway goes. */
+/** Schedules the move to another connection, because the gateway is draining. */
 export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
   const { s, now } = t;
   if (!('session' in s.view)) return;
@@ -235,7 +235,7 @@ export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
   s.view = { phase: 'moving', session: s.view.session };
 }
 
-/** The network is back, or somebody looks: no need to wait, but for what the gateway asked for. */
+/** Brings the next attempt forward when the network is back or the page is visible, unless the gateway set the wait. Probes a quiet connection. */
 export function hurry(t: Turn): void {
   const { s, now } = t;
   if (s.retryAt !== undefined && !s.hinted) {
@@ -244,12 +244,12 @@ export function hurry(t: Turn): void {
   }
   const link = s.links.get(s.link!);
   if (!link || now - link.heardAt < PROBE_MS || link.until < Infinity) return;
-  // Any command is answered: one that no gateway knows costs it nothing.
+  // Every command is answered, and an unknown one costs the gateway nothing.
   link.until = now + PROBE_MS;
   t.ask(link.id, { for: 'probe' }, 'ping', {});
 }
 
-/** The browser says whether there is a network. It is wrong at times, so attempts go on. */
+/** Records the browser's network state. The browser is sometimes wrong, so attempts continue. */
 export function network(t: Turn, online: boolean): void {
   const { s } = t;
   s.offline = !online;
@@ -257,7 +257,7 @@ export function network(t: Turn, online: boolean): void {
   if (online) hurry(t);
 }
 
-/** Something was heard. */
+/** Records that a frame arrived. */
 export function heard(t: Turn, link: Link): void {
   link.heardAt = t.now;
   if (link.phase === 'ready' && !link.bye) link.until = Infinity;

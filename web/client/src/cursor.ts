@@ -1,28 +1,28 @@
 /**
- * Where a reader of one channel stands, and what it lacks.
+ * A reader's position in one channel, and what it is missing.
  *
- * Nothing that comes early is kept: the log has it. So following a channel takes four numbers, however
- * far it has run ahead.
+ * Publications that arrive early are dropped, because the log has them. So following a channel takes four values,
+ * however far it has run ahead.
  */
 
-/** Invariant: `last` and `heard` never shrink within an epoch. */
+/** Invariant: `last` and `heard` never decrease within an epoch. */
 export interface Cursor {
-  /** The last publication applied. */
+  /** The offset of the last publication applied. */
   last: number;
-  /** The highest offset heard of. */
+  /** The highest offset known to exist. */
   heard: number;
-  /** True exactly while a page is asked for. */
+  /** True exactly while a page is requested. */
   asked: boolean;
-  /** True exactly between `subscribed` and `synced`: what is missing comes by itself. */
+  /** True exactly between `subscribed` and `synced`, while the gateway replays what is missing. */
   replaying: boolean;
 }
 
-/** There is a publication at `offset`. */
+/** Records that there is a publication at `offset`. */
 export function hear(cursor: Cursor, offset: number): void {
   if (offset > cursor.heard) cursor.heard = offset;
 }
 
-/** Takes a publication: `apply` it, `drop` it, or it is `ahead` of something missing. */
+/** Decides what to do with a publication: `apply` it, `drop` a duplicate, or drop one that is `ahead` of a missing one. */
 export function take(cursor: Cursor, offset: number): 'apply' | 'drop' | 'ahead' {
   hear(cursor, offset);
   if (offset <= cursor.last) return 'drop';
@@ -31,7 +31,7 @@ export function take(cursor: Cursor, offset: number): 'apply' | 'drop' | 'ahead'
   return 'apply';
 }
 
-/** Moves on to `last`: what lies before it will not come. Returns the gap, both ends included. */
+/** Advances to `last`, because earlier publications will not arrive. Returns the gap, both ends included. */
 export function skip(cursor: Cursor, last: number): { from: number; to: number } | undefined {
   if (last <= cursor.last) return undefined;
   const gap = { from: cursor.last + 1, to: last };
@@ -40,11 +40,11 @@ export function skip(cursor: Cursor, last: number): { from: number; to: number }
   return gap;
 }
 
-/** Begins another log, whose oldest publication is `floor`. */
+/** Starts a new log whose oldest publication is `floor`. */
 export function reset(cursor: Cursor, floor: number): void {
   cursor.last = cursor.heard = floor - 1;
 }
 
-/** True exactly when a page after `last` is to be asked for. */
+/** True exactly when a page after `last` has to be requested. */
 export const wants = (cursor: Cursor): boolean =>
   cursor.heard > cursor.last && !cursor.asked && !cursor.replaying;

@@ -1,8 +1,8 @@
-/** The one error that this package throws and rejects with. */
+/** The error class of this package. */
 
 import type { ErrorCode, Failure } from './api.js';
 
-/** A failure: `code` for programs, `message` for people. */
+/** The only error that this package throws or rejects with. `code` is for programs, `message` for people. */
 export class SeawallError extends Error implements Failure {
   override readonly name = 'SeawallError';
   declare readonly code: ErrorCode;
@@ -15,5 +15,5 @@ export class SeawallError extends Error implements Failure {
   }
 }
 
-/** An argument that cannot be meant. */
+/** Creates the error for an invalid argument. */
 export const invalid = (message: string): SeawallError => new SeawallError({ code: 'invalid', message });

@@ -1,30 +1,30 @@
 /**
- * Keeps a client's outbox in storage, and takes over what others have left there.
+ * Keeps a client's outbox in storage and takes over the entries of clients that are gone.
  *
- * Each client holds a Web Lock of its own for its whole life, and the browser lets go of it when the page goes,
- * however it goes. Who is granted the lock of another client therefore knows that it is gone, and while it has the lock
- * nobody else takes over the same entries. A client that lives sends its own: so the order of what was typed in one tab
- * is the order of one list, always.
+ * Each client holds its own Web Lock for its whole life, and the browser releases it when the page ends, however it
+ * ends. A client that is granted another client's lock therefore knows that the other one is gone, and while it holds the
+ * lock no third client takes over the same entries. A living client sends its own entries, so what was typed in one tab
+ * is always ordered by one list.
  */
 
 import type { KeptEntry, OutboxKeeper, OutboxOwner, OutboxStorage, StoredEntry } from './api.js';
 import { newKey } from './key.js';
 import { LOOK_MS, OUTBOX_ENTRIES_MAX, STORAGE_MS } from './limits.js';
 
-/** Where a keeper keeps, and for whom. */
+/** A keeper's client, storage, locks and outbox name. */
 export interface Keeping extends OutboxOwner {
   readonly storage: OutboxStorage;
   readonly locks: Pick<LockManager, 'request'> | null | undefined;
   readonly outbox: string;
 }
 
-/** Storage operations, one after the other, in the order they were asked for. */
+/** Runs storage operations one at a time, in call order. */
 export class Keeper implements OutboxKeeper {
   readonly #to: Keeping;
   readonly #storage: OutboxStorage;
   readonly #owner = newKey();
   readonly #end = new AbortController();
-  /** Owners whose end is waited for. */
+  /** Living owners whose locks are requested, to learn when they end. */
   readonly #watched = new Set<string>();
   #last: Promise<unknown>;
   #broken = false;
@@ -45,12 +45,12 @@ export class Keeper implements OutboxKeeper {
   save({ key, order, channel, json, edits, deletes, at, user, error }: KeptEntry): Promise<void> {
     const { outbox } = this.#to;
     const entry = { outbox, owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error };
-    // Not behind what is forgotten, which may take its time where storage hangs.
+    // After a failure, do not wait behind pending removals: they may take long if storage hangs.
     return this.#broken ? Promise.resolve() : this.#next(() => this.#storage.put(entry));
   }
 
   forget(key: string): void {
-    // Also where nothing more can be kept: what is stored would come back, and go out a second time.
+    // Also after a failure: an entry left in storage would be restored and sent a second time.
     void this.#next(() => this.#storage.remove(this.#to.outbox, key), true);
   }
 
@@ -58,7 +58,7 @@ export class Keeper implements OutboxKeeper {
     if (this.#to.locks) void this.#next(() => this.#scan());
   }
 
-  /** After what was asked for is done, others may take over what is left. */
+  /** Releases the lock once pending operations are done, so that other clients can take over the rest. */
   close(): void {
     this.#to.clock.clearTimeout(this.#timer as never);
     void this.#next(async () => this.#end.abort(), true);
@@ -70,11 +70,11 @@ export class Keeper implements OutboxKeeper {
     return mine;
   }
 
-  /** As `work`, but rejects when storage does not answer: nothing waits behind it for ever. */
+  /** Adds a timeout of `STORAGE_MS` to `work`, so that later operations never wait forever. */
   #inTime<T>(work: Promise<T>): Promise<T> {
     const { clock } = this.#to;
     return new Promise((resolve, reject) => {
-      const timer = clock.setTimeout(() => reject(new Error('storage does not answer')), STORAGE_MS);
+      const timer = clock.setTimeout(() => reject(new Error('storage did not answer')), STORAGE_MS);
       work.then(resolve, reject).finally(() => clock.clearTimeout(timer as never));
     });
   }
@@ -116,7 +116,7 @@ export class Keeper implements OutboxKeeper {
       const { signal } = this.#end;
       await locks!.request(this.#name(owner), { ifAvailable: true }, (lock) => {
         if (lock) return this.#takeOver(owner);
-        // It lives, or its page is still going away: wait for its end, without holding anything up.
+        // The owner is alive, or its page is still closing: wait for its end without blocking other operations.
         this.#watched.add(owner);
         const gone = () => this.#next(() => this.#takeOver(owner));
         locks!.request(this.#name(owner), { signal }, gone).catch(() => {}).finally(() => this.#watched.delete(owner));
@@ -124,7 +124,7 @@ export class Keeper implements OutboxKeeper {
     }
   }
 
-  /** All of one owner or nothing: a part would come before the rest. */
+  /** Takes over all entries of an owner or none, because a part could overtake the rest. */
   async #takeOver(owner: string): Promise<void> {
     const { outbox, room, restore } = this.#to;
     const left = ordered((await this.#storage.load(outbox)).filter((entry) => entry.owner === owner));

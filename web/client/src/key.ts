@@ -1,8 +1,8 @@
-/** Keys of publications. */
+/** Publication keys. */
 
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
-/** A new key, a ULID: 10 digits of time and 16 random ones. Never made twice. */
+/** Returns a new, unique publication key: a ULID of 10 time digits and 16 random digits. */
 export function newKey(): string {
   let time = '';
   for (let i = 0, rest = Date.now(); i < 10; i += 1, rest = Math.floor(rest / 32)) time = DIGITS[rest % 32] + time;

@@ -1,25 +1,25 @@
-/** A value that tells when it changes. */
+/** Values with change listeners. */
 
 import type { Observable } from './api.js';
 
-/** An observable and the way to change it. */
+/** An observable that can be set. */
 export interface Cell<T> extends Observable<T> {
   set(value: T): void;
 }
 
-/** Throws it where nobody's work is in the way. */
+/** Throws the error in a microtask of its own, so that it is reported but interrupts no work. */
 export function report(error: unknown): void {
   queueMicrotask(() => { throw error; });
 }
 
-/** Calls all of them, whatever one of them throws. */
-export function tell<T>(listeners: Iterable<(value: T) => void>, value: T): void {
+/** Calls all listeners, even if one throws. */
+export function notify<T>(listeners: Iterable<(value: T) => void>, value: T): void {
   for (const listener of [...listeners]) {
     try { listener(value); } catch (error) { report(error); }
   }
 }
 
-/** A cell that holds `value`. */
+/** Creates a cell that holds `value`. */
 export function cell<T>(value: T): Cell<T> {
   const listeners = new Set<(value: T) => void>();
   return {
@@ -27,7 +27,7 @@ export function cell<T>(value: T): Cell<T> {
     set(next) {
       if (next === value) return;
       value = next;
-      tell(listeners, value);
+      notify(listeners, value);
     },
     subscribe(listener) {
       // A wrapper, so that the same function may subscribe twice.

@@ -1,4 +1,4 @@
-/** Publications on their way: in order, one unanswered for each channel, each under its key until it is settled. */
+/** Outgoing publications: sent in order, one unanswered per channel, each with its key until it is settled. */
 
 import type { Failure, KeptEntry } from './api.js';
 import { advised } from './close.js';
@@ -15,7 +15,7 @@ function remove(t: Turn, key: string): void {
   t.s.outbox = t.s.outbox.filter((entry) => entry.key !== key);
 }
 
-/** It will not be sent by itself: the app, and the store, are told why. */
+/** Marks an entry as failed, and reports that to the app and to storage. It is not sent again automatically. */
 function fail(t: Turn, entry: Entry, error: Failure): void {
   change(t, entry.key, { state: 'failed', error });
   t.do({ do: 'save', entry: { ...entry, error } });
@@ -26,18 +26,18 @@ function body({ channel, key, edits, deletes }: NewEntry): object {
   return { channel, key, edits, deletes };
 }
 
-/** Why a frame would end the connection, if it would. */
+/** Returns a failure if the frame is too large: the gateway would end the connection. */
 export function tooLarge(s: SessionState, text: string): Failure | undefined {
   const most = s.limits?.frame_bytes ?? FRAME_BYTES;
   const size = bytes(text);
   if (!most || size <= most) return undefined;
-  return { code: 'too_large', message: `This takes ${size} bytes and the gateway accepts ${most}: make it shorter.` };
+  return { code: 'too_large', message: `This takes ${size} bytes but the gateway accepts ${most}: make it shorter.` };
 }
 
-/** As it is sent at the longest. */
+/** The entry's longest possible frame. */
 const longest = (entry: NewEntry): string => command(2 ** 53, 'publish', body(entry), entry.json);
 
-/** Takes a new one, or says at once why not. The oldest that is committed, or else that failed, makes room. */
+/** Queues a new entry or refuses it at once. A full outbox drops its oldest `sent` entry, else its oldest `failed` one. */
 export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
   const { s, now } = t;
   const refuse = (failure: Failure) => t.do({ do: 'settle', key: entry.key, failure });
@@ -46,7 +46,7 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
   if (s.outbox.length >= OUTBOX_ENTRIES_MAX) {
     const least = s.outbox.find((one) => one.state === 'sent') ?? s.outbox.find((one) => one.state === 'failed');
     if (!least) {
-      return refuse({ code: 'outbox_full', message: `${OUTBOX_ENTRIES_MAX} publications wait to be sent: wait until some are, or discard some.` });
+      return refuse({ code: 'outbox_full', message: `${OUTBOX_ENTRIES_MAX} publications are waiting: wait until some are sent, or discard some.` });
     }
     remove(t, least.key);
     t.do({ do: 'forget', key: least.key });
@@ -57,7 +57,7 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
   t.do({ do: 'save', entry: taken });
 }
 
-/** What an earlier life, or a tab that is gone, has left: all is in the order in which it was written. */
+/** Adds entries left by an earlier page or a closed tab. All entries are sorted by the time they were written. */
 export function restore(t: Turn, entries: readonly KeptEntry[]): void {
   const known = new Set(t.s.outbox.map((entry) => entry.key));
   const left = entries.filter((entry) => !known.has(entry.key)).map((entry): Entry => ({
@@ -66,12 +66,12 @@ export function restore(t: Turn, entries: readonly KeptEntry[]): void {
   t.s.outbox = [...left, ...t.s.outbox].sort((one, other) => one.order - other.order);
 }
 
-/** Storage has it. */
+/** Records that storage has the entry, so that it may be sent. */
 export function saved(t: Turn, key: string): void {
   change(t, key, { saved: true });
 }
 
-/** Sends a failed one again, at its place: under a new key where the gateway knows the old one for something else, or no more. */
+/** Re-queues a failed entry in its place. Uses a new key if the gateway has other content under the old one or may have forgotten it. */
 export function retry(t: Turn, key: string, newKey: string): void {
   const { s, now } = t;
   const entry = s.outbox.find((one) => one.key === key && one.state === 'failed');
@@ -80,20 +80,20 @@ export function retry(t: Turn, key: string, newKey: string): void {
   const again: Entry = { ...entry, key: renew ? newKey : key, at: now, user: s.user, state: 'queued', error: undefined, saved: false, rest: 0 };
   s.outbox = s.outbox.map((one) => (one === entry ? again : one));
   t.do({ do: 'save', entry: again });
-  // In this order: a crash in between must not lose the text.
+  // In this order, so that a crash in between does not lose the text.
   if (renew) t.do({ do: 'forget', key });
 }
 
-/** Drops one that is not being sent. */
+/** Drops an entry that is not being sent. */
 export function discard(t: Turn, key: string): void {
   const entry = t.s.outbox.find((one) => one.key === key);
   if (!entry || entry.state === 'sending' || entry.state === 'sent') return;
   remove(t, key);
   t.do({ do: 'forget', key });
-  t.do({ do: 'settle', key, failure: { code: 'discarded', message: 'It was discarded before the gateway confirmed it.' } });
+  t.do({ do: 'settle', key, failure: { code: 'discarded', message: 'Discarded before the gateway confirmed it.' } });
 }
 
-/** The reply to a publish. */
+/** Handles the reply to a publish. */
 export function answered(t: Turn, key: string, { published, error }: Frame, link: Link | undefined): void {
   const { s, now } = t;
   const entry = s.outbox.find((one) => one.key === key);
@@ -103,20 +103,20 @@ export function answered(t: Turn, key: string, { published, error }: Frame, link
     t.do({ do: 'forget', key });
     t.do({ do: 'settle', key, published });
   } else if (error) {
-    const told = failure(error);
-    const wait = Math.max(100, advised(told.retryMs) ?? 0);
-    if (told.retryMs === undefined) return fail(t, entry, told);
-    change(t, key, { state: 'queued', error: told, rest: now + wait });
-    if (link && told.code === 'rate_limited') Object.assign(link, { bucket: 0, filledAt: now + wait });
+    const why = failure(error);
+    const wait = Math.max(100, advised(why.retryMs) ?? 0);
+    if (why.retryMs === undefined) return fail(t, entry, why);
+    change(t, key, { state: 'queued', error: why, rest: now + wait });
+    if (link && why.code === 'rate_limited') Object.assign(link, { bucket: 0, filledAt: now + wait });
   }
 }
 
-/** Ends what is too old, forgets what has come back, and sends what may be sent. */
+/** Expires old entries, removes entries whose publication has arrived, and sends what is due. */
 export function send(t: Turn): void {
   const { s, now } = t;
   for (const entry of s.outbox) {
     if (entry.state === 'queued' && now - entry.at >= OUTBOX_AGE_MAX_MS) {
-      fail(t, entry, { code: 'expired', message: 'It could not be sent for 7 days. Retry sends it as a new publication.' });
+      fail(t, entry, { code: 'expired', message: 'Could not be sent for 7 days. Retry sends it as a new publication.' });
     }
   }
   const awaited = ({ state, channel, offset, epoch }: Entry) => {
@@ -130,7 +130,7 @@ export function send(t: Turn): void {
   for (const entry of s.outbox) {
     if (entry.state !== 'queued' || busy.has(entry.channel)) continue;
     busy.add(entry.channel);
-    // A subscription without a cursor begins at the head: what is stored before it has begun, it would never hear.
+    // A subscription without a cursor starts at the head, so it would miss a publication stored before it starts.
     const sub = s.subs.get(entry.channel);
     if (sub && sub.epoch === undefined && sub.view.phase !== 'refused') continue;
     if (entry.saved && t.due(entry.rest)) sendOne(t, entry, link);
@@ -141,12 +141,12 @@ function sendOne(t: Turn, entry: Entry, link: Link): void {
   const { s } = t;
   const { user } = entry;
   if (user !== undefined && user !== s.user) {
-    return fail(t, entry, { code: 'other_user', message: `It was written as ${user} and this connection is ${s.user}'s. Retry sends it as ${s.user}.` });
+    return fail(t, entry, { code: 'other_user', message: `Written as ${user}, but you are now connected as ${s.user}. Retry sends it as ${s.user}.` });
   }
   const large = tooLarge(s, longest(entry));
   if (large) return fail(t, entry, large);
   if (user === undefined) {
-    // Written before there was a user. Stored under this one first: after a crash it is not sent again as another.
+    // Written before the first connection. Store it with the user first, so that after a crash no other user sends it.
     const owned: Entry = { ...entry, user: s.user, saved: false };
     change(t, entry.key, owned);
     return t.do({ do: 'save', entry: owned });
@@ -156,7 +156,7 @@ function sendOne(t: Turn, entry: Entry, link: Link): void {
   t.ask(link.id, { for: 'publish', key: entry.key }, 'publish', body(entry), entry.json);
 }
 
-/** Takes one from the bucket that the gateway fills `publishes_per_s`: over it, it would refuse. */
+/** Takes a token from the local copy of the gateway's bucket for `publishes_per_s`; above that rate the gateway refuses. */
 function spend(t: Turn, link: Link): boolean {
   const { publishes_per_s: rate, publishes_burst: burst } = t.s.limits!;
   if (!rate) return true;
@@ -169,6 +169,6 @@ function spend(t: Turn, link: Link): boolean {
   return true;
 }
 
-/** When the oldest that waits is too old. */
+/** Returns the time at which the oldest queued entry expires. */
 export const oldest = (outbox: readonly Entry[]): number =>
   Math.min(...outbox.map((entry) => (entry.state === 'queued' ? entry.at + OUTBOX_AGE_MAX_MS : Infinity)));

@@ -1,8 +1,8 @@
 /**
- * The client's protocol life as a pure function: `step(state, event, now, random)`.
+ * The client's protocol as a pure function: `step(state, event, now, random)`.
  *
- * It holds no clock, socket or storage and changes nothing it was given. Whoever drives it performs the effects in
- * order, tells what comes of them as events, and sends `wake` at `wakeAt(state)`.
+ * It has no clock, socket or storage and modifies none of its arguments. The caller performs the effects in order,
+ * feeds their results back as events, and sends `wake` at `wakeAt(state)`.
  */
 
 import type { Failure, Page } from './api.js';
@@ -14,10 +14,10 @@ import * as outbox from './outbox.js';
 import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
 import type { Frame } from './wire.js';
 
-/** Nothing has happened yet. `renewable`: a token can be asked for. */
-export function begin(told: { client?: string; token?: string; renewable?: boolean }): SessionState {
+/** Returns the initial state. `renewable`: there is a token callback. */
+export function begin(options: { client?: string; token?: string; renewable?: boolean }): SessionState {
   return {
-    client: told.client, token: told.token, renewable: told.renewable ?? false,
+    client: options.client, token: options.token, renewable: options.renewable ?? false,
     asking: 0, unjudged: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
@@ -25,7 +25,7 @@ export function begin(told: { client?: string; token?: string; renewable?: boole
   };
 }
 
-/** What comes of an event. `now` is Unix milliseconds and does not go back; `random` is from [0, 1). */
+/** Returns the next state and the effects of an event. `now` is Unix milliseconds and never decreases; `random` is from [0, 1). */
 export function step(state: SessionState, event: Event, now: number, random: number): [SessionState, Effect[]] {
   const t = new Turn(state, now, random);
   t.s.pumpAt = Infinity;
@@ -62,48 +62,48 @@ function handle(t: Turn, event: Event): void {
   }
 }
 
-/** A frame: the reply to something asked on this link, or a push. */
-function frame(t: Turn, id: number, told: Frame): void {
+/** Handles a frame: the reply to a command sent on this link, or a push. */
+function frame(t: Turn, id: number, frame: Frame): void {
   const { s } = t;
   const link = s.links.get(id);
   if (!link) return;
   connection.heard(t, link);
-  const ask = s.asks.get(told.id!);
-  if (told.id !== undefined) {
+  const ask = s.asks.get(frame.id!);
+  if (frame.id !== undefined) {
     if (ask?.link !== id) return;
-    s.asks.delete(told.id);
-    return reply(t, ask, told);
+    s.asks.delete(frame.id);
+    return reply(t, ask, frame);
   }
-  // Signals alone are asked without an id.
-  if (told.error?.code === 'rate_limited') link.quiet = t.now + SIGNAL_REST_MS;
-  if (told.bye) {
-    link.bye = told.bye;
+  // Signals are the only commands without an id.
+  if (frame.error?.code === 'rate_limited') link.quiet = t.now + SIGNAL_REST_MS;
+  if (frame.bye) {
+    link.bye = frame.bye;
     link.until = t.now + 3000;
   }
-  if (told.status && id === s.link) s.status = told.status;
-  if (told.drain && id === s.link) connection.drain(t, told.drain.slot_ms, told.drain.deadline_ms);
-  channels.pushed(t, id, told);
+  if (frame.status && id === s.link) s.status = frame.status;
+  if (frame.drain && id === s.link) connection.drain(t, frame.drain.slot_ms, frame.drain.deadline_ms);
+  channels.pushed(t, id, frame);
 }
 
-function reply(t: Turn, ask: Ask, told: Frame): void {
+function reply(t: Turn, ask: Ask, frame: Frame): void {
   switch (ask.for) {
-    case 'connect': return told.connected ? connection.connected(t, ask.link, told.connected) : told.error && connection.refused(t, ask.link, told.error);
-    case 'refresh': return ask.link === t.s.link ? connection.refreshed(t, told) : undefined;
+    case 'connect': return frame.connected ? connection.connected(t, ask.link, frame.connected) : frame.error && connection.refused(t, ask.link, frame.error);
+    case 'refresh': return ask.link === t.s.link ? connection.refreshed(t, frame) : undefined;
     case 'subscribe':
-    case 'fill': return channels.answered(t, ask, told);
-    case 'publish': return outbox.answered(t, ask.key, told, t.s.links.get(ask.link));
-    case 'page': return answer(t, ask.request, told.history, told.error && channels.failure(told.error));
+    case 'fill': return channels.answered(t, ask, frame);
+    case 'publish': return outbox.answered(t, ask.key, frame, t.s.links.get(ask.link));
+    case 'page': return answer(t, ask.request, frame.history, frame.error && channels.failure(frame.error));
     case 'probe':
     case 'leave': return;
   }
 }
 
-/** All whose time has come. */
+/** Handles all timeouts and schedules that are due. */
 function overdue(t: Turn): void {
   const { s, now } = t;
   for (const { id, until, phase, heardAt, silenceMs } of [...s.links.values()]) {
     const silent = phase === 'ready' && now >= heardAt + silenceMs;
-    if (now >= until || silent) connection.lose(t, id, { code: 1006, reason: 'silent', message: 'Nothing came from the gateway.' });
+    if (now >= until || silent) connection.lose(t, id, { code: 1006, reason: 'silent', message: 'The gateway sent nothing.' });
   }
   for (const { link, at } of [...s.asks.values()]) {
     if (now >= at + ANSWER_MS) connection.lose(t, link, { code: 1006, reason: 'unanswered', message: 'The gateway did not answer.' });
@@ -117,11 +117,11 @@ function overdue(t: Turn): void {
   if (s.move && now >= s.move.deadline) s.move = undefined;
   if (now >= s.retryAt! || (s.next === undefined && now >= s.move?.at!)) connection.dial(t);
   for (const [id, { until }] of s.requests) {
-    if (now >= until) answer(t, id, undefined, { code: 'timeout', message: `No page came within ${REQUEST_MS / 1000} s: try again once connected.` });
+    if (now >= until) answer(t, id, undefined, { code: 'timeout', message: `No reply within ${REQUEST_MS / 1000} s: try again once connected.` });
   }
 }
 
-/** When `wake` is due, at the latest. */
+/** Returns the latest time at which `wake` is due. */
 export function wakeAt(s: SessionState): number {
   let at = Math.min(s.pumpAt, s.stableAt ?? Infinity, s.retryAt ?? Infinity, s.refreshAt ?? Infinity, outbox.oldest(s.outbox));
   const by = (time: number) => { at = Math.min(at, time); };
@@ -134,12 +134,12 @@ export function wakeAt(s: SessionState): number {
 
 function history(t: Turn, request: number, body: object): void {
   if (t.s.requests.size >= REQUESTS_MAX) {
-    return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} pages are asked for already: await them first.` } });
+    return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} history requests are in progress: await them first.` } });
   }
   t.s.requests.set(request, { body, until: t.now + REQUEST_MS, sent: false });
 }
 
-/** Asks for the pages that apps want. */
+/** Sends the apps' history requests that are due. */
 function pages(t: Turn): void {
   const { s } = t;
   const link = t.serving();
@@ -162,7 +162,7 @@ function failRequests(t: Turn): void {
   for (const id of t.s.requests.keys()) answer(t, id, undefined, { code: 'closed', message: 'The connection is closed for good: see client.state.' });
 }
 
-/** Closes what was left, once nothing hangs on it. */
+/** Closes a replaced link once nothing depends on it. */
 function leave(t: Turn): void {
   const { s } = t;
   for (const { id, phase } of [...s.links.values()]) {

@@ -1,8 +1,8 @@
 /**
- * What a session knows, what it is told, and what it wants done.
+ * The state of a session, its events and its effects.
  *
- * A session is pure: `step(state, event, now, random)` gives the next state and effects and changes nothing it was
- * given. A step changes the copies that its `Turn` holds.
+ * A session is pure: `step(state, event, now, random)` returns the next state and effects and modifies none of its
+ * arguments. A step modifies the copies that its `Turn` holds.
  */
 
 import type {
@@ -13,60 +13,60 @@ import type { Cursor } from './cursor.js';
 import type { Frame } from './wire.js';
 import { command } from './wire.js';
 
-/** A connection, from the wish for one to its end. */
+/** A connection, from the decision to connect until it ends. */
 export interface Link {
   readonly id: number;
-  /** `token`: the callback was asked. `greeting`: `connect` was sent. `leaving`: another one serves. */
+  /** `token`: waits for the callback. `greeting`: `connect` was sent. `leaving`: another link serves. */
   phase: 'token' | 'opening' | 'greeting' | 'ready' | 'leaving';
-  /** It is given up then. */
+  /** The connection is given up at this time. */
   until: number;
   heardAt: number;
   silenceMs: number;
   bye?: Bye;
-  /** Publications that may be sent now, as of `filledAt`: the gateway's own bucket, kept here as well. */
+  /** Publications that may be sent, as of `filledAt`: a local copy of the gateway's bucket. */
   bucket: number;
   filledAt: number;
-  /** No other command before then. */
+  /** No subscribe or history request before this time. */
   rest: number;
-  /** No signal before then. */
+  /** No signal before this time. */
   quiet: number;
 }
 
-/** A channel somebody wants. */
+/** A subscription that the app wants. */
 export interface Sub extends Cursor {
   readonly name: string;
-  /** Tells a subscription from an earlier one of the same name. */
+  /** Distinguishes this subscription from earlier ones with the same name. */
   readonly serial: number;
   readonly want: number;
   readonly catchUp: number;
-  /** Absent until the first answer. */
+  /** Absent until the first reply. */
   epoch?: string;
-  /** The link that has accepted it. */
+  /** The link that accepted the subscription. */
   on?: number;
   /** True exactly while a subscribe is unanswered. */
   joining: boolean;
-  /** Not asked again before then. */
+  /** Not requested again before this time. */
   rest: number;
   view: ChannelState;
 }
 
-/** A publication on its way. */
+/** An outgoing publication. */
 export interface Entry extends OutboxEntry {
-  /** Once `sent`: the log that has it. */
+  /** The epoch of the log that has it; set once `sent`. */
   readonly epoch?: string;
   readonly json: string;
   readonly order: number;
   readonly user?: string;
-  /** Storage has it, so it may be sent. */
+  /** True once storage has the entry, so that it may be sent. */
   readonly saved: boolean;
-  /** Not sent before then. */
+  /** Not sent before this time. */
   readonly rest: number;
 }
 
-/** A publication as it is handed in. */
+/** A publication as the app passes it. */
 export type NewEntry = Pick<Entry, 'key' | 'channel' | 'data' | 'json' | 'edits' | 'deletes'>;
 
-/** What a command of ours is for. */
+/** The purpose of an unanswered command. */
 export type Ask = { readonly link: number; readonly at: number } & (
   | { readonly for: 'connect' | 'refresh' | 'probe' | 'leave' }
   | { readonly for: 'subscribe'; readonly channel: string; readonly serial: number }
@@ -75,51 +75,52 @@ export type Ask = { readonly link: number; readonly at: number } & (
   | { readonly for: 'page'; readonly request: number }
 );
 
-/** A page an app asked for. */
+/** A page that an app requested. */
 export interface Request {
   readonly body: object;
   readonly until: number;
   sent: boolean;
 }
 
-/** All a session knows. */
+/** The complete state of a session. */
 export interface SessionState {
   readonly client?: string;
-  /** A callback can fetch another token. */
+  /** True if there is a token callback. */
   readonly renewable: boolean;
   token?: string;
-  /** When `token` ends, by the clock of this side. */
+  /** When `token` expires, by the local clock. */
   expires?: number;
-  /** The callback was asked and may answer until then. */
+  /** The token callback has been called and may answer until this time. */
   asking: number;
-  /** `token` was shown for a refresh, and is neither taken nor refused yet. */
+  /** True while `token` was sent in a refresh and is neither accepted nor refused. */
   unjudged: boolean;
   refreshAt?: number;
-  /** True exactly when the last end was 4501 and one more try is under way. */
+  /** True from a 4501 until a connection is stable: only one retry with a fresh token is allowed in between. */
   fresh: boolean;
   view: State;
   status: Status;
   user?: string;
   limits?: Limits;
-  /** `connect` was too large: the next one recovers nothing, and each channel is subscribed by itself. */
+  /** The last `connect` was too large: the next one recovers nothing, and each channel is subscribed separately. */
   cautious: boolean;
   offline: boolean;
   attempt: number;
   dialledAt: number;
   retryAt?: number;
-  /** `retryAt` is the gateway's word: impatience does not move it. */
+  /** The gateway set `retryAt`, so it is not brought forward. */
   hinted: boolean;
-  /** The gateway asked for patience until then, whatever attempt was under way. */
+  /** The gateway asked the client to wait until this time, even if an attempt was in progress. */
   notBefore: number;
   stableAt?: number;
-  /** A drain: when to dial, and until when that makes sense. */
+  /** During a drain: when to dial, and the time after which that is pointless. */
   move?: { at: number; deadline: number };
-  /** The link that serves, and the one that is being made. */
+  /** The serving link. */
   link?: number;
+  /** The link being established. */
   next?: number;
-  /** The last number given to a link, an ask, a subscription. */
+  /** The last number given to a link, an ask or a subscription. */
   serial: number;
-  /** Something rests until then. */
+  /** The earliest time for which something delayed waits. */
   pumpAt: number;
   links: Map<number, Link>;
   subs: Map<string, Sub>;
@@ -128,7 +129,7 @@ export interface SessionState {
   outbox: readonly Entry[];
 }
 
-/** What a session is told. */
+/** The inputs of a session. */
 export type Event =
   | { readonly is: 'connect' | 'close' | 'wake' | 'visible' }
   | { readonly is: 'network'; readonly online: boolean }
@@ -146,7 +147,7 @@ export type Event =
   | { readonly is: 'history'; readonly request: number; readonly body: object }
   | { readonly is: 'signal'; readonly text: string };
 
-/** What a session wants done, in order. */
+/** The actions that the caller performs for a session, in order. */
 export type Effect =
   | { readonly do: 'open'; readonly link: number }
   | { readonly do: 'send'; readonly link: number; readonly text: string }
@@ -158,10 +159,10 @@ export type Effect =
   | { readonly do: 'settle'; readonly key: string; readonly published?: Published; readonly failure?: Failure }
   | { readonly do: 'answer'; readonly request: number; readonly page?: Page; readonly failure?: Failure };
 
-/** Copies of few and small things: they are bounded by what the gateway allows. */
+/** Copies a map and its values. They are few and small, because the gateway bounds them. */
 const copied = <K, V extends object>(map: Map<K, V>): Map<K, V> => new Map([...map].map(([key, value]) => [key, { ...value }]));
 
-/** One step: copies that may be changed, and what is to be done. */
+/** One step: a modifiable copy of the state, and the effects so far. */
 export class Turn {
   readonly s: SessionState;
   readonly effects: Effect[] = [];
@@ -171,25 +172,24 @@ export class Turn {
     this.s = { ...state, links: copied(links), subs: copied(subs), asks: new Map(asks), requests: copied(requests) };
   }
 
-  /** The link that serves, unless it has said `bye`. */
+  /** Returns the serving link, unless it has sent `bye`. */
   serving(): Link | undefined {
     const link = this.s.links.get(this.s.link!);
     return link?.bye ? undefined : link;
   }
 
-  /** Does it. */
   do(effect: Effect): void {
     this.effects.push(effect);
   }
 
-  /** Sends a command on a link and remembers what for. */
+  /** Sends a command on a link and records its purpose. */
   ask(link: number, ask: { for: Ask['for'] } & Record<string, unknown>, name: string, body: object, data?: string): void {
     const id = ++this.s.serial;
     this.s.asks.set(id, { ...ask, link, at: this.now } as Ask);
     this.do({ do: 'send', link, text: command(id, name, body, data) });
   }
 
-  /** True exactly when `at` has come; else something waits for it. */
+  /** Returns true if `at` has been reached; otherwise schedules a wake for it. */
   due(at: number): boolean {
     if (at <= this.now) return true;
     this.s.pumpAt = Math.min(this.s.pumpAt, at);
@@ -197,5 +197,5 @@ export class Turn {
   }
 }
 
-/** Errors that pass: the same command may succeed later. */
-export const FAILURES_OF_TIME = ['rate_limited', 'unavailable', 'overloaded', 'draining', 'unconfirmed'];
+/** Transient errors: the same command may succeed later. */
+export const TRANSIENT_CODES = ['rate_limited', 'unavailable', 'overloaded', 'draining', 'unconfirmed'];

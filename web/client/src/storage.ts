@@ -1,4 +1,4 @@
-/** Where an outbox outlives its page: IndexedDB. */
+/** Durable outbox storage in IndexedDB. */
 
 import type { OutboxStorage, StoredEntry } from './api.js';
 
@@ -11,7 +11,7 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Entries of all outboxes of an origin, in the database `seawall`. */
+/** Stores the entries of all outboxes of an origin in the database `seawall`. */
 export function indexedDbStorage(): OutboxStorage {
   let database: Promise<IDBDatabase> | undefined;
   const open = async () => {
@@ -22,11 +22,11 @@ export function indexedDbStorage(): OutboxStorage {
       opened.close();
       database = undefined;
     };
-    // The browser ends it at times, and whoever deletes or upgrades the database waits for it.
+    // The browser may close the connection, and a deletion or upgrade of the database waits until it is closed.
     opened.onclose = opened.onversionchange = leave;
     return opened;
   };
-  /** On a new connection once more: an old one may have ended without a word. */
+  /** Retries once on a new connection, because an old one may have ended without an event. */
   const withStore = async <T>(mode: IDBTransactionMode, use: (store: IDBObjectStore) => Promise<T>): Promise<T> => {
     const once = async () => use((await (database ??= open())).transaction(STORE, mode).objectStore(STORE));
     try { return await once(); } catch {
@@ -35,7 +35,7 @@ export function indexedDbStorage(): OutboxStorage {
       return once();
     }
   };
-  /** Resolves once the transaction is over: only then is it kept. */
+  /** Resolves once the transaction completes, because only then is the change durable. */
   const write = (change: (store: IDBObjectStore) => void): Promise<void> =>
     withStore('readwrite', (store) => new Promise<void>((resolve, reject) => {
       const { transaction } = store;

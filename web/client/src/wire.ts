@@ -1,9 +1,9 @@
-/** Frames: what is sent as text, what is received as values. */
+/** Frames: commands as text, received frames as values. */
 
 import type { Failure, Limits, Page, Publication, Published, Signal, Status } from './api.js';
 import type { Bye } from './close.js';
 
-/** How a subscription begins: in `subscribed`, and in each of `recovered`. */
+/** The start of a subscription, in `subscribed` and in each element of `recovered`. */
 export interface Begin {
   readonly channel: string;
   readonly epoch: string;
@@ -27,12 +27,12 @@ export interface Connected {
   readonly recovered: readonly Begin[];
 }
 
-/** An error as the gateway writes it. */
+/** An error as the gateway sends it. */
 export interface WireError extends Omit<Failure, 'retryMs'> {
   readonly retry_ms?: number;
 }
 
-/** All that may stand in a frame; one of them does, beside `id` in a reply. */
+/** A received frame. It has exactly one of these members; a reply also has `id`. */
 export interface Frame {
   readonly id?: number;
   readonly error?: WireError;
@@ -51,7 +51,7 @@ export interface Frame {
   readonly bye?: Bye;
 }
 
-/** A frame's value, or nothing when it is not one object. */
+/** Parses a frame. Returns `undefined` if it is not a JSON object. */
 export function read(text: unknown): Frame | undefined {
   try {
     const value = JSON.parse(text as string);
@@ -61,12 +61,12 @@ export function read(text: unknown): Frame | undefined {
   }
 }
 
-/** A command's frame. `data`, when given, is JSON already and goes in byte for byte. */
+/** Builds a command frame. `data`, if given, is JSON text and is inserted byte for byte. */
 export function command(id: number | undefined, name: string, body: object, data?: string): string {
   const head = JSON.stringify(body);
   const whole = data === undefined ? head : `${head.slice(0, -1)},"data":${data}}`;
   return `{${id === undefined ? '' : `"id":${id},`}"${name}":${whole}}`;
 }
 
-/** Bytes of a text in UTF-8. */
+/** Returns the length of a text in UTF-8 bytes. */
 export const bytes = (text: string): number => new TextEncoder().encode(text).length;

@@ -1,4 +1,4 @@
-/** A session by hand. */
+/** A manual driver for one session. */
 
 import assert from 'node:assert/strict';
 import type { Ending } from '../src/api.js';
@@ -8,15 +8,15 @@ import type { Begin, Connected, Frame } from '../src/wire.js';
 
 export const LIMITS = { frame_bytes: 65536, publishes_per_s: 20, publishes_burst: 40, subscriptions: 128 };
 
-/** A session by hand: effects are looked at, answers are written. */
+/** Drives one session step by step: a test inspects its effects and writes the gateway's frames. */
 export class Bench {
   now = 1_000_000;
   random = 0.5;
   effects: Effect[] = [];
   state;
 
-  constructor(told: Parameters<typeof begin>[0] = {}) {
-    this.state = begin(told);
+  constructor(options: Parameters<typeof begin>[0] = {}) {
+    this.state = begin(options);
   }
 
   tell(event: Event): this {
@@ -27,7 +27,7 @@ export class Bench {
     return this;
   }
 
-  /** Time passes, and every timer rings. */
+  /** Advances the time and fires every timer that is due. */
   pass(ms: number): this {
     const end = this.now + ms;
     for (let at = wakeAt(this.state); at <= end; at = wakeAt(this.state)) {
@@ -46,7 +46,7 @@ export class Bench {
     return this.tell({ is: 'opened', link: this.state.next! });
   }
 
-  /** What was sent since the last look, and what else was done. */
+  /** Returns and removes the frames sent since the last call. */
   sent(): Record<string, unknown>[] {
     return this.take('send').map((effect) => JSON.parse(effect.text) as Record<string, unknown>);
   }
@@ -57,7 +57,7 @@ export class Bench {
     return found;
   }
 
-  /** The last command of this name. */
+  /** Returns the last command with this name, and removes all sent frames. */
   asked(name: string): { id: number; body: Record<string, unknown> } {
     const found = this.sent().filter((frame) => name in frame).at(-1);
     assert.ok(found, `${name} was not sent`);

@@ -1,4 +1,4 @@
-/** The shell: promises, handles and iterations, on sockets by hand. */
+/** The client's shell: promises, handles and iterations, on fake sockets. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,7 +6,7 @@ import { ITERATION_MAX, SeawallError, type State } from '../src/index.js';
 import { client, FakeSocket, online, quick, Server } from './fakes.js';
 import { until } from './gateway.js';
 
-test('handles of a name share one subscription, which ends with the last of them', async (t) => {
+test('handles with the same name share one subscription, which ends with the last handle', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const [one, two] = [it.channel('c'), it.channel('c')];
@@ -15,45 +15,45 @@ test('handles of a name share one subscription, which ends with the last of them
   const heard: number[] = [];
   one.on('publication', () => heard.push(1));
   two.on('publication', () => heard.push(2));
-  server.sockets[0]!.told({ publication: { channel: 'c', offset: 1, user: 'u', time: 1, data: 1 } });
+  server.sockets[0]!.deliver({ publication: { channel: 'c', offset: 1, user: 'u', time: 1, data: 1 } });
   one.leave();
   one.leave();
-  server.sockets[0]!.told({ publication: { channel: 'c', offset: 2, user: 'u', time: 1, data: 1 } });
+  server.sockets[0]!.deliver({ publication: { channel: 'c', offset: 2, user: 'u', time: 1, data: 1 } });
   assert.deepEqual([heard, count('subscribe'), count('unsubscribe')], [[1, 2, 2], 1, 0]);
   two.leave();
   assert.equal(count('unsubscribe'), 1);
-  assert.equal(it.channel('c').state.value.phase, 'waiting', 'joined anew');
+  assert.equal(it.channel('c').state.value.phase, 'waiting', 'subscribed again');
 });
 
-test('an iteration that falls behind says so, after what it holds, and where to go on', async (t) => {
+test('an iteration that falls behind delivers what it holds, then names the offset to continue from', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const room = it.channel('c');
   const iteration = room[Symbol.asyncIterator]();
   await until('live', () => room.state.value.phase === 'live');
-  for (let offset = 1; offset <= ITERATION_MAX + 5; offset += 1) server.sockets[0]!.told({ publication: { channel: 'c', offset, user: 'u', time: 1, data: 1 } });
+  for (let offset = 1; offset <= ITERATION_MAX + 5; offset += 1) server.sockets[0]!.deliver({ publication: { channel: 'c', offset, user: 'u', time: 1, data: 1 } });
   for (let offset = 1; offset <= ITERATION_MAX; offset += 1) assert.equal((await iteration.next()).value.offset, offset);
   await assert.rejects(iteration.next(), (error: SeawallError) => error.code === 'overrun' && error.message.includes(String(ITERATION_MAX + 1)));
 });
 
-test('an iteration may be asked ahead, answers in order, and ends for those who wait', async (t) => {
+test('concurrent next() calls are answered in order, and return() ends the waiting ones', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const room = it.channel('c');
   const iteration = room[Symbol.asyncIterator]();
   await until('live', () => room.state.value.phase === 'live');
   const asked = [iteration.next(), iteration.next(), iteration.next(), iteration.next()];
-  const told = (offset: number) => server.sockets[0]!.told({ publication: { channel: 'c', offset, user: 'u', time: 1, data: 1 } });
-  for (const offset of [1, 2, 3]) told(offset);
+  const publish = (offset: number) => server.sockets[0]!.deliver({ publication: { channel: 'c', offset, user: 'u', time: 1, data: 1 } });
+  for (const offset of [1, 2, 3]) publish(offset);
   assert.deepEqual((await Promise.all(asked.slice(0, 3))).map(({ value }) => value.offset), [1, 2, 3]);
   const end = { done: true, value: undefined };
   assert.deepEqual(await iteration.return!(), end);
   assert.deepEqual(await asked[3], end);
-  told(4);
+  publish(4);
   assert.deepEqual(await iteration.next(), end);
 });
 
-test('what is published after the gateway ended it for good waits for reconnect()', async (t) => {
+test('a publish after a final close code waits for reconnect()', async (t) => {
   const server = new Server();
   const it = client(t, server);
   await online(it);
@@ -66,7 +66,7 @@ test('what is published after the gateway ended it for good waits for reconnect(
   assert.equal((await published).offset, 1);
 });
 
-test('a listener that throws, and one that publishes, disturb nobody', async (t) => {
+test('a listener that throws or publishes does not disturb other listeners', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const room = it.channel('c');
@@ -82,32 +82,32 @@ test('a listener that throws, and one that publishes, disturb nobody', async (t)
     heard.push(offset);
     if (offset === 1) void room.publish('again');
   });
-  server.sockets[0]!.told({ publication: { channel: 'c', offset: 1, user: 'u', time: 1, data: 1 } });
+  server.sockets[0]!.deliver({ publication: { channel: 'c', offset: 1, user: 'u', time: 1, data: 1 } });
   assert.deepEqual(heard, [1]);
   await until('published', () => server.stored.length === 1);
   await until('reported', () => faults.length === 1);
 });
 
-test('a frame of an unknown shape costs the connection, not the client', async (t) => {
+test('a frame with an unknown shape ends the connection, and the client reconnects', async (t) => {
   const server = new Server();
   const it = client(t, server);
   await online(it);
-  server.sockets[0]!.told('not json');
-  server.sockets[0]!.told('[]');
-  assert.equal(it.state.value.phase, 'online', 'what is no frame is passed over');
-  server.sockets[0]!.told({ beat: { heads: 7, revision: {} }, publication: null, lag: { channel: 'c' }, synced: 5 });
-  server.sockets[0]!.told({ publication: { channel: 7 } });
+  server.sockets[0]!.deliver('not json');
+  server.sockets[0]!.deliver('[]');
+  assert.equal(it.state.value.phase, 'online', 'text that is not a frame is ignored');
+  server.sockets[0]!.deliver({ beat: { heads: 7, revision: {} }, publication: null, lag: { channel: 'c' }, synced: 5 });
+  server.sockets[0]!.deliver({ publication: { channel: 7 } });
   const room = it.channel('c');
   await until('live', () => room.state.value.phase === 'live');
-  server.sockets[0]!.told({ synced: { channel: 'c', offset: 5 } });
+  server.sockets[0]!.deliver({ synced: { channel: 'c', offset: 5 } });
   const { id } = server.sockets[0]!.sent.at(-1)!;
-  server.sockets[0]!.told({ id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: 3 } });
+  server.sockets[0]!.deliver({ id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: 3 } });
   const value = it.state.value as State;
   assert.ok(value.phase === 'waiting' && /could not be read/.test(value.because.message!), JSON.stringify(value));
   await online(it);
 });
 
-test('a signal is sent or refused at once', async (t) => {
+test('signal() sends at once or returns false', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const room = it.channel('c');
@@ -116,10 +116,10 @@ test('a signal is sent or refused at once', async (t) => {
   assert.equal(room.signal({ typing: true }), true);
   assert.deepEqual(server.sockets[0]!.sent.at(-1), { signal: { channel: 'c', data: { typing: true } } });
   server.sockets[0]!.bufferedAmount = 1e6;
-  assert.equal(room.signal({ typing: true }), false, 'not into a socket that does not drain');
+  assert.equal(room.signal({ typing: true }), false, 'the socket does not drain');
 });
 
-test('a signal that the gateway would end the connection for is not sent', async (t) => {
+test('a signal larger than the gateway accepts is not sent', async (t) => {
   const server = new Server();
   const room = client(t, server).channel('c');
   await until('live', () => room.state.value.phase === 'live');
@@ -127,7 +127,7 @@ test('a signal that the gateway would end the connection for is not sent', async
   assert.equal(room.signal('x'.repeat(60_000)), true);
 });
 
-test('signals keep to a rate, and rest when the gateway refuses one', async (t) => {
+test('signals keep to a rate, and pause after the gateway refuses one', async (t) => {
   const server = new Server();
   let now = 1_000_000;
   const room = client(t, server, { clock: { ...quick, now: () => now } }).channel('c');
@@ -137,14 +137,14 @@ test('signals keep to a rate, and rest when the gateway refuses one', async (t) 
   now += 1000;
   assert.equal(signals(1000), 80);
   now += 10_000;
-  server.sockets[0]!.told({ error: { code: 'rate_limited', message: 'limits.commands_per_s', retry_ms: 10 } });
+  server.sockets[0]!.deliver({ error: { code: 'rate_limited', message: 'limits.commands_per_s', retry_ms: 10 } });
   now += 2_999;
   assert.equal(signals(1000), 0);
   now += 1;
   assert.equal(signals(1000), 200);
 });
 
-test('a handle that a listener asks for hears what follows, not what is just being told', async (t) => {
+test('a handle created in a listener receives later events, not the current one', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const room = it.channel('c', { from: { epoch: 'e', offset: 0 } });
@@ -154,23 +154,23 @@ test('a handle that a listener asks for hears what follows, not what is just bei
   let also = false;
   room.on('gap', () => {
     room.leave();
-    it.channel('c', { last: 2 }).on('publication', ({ offset }) => heard.push(`anew ${offset}`));
+    it.channel('c', { last: 2 }).on('publication', ({ offset }) => heard.push(`first ${offset}`));
     it.channel('c').on('publication', ({ offset }) => heard.push(`second ${offset}`));
     also = true;
   });
-  socket!.told({ beat: { revision: 1, heads: { c: 12 } } });
+  socket!.deliver({ beat: { revision: 1, heads: { c: 12 } } });
   const { id } = socket!.sent.find((frame) => 'history' in frame)!;
   const one = (offset: number) => ({ channel: 'c', offset, user: 'u', time: 1, data: null });
-  socket!.told({ id, history: { channel: 'c', epoch: 'e', head: 12, floor: 10, publications: [one(10), one(11), one(12)] } });
+  socket!.deliver({ id, history: { channel: 'c', epoch: 'e', head: 12, floor: 10, publications: [one(10), one(11), one(12)] } });
   assert.ok(also);
   assert.deepEqual(heard, []);
-  await until('asked anew', () => socket!.sent.filter((frame) => 'subscribe' in frame).length === 2);
-  await until('anew', () => it.channel('c').state.value.phase === 'live');
-  socket!.told({ publication: one(1) });
-  assert.deepEqual(heard, ['anew 1', 'second 1']);
+  await until('subscribed again', () => socket!.sent.filter((frame) => 'subscribe' in frame).length === 2);
+  await until('live again', () => it.channel('c').state.value.phase === 'live');
+  socket!.deliver({ publication: one(1) });
+  assert.deepEqual(heard, ['first 1', 'second 1']);
 });
 
-test('what a token callback returns has to be a token, and comes in its time', async (t) => {
+test('a token callback that does not return a token is called again', async (t) => {
   const server = new Server();
   const answers: unknown[] = [null, undefined, '', 7, 'good'];
   const it = client(t, server, { clock: quick, token: () => answers.shift() as string });
@@ -178,17 +178,17 @@ test('what a token callback returns has to be a token, and comes in its time', a
   it.state.subscribe((state) => { if ('because' in state && state.because) reasons.add(`${state.because.reason}: ${state.because.message}`); });
   await online(it);
   assert.deepEqual([answers, server.sockets.length, server.sockets[0]!.sent[0]!['connect'].token], [[], 1, 'good']);
-  assert.ok(reasons.has('no_token: The token callback failed: it returned null, which is no token.'), [...reasons].join('\n'));
+  assert.ok(reasons.has('no_token: The token callback failed: it returned null, not a token.'), [...reasons].join('\n'));
 });
 
-test('a token callback that has had its time says nothing more', async (t) => {
+test('the late result of a token callback that timed out is ignored', async (t) => {
   const server = new Server();
   const calls: { resolve: (token: string) => void; reject: (error: Error) => void }[] = [];
   let now = 1_000_000;
   const token = () => new Promise<string>((resolve, reject) => calls.push({ resolve, reject }));
   const it = client(t, server, { clock: { ...quick, now: () => now }, token });
   now += 15_000;
-  await until('asked again', () => {
+  await until('called again', () => {
     now += 100;
     return calls.length === 2;
   });
@@ -199,7 +199,7 @@ test('a token callback that has had its time says nothing more', async (t) => {
   assert.equal(server.sockets[0]!.sent[0]!['connect'].token, 'second');
 });
 
-test('close ends all: promises, iterations, timers; and what is asked after it', async (t) => {
+test('close() ends pending promises, iterations and timers, and rejects later calls', async (t) => {
   const server = new Server();
   server.accepts = false;
   const it = client(t, server);
@@ -214,7 +214,7 @@ test('close ends all: promises, iterations, timers; and what is asked after it',
   assert.deepEqual([it.state.value.phase, it.channel('d').state.value.phase], ['closed', 'left']);
 });
 
-test('a clock that goes back changes nothing', async (t) => {
+test('a client reconnects even if the system clock goes back', async (t) => {
   const server = new Server();
   let shift = 0;
   const clock = { ...quick, now: () => Date.now() + shift };
@@ -225,15 +225,15 @@ test('a clock that goes back changes nothing', async (t) => {
   await until('a second connection', () => server.sockets.length > 1);
 });
 
-test('the same key twice is refused while the first is on its way', async (t) => {
+test('a second publish with a key that is in the outbox is rejected', async (t) => {
   const server = new Server();
   server.answers = false;
   const room = client(t, server).channel('c');
   room.publish(1, { key: 'k' }).catch(() => {});
-  await assert.rejects(room.publish(1, { key: 'k' }), /k is in the outbox already/);
+  await assert.rejects(room.publish(1, { key: 'k' }), /k is already in the outbox/);
 });
 
-test('observables hold one value until it changes, and their members work detached', async (t) => {
+test('an observable keeps one value until it changes, and its members work detached', async (t) => {
   const server = new Server();
   const it = client(t, server);
   const { subscribe } = it.state;
@@ -241,14 +241,14 @@ test('observables hold one value until it changes, and their members work detach
   const end = subscribe((state) => phases.push(state.phase));
   await online(it);
   const value = it.state.value;
-  server.sockets[0]!.told({ beat: { revision: 1 } });
+  server.sockets[0]!.deliver({ beat: { revision: 1 } });
   assert.equal(it.state.value, value);
   end();
   server.sockets[0]!.lost();
   assert.deepEqual([phases, it.state.value.phase], [['online'], 'waiting']);
 });
 
-test('a socket that throws stops nothing', async (t) => {
+test('the client continues after a socket throws', async (t) => {
   const server = new Server();
   const it = client(t, server);
   await online(it);

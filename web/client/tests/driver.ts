@@ -1,4 +1,4 @@
-/** Drives a session in a world and checks, after every step, what has to hold always. */
+/** Drives a session in a simulated world and checks its invariants after every step. */
 
 import assert from 'node:assert/strict';
 import type { Failure, Published } from '../src/api.js';
@@ -8,7 +8,7 @@ import type { Event, SessionState } from '../src/state.js';
 import type { Frame } from '../src/wire.js';
 import type { Conn, World } from './world.js';
 
-/** What a listener of a channel has seen. */
+/** The events that a listener of a channel has received. */
 export interface Seen {
   epoch: string;
   last: number | undefined;
@@ -17,7 +17,7 @@ export interface Seen {
   resets: number;
 }
 
-/** Nobody may change what a step was given. */
+/** Freezes a state, because a step must not modify its argument. */
 function freeze(state: SessionState): void {
   const guard = () => { throw new Error('a step changed the state it was given'); };
   for (const map of [state.links, state.subs, state.asks, state.requests]) {
@@ -35,8 +35,6 @@ export class Driver {
   readonly failed = new Map<string, Failure>();
   readonly pages = new Map<number, 'page' | Failure>();
   readonly dials: number[] = [];
-  /** When impatience or a hint of 0 allowed to dial sooner than backoff does. */
-  settled = 0;
   #armed = Infinity;
   #requests = 0;
   #ended: { at: number; retryMs?: number } | undefined;
@@ -92,7 +90,7 @@ export class Driver {
 
   #arm(event: Event): void {
     const at = wakeAt(this.state);
-    if (event.is === 'wake') assert.ok(at > this.world.now, `after a wake it is due at once again: ${at - this.world.now}`);
+    if (event.is === 'wake') assert.ok(at > this.world.now, `the next wake is due at once after a wake: ${at - this.world.now}`);
     if (at >= this.#armed || at === Infinity) return;
     this.#armed = at;
     this.world.at(Math.max(1, at - this.world.now), () => {
@@ -102,7 +100,7 @@ export class Driver {
     });
   }
 
-  /** Everything is bounded, and there is one unanswered publish a channel at most. */
+  /** Checks that everything is bounded, and that each channel has at most one unanswered publish. */
   #bounds(): void {
     const { links, asks, requests, outbox, subs } = this.state;
     assert.ok(links.size <= 3, `${links.size} links`);
@@ -117,7 +115,7 @@ export class Driver {
     for (const [channel, seen] of this.seen) if (subs.has(channel) && seen.last !== undefined) assert.equal(subs.get(channel)!.last, seen.last);
   }
 
-  /** No attempt sooner than backoff and the gateway allow. */
+  /** Checks that no attempt comes sooner than backoff and the gateway allow. */
   #spacing(before: SessionState): void {
     const { now } = this.world;
     const { view, next, link } = this.state;
@@ -156,7 +154,7 @@ export class Driver {
     this.tell({ is: 'history', request: ++this.#requests, body: { channel, limit: 10 } });
   }
 
-  /** Each offset once and in order; what is missing was announced. */
+  /** Checks that each offset arrives once and in order, and that missing ones were announced. */
   #hear(channel: string, event: string, value: { offset: number; from: number; to: number; epoch: string }): void {
     const seen = this.seen.get(channel)!;
     if (event === 'reset') {
@@ -175,7 +173,7 @@ export class Driver {
     }
   }
 
-  /** How many attempts there were in the busiest minute. */
+  /** The number of attempts in the busiest minute. */
   busiest(): number {
     return Math.max(0, ...this.dials.map((at) => this.dials.filter((other) => other >= at && other < at + 60_000).length));
   }

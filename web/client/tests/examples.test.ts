@@ -18,7 +18,7 @@ function example(name: string, ...args: string[]): Promise<string> {
   return new Promise((resolve, reject) => child.once('exit', (code) => (code === 0 ? resolve(text) : reject(new Error(`${name}: ${code} ${text}`)))));
 }
 
-test('the examples for Node', { skip: missing }, async (t) => {
+test('the examples for Node print what docs/sdk.md shows', { skip: missing }, async (t) => {
   const it = new Gateway();
   await it.start();
   t.after(() => it.stop());

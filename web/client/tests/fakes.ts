@@ -1,10 +1,10 @@
-/** Sockets, locks and storage by hand, and a clock that runs ahead. */
+/** Fake sockets, locks and storage, and a clock that runs fast. */
 
 import type { TestContext } from 'node:test';
 import { connect, type Client, type Clock, type Options, type OutboxStorage, type Socket, type SocketClass, type StoredEntry } from '../src/index.js';
 import { until } from './gateway.js';
 
-/** A gateway in the same process: a connection can be refused, held or answered. */
+/** A gateway in the same process that can refuse, ignore or answer a connection. */
 export class Server {
   accepts = true;
   answers = true;
@@ -23,17 +23,17 @@ export class Server {
     const { id } = frame;
     const limits = { frame_bytes: 65536, publishes_per_s: 0, publishes_burst: 1, subscriptions: 128 };
     const status = { level: 'ok', revision: 1, dependencies: [], lost: [] };
-    if (frame['connect']) socket.told({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
+    if (frame['connect']) socket.deliver({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
     else if (frame['subscribe']) {
       const { channel } = frame['subscribe'];
-      socket.told({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });
-      socket.told({ synced: { channel, offset: 0 } });
-    } else if (frame['unsubscribe']) socket.told({ id, unsubscribed: frame['unsubscribe'] });
+      socket.deliver({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });
+      socket.deliver({ synced: { channel, offset: 0 } });
+    } else if (frame['unsubscribe']) socket.deliver({ id, unsubscribed: frame['unsubscribe'] });
     else if (frame['publish'] && this.answers) {
       const { channel, key, data } = frame['publish'];
       const duplicate = this.stored.some((one) => one.key === key);
       if (!duplicate) this.stored.push({ channel, key, data });
-      socket.told({ id, published: { channel, key, epoch: 'e', offset: this.stored.length, time: 1, duplicate } });
+      socket.deliver({ id, published: { channel, key, epoch: 'e', offset: this.stored.length, time: 1, duplicate } });
     }
   }
 }
@@ -60,7 +60,7 @@ export class FakeSocket implements Socket {
     queueMicrotask(() => this.server.handle(this, frame));
   }
 
-  told(frame: object | string): void {
+  deliver(frame: object | string): void {
     this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) } as never);
   }
 
@@ -71,10 +71,10 @@ export class FakeSocket implements Socket {
   close(): void {}
 }
 
-/** Web Locks of one origin: exclusive, first come first served, let go of when the holder's work or the holder ends. */
+/** The Web Locks of one origin: exclusive, granted in request order, released when the holder's work or the holder ends. */
 export class Locks {
   readonly #held = new Map<string, (() => void)[]>();
-  /** Of one tab: ends as the browser ends a page. */
+  /** The locks of one tab; `die` releases them as the browser does when a page ends. */
   tab(): { locks: Pick<LockManager, 'request'>; die: () => void } {
     const mine: (() => void)[] = [];
     const request = async (name: string, options: any, run?: any): Promise<unknown> => {
@@ -105,11 +105,11 @@ export class Locks {
   }
 }
 
-/** A storage that can be looked into, and can fail. */
+/** Storage that a test can inspect and make fail. */
 export class Shelf implements OutboxStorage {
   entries: StoredEntry[] = [];
   broken = false;
-  /** What never answers. */
+  /** The operations that never answer. */
   hangs: 'nothing' | 'writes' | 'all' = 'nothing';
   async load(): Promise<StoredEntry[]> {
     if (this.hangs === 'all') await new Promise(() => {});
@@ -135,7 +135,7 @@ export function client(t: TestContext, server: Server, options: Options = {}): C
   return it;
 }
 
-/** A clock whose timers ring fifty times as early. */
+/** A clock whose timers fire after a fiftieth of their time. */
 export const quick: Clock = { now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms / 50), clearTimeout: (timer) => clearTimeout(timer) };
 
 export const online = (it: Client) => until('online', () => it.state.value.phase === 'online');

@@ -1,4 +1,4 @@
-/** The client against the real gateway, over real sockets. */
+/** The client against a real gateway, over real sockets. */
 
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
@@ -22,7 +22,7 @@ function client(t: TestContext, url: string, options: Options = {}): Client {
   return it;
 }
 
-test('what is published is acknowledged, received, paged, edited and deleted', { skip }, async (t) => {
+test('a publication is acknowledged, received, read from history, edited and deleted', { skip }, async (t) => {
   const { url } = await gateway(t);
   const ann = client(t, url);
   const room = ann.channel<{ text: string } | null>('room');
@@ -49,7 +49,7 @@ test('what is published is acknowledged, received, paged, edited and deleted', {
   assert.equal(room.state.value.phase, 'live');
 });
 
-test('an iteration, the last few and a signal', { skip }, async (t) => {
+test('an iteration starts with the last few publications, and signals arrive', { skip }, async (t) => {
   const { url } = await gateway(t);
   const ann = client(t, url);
   const out = ann.channel<number>('numbers');
@@ -69,7 +69,7 @@ test('an iteration, the last few and a signal', { skip }, async (t) => {
   assert.deepEqual(room.state.value, { phase: 'left' });
 });
 
-test('a gateway that is killed and comes back: nothing lost, nothing doubled, order kept', { skip }, async (t) => {
+test('publications survive a killed gateway: none lost, none doubled, in order', { skip }, async (t) => {
   const it = await gateway(t);
   const [ann, bob] = [client(t, it.url), client(t, it.url)];
   const heard: Publication<number>[] = [];
@@ -92,7 +92,7 @@ test('a gateway that is killed and comes back: nothing lost, nothing doubled, or
   assert.equal(head, 40);
 });
 
-test('who was away too long pages through what was missed, or skips it', { skip }, async (t) => {
+test('a client that missed many publications pages through them, or skips to the newest', { skip }, async (t) => {
   const it = await gateway(t, { SEAWALL_LIMITS_PUBLISHES_PER_S: '0' });
   const ann = client(t, it.url);
   const room = ann.channel<number>('room');
@@ -104,7 +104,7 @@ test('who was away too long pages through what was missed, or skips it', { skip 
     if (n > 500) done.catch((error: SeawallError) => refused.push(error.code));
   }
   await until('all are sent', () => ann.outbox.value.every((one) => one.state === 'sent') && room.cursor?.offset === 501);
-  // The outbox holds 500: the rest is told so at once.
+  // The outbox holds 500, so the rest is rejected at once.
   assert.deepEqual(refused, Array(200).fill('outbox_full'));
   const bob = client(t, it.url);
   const all = bob.channel<number>('room', { from: { epoch, offset: 1 } });
@@ -123,25 +123,25 @@ test('who was away too long pages through what was missed, or skips it', { skip 
   const other = client(t, it.url).channel('room', { from: { epoch: 'another', offset: 400 }, catchUp: 5 });
   const resets: number[] = [];
   other.on('reset', (one) => resets.push(one.offset));
-  await until('begun anew', () => other.state.value.phase === 'live');
+  await until('live in the new log', () => other.state.value.phase === 'live');
   assert.deepEqual([resets, other.cursor], [[0], { epoch, offset: 501 }]);
 });
 
-test('an address that is none, a name that is none and data that is none are told at once', { skip }, async (t) => {
+test('an invalid address, channel name or data is rejected at once', { skip }, async (t) => {
   const { url } = await gateway(t);
-  assert.throws(() => connect('chat', { WebSocket: Socket }), /no address of a gateway/);
+  assert.throws(() => connect('chat', { WebSocket: Socket }), /is not a gateway address/);
   const ann = client(t, url);
   assert.throws(() => ann.channel('the lobby'), /"the lobby"/);
   assert.throws(() => ann.channel('$own'), SeawallError);
   const room = ann.channel<unknown>('room');
   await assert.rejects(room.publish(undefined), /data is required/);
   await assert.rejects(room.publish(1n), /not JSON/);
-  await assert.rejects(room.publish('x'.repeat(70_000)), /70\d\d\d bytes and the gateway accepts 65536/);
+  await assert.rejects(room.publish('x'.repeat(70_000)), /70\d\d\d bytes but the gateway accepts 65536/);
   await assert.rejects(room.history({ before: 1, after: 1 }), /exclude/);
   assert.deepEqual(ann.outbox.value, []);
 });
 
-test('a gateway that drains and is replaced: told in time, nothing lost, nothing doubled', { skip }, async (t) => {
+test('clients of a draining gateway move in time: no publication lost, none doubled', { skip }, async (t) => {
   const it = await gateway(t, {
     SEAWALL_DRAIN_ACCEPT_MS: '200', SEAWALL_DRAIN_SPREAD_MS: '800', SEAWALL_DRAIN_CLOSE_MS: '2000', SEAWALL_DRAIN_EXIT_MS: '6000', SEAWALL_DRAIN_RETURN_MS: '500',
   });

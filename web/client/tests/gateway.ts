@@ -1,4 +1,4 @@
-/** A real gateway in a temporary folder, on a port the system picks. */
+/** Starts a real gateway with a temporary data folder, on a port that the system picks. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 export const binary = process.env['SEAWALL_BINARY'] ?? join(root, 'target/debug/seawall');
-/** Why tests of a gateway are skipped; `false` when they are not. */
+/** The reason for skipping tests that need a gateway, or `false`. */
 export const missing = existsSync(binary) ? false : `no gateway at ${binary}: build it, or set SEAWALL_BINARY`;
 
 export class Gateway {
@@ -27,9 +27,9 @@ export class Gateway {
     return this.#child!.pid!;
   }
 
-  /** Starts, on the port it had before if it had one; resolves once it listens. */
+  /** Starts the gateway, on its earlier port if it had one. Resolves once it listens. */
   async start(): Promise<void> {
-    // A variable of its prefix that the gateway does not know is an error: ours stays here.
+    // The gateway rejects unknown variables with its prefix, such as SEAWALL_BINARY, so the environment is not inherited.
     const env = { PATH: process.env['PATH'], SEAWALL_ADMIN_LISTEN: 'off', ...this.env };
     const child = spawn(binary, ['--listen', `127.0.0.1:${this.#port}`, '--data', this.#folder], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
@@ -43,7 +43,7 @@ export class Gateway {
     this.#port = Number(/:(\d+)/.exec(line.replace(/^.*127\.0\.0\.1/, ''))?.[1]);
   }
 
-  /** Ends it as asked and waits for it. */
+  /** Sends the signal and waits until the gateway has exited. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child!;
     if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
@@ -58,7 +58,7 @@ export class Gateway {
   }
 }
 
-/** Resolves once `done()` is true; fails after a generous while, saying what it waited for. */
+/** Resolves once `done()` is true. Fails after `ms` with the name of the condition. */
 export async function until(what: string, done: () => boolean, ms = 60_000): Promise<void> {
   const end = Date.now() + ms;
   while (!done()) {

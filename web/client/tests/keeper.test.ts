@@ -1,4 +1,4 @@
-/** What keeps an outbox: storage that works, fails or hangs, and tabs that come and go. */
+/** The outbox keeper: storage that works, fails or hangs, and tabs that open and close. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,7 +8,7 @@ import type { Client } from '../src/index.js';
 import { client, Locks, online, quick, Server, Shelf } from './fakes.js';
 import { until } from './gateway.js';
 
-test('an entry is in storage before it is sent, and gone once it is acknowledged', async (t) => {
+test('an entry is stored before it is sent, and removed once it is acknowledged', async (t) => {
   const server = new Server();
   const shelf = new Shelf();
   const seen: string[] = [];
@@ -24,7 +24,7 @@ test('an entry is in storage before it is sent, and gone once it is acknowledged
   assert.deepEqual([seen, it.outbox.storage.value], [['put false'], 'durable']);
 });
 
-test('a storage that fails is said, and sending goes on', async (t) => {
+test('sending continues and `storage` is memory after storage failed', async (t) => {
   const server = new Server();
   const shelf = new Shelf();
   shelf.broken = true;
@@ -34,7 +34,7 @@ test('a storage that fails is said, and sending goes on', async (t) => {
 });
 
 for (const hangs of ['all', 'writes'] as const) {
-  test(`a storage that never answers (${hangs}) is as one that failed`, async (t) => {
+  test(`storage that never answers (${hangs}) is treated as failed`, async (t) => {
     const server = new Server();
     const shelf = new Shelf();
     shelf.hangs = hangs;
@@ -45,12 +45,12 @@ for (const hangs of ['all', 'writes'] as const) {
     for (let n = 0; n < 30; n += 1) publish(n);
     await until('all are sent', () => done === 30, 1_000);
     publish(30);
-    await until('what is to be forgotten holds nothing up', () => done === 31, 1_000);
+    await until('pending removals block nothing', () => done === 31, 1_000);
     assert.equal(it.outbox.storage.value, 'memory');
   });
 }
 
-test('IndexedDB: what was not sent is there after a reload, in its order', async (t) => {
+test('IndexedDB: unsent entries are sent in order after a reload', async (t) => {
   const server = new Server();
   server.answers = false;
   const locks = new Locks();
@@ -65,12 +65,12 @@ test('IndexedDB: what was not sent is there after a reload, in its order', async
   before.die();
   server.answers = true;
   const second = client(t, server, { outbox: durable({ name: 'reload', locks: locks.tab().locks }) });
-  void second.channel('c').publish('typed since');
+  void second.channel('c').publish('typed after the reload');
   await until('all are sent', () => server.stored.length === 11);
-  assert.deepEqual(server.stored.map((one) => one.data), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 'typed since']);
+  assert.deepEqual(server.stored.map((one) => one.data), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 'typed after the reload']);
 });
 
-test('two tabs: each sends its own, and one that dies is succeeded by one of the others', async (t) => {
+test('each tab sends its own entries, and one other tab takes over those of a closed tab', async (t) => {
   const server = new Server();
   server.accepts = false;
   const shelf = new Shelf();
@@ -82,10 +82,10 @@ test('two tabs: each sends its own, and one that dies is succeeded by one of the
     two.channel('c').publish(`two ${n}`).catch(() => {});
   }
   await until('kept', () => shelf.entries.length === 10);
-  assert.deepEqual([one, two, three].map((tab) => tab.outbox.value.length), [5, 5, 0], 'a living tab keeps its own');
+  assert.deepEqual([one, two, three].map((tab) => tab.outbox.value.length), [5, 5, 0], 'an open tab keeps its own');
   one.close();
   tabs[0]!.die();
-  await until('taken over, by one', () => two.outbox.value.length + three.outbox.value.length === 10);
+  await until('taken over by one tab', () => two.outbox.value.length + three.outbox.value.length === 10);
   assert.equal(new Set(shelf.entries.map((entry) => entry.owner)).size, three.outbox.value.length ? 2 : 1);
   server.accepts = true;
   await until('sent', () => server.stored.length === 10);
@@ -96,7 +96,7 @@ test('two tabs: each sends its own, and one that dies is succeeded by one of the
   await until('nothing is left', () => shelf.entries.length === 0);
 });
 
-test('a failure is still shown after a reload, and not sent again by itself', async (t) => {
+test('a failed entry is still listed after a reload, and not sent again automatically', async (t) => {
   const server = new Server();
   const shelf = new Shelf();
   shelf.entries = [{ outbox: 'o', owner: 'x', key: 'k', order: 1, channel: 'c', json: '{"a":1}', at: Date.now(), error: { code: 'forbidden', message: 'no' } }];
@@ -109,7 +109,7 @@ test('a failure is still shown after a reload, and not sent again by itself', as
   await until('sent', () => server.stored.length === 1);
 });
 
-test('a page that is still going away when the next one starts is succeeded the moment it is gone', async (t) => {
+test('entries of a page that is still closing are taken over as soon as it is gone', async (t) => {
   const server = new Server();
   server.accepts = false;
   const shelf = new Shelf();
@@ -125,7 +125,7 @@ test('a page that is still going away when the next one starts is succeeded the 
   await until('taken over', () => second.outbox.value.length === 1, 5_000);
 });
 
-test('a client that is closed for good leaves what others left to those who can send it', async (t) => {
+test('a client that is closed for good takes over no entries until it reconnects', async (t) => {
   const server = new Server();
   const shelf = new Shelf();
   const locks = new Locks();
@@ -137,17 +137,17 @@ test('a client that is closed for good leaves what others left to those who can 
   const load = shelf.load.bind(shelf);
   shelf.load = async () => { looks += 1; return load(); };
   shelf.entries = [{ outbox: 'o', owner: 'gone', key: 'k', order: 1, channel: 'c', json: '1', at: Date.now() }];
-  await until('looked, and looked at', () => looks >= 4);
+  await until('the entry has been seen', () => looks >= 4);
   assert.deepEqual([it.outbox.value.length, shelf.entries[0]!.owner], [0, 'gone']);
   it.reconnect();
   await until('sent once it can be', () => server.stored.length === 1);
 });
 
-test('a start with much to take over takes the time it needs', async (t) => {
+test('a takeover of many entries may take longer than one storage timeout', async (t) => {
   const server = new Server();
   const shelf = new Shelf();
   const put = shelf.put.bind(shelf);
-  // 30 writes of a tenth of the time that one may take.
+  // 30 writes, each a tenth of the timeout for one.
   shelf.put = async (entry) => {
     await new Promise((resolve) => setTimeout(resolve, 10));
     await put(entry);
@@ -159,20 +159,20 @@ test('a start with much to take over takes the time it needs', async (t) => {
   assert.deepEqual([it.outbox.storage.value, server.stored.map((one) => one.data)], ['durable', Array.from({ length: 30 }, (_, n) => n)]);
 });
 
-test('IndexedDB: a connection that ended, and one that is in the way, are made anew', async (t) => {
+test('IndexedDB: the database is opened again after its connection ended or blocked a deletion', async (t) => {
   const server = new Server();
-  const it = client(t, server, { outbox: durable({ name: 'anew', locks: null }) });
+  const it = client(t, server, { outbox: durable({ name: 'reopened', locks: null }) });
   await online(it);
   await it.channel('c').publish(1);
   const lost = t.mock.method(IDBDatabase.prototype, 'transaction', () => { throw new Error('Connection to Indexed Database server lost'); }, { times: 1 });
   await it.channel('c').publish(2);
   assert.equal(lost.mock.callCount() > 0, true);
   lost.mock.restore();
-  // Somebody signs out, and all that was stored goes.
+  // The app deletes the database, for example at sign-out.
   await new Promise<void>((resolve, reject) => {
     const request = indexedDB.deleteDatabase('seawall');
     request.onsuccess = () => resolve();
-    request.onblocked = () => reject(new Error('it is in the way'));
+    request.onblocked = () => reject(new Error('the open connection blocks the deletion'));
   });
   await it.channel('c').publish(3);
   assert.deepEqual([it.outbox.storage.value, server.stored.length], ['durable', 3]);

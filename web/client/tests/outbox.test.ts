@@ -1,4 +1,4 @@
-/** A session's outbox: what is sent, in which order, and what is not. */
+/** A session's outbox: sending, order, and failures. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import { OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX } from '../src/limits.js';
 import { step } from '../src/session.js';
 import { Bench, LIMITS } from './bench.js';
 
-test('the outbox: full, too large, too old, of another user, and how room is made', () => {
+test('the outbox is bounded in entries, size and age, and sends only as the user who wrote', () => {
   const bench = new Bench().tell({ is: 'connect' });
   for (let n = 0; n < OUTBOX_ENTRIES_MAX; n += 1) bench.publish(`k${n}`);
   assert.equal(bench.take('settle').length, 0);
@@ -31,7 +31,7 @@ test('the outbox: full, too large, too old, of another user, and how room is mad
   assert.equal(other.asked('publish').body['key'], 'mine');
 });
 
-test('what is final fails and lets the next go; what passes is sent again with its key, in order', () => {
+test('a final error fails the entry and sends the next; a transient one is retried with its key, in order', () => {
   const bench = new Bench().online().publish('k1').publish('k2').publish('k3');
   const first = bench.asked('publish');
   bench.frame({ id: first.id, error: { code: 'unconfirmed', message: '', retry_ms: 400 } }).pass(399);
@@ -42,11 +42,11 @@ test('what is final fails and lets the next go; what passes is sent again with i
   const second = bench.asked('publish');
   assert.equal(second.body['key'], 'k2');
   assert.deepEqual(bench.take('settle').map((effect) => [effect.key, effect.failure!.code]), [['k1', 'forbidden']]);
-  assert.equal(bench.take('save').at(-1)!.entry.error!.code, 'forbidden', 'a failure is kept as well');
-  assert.ok(bench.tell({ is: 'discard', key: 'k2' }).state.outbox.some((one) => one.key === 'k2'), 'what is being sent stays');
+  assert.equal(bench.take('save').at(-1)!.entry.error!.code, 'forbidden', 'a failure is stored as well');
+  assert.ok(bench.tell({ is: 'discard', key: 'k2' }).state.outbox.some((one) => one.key === 'k2'), 'an entry that is being sent stays');
 });
 
-test('what was left is sent first, in its order, and not twice', () => {
+test('restored entries are sent first, in their order, and not twice', () => {
   const stored = (key: string, error?: KeptEntry['error']): KeptEntry => ({ key, order: 1, channel: 'c', json: '1', at: 1_000_000, error });
   const bench = new Bench().tell({ is: 'connect' }).publish('new');
   bench.tell({ is: 'restored', entries: [stored('a'), stored('bad', { code: 'forbidden', message: '' }), stored('b'), stored('new')] });
@@ -54,7 +54,7 @@ test('what was left is sent first, in its order, and not twice', () => {
   assert.equal(bench.welcome().asked('publish').body['key'], 'a');
 });
 
-test('nothing is sent before storage has it', () => {
+test('an entry is not sent before it is stored', () => {
   const bench = new Bench().online();
   const [state, effects] = step(bench.state, { is: 'publish', entry: { key: 'k', channel: 'c', json: '1', data: 1 } }, bench.now, 0);
   assert.deepEqual(effects.map((effect) => effect.do), ['save']);
@@ -62,7 +62,7 @@ test('nothing is sent before storage has it', () => {
   assert.deepEqual(later.map((effect) => effect.do), ['send']);
 });
 
-test('publishing keeps to what the gateway allows', () => {
+test('publishing keeps to the rate that the gateway allows', () => {
   const bench = new Bench().online();
   for (let n = 0; n < 100; n += 1) bench.publish(`k${n}`, `c${n}`);
   assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 40);
@@ -70,7 +70,7 @@ test('publishing keeps to what the gateway allows', () => {
   assert.equal(bench.sent().filter((frame) => 'publish' in frame).length, 20);
 });
 
-test('what was written before there was a user is stored under the first one before it is sent', () => {
+test('an entry written before the first connection is stored with its user before it is sent', () => {
   const bench = new Bench().tell({ is: 'connect' }).publish('early');
   bench.take('save');
   bench.welcome();
@@ -78,14 +78,14 @@ test('what was written before there was a user is stored under the first one bef
   assert.deepEqual(bench.take('save').map((effect) => effect.entry.user), ['u']);
 });
 
-test('a retry under a new key is stored before the old one is forgotten', () => {
+test('a retry under a new key is stored before the old key is removed', () => {
   const bench = new Bench().tell({ is: 'connect' }).publish('old').pass(OUTBOX_AGE_MAX_MS);
   bench.effects = [];
   bench.tell({ is: 'retry', key: 'old', newKey: 'new' });
   assert.deepEqual(bench.effects.map((effect) => effect.do).filter((what) => what === 'save' || what === 'forget'), ['save', 'forget']);
 });
 
-test('what others have left is sent in the order in which all of it was written', () => {
+test('entries taken over from several tabs are sent in the order in which they were written', () => {
   const stored = (key: string, order: number): KeptEntry => ({ key, order, channel: 'c', json: '1', at: order });
   const bench = new Bench().tell({ is: 'connect' }).publish('mine');
   bench.tell({ is: 'restored', entries: [stored('k1', 1001), stored('k2', 1002)] });
@@ -93,7 +93,7 @@ test('what others have left is sent in the order in which all of it was written'
   assert.deepEqual(bench.state.outbox.map((one) => one.key), ['k1', 'k2', 'k3', 'k4', 'mine']);
 });
 
-test('what is committed waits for its publication alone, and makes room', () => {
+test('committed entries that wait for their publication are dropped to make room', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 0 } });
   bench.online({ limits: { ...LIMITS, publishes_per_s: 0 } });
   for (let n = 0; n < OUTBOX_ENTRIES_MAX + 10; n += 1) {
@@ -104,7 +104,7 @@ test('what is committed waits for its publication alone, and makes room', () => 
   assert.deepEqual([bench.state.outbox.length, bench.state.outbox[0]!.key], [OUTBOX_ENTRIES_MAX, 'k10']);
 });
 
-test('what is published where a subscription is on its way follows it, so that it is heard', () => {
+test('a publish waits for a pending subscription of its channel, so that it is received back', () => {
   const publishes = (bench: Bench) => bench.sent().filter((frame) => 'publish' in frame).length;
   const asked = () => {
     const bench = new Bench().online().tell({ is: 'subscribe', channel: 'c' });
@@ -113,7 +113,7 @@ test('what is published where a subscription is on its way follows it, so that i
   const { bench, subscribe } = asked();
   assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['k', 'queued'], ['other', 'sending']]);
   bench.frame({ id: subscribe.id, error: { code: 'unavailable', message: '', retry_ms: 500 } });
-  assert.equal(publishes(bench), 0, 'refused for a while alone');
+  assert.equal(publishes(bench), 0, 'a temporary refusal');
   const again = bench.pass(500).asked('subscribe');
   bench.frame({ id: again.id, subscribed: { channel: 'c', epoch: 'e', head: 3, floor: 1 } });
   assert.equal(bench.asked('publish').body['key'], 'k');
@@ -121,11 +121,11 @@ test('what is published where a subscription is on its way follows it, so that i
   const refused = asked();
   refused.bench.sent();
   refused.bench.frame({ id: refused.subscribe.id, error: { code: 'forbidden', message: '' } });
-  assert.equal(refused.bench.asked('publish').body['key'], 'k', 'who may not read may write');
+  assert.equal(refused.bench.asked('publish').body['key'], 'k', 'a user without the right to read may still write');
   const left = asked();
   left.bench.sent();
   left.bench.tell({ is: 'unsubscribe', channel: 'c' });
-  assert.equal(publishes(left.bench), 1, 'nobody listens any more');
+  assert.equal(publishes(left.bench), 1, 'the app has left the channel');
   const known = new Bench().online().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 0 } });
-  assert.equal(publishes(known.publish('k', 'c')), 1, 'it has a cursor: nothing can be missed');
+  assert.equal(publishes(known.publish('k', 'c')), 1, 'with a cursor, nothing can be missed');
 });

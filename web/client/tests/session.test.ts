@@ -1,4 +1,4 @@
-/** Single duties of a session, step by step. */
+/** The rules of a session, step by step. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,7 +6,7 @@ import { REQUEST_MS, REQUESTS_MAX } from '../src/limits.js';
 import { wakeAt } from '../src/session.js';
 import { Bench, LIMITS, log } from './bench.js';
 
-test('the counter is set back by time online alone, and 1013 counts twice', () => {
+test('only stable time online resets the attempt counter, and 1013 counts twice', () => {
   const bench = new Bench().online();
   bench.closed(1006);
   assert.equal(bench.waits(), 500, 'attempt 1 of 1000 ms, half');
@@ -18,7 +18,7 @@ test('the counter is set back by time online alone, and 1013 counts twice', () =
   assert.equal(bench.waits(), 500, 'stable');
 });
 
-test('the gateway says when, and neither impatience nor the network moves that', () => {
+test('a retry time from the gateway is not brought forward by the page or the network', () => {
   const bench = new Bench().online().closed(1011, 'unavailable; dependency=store; retry_ms=5200; ref=k3f9');
   assert.deepEqual(bench.because, { code: 1011, reason: 'unavailable', message: undefined, dependency: 'store', reference: 'k3f9', retryMs: 5200 });
   bench.tell({ is: 'visible' }).tell({ is: 'network', online: false }).tell({ is: 'network', online: true });
@@ -26,17 +26,17 @@ test('the gateway says when, and neither impatience nor the network moves that',
   const other = new Bench().online().pass(20_000).closed(1006).tell({ is: 'network', online: false });
   assert.equal(other.state.view.phase, 'offline');
   other.tell({ is: 'network', online: true });
-  assert.equal(other.waits(), 100, 'without a hint the network counts');
+  assert.equal(other.waits(), 100, 'without a hint, the network brings it forward');
   other.pass(100).closed(1006).tell({ is: 'visible' });
-  assert.equal(other.waits(), 1000, 'and no sooner than a second after the last attempt');
+  assert.equal(other.waits(), 1000, 'no sooner than a second after the last attempt');
 });
 
-test('a gateway that says at once is come back to after a moment', () => {
+test('a retry_ms of 0 still waits 100 ms', () => {
   const bench = new Bench().online().closed(1012, 'restart; retry_ms=0');
   assert.equal(bench.waits(), 100);
 });
 
-test('a final code stops, and a person may begin anew', () => {
+test('a final code stops the client, and reconnect() starts it again', () => {
   const bench = new Bench().online().closed(4503, 'forbidden: not on this server');
   assert.deepEqual([bench.state.view.phase, bench.because.message, wakeAt(bench.state)], ['closed', 'not on this server', Infinity]);
   bench.tell({ is: 'network', online: true }).tell({ is: 'visible' });
@@ -45,7 +45,7 @@ test('a final code stops, and a person may begin anew', () => {
   assert.equal(bench.take('open').length, 1);
 });
 
-test('silence, an unanswered command and a probe unanswered end a connection', () => {
+test('silence, an unanswered command or an unanswered probe ends a connection', () => {
   const bench = new Bench().online().pass(49_999);
   assert.equal(bench.state.view.phase, 'online');
   assert.equal(bench.pass(1).because.reason, 'silent');
@@ -60,7 +60,7 @@ test('silence, an unanswered command and a probe unanswered end a connection', (
   assert.equal(well.frame({ id, error: { code: 'unknown_command', message: '' } }).pass(20_000).state.view.phase, 'online');
 });
 
-test('a drain: the new connection is made in its slot, recovers, and only then the old one is closed', () => {
+test('on a drain the client connects in its slot and recovers before it closes the old connection', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c' }).online();
   const { id } = bench.asked('subscribe');
   bench.frame({ id, subscribed: log('c', 7) }).frame({ synced: { channel: 'c', offset: 7 } });
@@ -80,22 +80,22 @@ test('a drain: the new connection is made in its slot, recovers, and only then t
   bench.greet(connect.id, { recovered: [log('c', 8)] });
   assert.deepEqual([bench.state.view.phase, bench.take('close').length], ['online', 0]);
   bench.frame(one(9), old).frame(one(8)).frame(one(9)).frame({ synced: { channel: 'c', offset: 9 } });
-  assert.equal(bench.take('close').length, 0, 'a publish is unanswered on the old one');
+  assert.equal(bench.take('close').length, 0, 'a publish is unanswered on the old connection');
   bench.publish('k2');
-  assert.equal(bench.sent().length, 0, 'and the next of its channel waits for that');
+  assert.equal(bench.sent().length, 0, 'the next publish of the channel waits for it');
   bench.frame({ id: publish.id, published: { channel: 'c', key: 'k1', epoch: 'e', offset: 10, time: 1, duplicate: false } }, old);
   assert.deepEqual(bench.take('close').map((effect) => effect.link), [old]);
   assert.equal(bench.asked('publish').body['key'], 'k2');
   assert.deepEqual(bench.take('emit').filter((effect) => effect.event === 'publication').map((effect) => (effect.value as { offset: number }).offset), [8, 9]);
-  assert.equal(bench.state.subs.get('c')!.view.phase, 'live', 'nobody notices');
+  assert.equal(bench.state.subs.get('c')!.view.phase, 'live', 'the app sees no interruption');
 });
 
-test('a drain, refused elsewhere: the old connection is kept, and it is tried again until the deadline', () => {
+test('a move that is refused keeps the old connection and is retried until the deadline', () => {
   const bench = new Bench().online();
   const old = bench.state.link!;
   bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } });
   bench.pass(99);
-  assert.equal(bench.take('open').length, 1, 'a slot that is now is no busy loop');
+  assert.equal(bench.take('open').length, 1, 'a slot of 0 does not cause a busy loop');
   bench.pass(1).take('open');
   bench.closed(1006).pass(499);
   assert.equal(bench.take('open').length, 0, 'with backoff');
@@ -104,14 +104,14 @@ test('a drain, refused elsewhere: the old connection is kept, and it is tried ag
   bench.closed(1012, 'restart; retry_ms=3000');
   assert.deepEqual([bench.state.view.phase, bench.state.link], ['moving', old]);
   bench.pass(2999);
-  assert.equal(bench.take('open').length, 0, 'and as told');
+  assert.equal(bench.take('open').length, 0, 'as the gateway asked');
   bench.pass(1).closed(1006).pass(6000).closed(1006).pass(10_000).take('open');
   assert.equal(bench.state.next, undefined, 'not after the deadline');
   bench.frame({ bye: { code: 1012, reason: 'restart', retry_ms: 1200 } }, old).closed(1012, '', old);
   assert.deepEqual([bench.state.view.phase, bench.waits()], ['waiting', 1200]);
 });
 
-test('a connection that is lost while another is being made waits for that one', () => {
+test('a connection lost during a move waits for the attempt in progress', () => {
   const bench = new Bench().online();
   const old = bench.state.link!;
   bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(100).closed(1006, '', old);
@@ -120,23 +120,23 @@ test('a connection that is lost while another is being made waits for that one',
   const other = new Bench().online().frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(100);
   const { link } = other.state;
   other.closed(1012, 'restart; retry_ms=4000', link).pass(10).closed(1006);
-  assert.equal(other.tell({ is: 'visible' }).waits(), 3990, 'what the gateway asked for outlives the attempt that was under way');
+  assert.equal(other.tell({ is: 'visible' }).waits(), 3990, 'the wait that the gateway asked for outlives the attempt');
 });
 
-test('pages: bounded, timed, asked for again on the next connection', () => {
+test('history requests are bounded, time out, and are sent again on the next connection', () => {
   const bench = new Bench().tell({ is: 'connect' });
   for (let n = 0; n <= REQUESTS_MAX; n += 1) bench.tell({ is: 'history', request: n, body: { channel: 'c' } });
   assert.deepEqual(bench.take('answer').map((effect) => effect.failure!.code), ['too_many']);
   bench.welcome().sent();
   bench.closed(1006).pass(500).welcome();
-  assert.equal(bench.sent().filter((frame) => 'history' in frame).length, 16, 'no more than the window');
+  assert.equal(bench.sent().filter((frame) => 'history' in frame).length, 16, 'at most the window');
   bench.closed(1006).pass(REQUEST_MS);
   assert.deepEqual([...new Set(bench.take('answer').map((effect) => effect.failure!.code))], ['timeout']);
   bench.tell({ is: 'close' }).tell({ is: 'history', request: 99, body: {} });
   assert.equal(bench.take('answer')[0]!.failure!.code, 'closed');
 });
 
-test('a subscription that is refused says why, and is tried again by the next connection', () => {
+test('a refused subscription reports its error and is retried on the next connection', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c' }).online();
   bench.frame({ id: bench.asked('subscribe').id, error: { code: 'unavailable', message: 'store', retry_ms: 300 } });
   assert.deepEqual([bench.state.subs.get('c')!.view.phase, bench.state.subs.get('c')!.view.error!.code], ['waiting', 'unavailable']);
@@ -146,7 +146,7 @@ test('a subscription that is refused says why, and is tried again by the next co
   bench.closed(1006).pass(500).welcome().asked('subscribe');
 });
 
-test('a connect that is too large is followed by one that recovers nothing', () => {
+test('after a connect that was too large, the next one recovers nothing', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' }).opened();
   const { id } = bench.asked('connect');
   bench.frame({ id, error: { code: 'too_large', message: 'limits.subscriptions' } }).pass(500).opened();
@@ -156,7 +156,7 @@ test('a connect that is too large is followed by one that recovers nothing', () 
   assert.deepEqual(bench.asked('subscribe').body, { channel: 'c', recover: { epoch: 'e', offset: 3 } });
 });
 
-test('a hole that was asked for on a connection that is gone is asked for again', () => {
+test('a hole requested on a lost connection is requested again', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [{ ...log('c', 900), because: 'too_far' }] }).frame({ synced: { channel: 'c', offset: 900 } });
   assert.deepEqual(bench.asked('history').body, { channel: 'c', after: 3, limit: 300 });
@@ -164,7 +164,7 @@ test('a hole that was asked for on a connection that is gone is asked for again'
   assert.deepEqual(bench.asked('history').body, { channel: 'c', after: 3, limit: 300 });
 });
 
-test('a log that changes while moving: what the old connection still says of the old log is not mixed in', () => {
+test('if the log changes during a move, publications from the old connection are ignored', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 7 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [log('c', 7)] }).frame({ synced: { channel: 'c', offset: 7 } });
   const old = bench.state.link!;
@@ -175,7 +175,7 @@ test('a log that changes while moving: what the old connection still says of the
   assert.deepEqual(bench.take('close').map((effect) => effect.link), [old]);
 });
 
-test('a page that brings nothing is not asked for again at once', () => {
+test('an empty page is requested again only after a second', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [log('c', 3)] }).frame({ synced: { channel: 'c', offset: 3 } }).frame({ beat: { revision: 1, heads: { c: 5 } } });
   bench.frame({ id: bench.asked('history').id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: [] } }).pass(999);
@@ -183,7 +183,7 @@ test('a page that brings nothing is not asked for again at once', () => {
   assert.deepEqual(bench.pass(1).asked('history').body['after'], 3);
 });
 
-test('the answer to a subscription that was left is not taken for that of the next', () => {
+test('the reply to a left subscription is not applied to the next one of the same name', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', last: 5 }).online();
   const { id } = bench.asked('subscribe');
   bench.tell({ is: 'unsubscribe', channel: 'c' }).tell({ is: 'subscribe', channel: 'c', last: 2 });
@@ -193,7 +193,7 @@ test('the answer to a subscription that was left is not taken for that of the ne
   assert.equal(bench.state.subs.get('c')!.last, 98);
 });
 
-test('what came while a hole was being filled is asked for as well', () => {
+test('publications that arrive while a hole is filled are requested as well', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [log('c', 3)] }).frame({ synced: { channel: 'c', offset: 3 } }).frame({ beat: { revision: 1, heads: { c: 5 } } });
   const one = (offset: number) => ({ channel: 'c', offset, user: 'u', time: 1, data: null });
@@ -202,18 +202,18 @@ test('what came while a hole was being filled is asked for as well', () => {
   // 6 was committed after the page was read, and its push overtook the page.
   bench.frame({ publication: one(6) });
   bench.frame({ id, history: { channel: 'c', epoch: 'e', head: 5, floor: 1, publications: [one(4), one(5)] } });
-  assert.ok(!bench.take('emit').some((effect) => effect.event === 'synced'), 'one is still missing');
+  assert.ok(!bench.take('emit').some((effect) => effect.event === 'synced'), 'one publication is still missing');
   assert.deepEqual(bench.asked('history').body['after'], 5);
 });
 
-test('a channel that was left while `connect` was under way is left at the gateway as well', () => {
+test('a channel left during `connect` is unsubscribed at the gateway', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' }).opened();
   const { id } = bench.asked('connect');
   bench.tell({ is: 'unsubscribe', channel: 'c' }).greet(id, { recovered: [log('c', 3)] });
   assert.deepEqual(bench.asked('unsubscribe').body, { channel: 'c' });
 });
 
-test('a connect keeps to the size of frames that the gateway takes', () => {
+test('a connect keeps to the frame size that the gateway accepts', () => {
   const limits = { ...LIMITS, frame_bytes: 8192 };
   const bench = new Bench({ token: 't'.repeat(900) });
   for (let n = 0; n < 128; n += 1) bench.tell({ is: 'subscribe', channel: `a-channel-of-some-length-${n}`, from: { epoch: 'epoch', offset: 123_456 } });
@@ -222,7 +222,7 @@ test('a connect keeps to the size of frames that the gateway takes', () => {
   assert.ok(connect!.text.length <= 8192 && connect!.text.length > 6000, `${connect!.text.length} bytes`);
 });
 
-test('a signal is told once while moving', () => {
+test('a signal received on both connections of a move is emitted once', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 7 } }).tell({ is: 'connect' });
   bench.welcome({ recovered: [log('c', 7)] }).frame({ synced: { channel: 'c', offset: 7 } });
   const old = bench.state.link!;

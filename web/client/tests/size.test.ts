@@ -1,4 +1,4 @@
-/** What the package costs a page: each entry alone, minified, with gzip. */
+/** The download size of the package: each module alone, minified, with gzip. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 const GZIP_MAX = { index: 10_650, durable: 1_550 };
 
 for (const [name, most] of Object.entries(GZIP_MAX)) {
-  test(`${name}: minified and compressed it has at most ${most} bytes`, async () => {
+  test(`${name} has at most ${most} bytes, minified with gzip`, async () => {
     const entry = fileURLToPath(new URL(`../../src/${name}.ts`, import.meta.url));
     const { outputFiles } = await build({ entryPoints: [entry], bundle: true, minify: true, write: false, format: 'esm', target: 'es2022', legalComments: 'none' });
     const size = gzipSync(outputFiles[0]!.contents, { level: 9 }).length;

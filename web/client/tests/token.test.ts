@@ -1,10 +1,10 @@
-/** A session and its token: asked for, shown, refreshed, refused. */
+/** A session's token: requested, sent, refreshed, refused. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Bench } from './bench.js';
 
-test('4501 is tried once more with a fresh token, then stops', () => {
+test('after 4501 the client tries once more with a fresh token, then stops', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' });
   assert.deepEqual([bench.take('token').length, bench.take('open').length], [1, 0]);
   bench.tell({ is: 'token', token: 't1' });
@@ -18,7 +18,7 @@ test('4501 is tried once more with a fresh token, then stops', () => {
   assert.equal(new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).state.view.phase, 'closed');
 });
 
-test('a token callback that fails or hangs is an attempt that failed', () => {
+test('a token callback that fails or hangs fails the attempt', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', message: 'no' });
   assert.deepEqual([bench.because.reason, bench.because.message, bench.waits()], ['no_token', 'no', 500]);
   bench.pass(500).pass(15_000);
@@ -26,10 +26,10 @@ test('a token callback that fails or hangs is an attempt that failed', () => {
   assert.equal(bench.take('token').length >= 2, true);
 });
 
-test('a token is refreshed before it ends, and kept between connections', () => {
+test('a token is refreshed before it expires, and reused between connections', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
   bench.take('token');
-  // By the gateway's duration: its clock and the one here are an hour apart.
+  // The remaining lifetime counts: the gateway's clock and the local one are an hour apart.
   const expires = (inMs: number) => ({ expires: bench.now - 3_600_000 + inMs, expires_in_ms: inMs });
   bench.welcome(expires(600_000));
   for (let n = 0; n < 50; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
@@ -38,26 +38,26 @@ test('a token is refreshed before it ends, and kept between connections', () => 
   assert.equal(bench.take('token').length, 1, '60 to 120 s before');
   const { id, body } = bench.tell({ is: 'token', token: 't2' }).asked('refresh');
   assert.deepEqual(body, { token: 't2' });
-  const told = expires(900_000);
-  bench.frame({ id, refreshed: told });
-  assert.ok('session' in bench.state.view && bench.state.view.session.expires === told.expires);
+  const refreshed = expires(900_000);
+  bench.frame({ id, refreshed });
+  assert.ok('session' in bench.state.view && bench.state.view.session.expires === refreshed.expires);
   bench.take('token');
   for (let n = 0; n < 75; n += 1) bench.pass(10_000).frame({ beat: { revision: 1 } });
-  assert.equal(bench.take('token').length, 0, 'not again and again');
+  assert.equal(bench.take('token').length, 0, 'the callback is not called repeatedly');
   bench.closed(1006).pass(1000);
-  assert.equal(bench.opened().asked('connect').body['token'], 't2', 'the last token is used again');
+  assert.equal(bench.opened().asked('connect').body['token'], 't2', 'the last token is reused');
 });
 
-test('a token that has ended is not shown again', () => {
+test('an expired token is not sent again', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
   bench.welcome({ expires: bench.now + 5_000, expires_in_ms: 5_000 }).pass(6_000).closed(1006).take('token');
   bench.pass(500);
   assert.deepEqual([bench.take('token').length, bench.state.links.get(bench.state.next!)!.phase], [1, 'token']);
 });
 
-test('a connect that the gateway cannot read is followed by one with another token', () => {
+test('after a connect that the gateway cannot read, a fresh token is requested', () => {
   for (const code of ['malformed', 'too_large'] as const) {
-    const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 'no token at all' }).opened();
+    const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 'not a token' }).opened();
     bench.take('token');
     bench.frame({ id: bench.asked('connect').id, error: { code, message: '' } }).pass(500);
     assert.equal(bench.take('token').length, 1);
@@ -65,16 +65,16 @@ test('a connect that the gateway cannot read is followed by one with another tok
   }
   const passing = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' }).opened();
   passing.frame({ id: passing.asked('connect').id, error: { code: 'unavailable', message: '', retry_ms: 500 } }).take('token');
-  assert.equal(passing.pass(500).opened().asked('connect').body['token'], 't1', 'nothing is wrong with this one');
+  assert.equal(passing.pass(500).opened().asked('connect').body['token'], 't1', 'a transient error does not concern the token');
 });
 
-/** Online with a token that is about to end, and the callback just asked. */
+/** Returns an online session whose token is about to expire and whose callback has just been called. */
 function refreshing(): Bench {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
   bench.welcome({ expires: bench.now + 110_000, expires_in_ms: 110_000 });
   bench.take('token');
   for (let n = 0; !bench.take('token').length; n += 1) {
-    assert.ok(n < 110, 'it is asked in time');
+    assert.ok(n < 110, 'the callback is called in time');
     beats(bench, 1);
   }
   return bench;
@@ -84,7 +84,7 @@ function beats(bench: Bench, seconds: number): void {
   for (let n = 0; n < seconds; n += 1) bench.pass(1_000).frame({ beat: { revision: 1 } });
 }
 
-test('a callback that hangs while a token is refreshed is asked again', () => {
+test('a callback that hangs during a refresh is called again', () => {
   const bench = refreshing();
   beats(bench, 14);
   assert.equal(bench.take('token').length, 0);
@@ -93,12 +93,12 @@ test('a callback that hangs while a token is refreshed is asked again', () => {
   assert.equal(bench.tell({ is: 'token', token: 't2' }).asked('refresh').body['token'], 't2');
 });
 
-test('a token that cannot be judged now is shown again, and the callback is left alone', () => {
+test('a token that the gateway cannot check now is sent again without calling the callback', () => {
   const bench = refreshing().tell({ is: 'token', token: 't2' });
   const error = { code: 'unavailable', message: '', retry_ms: 2000, dependency: 'auth' } as const;
   bench.frame({ id: bench.asked('refresh').id, error });
   beats(bench, 2);
-  assert.equal(bench.sent().length, 0, 'spread: later than it said');
+  assert.equal(bench.sent().length, 0, 'with jitter, later than the gateway asked');
   beats(bench, 1);
   const again = bench.asked('refresh');
   assert.deepEqual([again.body['token'], bench.take('token').length], ['t2', 0]);
@@ -107,7 +107,7 @@ test('a token that cannot be judged now is shown again, and the callback is left
   assert.deepEqual([bench.sent(), bench.take('token')], [[], []]);
 });
 
-test('for a token that is refused at a refresh the callback is asked again before the old one ends', () => {
+test('after a refresh is refused, the callback is called again before the old token expires', () => {
   const bench = refreshing().tell({ is: 'token', token: 'bad' });
   bench.frame({ id: bench.asked('refresh').id, error: { code: 'unauthorized', message: '' } });
   beats(bench, 22);
@@ -117,7 +117,7 @@ test('for a token that is refused at a refresh the callback is asked again befor
   assert.equal(bench.tell({ is: 'token', token: 't2' }).asked('refresh').body['token'], 't2');
 });
 
-test('a refresh that is answered by the connection that is left says nothing of the next one', () => {
+test('a refresh reply from the replaced connection does not affect the new one', () => {
   const bench = refreshing().tell({ is: 'token', token: 't2' });
   const { id } = bench.asked('refresh');
   const old = bench.state.link!;

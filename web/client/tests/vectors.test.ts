@@ -1,4 +1,4 @@
-/** The examples that the gateway's own tests read: the contract between both sides. */
+/** The examples in tests/vectors, which the gateway's own tests read too: the contract between both sides. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const file = <T>(name: string): T => JSON.parse(readFileSync(new URL(`../../../.
 interface Wait { attempt: number; random: number; advised_ms?: number; wait_ms: number }
 interface Counter { name: string; events: string[]; attempt: number | null }
 
-test('backoff.json: a client waits as the examples say', () => {
+test('backoff.json: delays and attempt counters match the examples', () => {
   const { cases, counters } = file<File<Wait> & { counters: Counter[] }>('backoff.json');
   for (const { name, attempt, random, advised_ms, wait_ms } of cases) assert.equal(delay(attempt, random, advised_ms), wait_ms, name);
   for (const { name, events, attempt } of counters) {
@@ -31,18 +31,18 @@ test('backoff.json: a client waits as the examples say', () => {
 
 interface Close { code: number; bye: string | null; close: string | null; client: string }
 
-test('closes.json: every end is understood, from the bye and from the close reason alone', () => {
+test('closes.json: every end is understood, from the bye or from the close reason alone', () => {
   const { cases, codes } = file<File<Close> & { codes: { code: number; client: string }[] }>('closes.json');
   for (const { code, client } of codes) assert.equal(advice(code), client, `${code}`);
   for (const { name, code, bye, close, client } of cases) {
     assert.equal(advice(code), client, name);
-    const said = bye === null ? undefined : (JSON.parse(bye) as { bye: Bye }).bye;
-    const told = ending(code, close ?? '', said);
+    const push = bye === null ? undefined : (JSON.parse(bye) as { bye: Bye }).bye;
+    const full = ending(code, close ?? '', push);
     const read = ending(code, close ?? '');
-    assert.equal(told.code, code, name);
-    // What a cut-off reason lacks, only the bye can tell.
-    if (said && !name.includes('cut')) assert.deepEqual(read, told, name);
-    if (said) assert.deepEqual([told.reason, told.retryMs, told.reference], [said.reason, said.retry_ms, said.reference], name);
+    assert.equal(full.code, code, name);
+    // If the close reason is cut off, only the bye is complete.
+    if (push && !name.includes('cut')) assert.deepEqual(read, full, name);
+    if (push) assert.deepEqual([full.reason, full.retryMs, full.reference], [push.reason, push.retry_ms, push.reference], name);
   }
 });
 
@@ -52,7 +52,7 @@ type Happening = {
 };
 interface Course { last: number; events: Happening[]; actions: object[]; ends_at: number }
 
-/** One event as the examples write it. */
+/** Applies one event of the examples. */
 function follow(cursor: Cursor, event: Happening, actions: object[]): void {
   const took = (offset: number) => actions.push({ [take(cursor, offset)]: offset });
   if (event.publication !== undefined) took(event.publication);
@@ -76,7 +76,7 @@ function follow(cursor: Cursor, event: Happening, actions: object[]): void {
   actions.push({ history_after: cursor.last });
 }
 
-test('cursor.json: a client follows a channel as the examples say', () => {
+test('cursor.json: a cursor follows a channel as in the examples', () => {
   for (const { name, last, events, actions, ends_at } of file<File<Course>>('cursor.json').cases) {
     const cursor: Cursor = { last, heard: last, asked: false, replaying: false };
     const done: object[] = [];
@@ -87,13 +87,13 @@ test('cursor.json: a client follows a channel as the examples say', () => {
   }
 });
 
-/** The session's own way through the same examples: frames in, frames and deliveries out. */
+/** Feeds the same examples to a session: frames in, frames and events out. */
 test('cursor.json: the session does the same with frames', () => {
   for (const { name, last, events, actions } of file<File<Course>>('cursor.json').cases) {
     let [state] = step(begin({}), { is: 'connect' }, 0, 0);
     const done: object[] = [];
     let asked = 0;
-    const told = (frame: Frame) => {
+    const receive = (frame: Frame) => {
       const [next, effects] = step(state, { is: 'frame', link: 1, frame }, 0, 0);
       state = next;
       for (const effect of effects) {
@@ -113,16 +113,16 @@ test('cursor.json: the session does the same with frames', () => {
     const log = { channel: 'c1', epoch: start?.epoch ?? 'same', head: start?.head ?? last, floor: start?.floor ?? 1 };
     const limits = { frame_bytes: 65536, publishes_per_s: 20, publishes_burst: 40, subscriptions: 128 };
     const status = { level: 'ok', revision: 1, dependencies: [], lost: [] } as const;
-    told({ id: 2 + 1, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [log] } });
-    if (!start) told({ synced: { channel: 'c1', offset: last } });
+    receive({ id: 2 + 1, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [log] } });
+    if (!start) receive({ synced: { channel: 'c1', offset: last } });
     for (const event of events) {
       const { publication, synced, beat, lag, page } = event;
       const one = (offset: number) => ({ channel: 'c1', offset, user: 'u', time: 1, data: null });
-      if (publication !== undefined) told({ publication: one(publication) });
-      if (synced !== undefined) told({ synced: { channel: 'c1', offset: synced } });
-      if (beat !== undefined) told({ beat: { revision: 1, heads: { c1: beat } } });
-      if (lag) told({ lag: { channel: 'c1', ...lag } });
-      if (page) told({ id: asked, history: { channel: 'c1', epoch: log.epoch, head: 1000, floor: page.floor, publications: page.offsets.map(one) } });
+      if (publication !== undefined) receive({ publication: one(publication) });
+      if (synced !== undefined) receive({ synced: { channel: 'c1', offset: synced } });
+      if (beat !== undefined) receive({ beat: { revision: 1, heads: { c1: beat } } });
+      if (lag) receive({ lag: { channel: 'c1', ...lag } });
+      if (page) receive({ id: asked, history: { channel: 'c1', epoch: log.epoch, head: 1000, floor: page.floor, publications: page.offsets.map(one) } });
     }
     assert.deepEqual(done, actions.filter((action) => !('drop' in action || 'ahead' in action)), name);
   }
@@ -130,7 +130,7 @@ test('cursor.json: the session does the same with frames', () => {
 
 interface Asked { text: string; request?: { id: number | null } & Record<string, Record<string, unknown>> }
 
-test('commands.json: what is sent has the form that is read there', () => {
+test('commands.json: the commands that the client sends match the examples', () => {
   const clients = ['connect', 'refresh', 'subscribe', 'unsubscribe', 'publish', 'history', 'signal'];
   let built = 0;
   for (const { name, text, request } of file<File<Asked>>('commands.json').cases) {
@@ -141,7 +141,7 @@ test('commands.json: what is sent has the form that is read there', () => {
     const json = (request[verb]?.['data_text'] ?? undefined) as string | undefined;
     const mine = command(request.id ?? undefined, verb, body, data === undefined ? undefined : json);
     assert.deepEqual(JSON.parse(mine), frame, name);
-    if (data !== undefined) assert.ok(mine.includes(json!), `${name}: data goes in byte for byte`);
+    if (data !== undefined) assert.ok(mine.includes(json!), `${name}: data is inserted byte for byte`);
     built += 1;
   }
   assert.ok(built >= 20, `${built} of the examples were built`);
@@ -149,7 +149,7 @@ test('commands.json: what is sent has the form that is read there', () => {
 
 interface Pushed { value: Record<string, unknown>; text: string }
 
-test('pushes.json: every frame of the gateway is read and taken', () => {
+test('pushes.json: every push of the gateway is parsed and applied', () => {
   for (const { name, text } of file<File<Pushed>>('pushes.json').cases) {
     const frame = read(text);
     assert.ok(frame, name);

@@ -1,6 +1,6 @@
 /**
- * A world with one gateway, a network that fails, and clients on a virtual clock. All that happens follows from one
- * seed, so a failure happens again.
+ * A simulated world: one gateway, a network that fails, and clients on a virtual clock. Everything follows from one
+ * seed, so failures are reproducible.
  */
 
 import assert from 'node:assert/strict';
@@ -9,7 +9,7 @@ import type { Driver } from './driver.js';
 
 export type Random = () => number;
 
-/** mulberry32: small, seeded, good enough to break things with. */
+/** mulberry32: a small, seeded generator that is good enough for tests. */
 export function seeded(seed: number): Random {
   let a = seed >>> 0;
   return () => {
@@ -25,18 +25,18 @@ interface Stored { offset: number; key: string; user: string; data: string; time
 interface Log { floor: number; entries: Stored[]; head: number }
 type Ask = { channel: string; key: string; data: string; last?: number; recover?: { epoch: string; offset: number }; after?: number; before?: number; limit?: number };
 
-/** What the next publish meets. */
+/** The fault that the next publish meets. */
 export type PublishFault = 'unavailable' | 'overloaded' | 'draining' | 'rate_limited' | 'unconfirmed' | 'unconfirmed_stored' | 'forbidden' | 'mute';
-/** What happens to a publication on its way to one connection. */
+/** The fault that the next publication pushed to a connection meets. */
 export type PushFault = 'drop' | 'double' | 'late';
 
 /** One connection, as the gateway and the network see it. */
 export class Conn {
   open = true;
-  /** Nothing passes any more, and nobody says so. */
+  /** Drops everything in both directions, without either side noticing. */
   deaf = false;
   greeted = false;
-  /** Of the publications of a channel so many are not sent, and then `lag` is. */
+  /** The number of publications that are not sent before `lag` is. */
   lagging = 0;
   lagFrom = 0;
   readonly subs = new Set<string>();
@@ -57,7 +57,7 @@ export class World {
   readonly conns = new Set<Conn>();
   readonly publishFaults: PublishFault[] = [];
   readonly pushFaults: PushFault[] = [];
-  /** Refused for good, so never stored. */
+  /** Keys that were refused for good, so never stored. */
   readonly forbidden = new Set<string>();
   #queue: Due[] = [];
   #order = 0;
@@ -70,7 +70,7 @@ export class World {
     this.#queue.push({ at: this.now + ms, order: this.#order++, run });
   }
 
-  /** Lets time pass. */
+  /** Advances the time and runs what is due. */
   pass(ms: number): void {
     const end = this.now + ms;
     for (;;) {
@@ -109,7 +109,7 @@ export class World {
     });
   }
 
-  /** In order, each after a while. */
+  /** Delivers frames in order, each after a delay. */
   toServer(conn: Conn, text: string): void {
     conn.up = Math.max(conn.up, this.now + this.between(1, 60));
     this.at(conn.up - this.now, () => {
@@ -125,7 +125,7 @@ export class World {
     });
   }
 
-  /** The gateway ends a connection, with what it has to say before. */
+  /** Ends a connection from the gateway's side, most of the time with a `bye` first. */
   end(conn: Conn, code: number, reason: string, retry_ms?: number): void {
     if (!conn.open) return;
     const hint = retry_ms === undefined ? '' : `; retry_ms=${retry_ms}`;
@@ -138,7 +138,7 @@ export class World {
     });
   }
 
-  /** It breaks: what was on its way either way is lost. */
+  /** Breaks a connection; frames in flight in both directions are lost. */
   cut(conn: Conn): void {
     conn.open = false;
     conn.deaf = true;
@@ -146,7 +146,7 @@ export class World {
     conn.driver.closed(conn.link, 1006, '');
   }
 
-  /** The client closed it. */
+  /** Handles a close by the client. */
   gone(conn: Conn): void {
     conn.open = false;
     conn.deaf = true;
@@ -155,7 +155,7 @@ export class World {
 
   // The gateway.
 
-  /** All logs are lost: another epoch, with other connections. */
+  /** Loses all logs, which starts a new epoch and ends all connections. */
   lose(): void {
     this.epoch += 1;
     this.logs.clear();
@@ -163,7 +163,7 @@ export class World {
     for (const conn of [...this.conns]) this.end(conn, 1012, 'restart', this.between(50, 500));
   }
 
-  /** Somebody else publishes. */
+  /** Publishes as another client. */
   flood(channel: string, many: number): void {
     for (let n = 0; n < many; n += 1) this.#store(channel, `x-${this.#order++}`, 'x');
   }
@@ -297,7 +297,7 @@ export class World {
 
   #history(conn: Conn, id: number, { channel, after, before, limit = 50 }: Ask): void {
     const { entries, head, floor } = this.log(channel);
-    // Short pages, so that they have to be asked for again and again.
+    // Short pages, so that clients have to read several.
     const most = Math.min(limit, 20);
     const found = before === undefined && after !== undefined
       ? entries.filter((one) => one.offset > after).slice(0, most)
@@ -310,7 +310,7 @@ function publication(channel: string, { offset, key, user, data, time }: Stored)
   return { channel, offset, key, user, time, data: JSON.parse(data) as string };
 }
 
-/** What has to hold of a log: no key twice, offsets without a gap. */
+/** Checks that no log has a key twice or a gap in its offsets. */
 export function checkLogs(world: World): void {
   for (const { entries, floor, head } of world.logs.values()) {
     assert.deepEqual(entries.map((one) => one.offset), Array.from({ length: head + 1 - floor }, (_, n) => floor + n));

@@ -1,13 +1,13 @@
-/** The entry `seawall-client/outbox`: an outbox that survives a reload and a crash, apart so that only its users load it. */
+/** The module `seawall-client/outbox`: an outbox that survives reloads and crashes. Separate, so that only its users load it. */
 import type { OutboxMaker, OutboxStorage } from './api.js';
-/** How an outbox is kept. Everything is optional. */
+/** Options of {@link durable}. All are optional. */
 export interface DurableOptions {
-    /** Name of the outbox within the storage, default the gateway's URL. Clients of one name take over what another left. */
+    /** The outbox's name within the storage. Clients with the same name take over each other's leftovers. Default: the gateway's URL. */
     readonly name?: string;
-    /** Default: IndexedDB; where there is none, memory. */
+    /** Default: IndexedDB. Without IndexedDB the outbox is in memory. */
     readonly storage?: OutboxStorage;
-    /** Default: `navigator.locks`. `null`: none, then each client sends what it finds at its start. */
+    /** Default: `navigator.locks`. With `null`, or where there are none, each client sends the entries it finds at its start. */
     readonly locks?: Pick<LockManager, 'request'> | null;
 }
-/** Keeps the outbox in storage: pass it as `outbox` to `connect`. */
+/** Keeps the outbox in storage. Pass the result as `outbox` to `connect`. */
 export declare function durable({ name, storage, locks }?: DurableOptions): OutboxMaker;

@@ -1,6 +1,6 @@
-/** The one error that this package throws and rejects with. */
+/** The error class of this package. */
 import type { ErrorCode, Failure } from './api.js';
-/** A failure: `code` for programs, `message` for people. */
+/** The only error that this package throws or rejects with. `code` is for programs, `message` for people. */
 export declare class SeawallError extends Error implements Failure {
     readonly name = "SeawallError";
     readonly code: ErrorCode;
@@ -8,5 +8,5 @@ export declare class SeawallError extends Error implements Failure {
     readonly dependency?: string;
     constructor({ message, ...more }: Failure);
 }
-/** An argument that cannot be meant. */
+/** Creates the error for an invalid argument. */
 export declare const invalid: (message: string) => SeawallError;

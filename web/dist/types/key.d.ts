@@ -1,3 +1,3 @@
-/** Keys of publications. */
-/** A new key, a ULID: 10 digits of time and 16 random ones. Never made twice. */
+/** Publication keys. */
+/** Returns a new, unique publication key: a ULID of 10 time digits and 16 random digits. */
 export declare function newKey(): string;

@@ -1,6 +1,6 @@
-// Where a message is written: the draft, what is being edited, and the line above it that hints and says who types.
+// The message composer: the draft, the message being edited, and the hint line above it.
 
-import { at, say } from './dom.ts';
+import { at, setText } from './dom.ts';
 
 const form = at<HTMLFormElement>('composer');
 const draft = at<HTMLTextAreaElement>('draft');
@@ -9,7 +9,7 @@ const hint = at('hint');
 const hintText = at('hint-text');
 const leave = at('leave-edit');
 
-export interface Writing {
+export interface ComposerEvents {
   /** `editing` is the offset of the message that the text replaces. */
   submit(text: string, editing: number | undefined): void;
   typed(): void;
@@ -19,7 +19,7 @@ let editing: number | undefined;
 let fault = '';
 let typing = '';
 
-export function listen(writing: Writing): void {
+export function listen(events: ComposerEvents): void {
   const submit = (): void => {
     const text = draft.value.trim();
     if (text === '') return;
@@ -28,7 +28,7 @@ export function listen(writing: Writing): void {
     editing = undefined;
     write('');
     paint();
-    writing.submit(text, replaced);
+    events.submit(text, replaced);
   };
   form.addEventListener('submit', (event) => {
     event.preventDefault();
@@ -44,7 +44,7 @@ export function listen(writing: Writing): void {
     fault = '';
     fit();
     paint();
-    if (draft.value !== '') writing.typed();
+    if (draft.value !== '') events.typed();
   });
   leave.addEventListener('click', () => {
     stopEditing();
@@ -52,7 +52,7 @@ export function listen(writing: Writing): void {
   });
 }
 
-/** Puts text up for editing: that of the stored message at `offset`, or of one that was never sent. */
+/** Puts a text into the draft: of the stored message at `offset`, or of a message that was never sent. */
 export function edit(text: string, offset: number | undefined): void {
   editing = offset;
   fault = '';
@@ -61,8 +61,8 @@ export function edit(text: string, offset: number | undefined): void {
   draft.focus();
 }
 
-/** A text that was not taken comes back, unless the next one is being written. */
-export function giveBack(text: string, offset: number | undefined): void {
+/** Restores a refused text to the draft, unless the next message is being written. */
+export function restore(text: string, offset: number | undefined): void {
   if (draft.value === '') edit(text, offset);
 }
 
@@ -73,13 +73,13 @@ export function stopEditing(): void {
   paint();
 }
 
-/** Says who types; what is wrong with the draft goes first. */
+/** Shows the text about typing users. A fault of the draft takes precedence. */
 export function showTyping(text: string): void {
   typing = text;
   paint();
 }
 
-/** Says something about what was asked for, until the draft changes. */
+/** Shows a fault until the draft changes. */
 export function showFault(text: string): void {
   fault = text;
   paint();
@@ -87,9 +87,9 @@ export function showFault(text: string): void {
 
 function paint(): void {
   hint.className = fault === '' ? '' : 'bad';
-  say(hintText, fault !== '' ? fault : editing !== undefined ? 'Editing a message.' : typing);
+  setText(hintText, fault !== '' ? fault : editing !== undefined ? 'Editing a message.' : typing);
   leave.hidden = editing === undefined;
-  say(send, editing === undefined ? 'Send' : 'Save');
+  setText(send, editing === undefined ? 'Send' : 'Save');
 }
 
 function write(text: string): void {

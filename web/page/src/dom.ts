@@ -1,6 +1,6 @@
-// The few verbs that every part of the page needs to draw. Text is only ever text: nothing here parses markup.
+// DOM helpers for all parts of the page. Text is always inserted as text: nothing here parses markup.
 
-/** An element of the page that index.html has. */
+/** Returns the element with this id in index.html. */
 export function at<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`index.html has no #${id}`);
@@ -21,7 +21,7 @@ export function button(label: string, act: (element: HTMLButtonElement) => void)
   return element;
 }
 
-/** Writes only what differs, so that a screen reader is not told the same again. */
-export function say(element: HTMLElement, text: string): void {
+/** Sets an element's text only if it differs, so that a screen reader does not read it again. */
+export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

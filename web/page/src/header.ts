@@ -1,18 +1,18 @@
-// What stands above the messages: how the connection is, which channel, who one is, and what does not work now.
+// The header: the state of the connection, the channel, the user's name and token, and the banner for outages.
 
-import { at, say } from './dom.ts';
+import { at, setText } from './dom.ts';
 
-/** How the connection is, as a person is told. */
+/** The connection state as shown to people. */
 export interface Connection {
   state: 'connecting' | 'online' | 'waiting' | 'stopped';
   text: string;
-  /** When the next attempt comes, `Date.now()` milliseconds; shown as a countdown while waiting. */
+  /** The time of the next attempt in Unix milliseconds, shown as a countdown while waiting. */
   retryAt: number | undefined;
-  /** Whether nothing goes on without a token. */
+  /** True if the page cannot connect without a valid token. */
   needsToken: boolean;
 }
 
-/** What does not work, by the gateway's own word; nothing when all does. */
+/** The gateway's report of an outage. */
 export interface Banner {
   level: 'degraded' | 'down';
   text: string;
@@ -34,24 +34,24 @@ let shown: Connection = { state: 'connecting', text: 'connecting', retryAt: unde
 export function showConnection(connection: Connection): void {
   shown = connection;
   state.dataset['state'] = connection.state;
-  say(stateText, connection.text);
-  // A token is asked for below: that is what to do then.
+  setText(stateText, connection.text);
+  // If a token is needed, the token form replaces this button.
   now.hidden = connection.state !== 'waiting' && (connection.state !== 'stopped' || connection.needsToken);
   if (connection.needsToken) askForToken();
   tick();
 }
 
-/** Once a second. A countdown is not read out: its words would never end. */
+/** Updates the countdown once a second. It is hidden from screen readers, which would read it without end. */
 export function tick(): void {
   const seconds = Math.max(0, Math.ceil(((shown.retryAt ?? 0) - Date.now()) / 1000));
-  say(countdown, shown.state === 'waiting' && shown.retryAt !== undefined ? `, again in ${seconds} s` : '');
+  setText(countdown, shown.state === 'waiting' && shown.retryAt !== undefined ? `, retrying in ${seconds} s` : '');
 }
 
 export function showBanner(what: Banner | undefined): void {
   banner.hidden = what === undefined;
-  if (what === undefined) return say(banner, '');
+  if (what === undefined) return setText(banner, '');
   banner.dataset['level'] = what.level;
-  say(banner, what.text);
+  setText(banner, what.text);
 }
 
 export function showChannel(wanted: string): void {
@@ -75,25 +75,25 @@ export function showToken(given: string): void {
   tokenForm.hidden = given === '';
 }
 
-export interface Wishes {
-  /** Returns what is wrong with the name, or nothing. */
+export interface HeaderActions {
+  /** Opens a channel, or returns what is wrong with the name. */
   open(channel: string): string | undefined;
   rename(name: string): void;
   useToken(token: string): void;
   connectNow(): void;
 }
 
-export function listen(wishes: Wishes, fault: (text: string) => void): void {
+export function listen(actions: HeaderActions, fault: (text: string) => void): void {
   channelForm.addEventListener('submit', (event) => {
     event.preventDefault();
-    const wrong = wishes.open(channel.value.trim());
+    const wrong = actions.open(channel.value.trim());
     channel.setAttribute('aria-invalid', String(wrong !== undefined));
     fault(wrong ?? '');
   });
-  name.addEventListener('change', () => wishes.rename(name.value.trim()));
+  name.addEventListener('change', () => actions.rename(name.value.trim()));
   tokenForm.addEventListener('submit', (event) => {
     event.preventDefault();
-    wishes.useToken(token.value.trim());
+    actions.useToken(token.value.trim());
   });
-  now.addEventListener('click', () => wishes.connectNow());
+  now.addEventListener('click', () => actions.connectNow());
 }

@@ -1,10 +1,10 @@
-// Draws the rows of the log: each once, again only when it looks different, and without moving what is being read.
+// Draws the rows of the log. A row is redrawn only if it changed, and the text being read does not move.
 
-import { at, button, make, say } from './dom.ts';
+import { at, button, make, setText } from './dom.ts';
 import type { MessageRow, Outgoing, Row } from './timeline.ts';
 
-/** What a person can do with a message. */
-export interface Acts {
+/** The actions on a message. */
+export interface MessageActions {
   edit(row: MessageRow): void;
   remove(row: MessageRow): void;
   retry(one: Outgoing): void;
@@ -12,13 +12,15 @@ export interface Acts {
   discard(one: Outgoing): void;
 }
 
-/** What stands above the first row. */
+/** The content above the first row: a button for earlier messages, or a text. */
 export type Top = { more: true; loading: boolean } | { more: false; text: string };
 
-/** From this far away the end counts as reached, and the beginning as wanted. */
+/** Distance in pixels within which the view counts as being at the end. */
 const NEAR_END = 60;
+/** Distance in pixels from the top at which earlier messages are loaded. */
 const NEAR_TOP = 200;
-const SURE_MS = 4000;
+/** How long the button `Delete` asks for confirmation. */
+const CONFIRM_MS = 4000;
 
 const scroll = at('scroll');
 const log = at('log');
@@ -35,15 +37,15 @@ export function toEnd(): void {
   newer.hidden = true;
 }
 
-/** Shows exactly these rows. */
-export function paint(rows: readonly Row[], top: Top, acts: Acts): void {
+/** Shows exactly these rows, and follows the end if the view was there. */
+export function paint(rows: readonly Row[], top: Top, actions: MessageActions): void {
   const end = isAtEnd();
-  // The line that is being read stays where it is; its distance from the top says how far to scroll.
+  // Keep the first visible row where it is: scroll by the distance that it moved.
   const anchor = end ? undefined : firstVisible();
   const before = anchor?.getBoundingClientRect().top ?? 0;
   const last = log.lastElementChild;
   paintTop(top);
-  arrange(rows, acts);
+  arrange(rows, actions);
   if (end) return toEnd();
   if (anchor?.isConnected) scroll.scrollTop += anchor.getBoundingClientRect().top - before;
   if (log.lastElementChild !== last && last !== null) newer.hidden = false;
@@ -51,7 +53,7 @@ export function paint(rows: readonly Row[], top: Top, acts: Acts): void {
 
 function firstVisible(): Element | undefined {
   const edge = scroll.getBoundingClientRect().top;
-  // Lines stand one below the other, so the first that ends below the edge is found by halves.
+  // Rows are in vertical order, so a binary search finds the first one that ends below the edge.
   let low = 0;
   let high = log.children.length;
   while (low < high) {
@@ -62,7 +64,7 @@ function firstVisible(): Element | undefined {
   return log.children[low];
 }
 
-function arrange(rows: readonly Row[], acts: Acts): void {
+function arrange(rows: readonly Row[], actions: MessageActions): void {
   const wanted = new Set(rows.map((row) => row.id));
   for (const [id, { node }] of drawn) {
     if (wanted.has(id)) continue;
@@ -73,7 +75,7 @@ function arrange(rows: readonly Row[], acts: Acts): void {
   for (const row of rows) {
     let line = drawn.get(row.id);
     if (line === undefined) {
-      line = row.kind === 'notice' ? new Notice() : new Message(acts);
+      line = row.kind === 'notice' ? new Notice() : new Message(actions);
       drawn.set(row.id, line);
     }
     line.show(row);
@@ -85,12 +87,12 @@ function arrange(rows: readonly Row[], acts: Acts): void {
 function paintTop(top: Top): void {
   older.hidden = !top.more;
   older.disabled = top.more && top.loading;
-  // What was said earlier is not read out as if it were said now.
+  // A screen reader must not read earlier messages as if they were new.
   log.setAttribute('aria-busy', String(top.more && top.loading));
-  say(beginning, top.more ? '' : top.text);
+  setText(beginning, top.more ? '' : top.text);
 }
 
-/** One row's element, for as long as the row is shown. It changes only where the row did. */
+/** The element of one row, which is updated as the row changes. */
 interface Line {
   readonly node: HTMLElement;
   show(row: Row): void;
@@ -101,7 +103,7 @@ class Notice implements Line {
   readonly node = make('li', 'notice', this.text);
 
   show(row: Row): void {
-    if (row.kind === 'notice') say(this.text, row.text);
+    if (row.kind === 'notice') setText(this.text, row.text);
   }
 }
 
@@ -109,15 +111,15 @@ class Message implements Line {
   private readonly author = make('span', 'author');
   private readonly time = make('time', '') as HTMLTimeElement;
   private readonly edited = make('span', '', 'edited');
-  private readonly actions = make('span', 'actions');
+  private readonly buttons = make('span', 'actions');
   private readonly text = make('p', 'text');
   private readonly progress = make('div', 'progress');
-  private readonly about = make('div', 'about', this.author, this.time, this.edited, this.actions);
+  private readonly about = make('div', 'about', this.author, this.time, this.edited, this.buttons);
   readonly node = make('li', 'message', this.about, this.text, this.progress);
   private row: MessageRow | undefined;
   private mark = '';
 
-  constructor(private readonly acts: Acts) {}
+  constructor(private readonly actions: MessageActions) {}
 
   show(row: Row): void {
     if (row.kind !== 'message') return;
@@ -129,56 +131,56 @@ class Message implements Line {
       row.offset === 0 && state !== 'failed' && 'waiting'];
     this.node.className = names.filter(Boolean).join(' ');
     if (row.offset !== 0) this.node.dataset['offset'] = String(row.offset);
-    say(this.author, row.author);
+    setText(this.author, row.author);
     showTime(this.time, row.time);
     this.edited.hidden = !row.edited;
-    say(this.text, row.text);
+    setText(this.text, row.text);
     this.showActions(row.own && row.offset !== 0 && !row.deleted && row.outgoing === undefined);
     this.showProgress(row.outgoing);
   }
 
   private showActions(wanted: boolean): void {
-    this.actions.hidden = !wanted;
-    if (!wanted || this.actions.childElementCount > 0) return;
+    this.buttons.hidden = !wanted;
+    if (!wanted || this.buttons.childElementCount > 0) return;
     const remove = button('Delete', (element) => {
-      if (element.dataset['sure'] !== undefined) return this.act(this.acts.remove);
-      element.dataset['sure'] = '';
-      say(element, 'Really delete');
+      if (element.dataset['confirm'] !== undefined) return this.act(this.actions.remove);
+      element.dataset['confirm'] = '';
+      setText(element, 'Really delete?');
       setTimeout(() => {
-        delete element.dataset['sure'];
-        say(element, 'Delete');
-      }, SURE_MS);
+        delete element.dataset['confirm'];
+        setText(element, 'Delete');
+      }, CONFIRM_MS);
     });
-    this.actions.append(button('Edit', () => this.act(this.acts.edit)), remove);
+    this.buttons.append(button('Edit', () => this.act(this.actions.edit)), remove);
   }
 
   private act(what: (row: MessageRow) => void): void {
     if (this.row !== undefined) what(this.row);
   }
 
-  /** How far a publication of ours is, in words in its message. */
+  /** Shows the progress of an outgoing publication in its message. */
   private showProgress(one: Outgoing | undefined): void {
     this.progress.hidden = one === undefined;
     if (one === undefined) return this.progress.replaceChildren();
     const { progress } = one;
-    const words = WORDS[one.kind];
+    const texts = PROGRESS[one.kind];
     switch (progress.state) {
       case 'waiting':
         return this.progress.replaceChildren(progress.note === '' ? 'waiting' : `waiting: ${progress.note}`);
       case 'sending':
-        return this.progress.replaceChildren(words.sending);
+        return this.progress.replaceChildren(texts.sending);
       case 'sent':
-        return this.progress.replaceChildren(words.sent);
+        return this.progress.replaceChildren(texts.sent);
       case 'failed': {
-        const buttons = [button('Retry', () => this.acts.retry(one)), button('Discard', () => this.acts.discard(one))];
-        if (one.kind !== 'deletes') buttons.splice(1, 0, button('Edit', () => this.acts.editFailed(one)));
-        return this.progress.replaceChildren(`${words.failed}: ${progress.note} `, ...buttons);
+        const buttons = [button('Retry', () => this.actions.retry(one)), button('Discard', () => this.actions.discard(one))];
+        if (one.kind !== 'deletes') buttons.splice(1, 0, button('Edit', () => this.actions.editFailed(one)));
+        return this.progress.replaceChildren(`${texts.failed}: ${progress.note} `, ...buttons);
       }
     }
   }
 }
 
-const WORDS = {
+const PROGRESS = {
   original: { sending: 'sending…', sent: 'sent', failed: 'Not sent' },
   edits: { sending: 'saving…', sent: 'saved', failed: 'Not saved' },
   deletes: { sending: 'deleting…', sent: 'deleted', failed: 'Not deleted' },
@@ -188,11 +190,11 @@ function showTime(node: HTMLTimeElement, ms: number): void {
   const date = new Date(ms);
   const today = date.toDateString() === new Date().toDateString();
   const clock = date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-  say(node, today ? clock : `${date.toLocaleDateString()} ${clock}`);
+  setText(node, today ? clock : `${date.toLocaleDateString()} ${clock}`);
   if (!Number.isNaN(date.getTime())) node.dateTime = date.toISOString();
 }
 
-/** Calls `load` when somebody comes near the beginning, or asks for what is before it. */
+/** Calls `load` when a person scrolls near the top or presses the button for earlier messages. */
 export function onOlder(load: () => void): void {
   older.addEventListener('click', load);
   scroll.addEventListener('scroll', () => {

@@ -1,4 +1,4 @@
-// The page at `/`: one client, one open channel, and what the library tells of both, drawn once a frame.
+// The page at `/`: one client and one open channel. Changes of either are drawn once per animation frame.
 
 import { connect, newKey, type Client } from 'seawall-client';
 import { durable } from 'seawall-client/outbox';
@@ -11,7 +11,7 @@ import { textOf } from './timeline.ts';
 import * as words from './words.ts';
 
 const LOBBY = 'lobby';
-/** Where a hidden tab draws no frames, it draws now and then. */
+/** The drawing interval of a hidden tab, which gets no animation frames. */
 const HIDDEN_MS = 250;
 
 const tab = newKey();
@@ -35,10 +35,10 @@ function paint(): void {
   header.showConnection(words.connection(client.state.value, hasToken));
   header.showBanner(words.banner(client.status.value));
   composer.showTyping(room.typing(Date.now()));
-  log.paint(room.rows(log.isAtEnd()), room.top(), acts);
+  log.paint(room.rows(log.isAtEnd()), room.top(), actions);
 }
 
-/** Begins anew with a token, or without one. */
+/** Connects with a token, or without one if it is empty. */
 function begin(token: string, channel: string): void {
   hasToken = token !== '';
   client = connect('/ws', { client: 'seawall-page/1', outbox: durable(), ...(hasToken ? { token } : {}) });
@@ -54,16 +54,16 @@ function begin(token: string, channel: string): void {
 function enter(channel: string): void {
   room = new Room(client, channel, keys, tab, changed, composer.showFault);
   header.showChannel(channel);
-  // This also takes a token out of the address, where the browser's history would keep it.
+  // This also removes a token from the address, so that it does not stay in the browser's history.
   history.replaceState(null, '', `#channel=${encodeURIComponent(channel)}`);
-  log.paint([], room.top(), acts);
+  log.paint([], room.top(), actions);
   log.toEnd();
   changed();
 }
 
 const entryOf = (key: string) => client.outbox.value.find((entry) => entry.key === key);
 
-const acts: log.Acts = {
+const actions: log.MessageActions = {
   edit: (row) => composer.edit(room.text(row.offset), row.offset),
   remove: (row) => room.remove(row.offset),
   retry: (one) => client.outbox.retry(one.key),
@@ -78,7 +78,7 @@ const acts: log.Acts = {
 function listen(): void {
   header.listen({
     open(channel) {
-      if (!words.isChannelName(channel)) return 'A channel name is 1 to 128 letters, digits or any of _ . : -';
+      if (!words.isChannelName(channel)) return 'A channel name must be 1 to 128 letters, digits or any of _ . : -';
       if (channel === room.name) return undefined;
       room.leave();
       composer.stopEditing();
@@ -99,8 +99,8 @@ function listen(): void {
   }, composer.showFault);
   composer.listen({
     submit(text, editing) {
-      room.say({ name, text }, editing, (why) => {
-        composer.giveBack(text, editing);
+      room.send({ name, text }, editing, (why) => {
+        composer.restore(text, editing);
         composer.showFault(why);
       });
       log.toEnd();

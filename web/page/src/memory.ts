@@ -1,4 +1,4 @@
-// What a tab remembers over a reload. A browser may forbid all of it; the page then works without.
+// Values that survive a reload. A browser may forbid storage; the page then works without it.
 
 function read(storage: () => Storage, key: string): string {
   try {
@@ -12,17 +12,17 @@ function write(storage: () => Storage, key: string, value: string): void {
   try {
     storage().setItem(key, value);
   } catch {
-    // Forgotten with the tab.
+    // The value is lost with the tab.
   }
 }
 
 const tab = (): Storage => sessionStorage;
 const browser = (): Storage => localStorage;
 
-/** The name that goes with messages. All tabs share the one given last; a tab keeps its own until it is closed. */
+/** The display name. New tabs start with the name chosen last; a tab keeps its own until it is closed. */
 export const name = {
   read: (): string => read(tab, 'seawall.name') || read(browser, 'seawall.name'),
-  /** For a name that nobody chose: other tabs get one of their own. */
+  /** Stores a generated name for this tab only, so that other tabs generate their own. */
   keep: (value: string): void => write(tab, 'seawall.name', value),
   write(value: string): void {
     write(tab, 'seawall.name', value);
@@ -30,7 +30,7 @@ export const name = {
   },
 };
 
-/** Goes with the tab. Nothing else reads it: the page runs no script but its own. */
+/** The token, kept for this tab only. The page runs no scripts but its own, so nothing else reads it. */
 export const token = {
   read: (): string => read(tab, 'seawall.token'),
   write: (value: string): void => write(tab, 'seawall.token', value),
@@ -39,13 +39,13 @@ export const token = {
 const KEYS_MAX = 500;
 
 /**
- * The keys of what was sent from this browser. Without auth everybody is `anonymous`, and this alone tells whose
- * message is whose.
+ * The keys of messages sent from this browser. With auth off every user is `anonymous`, so only the keys show which
+ * messages are the user's own.
  */
 export class OwnKeys {
   private readonly known = new Set<string>();
 
-  /** `changed` is called when another tab added some. */
+  /** Calls `changed` when another tab adds keys. */
   constructor(changed: () => void) {
     this.refresh();
     addEventListener('storage', (event) => {

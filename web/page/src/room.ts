@@ -1,4 +1,4 @@
-// The channel that is open: what the library tells of it, gathered for the log.
+// The open channel: collects its publications, outbox entries and signals as rows for the log.
 
 import type { Channel, Client, Json, Page } from 'seawall-client';
 import type { Top } from './log.ts';
@@ -6,16 +6,16 @@ import type { OwnKeys } from './memory.ts';
 import { authorOf, Timeline, type Outgoing, type Row } from './timeline.ts';
 import { beginning, failure, gap, progress, refusal, RESET, typing } from './words.ts';
 
-/** Publications shown when a channel is opened, and per step back. */
+/** Publications loaded when a channel is opened, and with each step back. */
 const PAGE = 50;
-/** Missed publications past which the newest are shown instead of all. */
+/** The most missed publications to catch up on. If more were missed, only the newest are shown. */
 const CATCH_UP = 1000;
 const TYPING_EVERY_MS = 3000;
 const TYPING_SHOWN_MS = 5000;
 const TYPING_MAX = 50;
 
-/** What a page's own publications look like. */
-interface Words {
+/** The data of a message that this page publishes. */
+interface MessageData {
   name: string;
   text: string;
 }
@@ -24,12 +24,12 @@ export class Room {
   private readonly channel: Channel;
   private readonly timeline = new Timeline();
   private readonly typists = new Map<string, { who: string; until: number }>();
-  /** The oldest offset that is here, or would be. */
+  /** The offset at which the loaded part of the log starts. */
   private oldest: number | undefined;
   private loading = false;
   private typedAt = 0;
 
-  /** `changed`: something has to be drawn. `fault`: something that was asked for could not be. */
+  /** `changed` requests a redraw. `fault` shows an error to the user. */
   constructor(
     private readonly client: Client,
     readonly name: string,
@@ -63,11 +63,11 @@ export class Room {
       this.timeline.notice(offset + 1, RESET);
       this.changed();
     });
-    this.channel.on('signal', ({ user, data }) => this.heard(user, data));
+    this.channel.on('signal', ({ user, data }) => this.onSignal(user, data));
     this.channel.state.subscribe(this.changed);
   }
 
-  /** Shows the log from here on; what is before it is read when somebody scrolls up. */
+  /** Restarts the view at `offset`. Earlier messages are loaded when a person scrolls up. */
   private beginAt(offset: number): void {
     this.timeline.clear();
     this.oldest = offset;
@@ -81,8 +81,8 @@ export class Room {
     if (atEnd) this.oldest = this.timeline.trim() ?? this.oldest;
     const state = this.client.state.value;
     const user = 'session' in state ? state.session.user : 'anonymous';
-    return this.timeline.rows(user, this.outgoing(), (said) =>
-      said.user === 'anonymous' ? this.keys.has(said.key) : said.user === user);
+    return this.timeline.rows(user, this.outgoing(), (entry) =>
+      entry.user === 'anonymous' ? this.keys.has(entry.key) : entry.user === user);
   }
 
   private outgoing(): Outgoing[] {
@@ -97,7 +97,7 @@ export class Room {
     }));
   }
 
-  /** What stands above the first row. */
+  /** Returns the content above the first row. */
   top(): Top {
     const state = this.channel.state.value;
     const refused = refusal(state);
@@ -108,7 +108,7 @@ export class Room {
     return { more: false, text: beginning(floor, this.timeline.size === 0 && this.outgoing().length === 0) };
   }
 
-  /** One page further back. */
+  /** Loads one page of earlier messages. */
   async older(): Promise<void> {
     const before = this.oldest;
     if (this.loading || before === undefined || before <= (this.channel.state.value.floor ?? 1)) return;
@@ -117,14 +117,14 @@ export class Room {
     try {
       this.take(await this.channel.history({ before, limit: PAGE }), before);
     } catch (error) {
-      this.fault(`Earlier messages could not be read: ${failureOf(error)}`);
+      this.fault(`Could not load earlier messages: ${failureOf(error)}`);
     }
     this.loading = false;
     this.changed();
   }
 
   private take(page: Page, before: number): void {
-    // Meanwhile the log may have become another one, or begun elsewhere.
+    // The log may have been reset or restarted at another offset during the request.
     if (page.epoch !== this.channel.cursor?.epoch || this.oldest !== before) return;
     page.publications.forEach((publication) => this.timeline.absorb(publication));
     this.oldest = page.publications[0]?.offset ?? page.floor;
@@ -134,9 +134,9 @@ export class Room {
     return this.timeline.text(offset) ?? '';
   }
 
-  /** Queues a message, or the edit of one. `refused` gets a text that could not even be queued. */
-  say(words: Words, edits: number | undefined, refused: (why: string) => void): void {
-    this.publish({ ...words }, edits === undefined ? {} : { edits }, refused);
+  /** Queues a message or an edit. Calls `refused` with the reason if it could not be queued. */
+  send(message: MessageData, edits: number | undefined, refused: (why: string) => void): void {
+    this.publish({ ...message }, edits === undefined ? {} : { edits }, refused);
   }
 
   remove(offset: number): void {
@@ -145,19 +145,19 @@ export class Room {
 
   private publish(data: Json, options: { edits?: number; deletes?: number }, refused: (why: string) => void): void {
     this.channel.publish(data, options).catch((error: unknown) => {
-      // What was queued says in its own place what became of it.
+      // A queued message shows its own result in the log.
       const code = codeOf(error);
       if (code === 'invalid' || code === 'too_large' || code === 'outbox_full') refused(failureOf(error));
     });
   }
 
-  /** Tells others that somebody writes here, now and then. */
+  /** Signals that this user is typing, at most once per `TYPING_EVERY_MS`. */
   typed(name: string, now: number): void {
     if (now - this.typedAt < TYPING_EVERY_MS) return;
     if (this.channel.signal({ typing: true, name, tab: this.tab })) this.typedAt = now;
   }
 
-  private heard(user: string, data: Json): void {
+  private onSignal(user: string, data: Json): void {
     if (typeof data !== 'object' || data === null || !('typing' in data) || data['typing'] !== true || data['tab'] === this.tab) return;
     if (this.typists.size >= TYPING_MAX) this.typists.clear();
     this.typists.set(typist(user, data), { who: authorOf(user, data), until: Date.now() + TYPING_SHOWN_MS });

@@ -1,8 +1,8 @@
-// One channel as it reads now: what was published, with later edits and deletes applied, what is missing, and what
-// still waits here. Values only: no page, no socket, no clock.
+// One channel as shown: its publications with edits and deletes applied, notices about missing ones, and outgoing
+// messages. Pure values: no page, no socket, no clock.
 
 /** A publication as the gateway sends it. */
-export interface Said {
+export interface LogEntry {
   offset: number;
   key?: string | undefined;
   user: string;
@@ -13,12 +13,12 @@ export interface Said {
   deleted_by?: number | undefined;
 }
 
-/** One of ours that is not known to be stored. */
+/** A publication of this browser that is not known to be stored. */
 export interface Outgoing {
   key: string;
   at: number;
   kind: 'original' | 'edits' | 'deletes';
-  /** The offset of what is edited or deleted. */
+  /** The offset of the message to edit or delete; 0 for a new message. */
   of: number;
   data: unknown;
   progress: Progress;
@@ -44,11 +44,11 @@ export interface MessageRow {
   kind: 'message';
   id: string;
   mark: string;
-  /** 0 while it is not stored. */
+  /** 0 until it is stored. */
   offset: number;
   author: string;
   own: boolean;
-  /** Said by the same author within a few minutes of the one above. */
+  /** True if the row above is by the same author and a few minutes older at most. */
   next: boolean;
   time: number;
   text: string;
@@ -57,33 +57,33 @@ export interface MessageRow {
   outgoing: Outgoing | undefined;
 }
 
-/** Messages kept in the page; older ones are read again when somebody scrolls there. */
+/** Messages kept in the page. Older ones are loaded again when a person scrolls up. */
 const KEPT = 2000;
 const SLACK = 100;
-/** Edits of messages that are not here. */
+/** The most edits, and deletes, kept after a trim. */
 const CHANGES_KEPT = 4000;
-/** How long one author's messages stand under one name. */
+/** The longest time between messages of one author that are shown under one name. */
 const TOGETHER_MS = 5 * 60_000;
 const NAME_MAX = 40;
 
 export class Timeline {
-  private readonly messages = new Map<number, Said>();
-  private readonly edits = new Map<number, Said>();
+  private readonly messages = new Map<number, LogEntry>();
+  private readonly edits = new Map<number, LogEntry>();
   private readonly deletes = new Set<number>();
-  /** Text that stands before the message with this offset. */
+  /** Texts shown before the message with this offset. */
   private readonly notices = new Map<number, string>();
   /** Offsets of `messages`, ascending. */
   private order: number[] = [];
 
-  absorb(said: Said): void {
-    if (said.deletes !== undefined) {
-      this.deletes.add(said.deletes);
-    } else if (said.edits !== undefined) {
-      const known = this.edits.get(said.edits);
-      if (known === undefined || known.offset < said.offset) this.edits.set(said.edits, said);
+  absorb(entry: LogEntry): void {
+    if (entry.deletes !== undefined) {
+      this.deletes.add(entry.deletes);
+    } else if (entry.edits !== undefined) {
+      const known = this.edits.get(entry.edits);
+      if (known === undefined || known.offset < entry.offset) this.edits.set(entry.edits, entry);
     } else {
-      if (!this.messages.has(said.offset)) this.place(said.offset);
-      this.messages.set(said.offset, said);
+      if (!this.messages.has(entry.offset)) this.place(entry.offset);
+      this.messages.set(entry.offset, entry);
     }
   }
 
@@ -103,7 +103,7 @@ export class Timeline {
     this.order.splice(low, 0, offset);
   }
 
-  /** Something is missing before `offset`, and stays so. */
+  /** Adds a notice about publications that are missing before `offset`. */
   notice(offset: number, text: string): void {
     this.notices.set(offset, text);
   }
@@ -117,13 +117,13 @@ export class Timeline {
     return this.order.length;
   }
 
-  /** Forgets the oldest past the bound. Returns the offset of the first that is left, if any went. */
+  /** Drops the oldest messages over the bound. Returns the offset of the first one left if any were dropped. */
   trim(): number | undefined {
     if (this.order.length <= KEPT + SLACK) return undefined;
     for (const offset of this.order.splice(0, this.order.length - KEPT)) this.messages.delete(offset);
     const first = this.order[0] as number;
     for (const offset of this.notices.keys()) if (offset < first) this.notices.delete(offset);
-    // Edits and deletes come after what they are about: they are still needed when that is read again.
+    // Edits and deletes have later offsets than their messages, so they are still needed when those are loaded again.
     for (const changes of [this.edits, this.deletes]) {
       for (const offset of changes.keys()) {
         if (changes.size <= CHANGES_KEPT) break;
@@ -133,28 +133,28 @@ export class Timeline {
     return first;
   }
 
-  /** A message as it reads now. */
+  /** Returns the current text of a message. */
   text(offset: number): string | undefined {
-    const said = this.messages.get(offset);
-    return said === undefined ? undefined : textOf(this.current(said));
+    const entry = this.messages.get(offset);
+    return entry === undefined ? undefined : textOf(this.current(entry));
   }
 
-  private current(said: Said): unknown {
-    const edit = this.edits.get(said.offset);
-    return edit !== undefined && edit.data !== null ? edit.data : said.data;
+  private current(entry: LogEntry): unknown {
+    const edit = this.edits.get(entry.offset);
+    return edit !== undefined && edit.data !== null ? edit.data : entry.data;
   }
 
-  rows(user: string, outgoing: readonly Outgoing[], isOwn: (said: Said) => boolean): Row[] {
+  rows(user: string, outgoing: readonly Outgoing[], isOwn: (entry: LogEntry) => boolean): Row[] {
     const rows: Row[] = [];
     const changes = new Map(outgoing.filter((one) => one.kind !== 'original').map((one) => [one.of, one]));
     const notices = [...this.notices].sort(([a], [b]) => a - b);
     const stored = new Set<string>();
     for (const offset of this.order) {
       while (notices[0] !== undefined && notices[0][0] <= offset) rows.push(noticeRow(...notices.shift() as [number, string]));
-      const said = this.messages.get(offset) as Said;
-      const own = isOwn(said);
-      if (own && said.key !== undefined) stored.add(said.key);
-      rows.push(this.storedRow(said, own, changes.get(offset), rows.at(-1)));
+      const entry = this.messages.get(offset) as LogEntry;
+      const own = isOwn(entry);
+      if (own && entry.key !== undefined) stored.add(entry.key);
+      rows.push(this.storedRow(entry, own, changes.get(offset), rows.at(-1)));
     }
     for (const [offset, text] of notices) rows.push(noticeRow(offset, text));
     for (const one of outgoing) {
@@ -163,21 +163,21 @@ export class Timeline {
     return rows;
   }
 
-  private storedRow(said: Said, own: boolean, outgoing: Outgoing | undefined, above: Row | undefined): MessageRow {
-    const data = this.current(said);
-    const deleted = said.deleted_by !== undefined || this.deletes.has(said.offset);
+  private storedRow(entry: LogEntry, own: boolean, outgoing: Outgoing | undefined, above: Row | undefined): MessageRow {
+    const data = this.current(entry);
+    const deleted = entry.deleted_by !== undefined || this.deletes.has(entry.offset);
     return finished({
       kind: 'message',
-      // What waited under its key and is now stored is the same line.
-      id: said.key !== undefined && own ? `k${said.key}` : `m${said.offset}`,
+      // An outgoing message keeps its row, identified by the key, once it is stored.
+      id: entry.key !== undefined && own ? `k${entry.key}` : `m${entry.offset}`,
       mark: '',
-      offset: said.offset,
-      author: authorOf(said.user, data ?? said.data),
+      offset: entry.offset,
+      author: authorOf(entry.user, data ?? entry.data),
       own,
       next: false,
-      time: said.time,
+      time: entry.time,
       text: deleted ? 'deleted' : textOf(data),
-      edited: this.edits.has(said.offset) && !deleted,
+      edited: this.edits.has(entry.offset) && !deleted,
       deleted,
       outgoing,
     }, above);
@@ -210,7 +210,7 @@ export function textOf(data: unknown): string {
   return typeof data === 'string' ? data : JSON.stringify(data);
 }
 
-/** A name is what its sender says; the user is what the gateway knows, so it is always shown. */
+/** The author as shown. The sender chooses the name, but the gateway vouches for the user, so the user is always shown. */
 export function authorOf(user: string, data: unknown): string {
   const given = typeof data === 'object' && data !== null && 'name' in data && typeof data.name === 'string' ? data.name : '';
   const name = given.trim().slice(0, NAME_MAX);

@@ -1,45 +1,45 @@
-// What people are told, from what the library knows. Values only.
+// The texts that the page shows for the library's states and errors. Pure functions.
 
 import type { ChannelState, Ending, Failure, Gap, OutboxEntry, State, Status } from 'seawall-client';
 import type { Banner, Connection } from './header.ts';
 import type { Progress } from './timeline.ts';
 
-/** Why a connection ended, or was not made. */
+/** Explains why a connection ended or could not be made. */
 export function why(ending: Ending): string {
   const reference = ending.reference === undefined ? '' : ` (reference ${ending.reference})`;
   switch (ending.reason) {
-    case 'unavailable': return `${ending.dependency ?? 'something the gateway needs'} is unavailable${reference}`;
+    case 'unavailable': return `${ending.dependency ?? 'a service that the gateway needs'} is unavailable${reference}`;
     case 'restart': return 'the gateway is restarting';
     case 'over_capacity': return 'the gateway is full';
-    case 'rate_limited': return 'too many requests from here';
+    case 'rate_limited': return 'too many requests';
     case 'no_sign_of_life':
     case 'write_stalled':
-    case 'silent': return 'the connection went silent';
+    case 'silent': return 'the connection stopped responding';
     case 'connect_timeout':
-    case 'unanswered': return 'the gateway does not answer';
+    case 'unanswered': return 'the gateway did not answer';
     case 'lost': return 'the connection was lost';
-    case 'no_token': return ending.message ?? 'no token could be had';
-    case 'unauthenticated': return ending.message ?? 'a token is needed';
-    case 'forbidden': return ending.message ?? 'this user may not be here';
-    case 'unsupported_version': return 'this page is of another version';
-    default: return ending.message ?? (ending.reason.replaceAll('_', ' ') || `it ended with code ${ending.code}`);
+    case 'no_token': return ending.message ?? 'no token is available';
+    case 'unauthenticated': return ending.message ?? 'a token is required';
+    case 'forbidden': return ending.message ?? 'you do not have access';
+    case 'unsupported_version': return 'this page and the gateway have different versions';
+    default: return ending.message ?? (ending.reason.replaceAll('_', ' ') || `the connection ended with code ${ending.code}`);
   }
 }
 
-/** What a person can do about an end that is for good. */
+/** Says what a person can do after the connection was closed for good. */
 function whatToDo(ending: Ending): string {
   switch (ending.reason) {
     case 'no_token':
-    case 'unauthenticated': return 'Give a valid token.';
-    case 'forbidden': return 'Give a token with more rights.';
-    case 'unsupported_version': return 'Load this page again.';
-    default: return 'Load this page again, or connect anew.';
+    case 'unauthenticated': return 'Enter a valid token.';
+    case 'forbidden': return 'Enter a token with more rights.';
+    case 'unsupported_version': return 'Reload this page.';
+    default: return 'Reload this page or press “Connect now”.';
   }
 }
 
 const needsToken = (ending: Ending): boolean => ['no_token', 'unauthenticated', 'forbidden'].includes(ending.reason);
 
-/** `hasToken`: whether one was shown. Who has none is not told what is wrong with it. */
+/** Describes the connection. `hasToken`: a token was sent; without one, the text asks for it instead of naming its fault. */
 export function connection(state: State, hasToken: boolean): Connection {
   const calm = { retryAt: undefined, needsToken: false };
   switch (state.phase) {
@@ -50,7 +50,7 @@ export function connection(state: State, hasToken: boolean): Connection {
     case 'online':
     case 'moving': {
       const user = state.session.user === 'anonymous' ? '' : ` as ${state.session.user}`;
-      // All works on meanwhile, so the words stay, and what is added is quiet.
+      // Everything keeps working during a move, so the state stays `online`.
       const move = state.phase === 'moving' ? ', moving to another gateway' : '';
       return { ...calm, state: 'online', text: `online${user}${move}` };
     }
@@ -60,7 +60,7 @@ export function connection(state: State, hasToken: boolean): Connection {
       return { ...calm, state: 'waiting', text: 'offline: this device has no network' };
     case 'closed': {
       const isAsked = needsToken(state.because);
-      const text = isAsked && !hasToken ? 'a token is needed here. Paste yours below.'
+      const text = isAsked && !hasToken ? 'a token is required. Paste yours below.'
         : `${why(state.because)}. ${whatToDo(state.because)}`;
       return { ...calm, state: 'stopped', text: `stopped: ${text}`, needsToken: isAsked };
     }
@@ -71,7 +71,7 @@ export function banner(status: Status): Banner | undefined {
   if (status.level === 'ok' || status.level === 'unknown') return undefined;
   const unwell = status.dependencies.filter((one) => one.state === 'down' || one.state === 'degraded').map((one) => one.name);
   const lost = status.lost.length > 0 ? `Not available now: ${status.lost.join(', ')}.`
-    : `Something is not well: ${unwell.join(', ') || status.level}.`;
+    : `Some services have problems: ${unwell.join(', ') || status.level}.`;
   return { level: status.level, text: status.message ?? lost };
 }
 
@@ -85,14 +85,14 @@ export function progress(entry: OutboxEntry, state: State, storage: 'opening' | 
       return { state: 'sending' };
     case 'queued': {
       const kept = storage === 'memory' ? ' Keep this tab open.' : '';
-      if (entry.error !== undefined) return { state: 'waiting', note: `${failure(entry.error)} It is sent again by itself.${kept}` };
+      if (entry.error !== undefined) return { state: 'waiting', note: `${failure(entry.error)} It will be sent again automatically.${kept}` };
       if (state.phase === 'online' || state.phase === 'moving') return { state: 'sending' };
-      return { state: 'waiting', note: `it is sent when the connection is back.${kept}` };
+      return { state: 'waiting', note: `it will be sent when the connection is back.${kept}` };
     }
   }
 }
 
-/** A failure as a sentence. */
+/** Returns a failure's text as a sentence. */
 export function failure(what: Failure | undefined): string {
   if (what === undefined) return '';
   const text = what.message || what.code.replaceAll('_', ' ');
@@ -101,19 +101,19 @@ export function failure(what: Failure | undefined): string {
 
 export function gap({ from, to, because }: Gap): string {
   const count = to - from + 1;
-  const what = count === 1 ? 'One message in between is' : `${count} messages in between are`;
-  return because === 'expired' ? `${what} older than the gateway keeps.` : `${what} not shown.`;
+  const what = count === 1 ? 'One message here is' : `${count} messages here are`;
+  return because === 'expired' ? `${what} no longer stored.` : `${what} not shown.`;
 }
 
-export const RESET = 'The log of this channel is another one now. What stood here before may be gone.';
+export const RESET = 'This channel was reset. Earlier messages may be gone.';
 
-/** What stands where the log begins. */
+/** The text at the start of the log. */
 export function beginning(floor: number, isEmpty: boolean): string {
-  if (floor > 1) return 'Earlier messages are older than the gateway keeps.';
-  return isEmpty ? 'Nothing has been said here yet.' : 'This is where the channel begins.';
+  if (floor > 1) return 'Earlier messages are no longer stored.';
+  return isEmpty ? 'No messages yet.' : 'This is where the channel begins.';
 }
 
-/** Why a channel cannot be read, if it cannot. */
+/** Explains why a channel cannot be read, if it was refused. */
 export function refusal(state: ChannelState): string | undefined {
   return state.phase === 'refused' ? `This channel cannot be read: ${failure(state.error)}` : undefined;
 }
@@ -124,5 +124,5 @@ export function typing(names: readonly string[]): string {
   return `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} typing…`;
 }
 
-/** A channel's name that the gateway takes; those with `$` are its own. */
+/** True for a channel name that clients may use. Names with `$` are reserved for the gateway. */
 export const isChannelName = (text: string): boolean => /^[A-Za-z0-9_.:-]{1,128}$/.test(text);

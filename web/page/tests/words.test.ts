@@ -9,7 +9,7 @@ const lost: Ending = { code: 1006, reason: 'lost' };
 const entry = (state: OutboxEntry['state'], more: Partial<OutboxEntry> = {}): OutboxEntry =>
   ({ key: 'k', channel: 'c', data: null, at: 0, state, ...more });
 
-test('each state of the connection has its words', () => {
+test('each connection state has its text', () => {
   const states: [State, string, string][] = [
     [{ phase: 'connecting', attempt: 0 }, 'connecting', 'connecting'],
     [{ phase: 'connecting', attempt: 2, because: lost }, 'connecting', 'reconnecting: the connection was lost'],
@@ -19,7 +19,7 @@ test('each state of the connection has its words', () => {
     [{ phase: 'waiting', attempt: 1, until: 5, because: { code: 1012, reason: 'restart' } }, 'waiting', 'reconnecting: the gateway is restarting'],
     [{ phase: 'offline', attempt: 1, until: 5, because: lost }, 'waiting', 'offline: this device has no network'],
     [{ phase: 'closed', because: { code: 4505, reason: 'unsupported_version' } }, 'stopped',
-      'stopped: this page is of another version. Load this page again.'],
+      'stopped: this page and the gateway have different versions. Reload this page.'],
   ];
   for (const [state, kind, text] of states) {
     const shown = connection(state, true);
@@ -28,49 +28,49 @@ test('each state of the connection has its words', () => {
   }
 });
 
-test('an outage is named, with what the log calls it', () => {
+test('an outage is shown with its dependency and reference', () => {
   const because: Ending = { code: 1011, reason: 'unavailable', dependency: 'store', reference: 'k3f9' };
   assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text,
     'reconnecting: store is unavailable (reference k3f9)');
 });
 
-test('a word that is not known is shown as it came', () => {
+test('an unknown reason is shown as received', () => {
   const because: Ending = { code: 4499, reason: 'moon_phase' };
   assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text, 'reconnecting: moon phase');
 });
 
-test('a token is asked for where one is needed', () => {
+test('a token is asked for when it is missing or refused', () => {
   const because: Ending = { code: 4501, reason: 'unauthenticated', message: 'the token ended' };
   assert.ok(connection({ phase: 'closed', because }, true).needsToken);
-  assert.equal(connection({ phase: 'closed', because }, true).text, 'stopped: the token ended. Give a valid token.');
-  assert.equal(connection({ phase: 'closed', because }, false).text, 'stopped: a token is needed here. Paste yours below.');
+  assert.equal(connection({ phase: 'closed', because }, true).text, 'stopped: the token ended. Enter a valid token.');
+  assert.equal(connection({ phase: 'closed', because }, false).text, 'stopped: a token is required. Paste yours below.');
   assert.ok(!connection({ phase: 'closed', because: lost }, true).needsToken);
 });
 
-test('what is lost is said in the words of the gateway, or else by name', () => {
+test('the banner shows the message of the gateway, or else the lost capabilities or the dependencies', () => {
   const status = { level: 'degraded', revision: 1, lost: ['replies'], dependencies: [] } as const;
   assert.equal(banner({ ...status, level: 'ok' }), undefined);
   assert.deepEqual(banner(status), { level: 'degraded', text: 'Not available now: replies.' });
   assert.equal(banner({ ...status, message: 'Replies are paused.' })?.text, 'Replies are paused.');
   const backend = { name: 'backend', state: 'down', critical: true, since: 0 } as const;
-  assert.equal(banner({ ...status, lost: [], dependencies: [backend] })?.text, 'Something is not well: backend.');
+  assert.equal(banner({ ...status, lost: [], dependencies: [backend] })?.text, 'Some services have problems: backend.');
 });
 
-test('a message says how far it is', () => {
+test('each outbox state has its progress text', () => {
   const offline: State = { phase: 'waiting', attempt: 1, until: 5, because: lost };
   const online: State = { phase: 'online', session: session('ann') };
-  assert.deepEqual(progress(entry('queued'), offline, 'durable'), { state: 'waiting', note: 'it is sent when the connection is back.' });
+  assert.deepEqual(progress(entry('queued'), offline, 'durable'), { state: 'waiting', note: 'it will be sent when the connection is back.' });
   assert.deepEqual(progress(entry('queued'), offline, 'memory'),
-    { state: 'waiting', note: 'it is sent when the connection is back. Keep this tab open.' });
+    { state: 'waiting', note: 'it will be sent when the connection is back. Keep this tab open.' });
   assert.deepEqual(progress(entry('queued'), online, 'durable'), { state: 'sending' });
   assert.deepEqual(progress(entry('queued', { error: { code: 'overloaded', message: 'too busy' } }), online, 'durable'),
-    { state: 'waiting', note: 'too busy. It is sent again by itself.' });
+    { state: 'waiting', note: 'too busy. It will be sent again automatically.' });
   assert.deepEqual(progress(entry('failed', { error: { code: 'forbidden', message: 'no right.' } }), online, 'durable'),
     { state: 'failed', note: 'no right.' });
   assert.deepEqual(progress(entry('sent'), online, 'durable'), { state: 'sent' });
 });
 
-test('a gap is counted', () => {
-  assert.equal(gap({ from: 3, to: 3, because: 'expired' }), 'One message in between is older than the gateway keeps.');
-  assert.equal(gap({ from: 3, to: 5, because: 'expired' }), '3 messages in between are older than the gateway keeps.');
+test('a gap notice shows the number of messages', () => {
+  assert.equal(gap({ from: 3, to: 3, because: 'expired' }), 'One message here is no longer stored.');
+  assert.equal(gap({ from: 3, to: 5, because: 'expired' }), '3 messages here are no longer stored.');
 });

@@ -1,4 +1,4 @@
-// What a gateway stands on fails and comes back: people are told what they lost, and when it is back.
+// A dependency of the gateway fails and recovers: the page shows what users lost, and when it is back.
 
 import http from 'node:http';
 import { after, before, test } from 'node:test';
@@ -8,7 +8,7 @@ import { Gateway } from './support/gateway.mjs';
 before(open);
 after(close);
 
-/** A service that the gateway looks at; it answers 503 while it is down. */
+/** A service that the gateway probes. It answers 503 while it is down. */
 class Service {
   isUp = true;
 
@@ -43,7 +43,7 @@ const banner = (tab) => async () => {
   return (await node.isVisible()) ? node.innerText() : '';
 };
 
-test('an optional dependency that is down is a quiet line that says what is lost, and goes by itself', async (t) => {
+test('the banner shows the operator\'s sentence while an optional dependency is down', async (t) => {
   const service = await Service.start(t);
   const gateway = await Gateway.start(t, { toml: toml(service, 'optional', 'Assistant replies are paused.') });
   const tab = await Tab.open(t, await person(t), gateway);
@@ -60,23 +60,23 @@ test('an optional dependency that is down is a quiet line that says what is lost
   await tab.reads(['before', 'meanwhile']);
 });
 
-test('while a critical dependency is down who is here stays, and who comes is told why and let in when it is back', async (t) => {
+test('while a critical dependency is down, open tabs stay connected and new ones wait until it is back', async (t) => {
   const service = await Service.start(t);
   const gateway = await Gateway.start(t, { toml: toml(service, 'critical') });
   const stays = await Tab.open(t, await person(t), gateway);
   await stays.say('before');
   await stays.reads(['before']);
   service.isUp = false;
-  await stays.sees('a word about it', banner(stays), (text) => /not available/.test(text), 30_000);
+  await stays.sees('the banner', banner(stays), (text) => /not available/.test(text), 30_000);
   await stays.state(/online/);
   const comes = await Tab.open(t, await person(t), gateway);
   await comes.state(/reconnecting: backend is unavailable.*reference/s);
   await comes.say('from outside');
   await comes.line('from outside', (line) => line.state === 'waiting');
-  await comes.picture('refused-at-the-door');
+  await comes.picture('refused-connection');
   service.isUp = true;
   await comes.state(/online/, 40_000);
   await comes.reads(['before', 'from outside']);
-  await stays.sees('no word about it', banner(stays), (text) => text === '', 30_000);
+  await stays.sees('no banner', banner(stays), (text) => text === '', 30_000);
   await stays.reads(['before', 'from outside']);
 });

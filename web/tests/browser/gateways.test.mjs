@@ -1,4 +1,4 @@
-// Gateways that crash, leave and are replaced, as a person sees them: by a word about the connection, and by nothing else.
+// Gateways that crash, drain and are replaced: a person sees only the state of the connection change.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -8,7 +8,7 @@ import { Link } from './support/link.mjs';
 import { Peer } from './support/peer.mjs';
 import { postgres } from './support/postgres.mjs';
 
-/** The timetable of a drain, short enough to wait for. */
+/** Drain settings short enough for a test. */
 const DRAIN = {
   SEAWALL_DRAIN_ACCEPT_MS: '300', SEAWALL_DRAIN_SPREAD_MS: '2000', SEAWALL_DRAIN_CLOSE_MS: '4000', SEAWALL_DRAIN_EXIT_MS: '8000',
   SEAWALL_DRAIN_RETURN_MS: '1000',
@@ -17,7 +17,7 @@ const DRAIN = {
 before(open);
 after(close);
 
-test('a gateway that is killed and started again is noticed, waited for, and nothing is missing', async (t) => {
+test('the page reconnects to a killed and restarted gateway, and no message is missing', async (t) => {
   const gateway = await Gateway.start(t);
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.say('before');
@@ -36,7 +36,7 @@ test('a gateway that is killed and started again is noticed, waited for, and not
   await tab.reads(['before', 'while it was away', 'from a peer']);
 });
 
-test('a gateway that leaves on purpose says so, and its successor has everything', async (t) => {
+test('the page shows that the gateway restarts, and its successor has every message', async (t) => {
   const gateway = await Gateway.start(t, { env: DRAIN });
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.say('before');
@@ -44,14 +44,14 @@ test('a gateway that leaves on purpose says so, and its successor has everything
   await tab.watch();
   gateway.drain();
   assert.deepEqual(await gateway.left(), { code: 0, signal: null });
-  await tab.sees('a word about it', tab.seen, (all) => all.some(({ text }) => /reconnecting: the gateway is restarting/.test(text)));
+  await tab.sees('the restart', tab.seen, (all) => all.some(({ text }) => /reconnecting: the gateway is restarting/.test(text)));
   await gateway.restart();
   await tab.state(/online/);
   await tab.say('after');
   await tab.reads(['before', 'after']);
 });
 
-test('another gateway on the same address, with another log, says that what stood here may be gone', async (t) => {
+test('a gateway with a new log on the same address is shown as a reset of the channel', async (t) => {
   const gateway = await Gateway.start(t);
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.say('in the old log');
@@ -60,13 +60,13 @@ test('another gateway on the same address, with another log, says that what stoo
   await tab.say('waited');
   const successor = await Gateway.start(t, { port: gateway.port });
   await tab.state(/online/);
-  await tab.sees('a word about it', tab.shown, (text) => /another one now/.test(text));
+  await tab.sees('the reset', tab.shown, (text) => /was reset/.test(text));
   await tab.line('waited', (line) => line.state === 'sent' && line.progress === '');
   const peer = await Peer.connect(t, successor);
   assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), ['waited']);
 });
 
-test('with two gateways on one database a drain moves people over: no gap, no flicker, nothing twice', async (t) => {
+test('with two gateways on one database, a drain moves the page without a gap, an offline state or a duplicate', async (t) => {
   const env = { SEAWALL_STORE_URL: await postgres(t), ...DRAIN };
   const [leaves, stays] = [await Gateway.start(t, { env }), await Gateway.start(t, { env })];
   const link = await Link.open(t, leaves);
@@ -77,14 +77,14 @@ test('with two gateways on one database a drain moves people over: no gap, no fl
   await tab.watch();
   link.leadTo(stays);
   const peer = await Peer.connect(t, stays);
-  const said = ['before'];
+  const texts = ['before'];
   leaves.drain();
   let isOver = false;
   const over = leaves.left().finally(() => { isOver = true; });
   for (let count = 1; !isOver; count += 1) {
     const mine = count % 2 === 0;
     const text = `${mine ? 'mine' : 'theirs'} ${count}`;
-    said.push(text);
+    texts.push(text);
     if (mine) {
       await tab.say(text);
       await tab.line(text, (line) => line.state === 'sent' && line.progress === '');
@@ -93,7 +93,7 @@ test('with two gateways on one database a drain moves people over: no gap, no fl
     }
   }
   assert.deepEqual(await over, { code: 0, signal: null });
-  await tab.reads(said);
+  await tab.reads(texts);
   assert.deepEqual([...new Set((await tab.seen()).map(({ state }) => state))], ['online']);
-  assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), said);
+  assert.deepEqual((await peer.stored('lobby')).map((publication) => publication.data.text), texts);
 });

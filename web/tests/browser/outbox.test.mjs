@@ -1,4 +1,4 @@
-// What a person wrote is neither lost nor doubled, and is always to be seen: over reloads, lost networks and closed tabs.
+// Written messages are never lost, doubled or hidden, across reloads, lost networks and closed tabs.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -18,7 +18,7 @@ async function storedOnce(t, gateway, expected, channel = 'lobby') {
   assert.deepEqual(texts(await peer.stored(channel)), expected);
 }
 
-test('a reload before the answer neither loses nor doubles a message', async (t) => {
+test('a reload before the reply neither loses nor doubles a message', async (t) => {
   const gateway = await Gateway.start(t);
   const link = await Link.open(t, gateway);
   const tab = await Tab.open(t, await person(t), link);
@@ -29,17 +29,17 @@ test('a reload before the answer neither loses nor doubles a message', async (t)
   await tab.say('under way');
   await tab.line('under way', (line) => line.state === 'waiting');
   const peer = await Peer.connect(t, gateway);
-  await tab.sees('it is stored, and the tab does not know', async () => texts(await peer.stored('lobby')), (all) => all.length === 2);
+  await tab.sees('the message is stored, but the tab has no reply', async () => texts(await peer.stored('lobby')), (all) => all.length === 2);
   await tab.say('typed after it');
   await tab.line('typed after it', (line) => line.state === 'waiting');
   const name = await tab.page.inputValue('#name');
   await tab.page.reload();
   await tab.reads(['before', 'under way', 'typed after it']);
-  assert.equal(await tab.page.inputValue('#name'), name, 'one is still who one was');
+  assert.equal(await tab.page.inputValue('#name'), name, 'the name is kept');
   await storedOnce(t, gateway, ['before', 'under way', 'typed after it']);
 });
 
-test('a message written offline waits in its place and is sent by itself', async (t) => {
+test('a message written offline is shown as waiting and sent automatically', async (t) => {
   const gateway = await Gateway.start(t);
   const link = await Link.open(t, gateway);
   const context = await person(t);
@@ -61,7 +61,7 @@ test('a message written offline waits in its place and is sent by itself', async
   await storedOnce(t, gateway, ['first', 'second', 'third']);
 });
 
-test('what waited when the browser was closed is there when it is opened again', async (t) => {
+test('a message that was waiting when the page was closed is sent when it is opened again', async (t) => {
   const gateway = await Gateway.start(t);
   const link = await Link.open(t, gateway);
   const context = await person(t);
@@ -78,7 +78,7 @@ test('what waited when the browser was closed is there when it is opened again',
   await storedOnce(t, gateway, ['never left']);
 });
 
-test('two tabs have one outbox: what one could not send before it was closed, the other sends', async (t) => {
+test('messages that a closed tab could not send are sent by another tab', async (t) => {
   const gateway = await Gateway.start(t);
   const link = await Link.open(t, gateway);
   const context = await person(t);
@@ -98,7 +98,7 @@ test('two tabs have one outbox: what one could not send before it was closed, th
   await storedOnce(t, gateway, ['from two', 'from one', 'and on']);
 });
 
-test('a message that was refused keeps its text, says why in its place, and is sent again, changed or dropped', async (t) => {
+test('a refused message shows the reason and can be retried, edited or discarded', async (t) => {
   const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
   const tab = await Tab.open(t, await person(t), gateway, `#token=${token('ann', ['subscribe'])}`);
   await tab.state(/online as ann/);
@@ -111,10 +111,10 @@ test('a message that was refused keeps its text, says why in its place, and is s
   await tab.state(/online as ann/);
   await tab.picture('refused');
   await tab.press('two', 'Discard');
-  await tab.sees('it is gone', tab.texts, (all) => !all.includes('two'));
+  await tab.sees('the message is gone', tab.texts, (all) => !all.includes('two'));
   await tab.press('three', 'Edit');
   assert.equal(await tab.page.inputValue('#draft'), 'three');
-  await tab.sees('what is edited is in the draft alone', tab.texts, (all) => !all.includes('three'));
+  await tab.sees('the edited message is only in the draft', tab.texts, (all) => !all.includes('three'));
   await tab.page.fill('#token', token('ann', ['subscribe', 'publish']));
   await tab.page.press('#token', 'Enter');
   await tab.state(/online as ann/);

@@ -1,4 +1,4 @@
-// The page as a person uses it when all is well: history, channels, changing one's own words, names, tokens.
+// The page in normal use: history, channels, edits and deletes, names, tokens, keyboard.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -12,11 +12,11 @@ before(open);
 after(close);
 
 const numbered = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => `message ${from + index}`);
-/** More publications at once than a person writes. */
-const UNHURRIED = { SEAWALL_LIMITS_PUBLISHES_PER_S: '0', SEAWALL_LIMITS_COMMANDS_PER_S: '0' };
+/** Switches the rate limits off, for tests that publish more than a person writes. */
+const NO_RATE_LIMITS = { SEAWALL_LIMITS_PUBLISHES_PER_S: '0', SEAWALL_LIMITS_COMMANDS_PER_S: '0' };
 
-test('the newest messages are shown first, and older ones come when one scrolls up, to the beginning', async (t) => {
-  const gateway = await Gateway.start(t, { env: UNHURRIED });
+test('the newest messages are shown first, and scrolling up loads older ones up to the beginning', async (t) => {
+  const gateway = await Gateway.start(t, { env: NO_RATE_LIMITS });
   const peer = await Peer.connect(t, gateway);
   for (const text of numbered(1, 130)) await peer.say('lobby', text);
   const tab = await Tab.open(t, await person(t), gateway);
@@ -28,22 +28,22 @@ test('the newest messages are shown first, and older ones come when one scrolls 
   await tab.sees('the end is in view', isAtEnd, Boolean);
   const up = () => tab.page.locator('#scroll').evaluate((scroll) => { scroll.scrollTop = 0; });
   await up();
-  await tab.sees('a page more', tab.texts, (all) => all.length >= 100);
-  await tab.sees('what was read stays in view', () => tab.page.evaluate(() => document.getElementById('scroll').scrollTop), (top) => top > 100);
-  await tab.sees('all', async () => {
+  await tab.sees('one more page', tab.texts, (all) => all.length >= 100);
+  await tab.sees('the rows in view stay in view', () => tab.page.evaluate(() => document.getElementById('scroll').scrollTop), (top) => top > 100);
+  await tab.sees('all messages', async () => {
     await up();
     return tab.texts();
   }, (all) => all.length === 130);
   assert.deepEqual(await tab.texts(), numbered(1, 130));
-  await tab.sees('the beginning is named', tab.shown, (text) => text.includes('This is where the channel begins.'));
+  await tab.sees('the beginning of the channel', tab.shown, (text) => text.includes('This is where the channel begins.'));
   await peer.say('lobby', 'a new one');
-  await tab.sees('who reads above is told of it', () => tab.page.locator('#newer').isVisible(), Boolean);
+  await tab.sees('the button for new messages', () => tab.page.locator('#newer').isVisible(), Boolean);
   await tab.page.click('#newer');
   await tab.sees('the end is in view', isAtEnd, Boolean);
 });
 
-test('what is older than the gateway keeps is a line where it is missing', async (t) => {
-  const gateway = await Gateway.start(t, { toml: '[retention]\npublications = 10\n', env: UNHURRIED });
+test('a notice is shown where messages are no longer stored', async (t) => {
+  const gateway = await Gateway.start(t, { toml: '[retention]\npublications = 10\n', env: NO_RATE_LIMITS });
   const link = await Link.open(t, gateway);
   const tab = await Tab.open(t, await person(t), link);
   await tab.say('seen');
@@ -60,20 +60,20 @@ test('what is older than the gateway keeps is a line where it is missing', async
   link.release();
   await tab.page.click('#now', { timeout: 2000 }).catch(() => {});
   await tab.state(/online/);
-  const lines = await tab.sees('a word about the gap', tab.lines, (all) => all.some((line) => /older than the gateway keeps/.test(line.notice)));
+  const lines = await tab.sees('the notice', tab.lines, (all) => all.some((line) => /no longer stored/.test(line.notice)));
   assert.equal(lines[0].text, 'seen');
-  assert.match(lines[1].notice, /^\d+ messages in between are older than the gateway keeps\.$/);
+  assert.match(lines[1].notice, /^\d+ messages here are no longer stored\.$/);
   await tab.picture('gap');
 });
 
-test('a channel is changed without a reload, and each has its own messages', async (t) => {
+test('a person switches channels without a reload, and each has its own messages', async (t) => {
   const gateway = await Gateway.start(t);
   const tab = await Tab.open(t, await person(t), gateway, '#channel=harbour');
   await tab.say('at the harbour');
   await tab.reads(['at the harbour']);
   await tab.page.fill('#channel', 'no such name!');
   await tab.page.press('#channel', 'Enter');
-  await tab.sees('what is wrong with it', tab.shown, (text) => text.includes('A channel name is'));
+  await tab.sees('the rule for names', tab.shown, (text) => text.includes('A channel name must be'));
   await tab.page.fill('#channel', 'lobby');
   await tab.page.press('#channel', 'Enter');
   await tab.reads([]);
@@ -85,7 +85,7 @@ test('a channel is changed without a reload, and each has its own messages', asy
   await tab.reads(['at the harbour']);
 });
 
-test('one changes and deletes what one wrote, and nobody else can', async (t) => {
+test('the author can edit and delete a message, and other people cannot', async (t) => {
   const gateway = await Gateway.start(t);
   const [mine, theirs] = [await Tab.open(t, await person(t), gateway), await Tab.open(t, await person(t), gateway)];
   await mine.say('frist');
@@ -103,7 +103,7 @@ test('one changes and deletes what one wrote, and nobody else can', async (t) =>
   await mine.reads(['deleted']);
 });
 
-test('others see that somebody writes, and no longer when it was sent', async (t) => {
+test('other people see that a person is typing until the message is sent', async (t) => {
   const gateway = await Gateway.start(t);
   const [one, two] = [await Tab.open(t, await person(t), gateway), await Tab.open(t, await person(t), gateway)];
   await one.state(/online/);
@@ -113,20 +113,20 @@ test('others see that somebody writes, and no longer when it was sent', async (t
   await one.page.press('#name', 'Tab');
   await one.page.locator('#draft').pressSequentially('hello');
   await two.sees('ida is typing', two.shown, (text) => text.includes('ida is typing…'));
-  assert.ok(!(await one.shown()).includes('typing'), 'not to oneself');
+  assert.ok(!(await one.shown()).includes('typing'), 'the person typing does not see it');
   await one.page.press('#draft', 'Enter');
   await two.reads(['here', 'hello']);
-  await two.sees('nobody is typing', two.shown, (text) => !text.includes('typing'));
+  await two.sees('no typing notice', two.shown, (text) => !text.includes('typing'));
 });
 
-test('with auth on a token is asked for, and its end says what to do', async (t) => {
+test('with auth on, the page asks for a token and says what to do if it is refused', async (t) => {
   const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
   const tab = await Tab.open(t, await person(t), gateway);
-  await tab.state(/stopped: a token is needed here/);
+  await tab.state(/stopped: a token is required/);
   await tab.picture('token');
   await tab.page.fill('#token', 'nonsense');
   await tab.page.getByRole('button', { name: 'Connect' }).click();
-  await tab.state(/stopped: .* Give a valid token\./);
+  await tab.state(/stopped: .* Enter a valid token\./);
   await tab.page.fill('#token', token('ann'));
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/online as ann/);
@@ -140,20 +140,20 @@ test('with auth on a token is asked for, and its end says what to do', async (t)
   assert.ok(!guest.page.url().includes('token'), 'a token does not stay in the address');
 });
 
-test('a message that is too long is not sent, and not lost', async (t) => {
+test('a message that is too long is not sent, and its text is kept', async (t) => {
   const gateway = await Gateway.start(t, { toml: '[limits]\nframe_bytes = 1024\nmessage_bytes = 1024\n' });
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.state(/online/);
   const text = 'long '.repeat(400).trim();
   await tab.say(text);
-  await tab.sees('what is wrong', tab.shown, (shown) => /bytes/.test(shown));
+  await tab.sees('the reason', tab.shown, (shown) => /bytes/.test(shown));
   const draft = await tab.page.inputValue('#draft');
   const texts = await tab.texts();
   assert.ok(draft === text || texts.includes(text), 'the text is kept');
   await tab.state(/online/);
 });
 
-test('it is used with the keyboard alone, and everything has a name', async (t) => {
+test('the page works with the keyboard alone, and every control has a name', async (t) => {
   const gateway = await Gateway.start(t);
   const tab = await Tab.open(t, await person(t, { colorScheme: 'dark', viewport: { width: 360, height: 640 } }), gateway);
   await tab.state(/online/);

@@ -1,4 +1,4 @@
-// One Chromium for a file of tests, and the page as a person sees it.
+// One Chromium per test file, and helpers that read and use the page as a person does.
 
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync } from 'node:fs';
@@ -7,47 +7,47 @@ import { chromium } from 'playwright-core';
 import { until } from './until.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-/** Room for a machine that does much else. */
+/** The default timeout, long enough for a busy machine. */
 export const SOON_MS = 20_000;
 
 let browser;
 
-/** For `before` of a file of tests; `after` closes it. */
+/** Starts Chromium. Call it in `before`, and `close` in `after`. */
 export async function open() {
-  assert.ok(CHROMIUM, 'there is no Chromium: apt-get install chromium, or name it in CHROMIUM');
+  assert.ok(CHROMIUM, 'Chromium not found: run apt-get install chromium, or set CHROMIUM to its path');
   const args = ['--disable-gpu', '--disable-dev-shm-usage'];
-  // Chromium has no sandbox for the superuser.
+  // Chromium's sandbox does not work for root.
   if (process.getuid?.() === 0) args.push('--no-sandbox');
   browser = await chromium.launch({ executablePath: CHROMIUM, args });
 }
 
 export const close = () => browser.close();
 
-/** A person's own browser: tabs in it share storage. */
+/** Opens a separate browser profile, whose tabs share storage. */
 export async function person(t, options = {}) {
   const context = await browser.newContext(options);
   t.after(() => context.close());
   return context;
 }
 
-/** The page in a tab. What the page or the browser complains of fails the test. */
+/** The page in a tab. Errors of the page or in the browser's console fail the test. */
 export class Tab {
   static async open(t, context, gateway, hash = '') {
     const tab = new Tab();
     tab.page = await context.newPage();
-    tab.complaints = [];
-    tab.page.on('pageerror', (error) => tab.complaints.push(String(error.stack ?? error)));
+    tab.errors = [];
+    tab.page.on('pageerror', (error) => tab.errors.push(String(error.stack ?? error)));
     tab.page.on('console', (message) => {
       const text = message.text();
-      // A connection that cannot be made is the browser's to say; whatever else it says is a mistake of ours.
-      if (message.type() === 'error' && !/WebSocket connection|net::ERR_/.test(text)) tab.complaints.push(text);
+      // The browser also logs failed connections, which these tests cause on purpose. Every other error is a bug.
+      if (message.type() === 'error' && !/WebSocket connection|net::ERR_/.test(text)) tab.errors.push(text);
     });
-    t.after(() => assert.deepEqual(tab.complaints, []));
+    t.after(() => assert.deepEqual(tab.errors, []));
     await tab.page.goto(`${gateway.url}/${hash}`);
     return tab;
   }
 
-  /** Waits until `read` gives what `holds`; says what the page showed if it does not. */
+  /** Waits until `holds` is true for the result of `read`. A timeout reports the text of the page. */
   async sees(what, read, holds, ms = SOON_MS) {
     return until(what, ms, async () => {
       const value = await read();
@@ -55,7 +55,7 @@ export class Tab {
     }, async () => `the page shows:\n${await this.shown()}`).then(({ value }) => value);
   }
 
-  /** The whole text of the page. */
+  /** Returns the whole text of the page. */
   shown = () => this.page.evaluate(() => document.body.innerText).catch((error) => String(error));
 
   stateText = () => this.page.locator('#state').innerText();
@@ -64,7 +64,7 @@ export class Tab {
     return this.sees(`the state is ${pattern}`, this.stateText, (text) => pattern.test(text), ms);
   }
 
-  /** From now on every state of the connection is kept, however short it was. */
+  /** Starts recording every state of the connection, however short. */
   watch = () => this.page.evaluate(() => {
     const state = document.getElementById('state');
     const look = () => window.seen.push({ state: state.dataset.state, text: state.innerText });
@@ -73,10 +73,10 @@ export class Tab {
     new MutationObserver(look).observe(state, { attributes: true, childList: true, characterData: true, subtree: true });
   });
 
-  /** The states since `watch`. */
+  /** Returns the states recorded since `watch`. */
   seen = () => this.page.evaluate(() => window.seen);
 
-  /** The log from top to bottom: `{text, state, progress}` of messages, `{notice}` of what stands between. */
+  /** Returns the rows from top to bottom: `{text, state, progress, author}` for messages, `{notice}` for notices. */
   lines = () => this.page.locator('#log > li').evaluateAll((all) => all.map((line) => {
     if (line.classList.contains('notice')) return { notice: line.innerText.trim() };
     const state = ['failed', 'waiting'].find((name) => line.classList.contains(name)) ?? 'sent';
@@ -91,7 +91,7 @@ export class Tab {
 
   texts = async () => (await this.lines()).filter((line) => line.text !== undefined).map((line) => line.text);
 
-  /** Waits until the log has exactly these messages in this order, all of them sent. */
+  /** Waits until the log has exactly these messages in this order, all sent. */
   async reads(texts, ms) {
     const wanted = JSON.stringify(texts);
     await this.sees(`all sent: ${wanted}`, this.lines, (lines) => {
@@ -118,7 +118,7 @@ export class Tab {
     return this.page.locator('#log > li', { hasText: text }).getByRole('button', { name: button }).click();
   }
 
-  /** A picture for whoever looks at the page, where SEAWALL_PICTURES names a folder. */
+  /** Saves a screenshot for review if SEAWALL_PICTURES names a folder. */
   async picture(name) {
     const folder = process.env.SEAWALL_PICTURES;
     if (folder === undefined) return;

@@ -1,4 +1,4 @@
-// A real gateway as a child process: on a free port, with a folder of its own, ended with the test.
+// A real gateway as a child process: on a free port, with its own data folder, stopped when the test ends.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ const STARTED_MS = 20_000;
 const ENDED_MS = 40_000;
 const TAIL = 40;
 
-/** Nothing of the environment of whoever runs the tests reaches the gateway. */
+/** Removes the gateway's settings from the inherited environment, so that tests do not depend on them. */
 function environment(own) {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('SEAWALL_'));
   return { ...Object.fromEntries(kept), SEAWALL_ADMIN_LISTEN: 'off', ...own };
@@ -24,7 +24,7 @@ export class Gateway {
   #lines = [];
   #setup;
 
-  /** `setup`: `toml` (lines of the configuration), `env`, `data` (a folder that another gateway left), `port`. */
+  /** `setup`: `toml` (configuration lines), `env`, `data` (the data folder of an earlier gateway), `port`. */
   static async start(t, setup = {}) {
     const gateway = new Gateway();
     gateway.#setup = { toml: '', env: {}, port: 0, ...setup };
@@ -38,7 +38,7 @@ export class Gateway {
     return gateway;
   }
 
-  /** Starts it (again), on the port it had. */
+  /** Starts the gateway, or starts it again on the same port. */
   async restart() {
     const config = join(this.folder, 'seawall.toml');
     writeFileSync(config, this.#setup.toml);
@@ -81,19 +81,19 @@ export class Gateway {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** `kill -9`: no goodbye to anybody. */
+  /** Kills the gateway with SIGKILL, so that it cannot close its connections. */
   async kill() {
     if (!this.isRunning) return;
     this.#child.kill('SIGKILL');
     await this.#child.ended;
   }
 
-  /** Asks it to leave, as a deploy does. */
+  /** Starts a drain with SIGTERM, as a deploy does. */
   drain() {
     this.#child.kill('SIGTERM');
   }
 
-  /** Waits until it has left by itself: `{code, signal}`. */
+  /** Waits until the gateway has exited by itself. Returns `{code, signal}`. */
   async left() {
     await until('the gateway has left', ENDED_MS, () => !this.isRunning, () => this.log);
     return this.#child.ended;

@@ -1,4 +1,4 @@
-// The network between the browser and a gateway, which a test can hold or cut.
+// A TCP proxy between the browser and a gateway, which a test can hold or cut.
 
 import net from 'node:net';
 
@@ -21,7 +21,7 @@ export class Link {
     return link;
   }
 
-  /** New connections go to this gateway; those that are open stay where they are. */
+  /** Sends new connections to this gateway. Open ones stay where they are. */
   leadTo(gateway) {
     this.#port = gateway.port;
   }
@@ -41,12 +41,12 @@ export class Link {
     }
   }
 
-  /** Lets nothing more through on the WebSockets that are open: `up` to the gateway, or `down` from it. */
+  /** Stops traffic on the open WebSockets in one direction: `up` to the gateway, or `down` from it. */
   hold(way) {
     for (const { near, far, isWebSocket } of this.#pairs) if (isWebSocket) (way === 'up' ? near : far).pause();
   }
 
-  /** Lets everything through again. */
+  /** Resumes all traffic and accepts new connections. */
   release() {
     this.#isCut = false;
     for (const { near, far } of this.#pairs) {

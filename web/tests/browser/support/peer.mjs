@@ -1,4 +1,4 @@
-// Somebody else on the same gateway, without a browser: what is stored is read, and published, on a bare WebSocket.
+// Another client of the same gateway, without a browser: publishes and reads stored publications on a plain WebSocket.
 
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
@@ -6,7 +6,7 @@ import { until } from './until.mjs';
 
 const ANSWERED_MS = 10_000;
 
-/** The frames of RFC 6455 that the tests need: short and long text from here, whole frames from there. */
+/** Builds a masked text frame of up to 65535 bytes (RFC 6455). Received frames are expected to be unfragmented. */
 function frame(text) {
   const payload = Buffer.from(text);
   const mask = randomBytes(4);
@@ -58,7 +58,7 @@ export class Peer {
     if (message.id !== undefined) this.#answers.set(message.id, message);
   }
 
-  /** Sends one command and returns its answer; an error answer throws. */
+  /** Sends one command and returns the reply's value. Throws on an error reply. */
   async ask(command, value) {
     const id = (this.#id += 1);
     this.#socket.write(frame(JSON.stringify({ id, [command]: value })));
@@ -71,7 +71,7 @@ export class Peer {
     return this.ask('publish', { channel, key: randomBytes(12).toString('hex'), data: { name, text } });
   }
 
-  /** All that is stored in a channel, oldest first. */
+  /** Returns all stored publications of a channel, oldest first. */
   async stored(channel) {
     const all = [];
     for (;;) {

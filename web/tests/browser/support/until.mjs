@@ -1,6 +1,6 @@
-// Waits for conditions, never for time.
+// Waits for conditions instead of fixed times.
 
-/** Asks again and again until `condition` holds; says what did not come to pass otherwise. */
+/** Polls `condition` until it is true and returns its value. A timeout names the condition and adds `about()`. */
 export async function until(what, ms, condition, about = () => '') {
   const deadline = performance.now() + ms;
   for (;;) {
