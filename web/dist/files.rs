@@ -8,13 +8,6 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-20008007e8.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"20008007e8629c16b6ab98e6886e0807\"",
-        freshness: Freshness::Immutable,
-        bytes: include_bytes!("assets/page-20008007e8.js"),
-    },
-    File {
         path: "/assets/page-387d3ad80c.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"387d3ad80c200b9fc123d71a92810fe2\"",
@@ -22,9 +15,16 @@
         bytes: include_bytes!("assets/page-387d3ad80c.css"),
     },
     File {
+        path: "/assets/page-a20664fbcd.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"a20664fbcd5c4a6614dde69160096528\"",
+        freshness: Freshness::Immutable,
+        bytes: include_bytes!("assets/page-a20664fbcd.js"),
+    },
+    File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"c8b18e71ed61cab970d13e66945db0a0\"",
+        etag: "\"d4e97ce484243f13ab3e99ceeea32884\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("index.html"),
     },
@@ -38,7 +38,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"ece21eea20a22045f071084263170911\"",
+        etag: "\"46fddd525feb8cd7a64271bb90f4dba2\"",
         freshness: Freshness::Revalidated,
         bytes: include_bytes!("seawall-client.js"),
     },

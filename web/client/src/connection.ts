@@ -4,7 +4,7 @@ import type { Ending } from './api.js';
 import { delay, nextAttempt } from './backoff.js';
 import { begin, interrupt } from './channels.js';
 import { advice, advised, ending } from './close.js';
-import { CONNECT_BYTES, CONNECT_MS, FRAME_BYTES, HURRY_MS, LEAVE_MS, PROBE_MS, RECOVER_BYTES } from './limits.js';
+import { CONNECT_BYTES, CONNECT_MS, FRAME_BYTES, EARLY_RETRY_MS, LEAVE_MS, PROBE_MS, RECOVER_BYTES } from './limits.js';
 import type { Link, Turn } from './state.js';
 import type { Connected, Frame, WireError } from './wire.js';
 
@@ -162,12 +162,12 @@ export function lose(t: Turn, id: number, how: Ending): void {
   drop(t, id);
   if (s.next === id) {
     s.next = undefined;
-    if (s.link === undefined) down(t, because);
-    else retreat(t, because);
+    if (s.link === undefined) disconnected(t, because);
+    else moveFailed(t, because);
   } else if (s.link === id) {
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
     interrupt(t);
-    if (s.next === undefined) down(t, because);
+    if (s.next === undefined) disconnected(t, because);
     else {
       s.view = { phase: 'connecting', attempt: s.attempt, because };
       s.notBefore = now + (because.retryMs ?? 0);
@@ -176,7 +176,7 @@ export function lose(t: Turn, id: number, how: Ending): void {
 }
 
 /** Handles a failed attempt to move. The serving connection stays until it is ended. */
-function retreat(t: Turn, because: Ending): void {
+function moveFailed(t: Turn, because: Ending): void {
   const { s, now } = t;
   const what = advise(t, because);
   s.attempt = nextAttempt(s.attempt, what);
@@ -195,7 +195,7 @@ function advise(t: Turn, { code }: Ending): ReturnType<typeof advice> {
 }
 
 /** Schedules the next attempt when there is no connection, or stops. */
-function down(t: Turn, because: Ending): void {
+function disconnected(t: Turn, because: Ending): void {
   const { s, now } = t;
   const what = advise(t, because);
   if (what === 'stop') return stop(t, because);
@@ -215,7 +215,7 @@ export function stop(t: Turn, because: Ending): void {
 }
 
 /** Connects now because the app or a person asked for it. */
-export function again(t: Turn): void {
+export function reconnect(t: Turn): void {
   const { s } = t;
   if (s.link !== undefined) return;
   if (s.view.phase === 'closed') {
@@ -236,10 +236,10 @@ export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
 }
 
 /** Brings the next attempt forward when the network is back or the page is visible, unless the gateway set the wait. Probes a quiet connection. */
-export function hurry(t: Turn): void {
+export function bringForward(t: Turn): void {
   const { s, now } = t;
   if (s.retryAt !== undefined && !s.hinted) {
-    s.retryAt = Math.min(s.retryAt, Math.max(now + 100, s.dialledAt + HURRY_MS));
+    s.retryAt = Math.min(s.retryAt, Math.max(now + 100, s.dialledAt + EARLY_RETRY_MS));
     if ('until' in s.view) s.view = { ...s.view, until: s.retryAt };
   }
   const link = s.links.get(s.link!);
@@ -254,7 +254,7 @@ export function network(t: Turn, online: boolean): void {
   const { s } = t;
   s.offline = !online;
   if ('until' in s.view) s.view = { ...s.view, phase: online ? 'waiting' : 'offline' };
-  if (online) hurry(t);
+  if (online) bringForward(t);
 }
 
 /** Records that a frame arrived. */

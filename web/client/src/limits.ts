@@ -25,7 +25,7 @@ export const PROBE_MS = 5_000;
 /** How long a replaced connection may take to answer its pending commands. */
 export const LEAVE_MS = 5_000;
 /** The least time between an attempt and one brought forward because the network is back or the page visible. */
-export const HURRY_MS = 1_000;
+export const EARLY_RETRY_MS = 1_000;
 /** Publications per history page that fills a hole: the protocol's maximum. */
 export const PAGE = 300;
 /** Unanswered subscribes and history requests, well under the gateway's 64. */

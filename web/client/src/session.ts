@@ -41,10 +41,10 @@ export function step(state: SessionState, event: Event, now: number, random: num
 
 function handle(t: Turn, event: Event): void {
   switch (event.is) {
-    case 'connect': return connection.again(t);
+    case 'connect': return connection.reconnect(t);
     case 'close': return connection.stop(t, { code: 1000, reason: 'closed' });
     case 'wake': return;
-    case 'visible': return connection.hurry(t);
+    case 'visible': return connection.bringForward(t);
     case 'network': return connection.network(t, event.online);
     case 'opened': return connection.opened(t, event.link);
     case 'frame': return frame(t, event.link, event.frame);

@@ -80,7 +80,7 @@ export class Driver {
           assert.ok(!this.pages.has(effect.request), 'a page was answered twice');
           this.pages.set(effect.request, effect.failure ?? 'page');
           break;
-        case 'emit': this.#hear(effect.channel, effect.event, effect.value as never); break;
+        case 'emit': this.#receive(effect.channel, effect.event, effect.value as never); break;
         case 'token': case 'forget': break;
       }
     }
@@ -155,7 +155,7 @@ export class Driver {
   }
 
   /** Checks that each offset arrives once and in order, and that missing ones were announced. */
-  #hear(channel: string, event: string, value: { offset: number; from: number; to: number; epoch: string }): void {
+  #receive(channel: string, event: string, value: { offset: number; from: number; to: number; epoch: string }): void {
     const seen = this.seen.get(channel)!;
     if (event === 'reset') {
       Object.assign(seen, { last: value.offset, epoch: value.epoch, offsets: [] });

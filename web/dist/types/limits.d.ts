@@ -22,7 +22,7 @@ export declare const PROBE_MS = 5000;
 /** How long a replaced connection may take to answer its pending commands. */
 export declare const LEAVE_MS = 5000;
 /** The least time between an attempt and one brought forward because the network is back or the page visible. */
-export declare const HURRY_MS = 1000;
+export declare const EARLY_RETRY_MS = 1000;
 /** Publications per history page that fills a hole: the protocol's maximum. */
 export declare const PAGE = 300;
 /** Unanswered subscribes and history requests, well under the gateway's 64. */
