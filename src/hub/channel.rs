@@ -1,45 +1,47 @@
-//! One channel as a reactor sees it: who follows it, how far it came, and what it got in this turn.
+//! One channel of a reactor: its subscribers, its head, and the run of this turn.
 
+use super::exchange::LogPage;
+use super::id::{ChannelId, Slot, SubscriptionId};
 use super::tail::Tail;
-use super::{LogPage, Slot, SubscriptionId};
 use crate::id::{ChannelName, Offset};
 use crate::wire::publication::{Change, Published};
 use crate::wire::push::LogPosition;
+use slab::Slab;
 
 /// A subscriber that has everything up to the channel's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// Its connection.
     pub slot: Slot,
-    /// Its subscription's index in the hub.
+    /// The index of its subscription in the hub.
     pub(super) subscription: u32,
 }
 
-/// What is known of a channel's log.
+/// The position of a channel's log, if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Knowledge {
-    /// Nothing was read yet; `seen` in [`Channel`] keeps what went by meanwhile.
+    /// Nothing was read yet. [`Channel::seen`] keeps the newest offset that arrived meanwhile.
     Unknown,
-    /// `head` is the last publication that runs contained; the store may be ahead.
+    /// `head` is the last publication in the runs so far; the store may be ahead.
     Known(LogPosition),
 }
 
-/// Whether the store is being asked where the log stands. One question at a time; it is over only when it
-/// is answered, also when all it was asked for have left.
+/// The state of a store read. Only one is made at a time. It ends only with its answer, even if every subscription
+/// that it was made for has been closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
-    None,
+pub(super) enum ReadState {
+    Idle,
     UnderWay,
 }
 
-/// Whether a hole is being filled. Meanwhile nothing is taken from the bus: the page may hold it as well.
+/// The state of the read that fills a hole. While it is under way, publications from the live lane are dropped,
+/// because the page may hold them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filling {
     No,
     Asked,
 }
 
-/// Whether the bus was asked for what other instances publish here.
+/// The state of the bus subscription that brings the publications of other instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Following {
     No,
@@ -52,18 +54,18 @@ pub(super) enum RunState {
     Dirty,
 }
 
-/// What became of a publication that arrived.
+/// The outcome for a publication that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Intake {
-    /// It is the next one.
+    /// It was the next one and is in the run.
     Taken,
-    /// It is known already, or will come out of the store.
+    /// It is a duplicate, or a read from the store will bring it.
     Dropped,
-    /// Those after this offset are missing; ask the store.
+    /// The publications after this offset are missing; read them from the store.
     Hole(Offset),
 }
 
-/// What a page that was to fill a hole came to, and after which offset more is missing.
+/// The outcome of a page that was read to fill a hole. Publications after `more` are still missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filled {
     pub(super) outcome: FillOutcome,
@@ -72,11 +74,11 @@ pub(super) struct Filled {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FillOutcome {
-    /// It is in the run.
+    /// The page is in the run.
     Taken,
-    /// What is missing after this offset is no longer retained.
+    /// The missing publications after this offset are no longer retained.
     Gone(Offset),
-    /// It held nothing new.
+    /// The page held nothing new.
     Nothing,
 }
 
@@ -85,29 +87,29 @@ pub(super) struct Channel {
     pub(super) name: ChannelName,
     pub(super) serial: u32,
     pub(super) knowledge: Knowledge,
-    /// The newest offset heard of, from the bus or the store.
+    /// The newest offset that the live lane or the store named.
     pub(super) seen: Offset,
     pub(super) filling: Filling,
     pub(super) following: Following,
     pub(super) subscribers: u32,
     pub(super) live: Vec<Live>,
-    pub(super) question: Question,
-    /// Subscriptions the position under way is for, and those that came after it was asked.
+    pub(super) position_read: ReadState,
+    /// The subscriptions that the position read under way decides, and the later ones that wait for the next read.
     pub(super) asked: Vec<SubscriptionId>,
     pub(super) waiting: Vec<SubscriptionId>,
-    /// Subscribers with a cursor above the head: they go on when it moves.
+    /// Subscribers that wait until the head moves or the run is delivered.
     pub(super) ahead: Vec<SubscriptionId>,
     pub(super) run: Vec<u8>,
-    /// Publications in it.
+    /// The number of publications in `run`.
     pub(super) run_publications: u32,
     pub(super) run_state: RunState,
-    /// The head before the run.
+    /// The head before `run`.
     pub(super) run_after: Offset,
     pub(super) tail: Tail,
-    /// The newest publication that may have erased another: what was read before it may not be given out.
+    /// The newest publication that may have erased another one: pages read before it must not be sent.
     pub(super) erased_by: Offset,
-    /// Whether older publications are being read for the tail, and who waits for them.
-    pub(super) lengthening: Question,
+    /// The read of older publications for the tail, and the subscribers that wait for it.
+    pub(super) older_read: ReadState,
     pub(super) for_older: Vec<SubscriptionId>,
 }
 
@@ -122,7 +124,7 @@ impl Channel {
             following: Following::No,
             subscribers: 0,
             live: Vec::new(),
-            question: Question::None,
+            position_read: ReadState::Idle,
             asked: Vec::new(),
             waiting: Vec::new(),
             ahead: Vec::new(),
@@ -132,7 +134,7 @@ impl Channel {
             run_after: Offset::ZERO,
             tail: Tail::default(),
             erased_by: Offset::ZERO,
-            lengthening: Question::None,
+            older_read: ReadState::Idle,
             for_older: Vec::new(),
         }
     }
@@ -144,7 +146,7 @@ impl Channel {
         }
     }
 
-    /// Judges a publication by its offset, and takes it into the run if it is the next one.
+    /// Compares a publication's offset with the head, and appends it to the run if it is the next one.
     pub(super) fn intake(&mut self, published: &Published) -> Intake {
         self.seen = self.seen.max(published.offset);
         if matches!(published.change, Change::Deletes(_)) {
@@ -169,7 +171,7 @@ impl Channel {
         }
     }
 
-    /// `head` is the head before these frames.
+    /// Appends frames to the run; `head` is the head before them.
     fn add_to_run(&mut self, head: Offset, frames: &[u8], publications: u32) {
         if self.run_state == RunState::Clean {
             self.run_after = head;
@@ -178,7 +180,7 @@ impl Channel {
         self.run_publications += publications;
     }
 
-    /// Takes the store's word on where the log stands; `Some` when the hub lacks what is after that offset.
+    /// Takes the log's position as read from the store. `Some(offset)` when the hub lacks publications after that offset.
     pub(super) fn learn(&mut self, read: LogPosition) -> Option<Offset> {
         self.seen = self.seen.max(read.head);
         match &mut self.knowledge {
@@ -200,7 +202,7 @@ impl Channel {
     pub(super) fn fill(&mut self, page: &LogPage<'_>) -> Filled {
         self.filling = Filling::No;
         let mut outcome = FillOutcome::Nothing;
-        // Where nothing after the head is retained, an empty page still moves it.
+        // An empty page still moves the head if nothing after the head is retained.
         let reached = page.last.max(Offset(page.position.floor.0.saturating_sub(1)));
         if let Knowledge::Known(position) = &mut self.knowledge
             && reached > position.head
@@ -214,20 +216,24 @@ impl Channel {
                 outcome = FillOutcome::Gone(before);
             }
         } else {
-            // The store has nothing more: what was heard of above it was a rumour.
+            // The store has nothing more, so the offset seen above the head was wrong.
             self.seen = self.position().map_or(self.seen, |position| position.head);
         }
         Filled { outcome, more: self.learn(page.position) }
     }
 
-    /// The run was taken: the next one begins.
+    /// Clears the run after it was taken.
     pub(super) fn end_run(&mut self) {
         self.run_state = RunState::Clean;
         self.run.clear();
         self.run_publications = 0;
-        // A burst's buffer is not kept by a channel that may fall silent.
+        // A channel that may become quiet must not keep the buffer of a burst.
         self.run.shrink_to(4 << 10);
     }
+}
+
+pub(super) fn channel_mut(channels: &mut Slab<Channel>, id: ChannelId) -> Option<&mut Channel> {
+    channels.get_mut(id.index as usize).filter(|channel| channel.serial == id.serial)
 }
 
 #[cfg(test)]
@@ -257,12 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_while_a_question_is_under_way_is_not_answered_by_it_though_its_askers_left() {
+    fn late_subscriber_is_not_decided_by_a_read_started_before_it() {
         let (mut hub, name) = hub();
         let first = opened(hub.open(&name, Slot(1), From::Now));
         let needs = hub.take_needs();
         let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
-        // The store reads head 40 now; the cursor of the second was stored after that.
+        // The store reads head 40 now; the second client's cursor is newer than that.
         let second = opened(hub.open(&name, Slot(2), after(50)));
         hub.close(first);
         assert_eq!(hub.take_needs(), []);
@@ -274,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_taught_does_for_those_that_came_after_the_question() {
+    fn late_subscriber_is_decided_from_memory_if_the_earlier_read_suffices() {
         let (mut hub, name) = hub();
         opened(hub.open(&name, Slot(1), From::Now));
         let needs = hub.take_needs();
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_fails_fails_for_all_that_wait() {
+    fn failed_position_read_fails_every_waiting_subscriber() {
         let (mut hub, name) = hub();
         let first = opened(hub.open(&name, Slot(1), From::Now));
         let needs = hub.take_needs();

@@ -1,20 +1,23 @@
-//! What did not arrive by itself: a hole in a channel is filled from the store, for all its subscribers at once.
+//! Holes in a channel: publications that did not arrive on the live lane are read from the store once for all
+//! subscribers.
 
-use super::channel::{FillOutcome, Filling};
-use super::{Behind, Catching, ChannelId, Hub, LogPage, Need, Stage, SubscriptionId, channel_mut};
+use super::Hub;
+use super::channel::{FillOutcome, Filling, channel_mut};
+use super::exchange::{LogPage, Need};
+use super::id::{ChannelId, SubscriptionId};
+use super::subscription::{Behind, Catching, SubscriptionStage};
 use crate::id::{ChannelName, Offset};
 use crate::wire::push::LogPosition;
 
 impl Hub {
-    /// Answers [`Need::Fill`] with whole frames; with `None` the store could not be read, and the caller
-    /// calls [`Hub::refill`] later.
+    /// Answers [`Need::Fill`]. `None` means that the read failed; the caller then calls [`Hub::refill`] later.
     pub fn filled(&mut self, id: ChannelId, page: Option<LogPage<'_>>) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         let Some(page) = page else { return };
         let filled = channel.fill(&page);
         match filled.outcome {
             FillOutcome::Taken => {
-                // It may have erased something that the tail holds.
+                // The page may erase something that the tail holds.
                 self.tails.clear(&mut channel.tail);
                 self.remember(id, &page);
                 self.mark_dirty(id);
@@ -30,13 +33,14 @@ impl Hub {
         }
     }
 
-    /// What the live ones lack is no longer retained: each goes on by itself from `head`, and is told.
+    /// Turns the live subscribers into lagging ones from `head`, because the publications that they lack are no
+    /// longer retained. Their next step sends `lag`.
     fn set_back(&mut self, id: ChannelId, head: Offset) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         let behind = Behind::at(head, Catching::Lagging);
         for live in channel.live.drain(..) {
             if let Some(subscription) = self.subscriptions.get_mut(live.subscription as usize) {
-                subscription.stage = Stage::Behind(behind);
+                subscription.stage = SubscriptionStage::Behind(behind);
                 let serial = subscription.serial;
                 self.caught_up.push(SubscriptionId { index: live.subscription, serial });
             }
@@ -44,7 +48,7 @@ impl Hub {
         self.caught_up.append(&mut channel.ahead);
     }
 
-    /// Asks again for what [`Hub::filled`] could not bring.
+    /// Requests a failed fill again.
     pub fn refill(&mut self, id: ChannelId) {
         let Some(channel) = self.channel(id) else { return };
         if let (Filling::Asked, Some(position)) = (channel.filling, channel.position()) {
@@ -52,12 +56,13 @@ impl Hub {
         }
     }
 
-    /// Takes where a log stands as the store has it: a publication lost on its way shows here.
+    /// Takes a log's position from a periodic read of the store, which reveals publications that were lost on the
+    /// live lane.
     pub fn heads_read(&mut self, name: &ChannelName, read: LogPosition) {
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         if channel.position().is_none() {
-            // An older answer to where the log stands may be under way.
+            // A position read with an older answer may be under way.
             channel.seen = channel.seen.max(read.head);
         } else if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));

@@ -1,29 +1,30 @@
-//! How a subscription begins: by what memory knows, or by what the store is asked.
+//! Opening a subscription: from memory if that suffices, otherwise with the position read from the store.
 //!
-//! One question a channel is under way at a time, whoever left meanwhile: what was asked before a
-//! subscription was registered must not decide it.
+//! One position read per channel is under way at a time, even if the subscriptions that it was made for are closed
+//! meanwhile. A read that began before a subscription was registered must not decide that subscription.
 
-use super::channel::Question;
-use super::{
-    Behind, Catching, ChannelId, Decision, Hub, LogPage, Need, Stage, SubscriptionId, channel_mut, cursor,
-    subscription_mut,
-};
+use super::Hub;
+use super::channel::{ReadState, channel_mut};
+use super::cursor::{self, Decision};
+use super::exchange::{LogPage, Need};
+use super::id::{ChannelId, SubscriptionId};
+use super::subscription::{Behind, Catching, SubscriptionStage, subscription_mut};
 use crate::wire::command::From;
 
 impl Hub {
-    /// Answers [`Need::Position`]. The subscriptions it decides are named with their decision; with `None`
-    /// the position could not be read, and they are to be closed.
+    /// Answers [`Need::Position`], and returns the subscriptions that were decided. `None` means that the read
+    /// failed; the caller must close the subscriptions returned without a decision.
     pub fn position_read(
         &mut self,
         id: ChannelId,
         read: Option<LogPage<'_>>,
     ) -> Vec<(SubscriptionId, Option<Decision>)> {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
-        channel.question = Question::None;
+        channel.position_read = ReadState::Idle;
         let asked = std::mem::take(&mut channel.asked);
         let waiting = std::mem::take(&mut channel.waiting);
         let Some(page) = read else {
-            // Whoever waited for the next answer would wait too long for one that may fail as well.
+            // A second read may fail as well, and would take too long for the subscriptions that wait for it.
             return asked.into_iter().chain(waiting).map(|id| (id, None)).collect();
         };
         let read = page.position;
@@ -38,7 +39,7 @@ impl Hub {
             self.begin(id, decision);
             decided.push((id, Some(decision)));
         }
-        // What is known now may do for those that came later; for the others the store is asked once more.
+        // The position may suffice for the subscriptions that came later; the others need another read.
         for late in waiting {
             let Some(from) = self.opens_from(late) else { continue };
             match self.decide_from_memory(id, from) {
@@ -54,8 +55,8 @@ impl Hub {
 
     pub(super) fn opens_from(&self, id: SubscriptionId) -> Option<From> {
         match self.subscription(id)?.stage {
-            Stage::Opening { from } => Some(from),
-            Stage::Behind(_) | Stage::Live { .. } => None,
+            SubscriptionStage::Opening { from } => Some(from),
+            SubscriptionStage::Behind(_) | SubscriptionStage::Live { .. } => None,
         }
     }
 
@@ -64,24 +65,24 @@ impl Hub {
         cursor::decide_from_memory(from, channel.position()?, self.tails.covers(&channel.tail))
     }
 
-    /// One more that the question after an answer is for.
+    /// Adds a subscription to the position read that follows an answer.
     fn ask_again(&mut self, id: SubscriptionId, channel_id: ChannelId) {
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
         channel.asked.push(id);
-        if channel.question == Question::None {
-            channel.question = Question::UnderWay;
+        if channel.position_read == ReadState::Idle {
+            channel.position_read = ReadState::UnderWay;
             self.needs.push(Need::Position(channel_id));
         }
     }
 
-    /// A question that is already under way may have been answered before this subscription was
-    /// registered, so a later one waits for the next answer.
+    /// Requests the position for a subscription. A read that is already under way may have been answered by the store
+    /// before the subscription was registered, so the subscription waits for the next read.
     pub(super) fn ask_position(&mut self, id: SubscriptionId, channel_id: ChannelId) {
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        match channel.question {
-            Question::UnderWay => channel.waiting.push(id),
-            Question::None => {
-                channel.question = Question::UnderWay;
+        match channel.position_read {
+            ReadState::UnderWay => channel.waiting.push(id),
+            ReadState::Idle => {
+                channel.position_read = ReadState::UnderWay;
                 channel.asked.push(id);
                 self.needs.push(Need::Position(channel_id));
             }
@@ -90,9 +91,9 @@ impl Hub {
 
     pub(super) fn begin(&mut self, id: SubscriptionId, decision: Decision) {
         let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return };
-        subscription.told = decision.position.head;
+        subscription.sent_head = decision.position.head;
         let until = decision.position.head;
         subscription.stage =
-            Stage::Behind(Behind { until, ..Behind::at(decision.cursor, Catching::Opening) });
+            SubscriptionStage::Behind(Behind { until, ..Behind::at(decision.cursor, Catching::Opening) });
     }
 }

@@ -1,68 +1,33 @@
-//! One read for many: what recoveries lack of a channel is read once, and kept in its tail.
+//! Shared reads: the publications that recovering clients lack are read once per channel and kept in its tail.
 //!
-//! After a crash thousands come back within seconds, most with nearly the same cursor, and no tail holds anything. So what
-//! is asked of the store is asked for a channel, not for a subscriber: where the log stands comes with the publications that
-//! those who ask are going to need, and a tail that begins too late is made longer for all that wait for it. Whoever comes
-//! later is served from memory.
+//! After a crash, thousands of clients return within seconds, most with nearly the same cursor, and every tail is
+//! empty. So reads are made per channel, not per subscriber: a position read also brings the publications that the
+//! waiting subscribers will need, and a tail that begins too late is lengthened once for all of them. Later
+//! subscribers are served from memory.
 //!
-//! What was read may be given out only while it is what the store would still say. A page that was read before a delete
-//! that is known here is not kept: it may hold what was erased.
+//! A page may be sent only while the store would still return the same. A page that was read before a known delete is not
+//! kept, because it may hold what was erased.
 
-use super::channel::{Knowledge, Question};
+use super::Hub;
+use super::channel::{Knowledge, ReadState, channel_mut};
+use super::exchange::{LogPage, Need, Wanted};
+use super::id::ChannelId;
+use super::subscription::{SubscriptionStage, WaitsFor, subscription_mut};
 use super::tail::Lengthened;
-use super::{ChannelId, Hub, Need, Stage, channel_mut, subscription_mut};
 use crate::id::Offset;
 use crate::limits::{REPLAY_PUBLICATIONS_MAX, TAIL_PUBLICATIONS_MAX};
 use crate::wire::command::{From, Range};
-use crate::wire::push::LogPosition;
 use crate::wire::server_frame;
 
 #[cfg(test)]
 mod tests;
 
-/// Reads for all that one subscriber waits for before it has pages of its own: as many as fill a tail, and some more for
-/// those that a delete made worthless.
-pub(super) const READS_MAX: u8 = 8;
-/// Publications read below the lowest cursor that is known: others have nearly the same one, and come a moment later.
+/// The number of publications to read below the lowest known cursor, because clients with slightly older cursors usually
+/// follow a moment later.
 const MARGIN: u64 = 16;
 
-/// What is to be read of a log beside where it stands; `limits::RECOVERY_PAGE_BYTES_MAX` bounds it as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which part.
-    pub range: Range,
-    /// Publications at most; 0: only where the log stands.
-    pub limit: u32,
-}
-
-/// What was read of a log.
-pub struct LogPage<'a> {
-    /// Where the log stood.
-    pub position: LogPosition,
-    /// The first publication in it; [`Offset::ZERO`] when there is none.
-    pub first: Offset,
-    /// The last publication in it.
-    pub last: Offset,
-    /// Publications in it.
-    pub count: u32,
-    /// Whole frames.
-    pub frames: &'a [u8],
-}
-
-impl LogPage<'_> {
-    /// Only where the log stands.
-    pub fn bare(position: LogPosition) -> LogPage<'static> {
-        LogPage { position, first: Offset::ZERO, last: Offset::ZERO, count: 0, frames: &[] }
-    }
-
-    /// True exactly when it holds something, and each publication from the first to the last.
-    fn is_unbroken(&self) -> bool {
-        self.count > 0 && self.last.0.checked_sub(self.first.0) == Some(u64::from(self.count) - 1)
-    }
-}
-
 impl Hub {
-    /// What to read for [`Need::Position`]: what those lack who wait for the answer. To be asked when the read is made.
+    /// The publications to read for [`Need::Position`], which the waiting subscriptions lack. Call when the read is made.
     pub fn wanted(&self, id: ChannelId) -> Wanted {
         let nothing = Wanted { range: Range::After(Offset::ZERO), limit: 0 };
         let Some(channel) = self.channel(id) else { return nothing };
@@ -96,30 +61,30 @@ impl Hub {
         }
     }
 
-    /// What to read for [`Need::Older`]: all that the tail lacks to be what any recovery needs. `None` when the channel is
-    /// gone.
+    /// The publications to read for [`Need::Older`], which the tail lacks to serve any recovery. `None` when the
+    /// channel is gone.
     pub fn older(&self, id: ChannelId) -> Option<Wanted> {
         let channel = self.channel(id)?;
         let range = Range::Before(channel.tail.begins_after(channel.position()?.head).next());
         Some(Wanted { range, limit: channel.tail.room() as u32 })
     }
 
-    /// Answers [`Need::Older`]; with `None` it could not be read, and the caller calls [`Hub::ask_older`] later. Whoever
-    /// waited is among [`Hub::take_caught_up`].
+    /// Answers [`Need::Older`]. `None` means that the read failed; the caller then calls [`Hub::ask_older`] later.
+    /// Subscribers that waited for it are returned by [`Hub::take_caught_up`].
     pub fn older_read(&mut self, id: ChannelId, page: Option<LogPage<'_>>) {
         let Some(page) = page else { return };
         let lengthened = self.remember(id, &page);
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        channel.lengthening = Question::None;
+        channel.older_read = ReadState::Idle;
         if let Knowledge::Known(position) = &mut channel.knowledge {
             position.floor = position.floor.max(page.position.floor);
         }
         for id in std::mem::take(&mut channel.for_older) {
             let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { continue };
-            if let Stage::Behind(behind) = &mut subscription.stage {
-                behind.waits = super::Waits::Room;
-                behind.shared = match lengthened {
-                    Lengthened::Yes | Lengthened::Unfit => behind.shared.saturating_sub(1),
+            if let SubscriptionStage::Behind(behind) = &mut subscription.stage {
+                behind.waits_for = WaitsFor::Room;
+                behind.shared_reads = match lengthened {
+                    Lengthened::Yes | Lengthened::Unfit => behind.shared_reads.saturating_sub(1),
                     Lengthened::Full => 0,
                 };
                 self.caught_up.push(id);
@@ -127,14 +92,15 @@ impl Hub {
         }
     }
 
-    /// Asks again for what [`Hub::older_read`] could not bring.
+    /// Requests failed reads of older publications again.
     pub fn ask_older(&mut self, id: ChannelId) {
-        if self.channel(id).is_some_and(|channel| channel.lengthening == Question::UnderWay) {
+        if self.channel(id).is_some_and(|channel| channel.older_read == ReadState::UnderWay) {
             self.needs.push(Need::Older(id));
         }
     }
 
-    /// Keeps of a page what the tail lacks, if the tail follows it and nothing in it can have been erased since.
+    /// Adds to the tail the publications of a page that it lacks, if the page ends where the tail begins and none of
+    /// it can have been erased since the read.
     pub(super) fn remember(&mut self, id: ChannelId, page: &LogPage<'_>) -> Lengthened {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Lengthened::Unfit };
         let Some(known) = channel.position() else { return Lengthened::Unfit };

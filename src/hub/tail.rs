@@ -1,42 +1,42 @@
-//! Recent publications of each channel, so that most recoveries never reach the store.
+//! Recent publications of each channel, kept so that most recoveries need no read from the store.
 //!
-//! A tail is one unbroken stretch that ends at the channel's head. It is bounded a channel, and all of them
-//! together; past that the oldest go, whosever they are.
+//! A tail is one unbroken range that ends at the channel's head. One bound applies to each channel and another to all
+//! of them together; over the second, the oldest publications of any channel are dropped.
 
-use super::ChannelId;
+use super::id::ChannelId;
 use crate::id::Offset;
 use crate::limits::{TAIL_BYTES_MAX, TAIL_PUBLICATIONS_MAX};
 use crate::wire::publication::{Change, Published};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// One channel's stretch.
+/// The tail of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     /// The offset of the first frame.
     first: Offset,
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
-    /// Publications that left by themselves: so many of the channel's entries in [`Tails::order`] stand for nothing, the
-    /// oldest ones.
+    /// The number of this channel's entries in [`Tails::order`] that are stale, always the oldest ones: their
+    /// publications were dropped without removing the entry.
     gone: usize,
 }
 
-/// Which offsets a tail holds.
+/// The offsets that a tail holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Coverage {
     first: Offset,
     last: Offset,
 }
 
-/// What became of older publications.
+/// The outcome of lengthening a tail with older publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lengthened {
-    /// Some are in the tail now.
+    /// At least one was added.
     Yes,
-    /// There is no room for any.
+    /// There was no room for any.
     Full,
-    /// They do not end where the tail begins, or may hold what was erased since they were read.
+    /// They do not end where the tail begins, or some may have been erased since the read.
     Unfit,
 }
 
@@ -46,31 +46,32 @@ impl Coverage {
         Coverage { first, last }
     }
 
-    /// True exactly when everything after `cursor` up to the head is held, and that is something.
+    /// True exactly when the tail holds everything after `cursor` up to the head and that is at least one publication.
     pub(super) fn reaches(self, cursor: Offset) -> bool {
         self.first <= cursor.next() && cursor < self.last
     }
 }
 
 impl Tail {
-    /// The offset that its first frame follows, with `head` for one that is empty: what is read for it ends there.
+    /// The offset before the first frame, or `head` if the tail is empty: older publications to add must end there.
     pub(super) fn begins_after(&self, head: Offset) -> Offset {
         if self.frames.is_empty() { head } else { Offset(self.first.0.saturating_sub(1)) }
     }
 
-    /// Publications that it may still take, to be what any recovery needs.
+    /// The number of publications that the tail lacks to serve any recovery.
     pub(super) fn room(&self) -> usize {
         TAIL_PUBLICATIONS_MAX - self.frames.len().min(TAIL_PUBLICATIONS_MAX)
     }
 
-    /// An entry of its channel leaves the order; true exactly when it stood for a publication that is held.
-    pub(super) fn gives_up_entry(&mut self) -> bool {
+    /// Accounts for a removed entry of [`Tails::order`]. True exactly when the entry belonged to a publication that
+    /// is held.
+    pub(super) fn release_entry(&mut self) -> bool {
         let is_held = self.gone == 0;
         self.gone = self.gone.saturating_sub(1);
         is_held
     }
 
-    /// The frames after `cursor`, with their offsets, if the stretch reaches that far back.
+    /// The frames after `cursor`, with their offsets, if the tail reaches back that far.
     pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &Arc<[u8]>)> {
         let reaches = !self.frames.is_empty() && self.first <= cursor.next();
         let skip = if reaches { (cursor.next().0 - self.first.0) as usize } else { self.frames.len() };
@@ -83,12 +84,13 @@ impl Tail {
     }
 }
 
-/// The bound over all tails of a reactor.
+/// The shared bound of all tails of a reactor.
 #[derive(Debug)]
 pub(super) struct Tails {
     bytes: usize,
     bytes_max: usize,
-    /// Whose publication came when: one entry for each that a tail holds, and one for each that is gone ([`Tail::gone`]).
+    /// The channel of each publication in order of arrival: one entry for each that a tail holds, and one for each
+    /// stale entry ([`Tail::gone`]).
     order: VecDeque<ChannelId>,
     held: usize,
 }
@@ -111,8 +113,8 @@ impl Tails {
         Coverage { first: tail.first, last: if tail.frames.is_empty() { Offset::ZERO } else { last } }
     }
 
-    /// Adds the channel's newest publication. After a delete nothing older is kept: memory must not give
-    /// out what was erased from the store.
+    /// Adds the channel's newest publication. A delete drops everything older, because memory must not serve what was
+    /// erased from the store.
     pub(super) fn push(&mut self, tail: &mut Tail, channel: ChannelId, published: &Published) {
         let follows = tail.first.0 + tail.frames.len() as u64 == published.offset.0;
         if !follows || matches!(published.change, Change::Deletes(_)) {
@@ -132,8 +134,8 @@ impl Tails {
         self.order.push_back(channel);
     }
 
-    /// Puts older publications before the tail: the last one of `frames` is the publication `last`, which the tail follows.
-    /// Those that find no room are left out, the oldest first.
+    /// Prepends older publications. The last of `frames` has offset `last`, directly before the tail. The oldest ones
+    /// that do not fit are left out.
     pub(super) fn lengthen(
         &mut self,
         tail: &mut Tail,
@@ -173,27 +175,28 @@ impl Tails {
         *tail = Tail { gone: tail.gone + tail.frames.len(), ..Tail::default() };
     }
 
-    /// The channel whose turn it is to lose its oldest, while all together are over the bound: [`Tails::evict`].
+    /// While the total is over the bound, takes the channel that must drop its oldest publication with [`Tails::evict`].
     pub(super) fn over(&mut self) -> Option<ChannelId> {
         if self.bytes > self.bytes_max { self.order.pop_front() } else { None }
     }
 
-    /// Drops the channel's oldest, unless the entry that [`Tails::over`] took is of one that is gone.
+    /// Drops the channel's oldest publication, unless the entry that [`Tails::over`] took is stale.
     pub(super) fn evict(&mut self, tail: &mut Tail) {
-        if tail.gives_up_entry() {
+        if tail.release_entry() {
             self.pop(tail);
         }
     }
 
-    /// True exactly when [`Tails::forget_gone`] is due: it looks at every entry, so it waits until it frees half of them.
-    pub(super) fn has_many_gone(&self) -> bool {
+    /// True exactly when [`Tails::remove_stale`] is due. It scans every entry, so it waits until it frees about half
+    /// of them.
+    pub(super) fn has_many_stale(&self) -> bool {
         self.order.len() > 2 * self.held + 1024
     }
 
-    /// Drops the entries that stand for nothing: those of which `gives_up`, which is [`Tail::gives_up_entry`], says no, and
-    /// those of channels that are no more.
-    pub(super) fn forget_gone(&mut self, gives_up: impl FnMut(&ChannelId) -> bool) {
-        self.order.retain(gives_up);
+    /// Removes stale entries: those for which `is_held`, which calls [`Tail::release_entry`], returns false, and those of
+    /// channels that no longer exist.
+    pub(super) fn remove_stale(&mut self, is_held: impl FnMut(&ChannelId) -> bool) {
+        self.order.retain(is_held);
     }
 }
 
@@ -214,7 +217,7 @@ mod tests {
     const CHANNEL: ChannelId = ChannelId { index: 0, serial: 1 };
 
     #[test]
-    fn a_tail_is_bounded_and_unbroken() {
+    fn tail_stays_bounded_and_unbroken() {
         let mut tails = Tails::new(usize::MAX);
         let mut tail = Tail::default();
         for offset in 1..=1000 {
@@ -228,11 +231,11 @@ mod tests {
         assert_eq!(tail.after(Offset(600)).count(), 0);
         tails.push(&mut tail, CHANNEL, &published(1005, 10, Change::None));
         assert_eq!(tail.after(Offset(1004)).count(), 1);
-        assert_eq!(tail.after(Offset(1000)).count(), 0, "a hole ends the older stretch");
+        assert_eq!(tail.after(Offset(1000)).count(), 0, "a hole ends the older range");
     }
 
     #[test]
-    fn a_delete_leaves_nothing_older_in_memory() {
+    fn delete_drops_everything_older_from_memory() {
         let mut tails = Tails::new(usize::MAX);
         let mut tail = Tail::default();
         tails.push(&mut tail, CHANNEL, &published(1, 10, Change::None));
@@ -263,9 +266,9 @@ mod tests {
             while let Some(id) = tails.over() {
                 tails.evict(&mut all[id.index as usize]);
             }
-            if tails.has_many_gone() {
-                tails.forget_gone(|id| all[id.index as usize].gives_up_entry());
-                assert_eq!(tails.order.len(), tails.held, "one entry for each that is held");
+            if tails.has_many_stale() {
+                tails.remove_stale(|id| all[id.index as usize].release_entry());
+                assert_eq!(tails.order.len(), tails.held, "one entry for each publication held");
             }
             assert!(tails.order.len() <= 2 * tails.held + 1024);
             let gone: usize = all.iter().map(|tail| tail.gone).sum();
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_bounded_and_the_order_too() {
+    fn total_bytes_and_order_stay_bounded() {
         let mut pair = Pair::new(1000);
         for offset in 1..=100_000 {
             pair.push(0, offset, 100);
@@ -288,26 +291,26 @@ mod tests {
     }
 
     #[test]
-    fn what_a_quiet_channel_holds_goes_when_it_is_the_oldest() {
+    fn quiet_channel_loses_its_publications_when_they_are_the_oldest() {
         let mut pair = Pair::new(usize::MAX);
         (1..=60).for_each(|offset| pair.push(1, offset, 10));
-        // So many leave by their own channel's bound that their entries are thrown away more than once.
+        // The channel's own bound drops enough of them that stale entries are removed more than once.
         (1..=5_000).for_each(|offset| pair.push(0, offset, 10));
         let full = TAIL_PUBLICATIONS_MAX;
         assert_eq!((pair.held(0), pair.held(1)), (full, 60));
         for (room, held) in [(full + 10, (full, 10)), (full / 2, (full / 2, 0)), (0, (0, 0))] {
             pair.tails.bound(10 * room);
             pair.settle();
-            assert_eq!((pair.held(0), pair.held(1)), held, "those of the quiet one are the oldest");
+            assert_eq!((pair.held(0), pair.held(1)), held, "the quiet channel's publications are the oldest");
         }
     }
 
     #[test]
-    fn what_a_channel_dropped_at_once_is_counted_as_gone() {
+    fn publications_dropped_by_a_hole_leave_stale_entries() {
         let mut pair = Pair::new(usize::MAX);
         (1..=50).for_each(|offset| pair.push(0, offset, 10));
         pair.push(1, 1, 10);
-        // A hole: the older stretch ends.
+        // A hole ends the older range.
         pair.push(0, 100, 10);
         let older: Vec<&[u8]> = vec![b"0123456789"; 20];
         let id = ChannelId { index: 0, serial: 1 };

@@ -1,4 +1,4 @@
-//! What the hub promises its subscribers, whatever becomes of publications and of the store.
+//! The hub's guarantees to subscribers under lost publications and store failures.
 
 mod world;
 
@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use world::{Act, FromKind, Store, World, act, name};
 
 proptest! {
-    /// Whatever is lost, doubled, late or slow: nothing is skipped without `lag`, nothing is sent twice,
-    /// and in the end everybody has everything.
+    /// Under any loss, duplication, delay or slow socket: nothing is skipped without `lag`, nothing is sent twice,
+    /// and in the end every subscriber has everything.
     #[test]
     fn every_subscriber_sees_one_unbroken_log(
         steps in prop::collection::vec(act(), 1..120),
@@ -29,7 +29,7 @@ proptest! {
 }
 
 #[test]
-fn channels_are_bounded() {
+fn channel_over_the_bound_is_refused() {
     let mut hub = Hub::new(1, 0, ahash::RandomState::with_seeds(1, 2, 3, 4));
     assert!(hub.open(&name(0), Slot(0), From::Now).is_ok());
     assert!(hub.open(&name(0), Slot(1), From::Now).is_ok());
@@ -37,7 +37,7 @@ fn channels_are_bounded() {
 }
 
 #[test]
-fn a_beat_tells_each_head_once() {
+fn moved_head_is_reported_once() {
     let mut world = World::new(300);
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     world.apply(Act::AnswerNeeds(Store::Answers));
@@ -50,11 +50,11 @@ fn a_beat_tells_each_head_once() {
 }
 
 #[test]
-fn a_signal_reaches_who_is_live_and_waits_for_nobody() {
+fn signal_reaches_only_subscribers_that_are_live() {
     let mut world = World::new(300);
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     world.hub.signal(&name(0), b"lost");
-    assert!(world.hub.take_run().is_none(), "nobody is live yet");
+    assert!(world.hub.take_run().is_none(), "no subscriber is live yet");
     world.apply(Act::AnswerNeeds(Store::Answers));
     world.hub.signal(&name(0), b"heard");
     let run = world.hub.take_run().expect("a run");
@@ -62,7 +62,7 @@ fn a_signal_reaches_who_is_live_and_waits_for_nobody() {
 }
 
 #[test]
-fn nothing_is_told_of_a_subscription_that_has_not_begun() {
+fn opening_subscription_reports_no_moved_head() {
     let mut world = World::new(300);
     world.apply(Act::Publish { channel: 0, count: 3 });
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
@@ -73,11 +73,11 @@ fn nothing_is_told_of_a_subscription_that_has_not_begun() {
     world.apply(Act::Publish { channel: 0, count: 1 });
     world.apply(Act::Turn { lost: vec![], doubled: vec![] });
     world.apply(Act::AnswerNeeds(Store::Answers));
-    assert_eq!(world.hub.moved(waiting), None, "the head it began with was told");
+    assert_eq!(world.hub.moved(waiting), None, "the reply already carried this head");
 }
 
 #[test]
-fn a_failed_question_answers_those_that_waited_behind_it() {
+fn failed_position_read_closes_every_waiting_subscription() {
     let mut world = World::new(300);
     for _ in 0..3 {
         world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
@@ -89,7 +89,7 @@ fn a_failed_question_answers_those_that_waited_behind_it() {
 }
 
 #[test]
-fn an_answer_to_who_left_decides_nobody_else() {
+fn position_read_for_a_closed_subscription_decides_no_other() {
     let mut world = World::new(300);
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
     let Some(Need::Position(asked)) = world.needs.pop() else { panic!("the position is asked for") };
@@ -98,7 +98,7 @@ fn an_answer_to_who_left_decides_nobody_else() {
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
     world.apply(Act::Unsubscribe { shadow: 0 });
     world.apply(Act::Subscribe { channel: 0, from: FromKind::Behind(1) });
-    assert!(world.needs.is_empty(), "one question at a time");
+    assert!(world.needs.is_empty(), "one position read at a time");
     assert_eq!(world.hub.position_read(asked, Some(LogPage::bare(before))), []);
     assert_eq!(world.hub.take_needs(), [Need::Position(asked)]);
     let decided = world.hub.position_read(asked, Some(LogPage::bare(world.logs[0].position())));

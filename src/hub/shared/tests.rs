@@ -1,11 +1,11 @@
-//! A storm on one channel: what is read of the store for it, and what may not be kept of it.
+//! A storm on one channel: the store reads that it causes, and the pages that must not be kept.
 
 use super::*;
 use crate::hub::{Decision, Paging, Slot, Step, SubscriptionId};
 use crate::id::{ChannelName, Epoch};
 use crate::limits::SHARED_FRAME_BYTES_MIN;
 use crate::wire::publication::{Change, Published};
-use crate::wire::push::Recovery;
+use crate::wire::push::{LogPosition, Recovery};
 use crate::wire::server_frame::{self, Kind};
 use std::sync::Arc;
 
@@ -40,13 +40,13 @@ fn after(offset: u64) -> From {
 struct Rig {
     hub: Hub,
     head: u64,
-    /// Publications of a page.
+    /// The largest number of publications in a page.
     page_max: u64,
     reads: u32,
     subscriptions: Vec<(SubscriptionId, u64)>,
 }
 
-/// A page that was read: its position, its first, its last.
+/// A page that was read: its position, its first and last publication.
 type Asked = (Need, u64, u64, u64);
 
 impl Rig {
@@ -107,7 +107,8 @@ impl Rig {
         }
     }
 
-    /// Steps all until nobody is behind; each must get what it lacks, once and in order, without a page of its own.
+    /// Steps all subscribers until none is behind. Each must get what it lacks, once and in order, without a page of
+    /// its own.
     fn all_catch_up(&mut self) {
         for (id, cursor) in std::mem::take(&mut self.subscriptions) {
             let mut got = Vec::new();
@@ -118,11 +119,11 @@ impl Rig {
                     Step::Shares(frame) => got.extend_from_slice(&frame),
                     Step::Waits => {
                         let asked = self.read();
-                        assert!(!asked.is_empty(), "it waits for what nobody reads");
+                        assert!(!asked.is_empty(), "it waits although no read is under way");
                         self.answer(asked);
                         self.hub.take_caught_up();
                     }
-                    Step::Page { .. } => panic!("a page of its own after {cursor}"),
+                    Step::Page { .. } => panic!("it asked for a page of its own after {cursor}"),
                 }
             }
             assert!(offsets(&got).into_iter().eq(cursor + 1..=self.head), "{cursor}: {:?}", offsets(&got));
@@ -131,7 +132,7 @@ impl Rig {
 }
 
 #[test]
-fn a_storm_from_nearly_the_same_cursor_is_one_read() {
+fn storm_from_nearly_the_same_cursor_is_one_read() {
     let mut rig = Rig::new(1_000);
     for number in 0..150 {
         rig.open(1_000 - number % 5);
@@ -145,7 +146,7 @@ fn a_storm_from_nearly_the_same_cursor_is_one_read() {
 }
 
 #[test]
-fn a_storm_from_all_over_is_a_handful_of_reads() {
+fn storm_from_scattered_cursors_is_a_handful_of_reads() {
     for (page_max, reads) in [(300, 2), (100, 4)] {
         let mut rig = Rig::new(1_000);
         rig.page_max = page_max;
@@ -162,7 +163,7 @@ fn a_storm_from_all_over_is_a_handful_of_reads() {
 }
 
 #[test]
-fn publications_go_on_while_a_storm_is_read_for() {
+fn publications_during_a_storm_add_few_reads() {
     let mut rig = Rig::new(1_000);
     rig.open(990);
     let asked = rig.read();
@@ -182,7 +183,7 @@ fn publications_go_on_while_a_storm_is_read_for() {
 }
 
 #[test]
-fn a_long_frame_is_shared_by_all_who_lack_it() {
+fn long_frame_is_shared_by_all_subscribers_that_lack_it() {
     let mut rig = Rig::new(10);
     rig.open(10);
     rig.open(10);
@@ -204,7 +205,7 @@ fn a_long_frame_is_shared_by_all_who_lack_it() {
         let mut got = Vec::new();
         let Step::Shares(shared) = rig.hub.step(id, Paging::Allowed, &mut got) else { panic!("it is long") };
         assert!(Arc::ptr_eq(&shared, &long), "a copy");
-        assert_eq!(got, *frames[0], "what goes before it");
+        assert_eq!(got, *frames[0], "the frame before it");
         got.clear();
         assert_eq!(rig.hub.step(id, Paging::Allowed, &mut got), Step::Wrote);
         assert_eq!(got, *frames[2]);
@@ -212,14 +213,14 @@ fn a_long_frame_is_shared_by_all_who_lack_it() {
 }
 
 #[test]
-fn what_was_read_before_a_delete_is_not_kept() {
+fn page_read_before_a_delete_is_not_kept() {
     let mut rig = Rig::new(100);
     rig.page_max = 0;
     rig.open(100);
     let asked = rig.read();
     rig.answer(asked);
     rig.page_max = 300;
-    // It needs older ones, and while they are read one of them is erased.
+    // It needs older publications, and one of them is erased while they are read.
     rig.open(50);
     let asked = rig.read();
     rig.head += 1;
@@ -231,14 +232,14 @@ fn what_was_read_before_a_delete_is_not_kept() {
     assert_eq!(
         rig.hub.step(id, Paging::Allowed, &mut got),
         Step::Waits,
-        "memory must not tell what was erased"
+        "memory must not serve an erased publication"
     );
     assert!(got.is_empty());
     rig.all_catch_up();
 }
 
 #[test]
-fn a_channel_that_is_only_listened_to_is_asked_where_it_stands_alone() {
+fn position_read_brings_only_the_publications_that_waiting_subscribers_need() {
     let mut rig = Rig::new(100);
     rig.hub.open(&name(), Slot(0), From::Now).expect("room");
     let [Need::Position(id)] = rig.hub.take_needs()[..] else { panic!("a position is needed") };

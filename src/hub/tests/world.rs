@@ -1,4 +1,4 @@
-//! A store, a lossy lane and slow sockets around a hub; a shadow of each subscriber checks the promises.
+//! A store, a lossy live lane and slow sockets around a hub. A shadow of each subscriber checks the hub's guarantees.
 
 use super::super::*;
 use crate::id::Epoch;
@@ -17,7 +17,7 @@ pub(super) fn name(channel: usize) -> ChannelName {
     ChannelName::parse(&format!("c{channel}")).expect("valid")
 }
 
-/// A frame that says which publication it is; what the hub writes itself is JSON and begins otherwise.
+/// A frame that names its publication. Frames that the hub writes itself are JSON and begin differently.
 fn frame(channel: usize, offset: u64) -> Vec<u8> {
     let mut frame = Vec::new();
     server_frame::write(&mut frame, Kind::Text, format!("<{channel}:{offset:05}>").as_bytes());
@@ -41,7 +41,7 @@ impl Log {
         self.stretch(channel, first, self.head.min((first + limit).saturating_sub(1)))
     }
 
-    /// The same of what the hub wants for a tail; with a bound of its own, as the bytes of a page have one.
+    /// The same for the publications that the hub wants for a tail. `most` replaces the byte bound of a page.
     fn wanted(&self, channel: usize, wanted: Wanted, most: u64) -> (u64, u64, u32, Vec<u8>) {
         let limit = u64::from(wanted.limit).min(most);
         match wanted.range {
@@ -62,12 +62,12 @@ impl Log {
     }
 }
 
-/// What a subscriber was sent, and what it must have been sent.
+/// A subscriber's view: what it was sent, and what it should have been sent.
 #[derive(Debug)]
 pub(super) struct Shadow {
     channel: usize,
     pub(super) id: SubscriptionId,
-    /// The last publication it has; `None` until its beginning is decided.
+    /// The last publication it has; `None` until its start is decided.
     last: Option<u64>,
     synced: bool,
     /// Bytes that wait for its socket.
@@ -76,7 +76,7 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    /// Reads what its socket took.
+    /// Reads the bytes that its socket took.
     fn read(&mut self) {
         let bytes = std::mem::take(&mut self.outbox);
         for frame in server_frame::split(&bytes) {
@@ -112,7 +112,7 @@ fn log_page((first, last, count, frames): &(u64, u64, u32, Vec<u8>), position: L
 
 pub(super) struct World {
     pub(super) hub: Hub,
-    /// Publications of a page that is read for all.
+    /// The largest number of publications in a shared page.
     page_max: u64,
     pub(super) logs: Vec<Log>,
     lane: Vec<Published>,
@@ -150,7 +150,7 @@ pub(super) enum Act {
     },
 }
 
-/// Whether the store answers a read.
+/// The behaviour of the store for one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Store {
     Answers,
@@ -266,7 +266,7 @@ impl World {
         }
     }
 
-    /// The reply is out: the promise of where the replay begins.
+    /// Records the reply, which promises where the replay begins.
     fn begin(&mut self, slot: Slot, from: From, decision: Decision) {
         let Some(shadow) = self.shadows[slot.0 as usize].as_mut() else { return };
         if let (From::After { offset, .. }, Recovery::Recovered) = (from, decision.outcome) {
@@ -390,7 +390,7 @@ impl World {
         }
     }
 
-    /// The faults end: everybody must have everything, up to the head, and be synced.
+    /// Ends the faults. Every subscriber must then have everything up to the head, and be synced.
     pub(super) fn settle(&mut self) {
         for _ in 0..200 {
             self.apply(Act::Turn { lost: vec![], doubled: vec![] });
