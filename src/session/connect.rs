@@ -1,74 +1,35 @@
-//! `connect`: who is it, what did they have, and `connected`.
+//! `connect`: checks the token, restores the client's subscriptions, and replies `connected`.
 
+use super::context::Context;
+use super::effect::Effect;
 use super::member::Member;
 use super::outcome::{Counted, Denied, Identity, Occasion, UNANSWERED};
 use super::policy::AuthMode;
-use super::{Context, Effect, Held, Refusal, Session, Stage};
-use crate::auth::permission::Right;
+use super::refusal::Refusal;
+use super::restoring::{PendingConnect, Restoring};
+use super::{Held, Session, SessionStage};
 use crate::auth::token::TokenFault;
-use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::{Decision, SubscriptionId};
-use crate::id::{ChannelName, CommandId};
-use crate::limits::REPLY_TIMEOUT;
-use crate::wire::command::{Connect, Cursor, From};
-use crate::wire::push::{self, Because, Connected, LogPosition, Recovered, Recovery};
+use crate::id::CommandId;
+use crate::wire::command::Connect;
 
-/// When to subscribe again where a log could not be read, in milliseconds.
-const RECOVER_RETRY_MS: u32 = 2_000;
-/// When to come back while the auth worker does not answer, in milliseconds.
+/// When a client should return if the auth worker did not answer, in milliseconds.
 const AUTH_RETRY_MS: u32 = 2_000;
-/// When to come back while too many tokens wait, in milliseconds: each is answered within seconds.
+/// When a client should return if too many tokens wait, in milliseconds: each is answered within seconds.
 const WAITING_RETRY_MS: u32 = 2_000;
-/// When to come back where a user has too many connections, in milliseconds: one has to end first.
+/// When a client should return if its user has too many connections, in milliseconds: one of them has to end first.
 const USER_RETRY_MS: u32 = 15_000;
 
-const OTHER_USER: &str = "the token is another user's";
-
-/// The subscriptions of `connect` on their way.
-#[derive(Debug)]
-pub(super) struct Restoring {
-    id: CommandId,
-    /// Without all positions by then, `connected` says which are not known.
-    pub(super) answer_by: Moment,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    channel: ChannelName,
-    subscription: Option<SubscriptionId>,
-    state: EntryState,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum EntryState {
-    Asked,
-    Answered { log: Option<LogPosition>, outcome: Recovery },
-}
-
-const UNAVAILABLE: EntryState = EntryState::Answered {
-    log: None,
-    outcome: Recovery::Not(Because::Unavailable { retry_ms: RECOVER_RETRY_MS }),
-};
-
-impl Entry {
-    fn answer(&mut self, decision: Option<Decision>) {
-        self.state = match decision {
-            Some(decision) => {
-                EntryState::Answered { log: Some(decision.position), outcome: decision.outcome }
-            }
-            None => UNAVAILABLE,
-        };
-    }
-}
+const OTHER_USER: &str = "the token belongs to another user; use a token of the connected user";
 
 impl Session {
     pub(super) fn connect(&mut self, id: CommandId, connect: Connect<'_>, cx: &mut Context<'_>) {
+        let pending = PendingConnect { id, asked: cx.asked, recover: connect.recover };
         match cx.policy.auth {
             AuthMode::Off => {
                 let member = Member::anonymous(cx.policy);
-                self.restore((id, cx.asked), member, connect.recover, Held::default(), cx);
+                self.restore(pending, member, Held::default(), cx);
             }
             AuthMode::Required => {
                 let token = self.token.take().or_else(|| connect.token.map(|token| Box::from(&*token)));
@@ -81,26 +42,24 @@ impl Session {
                             id,
                             asked: cx.asked,
                         });
-                        let recover = connect.recover;
-                        self.stage =
-                            Stage::AwaitingToken { id, asked: cx.asked, recover, held: Held::default() };
+                        self.stage = SessionStage::AwaitingToken { connect: pending, held: Held::default() };
                     }
                 }
             }
         }
     }
 
-    /// The auth worker answered; `None` when it did not in time.
+    /// Takes the auth worker's answer; `None` if it did not answer in time.
     pub fn token_checked(
         &mut self,
         id: CommandId,
         outcome: Option<Result<Identity, Denied>>,
         cx: &mut Context<'_>,
     ) {
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::AwaitingToken { id, asked, recover, held } => match outcome {
+        match std::mem::replace(&mut self.stage, SessionStage::Over) {
+            SessionStage::AwaitingToken { connect, held } => match outcome {
                 Some(Ok(identity)) => {
-                    self.restore((id, asked), Member::new(identity), recover, held, cx);
+                    self.restore(connect, Member::new(identity), held, cx);
                 }
                 Some(Err(denied)) => cx.close(close_reason(denied)),
                 None => cx.close(CloseReason::Unavailable {
@@ -109,7 +68,7 @@ impl Session {
                     reference: "auth-worker".into(),
                 }),
             },
-            Stage::Open(mut member) => {
+            SessionStage::Open(mut member) => {
                 match outcome {
                     Some(Ok(identity)) => member.refreshed(id, identity, cx),
                     Some(Err(denied)) => {
@@ -121,140 +80,75 @@ impl Session {
                         cx.refuse(Some(id), &Refusal::Queue);
                     }
                 }
-                self.stage = Stage::Open(member);
+                self.stage = SessionStage::Open(member);
             }
-            Stage::Over => {
-                // Granted to a connection that is gone meanwhile: count it off again. (A refresh was not
-                // counted, and who connected was counted off at the end.)
+            SessionStage::Over => {
+                // The connection ended before the grant arrived, so release its count here. A refresh was not counted,
+                // and an open session was released when it ended.
                 if let Some(Ok(identity)) = outcome
                     && identity.counted == Counted::Yes
                 {
                     cx.effects.push(Effect::Leave(identity.user));
                 }
             }
-            stage @ (Stage::AwaitingConnect | Stage::AwaitingPositions { .. }) => self.stage = stage,
+            stage @ (SessionStage::AwaitingConnect | SessionStage::AwaitingPositions { .. }) => {
+                self.stage = stage
+            }
         }
     }
 
-    /// Registers what the client had, and says `connected` once all positions are known.
-    fn restore(
-        &mut self,
-        (id, asked): (CommandId, Moment),
-        mut member: Member,
-        recover: Vec<Cursor>,
-        held: Held,
-        cx: &mut Context<'_>,
-    ) {
-        let answer_by = asked + REPLY_TIMEOUT;
-        let entries = recover.into_iter().map(|cursor| open_entry(&mut member, cursor, cx)).collect();
-        self.stage = Stage::AwaitingPositions {
-            member: Box::new(member),
-            restoring: Restoring { id, answer_by, entries },
-            held,
-        };
+    /// Opens the client's earlier subscriptions, and sends `connected` once all positions are known.
+    fn restore(&mut self, connect: PendingConnect, mut member: Member, held: Held, cx: &mut Context<'_>) {
+        let restoring = Restoring::open(connect, &mut member, cx);
+        self.stage = SessionStage::AwaitingPositions { member: Box::new(member), restoring, held };
         self.open_if_restored(cx);
     }
 
-    /// Where a subscription begins is decided; with `None` its log could not be read.
+    /// Takes the start of a subscription; `None` means that its log could not be read.
     pub fn opened(&mut self, subscription: SubscriptionId, decision: Option<Decision>, cx: &mut Context<'_>) {
         match &mut self.stage {
-            Stage::Open(member) => member.opened(subscription, decision, cx),
-            Stage::AwaitingPositions { member, restoring, .. } => {
-                let entry =
-                    restoring.entries.iter_mut().find(|entry| entry.subscription == Some(subscription));
-                if let Some(entry) = entry {
-                    entry.answer(decision);
-                }
+            SessionStage::Open(member) => member.opened(subscription, decision, cx),
+            SessionStage::AwaitingPositions { member, restoring, .. } => {
+                restoring.opened(subscription, decision);
                 if decision.is_none() {
                     member.drop_subscription(subscription, cx);
                 }
                 self.open_if_restored(cx);
             }
-            Stage::AwaitingConnect | Stage::AwaitingToken { .. } | Stage::Over => {}
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over => {}
         }
     }
 
-    /// What is still not known when its time is over is told as `unavailable`.
+    /// Answers the subscriptions whose position is still unknown at their deadline as `unavailable`.
     pub(super) fn expire_openings(&mut self, cx: &mut Context<'_>) {
         match &mut self.stage {
-            Stage::Open(member) => member.expire_openings(cx),
-            Stage::AwaitingPositions { member, restoring, .. } if restoring.answer_by <= cx.now.at => {
-                for entry in &mut restoring.entries {
-                    if let (EntryState::Asked, Some(subscription)) = (entry.state, entry.subscription) {
-                        member.drop_subscription(subscription, cx);
-                        entry.answer(None);
-                    }
-                }
+            SessionStage::Open(member) => member.expire_openings(cx),
+            SessionStage::AwaitingPositions { member, restoring, .. } if restoring.answer_by <= cx.now.at => {
+                restoring.expire(member, cx);
                 self.open_if_restored(cx);
             }
-            Stage::AwaitingConnect
-            | Stage::AwaitingToken { .. }
-            | Stage::AwaitingPositions { .. }
-            | Stage::Over => {}
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over => {}
         }
     }
 
     fn open_if_restored(&mut self, cx: &mut Context<'_>) {
-        let Stage::AwaitingPositions { restoring, .. } = &self.stage else { return };
-        if restoring.entries.iter().any(|entry| matches!(entry.state, EntryState::Asked)) {
+        let SessionStage::AwaitingPositions { restoring, .. } = &self.stage else { return };
+        if !restoring.is_complete() {
             return;
         }
-        let Stage::AwaitingPositions { member, restoring, held } =
-            std::mem::replace(&mut self.stage, Stage::Over)
+        let SessionStage::AwaitingPositions { member, restoring, held } =
+            std::mem::replace(&mut self.stage, SessionStage::Over)
         else {
             return;
         };
-        write_connected(&member, &restoring, cx);
+        restoring.write_connected(&member, cx);
         cx.effects.extend(member.subscriptions.iter().copied().map(Effect::Replay));
-        self.stage = Stage::Open(member);
+        self.stage = SessionStage::Open(member);
         self.release(held, cx);
     }
-}
-
-fn open_entry(member: &mut Member, cursor: Cursor, cx: &mut Context<'_>) -> Entry {
-    let Cursor { channel, epoch, offset } = cursor;
-    let mut entry = Entry { channel, subscription: None, state: EntryState::Asked };
-    if !member.permissions.allow(Right::Subscribe, &entry.channel) {
-        entry.state = EntryState::Answered { log: None, outcome: Recovery::Not(Because::Forbidden) };
-        return entry;
-    }
-    match cx.hub.open(&entry.channel, cx.slot, From::After { epoch, offset }) {
-        Ok((subscription, decision)) => {
-            member.subscriptions.push(subscription);
-            entry.subscription = Some(subscription);
-            if decision.is_some() {
-                entry.answer(decision);
-            }
-        }
-        Err(crate::hub::OpenRefused::TooManyChannels) => entry.state = UNAVAILABLE,
-    }
-    entry
-}
-
-fn write_connected(member: &Member, restoring: &Restoring, cx: &mut Context<'_>) {
-    let recovered: Vec<Recovered<'_>> = restoring
-        .entries
-        .iter()
-        .filter_map(|entry| match entry.state {
-            EntryState::Answered { log, outcome } => {
-                Some(Recovered { channel: &entry.channel, log, outcome })
-            }
-            EntryState::Asked => None,
-        })
-        .collect();
-    let limits = &cx.policy.limits;
-    let connected = Connected {
-        connection: &format!("{:x}", cx.connection),
-        instance: &cx.policy.instance.0,
-        user: member.user.as_str(),
-        ping_ms: limits.ping_ms,
-        stable_ms: limits.stable_ms,
-        limits: cx.policy.told,
-        expires: member.expires(cx.now),
-        status: cx.status,
-        recovered: &recovered,
-    };
-    push::connected(cx.out, restoring.id, &connected);
 }
 
 fn close_reason(denied: Denied) -> CloseReason {
@@ -275,12 +169,14 @@ fn close_reason(denied: Denied) -> CloseReason {
     }
 }
 
-/// The same for a refresh: the session goes on.
+/// The refusal of a `refresh`; the session continues.
 fn refusal(denied: Denied) -> Refusal<'static> {
     match denied {
         Denied::Token(fault) => Refusal::BadToken(fault.text()),
         Denied::OtherUser => Refusal::BadToken(OTHER_USER),
-        Denied::TooManyOfUser => Refusal::BadToken("limits.connections_per_user is reached"),
+        Denied::TooManyOfUser => Refusal::BadToken(
+            "limits.connections_per_user is reached; close another connection of this user first",
+        ),
         Denied::Unjudged { retry_ms, reference: _ } => Refusal::Unjudged { retry_ms },
         Denied::TooManyWaiting => Refusal::Queue,
     }

@@ -1,74 +1,71 @@
-//! Signs of life, both ways: when to ping, when to give up, when to beat.
+//! Liveness in both directions: when to ping, when to close a silent connection, and when to send a beat.
 //!
-//! The first ping and the first beat come at a random part of the period, so that a mass reconnect spreads
-//! out by itself. (`docs/protocol.md`, Liveness.)
+//! The first ping and the first beat come at a random point of the period, so that the pings of a mass reconnect are
+//! spread out (`docs/protocol.md`, Liveness).
 
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// The periods, from the configuration.
+/// The configured periods.
 #[derive(Clone, Copy, Debug)]
 pub struct Periods {
-    /// Silence before a ping, and the period of the beat.
+    /// The silence before a ping, and the period of the beat.
     pub ping: Duration,
-    /// Silence after a ping before the connection is given up.
+    /// The silence after a ping before the connection is closed.
     pub pong: Duration,
 }
 
-/// What is due.
+/// The next action for a connection's liveness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing.
     Nothing,
-    /// Send a ping.
     Ping,
-    /// Nothing was heard, not even a pong: close.
+    /// Close, because nothing arrived after the ping, not even a pong.
     GiveUp,
 }
 
-/// Whether the peer was sent anything within the last period.
+/// The decision on the next `beat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beat {
-    /// Not due yet.
     NotDue,
-    /// Due, but only if there is something to tell.
+    /// Send it only if a head moved, because the peer was sent something else within the last period.
     IfMoved,
-    /// Due, since the peer heard nothing else.
+    /// Send it, because the peer was sent nothing else.
     Now,
 }
 
-/// One connection's clockwork.
+/// The liveness timers of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
     heard: Moment,
     said: Moment,
     beat_at: Moment,
-    /// When the ping that is not answered was sent.
+    /// The time of the ping that has not been answered.
     pinged: Option<Moment>,
 }
 
 impl Heartbeat {
-    /// Begins at `now`; `phase` is random in `0.0 .. 1.0`.
+    /// Starts at `now`; `phase` is random in `0.0 .. 1.0`.
     pub fn new(now: Moment, periods: Periods, phase: f32) -> Heartbeat {
         let first = now + periods.ping.mul_f32(phase.clamp(0.0, 1.0));
-        // As if heard before: that makes the first ping come at its phase, and no other one.
+        // A backdated arrival puts the first ping at its phase; later pings do not depend on it.
         Heartbeat { heard: first - periods.ping, said: now, beat_at: first, pinged: None }
     }
 
-    /// Bytes came.
+    /// Notes that bytes arrived.
     pub fn heard(&mut self, now: Moment) {
         self.heard = now;
         self.pinged = None;
     }
 
-    /// Bytes went. A turn in which a ping went does not count: a browser's page never sees that.
+    /// Notes that bytes were sent. A turn with a ping does not count, because a page in a browser never sees pings.
     pub fn said(&mut self, now: Moment) {
         if self.pinged != Some(now) {
             self.said = now;
         }
     }
 
-    /// Whether to ping or to give up.
+    /// Decides whether to ping or to close.
     pub fn due(&mut self, now: Moment, periods: Periods) -> Due {
         if let Some(pinged) = self.pinged {
             return if now >= pinged + periods.pong { Due::GiveUp } else { Due::Nothing };
@@ -80,7 +77,7 @@ impl Heartbeat {
         Due::Ping
     }
 
-    /// Whether a beat is due; if so, the next one is a period later.
+    /// Decides whether a beat is due; if so, the next one is due a period later.
     pub fn beat(&mut self, now: Moment, periods: Periods) -> Beat {
         if now < self.beat_at {
             return Beat::NotDue;
@@ -90,7 +87,7 @@ impl Heartbeat {
         if quiet { Beat::Now } else { Beat::IfMoved }
     }
 
-    /// When to look again.
+    /// The time of the next decision.
     pub fn deadline(&self, periods: Periods) -> Moment {
         let life = match self.pinged {
             Some(pinged) => pinged + periods.pong,
@@ -111,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ping_comes_at_its_phase_and_silence_ends_the_connection() {
+    fn first_ping_comes_at_its_phase_and_silence_closes_the_connection() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
         assert_eq!(heartbeat.due(at(109), PERIODS), Due::Nothing);
         assert_eq!(heartbeat.due(at(110), PERIODS), Due::Ping);
@@ -121,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_heard_is_pinged_only_after_silence() {
+    fn active_peer_is_pinged_only_after_silence() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
         heartbeat.heard(at(112));
         assert_eq!(heartbeat.due(at(113), PERIODS), Due::Nothing);
@@ -133,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beat_is_due_each_period_and_only_needed_after_silence() {
+    fn beat_is_due_each_period_and_unconditional_only_after_silence() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
         assert_eq!(heartbeat.beat(at(109), PERIODS), Beat::NotDue);
         assert_eq!(heartbeat.beat(at(110), PERIODS), Beat::IfMoved);
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_is_no_reason_to_leave_a_beat_out() {
+    fn ping_does_not_suppress_the_next_beat() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
         assert_eq!(heartbeat.due(at(110), PERIODS), Due::Ping);
         heartbeat.said(at(110));

@@ -1,7 +1,10 @@
-//! Who is connected: their name, rights, rates, subscriptions, and how often they erred.
+//! The connected user of a session: name, rights, rates, subscriptions, and recent errors.
 
-use super::outcome::{Counted, Identity};
-use super::{Context, Effect, Policy, Refusal};
+use super::context::Context;
+use super::effect::Effect;
+use super::outcome::{Counted, Identity, Occasion};
+use super::policy::{AuthMode, Policy};
+use super::refusal::Refusal;
 use crate::auth::permission::{Permissions, Right};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
@@ -23,9 +26,9 @@ pub(super) struct Member {
     pub(super) subscriptions: Vec<SubscriptionId>,
     /// Subscriptions whose reply waits for the log's position.
     pub(super) opening: Vec<Opening>,
-    /// Commands with a worker.
+    /// Commands that wait for a worker's answer.
     pub(super) pending: u16,
-    /// Of these, pages of history.
+    /// The history pages among `pending`.
     pub(super) pages: u16,
     publishes: Meter,
     commands: Meter,
@@ -38,11 +41,11 @@ pub(super) struct Member {
 pub(super) struct Opening {
     pub(super) subscription: SubscriptionId,
     pub(super) id: CommandId,
-    /// Without the position by then it is refused.
+    /// It is refused if the position is still unknown at this time.
     pub(super) answer_by: Moment,
 }
 
-/// How often in the current window.
+/// The number of errors in the current window.
 #[derive(Debug, Default)]
 struct Strikes {
     since: Moment,
@@ -50,7 +53,7 @@ struct Strikes {
 }
 
 impl Strikes {
-    /// True exactly when this one is over `most` within the window.
+    /// Counts an error. True exactly when the window now holds more than `most`.
     fn over(&mut self, most: u32, now: Moment) -> bool {
         if self.count == 0 || now.since(self.since) > MISUSE_WINDOW {
             *self = Strikes { since: now, count: 0 };
@@ -100,7 +103,7 @@ impl Member {
             (Command::History { channel, range, limit }, Some(id)) => {
                 self.history(id, channel, range, limit, cx);
             }
-            // The parser refuses these without an id.
+            // The parser rejects these without an id.
             (
                 Command::Refresh { .. }
                 | Command::Subscribe { .. }
@@ -147,14 +150,14 @@ impl Member {
     }
 
     pub(super) fn rejected(&mut self, rejected: &Rejected, cx: &mut Context<'_>) {
-        super::refuse_rejected(rejected, cx);
+        cx.refuse_rejected(rejected);
         match rejected.fault {
             Fault::Malformed => {
                 if self.malformed.over(MALFORMED_MAX, cx.now.at) {
                     cx.close(CloseReason::Misuse("more than 10 malformed commands in a minute"));
                 }
             }
-            // These cost as much as a command does; they are metered as one.
+            // These cost as much as a command, so they are metered like one.
             Fault::UnknownCommand | Fault::TooLarge => {
                 if let Some(rate) = cx.policy.commands
                     && self.commands.admit(rate, cx.now.at).is_err()
@@ -166,7 +169,7 @@ impl Member {
         }
     }
 
-    /// Checks a right, and says so if it is not there.
+    /// Checks a right, and sends an error if it is missing.
     pub(super) fn may(
         &self,
         right: Right,
@@ -186,7 +189,7 @@ impl Member {
         false
     }
 
-    /// Counts a command as waiting for a worker, or says that too many do.
+    /// Counts a command as waiting for a worker, or sends an error if `limits.pending` is reached.
     pub(super) fn reserve(&mut self, id: CommandId, cx: &mut Context<'_>) -> bool {
         if u32::from(self.pending) >= cx.policy.limits.pending {
             cx.refuse(Some(id), &Refusal::Pending);
@@ -211,10 +214,10 @@ impl Member {
 
     fn refresh(&mut self, id: CommandId, token: &str, cx: &mut Context<'_>) {
         match cx.policy.auth {
-            super::AuthMode::Off => cx.refuse(Some(id), &Refusal::NoAuth),
-            super::AuthMode::Required => {
+            AuthMode::Off => cx.refuse(Some(id), &Refusal::NoAuth),
+            AuthMode::Required => {
                 if self.reserve(id, cx) {
-                    let occasion = super::outcome::Occasion::Refresh(self.user.clone());
+                    let occasion = Occasion::Refresh(self.user.clone());
                     cx.effects.push(Effect::CheckToken {
                         token: Box::from(token),
                         occasion,
@@ -226,7 +229,7 @@ impl Member {
         }
     }
 
-    /// When the token expires, as clients are told.
+    /// The token's expiry, as sent to the client.
     pub(super) fn expires(&self, now: Now) -> Option<push::Expires> {
         self.expires_unix_ms
             .map(|unix_ms| push::Expires { unix_ms, in_ms: unix_ms.saturating_sub(now.unix_ms) })
@@ -237,7 +240,7 @@ impl Member {
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
         push::refreshed(cx.out, id, self.expires(cx.now));
-        // What the new token no longer grants ends here.
+        // End the subscriptions that the new token no longer grants.
         let lost: Vec<_> = self
             .subscriptions
             .iter()
@@ -252,7 +255,7 @@ impl Member {
     }
 }
 
-/// Milliseconds, rounded up: a client that waits exactly so long is admitted.
+/// Milliseconds, rounded up: a client that waits exactly this long is admitted.
 fn whole_ms(wait: Duration) -> u32 {
     u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
 }

@@ -1,16 +1,19 @@
-//! One connection's protocol life, from `connect` to the end, as a state machine.
+//! The protocol state machine of one connection, from `connect` to the end.
 //!
-//! A session performs nothing. It is handed what happened, by methods in three kinds:
+//! A session only decides. Events go in through three kinds of methods:
 //!
 //! - [`Session::text`]: the peer sent a text message;
-//! - `token_checked`, `opened`, `appended`, `history_read`: an effect it asked for was answered;
+//! - `token_checked`, `opened`, `appended`, `history_read`: an effect was answered;
 //! - [`Session::expire`]: time passed.
 //!
-//! Each takes a [`Context`] and leaves two things there: frames for this peer in `out`, already in the order
-//! they are to be sent, and [`Effect`]s for the reactor. After an [`Effect::Close`] it says nothing more.
-//! [`Session::end`] must be called once, when the connection is gone: it gives back what others count.
+//! Each takes a [`Context`] and appends its results there: frames for this peer to `out`, in the order in which they
+//! must be sent, and [`Effect`]s for the reactor. After an [`Effect::Close`] it produces nothing more. Call
+//! [`Session::end`] exactly once, when the connection is gone; it releases the connection's subscriptions and its
+//! user's count.
 
+mod answer;
 mod connect;
+mod context;
 pub mod effect;
 pub mod heartbeat;
 mod member;
@@ -18,85 +21,51 @@ pub mod outcome;
 pub mod policy;
 mod publish;
 mod refusal;
+mod restoring;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
+pub use answer::{AppendOutcome, HistoryOutcome};
+pub use context::Context;
 pub use effect::{AppendEffect, Effect};
 pub use policy::{AuthMode, Policy};
-pub use publish::{AppendOutcome, HistoryOutcome};
 pub use refusal::Refusal;
 
-use crate::clock::{Moment, Now};
+use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::hub::{Hub, Slot, SubscriptionId};
-use crate::id::{ChannelName, CommandId, Offset};
-use crate::wire::command::{self, Command, Cursor, Rejected, Request};
-use crate::wire::push::{self, ErrorCode};
+use crate::hub::{Hub, SubscriptionId};
+use crate::id::{ChannelName, Offset};
+use crate::wire::command::{self, Command, Request};
+use crate::wire::push;
 use heartbeat::Beat;
 use member::Member;
+use restoring::{PendingConnect, Restoring};
 use std::collections::VecDeque;
 
-/// What a session is handed with every call.
-pub struct Context<'a> {
-    /// Both clocks.
-    pub now: Now,
-    /// When the command in hand came: earlier than now for one that was held.
-    pub asked: Moment,
-    /// What holds for all sessions.
-    pub policy: &'a Policy,
-    /// Who follows what on this reactor.
-    pub hub: &'a mut Hub,
-    /// Where this connection lives.
-    pub slot: Slot,
-    /// The connection's name, for `connected`.
-    pub connection: u64,
-    /// The `status` object, encoded when the health snapshot changed.
-    pub status: &'a str,
-    /// Bytes that wait for this socket.
-    pub waiting_bytes: usize,
-    /// Frames for this peer.
-    pub out: &'a mut Vec<u8>,
-    /// What is to be done.
-    pub effects: &'a mut Vec<Effect>,
-    /// Errors told, for the reactor to count.
-    pub refused: &'a mut Vec<ErrorCode>,
-}
-
-impl Context<'_> {
-    fn refuse(&mut self, id: Option<CommandId>, refusal: &Refusal<'_>) {
-        self.refused.push(refusal.code());
-        refusal.write(self.out, id, self.policy);
-    }
-
-    fn close(&mut self, reason: CloseReason) {
-        self.effects.push(Effect::Close(reason));
-    }
-}
-
-/// See the module.
+/// The state of one connection: see the module documentation.
 #[derive(Debug)]
 pub struct Session {
-    stage: Stage,
-    /// The token of the upgrade, which wins over that of `connect`.
+    stage: SessionStage,
+    /// The token of the upgrade request, which takes precedence over that of `connect`.
     token: Option<Box<str>>,
 }
 
 #[derive(Debug)]
-enum Stage {
-    /// Nothing but `connect` is expected.
+enum SessionStage {
+    /// Only `connect` is accepted.
     AwaitingConnect,
-    /// The token is with the auth worker; commands that came meanwhile are held, in order.
-    AwaitingToken { id: CommandId, asked: Moment, recover: Vec<Cursor>, held: Held },
-    /// The positions of the channels to restore are with the store.
-    AwaitingPositions { member: Box<Member>, restoring: connect::Restoring, held: Held },
-    /// In full service.
+    /// The auth worker checks the token; commands that arrive meanwhile are held in order.
+    AwaitingToken { connect: PendingConnect, held: Held },
+    /// The store reads the positions of the channels to restore.
+    AwaitingPositions { member: Box<Member>, restoring: Restoring, held: Held },
+    /// `connected` was sent.
     Open(Box<Member>),
-    /// Closed or closing: whatever comes is ignored.
+    /// Closed or closing: all input is ignored.
     Over,
 }
 
-/// Commands that came before `connected`: bounded, since the peer need not wait for it.
+/// Commands that arrived before `connected`. Bounded, because a peer need not wait for `connected`.
 #[derive(Debug, Default)]
 struct Held {
     texts: VecDeque<(Box<str>, Moment)>,
@@ -104,52 +73,52 @@ struct Held {
 }
 
 impl Session {
-    /// Begins after the upgrade.
+    /// Creates a session after the upgrade, with the token of the upgrade request.
     pub fn new(token: Option<Box<str>>) -> Session {
-        Session { stage: Stage::AwaitingConnect, token }
+        Session { stage: SessionStage::AwaitingConnect, token }
     }
 
-    /// True exactly when `connected` was said and no close.
+    /// True exactly when `connected` was sent and the session is not closing.
     pub fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open(_))
+        matches!(self.stage, SessionStage::Open(_))
     }
 
-    /// True exactly while `limits.connect_ms` runs.
+    /// True exactly while `limits.connect_ms` applies.
     pub fn awaits_connect(&self) -> bool {
-        matches!(self.stage, Stage::AwaitingConnect)
+        matches!(self.stage, SessionStage::AwaitingConnect)
     }
 
-    /// True exactly when a command that was taken waits for its answer.
+    /// True exactly when an accepted command waits for its reply.
     pub fn awaits_answers(&self) -> bool {
         match &self.stage {
-            Stage::Open(member) => member.pending > 0 || !member.opening.is_empty(),
-            Stage::AwaitingConnect
-            | Stage::AwaitingToken { .. }
-            | Stage::AwaitingPositions { .. }
-            | Stage::Over => false,
+            SessionStage::Open(member) => member.pending > 0 || !member.opening.is_empty(),
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over => false,
         }
     }
 
-    /// This connection's subscriptions.
+    /// The subscriptions of an open session.
     pub fn subscriptions(&self) -> &[SubscriptionId] {
         match &self.stage {
-            Stage::Open(member) => &member.subscriptions,
-            Stage::AwaitingConnect
-            | Stage::AwaitingToken { .. }
-            | Stage::AwaitingPositions { .. }
-            | Stage::Over => &[],
+            SessionStage::Open(member) => &member.subscriptions,
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over => &[],
         }
     }
 
-    /// The peer sent a text message.
+    /// Takes a text message from the peer.
     pub fn text(&mut self, text: &str, cx: &mut Context<'_>) {
         match &mut self.stage {
-            Stage::Over => {}
-            Stage::AwaitingConnect => self.first(text, cx),
-            Stage::AwaitingToken { held, .. } | Stage::AwaitingPositions { held, .. } => {
+            SessionStage::Over => {}
+            SessionStage::AwaitingConnect => self.first(text, cx),
+            SessionStage::AwaitingToken { held, .. } | SessionStage::AwaitingPositions { held, .. } => {
                 hold(held, text, cx);
             }
-            Stage::Open(member) => {
+            SessionStage::Open(member) => {
                 match command::parse(text, cx.policy.bounds) {
                     Ok(request) => member.command(request, cx),
                     Err(rejected) => member.rejected(&rejected, cx),
@@ -164,67 +133,67 @@ impl Session {
             Ok(Request { id: Some(id), command: Command::Connect(connect) }) => self.connect(id, connect, cx),
             Ok(_) => cx.close(CloseReason::Unauthenticated("send connect first")),
             Err(rejected) => {
-                // It is told what was wrong with it as well.
-                refuse_rejected(&rejected, cx);
+                // The client also learns what was wrong with the command.
+                cx.refuse_rejected(&rejected);
                 cx.close(CloseReason::Unauthenticated("send connect first"));
             }
         }
         self.stop_if_closed(cx);
     }
 
-    /// Time passed: tokens expire, and what the store did not tell in time is answered without it.
+    /// Closes the session if its token expired, and answers subscriptions that the store did not answer in time.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
         self.expire_openings(cx);
-        if let Stage::Open(member) = &self.stage
+        if let SessionStage::Open(member) = &self.stage
             && member.expires_unix_ms.is_some_and(|expires| expires <= cx.now.unix_ms)
         {
-            cx.close(CloseReason::Unauthenticated("the token expired; refresh earlier"));
+            cx.close(CloseReason::Unauthenticated("the token expired; send refresh before it expires"));
             self.stop_if_closed(cx);
         }
     }
 
-    /// When something is to be answered without the store, unless it answers earlier.
+    /// The earliest time at which a subscription must be answered even if the store has not answered.
     pub fn answer_by(&self) -> Option<Moment> {
         match &self.stage {
-            Stage::Open(member) => member.opening.iter().map(|opening| opening.answer_by).min(),
-            Stage::AwaitingPositions { restoring, .. } => Some(restoring.answer_by),
-            Stage::AwaitingConnect | Stage::AwaitingToken { .. } | Stage::Over => None,
+            SessionStage::Open(member) => member.opening.iter().map(|opening| opening.answer_by).min(),
+            SessionStage::AwaitingPositions { restoring, .. } => Some(restoring.answer_by),
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over => None,
         }
     }
 
-    /// When the token expires, Unix milliseconds.
+    /// The token's expiry, in Unix milliseconds.
     pub fn expires_unix_ms(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Open(member) => member.expires_unix_ms,
-            Stage::AwaitingConnect
-            | Stage::AwaitingToken { .. }
-            | Stage::AwaitingPositions { .. }
-            | Stage::Over => None,
+            SessionStage::Open(member) => member.expires_unix_ms,
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over => None,
         }
     }
 
-    /// The peer sent a ping or a pong: counted against `limits.control_frames_per_s`.
+    /// Closes the session because its peer exceeded `limits.control_frames_per_s`.
     pub fn control_frame_refused(&mut self, cx: &mut Context<'_>, retry_ms: u32) {
         cx.close(CloseReason::RateLimited { bound: "limits.control_frames_per_s", retry_ms });
         self.stop_if_closed(cx);
     }
 
-    /// The connection is gone: its subscriptions end and its user is counted off.
+    /// Ends the subscriptions and releases the user's count.
     pub fn end(&mut self, cx: &mut Context<'_>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        if let Stage::AwaitingPositions { member, .. } | Stage::Open(member) = stage {
+        let stage = std::mem::replace(&mut self.stage, SessionStage::Over);
+        if let SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) = stage {
             member.end(cx);
         }
     }
 
-    /// A session that asked to be closed serves nothing more.
+    /// Ends the session if it ordered its close.
     fn stop_if_closed(&mut self, cx: &mut Context<'_>) {
         if cx.effects.iter().any(|effect| matches!(effect, Effect::Close(_))) {
             self.end(cx);
         }
     }
 
-    /// Hands over what was held back while the session could not serve it.
+    /// Processes the commands that were held before `connected`.
     fn release(&mut self, held: Held, cx: &mut Context<'_>) {
         let asked = cx.asked;
         for (text, came) in held.texts {
@@ -248,11 +217,7 @@ fn hold(held: &mut Held, text: &str, cx: &mut Context<'_>) {
     cx.refuse(id, &Refusal::Pending);
 }
 
-fn refuse_rejected(rejected: &Rejected, cx: &mut Context<'_>) {
-    cx.refuse(rejected.id, &Refusal::Rejected(rejected));
-}
-
-/// Writes a `beat` if one is due: the status revision, and the heads that moved since the last one.
+/// Writes a `beat` if one is due, with the status revision and the heads that moved since the last one.
 pub fn write_beat(session: &Session, hub: &mut Hub, beat: Beat, revision: u64, out: &mut Vec<u8>) {
     let moved: Vec<(ChannelName, Offset)> =
         session.subscriptions().iter().filter_map(|id| hub.moved(*id)).collect();

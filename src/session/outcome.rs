@@ -1,4 +1,4 @@
-//! What the workers' answers mean to a session: the vocabulary that both sides of `job` share.
+//! The workers' answers to a session: the types that both sides of `job` share.
 
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
@@ -6,7 +6,7 @@ use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, UserName};
 use std::sync::Arc;
 
-/// What an append does.
+/// The kind of change that an append makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendChange {
     /// Adds a publication.
@@ -17,129 +17,118 @@ pub enum AppendChange {
     Delete(Offset, Authority),
 }
 
-/// Whose publications may be edited or deleted.
+/// The publications that the user may edit or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// Only one's own.
+    /// The user's own publications.
     Author,
-    /// Anybody's: the `moderate` right.
+    /// The publications of all users: the `moderate` right.
     Moderator,
 }
 
-/// When a token is shown.
+/// The command that brought a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// With `connect`.
     Connect,
-    /// With `refresh`, by this user: a token of another user is refused.
+    /// `refresh` by this user; a token of another user is refused.
     Refresh(UserName),
 }
 
-/// What a good token grants.
+/// The rights that a valid token grants.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// `sub`
     pub user: UserName,
     /// `channels`
     pub permissions: Arc<Permissions>,
-    /// From here on the token is no longer accepted: `exp` plus the leeway, Unix milliseconds.
+    /// The time after which the token is no longer accepted: `exp` plus the leeway, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
-    /// Whether this check entered the user into the census: `connect` does, `refresh` does not.
+    /// `connect` includes the connection in its user's count; `refresh` does not.
     pub counted: Counted,
 }
 
-/// Whether the auth worker counts somebody, and is to be told of the end.
+/// The connection's part in its user's count, which the auth worker keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// Once more with this; to be counted off once.
+    /// The connection is included and must be released exactly once.
     Yes,
-    /// Not with this.
+    /// The connection is not included.
     No,
 }
 
-/// The reference where a token could not be judged and no outage was seen: the log has a line with it.
+/// The reference if a token could not be checked although no outage was recorded; a log line has the same reference.
 pub const UNANSWERED: &str = "auth-call";
 
-/// Why a token did not open a session.
+/// The reason why a token was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// The token itself.
+    /// The token is invalid.
     Token(TokenFault),
-    /// `refresh` with a token of somebody else.
+    /// `refresh` with a token of another user.
     OtherUser,
     /// `limits.connections_per_user` is reached.
     TooManyOfUser,
-    /// The auth service would have to be asked, and does not answer: it says nothing of the token.
+    /// The auth service does not answer, so the token was not checked.
     Unjudged {
-        /// When to come back.
+        /// When to retry, in milliseconds.
         retry_ms: u32,
-        /// The outage, where it is known.
+        /// The outage, if it is known.
         reference: Option<Reference>,
     },
     /// `auth.waiting` is reached.
     TooManyWaiting,
 }
 
-/// Why an address was turned away.
+/// The reason why a handshake from an address was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressDenied {
     /// `limits.connections_per_address` is reached.
     TooMany,
-    /// `limits.handshakes_per_s` is exceeded; come back after this many milliseconds.
-    TooFast {
-        /// `retry_ms`
-        retry_ms: u32,
-    },
+    /// `limits.handshakes_per_s` is exceeded; retry after `retry_ms` milliseconds.
+    TooFast { retry_ms: u32 },
 }
 
-/// What an append became.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The identity of the log.
     pub epoch: Epoch,
-    /// Its place, or that of the first one under the same key.
+    /// Its offset, or that of the earlier append with the same key.
     pub offset: Offset,
-    /// When it, or the first one, was committed, Unix milliseconds.
+    /// The time of its commit, or of that earlier one, in Unix milliseconds.
     pub time_ms: u64,
-    /// Whether this attempt stored it.
     pub attempt: Attempt,
 }
 
-/// Whether an append stored anything.
+/// Says which append stored the publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// It did.
+    /// This one.
     First,
-    /// An earlier one did, under the same key.
+    /// An earlier one with the same key.
     Repeat,
 }
 
-/// Why an append stored nothing, or perhaps nothing.
+/// The reason why an append failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendError {
-    /// The key stands for other content.
+    /// The key belongs to a publication with other content.
     KeyConflict,
-    /// The publication to edit or delete is not retained, is no original, or is deleted.
+    /// The publication to edit or delete is not retained, not an original, or already deleted.
     NotFound,
-    /// It is somebody else's, and there is no `moderate` right.
+    /// The publication is another user's, and the user lacks the `moderate` right.
     NotAuthor,
     /// `limits.channels` is reached and the channel is new.
     TooManyChannels,
-    /// Certainly not stored.
-    Unavailable {
-        /// When to try again.
-        retry_ms: u32,
-    },
-    /// The commit's outcome is not known: the same key again finds out.
-    Unconfirmed {
-        /// When to try again.
-        retry_ms: u32,
-    },
+    /// The publication was certainly not stored; retry after `retry_ms` milliseconds.
+    Unavailable { retry_ms: u32 },
+    /// The outcome of the commit is unknown; another append with the same key finds out.
+    Unconfirmed { retry_ms: u32 },
 }
 
 /// The log could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadError {
-    /// When to try again.
+    /// When to retry, in milliseconds.
     pub retry_ms: u32,
 }

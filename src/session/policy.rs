@@ -1,4 +1,4 @@
-//! What holds for every session of a process, worked out once from the configuration.
+//! Settings that apply to every session of a process, derived once from the configuration.
 
 use crate::auth::permission::Permissions;
 use crate::id::{InstanceName, UserName};
@@ -8,42 +8,39 @@ use crate::wire::command::Bounds;
 use crate::wire::push::ToldLimits;
 use std::sync::Arc;
 
-/// Whether a token is needed.
+/// The requirement for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Everybody is `anonymous` and may do everything.
+    /// No token: every user is `anonymous` and has all rights.
     Off,
-    /// `connect` needs a good token.
+    /// `connect` needs a valid token.
     Required,
 }
 
-/// See the module.
+/// The rules for all sessions: see the module documentation.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The configured limits.
     pub limits: Limits,
-    /// Publishes; `None` when off.
+    /// The rate of publishes for each connection; `None` if off.
     pub publishes: Option<Rate>,
-    /// All other commands; `None` when off.
+    /// The rate of all other commands; `None` if off.
     pub commands: Option<Rate>,
-    /// Pings and pongs; `None` when off.
+    /// The rate of pings and pongs; `None` if off.
     pub control_frames: Option<Rate>,
     /// Bounds on a command's JSON.
     pub bounds: Bounds,
-    /// What `connected` tells of the limits.
-    pub told: ToldLimits,
-    /// Whether a token is needed.
+    /// The limits that `connected` reports.
+    pub reported_limits: ToldLimits,
     pub auth: AuthMode,
-    /// This process.
     pub instance: InstanceName,
-    /// Everybody, when auth is off: one name shared by all sessions.
+    /// The user of every session if auth is off; one shared name.
     pub anonymous: UserName,
-    /// Their rights: likewise.
+    /// The rights of every session if auth is off; one shared value.
     pub everything: Arc<Permissions>,
 }
 
 impl Policy {
-    /// Works the rates and bounds out.
+    /// Derives the rates and bounds from the limits.
     pub fn new(limits: &Limits, auth: AuthMode, instance: InstanceName) -> Policy {
         Policy {
             limits: limits.clone(),
@@ -51,7 +48,7 @@ impl Policy {
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
             control_frames: Rate::new(limits.control_frames_per_s, limits.control_frames_burst),
             bounds: Bounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },
-            told: ToldLimits {
+            reported_limits: ToldLimits {
                 frame_bytes: limits.frame_bytes,
                 publishes_per_s: limits.publishes_per_s,
                 publishes_burst: limits.publishes_burst,

@@ -1,44 +1,21 @@
-//! `publish`, `history` and `signal`: what goes to the log, comes from it, or passes it by.
+//! `publish`, `history` and `signal`: writing to the log, reading from it, and sending past it.
 
+use super::answer::{AppendOutcome, HistoryOutcome};
+use super::context::Context;
+use super::effect::{AppendEffect, Effect};
 use super::member::Member;
-use super::outcome::{AppendChange, AppendError, Appended, Attempt, Authority};
-use super::{AppendEffect, Context, Effect, Refusal, Session, Stage};
+use super::outcome::{AppendChange, AppendError, Attempt, Authority};
+use super::refusal::Refusal;
+use super::{Session, SessionStage};
 use crate::auth::permission::Right;
 use crate::id::{ChannelName, CommandId, Key};
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
 use crate::wire::command::{Content, Publish, Range};
-use crate::wire::push::{self, LogPosition, PublishedReply};
+use crate::wire::push::{self, PublishedReply};
 use std::sync::Arc;
 
-/// When to ask again where a log could not be read in time, in milliseconds.
+/// When a client should retry if the store did not answer in time, in milliseconds.
 const READ_RETRY_MS: u32 = 1_000;
-
-/// What became of an append, seen from the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AppendOutcome {
-    /// The store answered.
-    Answered(Result<Appended, AppendError>),
-    /// The store's queue was full: certainly not stored.
-    QueueFull,
-    /// The store did not answer in time.
-    Late,
-}
-
-/// What became of a page of history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HistoryOutcome<'a> {
-    /// The page: `{…},{…}`.
-    Page(LogPosition, &'a [u8]),
-    /// The store's queue was full.
-    QueueFull,
-    /// The store could not be read; when to try again.
-    Unavailable {
-        /// In milliseconds.
-        retry_ms: u32,
-    },
-    /// The store did not answer in time.
-    Late,
-}
 
 impl Member {
     pub(super) fn publish(&mut self, id: CommandId, publish: Publish<'_>, cx: &mut Context<'_>) {
@@ -79,7 +56,7 @@ impl Member {
         if !self.may(Right::Subscribe, &channel, Some(id), cx) {
             return;
         }
-        // Pages that wait or will wait for this socket stay within its hard bound.
+        // The pages in the outbox and those requested must fit in `limits.outbox_bytes_hard`.
         let ahead = (usize::from(self.pages) + 1) * HISTORY_PAGE_BYTES_MAX;
         if self.pages > 0 && cx.waiting_bytes + ahead > cx.policy.limits.outbox_bytes_hard as usize {
             cx.refuse(Some(id), &Refusal::Pages);
@@ -109,7 +86,7 @@ impl Member {
 }
 
 impl Session {
-    /// A publication was answered.
+    /// Takes the answer to an append.
     pub fn appended(
         &mut self,
         id: CommandId,
@@ -118,7 +95,7 @@ impl Session {
         outcome: AppendOutcome,
         cx: &mut Context<'_>,
     ) {
-        let Stage::Open(member) = &mut self.stage else { return };
+        let SessionStage::Open(member) = &mut self.stage else { return };
         member.pending = member.pending.saturating_sub(1);
         let refusal = match outcome {
             AppendOutcome::Answered(Ok(appended)) => {
@@ -147,7 +124,7 @@ impl Session {
         cx.refuse(Some(id), &refusal);
     }
 
-    /// A page of history was answered.
+    /// Takes the answer to a history read.
     pub fn history_read(
         &mut self,
         id: CommandId,
@@ -155,7 +132,7 @@ impl Session {
         outcome: &HistoryOutcome<'_>,
         cx: &mut Context<'_>,
     ) {
-        let Stage::Open(member) = &mut self.stage else { return };
+        let SessionStage::Open(member) = &mut self.stage else { return };
         member.pending = member.pending.saturating_sub(1);
         member.pages = member.pages.saturating_sub(1);
         match outcome {

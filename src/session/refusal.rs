@@ -1,4 +1,4 @@
-//! Why a command is refused, and the one place that turns a reason into a code and a sentence.
+//! Reasons to refuse a command, and the one place that turns each into a code and a message.
 
 use super::policy::Policy;
 use crate::id::CommandId;
@@ -8,68 +8,53 @@ use crate::wire::push::{self, CommandError, ErrorCode};
 /// A reason to refuse a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal<'a> {
-    /// The frame is no command.
+    /// The message is not a valid command.
     Rejected(&'a Rejected),
-    /// `connect` a second time.
+    /// A second `connect`.
     ConnectedAlready,
-    /// No right on that channel; the word is the right.
+    /// The named right on the channel is missing.
     Forbidden(&'static str),
     /// `unsubscribe` or `signal` without a subscription.
     NotSubscribed,
-    /// A subscription ended before it began.
+    /// The subscription ended before it was answered.
     Abandoned,
     /// `limits.subscriptions` is reached.
     Subscriptions,
     /// `limits.publishes_per_s` is exceeded.
-    PublishRate {
-        /// When the next one is admitted.
-        retry_ms: u32,
-    },
+    PublishRate { retry_ms: u32 },
     /// `limits.commands_per_s` is exceeded.
-    CommandRate {
-        /// When the next one is admitted.
-        retry_ms: u32,
-    },
+    CommandRate { retry_ms: u32 },
     /// `limits.pending` is reached.
     Pending,
-    /// Too many history pages wait for this socket.
+    /// The requested history pages would not fit in the outbox.
     Pages,
     /// A queue of the process is full.
     Queue,
     /// `limits.channels` is reached.
     Channels,
-    /// The key stands for other content.
+    /// The key belongs to a publication with other content.
     KeyConflict,
-    /// The publication to edit or delete is not there.
+    /// The publication to edit or delete does not exist.
     NotFound,
-    /// It is somebody else's.
+    /// The publication is another user's.
     NotAuthor,
-    /// The store did not do it.
-    Unavailable {
-        /// When to try again.
-        retry_ms: u32,
-    },
-    /// The store may have done it.
-    Unconfirmed {
-        /// When to try again.
-        retry_ms: u32,
-    },
-    /// A token for `refresh` that does not do.
+    /// The store did not perform the command.
+    Unavailable { retry_ms: u32 },
+    /// The store may have performed the command.
+    Unconfirmed { retry_ms: u32 },
+    /// The token of `refresh` was denied, for this reason.
     BadToken(&'static str),
-    /// A token for `refresh` that nobody can judge now.
-    Unjudged {
-        /// When to try again.
-        retry_ms: u32,
-    },
-    /// `refresh` without auth.
+    /// The token of `refresh` could not be checked.
+    Unjudged { retry_ms: u32 },
+    /// `refresh` while auth is off.
     NoAuth,
 }
 
-/// When to try again after a bound of this process, in milliseconds: a queue drains in far less.
+/// When to retry after a bound of this process was reached, in milliseconds: a queue drains in far less.
 const BUSY_RETRY_MS: u32 = 500;
 
 impl Refusal<'_> {
-    /// The code the peer is told.
+    /// The `code` of the `error` frame.
     pub fn code(&self) -> ErrorCode {
         match self {
             Refusal::Rejected(rejected) => match rejected.fault {
@@ -114,60 +99,89 @@ impl Refusal<'_> {
     }
 
     fn dependency(&self) -> Option<&'static str> {
-        if matches!(self, Refusal::Unjudged { .. }) {
-            return Some("auth");
+        match self {
+            Refusal::Unjudged { .. } => Some("auth"),
+            Refusal::Unavailable { .. } | Refusal::Unconfirmed { .. } => Some("store"),
+            Refusal::Rejected(_)
+            | Refusal::ConnectedAlready
+            | Refusal::Forbidden(_)
+            | Refusal::NotSubscribed
+            | Refusal::Abandoned
+            | Refusal::Subscriptions
+            | Refusal::PublishRate { .. }
+            | Refusal::CommandRate { .. }
+            | Refusal::Pending
+            | Refusal::Pages
+            | Refusal::Queue
+            | Refusal::Channels
+            | Refusal::KeyConflict
+            | Refusal::NotFound
+            | Refusal::NotAuthor
+            | Refusal::BadToken(_)
+            | Refusal::NoAuth => None,
         }
-        matches!(self, Refusal::Unavailable { .. } | Refusal::Unconfirmed { .. }).then_some("store")
     }
 
     fn message(&self, policy: &Policy) -> String {
         let limits = &policy.limits;
         match self {
             Refusal::Rejected(rejected) => rejected.message.clone(),
-            Refusal::ConnectedAlready => "connect was sent before; open another connection".into(),
-            Refusal::Forbidden(right) => format!("the token does not grant {right} on this channel"),
-            Refusal::NotSubscribed => "subscribe to the channel first".into(),
-            Refusal::Abandoned => "the subscription was ended or begun anew before it was answered".into(),
-            Refusal::Subscriptions => {
-                format!(
-                    "limits.subscriptions is {}; unsubscribe from another channel first",
-                    limits.subscriptions
-                )
+            Refusal::ConnectedAlready => {
+                "connect was already accepted here; open another connection to connect again".into()
             }
+            Refusal::Forbidden(right) => {
+                format!("the token does not grant {right} on this channel; use a token that does")
+            }
+            Refusal::NotSubscribed => "not subscribed to the channel; send subscribe first".into(),
+            Refusal::Abandoned => {
+                "the subscription ended before it was answered; subscribe again if you need it".into()
+            }
+            Refusal::Subscriptions => format!(
+                "limits.subscriptions is {}, and all are in use; unsubscribe from another channel first",
+                limits.subscriptions
+            ),
             Refusal::PublishRate { .. } => format!(
-                "limits.publishes_per_s is {}, limits.publishes_burst {}; wait retry_ms",
+                "limits.publishes_per_s is {}, limits.publishes_burst {}; wait retry_ms before the next publish",
                 limits.publishes_per_s, limits.publishes_burst
             ),
             Refusal::CommandRate { .. } => format!(
-                "limits.commands_per_s is {}, limits.commands_burst {}; wait retry_ms",
+                "limits.commands_per_s is {}, limits.commands_burst {}; wait retry_ms before the next command",
                 limits.commands_per_s, limits.commands_burst
             ),
             Refusal::Pending => {
-                format!("limits.pending is {}: wait for answers before sending more", limits.pending)
+                format!("limits.pending is {}; wait for replies before sending more commands", limits.pending)
             }
-            Refusal::Pages => "the pages asked for are not read; take them off the socket first".into(),
-            Refusal::Queue => "the gateway has more work queued than it takes; nothing was stored".into(),
-            Refusal::Channels => {
-                format!("limits.channels is {}: no channel more is taken now", limits.channels)
+            Refusal::Pages => format!(
+                "limits.outbox_bytes_hard is {}; read the requested pages before requesting more",
+                limits.outbox_bytes_hard
+            ),
+            Refusal::Queue => {
+                "a queue of the gateway is full; nothing was stored; retry after retry_ms".into()
             }
+            Refusal::Channels => format!(
+                "limits.channels is {}, and all are in use; use an existing channel or retry after retry_ms",
+                limits.channels
+            ),
             Refusal::KeyConflict => {
-                "key stands for a publication with other content; use a new key for new content".into()
+                "key belongs to a publication with other content; use a new key for new content".into()
             }
             Refusal::NotFound => {
-                "edits or deletes names no publication that is an original, retained and not deleted".into()
+                "edits or deletes must name an original that is retained and not deleted".into()
             }
             Refusal::NotAuthor => {
-                "the publication is somebody else's and the token does not grant moderate".into()
+                "the publication is another user's; the token does not grant moderate here".into()
             }
-            Refusal::Unavailable { .. } => "the store cannot do that now; nothing was stored".into(),
+            Refusal::Unavailable { .. } => {
+                "the store is unavailable; nothing was stored; retry after retry_ms".into()
+            }
             Refusal::Unconfirmed { .. } => {
-                "the store may have it or not; send the same key again to find out".into()
+                "the publication may or may not be stored; send it again with the same key to find out".into()
             }
             Refusal::Unjudged { .. } => {
-                "the auth service does not answer, so the token was not judged; the session goes on".into()
+                "the auth service does not answer; the session continues; retry after retry_ms".into()
             }
             Refusal::BadToken(text) => (*text).into(),
-            Refusal::NoAuth => "auth is off here; there is no token to refresh".into(),
+            Refusal::NoAuth => "auth is off, so there is no token to refresh; do not send refresh".into(),
         }
     }
 

@@ -1,7 +1,9 @@
-//! `subscribe` and `unsubscribe`: the replies; the hub does the rest.
+//! `subscribe` and `unsubscribe`: rights, bounds and replies. The hub decides where a subscription begins.
 
+use super::context::Context;
+use super::effect::Effect;
 use super::member::{Member, Opening};
-use super::{Context, Effect, Refusal};
+use super::refusal::Refusal;
 use crate::auth::permission::Right;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
@@ -9,7 +11,7 @@ use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::From;
 use crate::wire::push::{self, Recovered};
 
-/// When to subscribe again where a log could not be read, in milliseconds.
+/// When a client should subscribe again if the log could not be read, in milliseconds.
 const SUBSCRIBE_RETRY_MS: u32 = 2_000;
 
 impl Member {
@@ -23,7 +25,7 @@ impl Member {
         if !self.may(Right::Subscribe, channel, Some(id), cx) {
             return;
         }
-        // A second subscribe begins anew, from where it says.
+        // A second subscribe replaces the first, with its own start.
         if let Some(earlier) = self.find(channel, cx) {
             self.drop_subscription(earlier, cx);
         }
@@ -34,7 +36,7 @@ impl Member {
         match cx.hub.open(channel, cx.slot, from) {
             Err(OpenRefused::TooManyChannels) => cx.refuse(Some(id), &Refusal::Channels),
             Ok((subscription, decision)) => {
-                // Most sessions follow one channel, and room for more would wait in each.
+                // Most sessions follow one channel, so spare capacity would be wasted in each.
                 self.subscriptions.reserve_exact(1);
                 self.subscriptions.push(subscription);
                 let answer_by = cx.asked + REPLY_TIMEOUT;
@@ -65,18 +67,18 @@ impl Member {
         }
     }
 
-    /// The command a subscription's reply is due to, once.
+    /// Takes the command that waits for the subscription's reply.
     fn take_opening(&mut self, subscription: SubscriptionId) -> Option<CommandId> {
         let at = self.opening.iter().position(|opening| opening.subscription == subscription)?;
         let opening = self.opening.swap_remove(at);
         if self.opening.is_empty() {
-            // A session at rest owns no queue of these.
+            // An idle session holds no allocation for these.
             self.opening = Vec::new();
         }
         Some(opening.id)
     }
 
-    /// Refuses what waited too long for a position.
+    /// Refuses the subscriptions whose position is still unknown at their deadline.
     pub(super) fn expire_openings(&mut self, cx: &mut Context<'_>) {
         let late = |opening: &&Opening| opening.answer_by <= cx.now.at;
         let late: Vec<SubscriptionId> =
@@ -96,7 +98,7 @@ impl Member {
         }
     }
 
-    /// Ends a subscription; one that was not answered yet is answered.
+    /// Ends a subscription, and answers its `subscribe` if that is still pending.
     pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) {
         cx.hub.close(subscription);
         self.subscriptions.retain(|other| *other != subscription);

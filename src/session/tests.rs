@@ -2,16 +2,16 @@ use super::outcome::{AppendError, Appended, Attempt, Counted, Denied, Identity, 
 use super::*;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
-use crate::clock::Moment;
-use crate::hub::{LogPage, Need};
-use crate::id::{ChannelName, Epoch, InstanceName, UserName};
+use crate::clock::{Moment, Now};
+use crate::hub::{LogPage, Need, Slot};
+use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
 use crate::limits::{Limits, MALFORMED_MAX, RATE_LIMITED_MAX, REPLY_TIMEOUT};
 use crate::wire::push::LogPosition;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A session with what surrounds it, without a reactor.
+/// A session with its surroundings, without a reactor.
 struct Bench {
     session: Session,
     policy: Policy,
@@ -40,7 +40,7 @@ impl Bench {
         bench
     }
 
-    /// Calls the session; what it told the peer comes back as JSON, its effects stay in `effects`.
+    /// Calls the session and returns the frames for the peer as JSON. Its effects stay in `effects`.
     fn call(&mut self, act: impl FnOnce(&mut Session, &mut Context<'_>)) -> Vec<Value> {
         let mut out = Vec::new();
         self.effects.clear();
@@ -86,7 +86,7 @@ impl Bench {
     }
 }
 
-/// The text frames in what was written to a peer.
+/// The text frames in the bytes written to a peer.
 fn frames(mut bytes: &[u8]) -> Vec<Value> {
     let mut frames = Vec::new();
     while let [0x81, length, rest @ ..] = bytes {
@@ -114,7 +114,7 @@ fn identity(user: &str) -> Identity {
 }
 
 #[test]
-fn anything_before_connect_closes() {
+fn any_command_before_connect_closes_the_session() {
     let others = [
         r#"{"id":1,"subscribe":{"channel":"c"}}"#,
         r#"{"id":1,"unsubscribe":{"channel":"c"}}"#,
@@ -128,12 +128,12 @@ fn anything_before_connect_closes() {
         let mut bench = Bench::new(AuthMode::Off, &Limits::default());
         bench.say(text);
         assert_eq!(bench.closed_with(), Some(4501), "{text}");
-        assert!(bench.say(r#"{"id":2,"connect":{}}"#).is_empty(), "a closed session says nothing");
+        assert!(bench.say(r#"{"id":2,"connect":{}}"#).is_empty(), "a closed session sends nothing");
     }
 }
 
 #[test]
-fn a_second_connect_is_refused_and_the_session_goes_on() {
+fn second_connect_is_refused_and_the_session_continues() {
     let mut bench = Bench::connected(&Limits::default());
     let frames = bench.say(r#"{"id":2,"connect":{}}"#);
     assert_eq!(error_code(&frames), Some("malformed"));
@@ -153,11 +153,14 @@ fn connected_waits_for_the_positions_and_commands_wait_for_connected() {
     assert_eq!(recovered[1]["because"], "epoch_changed");
     let replays = bench.effects.iter().filter(|effect| matches!(effect, Effect::Replay(_))).count();
     assert_eq!(replays, 2);
-    assert!(matches!(bench.effects.last(), Some(Effect::Append(_))), "what was held is done after connected");
+    assert!(
+        matches!(bench.effects.last(), Some(Effect::Append(_))),
+        "held commands are processed after connected"
+    );
 }
 
 #[test]
-fn answers_are_due_from_when_their_command_came() {
+fn reply_deadline_counts_from_the_arrival_of_a_held_command() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t","recover":[{"channel":"a","epoch":"1","offset":5}]}}"#);
     bench.now.at = START.at + Duration::from_secs(1);
@@ -176,11 +179,11 @@ fn answers_are_due_from_when_their_command_came() {
     bench.now.at = came + REPLY_TIMEOUT;
     let frames = bench.call(|session, cx| session.expire(cx));
     assert_eq!((frames[0]["id"].as_u64(), error_code(&frames)), (Some(3), Some("unavailable")));
-    assert_eq!(bench.hub.sizes(), (0, 0, 0), "what was not opened is not kept");
+    assert_eq!(bench.hub.sizes(), (0, 0, 0), "an unopened subscription is not kept");
 }
 
 #[test]
-fn what_is_held_before_connected_is_bounded() {
+fn commands_held_before_connected_are_bounded() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
     let refused = (0..100).filter(|_| !bench.say(r#"{"id":2,"history":{"channel":"a"}}"#).is_empty()).count();
@@ -188,7 +191,7 @@ fn what_is_held_before_connected_is_bounded() {
 }
 
 #[test]
-fn a_token_decides_who_it_is() {
+fn token_sets_the_user_and_expires_unless_refreshed() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
     assert!(matches!(&bench.effects[..], [Effect::CheckToken { occasion: Occasion::Connect, .. }]));
@@ -202,10 +205,7 @@ fn a_token_decides_who_it_is() {
     let fresh = Identity { expires_unix_ms: Some(START.unix_ms + 120_000), ..identity("ann") };
     let frames = bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
     assert_eq!(frames[0]["refreshed"]["expires"], START.unix_ms + 120_000);
-    assert_eq!(
-        frames[0]["refreshed"]["expires_in_ms"], 100_000,
-        "from now on, whatever the client's clock says"
-    );
+    assert_eq!(frames[0]["refreshed"]["expires_in_ms"], 100_000, "relative to the server's clock");
     bench.now.unix_ms += 40_000;
     bench.call(|session, cx| session.expire(cx));
     assert_eq!(bench.closed_with(), None);
@@ -216,7 +216,7 @@ fn a_token_decides_who_it_is() {
 }
 
 #[test]
-fn a_bad_token_closes_at_connect_and_only_errs_at_refresh() {
+fn bad_token_closes_at_connect_and_is_an_error_at_refresh() {
     let denied = || Some(Err(Denied::Token(TokenFault::Malformed)));
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"bad"}}"#);
@@ -233,17 +233,17 @@ fn a_bad_token_closes_at_connect_and_only_errs_at_refresh() {
 }
 
 #[test]
-fn no_token_where_one_is_needed_closes() {
+fn missing_token_closes_when_auth_is_required() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{}}"#);
     assert_eq!(bench.closed_with(), Some(4501));
 }
 
 #[test]
-fn a_user_that_was_counted_is_counted_off_exactly_once() {
+fn user_granted_after_the_connection_ended_is_released_exactly_once() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
-    // The connection goes while its token is being checked; the grant comes too late.
+    // The connection ends while its token is being checked; the grant comes too late.
     bench.call(|session, cx| session.end(cx));
     assert!(bench.effects.is_empty());
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
@@ -253,7 +253,7 @@ fn a_user_that_was_counted_is_counted_off_exactly_once() {
 }
 
 #[test]
-fn a_refresh_that_is_answered_after_the_end_counts_nobody_off() {
+fn refresh_answered_after_the_end_releases_no_user() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
@@ -266,7 +266,7 @@ fn a_refresh_that_is_answered_after_the_end_counts_nobody_off() {
 }
 
 #[test]
-fn a_publication_is_answered_by_what_became_of_it() {
+fn publication_is_answered_by_the_outcome_of_its_append() {
     let mut bench = Bench::connected(&Limits::default());
     let channel = ChannelName::parse("c").expect("valid");
     let ok = Appended { epoch: Epoch(1), offset: Offset(9), time_ms: 5, attempt: Attempt::Repeat };
@@ -295,7 +295,7 @@ fn a_publication_is_answered_by_what_became_of_it() {
 }
 
 #[test]
-fn rates_are_refused_with_the_wait_and_ignoring_them_closes() {
+fn exceeded_rate_is_refused_with_the_wait_and_closes_when_ignored() {
     let limits = Limits { publishes_per_s: 10, publishes_burst: 2, ..Limits::default() };
     let mut bench = Bench::connected(&limits);
     let publish = r#"{"id":2,"publish":{"channel":"c","data":1}}"#;
@@ -304,7 +304,7 @@ fn rates_are_refused_with_the_wait_and_ignoring_them_closes() {
     assert_eq!(error_code(&frames), Some("rate_limited"));
     assert_eq!(frames[0]["error"]["retry_ms"], 100);
     bench.now.at = bench.now.at + Duration::from_millis(100);
-    assert!(bench.say(publish).is_empty(), "who waits is admitted");
+    assert!(bench.say(publish).is_empty(), "a client that waits is admitted");
     let refused = (0..).find(|_| {
         bench.say(publish);
         bench.closed_with().is_some()
@@ -313,7 +313,7 @@ fn rates_are_refused_with_the_wait_and_ignoring_them_closes() {
 }
 
 #[test]
-fn ten_malformed_commands_in_a_minute_are_forgiven() {
+fn eleventh_malformed_command_in_a_minute_closes() {
     let mut bench = Bench::connected(&Limits::default());
     for round in 0..3 {
         for _ in 0..MALFORMED_MAX {
@@ -341,7 +341,7 @@ fn subscriptions_and_waiting_commands_are_bounded() {
 }
 
 #[test]
-fn every_subscribe_is_answered_also_one_that_is_overtaken() {
+fn subscribe_replaced_by_a_newer_one_is_answered() {
     let mut bench = Bench::connected(&Limits::default());
     assert!(bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#).is_empty());
     let frames = bench.say(r#"{"id":3,"subscribe":{"channel":"a"}}"#);
@@ -356,7 +356,7 @@ fn every_subscribe_is_answered_also_one_that_is_overtaken() {
 }
 
 #[test]
-fn an_unreadable_log_refuses_the_subscription() {
+fn unreadable_log_refuses_the_subscription() {
     let mut bench = Bench::connected(&Limits::default());
     bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
     let Some(Need::Position(id)) = bench.hub.take_needs().pop() else { panic!("a position is needed") };
@@ -369,7 +369,7 @@ fn an_unreadable_log_refuses_the_subscription() {
 }
 
 #[test]
-fn rights_are_asked_for_each_command() {
+fn each_command_is_checked_against_the_rights() {
     let claim = r#"[{"pattern":"read.*","rights":["subscribe"]},{"pattern":"write.*","rights":["publish"]}]"#;
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"t","recover":[{"channel":"write.a","epoch":"1","offset":0}]}}"#);
@@ -391,7 +391,7 @@ fn rights_are_asked_for_each_command() {
 }
 
 #[test]
-fn pages_that_would_not_fit_the_socket_are_refused() {
+fn history_pages_that_would_overfill_the_outbox_are_refused() {
     let mut bench = Bench::connected(&Limits::default());
     let history = r#"{"id":2,"history":{"channel":"a"}}"#;
     let asked = (0..10).filter(|_| bench.say(history).is_empty()).count();

@@ -1,0 +1,28 @@
+//! The answers to an append and to a history read, as the reactor hands them to a session.
+
+use super::outcome::{AppendError, Appended};
+use crate::wire::push::LogPosition;
+
+/// The outcome of an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// The store answered.
+    Answered(Result<Appended, AppendError>),
+    /// The store's queue was full: certainly not stored.
+    QueueFull,
+    /// The store did not answer in time.
+    Late,
+}
+
+/// The outcome of a history read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryOutcome<'a> {
+    /// The publications of the page as JSON objects separated by commas: `{…},{…}`.
+    Page(LogPosition, &'a [u8]),
+    /// The store's queue was full.
+    QueueFull,
+    /// The store could not be read; retry after `retry_ms` milliseconds.
+    Unavailable { retry_ms: u32 },
+    /// The store did not answer in time.
+    Late,
+}

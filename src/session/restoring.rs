@@ -1,0 +1,137 @@
+//! The subscriptions that `connect` restores, and the `connected` reply that lists them.
+
+use super::context::Context;
+use super::member::Member;
+use crate::auth::permission::Right;
+use crate::clock::Moment;
+use crate::hub::{Decision, OpenRefused, SubscriptionId};
+use crate::id::{ChannelName, CommandId};
+use crate::limits::REPLY_TIMEOUT;
+use crate::wire::command::{Cursor, From};
+use crate::wire::push::{self, Because, Connected, LogPosition, Recovered, Recovery};
+
+/// When a client should subscribe again to a channel whose log could not be read, in milliseconds.
+const RECOVER_RETRY_MS: u32 = 2_000;
+
+/// A `connect` that has not been answered.
+#[derive(Debug)]
+pub(super) struct PendingConnect {
+    pub(super) id: CommandId,
+    /// The time at which it arrived.
+    pub(super) asked: Moment,
+    pub(super) recover: Vec<Cursor>,
+}
+
+/// The subscriptions that `connect` restores.
+#[derive(Debug)]
+pub(super) struct Restoring {
+    id: CommandId,
+    /// At this time, `connected` is sent even if some positions are unknown.
+    pub(super) answer_by: Moment,
+    entries: Vec<RestoredChannel>,
+}
+
+#[derive(Debug)]
+struct RestoredChannel {
+    channel: ChannelName,
+    subscription: Option<SubscriptionId>,
+    state: RestoredState,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RestoredState {
+    Asked,
+    Answered { log: Option<LogPosition>, outcome: Recovery },
+}
+
+const UNAVAILABLE: RestoredState = RestoredState::Answered {
+    log: None,
+    outcome: Recovery::Not(Because::Unavailable { retry_ms: RECOVER_RETRY_MS }),
+};
+
+impl Restoring {
+    /// Opens a subscription for each cursor that the member may read.
+    pub(super) fn open(connect: PendingConnect, member: &mut Member, cx: &mut Context<'_>) -> Restoring {
+        let PendingConnect { id, asked, recover } = connect;
+        let entries = recover.into_iter().map(|cursor| RestoredChannel::open(member, cursor, cx)).collect();
+        Restoring { id, answer_by: asked + REPLY_TIMEOUT, entries }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        !self.entries.iter().any(|entry| matches!(entry.state, RestoredState::Asked))
+    }
+
+    /// Takes the start of a subscription; `None` means that its log could not be read.
+    pub(super) fn opened(&mut self, subscription: SubscriptionId, decision: Option<Decision>) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.subscription == Some(subscription)) {
+            entry.answer(decision);
+        }
+    }
+
+    /// Ends the subscriptions whose position is still unknown; `connected` reports them as `unavailable`.
+    pub(super) fn expire(&mut self, member: &mut Member, cx: &mut Context<'_>) {
+        for entry in &mut self.entries {
+            if let (RestoredState::Asked, Some(subscription)) = (entry.state, entry.subscription) {
+                member.drop_subscription(subscription, cx);
+                entry.answer(None);
+            }
+        }
+    }
+
+    pub(super) fn write_connected(&self, member: &Member, cx: &mut Context<'_>) {
+        let recovered: Vec<Recovered<'_>> = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry.state {
+                RestoredState::Answered { log, outcome } => {
+                    Some(Recovered { channel: &entry.channel, log, outcome })
+                }
+                RestoredState::Asked => None,
+            })
+            .collect();
+        let limits = &cx.policy.limits;
+        let connected = Connected {
+            connection: &format!("{:x}", cx.connection),
+            instance: &cx.policy.instance.0,
+            user: member.user.as_str(),
+            ping_ms: limits.ping_ms,
+            stable_ms: limits.stable_ms,
+            limits: cx.policy.reported_limits,
+            expires: member.expires(cx.now),
+            status: cx.status,
+            recovered: &recovered,
+        };
+        push::connected(cx.out, self.id, &connected);
+    }
+}
+
+impl RestoredChannel {
+    fn open(member: &mut Member, cursor: Cursor, cx: &mut Context<'_>) -> RestoredChannel {
+        let Cursor { channel, epoch, offset } = cursor;
+        let mut entry = RestoredChannel { channel, subscription: None, state: RestoredState::Asked };
+        if !member.permissions.allow(Right::Subscribe, &entry.channel) {
+            entry.state = RestoredState::Answered { log: None, outcome: Recovery::Not(Because::Forbidden) };
+            return entry;
+        }
+        match cx.hub.open(&entry.channel, cx.slot, From::After { epoch, offset }) {
+            Ok((subscription, decision)) => {
+                member.subscriptions.push(subscription);
+                entry.subscription = Some(subscription);
+                if decision.is_some() {
+                    entry.answer(decision);
+                }
+            }
+            Err(OpenRefused::TooManyChannels) => entry.state = UNAVAILABLE,
+        }
+        entry
+    }
+
+    fn answer(&mut self, decision: Option<Decision>) {
+        self.state = match decision {
+            Some(decision) => {
+                RestoredState::Answered { log: Some(decision.position), outcome: decision.outcome }
+            }
+            None => UNAVAILABLE,
+        };
+    }
+}
