@@ -1,76 +1,70 @@
-//! Why a session ends: one enum, and the one place that turns a reason into code, text and advice.
+//! Reasons why a session ends, and the one place that turns each into a code, a text and advice.
 //!
-//! The ranges carry the advice, so that a client need know no single code: 1001, 1011–1013 and 4000–4499
-//! invite a return, 1002, 1007, 1009 and 4500–4999 are final.
+//! The ranges of the codes carry the advice, so that a client need not know single codes: after 1001, 1011–1013 and
+//! 4000–4499 it should return; 1002, 1007, 1009 and 4500–4999 are final.
 
 use crate::limits::CLOSE_REASON_BYTES_MAX;
 use std::fmt::Write as _;
 
-/// Why the server ends a session.
+/// The reason why the server ends a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The peer closed and we answer with its own code (1000 when it gave none).
+    /// The peer closed; the server answers with the peer's code (1000 if it gave none).
     Answered(u16),
-    /// RFC 6455 was violated; the text names the rule.
+    /// The peer violated RFC 6455; the text names the rule.
     ProtocolError(&'static str),
-    /// Text that is not UTF-8.
+    /// A text message is not UTF-8.
     InvalidUtf8,
-    /// A frame or message over its bound; the text names the bound.
+    /// A frame or message exceeds its bound; the text names the bound.
     TooBig(&'static str),
     /// A critical dependency is down.
     Unavailable {
         /// The dependency's configured name.
         dependency: String,
-        /// When to come back.
         retry_ms: u32,
-        /// The outage, as the log names it.
+        /// The reference of the outage in the log.
         reference: String,
     },
-    /// The process ends or drains.
-    Restart {
-        /// When to come back.
-        retry_ms: u32,
-    },
-    /// Admission: a bound of the process or of the user is reached; the text names the bound.
+    /// The process drains or ends.
+    Restart { retry_ms: u32 },
+    /// A bound of the process or of the user is reached.
     OverCapacity {
-        /// Which bound, by its configuration name.
+        /// The setting's name.
         bound: &'static str,
-        /// When to come back.
         retry_ms: u32,
     },
-    /// No `connect` in time.
+    /// `connect` did not arrive within `limits.connect_ms`.
     ConnectTimeout,
-    /// Nothing heard, not even a pong.
+    /// Nothing arrived after a ping, not even a pong.
     NoSignOfLife,
-    /// A message begun and not finished in time.
+    /// A message was begun and not finished in time.
     MessageTimeout,
-    /// The socket takes no bytes.
+    /// The socket accepts no bytes.
     WriteStalled,
-    /// Rate limits ignored repeatedly; the text names the limit.
+    /// The peer repeatedly ignored a rate limit.
     RateLimited {
-        /// Which limit, by its configuration name.
+        /// The setting's name.
         bound: &'static str,
-        /// When to come back.
         retry_ms: u32,
     },
-    /// The protocol was misused; the text says how.
+    /// The peer misused the protocol; the text says how.
     Misuse(&'static str),
-    /// No token, a bad one, or one that expired; the text says which.
+    /// The token is missing, invalid or expired; the text says which.
     Unauthenticated(&'static str),
-    /// An authenticated user who may not be here at all.
+    /// The user is authenticated but may not connect at all.
     Forbidden(&'static str),
-    /// A subprotocol `seawall.v…` that this server does not speak.
+    /// The client offered only versions of the subprotocol that this server does not support.
     UnsupportedVersion,
 }
 
-/// Whether a `bye` goes before the close frame.
+/// The frames to send before the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// `bye`, then the close frame.
     Bye,
-    /// The close frame alone: the peer violated the layer that would carry the `bye`, or said it first.
+    /// The close frame alone: the peer violated the layer that would carry the `bye`, or closed first.
     CloseOnly,
-    /// Not even that: the socket takes no bytes.
+    /// No frame: the socket accepts no bytes.
     None,
 }
 
@@ -119,7 +113,7 @@ impl CloseReason {
         }
     }
 
-    /// What exactly: a rule, a bound or a cause, for people.
+    /// The violated rule, the reached bound or the cause, for people.
     pub fn detail(&self) -> Option<&str> {
         match self {
             CloseReason::ProtocolError(text)
@@ -128,8 +122,8 @@ impl CloseReason {
             | CloseReason::Unauthenticated(text)
             | CloseReason::Forbidden(text) => Some(text),
             CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => Some(bound),
-            CloseReason::UnsupportedVersion => Some("this server speaks seawall.v1"),
-            CloseReason::ConnectTimeout => Some("send connect first"),
+            CloseReason::UnsupportedVersion => Some("this server supports only the subprotocol seawall.v1"),
+            CloseReason::ConnectTimeout => Some("send connect within limits.connect_ms"),
             CloseReason::Answered(_)
             | CloseReason::InvalidUtf8
             | CloseReason::Unavailable { .. }
@@ -142,37 +136,63 @@ impl CloseReason {
 
     /// The dependency that is down, if that is the reason.
     pub fn dependency(&self) -> Option<&str> {
-        match self {
-            CloseReason::Unavailable { dependency, .. } => Some(dependency),
-            _ => None,
-        }
+        self.outage().map(|(dependency, _)| dependency)
     }
 
-    /// The outage as the log names it, if one is the reason.
+    /// The reference of the outage in the log, if one is the reason.
     pub fn reference(&self) -> Option<&str> {
+        self.outage().map(|(_, reference)| reference)
+    }
+
+    fn outage(&self) -> Option<(&str, &str)> {
         match self {
-            CloseReason::Unavailable { reference, .. } => Some(reference),
-            _ => None,
+            CloseReason::Unavailable { dependency, reference, .. } => Some((dependency, reference)),
+            CloseReason::Answered(_)
+            | CloseReason::ProtocolError(_)
+            | CloseReason::InvalidUtf8
+            | CloseReason::TooBig(_)
+            | CloseReason::Restart { .. }
+            | CloseReason::OverCapacity { .. }
+            | CloseReason::ConnectTimeout
+            | CloseReason::NoSignOfLife
+            | CloseReason::MessageTimeout
+            | CloseReason::WriteStalled
+            | CloseReason::RateLimited { .. }
+            | CloseReason::Misuse(_)
+            | CloseReason::Unauthenticated(_)
+            | CloseReason::Forbidden(_)
+            | CloseReason::UnsupportedVersion => None,
         }
     }
 
-    /// When to come back, where the server knows better than the client's backoff.
+    /// When to return, if the server knows better than the client's backoff.
     pub const fn retry_ms(&self) -> Option<u32> {
         match self {
             CloseReason::Unavailable { retry_ms, .. }
             | CloseReason::Restart { retry_ms }
             | CloseReason::OverCapacity { retry_ms, .. }
             | CloseReason::RateLimited { retry_ms, .. } => Some(*retry_ms),
-            _ => None,
+            CloseReason::Answered(_)
+            | CloseReason::ProtocolError(_)
+            | CloseReason::InvalidUtf8
+            | CloseReason::TooBig(_)
+            | CloseReason::ConnectTimeout
+            | CloseReason::NoSignOfLife
+            | CloseReason::MessageTimeout
+            | CloseReason::WriteStalled
+            | CloseReason::Misuse(_)
+            | CloseReason::Unauthenticated(_)
+            | CloseReason::Forbidden(_)
+            | CloseReason::UnsupportedVersion => None,
         }
     }
 
-    /// True exactly when the same client coming back unchanged would be closed again.
+    /// True exactly when the server would close the same unchanged client again.
     pub const fn terminal(&self) -> bool {
         matches!(self.code(), 1002 | 1007 | 1009 | 4500..=4999)
     }
 
-    /// What is said before the end.
+    /// The frames to send before the connection ends.
     pub const fn farewell(&self) -> Farewell {
         match self {
             CloseReason::Answered(_)
@@ -227,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_is_the_protocols_and_fits_a_close_frame() {
+    fn close_text_follows_the_protocol_and_fits_a_close_frame() {
         let reason =
             CloseReason::Unavailable { dependency: "store".into(), retry_ms: 5200, reference: "k3f9".into() };
         assert_eq!(reason.text(), "unavailable; dependency=store; retry_ms=5200; ref=k3f9");
@@ -240,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_carries_the_advice() {
+    fn code_range_carries_the_advice() {
         assert!(!CloseReason::Restart { retry_ms: 0 }.terminal());
         assert!(!CloseReason::NoSignOfLife.terminal());
         assert!(CloseReason::Misuse("").terminal());

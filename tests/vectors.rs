@@ -1,7 +1,7 @@
-//! Runs this side of the wire against the examples in `tests/vectors/`, which the client reads as well.
+//! Runs the server side of the wire against the examples in `tests/vectors/`, which the client also reads.
 //!
-//! The examples are the contract: a change of the wire is a change of them first. Every entry is used, and an
-//! entry with a key that nobody reads is an error.
+//! The examples are the contract: a change of the wire changes them first. Every entry is used, and an unknown key in an entry is
+//! an error.
 
 #[path = "vectors/client.rs"]
 mod client;
@@ -40,7 +40,7 @@ fn names_differ<'a>(names: impl Iterator<Item = &'a str>) {
     assert!(!seen.is_empty(), "no cases");
 }
 
-/// The payload of the one text frame that `frame` is.
+/// The payload of a single text frame.
 fn payload(frame: &[u8]) -> &str {
     assert_eq!(frame[0], 0x81, "a final text frame");
     let (header, length) = match frame[1] {

@@ -1,4 +1,4 @@
-//! What travels over the bus: one message of Redis pub/sub, as bytes.
+//! Messages on the bus: the binary payload of one Redis pub/sub message.
 //!
 //! ```text
 //! version u8 | kind u8 | origin u64 | check u32 | body          integers are little-endian
@@ -7,62 +7,64 @@
 //! canary         number u64 | dropped u64
 //! ```
 //!
-//! The check is a CRC-32 (ISO 3309) over all the rest and the channel's name: a message that a proxy garbled, or that came
-//! under another name, is known by it and thrown away. The log makes up for it. It is no seal: whoever may publish on the bus is
-//! trusted. Frames are those that subscribers get, so a message is encoded once for all instances.
+//! The check is a CRC-32 (ISO 3309) over all other bytes and the channel's name. A message that was corrupted, or
+//! that arrived under another name, fails it and is dropped; the log makes up for it. The check is not a signature:
+//! every publisher on the bus is trusted. Frames are the same bytes that subscribers get, so a message is encoded
+//! once for all instances.
 
 use super::publication::{Change, Published};
 use crate::id::{ChannelName, Offset};
 use std::sync::Arc;
 
-/// Of the first byte. An instance drops what a newer version says, and the log makes up for it.
+/// The first byte. An instance drops messages of a newer version, and the log makes up for them.
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 14;
 const ENTRY_BYTES: usize = 21;
 
-/// Names a process among those on one bus: drawn at its start.
+/// Identifies one process on the bus; drawn at random when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(pub u64);
 
-/// A message for whoever follows its channel.
+/// A message for the followers of a channel.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// Publications of one channel, in offset order.
+    /// Publications of the channel, in offset order.
     Publications(Vec<Published>),
     /// A signal's frame.
     Signal(Arc<[u8]>),
 }
 
-/// Shows that commits of an instance arrive everywhere.
+/// A message that proves that an instance's publications arrive at the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanaryNote {
-    /// Counts the canaries of its origin.
+    /// The serial number of the canary at its origin.
     pub number: u64,
-    /// Messages that its origin could not send since it started: when it grows, there is something to be read from the store.
+    /// The number of messages that the origin could not send since it started. If it grows, publications must be read
+    /// from the store.
     pub dropped: u64,
 }
 
-/// Why bytes are no message.
+/// The reason why bytes are not a valid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Garbled {
-    /// Shorter than it says, or longer.
+    /// The message is shorter or longer than it declares.
     Length,
-    /// Of a version that is not ours.
+    /// The version is unknown.
     Version,
-    /// Of a kind that is not ours.
+    /// The kind is unknown or not expected here.
     Kind,
-    /// The check does not hold.
+    /// The check does not match.
     Check,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum EnvelopeKind {
     Publications = 1,
     Signal = 2,
     Canary = 3,
 }
 
-/// Whose message it is. It is read before the rest: one's own messages come back and are dropped unread.
+/// The origin of a message. Read it first, because an instance's own messages come back and can be dropped unread.
 pub fn origin(bytes: &[u8]) -> Option<Origin> {
     bytes.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).map(Origin)
 }
@@ -74,7 +76,7 @@ pub fn publications<'a>(
     name: &str,
     publications: impl IntoIterator<Item = &'a Published>,
 ) {
-    seal(out, Kind::Publications, origin, name, |out| {
+    seal(out, EnvelopeKind::Publications, origin, name, |out| {
         for published in publications {
             let (change, target) = match published.change {
                 Change::None => (0, Offset::ZERO),
@@ -84,7 +86,7 @@ pub fn publications<'a>(
             out.extend_from_slice(&published.offset.0.to_le_bytes());
             out.push(change);
             out.extend_from_slice(&target.0.to_le_bytes());
-            // A frame is bounded by `limits.frame_bytes`, far below.
+            // `limits.frame_bytes` bounds a frame far below this.
             out.extend_from_slice(&u32::try_from(published.frame.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(&published.frame);
         }
@@ -93,18 +95,18 @@ pub fn publications<'a>(
 
 /// Appends a message with a signal on the channel `name`.
 pub fn signal(out: &mut Vec<u8>, origin: Origin, name: &str, frame: &[u8]) {
-    seal(out, Kind::Signal, origin, name, |out| out.extend_from_slice(frame));
+    seal(out, EnvelopeKind::Signal, origin, name, |out| out.extend_from_slice(frame));
 }
 
 /// Appends a canary.
 pub fn canary(out: &mut Vec<u8>, origin: Origin, name: &str, note: CanaryNote) {
-    seal(out, Kind::Canary, origin, name, |out| {
+    seal(out, EnvelopeKind::Canary, origin, name, |out| {
         out.extend_from_slice(&note.number.to_le_bytes());
         out.extend_from_slice(&note.dropped.to_le_bytes());
     });
 }
 
-fn seal(out: &mut Vec<u8>, kind: Kind, origin: Origin, name: &str, body: impl FnOnce(&mut Vec<u8>)) {
+fn seal(out: &mut Vec<u8>, kind: EnvelopeKind, origin: Origin, name: &str, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[VERSION, kind as u8]);
     out.extend_from_slice(&origin.0.to_le_bytes());
@@ -125,38 +127,38 @@ fn check(message: &[u8], name: &str) -> u32 {
     hasher.finalize()
 }
 
-/// Reads a message that came under this name.
+/// Reads a message that arrived under this name.
 pub fn read(bytes: &[u8], channel: &ChannelName) -> Result<Message, Garbled> {
     let (kind, body) = open(bytes, channel.as_str())?;
     match kind {
-        Kind::Publications => entries(body, channel).map(Message::Publications),
-        Kind::Signal => Ok(Message::Signal(Arc::from(body))),
-        Kind::Canary => Err(Garbled::Kind),
+        EnvelopeKind::Publications => entries(body, channel).map(Message::Publications),
+        EnvelopeKind::Signal => Ok(Message::Signal(Arc::from(body))),
+        EnvelopeKind::Canary => Err(Garbled::Kind),
     }
 }
 
-/// Reads a canary that came under this name.
+/// Reads a canary that arrived under this name.
 pub fn read_canary(bytes: &[u8], name: &str) -> Result<CanaryNote, Garbled> {
     let (kind, body) = open(bytes, name)?;
     match (kind, body.as_chunks::<8>()) {
-        (Kind::Canary, ([number, dropped], [])) => {
+        (EnvelopeKind::Canary, ([number, dropped], [])) => {
             Ok(CanaryNote { number: u64::from_le_bytes(*number), dropped: u64::from_le_bytes(*dropped) })
         }
-        (Kind::Canary, _) => Err(Garbled::Length),
-        (Kind::Publications | Kind::Signal, _) => Err(Garbled::Kind),
+        (EnvelopeKind::Canary, _) => Err(Garbled::Length),
+        (EnvelopeKind::Publications | EnvelopeKind::Signal, _) => Err(Garbled::Kind),
     }
 }
 
-fn open<'a>(bytes: &'a [u8], name: &str) -> Result<(Kind, &'a [u8]), Garbled> {
+fn open<'a>(bytes: &'a [u8], name: &str) -> Result<(EnvelopeKind, &'a [u8]), Garbled> {
     let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(Garbled::Length)?;
     let [version, kind, .., a, b, c, d] = *head else { return Err(Garbled::Length) };
     if version != VERSION {
         return Err(Garbled::Version);
     }
     let kind = match kind {
-        1 => Kind::Publications,
-        2 => Kind::Signal,
-        3 => Kind::Canary,
+        1 => EnvelopeKind::Publications,
+        2 => EnvelopeKind::Signal,
+        3 => EnvelopeKind::Canary,
         _ => return Err(Garbled::Kind),
     };
     if u32::from_le_bytes([a, b, c, d]) == check(bytes, name) {
@@ -214,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(entries in prop::collection::vec((any::<u64>(), change(), prop::collection::vec(any::<u8>(), 0..40)), 0..6)) {
+        fn written_publications_are_read_back(entries in prop::collection::vec((any::<u64>(), change(), prop::collection::vec(any::<u8>(), 0..40)), 0..6)) {
             let sent: Vec<Published> = entries.iter().map(|(offset, change, frame)| published(*offset, *change, frame)).collect();
             let mut bytes = Vec::new();
             publications(&mut bytes, ORIGIN, "c1", &sent);
@@ -227,14 +229,14 @@ mod tests {
         }
 
         #[test]
-        fn whatever_bytes_come_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&bytes, &channel());
             let _ = read_canary(&bytes, "x");
             let _ = origin(&bytes);
         }
 
         #[test]
-        fn one_changed_bit_is_noticed(at in 0_usize..60, bit in 0_u32..8) {
+        fn single_changed_bit_is_detected(at in 0_usize..60, bit in 0_u32..8) {
             let mut bytes = Vec::new();
             publications(&mut bytes, ORIGIN, "c1", &[published(7, Change::None, b"hello, this is a frame")]);
             let at = at % bytes.len();
@@ -244,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_message_under_another_name_is_no_message() {
+    fn message_under_another_name_is_garbled() {
         let mut bytes = Vec::new();
         signal(&mut bytes, ORIGIN, "c2", b"frame");
         assert_eq!(read(&bytes, &channel()).err(), Some(Garbled::Check));
     }
 
     #[test]
-    fn a_canary_is_read_as_one_and_as_nothing_else() {
+    fn canary_is_read_only_as_a_canary() {
         let (mut bytes, note) = (Vec::new(), CanaryNote { number: 5, dropped: 9 });
         canary(&mut bytes, ORIGIN, "c1", note);
         assert_eq!(read_canary(&bytes, "c1"), Ok(note));
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_told_from_a_garbled_one() {
+    fn newer_version_is_distinguished_from_a_garbled_message() {
         let mut bytes = Vec::new();
         signal(&mut bytes, ORIGIN, "c1", b"frame");
         bytes[0] = 2;

@@ -1,44 +1,43 @@
-//! Why an HTTP request is refused: one enum, and the one place that turns a reason into status and words.
+//! Reasons to refuse an HTTP request, and the one place that turns each into a status and a message.
 //!
-//! What a person reads names the rule or the bound, by its configuration name, and what to do. Nothing the
-//! peer sent is repeated, so an answer can carry nothing of an attacker's choosing.
+//! A message names the rule or the bound, by its setting, and what to do. It never repeats anything that the peer
+//! sent, so that an answer cannot carry content of an attacker's choosing.
 
-use crate::wire::request::After;
+use crate::wire::after::After;
 use std::fmt;
 
-/// Why a request is not served as asked.
+/// The reason why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpFault {
-    /// 400: the head breaks a rule of RFC 9112. The connection ends, since where the next request begins is
-    /// not certain.
+    /// 400: the head breaks a rule of RFC 9112. The connection ends, because the start of the next request is uncertain.
     Malformed(Malformed),
     /// 400: an upgrade breaks a rule of RFC 6455 section 4.2.1, or of `docs/protocol.md`.
     Handshake(Handshake),
-    /// 401: the admin listener wants a bearer token (RFC 9110 section 15.5.2).
+    /// 401: the admin listener requires a bearer token (RFC 9110 section 15.5.2).
     Unauthorized,
     /// 403: the `Origin` is neither the `Host`'s own nor configured (RFC 6455 section 10.2).
     OriginForbidden,
-    /// 403: the `Host` is not one this server answers to on loopback without auth.
+    /// 403: the `Host` is not one that this server accepts on loopback without auth.
     HostForbidden,
-    /// 404: no such path, or one that is switched off.
+    /// 404: the path does not exist or is turned off.
     UnknownPath,
-    /// 405: the path exists and serves other methods.
+    /// 405: the path exists but serves other methods.
     MethodNotAllowed(Allow),
     /// 408: the head was not complete in time.
     HeadTimeout {
         /// `limits.head_ms`
         bound_ms: u32,
     },
-    /// 413: the request declares a body; no path takes one.
+    /// 413: the request declares a body; no path accepts one.
     BodyNotTaken,
     /// 414: the request target is too long.
     UriTooLong {
         /// `limits.uri_bytes`
         bound: usize,
     },
-    /// 417: an `Expect` on a server that takes no body.
+    /// 417: the request has `Expect`, but no path accepts a body.
     Expectation,
-    /// 426: a plain request to a path that speaks only WebSocket (RFC 9110 section 15.5.22).
+    /// 426: a plain request to a path that serves only WebSocket (RFC 9110 section 15.5.22).
     UpgradeRequired,
     /// 426: a WebSocket version other than 13 (RFC 6455 section 4.4).
     UpgradeVersion,
@@ -47,11 +46,8 @@ pub enum HttpFault {
         /// `limits.connections_per_address`
         bound: u32,
     },
-    /// 429: one address connects too often.
-    TooFast {
-        /// When to come back.
-        retry_ms: u32,
-    },
+    /// 429: one address opens connections too fast.
+    TooFast { retry_ms: u32 },
     /// 431: the head has too many bytes.
     HeadTooLarge {
         /// `limits.head_bytes`
@@ -62,32 +58,26 @@ pub enum HttpFault {
         /// `limits.headers`
         bound: usize,
     },
-    /// 501: a method this server does not know (RFC 9110 section 9.1).
+    /// 501: the method is unknown (RFC 9110 section 9.1).
     UnknownMethod,
-    /// 503: more come than the upgrades that would tell them could be completed.
-    OverCapacity {
-        /// When to come back.
-        retry_ms: u32,
-    },
+    /// 503: more clients arrive than could be upgraded just to be refused with `bye`.
+    OverCapacity { retry_ms: u32 },
     /// 503: a critical dependency is down, or the process drains.
-    Unavailable {
-        /// When to come back.
-        retry_ms: u32,
-    },
-    /// 505: not HTTP/1.0 or HTTP/1.1.
+    Unavailable { retry_ms: u32 },
+    /// 505: neither HTTP/1.0 nor HTTP/1.1.
     Version,
 }
 
 /// The rule of RFC 9112 that a head breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// The bytes are a TLS handshake, and the listener is a plain one.
+    /// The bytes are a TLS handshake on a plain listener.
     Tls,
-    /// The bytes are plain HTTP, and the listener speaks TLS.
+    /// The bytes are plain HTTP on a TLS listener.
     Plain,
-    /// The request line is no `METHOD SP target SP HTTP/1.x` (section 3).
+    /// The request line is not `METHOD SP target SP HTTP/1.x` (section 3).
     RequestLine,
-    /// The target is of no form we read, or has bytes a URI may not have (section 3.2).
+    /// The target has an unsupported form, or bytes that a URI must not have (section 3.2).
     Target,
     /// A line has no valid field name before its colon, a space before the colon, or is folded (section 5).
     HeaderName,
@@ -95,15 +85,15 @@ pub enum Malformed {
     HeaderValue,
     /// A carriage return without a line feed (section 2.2).
     LineEnd,
-    /// A line feed without a carriage return: some would read on where we would stop (section 2.2).
+    /// A line feed without a carriage return, which other readers may treat differently (section 2.2).
     BareLineFeed,
     /// HTTP/1.1 without `Host` (section 3.2).
     HostMissing,
     /// More than one `Host` (section 3.2).
     HostRepeated,
-    /// A `Host` or an authority that is no `name[:port]` (section 3.2).
+    /// A `Host` or an authority that is not `name[:port]` (section 3.2).
     HostInvalid,
-    /// A `Content-Length` that is no decimal number (RFC 9110 section 8.6).
+    /// A `Content-Length` that is not a decimal number (RFC 9110 section 8.6).
     LengthInvalid,
     /// More than one `Content-Length` (RFC 9110 section 8.6).
     LengthRepeated,
@@ -113,7 +103,7 @@ pub enum Malformed {
     EncodingInHttp10,
 }
 
-/// The rule an upgrade breaks.
+/// The rule that an upgrade breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
     /// `Upgrade` without `Connection: Upgrade`.
@@ -134,9 +124,9 @@ pub enum Handshake {
     AuthorizationRepeated,
     /// A bearer token that is not visible ASCII.
     AuthorizationInvalid,
-    /// A `Sec-WebSocket-Protocol` that is no list of tokens.
+    /// A `Sec-WebSocket-Protocol` that is not a list of tokens.
     SubprotocolInvalid,
-    /// Subprotocols, and no `seawall.v…` among them.
+    /// Subprotocols without a `seawall.v…` among them.
     SubprotocolUnknown,
     /// More than one `seawall.token.…`.
     TokenRepeated,
@@ -200,9 +190,10 @@ impl HttpFault {
         }
     }
 
-    /// What becomes of the connection, when the head alone would have it `head`.
+    /// The state of the connection after the refusal, where `head` is the state according to the head.
     ///
-    /// It ends when the place of the next request is not certain, and when the peer is turned away as such.
+    /// The connection ends if the start of the next request is uncertain, or if the refusal is directed at the peer
+    /// itself.
     pub const fn after(self, head: After) -> After {
         match self {
             HttpFault::Malformed(_)
@@ -229,13 +220,13 @@ impl HttpFault {
         }
     }
 
-    /// The header lines that the status asks for, save `Retry-After`.
+    /// The header lines that the status requires, except `Retry-After`.
     pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             HttpFault::Unauthorized => &[("WWW-Authenticate", "Bearer")],
             HttpFault::MethodNotAllowed(Allow::Get) => &[("Allow", "GET")],
             HttpFault::MethodNotAllowed(Allow::GetHead) => &[("Allow", "GET, HEAD")],
-            // RFC 9110 section 7.8: who sends Upgrade names it in Connection.
+            // RFC 9110 section 7.8: a sender of Upgrade must name it in Connection.
             HttpFault::UpgradeRequired => &[("Upgrade", "websocket"), ("Connection", "Upgrade")],
             HttpFault::UpgradeVersion => {
                 &[("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
@@ -260,7 +251,7 @@ impl HttpFault {
         }
     }
 
-    /// `Retry-After` in whole seconds, rounded up so that nobody comes back early.
+    /// `Retry-After` in whole seconds, rounded up so that no client returns early.
     pub fn retry_after_s(self) -> Option<u32> {
         if let HttpFault::TooFast { retry_ms }
         | HttpFault::OverCapacity { retry_ms }
@@ -273,7 +264,7 @@ impl HttpFault {
     }
 }
 
-/// The `message` of the body: one sentence for a person, without a byte that JSON would escape.
+/// The `message` of the body: a sentence for people, without bytes that JSON would escape.
 impl fmt::Display for HttpFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -281,51 +272,62 @@ impl fmt::Display for HttpFault {
             HttpFault::Handshake(rule) => f.write_str(rule.text()),
             HttpFault::Unauthorized => f.write_str("send Authorization: Bearer with the admin token"),
             HttpFault::OriginForbidden => f.write_str(
-                "this page's origin is neither the server's own nor allowed; add it to server.origins",
+                "the page's origin is not this server's own; add it to server.origins to allow it",
             ),
             HttpFault::HostForbidden => f.write_str(
-                "without auth this server answers only to localhost, 127.0.0.1 and [::1]; \
-                 add the name of your Host header to server.hosts, or configure auth",
+                "without auth, this server accepts only the hosts localhost, 127.0.0.1 and [::1]; \
+                add the host of your request to server.hosts, or configure auth",
             ),
-            HttpFault::UnknownPath => f.write_str("there is nothing here; the paths are in docs/http.md"),
-            HttpFault::MethodNotAllowed(Allow::Get) => f.write_str("this path takes GET only"),
-            HttpFault::MethodNotAllowed(Allow::GetHead) => f.write_str("this path takes GET and HEAD only"),
+            HttpFault::UnknownPath => f.write_str("this path does not exist; docs/http.md lists the paths"),
+            HttpFault::MethodNotAllowed(Allow::Get) => f.write_str("this path accepts only GET"),
+            HttpFault::MethodNotAllowed(Allow::GetHead) => f.write_str("this path accepts only GET and HEAD"),
             HttpFault::HeadTimeout { bound_ms } => {
-                write!(f, "the request's head took longer than limits.head_ms ({bound_ms} ms)")
-            }
-            HttpFault::BodyNotTaken => f.write_str("no path here takes a body; send the request without one"),
-            HttpFault::UriTooLong { bound } => {
-                write!(f, "the request target is over limits.uri_bytes ({bound} bytes)")
-            }
-            HttpFault::Expectation => f.write_str("no path here takes a body; send no Expect"),
-            HttpFault::UpgradeRequired => f.write_str(
-                "this path speaks WebSocket only; if you sent Upgrade: websocket, \
-                 a proxy in between must pass Upgrade and Connection on, over HTTP/1.1",
-            ),
-            HttpFault::UpgradeVersion => f.write_str("this server speaks WebSocket version 13 (RFC 6455)"),
-            HttpFault::TooManyConnections { bound } => {
-                write!(f, "your address has limits.connections_per_address ({bound}) connections open")
-            }
-            HttpFault::TooFast { retry_ms } => {
-                write!(f, "your address connects faster than limits.handshakes_per_s; wait {retry_ms} ms")
-            }
-            HttpFault::HeadTooLarge { bound } => {
-                write!(f, "the request's head is over limits.head_bytes ({bound} bytes)")
-            }
-            HttpFault::TooManyHeaders { bound } => {
-                write!(f, "the request has more header lines than limits.headers ({bound})")
-            }
-            HttpFault::UnknownMethod => f.write_str("this server knows no such method; use GET"),
-            HttpFault::OverCapacity { retry_ms } => {
                 write!(
                     f,
-                    "more clients come than can be let in (limits.admissions_per_s); wait {retry_ms} ms"
+                    "the request head exceeded limits.head_ms ({bound_ms} ms); connect and send it again"
                 )
             }
-            HttpFault::Unavailable { retry_ms } => {
-                write!(f, "the service is not available now; come back in {retry_ms} ms")
+            HttpFault::BodyNotTaken => f.write_str("no path accepts a request body; send none"),
+            HttpFault::UriTooLong { bound } => {
+                write!(f, "the request target exceeds limits.uri_bytes ({bound} bytes); send a shorter one")
             }
-            HttpFault::Version => f.write_str("this port speaks HTTP/1.1 (and 1.0 without upgrade)"),
+            HttpFault::Expectation => f.write_str("no path accepts a request body; send no Expect header"),
+            HttpFault::UpgradeRequired => f.write_str(
+                "this path serves only WebSocket; if you sent Upgrade: websocket, \
+                make the proxy in between forward Upgrade and Connection over HTTP/1.1",
+            ),
+            HttpFault::UpgradeVersion => {
+                f.write_str("this server supports only WebSocket version 13 (RFC 6455)")
+            }
+            HttpFault::TooManyConnections { bound } => {
+                write!(
+                    f,
+                    "your address has {bound} connections, the most that \
+                     limits.connections_per_address allows; close one first"
+                )
+            }
+            HttpFault::TooFast { retry_ms } => {
+                write!(f, "your address exceeds limits.handshakes_per_s; wait {retry_ms} ms")
+            }
+            HttpFault::HeadTooLarge { bound } => {
+                write!(f, "the request head exceeds limits.head_bytes ({bound} bytes); send fewer headers")
+            }
+            HttpFault::TooManyHeaders { bound } => {
+                write!(
+                    f,
+                    "the request has more header lines than limits.headers ({bound}) allows; send fewer"
+                )
+            }
+            HttpFault::UnknownMethod => f.write_str("the request method is unknown; use GET"),
+            HttpFault::OverCapacity { retry_ms } => {
+                write!(f, "more clients connect than limits.admissions_per_s admits; wait {retry_ms} ms")
+            }
+            HttpFault::Unavailable { retry_ms } => {
+                write!(f, "the service is unavailable; retry in {retry_ms} ms")
+            }
+            HttpFault::Version => {
+                f.write_str("this server supports HTTP/1.1, and HTTP/1.0 without upgrade; send HTTP/1.1")
+            }
         }
     }
 }
@@ -334,24 +336,28 @@ impl Malformed {
     const fn text(self) -> &'static str {
         match self {
             Malformed::Tls => {
-                "this port speaks plain HTTP, and this is a TLS handshake; use http:// or ws://"
+                "this port serves plain HTTP but received a TLS handshake; use http:// or ws://"
             }
-            Malformed::Plain => "this port speaks TLS, and this is plain HTTP; use https:// or wss://",
+            Malformed::Plain => "this port serves TLS but received plain HTTP; use https:// or wss://",
             Malformed::RequestLine => "the request line is not METHOD, space, target, space, HTTP/1.1",
             Malformed::Target => "the request target is neither a path nor an http:// URI of visible ASCII",
             Malformed::HeaderName => {
-                "a header line has an invalid name, a space before its colon, or continues the line before"
+                "a header line has an invalid name, has a space before its colon, or continues the line before"
             }
             Malformed::HeaderValue => "a header value has a control character",
-            Malformed::LineEnd => "a carriage return is not followed by a line feed",
-            Malformed::BareLineFeed => "a line ends in a line feed alone; lines end in CR LF",
-            Malformed::HostMissing => "HTTP/1.1 needs a Host header",
-            Malformed::HostRepeated => "there is more than one Host header",
-            Malformed::HostInvalid => "the host is not name or name:port",
+            Malformed::LineEnd => "a carriage return has no line feed after it; end each line with CR LF",
+            Malformed::BareLineFeed => {
+                "a line feed has no carriage return before it; end each line with CR LF"
+            }
+            Malformed::HostMissing => "the request has no Host header, which HTTP/1.1 requires",
+            Malformed::HostRepeated => "the request has more than one Host header; send one",
+            Malformed::HostInvalid => "the host is not a name or name:port",
             Malformed::LengthInvalid => "Content-Length is not a decimal number",
-            Malformed::LengthRepeated => "there is more than one Content-Length",
-            Malformed::LengthAndEncoding => "Content-Length and Transfer-Encoding exclude each other",
-            Malformed::EncodingInHttp10 => "HTTP/1.0 has no Transfer-Encoding",
+            Malformed::LengthRepeated => "the request has more than one Content-Length; send one",
+            Malformed::LengthAndEncoding => {
+                "the request has both Content-Length and Transfer-Encoding; send neither"
+            }
+            Malformed::EncodingInHttp10 => "the request has Transfer-Encoding, which HTTP/1.0 does not allow",
         }
     }
 }
@@ -360,21 +366,21 @@ impl Handshake {
     const fn text(self) -> &'static str {
         match self {
             Handshake::Connection => {
-                "Connection does not name Upgrade; a proxy in between must pass both headers on"
+                "the Connection header does not name Upgrade; make the proxy in between forward both headers"
             }
-            Handshake::KeyMissing => "there is no Sec-WebSocket-Key",
-            Handshake::KeyRepeated => "there is more than one Sec-WebSocket-Key",
+            Handshake::KeyMissing => "the request has no Sec-WebSocket-Key",
+            Handshake::KeyRepeated => "the request has more than one Sec-WebSocket-Key; send one",
             Handshake::KeyInvalid => "Sec-WebSocket-Key is not 16 bytes in base64",
-            Handshake::VersionMissing => "there is no Sec-WebSocket-Version; send 13",
-            Handshake::VersionRepeated => "there is more than one Sec-WebSocket-Version",
-            Handshake::OriginRepeated => "there is more than one Origin",
-            Handshake::AuthorizationRepeated => "there is more than one Authorization",
+            Handshake::VersionMissing => "the request has no Sec-WebSocket-Version; send 13",
+            Handshake::VersionRepeated => "the request has more than one Sec-WebSocket-Version; send one",
+            Handshake::OriginRepeated => "the request has more than one Origin; send one",
+            Handshake::AuthorizationRepeated => "the request has more than one Authorization; send one",
             Handshake::AuthorizationInvalid => "the bearer token in Authorization is not visible ASCII",
             Handshake::SubprotocolInvalid => "Sec-WebSocket-Protocol is not a list of tokens",
-            Handshake::SubprotocolUnknown => {
-                "none of the offered subprotocols is ours; offer seawall.v1 as well"
+            Handshake::SubprotocolUnknown => "no offered subprotocol is supported; offer seawall.v1",
+            Handshake::TokenRepeated => {
+                "the request offers more than one seawall.token subprotocol; offer one"
             }
-            Handshake::TokenRepeated => "more than one seawall.token subprotocol is offered",
         }
     }
 }

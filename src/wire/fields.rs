@@ -1,17 +1,16 @@
 //! The header fields this server reads, collected in one pass over the lines of a head.
 //!
-//! Collecting judges nothing: a field that came twice is kept as [`Field::Repeated`], and whoever needs the
-//! field says whether that is an error. Fields that are lists (RFC 9110 section 5.6.1) are reduced to the
-//! members that matter here.
+//! Collecting does not check anything: a repeated field is kept as [`Field::Repeated`], and the reader of the field
+//! decides whether that is an error. List fields (RFC 9110 section 5.6.1) are reduced to the members that matter
+//! here.
 
-/// A field that may stand in a head once.
+/// A field that may occur once in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// No line.
     Absent,
-    /// One line with this value, white space trimmed.
+    /// The value of its only line, without surrounding white space.
     Once(&'a [u8]),
-    /// Several lines: which one counts is not certain.
+    /// Several lines, so that the value is ambiguous.
     Repeated,
 }
 
@@ -23,26 +22,20 @@ impl<'a> Field<'a> {
         };
     }
 
-    /// True exactly when there is no such line.
+    /// True exactly when the head has no such line.
     pub const fn is_absent(self) -> bool {
         matches!(self, Field::Absent)
     }
 }
 
-/// What the lines of one head say to us.
+/// The fields of one head that this server reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
-    /// `Host`
     pub host: Field<'a>,
-    /// `Content-Length`
     pub content_length: Field<'a>,
-    /// `Transfer-Encoding`
     pub transfer_encoding: Field<'a>,
-    /// `Expect`
     pub expect: Field<'a>,
-    /// `Origin`
     pub origin: Field<'a>,
-    /// `Authorization`
     pub authorization: Field<'a>,
     /// `Sec-WebSocket-Key`
     pub key: Field<'a>,
@@ -74,7 +67,7 @@ impl<'a> Fields<'a> {
         upgrade_websocket: false,
     };
 
-    /// Goes over the lines once.
+    /// Collects the fields in one pass over the lines.
     pub fn collect(lines: &[httparse::Header<'a>]) -> Fields<'a> {
         let mut fields: Fields<'a> = Fields::NONE;
         for line in lines {
@@ -83,7 +76,7 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// The length decides first: most lines of a browser's head match no length here and cost one compare.
+    /// Compares the length first, because most lines of a browser's head match no length here and so cost one comparison.
     fn add(&mut self, name: &str, value: &'a [u8]) {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
@@ -120,8 +113,8 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
-/// The values of every line of that name, in order, trimmed. `head` is a head that was parsed: its lines end
-/// in CR LF and none is folded. The request line cannot match, since a name has no space.
+/// The trimmed values of every line with that name, in order. `head` must be a parsed head: its lines end in CR LF
+/// and none is folded. The request line cannot match, because a name has no space.
 pub fn values<'a>(head: &'a [u8], name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     head.split(|b| *b == b'\n').filter_map(move |line| {
         let value = line.get(name.len()..)?.strip_prefix(b":")?;
@@ -135,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_has_trimmed_members_and_no_empty_ones() {
+    fn list_members_are_trimmed_and_empty_ones_skipped() {
         let all: Vec<&[u8]> = members(b" a ,, b\t,c,").collect();
         assert_eq!(all, [b"a", b"b", b"c"]);
         assert_eq!(members(b" , ").count(), 0);
@@ -147,11 +140,11 @@ mod tests {
         let all: Vec<&[u8]> = values(head, "x-a").collect();
         assert_eq!(all, [&b"1"[..], b"2", b""]);
         assert_eq!(values(head, "x-a").next_back(), Some(&b""[..]));
-        assert_eq!(values(head, "GET /x").count(), 1, "which is why a name must have no space");
+        assert_eq!(values(head, "GET /x").count(), 1, "so a name must not contain a space");
     }
 
     #[test]
-    fn a_token_has_no_separators() {
+    fn token_with_a_separator_is_invalid() {
         assert!(is_token(b"seawall.token.aB_-.~"));
         for text in ["", "a b", "a/b", "a=b", "\"a\"", "é", "a\t"] {
             assert!(!is_token(text.as_bytes()), "{text}");

@@ -1,71 +1,51 @@
-//! Reads the frames a client sends (RFC 6455 section 5) out of the buffer they were received into.
+//! Reads a client's frames (RFC 6455 section 5) from the buffer into which they were received.
 //!
-//! A message that lies whole in the read buffer, as nearly all do, is unmasked where it lies and borrowed
-//! from there: no copy, no allocation, no state. Only a connection in the middle of a frame or of a
-//! fragmented message owns an [`Assembly`], and it holds what was received, never what a header announced.
+//! Nearly every message is complete in the read buffer. It is unmasked in place and borrowed from there, without a
+//! copy, an allocation or state. Only a connection in the middle of a frame or of a fragmented message owns an
+//! [`Assembly`], which holds the received bytes, never as much as a header announced.
 //!
-//! Opcodes and close codes come from tungstenite's public types; its message machine is the oracle of the
-//! tests. `docs/decisions/0001-frames.md` says why it is not the machine itself.
+//! Opcodes and close codes are tungstenite's public types; the tests compare with its message decoder.
+//! `docs/decisions/0001-frames.md` gives the reason why that decoder is not used here.
 
 mod header;
+mod limits;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::limits::Limits;
+pub use limits::FrameLimits;
+
 use header::{Fin, OpenFrame, RESERVED_OPCODE, read_header};
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// The longest header of a client's frame: two bytes, an eight byte length, the mask.
 const HEADER_BYTES_MAX: usize = 14;
 
-/// Bounds on what a peer may send.
-#[derive(Clone, Copy, Debug)]
-pub struct FrameLimits {
-    /// `limits.frame_bytes`
-    pub frame_bytes: u32,
-    /// `limits.message_bytes`
-    pub message_bytes: u32,
-    /// `limits.fragments`
-    pub fragments: u32,
-}
-
-impl From<&Limits> for FrameLimits {
-    fn from(limits: &Limits) -> FrameLimits {
-        FrameLimits {
-            frame_bytes: limits.frame_bytes,
-            message_bytes: limits.message_bytes,
-            fragments: limits.fragments,
-        }
-    }
-}
-
-/// What the next bytes amount to.
+/// The meaning of the next bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// The input is used up; more has to be received.
+    /// The input is used up; more bytes are needed.
     Incomplete,
-    /// A text message, all its fragments together.
+    /// A text message, with all fragments joined.
     Text(&'a str),
-    /// A binary message, all its fragments together.
+    /// A binary message, with all fragments joined.
     Binary(&'a [u8]),
-    /// To be answered by a pong with the same payload.
+    /// Answer with a pong that has the same payload.
     Ping(&'a [u8]),
-    /// A sign of life.
     Pong,
-    /// The peer closes, with this code (`None`: it gave none). Nothing after it is read.
+    /// The peer closes with this code, or without one (`None`). Nothing after it is read.
     Close(Option<u16>),
-    /// The peer broke a rule; the connection ends with this reason.
+    /// The peer violated a rule; close the connection with this reason.
     Violation(CloseReason),
 }
 
-/// Received bytes, and how far they were read.
+/// Received bytes and the read position in them.
 pub struct Input<'a> {
     bytes: &'a mut [u8],
     at: usize,
 }
 
 impl<'a> Input<'a> {
-    /// All of `bytes` unread. They are unmasked in place.
+    /// Starts at the first byte. `bytes` are unmasked in place.
     pub fn new(bytes: &'a mut [u8]) -> Input<'a> {
         Input { bytes, at: 0 }
     }
@@ -92,27 +72,27 @@ pub struct Decoder {
     assembly: Option<Box<Assembly>>,
 }
 
-/// What is left of earlier input. Boxed, since a connection at rest has none.
+/// The remainder of earlier input. Boxed, because an idle connection has none.
 #[derive(Debug, Default)]
 struct Assembly {
-    /// When the first of it came.
+    /// The arrival of its first byte.
     began: Moment,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
     frame: Option<OpenFrame>,
     control: Vec<u8>,
-    message: Option<Message>,
+    message: Option<PartialMessage>,
     /// True exactly when the last call lent `message` or `control` out whole.
     lent: bool,
 }
 
-/// A message whose last frame is not all here.
+/// A message whose last frame is incomplete.
 #[derive(Debug)]
-struct Message {
+struct PartialMessage {
     kind: MessageKind,
     bytes: Vec<u8>,
     frames: u32,
-    /// Bytes of text known to be UTF-8: each frame is checked when it ends.
+    /// The number of bytes known to be valid UTF-8. Each frame is checked at its end.
     checked: usize,
     began: Moment,
 }
@@ -124,7 +104,7 @@ enum MessageKind {
 }
 
 impl Decoder {
-    /// When the message or frame began that is still incomplete, for `limits.message_ms`.
+    /// The start of the incomplete message or frame, for `limits.message_ms`.
     pub fn incomplete_since(&self) -> Option<Moment> {
         let assembly = self.assembly.as_ref()?;
         match (&assembly.message, assembly.lent) {
@@ -145,12 +125,12 @@ impl Decoder {
 
     /// Reads up to one message or control frame.
     ///
-    /// Call it until it says [`Frame::Incomplete`], a close or a violation; after the latter two, not again.
+    /// Call it until it returns [`Frame::Incomplete`], a close or a violation; after the latter two, not again.
     pub fn next<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
         if self.assembly.is_some() { self.resume(input, limits, now) } else { self.fresh(input, limits, now) }
     }
 
-    /// With nothing left from before: the usual frame is read where it lies.
+    /// Reads a frame in place if no earlier input is held.
     fn fresh<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
         if input.is_empty() {
             return Frame::Incomplete;
@@ -186,7 +166,7 @@ impl Decoder {
         self.resume(input, limits, now)
     }
 
-    /// In the middle of something, or about to be.
+    /// Continues a frame or message, or begins one that needs an [`Assembly`].
     fn resume<'a>(&'a mut self, input: &'a mut Input<'_>, limits: FrameLimits, now: Moment) -> Frame<'a> {
         if self.assembly.as_mut().is_some_and(|assembly| assembly.is_done()) {
             self.assembly = None;
@@ -200,7 +180,7 @@ impl Decoder {
 }
 
 impl Assembly {
-    /// Drops what the last call lent out; true when nothing else is held.
+    /// Drops the message that the last call lent out. True exactly when nothing else is held.
     fn is_done(&mut self) -> bool {
         if !self.lent {
             return false;
@@ -244,7 +224,7 @@ impl Assembly {
                 }
                 (OpCode::Data(_), Fin::Last) => return self.lend_message(),
                 (OpCode::Data(_), Fin::More) => {
-                    if let Some(Err(reason)) = self.message.as_mut().map(Message::check_fragment) {
+                    if let Some(Err(reason)) = self.message.as_mut().map(PartialMessage::check_fragment) {
                         return Frame::Violation(reason);
                     }
                 }
@@ -252,7 +232,7 @@ impl Assembly {
         }
     }
 
-    /// Reads the next header, over several inputs if need be, and checks it against the open message.
+    /// Reads the next header, across several inputs if necessary, and checks it against the open message.
     fn open_frame(
         &mut self,
         input: &mut Input<'_>,
@@ -290,11 +270,13 @@ impl Assembly {
         };
         let message = match (kind, &mut self.message) {
             (Some(_), Some(_)) => {
-                return Err(CloseReason::ProtocolError("a new message inside a fragmented one"));
+                return Err(CloseReason::ProtocolError("a new message began inside a fragmented one"));
             }
-            (None, None) => return Err(CloseReason::ProtocolError("a continuation of nothing")),
+            (None, None) => {
+                return Err(CloseReason::ProtocolError("a continuation frame has no message to continue"));
+            }
             (Some(kind), none) => {
-                none.insert(Message { kind, bytes: Vec::new(), frames: 0, checked: 0, began: now })
+                none.insert(PartialMessage { kind, bytes: Vec::new(), frames: 0, checked: 0, began: now })
             }
             (None, Some(message)) => message,
         };
@@ -320,9 +302,9 @@ impl Assembly {
     }
 }
 
-impl Message {
-    /// Text that is already wrong is answered now, not when its last fragment comes. A character cut by the
-    /// fragment's end is left for the next one.
+impl PartialMessage {
+    /// Checks a text fragment at once, so that invalid text is not answered only at the end of the message. A
+    /// character that the fragment's end cuts is left for the next one.
     fn check_fragment(&mut self) -> Result<(), CloseReason> {
         if self.kind == MessageKind::Binary {
             return Ok(());
@@ -360,12 +342,14 @@ fn finish_close(payload: &[u8]) -> Frame<'_> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
             [] => Frame::Close(None),
-            _ => Frame::Violation(CloseReason::ProtocolError("a close frame of one byte")),
+            _ => Frame::Violation(CloseReason::ProtocolError("a close frame has a payload of one byte")),
         };
     };
     let code = u16::from_be_bytes(*code);
     if !CloseCode::from(code).is_allowed() {
-        return Frame::Violation(CloseReason::ProtocolError("a close code that may not be sent"));
+        return Frame::Violation(CloseReason::ProtocolError(
+            "a close frame has a code that must not be sent",
+        ));
     }
     match std::str::from_utf8(reason) {
         Ok(_) => Frame::Close(Some(code)),
@@ -373,7 +357,7 @@ fn finish_close(payload: &[u8]) -> Frame<'_> {
     }
 }
 
-/// RFC 6455 section 5.3, eight bytes at a time; `from` bytes of this payload came before.
+/// Unmasks eight bytes at a time (RFC 6455 section 5.3). `from` is the number of payload bytes before these.
 fn unmask(payload: &mut [u8], mask: [u8; 4], from: usize) {
     let mut key = mask;
     key.rotate_left(from % 4);

@@ -1,7 +1,7 @@
-//! Writes JSON straight into a byte buffer: no tree, no allocation but the buffer's own growth.
+//! Writes JSON directly into a byte buffer, without a tree and without allocations other than the buffer's growth.
 //!
-//! What the gateway sends is flat and its keys are known, so a member is one or two copies. Text that came
-//! from outside goes through [`text`], which escapes; [`raw`] is for JSON that was checked before.
+//! The gateway's JSON is flat and its keys are known, so writing a member is one or two copies. [`text`] escapes text
+//! from outside; [`raw`] is for JSON that was checked before.
 
 use super::plain::plain_bytes;
 
@@ -14,8 +14,7 @@ pub fn object(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
 
 /// Appends a comma, unless an object was just opened, and `"name":`.
 ///
-/// `name` is one of ours and needs no escape. No complete JSON value ends with `{`, so the last byte tells
-/// whether this is the first member.
+/// `name` needs no escape. No complete JSON value ends with `{`, so the last byte shows whether this is the first member.
 #[inline]
 pub fn key(out: &mut Vec<u8>, name: &'static str) {
     separate(out);
@@ -24,7 +23,7 @@ pub fn key(out: &mut Vec<u8>, name: &'static str) {
     out.extend_from_slice(b"\":");
 }
 
-/// Appends the member `name` with JSON text that is known to be one value.
+/// Appends the member `name` with JSON text that must be one value.
 pub fn raw(out: &mut Vec<u8>, name: &'static str, value: &str) {
     key(out, name);
     out.extend_from_slice(value.as_bytes());
@@ -60,8 +59,8 @@ pub fn separate(out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a JSON string (RFC 8259 section 7): quotes, backslashes and control characters are escaped, all
-/// other text stays as it is.
+/// Appends a JSON string (RFC 8259 section 7). Quotes, backslashes and control characters are escaped; all other text
+/// is copied.
 pub fn string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     let mut rest = value.as_bytes();

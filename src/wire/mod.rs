@@ -1,11 +1,13 @@
-//! Bytes to values and back: HTTP heads, WebSocket frames, commands, pushes, and the outbox they wait in.
+//! Conversion between bytes and values: HTTP heads, WebSocket frames, commands, pushes, and the outbox.
 //!
 //! Everything here is pure: bytes in, values or bytes out. A fuzzer can call all of it.
 
+mod after;
 pub mod command;
 pub mod envelope;
 pub mod fault;
 pub mod fields;
+mod files;
 pub mod frames;
 pub mod json;
 pub mod origin;

@@ -1,8 +1,8 @@
-//! Which site a request is for, and which site's page sent it.
+//! The site that a request is for, and the site whose page sent it.
 //!
-//! A browser tells both truthfully, so they keep other people's pages out: `Origin` names the page, and the
-//! name in `Host` shows whether DNS was turned against us (rebinding: a name of the attacker's that resolves
-//! to loopback). Programs that are no browsers can say anything; tokens are for them.
+//! A browser reports both truthfully, so they keep pages of other sites out. `Origin` names the page. The name in
+//! `Host` reveals DNS rebinding, in which an attacker's name resolves to loopback. Other programs can send anything;
+//! tokens protect against them.
 
 use std::net::Ipv6Addr;
 
@@ -11,15 +11,15 @@ use std::net::Ipv6Addr;
 pub struct Host<'a> {
     /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
     pub name: &'a str,
-    /// The port, when one is written.
+    /// The port, if one is written.
     pub port: Option<u16>,
 }
 
 impl<'a> Host<'a> {
-    /// Reads a host; `None` when it is none, or spelt in a way that could be read in two.
+    /// Parses a host; `None` if it is invalid or ambiguous.
     ///
-    /// A name has letters, digits and `-._~` only: RFC 3986 allows more, DNS does not, and an encoded name
-    /// equals another without looking so.
+    /// A name has only letters, digits and `-._~`. RFC 3986 allows more, but DNS does not, and an encoded name could
+    /// equal another one without looking the same.
     pub fn parse(text: &'a [u8]) -> Option<Host<'a>> {
         let text = std::str::from_utf8(text).ok()?;
         let (name, port) = if text.starts_with('[') {
@@ -47,18 +47,18 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Which hosts the routes that show chat answer to.
+/// The hosts for which the routes that expose chat answer.
 #[derive(Clone, Copy, Debug)]
 pub enum HostRule<'a> {
-    /// Every host: a token says who may read.
+    /// Every host, because tokens control access.
     Any,
-    /// `localhost`, `127.0.0.1`, `[::1]` and `server.hosts`: for loopback without auth, where DNS rebinding
-    /// would let any web page read the chat.
+    /// `localhost`, `127.0.0.1`, `[::1]` and `server.hosts`: for loopback without auth, where DNS rebinding would let
+    /// any web page read the chat.
     LoopbackOr(&'a [String]),
 }
 
 impl HostRule<'_> {
-    /// True exactly when a request for this host may be served; one without a host may only under `Any`.
+    /// True exactly when a request for this host may be served; one without a host only under `Any`.
     pub fn admits(&self, host: Option<Host<'_>>) -> bool {
         match (self, host) {
             (HostRule::Any, _) => true,
@@ -73,27 +73,27 @@ impl HostRule<'_> {
     }
 }
 
-/// How clients reach this gateway, as far as it knows.
+/// The scheme with which clients reach this gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// In plain as far as here, where TLS often ended before: it may be either.
+    /// Plain connections arrive here, and TLS may have ended at a proxy before.
     Either,
-    /// By TLS that ends here.
+    /// TLS ends here.
     Https,
 }
 
 /// A page's origin (RFC 6454 section 7): scheme, host and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Origin<'a> {
+struct PageOrigin<'a> {
     scheme: &'a str,
     host: Host<'a>,
 }
 
-impl<'a> Origin<'a> {
-    fn parse(text: &'a [u8]) -> Option<Origin<'a>> {
+impl<'a> PageOrigin<'a> {
+    fn parse(text: &'a [u8]) -> Option<PageOrigin<'a>> {
         let text = std::str::from_utf8(text).ok()?;
         let (scheme, rest) = text.split_once("://")?;
-        Some(Origin { scheme, host: Host::parse(rest.as_bytes())? })
+        Some(PageOrigin { scheme, host: Host::parse(rest.as_bytes())? })
     }
 
     fn default_port(&self) -> Option<u16> {
@@ -106,9 +106,9 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Whether a page of this origin was served by `host`. Where TLS may end before us the scheme does not count; where
-    /// it ends here a page that came in plain is not ours: whoever is on the way could have written it. A `Host` without
-    /// a port means the default one of the page's scheme.
+    /// True exactly when `host` served a page of this origin. If TLS may end before this gateway, the scheme is not
+    /// compared. If it ends here, a page that was served in plain is foreign, because anyone on the path could have
+    /// written it. A `Host` without a port means the default port of the page's scheme.
     fn is_own(&self, host: &Host<'_>, scheme: Scheme) -> bool {
         if scheme == Scheme::Https && !self.scheme.eq_ignore_ascii_case("https") {
             return false;
@@ -117,21 +117,21 @@ impl<'a> Origin<'a> {
         self.host.is_named(host.name) && self.host.port.unwrap_or(default) == host.port.unwrap_or(default)
     }
 
-    fn equals(&self, other: &Origin<'_>) -> bool {
+    fn equals(&self, other: &PageOrigin<'_>) -> bool {
         self.scheme.eq_ignore_ascii_case(other.scheme)
             && self.host.is_named(other.host.name)
             && self.host.port.or(self.default_port()) == other.host.port.or(other.default_port())
     }
 }
 
-/// True exactly when a page of this `Origin` may open a connection: the host's own page, or one of
-/// `server.origins`. `null` never may: every sandboxed frame of every site has it.
+/// True exactly when a page of this `Origin` may open a connection: the host's own page, or one of `server.origins`.
+/// `null` never may, because every sandboxed frame of every site has it.
 pub fn admits_origin(origin: &[u8], host: Option<Host<'_>>, configured: &[String], scheme: Scheme) -> bool {
-    let Some(origin) = Origin::parse(origin) else { return false };
+    let Some(origin) = PageOrigin::parse(origin) else { return false };
     host.is_some_and(|host| origin.is_own(&host, scheme))
         || configured.iter().any(|entry| {
             let entry = entry.strip_suffix('/').unwrap_or(entry);
-            Origin::parse(entry.as_bytes()).is_some_and(|allowed| origin.equals(&allowed))
+            PageOrigin::parse(entry.as_bytes()).is_some_and(|allowed| origin.equals(&allowed))
         })
 }
 
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_and_perhaps_a_port() {
+    fn host_is_a_name_with_an_optional_port() {
         let host = |text: &'static str| Host::parse(text.as_bytes()).map(|h| (h.name, h.port));
         assert_eq!(host("chat.example"), Some(("chat.example", None)));
         assert_eq!(host("chat.example:8080"), Some(("chat.example", Some(8080))));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_without_auth_answers_to_its_own_names_only() {
+    fn loopback_without_auth_admits_only_its_own_names() {
         let hosts = ["chat.local".to_string(), "box:8080".to_string()];
         let rule = HostRule::LoopbackOr(&hosts);
         for text in
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_own_by_name_and_port_whatever_the_scheme() {
+    fn origin_is_own_by_name_and_port_under_either_scheme() {
         let table = [
             ("http://chat.example", "chat.example", true),
             ("https://chat.example", "chat.example", true),

@@ -1,39 +1,39 @@
 //! Frames that wait for one socket.
 //!
-//! A subscriber that reads slower than its channels speak must cost a fixed amount of memory. The bound is
-//! in bytes, not frames: a frame is anywhere from two bytes to a full publication.
+//! A subscriber that reads slower than its channels publish must cost a fixed amount of memory. The bound is in
+//! bytes, not frames: a frame is anywhere from two bytes to a full publication.
 //!
-//! Two kinds of bytes wait. Replies are written once, into the [`Arena`] of the turn that all connections
-//! share, and an outbox holds only where; what the socket did not take when the turn ends is copied out
-//! ([`Outbox::settle`]). Runs of publications are shared by all subscribers of a channel, and an outbox
-//! holds a reference. So a connection that keeps up never owns a buffer.
+//! Two kinds of bytes wait. Replies are written once into the turn's [`Arena`], which all connections share, and an
+//! outbox holds only their range; bytes that the socket did not take by the end of the turn are copied out
+//! ([`Outbox::settle`]). Runs of publications are shared by all subscribers of a channel, and an outbox holds a
+//! reference. So a connection that keeps up never owns a buffer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-/// Turns after which an arena gives memory back that none of them needed.
+/// The number of turns after which an arena releases memory that none of them needed.
 const ARENA_TURNS: u32 = 1_024;
 
-/// The bytes of one turn: replies are written here and sent from here.
+/// The bytes of one turn. Replies are written here and sent from here.
 #[derive(Debug, Default)]
 pub struct Arena {
     bytes: Vec<u8>,
-    /// The longest turn since memory was last given back, and the turns since then.
+    /// The longest turn since memory was last released, and the number of turns since then.
     longest: usize,
     turns: u32,
 }
 
 impl Arena {
-    /// Bytes that the turn wrote so far.
+    /// The number of bytes that the turn wrote so far.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Forgets the turn. Every outbox must have been settled.
+    /// Clears the turn's bytes. Every outbox must have been settled.
     ///
-    /// Memory stays for turns like the last ones: what is given back each turn has to be faulted in again,
-    /// a page at a time. Once in [`ARENA_TURNS`] turns it shrinks to the longest of them, `least` at least.
+    /// The memory is kept, because memory released each turn has to be faulted in again page by page. Once in
+    /// [`ARENA_TURNS`] turns it shrinks to the longest of them, but not below `least`.
     pub fn clear(&mut self, least: usize) {
         self.longest = self.longest.max(self.bytes.len());
         self.turns += 1;
@@ -46,10 +46,10 @@ impl Arena {
     }
 }
 
-/// A piece of what waits.
+/// A piece of the waiting bytes.
 #[derive(Clone, Debug)]
 enum Segment {
-    /// A part of this turn's arena.
+    /// A range of this turn's arena.
     Turn { start: u32, length: u32 },
     /// Bytes shared with other outboxes, or a settled remainder.
     Shared(Rc<[u8]>),
@@ -71,12 +71,11 @@ impl Segment {
     }
 }
 
-/// Whether a run of publications was taken.
+/// The outcome of offering a run of publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// It waits.
     Taken,
-    /// It does not fit; nothing of it waits.
+    /// The run does not fit; nothing of it was queued.
     Full,
 }
 
@@ -84,7 +83,7 @@ pub enum Offer {
 ///
 /// Invariants, checked after every mutation in debug builds:
 ///
-/// - `bytes` counts the bytes still to be written;
+/// - `bytes` is the number of bytes still to be written;
 /// - `written` is zero when nothing waits, else shorter than the first segment;
 /// - `rest` is empty when `first` is.
 #[derive(Debug, Default)]
@@ -96,7 +95,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes that wait.
+    /// The number of bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes as usize
     }
@@ -106,21 +105,21 @@ impl Outbox {
         self.first.is_none()
     }
 
-    /// Queues what `write` appends to the arena: replies, pongs, pushes to this peer alone.
+    /// Queues the bytes that `write` appends to the arena: replies, pongs, pushes to this peer alone.
     ///
-    /// There is no refusal: the caller bounds what it asks for by [`Outbox::bytes`].
+    /// It never refuses; the caller must check [`Outbox::bytes`] first.
     pub fn push(&mut self, arena: &mut Arena, write: impl FnOnce(&mut Vec<u8>)) {
         let start = arena.bytes.len();
         write(&mut arena.bytes);
         self.push_range(arena, start);
     }
 
-    /// Where the arena ends now, for [`Outbox::push_from`].
+    /// The arena's end and its buffer, for [`Outbox::push_from`].
     pub fn mark(arena: &mut Arena) -> (usize, &mut Vec<u8>) {
         (arena.bytes.len(), &mut arena.bytes)
     }
 
-    /// Queues what was appended to the arena since `start`, for callers that cannot use a closure.
+    /// Queues the bytes appended to the arena since `start`, for callers that cannot use a closure.
     pub fn push_from(&mut self, arena: &Arena, start: usize) {
         self.push_range(arena, start);
     }
@@ -130,7 +129,7 @@ impl Outbox {
         if length == 0 {
             return;
         }
-        // What one connection says in a row is one segment, so that it is one slice of the write.
+        // Consecutive bytes for one connection are one segment, so that they are one slice of the write.
         let last = self.rest.back_mut().or(self.first.as_mut());
         if let Some(Segment::Turn { start: begun, length: so_far }) = last
             && (*begun + *so_far) as usize == start
@@ -142,10 +141,11 @@ impl Outbox {
         self.append(Segment::Turn { start: start as u32, length: length as u32 });
     }
 
-    /// Queues a shared run of frames, or refuses it whole.
+    /// Queues a shared run of frames, or refuses the whole run.
     ///
-    /// Dropping one frame silently would leave a gap the peer cannot see, so a refusal puts the channel in
-    /// lag and the log serves what was refused. An empty outbox takes a run of any length up to `bytes_max`.
+    /// Dropping one frame silently would leave a gap that the peer cannot see. A refusal puts the channel in lag
+    /// instead, and the log serves the refused publications. An empty outbox takes a run of any length up to
+    /// `bytes_max`.
     #[inline]
     pub fn offer(&mut self, run: &Rc<[u8]>, bytes_max: usize) -> Offer {
         if self.bytes as usize + run.len() > bytes_max {
@@ -155,9 +155,9 @@ impl Outbox {
         Offer::Taken
     }
 
-    /// Queues frames that others lack as well, and share. They are not empty.
+    /// Queues frames that other outboxes share. They must not be empty.
     ///
-    /// There is no refusal: the caller bounds what it asks for by [`Outbox::bytes`].
+    /// It never refuses; the caller must check [`Outbox::bytes`] first.
     pub fn push_shared(&mut self, frames: Rc<[u8]>) {
         self.append(Segment::Shared(frames));
     }
@@ -173,7 +173,7 @@ impl Outbox {
         self.check();
     }
 
-    /// The one slice that waits, if it is one: the usual case, which needs no vector.
+    /// The waiting bytes, if they are a single slice: the usual case, which needs no vectored write.
     #[inline]
     pub fn single<'a>(&'a self, arena: &'a Arena) -> Option<&'a [u8]> {
         if !self.rest.is_empty() {
@@ -182,7 +182,7 @@ impl Outbox {
         self.first.as_ref().map(|segment| &segment.bytes(arena)[self.written as usize..])
     }
 
-    /// Puts what waits into `slices`, in order, as far as they reach; says how many were filled.
+    /// Puts the waiting bytes into `slices`, in order, as far as they reach, and returns the number of slices filled.
     pub fn fill<'a>(&'a self, arena: &'a Arena, slices: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.written as usize;
         let mut filled = 0;
@@ -194,9 +194,9 @@ impl Outbox {
         filled
     }
 
-    /// Forgets `taken` bytes that the kernel took.
+    /// Removes `taken` bytes that the kernel took.
     ///
-    /// It nearly always took all; the rest is kept out of line, so that a delivery pays for no more.
+    /// It nearly always took all of them. The other case is kept out of line, so that a delivery does not pay for it.
     #[inline]
     pub fn advance(&mut self, taken: usize) {
         debug_assert!(taken <= self.bytes());
@@ -218,7 +218,7 @@ impl Outbox {
         self.check();
     }
 
-    /// Drops everything that waits.
+    /// Drops all waiting bytes.
     #[inline]
     pub fn clear(&mut self) {
         self.first = None;
@@ -229,13 +229,13 @@ impl Outbox {
         }
     }
 
-    /// A connection at rest owns no queue.
+    /// Frees the queue, because an idle connection must not hold one.
     #[inline(never)]
     fn drop_rest(&mut self) {
         self.rest = VecDeque::new();
     }
 
-    /// Copies what still lies in the arena out of it: the turn ends. Neighbouring pieces become one.
+    /// Copies the bytes that are still in the arena out of it, at the end of the turn.
     pub fn settle(&mut self, arena: &Arena) {
         if self.is_empty() {
             return;
@@ -270,7 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum Act {
         Reply(Vec<u8>),
         Run(Vec<u8>),
         Page(Vec<u8>),
@@ -278,40 +278,40 @@ mod tests {
         EndTurn,
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = Act> {
         prop_oneof![
-            prop::collection::vec(any::<u8>(), 0..20).prop_map(Step::Reply),
-            prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Run),
-            prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Page),
-            (0usize..60).prop_map(Step::Write),
-            Just(Step::EndTurn),
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(Act::Reply),
+            prop::collection::vec(any::<u8>(), 1..30).prop_map(Act::Run),
+            prop::collection::vec(any::<u8>(), 1..30).prop_map(Act::Page),
+            (0usize..60).prop_map(Act::Write),
+            Just(Act::EndTurn),
         ]
     }
 
     proptest! {
-        /// Whatever is queued, written in part and settled: the bytes come out once, in order.
+        /// However bytes are queued, partly written and settled, they come out once and in order.
         #[test]
-        fn bytes_leave_in_the_order_they_came(steps in prop::collection::vec(step(), 0..60)) {
+        fn bytes_leave_once_in_the_order_they_were_queued(steps in prop::collection::vec(step(), 0..60)) {
             let mut arena = Arena::default();
             let mut outbox = Outbox::default();
             let (mut expected, mut sent) = (Vec::new(), Vec::new());
             for step in steps {
                 match step {
-                    Step::Reply(bytes) => {
+                    Act::Reply(bytes) => {
                         outbox.push(&mut arena, |out| out.extend_from_slice(&bytes));
                         expected.extend_from_slice(&bytes);
                     }
-                    Step::Run(bytes) => {
+                    Act::Run(bytes) => {
                         if outbox.offer(&Rc::from(bytes.as_slice()), 100) == Offer::Taken {
                             expected.extend_from_slice(&bytes);
                         }
                         prop_assert!(outbox.bytes() <= 100 || expected.len() > 100);
                     }
-                    Step::Page(bytes) => {
+                    Act::Page(bytes) => {
                         outbox.push_shared(Rc::from(bytes.as_slice()));
                         expected.extend_from_slice(&bytes);
                     }
-                    Step::Write(most) => {
+                    Act::Write(most) => {
                         let mut slices = [IoSlice::new(&[]); 4];
                         let filled = outbox.fill(&arena, &mut slices);
                         let waiting: Vec<u8> = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect();
@@ -322,7 +322,7 @@ mod tests {
                         sent.extend_from_slice(&waiting[..taken]);
                         outbox.advance(taken);
                     }
-                    Step::EndTurn => {
+                    Act::EndTurn => {
                         outbox.settle(&arena);
                         arena.clear(0);
                     }
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_does_not_fit_is_refused_whole() {
+    fn run_over_the_bound_is_refused_whole() {
         let mut outbox = Outbox::default();
         let run: Rc<[u8]> = Rc::from([0u8; 60].as_slice());
         assert_eq!(outbox.offer(&run, 100), Offer::Taken);

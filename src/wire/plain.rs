@@ -1,13 +1,13 @@
-//! How far JSON text goes on without a quote, a backslash or a control character (RFC 8259 section 7).
+//! The length of JSON text without a quote, a backslash or a control character (RFC 8259 section 7).
 //!
-//! Reading and writing strings both come down to this question, for every byte a peer sends and most that it
-//! is sent. Eight bytes are looked at together: in a word, each byte that qualifies sets its own top bit.
+//! Reading and writing strings both need it, for every byte that a peer sends and most bytes that it is sent. So
+//! eight bytes are tested together: each special byte of a word sets its own top bit.
 
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// Bytes before the first one that stands in a JSON string only behind a backslash, or ends it; all of them
-/// when there is none.
+/// The number of bytes before the first one that ends a JSON string or needs a backslash in it; all bytes if there is
+/// none.
 pub fn plain_bytes(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
@@ -20,8 +20,8 @@ pub fn plain_bytes(text: &[u8]) -> usize {
     text.len() - rest.len() + tail.unwrap_or(rest.len())
 }
 
-/// The top bit of each byte that is special. A byte above one of these may be marked as well, when the
-/// subtraction borrows from it, so that only the lowest mark is to be trusted.
+/// Sets the top bit of each special byte. The subtraction may borrow and so also mark a byte above a special one;
+/// only the lowest mark is reliable.
 const fn special(word: u64) -> u64 {
     let below_space = word.wrapping_sub(ONES * 0x20) & !word;
     let quote = word ^ (ONES * b'"' as u64);
@@ -42,7 +42,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn eight_at_a_time_finds_what_one_by_one_finds(
+        fn word_wise_search_equals_bytewise_search(
             text in prop::collection::vec(prop_oneof![any::<u8>(), 0x1Eu8..0x24, 0x5Au8..0x5E], 0..40),
         ) {
             prop_assert_eq!(plain_bytes(&text), one_by_one(&text));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_at_every_place_is_judged_alike() {
+    fn every_byte_at_every_position_matches_the_bytewise_search() {
         for byte in 0..=u8::MAX {
             for place in 0..19 {
                 let mut text = [b'a'; 19];

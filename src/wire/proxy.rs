@@ -1,36 +1,36 @@
-//! Who is really there, when a proxy stands in between: PROXY protocol version 2, and `X-Forwarded-For`.
+//! The client's address behind a proxy: PROXY protocol version 2 and `X-Forwarded-For`.
 //!
-//! Both are claims. They count only where the operator says that a proxy of his own makes them.
+//! Both are unverified claims. They count only if the operator declares that a trusted proxy makes them.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::from_utf8;
 
-/// The twelve bytes before the header, chosen to be no beginning of any other protocol.
+/// The twelve bytes before the header, chosen so that no other protocol begins with them.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and transport, length.
 const FIXED_BYTES: usize = 16;
-/// The whole header at most: what fits in one TCP segment on any path (specification section 2.2).
+/// The longest header: one that fits in one TCP segment on any path (specification section 2.2).
 pub const PROXY_BYTES_MAX: usize = 536;
 
-/// What the first bytes of a connection are.
+/// The result of reading the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHead {
-    /// The beginning of a header; more bytes decide.
+    /// The beginning of a header; more bytes are needed.
     Partial,
     /// A whole header.
     Complete {
-        /// Its bytes; what follows is the client's.
+        /// The number of its bytes; the client's bytes follow.
         length: usize,
-        /// The client, or `None` where the proxy speaks for itself (`LOCAL`: its health checks) or names no
-        /// IP address: the peer's own address then counts.
+        /// The client's address. `None` if the connection is the proxy's own (`LOCAL`, for health checks) or the
+        /// header names no IP address; then the peer's own address counts.
         source: Option<SocketAddr>,
     },
-    /// No header: close without an answer.
+    /// Not a valid header; close without an answer.
     Invalid(ProxyFault),
 }
 
-/// Why the first bytes are no header.
+/// The reason why the first bytes are not a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyFault {
     /// Another protocol, or version 1 of this one.
@@ -48,80 +48,84 @@ pub enum ProxyFault {
 }
 
 impl ProxyFault {
-    /// For the operator's log.
+    /// The text for the operator's log.
     pub const fn text(self) -> &'static str {
         match self {
             ProxyFault::Signature => {
-                "no PROXY protocol version 2 header; let the proxy send one (HAProxy: send-proxy-v2), \
-                 or switch server.proxy_protocol off"
+                "the PROXY protocol version 2 header is missing; make the proxy send it (HAProxy: send-proxy-v2), \
+                or turn server.proxy_protocol off"
             }
-            ProxyFault::Version => "the PROXY header's version is not 2",
+            ProxyFault::Version => "the PROXY header's version is not 2; make the proxy send version 2",
             ProxyFault::Command => "the PROXY header's command is neither LOCAL nor PROXY",
-            ProxyFault::Family => "the PROXY header's family is not one of a TCP connection",
-            ProxyFault::TooShort => "the PROXY header's length has no room for its addresses",
-            ProxyFault::TooLong => "the PROXY header is over 536 bytes",
+            ProxyFault::Family => {
+                "the PROXY header's address family is not one that a TCP connection can have"
+            }
+            ProxyFault::TooShort => "the PROXY header's length is too short for its addresses",
+            ProxyFault::TooLong => {
+                "the PROXY header is longer than 536 bytes; make the proxy send fewer TLVs"
+            }
         }
     }
 }
 
-/// For whom the proxy speaks.
+/// The subject of a PROXY header.
 #[derive(Clone, Copy)]
-enum Command {
-    /// For itself.
+enum HeaderCommand {
+    /// The proxy itself.
     Local,
-    /// For a client.
+    /// A client.
     Proxy,
 }
 
-impl Command {
-    fn of(byte: u8) -> Result<Command, ProxyFault> {
+impl HeaderCommand {
+    fn of(byte: u8) -> Result<HeaderCommand, ProxyFault> {
         match (byte >> 4, byte & 0xF) {
-            (2, 0) => Ok(Command::Local),
-            (2, 1) => Ok(Command::Proxy),
+            (2, 0) => Ok(HeaderCommand::Local),
+            (2, 1) => Ok(HeaderCommand::Proxy),
             (2, _) => Err(ProxyFault::Command),
             _ => Err(ProxyFault::Version),
         }
     }
 }
 
-/// What the address block holds.
+/// The contents of the address block.
 #[derive(Clone, Copy)]
-enum Addresses {
-    /// To be skipped unread.
+enum AddressBlock {
+    /// Skipped unread.
     Skipped,
     V4,
     V6,
     Unix,
 }
 
-impl Addresses {
-    fn of(family: u8) -> Option<Addresses> {
+impl AddressBlock {
+    fn of(family: u8) -> Option<AddressBlock> {
         match family {
-            0x00 => Some(Addresses::Skipped),
-            0x11 => Some(Addresses::V4),
-            0x21 => Some(Addresses::V6),
-            0x31 => Some(Addresses::Unix),
+            0x00 => Some(AddressBlock::Skipped),
+            0x11 => Some(AddressBlock::V4),
+            0x21 => Some(AddressBlock::V6),
+            0x31 => Some(AddressBlock::Unix),
             _ => None,
         }
     }
 
     const fn bytes(self) -> usize {
         match self {
-            Addresses::Skipped => 0,
-            Addresses::V4 => 12,
-            Addresses::V6 => 36,
-            Addresses::Unix => 216,
+            AddressBlock::Skipped => 0,
+            AddressBlock::V4 => 12,
+            AddressBlock::V6 => 36,
+            AddressBlock::Unix => 216,
         }
     }
 
     fn source(self, block: &[u8]) -> Option<SocketAddr> {
         match self {
-            Addresses::Skipped | Addresses::Unix => None,
-            Addresses::V4 => {
+            AddressBlock::Skipped | AddressBlock::Unix => None,
+            AddressBlock::V4 => {
                 let [a, b, c, d, _, _, _, _, p, q] = *block.first_chunk()?;
                 Some((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q])).into())
             }
-            Addresses::V6 => {
+            AddressBlock::V6 => {
                 let address = Ipv6Addr::from(*block.first_chunk::<16>()?).to_canonical();
                 let port = u16::from_be_bytes(*block.get(32..)?.first_chunk()?);
                 Some((address, port).into())
@@ -130,10 +134,10 @@ impl Addresses {
     }
 }
 
-/// Reads the header of the PROXY protocol, version 2 (haproxy.org, `proxy-protocol.txt`, section 2.2), from
-/// all bytes received so far. What follows the addresses (TLVs) is skipped.
+/// Reads a PROXY protocol header, version 2 (haproxy.org, `proxy-protocol.txt`, section 2.2), from all bytes received
+/// so far. The TLVs after the addresses are skipped.
 ///
-/// A wrong byte is refused as soon as it is there, so that a client who sends no header is not waited for.
+/// A wrong byte is refused as soon as it arrives, so that a client without a header is not waited for.
 pub fn proxy_v2(bytes: &[u8]) -> ProxyHead {
     match read(bytes) {
         Ok(Some((length, source))) => ProxyHead::Complete { length, source },
@@ -148,12 +152,12 @@ fn read(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, ProxyFault>
         return Err(ProxyFault::Signature);
     }
     let Some(command) = bytes.get(12) else { return Ok(None) };
-    let command = Command::of(*command)?;
+    let command = HeaderCommand::of(*command)?;
     let Some(family) = bytes.get(13) else { return Ok(None) };
     let addresses = match command {
-        // Its family is to be ignored, and its addresses with it.
-        Command::Local => Addresses::Skipped,
-        Command::Proxy => Addresses::of(*family).ok_or(ProxyFault::Family)?,
+        // The specification says to ignore its family and addresses.
+        HeaderCommand::Local => AddressBlock::Skipped,
+        HeaderCommand::Proxy => AddressBlock::of(*family).ok_or(ProxyFault::Family)?,
     };
     let Some(announced) = bytes.get(14..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
     let announced = usize::from(u16::from_be_bytes(*announced));
@@ -167,12 +171,12 @@ fn read(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, ProxyFault>
     Ok(bytes.get(FIXED_BYTES..length).map(|block| (length, addresses.source(block))))
 }
 
-/// The client's address by `X-Forwarded-For`: the rightmost one that is not a trusted proxy's.
+/// The client's address according to `X-Forwarded-For`: the rightmost one that is not a trusted proxy's.
 ///
-/// `values` are the lines in order, [`Head::values`](crate::wire::request::Head::values). The walk goes from
-/// right to left, since each proxy appends whom it saw and a client can write anything on the left. It begins
-/// with `peer`, goes on while the address is trusted, and ends at the last good one before anything that is
-/// no address.
+/// `values` are the lines in order, [`Head::values`](crate::wire::request::Head::values). The search goes from right
+/// to left, because each proxy appends the address of its peer and a client can write anything on the left. It starts
+/// with `peer`, continues while the address is trusted, and ends at the last valid address before any text that is
+/// not an address.
 pub fn forwarded_for<'a>(
     values: impl DoubleEndedIterator<Item = &'a [u8]>,
     peer: IpAddr,
@@ -196,7 +200,7 @@ pub fn forwarded_for<'a>(
     client
 }
 
-/// An address as proxies write it: bare, in brackets, or with a port.
+/// Parses an address as proxies write it: bare, in brackets, or with a port.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = from_utf8(text).ok()?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);

@@ -1,7 +1,7 @@
 //! Server to client: replies, pushes and errors as JSON in complete text frames.
 //!
-//! Each encoder appends one frame. Keys stand in the order of `docs/protocol.md`; a key whose value is not
-//! known is left out. Nothing is built first: the members go straight into the buffer.
+//! Each encoder appends one frame and writes the members directly into the buffer. The keys have the order of
+//! `docs/protocol.md`; a key without a known value is omitted.
 
 mod error_code;
 #[cfg(test)]
@@ -15,39 +15,37 @@ use super::server_frame::{self, Kind};
 use crate::close::CloseReason;
 use crate::id::{ChannelName, CommandId, Epoch, Offset};
 
-/// What `connected` says.
+/// The contents of `connected`.
 #[derive(Debug)]
 pub struct Connected<'a> {
-    /// This connection, for support and logs.
+    /// The connection's name, for support and logs.
     pub connection: &'a str,
-    /// This process.
+    /// The name of this process.
     pub instance: &'a str,
-    /// Whom the token names.
     pub user: &'a str,
-    /// Period of `beat`, and the silence after which the server pings.
+    /// The period of `beat`, and the silence after which the server pings.
     pub ping_ms: u32,
-    /// Time online after which the client may reset its backoff.
+    /// The time online after which the client may reset its backoff.
     pub stable_ms: u32,
-    /// The bounds a client can meet.
     pub limits: ToldLimits,
-    /// When the token expires, if it does: `refresh` before then.
+    /// The token's expiry, if it has one; the client must send `refresh` before it.
     pub expires: Option<Expires>,
     /// The `status` object, encoded when the health snapshot changed.
     pub status: &'a str,
-    /// One entry a cursor of `connect`'s `recover`, in its order.
+    /// One entry for each cursor of `connect`'s `recover`, in the same order.
     pub recovered: &'a [Recovered<'a>],
 }
 
-/// When a token expires.
+/// The expiry of a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Expires {
-    /// Unix milliseconds: for people and logs.
+    /// In Unix milliseconds, for people and logs.
     pub unix_ms: u64,
-    /// From now on, in milliseconds: for a client, whose clock may be far from ours.
+    /// In milliseconds from now, for clients, whose clocks may be far from the server's.
     pub in_ms: u64,
 }
 
-/// The limits told in `connected`.
+/// The limits that `connected` reports.
 #[derive(Clone, Copy, Debug)]
 pub struct ToldLimits {
     /// `limits.frame_bytes`
@@ -60,75 +58,67 @@ pub struct ToldLimits {
     pub subscriptions: u32,
 }
 
-/// How a subscription begins; `subscribed`, and the entries of `recovered`.
+/// The start of a subscription: the contents of `subscribed` and of the entries of `recovered`.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovered<'a> {
-    /// The channel.
     pub channel: &'a ChannelName,
-    /// The log's position; absent when it could not be read (`unavailable`) or may not be (`forbidden`).
+    /// The log's position; `None` if it could not be read (`unavailable`) or must not be (`forbidden`).
     pub log: Option<LogPosition>,
-    /// What became of the client's cursor.
+    /// The outcome of the client's cursor.
     pub outcome: Recovery,
 }
 
-/// Where a channel's log stands.
+/// The position of a channel's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
-    /// The identity of the log.
     pub epoch: Epoch,
-    /// The newest offset, 0 when there never was one.
+    /// The newest offset; 0 if the log never had a publication.
     pub head: Offset,
-    /// The oldest offset that is retained; head + 1 when none is, 1 for a log that never had one.
+    /// The oldest retained offset; `head + 1` if none is retained, 1 if the log never had a publication.
     pub floor: Offset,
 }
 
-/// What became of a recovery.
+/// The outcome of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// None was asked for, or `last` was: the key `recovered` is left out.
+    /// No recovery was requested, or `last` was; the key `recovered` is omitted.
     NotAsked,
-    /// `"recovered":true`: what was missed follows.
+    /// `"recovered":true`: the missed publications follow.
     Recovered,
     /// `"recovered":false,"because":…`
     Not(Because),
 }
 
-/// Why a recovery was not possible.
+/// The reason why a recovery was not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// More was missed than is replayed.
+    /// The client missed more publications than are replayed.
     TooFar,
-    /// What was missed is no longer retained.
+    /// The missed publications are no longer retained.
     Expired,
-    /// The log is another one.
+    /// The log has another epoch, or the cursor is above its head.
     EpochChanged,
-    /// No right to subscribe.
+    /// The user may not subscribe to the channel.
     Forbidden,
-    /// The log could not be read; subscribe again after this many milliseconds.
-    Unavailable {
-        /// `retry_ms`
-        retry_ms: u32,
-    },
+    /// The log could not be read; subscribe again after `retry_ms` milliseconds.
+    Unavailable { retry_ms: u32 },
 }
 
-/// What `published` says.
+/// The contents of `published`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishedReply<'a> {
-    /// The channel.
     pub channel: &'a ChannelName,
-    /// The key it was published with.
     pub key: Option<&'a str>,
-    /// The identity of the log.
     pub epoch: Epoch,
-    /// Its place, or the place of the first one under the same key.
+    /// The publication's offset, or that of the first one with the same key.
     pub offset: Offset,
-    /// When it, or the first one, was committed.
+    /// The time of its commit, or of that first one's, in Unix milliseconds.
     pub time_ms: u64,
-    /// Whether it was stored by an earlier attempt.
+    /// True exactly when an earlier attempt stored it.
     pub duplicate: bool,
 }
 
-/// A `beat`: the heads of subscribed channels that moved since the last one.
+/// A head in a `beat`: a subscribed channel whose head moved since the last one.
 pub type MovedHead<'a> = (&'a ChannelName, Offset);
 
 /// Appends the reply to `connect`.
@@ -179,8 +169,8 @@ pub fn published(out: &mut Vec<u8>, id: CommandId, published: &PublishedReply<'_
     });
 }
 
-/// Appends the reply to `history`. `publications` is `{…},{…}` as [`publication_body`] writes them, with
-/// commas between, ascending.
+/// Appends the reply to `history`. `publications` are in ascending order, `{…},{…}`, as [`publication_body`] writes
+/// them, separated by commas.
 pub fn history(
     out: &mut Vec<u8>,
     id: CommandId,
@@ -198,12 +188,12 @@ pub fn history(
     });
 }
 
-/// Appends the reply to `refresh`; `expires` is the new token's end, if it has one.
+/// Appends the reply to `refresh`; `expires` is the new token's expiry.
 pub fn refreshed(out: &mut Vec<u8>, id: CommandId, expires: Option<Expires>) {
     reply(out, id, "refreshed", |out| end_of_token(out, expires));
 }
 
-/// Appends a refusal; without `id` where none could be read.
+/// Appends an `error`; without `id` if none could be read.
 pub fn error(out: &mut Vec<u8>, id: Option<CommandId>, error: &CommandError<'_>) {
     frame(out, |out| {
         if let Some(id) = id {
@@ -231,8 +221,8 @@ pub fn publication(out: &mut Vec<u8>, channel: &ChannelName, stored: &Stored<'_>
     });
 }
 
-/// Appends the object `{…}` of one publication without a frame, for a page of `history`: the same object as
-/// in the push, `channel` included, so that a client has one way to read both.
+/// Appends the object `{…}` of one publication without a frame, for a page of `history`. It equals the object of the
+/// push, including `channel`, so that a client reads both in the same way.
 pub fn publication_body(out: &mut Vec<u8>, channel: &ChannelName, stored: &Stored<'_>) {
     json::object(out, |out| {
         json::text(out, "channel", channel.as_str());
@@ -254,7 +244,7 @@ pub fn publication_body(out: &mut Vec<u8>, channel: &ChannelName, stored: &Store
     });
 }
 
-/// Appends the push of a signal; `data` is JSON as it was received.
+/// Appends the push of a signal; `data` is JSON as received.
 pub fn signal(out: &mut Vec<u8>, channel: &ChannelName, user: &str, data: &str) {
     push(out, "signal", |out| {
         json::text(out, "channel", channel.as_str());
@@ -263,7 +253,7 @@ pub fn signal(out: &mut Vec<u8>, channel: &ChannelName, user: &str, data: &str) 
     });
 }
 
-/// Appends the end of a replay: the subscription has everything up to `offset`.
+/// Appends `synced`, the end of a replay: the subscriber has everything up to `offset`.
 pub fn synced(out: &mut Vec<u8>, channel: &ChannelName, offset: Offset) {
     push(out, "synced", |out| {
         json::text(out, "channel", channel.as_str());
@@ -276,7 +266,7 @@ pub fn status(out: &mut Vec<u8>, status: &str) {
     frame(out, |out| json::raw(out, "status", status));
 }
 
-/// Appends a `beat`: the status revision, and the heads that moved. No channel may stand in `heads` twice.
+/// Appends a `beat` with the status revision and the heads that moved. No channel may occur twice in `heads`.
 pub fn beat<'a>(out: &mut Vec<u8>, revision: u64, heads: impl Iterator<Item = MovedHead<'a>>) {
     push(out, "beat", |out| {
         json::integer(out, "revision", revision);
@@ -292,7 +282,7 @@ pub fn beat<'a>(out: &mut Vec<u8>, revision: u64, heads: impl Iterator<Item = Mo
     });
 }
 
-/// Appends a `lag`: the subscriber lacks `from` … `head`, live publications go on above.
+/// Appends a `lag`: the subscriber lacks `from` to `head`, and live publications continue after `head`.
 pub fn lag(out: &mut Vec<u8>, channel: &ChannelName, from: Offset, head: Offset) {
     push(out, "lag", |out| {
         json::text(out, "channel", channel.as_str());
@@ -301,7 +291,7 @@ pub fn lag(out: &mut Vec<u8>, channel: &ChannelName, from: Offset, head: Offset)
     });
 }
 
-/// Appends a `drain`: move in `slot_ms`; whoever stays is closed in `deadline_ms`.
+/// Appends a `drain`: the client should move after `slot_ms`, and is closed after `deadline_ms`.
 pub fn drain(out: &mut Vec<u8>, reason: &str, slot_ms: u32, deadline_ms: u32) {
     push(out, "drain", |out| {
         json::text(out, "reason", reason);
@@ -310,7 +300,7 @@ pub fn drain(out: &mut Vec<u8>, reason: &str, slot_ms: u32, deadline_ms: u32) {
     });
 }
 
-/// Appends a `bye`: why the server closes, and when to come back.
+/// Appends a `bye`: the reason why the server closes, and when to return.
 pub fn bye(out: &mut Vec<u8>, reason: &CloseReason) {
     push(out, "bye", |out| {
         json::integer(out, "code", reason.code().into());
@@ -383,7 +373,7 @@ fn beginning(out: &mut Vec<u8>, recovered: &Recovered<'_>) {
 }
 
 impl Because {
-    /// The reason as it stands on the wire.
+    /// The value of `because`.
     pub const fn word(self) -> &'static str {
         match self {
             Because::TooFar => "too_far",
@@ -401,7 +391,7 @@ fn position(out: &mut Vec<u8>, log: LogPosition) {
     json::integer(out, "floor", log.floor.0);
 }
 
-/// An epoch is base 36 and needs no escape.
+/// Appends an epoch, which is base 36 and needs no escape.
 fn epoch(out: &mut Vec<u8>, epoch: Epoch) {
     json::key(out, "epoch");
     let (digits, at) = epoch.digits();

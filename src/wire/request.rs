@@ -1,31 +1,30 @@
-//! One HTTP/1.x request head: bytes to a [`Head`], or to a refusal.
+//! Parses one HTTP/1.x request head from bytes into a [`Head`], or into a refusal.
 //!
-//! The syntax is httparse's; the rules that keep two readers of the same bytes from disagreeing (RFC 9112
-//! section 11.2, request smuggling) are here. Whatever could be read in two ways is refused and the
-//! connection ends; nothing is repaired.
+//! httparse checks the syntax. The rules that keep two readers of the same bytes from disagreeing (RFC 9112 section 11.2,
+//! request smuggling) are here. Ambiguous heads are refused and the connection ends; nothing is repaired.
 //!
-//! The outcome depends on the bytes alone, not on how they were cut: a head that is refused whole is refused
-//! at some prefix for the same reason, and never later than its bound.
+//! The outcome depends only on the bytes, not on how they were split: a head that is refused as a whole is refused
+//! for the same reason at some prefix, and never later than its bound.
 
 use crate::limits::Limits;
 use crate::wire::fields::{self, Field, Fields};
+use crate::wire::files::{self, File};
 use crate::wire::origin::Host;
-use crate::wire::page::{self, File};
 use std::mem::MaybeUninit;
 
+pub use crate::wire::after::After;
 pub use crate::wire::fault::{Allow, HttpFault, Malformed};
 
-/// Most header lines of any configuration: they are parsed into this many places on the stack.
+/// The most header lines of any configuration; they are parsed into this many places on the stack.
 pub const HEADERS_MAX: usize = 256;
 
-/// The bounds of a head.
+/// The bounds on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes from the request line to the empty line, both included.
+    /// The bytes from the request line to the empty line, both included.
     pub head_bytes: usize,
-    /// Header lines, at most [`HEADERS_MAX`].
+    /// The number of header lines, at most [`HEADERS_MAX`].
     pub headers: usize,
-    /// Bytes of the request target.
     pub uri_bytes: usize,
 }
 
@@ -39,40 +38,35 @@ impl From<&Limits> for HeadLimits {
     }
 }
 
-/// What the bytes received so far are.
+/// The result of parsing the bytes received so far.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "returned once and matched at once; a box would cost more")]
 pub enum Parsed<'a> {
-    /// The beginning of a head; more bytes decide.
+    /// The beginning of a head; more bytes are needed.
     Partial,
-    /// A whole head. [`Head::serve`] says whether what it asks for is served.
+    /// A complete head. [`Head::serve`] decides whether the request is served.
     Complete(Head<'a>),
-    /// No head we read on from: answer and close.
+    /// The head is refused; answer and close.
     Refused(HttpFault),
 }
 
-/// One request.
+/// One request head.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// Bytes of the head, empty lines before it included; what follows belongs to what follows.
+    /// The bytes of the head, including empty lines before it.
     pub length: usize,
-    /// The method.
     pub method: Method,
-    /// Which endpoint.
     pub route: Route,
     /// The target's path as sent, never empty.
     pub path: &'a str,
     /// The target's query, without `?`.
     pub query: Option<&'a str>,
-    /// The version.
     pub version: Version,
-    /// What becomes of the connection after the answer.
     pub after: After,
-    /// Whom the request is for: the target's authority, else `Host`. Always there in HTTP/1.1.
+    /// The host of the request: the target's authority, otherwise `Host`. Always present in HTTP/1.1.
     pub host: Option<Host<'a>>,
-    /// Whether a body follows.
     pub body: Body,
-    /// What else the lines say; `upgrade` reads it.
+    /// The other fields, for `upgrade`.
     pub(super) fields: Fields<'a>,
     bytes: &'a [u8],
 }
@@ -80,19 +74,13 @@ pub struct Head<'a> {
 /// The methods that matter here (RFC 9110 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// `GET`
     Get,
-    /// `HEAD`
     Head,
-    /// `POST`
     Post,
-    /// `PUT`
     Put,
-    /// `DELETE`
     Delete,
-    /// `OPTIONS`
     Options,
-    /// `PATCH` or `TRACE`: known, and allowed nowhere.
+    /// `PATCH` or `TRACE`: known, but no path allows them.
     Other,
     /// Any other token, and `CONNECT`, which is for proxies.
     Unknown,
@@ -101,7 +89,7 @@ pub enum Method {
 /// The endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`, a file that the page there loads, or the client library.
+    /// `/`, a file that the page at `/` loads, or the client library.
     Page(&'static File),
     /// `/ws`
     Ws,
@@ -121,36 +109,25 @@ pub enum Route {
     Unknown,
 }
 
-/// The versions that are served.
+/// The supported HTTP versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0: one plain request a connection, no upgrade.
+    /// HTTP/1.0: one plain request per connection, no upgrade.
     Http10,
-    /// HTTP/1.1
     Http11,
 }
 
-/// What becomes of the connection after an answer (RFC 9112 section 9.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// The next request may follow.
-    KeepAlive,
-    /// It ends.
-    Close,
-}
-
-/// Whether a body follows the head (RFC 9112 section 6.3). None is ever read.
+/// The body after a head (RFC 9112 section 6.3). It is never read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// No body.
     None,
-    /// Some, by `Content-Length` or `Transfer-Encoding`.
+    /// `Content-Length` or `Transfer-Encoding` declares a body.
     Declared,
 }
 
-/// Reads a head from all bytes received of it so far; bytes of what follows may stand behind it.
+/// Parses a head from all bytes received so far; bytes after the head are ignored.
 ///
-/// Only the first `head_bytes` are looked at, so a head over a bound is refused as soon as it is over.
+/// Only the first `head_bytes` are examined, so a head is refused as soon as it exceeds a bound.
 pub fn parse(bytes: &[u8], limits: HeadLimits) -> Parsed<'_> {
     let window = bytes.get(..limits.head_bytes).unwrap_or(bytes);
     let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
@@ -173,7 +150,7 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Parsed<'_> {
     }
 }
 
-/// Bytes of the target, as far as it has come.
+/// The number of bytes of the target received so far.
 fn target_bytes(window: &[u8], request: &httparse::Request<'_, '_>) -> usize {
     match (request.method, request.path) {
         (_, Some(path)) => path.len(),
@@ -182,8 +159,8 @@ fn target_bytes(window: &[u8], request: &httparse::Request<'_, '_>) -> usize {
     }
 }
 
-/// A target that httparse did not finish, and what comes after it. The first space ends the method, since
-/// nothing but line ends may stand before it.
+/// A target that httparse did not finish, and the bytes after it. The first space ends the method, because only line
+/// ends may come before it.
 fn target_so_far(window: &[u8]) -> (&[u8], &[u8]) {
     let method_end = window.iter().position(|b| *b == b' ').map_or(window.len(), |at| at + 1);
     let rest = &window[method_end..];
@@ -191,7 +168,7 @@ fn target_so_far(window: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(end)
 }
 
-/// Turns httparse's error into the rule that was broken. It looks no further than httparse did.
+/// Turns httparse's error into the broken rule. It reads no further than httparse did.
 fn diagnose(
     error: httparse::Error,
     window: &[u8],
@@ -204,7 +181,7 @@ fn diagnose(
         httparse::Error::HeaderValue => Malformed::HeaderValue,
         httparse::Error::NewLine => Malformed::LineEnd,
         httparse::Error::Version => {
-            // A name and a digit make it a version of HTTP, only not one of ours.
+            // `HTTP/` and a digit are a version of HTTP, but not a supported one.
             let version = target_so_far(window).1.get(1..).and_then(|rest| rest.strip_prefix(b"HTTP/"));
             if version.and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit) {
                 return HttpFault::Version;
@@ -214,7 +191,7 @@ fn diagnose(
         httparse::Error::Token | httparse::Error::Status => match (request.method, target_so_far(window)) {
             (None, _) if window.first() == Some(&0x16) => Malformed::Tls,
             (None, _) => Malformed::RequestLine,
-            // `GET /path` and the line ends: HTTP/0.9.
+            // `GET /path` without a version is HTTP/0.9.
             (Some(_), ([_, ..], [b'\r' | b'\n', ..])) => return HttpFault::Version,
             (Some(_), _) => Malformed::Target,
         },
@@ -231,9 +208,9 @@ impl<'a> Head<'a> {
         let version = if request.version == Some(1) { Version::Http11 } else { Version::Http10 };
         let fields = Fields::collect(request.headers);
         let body = body(&fields, version)?;
-        let target = Target::parse(request.path.unwrap_or_default(), method)?;
+        let target = RequestTarget::parse(request.path.unwrap_or_default(), method)?;
         let host = match (target.authority, host(&fields, version)?) {
-            // RFC 9112 section 3.2.2: an absolute target's authority counts, whatever Host says.
+            // RFC 9112 section 3.2.2: an absolute target's authority overrides Host.
             (Some(authority), _) => Some(authority),
             (None, host) => host,
         };
@@ -253,14 +230,14 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// The values of every line of that name, in order; names compare without case.
+    /// The values of every line with that name, in order; names are compared without case.
     pub fn values<'n>(&self, name: &'n str) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
         fields::values(self.bytes, name)
     }
 
-    /// Whether the endpoint serves such a request at all.
+    /// Decides whether the endpoint serves the request.
     ///
-    /// After a refusal the connection goes on as [`HttpFault::after`] says: the head's end is certain.
+    /// After a refusal the connection continues as [`HttpFault::after`] says, because the end of the head is certain.
     pub fn serve(&self) -> Result<(), HttpFault> {
         let allow = match self.route {
             Route::Unknown if self.method != Method::Unknown => return Err(HttpFault::UnknownPath),
@@ -294,16 +271,16 @@ impl<'a> Head<'a> {
     }
 }
 
-/// httparse takes a lone line feed for a line's end, as RFC 9112 section 2.2 allows; a proxy in front may not,
-/// and would then have seen other header lines than we do.
+/// httparse accepts a bare line feed as a line end, as RFC 9112 section 2.2 allows. A proxy in front may not, and
+/// would then have seen other header lines.
 fn has_bare_line_feed(head: &[u8]) -> bool {
     let first = head.first() == Some(&b'\n');
     let next = head.get(1..).unwrap_or_default();
-    // No early exit: the loop is then done many bytes at a time.
+    // No early exit, so that the loop is vectorised.
     head.iter().zip(next).fold(first, |bare, (a, b)| bare | ((*b == b'\n') & (*a != b'\r')))
 }
 
-/// RFC 9112 section 6.3, where every doubt is an error.
+/// Applies RFC 9112 section 6.3; every ambiguity is an error.
 fn body(fields: &Fields<'_>, version: Version) -> Result<Body, HttpFault> {
     let length = match fields.content_length {
         Field::Absent => None,
@@ -336,23 +313,23 @@ fn host<'a>(fields: &Fields<'a>, version: Version) -> Result<Option<Host<'a>>, H
 }
 
 /// The target's parts (RFC 9112 section 3.2).
-struct Target<'a> {
+struct RequestTarget<'a> {
     authority: Option<Host<'a>>,
     path: &'a str,
     query: Option<&'a str>,
 }
 
-impl<'a> Target<'a> {
-    fn parse(text: &'a str, method: Method) -> Result<Target<'a>, HttpFault> {
+impl<'a> RequestTarget<'a> {
+    fn parse(text: &'a str, method: Method) -> Result<RequestTarget<'a>, HttpFault> {
         if method == Method::Unknown {
-            // CONNECT has a form of its own; the method is refused whatever the target is.
-            return Ok(Target { authority: None, path: "/", query: None });
+            // CONNECT has its own form of target; the method is refused in any case.
+            return Ok(RequestTarget { authority: None, path: "/", query: None });
         }
         if text.contains('#') || !text.is_ascii() {
             return Err(HttpFault::Malformed(Malformed::Target));
         }
         if text.starts_with('/') {
-            return Ok(Target::of(None, text));
+            return Ok(RequestTarget::of(None, text));
         }
         if text == "*" && method == Method::Options {
             return Err(HttpFault::MethodNotAllowed(Allow::GetHead));
@@ -365,15 +342,15 @@ impl<'a> Target<'a> {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let authority =
             Host::parse(authority.as_bytes()).ok_or(HttpFault::Malformed(Malformed::HostInvalid))?;
-        Ok(Target::of(Some(authority), path))
+        Ok(RequestTarget::of(Some(authority), path))
     }
 
-    fn of(authority: Option<Host<'a>>, text: &'a str) -> Target<'a> {
+    fn of(authority: Option<Host<'a>>, text: &'a str) -> RequestTarget<'a> {
         let (path, query) = match text.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (text, None),
         };
-        Target { authority, path: if path.is_empty() { "/" } else { path }, query }
+        RequestTarget { authority, path: if path.is_empty() { "/" } else { path }, query }
     }
 }
 
@@ -393,8 +370,8 @@ impl Method {
 }
 
 impl Route {
-    /// Byte for byte: an encoded or doubled spelling of a path is another path, so that what a proxy let
-    /// pass is what is served.
+    /// Compares byte for byte. An encoded spelling of a path is another path, so that the gateway serves exactly the
+    /// path that a proxy let pass.
     fn of(path: &str) -> Route {
         match path {
             "/ws" => Route::Ws,
@@ -404,7 +381,7 @@ impl Route {
             "/health/ready" | "/readyz" => Route::Ready,
             "/health/dependencies" => Route::Dependencies,
             "/metrics" => Route::Metrics,
-            _ => page::find(path).map_or(Route::Unknown, Route::Page),
+            _ => files::find(path).map_or(Route::Unknown, Route::Page),
         }
     }
 }

@@ -1,28 +1,27 @@
 //! Writes HTTP/1.1 answers: the 101 of an upgrade, plain answers, and refusals as JSON.
 //!
-//! Everything is appended to the caller's buffer, which a reactor uses again and again. There is no `Server`
-//! and no `Date`: the floors below the reactor have no clock.
+//! Everything is appended to a buffer that the reactor reuses. There is no `Server` and no `Date`, because this
+//! module has no clock.
 
 use crate::wire::fault::HttpFault;
 use crate::wire::request::{After, Method};
 use crate::wire::upgrade::{Offered, SUBPROTOCOL, Upgrade};
 use std::io::Write as _;
 
-/// What an answer needs beside its body.
+/// The options of an answer, in addition to its body.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseOptions<'a> {
     /// The request's method: `HEAD` gets the same head and no body.
     pub method: Method,
-    /// Told to the peer; the caller acts on it.
+    /// The state of the connection, for the header; the caller must act on it.
     pub after: After,
-    /// `Cache-Control`
     pub cache_control: &'a str,
-    /// Further header lines, ours and never the peer's: no value may have a line end.
+    /// Further header lines. They must not come from the peer, and no value may contain a line end.
     pub headers: &'a [(&'a str, &'a str)],
 }
 
 impl ResponseOptions<'_> {
-    /// An answer that is not to be cached, without further header lines.
+    /// An answer that must not be cached, without further header lines.
     pub const fn plain(method: Method, after: After) -> ResponseOptions<'static> {
         ResponseOptions { method, after, cache_control: "no-store", headers: &[] }
     }
@@ -45,8 +44,8 @@ pub fn switching(out: &mut Vec<u8>, upgrade: &Upgrade<'_>) {
 
 /// Appends a plain answer.
 ///
-/// `Content-Length` is that of `body` also where the body itself is left out: for `HEAD` and 304 (RFC 9110
-/// section 8.6). A 204 has neither.
+/// `Content-Length` is that of `body`, even if the body itself is omitted for `HEAD` and 304 (RFC 9110 section 8.6).
+/// A 204 has neither.
 pub fn answer(
     out: &mut Vec<u8>,
     status: u16,
@@ -74,10 +73,9 @@ pub fn answer(
     }
 }
 
-/// Appends a refusal, `{"error":"…","message":"…"}`, and says what becomes of the connection.
+/// Appends a refusal, `{"error":"…","message":"…"}`, and returns the state of the connection after it.
 ///
-/// `after` is the head's; for a head that could not be read, [`After::Close`]. `method` likewise, or
-/// [`Method::Get`].
+/// `method` and `after` are the head's; for a head that could not be read, pass [`Method::Get`] and [`After::Close`].
 pub fn fault(out: &mut Vec<u8>, fault: HttpFault, method: Method, after: After) -> After {
     let after = fault.after(after);
     let retry_after = fault.retry_after_s().map(|seconds| seconds.to_string());
@@ -96,7 +94,7 @@ fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     }
 }
 
-/// The reason phrase of RFC 9110 section 15; nobody may depend on it.
+/// The reason phrase of RFC 9110 section 15; clients must not depend on it.
 const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -1,15 +1,15 @@
-//! Reads JSON text once, from left to right: checks the grammar of RFC 8259 and points at values in place.
+//! Scans JSON text once from left to right: checks the grammar of RFC 8259 and points at values in place.
 //!
-//! A peer's JSON is mostly `data` that nobody here looks into. Hence no tree: a value is a slice of the very
-//! text received, of which only the kind is known. Nesting is counted, not recursed into, so that a hundred
-//! thousand brackets cost a bit each.
+//! A client's JSON is mostly `data`, which the gateway never reads. So there is no tree: a value is a slice of the
+//! received text with a known kind. Nesting is counted instead of recursed into, so that a hundred thousand brackets
+//! cost one bit each.
 
 use crate::id::INTEGER_MAX;
 use crate::wire::plain::plain_bytes;
 use std::borrow::Cow;
 use std::fmt;
 
-/// What a value is.
+/// The kind of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `{…}`
@@ -28,30 +28,29 @@ pub enum Kind {
     Null,
 }
 
-/// One value: the text as received, without space around it.
+/// One value: the text as received, without surrounding white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a> {
     /// Valid JSON.
     pub text: &'a str,
-    /// What it is.
     pub kind: Kind,
 }
 
-/// Why a number is none of our integers.
+/// The reason why a value is not a valid integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntegerFault {
-    /// It is no number, or is written with a sign, a fraction or an exponent.
+    /// It is not a number, or has a sign, a fraction or an exponent.
     Form,
     /// It is greater than [`INTEGER_MAX`].
     TooBig,
 }
 
-/// Where a text stops being JSON.
+/// The place where a text stops being JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// The byte, counted from 0.
+    /// The index of the byte, from 0.
     pub at: usize,
-    /// What should stand there.
+    /// The expected syntax at that place.
     pub wanted: &'static str,
 }
 
@@ -62,7 +61,7 @@ impl fmt::Display for Broken {
 }
 
 impl<'a> Raw<'a> {
-    /// The string, with its escapes resolved; `None` if it is no string, or has half a surrogate pair.
+    /// The string with its escapes resolved; `None` if it is not a string or contains half a surrogate pair.
     #[inline]
     pub fn string(self) -> Option<Cow<'a, str>> {
         match self.kind {
@@ -72,7 +71,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The number, if it is written as an integer: digits alone, no `1.0`, no `1e3`, no `-0`.
+    /// The number, if it is written in digits only: no `1.0`, no `1e3`, no `-0`.
     pub fn integer(self) -> Result<u64, IntegerFault> {
         if !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(IntegerFault::Form);
@@ -85,7 +84,7 @@ impl<'a> Raw<'a> {
 }
 
 impl Kind {
-    /// With its article, for messages.
+    /// The name of the kind with its article, for messages.
     pub const fn describe(self) -> &'static str {
         match self {
             Kind::Object => "an object",
@@ -98,7 +97,7 @@ impl Kind {
     }
 }
 
-/// A place in a text. Each method moves past what it read; after a [`Broken`] the place means nothing.
+/// A position in a text. Each method moves past the value it read. The position is undefined after a [`Broken`].
 #[derive(Debug)]
 pub struct Scanner<'a> {
     text: &'a str,
@@ -108,17 +107,17 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// At the text's first byte.
+    /// Starts at the first byte.
     pub const fn new(text: &'a str) -> Scanner<'a> {
         Scanner { text, at: 0, depth: 0, deepest: 0 }
     }
 
-    /// The most arrays and objects that stood inside each other so far; a flat object is 1.
+    /// The largest depth of nested arrays and objects so far; a flat object is 1.
     pub const fn deepest(&self) -> u32 {
         self.deepest
     }
 
-    /// The next byte that is no space, without passing it.
+    /// The next byte that is not white space, without moving past it.
     #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         loop {
@@ -129,7 +128,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes one value of any kind and depth.
+    /// Moves past one value of any kind and depth.
     #[inline]
     pub fn value(&mut self) -> Result<Raw<'a>, Broken> {
         let first = self.peek();
@@ -142,8 +141,8 @@ impl<'a> Scanner<'a> {
         Ok(Raw { text: self.since(start), kind })
     }
 
-    /// Passes an object. `member` is called after each name and must pass the value. A name that is no text
-    /// (half a surrogate pair) is given as it was written, quotes included, which equals no name of ours.
+    /// Moves past an object. `member` is called after each name and must move past the value. A name that is not
+    /// valid text (half a surrogate pair) is passed as written, with its quotes, which equals no known name.
     pub fn object(
         &mut self,
         mut member: impl FnMut(&mut Scanner<'a>, Cow<'a, str>) -> Result<(), Broken>,
@@ -164,7 +163,7 @@ impl<'a> Scanner<'a> {
         self.take(b'}', "',' or '}'")
     }
 
-    /// Passes an array. `element` must pass one value each time it is called.
+    /// Moves past an array. `element` must move past one value in each call.
     pub fn array(
         &mut self,
         mut element: impl FnMut(&mut Scanner<'a>) -> Result<(), Broken>,
@@ -184,7 +183,7 @@ impl<'a> Scanner<'a> {
         self.take(b']', "',' or ']'")
     }
 
-    /// Nothing but space is left.
+    /// Checks that only white space is left.
     pub fn end(&mut self) -> Result<(), Broken> {
         match self.peek() {
             None => Ok(()),
@@ -192,7 +191,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An array or object with all that it holds.
+    /// Moves past an array or object with everything in it.
     fn nested(&mut self) -> Result<(), Broken> {
         let mut open = Nesting::default();
         loop {
@@ -227,7 +226,7 @@ impl<'a> Scanner<'a> {
         self.enter();
     }
 
-    /// After a value: closes what ends here, up to the next comma. True exactly when all is closed.
+    /// Closes the containers that end after a value, up to the next comma. True exactly when all are closed.
     fn close(&mut self, open: &mut Nesting) -> Result<bool, Broken> {
         while let Some(innermost) = open.innermost() {
             match (innermost, self.peek()) {
@@ -252,7 +251,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// A member's name and the colon after it.
+    /// Moves past a member's name and the colon after it.
     #[inline]
     fn name(&mut self) -> Result<Raw<'a>, Broken> {
         if self.peek() != Some(b'"') {
@@ -376,7 +375,7 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
-    /// Values begin and end with ASCII, so the cut is never inside a character.
+    /// The text from `start` to here. Values begin and end with ASCII, so the cut is never inside a character.
     #[inline]
     fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
@@ -393,7 +392,7 @@ enum Container {
     Object,
 }
 
-/// Which containers are open, a bit each: the inner 64 in a register, the others behind.
+/// The open containers, one bit each: the inner 64 in one word, the others in a vector.
 #[derive(Debug, Default)]
 struct Nesting {
     inner: u64,

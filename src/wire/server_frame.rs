@@ -1,21 +1,19 @@
-//! Writes the frames a server sends: unmasked, never fragmented (RFC 6455 section 5.1).
+//! Writes server frames: unmasked and never fragmented (RFC 6455 section 5.1).
 //!
-//! The payload is written first and the header put before it, because its length decides the header's. A
-//! server frame is the same bytes for every receiver, so it is framed once and shared.
+//! The payload is written first and the header is put before it, because the payload's length determines the header's
+//! length. A server frame is the same bytes for every receiver, so it is framed once and shared.
 
-/// The opcodes a server sends (RFC 6455 section 5.2), with the final bit.
+/// The opcodes of server frames (RFC 6455 section 5.2), with the FIN bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// UTF-8 text.
     Text = 0x81,
-    /// Bytes.
     Binary = 0x82,
-    /// Code and reason.
+    /// The payload is a code and a reason.
     Close = 0x88,
-    /// At most 125 bytes.
+    /// The payload has at most 125 bytes.
     Ping = 0x89,
-    /// The ping's payload again.
+    /// The payload is that of the ping.
     Pong = 0x8A,
 }
 
@@ -28,8 +26,8 @@ pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
 
 /// Appends one frame whose payload `body` appends.
 ///
-/// Room for the usual header is left free before the payload; a longer or shorter one moves the payload by
-/// a few bytes, which costs less than measuring it first.
+/// Space for the usual header is reserved before the payload. A longer or shorter header moves the payload by a few
+/// bytes, which costs less than measuring it first.
 pub fn write_with(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) {
     const USUAL: usize = 4;
     let start = out.len();
@@ -44,7 +42,7 @@ pub fn write_with(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Vec<u8>)
     }
 }
 
-/// Appends a close frame with a code and a reason of at most 123 bytes (longer is cut by the caller).
+/// Appends a close frame with a code and a reason of at most 123 bytes, which the caller must ensure.
 pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     debug_assert!(reason.len() <= crate::limits::CLOSE_REASON_BYTES_MAX);
     write_with(out, Kind::Close, |out| {
@@ -53,8 +51,7 @@ pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     });
 }
 
-/// The frames that lie one after the other in `frames`, as this module writes them; what follows the last whole one is left
-/// out.
+/// Splits consecutive frames as written by this module. An incomplete frame at the end is omitted.
 pub fn split(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = frames;
     std::iter::from_fn(move || {
@@ -64,7 +61,7 @@ pub fn split(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Bytes of the frame that begins here, header included.
+/// The number of bytes of the first frame, including its header.
 fn length(frame: &[u8]) -> Option<usize> {
     let payload = match *frame.get(1)? {
         126 => 4 + usize::from(u16::from_be_bytes(*frame.get(2..)?.first_chunk()?)),
@@ -100,7 +97,7 @@ mod tests {
     use tungstenite::protocol::frame::FrameSocket;
 
     #[test]
-    fn a_frame_reads_back_whatever_its_length() {
+    fn frame_of_any_length_reads_back() {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
             let payload = vec![b'x'; length];
             let mut direct = b"before".to_vec();
@@ -115,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_one_after_the_other_are_told_apart() {
+    fn consecutive_frames_are_split() {
         let lengths = [0, 1, 125, 126, 65_535, 65_536, 3];
         let frame = |length: usize| {
             let mut frame = Vec::new();
@@ -126,7 +123,7 @@ mod tests {
         let mut bytes = frames.concat();
         assert!(split(&bytes).eq(frames.iter().map(Vec::as_slice)));
         bytes.pop();
-        assert_eq!(split(&bytes).count(), lengths.len() - 1, "the last one is not whole");
+        assert_eq!(split(&bytes).count(), lengths.len() - 1, "the last frame is incomplete");
         assert_eq!(split(&[0x81, 127, 255, 255, 255, 255, 255, 255, 255, 255]).count(), 0);
         assert_eq!(split(&[0x81]).count(), 0);
     }

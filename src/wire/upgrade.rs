@@ -1,8 +1,8 @@
 //! The server's half of the opening handshake (RFC 6455 section 4.2), without I/O.
 //!
-//! A browser shows its user nothing of a refused handshake, neither status nor body. So what a page may do
-//! wrong with good will (a bad token, another version of the protocol) is carried into the session, which
-//! can say it; only what is no handshake, or comes from a stranger's page, is refused here.
+//! A browser shows nothing of a refused handshake, neither status nor body. So faults of a well-meaning page (a bad
+//! token, another version of the protocol) are carried into the session, which can report them. Only a request that
+//! is not a valid handshake, or comes from a page of another site, is refused here.
 
 use crate::wire::fault::{Handshake, HttpFault};
 use crate::wire::fields::{self, Field, Fields};
@@ -10,54 +10,52 @@ use crate::wire::origin::{HostRule, Scheme, admits_origin};
 use crate::wire::request::{Head, Route, Version};
 use std::str::from_utf8;
 
-/// The subprotocol this server speaks.
+/// The subprotocol that this server supports.
 pub const SUBPROTOCOL: &str = "seawall.v1";
-/// Before the version in a subprotocol's name.
+/// The prefix of a subprotocol's version.
 const VERSION_PREFIX: &str = "seawall.v";
-/// Before the token in a subprotocol that carries one.
+/// The prefix of a subprotocol that carries a token.
 const TOKEN_PREFIX: &str = "seawall.token.";
 
-/// Who may open a connection.
+/// The rules for opening a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct UpgradePolicy<'a> {
-    /// `server.origins`: pages of other sites that may.
+    /// `server.origins`: the origins of other sites whose pages may connect.
     pub origins: &'a [String],
-    /// Which hosts are answered to.
     pub hosts: HostRule<'a>,
-    /// How the peer reached us.
     pub scheme: Scheme,
 }
 
-/// A handshake to be completed.
+/// A valid handshake, to be completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade<'a> {
     /// `Sec-WebSocket-Accept`: 28 bytes of base64.
     pub accept: String,
-    /// Which version of the protocol the client wants.
+    /// The version of the protocol that the client wants.
     pub version: Offered<'a>,
-    /// The token the upgrade carried, unchecked; `connect` may still bring one.
+    /// The token of the upgrade request, unchecked; otherwise `connect` may carry one.
     pub token: Option<&'a str>,
 }
 
-/// What the client's subprotocols say.
+/// The protocol version among the client's subprotocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered<'a> {
     /// `seawall.v1`, which is echoed.
     V1Named,
-    /// None: v1, and nothing is echoed. Always so on `/echo`.
+    /// No subprotocol: v1, and nothing is echoed. Always the case on `/echo`.
     NotNamed,
-    /// Another `seawall.v…`: echoed, so that the session can say `bye` and close with 4505.
+    /// Another `seawall.v…`, which is echoed so that the session can send `bye` and close with 4505.
     Unsupported(&'a str),
 }
 
-/// Whether the routes that show chat (`/`, `/ws`, `/echo`) answer to this head's host.
+/// Checks the host of a request for the routes that expose chat: `/`, `/ws` and `/echo`.
 pub fn admit_host(head: &Head<'_>, hosts: HostRule<'_>) -> Result<(), HttpFault> {
     if hosts.admits(head.host) { Ok(()) } else { Err(HttpFault::HostForbidden) }
 }
 
 /// Checks a request to `/ws` or `/echo`; any other route is refused.
 ///
-/// Includes [`Head::serve`] and [`admit_host`]: nothing else need be asked of the head.
+/// Includes the checks of [`Head::serve`] and [`admit_host`].
 pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<'a>, HttpFault> {
     head.serve()?;
     admit_host(head, policy.hosts)?;
@@ -91,8 +89,8 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
     Ok(Upgrade { accept: tungstenite::handshake::derive_accept_key(key), version, token })
 }
 
-/// The key: 16 bytes in base64. Its last character may have any low bits, as in RFC 6455's own example
-/// (section 4.1), so it is checked by shape.
+/// The key: 16 bytes in base64. Its last digit may have any low bits, as in RFC 6455's own example (section 4.1), so
+/// only its form is checked.
 fn key<'a>(fields: &Fields<'a>) -> Result<&'a [u8], HttpFault> {
     let key = match fields.key {
         Field::Once(key) => key,
@@ -106,7 +104,7 @@ fn key<'a>(fields: &Fields<'a>) -> Result<&'a [u8], HttpFault> {
     }
 }
 
-/// No `Origin` is no browser: those are kept out by tokens, not by this.
+/// A request without `Origin` is not from a browser; tokens protect against those.
 fn check_origin(head: &Head<'_>, policy: &UpgradePolicy<'_>) -> Result<(), HttpFault> {
     match head.fields.origin {
         Field::Absent => Ok(()),
@@ -116,9 +114,9 @@ fn check_origin(head: &Head<'_>, policy: &UpgradePolicy<'_>) -> Result<(), HttpF
     }
 }
 
-/// Version and token of a chat connection.
+/// The version and the token of a chat connection.
 fn chat<'a>(head: &Head<'a>) -> Result<(Offered<'a>, Option<&'a str>), HttpFault> {
-    let mut offer = Offer::default();
+    let mut offer = OfferedProtocols::default();
     match head.fields.protocol {
         Field::Absent => {}
         Field::Once(value) => offer.add(value)?,
@@ -132,7 +130,8 @@ fn chat<'a>(head: &Head<'a>) -> Result<(Offered<'a>, Option<&'a str>), HttpFault
     Ok((offer.version(head.fields.protocol)?, bearer.or(offer.token)))
 }
 
-/// `Authorization: Bearer …` (RFC 6750 section 2.1). Another scheme is somebody else's: a proxy's password, say.
+/// The token of `Authorization: Bearer …` (RFC 6750 section 2.1). Other schemes are ignored, because they may be for
+/// a proxy.
 fn bearer(authorization: Field<'_>) -> Result<Option<&str>, HttpFault> {
     let value = match authorization {
         Field::Absent => return Ok(None),
@@ -150,15 +149,15 @@ fn bearer(authorization: Field<'_>) -> Result<Option<&str>, HttpFault> {
     }
 }
 
-/// The subprotocols seen so far.
+/// The subprotocols read so far.
 #[derive(Default)]
-struct Offer<'a> {
+struct OfferedProtocols<'a> {
     v1: bool,
     other: Option<&'a str>,
     token: Option<&'a str>,
 }
 
-impl<'a> Offer<'a> {
+impl<'a> OfferedProtocols<'a> {
     fn add(&mut self, line: &'a [u8]) -> Result<(), HttpFault> {
         let invalid = HttpFault::Handshake(Handshake::SubprotocolInvalid);
         for member in fields::members(line) {

@@ -1,6 +1,6 @@
-//! Checks frames against `docs/asyncapi.yaml`, so that the document cannot say less or more than the wire.
+//! Checks frames against `docs/asyncapi.yaml`, so that the document describes exactly the wire.
 //!
-//! `Schemas::load()` once, then `check_server` and `check_client` for each frame's payload.
+//! Call `Schemas::load()` once, then `check_server` or `check_client` for each frame's payload.
 
 #![allow(dead_code, reason = "each test binary uses the part it needs")]
 
@@ -8,14 +8,14 @@ use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The schemas of all frames, by the one key beside `id`.
+/// The schemas of all frames, by the key other than `id`.
 pub struct Schemas {
     client: BTreeMap<String, Validator>,
     server: BTreeMap<String, Validator>,
 }
 
 impl Schemas {
-    /// Reads the document. Panics with what is wrong in it.
+    /// Reads the document. Panics with the fault if it is invalid.
     pub fn load() -> Schemas {
         Schemas::from_document(document())
     }
@@ -39,12 +39,12 @@ impl Schemas {
         self.server.keys().map(String::as_str)
     }
 
-    /// Whether `text` is a frame a server may send, with documented keys alone. `Err` says where not.
+    /// Checks that `text` is a valid server frame with documented keys only. `Err` names the fault.
     pub fn check_server(&self, text: &str) -> Result<(), String> {
         check(&self.server, text)
     }
 
-    /// Whether `text` is a command. `Err` says where not.
+    /// Checks that `text` is a valid command. `Err` names the fault.
     pub fn check_client(&self, text: &str) -> Result<(), String> {
         check(&self.client, text)
     }
@@ -94,7 +94,7 @@ fn resolve<'a>(document: &'a Value, entry: &'a Value) -> &'a Value {
     }
 }
 
-/// Forbids keys that are not documented: unknown ones are for clients to ignore, not for us to send.
+/// Forbids undocumented keys. Clients ignore unknown keys, but the server must not send them.
 fn close_objects(value: &mut Value) {
     match value {
         Value::Object(object) => {

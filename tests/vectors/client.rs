@@ -1,5 +1,5 @@
-//! `backoff.json` and `cursor.json`: a client's duties. The client proper is written in TypeScript; the few
-//! lines here hold the examples to the rules of `docs/protocol.md`.
+//! `backoff.json` and `cursor.json`: the duties of a client. The client itself is written in TypeScript; this file checks
+//! the examples against the rules of `docs/protocol.md`.
 
 use crate::{names_differ, read};
 use serde::Deserialize;
@@ -43,7 +43,7 @@ enum Online {
 }
 
 #[test]
-fn a_client_waits_as_the_examples_say() {
+fn wait_is_computed_as_in_the_examples() {
     let file: Backoff = read("backoff.json");
     assert!(!file.about.is_empty());
     names_differ(file.cases.iter().map(|case| case.name.as_str()));
@@ -56,7 +56,7 @@ fn a_client_waits_as_the_examples_say() {
 }
 
 #[test]
-fn only_time_online_sets_a_clients_counter_back() {
+fn attempt_counter_is_reset_only_by_time_online() {
     let file: Backoff = read("backoff.json");
     names_differ(file.counters.iter().map(|case| case.name.as_str()));
     for case in &file.counters {
@@ -120,7 +120,7 @@ enum Action {
 /// A client's state in one channel.
 struct Follower {
     last: u64,
-    heard: u64,
+    seen: u64,
     asked: bool,
     replaying: bool,
     actions: Vec<Action>,
@@ -132,12 +132,12 @@ impl Follower {
             Event::Publication(offset) => self.publication(offset),
             Event::Synced(offset) => {
                 self.replaying = false;
-                self.hear(offset);
+                self.see(offset);
             }
-            Event::Beat(head) => self.hear(head),
+            Event::Beat(head) => self.see(head),
             Event::Lag { from, head } => {
                 assert!(from <= head);
-                self.hear(head);
+                self.see(head);
             }
             Event::Page { floor, ref offsets } => {
                 self.asked = false;
@@ -153,19 +153,19 @@ impl Follower {
                 assert!(floor <= head + 1);
                 self.replaying = true;
                 if let Log::Other = epoch {
-                    (self.last, self.heard) = (floor - 1, floor - 1);
+                    (self.last, self.seen) = (floor - 1, floor - 1);
                     self.actions.push(Action::Reset(self.last));
                 }
             }
         }
-        if self.heard > self.last && !self.asked && !self.replaying {
+        if self.seen > self.last && !self.asked && !self.replaying {
             self.asked = true;
             self.actions.push(Action::HistoryAfter(self.last));
         }
     }
 
     fn publication(&mut self, offset: u64) {
-        self.hear(offset);
+        self.see(offset);
         if offset <= self.last {
             self.actions.push(Action::Drop(offset));
         } else if offset == self.last + 1 {
@@ -176,24 +176,24 @@ impl Follower {
         }
     }
 
-    fn hear(&mut self, offset: u64) {
-        self.heard = self.heard.max(offset);
+    fn see(&mut self, offset: u64) {
+        self.seen = self.seen.max(offset);
     }
 }
 
 #[test]
-fn a_client_follows_a_channel_as_the_examples_say() {
+fn channel_is_followed_as_in_the_examples() {
     let file: Cursors = read("cursor.json");
     assert!(!file.about.is_empty());
     names_differ(file.cases.iter().map(|case| case.name.as_str()));
     for case in file.cases {
         let mut follower =
-            Follower { last: case.last, heard: case.last, asked: false, replaying: false, actions: vec![] };
+            Follower { last: case.last, seen: case.last, asked: false, replaying: false, actions: vec![] };
         for event in &case.events {
             follower.handle(event);
         }
         assert_eq!(follower.actions, case.actions, "{}", case.name);
         assert_eq!(follower.last, case.ends_at, "{}", case.name);
-        assert!(follower.heard <= follower.last, "{}: something is still missing", case.name);
+        assert!(follower.seen <= follower.last, "{}: something is still missing", case.name);
     }
 }

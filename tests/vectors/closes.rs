@@ -1,4 +1,4 @@
-//! `closes.json`: how a connection ends, and what a client makes of the code.
+//! `closes.json`: the end of a connection, and what a client does for each code.
 
 use crate::{names_differ, payload, read};
 use seawall::close::{CloseReason, Farewell};
@@ -18,7 +18,7 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    reason: Told,
+    reason: ReasonValue,
     code: u16,
     terminal: bool,
     pub bye: Option<String>,
@@ -44,7 +44,7 @@ enum Client {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Told {
+enum ReasonValue {
     Answered(u16),
     ProtocolError(String),
     InvalidUtf8,
@@ -63,38 +63,38 @@ enum Told {
     UnsupportedVersion,
 }
 
-impl Told {
-    /// The reasons' texts are literals in the gateway; a test may leak a few.
+impl ReasonValue {
+    /// The texts of `CloseReason` are static; a test may leak a few.
     fn reason(self) -> CloseReason {
         match self {
-            Told::Answered(code) => CloseReason::Answered(code),
-            Told::ProtocolError(text) => CloseReason::ProtocolError(text.leak()),
-            Told::InvalidUtf8 => CloseReason::InvalidUtf8,
-            Told::TooBig(text) => CloseReason::TooBig(text.leak()),
-            Told::Unavailable { dependency, retry_ms, reference } => {
+            ReasonValue::Answered(code) => CloseReason::Answered(code),
+            ReasonValue::ProtocolError(text) => CloseReason::ProtocolError(text.leak()),
+            ReasonValue::InvalidUtf8 => CloseReason::InvalidUtf8,
+            ReasonValue::TooBig(text) => CloseReason::TooBig(text.leak()),
+            ReasonValue::Unavailable { dependency, retry_ms, reference } => {
                 CloseReason::Unavailable { dependency, retry_ms, reference }
             }
-            Told::Restart { retry_ms } => CloseReason::Restart { retry_ms },
-            Told::OverCapacity { bound, retry_ms } => {
+            ReasonValue::Restart { retry_ms } => CloseReason::Restart { retry_ms },
+            ReasonValue::OverCapacity { bound, retry_ms } => {
                 CloseReason::OverCapacity { bound: bound.leak(), retry_ms }
             }
-            Told::ConnectTimeout => CloseReason::ConnectTimeout,
-            Told::NoSignOfLife => CloseReason::NoSignOfLife,
-            Told::MessageTimeout => CloseReason::MessageTimeout,
-            Told::WriteStalled => CloseReason::WriteStalled,
-            Told::RateLimited { bound, retry_ms } => {
+            ReasonValue::ConnectTimeout => CloseReason::ConnectTimeout,
+            ReasonValue::NoSignOfLife => CloseReason::NoSignOfLife,
+            ReasonValue::MessageTimeout => CloseReason::MessageTimeout,
+            ReasonValue::WriteStalled => CloseReason::WriteStalled,
+            ReasonValue::RateLimited { bound, retry_ms } => {
                 CloseReason::RateLimited { bound: bound.leak(), retry_ms }
             }
-            Told::Misuse(text) => CloseReason::Misuse(text.leak()),
-            Told::Unauthenticated(text) => CloseReason::Unauthenticated(text.leak()),
-            Told::Forbidden(text) => CloseReason::Forbidden(text.leak()),
-            Told::UnsupportedVersion => CloseReason::UnsupportedVersion,
+            ReasonValue::Misuse(text) => CloseReason::Misuse(text.leak()),
+            ReasonValue::Unauthenticated(text) => CloseReason::Unauthenticated(text.leak()),
+            ReasonValue::Forbidden(text) => CloseReason::Forbidden(text.leak()),
+            ReasonValue::UnsupportedVersion => CloseReason::UnsupportedVersion,
         }
     }
 }
 
 #[test]
-fn connections_end_as_the_examples_say() {
+fn connection_ends_as_in_the_examples() {
     let file: File = read("closes.json");
     assert!(!file.about.is_empty());
     names_differ(file.cases.iter().map(|case| case.name.as_str()));
@@ -122,14 +122,14 @@ fn connections_end_as_the_examples_say() {
 }
 
 #[test]
-fn a_client_knows_what_to_do_by_the_code_alone() {
+fn code_alone_tells_a_client_what_to_do() {
     let file: File = read("closes.json");
-    for told in file.codes {
-        assert_eq!(advice(told.code), told.client, "{}", told.code);
+    for advised in file.codes {
+        assert_eq!(advice(advised.code), advised.client, "{}", advised.code);
     }
 }
 
-/// The rule of `docs/protocol.md`, as a client has it.
+/// The rule of `docs/protocol.md`, as a client implements it.
 const fn advice(code: u16) -> Client {
     match code {
         4501 => Client::FreshToken,

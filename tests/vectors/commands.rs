@@ -1,4 +1,4 @@
-//! `commands.json`: what a client may send, and what is said to what it may not.
+//! `commands.json`: valid commands, and the errors for invalid ones.
 
 use crate::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key};
@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 #[serde(deny_unknown_fields)]
 pub struct File {
     about: String,
-    bounds: ToldBounds,
+    bounds: BoundsValue,
     pub cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToldBounds {
+struct BoundsValue {
     json_depth: u32,
     subscriptions: u32,
 }
@@ -28,19 +28,19 @@ pub struct Case {
     pub name: String,
     pub text: String,
     pub request: Option<Value>,
-    error: Option<Refusal>,
+    error: Option<ErrorValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Refusal {
+struct ErrorValue {
     code: String,
     id: Option<u64>,
     says: String,
 }
 
 #[test]
-fn frames_mean_what_the_examples_say() {
+fn frame_is_parsed_as_in_the_examples() {
     let file: File = read("commands.json");
     assert!(!file.about.is_empty());
     names_differ(file.cases.iter().map(|case| case.name.as_str()));
@@ -99,20 +99,21 @@ fn described(request: &Request<'_>) -> Value {
         Command::Unsubscribe { channel } => ("unsubscribe", json!({ "channel": name(channel) })),
         Command::Publish(publish) => {
             let channel = name(&publish.channel);
-            let mut told = json!({ "channel": channel, "key": publish.key.as_ref().map(Key::as_str) });
+            let mut publish_value =
+                json!({ "channel": channel, "key": publish.key.as_ref().map(Key::as_str) });
             let data = match publish.content {
                 Content::Original(data) => data,
                 Content::Edit(original, data) => {
-                    told["edits"] = original.0.into();
+                    publish_value["edits"] = original.0.into();
                     data
                 }
                 Content::Delete(original, data) => {
-                    told["deletes"] = original.0.into();
+                    publish_value["deletes"] = original.0.into();
                     data
                 }
             };
-            told["data_text"] = data.into();
-            ("publish", told)
+            publish_value["data_text"] = data.into();
+            ("publish", publish_value)
         }
         Command::History { channel, range, limit } => {
             let (side, offset) = match range {

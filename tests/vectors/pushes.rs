@@ -1,4 +1,4 @@
-//! `pushes.json`: what the server says, byte for byte.
+//! `pushes.json`: the server's frames, byte for byte.
 
 use crate::{names_differ, payload, read};
 use seawall::id::{ChannelName, CommandId, Epoch, Offset};
@@ -18,32 +18,32 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    value: Told,
+    value: FrameValue,
     pub text: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Told {
-    Connected(Box<ToldConnected>),
-    Subscribed(ToldSubscribed),
+enum FrameValue {
+    Connected(Box<ConnectedValue>),
+    Subscribed(SubscribedValue),
     Unsubscribed {
         id: u64,
         channel: String,
     },
-    Published(ToldPublished),
+    Published(PublishedValue),
     History {
         id: u64,
         channel: String,
-        log: Log,
-        publications: Vec<ToldPublication>,
+        log: LogValue,
+        publications: Vec<PublicationValue>,
     },
     Refreshed {
         id: u64,
         expires: Option<u64>,
         expires_in_ms: Option<u64>,
     },
-    Publication(ToldPublication),
+    Publication(PublicationValue),
     Signal {
         channel: String,
         user: String,
@@ -81,23 +81,23 @@ enum Told {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToldConnected {
+struct ConnectedValue {
     id: u64,
     connection: String,
     instance: String,
     user: String,
     ping_ms: u32,
     stable_ms: u32,
-    limits: ToldLimitsText,
+    limits: LimitsValue,
     expires: Option<u64>,
     expires_in_ms: Option<u64>,
     status_text: String,
-    recovered: Vec<Beginning>,
+    recovered: Vec<RecoveredValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToldLimitsText {
+struct LimitsValue {
     frame_bytes: u32,
     publishes_per_s: u32,
     publishes_burst: u32,
@@ -106,10 +106,10 @@ struct ToldLimitsText {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToldSubscribed {
+struct SubscribedValue {
     id: u64,
     channel: String,
-    log: Option<Log>,
+    log: Option<LogValue>,
     recovered: Option<bool>,
     because: Option<String>,
     retry_ms: Option<u32>,
@@ -117,9 +117,9 @@ struct ToldSubscribed {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Beginning {
+struct RecoveredValue {
     channel: String,
-    log: Option<Log>,
+    log: Option<LogValue>,
     recovered: Option<bool>,
     because: Option<String>,
     retry_ms: Option<u32>,
@@ -127,7 +127,7 @@ struct Beginning {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Log {
+struct LogValue {
     epoch: String,
     head: u64,
     floor: u64,
@@ -135,7 +135,7 @@ struct Log {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToldPublished {
+struct PublishedValue {
     id: u64,
     channel: String,
     key: Option<String>,
@@ -147,7 +147,7 @@ struct ToldPublished {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToldPublication {
+struct PublicationValue {
     channel: String,
     offset: u64,
     key: Option<String>,
@@ -160,7 +160,7 @@ struct ToldPublication {
 }
 
 #[test]
-fn frames_are_written_as_the_examples_say() {
+fn frame_is_encoded_as_in_the_examples() {
     let file: File = read("pushes.json");
     assert!(!file.about.is_empty());
     names_differ(file.cases.iter().map(|case| case.name.as_str()));
@@ -201,14 +201,16 @@ fn end(expires: Option<u64>, expires_in_ms: Option<u64>) -> Option<push::Expires
     expires.zip(expires_in_ms).map(|(unix_ms, in_ms)| push::Expires { unix_ms, in_ms })
 }
 
-impl Told {
+impl FrameValue {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Told::Connected(told) => told.encode(out),
-            Told::Subscribed(told) => told.encode(out),
-            Told::Unsubscribed { id, channel } => push::unsubscribed(out, CommandId(*id), &name(channel)),
-            Told::Published(told) => told.encode(out),
-            Told::History { id, channel, log, publications } => {
+            FrameValue::Connected(value) => value.encode(out),
+            FrameValue::Subscribed(value) => value.encode(out),
+            FrameValue::Unsubscribed { id, channel } => {
+                push::unsubscribed(out, CommandId(*id), &name(channel))
+            }
+            FrameValue::Published(value) => value.encode(out),
+            FrameValue::History { id, channel, log, publications } => {
                 let mut body = Vec::new();
                 for (place, publication) in publications.iter().enumerate() {
                     if place > 0 {
@@ -218,22 +220,26 @@ impl Told {
                 }
                 push::history(out, CommandId(*id), &name(channel), log.position(), &body);
             }
-            Told::Refreshed { id, expires, expires_in_ms } => {
+            FrameValue::Refreshed { id, expires, expires_in_ms } => {
                 push::refreshed(out, CommandId(*id), end(*expires, *expires_in_ms));
             }
-            Told::Publication(told) => push::publication(out, &name(&told.channel), &told.stored()),
-            Told::Signal { channel, user, data_text } => push::signal(out, &name(channel), user, data_text),
-            Told::Synced { channel, offset } => push::synced(out, &name(channel), Offset(*offset)),
-            Told::Status { status_text } => push::status(out, status_text),
-            Told::Beat { revision, heads } => {
+            FrameValue::Publication(value) => push::publication(out, &name(&value.channel), &value.stored()),
+            FrameValue::Signal { channel, user, data_text } => {
+                push::signal(out, &name(channel), user, data_text)
+            }
+            FrameValue::Synced { channel, offset } => push::synced(out, &name(channel), Offset(*offset)),
+            FrameValue::Status { status_text } => push::status(out, status_text),
+            FrameValue::Beat { revision, heads } => {
                 let heads: Vec<_> = heads.iter().map(|(text, head)| (name(text), Offset(*head))).collect();
                 push::beat(out, *revision, heads.iter().map(|(channel, head)| (channel, *head)));
             }
-            Told::Lag { channel, from, head } => {
+            FrameValue::Lag { channel, from, head } => {
                 push::lag(out, &name(channel), Offset(*from), Offset(*head));
             }
-            Told::Drain { reason, slot_ms, deadline_ms } => push::drain(out, reason, *slot_ms, *deadline_ms),
-            Told::Error { id, code, dependency, retry_ms, message } => {
+            FrameValue::Drain { reason, slot_ms, deadline_ms } => {
+                push::drain(out, reason, *slot_ms, *deadline_ms)
+            }
+            FrameValue::Error { id, code, dependency, retry_ms, message } => {
                 let code = CODES.into_iter().find(|known| known.as_str() == code).expect("an error code");
                 let dependency = dependency.as_deref();
                 let error = CommandError { code, dependency, retry_ms: *retry_ms, message };
@@ -243,12 +249,12 @@ impl Told {
     }
 }
 
-impl ToldConnected {
+impl ConnectedValue {
     fn encode(&self, out: &mut Vec<u8>) {
         let channels: Vec<_> = self.recovered.iter().map(|entry| name(&entry.channel)).collect();
         let entries = channels.iter().zip(&self.recovered).map(|(channel, entry)| Recovered {
             channel,
-            log: entry.log.as_ref().map(Log::position),
+            log: entry.log.as_ref().map(LogValue::position),
             outcome: outcome(entry.recovered, entry.because.as_deref(), entry.retry_ms),
         });
         let connected = Connected {
@@ -271,18 +277,18 @@ impl ToldConnected {
     }
 }
 
-impl ToldSubscribed {
+impl SubscribedValue {
     fn encode(&self, out: &mut Vec<u8>) {
         let recovered = Recovered {
             channel: &name(&self.channel),
-            log: self.log.as_ref().map(Log::position),
+            log: self.log.as_ref().map(LogValue::position),
             outcome: outcome(self.recovered, self.because.as_deref(), self.retry_ms),
         };
         push::subscribed(out, CommandId(self.id), &recovered);
     }
 }
 
-impl ToldPublished {
+impl PublishedValue {
     fn encode(&self, out: &mut Vec<u8>) {
         let published = PublishedReply {
             channel: &name(&self.channel),
@@ -296,7 +302,7 @@ impl ToldPublished {
     }
 }
 
-impl ToldPublication {
+impl PublicationValue {
     fn stored(&self) -> Stored<'_> {
         let change = match (self.edits, self.deletes) {
             (None, None) => Change::None,
@@ -316,7 +322,7 @@ impl ToldPublication {
     }
 }
 
-impl Log {
+impl LogValue {
     fn position(&self) -> LogPosition {
         let epoch = Epoch::parse(&self.epoch).expect("an epoch");
         LogPosition { epoch, head: Offset(self.head), floor: Offset(self.floor) }

@@ -1,4 +1,4 @@
-//! `docs/asyncapi.yaml` holds for every example, and can tell a wrong frame.
+//! `docs/asyncapi.yaml` matches every example and rejects invalid frames.
 
 use crate::support_schema::{Schemas, document};
 use crate::{closes, commands, pushes, read};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[test]
-fn every_example_of_a_server_frame_meets_its_schema() {
+fn every_server_frame_example_matches_its_schema() {
     let schemas = Schemas::load();
     let pushes: pushes::File = read("pushes.json");
     let closes: closes::File = read("closes.json");
@@ -31,7 +31,7 @@ fn every_example_of_a_server_frame_meets_its_schema() {
 }
 
 #[test]
-fn the_status_of_an_outage_meets_its_schema() {
+fn status_of_an_outage_matches_its_schema() {
     let schemas = Schemas::load();
     let optional = |name: &str, sentence: &str| Definition {
         name: name.into(),
@@ -65,12 +65,12 @@ fn the_status_of_an_outage_meets_its_schema() {
 }
 
 #[test]
-fn every_command_that_is_taken_meets_its_schema() {
+fn every_accepted_command_matches_its_schema() {
     let schemas = Schemas::load();
     let file: commands::File = read("commands.json");
     let mut kinds = BTreeSet::new();
     for case in file.cases.iter().filter(|case| case.request.is_some()) {
-        // Half a surrogate pair is JSON by its grammar, but serde_json has no value for it.
+        // Half a surrogate pair is valid JSON grammar, but serde_json cannot represent it.
         let Ok(frame) = serde_json::from_str::<Value>(&case.text) else {
             assert!(case.text.contains("\\ud800"), "{}", case.name);
             continue;
@@ -83,7 +83,7 @@ fn every_command_that_is_taken_meets_its_schema() {
 }
 
 #[test]
-fn a_frame_that_breaks_its_schema_is_caught() {
+fn invalid_frame_fails_its_schema() {
     let schemas = Schemas::load();
     for (text, words) in [
         (r#"{"synced":{"channel":"c1"}}"#, "offset"),
@@ -119,7 +119,7 @@ fn a_frame_that_breaks_its_schema_is_caught() {
 }
 
 #[test]
-fn every_reference_in_the_document_leads_somewhere() {
+fn every_reference_in_the_document_resolves() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(object) => {
@@ -144,7 +144,7 @@ fn every_reference_in_the_document_leads_somewhere() {
     }
 }
 
-/// The lines of `docs/protocol.md` that show a whole frame, with who sends it.
+/// The complete frames shown in `docs/protocol.md`, each with its sender.
 fn frames_of_the_manual() -> Vec<(char, String)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -158,7 +158,7 @@ fn frames_of_the_manual() -> Vec<(char, String)> {
 }
 
 #[test]
-fn the_frames_in_the_manual_are_true() {
+fn frames_in_the_manual_are_valid() {
     let schemas = Schemas::load();
     let frames = frames_of_the_manual();
     assert!(frames.len() > 20, "{frames:?}");
@@ -170,9 +170,9 @@ fn the_frames_in_the_manual_are_true() {
         match parse(frame, Bounds { json_depth: 32, subscriptions: 128 }) {
             Ok(_) => schemas.check_client(frame).unwrap_or_else(|fault| panic!("{fault}")),
             Err(rejected) => {
-                let told: Value = serde_json::from_str(&frames[place + 1].1).unwrap();
-                assert_eq!(told["id"].as_u64(), rejected.id.map(|id| id.0), "{frame}");
-                assert_eq!(told["error"]["message"], rejected.message, "{frame}");
+                let reply: Value = serde_json::from_str(&frames[place + 1].1).unwrap();
+                assert_eq!(reply["id"].as_u64(), rejected.id.map(|id| id.0), "{frame}");
+                assert_eq!(reply["error"]["message"], rejected.message, "{frame}");
             }
         }
     }

@@ -1,43 +1,39 @@
-//! The arguments of a command: which values stand under the names it reads, and what types they must have.
+//! The arguments of a command: the values of the fields that it reads, and their types.
 //!
-//! A complaint names the field as a path (`publish.channel`), what came, and what is wanted.
+//! A complaint names the field as a path (`publish.channel`), the received value and the required one.
 
-use super::Fault;
+use super::rejected::Fault;
 use crate::id::{CHANNEL_BYTES_MAX, ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, NameFault};
 use crate::wire::scan::{Broken, IntegerFault, Kind, Raw, Scanner};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The most names any object of ours reads.
+/// The largest number of names that any object reads.
 const NAMES_MAX: usize = 5;
 
-/// What is wrong with a frame, before it is known whose `id` to answer.
+/// A fault of a frame, before its `id` is known.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// Which error.
     pub fault: Fault,
-    /// A sentence for the peer.
+    /// A sentence for the client.
     pub message: String,
 }
 
 impl Complaint {
-    /// A `malformed` one.
     pub fn malformed(message: String) -> Complaint {
         Complaint { fault: Fault::Malformed, message }
     }
 
-    /// A `too_large` one.
     pub fn too_large(message: String) -> Complaint {
         Complaint { fault: Fault::TooLarge, message }
     }
 }
 
-/// Where a value stands, as messages say it.
+/// The path of a field, for messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Path {
     /// The object: `publish`, `connect.recover`.
     pub within: &'static str,
-    /// The name in it.
     pub name: &'static str,
 }
 
@@ -47,7 +43,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// The values of one object under the names we read; others were passed over.
+/// The values of one object under the names that are read. Other members were skipped.
 #[derive(Debug)]
 pub struct Arguments<'a> {
     within: &'static str,
@@ -58,13 +54,13 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// What is kept of an object before it is read.
+    /// The arguments of an object that has not been scanned.
     pub const fn none(within: &'static str, names: &'static [&'static str]) -> Arguments<'a> {
         debug_assert!(names.len() <= NAMES_MAX);
         Arguments { within, names, values: [None; NAMES_MAX], twice: None, instead: None }
     }
 
-    /// Passes one value, which should be an object, and keeps what stands under the names.
+    /// Scans one value, which should be an object, and keeps the members with known names.
     pub fn scan(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Broken> {
         if scanner.peek() != Some(b'{') {
             self.instead = Some(scanner.value()?.kind);
@@ -77,7 +73,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// The same, for text that is known to be JSON.
+    /// Scans and checks text that is known to be JSON.
     pub fn read(
         raw: Raw<'a>,
         within: &'static str,
@@ -101,7 +97,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Refuses what was no object, and an object that says one thing twice.
+    /// Rejects a value that is not an object, and an object with a repeated name.
     pub fn check(&self) -> Result<(), Complaint> {
         if let Some(kind) = self.instead {
             let message = format!("{} must be an object, got {}", self.within, kind.describe());
@@ -109,19 +105,19 @@ impl<'a> Arguments<'a> {
         }
         if let Some(name) = self.twice {
             let path = Path { within: self.within, name };
-            return Err(Complaint::malformed(format!("{path} stands there twice: send it once")));
+            return Err(Complaint::malformed(format!("{path} is given twice; send it once")));
         }
         Ok(())
     }
 
-    /// The value under `name`, read with `read`; `None` if there is none.
+    /// The value under `name`, converted by `read`; `None` if it is absent.
     #[inline]
     pub fn optional<T>(
         &self,
         name: &'static str,
         read: impl FnOnce(Path, Raw<'a>) -> Result<T, Complaint>,
     ) -> Result<Option<T>, Complaint> {
-        debug_assert!(self.names.contains(&name), "{name} was not asked for");
+        debug_assert!(self.names.contains(&name), "{name} is not a known name");
         let found = self.names.iter().zip(&self.values).find(|(known, _)| **known == name);
         match found {
             Some((_, Some(raw))) => read(Path { within: self.within, name }, *raw).map(Some),
@@ -129,7 +125,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The value under `name`, which must be there.
+    /// The value under `name`, which must be present.
     pub fn required<T>(
         &self,
         name: &'static str,
@@ -137,15 +133,15 @@ impl<'a> Arguments<'a> {
     ) -> Result<T, Complaint> {
         self.optional(name, read)?.ok_or_else(|| {
             let path = Path { within: self.within, name };
-            Complaint::malformed(format!("{path} is missing"))
+            Complaint::malformed(format!("{path} is missing; it is required"))
         })
     }
 
-    /// Refuses two names that exclude each other.
+    /// Rejects two names that exclude each other.
     pub fn either(&self, one: &'static str, other: &'static str) -> Result<(), Complaint> {
         let there = |name| self.optional(name, json).map(|value| value.is_some());
         if there(one)? && there(other)? {
-            let message = format!("{} takes {one} or {other}, not both", self.within);
+            let message = format!("{} accepts {one} or {other}, not both", self.within);
             return Err(Complaint::malformed(message));
         }
         Ok(())
@@ -157,10 +153,11 @@ pub fn json<'a>(_: Path, raw: Raw<'a>) -> Result<&'a str, Complaint> {
     Ok(raw.text)
 }
 
-/// A string.
 pub fn string<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
     raw.string().ok_or_else(|| match raw.kind {
-        Kind::Escaped => Complaint::malformed(format!("{path} has half a surrogate pair, which is no text")),
+        Kind::Escaped => {
+            Complaint::malformed(format!("{path} contains half a surrogate pair, which is not valid text"))
+        }
         kind => wrong_type(path, "a string", kind),
     })
 }
@@ -176,7 +173,7 @@ pub fn integer(least: u64) -> impl Fn(Path, Raw<'_>) -> Result<u64, Complaint> {
             }
             (Kind::Number, Err(IntegerFault::Form)) => {
                 let got = shortened(raw.text);
-                let message = format!("{path} must be {}, written in digits alone, got {got}", wanted());
+                let message = format!("{path} must be {}, written in digits only, got {got}", wanted());
                 Err(Complaint::malformed(message))
             }
             (kind, _) => Err(wrong_type(path, &wanted(), kind)),
@@ -184,46 +181,46 @@ pub fn integer(least: u64) -> impl Fn(Path, Raw<'_>) -> Result<u64, Complaint> {
     }
 }
 
-/// A channel's name.
 pub fn channel(path: Path, raw: Raw<'_>) -> Result<ChannelName, Complaint> {
     let text = string(path, raw)?;
     ChannelName::parse(&text).map_err(|fault| {
         Complaint::malformed(match fault {
-            NameFault::Empty => format!("{path} is empty: name a channel of 1 to {CHANNEL_BYTES_MAX} bytes"),
-            NameFault::TooLong => {
-                format!("{path} has {} bytes, at most {CHANNEL_BYTES_MAX} are allowed", text.len())
+            NameFault::Empty => {
+                format!("{path} is empty; send a channel name of 1 to {CHANNEL_BYTES_MAX} bytes")
             }
-            NameFault::Alphabet => format!("{path} may hold A-Z, a-z, 0-9, '_', '.', ':' and '-' alone"),
+            NameFault::TooLong => {
+                format!("{path} has {} bytes; at most {CHANNEL_BYTES_MAX} are allowed", text.len())
+            }
+            NameFault::Alphabet => format!("{path} may contain only A-Z, a-z, 0-9, '_', '.', ':' and '-'"),
             NameFault::Reserved => {
-                format!("{path} starts with '$': such names are the gateway's own, choose another")
+                format!("{path} starts with '$', which is reserved for the gateway; choose another name")
             }
         })
     })
 }
 
-/// An idempotency key.
 pub fn key(path: Path, raw: Raw<'_>) -> Result<Key, Complaint> {
     let text = string(path, raw)?;
     Key::parse(&text).map_err(|fault| {
         Complaint::malformed(match fault {
-            NameFault::Empty => format!("{path} is empty: send 1 to {KEY_BYTES_MAX} bytes, or leave it out"),
+            NameFault::Empty => format!("{path} is empty; send 1 to {KEY_BYTES_MAX} bytes or omit it"),
             NameFault::TooLong => {
-                format!("{path} has {} bytes, at most {KEY_BYTES_MAX} are allowed", text.len())
+                format!("{path} has {} bytes; at most {KEY_BYTES_MAX} are allowed", text.len())
             }
             NameFault::Alphabet | NameFault::Reserved => {
-                format!("{path} may hold visible ASCII alone, no space")
+                format!("{path} may contain only visible ASCII characters, without spaces")
             }
         })
     })
 }
 
-/// That a value has the wrong type.
+/// The complaint about a value of the wrong type.
 pub fn wrong_type(path: impl fmt::Display, wanted: &str, got: Kind) -> Complaint {
-    let hint = if got == Kind::Null { "; leave out what you do not set" } else { "" };
+    let hint = if got == Kind::Null { "; omit fields that you do not set" } else { "" };
     Complaint::malformed(format!("{path} must be {wanted}, got {}{hint}", got.describe()))
 }
 
-/// A number or a name of the peer's, short enough for a message.
+/// Shortens a number or a name from the client for a message.
 pub fn shortened(text: &str) -> String {
     const SHOWN: usize = 32;
     match text.get(..text.floor_char_boundary(SHOWN)) {

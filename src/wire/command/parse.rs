@@ -1,36 +1,37 @@
-//! Chooses the command a frame names, and reads its arguments.
+//! Finds the command of a frame and reads its arguments.
 
 use super::arguments::{self, Arguments, Complaint, Path, shortened, wrong_type};
-use super::{Command, Connect, Content, Cursor, Fault, From, Publish, Range, Rejected, Request};
+use super::rejected::{Fault, Rejected};
+use super::request::{Command, Connect, Content, Cursor, From, Publish, Range, Request};
 use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
 use crate::limits::{HISTORY_LIMIT_MAX, REPLAY_PUBLICATIONS_MAX};
 use crate::wire::scan::{Broken, Kind, Raw, Scanner};
 use std::borrow::Cow;
 
-/// Longest token, in bytes: what fits a request's head fits here.
+/// The longest token, in bytes: a token that fits in a request head fits here.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
-/// How much of `client` is kept, in bytes.
+/// The number of bytes of `client` that are kept.
 pub const CLIENT_BYTES_MAX: usize = 64;
-/// The `limit` of a `history` that names none.
+/// The `limit` of a `history` without one.
 pub const HISTORY_LIMIT_DEFAULT: u32 = 50;
 
 /// The bounds of [`parse`] that an operator sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// `limits.json_depth`: arrays and objects inside each other, the frame's own object included.
+    /// `limits.json_depth`: the depth of nested arrays and objects, including the frame's own object.
     pub json_depth: u32,
-    /// `limits.subscriptions`: cursors in one `connect`.
+    /// `limits.subscriptions`: the number of cursors in one `connect`.
     pub subscriptions: u32,
 }
 
-/// Reads one text frame.
+/// Parses one text frame.
 ///
-/// Errors carry the `id` whenever the text is JSON and its `id` is good, wherever in the frame that stands.
-/// The first fault is told in this order: the JSON, the `id`, its depth, the choice of command, the arguments.
+/// An error carries the `id` if the text is JSON with a valid `id`, wherever in the frame it is. The first fault is
+/// reported, in this order: the JSON, the `id`, the depth, the choice of command, the arguments.
 pub fn parse(text: &str, bounds: Bounds) -> Result<Request<'_>, Rejected> {
     let anonymous = |complaint: Complaint| reject(None, complaint);
-    // In place: a frame and its arguments are some hundred bytes, and moving them cost a tenth of a parse.
-    let mut frame = Frame::default();
+    // In place, because a frame and its arguments are some hundred bytes, and moving them cost a tenth of a parse.
+    let mut frame = ParsedFrame::default();
     frame.scan(text).map_err(|broken| anonymous(Complaint::malformed(broken.to_string())))?;
     let id = frame.id().map_err(anonymous)?;
     frame.command(id, bounds).map(|command| Request { id, command }).map_err(|fault| reject(id, fault))
@@ -40,7 +41,7 @@ fn reject(id: Option<CommandId>, complaint: Complaint) -> Rejected {
     Rejected { id, fault: complaint.fault, message: complaint.message }
 }
 
-/// The commands by name.
+/// The name of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Connect,
@@ -78,7 +79,7 @@ impl Verb {
         }
     }
 
-    /// The names it reads among its arguments.
+    /// The arguments that the command reads.
     const fn reads(self) -> &'static [&'static str] {
         match self {
             Verb::Connect => &["token", "client", "recover"],
@@ -92,24 +93,24 @@ impl Verb {
     }
 }
 
-/// A frame that is JSON: what it says, not yet whether that makes sense.
+/// The contents of a frame that is JSON, before they are checked.
 #[derive(Default)]
-struct Frame<'a> {
-    /// What it is in place of an object.
+struct ParsedFrame<'a> {
+    /// The kind of the value, if it is not an object.
     instead: Option<Kind>,
     id: Option<Raw<'a>>,
-    /// Whether `id` stands there more than once.
+    /// How often `id` occurs.
     ids: u32,
     asked: Option<(Verb, Arguments<'a>)>,
-    /// A second command, or the same one again.
+    /// A second command, or the same one repeated.
     also: Option<Verb>,
-    /// One key that is no command of ours, and how many there are.
+    /// One key that is not a command, and the number of such keys.
     stranger: Option<Cow<'a, str>>,
     strangers: u32,
     depth: u32,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> ParsedFrame<'a> {
     fn scan(&mut self, text: &'a str) -> Result<(), Broken> {
         let mut scanner = Scanner::new(text);
         if scanner.peek() == Some(b'{') {
@@ -148,10 +149,10 @@ impl<'a> Frame<'a> {
             return Err(wrong_type("a frame", "one JSON object", kind));
         }
         if self.ids > 1 {
-            return Err(Complaint::malformed("id stands there twice: send it once".to_owned()));
+            return Err(Complaint::malformed("id is given twice; send it once".to_owned()));
         }
         let Some(raw) = self.id else { return Ok(None) };
-        let wanted = || format!("a whole number from 1 to {INTEGER_MAX}, written in digits alone");
+        let wanted = || format!("a whole number from 1 to {INTEGER_MAX}, written in digits only");
         match (raw.kind, raw.integer()) {
             (Kind::Number, Ok(id)) if id > 0 => Ok(Some(CommandId(id))),
             (Kind::Number, _) => {
@@ -166,13 +167,16 @@ impl<'a> Frame<'a> {
         if self.depth > bounds.json_depth {
             let (depth, bound) = (self.depth, bounds.json_depth);
             let message = format!(
-                "the frame nests {depth} levels deep, limits.json_depth is {bound}: send flatter data"
+                "the frame nests {depth} levels deep, but limits.json_depth is {bound}; send flatter data"
             );
             return Err(Complaint::malformed(message));
         }
         let (verb, arguments) = self.choice(id)?;
         if id.is_none() && verb != Verb::Signal {
-            return Err(Complaint::malformed(format!("{} needs an id: its reply carries it", verb.as_str())));
+            return Err(Complaint::malformed(format!(
+                "{} needs an id, because its reply repeats it",
+                verb.as_str()
+            )));
         }
         arguments.check()?;
         match verb {
@@ -186,24 +190,25 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The one command.
+    /// The only command of the frame.
     fn choice(&self, id: Option<CommandId>) -> Result<(Verb, &Arguments<'a>), Complaint> {
         match (&self.asked, self.also, &self.stranger) {
             (Some((verb, arguments)), None, _) => Ok((*verb, arguments)),
             (Some((verb, _)), Some(also), _) if *verb == also => {
-                Err(Complaint::malformed(format!("{} stands there twice: send it once", verb.as_str())))
+                Err(Complaint::malformed(format!("{} is given twice; send it once", verb.as_str())))
             }
             (Some((verb, _)), Some(also), _) => {
                 let (one, other) = (verb.as_str(), also.as_str());
-                let message = format!("one command a frame, got {one} and {other}: send them apart");
+                let message =
+                    format!("a frame may hold one command, got {one} and {other}; send them separately");
                 Err(Complaint::malformed(message))
             }
             (None, _, Some(name)) if id.is_some() && self.strangers == 1 => {
-                let message = format!("no command is named {:?}", shortened(name));
+                let message = format!("{:?} is not a command", shortened(name));
                 Err(Complaint { fault: Fault::UnknownCommand, message })
             }
             (None, _, _) => {
-                let message = "no command: beside id stands one of connect, refresh, subscribe, unsubscribe, \
+                let message = "the frame has no command; send one of connect, refresh, subscribe, unsubscribe, \
                                publish, history and signal";
                 Err(Complaint::malformed(message.to_owned()))
             }
@@ -284,7 +289,7 @@ fn clamped(value: u64, most: u32) -> u32 {
 fn token<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
     let token = arguments::string(path, raw)?;
     if token.len() > TOKEN_BYTES_MAX {
-        let message = format!("{path} has {} bytes, at most {TOKEN_BYTES_MAX} are allowed", token.len());
+        let message = format!("{path} has {} bytes; at most {TOKEN_BYTES_MAX} are allowed", token.len());
         return Err(Complaint::too_large(message));
     }
     Ok(token)
@@ -324,8 +329,9 @@ fn cursors(path: Path, raw: Raw<'_>, bounds: Bounds) -> Result<Vec<Cursor>, Comp
     let entries = elements(raw)?;
     if entries.len() as u64 > u64::from(bounds.subscriptions) {
         let (count, bound) = (entries.len(), bounds.subscriptions);
-        let message =
-            format!("{path} has {count} entries, limits.subscriptions is {bound}: recover fewer channels");
+        let message = format!(
+            "{path} has {count} entries, but limits.subscriptions is {bound}; recover fewer channels"
+        );
         return Err(Complaint::too_large(message));
     }
     let cursors = entries.into_iter().map(cursor).collect::<Result<Vec<_>, _>>()?;
@@ -333,7 +339,7 @@ fn cursors(path: Path, raw: Raw<'_>, bounds: Bounds) -> Result<Vec<Cursor>, Comp
     names.sort_unstable();
     match names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
         Some((name, _)) => {
-            let message = format!("{path} names the channel {name} twice: send one cursor a channel");
+            let message = format!("{path} names the channel {name} twice; send one cursor per channel");
             Err(Complaint::malformed(message))
         }
         None => Ok(cursors),

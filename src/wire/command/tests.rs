@@ -1,5 +1,5 @@
 use super::*;
-use crate::id::INTEGER_MAX;
+use crate::id::{ChannelName, CommandId, INTEGER_MAX, Key, Offset};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
@@ -11,7 +11,7 @@ fn parsed(text: &str) -> Command<'_> {
 
 fn refused(text: &str) -> Rejected {
     match parse(text, BOUNDS) {
-        Ok(request) => panic!("{text} was taken: {request:?}"),
+        Ok(request) => panic!("{text} was accepted: {request:?}"),
         Err(rejected) => rejected,
     }
 }
@@ -28,7 +28,7 @@ fn room() -> ChannelName {
 }
 
 #[test]
-fn data_is_the_very_bytes_received() {
+fn data_is_a_slice_of_the_received_bytes() {
     let data = " { \"a\" : [1.0e+2, \"\\u0000\\ud800é\", 1e999, -0] , \"a\":2 } ";
     let text = format!(r#"{{"id":1,"publish":{{"data":{data},"channel":"room"}}}}"#);
     let Command::Publish(publish) = parsed(&text) else { panic!("a publish") };
@@ -46,7 +46,7 @@ fn names_and_strings_may_be_written_with_escapes() {
 }
 
 #[test]
-fn too_deep_is_refused_with_the_id_wherever_it_stands() {
+fn too_deep_frame_is_refused_with_its_id_wherever_that_is() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let text = format!(r#"{{"publish":{{"channel":"room","data":{deep}}},"id":7}}"#);
     assert_eq!(says(&text, Fault::Malformed, "limits.json_depth is 32"), Some(CommandId(7)));
@@ -55,7 +55,7 @@ fn too_deep_is_refused_with_the_id_wherever_it_stands() {
 }
 
 #[test]
-fn the_frames_own_object_is_the_first_level() {
+fn frame_object_counts_as_the_first_level() {
     let bounds = Bounds { json_depth: 3, subscriptions: 1 };
     let text = |data| format!(r#"{{"id":1,"publish":{{"channel":"room","data":{data}}}}}"#);
     assert!(parse(&text("[1]"), bounds).is_ok());
@@ -63,7 +63,7 @@ fn the_frames_own_object_is_the_first_level() {
 }
 
 #[test]
-fn a_cursor_too_many_names_the_bound() {
+fn one_cursor_over_the_bound_is_refused_with_the_bound() {
     let entry = |number| format!(r#"{{"channel":"c{number}","epoch":"0","offset":1}}"#);
     let text = |count| {
         let entries: Vec<_> = (0..count).map(entry).collect();
@@ -74,14 +74,14 @@ fn a_cursor_too_many_names_the_bound() {
 }
 
 #[test]
-fn a_token_over_its_bound_is_too_large() {
+fn token_over_its_bound_is_too_large() {
     let text = |bytes| format!(r#"{{"id":1,"refresh":{{"token":"{}"}}}}"#, "t".repeat(bytes));
     assert!(parse(&text(TOKEN_BYTES_MAX), BOUNDS).is_ok());
     says(&text(TOKEN_BYTES_MAX + 1), Fault::TooLarge, "refresh.token has 8193 bytes");
 }
 
 #[test]
-fn a_clients_name_is_cut_between_characters() {
+fn client_name_is_cut_between_characters() {
     for (name, kept) in [("x".repeat(65), 64), (format!("{}é", "x".repeat(63)), 63), ("é".repeat(32), 64)] {
         let text = format!(r#"{{"id":1,"connect":{{"client":"{name}"}}}}"#);
         let Command::Connect(connect) = parsed(&text) else { panic!("a connect") };
@@ -90,7 +90,7 @@ fn a_clients_name_is_cut_between_characters() {
 }
 
 #[test]
-fn a_long_number_or_name_is_shortened_in_the_message() {
+fn long_number_or_name_is_shortened_in_the_message() {
     let number = "9".repeat(5_000);
     let rejected = refused(&format!(r#"{{"id":{number},"unsubscribe":{{"channel":"room"}}}}"#));
     assert!(rejected.message.len() < 200, "{}", rejected.message);
@@ -101,13 +101,13 @@ fn a_long_number_or_name_is_shortened_in_the_message() {
 }
 
 #[test]
-fn history_without_a_place_begins_at_the_newest() {
+fn history_without_a_range_begins_at_the_newest() {
     let text = r#"{"id":1,"history":{"channel":"room"}}"#;
     let range = Range::Before(Offset(INTEGER_MAX));
     assert_eq!(parsed(text), Command::History { channel: room(), range, limit: HISTORY_LIMIT_DEFAULT });
 }
 
-/// What a fuzzer would take long to write: whole frames of right and wrong pieces.
+/// Whole frames of valid and invalid pieces, which a fuzzer would need long to find.
 fn nearly_a_command() -> impl Strategy<Value = String> {
     let value = prop::sample::select(vec![
         "1",
@@ -161,7 +161,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn parse_is_total_and_takes_only_json(text in prop_oneof![any::<String>(), nearly_a_command()]) {
+    fn parse_never_panics_and_accepts_only_json(text in prop_oneof![any::<String>(), nearly_a_command()]) {
         let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
         match parse(&text, BOUNDS) {
             Ok(_) => prop_assert!(is_json),
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_serde_json_writes_is_taken_and_kept(
+    fn frames_written_by_serde_json_are_accepted_with_their_data_unchanged(
         id in 1..=INTEGER_MAX,
         channel in "[A-Za-z0-9_.:-]{1,128}",
         key in prop::option::of("[!-~]{1,64}"),

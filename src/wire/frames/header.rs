@@ -1,34 +1,34 @@
-//! The header of a client's frame (RFC 6455 section 5.2): read, and judged by itself.
+//! Reads and checks the header of a client's frame (RFC 6455 section 5.2), without the frames before it.
 
-use super::FrameLimits;
+use super::limits::FrameLimits;
 use crate::close::CloseReason;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-pub(super) const RESERVED_OPCODE: &str = "a reserved opcode";
-const UNMASKED: &str = "a client's frame must be masked";
+pub(super) const RESERVED_OPCODE: &str = "a frame has a reserved opcode";
+const UNMASKED: &str = "a frame is not masked; clients must mask every frame";
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// A frame whose header is read and whose payload is not all here.
+/// A frame with a complete header and an incomplete payload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFrame {
     pub(super) opcode: OpCode,
     pub(super) fin: Fin,
     pub(super) mask: [u8; 4],
-    /// Payload bytes still to come.
+    /// Payload bytes not yet received.
     pub(super) missing: usize,
-    /// Payload bytes received so far, which says where in the mask the next one stands.
+    /// Payload bytes received so far; they determine the position in the mask.
     pub(super) received: usize,
 }
 
-/// The final bit.
+/// The FIN bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fin {
     Last,
     More,
 }
 
-/// Reads a header and checks what can be checked of it alone; `None` when it is incomplete.
+/// Reads a header and checks it; `None` if it is incomplete.
 pub(super) fn read_header(
     bytes: &[u8],
     limits: FrameLimits,
@@ -36,7 +36,7 @@ pub(super) fn read_header(
     check_start(bytes).map_err(CloseReason::ProtocolError)?;
     let Some((payload, mask, rest)) = split(bytes) else { return Ok(None) };
     if !is_minimal(bytes[1] & 0x7F, payload) {
-        return Err(CloseReason::ProtocolError("a length that is not encoded in the fewest bytes"));
+        return Err(CloseReason::ProtocolError("a frame's length is not encoded in the fewest bytes"));
     }
     if payload > u64::from(limits.frame_bytes) {
         return Err(CloseReason::TooBig("limits.frame_bytes"));
@@ -47,10 +47,10 @@ pub(super) fn read_header(
     Ok(Some((frame, bytes.len() - rest.len())))
 }
 
-/// Takes the header of a masked frame apart: the payload's length, the mask, and what follows the header.
-/// `None` when it is incomplete.
+/// Splits the header of a masked frame into the payload's length and the mask, and returns the bytes after it. `None`
+/// if the header is incomplete.
 ///
-/// tungstenite parses headers too, out of a reader: through a cursor over a slice that costs more than the
+/// tungstenite can parse headers too, but only from a reader; through a cursor over a slice that costs more than the
 /// rest of a short frame.
 fn split(bytes: &[u8]) -> Option<(u64, [u8; 4], &[u8])> {
     let ([_, second], rest) = bytes.split_first_chunk()?;
@@ -69,7 +69,7 @@ fn split(bytes: &[u8]) -> Option<(u64, [u8; 4], &[u8])> {
     Some((length, *mask, rest))
 }
 
-/// RFC 6455 section 5.2: the fewest bytes must be used, and the top bit of eight must be zero.
+/// RFC 6455 section 5.2: a length must use the fewest bytes, and the top bit of an eight byte length must be zero.
 fn is_minimal(form: u8, length: u64) -> bool {
     match form {
         126 => length >= 126,
@@ -78,9 +78,9 @@ fn is_minimal(form: u8, length: u64) -> bool {
     }
 }
 
-/// Judges a header by its first two bytes, as many as are there (RFC 6455 section 5.2), in the order in which
-/// they come: so a frame that breaks two rules is told the same one however it was cut, and a peer that sends
-/// no more than a wrong start is not left without its answer.
+/// Checks the first two bytes of a header, or as many as have arrived (RFC 6455 section 5.2), in their order. So a
+/// frame that breaks two rules gets the same error however it was split, and a peer that sends only a wrong start is
+/// still answered.
 fn check_start(bytes: &[u8]) -> Result<(), &'static str> {
     let Some(first) = bytes.first() else { return Ok(()) };
     if first & 0x70 != 0 {
@@ -94,14 +94,14 @@ fn check_start(bytes: &[u8]) -> Result<(), &'static str> {
         OpCode::Control(Control::Ping | Control::Pong | Control::Close) => true,
     };
     if is_control && first & 0x80 == 0 {
-        return Err("a fragmented control frame");
+        return Err("a control frame is fragmented");
     }
     let Some(second) = bytes.get(1) else { return Ok(()) };
     if second & 0x80 == 0 {
         return Err(UNMASKED);
     }
     if is_control && usize::from(second & 0x7F) > CONTROL_BYTES_MAX {
-        return Err("a control frame over 125 bytes");
+        return Err("a control frame has more than 125 bytes");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use tungstenite::{Error, Message as Oracle};
 
 const LIMITS: FrameLimits = FrameLimits { frame_bytes: 4096, message_bytes: 8192, fragments: 8 };
 
-/// What a decoder said, owned.
+/// A decoded frame, owned.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Text(String),
@@ -65,7 +65,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The decision of every split of `bytes` must be that of the whole.
+/// Decodes `bytes` whole and in pieces; every split must give the same result.
 fn at_every_split(bytes: &[u8]) -> Vec<Seen> {
     let whole = decode(bytes, usize::MAX);
     for piece in 1..=bytes.len().min(64) {
@@ -75,7 +75,7 @@ fn at_every_split(bytes: &[u8]) -> Vec<Seen> {
 }
 
 #[test]
-fn whole_frames_are_read_where_they_lie() {
+fn whole_frames_are_decoded_until_the_close() {
     let mut bytes = frame(0x81, "hé".as_bytes());
     bytes.extend(frame(0x82, &[0, 255, 7]));
     bytes.extend(frame(0x89, b"p"));
@@ -95,7 +95,7 @@ fn whole_frames_are_read_where_they_lie() {
 }
 
 #[test]
-fn control_frames_may_stand_between_fragments() {
+fn control_frame_between_fragments_is_accepted() {
     let mut bytes = frame(0x01, b"a\xc3");
     bytes.extend(frame(0x89, b"ping"));
     bytes.extend(frame(0x00, b""));
@@ -108,7 +108,7 @@ fn control_frames_may_stand_between_fragments() {
 }
 
 #[test]
-fn a_connection_at_rest_holds_nothing() {
+fn idle_decoder_holds_no_memory() {
     let mut decoder = Decoder::default();
     let bytes = frame(0x81, b"hello");
     for part in bytes.chunks(3) {
@@ -122,7 +122,7 @@ fn a_connection_at_rest_holds_nothing() {
 }
 
 #[test]
-fn a_header_reserves_nothing() {
+fn announced_length_reserves_no_memory() {
     let mut decoder = Decoder::default();
     let mut bytes = frame(0x82, &[0; 4096]);
     bytes.truncate(10);
@@ -138,7 +138,7 @@ fn a_header_reserves_nothing() {
 }
 
 #[test]
-fn a_frame_with_two_faults_is_told_the_same_one_however_it_is_cut() {
+fn frame_with_two_faults_gets_the_same_error_however_it_is_split() {
     for first in [0x0B, 0x09, 0x83, 0xC1, 0xFB, 0xFE, 0x89, 0x81] {
         for second in [0x00, 0x7E, 0x7F, 0xFE, 0xFF] {
             at_every_split(&[first, second, 0x65, 0xFF, 0, 0, 0xC5, 0x80, 0, 0, 0, 0, 0, 0]);
@@ -147,7 +147,7 @@ fn a_frame_with_two_faults_is_told_the_same_one_however_it_is_cut() {
 }
 
 #[test]
-fn each_violation_has_its_code() {
+fn violation_closes_with_its_code() {
     let unmasked = {
         let mut bytes = vec![];
         crate::wire::server_frame::write(&mut bytes, crate::wire::server_frame::Kind::Text, b"");
@@ -194,7 +194,7 @@ fn each_violation_has_its_code() {
     }
 }
 
-/// A stream that ends: what tungstenite reads from and writes its answers to.
+/// A finite stream that tungstenite reads from; it discards what is written.
 struct Memory(std::io::Cursor<Vec<u8>>);
 
 impl Read for Memory {
@@ -215,7 +215,7 @@ impl Write for Memory {
     }
 }
 
-/// What tungstenite's own machine makes of the same bytes; `Err` carries what came before its error.
+/// The result of tungstenite's decoder for the same bytes; `Err` holds the frames before its error.
 fn oracle(bytes: &[u8]) -> Result<Vec<Seen>, Vec<Seen>> {
     let config = WebSocketConfig::default().max_frame_size(Some(4096)).max_message_size(Some(8192));
     let mut context = WebSocketContext::new(Role::Server, Some(config));
@@ -252,7 +252,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// The same frames mean the same to tungstenite's machine, however they are split.
+    /// tungstenite decodes the same frames, however they are split.
     #[test]
     fn agrees_with_tungstenite(frames in prop::collection::vec(any_frame(), 1..8), piece in 1usize..600) {
         let bytes = frames.concat();

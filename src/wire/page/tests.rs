@@ -1,7 +1,8 @@
-//! The table as it is served, and what each file of it answers.
+//! The table of embedded files, and the answer for each of them.
 
 use super::*;
 use crate::limits::Limits;
+use crate::wire::files::FILES;
 use crate::wire::request::{Parsed, parse};
 
 fn asked(request: &str, file: &File) -> String {
@@ -17,7 +18,7 @@ fn page() -> &'static File {
 }
 
 #[test]
-fn every_path_is_the_file_s_own_and_well_formed() {
+fn every_file_has_a_unique_well_formed_path() {
     for (index, file) in FILES.iter().enumerate() {
         assert_eq!(FILES.iter().position(|other| other.path == file.path), Some(index), "{}", file.path);
         assert!(file.path.starts_with('/') && file.path.is_ascii(), "{}", file.path);
@@ -31,7 +32,7 @@ fn every_path_is_the_file_s_own_and_well_formed() {
 }
 
 #[test]
-fn a_validator_is_a_digest_of_the_bytes() {
+fn validator_is_a_digest_of_the_bytes() {
     for file in FILES {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, file.bytes);
         let digits: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -40,7 +41,7 @@ fn a_validator_is_a_digest_of_the_bytes() {
 }
 
 #[test]
-fn only_what_is_named_for_its_bytes_is_kept_for_good() {
+fn only_files_named_for_their_bytes_are_immutable() {
     for file in FILES {
         let named = file.path.starts_with("/assets/");
         assert_eq!(file.freshness == Freshness::Immutable, named, "{}", file.path);
@@ -49,7 +50,7 @@ fn only_what_is_named_for_its_bytes_is_kept_for_good() {
 }
 
 #[test]
-fn the_page_loads_only_files_that_are_here_and_runs_nothing_of_its_own() {
+fn page_loads_only_embedded_files_and_has_no_inline_code() {
     let text = std::str::from_utf8(page().bytes).expect("text");
     let loaded: Vec<&str> = text
         .split(['"', '\''])
@@ -65,7 +66,7 @@ fn the_page_loads_only_files_that_are_here_and_runs_nothing_of_its_own() {
 }
 
 #[test]
-fn who_has_a_file_is_not_sent_it_again() {
+fn client_that_has_the_file_gets_304() {
     let etag = page().etag;
     let status = |lines: &str| {
         let answer = asked(&format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n"), page());
@@ -92,7 +93,7 @@ fn who_has_a_file_is_not_sent_it_again() {
 }
 
 #[test]
-fn an_answer_says_what_a_cache_and_a_browser_may_do() {
+fn answer_has_the_cache_and_security_headers() {
     let answer = asked("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", page());
     assert!(answer.ends_with("\r\n\r\n"), "HEAD has no body");
     for line in [

@@ -1,4 +1,4 @@
-//! PROXY headers as load balancers and attackers send them; forwarded addresses likewise.
+//! PROXY headers and forwarded addresses, as load balancers and attackers send them.
 
 use super::*;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn socket(text: &str) -> Option<SocketAddr> {
     Some(text.parse().expect("an address"))
 }
 
-/// Checks the outcome of the whole, of the whole with the client's bytes behind it, and that each prefix is partial.
+/// Checks the outcome of the whole header, also with the client's bytes after it, and that each prefix is partial.
 fn assert_complete(bytes: &[u8], source: Option<SocketAddr>) {
     let complete = ProxyHead::Complete { length: bytes.len(), source };
     assert_eq!(proxy_v2(bytes), complete);
@@ -32,14 +32,14 @@ fn assert_complete(bytes: &[u8], source: Option<SocketAddr>) {
 }
 
 #[test]
-fn the_source_of_a_proxied_connection_is_read() {
+fn source_of_a_proxied_connection_is_read() {
     assert_complete(&header(0x21, 0x11, &v4()), socket("203.0.113.7:50000"));
     assert_complete(&header(0x21, 0x21, &v6("2001:db8::1")), socket("[2001:db8::1]:50000"));
     assert_complete(&header(0x21, 0x21, &v6("::ffff:203.0.113.7")), socket("203.0.113.7:50000"));
 }
 
 #[test]
-fn tlvs_behind_the_addresses_are_skipped() {
+fn tlvs_after_the_addresses_are_skipped() {
     let tlvs = [0x04, 0, 3, 0, 0, 0, 0x03, 0, 4, 1, 2, 3, 4];
     assert_complete(&header(0x21, 0x11, &[v4(), tlvs.to_vec()].concat()), socket("203.0.113.7:50000"));
     let full = vec![0; PROXY_BYTES_MAX - FIXED_BYTES - 36];
@@ -47,7 +47,7 @@ fn tlvs_behind_the_addresses_are_skipped() {
 }
 
 #[test]
-fn local_unspecified_and_unix_name_nobody() {
+fn local_unspecified_and_unix_headers_have_no_source() {
     assert_complete(&header(0x20, 0x00, b""), None);
     assert_complete(&header(0x20, 0x11, &v4()), None);
     assert_complete(&header(0x20, 0xFF, b"anything"), None);
@@ -56,7 +56,7 @@ fn local_unspecified_and_unix_name_nobody() {
 }
 
 #[test]
-fn a_wrong_header_is_refused_at_its_first_wrong_byte() {
+fn invalid_header_is_refused_at_its_first_wrong_byte() {
     let table = [
         (b"GET / HTTP/1.1\r\n".to_vec(), 1, ProxyFault::Signature),
         (b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n".to_vec(), 1, ProxyFault::Signature),
@@ -81,7 +81,7 @@ fn a_wrong_header_is_refused_at_its_first_wrong_byte() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic_and_no_cut_changes_the_outcome(
+    fn arbitrary_bytes_do_not_panic_and_splits_do_not_change_the_outcome(
         tail in proptest::collection::vec(any::<u8>(), 0..64),
         signed in any::<bool>(),
     ) {
@@ -96,7 +96,7 @@ proptest! {
 }
 
 #[test]
-fn the_rightmost_address_that_is_no_proxy_of_ours_is_the_client() {
+fn rightmost_untrusted_address_is_the_client() {
     let trusted: Vec<IpNet> = ["10.0.0.0/8", "2001:db8::/32"].map(|net| net.parse().expect("a net")).to_vec();
     let table: [(&str, &[&str], &str); 22] = [
         ("10.0.0.1", &[], "10.0.0.1"),
@@ -127,6 +127,6 @@ fn the_rightmost_address_that_is_no_proxy_of_ours_is_the_client() {
         let found = forwarded_for(lines.iter().map(|line| line.as_bytes()), peer, &trusted);
         assert_eq!(found.to_string(), client, "{peer} {lines:?}");
     }
-    let nobody = forwarded_for([&b"203.0.113.7"[..]].into_iter(), Ipv4Addr::LOCALHOST.into(), &[]);
-    assert_eq!(nobody, Ipv4Addr::LOCALHOST);
+    let untrusted_peer = forwarded_for([&b"203.0.113.7"[..]].into_iter(), Ipv4Addr::LOCALHOST.into(), &[]);
+    assert_eq!(untrusted_peer, Ipv4Addr::LOCALHOST);
 }

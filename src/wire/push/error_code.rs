@@ -1,19 +1,18 @@
-//! Why a command was refused, as it stands on the wire.
+//! The `error` frame: the reason why a command was refused.
 
-/// A command that was refused.
+/// The refusal of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError<'a> {
-    /// Which error.
     pub code: ErrorCode,
-    /// The dependency at fault, if one is.
+    /// The dependency that caused the error, if any.
     pub dependency: Option<&'a str>,
-    /// When to try again, for `rate_limited` and the last four codes.
+    /// When to retry, for `rate_limited` and the last four codes.
     pub retry_ms: Option<u32>,
     /// A sentence that names the field, the bound and what to do.
     pub message: &'a str,
 }
 
-/// Error codes of `docs/protocol.md`.
+/// The error codes of `docs/protocol.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is its own name in snake case, explained in docs/protocol.md")]
 pub enum ErrorCode {
@@ -50,12 +49,12 @@ impl ErrorCode {
         ErrorCode::Unconfirmed,
     ];
 
-    /// Its place in [`ErrorCode::ALL`].
+    /// The index in [`ErrorCode::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The code as it stands on the wire.
+    /// The code in the `error` frame.
     pub const fn as_str(self) -> &'static str {
         match self {
             ErrorCode::Malformed => "malformed",

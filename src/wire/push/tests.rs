@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Checks the frame's header against its length and gives the payload.
+/// Checks the frame's header against its length and returns the payload.
 fn payload(frame: &[u8]) -> &[u8] {
     let length = match frame[1] {
         126 => 4,
@@ -38,7 +38,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 proptest! {
     #[test]
-    fn a_publication_reads_back_whatever_it_holds(
+    fn publication_with_any_content_reads_back(
         offset in any::<u64>(),
         key in prop::option::of(any::<String>()),
         user in any::<String>(),
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_beat_holds_every_head(heads in prop::collection::btree_map("[a-z.:_-]{1,9}", any::<u64>(), 0..9)) {
+    fn beat_holds_every_head(heads in prop::collection::btree_map("[a-z.:_-]{1,9}", any::<u64>(), 0..9)) {
         let names: Vec<_> = heads.iter().map(|(text, head)| (name(text), Offset(*head))).collect();
         let said = encoded(|out| beat(out, 8, names.iter().map(|(channel, head)| (channel, *head))));
         prop_assert_eq!(said, json!({ "beat": { "revision": 8, "heads": heads } }));

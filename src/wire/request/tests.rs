@@ -1,4 +1,4 @@
-//! Heads and what becomes of them, byte by byte.
+//! Request heads and their outcomes, byte by byte.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ const BROWSER: &[u8] = b"GET /ws HTTP/1.1\r\nHost: chat.example:8080\r\nConnecti
     Upgrade: websocket\r\nOrigin: http://chat.example:8080\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: seawall.v1, seawall.token.a.b.c\r\n\r\n";
 
-/// The outcome in words, so that tables and corpus files can name it.
+/// The outcome as text, so that tables and corpus files can name it.
 fn outcome(bytes: &[u8], limits: HeadLimits) -> String {
     match parse(bytes, limits) {
         Parsed::Partial => "partial".to_string(),
@@ -26,7 +26,7 @@ fn outcome(bytes: &[u8], limits: HeadLimits) -> String {
     }
 }
 
-/// `OPTIONS *` alone is refused without doubt about the framing.
+/// The connection state after a refusal: only `OPTIONS *` is refused without doubt about the framing.
 fn closing(fault: HttpFault) -> After {
     if let HttpFault::MethodNotAllowed(_) = fault { After::KeepAlive } else { After::Close }
 }
@@ -47,7 +47,7 @@ fn fault(bytes: &[u8]) -> Option<HttpFault> {
 }
 
 #[test]
-fn every_prefix_is_partial_and_the_whole_is_complete_whatever_follows() {
+fn every_prefix_is_partial_and_the_whole_head_is_complete() {
     for start in [&b""[..], b"\r\n", b"\r\n\r\n"] {
         let whole = [start, BROWSER].concat();
         for end in 0..whole.len() {
@@ -61,7 +61,7 @@ fn every_prefix_is_partial_and_the_whole_is_complete_whatever_follows() {
 }
 
 #[test]
-fn pipelined_requests_are_read_one_after_the_other() {
+fn pipelined_requests_are_parsed_one_by_one() {
     let bytes = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD /readyz?verbose HTTP/1.1\r\nHost: b\r\n\r\n";
     let first = head(bytes);
     assert_eq!((first.route, first.method, first.query), (Route::Live, Method::Get, None));
@@ -71,8 +71,8 @@ fn pipelined_requests_are_read_one_after_the_other() {
 }
 
 #[test]
-fn a_target_names_a_route_byte_for_byte() {
-    let page = Route::Page(page::find("/").expect("there is a page"));
+fn target_is_matched_byte_for_byte() {
+    let page = Route::Page(crate::wire::files::find("/").expect("there is a page"));
     let table = [
         ("/", page),
         ("/?a=b?c", page),
@@ -105,7 +105,7 @@ fn a_target_names_a_route_byte_for_byte() {
 }
 
 #[test]
-fn an_absolute_targets_authority_counts_over_host() {
+fn authority_of_an_absolute_target_overrides_host() {
     let name = |target: &str, host: &str| {
         let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         head(bytes.as_bytes()).host.map(|host| (host.name.to_string(), host.port))
@@ -115,7 +115,7 @@ fn an_absolute_targets_authority_counts_over_host() {
 }
 
 #[test]
-fn the_connection_goes_on_only_where_both_sides_say_so() {
+fn connection_is_kept_only_if_both_sides_allow_it() {
     let table = [
         ("HTTP/1.1\r\nHost: x\r\n", After::KeepAlive),
         ("HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n", After::KeepAlive),
@@ -133,7 +133,7 @@ fn the_connection_goes_on_only_where_both_sides_say_so() {
 }
 
 #[test]
-fn what_no_endpoint_serves_is_named() {
+fn unserved_request_is_refused_with_its_reason() {
     use HttpFault::{
         BodyNotTaken, Expectation, Malformed as M, MethodNotAllowed, UnknownMethod, UnknownPath, Version,
     };
@@ -174,7 +174,7 @@ fn what_no_endpoint_serves_is_named() {
 }
 
 #[test]
-fn what_two_readers_could_read_differently_is_refused() {
+fn ambiguous_head_is_refused() {
     let table = [
         ("GET / HTTP/1.1\r\n\r\n", Malformed::HostMissing),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Malformed::HostRepeated),
@@ -233,7 +233,7 @@ fn what_two_readers_could_read_differently_is_refused() {
 }
 
 #[test]
-fn each_bound_admits_its_own_value_and_refuses_one_more() {
+fn head_at_a_bound_is_accepted_and_one_over_it_refused() {
     let with_target = |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "t".repeat(bytes - 1));
     assert_eq!(fault(with_target(128).as_bytes()), Some(HttpFault::UnknownPath));
     assert_eq!(fault(with_target(129).as_bytes()), Some(HttpFault::UriTooLong { bound: 128 }));
@@ -252,7 +252,7 @@ fn each_bound_admits_its_own_value_and_refuses_one_more() {
 }
 
 #[test]
-fn a_head_over_a_bound_is_refused_before_it_ends() {
+fn head_over_a_bound_is_refused_before_it_ends() {
     let long_target = [b"GET /", &[b't'; 128][..]].concat();
     assert_eq!(fault(&long_target), Some(HttpFault::UriTooLong { bound: 128 }));
     let endless = [b"GET / HTTP/1.1\r\nA: ", &[b'v'; 2_048][..]].concat();
@@ -264,7 +264,7 @@ fn a_head_over_a_bound_is_refused_before_it_ends() {
 }
 
 #[test]
-fn a_configured_number_of_lines_is_cut_to_what_there_is_room_for() {
+fn configured_number_of_lines_is_capped_at_headers_max() {
     let limits = HeadLimits::from(&Limits { headers: 1_000_000, ..Limits::default() });
     assert_eq!(limits.headers, HEADERS_MAX);
     let over = HeadLimits { headers: usize::MAX, ..LIMITS };
@@ -279,9 +279,9 @@ fn values_are_found_in_every_line_of_a_name() {
     assert_eq!(all, [b"1.1.1.1", b"2.2.2.2"]);
 }
 
-/// Each file's name begins with what becomes of it: `complete-…`, `partial-…`, `431-…`.
+/// Each file's name begins with its outcome: `complete-…`, `partial-…`, `431-…`.
 #[test]
-fn the_corpus_becomes_what_its_names_say() {
+fn corpus_file_has_the_outcome_in_its_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/head");
     let limits = HeadLimits::from(&Limits::default());
     let mut files = 0;
@@ -295,14 +295,14 @@ fn the_corpus_becomes_what_its_names_say() {
         let found = outcome(&bytes, limits);
         let expected = name.split('-').next().expect("a first part");
         assert!(found.split(' ').any(|word| word == expected), "{name}: {found}");
-        assert_same_however_cut(&bytes, limits);
+        assert_same_however_split(&bytes, limits);
         files += 1;
     }
     assert!(files >= 20, "only {files} files");
 }
 
-/// Feeds all prefixes: the first outcome that is not `Partial` is that of the whole.
-fn assert_same_however_cut(bytes: &[u8], limits: HeadLimits) {
+/// Parses all prefixes; the first outcome that is not `Partial` must be that of the whole.
+fn assert_same_however_split(bytes: &[u8], limits: HeadLimits) {
     let whole = outcome(bytes, limits);
     let first =
         (0..=bytes.len()).map(|end| outcome(&bytes[..end], limits)).find(|outcome| outcome != "partial");
@@ -330,14 +330,14 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn no_bytes_panic_and_no_length_is_beyond_them(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+    fn arbitrary_bytes_do_not_panic_and_the_length_stays_within_them(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         if let Parsed::Complete(head) = parse(&bytes, LIMITS) {
             prop_assert!(head.length <= bytes.len());
         }
     }
 
     #[test]
-    fn how_a_head_is_cut_never_changes_its_outcome(
+    fn splitting_a_head_does_not_change_its_outcome(
         mut bytes in request(),
         flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         rest in proptest::collection::vec(any::<u8>(), 0..40),
@@ -351,6 +351,6 @@ proptest! {
         if let Parsed::Complete(head) = parse(&bytes, limits) {
             prop_assert!(head.length <= bytes.len());
         }
-        assert_same_however_cut(&bytes, limits);
+        assert_same_however_split(&bytes, limits);
     }
 }

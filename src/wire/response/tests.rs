@@ -1,9 +1,9 @@
-//! Answers read back with a client's eyes.
+//! Answers parsed as a client would.
 
 use super::*;
 use crate::wire::fault::{Allow, Handshake, Malformed};
 
-/// Status, header lines and what stands behind the head.
+/// The status, the header lines and the bytes after the head.
 fn read(bytes: &[u8]) -> (u16, Vec<(String, String)>, Vec<u8>) {
     let mut lines = [httparse::EMPTY_HEADER; 16];
     let mut response = httparse::Response::new(&mut lines);
@@ -45,7 +45,7 @@ const FAULTS: [HttpFault; 21] = [
 ];
 
 #[test]
-fn every_refusal_is_a_whole_answer_with_json_that_names_it() {
+fn every_refusal_is_a_complete_answer_with_a_json_body() {
     for refusal in FAULTS {
         let mut out = Vec::new();
         let after = fault(&mut out, refusal, Method::Get, After::KeepAlive);
@@ -64,7 +64,7 @@ fn every_refusal_is_a_whole_answer_with_json_that_names_it() {
 }
 
 #[test]
-fn a_refusal_brings_the_lines_its_status_asks_for() {
+fn refusal_has_the_header_lines_that_its_status_requires() {
     let line = |refusal, name: &str| {
         let mut out = Vec::new();
         fault(&mut out, refusal, Method::Get, After::Close);
@@ -83,7 +83,7 @@ fn a_refusal_brings_the_lines_its_status_asks_for() {
 }
 
 #[test]
-fn doubt_about_the_next_request_closes_and_a_plain_mistake_does_not() {
+fn uncertain_next_request_closes_but_an_ordinary_fault_does_not() {
     let mut out = Vec::new();
     let mut after = |refusal, head| fault(&mut out, refusal, Method::Get, head);
     assert_eq!(after(HttpFault::BodyNotTaken, After::KeepAlive), After::Close);
@@ -93,7 +93,7 @@ fn doubt_about_the_next_request_closes_and_a_plain_mistake_does_not() {
 }
 
 #[test]
-fn head_and_304_tell_the_length_and_leave_the_body_out() {
+fn head_and_304_have_the_length_but_no_body() {
     let length = |status, method| {
         let mut out = b"before".to_vec();
         answer(&mut out, status, "text/plain", b"body", &ResponseOptions::plain(method, After::KeepAlive));
@@ -108,7 +108,7 @@ fn head_and_304_tell_the_length_and_leave_the_body_out() {
 }
 
 #[test]
-fn options_become_lines() {
+fn options_become_header_lines() {
     let headers = [("ETag", "\"a\""), ("X-Frame-Options", "DENY")];
     let options = ResponseOptions {
         headers: &headers,
@@ -125,7 +125,7 @@ fn options_become_lines() {
 }
 
 #[test]
-fn an_upgrade_echoes_the_version_and_never_the_token() {
+fn upgrade_echoes_the_version_and_never_the_token() {
     let lines = |version| {
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_string();
         let mut out = Vec::new();

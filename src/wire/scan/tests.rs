@@ -9,12 +9,12 @@ fn scan(text: &str) -> Result<(Raw<'_>, u32), Broken> {
     Ok((raw, scanner.deepest()))
 }
 
-/// serde_json's reading of the same text, which looks into no string and no number.
+/// serde_json's result for the same text, without interpreting strings and numbers.
 fn oracle(text: &str) -> Option<&str> {
     serde_json::from_str::<&RawValue>(text).ok().map(RawValue::get)
 }
 
-/// Text that is nearly JSON: what random characters would never be.
+/// Text that is nearly JSON, which random characters would never be.
 fn nearly_json() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{",
@@ -78,19 +78,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn what_is_json_is_what_serde_json_says(text in nearly_json()) {
+    fn scanner_and_serde_json_agree_on_what_is_json(text in nearly_json()) {
         prop_assert_eq!(scan(&text).ok().map(|(raw, _)| raw.text), oracle(&text), "{}", text);
     }
 
     #[test]
-    fn arbitrary_text_never_panics(text in any::<String>()) {
+    fn arbitrary_text_does_not_panic(text in any::<String>()) {
         prop_assert_eq!(scan(&text).ok().map(|(raw, _)| raw.text), oracle(&text));
     }
 }
 
 proptest! {
     #[test]
-    fn any_value_is_passed_whole_and_its_depth_counted(value in any_json(), pretty in any::<bool>()) {
+    fn value_is_scanned_whole_and_its_depth_counted(value in any_json(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
         let text = text.unwrap();
         let (raw, deepest) = scan(&text).unwrap();
@@ -119,7 +119,7 @@ fn nesting_of_any_depth_is_counted() {
 }
 
 #[test]
-fn integers_are_digits_within_what_a_browser_counts() {
+fn only_digits_up_to_the_browser_maximum_are_integers() {
     let integer = |text| scan(text).unwrap().0.integer();
     assert_eq!(integer("0"), Ok(0));
     assert_eq!(integer("9007199254740991"), Ok(INTEGER_MAX));
@@ -132,19 +132,19 @@ fn integers_are_digits_within_what_a_browser_counts() {
 }
 
 #[test]
-fn half_a_surrogate_pair_is_json_but_no_text() {
+fn half_a_surrogate_pair_is_json_but_not_text() {
     assert_eq!(scan(r#""\ud83d\ude00""#).unwrap().0.string().as_deref(), Some("😀"));
     assert_eq!(scan(r#""\ud83d""#).unwrap().0.string(), None);
 }
 
 #[test]
-fn a_break_names_its_place() {
+fn broken_json_reports_its_position() {
     assert_eq!(scan(r#"{"a":}"#).unwrap_err().to_string(), "not JSON: expected a value at byte 5");
     assert_eq!(scan("[1] x").unwrap_err().to_string(), "not JSON: expected the end at byte 4");
 }
 
 #[test]
-fn each_byte_escape_and_number_is_judged_as_serde_json_does() {
+fn bytes_escapes_and_numbers_match_serde_json() {
     let ascii = || (0u8..=0x7f).map(char::from);
     let bytes = ascii().map(|byte| format!("\"{byte}\""));
     let escapes = ascii().map(|byte| format!("\"\\{byte}\""));

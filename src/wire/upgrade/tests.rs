@@ -50,7 +50,7 @@ fn ws<T>(changes: &[&str], see: impl FnOnce(Result<Upgrade<'_>, HttpFault>) -> T
 }
 
 #[test]
-fn the_example_of_the_rfc_is_accepted_with_its_own_answer() {
+fn rfc_example_is_accepted_with_its_documented_answer() {
     ws(&[], |upgrade| {
         let upgrade = upgrade.expect("valid");
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -59,7 +59,7 @@ fn the_example_of_the_rfc_is_accepted_with_its_own_answer() {
 }
 
 #[test]
-fn valid_spellings_are_accepted() {
+fn valid_variants_are_accepted() {
     for changes in [
         &["Upgrade: WebSocket"][..],
         &["Upgrade: h2c, websocket"],
@@ -77,7 +77,7 @@ fn valid_spellings_are_accepted() {
 }
 
 #[test]
-fn what_is_no_handshake_is_refused_with_its_reason() {
+fn invalid_handshake_is_refused_with_its_reason() {
     use HttpFault::{
         BodyNotTaken, Expectation, Handshake as H, OriginForbidden, UpgradeRequired, UpgradeVersion,
     };
@@ -113,7 +113,7 @@ fn what_is_no_handshake_is_refused_with_its_reason() {
 }
 
 #[test]
-fn only_get_over_http_1_1_upgrades_and_only_where_websocket_is_spoken() {
+fn only_get_over_http_1_1_to_a_websocket_path_upgrades() {
     let refused = |start: &str| with(&request(start, &[]), &ANYONE, |upgrade| upgrade.expect_err("refused"));
     assert_eq!(refused("HEAD /ws HTTP/1.1"), HttpFault::MethodNotAllowed(Allow::Get));
     assert_eq!(refused("POST /echo HTTP/1.1"), HttpFault::MethodNotAllowed(Allow::Get));
@@ -123,7 +123,7 @@ fn only_get_over_http_1_1_upgrades_and_only_where_websocket_is_spoken() {
 }
 
 #[test]
-fn subprotocols_name_the_version() {
+fn subprotocol_sets_the_version() {
     let table: [(&[&str], Result<Offered<'_>, Handshake>); 14] = [
         (&[], Ok(Offered::NotNamed)),
         (&["Sec-WebSocket-Protocol: seawall.v1"], Ok(Offered::V1Named)),
@@ -150,7 +150,7 @@ fn subprotocols_name_the_version() {
 }
 
 #[test]
-fn a_token_comes_from_authorization_first_and_a_bad_one_is_kept_for_the_session_to_refuse() {
+fn authorization_token_takes_precedence_and_a_bad_one_reaches_the_session() {
     const OFFER: &str = "Sec-WebSocket-Protocol: seawall.v1, seawall.token.a.b.c";
     type Case<'a> = (&'a [&'a str], Result<Option<&'a str>, Handshake>);
     let table: [Case<'_>; 12] = [
@@ -177,7 +177,7 @@ fn a_token_comes_from_authorization_first_and_a_bad_one_is_kept_for_the_session_
 }
 
 #[test]
-fn echo_takes_any_subprotocol_and_names_none() {
+fn echo_accepts_any_subprotocol_and_echoes_none() {
     for line in ["Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: seawall.v2, seawall.token.t"] {
         let bytes = request("GET /echo HTTP/1.1", &[line]);
         with(&bytes, &ANYONE, |upgrade| {
@@ -188,7 +188,7 @@ fn echo_takes_any_subprotocol_and_names_none() {
 }
 
 #[test]
-fn a_rebound_name_is_refused_whatever_its_origin_says() {
+fn rebound_host_name_is_refused_with_any_origin() {
     let hosts = ["chat.local".to_string()];
     let policy = UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&hosts), scheme: Scheme::Either };
     let at = |host: &str, origin: &str| {
@@ -202,7 +202,7 @@ fn a_rebound_name_is_refused_whatever_its_origin_says() {
 }
 
 #[test]
-fn a_configured_origin_may_open_a_connection() {
+fn configured_origin_is_admitted() {
     let origins = ["https://app.example".to_string()];
     let policy = UpgradePolicy { origins: &origins, hosts: HostRule::Any, scheme: Scheme::Either };
     let bytes = request("GET /ws HTTP/1.1", &["Origin: https://app.example"]);
@@ -212,7 +212,7 @@ fn a_configured_origin_may_open_a_connection() {
 
 proptest! {
     #[test]
-    fn no_value_panics_or_gets_into_the_answer_but_a_version(
+    fn arbitrary_values_do_not_panic_and_only_a_version_is_echoed(
         protocols in proptest::collection::vec("(seawall\\.(v[0-9a-z.]{0,3}|token\\.)|[ -~]{0,3}|\u{e9}|,| ){0,5}", 0..3),
         authorization in proptest::option::of("(Bearer|Basic)?[ -~]{0,9}\u{e9}?"),
         origin in proptest::option::of("(https?://|null|[ -~]{0,9})(chat\\.example)?(:[0-9]{0,6})?[ -~]{0,3}"),

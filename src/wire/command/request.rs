@@ -1,0 +1,110 @@
+//! The commands of a client, as parsed: slices of the received text where possible.
+
+use crate::id::{ChannelName, CommandId, Epoch, Key, Offset};
+use std::borrow::Cow;
+
+/// One command with its id.
+#[derive(Debug, PartialEq)]
+pub struct Request<'a> {
+    /// Repeated in the reply; `None` only for `signal`.
+    pub id: Option<CommandId>,
+    pub command: Command<'a>,
+}
+
+/// The command of a frame.
+#[derive(Debug, PartialEq)]
+pub enum Command<'a> {
+    /// Opens the session.
+    Connect(Connect<'a>),
+    /// Replaces the token before it expires.
+    Refresh {
+        token: Cow<'a, str>,
+    },
+    /// Subscribes to a channel from a start in its log.
+    Subscribe {
+        channel: ChannelName,
+        from: From,
+    },
+    Unsubscribe {
+        channel: ChannelName,
+    },
+    /// Appends to a channel's log.
+    Publish(Publish<'a>),
+    /// Reads a page of a channel's log.
+    History {
+        channel: ChannelName,
+        range: Range,
+        /// Already clamped to 1–300.
+        limit: u32,
+    },
+    /// Sends data to the channel's live subscribers without storing it.
+    Signal {
+        channel: ChannelName,
+        /// JSON as received, byte for byte.
+        data: &'a str,
+    },
+}
+
+/// The arguments of `connect`.
+#[derive(Debug, Default, PartialEq)]
+pub struct Connect<'a> {
+    /// The token; that of the upgrade request takes precedence.
+    pub token: Option<Cow<'a, str>>,
+    /// The client's name and version, for logs; at most 64 bytes are kept.
+    pub client: Option<Cow<'a, str>>,
+    /// Subscriptions to restore, at most `limits.subscriptions`.
+    pub recover: Vec<Cursor>,
+}
+
+/// A client's position in one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub channel: ChannelName,
+    /// `None` if the text is not a valid epoch; the answer is then `epoch_changed`.
+    pub epoch: Option<Epoch>,
+    /// The last publication the client has.
+    pub offset: Offset,
+}
+
+/// The start of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The next publication.
+    Now,
+    /// The publication after the client's last one (`recover`).
+    After {
+        /// As in [`Cursor::epoch`].
+        epoch: Option<Epoch>,
+        /// The last publication the client has.
+        offset: Offset,
+    },
+    /// The last publications (`last`), as many as this number, already clamped to 1–300.
+    Last(u32),
+}
+
+/// The part of a log that `history` reads. Pages are ascending in either direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The newest publications below this offset; without `before` and `after`, below the largest integer.
+    Before(Offset),
+    /// The oldest publications above this offset.
+    After(Offset),
+}
+
+/// The arguments of `publish`.
+#[derive(Debug, PartialEq)]
+pub struct Publish<'a> {
+    pub channel: ChannelName,
+    pub key: Option<Key>,
+    pub content: Content<'a>,
+}
+
+/// The kind of a publication, and its JSON, byte for byte as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    Original(&'a str),
+    /// Replaces an earlier publication.
+    Edit(Offset, &'a str),
+    /// Erases an earlier publication; its own data is usually `null`.
+    Delete(Offset, &'a str),
+}

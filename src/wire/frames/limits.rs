@@ -1,0 +1,24 @@
+//! The bounds on a peer's frames.
+
+use crate::limits::Limits;
+
+/// The bounds on a peer's frames.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameLimits {
+    /// `limits.frame_bytes`
+    pub frame_bytes: u32,
+    /// `limits.message_bytes`
+    pub message_bytes: u32,
+    /// `limits.fragments`
+    pub fragments: u32,
+}
+
+impl From<&Limits> for FrameLimits {
+    fn from(limits: &Limits) -> FrameLimits {
+        FrameLimits {
+            frame_bytes: limits.frame_bytes,
+            message_bytes: limits.message_bytes,
+            fragments: limits.fragments,
+        }
+    }
+}
