@@ -1,45 +1,45 @@
-//! How long to wait before the next attempt.
+//! The delay before the next attempt.
 //!
-//! The delay doubles with every failure up to a cap, and each delay is spread, so that many who failed
-//! together do not come back together. Success alone does not make it short again: what works for a second
-//! and fails again is flapping, and only a time without failure ends that.
+//! The delay doubles with every failure up to a cap, and each delay is spread randomly, so that clients that failed
+//! together do not retry together. A single success does not reset it, because a dependency that works for a second
+//! and fails again is flapping; only a time without failures does.
 
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// The delays; shared by all of one kind.
+/// The delays, shared by all backoffs of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
     /// The first delay.
     pub first: Duration,
-    /// The longest, before it is spread.
+    /// The longest delay before it is spread.
     pub max: Duration,
-    /// A delay is spread evenly over so many percent of itself, both ways: 0 to 100.
+    /// The spread in percent of the delay, evenly in both directions: 0 to 100.
     pub spread_percent: u8,
-    /// Time without failure after which the next delay is the first again.
+    /// The time without failures after which the next delay is `first` again.
     pub healthy: Duration,
 }
 
-/// Doublings after which any delay is at its cap: 2³² times the shortest delay is over a day.
+/// The number of doublings after which any delay has reached its cap: 2³² times the shortest delay is over a day.
 const LEVEL_MAX: u8 = 32;
 
-/// What has failed of late.
+/// The recent failures of one target.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     steps: Steps,
-    /// Delays given since the last healthy time, up to [`LEVEL_MAX`].
+    /// The number of delays since the last healthy time, up to [`LEVEL_MAX`].
     level: u8,
-    /// `Some` exactly while nothing has failed since the last success.
+    /// The first success since the last failure, if there was one.
     well_since: Option<Moment>,
 }
 
 impl Backoff {
-    /// Nothing has failed.
+    /// A backoff without failures.
     pub const fn new(steps: Steps) -> Backoff {
         Backoff { steps, level: 0, well_since: None }
     }
 
-    /// Takes a failure; the delay before the next attempt. `random` is in `0.0 .. 1.0`.
+    /// Records a failure and returns the delay before the next attempt. `random` is in `0.0 .. 1.0`.
     pub fn fail(&mut self, now: Moment, random: f32) -> Duration {
         if self.rested(now) {
             self.level = 0;
@@ -50,12 +50,12 @@ impl Backoff {
         spread(delay, self.steps.spread_percent, random)
     }
 
-    /// Takes a success: the healthy time runs from the first of them after a failure.
+    /// Records a success. The healthy time counts from the first success after a failure.
     pub fn succeed(&mut self, now: Moment) {
         self.well_since.get_or_insert(now);
     }
 
-    /// True exactly when a failure now would get the first delay.
+    /// True exactly when a failure now would return the first delay.
     pub fn rested(&self, now: Moment) -> bool {
         self.level == 0 || self.well_since.is_some_and(|since| now.since(since) >= self.steps.healthy)
     }
@@ -68,7 +68,7 @@ impl Steps {
     }
 }
 
-/// A duration spread evenly over `percent` of itself, both ways. `random` is in `0.0 .. 1.0`.
+/// Spreads a duration evenly over `percent` of itself in both directions. `random` is in `0.0 .. 1.0`.
 pub fn spread(duration: Duration, percent: u8, random: f32) -> Duration {
     let part = f64::from(percent.min(100)) / 100.0;
     let factor = 1.0 - part + 2.0 * part * f64::from(random.clamp(0.0, 1.0));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_up_to_the_cap_and_only_a_healthy_time_ends_that() {
+    fn delay_doubles_up_to_the_cap_until_a_healthy_time_passes() {
         let mut backoff = Backoff::new(STEPS);
         let delays: Vec<u64> = (0..5).map(|_| backoff.fail(Moment::ZERO, MIDDLE).as_secs()).collect();
         assert_eq!(delays, [2, 4, 8, 15, 15]);
@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_delay_leaves_its_bounds(events in prop::collection::vec((0_u64..100, any::<bool>(), 0.0_f32..1.0), 0..300)) {
+        fn every_delay_stays_within_its_bounds(events in prop::collection::vec((0_u64..100, any::<bool>(), 0.0_f32..1.0), 0..300)) {
             let mut backoff = Backoff::new(STEPS);
             let mut at = 0;
             for (step, failed, random) in events {

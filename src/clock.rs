@@ -1,8 +1,8 @@
 //! Time as an argument.
 //!
-//! The floors that decide never read a clock: the reactor reads it once a turn and passes [`Now`] down, so
-//! a simulation can own time. A [`Moment`] is eight bytes where `std::time::Instant` is sixteen; every idle
-//! connection holds several.
+//! The modules that decide never read a clock. The reactor reads it and passes [`Now`] down, so that a simulation can
+//! control time. A [`Moment`] takes eight bytes where `std::time::Instant` takes sixteen; every idle connection holds
+//! several.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl Moment {
         self.0
     }
 
-    /// Time from `earlier` to here; zero when `earlier` is in fact later.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Moment) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -45,11 +45,11 @@ impl Sub<Duration> for Moment {
     }
 }
 
-/// Both clocks, read once a turn.
+/// The readings of both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// The monotonic clock: deadlines and rates.
     pub at: Moment,
-    /// The wall clock in Unix milliseconds: what people and tokens see.
+    /// The wall clock in Unix milliseconds, for people and tokens.
     pub unix_ms: u64,
 }

@@ -1,4 +1,4 @@
-//! Names of things: newtypes, so that no two can be confused.
+//! Names and identifiers: newtypes, so that no two can be confused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,19 +9,17 @@ pub const CHANNEL_BYTES_MAX: usize = 128;
 pub const KEY_BYTES_MAX: usize = 64;
 /// Longest user name (`sub` of a token), in bytes.
 pub const USER_BYTES_MAX: usize = 128;
-/// Largest command id and offset: 2^53 − 1, the largest integer a browser counts exactly.
+/// The largest command id and offset: 2^53 − 1, the largest integer that a browser represents exactly.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
-/// Why a name was refused.
+/// The reason why a name was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameFault {
-    /// No bytes at all.
     Empty,
-    /// More bytes than its bound.
     TooLong,
-    /// A byte outside its alphabet.
+    /// The name has a character outside its alphabet.
     Alphabet,
-    /// A channel name that starts with `$`: those are the gateway's own.
+    /// The channel name starts with `$`, which is reserved for the gateway.
     Reserved,
 }
 
@@ -68,12 +66,12 @@ impl fmt::Display for ChannelName {
     }
 }
 
-/// Who a connection speaks for: the `sub` of its token, or `anonymous`.
+/// The user of a connection: the `sub` of its token, or `anonymous`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserName(Arc<str>);
 
 impl UserName {
-    /// Checks the length and refuses control characters. (Any other text is escaped when it is sent.)
+    /// Checks the length and refuses control characters. Any other text is escaped when it is sent.
     pub fn parse(text: &str) -> Result<UserName, NameFault> {
         if text.is_empty() {
             return Err(NameFault::Empty);
@@ -87,7 +85,7 @@ impl UserName {
         Ok(UserName(Arc::from(text)))
     }
 
-    /// Everybody, when auth is off.
+    /// The user of every session if auth is off.
     pub fn anonymous() -> UserName {
         UserName(Arc::from("anonymous"))
     }
@@ -150,9 +148,9 @@ impl fmt::Display for Offset {
     }
 }
 
-/// The identity of a store's logs. It changes when they were lost or restored.
+/// The identity of a store's logs. It changes when the logs are lost or restored.
 ///
-/// On the wire it is base 36 and opaque: a client compares it and nothing else.
+/// On the wire it is base 36 and opaque: a client may only compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u32);
 
@@ -168,8 +166,8 @@ impl Epoch {
 }
 
 impl Epoch {
-    /// Its digits in base 36, and where in them the first one stands: every reply to a publish has them, and
-    /// the formatting machinery would cost more than the digits.
+    /// The digits in base 36, and the index of the first one. Every reply to a publish carries them, and the
+    /// formatting machinery would cost more than the digits.
     pub fn digits(self) -> ([u8; 7], usize) {
         let mut digits = [0u8; 7];
         let mut at = digits.len();
@@ -196,11 +194,11 @@ impl fmt::Display for Epoch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(pub u64);
 
-/// Which reactor, counted from 0.
+/// The number of a reactor, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReactorId(pub u16);
 
-/// The name of one process among several, `gw-…`; it stands in `connected` and in logs.
+/// The name of one gateway process, `gw-…`. It appears in `connected` and in logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceName(pub Arc<str>);
 
@@ -209,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channel_names_have_a_length_and_an_alphabet() {
+    fn channel_name_outside_its_length_or_alphabet_is_refused() {
         assert!(ChannelName::parse("room.1:a-B_9").is_ok());
         assert!(ChannelName::parse(&"x".repeat(128)).is_ok());
         assert_eq!(ChannelName::parse(""), Err(NameFault::Empty));
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_reads_what_it_writes_and_nothing_else() {
+    fn epoch_parses_exactly_what_it_writes() {
         for value in [0, 1, 35, 36, 1_234_567, u32::MAX] {
             let epoch = Epoch(value);
             assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_visible_ascii() {
+    fn key_outside_visible_ascii_or_too_long_is_refused() {
         assert!(Key::parse("01J9ZK~!").is_ok());
         assert_eq!(Key::parse("a b"), Err(NameFault::Alphabet));
         assert_eq!(Key::parse("a\u{0}"), Err(NameFault::Alphabet));

@@ -1,30 +1,30 @@
-//! Every bound, its reason, and what a peer is told when it is hit.
+//! Every bound, its reason, and the answer to a peer that exceeds it.
 //!
-//! What an operator may change stands in [`Limits`], under its configuration name; what only the source may
-//! change is a constant. Const assertions relate those that depend on each other.
+//! Bounds that an operator may change are in [`Limits`], under their setting names; all others are constants. Const
+//! assertions relate bounds that depend on each other.
 
 use std::time::Duration;
 
-/// Bounds an operator sets in `[limits]`. Sizes are bytes, rates are per second; 0 turns a limit off only
+/// The bounds that an operator sets in `[limits]`. Sizes are in bytes and rates per second; 0 turns a limit off only
 /// where its doc says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, this process. 0: as many as descriptors allow. Over it: `bye`, 1013.
+    /// Concurrent connections of this process. 0: as many as descriptors allow. Over it: `bye`, 1013.
     pub connections: u32,
-    /// Resident memory past which new handshakes are refused with 1013. 0: nine tenths of what the machine
-    /// or the control group allows.
+    /// Resident memory above which new handshakes are refused with 1013. 0: nine tenths of the memory that the
+    /// machine or the control group allows.
     pub memory_bytes: u64,
     /// One frame's payload. Over it: close 1009.
     pub frame_bytes: u32,
-    /// One message's payload, all its fragments together. Over it: close 1009.
+    /// One message's payload, the sum of its fragments. Over it: close 1009.
     pub message_bytes: u32,
-    /// Frames of one message: an attacker's empty fragments cost us, not him. Over it: close 1009.
+    /// Frames of one message, because empty fragments cost the server more than the sender. Over it: close 1009.
     pub fragments: u32,
-    /// From a message's first byte to its last. Over it: close 4408.
+    /// Time from a message's first byte to its last. Over it: close 4408.
     pub message_ms: u32,
-    /// Pings, pongs a second from one peer. Over it: close 4429. 0: off.
+    /// Pings and pongs per second from one peer. Over it: close 4429. 0: off.
     pub control_frames_per_s: u32,
-    /// Pings and pongs at once after a rest.
+    /// Pings and pongs in one burst after a pause.
     pub control_frames_burst: u32,
     /// Request line and headers together. Over it: HTTP 431.
     pub head_bytes: u32,
@@ -32,53 +32,53 @@ pub struct Limits {
     pub headers: u32,
     /// The request target. Over it: HTTP 414.
     pub uri_bytes: u32,
-    /// From accept, or from the first byte of a further request, to a complete head. Over it: HTTP 408.
+    /// Time from accept, or from the first byte of a further request, to a complete head. Over it: HTTP 408.
     pub head_ms: u32,
-    /// From the upgrade to `connect`. Over it: close 4408.
+    /// Time from the upgrade to `connect`. Over it: close 4408.
     pub connect_ms: u32,
     /// Silence on a kept-alive plain connection before it is closed.
     pub keep_alive_ms: u32,
-    /// Nesting of JSON in a command. Over it: error `malformed`.
+    /// Nesting depth of a command's JSON. Over it: error `malformed`.
     pub json_depth: u32,
-    /// Publishes a second, one connection. Over it: error `rate_limited`. 0: off.
+    /// Publishes per second of one connection. Over it: error `rate_limited`. 0: off.
     pub publishes_per_s: u32,
-    /// Publishes at once after a rest.
+    /// Publishes in one burst after a pause.
     pub publishes_burst: u32,
-    /// All other commands a second, one connection. Over it: error `rate_limited`. 0: off.
+    /// All other commands per second of one connection. Over it: error `rate_limited`. 0: off.
     pub commands_per_s: u32,
-    /// Other commands at once after a rest.
+    /// Other commands in one burst after a pause.
     pub commands_burst: u32,
-    /// Channels one connection may be subscribed to. Over it: error `too_large`.
+    /// Channels that one connection may subscribe to. Over it: error `too_large`.
     pub subscriptions: u32,
-    /// Commands of one connection waiting for a worker. Over it: error `overloaded`.
+    /// Commands of one connection that wait for a worker. Over it: error `overloaded`.
     pub pending: u32,
-    /// Bytes waiting for one socket past which publications are left to the log (lag).
+    /// Bytes waiting for one socket above which publications are no longer queued; the subscriber lags and reads the log.
     pub outbox_bytes: u32,
-    /// Bytes waiting for one socket past which it is no longer read.
+    /// Bytes waiting for one socket above which the gateway stops reading from it.
     pub outbox_bytes_hard: u32,
-    /// Bytes waiting for all sockets together. Over it: replays pause, then the longest stalled get 4408.
+    /// Bytes waiting for all sockets together. Over it: replays pause, then the connections stalled longest are
+    /// closed with 4408.
     pub outbox_bytes_total: u64,
-    /// Recent publications kept in memory for recovery, all channels together. Over it: the oldest go.
+    /// Bytes of recent publications kept in memory for recovery, all channels together. Over it: the oldest are dropped.
     pub tail_bytes_total: u64,
-    /// A socket that takes no bytes for so long is closed: 4408.
+    /// Time after which a socket that accepts no bytes is closed with 4408.
     pub stall_ms: u32,
-    /// Channels the store may ever hold, and channels one reactor follows at once. Over it: error
-    /// `overloaded`.
+    /// Channels that the store may ever hold, and channels that one reactor follows at once. Over it: error `overloaded`.
     pub channels: u32,
-    /// Connections of one user at once (`anonymous` is not one). Over it: `bye`, 1013. 0: off.
+    /// Concurrent connections of one user (`anonymous` does not count as one). Over it: `bye`, 1013. 0: off.
     pub connections_per_user: u32,
-    /// Connections of one address at once. Over it: HTTP 429. 0: off.
+    /// Concurrent connections of one address. Over it: HTTP 429. 0: off.
     pub connections_per_address: u32,
-    /// Handshakes let in a second, all reactors together. 0: as many as the reactors measure that they can do. Over it:
-    /// `bye`, 1013, with the time to come back; far over it HTTP 503.
+    /// Handshakes admitted per second, all reactors together. 0: as many as the reactors measure that they can
+    /// handle. Over it: `bye`, 1013, with the time to return; far over it HTTP 503.
     pub admissions_per_s: u32,
-    /// New connections of one address a second, burst ten times that. Over it: HTTP 429. 0: off.
+    /// New connections of one address per second, with a burst of ten times that. Over it: HTTP 429. 0: off.
     pub handshakes_per_s: u32,
-    /// Silence after which the server pings; `beat` has the same period.
+    /// Silence after which the server pings; also the period of `beat`.
     pub ping_ms: u32,
-    /// Silence after that ping before 4408.
+    /// Silence after that ping before close 4408.
     pub pong_ms: u32,
-    /// Time online after which a client may reset its backoff; told in `connected`.
+    /// Time online after which a client may reset its backoff; sent in `connected`.
     pub stable_ms: u32,
 }
 
@@ -123,93 +123,93 @@ impl Default for Limits {
     }
 }
 
-/// Publications replayed on recovery. Past it a client pages through `history`, at its own pace.
+/// Publications replayed on recovery. A client that lacks more pages through `history` at its own pace.
 pub const REPLAY_PUBLICATIONS_MAX: u64 = 300;
 /// Publications in one page of `history`.
 pub const HISTORY_LIMIT_MAX: u32 = 300;
-/// Bytes of one page of `history`, save that one publication always fits.
+/// Bytes of one page of `history`; a single publication always fits.
 pub const HISTORY_PAGE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one page of a replay: small, so that many replays interleave fairly.
 pub const REPLAY_PAGE_BYTES_MAX: usize = 64 << 10;
-/// Subscribers that one page of a replay is given to: half of what a turn may write for single connections.
+/// Subscribers that share one page of a replay: half of what a turn may write for single connections.
 pub const REPLAYS_PER_READ: usize = ARENA_BYTES_MAX / REPLAY_PAGE_BYTES_MAX / 2;
-/// Reads for recoveries that one reactor has under way: enough for the store's readers never to wait for the next one, few
-/// enough for a page of history to come soon.
+/// Concurrent recovery reads of one reactor: enough to keep the store's readers busy, and few enough that a page of
+/// history does not wait long.
 pub const RECOVERIES_AT_ONCE: usize = 16;
-/// Such reads that wait for their turn in one reactor. Over it a subscription is told `unavailable`.
+/// Recovery reads that wait in one reactor. Over it a subscription is answered `unavailable`.
 pub const RECOVERIES_WAITING_MAX: usize = 8_192;
-/// Bytes of a page that is read for all recoveries of a channel: usually it holds all that any of them needs.
+/// Bytes of a page that is read for all recoveries of a channel: usually enough for every one of them.
 pub const RECOVERY_PAGE_BYTES_MAX: usize = 256 << 10;
-/// A command with an `id` is answered within this, whatever has failed. (The promise is 5 s; the rest is
-/// for the way to the client.)
+/// A command with an `id` is answered within this time, whatever fails. The promise is 5 s; the rest is for the network.
 pub const REPLY_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// `malformed` answers in [`MISUSE_WINDOW`] before 4500.
 pub const MALFORMED_MAX: u32 = 10;
-/// `rate_limited` answers in [`MISUSE_WINDOW`] before 4429: a client that obeys `retry_ms` sees a handful.
+/// `rate_limited` answers in [`MISUSE_WINDOW`] before 4429: a client that obeys `retry_ms` gets only a handful.
 pub const RATE_LIMITED_MAX: u32 = 100;
-/// The window of both.
+/// The window in which both are counted.
 pub const MISUSE_WINDOW: Duration = Duration::from_secs(60);
-/// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 less the code).
+/// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 minus the code).
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;
-/// Waiting for the peer's half of the close handshake (RFC 6455 section 7.1.1).
+/// The longest wait for the peer's half of the close handshake (RFC 6455 section 7.1.1).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Reading on after our last byte, so that a reset does not overtake it.
+/// How long reading continues after our last byte, so that a reset does not overtake it.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes read and thrown away while lingering.
+/// Bytes read and discarded while lingering.
 pub const LINGER_BYTES_MAX: usize = 256 << 10;
-/// Heads of locally subscribed channels are read from the store this often: a publication that was lost on
-/// its way here shows as a gap within one period.
+/// The period at which the heads of locally subscribed channels are read from the store. A publication that was lost
+/// on its way here is noticed within one period.
 pub const HEADS_PERIOD: Duration = Duration::from_secs(10);
 /// Channels in one `Heads` job.
 pub const HEADS_CHANNELS_MAX: usize = 1_000;
 
-/// Publications of one channel kept in memory: what a replay may need.
+/// Publications of one channel kept in memory: as many as a replay may need.
 pub const TAIL_PUBLICATIONS_MAX: usize = 300;
-/// Bytes of one channel's recent publications: a busy channel must not push out all others.
+/// Bytes of one channel's recent publications, so that a busy channel does not push out all others.
 pub const TAIL_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a frame from which on a replay shares the one in memory: many that fell behind and do not read would
-/// hold a copy each. A shorter one is copied, which costs less than to look for it.
+/// The frame size in bytes from which a replay shares the frame in memory, because many lagging subscribers that do
+/// not read would each hold a copy. A shorter frame is copied, which costs less than sharing it.
 pub const SHARED_FRAME_BYTES_MIN: usize = 4 << 10;
-/// What a turn may write for single connections before it goes on to flush.
+/// Bytes that a turn may write for single connections before it flushes.
 pub const ARENA_BYTES_MAX: usize = 8 << 20;
-/// The arena's memory that is never given back.
+/// Bytes of the arena that are never released.
 pub const ARENA_BYTES_KEPT: usize = 256 << 10;
-/// When to ask the store again after a read of the hub's own failed.
+/// The delay before the hub's failed store reads are repeated.
 pub const REFILL_RETRY: Duration = Duration::from_millis(500);
 
-/// The reactor's one read buffer: the most taken from one socket by one read.
+/// The size of the reactor's one read buffer: the most that one read takes from a socket.
 pub const READ_BYTES: usize = 64 << 10;
-/// Reads of one connection in a turn; what is left goes on the ready list, since an edge fires once.
+/// Reads of one connection in a turn. If more is left, the connection goes on the ready list, because an edge fires once.
 pub const READS_PER_TURN: usize = 2;
-/// Connections told of a changed `status` in a turn: some milliseconds of work.
+/// Connections that are sent a changed `status` in a turn: some milliseconds of work.
 pub const TELLS_PER_TURN: usize = 512;
-/// Completions taken in a turn, each lane: a burst from the workers must not starve the sockets.
+/// Completions taken from each lane in a turn: a burst from the workers must not starve the sockets.
 pub const COMPLETIONS_PER_TURN: usize = 1_024;
-/// Longest wait for more publications before a costly fan-out (see `reactor::complete`).
+/// The longest wait for more publications before a costly fan-out (see `reactor::complete`).
 pub const GATHER_MAX: Duration = Duration::from_millis(5);
-/// A fan-out shorter than this is never waited for: the poll cannot sleep less.
+/// A fan-out that takes less time than this never waits, because the poll cannot sleep for less.
 pub const GATHER_MIN: Duration = Duration::from_millis(1);
 /// Connections accepted in a turn: half a millisecond of work.
 pub const ACCEPTS_PER_TURN: usize = 64;
-/// The same while people publish: so many take no longer than a delivery should wait.
+/// The same while clients publish, so that accepting takes no longer than a delivery may wait.
 pub const FEW_ACCEPTS_PER_TURN: usize = 8;
 /// Pending connections in the kernel: a reconnect storm waits there instead of being refused.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-/// Bytes the kernel holds for a peer that does not take them, beyond what is on its way (`TCP_NOTSENT_LOWAT`).
-/// Without it the kernel grows a socket's buffer to megabytes, out of sight of every bound here: what waits
-/// belongs in the outbox, which shares it and counts it.
+/// Unsent bytes that the kernel may hold for one peer (`TCP_NOTSENT_LOWAT`). Without this bound the kernel grows a
+/// socket's buffer to megabytes that no other bound counts. Waiting bytes belong in the outbox, which shares and
+/// counts them.
 pub const UNSENT_BYTES_MAX: u32 = 32 << 10;
-/// Plain bytes in one TLS record (RFC 8446 section 5.1): what goes out is encrypted so many at a time.
+/// Plaintext bytes in one TLS record (RFC 8446 section 5.1): output is encrypted in pieces of this size.
 pub const TLS_RECORD_BYTES: usize = 16 << 10;
-/// Bytes of a TLS record or handshake message that are kept until the rest comes. A whole record is under 17 KiB, a
-/// client's first message under 4 KiB.
+/// Bytes kept of an incomplete TLS record or handshake message. A whole record is under 17 KiB, a client's first message
+/// under 4 KiB.
 pub const TLS_HELD_BYTES_MAX: usize = 32 << 10;
 /// Slots in one vectored write (far under the kernel's 1,024).
 pub const IOVECS_MAX: usize = 64;
 /// Descriptors kept for files, workers and probes, out of reach of connections.
 pub const RESERVED_DESCRIPTORS: u64 = 128;
-/// Connections over the bound that are accepted only to be told so, all reactors together. (A reactor knows
-/// of the others' as of their last turn, so a burst may pass it; then the descriptor limit holds.)
+/// Connections over the bound that are accepted only to be refused with a reason, all reactors together. A reactor
+/// knows the counts of the others as of their last turn, so a burst may exceed this bound; then the descriptor limit
+/// applies.
 pub const REFUSALS_AT_ONCE: usize = 256;
 
 /// Places in the queue of appends. A full queue answers `overloaded`.
@@ -218,30 +218,31 @@ pub const APPEND_QUEUE: usize = 8_192;
 pub const READ_QUEUE: usize = 8_192;
 /// Places in the queue of the auth worker.
 pub const AUTH_QUEUE: usize = 8_192;
-/// Places in the queue of the watch thread: each dependency has one look in hand at most and operators have few
-/// questions, so it is never full.
+/// Places in the queue of the watch thread. Each dependency has at most one probe result in it and operators send few
+/// requests, so it is never full.
 pub const WATCH_QUEUE: usize = 128;
-/// Places for what the store's workers met: over it they drop what the watch has heard already.
+/// Places for evidence from the store's workers about the store's health. When full, they drop evidence, because the
+/// watch thread already has the same.
 pub const EVIDENCE_QUEUE: usize = 64;
 /// Jobs one reactor may have outstanding. Over it: error `overloaded`.
 pub const OUTSTANDING_MAX: usize = 8_192;
-/// Places in a reactor's lane of answers: one for each job outstanding, and as many again for those that
-/// come after their deadline.
+/// Places in a reactor's lane of answers: one for each job outstanding, and as many again for answers that arrive
+/// after their deadline.
 pub const ANSWERS_LANE: usize = 2 * OUTSTANDING_MAX;
 /// Batches waiting in a reactor's lane of publications. A full lane marks the reactor behind.
 pub const LIVE_LANE: usize = 256;
-/// Batches of publications that wait for the bus: as many as may wait in a reactor's lane. Over it they are dropped, and the other
-/// instances read the log.
+/// Batches of publications that wait for the bus, as many as may wait in a reactor's lane. Over it they are dropped,
+/// and the other instances read the log.
 pub const BUS_PUBLICATIONS: usize = 256;
-/// Signals that wait for the bus. Over it they are lost, as signals may be.
+/// Signals that wait for the bus. Over it they are dropped, which the protocol allows for signals.
 pub const BUS_SIGNALS: usize = 1_024;
-/// Channels to be followed or left that wait for the bus. Over it a subscription is refused with `retry_ms`.
+/// Requests to follow or leave a channel that wait for the bus. Over it a subscription is refused with `retry_ms`.
 pub const BUS_INTERESTS: usize = 8_192;
-/// Channels in one look of the bus at where the logs stand, while it does not deliver.
+/// Channels in one read of log positions by the bus while it does not deliver.
 pub const SURVEY_CHANNELS_MAX: usize = 10_000;
-/// Publications committed at once.
+/// Publications in one commit.
 pub const APPEND_BATCH_MAX: usize = 1_024;
-/// Bytes committed at once, save that one publication always fits.
+/// Bytes in one commit; a single publication always fits.
 pub const APPEND_BATCH_BYTES_MAX: usize = 4 << 20;
 
 const _: () = {

@@ -1,13 +1,13 @@
 //! A rate limit in eight bytes: the generic cell rate algorithm (ITU-T I.371, the leaky bucket as a meter).
 //!
-//! One number is kept, the theoretical arrival time. It runs ahead of the clock by one period an accepted
-//! event; an event that would put it more than the burst ahead is refused, and the wait until it would not
-//! be is known exactly, which is the client's `retry_ms`.
+//! The meter keeps one number, the theoretical arrival time. Each accepted event moves it ahead by one period. An
+//! event that would put it ahead of the clock by more than the burst is refused. The wait until it would be accepted
+//! is known exactly; it is the client's `retry_ms`.
 
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// How much is allowed; shared by all meters of one kind.
+/// The allowed rate and burst, shared by all meters of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     period_us: u64,
@@ -15,21 +15,21 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `per_s` events a second, and at most `burst` at once after a rest. `None` when `per_s` is 0: off.
+    /// `per_s` events per second, and at most `burst` at once after a pause. `None` if `per_s` is 0, which means off.
     pub fn new(per_s: u32, burst: u32) -> Option<Rate> {
         let period_us = 1_000_000u64.checked_div(u64::from(per_s))?.max(1);
         Some(Rate { period_us, tolerance_us: period_us * u64::from(burst.max(1) - 1) })
     }
 }
 
-/// What was used; eight bytes a connection.
+/// The use of a rate so far, in eight bytes for each connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter(Moment);
 
 impl Meter {
-    /// Counts one event, or refuses it and says how long to wait. A refused event is not counted.
+    /// Counts one event, or refuses it and returns the wait. A refused event is not counted.
     pub fn admit(&mut self, rate: Rate, now: Moment) -> Result<(), Duration> {
-        // In microseconds: a `Duration` is two numbers, and this is done for every message.
+        // In microseconds, because a `Duration` is two numbers and this runs for every message.
         let arrival_us = self.0.max(now).micros();
         let ahead_us = arrival_us - now.micros();
         if let Some(wait_us @ 1..) = ahead_us.checked_sub(rate.tolerance_us) {
@@ -39,13 +39,13 @@ impl Meter {
         Ok(())
     }
 
-    /// What was used under a slower rate is no debt under this one: nobody waits longer than if all of it had been used now.
+    /// Limits the debt from a slower rate, so that no wait is longer than after a full burst at this rate.
     pub fn cap(&mut self, rate: Rate, now: Moment) {
         let most = now.micros().saturating_add(rate.tolerance_us).saturating_add(rate.period_us);
         self.0 = self.0.min(Moment::from_micros(most));
     }
 
-    /// True exactly when a new meter would answer the same from here on: this one may be forgotten.
+    /// True exactly when this meter behaves like a new one, so that it can be dropped.
     pub fn at_rest(&self, now: Moment) -> bool {
         self.0 <= now
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_the_rate_then_a_burst_again_after_rest() {
+    fn full_burst_is_allowed_again_only_after_a_pause() {
         let rate = Rate::new(20, 40).expect("on");
         let mut meter = Meter::default();
         let start = Moment::from_micros(5_000_000);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_a_second_is_off() {
+    fn rate_of_zero_is_off() {
         assert_eq!(Rate::new(0, 40), None);
     }
 }
