@@ -6,7 +6,6 @@
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// The configured periods.
 #[derive(Clone, Copy, Debug)]
 pub struct Periods {
     /// The silence before a ping, and the period of the beat.

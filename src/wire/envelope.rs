@@ -30,7 +30,6 @@ pub struct Origin(pub u64);
 pub enum Message {
     /// Publications of the channel, in offset order.
     Publications(Vec<Published>),
-    /// A signal's frame.
     Signal(Arc<[u8]>),
 }
 
@@ -98,7 +97,6 @@ pub fn signal(out: &mut Vec<u8>, origin: Origin, name: &str, frame: &[u8]) {
     seal(out, EnvelopeKind::Signal, origin, name, |out| out.extend_from_slice(frame));
 }
 
-/// Appends a canary.
 pub fn canary(out: &mut Vec<u8>, origin: Origin, name: &str, note: CanaryNote) {
     seal(out, EnvelopeKind::Canary, origin, name, |out| {
         out.extend_from_slice(&note.number.to_le_bytes());

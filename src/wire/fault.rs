@@ -142,7 +142,6 @@ pub enum Allow {
 }
 
 impl HttpFault {
-    /// The status code.
     pub const fn status(self) -> u16 {
         match self {
             HttpFault::Malformed(_) | HttpFault::Handshake(_) => 400,

@@ -3,7 +3,6 @@
 //! `web/dist` is built from `web/` and committed, so that this crate builds without Node. Its table gives each file's
 //! path, type and validator, so that nothing is computed at request time.
 
-/// One embedded file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
     /// The request path, compared byte for byte.

@@ -47,7 +47,6 @@ pub fn truth(out: &mut Vec<u8>, name: &'static str, value: bool) {
     raw(out, name, if value { "true" } else { "false" });
 }
 
-/// Appends an integer.
 pub fn digits(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }

@@ -18,7 +18,6 @@ pub const PROXY_BYTES_MAX: usize = 536;
 pub enum ProxyHead {
     /// The beginning of a header; more bytes are needed.
     Partial,
-    /// A whole header.
     Complete {
         /// The number of its bytes; the client's bytes follow.
         length: usize,
@@ -71,9 +70,7 @@ impl ProxyFault {
 /// The subject of a PROXY header.
 #[derive(Clone, Copy)]
 enum HeaderCommand {
-    /// The proxy itself.
     Local,
-    /// A client.
     Proxy,
 }
 

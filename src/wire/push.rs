@@ -48,13 +48,9 @@ pub struct Expires {
 /// The limits that `connected` reports.
 #[derive(Clone, Copy, Debug)]
 pub struct ToldLimits {
-    /// `limits.frame_bytes`
     pub frame_bytes: u32,
-    /// `limits.publishes_per_s`
     pub publishes_per_s: u32,
-    /// `limits.publishes_burst`
     pub publishes_burst: u32,
-    /// `limits.subscriptions`
     pub subscriptions: u32,
 }
 

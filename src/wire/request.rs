@@ -50,7 +50,6 @@ pub enum Parsed<'a> {
     Refused(HttpFault),
 }
 
-/// One request head.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     /// The bytes of the head, including empty lines before it.
@@ -86,16 +85,12 @@ pub enum Method {
     Unknown,
 }
 
-/// The endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `/`, a file that the page at `/` loads, or the client library.
     Page(&'static File),
-    /// `/ws`
     Ws,
-    /// `/echo`
     Echo,
-    /// `/health`
     Health,
     /// `/health/live`, `/livez`
     Live,
@@ -103,7 +98,6 @@ pub enum Route {
     Ready,
     /// `/health/dependencies`
     Dependencies,
-    /// `/metrics`
     Metrics,
     /// Any other path.
     Unknown,

@@ -24,7 +24,6 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Truth,
-    /// `null`
     Null,
 }
 

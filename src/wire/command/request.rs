@@ -14,7 +14,6 @@ pub struct Request<'a> {
 /// The command of a frame.
 #[derive(Debug, PartialEq)]
 pub enum Command<'a> {
-    /// Opens the session.
     Connect(Connect<'a>),
     /// Replaces the token before it expires.
     Refresh {

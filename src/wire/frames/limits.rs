@@ -5,11 +5,8 @@ use crate::limits::Limits;
 /// The bounds on a peer's frames.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameLimits {
-    /// `limits.frame_bytes`
     pub frame_bytes: u32,
-    /// `limits.message_bytes`
     pub message_bytes: u32,
-    /// `limits.fragments`
     pub fragments: u32,
 }
 
