@@ -11,8 +11,8 @@
 //! | 6 | `reactor`, `worker` | the shell of an engine, and blocking workers; they meet only in floor 4 |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
-//! | 3 | `session` | one connection's life, which asks the four below |
-//! | 2 | `hub`, `health`, `auth` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 3 | `session` | one connection's life, which asks the floors below |
+//! | 2 | `hub`, `health`, `auth`, `admission`, `drain` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -30,10 +30,12 @@
 //! Absent on purpose, and checked by a test or a lint: `unsafe`, async, unbounded queues, locks in
 //! `reactor`, a clock or randomness below floor 4, a panic reachable from the network, `build.rs`.
 
+pub mod admission;
 pub mod auth;
 pub mod backoff;
 pub mod clock;
 pub mod close;
+pub mod drain;
 pub mod engine;
 pub mod gateway;
 pub mod health;

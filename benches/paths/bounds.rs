@@ -2,8 +2,8 @@
 
 use super::Path;
 use super::reactor::{Scheduled, SlotId, Timers};
+use seawall::admission::{Capacity, Verdict};
 use seawall::clock::Moment;
-use seawall::health::admission::{Capacity, Verdict};
 use seawall::rate::{Meter, Rate};
 use std::hint::black_box;
 use std::time::Duration;

@@ -5,13 +5,13 @@
 //! as long as the others' work took in the last turn, within [`SLICE`]; upgraded ones go first, so that what is begun is
 //! finished. A publication also passes through the store and other processes, which need a core as well: while clients
 //! publish, slices are short, and a slice is followed by a rest (`Handshakes::rest`). Admission goes by the cost of all this
-//! (`health::handshakes`); TLS handshakes are part of it because they are read here.
+//! (`admission::handshakes`); TLS handshakes are part of it because they are read here.
 
 use super::Engine;
 use super::peer::Arrival;
 use super::slots::SlotId;
+use crate::admission::handshakes::{Done, Handshakes, Passage, Rests};
 use crate::clock::Moment;
-use crate::health::handshakes::{Done, Handshakes, Passage, Rests};
 use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The end of a process: clients are told when to move, those that stay are closed with a `bye`, then the engine is done.
 //!
-//! The gateway leads through the phases (`health::drain`), and the engine follows when the shell reports one. By then the
+//! The gateway leads through the phases (`drain`), and the engine follows when the shell reports one. By then the
 //! listener is closed, so the peers of that moment are all that will ever have to be told. Telling and closing are paced by
 //! the turn: thousands at once would hold up everything else.
 
@@ -10,7 +10,7 @@ use super::pending::Request;
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::health::drain::{Phase, slot, whole_ms};
+use crate::drain::{Phase, slot, whole_ms};
 use crate::limits::{CLOSE_TIMEOUT, TELLS_PER_TURN};
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::clock::Moment;
-use crate::health::drain::Phase;
+use crate::drain::Phase;
 use crate::limits::{COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN};
 use std::time::Duration;
 

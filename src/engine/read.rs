@@ -159,7 +159,7 @@ impl Engine {
 
     /// TLS cannot continue: an alert, if there is one, is the last thing to be sent.
     pub fn handle_tls_failure(&mut self, id: SlotId) {
-        self.note_answer(id, crate::health::handshakes::Done::Failed);
+        self.note_answer(id, crate::admission::handshakes::Done::Failed);
         self.end_session(id);
         let until = self.now.at + CLOSE_TIMEOUT;
         let Some(peer) = self.peers.get_mut(id) else { return };

@@ -2,9 +2,9 @@
 
 use super::peer::{Peer, Replays};
 use super::*;
+use crate::admission::handshakes::{Passage, Rests};
 use crate::auth::permission::Permissions;
 use crate::clock::Moment;
-use crate::health::handshakes::{Passage, Rests};
 use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
 use crate::job::{

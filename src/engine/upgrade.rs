@@ -9,10 +9,10 @@ use super::peer::{
 use super::pending::Request;
 use super::setup::Addresses;
 use super::slots::SlotId;
+use crate::admission::handshakes::{Done, Passage};
+use crate::admission::{Capacity, Verdict};
 use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::health::admission::{Capacity, Verdict};
-use crate::health::handshakes::{Done, Passage};
 use crate::health::snapshot::Availability;
 use crate::job::{AddressDenied, Admit};
 use crate::limits::CLOSE_TIMEOUT;

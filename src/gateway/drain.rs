@@ -5,7 +5,8 @@
 
 use super::{capacity, config::Config};
 use crate::clock::{Moment, Now};
-use crate::health::drain::{Cause, Ending, Left, Phase, Unfinished};
+use crate::drain::progress::Unfinished;
+use crate::drain::{Cause, Ending, Left, Phase};
 use crate::id::{Epoch, ReactorId};
 use crate::job::Mailbox;
 use crate::metrics::drain::Began;

@@ -4,7 +4,7 @@ use super::backing::{self, Backing};
 use super::config::Config;
 use super::drain::{self, Awaited, Fault, Leader, Notice, Step};
 use super::{auth, bus, tls};
-use crate::health::drain::Cause;
+use crate::drain::Cause;
 use crate::id::ReactorId;
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};

@@ -1,16 +1,13 @@
 //! What is known of the process and what it stands on, and what follows from it. Decisions only.
 
-pub mod admission;
 pub mod board;
 pub mod breaker;
 pub mod capacity;
 pub mod definition;
 pub mod delivery;
 pub mod dependency;
-pub mod drain;
 pub mod draw;
 pub mod finding;
-pub mod handshakes;
 pub mod judge;
 pub mod latency;
 pub mod outage;

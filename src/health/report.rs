@@ -6,9 +6,7 @@
 //! whether one is missing, and the summary's `status` is then `warn`.
 
 pub mod dependencies;
-pub mod drain;
 
-use crate::health::drain::{Phase, Progress};
 use crate::health::snapshot::{Level, Snapshot};
 use std::time::Duration;
 
@@ -17,8 +15,8 @@ use std::time::Duration;
 pub struct Readings<'a> {
     /// A reactor that makes no turns, and for how long.
     pub silent: Option<(usize, Duration)>,
-    /// How far the end of the process has come.
-    pub drain: Progress,
+    /// The drain, while there is one.
+    pub drain: Option<Draining>,
     /// Connections at once, and their bound.
     pub connections: (u64, u64),
     /// Resident memory, and its bound.
@@ -31,6 +29,17 @@ pub struct Readings<'a> {
     pub instance: &'a str,
     /// `CARGO_PKG_VERSION`
     pub version: &'a str,
+}
+
+/// A drain, as the reports show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// The name of its phase.
+    pub phase: &'static str,
+    /// When it began, in Unix milliseconds.
+    pub since_ms: u64,
+    /// Connections that have not left yet.
+    pub connections: u64,
 }
 
 /// An HTTP status and a body.
@@ -52,7 +61,7 @@ impl Readings<'_> {
     pub fn ready(&self) -> Report {
         let mut report = self.report(self.faults());
         report.body.pop();
-        report.body.push_str(&format!(r#","degraded":{}{}}}"#, self.degraded(), drain::member(&self.drain)));
+        report.body.push_str(&format!(r#","degraded":{}{}}}"#, self.degraded(), self.drain_member()));
         report
     }
 
@@ -70,7 +79,7 @@ impl Readings<'_> {
             text(self.version),
             text(self.instance),
             self.snapshot.status,
-            drain::member(&self.drain),
+            self.drain_member(),
         ));
         report
     }
@@ -90,6 +99,12 @@ impl Readings<'_> {
         }
     }
 
+    /// `,"drain":{…}` during a drain, else nothing.
+    fn drain_member(&self) -> String {
+        let Some(Draining { phase, since_ms, connections }) = self.drain else { return String::new() };
+        format!(r#","drain":{{"phase":"{phase}","since":{since_ms},"connections":{connections}}}"#)
+    }
+
     fn silence(&self) -> Option<String> {
         let (reactor, silence) = self.silent?;
         Some(format!("reactor {reactor} made no turn for {} ms", silence.as_millis()))
@@ -97,11 +112,8 @@ impl Readings<'_> {
 
     fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.silence().into_iter().collect();
-        match self.drain.phase {
-            Phase::Serving => {}
-            Phase::Accepting | Phase::Moving | Phase::Closing => {
-                faults.push(format!("the process drains: {}", self.drain.phase.as_str()));
-            }
+        if let Some(drain) = self.drain {
+            faults.push(format!("the process drains: {}", drain.phase));
         }
         let (descriptors, descriptors_max) = self.descriptors;
         if descriptors * 20 >= descriptors_max * 19 {
@@ -131,27 +143,15 @@ fn text(plain: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::drain::{Cause, Plan, Unfinished};
 
-    fn progress(phase: Phase) -> Progress {
-        let began = (phase != Phase::Serving).then_some((Cause::Terminate, 1_763_770_000_000));
-        Progress {
-            phase,
-            began,
-            plan: Plan::default(),
-            elapsed: Duration::from_secs(4),
-            connections: 3,
-            told: 2,
-            moved: 1,
-            stragglers: 0,
-            unfinished: Unfinished::default(),
-        }
+    fn draining(phase: &'static str) -> Option<Draining> {
+        Some(Draining { phase, since_ms: 1_763_770_000_000, connections: 3 })
     }
 
     fn readings(snapshot: &Snapshot) -> Readings<'_> {
         Readings {
             silent: None,
-            drain: progress(Phase::Serving),
+            drain: None,
             connections: (3, 100),
             memory_bytes: (1, 2),
             descriptors: (10, 100),
@@ -167,7 +167,7 @@ mod tests {
         let well = readings(&snapshot);
         let ill = Readings {
             silent: Some((1, Duration::from_secs(6))),
-            drain: progress(Phase::Moving),
+            drain: draining("moving"),
             memory_bytes: (3, 2),
             descriptors: (95, 100),
             ..well
@@ -208,7 +208,7 @@ mod tests {
     fn live_asks_for_nothing_but_turns() {
         let snapshot = Snapshot::ok();
         let report =
-            Readings { drain: progress(Phase::Closing), memory_bytes: (3, 2), ..readings(&snapshot) }.live();
+            Readings { drain: draining("closing"), memory_bytes: (3, 2), ..readings(&snapshot) }.live();
         assert_eq!(report.status, 200);
     }
 }

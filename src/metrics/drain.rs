@@ -5,7 +5,8 @@
 
 use super::Cell;
 use crate::clock::{Moment, Now};
-use crate::health::drain::{Cause, Ending, Phase, Plan, Progress, Timetable, Unfinished};
+use crate::drain::progress::{Progress, Unfinished};
+use crate::drain::{Cause, Ending, Phase, Plan, Timetable};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

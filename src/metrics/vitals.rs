@@ -3,8 +3,8 @@
 use super::Cell;
 use super::drain::Drain;
 use crate::clock::Moment;
-use crate::health::drain::{Phase, Plan};
-use crate::health::report::Readings;
+use crate::drain::{Phase, Plan};
+use crate::health::report::{Draining, Readings};
 use crate::health::snapshot::Snapshot;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -128,9 +128,15 @@ impl Vitals {
 
     /// What the health reports are made of.
     pub fn readings<'a>(&self, now: Moment, snapshot: &'a Snapshot, instance: &'a str) -> Readings<'a> {
+        let progress = self.drain.progress(now, self.connections());
+        let drain = progress.began.map(|(_, since_ms)| Draining {
+            phase: progress.phase.as_str(),
+            since_ms,
+            connections: progress.connections,
+        });
         Readings {
             silent: self.silent(now),
-            drain: self.drain.progress(now, self.connections()),
+            drain,
             connections: (self.connections(), self.connections_max()),
             memory_bytes: (self.memory_bytes(), self.memory_bytes_max()),
             descriptors: (self.descriptors(), self.descriptors_max),

@@ -25,8 +25,8 @@ pub use listener::{Port, listen};
 pub use prepared::Prepared;
 pub use renew::{Setup, Setups};
 
+use crate::drain::Phase;
 use crate::engine::{Engine, Follows, Job, SlotId};
-use crate::health::drain::Phase;
 use crate::id::ReactorId;
 use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader};
 use crate::limits::READ_BYTES;

@@ -2,8 +2,8 @@
 
 use super::Reactor;
 use super::secure::Warned;
+use crate::drain::Phase;
 use crate::engine::Notice;
-use crate::health::drain::Phase;
 use crate::metrics::tls::TlsFault;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

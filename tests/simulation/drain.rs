@@ -1,4 +1,4 @@
-//! A process that is to end: it leads through the timetable of `health::drain`, and its reactors follow as those of
+//! A process that is to end: it leads through the timetable of `drain`, and its reactors follow as those of
 //! `src/reactor/drain.rs` do. Times are short, so that a few fit in a run.
 
 use super::reactor::Reactor;
@@ -6,7 +6,7 @@ use super::world::World;
 use fastrand::Rng;
 use seawall::clock::Moment;
 use seawall::close::CloseReason;
-use seawall::health::drain::{Ending, Left, Phase, Plan, Timetable, slot, whole_ms};
+use seawall::drain::{Ending, Left, Phase, Plan, Timetable, slot, whole_ms};
 use seawall::wire::push;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::pending::{Job, Pending};
 use super::socket::{Shared, Upward};
 use seawall::clock::{Moment, Now};
 use seawall::close::{CloseReason, Farewell};
-use seawall::health::drain::Phase;
+use seawall::drain::Phase;
 use seawall::hub::{ChannelId, Hub, Slot};
 use seawall::id::{ChannelName, ReactorId};
 use seawall::job::{Completion, Live};

@@ -7,7 +7,7 @@ use super::order::{Ask, Begin, Content, Order};
 use super::socket::is_push;
 use super::store::{Entry, Store};
 use seawall::clock::Moment;
-use seawall::health::drain::Phase;
+use seawall::drain::Phase;
 use seawall::limits::REPLAY_PUBLICATIONS_MAX;
 use seawall::wire::publication::Change;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::stage::UPGRADE;
 use super::*;
-use crate::health::drain::{Cause, Ending, Phase};
+use crate::drain::{Cause, Ending, Phase};
 
 /// The time for answers is over, and that for closing is not.
 fn close(stage: &Stage) {

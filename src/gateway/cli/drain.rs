@@ -284,7 +284,8 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::drain::{Cause, Phase, Plan, Progress, Unfinished};
+    use crate::drain::progress::{Progress, Unfinished};
+    use crate::drain::{Cause, Phase, Plan};
 
     #[test]
     fn what_a_gateway_reports_is_read() {
@@ -299,7 +300,7 @@ mod tests {
             stragglers: 6,
             unfinished: Unfinished { appends: 5, closes: 4, bytes: 3 },
         };
-        let standing = Standing::read(&progress.report().body).expect("its own report");
+        let standing = Standing::read(&progress.json()).expect("its own report");
         assert_eq!(standing.line(), "moving: 9 connections left, 7 moved, 6 closed; gone in 24 s at most");
         assert_eq!((standing.since, standing.unfinished), (Some(1_763_770_000_000), [5, 4, 3]));
         assert_eq!(Standing::read("<html>"), None);

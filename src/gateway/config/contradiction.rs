@@ -2,7 +2,7 @@
 
 use super::error::Fault;
 use super::{Draft, ProxyProtocol};
-use crate::health::drain::{CLOSING_MIN, Plan};
+use crate::drain::{CLOSING_MIN, Plan};
 use crate::limits::Limits;
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -28,7 +28,7 @@ pub mod tls;
 pub mod url;
 mod variable;
 
-use crate::health::drain::Plan;
+use crate::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;

@@ -2,7 +2,7 @@
 
 use super::{Scrape, Sheet};
 use crate::clock::Moment;
-use crate::health::drain::Phase;
+use crate::drain::Phase;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
 

@@ -10,7 +10,7 @@ mod seats;
 
 use super::watch::{Action, Answer, Ask, Desk};
 use crate::clock::Now;
-use crate::health::drain::Cause;
+use crate::drain::Cause;
 use crate::job::Outlook;
 use crate::metrics::drain::Began;
 use crate::metrics::scrape::Metrics;
@@ -164,8 +164,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
     /// How far a drain has come.
     fn progress(&self, out: &mut Vec<u8>, method: Method) {
         let progress = self.vitals.drain.progress((self.clock)().at, self.vitals.connections());
-        let report = progress.report();
-        tell(out, method, report.status, "application/json", &report.body);
+        tell(out, method, 200, "application/json", &progress.json());
     }
 
     fn ask(&self, out: &mut Vec<u8>, method: Method, ask: Ask, peer: SocketAddr) {

@@ -1,5 +1,7 @@
 //! Whether a handshake is let in: the bounds of the process against what it holds.
 
+pub mod handshakes;
+
 use crate::close::CloseReason;
 
 /// What the process holds, and what it may hold.

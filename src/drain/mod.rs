@@ -5,6 +5,8 @@
 //! so that the successor sees a steady trickle in place of a storm. Who has not moved in the end is closed with a `bye`.
 //! The gateway asks [`Timetable::next`] what follows; nothing here waits.
 
+pub mod progress;
+
 use crate::clock::Moment;
 use std::time::Duration;
 
@@ -97,47 +99,6 @@ impl Cause {
             Cause::Fault => "fault",
         }
     }
-}
-
-/// What could not be finished.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unfinished {
-    /// Publications that got no answer of the store: their outcome is not known.
-    pub appends: u64,
-    /// Connections whose close was not sent.
-    pub closes: u64,
-    /// Bytes that waited for them.
-    pub bytes: u64,
-}
-
-impl Unfinished {
-    /// True exactly when everything was.
-    pub fn is_nothing(self) -> bool {
-        self == Unfinished::default()
-    }
-}
-
-/// How far a drain has come, for people and programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Where it stands.
-    pub phase: Phase,
-    /// Why and when it began, Unix milliseconds; `None` while there is none.
-    pub began: Option<(Cause, u64)>,
-    /// Its periods.
-    pub plan: Plan,
-    /// For how long it has been going on.
-    pub elapsed: Duration,
-    /// Connections that are here.
-    pub connections: u64,
-    /// Connections that were given a slot.
-    pub told: u64,
-    /// Connections that left by themselves after they were given one.
-    pub moved: u64,
-    /// Connections that were closed since they had not moved.
-    pub stragglers: u64,
-    /// What is given up so far.
-    pub unfinished: Unfinished,
 }
 
 /// Who is still here.

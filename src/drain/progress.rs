@@ -1,18 +1,52 @@
-//! How far a drain has come, as JSON: a member of the health reports, and the body of `/drain` on the admin listener.
+//! How far a drain has come, for people and programs: the body of `/drain` on the admin listener.
 
-use super::Report;
-use crate::health::drain::{Progress, whole_ms};
+use super::{Cause, Phase, Plan, whole_ms};
+use std::time::Duration;
 
-/// `,"drain":{…}` while there is one, else nothing: phase, since when (Unix milliseconds), and who is left.
-pub(super) fn member(progress: &Progress) -> String {
-    let Some((_, since)) = progress.began else { return String::new() };
-    let (phase, connections) = (progress.phase.as_str(), progress.connections);
-    format!(r#","drain":{{"phase":"{phase}","since":{since},"connections":{connections}}}"#)
+/// What could not be finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Publications that got no answer of the store: their outcome is not known.
+    pub appends: u64,
+    /// Connections whose close was not sent.
+    pub closes: u64,
+    /// Bytes that waited for them.
+    pub bytes: u64,
+}
+
+impl Unfinished {
+    /// True exactly when everything was.
+    pub fn is_nothing(self) -> bool {
+        self == Unfinished::default()
+    }
+}
+
+/// How far a drain has come, for people and programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why and when it began, Unix milliseconds; `None` while there is none.
+    pub began: Option<(Cause, u64)>,
+    /// Its periods.
+    pub plan: Plan,
+    /// For how long it has been going on.
+    pub elapsed: Duration,
+    /// Connections that are here.
+    pub connections: u64,
+    /// Connections that were given a slot.
+    pub told: u64,
+    /// Connections that left by themselves after they were given one.
+    pub moved: u64,
+    /// Connections that were closed since they had not moved.
+    pub stragglers: u64,
+    /// What is given up so far.
+    pub unfinished: Unfinished,
 }
 
 impl Progress {
-    /// The body of `/drain`: always 200, since it says how it stands.
-    pub fn report(&self) -> Report {
+    /// The body of `/drain`.
+    pub fn json(&self) -> String {
         let Progress { phase, connections, told, moved, stragglers, unfinished, plan, .. } = self;
         let began = self.began.map_or_else(String::new, |(cause, since)| {
             let elapsed_ms = whole_ms(self.elapsed);
@@ -20,21 +54,19 @@ impl Progress {
         });
         let periods = [plan.accept, plan.spread, plan.close, plan.exit, plan.returns].map(whole_ms);
         let [accept, spread, close, exit, returns] = periods;
-        let body = format!(
+        format!(
             r#"{{"phase":"{}",{began}"connections":{connections},"told":{told},"moved":{moved},"stragglers":{stragglers},"unfinished":{{"appends":{},"closes":{},"bytes":{}}},"plan":{{"accept_ms":{accept},"spread_ms":{spread},"close_ms":{close},"exit_ms":{exit},"return_ms":{returns}}}}}"#,
             phase.as_str(),
             unfinished.appends,
             unfinished.closes,
             unfinished.bytes,
-        );
-        Report { status: 200, body }
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::health::drain::{Cause, Phase, Plan, Progress, Unfinished};
-    use std::time::Duration;
+    use super::*;
 
     #[test]
     fn the_report_is_json_and_says_everything() {
@@ -50,7 +82,7 @@ mod tests {
             unfinished: Unfinished { appends: 5, closes: 4, bytes: 3 },
         };
         let read = |progress: Progress| -> serde_json::Value {
-            serde_json::from_str(&progress.report().body).expect("JSON")
+            serde_json::from_str(&progress.json()).expect("JSON")
         };
         let serving = read(progress);
         assert_eq!((&serving["phase"], serving.get("since")), (&"serving".into(), None));
