@@ -1,9 +1,9 @@
-//! Logs to stderr, through a thread of their own.
+//! Logging to stderr through a thread of its own.
 //!
-//! A terminal that is stopped, or a pipe nobody reads, blocks whoever writes to it. So whoever logs only
-//! formats a line and offers it to a bounded queue; one thread writes. A line that does not fit is dropped
-//! and counted: a reactor's turn must never wait for a log. What was dropped is said in the log itself once
-//! there is room again, and in [`dropped`].
+//! A stopped terminal, or a pipe without a reader, blocks whatever thread writes to it. Therefore a logging thread
+//! only formats a line and offers it to a bounded queue, and one thread writes. A line that does not fit is dropped
+//! and counted, because a reactor's turn must never wait for a log. The number of dropped lines is logged once there
+//! is room again, and is available from [`dropped`].
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, IsTerminal, Write};
@@ -17,48 +17,48 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-/// Lines waiting for the writer. With [`LINE_BYTES_MAX`] it bounds the memory of a blocked stderr.
+/// The bound on lines waiting for the writer. With [`LINE_BYTES_MAX`] it bounds the memory of a blocked stderr.
 const QUEUE_LINES: usize = 4_096;
-/// Bytes of one line. A longer one is dropped and counted; ours are far shorter.
+/// The bound on the bytes of one line. A longer line is dropped and counted; Seawall's own are far shorter.
 const LINE_BYTES_MAX: usize = 8 << 10;
-/// How long the end of the process may wait for stderr.
+/// The longest time that the end of the process waits for stderr.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// The level that holds, once the log was started.
+/// The handle that changes the level, set by [`start`].
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Time, level, message, fields: for people.
+    /// Time, level, message and fields, for people.
     #[default]
     Text,
-    /// One JSON object a line: for machines.
+    /// One JSON object per line, for machines.
     Json,
 }
 
-/// The least important level that is logged; the later ones are louder.
+/// The least important level that is logged, from least to most verbose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What an operator must act on.
+    /// Events that an operator must act on.
     Error,
-    /// What an operator should know.
+    /// Events that an operator should know.
     Warn,
-    /// What happened: starts, drains, changes of health.
+    /// Normal events: starts, drains, changes of health.
     #[default]
     Info,
-    /// What helps to find a fault.
+    /// Details that help to find a fault.
     Debug,
 }
 
-/// Lines that were dropped since the process started: the queue was full, or the line too long.
+/// The number of lines dropped since the process started, because the queue was full or the line too long.
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Starts the writer's thread and logs of this process go to it. A second call in one process changes
-/// nothing: the first subscriber stays.
+/// Starts the writer thread and sends the log of this process to it. A second call in one process changes nothing:
+/// the first subscriber stays.
 pub fn start(format: Format, level: Level) -> Handle {
     let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
     let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
@@ -74,15 +74,15 @@ pub fn start(format: Format, level: Level) -> Handle {
     };
     match installed {
         Ok(()) => drop(LEVEL.set(levels)),
-        Err(_) => tracing::debug!("the log was started before"),
+        Err(_) => tracing::debug!("log already started"),
     }
     handle
 }
 
-/// Logs from this level on. Before [`start`] it does nothing.
+/// Changes the least important level that is logged. It does nothing before [`start`].
 pub fn set_level(level: Level) {
     if let Some(levels) = LEVEL.get() {
-        // It fails only when the subscriber is gone, and with it the log.
+        // This fails only if the subscriber is gone, and with it the log.
         let _ = levels.reload(level.filter());
     }
 }
@@ -98,8 +98,8 @@ impl Level {
     }
 }
 
-/// Keeps the log flushed: dropping it waits, at most a second, until what was logged is written.
-#[must_use = "dropping it is what flushes the log"]
+/// Flushes the log when dropped: waits at most one second until all logged lines are written.
+#[must_use = "dropping the handle flushes the log"]
 pub struct Handle {
     queue: Queue,
     flush_timeout: Duration,
@@ -107,25 +107,25 @@ pub struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Past the timeout the lines are lost with the process: an exit that hangs would be worse.
+        // After the timeout the lines are lost with the process, because an exit that hangs would be worse.
         let _written = self.queue.flush(self.flush_timeout);
     }
 }
 
-/// What waits for the writer.
+/// An entry in the queue of the writer.
 enum Entry {
     Line(Box<[u8]>),
     Flush(Sender<()>),
 }
 
-/// Whether a flush ended in time.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flushed {
     Written,
     TimedOut,
 }
 
-/// The sending end, shared by all who log.
+/// The sending end of the queue, shared by all logging threads.
 #[derive(Clone)]
 struct Queue {
     entries: Sender<Entry>,
@@ -133,8 +133,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// A queue with a thread that writes to `output` until the process ends. Without a thread every line is
-    /// dropped and counted, and the gateway runs on.
+    /// Creates a queue with a thread that writes to `output` until the process ends. If the thread cannot start,
+    /// every line is dropped and counted, and the gateway continues.
     fn spawn(output: impl Write + Send + 'static, lines: usize, dropped: &'static AtomicU64) -> Queue {
         let (entries, waiting) = bounded(lines);
         let spawned = thread::Builder::new()
@@ -150,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// Waits until everything offered before is written. Each of its two steps takes `timeout` at most.
+    /// Waits until everything offered before is written. Each of its two steps takes at most `timeout`.
     fn flush(&self, timeout: Duration) -> Flushed {
         let (done, finished) = bounded(1);
         let sent = self.entries.send_timeout(Entry::Flush(done), timeout).is_ok();
@@ -158,7 +158,7 @@ impl Queue {
     }
 }
 
-/// One event, one line: a line break inside it came from a peer and would forge a second event.
+/// Replaces line breaks inside an event: they came from a peer and would forge a second event.
 fn one_line(line: &[u8]) -> Box<[u8]> {
     let mut line: Box<[u8]> = line.into();
     if let Some((_, inside)) = line.split_last_mut() {
@@ -168,10 +168,10 @@ fn one_line(line: &[u8]) -> Box<[u8]> {
 }
 
 fn write_all_entries(mut output: impl Write, waiting: &Receiver<Entry>, dropped: &AtomicU64) {
-    let mut told = 0;
+    let mut reported = 0;
     for entry in waiting {
         match entry {
-            // A broken stderr leaves nobody to tell.
+            // If stderr is broken, there is no place to report that.
             Entry::Line(line) => drop(output.write_all(&line)),
             Entry::Flush(done) => {
                 drop(output.flush());
@@ -179,12 +179,12 @@ fn write_all_entries(mut output: impl Write, waiting: &Receiver<Entry>, dropped:
             }
         }
         let now = dropped.load(Ordering::Relaxed);
-        if now > told && waiting.is_empty() {
+        if now > reported && waiting.is_empty() {
             tracing::warn!(
-                lines = now - told,
-                "log lines were dropped: stderr was blocked, or a line too long"
+                lines = now - reported,
+                "log lines dropped"
             );
-            told = now;
+            reported = now;
         }
     }
 }
@@ -197,7 +197,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// Takes one formatted event: the formatter writes each with a single call.
+/// Receives one formatted event: the formatter writes each with a single call.
 struct Line<'a>(&'a Queue);
 
 impl Write for Line<'_> {
@@ -217,7 +217,7 @@ mod tests {
     use parking_lot::Mutex;
     use std::sync::Arc;
 
-    /// A writer that takes a line only when the test lets it.
+    /// A writer that accepts a line only when the test permits it.
     struct Gate {
         permits: Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,
@@ -253,12 +253,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_blocked_output_drops_and_counts_and_never_waits() {
+    fn blocked_output_drops_and_counts_lines_without_waiting() {
         let bench = blocked(2);
         for number in 0..10 {
             bench.queue.offer(format!("line {number}\n").as_bytes());
         }
-        // The writer holds one line or none, the queue two.
+        // The writer holds at most one line, the queue two.
         let dropped = bench.dropped.load(Ordering::Relaxed);
         assert!((7..=8).contains(&dropped), "{dropped}");
         for _ in 0..10 - dropped {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_gives_up_at_its_deadline() {
+    fn flush_times_out_at_its_deadline() {
         let bench = blocked(1);
         bench.queue.offer(b"stuck\n");
         bench.queue.offer(b"behind it\n");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_handle_writes_what_was_logged() {
+    fn dropping_the_handle_writes_all_logged_lines() {
         let bench = blocked(8);
         bench.permits.send(()).expect("the gate lives");
         let handle = Handle { queue: bench.queue.clone(), flush_timeout: PATIENCE };
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stays_one_line_and_a_giant_one_is_dropped() {
+    fn event_stays_one_line_and_an_oversized_one_is_dropped() {
         assert_eq!(&*one_line(b"user=a\nWARN forged\r\n"), b"user=a WARN forged \n");
         let bench = blocked(8);
         bench.queue.offer(&vec![b'x'; LINE_BYTES_MAX + 1]);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn both_formats_carry_level_message_and_fields_in_one_write() {
+    fn both_formats_write_level_message_and_fields_at_once() {
         for json in [false, true] {
             let bench = blocked(8);
             bench.permits.send(()).expect("the gate lives");

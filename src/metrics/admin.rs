@@ -1,25 +1,25 @@
-//! What the admin listener counts.
+//! Counters of the admin listener.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Actions that are counted by themselves, in the order of [`AdminCounters::actions`].
+/// The actions that are counted separately, in the order of [`AdminCounters::actions`].
 pub const ACTIONS: [&str; 5] = ["probe", "force", "release", "admission", "drain"];
 
 /// Totals since the start.
 #[derive(Debug, Default)]
 pub struct AdminCounters {
-    /// Requests answered, refusals among them.
+    /// Requests answered, including refused ones.
     pub requests: AtomicU64,
-    /// Requests without a token, or with a wrong one.
+    /// Requests without a token or with a wrong one.
     pub unauthorized: AtomicU64,
-    /// Connections ended to make room for a new one.
+    /// Connections closed to make room for a new one.
     pub turned_out: AtomicU64,
-    /// Actions that were done, by [`ACTIONS`].
+    /// Actions performed, in the order of [`ACTIONS`].
     pub actions: [AtomicU64; ACTIONS.len()],
 }
 
 impl AdminCounters {
-    /// Counts an action that was done.
+    /// Counts an action that was performed.
     pub fn did(&self, action: &str) {
         if let Some(place) = ACTIONS.iter().position(|known| *known == action)
             && let Some(cell) = self.actions.get(place)

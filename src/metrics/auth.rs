@@ -1,84 +1,81 @@
-//! What the auth worker counts. It alone writes; a scrape reads.
+//! Counters of authentication. Only the auth worker and its introspection threads write them.
 
 use crate::auth::token::TokenFault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Calls to an auth service, and what made calls needless. The auth worker and the threads that call write.
+/// Calls to an auth service, and the cache that saves calls. Written by the auth worker and by the threads that make
+/// the calls.
 #[derive(Debug, Default)]
 pub struct ServiceCounters {
-    /// Introspections that were made.
     pub introspections: AtomicU64,
-    /// Those that were not answered, or with what is no answer.
+    /// Introspections without an answer, or with an unusable one.
     pub introspections_failed: AtomicU64,
-    /// Microseconds of all of them together.
+    /// Total duration of all introspections, in microseconds.
     pub introspection_us: AtomicU64,
-    /// Tokens that joined the call of another connection.
+    /// Tokens that shared the call of another connection.
     pub joined: AtomicU64,
-    /// Tokens of which a fresh answer was known.
+    /// Tokens with a fresh result in the cache.
     pub cache_hits: AtomicU64,
-    /// Tokens that were let in by an old answer, since the service does not answer.
+    /// Tokens admitted by a stale result because the service did not answer.
     pub cache_stale: AtomicU64,
-    /// Tokens of which no fresh answer was known.
+    /// Tokens without a fresh result in the cache.
     pub cache_misses: AtomicU64,
-    /// Tokens that nobody could judge.
+    /// Tokens that could not be verified because neither the service nor the cache had an answer.
     pub unjudged: AtomicU64,
-    /// Tokens that found `auth.waiting` reached.
+    /// Tokens refused because `auth.waiting` was reached.
     pub too_many_waiting: AtomicU64,
-    /// Connections that wait for the service now.
+    /// Connections currently waiting for the service.
     pub waiting: AtomicU64,
-    /// Answers that are remembered now.
+    /// Results currently in the cache.
     pub cache_entries: AtomicU64,
-    /// Bytes of the good ones among them, about.
+    /// Approximate size of the positive results in the cache.
     pub cache_bytes: AtomicU64,
-    /// Fetches of the key set.
+    /// Attempts to fetch the key set.
     pub key_set_fetches: AtomicU64,
-    /// Those that brought none.
+    /// Attempts that failed.
     pub key_set_failures: AtomicU64,
-    /// Keys in the set that is in use.
     pub key_set_keys: AtomicU64,
-    /// When it was fetched, Unix milliseconds; 0: never.
+    /// Time of the last successful fetch in Unix milliseconds; 0 if never.
     pub key_set_unix_ms: AtomicU64,
 }
 
-/// Totals since the start, and two sizes as they are now.
+/// Totals since the start, and two current sizes.
 #[derive(Debug, Default)]
 pub struct AuthCounters {
-    /// Tokens that were checked, good and bad.
+    /// Tokens checked, valid or not.
     pub tokens_checked: AtomicU64,
-    /// Tokens that were refused, by [`TokenFault::index`].
+    /// Tokens refused, indexed by [`TokenFault::index`].
     token_faults: [AtomicU64; TokenFault::ALL.len()],
-    /// Good tokens brought for another user's session.
+    /// Valid tokens that were sent on the session of another user.
     pub other_user: AtomicU64,
-    /// Good tokens of a user with as many connections as allowed.
+    /// Valid tokens of users that already have the maximum number of connections.
     pub too_many_of_user: AtomicU64,
-    /// Checks that panicked; each is also a `malformed` token.
+    /// Checks that panicked. Each is also counted as a `malformed` token.
     pub panics: AtomicU64,
-    /// Addresses that were asked for.
     pub addresses_checked: AtomicU64,
-    /// Addresses with as many connections as allowed.
+    /// Addresses that already have the maximum number of connections.
     pub addresses_too_many: AtomicU64,
     /// Addresses with too many new connections in a short time.
     pub addresses_too_fast: AtomicU64,
-    /// Rings that failed: that reactor sees its answers with its next turn.
+    /// Wake-ups that failed. The reactor sees its answers with its next turn.
     pub rings_failed: AtomicU64,
-    /// What is asked of an auth service.
     pub service: Arc<ServiceCounters>,
-    /// Users that are counted now.
+    /// Users that are currently counted.
     pub users: AtomicU64,
-    /// Addresses that are remembered now.
+    /// Addresses that are currently tracked.
     pub addresses: AtomicU64,
 }
 
 impl AuthCounters {
-    /// Counts one refused token.
+    /// Counts a refused token.
     pub fn count_fault(&self, fault: TokenFault) {
         if let Some(cell) = self.token_faults.get(fault.index()) {
             cell.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Each fault with its total: the label is [`TokenFault::word`].
+    /// Each fault with its total. The label is [`TokenFault::word`].
     pub fn token_faults(&self) -> impl Iterator<Item = (TokenFault, u64)> + '_ {
         TokenFault::ALL.into_iter().zip(self.token_faults.iter().map(|cell| cell.load(Ordering::Relaxed)))
     }
@@ -89,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_has_a_cell_of_its_own() {
+    fn each_fault_is_counted_in_its_own_cell() {
         let counters = AuthCounters::default();
         for (times, fault) in TokenFault::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| counters.count_fault(fault));

@@ -1,31 +1,30 @@
-//! What the bus counts. Its two threads write; a scrape reads.
+//! Counters of the bus. Its two threads write them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Totals since the start, and how it stands.
+/// Totals since the start, and the current state.
 #[derive(Debug, Default)]
 pub struct BusCounters {
-    /// Messages sent: publications of one channel and batch, signals and canaries.
+    /// Messages sent. A message holds a signal, a canary, or the publications of one channel and batch.
     pub sent: AtomicU64,
     /// Batches and messages that could not be sent.
     pub dropped: Arc<AtomicU64>,
-    /// Publications that came from other instances.
+    /// Publications received from other instances.
     pub publications: AtomicU64,
-    /// Signals that came from other instances.
+    /// Signals received from other instances.
     pub signals: AtomicU64,
-    /// Messages that were thrown away: garbled, or of another version.
+    /// Messages discarded because they were malformed or of another version.
     pub garbled: AtomicU64,
-    /// Channels that are followed.
+    /// Channels currently subscribed to.
     pub channels: AtomicU64,
-    /// 1 while delivery works, as the canaries show.
+    /// 1 while the canaries show that delivery works, else 0.
     pub delivering: AtomicU64,
-    /// Connections that were lost.
     pub lost: AtomicU64,
-    /// Looks at where the logs stand, in place of a bus that does not deliver.
+    /// Reads of the channel heads, made while the bus does not deliver.
     pub surveys: AtomicU64,
-    /// Own canaries that came back.
+    /// Canaries of this instance that were received back.
     pub canaries: AtomicU64,
-    /// How long the last one took from Redis to the last reactor, in microseconds.
+    /// The time of the last canary from Redis to the last reactor, in microseconds.
     pub canary_us: AtomicU64,
 }

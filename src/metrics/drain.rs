@@ -1,7 +1,7 @@
-//! How far the end of the process has come, for all threads to see, without a lock.
+//! The state of a drain, readable by all threads without a lock.
 //!
-//! Anybody may begin a drain, once. The main thread then leads: it alone enters the phases that follow. Each reactor looks
-//! once a turn, follows, and counts what it does into cells of its own.
+//! Any thread may begin a drain, once. From then on the main thread leads: it alone enters the following phases. Each
+//! reactor checks the phase once a turn, follows it, and counts its part into cells of its own.
 
 use super::Cell;
 use crate::clock::{Moment, Now};
@@ -11,53 +11,54 @@ use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// One reactor's part.
+/// The part of one reactor.
 #[derive(Debug, Default)]
 pub struct ReactorDrain {
-    /// Whether its listener is closed, and everybody it will ever hold is counted as a connection.
+    /// True if the listener is closed and every connection it will ever accept is counted in `connections`.
     pub closed: AtomicBool,
-    /// Connections that were given a slot.
+    /// Connections that were assigned a slot.
     pub told: Cell,
-    /// Connections that left by themselves after they were given one.
+    /// Connections that left by themselves after they were assigned a slot.
     pub moved: Cell,
-    /// Connections that it closed.
+    /// Connections that the reactor closed.
     pub stragglers: Cell,
-    /// Publications that got no answer.
+    /// Publications that were not answered.
     pub appends: Cell,
-    /// Connections whose close was not sent.
+    /// Connections whose close frame was not sent.
     pub closes: Cell,
-    /// Bytes that waited for them.
+    /// Bytes that were waiting for those connections.
     pub bytes: Cell,
 }
 
-/// See the module.
+/// The state of a drain; see the module.
 #[derive(Debug)]
 pub struct Drain {
-    /// By reactor.
+    /// Indexed by reactor.
     pub reactors: Vec<ReactorDrain>,
     plan: ArcSwap<Plan>,
-    /// The plan it began with: what clients were told stays true whatever is reloaded meanwhile.
+    /// The plan at the beginning of the drain. A later reload does not change it, because clients were already sent
+    /// their slots.
     begun: OnceLock<Plan>,
     phase: AtomicU8,
     cause: AtomicU8,
-    /// When it began, in microseconds of the clock; 0 before.
+    /// The beginning in microseconds of the clock; 0 before.
     since: AtomicU64,
     since_unix_ms: AtomicU64,
     answer_by: AtomicU64,
     end_by: AtomicU64,
 }
 
-/// Whether a drain was begun.
+/// The result of [`Drain::begin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Began {
-    /// By this call.
+    /// This call began the drain.
     Now,
-    /// By an earlier one.
+    /// An earlier call did.
     Before,
 }
 
 impl Drain {
-    /// None, of so many reactors.
+    /// Creates the state of a process with `reactors` reactors that is serving.
     pub fn new(reactors: usize, plan: Plan) -> Drain {
         Drain {
             reactors: (0..reactors).map(|_| ReactorDrain::default()).collect(),
@@ -72,7 +73,7 @@ impl Drain {
         }
     }
 
-    /// Another plan holds for a drain that has not begun.
+    /// Replaces the plan. A drain that has begun keeps its own.
     pub fn revise(&self, plan: Plan) {
         self.plan.store(Arc::new(plan));
     }
@@ -81,7 +82,7 @@ impl Drain {
         self.begun.get().copied().unwrap_or_else(|| **self.plan.load())
     }
 
-    /// Begins it, unless it has begun. The main thread is to be woken after it.
+    /// Begins a drain unless one has begun. The caller wakes the main thread afterwards.
     pub fn begin(&self, cause: Cause, now: Now) -> Began {
         let since = now.at.micros().max(1);
         if self.since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -90,48 +91,48 @@ impl Drain {
         let _first = self.begun.set(**self.plan.load());
         self.cause.store(cause as u8, Ordering::Relaxed);
         self.since_unix_ms.store(now.unix_ms, Ordering::Relaxed);
-        // What a fault ends does not accept first.
+        // A process that ends because of a fault skips this phase.
         if cause != Cause::Fault {
             self.enter(Phase::Accepting);
         }
         Began::Now
     }
 
-    /// Another phase holds from here on, unless a later one does; only the main thread may, once it began. The reactors
-    /// are to be woken after it.
+    /// Enters a phase, unless a later one was entered. Only the main thread may call it, after the drain has begun.
+    /// The caller wakes the reactors afterwards.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::Release);
     }
 
-    /// Everybody is to be closed, by these deadlines; only the main thread may, again if they become earlier.
+    /// Enters [`Phase::Closing`] with these deadlines. Only the main thread may call it; it may call it again with
+    /// earlier deadlines.
     pub fn close(&self, ending: Ending) {
         self.answer_by.fetch_min(ending.answer_by.micros(), Ordering::Relaxed);
         self.end_by.fetch_min(ending.end_by.micros(), Ordering::Relaxed);
         self.enter(Phase::Closing);
     }
 
-    /// Where it stands.
     #[inline]
     pub fn phase(&self) -> Phase {
         Phase::ALL.get(usize::from(self.phase.load(Ordering::Acquire))).copied().unwrap_or(Phase::Closing)
     }
 
-    /// What is not answered by then is closed without its answer.
+    /// Deadline for answers. Requests without an answer are closed then.
     pub fn answer_by(&self) -> Moment {
         Moment::from_micros(self.answer_by.load(Ordering::Relaxed))
     }
 
-    /// Who has not taken its close by then is dropped.
+    /// Deadline for close frames. Connections that have not taken theirs are dropped then.
     pub fn end_by(&self) -> Moment {
         Moment::from_micros(self.end_by.load(Ordering::Relaxed))
     }
 
-    /// What follows, and when; of no use before it began.
+    /// The timetable. Meaningless before the drain has begun.
     pub fn timetable(&self) -> Timetable {
         Timetable { since: Moment::from_micros(self.since.load(Ordering::Acquire)), plan: self.plan() }
     }
 
-    /// Why and when it began, Unix milliseconds.
+    /// The cause and the beginning in Unix milliseconds.
     pub fn began(&self) -> Option<(Cause, u64)> {
         // The phase is written last.
         let begun = self.phase() != Phase::Serving;
@@ -139,12 +140,12 @@ impl Drain {
         begun.then_some((*cause?, self.since_unix_ms.load(Ordering::Relaxed)))
     }
 
-    /// Reactors that may still take somebody in.
+    /// Reactors that may still accept connections.
     pub fn listeners(&self) -> usize {
         self.reactors.iter().filter(|reactor| !reactor.closed.load(Ordering::Acquire)).count()
     }
 
-    /// What is given up so far.
+    /// The work that has been abandoned so far.
     pub fn unfinished(&self) -> Unfinished {
         Unfinished {
             appends: self.sum(|reactor| &reactor.appends),
@@ -153,7 +154,7 @@ impl Drain {
         }
     }
 
-    /// For people and programs; `connections` are those of the process.
+    /// The progress report. `connections` is the number for the whole process.
     pub fn progress(&self, now: Moment, connections: u64) -> Progress {
         let began = self.began();
         Progress {
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drain_begins_once_and_is_not_ready_from_that_moment() {
+    fn drain_begins_once_and_leaves_serving_at_once() {
         let drain = Drain::new(1, Plan::default());
         assert_eq!((drain.phase(), drain.began()), (Phase::Serving, None));
         let now = |ms: u64| Now { at: Moment::from_micros(ms * 1_000), unix_ms: ms };
@@ -192,18 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_changes_the_plan_of_the_drain_to_come() {
+    fn reload_changes_the_plan_only_before_the_drain_begins() {
         let drain = Drain::new(1, Plan::default());
         drain.revise(Plan { close: std::time::Duration::from_secs(40), ..Plan::default() });
         drain.begin(Cause::Terminate, Now { at: Moment::from_micros(1_000_000), unix_ms: 1 });
         assert_eq!(drain.timetable().close_at(), Moment::from_micros(41_000_000));
-        // A reload that was under way when it began comes too late.
+        // The drain has begun, so a reload comes too late.
         drain.revise(Plan::default());
         assert_eq!(drain.timetable().close_at(), Moment::from_micros(41_000_000));
     }
 
     #[test]
-    fn a_hurry_that_comes_late_makes_no_deadline_later() {
+    fn repeated_close_never_moves_a_deadline_later() {
         let drain = Drain::new(1, Plan::default());
         let ending = |ms: u64| Ending {
             answer_by: Moment::from_micros(ms * 1_000),
@@ -218,13 +219,13 @@ mod tests {
         );
         drain.close(ending(4_000));
         assert_eq!(drain.answer_by(), Moment::from_micros(4_000_000));
-        // Whoever began it may come to say so only now.
+        // The thread that began the drain may enter the first phase late.
         drain.enter(Phase::Accepting);
         assert_eq!(drain.phase(), Phase::Closing);
     }
 
     #[test]
-    fn every_phase_is_read_as_it_was_entered() {
+    fn every_phase_survives_the_atomic() {
         let drain = Drain::new(1, Plan::default());
         for phase in Phase::ALL {
             drain.enter(phase);

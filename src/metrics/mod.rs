@@ -1,7 +1,7 @@
-//! What is observed: cells that one thread writes and a scrape sums.
+//! Observed values: cells that one thread writes and a scrape sums.
 //!
-//! A reactor counts into cells of its own: no lock, no shared cache line, no atomic read-modify-write. The
-//! scrape reads them all; it may see one reactor a turn later than another, never half a number.
+//! Each reactor counts into cells of its own: no lock, no shared cache line, no atomic read-modify-write. The scrape
+//! reads them all. It may see one reactor a turn later than another, but never a torn number.
 
 pub mod admin;
 pub mod auth;
@@ -22,19 +22,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Cell(AtomicU64);
 
 impl Cell {
-    /// Adds; only the writer may.
+    /// Adds `by`. Only the single writer may call it.
     #[inline]
     pub fn add(&self, by: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
     }
 
-    /// Sets; only the writer may.
+    /// Sets the value. Only the single writer may call it.
     #[inline]
     pub fn set(&self, to: u64) {
         self.0.store(to, Ordering::Relaxed);
     }
 
-    /// Reads, from any thread.
+    /// Reads the value, from any thread.
     #[inline]
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -1,112 +1,101 @@
-//! What one reactor counts.
+//! Counters of one reactor.
 
 use super::Cell;
 use super::tls::{HANDSHAKE_KINDS, TlsFault};
 use crate::wire::push::ErrorCode;
 
-/// Close codes that are counted by themselves, in the order of [`ReactorCounters::closes`].
+/// The close codes that are counted separately, in the order of [`ReactorCounters::closes`].
 pub const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1007, 1009, 1011, 1012, 1013, 4408, 4429, 4500, 4501, 4503, 4505];
 
-/// Totals since the start, and sizes as they are now.
+/// Totals since the start, and current sizes.
 #[derive(Debug, Default)]
 pub struct ReactorCounters {
-    /// Turns of the loop.
     pub turns: Cell,
     /// Turns that took longer than 10 ms.
     pub slow_turns: Cell,
-    /// Connections accepted.
     pub accepted: Cell,
-    /// Connections that exist.
+    /// Open connections.
     pub connections: Cell,
-    /// Accepts that failed for want of descriptors.
+    /// Accepts that failed because no descriptor was free.
     pub accept_failures: Cell,
-    /// Handshakes let in by admission.
+    /// Handshakes that admission control let in.
     pub handshakes_admitted: Cell,
-    /// Upgrades completed to tell a client when to come back.
+    /// Upgrades completed only to send the client a retry time.
     pub handshakes_deferred: Cell,
-    /// Upgrades refused with 503, since there were too many even to be told.
+    /// Upgrades refused with 503 because there were too many even to send retry times.
     pub handshakes_refused: Cell,
-    /// What a handshake costs this reactor, microseconds.
+    /// The measured cost of a handshake on this reactor, in microseconds.
     pub handshake_cost_us: Cell,
-    /// Handshakes a second that this reactor measured that it can do.
+    /// Handshakes per second that this reactor can admit, by its own measurement.
     pub admissions_per_s: Cell,
-    /// Upgrades completed.
     pub upgrades: Cell,
     /// Sessions that reached `connected`.
     pub connected: Cell,
-    /// Plain HTTP requests served; a health report of 503 is one.
+    /// Plain HTTP requests served, including health reports with status 503.
     pub requests: Cell,
-    /// HTTP requests refused, by hundreds: 4xx and 5xx.
+    /// HTTP requests refused, by class: 4xx and 5xx.
     pub requests_refused: [Cell; 2],
-    /// Text, binary and control frames received, as messages.
+    /// Text and binary messages and control frames received.
     pub messages_received: Cell,
-    /// Commands received.
     pub commands: Cell,
-    /// Bytes received.
     pub bytes_received: Cell,
-    /// Bytes sent.
     pub bytes_sent: Cell,
-    /// Publications accepted for the store's queue.
+    /// Publications put into the store's queue.
     pub publishes: Cell,
-    /// Publications answered with `published`.
+    /// Publications acknowledged with `published`.
     pub published: Cell,
-    /// Publications given to subscribers: one each.
+    /// Publications delivered, counted once for each subscriber.
     pub deliveries: Cell,
-    /// Runs given to subscribers: what a channel got in a turn is one.
+    /// Runs delivered, counted once for each subscriber. A run holds what one channel received in one turn.
     pub runs: Cell,
     /// Subscribers that fell behind.
     pub lagged: Cell,
-    /// Pages read for replays.
     pub replay_pages: Cell,
-    /// Reads made for recoveries: positions, tails and pages of replays.
+    /// Store reads for recoveries: positions, tails and pages of replays.
     pub recovery_reads: Cell,
-    /// The same that found no room, and were answered as failed.
+    /// Recovery reads that were answered as failed because too many were waiting.
     pub recoveries_refused: Cell,
-    /// The same that wait for their turn.
+    /// Recovery reads that are waiting.
     pub recoveries_waiting: Cell,
-    /// Signals taken.
+    /// Signals accepted.
     pub signals: Cell,
-    /// Pings sent.
     pub pings: Cell,
-    /// Beats sent.
     pub beats: Cell,
-    /// Pushes of `status`.
+    /// `status` messages sent.
     pub statuses: Cell,
-    /// Upgrades that were completed to say that a critical dependency is down.
+    /// Upgrades completed only to report that a critical dependency is down.
     pub turned_away: Cell,
-    /// Upgrades that were let in because verdicts are only observed.
+    /// Upgrades admitted only because admission is in `observe` mode.
     pub observed: Cell,
-    /// Requests answered at their deadline instead of by a worker.
+    /// Requests answered at their deadline because no worker had answered.
     pub late: Cell,
-    /// Times the lane of publications was full.
+    /// Times the reactor found that its live lane had been full.
     pub live_missed: Cell,
-    /// TLS handshakes completed, by [`HANDSHAKE_KINDS`].
+    /// TLS handshakes completed, indexed like [`HANDSHAKE_KINDS`].
     pub tls_handshakes: [Cell; HANDSHAKE_KINDS.len()],
-    /// TLS connections that failed, by [`TlsFault`].
+    /// TLS connections that failed, indexed by [`TlsFault`].
     pub tls_faults: [Cell; TlsFault::ALL.len()],
-    /// Microseconds spent in TLS handshakes.
     pub tls_handshake_us: Cell,
-    /// TLS connections whose peer ended without a close_notify.
+    /// TLS connections that the peer closed without `close_notify`.
     pub tls_truncated: Cell,
-    /// Requests that wait for a worker.
+    /// Requests waiting for a worker.
     pub pending: Cell,
-    /// Bytes that wait for all sockets.
+    /// Bytes waiting to be written, over all sockets.
     pub outbox_bytes: Cell,
-    /// Bytes of recent publications.
+    /// Bytes of recent publications kept in memory.
     pub tail_bytes: Cell,
-    /// Channels followed.
+    /// Channels with subscribers on this reactor.
     pub channels: Cell,
-    /// Subscriptions.
     pub subscriptions: Cell,
-    /// Errors told, by [`ErrorCode`].
+    /// Error replies sent, indexed by [`ErrorCode`].
     pub errors: [Cell; ErrorCode::ALL.len()],
-    /// Closes by us, by [`CLOSE_CODES`]; the last is any other code.
+    /// Close frames sent, indexed like [`CLOSE_CODES`]. The last cell counts all other codes.
     pub closes: [Cell; CLOSE_CODES.len() + 1],
 }
 
 impl ReactorCounters {
-    /// Counts an `error`.
+    /// Counts an `error` reply.
     pub fn count_error(&self, code: ErrorCode) {
         if let Some(cell) = self.errors.get(code.index()) {
             cell.add(1);
@@ -127,7 +116,7 @@ impl ReactorCounters {
         }
     }
 
-    /// Counts a close frame of ours.
+    /// Counts a close frame that was sent.
     pub fn count_close(&self, code: u16) {
         let index = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
         if let Some(cell) = self.closes.get(index) {

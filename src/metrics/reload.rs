@@ -1,26 +1,27 @@
-//! What is counted of reloads. The reload thread writes; a scrape reads.
+//! Counters of configuration reloads. The reload thread writes them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How a reload may end, in the order of [`ReloadCounters::outcomes`].
+/// The outcomes, in the order of [`ReloadCounters::outcomes`].
 pub const OUTCOMES: [Outcome; 4] =
     [Outcome::Applied, Outcome::Unchanged, Outcome::Refused, Outcome::Incomplete];
 
-/// How a reload ended.
+/// The outcome of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// What changed holds.
+    /// The changes are in force.
     Applied,
-    /// Nothing that a reload takes had changed.
+    /// No reloadable setting had changed.
     Unchanged,
-    /// Something was wrong, or the process was leaving: nothing changed.
+    /// The configuration was invalid or the process was shutting down. Nothing changed.
     Refused,
-    /// Some threads took their part and one did not answer: a mixture holds until a reload is applied.
+    /// Some threads took their part and one did not answer. They use different configurations until a reload is
+    /// applied.
     Incomplete,
 }
 
 impl Outcome {
-    /// As the metric and the log say it.
+    /// The value in the metric and in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Outcome::Applied => "applied",
@@ -34,21 +35,21 @@ impl Outcome {
 /// Totals since the start.
 #[derive(Debug, Default)]
 pub struct ReloadCounters {
-    /// By [`OUTCOMES`].
+    /// Indexed like [`OUTCOMES`].
     pub outcomes: [AtomicU64; OUTCOMES.len()],
-    /// When the configuration that holds was read, Unix milliseconds: the start, or the last good reload.
+    /// The time at which the current configuration was read, in Unix milliseconds.
     pub good_unix_ms: AtomicU64,
-    /// 1: one configuration holds as a whole. 0: an incomplete reload left a mixture.
+    /// 1 if all threads use the same configuration; 0 after an incomplete reload.
     pub whole: AtomicU64,
 }
 
 impl ReloadCounters {
-    /// The configuration of the start was read.
+    /// Records that the configuration was read at the start.
     pub fn began(&self, unix_ms: u64) {
         self.holds(unix_ms);
     }
 
-    /// Counts one that ended.
+    /// Counts a reload.
     pub fn ended(&self, outcome: Outcome, unix_ms: u64) {
         if let Some(cell) = OUTCOMES.iter().position(|it| *it == outcome).and_then(|it| self.outcomes.get(it))
         {

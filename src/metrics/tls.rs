@@ -1,32 +1,32 @@
-//! What is counted of TLS: causes of failed handshakes, and what all reactors have in common.
+//! Counters of TLS: causes of failed handshakes, and values that all reactors share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a TLS connection failed.
+/// The cause of a failed TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFault {
-    /// Its first bytes are plain HTTP: it is told to use https or wss.
+    /// The first bytes are plain HTTP. The client is answered that it must use https or wss.
     PlainHttp,
-    /// Its first bytes are neither TLS nor HTTP.
+    /// The first bytes are neither TLS nor HTTP.
     NotTls,
-    /// Both sides have no version, cipher or application protocol in common.
+    /// The two sides have no version, cipher or application protocol in common.
     Incompatible,
-    /// The peer refused us with an alert: mostly it does not believe the certificate.
+    /// The peer rejected the handshake with an alert, usually because it does not trust the certificate.
     RefusedByPeer,
-    /// The peer broke the protocol during the handshake.
+    /// The peer violated the protocol during the handshake.
     Protocol,
     /// The handshake took longer than `limits.head_ms`.
     Timeout,
     /// The peer left in the middle of the handshake.
     Abandoned,
-    /// A record after the handshake was not authentic, or broke the protocol.
+    /// A record after the handshake was not authentic or violated the protocol.
     Broken,
-    /// A TLS handshake came, and this listener is a plain one.
+    /// A TLS handshake arrived on a listener without TLS.
     HelloOnPlain,
 }
 
 impl TlsFault {
-    /// All of them, in the order they are counted.
+    /// All faults, in counting order.
     pub const ALL: [TlsFault; 9] = [
         TlsFault::PlainHttp,
         TlsFault::NotTls,
@@ -39,7 +39,7 @@ impl TlsFault {
         TlsFault::HelloOnPlain,
     ];
 
-    /// As a label.
+    /// The label.
     pub const fn as_str(self) -> &'static str {
         match self {
             TlsFault::PlainHttp => "plain_http",
@@ -54,23 +54,23 @@ impl TlsFault {
         }
     }
 
-    /// Its place in [`TlsFault::ALL`].
+    /// The index in [`TlsFault::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// Kinds of handshakes, in the order they are counted: with a signature, and with a ticket of an earlier connection.
+/// The kinds of handshakes, in counting order: with a signature, and with a ticket of an earlier connection.
 pub const HANDSHAKE_KINDS: [&str; 2] = ["full", "resumed"];
 
-/// What holds for the whole process.
+/// Values of the whole process.
 #[derive(Debug, Default)]
 pub struct TlsCounters {
     not_after: AtomicU64,
 }
 
 impl TlsCounters {
-    /// The end of the served certificate, in Unix seconds.
+    /// Sets the expiry of the served certificate, in Unix seconds.
     pub fn set_not_after(&self, unix_s: u64) {
         self.not_after.store(unix_s, Ordering::Relaxed);
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_is_counted_in_its_own_place() {
+    fn index_of_each_fault_is_its_place_in_all() {
         for (place, fault) in TlsFault::ALL.iter().enumerate() {
             assert_eq!(fault.index(), place, "{}", fault.as_str());
         }

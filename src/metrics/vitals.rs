@@ -1,4 +1,4 @@
-//! What all threads may know of the process at any time, without a lock.
+//! The current state of the process, readable by all threads without a lock.
 
 use super::Cell;
 use super::drain::Drain;
@@ -9,29 +9,28 @@ use crate::health::snapshot::Snapshot;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A reactor silent for so long is not alive.
+/// A reactor that makes no turn for this time counts as not alive.
 pub const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// Seconds for which the longest turn is remembered.
+/// The number of seconds for which the longest turn is remembered.
 const TURN_MEMORY_S: u64 = 10;
-/// A turn shorter than this is not remembered: nobody notices one.
+/// Shorter turns are not remembered because no client notices them.
 const TURN_NOTED: Duration = Duration::from_millis(1);
 
-/// One reactor's signs of life.
+/// The signs of life of one reactor.
 #[derive(Debug, Default)]
 pub struct ReactorVitals {
-    /// The moment the wait before its last turn ended.
+    /// The end of the wait before the last turn.
     pub began: Cell,
-    /// The moment of its last turn's end.
+    /// The end of the last turn.
     pub turned: Cell,
-    /// Its connections.
     pub connections: Cell,
-    /// The longest turn of each of the last seconds: the second in the high half, microseconds in the low.
+    /// The longest turn of each recent second: the second in the high half, microseconds in the low half.
     longest: [Cell; TURN_MEMORY_S as usize + 2],
 }
 
 impl ReactorVitals {
-    /// Notes a turn that has ended; only the reactor itself may.
+    /// Records a finished turn. Only the reactor itself may call it.
     pub fn note_turn(&self, began: Moment, ended: Moment) {
         self.turned.set(ended.micros());
         let took = ended.since(began);
@@ -48,7 +47,7 @@ impl ReactorVitals {
         }
     }
 
-    /// The longest turn of the last 10 s that took a millisecond at least; of one that lasts, its age so far.
+    /// The longest turn of the last 10 s that took at least 1 ms. A turn in progress counts with its age so far.
     pub fn longest_turn(&self, now: Moment) -> Duration {
         let recent = second_of(now).saturating_sub(TURN_MEMORY_S)..=second_of(now);
         let past = self.longest.iter().map(Cell::read).filter(|noted| recent.contains(&(noted >> 32)));
@@ -59,28 +58,27 @@ impl ReactorVitals {
     }
 }
 
-/// Half of a cell holds it: 136 years of a process.
+/// The whole second of a moment. It fits into half a cell for 136 years of uptime.
 fn second_of(moment: Moment) -> u64 {
     moment.micros() / 1_000_000
 }
 
-/// See the module.
+/// The state of the process; see the module.
 #[derive(Debug)]
 pub struct Vitals {
-    /// By reactor.
+    /// Indexed by reactor.
     pub reactors: Vec<ReactorVitals>,
-    /// Descriptors the process may have.
+    /// The number of descriptors the process may open.
     pub descriptors_max: u64,
     connections_max: AtomicU64,
     memory_bytes_max: AtomicU64,
     memory_bytes: AtomicU64,
     descriptors_base: AtomicU64,
-    /// How far its end has come.
     pub drain: Drain,
 }
 
 impl Vitals {
-    /// For so many reactors, all alive at `now`.
+    /// Creates the state for `reactors` reactors, all alive at `now`.
     pub fn new(
         reactors: usize,
         connections_max: u64,
@@ -103,18 +101,18 @@ impl Vitals {
         }
     }
 
-    /// True exactly when the process drains, or ends without.
+    /// True exactly if the process drains, or ends without a drain.
     pub fn stopping(&self) -> bool {
         self.drain.phase() != Phase::Serving
     }
 
-    /// All connections of the process.
+    /// The open connections of all reactors.
     pub fn connections(&self) -> u64 {
         self.reactors.iter().map(|reactor| reactor.connections.read()).sum()
     }
 
-    /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long. While the process ends, none: a reactor that
-    /// is done is silent.
+    /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long. Returns none during
+    /// [`Phase::Closing`], because a reactor that has finished makes no turns.
     pub fn silent(&self, now: Moment) -> Option<(usize, Duration)> {
         if self.drain.phase() == Phase::Closing {
             return None;
@@ -126,7 +124,7 @@ impl Vitals {
             .find(|(_, silence)| *silence >= SILENCE_MAX)
     }
 
-    /// What the health reports are made of.
+    /// The inputs of the health reports.
     pub fn readings<'a>(&self, now: Moment, snapshot: &'a Snapshot, instance: &'a str) -> Readings<'a> {
         let progress = self.drain.progress(now, self.connections());
         let drain = progress.began.map(|(_, since_ms)| Draining {
@@ -146,39 +144,39 @@ impl Vitals {
         }
     }
 
-    /// Connections the process may have.
+    /// The bound on open connections.
     pub fn connections_max(&self) -> u64 {
         self.connections_max.load(Ordering::Relaxed)
     }
 
-    /// Resident memory past which handshakes are refused.
+    /// The bound on resident memory. Above it, handshakes are refused.
     pub fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.load(Ordering::Relaxed)
     }
 
-    /// Other bounds hold from here on; who is over one stays.
+    /// Changes the bounds. Existing connections stay even if over the new bound.
     pub fn bound(&self, connections_max: u64, memory_bytes_max: u64) {
         self.connections_max.store(connections_max, Ordering::Relaxed);
         self.memory_bytes_max.store(memory_bytes_max, Ordering::Relaxed);
     }
 
-    /// Notes the resident memory.
+    /// Records the resident memory.
     pub fn set_memory_bytes(&self, bytes: u64) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Resident memory when it was last looked at.
+    /// The resident memory at the last measurement.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes the descriptors that are open before the first connection.
+    /// Records the number of descriptors that are open before the first connection.
     pub fn set_descriptors_base(&self, descriptors: u64) {
         self.descriptors_base.store(descriptors, Ordering::Relaxed);
     }
 
-    /// Descriptors in use: those of the start, and one a connection. Counting them all would read a folder
-    /// of as many entries.
+    /// Descriptors in use: those at the start plus one for each connection. An exact count would have to read a
+    /// directory with as many entries.
     pub fn descriptors(&self) -> u64 {
         self.descriptors_base.load(Ordering::Relaxed) + self.connections()
     }
@@ -194,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_turn_is_remembered_for_ten_seconds_and_one_that_lasts_grows() {
+    fn longest_turn_is_remembered_for_ten_seconds_and_a_running_one_grows() {
         let reactor = ReactorVitals::default();
         reactor.note_turn(ms(3_600_000), ms(3_600_300));
         reactor.note_turn(ms(3_600_300), ms(3_600_310));
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn live_fails_exactly_when_a_reactor_is_silent_for_five_seconds() {
+    fn live_fails_exactly_when_a_reactor_makes_no_turn_for_five_seconds() {
         let vitals = Vitals::new(2, 10, 10, 10, ms(3_600_000));
         let snapshot = Snapshot::ok();
         let live = |at| vitals.readings(at, &snapshot, "a").live();

@@ -1,4 +1,4 @@
-//! What is counted of the dependencies and of the gateway itself. The watch worker writes; a scrape reads.
+//! Values of the dependencies and of the gateway itself. The watch worker writes them.
 
 use crate::health::breaker::{Forced, Position};
 use crate::health::capacity::Depth;
@@ -10,69 +10,66 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One line a dependency, how they stand as a whole, and the gateway itself.
+/// One entry for each dependency, the overall state, and the gateway itself.
 #[derive(Debug, Default)]
 pub struct WatchCounters {
     dependencies: ArcSwap<Vec<Arc<DependencyCells>>>,
-    /// The gateway itself.
     pub own: OwnCells,
-    /// Revision of the snapshot.
+    /// The revision of the snapshot.
     pub revision: AtomicU64,
     /// 0 `ok`, 1 `degraded`, 2 `down`.
     pub level: AtomicU64,
-    /// 1 while verdicts are carried out.
+    /// 1 while admission is enforced.
     pub enforced: AtomicU64,
 }
 
-/// What is counted of one dependency.
+/// The values of one dependency.
 #[derive(Debug)]
 pub struct DependencyCells {
-    /// Its name.
     pub name: Arc<str>,
-    /// What speaks there, which says what breakers it has.
+    /// The kind of the dependency. It decides which breakers exist.
     kind: Kind,
-    /// Looks at it.
     pub probes: AtomicU64,
-    /// Looks that found a fault.
+    /// Probes that found a fault.
     pub probe_failures: AtomicU64,
-    /// Changes of its state.
+    /// State changes.
     pub changes: AtomicU64,
-    /// Its state, by its place in [`STATES`].
+    /// The state, as an index into [`STATES`].
     pub state: AtomicU64,
-    /// Its breakers, by their use: 0 closed, 1 half open, 2 open.
+    /// The breaker positions by use: 0 closed, 1 half open, 2 open.
     pub breakers: Vec<(Use, AtomicU64)>,
-    /// 0: not held; 1: held closed; 2: held open.
+    /// 0 not forced, 1 forced closed, 2 forced open.
     pub forced: AtomicU64,
-    /// How long its looks take, microseconds: half of them, and 99 of 100; 0 before the first.
+    /// The 50th and 99th percentile of the probe duration in microseconds; 0 before the first probe.
     pub probe_us: [AtomicU64; 2],
-    /// When it last did what it was asked, Unix milliseconds; 0: never.
+    /// The time of the last success in Unix milliseconds; 0 if never.
     pub last_success_unix_ms: AtomicU64,
 }
 
-/// States, in the order that [`DependencyCells::state`] counts.
+/// The states, in the order that [`DependencyCells::state`] uses.
 pub const STATES: [State; 4] = [State::Unknown, State::Ok, State::Degraded, State::Down];
-/// Queues to the workers, in the order of [`OwnCells::queues`].
+/// The queues to the workers, in the order of [`OwnCells::queues`].
 pub const QUEUES: [&str; 5] = ["append", "read", "auth", "bus_publications", "bus_signals"];
 
-/// What the gateway found of itself when it last looked.
+/// The gateway's own values at its last measurement.
 #[derive(Debug, Default)]
 pub struct OwnCells {
-    /// 1 while something of it fails.
+    /// 1 while a check fails.
     pub down: AtomicU64,
-    /// 1 while something of it warns.
+    /// 1 while a check warns.
     pub warns: AtomicU64,
-    /// Changes of its state.
+    /// State changes.
     pub changes: AtomicU64,
-    /// What waits in each queue, and its bound; a bound of 0: there is no such queue.
+    /// The jobs waiting in each queue, and its bound. A bound of 0 means that the queue does not exist.
     pub queues: [[AtomicU64; 2]; QUEUES.len()],
-    /// The longest turn of each reactor in the last 10 s, microseconds.
+    /// The longest turn of each reactor in the last 10 s, in microseconds.
     pub turns_us: Vec<AtomicU64>,
-    /// Batches that wait in each reactor's lane of publications.
+    /// Batches waiting in each reactor's live lane.
     pub lanes: Vec<AtomicU64>,
 }
 
 impl WatchCounters {
-    /// For these dependencies and so many reactors.
+    /// Creates the cells of these dependencies and of `reactors` reactors.
     pub fn new<'a>(
         dependencies: impl Iterator<Item = &'a Dependency>,
         reactors: usize,
@@ -92,17 +89,16 @@ impl WatchCounters {
         counters
     }
 
-    /// In the order of the configuration.
+    /// The dependencies, in the order of the configuration.
     pub fn dependencies(&self) -> Arc<Vec<Arc<DependencyCells>>> {
         self.dependencies.load_full()
     }
 
-    /// The cells of this dependency.
     pub fn of(&self, name: &str) -> Option<Arc<DependencyCells>> {
         self.dependencies.load().iter().find(|cells| *cells.name == *name).cloned()
     }
 
-    /// These are the dependencies from here on; the totals of those that stay go on.
+    /// Replaces the set of dependencies. Dependencies that stay keep their totals.
     pub fn revise<'a>(&self, dependencies: impl Iterator<Item = &'a Dependency>) {
         let cells = |dependency: &Dependency| {
             let kept = self
@@ -113,7 +109,7 @@ impl WatchCounters {
         self.dependencies.store(Arc::new(dependencies.map(cells).collect()));
     }
 
-    /// Takes the level and the revision of a new snapshot.
+    /// Records the level and the revision of a new snapshot.
     pub fn stands(&self, level: Level, revision: u64) {
         let level = match level {
             Level::Ok => 0,
@@ -124,7 +120,7 @@ impl WatchCounters {
         self.revision.store(revision, Ordering::Relaxed);
     }
 
-    /// Takes whether verdicts are carried out.
+    /// Records the admission mode.
     pub fn admission(&self, mode: AdmissionMode) {
         self.enforced.store(u64::from(mode == AdmissionMode::Enforce), Ordering::Relaxed);
     }
@@ -148,7 +144,7 @@ impl DependencyCells {
         cells
     }
 
-    /// Takes how it stands.
+    /// Records the state of the dependency.
     pub fn show(&self, dependency: &Dependency) {
         let state = STATES.iter().position(|state| *state == dependency.state()).unwrap_or(0);
         self.state.store(state as u64, Ordering::Relaxed);
@@ -175,13 +171,13 @@ impl DependencyCells {
 }
 
 impl OwnCells {
-    /// Takes how the gateway stands.
+    /// Records the state of the gateway.
     pub fn became(&self, own: &Dependency) {
         self.down.store(u64::from(own.state() == State::Down), Ordering::Relaxed);
         self.warns.store(u64::from(own.warning().is_some()), Ordering::Relaxed);
     }
 
-    /// Takes the longest turn of each reactor, the queues that are, and the lane of each reactor.
+    /// Records the longest turn of each reactor, the existing queues, and the lane of each reactor.
     pub fn show(&self, turns: &[Duration], queues: impl Iterator<Item = Depth> + Clone, lanes: &[Depth]) {
         for (cell, turn) in self.turns_us.iter().zip(turns) {
             cell.store(micros(*turn), Ordering::Relaxed);

@@ -1,34 +1,36 @@
-//! Who comes, and how it ends.
+//! Metrics of connections: accepts, handshakes, upgrades, requests and closes.
 
-use super::{CLOSE_CODES, Cell, Scrape, Sheet};
+use super::{Scrape, Sheet};
+use crate::metrics::Cell;
+use crate::metrics::reactor::CLOSE_CODES;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
 
 impl Scrape {
     pub(super) fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         sheet.counter("connections_accepted", "Connections accepted", self.sum(|r| &r.accepted))?;
-        sheet.gauge("connections", "Connections at once", self.sum(|r| &r.connections))?;
+        sheet.gauge("connections", "Open connections", self.sum(|r| &r.connections))?;
         sheet.gauge(
             "connections_max",
-            "limits.connections, or what descriptors allow",
+            "Bound on open connections: limits.connections, or fewer if descriptors do not suffice",
             self.vitals.connections_max(),
         )?;
-        sheet.counter("accept_failures", "Accepts that failed", self.sum(|r| &r.accept_failures))?;
-        sheet.counter("upgrades", "Upgrades completed", self.sum(|r| &r.upgrades))?;
+        sheet.counter("accept_failures", "Accepts that failed because no descriptor was free", self.sum(|r| &r.accept_failures))?;
+        sheet.counter("upgrades", "WebSocket upgrades completed", self.sum(|r| &r.upgrades))?;
         self.handshakes(sheet)?;
         sheet.counter(
             "upgrades_turned_away",
-            "Upgrades completed to say that a critical dependency is down",
+            "Upgrades completed only to report that a critical dependency is down",
             self.sum(|r| &r.turned_away),
         )?;
         sheet.counter(
             "upgrades_observed",
-            "Upgrades let in that would be turned away if health.admission were enforce",
+            "Upgrades admitted that health.admission = enforce would have rejected",
             self.sum(|r| &r.observed),
         )?;
         sheet.counter(
             "http_requests",
-            "Plain requests served, health reports of 503 among them",
+            "Plain HTTP requests served, including health reports with status 503",
             self.sum(|r| &r.requests),
         )?;
         let class = |index: usize| -> u64 {
@@ -36,7 +38,7 @@ impl Scrape {
         };
         let classes = [[("class", "4xx")], [("class", "5xx")]];
         let refused = classes.iter().enumerate().map(|(index, label)| (&label[..], class(index)));
-        sheet.labelled("http_refused", "Requests refused", MetricType::Counter, refused)?;
+        sheet.labelled("http_refused", "HTTP requests refused, by status class", MetricType::Counter, refused)?;
         let codes: Vec<String> =
             CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
         let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
@@ -48,27 +50,27 @@ impl Scrape {
     }
 
     fn handshakes(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        sheet.counter("connected", "Sessions that reached connected", self.sum(|r| &r.connected))?;
-        sheet.counter("handshakes_admitted", "Handshakes let in", self.sum(|r| &r.handshakes_admitted))?;
+        sheet.counter("connected", "Sessions that reached the state connected", self.sum(|r| &r.connected))?;
+        sheet.counter("handshakes_admitted", "Handshakes admitted", self.sum(|r| &r.handshakes_admitted))?;
         sheet.counter(
             "handshakes_deferred",
-            "Upgrades completed to tell a client when to come back (1013)",
+            "Upgrades completed only to send a retry time (close code 1013)",
             self.sum(|r| &r.handshakes_deferred),
         )?;
         sheet.counter(
             "handshakes_refused",
-            "Upgrades refused with 503: too many came even to be told",
+            "Upgrades refused with 503 because there were too many even to send retry times",
             self.sum(|r| &r.handshakes_refused),
         )?;
         let cost_us = self.reactors.iter().map(|r| r.handshake_cost_us.read()).max().unwrap_or(0);
         sheet.gauge(
             "handshake_cost_us",
-            "Microseconds of a handshake, on the reactor where it is dearest",
+            "Measured cost of a handshake in microseconds, on the reactor where it is highest",
             cost_us,
         )?;
         sheet.gauge(
             "admissions_per_s",
-            "Handshakes a second that the reactors measured that they can do",
+            "Handshakes per second that the reactors can admit, by their own measurement",
             self.sum(|r| &r.admissions_per_s),
         )
     }

@@ -1,4 +1,4 @@
-//! The part of a scrape about the end of the process. While it serves, the phase says so and the rest is 0.
+//! Metrics of the drain. While the process serves, the phase is `serving` and all other values are 0.
 
 use super::{Scrape, Sheet};
 use crate::clock::Moment;
@@ -12,19 +12,19 @@ impl Scrape {
         let phases =
             Phase::ALL.map(|phase| ([("phase", phase.as_str())], u64::from(phase == progress.phase)));
         let phases = phases.iter().map(|(label, is)| (&label[..], *is));
-        sheet.labelled("drain_phase", "1 for the phase that holds", MetricType::Gauge, phases)?;
+        sheet.labelled("drain_phase", "1 for the current phase, 0 for the others", MetricType::Gauge, phases)?;
         let since = progress.began.map_or(0, |(_, since_ms)| since_ms / 1_000);
         sheet.gauge(
             "drain_timestamp_seconds",
-            "When the drain began, since 1970; 0: there is none",
+            "Unix time at which the drain began, in seconds; 0 if none",
             since,
         )?;
         let left = if progress.began.is_some() { progress.connections } else { 0 };
         sheet.gauge("drain_connections", "Connections that have not left yet", left)?;
-        sheet.counter("drain_told", "Connections that were told when to move", progress.told)?;
-        let help = "Connections that left by themselves after the listener closed";
+        sheet.counter("drain_told", "Connections that were assigned a time to move", progress.told)?;
+        let help = "Connections that left by themselves after being assigned a time to move";
         sheet.counter("drain_moved", help, progress.moved)?;
-        let help = "Connections that were closed since they had not moved";
+        let help = "Connections that were closed because they had not moved";
         sheet.counter("drain_stragglers", help, progress.stragglers)?;
         let unfinished = progress.unfinished;
         let unfinished = [
@@ -35,7 +35,7 @@ impl Scrape {
         let unfinished = unfinished.iter().map(|(label, total)| (&label[..], *total));
         sheet.labelled(
             "drain_unfinished",
-            "What was given up at the deadline",
+            "Appends, closes and outgoing bytes that were abandoned at the deadline",
             MetricType::Counter,
             unfinished,
         )

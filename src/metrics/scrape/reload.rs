@@ -1,4 +1,4 @@
-//! The part of a scrape about reloads.
+//! Metrics of configuration reloads.
 
 use super::{Sheet, read};
 use crate::metrics::reload::{OUTCOMES, ReloadCounters};
@@ -9,16 +9,16 @@ impl ReloadCounters {
     pub(super) fn encode(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let labels = OUTCOMES.map(|outcome| [("outcome", outcome.as_str())]);
         let totals = labels.iter().zip(&self.outcomes).map(|(label, cell)| (&label[..], read(cell)));
-        sheet.labelled("reloads", "Reloads of the configuration", MetricType::Counter, totals)?;
+        sheet.labelled("reloads", "Configuration reloads, by outcome", MetricType::Counter, totals)?;
         let seconds = read(&self.good_unix_ms) as f64 / 1e3;
         sheet.fractions(
             "configuration_loaded_seconds",
-            "Unix time at which the configuration that holds was read: at the start, or by the last good reload",
+            "Unix time at which the current configuration was read, at the start or by the last successful reload, in seconds",
             [(&[][..], seconds)],
         )?;
         sheet.gauge(
             "configuration_whole",
-            "1 while one configuration holds as a whole; 0 after a reload that reached only some threads",
+            "1 if all threads use the same configuration; 0 after a reload that reached only some of them",
             read(&self.whole),
         )
     }

@@ -1,4 +1,4 @@
-//! How metrics are written: one call for each of them.
+//! Encoding of metrics: one call writes one metric.
 
 use crate::metrics::store::COMMIT_BOUNDS_US;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -8,7 +8,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 use std::time::Duration;
 
-/// Writes one metric after the other.
 pub(super) struct Sheet<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Sheet<'_> {
@@ -45,13 +44,13 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    /// A counter of time.
+    /// Writes a counter of seconds.
     pub(super) fn counter_seconds(&mut self, name: &str, help: &str, total: Duration) -> fmt::Result {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(total.as_secs_f64()).encode(encoder)
     }
 
-    /// Gauges that are no whole numbers.
+    /// Writes gauges with fractional values.
     pub(super) fn fractions<'l>(
         &mut self,
         name: &str,

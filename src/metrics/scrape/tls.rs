@@ -1,4 +1,4 @@
-//! The part of a scrape about TLS.
+//! Metrics of TLS.
 
 use super::{Scrape, Sheet};
 use crate::metrics::Cell;
@@ -15,7 +15,7 @@ impl Scrape {
                 self.reactors.iter().filter_map(|r| r.tls_handshakes.get(index)).map(Cell::read).sum();
             (&label[..], total)
         });
-        sheet.labelled("tls_handshakes", "TLS handshakes completed", MetricType::Counter, handshakes)?;
+        sheet.labelled("tls_handshakes", "TLS handshakes completed, by kind", MetricType::Counter, handshakes)?;
         let causes = TlsFault::ALL.map(|fault| [("cause", fault.as_str())]);
         let failures = causes.iter().enumerate().map(|(index, label)| {
             let total = self.reactors.iter().filter_map(|r| r.tls_faults.get(index)).map(Cell::read).sum();
@@ -29,18 +29,18 @@ impl Scrape {
         )?;
         sheet.counter_seconds(
             "tls_handshake_seconds",
-            "Time the reactors spent in TLS handshakes",
+            "Time the reactors spent in TLS handshakes, in seconds",
             Duration::from_micros(self.sum(|r| &r.tls_handshake_us)),
         )?;
         sheet.counter(
             "tls_truncated",
-            "TLS connections whose peer ended without close_notify",
+            "TLS connections that the peer closed without close_notify",
             self.sum(|r| &r.tls_truncated),
         )?;
         match self.tls.not_after() {
             Some(unix_s) => sheet.gauge(
                 "tls_certificate_not_after_seconds",
-                "When the served certificate ends, in Unix seconds",
+                "Unix time at which the served certificate expires, in seconds",
                 unix_s,
             ),
             None => Ok(()),

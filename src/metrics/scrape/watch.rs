@@ -1,4 +1,4 @@
-//! The part of a scrape about dependencies, the gateway itself, and its operators.
+//! Metrics of the dependencies, the gateway's own health, and the admin listener.
 
 use super::{Scrape, Sheet, read};
 use crate::metrics::admin::ACTIONS;
@@ -11,9 +11,9 @@ impl Scrape {
     pub(super) fn watch(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let watch = &self.watch;
         let dependencies = watch.dependencies();
-        sheet.gauge("status_revision", "Revision of what status says", read(&watch.revision))?;
-        sheet.gauge("status_level", "0 ok, 1 degraded, 2 down", read(&watch.level))?;
-        sheet.gauge("admission_enforced", "1 while verdicts are carried out", read(&watch.enforced))?;
+        sheet.gauge("status_revision", "Revision of the status that clients are sent", read(&watch.revision))?;
+        sheet.gauge("status_level", "Level of the status that clients are sent: 0 ok, 1 degraded, 2 down", read(&watch.level))?;
+        sheet.gauge("admission_enforced", "1 if health.admission is enforce, 0 if it is observe", read(&watch.enforced))?;
         let labels: Vec<[(&str, &str); 1]> =
             dependencies.iter().map(|cells| [("dependency", &*cells.name)]).collect();
         let mut family = |name, help, kind, value: fn(&DependencyCells) -> u64| {
@@ -21,19 +21,19 @@ impl Scrape {
                 labels.iter().zip(dependencies.iter()).map(|(label, cells)| (&label[..], value(cells)));
             sheet.labelled(name, help, kind, values)
         };
-        family("dependency_up", "1 while it is not down", MetricType::Gauge, |cells| {
+        family("dependency_up", "1 unless the dependency is down", MetricType::Gauge, |cells| {
             u64::from(STATES.get(read(&cells.state) as usize).is_none_or(|state| state.as_str() != "down"))
         })?;
-        family("dependency_probes", "Looks at it", MetricType::Counter, |cells| read(&cells.probes))?;
-        family("dependency_probe_failures", "Looks that found a fault", MetricType::Counter, |cells| {
+        family("dependency_probes", "Probes of the dependency", MetricType::Counter, |cells| read(&cells.probes))?;
+        family("dependency_probe_failures", "Probes that found a fault", MetricType::Counter, |cells| {
             read(&cells.probe_failures)
         })?;
-        family("dependency_changes", "Changes of its state", MetricType::Counter, |cells| {
+        family("dependency_changes", "State changes of the dependency", MetricType::Counter, |cells| {
             read(&cells.changes)
         })?;
         family(
             "dependency_forced",
-            "An operator's hold: 0 none, 1 closed, 2 open",
+            "Breaker position forced by an operator: 0 none, 1 closed, 2 open",
             MetricType::Gauge,
             |cells| read(&cells.forced),
         )?;
@@ -42,7 +42,7 @@ impl Scrape {
         self.admin(sheet)
     }
 
-    /// What has a label beside the dependency's name, or is no whole number.
+    /// Writes the metrics that need another label in addition to the dependency's name, or fractional values.
     fn dependency_states(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let dependencies = self.watch.dependencies();
         let states: Vec<_> = dependencies
@@ -55,7 +55,7 @@ impl Scrape {
             })
             .collect();
         let states = states.iter().map(|(labels, is)| (&labels[..], *is));
-        sheet.labelled("dependency_state", "1 for the state it is in", MetricType::Gauge, states)?;
+        sheet.labelled("dependency_state", "1 for the current state of the dependency, 0 for the others", MetricType::Gauge, states)?;
         let breakers: Vec<_> = dependencies
             .iter()
             .flat_map(|cells| {
@@ -65,7 +65,7 @@ impl Scrape {
             })
             .collect();
         let breakers = breakers.iter().map(|(labels, position)| (&labels[..], *position));
-        sheet.labelled("breaker", "0 closed, 1 half open, 2 open", MetricType::Gauge, breakers)?;
+        sheet.labelled("breaker", "Position of the circuit breaker, by use: 0 closed, 1 half open, 2 open", MetricType::Gauge, breakers)?;
         let latencies: Vec<_> = dependencies
             .iter()
             .flat_map(|cells| {
@@ -78,7 +78,7 @@ impl Scrape {
         let latencies = latencies.iter().map(|(labels, seconds)| (&labels[..], *seconds));
         sheet.fractions(
             "dependency_probe_seconds",
-            "How long a look takes, of 5 to 10 minutes",
+            "Duration of probes over the last 5 to 10 minutes, in seconds",
             latencies,
         )?;
         let last: Vec<_> = dependencies
@@ -88,7 +88,7 @@ impl Scrape {
         let last = last.iter().map(|(labels, seconds)| (&labels[..], *seconds));
         sheet.fractions(
             "dependency_last_success_seconds",
-            "Unix time it last did what it was asked; 0: never",
+            "Unix time of the dependency's last success, in seconds; 0 if never",
             last,
         )
     }
@@ -97,15 +97,15 @@ impl Scrape {
         let own = &self.watch.own;
         sheet.gauge(
             "gateway_up",
-            "1 unless something of the gateway itself fails",
+            "1 unless a check of the gateway itself fails",
             1 - read(&own.down).min(1),
         )?;
         sheet.gauge(
             "gateway_warns",
-            "1 while something of the gateway itself nears its bound",
+            "1 while the gateway itself is close to one of its bounds",
             read(&own.warns),
         )?;
-        sheet.counter("gateway_changes", "Changes of its state", read(&own.changes))?;
+        sheet.counter("gateway_changes", "State changes of the gateway itself", read(&own.changes))?;
         let queues: Vec<_> = QUEUES
             .iter()
             .zip(&own.queues)
@@ -115,33 +115,33 @@ impl Scrape {
         let waiting = queues.iter().map(|(label, [waiting, _])| (&label[..], read(waiting)));
         sheet.labelled(
             "queue_depth",
-            "What waits for a worker when last looked at",
+            "Jobs waiting in each worker queue at the last measurement",
             MetricType::Gauge,
             waiting,
         )?;
         let places = queues.iter().map(|(label, [_, places])| (&label[..], read(places)));
-        sheet.labelled("queue_depth_max", "Its bound", MetricType::Gauge, places)?;
+        sheet.labelled("queue_depth_max", "Capacity of each worker queue", MetricType::Gauge, places)?;
         let ids: Vec<String> = (0..own.turns_us.len()).map(|id| id.to_string()).collect();
         let labels: Vec<[(&str, &str); 1]> = ids.iter().map(|id| [("reactor", id.as_str())]).collect();
         let lanes = labels.iter().zip(&own.lanes).map(|(label, cell)| (&label[..], read(cell)));
         sheet.labelled(
             "lane_depth",
-            "Batches that wait for a reactor when last looked at",
+            "Batches waiting in the live lane of each reactor at the last measurement",
             MetricType::Gauge,
             lanes,
         )?;
         let turns = labels.iter().zip(&own.turns_us).map(|(label, us)| (&label[..], seconds(us)));
-        sheet.fractions("turn_longest_seconds", "Longest turn of the 10 s before the last look", turns)
+        sheet.fractions("turn_longest_seconds", "Longest turn of each reactor in the 10 s before the last measurement, in seconds", turns)
     }
 
     fn admin(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let admin = &self.admin;
-        sheet.counter("admin_requests", "Requests of operators", read(&admin.requests))?;
-        sheet.counter("admin_unauthorized", "Those without the token", read(&admin.unauthorized))?;
-        sheet.counter("admin_turned_out", "Connections ended to make room", read(&admin.turned_out))?;
+        sheet.counter("admin_requests", "Requests to the admin listener", read(&admin.requests))?;
+        sheet.counter("admin_unauthorized", "Admin requests without a valid token", read(&admin.unauthorized))?;
+        sheet.counter("admin_turned_out", "Admin connections closed to make room for new ones", read(&admin.turned_out))?;
         let labels = ACTIONS.map(|action| [("action", action)]);
         let actions = labels.iter().zip(&admin.actions).map(|(label, cell)| (&label[..], read(cell)));
-        sheet.labelled("admin_actions", "Actions of operators", MetricType::Counter, actions)
+        sheet.labelled("admin_actions", "Actions performed for operators, by action", MetricType::Counter, actions)
     }
 }
 
