@@ -113,14 +113,14 @@ impl Drop for Handle {
 }
 
 /// An entry in the queue of the writer.
-enum Entry {
+enum LogEntry {
     Line(Box<[u8]>),
     Flush(Sender<()>),
 }
 
 /// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flushed {
+enum FlushResult {
     Written,
     TimedOut,
 }
@@ -128,7 +128,7 @@ enum Flushed {
 /// The sending end of the queue, shared by all logging threads.
 #[derive(Clone)]
 struct Queue {
-    entries: Sender<Entry>,
+    entries: Sender<LogEntry>,
     dropped: &'static AtomicU64,
 }
 
@@ -145,16 +145,20 @@ impl Queue {
     }
 
     fn offer(&self, line: &[u8]) {
-        if line.len() > LINE_BYTES_MAX || self.entries.try_send(Entry::Line(one_line(line))).is_err() {
+        if line.len() > LINE_BYTES_MAX || self.entries.try_send(LogEntry::Line(one_line(line))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Waits until everything offered before is written. Each of its two steps takes at most `timeout`.
-    fn flush(&self, timeout: Duration) -> Flushed {
+    fn flush(&self, timeout: Duration) -> FlushResult {
         let (done, finished) = bounded(1);
-        let sent = self.entries.send_timeout(Entry::Flush(done), timeout).is_ok();
-        if sent && finished.recv_timeout(timeout).is_ok() { Flushed::Written } else { Flushed::TimedOut }
+        let sent = self.entries.send_timeout(LogEntry::Flush(done), timeout).is_ok();
+        if sent && finished.recv_timeout(timeout).is_ok() {
+            FlushResult::Written
+        } else {
+            FlushResult::TimedOut
+        }
     }
 }
 
@@ -167,40 +171,37 @@ fn one_line(line: &[u8]) -> Box<[u8]> {
     line
 }
 
-fn write_all_entries(mut output: impl Write, waiting: &Receiver<Entry>, dropped: &AtomicU64) {
+fn write_all_entries(mut output: impl Write, waiting: &Receiver<LogEntry>, dropped: &AtomicU64) {
     let mut reported = 0;
     for entry in waiting {
         match entry {
             // If stderr is broken, there is no place to report that.
-            Entry::Line(line) => drop(output.write_all(&line)),
-            Entry::Flush(done) => {
+            LogEntry::Line(line) => drop(output.write_all(&line)),
+            LogEntry::Flush(done) => {
                 drop(output.flush());
                 let _asker_may_have_given_up = done.try_send(());
             }
         }
         let now = dropped.load(Ordering::Relaxed);
         if now > reported && waiting.is_empty() {
-            tracing::warn!(
-                lines = now - reported,
-                "log lines dropped"
-            );
+            tracing::warn!(lines = now - reported, "log lines dropped");
             reported = now;
         }
     }
 }
 
 impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Line<'a>;
+    type Writer = LineWriter<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter(self)
     }
 }
 
 /// Receives one formatted event: the formatter writes each with a single call.
-struct Line<'a>(&'a Queue);
+struct LineWriter<'a>(&'a Queue);
 
-impl Write for Line<'_> {
+impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.offer(line);
         Ok(line.len())
@@ -264,7 +265,7 @@ mod tests {
         for _ in 0..10 - dropped {
             bench.permits.send(()).expect("the gate lives");
         }
-        assert_eq!(bench.queue.flush(PATIENCE), Flushed::Written);
+        assert_eq!(bench.queue.flush(PATIENCE), FlushResult::Written);
         let written = String::from_utf8(bench.written.lock().clone()).expect("text");
         assert!(written.starts_with("line 0\nline 1\n"), "{written}");
         assert_eq!(written.lines().count() as u64, 10 - dropped);
@@ -275,7 +276,7 @@ mod tests {
         let bench = blocked(1);
         bench.queue.offer(b"stuck\n");
         bench.queue.offer(b"behind it\n");
-        assert_eq!(bench.queue.flush(Duration::from_millis(1)), Flushed::TimedOut);
+        assert_eq!(bench.queue.flush(Duration::from_millis(1)), FlushResult::TimedOut);
     }
 
     #[test]
@@ -308,7 +309,7 @@ mod tests {
                 Box::new(builder.with_target(false).finish())
             };
             tracing::subscriber::with_default(subscriber, || tracing::warn!(port = 8080, "listening"));
-            assert_eq!(bench.queue.flush(PATIENCE), Flushed::Written);
+            assert_eq!(bench.queue.flush(PATIENCE), FlushResult::Written);
             let written = String::from_utf8(bench.written.lock().clone()).expect("text");
             let expected: [&str; 3] = if json {
                 [r#""level":"WARN""#, r#""message":"listening""#, r#""port":8080"#]

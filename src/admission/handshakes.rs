@@ -1,132 +1,133 @@
-//! How many handshakes one reactor lets in, and when those come back that it does not.
+//! The rate at which one reactor admits handshakes, and the retry times of the clients that it defers.
 //!
-//! After a crash everybody returns at once. A reactor that took all of them in would be silent to those it has for as long
-//! as that takes. So it measures what a handshake costs it, from the accept until `connected`, and lets in as many as fit
-//! into the time that nobody else needs, and into half of it at the least. This is the token bucket: what it may let in at
-//! once is what it can finish within [`BACKLOG`].
+//! After a crash all clients return at once. A reactor that admitted all of them would not serve its established
+//! connections for as long as that takes. So it measures the cost of a handshake, from the accept until `connected`,
+//! and admits as many as fit into the time that other work does not need, but at least into half of its time. The
+//! rate feeds a token bucket, which admits at once only what the reactor can finish within [`BACKLOG`].
 //!
-//! Whoever finds it empty is told when to come back. Those places are given out one after the other, a little further apart
-//! than the handshakes that the bucket takes: so the n-th who was refused is the n-th to return and finds a token, and a
-//! storm needs each client twice at most. Telling that costs an upgrade, so it is bounded as well: past that bound a refusal
-//! is HTTP 503, and past another the reactor accepts nobody for a while and the kernel keeps who waits.
+//! A client that finds the bucket empty is deferred: it is sent a retry time. Retry times are assigned one after the
+//! other, a little further apart than the tokens. So the n-th deferred client is the n-th to return and finds a
+//! token, and in a storm each client needs at most two attempts. Sending a retry time costs an upgrade, so deferrals
+//! are bounded too. Above that bound the client is refused with HTTP 503, and above another bound the reactor stops
+//! accepting for a while and connections wait in the kernel.
 
 use crate::clock::Moment;
 use crate::rate::{Meter, Rate};
 use std::time::Duration;
 
-/// What may be let in at once is what can be finished in this time.
+/// The reactor admits at once as much as it can finish in this time.
 pub const BACKLOG: Duration = Duration::from_secs(2);
-/// So many may be let in at once, however slow the reactor is.
+/// The number of handshakes that may be admitted at once, however slow the reactor is.
 pub const BACKLOG_LEAST: u32 = 256;
-/// The first place is so far away: a client that comes a little early still finds a token.
+/// The earliest retry time. It leaves room for clients that return a little early: they still find a token.
 pub const FIRST_PLACE: Duration = Duration::from_millis(500);
-/// Places are given out for so long ahead; who finds none is told a random time after that.
+/// How far ahead retry times are assigned in order. Beyond that, a client is sent a random time after this period.
 pub const PLACES: Duration = Duration::from_secs(60);
-/// Added to each place at random, so that no two clients that were told in one turn come in one turn.
+/// A random addition to each retry time, so that clients deferred in one turn do not return in one turn.
 const JITTER: Duration = Duration::from_millis(250);
-/// Places are so much further apart than tokens: the rest is for those who come for the first time.
+/// The distance of retry times, relative to that of tokens. The remaining tokens are for clients that arrive for the
+/// first time.
 const PLACE_STRETCH: f64 = 8.0 / 7.0;
 
-/// What a handshake is taken to cost before any was measured.
+/// The assumed cost of a handshake before any was measured.
 const COST_AT_FIRST: Duration = Duration::from_micros(250);
-/// The share of a reactor's time that handshakes may have when others need all of it.
+/// The share of a reactor's time that handshakes get even if other work needs all of it.
 const SHARE_LEAST: f64 = 0.5;
-/// While people publish, handshakes rest for so many times what they took: what is published passes other threads and
-/// processes, which want the core.
+/// While clients publish, handshakes back off for this multiple of the time they took, because a publication passes
+/// through other threads and processes, which need the core.
 const RESTS: std::ops::RangeInclusive<f64> = 1.0..=6.0;
-/// Dear handshakes rest less, or a storm of them would take minutes: with one that costs this they rest as long as they took.
-const DEAR: Duration = Duration::from_micros(600);
-/// The rate is so much above what was measured: a reactor that has nothing else to do refuses nobody that it could serve.
+/// Expensive handshakes back off less; otherwise a storm of them would take minutes. At this cost they back off for
+/// as long as they took.
+const EXPENSIVE: Duration = Duration::from_micros(600);
+/// The factor between the admitted and the measured rate, so that an otherwise idle reactor refuses no client that it
+/// could serve.
 const HEADROOM: f64 = 1.125;
-/// Handshakes a second that one reactor lets in, however dear they are, and however cheap.
+/// The bounds on the rate of one reactor, in handshakes per second.
 pub const RATE: std::ops::RangeInclusive<f64> = 50.0..=100_000.0;
-/// How long is measured before the rate is worked out again.
+/// The measuring period, after which the rate is recomputed.
 const WINDOW: Duration = Duration::from_millis(250);
-/// Handshakes that make a measure, unless fewer took a quarter of the time.
+/// The number of handshakes that make a valid sample, unless fewer took a quarter of the time.
 const SAMPLE: f64 = 32.0;
-/// One measure may move the cost so many times up or down: a process that stood still for a moment says little.
+/// The largest factor by which one sample may change the cost, because a process that was stopped for a moment
+/// measures nonsense.
 const LEAP: f64 = 4.0;
 
-/// What becomes of one who wants in.
+/// The decision on one handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// It is let in.
     Admit,
-    /// The upgrade is completed to tell it when to come back.
+    /// Complete the upgrade only to send the retry time.
     Later {
-        /// When.
         retry_ms: u32,
     },
-    /// Not even that.
+    /// Refuse without an upgrade.
     Refuse {
-        /// When to come back.
         retry_ms: u32,
     },
 }
 
-/// Whether handshakes rest between slices of turns.
+/// Publishing activity: decides if handshakes back off between their slices of the turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rests {
-    /// Nobody publishes.
+    /// No client publishes.
     No,
-    /// People publish.
+    /// Clients publish.
     Yes,
 }
 
-/// See the module.
+/// The admission control of one reactor; see the module.
 #[derive(Clone, Debug)]
 pub struct Handshakes {
-    /// What was let in is worked off then, at the rate of the bucket.
+    /// The time at which all admitted handshakes are finished, at the rate of the bucket.
     paid: Moment,
-    /// The last place that was given out.
+    /// The last retry time that was assigned.
     place: Moment,
-    told: Meter,
+    deferred: Meter,
     refused: Meter,
-    /// Nobody is accepted until then.
+    /// Accepting is paused until this time.
     rests_until: Moment,
-    /// Microseconds.
     cost_us: f64,
-    /// The share of the time that all else takes.
+    /// The share of the time that other work takes.
     others: f64,
-    /// Handshakes a second that were measured to be possible.
+    /// The admitted rate, in handshakes per second.
     rate: f64,
-    window: Window,
-    /// What handshakes took in this turn.
+    window: Sample,
+    /// The time that handshakes took in this turn.
     spent: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Window {
+struct Sample {
     began: Moment,
     spent: Duration,
     busy: Duration,
-    /// Handshakes, in quarters.
+    /// Handshakes done, in quarters.
     quarters: u32,
 }
 
-/// A part of the work that handshakes make.
+/// A part of a handshake's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// An upgrade was completed for one who is let in.
+    /// An upgrade was completed for an admitted client.
     Upgraded,
-    /// Somebody is `connected`.
+    /// A session reached `connected`.
     Connected,
-    /// An upgrade was completed to tell somebody when to come back.
+    /// An upgrade was completed only to send a retry time.
     Told,
-    /// A head was answered otherwise.
+    /// A request was answered in another way.
     Answered,
-    /// A TLS handshake failed: at its end, for all that is known.
+    /// A TLS handshake failed. It is counted as a whole handshake, because it may have failed at its very end.
     Failed,
 }
 
 impl Handshakes {
-    /// Nothing is known yet.
+    /// Creates the control with assumed costs.
     pub fn new(now: Moment) -> Handshakes {
-        let window = Window { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
+        let window = Sample { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
         let mut handshakes = Handshakes {
             paid: now,
             place: now,
-            told: Meter::default(),
+            deferred: Meter::default(),
             refused: Meter::default(),
             rests_until: now,
             cost_us: COST_AT_FIRST.as_micros() as f64,
@@ -135,17 +136,17 @@ impl Handshakes {
             window,
             spent: Duration::ZERO,
         };
-        handshakes.work_out_rate(Rests::No);
+        handshakes.update_rate(Rests::No);
         handshakes
     }
 
-    /// Judges one who wants in. `per_s` is the operator's bound for this reactor, which holds instead of what was measured;
+    /// Decides on one handshake. `per_s` is the operator's bound for this reactor and replaces the measured rate.
     /// `random` is in `0.0 .. 1.0`.
     pub fn admit(&mut self, now: Moment, per_s: Option<f64>, random: f32) -> Passage {
         let rate = per_s.unwrap_or(self.rate).max(f64::MIN_POSITIVE);
         let period = Duration::from_secs_f64((1.0 / rate).min(PLACES.as_secs_f64()));
         let backlog = BACKLOG.max(period.saturating_mul(BACKLOG_LEAST));
-        // What was let in under a slower rate is no debt under a faster one.
+        // An admission at a slower rate is no debt at a faster one.
         self.paid = self.paid.min(now + backlog);
         let paid = self.paid.max(now) + period;
         if paid.since(now) <= backlog {
@@ -153,20 +154,20 @@ impl Handshakes {
             return Passage::Admit;
         }
         let retry_ms = self.next_place(now, period, random);
-        let Some(telling) = self.telling() else { return Passage::Later { retry_ms } };
-        // Nor is what was told.
-        self.told.cap(telling, now);
-        self.refused.cap(telling, now);
-        if self.told.admit(telling, now).is_ok() {
+        let Some(rejections) = self.rejections() else { return Passage::Later { retry_ms } };
+        // The same holds for deferrals and refusals.
+        self.deferred.cap(rejections, now);
+        self.refused.cap(rejections, now);
+        if self.deferred.admit(rejections, now).is_ok() {
             return Passage::Later { retry_ms };
         }
-        if let Err(rest) = self.refused.admit(telling, now) {
+        if let Err(rest) = self.refused.admit(rejections, now) {
             self.rests_until = now + rest;
         }
         Passage::Refuse { retry_ms }
     }
 
-    /// A place in the order of returns, from now.
+    /// Assigns the next retry time, in milliseconds from now.
     fn next_place(&mut self, now: Moment, period: Duration, random: f32) -> u32 {
         let random = random.clamp(0.0, 1.0);
         let place = self.place.max(now + FIRST_PLACE) + period.mul_f64(PLACE_STRETCH);
@@ -179,24 +180,25 @@ impl Handshakes {
         wait.as_millis() as u32
     }
 
-    /// Upgrades that are completed to say no, and refusals without one: each half as many as could be let in, so that they
-    /// take a quarter of the time of handshakes or less.
-    fn telling(&self) -> Option<Rate> {
+    /// The rate of deferrals and, separately, of refusals: each half as many as could be admitted, so that they take
+    /// at most a quarter of the time of handshakes.
+    fn rejections(&self) -> Option<Rate> {
         let per_s = (self.rate / 2.0) as u32;
         Rate::new(per_s, per_s.max(2 * BACKLOG_LEAST))
     }
 
-    /// True exactly when refusals alone take more than their share: the kernel keeps who waits.
+    /// True exactly while refusals alone exceed their share. Accepting is then paused and connections wait in the
+    /// kernel.
     pub fn rests(&self, now: Moment) -> bool {
         self.rests_until > now
     }
 
-    /// Time went into handshakes in this turn, whatever for.
+    /// Adds time that handshakes took in this turn.
     pub fn spent(&mut self, time: Duration) {
         self.spent += time;
     }
 
-    /// A part of a handshake is done.
+    /// Records a finished part of a handshake.
     pub fn done(&mut self, what: Done) {
         self.window.quarters += match what {
             Done::Upgraded | Done::Connected | Done::Told => 2,
@@ -205,16 +207,16 @@ impl Handshakes {
         };
     }
 
-    /// How long handshakes rest that took `spent`, while people publish.
+    /// How long handshakes back off after they took `spent`, while clients publish.
     pub fn rest(&self, spent: Duration) -> Duration {
-        spent.mul_f64(self.rest_factor())
+        spent.mul_f64(self.back_off_factor())
     }
 
-    fn rest_factor(&self) -> f64 {
-        (DEAR.as_micros() as f64 / self.cost_us.max(1.0)).clamp(*RESTS.start(), *RESTS.end())
+    fn back_off_factor(&self) -> f64 {
+        (EXPENSIVE.as_micros() as f64 / self.cost_us.max(1.0)).clamp(*RESTS.start(), *RESTS.end())
     }
 
-    /// A turn ends that took `busy`. True exactly when the rate was worked out again.
+    /// Ends a turn that took `busy`. Returns true exactly if the rate was recomputed.
     pub fn turned(&mut self, now: Moment, busy: Duration, rests: Rests) -> bool {
         self.window.spent += std::mem::take(&mut self.spent);
         self.window.busy += busy;
@@ -222,7 +224,7 @@ impl Handshakes {
         if length < WINDOW {
             return false;
         }
-        let Window { spent, busy, quarters, .. } = self.window;
+        let Sample { spent, busy, quarters, .. } = self.window;
         let (length, spent, busy) = (length.as_secs_f64(), spent.as_secs_f64(), busy.as_secs_f64());
         let others = ((busy - spent) / length).clamp(0.0, 1.0);
         self.others += (others - self.others) / 4.0;
@@ -231,27 +233,27 @@ impl Handshakes {
             let cost_us = (spent * 1e6 / done).clamp(self.cost_us / LEAP, self.cost_us * LEAP);
             self.cost_us += (cost_us - self.cost_us) / 2.0;
         }
-        self.window = Window { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
-        self.work_out_rate(rests);
+        self.window = Sample { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
+        self.update_rate(rests);
         true
     }
 
-    fn work_out_rate(&mut self, rests: Rests) {
+    fn update_rate(&mut self, rests: Rests) {
         let share_max = match rests {
             Rests::No => 1.0,
-            Rests::Yes => 1.0 / (1.0 + self.rest_factor()),
+            Rests::Yes => 1.0 / (1.0 + self.back_off_factor()),
         };
         let share = (1.0 - self.others).max(SHARE_LEAST).min(share_max);
         let rate = HEADROOM * share * 1e6 / self.cost_us.max(1.0);
         self.rate = rate.clamp(*RATE.start(), *RATE.end());
     }
 
-    /// Handshakes a second that were measured to be possible.
+    /// The measured rate, in handshakes per second.
     pub fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// What one costs.
+    /// The measured cost of one handshake.
     pub fn cost(&self) -> Duration {
         Duration::from_secs_f64(self.cost_us / 1e6)
     }

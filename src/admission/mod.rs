@@ -1,37 +1,35 @@
-//! Whether a handshake is let in: the bounds of the process against what it holds.
+//! Admission of new connections: the bounds of the process, and the rate of handshakes.
 
 pub mod handshakes;
 
 use crate::close::CloseReason;
 
-/// What the process holds, and what it may hold.
+/// The use and the bounds of the resources of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Connections at once.
+    /// Open connections, including the one being judged.
     pub connections: u64,
-    /// The bound on them.
     pub connections_max: u64,
     /// Resident memory.
     pub memory_bytes: u64,
-    /// The bound on it.
     pub memory_bytes_max: u64,
 }
 
-/// What follows for a handshake.
+/// The decision on one handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Let in.
     Admit,
-    /// Complete the upgrade, say why, and close: a browser can read nothing of a refused one.
+    /// Complete the upgrade, send the reason and close, because a browser cannot read the response to a refused
+    /// upgrade.
     Refuse(CloseReason),
 }
 
-/// Least and greatest wait told to who is refused for want of room, in milliseconds. Room appears when
-/// others leave; all coming back at once would find none.
+/// The shortest and longest retry time sent to a client that is refused for lack of room, in milliseconds. Room
+/// appears when other clients leave; if all retried at once, most would find none.
 const RETRY_MS: std::ops::RangeInclusive<u32> = 2_000..=10_000;
 
 impl Capacity {
-    /// Judges a connection that is already counted in `connections`; `random` is in `0.0 .. 1.0`.
+    /// Judges a connection that `connections` already includes. `random` is in `0.0 .. 1.0`.
     pub fn verdict(&self, random: f32) -> Verdict {
         let bound = if self.connections > self.connections_max {
             "limits.connections"
@@ -51,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_that_is_hit_is_named() {
+    fn refusal_names_the_exceeded_bound() {
         let capacity =
             Capacity { connections: 50, connections_max: 50, memory_bytes: 10, memory_bytes_max: 10 };
         assert_eq!(capacity.verdict(0.5), Verdict::Admit);

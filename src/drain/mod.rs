@@ -1,38 +1,39 @@
-//! The timetable of a drain: how a process that is to end lets its clients move first.
+//! The timetable of a drain: how a process that shuts down lets its clients move first.
 //!
-//! Everything is counted from the moment a drain begins. Load balancers take seconds to notice that an instance is not
-//! ready, so it accepts for a while yet; then every client is given a slot, a time to move, and the slots are spread evenly,
-//! so that the successor sees a steady trickle in place of a storm. Who has not moved in the end is closed with a `bye`.
-//! The gateway asks [`Timetable::next`] what follows; nothing here waits.
+//! All times count from the beginning of the drain. Load balancers take seconds to notice that an instance is not
+//! ready, so the process keeps accepting for a while. Then every client is assigned a slot, the time at which it
+//! moves. The slots are spread evenly, so that the other instances see a steady trickle instead of a storm. Clients
+//! that have not moved by the end are closed with a `bye`. This module never waits: the gateway asks
+//! [`Timetable::next`] for the next phase.
 
 pub mod progress;
 
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// `[drain]`: its periods, counted from the beginning where nothing else is said.
+/// The `[drain]` settings. Times count from the beginning of the drain unless noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// `drain.accept_ms`: until then it accepts.
+    /// `drain.accept_ms`: the process accepts connections until this time.
     pub accept: Duration,
-    /// `drain.spread_ms`: the slots are spread over so long, from there on.
+    /// `drain.spread_ms`: the slots are spread over this period, which follows `accept`.
     pub spread: Duration,
-    /// `drain.close_ms`: who is still here is closed.
+    /// `drain.close_ms`: remaining clients are closed at this time.
     pub close: Duration,
-    /// `drain.exit_ms`: the process is gone.
+    /// `drain.exit_ms`: the process has ended by this time.
     pub exit: Duration,
-    /// `drain.return_ms`: the returns of those who were closed are spread over so long, from their close on.
+    /// `drain.return_ms`: the retry times of closed clients are spread over this period, which begins at their close.
     pub returns: Duration,
 }
 
-/// Least time from the first close to the exit: what is in flight has to be answered, and a store to be closed.
+/// The shortest time from the first close to the exit. In-flight requests must be answered and the store closed.
 pub const CLOSING_MIN: Duration = Duration::from_secs(1);
 
-/// From the second signal to the exit.
+/// The time from a second signal to the exit.
 pub const HURRIED: Duration = Duration::from_millis(1_900);
 
 impl Default for Plan {
-    /// Fits into the 30 s that Kubernetes gives.
+    /// Fits into the 30 s that Kubernetes grants.
     fn default() -> Plan {
         Plan {
             accept: Duration::from_secs(3),
@@ -44,25 +45,25 @@ impl Default for Plan {
     }
 }
 
-/// How far a drain has come.
+/// The phase of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// There is none.
+    /// No drain has begun.
     #[default]
     Serving,
-    /// Not ready any more, and everything else as before.
+    /// Readiness fails; everything else is unchanged.
     Accepting,
-    /// Nobody is taken in; clients move, each in its slot.
+    /// No connections are accepted. Each client moves in its slot.
     Moving,
-    /// What is in flight is answered, and everybody else is closed.
+    /// In-flight requests are answered, and all other connections are closed.
     Closing,
 }
 
 impl Phase {
-    /// All, in their order.
+    /// All phases, in order.
     pub const ALL: [Phase; 4] = [Phase::Serving, Phase::Accepting, Phase::Moving, Phase::Closing];
 
-    /// One word for programs.
+    /// The name in reports, metrics and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Phase::Serving => "serving",
@@ -73,24 +74,24 @@ impl Phase {
     }
 }
 
-/// Why a process ends.
+/// The reason why a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// SIGTERM.
     Terminate,
-    /// SIGINT, a Ctrl-C as a rule.
+    /// SIGINT, usually a Ctrl-C.
     Interrupt,
     /// `POST /drain` on the admin listener.
     Operator,
-    /// It cannot go on: a reactor failed, or the store is another one. There is no drain then, only an end.
+    /// The process cannot continue because a reactor failed or the store was replaced by another one. It ends without
+    /// a drain.
     Fault,
 }
 
 impl Cause {
-    /// All, in the order of their declaration.
+    /// All causes, in declaration order.
     pub const ALL: [Cause; 4] = [Cause::Terminate, Cause::Interrupt, Cause::Operator, Cause::Fault];
 
-    /// One word for programs.
+    /// The name in reports and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Cause::Terminate => "SIGTERM",
@@ -101,56 +102,54 @@ impl Cause {
     }
 }
 
-/// Who is still here.
+/// The clients that have not left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// Reactors that may still take somebody in.
+    /// Reactors that may still accept connections.
     pub listeners: usize,
     /// Connections of all reactors.
     pub connections: u64,
 }
 
-/// A plan and when it began.
+/// A plan with its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timetable {
-    /// The beginning.
     pub since: Moment,
-    /// What follows, and when.
     pub plan: Plan,
 }
 
 impl Timetable {
-    /// The listener closes.
+    /// The time at which the listener closes.
     pub fn accept_until(self) -> Moment {
         self.since + self.plan.accept
     }
 
-    /// The last slot.
+    /// The end of the last slot.
     pub fn slots_until(self) -> Moment {
         self.since + self.plan.accept + self.plan.spread
     }
 
-    /// Who is still here is closed.
+    /// The time at which remaining clients are closed.
     pub fn close_at(self) -> Moment {
         self.since + self.plan.close
     }
 
-    /// The process is gone.
+    /// The time at which the process has ended.
     pub fn exit_at(self) -> Moment {
         self.since + self.plan.exit
     }
 
-    /// The phase that follows on `phase` now, if it is over.
+    /// The phase that follows `phase`, if `phase` is over now.
     pub fn next(self, phase: Phase, now: Moment, left: Left) -> Option<Phase> {
-        let nobody = left.listeners == 0 && left.connections == 0;
+        let empty = left.listeners == 0 && left.connections == 0;
         match phase {
             Phase::Accepting if now >= self.accept_until() => Some(Phase::Moving),
-            Phase::Moving if now >= self.close_at() || nobody => Some(Phase::Closing),
+            Phase::Moving if now >= self.close_at() || empty => Some(Phase::Closing),
             Phase::Serving | Phase::Accepting | Phase::Moving | Phase::Closing => None,
         }
     }
 
-    /// When [`Timetable::next`] is to be asked again at the latest.
+    /// The latest time at which [`Timetable::next`] must be asked again.
     pub fn due(self, phase: Phase) -> Option<Moment> {
         match phase {
             Phase::Accepting => Some(self.accept_until()),
@@ -159,53 +158,53 @@ impl Timetable {
         }
     }
 
-    /// The deadlines of a closing that begins now.
+    /// The deadlines of a closing phase that begins now.
     pub fn ending(self, now: Moment) -> Ending {
         Ending::between(now, self.exit_at().max(now + CLOSING_MIN))
     }
 }
 
-/// The deadlines of a closing.
+/// The deadlines of the closing phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// What is not answered by then is closed without its answer.
+    /// Requests that are not answered by then are closed without an answer.
     pub answer_by: Moment,
-    /// Who has not taken its close by then is dropped.
+    /// Connections that have not taken their close frame by then are dropped.
     pub end_by: Moment,
-    /// Store, bus and the rest have ended, or the process ends without them.
+    /// Store, bus and the other workers have ended by then, or the process ends without them.
     pub gone_by: Moment,
 }
 
 impl Ending {
-    /// Of a process that is to be gone soon: after a second signal, or when it cannot go on.
+    /// The deadlines of a process that must end soon, after a second signal or a fault.
     pub fn hurried(now: Moment) -> Ending {
         Ending::between(now, now + HURRIED)
     }
 
-    /// Most of the time is for the answers: a store commits in milliseconds, or has a reason to take long.
+    /// Gives most of the time to answers: a store commits in milliseconds, or has a reason to take long.
     fn between(now: Moment, exit: Moment) -> Ending {
         let whole = exit.since(now);
         Ending {
             answer_by: now + whole * 6 / 10,
             end_by: now + whole * 8 / 10,
-            // The rest is for the process itself to leave.
+            // The rest is for the exit of the process itself.
             gone_by: now + whole * 95 / 100,
         }
     }
 }
 
-/// The slot of the `index`th of `count`, from the first slot's earliest moment: somewhere in its own share of the spread.
-/// `random` is in `0.0 .. 1.0`.
+/// The slot of client `index` of `count`, relative to the earliest slot. It is a random point in the client's own
+/// share of the spread. `random` is in `0.0 .. 1.0`.
 ///
-/// Drawn freely, some seconds would hold half as much again as others; drawn each from a share of its own, every stretch
-/// of the spread holds what it should, save for the two shares at its ends.
+/// With freely drawn slots, some seconds would hold half as many again as others. With one share for each client,
+/// every stretch of the spread holds its fair number, except for the two shares at its ends.
 pub fn slot(index: usize, count: usize, spread: Duration, random: f32) -> Duration {
     let share = spread.as_secs_f64() / count.max(1) as f64;
     let at = share * (index as f64 + f64::from(random.clamp(0.0, 1.0)));
     Duration::from_secs_f64(at.min(spread.as_secs_f64()))
 }
 
-/// A wait as clients are told it.
+/// A wait in whole milliseconds, as it is sent to clients.
 pub fn whole_ms(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }
@@ -225,7 +224,8 @@ mod tests {
         HOUR + Duration::from_millis(ms)
     }
 
-    /// Phases and when each begins, asked every `step_ms`; `left` tells who is here at a time.
+    /// Returns the phases and when each begins, checked every `step_ms`. `left` returns the remaining clients at a
+    /// time.
     fn course(step_ms: u64, left: impl Fn(u64) -> Left) -> Vec<(Phase, u64)> {
         let mut phase = Phase::Accepting;
         let mut course = Vec::new();
@@ -239,30 +239,30 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_accepts_for_three_seconds_and_closes_after_twenty_three() {
+    fn default_drain_accepts_for_three_seconds_and_closes_after_twenty_three() {
         let busy = |_| Left { listeners: 0, connections: 1 };
         assert_eq!(course(10, busy), [(Phase::Moving, 3_000), (Phase::Closing, 23_000)]);
     }
 
     #[test]
-    fn it_ends_as_soon_as_nobody_is_here_but_never_while_somebody_may_still_come() {
+    fn drain_ends_once_all_clients_left_and_no_listener_is_open() {
         let leaves = |ms| Left { listeners: 0, connections: u64::from(ms < 9_000) };
         assert_eq!(course(10, leaves), [(Phase::Moving, 3_000), (Phase::Closing, 9_000)]);
         let empty = |_| Left { listeners: 0, connections: 0 };
         assert_eq!(course(10, empty), [(Phase::Moving, 3_000), (Phase::Closing, 3_000)]);
-        // A reactor that has not yet closed its listener may have taken somebody in.
+        // A reactor that has not closed its listener may have accepted a connection.
         let open = |ms| Left { listeners: usize::from(ms < 4_000), connections: 0 };
         assert_eq!(course(10, open), [(Phase::Moving, 3_000), (Phase::Closing, 4_000)]);
     }
 
     #[test]
-    fn a_late_look_enters_every_phase_in_order() {
+    fn late_check_enters_every_phase_in_order() {
         let empty = |_| Left { listeners: 0, connections: 0 };
         assert_eq!(course(30_000, empty), [(Phase::Moving, 30_000), (Phase::Closing, 30_000)]);
     }
 
     #[test]
-    fn the_deadlines_of_a_closing_are_in_order_and_end_before_the_exit() {
+    fn closing_deadlines_are_ordered_and_before_the_exit() {
         let planned = timetable().ending(after(23_000));
         let hurried = Ending::hurried(after(4_000));
         let late = timetable().ending(after(40_000));
@@ -276,10 +276,10 @@ mod tests {
     }
 
     proptest! {
-        /// Every stretch of the spread holds what it should, give or take one at each end, and the next slot is never
-        /// farther than two shares.
+        /// Every stretch of the spread holds its fair number of slots, give or take one at each end, and the next
+        /// slot is never further away than two shares.
         #[test]
-        fn slots_are_even(
+        fn slots_are_evenly_spread(
             count in 1_usize..3_000,
             spread_ms in 1_u64..60_000,
             from in 0.0_f64..1.0,
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_hundred_connections_no_two_slots_are_half_a_second_apart_and_no_second_is_full() {
+    fn slots_of_a_hundred_connections_are_close_and_fill_no_second() {
         let mut random = fastrand::Rng::with_seed(1);
         let spread = Plan::default().spread;
         let slots: Vec<u32> =

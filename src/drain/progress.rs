@@ -1,46 +1,42 @@
-//! How far a drain has come, for people and programs: the body of `/drain` on the admin listener.
+//! The progress of a drain, as the body of `/drain` on the admin listener.
 
 use super::{Cause, Phase, Plan, whole_ms};
 use std::time::Duration;
 
-/// What could not be finished.
+/// Work that the process abandoned at its deadlines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Publications that got no answer of the store: their outcome is not known.
+    /// Publications without an answer from the store. Their outcome is unknown.
     pub appends: u64,
-    /// Connections whose close was not sent.
+    /// Connections whose close frame was not sent.
     pub closes: u64,
-    /// Bytes that waited for them.
+    /// Bytes that were waiting for those connections.
     pub bytes: u64,
 }
 
 impl Unfinished {
-    /// True exactly when everything was.
+    /// True exactly if nothing was abandoned.
     pub fn is_nothing(self) -> bool {
         self == Unfinished::default()
     }
 }
 
-/// How far a drain has come, for people and programs.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Where it stands.
     pub phase: Phase,
-    /// Why and when it began, Unix milliseconds; `None` while there is none.
+    /// The cause, and the beginning in Unix milliseconds; `None` while the process serves.
     pub began: Option<(Cause, u64)>,
-    /// Its periods.
     pub plan: Plan,
-    /// For how long it has been going on.
     pub elapsed: Duration,
-    /// Connections that are here.
+    /// Connections that have not left.
     pub connections: u64,
-    /// Connections that were given a slot.
+    /// Connections that were assigned a slot.
     pub told: u64,
-    /// Connections that left by themselves after they were given one.
+    /// Connections that left by themselves after they were assigned a slot.
     pub moved: u64,
-    /// Connections that were closed since they had not moved.
+    /// Connections that were closed because they had not moved.
     pub stragglers: u64,
-    /// What is given up so far.
     pub unfinished: Unfinished,
 }
 
@@ -69,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_report_is_json_and_says_everything() {
+    fn report_is_json_with_every_field() {
         let progress = Progress {
             phase: Phase::Serving,
             began: None,

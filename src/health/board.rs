@@ -1,9 +1,9 @@
-//! All dependencies of a process, and the one snapshot that follows from them.
+//! All dependencies of a process, and the snapshot derived from them.
 //!
-//! Whoever probes calls, in a circle: [`Board::due`] until it has nothing more, the probes themselves,
-//! [`Board::observe`] with each result, and [`Board::tick`] not later than [`Board::next_due`]. Whoever works
-//! calls [`Board::admit`] before and [`Board::record`] after. Each of these answers with [`Changes`]: what
-//! there is to log, once, and the snapshot, if there is a new one to publish.
+//! The watch worker calls, in a loop: [`Board::due`] until it returns no more probes, [`Board::observe`] with the
+//! result of each probe, and [`Board::tick`] no later than [`Board::next_due`]. Other workers call [`Board::admit`]
+//! before a call and [`Board::record`] after it. All of these return [`Changes`]: events to log exactly once, and the
+//! new snapshot, if there is one to publish.
 
 use super::breaker::{Forced, Open, Position, Ticket};
 use super::definition::{Criticality, Definition, Use};
@@ -18,104 +18,83 @@ use crate::clock::{Moment, Now};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A dependency on the board. It stays its own when others come and go, and no later one gets it.
+/// The identity of a dependency on the board. It is kept when other dependencies are added or removed, and never
+/// reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DependencyId(usize);
 
 impl DependencyId {
-    /// Of those that a board began with: its place in the order of the configuration, from 0.
+    /// For the initial dependencies, the position in the configuration, from 0.
     pub fn place(self) -> usize {
         self.0
     }
 }
 
-/// A look that is to be made now; its number comes back with what it found.
+/// A probe that must be made now. Its number identifies the result.
 #[derive(Clone, Debug)]
 pub struct Due {
-    /// Whom to look at.
+    /// The dependency to probe.
     pub dependency: DependencyId,
-    /// Its name, kind and timeout.
     pub definition: Arc<Definition>,
-    /// How it came about. A [`Look::Reconnect`] makes a new connection.
+    /// The reason for the probe. A [`Look::Reconnect`] opens a new connection.
     pub look: Look,
     number: u32,
 }
 
-/// What happened to one dependency: to be logged and counted, once.
+/// A change of one dependency, to be logged and counted exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its name.
+    /// The name of the dependency.
     pub dependency: Arc<str>,
-    /// Whether it is critical.
     pub criticality: Criticality,
-    /// What happened.
     pub what: What,
 }
 
-/// See [`Event`].
+/// The change that an [`Event`] reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// It went down.
-    Down {
-        /// The outage.
-        reference: Reference,
-        /// Why.
-        cause: Cause,
-    },
-    /// Its outage ended.
+    /// The dependency went down.
+    Down { reference: Reference, cause: Cause },
+    /// An outage ended.
     Recovered {
-        /// The outage.
         reference: Reference,
-        /// How long it was.
         lasted: Duration,
-        /// What it is now.
+        /// The state after the outage.
         to: State,
     },
-    /// Any other change of its state.
-    Became {
-        /// What it was.
-        from: State,
-        /// What it is.
-        to: State,
-    },
-    /// A breaker moved.
-    Breaker {
-        /// Of which use.
-        of: Use,
-        /// What it let through.
-        from: Position,
-        /// What it lets through.
-        to: Position,
-    },
-    /// An operator's order began.
+    /// Any other change of the state.
+    Became { from: State, to: State },
+    /// A breaker changed its position.
+    Breaker { of: Use, from: Position, to: Position },
+    /// An order of an operator began.
     Forced(Forced),
-    /// It ended.
+    /// An order of an operator ended.
     Released,
 }
 
-/// What follows from a call.
+/// The consequences of a call.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// To be logged and counted, in this order.
+    /// Events to log and count, in this order.
     pub events: Vec<Event>,
-    /// To be published.
+    /// The new snapshot to publish.
     pub snapshot: Option<Arc<Snapshot>>,
 }
 
-/// See the module.
+/// All dependencies of the process; see the module.
 #[derive(Clone, Debug)]
 pub struct Board {
     dependencies: Vec<Dependency>,
-    /// Of each of them, in the same order.
+    /// The identity of each dependency, in the same order.
     ids: Vec<DependencyId>,
-    /// The next newcomer's.
+    /// The identity of the next new dependency.
     next_id: usize,
     mode: AdmissionMode,
     snapshot: Arc<Snapshot>,
 }
 
 impl Board {
-    /// Nothing is known of any; the first look at each is due.
+    /// Creates a board on which all states are unknown and the first probe of each dependency is due.
     pub fn new(definitions: Vec<Definition>, mode: AdmissionMode, now: Now) -> Board {
         let new = |definition| Dependency::new(Arc::new(definition), now);
         let dependencies: Vec<Dependency> = definitions.into_iter().map(new).collect();
@@ -124,27 +103,26 @@ impl Board {
         Board { dependencies, ids: (0..next_id).map(DependencyId).collect(), next_id, mode, snapshot }
     }
 
-    /// The snapshot that was last published.
+    /// The current snapshot.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// Whether verdicts are carried out.
     pub fn mode(&self) -> AdmissionMode {
         self.mode
     }
 
-    /// All, in the order of the configuration.
+    /// All dependencies, in the order of the configuration.
     pub fn dependencies(&self) -> impl ExactSizeIterator<Item = &Dependency> {
         self.dependencies.iter()
     }
 
-    /// The dependency of this name, for reports.
+    /// Finds a dependency by name, for reports.
     pub fn dependency(&self, name: &str) -> Option<&Dependency> {
         self.dependencies.iter().find(|dependency| *dependency.definition().name == *name)
     }
 
-    /// The place of the dependency of this name.
+    /// Finds the identity of a dependency by name.
     pub fn id(&self, name: &str) -> Option<DependencyId> {
         self.dependencies
             .iter()
@@ -157,7 +135,7 @@ impl Board {
         self.ids.contains(&id)
     }
 
-    /// One look that is due; call it until there is none.
+    /// Starts one probe that is due. Call it until it returns none.
     pub fn due(&mut self, now: Moment) -> Option<Due> {
         self.ids.iter().zip(&mut self.dependencies).find_map(|(id, dependency)| {
             let (number, look) = dependency.schedule.start(now)?;
@@ -166,19 +144,20 @@ impl Board {
         })
     }
 
-    /// When [`Board::due`] and [`Board::tick`] have something again; `None` when there is no dependency.
+    /// The time of the next work for [`Board::due`] or [`Board::tick`]; `None` if there is no dependency.
     pub fn next_due(&self) -> Option<Moment> {
         self.dependencies.iter().map(Dependency::due).min()
     }
 
-    /// Takes what a look found.
+    /// Records the result of a probe.
     pub fn observe(&mut self, due: &Due, finding: Finding, now: Now, random: u64) -> Changes {
         self.change(due.dependency, now, random, |dependency, draw| {
             dependency.observe(due.number, finding, now, draw);
         })
     }
 
-    /// Asks for a call; a refusal says when to come back. `Ok(None)`: nothing guards this use.
+    /// Asks for permission to call. A refusal contains a retry time. `Ok(None)` means that no breaker guards this
+    /// use.
     pub fn admit(
         &mut self,
         id: DependencyId,
@@ -192,7 +171,7 @@ impl Board {
         }
     }
 
-    /// Takes what a call met and how long it took, with the ticket it was let through with.
+    /// Records the result and the duration of a call, with the ticket that permitted it.
     pub fn record(
         &mut self,
         (id, of, ticket): (DependencyId, Use, Option<Ticket>),
@@ -203,12 +182,12 @@ impl Board {
         self.change(id, now, random, |dependency, draw| dependency.record(of, ticket, met, now, draw))
     }
 
-    /// Takes a fault that was met outside of a call: a connection that was lost while it rested.
+    /// Records a fault that occurred outside of a call, such as the loss of an idle connection.
     pub fn suspect(&mut self, id: DependencyId, cause: Cause, now: Now, random: u64) -> Changes {
         self.change(id, now, random, |dependency, _| dependency.suspect(cause, now))
     }
 
-    /// Lets time pass.
+    /// Advances time.
     pub fn tick(&mut self, now: Now, random: u64) -> Changes {
         let mut draw = Draw::new(random);
         let mut changes = Changes::default();
@@ -222,26 +201,27 @@ impl Board {
         changes
     }
 
-    /// An operator wants a look now.
+    /// Schedules a probe now, at an operator's request.
     pub fn ask(&mut self, id: DependencyId, now: Now) {
         if let Some(dependency) = self.dependency_mut(id) {
-            dependency.schedule.want(Look::Probe, now.at);
+            dependency.schedule.request(Look::Probe, now.at);
         }
     }
 
-    /// An operator holds a dependency open or closed for a while; `None` ends that.
+    /// Sets an operator's order that forces a dependency open or closed for a while; `None` ends it.
     pub fn order(&mut self, id: DependencyId, order: Option<Order>, now: Now, random: u64) -> Changes {
         self.change(id, now, random, |dependency, _| dependency.order(order, now))
     }
 
-    /// An operator has verdicts carried out, or only counted.
+    /// Sets the admission mode, at an operator's request.
     pub fn set_mode(&mut self, mode: AdmissionMode, now: Now) -> Changes {
         self.mode = mode;
         Changes { events: Vec::new(), snapshot: self.publish(now) }
     }
 
-    /// These are the dependencies from here on, in this order; `place` says of each that stays whether it is where it was.
-    /// One of the same name and kind stays, with all that is known of it; any other begins anew.
+    /// Replaces the dependencies, in this order. `place` tells for each dependency that stays if its address is the
+    /// same. A dependency with the same name and kind stays with everything known of it; any other starts from
+    /// scratch.
     pub fn revise(
         &mut self,
         definitions: Vec<(Definition, Place)>,
@@ -276,7 +256,7 @@ impl Board {
     }
 
     fn dependency_mut(&mut self, id: DependencyId) -> Option<&mut Dependency> {
-        // Until the first revision each stands at its own place.
+        // Until the first revision, each identity is its position.
         let at = match self.ids.get(id.0) {
             Some(there) if *there == id => id.0,
             Some(_) | None => self.ids.iter().position(|own| *own == id)?,
@@ -313,7 +293,7 @@ impl Board {
         before.compare(dependency, settled, now, |event| events.push(event));
     }
 
-    /// Only a state that changed changes the snapshot, and that is an event.
+    /// The snapshot changes only if a state changed, and every state change is an event.
     fn renew(&mut self, now: Now, events: &[Event]) -> Option<Arc<Snapshot>> {
         if events.is_empty() { None } else { self.publish(now) }
     }
@@ -324,10 +304,10 @@ impl Board {
     }
 }
 
-/// Breakers of one dependency: no kind has more.
+/// The most breakers that a kind of dependency has.
 const USES_MAX: usize = 2;
 
-/// What is compared with after a call: on the stack, since this runs for every call of every worker.
+/// The values before a call, for comparison. They are on the stack, because this runs for every call of every worker.
 struct Before {
     breakers: [Option<(Use, Position)>; USES_MAX],
     forced: Option<Forced>,
@@ -347,35 +327,35 @@ impl Before {
         dependency: &Dependency,
         settled: Option<Settled>,
         now: Now,
-        mut tell: impl FnMut(Event),
+        mut report: impl FnMut(Event),
     ) {
         let definition = dependency.definition();
-        let mut tell = |what| {
-            tell(Event {
+        let mut report = |what| {
+            report(Event {
                 dependency: Arc::clone(&definition.name),
                 criticality: definition.criticality,
                 what,
             });
         };
         match (self.forced, dependency.forced().map(|order| order.to)) {
-            (before, Some(to)) if before != Some(to) => tell(What::Forced(to)),
-            (Some(_), None) => tell(What::Released),
+            (before, Some(to)) if before != Some(to) => report(What::Forced(to)),
+            (Some(_), None) => report(What::Released),
             (None, None) | (_, Some(_)) => {}
         }
         for ((of, from), (_, to)) in self.breakers.into_iter().flatten().zip(dependency.breakers()) {
             if from != to {
-                tell(What::Breaker { of, from, to });
+                report(What::Breaker { of, from, to });
             }
         }
         match settled {
             Some(Settled { to: State::Down, outage: Some(outage), .. }) => {
-                tell(What::Down { reference: outage.reference, cause: outage.cause });
+                report(What::Down { reference: outage.reference, cause: outage.cause });
             }
             Some(Settled { from: State::Down, to, outage: Some(outage) }) => {
                 let lasted = now.at.since(outage.began.at);
-                tell(What::Recovered { reference: outage.reference, lasted, to });
+                report(What::Recovered { reference: outage.reference, lasted, to });
             }
-            Some(Settled { from, to, .. }) => tell(What::Became { from, to }),
+            Some(Settled { from, to, .. }) => report(What::Became { from, to }),
             None => {}
         }
     }

@@ -1,89 +1,89 @@
-//! Whether a use of a dependency may be called now, from what its last calls met.
+//! A circuit breaker for one use of a dependency, driven by the results of recent calls.
 //!
-//! A queue in front of something that does not answer only fills up. So a breaker opens when calls fail, and
-//! whoever asks meanwhile is told at once when to come back; then it lets through one call at a time until
-//! enough of them went well. The delay grows with each opening and shrinks only after a healthy minute:
-//! what flaps is left alone for longer.
+//! A queue in front of a dependency that does not answer only fills up. So the breaker opens when calls fail, and
+//! callers get a retry time at once. After a delay it lets through one trial call at a time, until enough of them
+//! succeed. The delay grows with each opening and shrinks only after a healthy minute, so a flapping dependency is
+//! left alone for longer.
 //!
-//! The order of calls: [`Breaker::admit`] before a call, [`Breaker::record`] with its ticket after it. What
-//! a ticket of an earlier state brings is not counted: it speaks of another time. [`Breaker::tick`] when
-//! [`Breaker::due`] comes, since time opens as well.
+//! Call [`Breaker::admit`] before a call and [`Breaker::record`] with its ticket after it. A result with a ticket
+//! from an earlier state is ignored, because it says nothing about the current one. Call [`Breaker::tick`] at
+//! [`Breaker::due`], because states also change with time.
 
 use super::window::{Tally, WINDOW, Window};
 use crate::backoff::{Backoff, Steps, spread};
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// Calls in the window below which a rate says nothing.
+/// With fewer calls in the window, a failure rate means nothing.
 const CALLS_MIN: u32 = 20;
-/// Failures of a hundred calls that open it.
+/// The percentage of failed calls that opens the breaker.
 const FAILURE_PERCENT: u32 = 50;
-/// Calls slower than [`SLOW`], of a hundred, that open it.
+/// The percentage of calls slower than [`SLOW`] that opens the breaker.
 const SLOW_PERCENT: u32 = 80;
-/// From here a call is slow.
+/// Calls that take longer count as slow.
 const SLOW: Duration = Duration::from_secs(1);
-/// Connection errors and timeouts in a row that open it, however few the calls.
+/// The number of consecutive connection errors and timeouts that opens the breaker, even with few calls.
 const UNREACHED_MAX: u8 = 5;
-/// Trials that must go well before it closes.
+/// The number of successful trials that closes the breaker.
 const TRIALS: u8 = 3;
-/// A trial without a result for so long has failed: who made it may be gone.
+/// A trial without a result for this time counts as failed, because its caller may be gone.
 const TRIAL_MAX: Duration = Duration::from_secs(10);
-/// Half-open for so long without a failure, what flapped is believed to be there.
+/// After this time half-open without a failed trial, a dependency that flapped counts as up.
 pub(crate) const QUIET: Duration = Duration::from_secs(1);
-/// What is told to come back while another's trial is out.
+/// The retry time while another caller's trial is in progress.
 const TRIAL_RETRY: Duration = Duration::from_millis(500);
-/// resilience4j's and gobreaker's cap of 60 s would make a recovery within 30 s impossible.
+/// Shorter than the cap of 60 s in resilience4j and gobreaker, with which a recovery within 30 s would be impossible.
 const DELAYS: Steps = Steps {
     first: Duration::from_secs(2),
     max: Duration::from_secs(15),
     spread_percent: 20,
     healthy: Duration::from_secs(60),
 };
-/// Told to come back at the earliest and the latest, in milliseconds.
+/// The bounds on retry times, in milliseconds.
 const RETRY_MS: std::ops::RangeInclusive<u128> = 100..=30_000;
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was answered.
     Answered,
-    /// The dependency did not do it: read-only, memory full, an error of its own.
+    /// The dependency failed the call: it is read-only, its memory is full, or it had an error of its own.
     Failed,
-    /// It did not do it, for a reason that a probe may not see: a full disk still takes a probe's small row.
+    /// The dependency failed the call for a reason that a probe may not notice: a full disk still accepts the small
+    /// row of a probe.
     Unseen,
-    /// It was not reached, or did not answer in time.
+    /// The dependency could not be reached or did not answer in time.
     Unreached,
-    /// A client caused it, by what it sent or by going away: says nothing of the dependency.
+    /// A client caused the failure, by its request or by disconnecting. It says nothing about the dependency.
     ByClient,
 }
 
-/// What [`Breaker::admit`] allows; comes back with the call's outcome.
+/// The permission for a call by [`Breaker::admit`], returned with the outcome of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     term: u32,
     trial: u32,
 }
 
-/// Not now.
+/// The refusal of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// When to come back: from the breaker's own delay, spread.
+    /// The retry time: the remaining delay of the breaker, spread.
     pub retry_ms: u32,
 }
 
-/// What it lets through.
+/// The position of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Position {
-    /// All calls.
+    /// All calls pass.
     Closed,
-    /// None.
+    /// No calls pass.
     Open,
-    /// One at a time.
+    /// One call passes at a time.
     HalfOpen,
 }
 
 impl Position {
-    /// As reports and metrics say it.
+    /// The name in reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Position::Closed => "closed",
@@ -93,17 +93,16 @@ impl Position {
     }
 }
 
-/// What an operator may hold a breaker at.
+/// The position that an operator forces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forced {
-    /// No call passes.
     Open,
-    /// Every call passes, whatever they meet.
+    /// All calls pass, whatever their outcomes.
     Closed,
 }
 
 impl Forced {
-    /// As requests and reports say it.
+    /// The name in requests and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Forced::Open => "open",
@@ -112,50 +111,49 @@ impl Forced {
     }
 }
 
-/// Whether it may be told that the dependency is there again, although the trials are not done. Where nobody
-/// calls, no trial ever ends.
+/// Tells if the dependency counts as up again before the trials are done. Without callers, no trial ever ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Vouched {
+enum Confirmed {
     No,
-    /// By a probe's success after it half-opened; or, where probes are not believed, by [`QUIET`] without a
+    /// A probe succeeded after the breaker half-opened, or, if probes are not trusted, [`QUIET`] passed without a
     /// failed trial.
     Yes,
 }
 
-/// What moves it. `Open` ends at `until`; a trial is out exactly while `since` is `Some`.
+/// The internal state. A trial is in progress exactly while `since` is `Some`.
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum Stage {
     Closed,
     Open { until: Moment },
-    HalfOpen { well: u8, since: Option<Moment>, opened: By, entered: Moment, vouched: Vouched },
+    HalfOpen { well: u8, since: Option<Moment>, opened: OpenedBy, entered: Moment, confirmed: Confirmed },
     Forced { to: Forced, until: Moment },
 }
 
-/// Who half-opened it.
+/// The reason why the breaker half-opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+enum OpenedBy {
     Delay,
     Probe,
 }
 
-/// Whether a probe's success may half-open it before its delay is over.
+/// Tells if the success of a probe may half-open the breaker before its delay is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+enum ProbeTrust {
     Probes,
-    /// It flapped, a probe's word was wrong before, or what opened it is nothing that probes see: only the delay counts.
+    /// It flapped, a probe was wrong before, or the fault is one that probes do not notice. Only the delay counts.
     DelayOnly,
 }
 
-/// See the module. A fixed size; every call costs the same.
+/// The breaker. Its size is fixed, and every call has the same cost.
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    state: State,
+    state: Stage,
     window: Window,
-    /// Connection errors and timeouts in a row, and the last of them.
+    /// The number of consecutive connection errors and timeouts, and the time of the last one.
     unreached: (u8, Moment),
     backoff: Backoff,
-    trust: Trust,
-    /// Grows with every change of state, so that what an older state allowed is known for it.
+    trust: ProbeTrust,
+    /// Grows with every change of state, so that tickets of an earlier state are recognised.
     term: u32,
     trials: u32,
 }
@@ -163,11 +161,11 @@ pub struct Breaker {
 impl Default for Breaker {
     fn default() -> Breaker {
         Breaker {
-            state: State::Closed,
+            state: Stage::Closed,
             window: Window::default(),
             unreached: (0, Moment::ZERO),
             backoff: Backoff::new(DELAYS),
-            trust: Trust::Probes,
+            trust: ProbeTrust::Probes,
             term: 0,
             trials: 0,
         }
@@ -175,119 +173,118 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Asks for a call. `random` is in `0.0 .. 1.0`.
+    /// Asks for permission to call. `random` is in `0.0 .. 1.0`.
     pub fn admit(&mut self, now: Moment, random: f32) -> Result<Ticket, Open> {
         self.tick(now, random);
         match &mut self.state {
-            State::Closed | State::Forced { to: Forced::Closed, .. } => {
+            Stage::Closed | Stage::Forced { to: Forced::Closed, .. } => {
                 Ok(Ticket { term: self.term, trial: 0 })
             }
-            State::HalfOpen { since: since @ None, .. } => {
+            Stage::HalfOpen { since: since @ None, .. } => {
                 *since = Some(now);
-                // 0 is no trial.
+                // 0 means "no trial".
                 self.trials = self.trials.checked_add(1).unwrap_or(1);
                 Ok(Ticket { term: self.term, trial: self.trials })
             }
-            State::HalfOpen { since: Some(_), .. }
-            | State::Open { .. }
-            | State::Forced { to: Forced::Open, .. } => Err(Open { retry_ms: self.retry_ms(now, random) }),
+            Stage::HalfOpen { since: Some(_), .. }
+            | Stage::Open { .. }
+            | Stage::Forced { to: Forced::Open, .. } => Err(Open { retry_ms: self.retry_ms(now, random) }),
         }
     }
 
-    /// Takes what a call met, and how long it took.
+    /// Records the outcome and the duration of a call.
     pub fn record(&mut self, ticket: Ticket, outcome: Outcome, took: Duration, now: Moment, random: f32) {
         if ticket.term != self.term {
             return;
         }
         match self.state {
-            State::Closed => self.count(outcome, took, now, random),
-            State::HalfOpen { .. } if ticket.trial == self.trials => self.tried(outcome, now, random),
-            State::HalfOpen { .. } | State::Open { .. } | State::Forced { .. } => {}
+            Stage::Closed => self.count(outcome, took, now, random),
+            Stage::HalfOpen { .. } if ticket.trial == self.trials => self.tried(outcome, now, random),
+            Stage::HalfOpen { .. } | Stage::Open { .. } | Stage::Forced { .. } => {}
         }
     }
 
-    /// Lets time pass: a delay ends, a trial is given up, an operator's word expires.
+    /// Advances time: ends delays, gives up trials, expires forced positions.
     pub fn tick(&mut self, now: Moment, random: f32) {
         match self.state {
-            State::Open { until } if now >= until => self.half_open(By::Delay, now),
-            State::HalfOpen { since: None, entered, vouched: Vouched::No, .. }
-                if self.trust == Trust::DelayOnly && now.since(entered) >= QUIET =>
+            Stage::Open { until } if now >= until => self.half_open(OpenedBy::Delay, now),
+            Stage::HalfOpen { since: None, entered, confirmed: Confirmed::No, .. }
+                if self.trust == ProbeTrust::DelayOnly && now.since(entered) >= QUIET =>
             {
-                self.vouch();
+                self.confirm();
             }
-            State::HalfOpen { since: Some(since), .. } if now.since(since) >= TRIAL_MAX => {
+            Stage::HalfOpen { since: Some(since), .. } if now.since(since) >= TRIAL_MAX => {
                 self.tried(Outcome::Unreached, now, random);
             }
-            State::Forced { to, until } if now >= until => match to {
-                Forced::Open => self.half_open(By::Delay, now),
+            Stage::Forced { to, until } if now >= until => match to {
+                Forced::Open => self.half_open(OpenedBy::Delay, now),
                 Forced::Closed => self.close(now),
             },
-            State::Closed | State::Open { .. } | State::HalfOpen { .. } | State::Forced { .. } => {}
+            Stage::Closed | Stage::Open { .. } | Stage::HalfOpen { .. } | Stage::Forced { .. } => {}
         }
     }
 
-    /// When [`Breaker::tick`] changes something, if nothing else does before.
+    /// The time at which [`Breaker::tick`] changes something, if nothing else does before.
     pub fn due(&self) -> Option<Moment> {
         match self.state {
-            State::HalfOpen { since: None, entered, vouched: Vouched::No, .. }
-                if self.trust == Trust::DelayOnly =>
+            Stage::HalfOpen { since: None, entered, confirmed: Confirmed::No, .. }
+                if self.trust == ProbeTrust::DelayOnly =>
             {
                 Some(entered + QUIET)
             }
-            State::Closed | State::HalfOpen { since: None, .. } => None,
-            State::Open { until } | State::Forced { until, .. } => Some(until),
-            State::HalfOpen { since: Some(since), .. } => Some(since + TRIAL_MAX),
+            Stage::Closed | Stage::HalfOpen { since: None, .. } => None,
+            Stage::Open { until } | Stage::Forced { until, .. } => Some(until),
+            Stage::HalfOpen { since: Some(since), .. } => Some(since + TRIAL_MAX),
         }
     }
 
-    /// Takes a probe's success: trials may begin at once, unless it flapped within the last minute; and what
-    /// is half-open is believed to be there.
-    pub fn probed_well(&mut self, now: Moment) {
+    /// Records the success of a probe. Trials may begin at once unless the dependency flapped within the last minute,
+    /// and a half-open breaker counts the dependency as up.
+    pub fn probe_succeeded(&mut self, now: Moment) {
         match (self.state, self.trust) {
-            (State::Open { .. }, Trust::Probes) => self.half_open(By::Probe, now),
-            (State::HalfOpen { .. }, Trust::Probes) => self.vouch(),
-            (State::Open { .. } | State::HalfOpen { .. }, Trust::DelayOnly)
-            | (State::Closed | State::Forced { .. }, _) => {}
+            (Stage::Open { .. }, ProbeTrust::Probes) => self.half_open(OpenedBy::Probe, now),
+            (Stage::HalfOpen { .. }, ProbeTrust::Probes) => self.confirm(),
+            (Stage::Open { .. } | Stage::HalfOpen { .. }, ProbeTrust::DelayOnly)
+            | (Stage::Closed | Stage::Forced { .. }, _) => {}
         }
     }
 
-    /// True exactly while what it guards counts as down: open, or half-open and nobody vouches for it yet.
-    pub fn bars(&self) -> bool {
+    /// True exactly while the dependency counts as down: the breaker is open, or half-open without confirmation.
+    pub fn counts_as_down(&self) -> bool {
         match self.state {
-            State::Open { .. } | State::Forced { to: Forced::Open, .. } => true,
-            State::HalfOpen { vouched, .. } => vouched == Vouched::No,
-            State::Closed | State::Forced { to: Forced::Closed, .. } => false,
+            Stage::Open { .. } | Stage::Forced { to: Forced::Open, .. } => true,
+            Stage::HalfOpen { confirmed, .. } => confirmed == Confirmed::No,
+            Stage::Closed | Stage::Forced { to: Forced::Closed, .. } => false,
         }
     }
 
-    /// Holds it open or closed until then.
+    /// Forces the position until the given time.
     pub fn force(&mut self, to: Forced, until: Moment) {
-        self.enter(State::Forced { to, until });
+        self.enter(Stage::Forced { to, until });
     }
 
-    /// Ends what an operator forced: trials decide.
+    /// Ends a forced position. Trials decide what follows.
     pub fn release(&mut self, now: Moment) {
-        if let State::Forced { .. } = self.state {
-            self.half_open(By::Delay, now);
+        if let Stage::Forced { .. } = self.state {
+            self.half_open(OpenedBy::Delay, now);
         }
     }
 
-    /// What it lets through.
     pub fn position(&self) -> Position {
         match self.state {
-            State::Closed | State::Forced { to: Forced::Closed, .. } => Position::Closed,
-            State::Open { .. } | State::Forced { to: Forced::Open, .. } => Position::Open,
-            State::HalfOpen { .. } => Position::HalfOpen,
+            Stage::Closed | Stage::Forced { to: Forced::Closed, .. } => Position::Closed,
+            Stage::Open { .. } | Stage::Forced { to: Forced::Open, .. } => Position::Open,
+            Stage::HalfOpen { .. } => Position::HalfOpen,
         }
     }
 
-    /// When to come back. Only for a call that was not let through; spread, so that not all come at once.
+    /// The retry time of a refused call, spread so that callers do not return at once.
     pub fn retry_ms(&self, now: Moment, random: f32) -> u32 {
         let wait = match self.state {
-            State::Closed | State::HalfOpen { .. } => TRIAL_RETRY,
-            State::Open { until } | State::Forced { until, .. } => until.since(now),
+            Stage::Closed | Stage::HalfOpen { .. } => TRIAL_RETRY,
+            Stage::Open { until } | Stage::Forced { until, .. } => until.since(now),
         };
-        // Never before the delay is over: only later.
+        // The spread only adds: no caller returns before the delay is over.
         let late = spread(wait.max(TRIAL_RETRY) / 2, 100, random);
         let ms = (wait + late).as_millis().clamp(*RETRY_MS.start(), *RETRY_MS.end());
         u32::try_from(ms).unwrap_or(u32::MAX)
@@ -311,16 +308,23 @@ impl Breaker {
             && (total.reaches(total.failures, FAILURE_PERCENT) || total.reaches(total.slow, SLOW_PERCENT));
         if rates || self.unreached.0 >= UNREACHED_MAX {
             self.trust = match outcome {
-                Outcome::Unseen => Trust::DelayOnly,
-                _ if self.backoff.rested(now) => Trust::Probes,
-                _ => Trust::DelayOnly,
+                Outcome::Answered | Outcome::Failed | Outcome::Unreached | Outcome::ByClient
+                    if self.backoff.rested(now) =>
+                {
+                    ProbeTrust::Probes
+                }
+                Outcome::Answered
+                | Outcome::Failed
+                | Outcome::Unseen
+                | Outcome::Unreached
+                | Outcome::ByClient => ProbeTrust::DelayOnly,
             };
             self.open(now, random);
         }
     }
 
     fn tried(&mut self, outcome: Outcome, now: Moment, random: f32) {
-        let State::HalfOpen { well, since, opened, .. } = &mut self.state else { return };
+        let Stage::HalfOpen { well, since, opened, .. } = &mut self.state else { return };
         *since = None;
         match outcome {
             Outcome::ByClient => {}
@@ -331,8 +335,8 @@ impl Breaker {
                 }
             }
             Outcome::Failed | Outcome::Unseen | Outcome::Unreached => {
-                if *opened == By::Probe || outcome == Outcome::Unseen {
-                    self.trust = Trust::DelayOnly;
+                if *opened == OpenedBy::Probe || outcome == Outcome::Unseen {
+                    self.trust = ProbeTrust::DelayOnly;
                 }
                 self.open(now, random);
             }
@@ -341,16 +345,16 @@ impl Breaker {
 
     fn open(&mut self, now: Moment, random: f32) {
         let until = now + self.backoff.fail(now, random);
-        self.enter(State::Open { until });
+        self.enter(Stage::Open { until });
     }
 
-    fn half_open(&mut self, opened: By, entered: Moment) {
-        self.enter(State::HalfOpen { well: 0, since: None, opened, entered, vouched: Vouched::No });
+    fn half_open(&mut self, opened: OpenedBy, entered: Moment) {
+        self.enter(Stage::HalfOpen { well: 0, since: None, opened, entered, confirmed: Confirmed::No });
     }
 
-    fn vouch(&mut self) {
-        if let State::HalfOpen { vouched, .. } = &mut self.state {
-            *vouched = Vouched::Yes;
+    fn confirm(&mut self) {
+        if let Stage::HalfOpen { confirmed, .. } = &mut self.state {
+            *confirmed = Confirmed::Yes;
         }
     }
 
@@ -358,10 +362,10 @@ impl Breaker {
         self.backoff.succeed(now);
         self.window = Window::default();
         self.unreached = (0, now);
-        self.enter(State::Closed);
+        self.enter(Stage::Closed);
     }
 
-    fn enter(&mut self, state: State) {
+    fn enter(&mut self, state: Stage) {
         self.state = state;
         self.term = self.term.wrapping_add(1);
     }

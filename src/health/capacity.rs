@@ -1,17 +1,18 @@
-//! How the gateway itself is doing, judged like a dependency: from numbers to a finding.
+//! The health of the gateway itself, judged like a dependency: turns measurements into a finding.
 //!
-//! A cause means that something fails now, a warning that it soon will. Where several hold, the causes come first, and each is named.
+//! A cause means that something fails now, a warning that it soon will. A finding names all of them, and is a failure
+//! if there is a cause.
 
 use super::definition::{Criticality, Definition, Gate, Kind};
 use super::finding::{Cause, Fault, Finding};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What reports, metrics and the log call this process; no dependency may be named so.
+/// The name of this process in reports, metrics and the log. No dependency may use it.
 pub const NAME: &str = "gateway";
 
-/// How it is looked at: as an optional dependency without a breaker. It stands in reports and nowhere else, since a
-/// client that hears of it is served.
+/// Defines the gateway as an optional dependency without a breaker. It appears only in reports, because a client that
+/// could be sent its state is being served.
 pub fn definition() -> Definition {
     Definition {
         name: Arc::from(NAME),
@@ -23,56 +24,56 @@ pub fn definition() -> Definition {
         sentence: Arc::from(""),
         interval: Duration::from_secs(2),
         timeout: Duration::from_secs(1),
-        // The numbers are of 10 s already, and reading them cannot fail by chance.
+        // The measurements already cover 10 s, and reading them does not fail by chance.
         failures: 1,
         successes: 2,
     }
 }
 
-/// What the process reads of itself.
+/// Measurements of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
     /// Descriptors in use, and their bound.
     pub descriptors: (u64, u64),
     /// Resident memory in bytes, and its bound.
     pub memory_bytes: (u64, u64),
-    /// Commands of the last 10 s that failed through our fault or a dependency's, and all of them.
+    /// Commands of the last 10 s that failed because of the gateway or a dependency, and all commands.
     pub errors: (u64, u64),
-    /// The longest turn of each reactor in the last 10 s, by its id; for one that is in a turn now, at least that turn's age.
+    /// The longest turn of each reactor in the last 10 s, by its id. A turn in progress counts with its age.
     pub turns: &'a [Duration],
-    /// Each queue whose overflow is answered `overloaded`.
+    /// The queues whose overflow is answered `overloaded`.
     pub queues: &'a [Depth],
-    /// Each queue whose overflow is made up for.
+    /// The queues whose overflow is recovered later.
     pub spares: &'a [Depth],
-    /// The same of each reactor's lane of publications, by its id: a full one costs reads and loses nothing.
+    /// The live lane of each reactor, by its id. A full lane costs reads and loses nothing.
     pub lanes: &'a [Depth],
 }
 
-/// How full a queue is.
+/// The fill level of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// The queue.
     pub name: &'static str,
-    /// What waits in it.
+    /// Entries waiting in the queue.
     pub waiting: u64,
-    /// Its bound.
     pub bound: u64,
 }
 
-/// Descriptors or memory in use at which a look warns, in percent of the bound.
+/// The use of descriptors or memory that causes a warning, in percent of the bound.
 const WARN_PERCENT: u64 = 80;
 
-/// Descriptors in use at which readiness fails as well.
+/// The use of descriptors at which readiness fails too, in percent of the bound.
 const DESCRIPTORS_FULL_PERCENT: u64 = 95;
 
-/// Of a queue: it fills faster than it is emptied.
+/// The fill level at which a queue causes a warning, in percent: it fills faster than it is emptied.
 const QUEUE_WARN_PERCENT: u64 = 50;
 
-/// A reactor's turn at which everybody on it notices, and one at which it counts as stalled (as `/health/live` does).
+/// The turn length that all clients of a reactor notice, and the one at which the reactor counts as stalled (as for
+/// `/health/live`).
 const TURN_WARN: Duration = Duration::from_millis(100);
 const TURN_STALLED: Duration = Duration::from_secs(5);
 
-/// Failed commands, in percent, at which a look warns and at which it fails; below this many commands a share means nothing.
+/// The failed commands, in percent, that cause a warning and a failure. With fewer commands than the minimum, a
+/// percentage means nothing.
 const ERRORS_WARN_PERCENT: u64 = 5;
 const ERRORS_DOWN_PERCENT: u64 = 50;
 const ERRORS_COMMANDS_MIN: u64 = 20;
@@ -80,7 +81,7 @@ const ERRORS_COMMANDS_MIN: u64 = 20;
 const LOOK_AT: &str =
     "See /metrics for connections, turn times and queues; raise the bound, or add an instance.";
 
-/// Judges the numbers; `latency` is what reading them took.
+/// Judges the measurements. `latency` is the time it took to read them.
 pub fn judge(load: &Load<'_>, latency: Duration) -> Finding {
     let findings = descriptors(load)
         .into_iter()
@@ -112,7 +113,7 @@ enum Strain {
     Fails(Fault, String),
 }
 
-/// Without overflow, and never true for a bound of 0, which means "none".
+/// Compares without overflow. Never true for a bound of 0, which means "none".
 fn reaches(used: u64, bound: u64, percent: u64) -> bool {
     bound > 0 && u128::from(used) * 100 >= u128::from(bound) * u128::from(percent)
 }
@@ -144,11 +145,11 @@ fn turns(reactor: usize, turn: Duration) -> Option<Strain> {
 }
 
 fn queues(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
-    let text = format!("the queue {name} holds {waiting} of {bound}");
+    let text = format!("the {name} queue holds {waiting} of {bound}");
     if reaches(waiting, bound, 100) {
         return Some(Strain::Fails(
             Fault::Internal,
-            format!("{text}: what comes is answered with overloaded"),
+            format!("{text}: new requests are answered with overloaded"),
         ));
     }
     reaches(waiting, bound, QUEUE_WARN_PERCENT).then_some(Strain::Warns(text))
@@ -156,7 +157,7 @@ fn queues(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
 
 fn spares(Depth { name, waiting, bound }: Depth) -> Option<Strain> {
     reaches(waiting, bound, QUEUE_WARN_PERCENT)
-        .then(|| Strain::Warns(format!("the queue {name} holds {waiting} of {bound}")))
+        .then(|| Strain::Warns(format!("the {name} queue holds {waiting} of {bound}")))
 }
 
 fn lanes(reactor: usize, Depth { name, waiting, bound }: Depth) -> Option<Strain> {
@@ -205,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_with_room_has_nothing_to_say() {
+    fn gateway_with_room_has_no_finding() {
         let turns = [Duration::from_millis(3)];
         let load = Load { turns: &turns, queues: &[queue(0)], ..WELL };
         assert_eq!(judge(&load, Duration::ZERO).result, Ok(None));
     }
 
     #[test]
-    fn each_number_warns_before_it_fails() {
+    fn each_measurement_warns_before_it_fails() {
         let second = [Duration::ZERO, Duration::from_millis(100)];
         let stalled = [Duration::from_secs(5)];
         let pairs: [(Load<'_>, &str, Load<'_>, Fault); 5] = [
@@ -236,7 +237,7 @@ mod tests {
             ),
             (
                 Load { queues: &[queue(5)], ..WELL },
-                "store holds 5 of 10",
+                "store queue holds 5 of 10",
                 Load { queues: &[queue(10)], ..WELL },
                 Fault::Internal,
             ),
@@ -255,15 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_or_a_full_way_to_the_bus_is_only_a_warning() {
+    fn full_lane_or_bus_queue_is_only_a_warning() {
         let text = warning(&Load { spares: &[queue(10)], ..WELL });
-        assert!(text.contains("store holds 10 of 10"), "{text}");
+        assert!(text.contains("store queue holds 10 of 10"), "{text}");
         let text = warning(&Load { lanes: &[queue(0), queue(10)], ..WELL });
         assert!(text.contains("lane of reactor 1"), "{text}");
     }
 
     #[test]
-    fn all_that_fails_is_named() {
+    fn finding_names_everything_that_fails() {
         let (kind, text) = fault(&Load { descriptors: (99, 100), memory_bytes: (9, 1), ..WELL });
         assert_eq!(kind, Fault::ConnectionLimit);
         assert!(text.contains("descriptors") && text.contains("memory"), "{text}");
@@ -271,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn more_use_never_looks_better(used in 0u64.., more in 0u64.., bound in 0u64..) {
+        fn higher_use_never_improves_the_finding(used in 0u64.., more in 0u64.., bound in 0u64..) {
             let rank = |used| match judge(&Load { descriptors: (used, bound), ..WELL }, Duration::ZERO).result {
                 Ok(None) => 0,
                 Ok(Some(_)) => 1,

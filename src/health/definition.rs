@@ -1,31 +1,28 @@
-//! What an operator says of a dependency: what it is, what hangs on it, and how it is looked at.
+//! The definition of a dependency: its kind, its importance, and how it is probed.
 
-use super::finding::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What speaks there.
+/// The kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A PostgreSQL database.
     Postgres,
-    /// A Redis, or what speaks its protocol.
+    /// Redis, or a server with its protocol.
     Redis,
-    /// A server that answers HTTP.
     Http,
-    /// Whatever accepts a TCP connection.
+    /// Any server that accepts a TCP connection.
     Tcp,
-    /// A ClickHouse, over HTTP.
+    /// ClickHouse over HTTP.
     Clickhouse,
-    /// This process itself: it is looked at without a probe, and is no dependency.
+    /// This process itself. It is judged without a probe and cannot be configured as a dependency.
     Gateway,
 }
 
 impl Kind {
-    /// All that a dependency may be.
+    /// The kinds that a dependency may have.
     pub const ALL: [Kind; 5] = [Kind::Postgres, Kind::Redis, Kind::Http, Kind::Tcp, Kind::Clickhouse];
 
-    /// As configuration and reports say it.
+    /// The name in the configuration and in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Postgres => "postgres",
@@ -37,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// The uses that have a breaker each.
+    /// The uses, each with its own breaker.
     pub const fn uses(self) -> &'static [Use] {
         match self {
             Kind::Postgres => &[Use::Write, Use::Read],
@@ -47,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// `componentType` of draft-inadarei-api-health-check.
+    /// The `componentType` of draft-inadarei-api-health-check.
     pub const fn component_type(self) -> &'static str {
         match self {
             Kind::Postgres | Kind::Redis | Kind::Clickhouse => "datastore",
@@ -57,23 +54,23 @@ impl Kind {
     }
 }
 
-/// What a dependency is asked for. Each has a breaker of its own: reads may work where writes do not.
+/// A use of a dependency. Each has its own breaker, because reads may work while writes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Use {
-    /// A store's appends.
+    /// Appends to a store.
     Write,
-    /// A store's pages.
+    /// Reads from a store.
     Read,
-    /// A bus's commands.
+    /// Commands to a bus.
     Command,
-    /// What a bus delivers.
+    /// Messages from a bus.
     Subscription,
-    /// Any call of another kind.
+    /// Any call to a dependency of another kind.
     Call,
 }
 
 impl Use {
-    /// As reports and metrics say it.
+    /// The name in reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Use::Write => "write",
@@ -84,7 +81,7 @@ impl Use {
         }
     }
 
-    /// True exactly when the dependency is down while this breaker is open; else it is degraded.
+    /// True exactly if the dependency counts as down while this breaker is open; otherwise it counts as degraded.
     pub const fn decides(self) -> bool {
         match self {
             Use::Write | Use::Command | Use::Call => true,
@@ -93,17 +90,17 @@ impl Use {
     }
 }
 
-/// What follows when it is down.
+/// The consequence of an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Criticality {
-    /// Nobody is let in.
+    /// No new client is admitted.
     Critical,
-    /// Service goes on without what it gives.
+    /// Service continues without what the dependency provides.
     Optional,
 }
 
 impl Criticality {
-    /// As configuration and reports say it.
+    /// The name in the configuration and in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Criticality::Critical => "critical",
@@ -111,7 +108,7 @@ impl Criticality {
         }
     }
 
-    /// Between two probes.
+    /// The default time between two probes.
     pub const fn interval(self) -> Duration {
         match self {
             Criticality::Critical => Duration::from_secs(2),
@@ -119,7 +116,7 @@ impl Criticality {
         }
     }
 
-    /// Of one probe.
+    /// The default timeout of one probe.
     pub const fn timeout(self) -> Duration {
         match self {
             Criticality::Critical => Duration::from_secs(1),
@@ -128,20 +125,20 @@ impl Criticality {
     }
 }
 
-/// Whom it stops while it is critical and down.
+/// The clients that an outage of a critical dependency stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gate {
-    /// Everybody new, at the handshake.
+    /// All new clients, at the handshake.
     Handshake,
-    /// Only who needs its word: whoever else can be judged is let in. Who cannot is told so then, by the same outage.
+    /// Only clients whose token cannot be judged without the dependency. They are refused at that point, with the
+    /// same outage. All others are admitted.
     Judgement,
 }
 
 impl Gate {
-    /// All there are.
     pub const ALL: [Gate; 2] = [Gate::Handshake, Gate::Judgement];
 
-    /// True exactly when a handshake is refused while the dependency is down.
+    /// True exactly if handshakes are refused while the dependency is down.
     pub const fn stops_handshakes(self, criticality: Criticality) -> bool {
         match (self, criticality) {
             (Gate::Handshake, Criticality::Critical) => true,
@@ -150,113 +147,26 @@ impl Gate {
     }
 }
 
-/// See the module. Its texts are bounded by the configuration that made it.
+/// The definition of a dependency. The configuration bounds the length of its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// As an operator and `status` name it; no two are the same.
+    /// The unique name, used by operators and in `status`.
     pub name: Arc<str>,
-    /// What speaks there.
     pub kind: Kind,
-    /// Where, without secrets: for the admin listener and the log.
+    /// The address without secrets, for the admin listener and the log.
     pub address: Arc<str>,
-    /// What follows when it is down.
     pub criticality: Criticality,
-    /// Whom that stops.
     pub gate: Gate,
-    /// What users cannot do without it.
+    /// The capabilities that users lose without the dependency.
     pub lost: Vec<Arc<str>>,
-    /// The same as a sentence for people.
+    /// The loss as a sentence for people.
     pub sentence: Arc<str>,
-    /// Between two probes; each is spread by a fifth, so that a hundred instances do not probe as one.
+    /// The time between two probes. Each is spread by a fifth, so that a hundred instances do not probe at once.
     pub interval: Duration,
-    /// Of one probe.
+    /// The timeout of one probe.
     pub timeout: Duration,
-    /// Misses in a row that make it down: at least 1.
+    /// The number of consecutive failures that make it down: at least 1.
     pub failures: u8,
-    /// Successes in a row that make it up again: at least 1.
+    /// The number of consecutive successes that make it up again: at least 1.
     pub successes: u8,
-}
-
-/// What a fault that work met says, beside what it does to the breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Suspicion {
-    /// The connection failed: one immediate reconnect tells, and its failure is the dependency's.
-    Connection,
-    /// Something else: the next probe comes at once, and counts as any other.
-    Other,
-}
-
-impl Fault {
-    /// What follows from it when work met it.
-    pub const fn suspicion(self) -> Suspicion {
-        match self {
-            Fault::Refused
-            | Fault::Unreachable
-            | Fault::Reset
-            | Fault::Tls
-            | Fault::Credentials
-            | Fault::ConnectionLimit
-            | Fault::NotReady => Suspicion::Connection,
-            Fault::Timeout
-            | Fault::Protocol
-            | Fault::Standby
-            | Fault::ReadOnly
-            | Fault::DiskFull
-            | Fault::MemoryFull
-            | Fault::Schema
-            | Fault::Delivery
-            | Fault::Status
-            | Fault::Field
-            | Fault::Internal => Suspicion::Other,
-        }
-    }
-
-    /// As reports, metrics and the log say it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Fault::Refused => "refused",
-            Fault::Unreachable => "unreachable",
-            Fault::Reset => "reset",
-            Fault::Timeout => "timeout",
-            Fault::Protocol => "protocol",
-            Fault::Tls => "tls",
-            Fault::Credentials => "credentials",
-            Fault::Standby => "standby",
-            Fault::ReadOnly => "read_only",
-            Fault::DiskFull => "disk_full",
-            Fault::MemoryFull => "memory_full",
-            Fault::ConnectionLimit => "connection_limit",
-            Fault::NotReady => "not_ready",
-            Fault::Schema => "schema",
-            Fault::Delivery => "delivery",
-            Fault::Status => "status",
-            Fault::Field => "field",
-            Fault::Internal => "internal",
-        }
-    }
-
-    /// What it is to a breaker.
-    pub const fn outcome(self) -> super::breaker::Outcome {
-        use super::breaker::Outcome;
-        match self {
-            Fault::Refused
-            | Fault::Unreachable
-            | Fault::Reset
-            | Fault::Timeout
-            | Fault::Tls
-            | Fault::Credentials
-            | Fault::ConnectionLimit
-            | Fault::NotReady => Outcome::Unreached,
-            Fault::DiskFull => Outcome::Unseen,
-            Fault::Protocol
-            | Fault::Standby
-            | Fault::ReadOnly
-            | Fault::MemoryFull
-            | Fault::Schema
-            | Fault::Delivery
-            | Fault::Status
-            | Fault::Field
-            | Fault::Internal => Outcome::Failed,
-        }
-    }
 }

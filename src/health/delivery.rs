@@ -1,8 +1,9 @@
-//! Whether what one instance commits arrives at all others: judged by canaries, not by PING.
+//! Detects if publications of one instance reach all others, by canaries instead of PING.
 //!
-//! Every instance commits a canary to the store every two seconds and sends it over the bus, as it does with publications. Its
-//! own must come back to all its reactors. The store also tells which canaries the other instances committed: they must have
-//! come over the bus as well. A bus that answers PING and delivers nothing, or from one instance only, shows within seconds.
+//! Every two seconds, each instance commits a canary to the store and sends it over the bus, as it does with
+//! publications. Its own canaries must come back to all its reactors. The store also shows which canaries other
+//! instances committed; those must have arrived over the bus as well. So a bus that answers PING but delivers
+//! nothing, or delivers from one instance only, is detected within seconds.
 
 use super::finding::{Cause, Fault};
 use crate::clock::Moment;
@@ -10,41 +11,41 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An own canary that has not come back after this is lost. The way is some milliseconds; but one may be lost alone, to a reactor that
-/// is busy, and the next one shows that.
+/// An own canary that has not come back after this time is lost. It normally takes a few milliseconds. A single
+/// canary may be lost because a reactor is busy; the next one corrects that.
 pub const OWN_MAX: Duration = Duration::from_secs(3);
-/// A canary of another instance that the store has and the bus has not brought after this is lost. It may be seen in the store
-/// nearly one period after its message was to come.
+/// A canary of another instance that is in the store but has not arrived over the bus after this time is lost. The
+/// store may show it nearly one period after its message was due.
 pub const OTHER_MAX: Duration = Duration::from_millis(3_500);
-/// A connection that was lost is back within this and delivers, or the bus does not: one reset is no outage.
+/// A lost connection must be restored and deliver within this time, or the bus counts as not delivering: a single
+/// reset is no outage.
 pub const BLINK_MAX: Duration = Duration::from_secs(2);
-/// Own canaries under way that are kept: more are as lost as these.
+/// The bound on pending own canaries. Further ones would be as lost as these.
 const UNDER_WAY_MAX: usize = 16;
-/// Instances that are listened for.
+/// The bound on tracked instances.
 pub const INSTANCES_MAX: usize = 1_000;
 
-/// For so long after the start, and after it subscribed, an instance waits for the first canary to come back.
+/// After the start, and after each subscription, an instance waits this long for the first canary to come back.
 pub const PROOF_MAX: Duration = Duration::from_secs(3);
 
-const LOOK_AT: &str = "Redis: CLIENT LIST TYPE pubsub for dropped subscribers, its logs, the rights of the user (+@pubsub, channels of bus.prefix), and proxies that pass no pub/sub on; for another instance: its log.";
+const LOOK_AT: &str = "Redis: check CLIENT LIST TYPE pubsub for dropped subscribers, the logs, the rights of the user (+@pubsub, channels of bus.prefix), and proxies that do not forward pub/sub. For another instance: check its log.";
 
-/// What the store knows of another instance.
+/// Another instance, as the store shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Its process.
+    /// The identity of its process.
     pub origin: u64,
-    /// Its name, for people.
     pub name: Arc<str>,
-    /// The last canary it committed.
+    /// The number of the last canary it committed.
     pub number: u64,
 }
 
-/// Whether messages are subscribed to.
+/// The state of the bus subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
-    /// Not, or not to all that is followed.
+    /// Some required channels are not subscribed to.
     No,
-    /// To everything that is followed.
+    /// All required channels are subscribed to.
     Yes,
 }
 
@@ -53,26 +54,26 @@ struct Other {
     name: Arc<str>,
     committed: u64,
     heard: u64,
-    /// Since when something committed is not heard.
+    /// The time since which a committed canary is missing.
     missing_since: Option<Moment>,
 }
 
-/// See the module.
+/// The state of delivery; see the module.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     began: Moment,
     subscribed: Subscribed,
     since: Moment,
-    /// Whether a canary came back since.
+    /// True if a canary came back since `since`.
     proven: bool,
-    /// When a subscription was lost that had delivered.
+    /// The time at which a subscription was lost that had delivered.
     blinked: Option<Moment>,
     under_way: VecDeque<(u64, Moment)>,
     others: BTreeMap<u64, Other>,
 }
 
 impl Delivery {
-    /// Nothing is known yet.
+    /// Creates a state in which nothing is known.
     pub fn new(now: Moment) -> Delivery {
         Delivery {
             began: now,
@@ -85,25 +86,25 @@ impl Delivery {
         }
     }
 
-    /// Takes whether messages are subscribed to.
+    /// Records a change of the subscriptions.
     pub fn set_subscribed(&mut self, subscribed: Subscribed, now: Moment) {
         if self.proven && self.verdict(now).is_ok() {
             self.blinked = Some(now);
         }
         (self.subscribed, self.since, self.proven) = (subscribed, now, false);
-        // What was sent while nobody listened does not come.
+        // Messages sent without a subscription never arrive.
         self.under_way.clear();
         for other in self.others.values_mut() {
             other.missing_since = None;
         }
     }
 
-    /// A look at the bus itself failed: what was lost is not back at once.
+    /// Records that a probe of the bus failed: a lost connection will not be restored at once.
     pub fn refuted(&mut self) {
         self.blinked = None;
     }
 
-    /// Takes an own canary that was committed, and which instances live as the store has it.
+    /// Records an own committed canary, and the live instances that the store shows.
     pub fn committed(&mut self, number: u64, seen: &[Seen], now: Moment) {
         if self.under_way.len() >= UNDER_WAY_MAX {
             self.under_way.pop_back();
@@ -125,13 +126,13 @@ impl Delivery {
         }
     }
 
-    /// Takes an own canary that all reactors got.
+    /// Records an own canary that reached all reactors.
     pub fn came_back(&mut self, number: u64) {
         self.under_way.retain(|(other, _)| *other > number);
         self.proven = true;
     }
 
-    /// Takes a canary of another instance.
+    /// Records a canary of another instance.
     pub fn heard(&mut self, origin: u64, number: u64) {
         if let Some(other) = self.others.get_mut(&origin) {
             other.heard = other.heard.max(number);
@@ -141,17 +142,18 @@ impl Delivery {
         }
     }
 
-    /// Whether a canary came back since the last change of the subscription.
+    /// True if a canary came back since the subscriptions last changed.
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
-    /// Whether an own canary is lost: the connections may lead to the wrong server, or nowhere.
+    /// True if an own canary is lost: the connections may lead to the wrong server, or nowhere.
     pub fn is_lost(&self, now: Moment) -> bool {
         self.under_way.front().is_some_and(|(_, sent)| now.since(*sent) > OWN_MAX)
     }
 
-    /// Whether delivery works. It is not judged at the start, nor by a store that takes no canaries.
+    /// Judges delivery. It is not judged right after the start, and a store that accepts no canaries does not count
+    /// against it.
     pub fn verdict(&self, now: Moment) -> Result<(), Cause> {
         let blinks = self.blinked.is_some_and(|since| now.since(since) <= BLINK_MAX);
         if !self.proven && (blinks || now.since(self.began) <= PROOF_MAX) {
@@ -161,7 +163,7 @@ impl Delivery {
             return fault("this instance is not subscribed to the bus".into());
         }
         if !self.proven && (now.since(self.since) <= PROOF_MAX || !self.under_way.is_empty()) {
-            return fault("this instance has subscribed to the bus, and no canary has come back yet".into());
+            return fault("this instance has subscribed to the bus, but no canary has come back yet".into());
         }
         if let Some((_, sent)) = self.under_way.front()
             && self.is_lost(now)
@@ -174,7 +176,7 @@ impl Delivery {
         if silent.is_empty() {
             return Ok(());
         }
-        fault(format!("canaries of {} are in the store and do not come over the bus", silent.join(", ")))
+        fault(format!("canaries of {} are in the store but do not arrive over the bus", silent.join(", ")))
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
         Seen { origin: 2, name: "gw-2".into(), number }
     }
 
-    /// It subscribed long ago, and canary 0 came back.
+    /// A subscription that was made long ago and got canary 0 back.
     fn listening() -> Delivery {
         let mut delivery = Delivery::new(at(0));
         delivery.set_subscribed(Subscribed::Yes, at(0));
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_subscription_nothing_is_delivered() {
+    fn missing_subscription_is_a_fault_after_the_start() {
         let delivery = Delivery::new(at(0));
         assert_eq!(delivery.verdict(at(3_000)), Ok(()), "it has just started");
         assert!(words(&delivery, at(3_001)).contains("not subscribed"));
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_subscription_is_believed_when_a_canary_came_back() {
+    fn new_subscription_is_trusted_once_a_canary_came_back() {
         let mut delivery = Delivery::new(at(0));
         delivery.set_subscribed(Subscribed::No, at(5_000));
         delivery.set_subscribed(Subscribed::Yes, at(10_000));
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_is_lost_and_back_at_once_is_no_outage() {
+    fn subscription_restored_at_once_is_no_outage() {
         let mut delivery = listening();
         delivery.set_subscribed(Subscribed::No, at(10_000));
         assert_eq!(delivery.verdict(at(10_100)), Ok(()));
@@ -245,18 +247,18 @@ mod tests {
     }
 
     #[test]
-    fn an_own_canary_must_come_back_in_time() {
+    fn own_canary_that_does_not_come_back_in_time_is_a_fault() {
         let mut delivery = listening();
         delivery.committed(1, &[], at(10_000));
         assert_eq!(delivery.verdict(at(13_000)), Ok(()));
         assert!(words(&delivery, at(13_001)).contains("3001 ms ago"));
         delivery.committed(2, &[], at(13_100));
         delivery.came_back(2);
-        assert_eq!(delivery.verdict(at(60_000)), Ok(()), "a later one that arrives shows as much");
+        assert_eq!(delivery.verdict(at(60_000)), Ok(()), "a later canary that arrives proves as much");
     }
 
     #[test]
-    fn a_store_that_takes_no_canaries_says_nothing_of_the_bus() {
+    fn store_that_accepts_no_canaries_does_not_fail_the_bus() {
         let mut delivery = Delivery::new(at(0));
         delivery.set_subscribed(Subscribed::Yes, at(5_000));
         assert_eq!(delivery.verdict(at(8_001)), Ok(()));
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_never_brought_a_canary_is_not_believed_between_two() {
+    fn subscription_without_any_canary_is_never_trusted() {
         let mut delivery = Delivery::new(at(0));
         delivery.set_subscribed(Subscribed::Yes, at(10_000));
         delivery.committed(1, &[], at(10_500));
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_whose_canaries_are_stored_and_not_heard_is_named() {
+    fn instance_with_stored_but_undelivered_canaries_is_named() {
         let mut delivery = listening();
         for (number, now) in [(10, 10_000), (11, 12_000), (12, 14_000), (13, 15_600)] {
             delivery.committed(number, &[seen(number)], at(now));
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_ended_is_not_waited_for() {
+    fn ended_instance_is_not_waited_for() {
         let mut delivery = listening();
         delivery.committed(1, &[seen(5)], at(10_000));
         delivery.committed(2, &[seen(6)], at(12_000));
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_comes_back_waits_for_nothing_from_before() {
+    fn restored_subscription_does_not_wait_for_earlier_canaries() {
         let mut delivery = listening();
         delivery.committed(1, &[seen(5)], at(10_000));
         delivery.committed(2, &[seen(6)], at(10_010));

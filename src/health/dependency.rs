@@ -1,14 +1,14 @@
-//! One dependency: all that is known of it.
+//! One dependency, with everything known of it.
 //!
-//! **The one verdict rule.** It is down when its probes say so or the breaker of a use that decides is open.
-//! A connection that fails work starts one immediate reconnect, whose failure is `down`; any other error
-//! only feeds the breaker. So what work meets is seen without waiting for the next probe, and one reset
-//! connection refuses nobody.
+//! **The verdict.** A dependency is down if its probes say so, or if the breaker of a deciding use is open. A failed
+//! connection of a worker triggers one immediate reconnect, and if that fails the dependency is down; any other error
+//! only feeds the breaker. So faults that workers meet are detected without waiting for the next probe, and a single
+//! reset connection refuses no client.
 
 use super::breaker::{Breaker, Forced, Open, Outcome, Position, Ticket};
-use super::definition::{Definition, Suspicion, Use};
+use super::definition::{Definition, Use};
 use super::draw::Draw;
-use super::finding::{Cause, Fault, Finding};
+use super::finding::{Cause, Fault, Finding, Suspicion};
 use super::judge::{Health, Judge, Look};
 use super::latency::Latency;
 use super::outage::{Outage, retry_ms};
@@ -18,24 +18,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Looks that are kept for the drill-down.
+/// The number of past probes that are kept for reports.
 pub const PAST_MAX: usize = 50;
 
-/// A dependency's state, in the words of `status`.
+/// The state of a dependency, as in `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nobody has looked yet.
+    /// No probe has ended yet.
     Unknown,
-    /// It does what it is asked.
     Ok,
-    /// A part of it is not there.
+    /// A use that does not decide alone fails.
     Degraded,
-    /// It does not do what it is asked.
+    /// The dependency does not work.
     Down,
 }
 
 impl State {
-    /// As `status`, reports and metrics say it.
+    /// The name in `status`, reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             State::Unknown => "unknown",
@@ -46,69 +45,65 @@ impl State {
     }
 }
 
-/// A look of the past.
+/// A past probe.
 #[derive(Clone, Debug)]
 pub struct Past {
-    /// When it ended, Unix milliseconds.
+    /// The end of the probe, in Unix milliseconds.
     pub unix_ms: u64,
-    /// What it found.
     pub finding: Finding,
 }
 
-/// What a call met.
+/// The result of a call.
 #[derive(Clone, Debug)]
 pub enum Work {
-    /// It was answered.
     Answered,
-    /// The dependency failed it.
+    /// The dependency failed the call.
     Failed(Cause),
-    /// A client caused the failure, by what it sent or by going away.
+    /// A client caused the failure, by its request or by disconnecting.
     ByClient,
 }
 
-/// What an operator forced, and until when.
+/// An operator's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// `Open`: it counts as down. `Closed`: it counts as there.
+    /// `Open`: the dependency counts as down. `Closed`: it counts as up.
     pub to: Forced,
-    /// Its end.
     pub until: Moment,
 }
 
-/// See the module. Its memory is bounded: [`PAST_MAX`] looks, each of bounded text.
+/// One dependency. Its memory is bounded: it keeps [`PAST_MAX`] probes, each with texts of bounded length.
 #[derive(Clone, Debug)]
 pub struct Dependency {
     definition: Arc<Definition>,
     judge: Judge,
-    /// One for each use of its kind.
+    /// One breaker for each use of the kind.
     breakers: Vec<(Use, Breaker)>,
     pub(super) schedule: Schedule,
     latency: Latency,
     past: VecDeque<Past>,
     last_success_unix_ms: Option<u64>,
-    /// What failed last, by a probe or by work.
+    /// The last failure, of a probe or of a call.
     cause: Option<Cause>,
     warning: Option<String>,
     order: Option<Order>,
-    /// The state that was last told, since when, and its outage: `Some` exactly while it is down.
+    /// The state that was last published, its beginning, and its outage, which is `Some` exactly while the state is
+    /// down.
     state: State,
     since: Now,
     outage: Option<Outage>,
 }
 
-/// What [`Dependency::settle`] found changed.
+/// A change found by [`Dependency::settle`].
 #[derive(Clone, Debug)]
 pub struct Settled {
-    /// What it was.
     pub from: State,
-    /// What it is.
     pub to: State,
-    /// The outage that began, or the one that ended.
+    /// The outage that began or ended.
     pub outage: Option<Outage>,
 }
 
 impl Dependency {
-    /// Nothing is known of it; its first probe is due.
+    /// Creates a dependency of unknown state whose first probe is due.
     pub fn new(definition: Arc<Definition>, now: Now) -> Dependency {
         Dependency {
             judge: Judge::new(definition.failures, definition.successes, now),
@@ -127,16 +122,15 @@ impl Dependency {
         }
     }
 
-    /// An operator says other things of it, which hold from here on. What is known of it stays: its state, its outage,
-    /// its breakers, its past. It is looked at soon.
+    /// Replaces the definition. The state, outage, breakers and past probes stay, and a probe is scheduled soon.
     pub fn revise(&mut self, definition: Arc<Definition>, place: Place, now: Now) {
-        debug_assert_eq!(definition.kind, self.definition.kind, "another kind is another dependency");
-        self.judge.weigh(definition.failures, definition.successes);
+        debug_assert_eq!(definition.kind, self.definition.kind, "a different kind is a different dependency");
+        self.judge.set_counts(definition.failures, definition.successes);
         self.schedule.revise(definition.timeout, place, now.at);
         self.definition = definition;
     }
 
-    /// Takes the result of the look of this number.
+    /// Records the result of the probe with this number.
     pub fn observe(&mut self, number: u32, finding: Finding, now: Now, draw: &mut Draw) {
         let Some(look) = self.schedule.end(number) else { return };
         self.latency.take(finding.latency, now.at);
@@ -145,11 +139,11 @@ impl Dependency {
                 self.warning.clone_from(warning);
                 self.last_success_unix_ms = Some(now.unix_ms);
                 self.judge.success(now);
-                self.breakers.iter_mut().for_each(|(_, breaker)| breaker.probed_well(now.at));
+                self.breakers.iter_mut().for_each(|(_, breaker)| breaker.probe_succeeded(now.at));
             }
             Err(cause) => {
                 self.cause = Some(cause.clone());
-                self.judge.miss(look, now, draw.fraction());
+                self.judge.failure(look, now, draw.fraction());
             }
         }
         if self.past.len() >= PAST_MAX {
@@ -164,7 +158,7 @@ impl Dependency {
         self.schedule.plan(pause, now.at, draw.fraction());
     }
 
-    /// Asks for a call. `None`: it has no such use, so nothing stands in the way.
+    /// Asks for permission to call. `None` means that no breaker guards this use.
     pub fn admit(&mut self, of: Use, now: Now, draw: &mut Draw) -> Result<Option<Ticket>, Open> {
         let down = self.judge.health() == Health::Down && self.order.is_none();
         if down && let Some(outage) = &self.outage {
@@ -176,7 +170,7 @@ impl Dependency {
         breaker.admit(now.at, draw.fraction()).map(Some)
     }
 
-    /// Takes what a call met, with its ticket if it had one.
+    /// Records the result of a call, with its ticket if it had one.
     pub fn record(
         &mut self,
         of: Use,
@@ -203,19 +197,19 @@ impl Dependency {
         }
     }
 
-    /// Takes a fault that work met outside of a call: a connection that was lost while it rested.
+    /// Records a fault that occurred outside of a call, such as the loss of an idle connection.
     pub fn suspect(&mut self, cause: Cause, now: Now) {
         match (cause.fault.suspicion(), self.judge.health()) {
             (_, Health::Down) => {}
             (Suspicion::Connection, Health::Up | Health::Unknown) => {
-                self.schedule.want(Look::Reconnect, now.at);
+                self.schedule.request(Look::Reconnect, now.at);
             }
-            (Suspicion::Other, Health::Up | Health::Unknown) => self.schedule.want(Look::Probe, now.at),
+            (Suspicion::Other, Health::Up | Health::Unknown) => self.schedule.request(Look::Probe, now.at),
         }
         self.cause = Some(cause);
     }
 
-    /// Lets time pass: breakers move, an order ends, a look is given up.
+    /// Advances time: moves breakers, expires orders, gives up overdue probes.
     pub fn tick(&mut self, now: Now, draw: &mut Draw) {
         for (_, breaker) in &mut self.breakers {
             breaker.tick(now.at, draw.fraction());
@@ -224,21 +218,21 @@ impl Dependency {
         if let Some(number) = self.schedule.lost(now.at) {
             let cause = Cause::new(
                 Fault::Timeout,
-                "the probe did not come back",
-                "whether Seawall's own probe threads run",
+                "the probe did not return a result",
+                "Check whether Seawall's own probe threads are running.",
             );
             self.observe(number, Finding { latency: self.definition.timeout, result: Err(cause) }, now, draw);
         }
     }
 
-    /// When the next look is due or time alone changes something.
+    /// The time at which the next probe is due or time alone changes something.
     pub fn due(&self) -> Moment {
         let breakers = self.breakers.iter().filter_map(|(_, breaker)| breaker.due());
         let order = self.order.map(|order| order.until);
         breakers.chain(order).fold(self.schedule.due(), Moment::min)
     }
 
-    /// Holds it at what an operator says, or ends that.
+    /// Applies an operator's order, or ends it.
     pub fn order(&mut self, order: Option<Order>, now: Now) {
         self.order = order;
         for (_, breaker) in &mut self.breakers {
@@ -247,10 +241,10 @@ impl Dependency {
                 None => breaker.release(now.at),
             }
         }
-        self.schedule.want(Look::Probe, now.at);
+        self.schedule.request(Look::Probe, now.at);
     }
 
-    /// Compares what is known with what was last told; `None` when that is the same.
+    /// Compares the current state with the last published one; `None` if they are equal.
     pub fn settle(&mut self, now: Now, draw: &mut Draw) -> Option<Settled> {
         let (from, to) = (self.state, self.condition());
         if from == to {
@@ -266,25 +260,30 @@ impl Dependency {
 
     fn outage_cause(&self) -> Cause {
         match (self.order, &self.cause) {
-            (Some(_), _) => {
-                Cause::new(Fault::Internal, "an operator holds it open", "who forced it, and until when")
-            }
+            (Some(_), _) => Cause::new(
+                Fault::Internal,
+                "an operator forced the breakers open",
+                "Find out who forced them, and until when.",
+            ),
             (None, Some(cause)) => cause.clone(),
-            (None, None) => {
-                Cause::new(Fault::Timeout, "its calls are slow", "its load, and the network between")
-            }
+            (None, None) => Cause::new(
+                Fault::Timeout,
+                "calls are slow",
+                "Check the load of the server and the network in between.",
+            ),
         }
     }
 
-    /// The one verdict rule.
+    /// The verdict.
     fn condition(&self) -> State {
         match self.order {
             Some(Order { to: Forced::Open, .. }) => return State::Down,
             Some(Order { to: Forced::Closed, .. }) => return State::Ok,
             None => {}
         }
-        let barred =
-            |decides| self.breakers.iter().any(|(of, breaker)| of.decides() == decides && breaker.bars());
+        let barred = |decides| {
+            self.breakers.iter().any(|(of, breaker)| of.decides() == decides && breaker.counts_as_down())
+        };
         match self.judge.health() {
             Health::Down => State::Down,
             Health::Up | Health::Unknown if barred(true) => State::Down,
@@ -294,57 +293,56 @@ impl Dependency {
         }
     }
 
-    /// What it is, by whom and why: for reports.
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// The same, to be kept.
+    /// The definition, shared.
     pub fn shared_definition(&self) -> Arc<Definition> {
         Arc::clone(&self.definition)
     }
 
-    /// The state that was last told.
+    /// The state that was last published.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Since when.
+    /// The beginning of the current state.
     pub fn since(&self) -> Now {
         self.since
     }
 
-    /// Its outage, while it is down.
+    /// The current outage, if the dependency is down.
     pub fn outage(&self) -> Option<&Outage> {
         self.outage.as_ref()
     }
 
-    /// When it last did what it was asked, Unix milliseconds.
+    /// The time of the last success, in Unix milliseconds.
     pub fn last_success_unix_ms(&self) -> Option<u64> {
         self.last_success_unix_ms
     }
 
-    /// How long its probes take.
+    /// The durations of recent probes.
     pub fn latency(&self) -> &Latency {
         &self.latency
     }
 
-    /// The last looks, oldest first.
+    /// The past probes, oldest first.
     pub fn past(&self) -> impl ExactSizeIterator<Item = &Past> {
         self.past.iter()
     }
 
-    /// What its last successful probe warned of.
+    /// The warning of the last successful probe.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// What an operator forced.
+    /// The operator's order in force.
     pub fn forced(&self) -> Option<Order> {
         self.order
     }
 
-    /// Its breakers.
+    /// The position of each breaker.
     pub fn breakers(&self) -> impl Iterator<Item = (Use, Position)> {
         self.breakers.iter().map(|(of, breaker)| (*of, breaker.position()))
     }

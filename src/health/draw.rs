@@ -1,20 +1,19 @@
-//! Several independent fractions out of one random number.
+//! Derives several independent fractions from one random number.
 //!
-//! This floor draws nothing itself, and one event may need a few draws: for a delay, for the next probe, for
-//! the name of an outage. The mixing is splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
+//! This floor draws no random numbers, and one event may need several: for a delay, for the next probe, for the
+//! reference of an outage. The mixing is splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
 //! generators).
 
-/// A stream that follows from the number it began with.
+/// A stream of numbers determined by its seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw(u64);
 
 impl Draw {
-    /// Begins with a random number.
+    /// Starts a stream with a random seed.
     pub const fn new(random: u64) -> Draw {
         Draw(random)
     }
 
-    /// The next number.
     pub const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

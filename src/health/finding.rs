@@ -1,66 +1,149 @@
-//! What one look at a dependency found: a probe's result, or what work met. The probes write it, the health floor judges it.
+//! The result of one check of a dependency: of a probe, or of a worker's request. Probes and workers create findings;
+//! this module's siblings judge them.
 
+use super::breaker::Outcome;
 use super::definition::Use;
 use std::time::Duration;
 
-/// Why a dependency did not do what it was asked. The kind is for judging and for metrics; the cause's words are for people.
+/// The reason why a dependency failed. The kind is for decisions and metrics; the text of the [`Cause`] is for
+/// people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Nothing listens there, or it refuses the connection.
+    /// Nothing listens at the address, or the connection is refused.
     Refused,
-    /// The name does not resolve, or no route leads there.
+    /// The name does not resolve, or there is no route.
     Unreachable,
     /// The connection ended in the middle of a call.
     Reset,
-    /// No answer in time.
+    /// No answer arrived in time.
     Timeout,
-    /// It speaks something else, or garbles it.
+    /// The server uses another protocol or violates it.
     Protocol,
-    /// TLS failed: the certificate, the name or the version.
+    /// TLS failed because of the certificate, the name or the version.
     Tls,
-    /// It does not accept the credentials.
+    /// The server rejects the credentials.
     Credentials,
-    /// It is a standby or a replica: it reads only.
+    /// The server is a standby or a replica, which only reads.
     Standby,
-    /// It takes no writes by its configuration.
+    /// The server is configured to reject writes.
     ReadOnly,
-    /// Its disk is full.
     DiskFull,
-    /// Its memory is full.
     MemoryFull,
-    /// It has no connection left for us.
+    /// The server has no free connection.
     ConnectionLimit,
-    /// It is starting, loading or stopping.
+    /// The server is starting, loading or stopping.
     NotReady,
-    /// What we need in it is not there: a table, a right, a version.
+    /// The server lacks a required table, right or version.
     Schema,
-    /// Commands work, but what is published does not arrive.
+    /// Commands work, but published messages do not arrive.
     Delivery,
-    /// It answered with a status that is not the one expected.
+    /// The server answered with an unexpected status.
     Status,
-    /// It answered, but the field asked for is missing or not the one expected.
+    /// The answer lacks the requested field, or its value is unexpected.
     Field,
-    /// Any other error it reports of itself.
+    /// Any other error that the server reports.
     Internal,
 }
 
-/// A fault in words.
+/// The consequence of a fault that a worker met, in addition to its effect on the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// The connection failed. One immediate reconnect decides: if it fails too, the dependency has failed.
+    Connection,
+    /// Anything else. The next probe runs at once and counts like any other.
+    Other,
+}
+
+impl Fault {
+    /// The consequence of this fault if a worker met it.
+    pub const fn suspicion(self) -> Suspicion {
+        match self {
+            Fault::Refused
+            | Fault::Unreachable
+            | Fault::Reset
+            | Fault::Tls
+            | Fault::Credentials
+            | Fault::ConnectionLimit
+            | Fault::NotReady => Suspicion::Connection,
+            Fault::Timeout
+            | Fault::Protocol
+            | Fault::Standby
+            | Fault::ReadOnly
+            | Fault::DiskFull
+            | Fault::MemoryFull
+            | Fault::Schema
+            | Fault::Delivery
+            | Fault::Status
+            | Fault::Field
+            | Fault::Internal => Suspicion::Other,
+        }
+    }
+
+    /// The name in reports, metrics and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fault::Refused => "refused",
+            Fault::Unreachable => "unreachable",
+            Fault::Reset => "reset",
+            Fault::Timeout => "timeout",
+            Fault::Protocol => "protocol",
+            Fault::Tls => "tls",
+            Fault::Credentials => "credentials",
+            Fault::Standby => "standby",
+            Fault::ReadOnly => "read_only",
+            Fault::DiskFull => "disk_full",
+            Fault::MemoryFull => "memory_full",
+            Fault::ConnectionLimit => "connection_limit",
+            Fault::NotReady => "not_ready",
+            Fault::Schema => "schema",
+            Fault::Delivery => "delivery",
+            Fault::Status => "status",
+            Fault::Field => "field",
+            Fault::Internal => "internal",
+        }
+    }
+
+    /// The meaning of this fault for a breaker.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Fault::Refused
+            | Fault::Unreachable
+            | Fault::Reset
+            | Fault::Timeout
+            | Fault::Tls
+            | Fault::Credentials
+            | Fault::ConnectionLimit
+            | Fault::NotReady => Outcome::Unreached,
+            Fault::DiskFull => Outcome::Unseen,
+            Fault::Protocol
+            | Fault::Standby
+            | Fault::ReadOnly
+            | Fault::MemoryFull
+            | Fault::Schema
+            | Fault::Delivery
+            | Fault::Status
+            | Fault::Field
+            | Fault::Internal => Outcome::Failed,
+        }
+    }
+}
+
+/// A fault with its explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The kind.
     pub fault: Fault,
-    /// What happened, for the log and the admin listener: at most [`CAUSE_BYTES`]. It may name addresses; it is never shown to
-    /// the public.
+    /// The event, for the log and the admin listener, at most [`CAUSE_BYTES`]. It may contain addresses, so it is
+    /// never public.
     pub text: String,
-    /// What an operator looks at first, as a sentence.
+    /// The first thing that an operator should check, as a sentence.
     pub look_at: &'static str,
 }
 
-/// The longest text of a cause, in bytes: a server's error message is somebody else's and has no bound of its own.
+/// The longest text of a cause, in bytes. It may quote a server's error message, which has no bound of its own.
 pub const CAUSE_BYTES: usize = 300;
 
 impl Cause {
-    /// A cause whose text is cut to its bound, at a character's edge.
+    /// Creates a cause and truncates the text at a character boundary.
     pub fn new(fault: Fault, text: impl Into<String>, look_at: &'static str) -> Cause {
         let mut text = text.into();
         text.truncate(text.floor_char_boundary(CAUSE_BYTES));
@@ -68,20 +151,20 @@ impl Cause {
     }
 }
 
-/// What work met with a dependency, for whoever watches it.
+/// Observations from a worker's use of a dependency, for the watch worker.
 #[derive(Clone, Debug)]
 pub enum Evidence {
-    /// A connection was made, or could not be, or was lost.
+    /// A connection was established, could not be established, or was lost.
     Connection(Finding),
-    /// A call of this use was answered, or the dependency failed it, and how long that took. What a client caused is no evidence.
+    /// A call of this use was answered, or failed because of the dependency, and its duration. Errors that a client
+    /// caused are no evidence.
     Call(Use, Result<(), Cause>, Duration),
 }
 
-/// One look.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How long it took.
     pub latency: Duration,
-    /// `Ok` may carry a warning that changes no state: connections nearly used up, a replica that lags.
+    /// `Ok` may hold a warning that changes no state, such as nearly exhausted connections or a lagging replica.
     pub result: Result<Option<String>, Cause>,
 }

@@ -1,14 +1,15 @@
-//! What probes say of one dependency, made into a state.
+//! Turns the probe results of one dependency into up or down.
 //!
-//! One miss may be chance, so it takes two in a row to be down and two successes in a row to be up. What was
-//! up for less than a minute and fails again is flapping: then it is up only after a time without any miss,
-//! which grows with each time it goes down. So people hear of a flapping dependency once, not every second.
+//! One failure may be chance, so by default it takes two consecutive failures to be down and two consecutive
+//! successes to be up. A dependency that was up for less than a minute and fails again is flapping. It is then up
+//! only after a time without any failure, which grows with each time it goes down. So clients are notified of a
+//! flapping dependency once, not every second.
 
 use crate::backoff::{Backoff, Steps};
 use crate::clock::{Moment, Now};
 use std::time::Duration;
 
-/// The time without a miss that ends the outage of what flaps: at most 18 s.
+/// The time without a failure that ends the outage of a flapping dependency: at most 18 s.
 const DAMPING: Steps = Steps {
     first: Duration::from_secs(2),
     max: Duration::from_secs(15),
@@ -16,105 +17,100 @@ const DAMPING: Steps = Steps {
     healthy: Duration::from_secs(60),
 };
 
-/// What probes say.
+/// The health according to probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// No probe has ended yet.
     Unknown,
-    /// It does what it is asked.
     Up,
-    /// It does not.
     Down,
 }
 
-/// How a look came about, which says how much its failure weighs.
+/// The reason for a probe, which decides how much its failure weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Its time had come, or it was asked for.
+    /// It was due, or requested.
     Probe,
-    /// Work's connection failed; this tells whether the dependency did.
+    /// A worker's connection failed; this probe decides if the dependency failed.
     Reconnect,
 }
 
-/// See the module.
+/// The judgement of one dependency; see the module.
 #[derive(Clone, Debug)]
 pub struct Judge {
     health: Health,
-    /// In a row; one of the two is 0.
-    misses: u8,
+    /// Consecutive failures and successes; one of the two is 0.
+    failures: u8,
     successes: u8,
     failures_to_trip: u8,
     successes_to_recover: u8,
     damping: Backoff,
-    /// Time without a miss that is wanted before it is up again; zero when it does not flap.
+    /// The required time without a failure before it is up again; zero unless it is flapping.
     calm: Duration,
-    last_miss: Moment,
-    /// When `health` last changed.
+    last_failure: Moment,
+    /// The time of the last change of `health`.
     pub since: Now,
 }
 
-/// What a look changed.
+/// The change caused by a probe result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Nothing.
     None,
-    /// It is up; `was` is what it had been.
+    /// The dependency is up.
     Up {
-        /// Unknown or down.
+        /// The health before: unknown or down.
         was: Health,
     },
-    /// It is down.
     Down,
 }
 
 impl Judge {
-    /// Nothing is known yet. Both counts are at least 1.
+    /// Creates a judge of unknown health. Both counts are at least 1.
     pub fn new(failures_to_trip: u8, successes_to_recover: u8, now: Now) -> Judge {
         Judge {
             health: Health::Unknown,
-            misses: 0,
+            failures: 0,
             successes: 0,
             failures_to_trip: failures_to_trip.max(1),
             successes_to_recover: successes_to_recover.max(1),
             damping: Backoff::new(DAMPING),
             calm: Duration::ZERO,
-            last_miss: Moment::ZERO,
+            last_failure: Moment::ZERO,
             since: now,
         }
     }
 
-    /// Other counts decide from here on. Both are at least 1.
-    pub fn weigh(&mut self, failures_to_trip: u8, successes_to_recover: u8) {
+    /// Replaces the counts. Both are at least 1.
+    pub fn set_counts(&mut self, failures_to_trip: u8, successes_to_recover: u8) {
         self.failures_to_trip = failures_to_trip.max(1);
         self.successes_to_recover = successes_to_recover.max(1);
     }
 
-    /// What probes say.
     pub fn health(&self) -> Health {
         self.health
     }
 
-    /// Takes a success.
+    /// Records a success.
     pub fn success(&mut self, now: Now) -> Turn {
-        self.misses = 0;
+        self.failures = 0;
         self.successes = self.successes.saturating_add(1);
         match self.health {
             Health::Up => Turn::None,
             Health::Unknown => self.up(now),
             Health::Down => {
                 let enough = self.successes >= self.successes_to_recover;
-                if enough && now.at.since(self.last_miss) >= self.calm { self.up(now) } else { Turn::None }
+                if enough && now.at.since(self.last_failure) >= self.calm { self.up(now) } else { Turn::None }
             }
         }
     }
 
-    /// Takes a miss. `random` is in `0.0 .. 1.0`.
-    pub fn miss(&mut self, look: Look, now: Now, random: f32) -> Turn {
+    /// Records a failure. `random` is in `0.0 .. 1.0`.
+    pub fn failure(&mut self, look: Look, now: Now, random: f32) -> Turn {
         self.successes = 0;
-        self.misses = self.misses.saturating_add(1);
-        self.last_miss = now.at;
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = now.at;
         let enough = match look {
-            Look::Probe => self.misses >= self.failures_to_trip,
+            Look::Probe => self.failures >= self.failures_to_trip,
             Look::Reconnect => true,
         };
         match self.health {
@@ -124,12 +120,12 @@ impl Judge {
         }
     }
 
-    /// True exactly when one more look decides, so that it should come at once: after a first miss, and
-    /// after a first success while down.
+    /// True exactly if the next probe decides, so that it should run at once: after a first failure, and after a
+    /// first success while down.
     pub fn undecided(&self, now: Moment) -> bool {
         match self.health {
-            Health::Up | Health::Unknown => self.misses > 0,
-            Health::Down => self.successes > 0 && now.since(self.last_miss) >= self.calm,
+            Health::Up | Health::Unknown => self.failures > 0,
+            Health::Down => self.successes > 0 && now.since(self.last_failure) >= self.calm,
         }
     }
 
@@ -166,28 +162,28 @@ mod tests {
     }
 
     #[test]
-    fn two_misses_in_a_row_are_down_and_two_successes_up() {
+    fn two_consecutive_failures_are_down_and_two_successes_up() {
         let mut judge = judge();
         for at in 0..50 {
-            assert_eq!(judge.miss(Look::Probe, now(at), 0.5), Turn::None);
+            assert_eq!(judge.failure(Look::Probe, now(at), 0.5), Turn::None);
             assert!(judge.undecided(now(at).at));
             assert_eq!(judge.success(now(at)), Turn::None);
             assert!(!judge.undecided(now(at).at));
         }
-        assert_eq!(judge.miss(Look::Probe, now(60), 0.5), Turn::None);
-        assert_eq!(judge.miss(Look::Probe, now(61), 0.5), Turn::Down);
+        assert_eq!(judge.failure(Look::Probe, now(60), 0.5), Turn::None);
+        assert_eq!(judge.failure(Look::Probe, now(61), 0.5), Turn::Down);
         assert_eq!(judge.success(now(70)), Turn::None);
         assert!(judge.undecided(now(70).at));
         assert_eq!(judge.success(now(71)), Turn::Up { was: Health::Down });
     }
 
     #[test]
-    fn a_reconnect_that_fails_is_down_at_once() {
-        assert_eq!(judge().miss(Look::Reconnect, now(10), 0.5), Turn::Down);
+    fn failed_reconnect_is_down_at_once() {
+        assert_eq!(judge().failure(Look::Reconnect, now(10), 0.5), Turn::Down);
     }
 
     #[test]
-    fn flapping_every_second_for_a_minute_changes_the_state_a_handful_of_times() {
+    fn flapping_for_a_minute_changes_the_state_a_few_times() {
         let mut judge = judge();
         let mut turns = 0;
         let mut up_at = 0;
@@ -195,7 +191,7 @@ mod tests {
             let well = ms >= 60_000 || (ms / 1_000) % 2 == 0;
             let turn = match well {
                 true => judge.success(now(ms)),
-                false => judge.miss(Look::Probe, now(ms), 0.99),
+                false => judge.failure(Look::Probe, now(ms), 0.99),
             };
             if turn != Turn::None {
                 turns += 1;
@@ -209,14 +205,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_up_within_18_s_of_the_last_miss_and_never_turns_on_one_look(looks in prop::collection::vec((any::<bool>(), 1_u64..5_000), 0..200)) {
+        fn recovers_within_18_s_and_never_changes_on_one_result(looks in prop::collection::vec((any::<bool>(), 1_u64..5_000), 0..200)) {
             let mut judge = judge();
             let mut at = 0;
             let mut run = (true, 1);
             for (well, pause) in looks {
                 at += pause;
                 run = if run.0 == well { (well, run.1 + 1) } else { (well, 1) };
-                let turn = if well { judge.success(now(at)) } else { judge.miss(Look::Probe, now(at), 1.0) };
+                let turn = if well { judge.success(now(at)) } else { judge.failure(Look::Probe, now(at), 1.0) };
                 if turn != Turn::None {
                     prop_assert!(run.1 >= 2);
                     prop_assert_eq!(turn == Turn::Down, !well);

@@ -1,24 +1,24 @@
-//! Percentiles of how long probes take, in a fixed number of buckets.
+//! Percentiles of probe durations, in a fixed number of buckets.
 //!
-//! Each power of two has eight buckets, so a percentile is at most an eighth too high. Two halves take
-//! turns: what is read is between five and ten minutes old at most, and forgetting is one swap.
+//! Each power of two has eight buckets, so a percentile is at most an eighth too high. Two halves alternate: a
+//! percentile covers the last five to ten minutes, and forgetting costs one swap.
 
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// How long one half is filled.
+/// The time for which one half is filled.
 const HALF: Duration = Duration::from_secs(5 * 60);
-/// Buckets of each power of two, as a power of two.
+/// The binary logarithm of the number of buckets for each power of two.
 const FINE_BITS: u32 = 3;
-/// Below 2⁶ = 64 µs all is one bucket; from 2²⁶ µs, over a minute, likewise.
+/// Everything below 2⁶ = 64 µs shares one bucket, as does everything from 2²⁶ µs, over a minute.
 const BITS: std::ops::Range<u32> = 6..26;
 const BUCKETS: usize = ((BITS.end - BITS.start) << FINE_BITS) as usize + 2;
 
-/// See the module.
+/// Recent durations; see the module.
 #[derive(Clone, Debug)]
 pub struct Latency {
     halves: [Half; 2],
-    /// When the first half, the one that is filled, began.
+    /// The time at which the first half, the one being filled, began.
     began: Moment,
 }
 
@@ -39,7 +39,7 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Takes one.
+    /// Records one duration.
     pub fn take(&mut self, latency: Duration, now: Moment) {
         let age = now.since(self.began);
         if age >= HALF {
@@ -57,10 +57,11 @@ impl Latency {
         }
     }
 
-    /// The latency that so many percent do not exceed, at most an eighth too high; `None` when there is none.
+    /// The duration that `percent` percent of the probes do not exceed, at most an eighth too high; `None` if there
+    /// are no probes.
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
         let total: u64 = self.halves.iter().map(|half| half.total).sum();
-        // Of at least one, the first is at rank 1.
+        // With at least one probe, the lowest rank is 1.
         let rank = (total * u64::from(percent.min(100))).div_ceil(100).max(1);
         let mut seen = 0;
         for index in 0..BUCKETS {
@@ -92,7 +93,7 @@ fn bucket(latency: Duration) -> usize {
     1 + (((bits - BITS.start) << FINE_BITS) as usize) + fine as usize
 }
 
-/// The largest latency of a bucket; of the last one, its smallest.
+/// The upper bound of a bucket; for the last one, its lower bound.
 fn upper(index: usize) -> Duration {
     let Some(place) = index.checked_sub(1) else { return Duration::from_micros(1 << BITS.start) };
     let bits = BITS.start + (place >> FINE_BITS) as u32;
@@ -109,19 +110,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_percentile_is_the_lists_own_and_at_most_an_eighth_more(mut list in prop::collection::vec(1_u64..60_000_000, 1..300), percent in 1_u8..=100) {
+        fn percentile_is_exact_or_at_most_an_eighth_more(mut list in prop::collection::vec(1_u64..60_000_000, 1..300), percent in 1_u8..=100) {
             let mut latency = Latency::default();
             list.iter().for_each(|us| latency.take(Duration::from_micros(*us), Moment::from_micros(1)));
             list.sort_unstable();
             let rank = (list.len() * usize::from(percent)).div_ceil(100).max(1);
             let exact = list[rank - 1];
-            let told = latency.percentile(percent).expect("there is one").as_micros() as u64;
-            prop_assert!(told >= exact && told <= (exact + exact / 8 + 1).max(64), "{told} for {exact}");
+            let estimate = latency.percentile(percent).expect("there is one").as_micros() as u64;
+            prop_assert!(estimate >= exact && estimate <= (exact + exact / 8 + 1).max(64), "{estimate} for {exact}");
         }
     }
 
     #[test]
-    fn what_is_old_is_forgotten() {
+    fn old_durations_are_forgotten() {
         let mut latency = Latency::default();
         let minutes = |n: u64| Moment::from_micros(n * 60_000_000);
         latency.take(Duration::from_secs(1), minutes(0));

@@ -1,4 +1,4 @@
-//! What is known of the process and what it stands on, and what follows from it. Decisions only.
+//! The health of the dependencies and of the gateway itself, and the resulting decisions.
 
 pub mod board;
 pub mod breaker;

@@ -1,7 +1,7 @@
-//! One outage: a name for it, what caused it, and when to come back.
+//! An outage: its reference, its cause, and the retry times.
 //!
-//! Every refusal and close during an outage carries its reference. The log says once, under the same
-//! reference, what happened; so a person's screenshot leads an operator to the cause.
+//! Every refusal and close during an outage carries its reference, and the log records the cause under the same
+//! reference. So a user's screenshot leads an operator to the cause.
 
 use super::draw::Draw;
 use super::finding::Cause;
@@ -9,10 +9,10 @@ use crate::clock::Now;
 use std::fmt;
 use std::time::Duration;
 
-/// Letters and digits of a reference: two thousand million, so that two outages in one log differ.
+/// The length of a reference. About two billion values are enough to distinguish the outages in a log.
 const REFERENCE_BYTES: usize = 6;
 
-/// The name of an outage: lower-case letters and digits.
+/// The reference of an outage: lower-case letters and digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reference([u8; REFERENCE_BYTES]);
 
@@ -22,7 +22,6 @@ impl Reference {
         Reference(std::array::from_fn(|_| LETTERS[(draw.number() % 36) as usize]))
     }
 
-    /// As text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -34,14 +33,13 @@ impl fmt::Display for Reference {
     }
 }
 
-/// See the module.
+/// One outage of a dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// Its name.
     pub reference: Reference,
-    /// When it was seen.
+    /// The time at which it was detected.
     pub began: Now,
-    /// What was met first.
+    /// The first cause.
     pub cause: Cause,
 }
 
@@ -51,15 +49,15 @@ impl Outage {
     }
 }
 
-/// The longest wait at the begin of an outage, in milliseconds: most are over in seconds.
+/// The longest retry time at the beginning of an outage, in milliseconds. Most outages end within seconds.
 const RETRY_FIRST_MS: u64 = 2_000;
-/// The longest wait there is, in milliseconds: a client's own backoff goes no further.
+/// The longest retry time, in milliseconds, equal to the longest backoff of a client.
 pub const RETRY_MS_MAX: u32 = 15_000;
-/// The shortest wait there is, in milliseconds.
+/// The shortest retry time, in milliseconds.
 pub const RETRY_MS_MIN: u32 = 1_000;
 
-/// When to come back, in milliseconds, [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`]: the longer the outage lasts, the
-/// later, spread over the second half of the wait. `random` is in `0.0 .. 1.0`.
+/// A retry time in milliseconds, [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`]. It grows with the age of the outage and is
+/// spread over the second half of the wait. `random` is in `0.0 .. 1.0`.
 pub fn retry_ms(age: Duration, random: f32) -> u32 {
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     let most = RETRY_FIRST_MS.saturating_add(age_ms / 2).min(u64::from(RETRY_MS_MAX));
@@ -74,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_wait_grows_with_the_outage_and_is_spread(age_ms in 0_u64..10_000_000, longer in 0_u64..100_000, random in 0.0_f32..1.0) {
+        fn retry_time_grows_with_the_outage_and_is_spread(age_ms in 0_u64..10_000_000, longer in 0_u64..100_000, random in 0.0_f32..1.0) {
             let age = Duration::from_millis(age_ms);
             let wait = retry_ms(age, random);
             prop_assert!((RETRY_MS_MIN..=RETRY_MS_MAX).contains(&wait));
@@ -84,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wait_is_seconds_and_the_last_a_quarter_of_a_minute() {
+    fn first_retry_time_is_seconds_and_the_last_fifteen_seconds() {
         assert_eq!(retry_ms(Duration::ZERO, 0.0), 1_000);
         assert_eq!(retry_ms(Duration::ZERO, 1.0), 2_000);
         assert_eq!(retry_ms(Duration::from_secs(3_600), 1.0), 15_000);

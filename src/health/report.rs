@@ -1,42 +1,41 @@
-//! Bodies of `/health`, `/health/live` and `/health/ready`, in the form of `application/health+json`
+//! The bodies of `/health`, `/health/live` and `/health/ready`, in the format `application/health+json`
 //! (draft-inadarei-api-health-check).
 //!
-//! Live asks whether the process turns; ready asks whether this instance may be sent clients. Neither fails
-//! for a shared dependency: that would take every instance out of rotation at once. Ready says in `degraded`
-//! whether one is missing, and the summary's `status` is then `warn`.
+//! Liveness means that the reactors make turns; readiness means that this instance may receive new clients. Neither
+//! fails for a shared dependency, because that would take every instance out of rotation at once. Readiness reports a
+//! missing dependency in `degraded`, and the `status` of the summary is then `warn`.
 
 pub mod dependencies;
 
 use crate::health::snapshot::{Level, Snapshot};
 use std::time::Duration;
 
-/// What the reports are made of.
+/// The inputs of the reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Readings<'a> {
     /// A reactor that makes no turns, and for how long.
     pub silent: Option<(usize, Duration)>,
-    /// The drain, while there is one.
-    pub drain: Option<Draining>,
-    /// Connections at once, and their bound.
+    /// Present while the process drains.
+    pub drain: Option<DrainSummary>,
+    /// Open connections, and their bound.
     pub connections: (u64, u64),
-    /// Resident memory, and its bound.
+    /// Resident memory, and its bound, in bytes.
     pub memory_bytes: (u64, u64),
     /// Descriptors in use, and their bound.
     pub descriptors: (u64, u64),
-    /// What is known of the dependencies.
+    /// The state of the dependencies.
     pub snapshot: &'a Snapshot,
-    /// This process.
+    /// The name of this instance.
     pub instance: &'a str,
     /// `CARGO_PKG_VERSION`
     pub version: &'a str,
 }
 
-/// A drain, as the reports show it.
+/// A drain, as shown in the reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draining {
-    /// The name of its phase.
+pub struct DrainSummary {
     pub phase: &'static str,
-    /// When it began, in Unix milliseconds.
+    /// The beginning, in Unix milliseconds.
     pub since_ms: u64,
     /// Connections that have not left yet.
     pub connections: u64,
@@ -47,7 +46,6 @@ pub struct Draining {
 pub struct Report {
     /// 200 or 503.
     pub status: u16,
-    /// JSON.
     pub body: String,
 }
 
@@ -99,9 +97,9 @@ impl Readings<'_> {
         }
     }
 
-    /// `,"drain":{…}` during a drain, else nothing.
+    /// Returns `,"drain":{…}` during a drain, else nothing.
     fn drain_member(&self) -> String {
-        let Some(Draining { phase, since_ms, connections }) = self.drain else { return String::new() };
+        let Some(DrainSummary { phase, since_ms, connections }) = self.drain else { return String::new() };
         format!(r#","drain":{{"phase":"{phase}","since":{since_ms},"connections":{connections}}}"#)
     }
 
@@ -113,7 +111,7 @@ impl Readings<'_> {
     fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.silence().into_iter().collect();
         if let Some(drain) = self.drain {
-            faults.push(format!("the process drains: {}", drain.phase));
+            faults.push(format!("the process is draining: {}", drain.phase));
         }
         let (descriptors, descriptors_max) = self.descriptors;
         if descriptors * 20 >= descriptors_max * 19 {
@@ -127,7 +125,7 @@ impl Readings<'_> {
     }
 }
 
-/// A JSON string; names and sentences of ours need no more escaping than Rust's.
+/// Quotes a JSON string. The names and sentences used here need no further escapes.
 fn text(plain: &str) -> String {
     let escaped: String = plain
         .chars()
@@ -144,8 +142,8 @@ fn text(plain: &str) -> String {
 mod tests {
     use super::*;
 
-    fn draining(phase: &'static str) -> Option<Draining> {
-        Some(Draining { phase, since_ms: 1_763_770_000_000, connections: 3 })
+    fn draining(phase: &'static str) -> Option<DrainSummary> {
+        Some(DrainSummary { phase, since_ms: 1_763_770_000_000, connections: 3 })
     }
 
     fn readings(snapshot: &Snapshot) -> Readings<'_> {
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_report_is_json_and_names_what_is_wrong() {
+    fn every_report_is_json_and_names_each_fault() {
         let snapshot = Snapshot::ok();
         let well = readings(&snapshot);
         let ill = Readings {
@@ -180,7 +178,7 @@ mod tests {
         assert_eq!(ill.live().status, 503);
         let body: serde_json::Value = serde_json::from_str(&ill.summary().body).expect("JSON");
         assert_eq!(body["faults"].as_array().map(Vec::len), Some(4));
-        assert_eq!(body["faults"][1], "the process drains: moving");
+        assert_eq!(body["faults"][1], "the process is draining: moving");
         let ready: serde_json::Value = serde_json::from_str(&ill.ready().body).expect("JSON");
         for drain in [&body["drain"], &ready["drain"]] {
             assert_eq!(drain["phase"], "moving");
@@ -190,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_dependency_lowers_a_field_and_fails_nothing() {
+    fn missing_dependency_lowers_a_field_but_fails_no_report() {
         let well = Snapshot::ok();
         let snapshot = Snapshot { level: Level::Down, ..Snapshot::ok() };
         let body = |report: Report| -> serde_json::Value {
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn live_asks_for_nothing_but_turns() {
+    fn live_depends_only_on_turns() {
         let snapshot = Snapshot::ok();
         let report =
             Readings { drain: draining("closing"), memory_bytes: (3, 2), ..readings(&snapshot) }.live();

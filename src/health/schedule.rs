@@ -1,46 +1,46 @@
-//! When a dependency is looked at next.
+//! The schedule of a dependency's probes.
 //!
-//! One look at a time, whatever asks for it: a hundred failed calls in a second are one question. What was
-//! asked for during a look is asked again after it, since that look may have begun before the fault.
+//! One probe runs at a time, for all requests: a hundred failed calls in a second cause one probe. A request during a
+//! probe causes another one after it, because the running probe may have begun before the fault.
 
 use super::judge::Look;
 use crate::backoff::spread;
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// Between the starts of two looks that were asked for.
+/// The time between the starts of two requested probes.
 const GAP: Duration = Duration::from_millis(100);
-/// Between two probes while it is down.
+/// The time between two probes of a dependency that is down.
 pub const DOWN_INTERVAL: Duration = Duration::from_millis(500);
-/// Percent of an interval by which it is spread, both ways.
+/// The percentage by which an interval is spread in both directions.
 const SPREAD_PERCENT: u8 = 20;
-/// A look without a result for so long after its timeout is lost, with whoever made it.
+/// A probe without a result for this long after its timeout is lost, together with its thread.
 const LOST: Duration = Duration::from_secs(3);
 
-/// A look that was begun.
+/// A probe in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Flight {
+struct PendingProbe {
     number: u32,
     look: Look,
     began: Moment,
 }
 
-/// Whether a dependency is still where it was.
+/// Tells if the address of a dependency is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Looks under way count.
+    /// Results of probes in progress count.
     Same,
-    /// They do not.
+    /// Results of probes in progress are dropped.
     Other,
 }
 
-/// See the module.
+/// The schedule; see the module.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     timeout: Duration,
     next: Moment,
-    flight: Option<Flight>,
-    /// What the next look is; `None` until somebody asks: an ordinary probe.
+    pending: Option<PendingProbe>,
+    /// The requested kind of the next probe; `None` for an ordinary one.
     wanted: Option<Look>,
     number: u32,
     last_began: Option<Moment>,
@@ -48,52 +48,52 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(timeout: Duration, now: Moment) -> Schedule {
-        Schedule { timeout, next: now, flight: None, wanted: None, number: 0, last_began: None }
+        Schedule { timeout, next: now, pending: None, wanted: None, number: 0, last_began: None }
     }
 
-    /// When [`Schedule::start`] or [`Schedule::lost`] has something.
+    /// The time at which [`Schedule::start`] or [`Schedule::lost`] returns something.
     pub(super) fn due(&self) -> Moment {
-        match self.flight {
-            Some(flight) => flight.began + self.timeout + LOST,
+        match self.pending {
+            Some(pending) => pending.began + self.timeout + LOST,
             None => self.next,
         }
     }
 
-    /// Begins the look that is due, if one is.
+    /// Starts the probe that is due, if there is one.
     pub(super) fn start(&mut self, now: Moment) -> Option<(u32, Look)> {
-        if self.flight.is_some() || now < self.next {
+        if self.pending.is_some() || now < self.next {
             return None;
         }
         let look = self.wanted.take().unwrap_or(Look::Probe);
         self.number = self.number.wrapping_add(1);
         self.last_began = Some(now);
-        self.flight = Some(Flight { number: self.number, look, began: now });
+        self.pending = Some(PendingProbe { number: self.number, look, began: now });
         Some((self.number, look))
     }
 
-    /// Ends the look of this number; `None` when it was given up long ago.
+    /// Ends the probe with this number; `None` if it was given up before.
     pub(super) fn end(&mut self, number: u32) -> Option<Look> {
-        self.flight.take_if(|flight| flight.number == number).map(|flight| flight.look)
+        self.pending.take_if(|pending| pending.number == number).map(|pending| pending.look)
     }
 
-    /// Gives up a look whose result is overdue.
+    /// Gives up a probe whose result is overdue.
     pub(super) fn lost(&mut self, now: Moment) -> Option<u32> {
         let overdue = now >= self.due();
-        self.flight.filter(|_| overdue).map(|flight| flight.number)
+        self.pending.filter(|_| overdue).map(|pending| pending.number)
     }
 
-    /// The looks from here on have this timeout. One under way is given up where it looks at another `place`.
+    /// Changes the timeout of future probes. A probe in progress is given up if it uses another address.
     pub(super) fn revise(&mut self, timeout: Duration, place: Place, now: Moment) {
         self.timeout = timeout;
         match place {
             Place::Same => {}
-            Place::Other => self.flight = None,
+            Place::Other => self.pending = None,
         }
-        self.want(Look::Probe, now);
+        self.request(Look::Probe, now);
     }
 
-    /// Asks for a look as soon as may be.
-    pub(super) fn want(&mut self, look: Look, now: Moment) {
+    /// Requests a probe as soon as possible.
+    pub(super) fn request(&mut self, look: Look, now: Moment) {
         self.wanted = match (self.wanted, look) {
             (Some(Look::Reconnect), _) | (_, Look::Reconnect) => Some(Look::Reconnect),
             (Some(Look::Probe) | None, Look::Probe) => Some(Look::Probe),
@@ -102,14 +102,14 @@ impl Schedule {
         self.next = self.next.min(earliest);
     }
 
-    /// Plans the look after one that ended: at once, or after the interval.
+    /// Schedules the probe after one that ended: at once, or after the interval.
     pub(super) fn plan(&mut self, pause: Option<Duration>, now: Moment, random: f32) {
         self.next = match pause {
             None => now,
             Some(interval) => now + spread(interval, SPREAD_PERCENT, random),
         };
         if let Some(look) = self.wanted {
-            self.want(look, now);
+            self.request(look, now);
         }
     }
 }
@@ -123,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_questions_are_one_look_and_one_after_it() {
+    fn many_requests_during_a_probe_cause_one_more_probe() {
         let mut schedule = Schedule::new(Duration::from_secs(1), ms(0));
         let (first, look) = schedule.start(ms(0)).expect("due");
         assert_eq!(look, Look::Probe);
-        (0..1_000).for_each(|_| schedule.want(Look::Reconnect, ms(1)));
-        schedule.want(Look::Probe, ms(1));
+        (0..1_000).for_each(|_| schedule.request(Look::Reconnect, ms(1)));
+        schedule.request(Look::Probe, ms(1));
         assert_eq!(schedule.start(ms(50)), None);
         assert_eq!(schedule.end(first), Some(Look::Probe));
         schedule.plan(Some(Duration::from_secs(2)), ms(60), 0.5);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_never_ends_is_given_up() {
+    fn probe_without_a_result_is_given_up() {
         let mut schedule = Schedule::new(Duration::from_secs(1), ms(0));
         let (number, _) = schedule.start(ms(0)).expect("due");
         assert_eq!(schedule.lost(ms(3_999)), None);

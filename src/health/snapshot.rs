@@ -1,7 +1,7 @@
-//! What is known of the dependencies, as one value that is replaced whole.
+//! The state of the dependencies, as one value that is replaced as a whole.
 //!
-//! Whatever follows from it, the bytes of `status`, the verdict on a handshake and the very frames of a
-//! refusal, is made when something changed; whoever reads it only reads.
+//! Everything derived from it is computed when the state changes: the bytes of `status`, the decision on handshakes,
+//! and the frames of a refusal. Readers only read.
 
 use super::definition::Criticality;
 use super::dependency::{Dependency, State};
@@ -10,19 +10,19 @@ use crate::clock::Now;
 use crate::wire::json;
 use std::sync::Arc;
 
-/// How it stands as a whole, in the words of `status`.
+/// The overall level, as in `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Nothing is lost.
     Ok,
-    /// Something optional is lost, or a part of something critical.
+    /// An optional dependency is down, or a critical one is degraded.
     Degraded,
-    /// Something critical is lost.
+    /// A critical dependency is down.
     Down,
 }
 
 impl Level {
-    /// As `status`, reports and metrics say it.
+    /// The name in `status`, reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Level::Ok => "ok",
@@ -31,7 +31,8 @@ impl Level {
         }
     }
 
-    /// What is not known yet is not down: at the start nobody is refused for what nobody has looked at.
+    /// Computes the level. An unknown state does not count as down, so that no client is refused at the start before
+    /// the first probes.
     fn of<'a>(dependencies: impl Iterator<Item = &'a Dependency>) -> Level {
         let level = |dependency: &Dependency| match (dependency.state(), dependency.definition().criticality)
         {
@@ -43,18 +44,18 @@ impl Level {
     }
 }
 
-/// Whether a verdict is carried out; an operator may switch it at run time.
+/// The handling of decisions to refuse. An operator may change it at run time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AdmissionMode {
-    /// Who should be refused is refused.
+    /// Clients are refused if a critical dependency is down.
     #[default]
     Enforce,
-    /// Who should be refused is let in and counted: for when the verdict itself is doubted.
+    /// Those clients are admitted and counted instead, for when an operator doubts the decision.
     Observe,
 }
 
 impl AdmissionMode {
-    /// As configuration and reports say it.
+    /// The name in the configuration and in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             AdmissionMode::Enforce => "enforce",
@@ -63,46 +64,42 @@ impl AdmissionMode {
     }
 }
 
-/// The verdict on a handshake, as far as the dependencies go.
+/// The decision on a handshake, as far as it depends on dependencies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Availability {
-    /// Let in.
     Admit,
-    /// Complete the upgrade, say why with these bytes, and close.
+    /// Complete the upgrade, send these bytes as the reason, and close.
     Refuse(Arc<Template>),
-    /// Let in, and count it: it would be refused.
+    /// Admit and count: the client would be refused if decisions were enforced.
     Observe(Arc<Template>),
 }
 
-/// See the module. To read it costs nothing but the pointer to it.
+/// The state of the dependencies. Reading it costs only the load of a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Grows with every change of what `status` says, on one instance.
+    /// Grows with every change of `status` on this instance.
     pub revision: u64,
     /// The `status` object as JSON.
     pub status: Arc<str>,
-    /// How it stands as a whole.
     pub level: Level,
-    /// Since when it stands so.
+    /// The beginning of the current level.
     pub since: Now,
-    /// The verdict on a handshake.
     pub availability: Availability,
-    /// Whether verdicts are carried out.
     pub mode: AdmissionMode,
-    /// Everything that is down, critical or not: who is connected stays, and what needs one of these is
-    /// answered `unavailable` at once, with its wait.
+    /// All dependencies that are down, critical or not. Connected clients stay, and requests that need one of these
+    /// are answered `unavailable` at once, with a retry time.
     pub outages: Arc<[Arc<Template>]>,
-    /// When the last outage that refused people ended; `None` while one lasts, and when there was none.
+    /// The end of the last outage that refused clients; `None` during one, or if there was none.
     pub recovered: Option<Now>,
 }
 
 impl Snapshot {
-    /// Nothing is wrong.
+    /// A snapshot with no dependencies.
     pub fn ok() -> Snapshot {
         Snapshot::first(&[], AdmissionMode::Enforce, Now::default())
     }
 
-    /// The first one of a process.
+    /// The first snapshot of a process.
     pub fn first(dependencies: &[Dependency], mode: AdmissionMode, now: Now) -> Snapshot {
         let level = Level::of(dependencies.iter());
         let outages = outages(dependencies);
@@ -118,12 +115,12 @@ impl Snapshot {
         }
     }
 
-    /// The outage of the dependency of this name, while it is down.
+    /// The outage of a dependency, while it is down.
     pub fn outage_of(&self, dependency: &str) -> Option<&Arc<Template>> {
         self.outages.iter().find(|outage| **outage.dependency() == *dependency)
     }
 
-    /// The one after this; `None` when it would say the same.
+    /// The next snapshot; `None` if nothing would change.
     pub fn next(&self, dependencies: &[Dependency], mode: AdmissionMode, now: Now) -> Option<Snapshot> {
         let level = Level::of(dependencies.iter());
         let outages = outages(dependencies);
@@ -155,7 +152,7 @@ impl Snapshot {
     }
 }
 
-/// Of everything that is down, in the order of the configuration.
+/// The outages of all dependencies that are down, in the order of the configuration.
 fn outages(dependencies: &[Dependency]) -> Arc<[Arc<Template>]> {
     let template = |dependency: &Dependency| {
         Some(Arc::new(Template::new(&dependency.definition().name, dependency.outage()?)))
@@ -163,7 +160,8 @@ fn outages(dependencies: &[Dependency]) -> Arc<[Arc<Template>]> {
     dependencies.iter().filter_map(template).collect()
 }
 
-/// Who is down and stops handshakes; of several, who is down for longest, so that the reason stays the same.
+/// The decision on handshakes. If several outages stop them, the oldest is the reason, so that the reason stays the
+/// same.
 fn availability(dependencies: &[Dependency], outages: &[Arc<Template>], mode: AdmissionMode) -> Availability {
     let stops = |outage: &&Arc<Template>| {
         dependencies.iter().any(|dependency| {
@@ -182,14 +180,14 @@ fn availability(dependencies: &[Dependency], outages: &[Arc<Template>], mode: Ad
 }
 
 fn status(revision: u64, level: Level, dependencies: &[Dependency]) -> Arc<str> {
-    let told = || dependencies.iter().filter(|dependency| dependency.state() != State::Ok);
+    let listed = || dependencies.iter().filter(|dependency| dependency.state() != State::Ok);
     let down = || dependencies.iter().filter(|dependency| dependency.state() == State::Down);
     let mut out = Vec::with_capacity(128);
     json::object(&mut out, |out| {
         json::integer(out, "revision", revision);
         json::text(out, "level", level.as_str());
         json::key(out, "dependencies");
-        list(out, told(), |out, dependency| json::object(out, |out| entry(out, dependency)));
+        list(out, listed(), |out, dependency| json::object(out, |out| entry(out, dependency)));
         json::key(out, "lost");
         let mut lost: Vec<&str> = Vec::new();
         for capability in down().flat_map(|dependency| &dependency.definition().lost) {
@@ -206,7 +204,7 @@ fn status(revision: u64, level: Level, dependencies: &[Dependency]) -> Arc<str> 
     Arc::from(String::from_utf8_lossy(&out))
 }
 
-/// The sentences for people: what is critical first.
+/// Joins the sentences for people, those of critical dependencies first.
 fn message<'a>(down: impl Iterator<Item = &'a Dependency> + Clone) -> String {
     let of = |criticality| {
         down.clone().filter(move |dependency| dependency.definition().criticality == criticality)
@@ -229,7 +227,7 @@ fn entry(out: &mut Vec<u8>, dependency: &Dependency) {
     json::integer(out, "since", dependency.since().unix_ms);
 }
 
-/// Appends `[…]`.
+/// Appends a JSON list.
 pub(super) fn list<T>(
     out: &mut Vec<u8>,
     items: impl Iterator<Item = T>,

@@ -1,8 +1,8 @@
-//! A refusal whose bytes are made before anybody is refused.
+//! A refusal whose bytes are encoded at the beginning of an outage.
 //!
-//! In an outage everybody comes back at once, and each is to be told why. So `bye` and the close frame are
-//! written when the outage begins; for one client only the digits of `retry_ms` are put in, at a place of
-//! fixed width. There are two widths, since a wait has four digits or five and JSON knows no leading zeros.
+//! In an outage all clients return at once, and each must be sent the reason. So `bye` and the close frame are
+//! encoded once; for each client only the digits of `retry_ms` are replaced, at a fixed position. There are two
+//! versions, because a wait has four or five digits and JSON allows no leading zeros.
 
 use super::outage::{Outage, RETRY_MS_MAX, RETRY_MS_MIN, Reference, retry_ms};
 use crate::clock::Moment;
@@ -10,31 +10,31 @@ use crate::close::CloseReason;
 use crate::wire::{push, server_frame};
 use std::sync::Arc;
 
-/// The digits that are replaced, in `bye` and in the close frame.
+/// The texts before the digits, in `bye` and in the close frame.
 const IN_BYE: &[u8] = b"\"retry_ms\":";
 const IN_CLOSE: &[u8] = b"retry_ms=";
-/// From here a wait has five digits.
+/// The shortest wait with five digits.
 const WIDE: u32 = 10_000;
 
-/// See the module.
+/// The encoded refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     dependency: Arc<str>,
     reference: Reference,
     began: Moment,
-    four: Prepared,
-    five: Prepared,
+    four: EncodedRefusal,
+    five: EncodedRefusal,
 }
 
-/// Two frames, and where their digits stand.
+/// Two encoded frames, and the positions of their digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Prepared {
+struct EncodedRefusal {
     bytes: Box<[u8]>,
     digits: [usize; 2],
 }
 
 impl Template {
-    /// Of an outage of this dependency.
+    /// Prepares the refusal for an outage of this dependency.
     pub fn new(dependency: &Arc<str>, outage: &Outage) -> Template {
         let reason = |retry_ms| CloseReason::Unavailable {
             dependency: dependency.to_string(),
@@ -45,27 +45,27 @@ impl Template {
             dependency: Arc::clone(dependency),
             reference: outage.reference,
             began: outage.began.at,
-            four: Prepared::new(&reason(RETRY_MS_MIN)),
-            five: Prepared::new(&reason(WIDE)),
+            four: EncodedRefusal::new(&reason(RETRY_MS_MIN)),
+            five: EncodedRefusal::new(&reason(WIDE)),
         }
     }
 
-    /// Which dependency is down.
+    /// The dependency that is down.
     pub fn dependency(&self) -> &Arc<str> {
         &self.dependency
     }
 
-    /// When the outage was seen.
+    /// The beginning of the outage.
     pub fn began(&self) -> Moment {
         self.began
     }
 
-    /// The outage, as the log names it.
+    /// The reference of the outage, as in the log.
     pub fn reference(&self) -> Reference {
         self.reference
     }
 
-    /// When one client is to come back: grows with the outage's age, spread. `random` is in `0.0 .. 1.0`.
+    /// The retry time of one client. It grows with the age of the outage and is spread. `random` is in `0.0 .. 1.0`.
     pub fn retry_ms(&self, now: Moment, random: f32) -> u32 {
         retry_ms(now.since(self.began), random)
     }
@@ -73,19 +73,19 @@ impl Template {
     /// Appends `bye` and the close frame with this wait, [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`].
     pub fn write(&self, out: &mut Vec<u8>, retry_ms: u32) {
         let retry_ms = retry_ms.clamp(RETRY_MS_MIN, RETRY_MS_MAX);
-        let prepared = if retry_ms < WIDE { &self.four } else { &self.five };
+        let encoded = if retry_ms < WIDE { &self.four } else { &self.five };
         let start = out.len();
-        out.extend_from_slice(&prepared.bytes);
+        out.extend_from_slice(&encoded.bytes);
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(retry_ms).as_bytes();
-        for at in prepared.digits {
+        for at in encoded.digits {
             if let Some(place) = out.get_mut(start + at..start + at + digits.len()) {
                 place.copy_from_slice(digits);
             }
         }
     }
 
-    /// The same as a reason, for who needs more than the bytes.
+    /// The refusal as a close reason.
     pub fn reason(&self, retry_ms: u32) -> CloseReason {
         CloseReason::Unavailable {
             dependency: self.dependency.to_string(),
@@ -95,19 +95,20 @@ impl Template {
     }
 }
 
-impl Prepared {
-    fn new(reason: &CloseReason) -> Prepared {
+impl EncodedRefusal {
+    fn new(reason: &CloseReason) -> EncodedRefusal {
         let mut bytes = Vec::new();
         push::bye(&mut bytes, reason);
         let in_bye = after(&bytes, IN_BYE);
         let bye_bytes = bytes.len();
         server_frame::write_close(&mut bytes, reason.code(), &reason.text());
         let in_close = bye_bytes + after(bytes.get(bye_bytes..).unwrap_or_default(), IN_CLOSE);
-        Prepared { bytes: bytes.into_boxed_slice(), digits: [in_bye, in_close] }
+        EncodedRefusal { bytes: bytes.into_boxed_slice(), digits: [in_bye, in_close] }
     }
 }
 
-/// The place behind the first `needle`. A dependency's name has no quotes and no `=`, so that is ours.
+/// The position after the first `needle`. The name of a dependency contains neither quotes nor `=`, so the first
+/// match is the right one.
 fn after(bytes: &[u8], needle: &[u8]) -> usize {
     let found = bytes.windows(needle.len()).position(|window| window == needle);
     found.map_or(bytes.len(), |at| at + needle.len())
@@ -123,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_the_encoders_would_write(retry_ms in RETRY_MS_MIN..=RETRY_MS_MAX, name in "[a-z][a-z0-9._-]{0,31}") {
+        fn prepared_bytes_equal_those_of_the_encoders(retry_ms in RETRY_MS_MIN..=RETRY_MS_MAX, name in "[a-z][a-z0-9._-]{0,31}") {
             let cause = Cause::new(Fault::Refused, "", "");
             let outage = Outage::begin(cause, Now::default(), &mut Draw::new(7));
             let template = Template::new(&Arc::from(name), &outage);

@@ -1,62 +1,58 @@
-//! What calls met in the last ten seconds, in a fixed number of places.
+//! Counts the calls of the last ten seconds, in a fixed number of slots.
 //!
-//! One place for each second: a call is counted in the place of its second, and a place is emptied when its
-//! second comes round again. So a count costs no memory that grows, and forgetting costs at most one pass
-//! over the places.
+//! There is one slot for each second. A call is counted in the slot of its second, and a slot is emptied when it is
+//! reused. So memory does not grow, and forgetting costs at most one pass over the slots.
 
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// Places, and seconds.
-const PLACES: usize = 10;
-const PLACE_US: u64 = 1_000_000;
+/// The number of slots, and of seconds.
+const SLOTS: usize = 10;
+const SLOT_US: u64 = 1_000_000;
 
-/// How far back the window reaches.
-pub const WINDOW: Duration = Duration::from_secs(PLACES as u64);
+/// The length of the window.
+pub const WINDOW: Duration = Duration::from_secs(SLOTS as u64);
 
-/// Counted calls.
+/// Numbers of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of them.
     pub calls: u32,
-    /// Those that failed.
     pub failures: u32,
-    /// Those that were slow, whether they failed or not.
+    /// Slow calls, failed or not.
     pub slow: u32,
 }
 
-/// See the module. `total` is the sum of all places.
+/// The window. `total` is the sum of all slots.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
-    places: [Tally; PLACES],
+    slots: [Tally; SLOTS],
     total: Tally,
-    /// The newest second counted in.
+    /// The newest second with a slot.
     second: u64,
 }
 
 impl Window {
-    /// Counts one call.
     pub fn count(&mut self, call: Tally, now: Moment) {
         self.forget(now);
-        let place = (self.second % PLACES as u64) as usize;
-        if let Some(tally) = self.places.get_mut(place) {
+        let slot = (self.second % SLOTS as u64) as usize;
+        if let Some(tally) = self.slots.get_mut(slot) {
             tally.add(call);
             self.total.add(call);
         }
     }
 
-    /// What is in the window.
+    /// The calls in the window.
     pub fn total(&mut self, now: Moment) -> Tally {
         self.forget(now);
         self.total
     }
 
     fn forget(&mut self, now: Moment) {
-        let second = now.micros() / PLACE_US;
-        let passed = second.saturating_sub(self.second).min(PLACES as u64);
+        let second = now.micros() / SLOT_US;
+        let passed = second.saturating_sub(self.second).min(SLOTS as u64);
         for step in 1..=passed {
-            let place = ((second - passed + step) % PLACES as u64) as usize;
-            if let Some(tally) = self.places.get_mut(place) {
+            let slot = ((second - passed + step) % SLOTS as u64) as usize;
+            if let Some(tally) = self.slots.get_mut(slot) {
                 self.total.subtract(std::mem::take(tally));
             }
         }
@@ -77,7 +73,7 @@ impl Tally {
         self.slow = self.slow.saturating_sub(other.slow);
     }
 
-    /// True exactly when `part` of the calls is at least `percent` of them.
+    /// True exactly if `part` is at least `percent` percent of the calls.
     pub fn reaches(&self, part: u32, percent: u32) -> bool {
         u64::from(part) * 100 >= u64::from(self.calls) * u64::from(percent)
     }
@@ -90,7 +86,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_a_list_of_all_calls_would(steps in prop::collection::vec((0_u64..4_000, 0_u32..2, 0_u32..2), 0..300)) {
+        fn window_equals_a_list_of_all_recent_calls(steps in prop::collection::vec((0_u64..4_000, 0_u32..2, 0_u32..2), 0..300)) {
             let mut window = Window::default();
             let mut all: Vec<(u64, Tally)> = Vec::new();
             let mut ms = 0;
@@ -101,7 +97,7 @@ mod tests {
                 window.count(call, now);
                 all.push((ms / 1_000, call));
                 let mut expected = Tally::default();
-                let recent = all.iter().filter(|(second, _)| second + (PLACES as u64) > ms / 1_000);
+                let recent = all.iter().filter(|(second, _)| second + (SLOTS as u64) > ms / 1_000);
                 recent.for_each(|(_, call)| expected.add(*call));
                 prop_assert_eq!(window.total(now), expected);
             }

@@ -4,7 +4,7 @@ use super::Cell;
 use super::drain::Drain;
 use crate::clock::Moment;
 use crate::drain::{Phase, Plan};
-use crate::health::report::{Draining, Readings};
+use crate::health::report::{DrainSummary, Readings};
 use crate::health::snapshot::Snapshot;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl Vitals {
     /// The inputs of the health reports.
     pub fn readings<'a>(&self, now: Moment, snapshot: &'a Snapshot, instance: &'a str) -> Readings<'a> {
         let progress = self.drain.progress(now, self.connections());
-        let drain = progress.began.map(|(_, since_ms)| Draining {
+        let drain = progress.began.map(|(_, since_ms)| DrainSummary {
             phase: progress.phase.as_str(),
             since_ms,
             connections: progress.connections,

@@ -35,7 +35,7 @@ fn a_drain_goes_through_its_phases_and_everything_works_until_the_close() {
     let ready = gateway.fetch("/health/ready").json();
     assert_eq!(ready["drain"]["phase"], "accepting", "{ready}");
     assert!(ready["drain"]["since"].is_u64() && ready["drain"]["connections"].is_u64(), "{ready}");
-    assert_eq!(ready["faults"][0], "the process drains: accepting");
+    assert_eq!(ready["faults"][0], "the process is draining: accepting");
     assert_eq!(gateway.fetch("/health").json()["drain"]["phase"], "accepting");
     assert_eq!(gateway.fetch("/health/live").status, 200);
     // Who comes now is served as ever.

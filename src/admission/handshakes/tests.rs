@@ -1,4 +1,4 @@
-//! Storms on a clock of our own.
+//! Storms of clients on a virtual clock.
 
 use super::*;
 use proptest::prelude::*;
@@ -13,16 +13,16 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What became of a storm.
+/// The outcome of a storm.
 struct Storm {
-    /// When each was let in.
+    /// The times at which the clients were admitted.
     admitted: Vec<Moment>,
-    /// The most attempts that anybody needed.
+    /// The most attempts that a client needed.
     attempts: u32,
     refused: u32,
 }
 
-/// `clients` come at once, and each comes back when it was told, late by up to `late_ms`.
+/// Simulates `clients` that arrive at once. Each deferred client returns at its retry time, late by up to `late_ms`.
 fn storm(handshakes: &mut Handshakes, per_s: Option<f64>, clients: u32, late_ms: u64, seed: u64) -> Storm {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut comes: BinaryHeap<_> = (0..clients).map(|client| Reverse((start(), client, 1))).collect();
@@ -49,28 +49,28 @@ fn storm(handshakes: &mut Handshakes, per_s: Option<f64>, clients: u32, late_ms:
 }
 
 #[test]
-fn two_thousand_at_once_all_come_in_at_their_second_attempt() {
+fn storm_of_two_thousand_is_admitted_within_two_attempts() {
     let mut handshakes = Handshakes::new(start());
     let storm = storm(&mut handshakes, Some(50.0), 2_000, 300, 1);
     assert_eq!((storm.admitted.len(), storm.attempts), (2_000, 2));
     let took = storm.admitted.iter().max().expect("some").since(start());
-    // 256 at once, the others an eighth slower than the rate.
+    // 256 are admitted at once, the others at seven eighths of the rate.
     assert!(took < Duration::from_secs(42), "{took:?}");
-    assert_eq!(storm.refused, 0, "all were told by an upgrade");
+    assert_eq!(storm.refused, 0, "all were deferred by an upgrade");
 }
 
 #[test]
-fn who_was_let_in_under_a_slower_rate_keeps_nobody_out_under_a_faster_one() {
+fn handshakes_admitted_at_a_slower_rate_do_not_block_a_faster_one() {
     let mut handshakes = Handshakes::new(start());
     let let_in = (0..1_000).filter(|_| handshakes.admit(start(), Some(0.5), 0.5) == Passage::Admit).count();
-    assert_eq!(let_in, BACKLOG_LEAST as usize, "minutes of work, at one in two seconds");
-    // The operator takes the bound away.
+    assert_eq!(let_in, BACKLOG_LEAST as usize, "minutes of work, at one every two seconds");
+    // The operator removes the bound.
     handshakes.admit(start() + ms(1_000), None, 0.5);
     assert_eq!(handshakes.admit(start() + ms(1_010), None, 0.5), Passage::Admit);
 }
 
 #[test]
-fn what_was_told_at_a_slower_rate_does_not_shut_the_door_at_a_faster_one() {
+fn refusals_at_a_slower_rate_do_not_pause_accepting_at_a_faster_one() {
     let mut handshakes = Handshakes::new(start());
     let mut now = start();
     for _ in 0..400 {
@@ -97,14 +97,14 @@ fn what_was_told_at_a_slower_rate_does_not_shut_the_door_at_a_faster_one() {
 }
 
 #[test]
-fn a_storm_that_fits_is_let_in_at_once() {
+fn storm_that_fits_the_bucket_is_admitted_at_once() {
     let mut handshakes = Handshakes::new(start());
     let storm = storm(&mut handshakes, None, 7_500, 0, 1);
     assert_eq!((storm.admitted.len(), storm.attempts), (7_500, 1));
 }
 
 #[test]
-fn past_the_bound_on_what_is_told_nobody_is_upgraded_to_be_refused() {
+fn storm_beyond_the_deferral_bound_is_refused_without_an_upgrade() {
     let mut handshakes = Handshakes::new(start());
     let storm = storm(&mut handshakes, Some(200.0), 4_000, 300, 1);
     assert_eq!((storm.admitted.len(), storm.attempts), (4_000, 2));
@@ -112,7 +112,7 @@ fn past_the_bound_on_what_is_told_nobody_is_upgraded_to_be_refused() {
 }
 
 #[test]
-fn refusals_past_their_share_make_the_accept_rest_for_a_while() {
+fn refusals_beyond_their_share_pause_accepting_for_a_while() {
     let mut handshakes = Handshakes::new(start());
     let rate = handshakes.rate() as u32;
     assert!(!handshakes.rests(start()));
@@ -123,7 +123,8 @@ fn refusals_past_their_share_make_the_accept_rest_for_a_while() {
     assert!(!handshakes.rests(start() + Duration::from_secs(3)), "only for a while");
 }
 
-/// A reactor of which all else takes `others_us` of each millisecond, and a handshake `cost_us`; there are always more.
+/// Simulates a reactor on which other work takes `others_us` of each millisecond and a handshake `cost_us`, with an
+/// endless supply of handshakes.
 fn work(handshakes: &mut Handshakes, from: Moment, seconds: u64, others_us: u64, cost_us: u64) -> Moment {
     let mut now = from;
     while now.since(from) < Duration::from_secs(seconds) {
@@ -140,7 +141,7 @@ fn work(handshakes: &mut Handshakes, from: Moment, seconds: u64, others_us: u64,
 }
 
 #[test]
-fn the_rate_is_what_fits_and_follows_within_seconds() {
+fn rate_follows_the_measured_cost_within_seconds() {
     let mut handshakes = Handshakes::new(start());
     let near = |handshakes: &Handshakes, wanted: f64| {
         let rate = handshakes.rate() / HEADROOM;
@@ -153,7 +154,8 @@ fn the_rate_is_what_fits_and_follows_within_seconds() {
     near(&handshakes, 7_000.0);
     let now = work(&mut handshakes, now, 4, 800, 100);
     near(&handshakes, 5_000.0);
-    // What TLS may cost on a slow machine; a turn holds none any more, so it is told by hand.
+    // A cost that TLS may have on a slow machine. `work` cannot simulate it, because a turn of 1 ms holds no such
+    // handshake.
     let mut at = now;
     for _ in 0..400 {
         at = at + ms(10);
@@ -166,11 +168,11 @@ fn the_rate_is_what_fits_and_follows_within_seconds() {
 }
 
 #[test]
-fn what_is_done_between_storms_says_nothing_of_handshakes() {
+fn plain_requests_do_not_change_the_measured_cost() {
     let mut handshakes = Handshakes::new(start());
     let (cost, mut now) = (handshakes.cost(), start());
     for _ in 0..100 {
-        // Scrapes of the metrics take their time.
+        // Such as scrapes of the metrics, which take their time.
         for _ in 0..8 {
             handshakes.done(Done::Answered);
             handshakes.spent(ms(4));
@@ -182,9 +184,10 @@ fn what_is_done_between_storms_says_nothing_of_handshakes() {
 }
 
 proptest! {
-    /// Whatever the size of a storm and the rate: who comes back in time is let in, and never more than the bucket holds.
+    /// Whatever the size of a storm and the rate, a client that returns on time is admitted, and never more clients
+    /// are admitted than the bucket holds.
     #[test]
-    fn nobody_starves_and_the_bucket_holds(
+    fn every_client_is_admitted_and_the_bucket_is_never_exceeded(
         clients in 1u32..4_000,
         per_s in 5.0f64..3_000.0,
         late_ms in 0u64..1_500,
@@ -210,7 +213,7 @@ proptest! {
 
     /// Whatever is measured, the rate stays within its bounds.
     #[test]
-    fn the_rate_is_bounded(turns in prop::collection::vec((0u64..2_000, 0u64..1_000_000, 0u64..1_000_000, 0u32..50), 1..200)) {
+    fn rate_stays_within_its_bounds(turns in prop::collection::vec((0u64..2_000, 0u64..1_000_000, 0u64..1_000_000, 0u32..50), 1..200)) {
         let mut handshakes = Handshakes::new(start());
         let mut now = start();
         for (pause, busy, spent, done) in turns {
@@ -225,7 +228,7 @@ proptest! {
 }
 
 #[test]
-fn while_people_publish_handshakes_rest_and_the_rate_says_so() {
+fn publishing_makes_handshakes_back_off_and_lowers_the_rate() {
     let measured = |cost_us: u64| {
         let mut handshakes = Handshakes::new(start());
         let mut now = start();
@@ -241,10 +244,10 @@ fn while_people_publish_handshakes_rest_and_the_rate_says_so() {
         }
         handshakes
     };
-    let (cheap, dear) = (measured(50), measured(1_000));
-    assert_eq!(cheap.rest(ms(1)), ms(6), "the most");
-    assert_eq!(dear.rest(ms(1)), ms(1), "as long as they took, at the least");
-    // What fits into the time between the rests.
+    let (cheap, expensive) = (measured(50), measured(1_000));
+    assert_eq!(cheap.rest(ms(1)), ms(6), "the maximum");
+    assert_eq!(expensive.rest(ms(1)), ms(1), "the minimum: as long as they took");
+    // The rate fits into the time between the back-offs.
     assert!((2_800.0..3_300.0).contains(&cheap.rate()), "{}", cheap.rate());
-    assert!((500.0..600.0).contains(&dear.rate()), "{}", dear.rate());
+    assert!((500.0..600.0).contains(&expensive.rate()), "{}", expensive.rate());
 }

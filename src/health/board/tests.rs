@@ -1,4 +1,4 @@
-//! What a board promises of outages: seen in time, told once, and ended.
+//! The promises of a board about outages: detected in time, reported once, and ended.
 
 mod bench;
 mod revise;
@@ -11,7 +11,7 @@ use bench::{Bench, World, definition, refused, status};
 use proptest::prelude::*;
 
 #[test]
-fn a_silent_fault_is_seen_in_time() {
+fn silent_fault_is_detected_in_time() {
     for seed in 0..50 {
         let mut bench = Bench::pair();
         bench.random = seed;
@@ -27,7 +27,7 @@ fn a_silent_fault_is_seen_in_time() {
 }
 
 #[test]
-fn recovery_is_seen_within_two_seconds() {
+fn recovery_is_detected_within_two_seconds() {
     for seed in 0..50 {
         let mut bench = Bench::pair();
         bench.random = seed;
@@ -41,12 +41,12 @@ fn recovery_is_seen_within_two_seconds() {
             What::Recovered { lasted, .. } => Some(lasted),
             _ => None,
         });
-        assert!(lasted.expect("told") > Duration::from_secs(5));
+        assert!(lasted.expect("an outage ended") > Duration::from_secs(5));
     }
 }
 
 #[test]
-fn a_refused_connection_met_by_work_is_down_after_one_reconnect() {
+fn connection_refused_to_a_worker_is_down_after_one_reconnect() {
     let mut bench = Bench::pair();
     bench.run(300);
     bench.worlds[0] = World::Refuses;
@@ -58,20 +58,20 @@ fn a_refused_connection_met_by_work_is_down_after_one_reconnect() {
 }
 
 #[test]
-fn the_reconnect_alone_decides_however_many_misses_a_probe_needs() {
+fn failed_reconnect_decides_regardless_of_the_failure_count() {
     let patient = Definition { failures: 10, ..definition("store", Kind::Postgres, Criticality::Critical) };
     let mut bench = Bench::new(vec![patient]);
     bench.run(300);
     bench.worlds[0] = World::Silent;
     bench.work(Work::Failed(Cause::new(Fault::Internal, "an error", "")));
     bench.run(1_500);
-    assert_eq!(bench.level(), Level::Ok, "a probe's first miss");
+    assert_eq!(bench.level(), Level::Ok, "the first failure of a probe");
     bench.work(Work::Failed(refused()));
     assert!(bench.run_until(5_000, |bench| bench.level() == Level::Down) <= 2_000);
 }
 
 #[test]
-fn one_reset_connection_refuses_nobody() {
+fn single_reset_connection_refuses_no_client() {
     let mut bench = Bench::pair();
     let before = Arc::clone(bench.board.snapshot());
     for _ in 0..20 {
@@ -85,14 +85,14 @@ fn one_reset_connection_refuses_nobody() {
 }
 
 #[test]
-fn what_clients_cause_refuses_nobody() {
+fn failures_caused_by_clients_refuse_no_client() {
     let mut bench = Bench::pair();
     (0..1_000).for_each(|_| assert!(bench.work(Work::ByClient)));
     assert_eq!(bench.events, []);
 }
 
 #[test]
-fn work_that_fails_behind_green_probes_is_an_outage_and_its_end_is_seen() {
+fn failing_calls_behind_successful_probes_are_an_outage() {
     let mut bench = Bench::pair();
     let broken = || Work::Failed(Cause::new(Fault::Internal, "could not open a file", "its log"));
     (0..20).for_each(|_| {
@@ -106,14 +106,14 @@ fn work_that_fails_behind_green_probes_is_an_outage_and_its_end_is_seen() {
     };
     assert_eq!(cause.fault, Fault::Internal);
     assert!(bench.run_until(5_000, |bench| bench.level() == Level::Ok) <= 2_000);
-    // A probe said so, work says otherwise: only the breaker's own delay is believed now.
+    // The probes say up, the calls say down: only the breaker's own delay counts now.
     assert!(bench.work(broken()));
     assert_eq!(bench.level(), Level::Down);
     assert!(bench.run_until(30_000, |bench| bench.level() == Level::Ok) >= 2_500);
 }
 
 #[test]
-fn a_full_disk_is_told_once_however_many_probes_find_room_for_their_row() {
+fn full_disk_is_one_outage_although_probes_succeed() {
     let mut bench = Bench::pair();
     let full = || Work::Failed(Cause::new(Fault::DiskFull, "no space left on device", "its disk"));
     (0..20).for_each(|_| {
@@ -121,7 +121,7 @@ fn a_full_disk_is_told_once_however_many_probes_find_room_for_their_row() {
     });
     let revision = bench.board.snapshot().revision;
     for _ in 0..200 {
-        // Later than trial writes come, so that several probes went well since the last.
+        // The pause is longer than that between trial writes, so several probes succeeded since the last one.
         bench.run(900);
         bench.work(full());
         assert_eq!((bench.level(), bench.board.snapshot().revision), (Level::Down, revision));
@@ -137,7 +137,7 @@ fn a_full_disk_is_told_once_however_many_probes_find_room_for_their_row() {
 }
 
 #[test]
-fn flapping_every_second_for_a_minute_is_told_a_handful_of_times() {
+fn flapping_for_a_minute_is_reported_a_few_times() {
     let mut bench = Bench::pair();
     let revision = bench.board.snapshot().revision;
     for second in 0..60 {
@@ -150,12 +150,12 @@ fn flapping_every_second_for_a_minute_is_told_a_handful_of_times() {
     }
     bench.worlds[0] = World::Well;
     assert!(bench.run_until(60_000, |bench| bench.level() == Level::Ok) <= 20_000);
-    let told = bench.board.snapshot().revision - revision;
-    assert!(told <= 6, "{told}: {:?}", bench.events);
+    let reported = bench.board.snapshot().revision - revision;
+    assert!(reported <= 6, "{reported}: {:?}", bench.events);
 }
 
 #[test]
-fn a_critical_outage_refuses_with_one_reference_and_counts_in_observe_mode() {
+fn critical_outage_refuses_with_one_reference_and_only_counts_in_observe_mode() {
     let mut bench = Bench::pair();
     bench.worlds = vec![World::Refuses, World::Refuses];
     bench.run(60_000);
@@ -165,11 +165,11 @@ fn a_critical_outage_refuses_with_one_reference_and_counts_in_observe_mode() {
     let Availability::Refuse(template) = &snapshot.availability else { panic!("{snapshot:?}") };
     assert!(downs.contains(&template.reference()) && &**template.dependency() == "store");
     assert!(template.retry_ms(bench.now().at, 0.0) >= 7_500);
-    let told = status(&bench.board);
-    assert_eq!(told["level"], "down");
-    assert_eq!(told["lost"], serde_json::json!(["store-things", "shared", "assistant-things"]));
-    assert_eq!(told["message"], "Without store. Without assistant.");
-    assert_eq!(told["dependencies"][1]["critical"], false);
+    let reported = status(&bench.board);
+    assert_eq!(reported["level"], "down");
+    assert_eq!(reported["lost"], serde_json::json!(["store-things", "shared", "assistant-things"]));
+    assert_eq!(reported["message"], "Without store. Without assistant.");
+    assert_eq!(reported["dependencies"][1]["critical"], false);
     let watched = bench.board.set_mode(AdmissionMode::Observe, bench.now()).snapshot.expect("new");
     assert!(matches!(watched.availability, Availability::Observe(_)));
     assert_eq!(watched.revision, snapshot.revision);
@@ -177,7 +177,7 @@ fn a_critical_outage_refuses_with_one_reference_and_counts_in_observe_mode() {
 }
 
 #[test]
-fn of_two_critical_outages_the_older_one_is_the_reason() {
+fn older_of_two_critical_outages_is_the_reason() {
     let critical = |name| definition(name, Kind::Http, Criticality::Critical);
     let mut bench = Bench::new(vec![critical("auth"), critical("backend")]);
     bench.run(10);
@@ -198,7 +198,7 @@ fn of_two_critical_outages_the_older_one_is_the_reason() {
 
 proptest! {
     #[test]
-    fn who_is_stopped_follows_from_the_gates_of_what_is_down(
+    fn gates_of_the_dependencies_that_are_down_decide_who_is_refused(
         made in prop::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 1..5),
         observe in any::<bool>(),
     ) {
@@ -227,7 +227,7 @@ proptest! {
             Availability::Refuse(_) => prop_assert!(stops && !observe),
             Availability::Observe(_) => prop_assert!(stops && observe),
         }
-        // Whoever needs its word is told by the same outage, and `status` says how it stands, whatever it gates.
+        // Requests that need the dependency fail with the same outage, and `status` shows it, whatever the gate.
         for (place, (_, _, down)) in made.iter().enumerate() {
             prop_assert_eq!(snapshot.outage_of(&format!("d{place}")).is_some(), *down);
         }
@@ -238,7 +238,7 @@ proptest! {
 }
 
 #[test]
-fn an_optional_outage_refuses_nobody_and_says_what_is_lost() {
+fn optional_outage_refuses_no_client_and_lists_what_is_lost() {
     let mut bench = Bench::pair();
     bench.worlds[1] = World::Refuses;
     bench.run(15_000);
@@ -251,7 +251,7 @@ fn an_optional_outage_refuses_nobody_and_says_what_is_lost() {
 }
 
 #[test]
-fn an_operators_order_is_carried_out_and_ends() {
+fn operator_order_is_applied_and_expires() {
     let mut bench = Bench::pair();
     let id = bench.board.id("store").expect("configured");
     let until = bench.now().at + Duration::from_secs(60);
@@ -275,7 +275,7 @@ fn an_operators_order_is_carried_out_and_ends() {
 }
 
 #[test]
-fn a_probe_that_never_comes_back_is_a_miss() {
+fn probe_without_a_result_is_a_failure() {
     let mut bench = Bench::new(vec![definition("store", Kind::Postgres, Criticality::Critical)]);
     for _ in 0..10_000 {
         while bench.board.due(bench.now().at).is_some() {}
@@ -288,7 +288,7 @@ fn a_probe_that_never_comes_back_is_a_miss() {
 }
 
 #[test]
-fn without_dependencies_nothing_is_ever_wrong() {
+fn board_without_dependencies_is_always_ok() {
     let mut board = Board::new(Vec::new(), AdmissionMode::Enforce, Now::default());
     assert_eq!(**board.snapshot(), Snapshot::ok());
     assert_eq!(&*board.snapshot().status, r#"{"revision":1,"level":"ok","dependencies":[],"lost":[]}"#);
@@ -329,15 +329,15 @@ fn check(bench: &Bench) {
         (Availability::Refuse(_), mode) => assert!(critical_down && mode == AdmissionMode::Enforce),
         (Availability::Observe(_), mode) => assert!(critical_down && mode == AdmissionMode::Observe),
     }
-    let told = status(&bench.board);
-    assert_eq!(told["revision"], snapshot.revision);
-    assert_eq!(told["level"], snapshot.level.as_str());
+    let reported = status(&bench.board);
+    assert_eq!(reported["revision"], snapshot.revision);
+    assert_eq!(reported["level"], snapshot.level.as_str());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn whatever_happens_the_snapshot_is_the_boards_and_every_outage_ends(steps in steps(), seed: u64) {
+    fn snapshot_matches_the_board_and_every_outage_ends(steps in steps(), seed: u64) {
         let mut bench = Bench::pair();
         bench.random = seed;
         for step in steps {
@@ -361,7 +361,7 @@ proptest! {
         bench.run(30_000);
         check(&bench);
         prop_assert_eq!(bench.level(), Level::Ok);
-        // Each outage was told once, and its end once, under the same reference.
+        // Each outage and its end are reported exactly once, under the same reference.
         let ends: Vec<Reference> = bench.events.iter().filter_map(|event| match event.what {
             What::Recovered { reference, .. } => Some(reference),
             _ => None,

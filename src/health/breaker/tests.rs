@@ -35,7 +35,7 @@ fn close(breaker: &mut Breaker, now: Moment) {
 }
 
 #[test]
-fn five_unreached_in_a_row_open_it_and_four_do_not() {
+fn five_consecutive_unreached_calls_open_it_but_four_do_not() {
     let mut breaker = Breaker::default();
     for _ in 0..100 {
         (0..4).for_each(|_| assert!(call(&mut breaker, Outcome::Unreached, QUICK, ms(0))));
@@ -45,7 +45,7 @@ fn five_unreached_in_a_row_open_it_and_four_do_not() {
 }
 
 #[test]
-fn half_of_twenty_failures_open_it_and_of_nineteen_do_not() {
+fn ten_failures_of_twenty_calls_open_it_but_of_nineteen_do_not() {
     let mut breaker = Breaker::default();
     (0..10).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(0))));
     (0..9).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(9_000))));
@@ -55,7 +55,7 @@ fn half_of_twenty_failures_open_it_and_of_nineteen_do_not() {
 }
 
 #[test]
-fn what_is_older_than_ten_seconds_is_forgotten() {
+fn calls_older_than_ten_seconds_are_forgotten() {
     let mut breaker = Breaker::default();
     (0..19).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(0))));
     (0..19).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(10_000))));
@@ -63,7 +63,7 @@ fn what_is_older_than_ten_seconds_is_forgotten() {
 }
 
 #[test]
-fn eighty_percent_slow_calls_open_it() {
+fn eighty_percent_of_slow_calls_open_it() {
     let mut breaker = Breaker::default();
     (0..16).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, Duration::from_secs(2), ms(0))));
     (0..4).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(0))));
@@ -71,7 +71,7 @@ fn eighty_percent_slow_calls_open_it() {
 }
 
 #[test]
-fn what_a_client_caused_never_counts() {
+fn failures_caused_by_clients_never_count() {
     let mut breaker = Breaker::default();
     (0..1_000).for_each(|_| assert!(call(&mut breaker, Outcome::ByClient, Duration::from_secs(9), ms(0))));
     assert_eq!(breaker.position(), Position::Closed);
@@ -81,14 +81,14 @@ fn what_a_client_caused_never_counts() {
 }
 
 #[test]
-fn after_its_delay_one_trial_at_a_time_and_three_close_it() {
+fn three_single_trials_after_the_delay_close_it() {
     let mut breaker = tripped(ms(0));
     let open = breaker.admit(ms(1_999), MIDDLE).expect_err("open");
     assert!((1..=1_000).contains(&open.retry_ms), "{open:?}");
     let trial = breaker.admit(ms(2_000), MIDDLE).expect("the first trial");
     assert!(breaker.admit(ms(2_000), MIDDLE).is_err());
     breaker.record(trial, Outcome::Answered, QUICK, ms(2_001), MIDDLE);
-    // The same ticket again is no second trial.
+    // Using the same ticket again is no second trial.
     let second = breaker.admit(ms(2_001), MIDDLE).expect("the second trial");
     breaker.record(trial, Outcome::Answered, QUICK, ms(2_001), MIDDLE);
     assert!(breaker.admit(ms(2_001), MIDDLE).is_err());
@@ -99,7 +99,7 @@ fn after_its_delay_one_trial_at_a_time_and_three_close_it() {
 }
 
 #[test]
-fn a_trial_that_never_comes_back_has_failed() {
+fn trial_without_a_result_fails() {
     let mut breaker = tripped(ms(0));
     breaker.admit(ms(2_000), MIDDLE).expect("a trial");
     let due = breaker.due().expect("a trial ends");
@@ -108,7 +108,7 @@ fn a_trial_that_never_comes_back_has_failed() {
 }
 
 #[test]
-fn late_results_of_calls_from_before_it_opened_change_nothing() {
+fn late_results_from_before_the_opening_are_ignored() {
     let mut breaker = Breaker::default();
     let old = breaker.admit(ms(0), MIDDLE).expect("closed");
     trip(&mut breaker, ms(0));
@@ -121,7 +121,7 @@ fn late_results_of_calls_from_before_it_opened_change_nothing() {
 }
 
 #[test]
-fn results_of_before_an_outage_do_not_begin_the_next_one() {
+fn results_from_before_an_outage_do_not_start_the_next_one() {
     let mut breaker = Breaker::default();
     let old: Vec<Ticket> =
         (0..UNREACHED_MAX).map(|_| breaker.admit(ms(0), MIDDLE).expect("closed")).collect();
@@ -133,35 +133,35 @@ fn results_of_before_an_outage_do_not_begin_the_next_one() {
 }
 
 #[test]
-fn a_probe_half_opens_it_at_once_unless_it_flapped_or_the_probe_was_wrong() {
+fn successful_probe_half_opens_it_unless_probes_are_distrusted() {
     let mut breaker = tripped(ms(0));
-    breaker.probed_well(ms(50));
+    breaker.probe_succeeded(ms(50));
     assert_eq!(breaker.position(), Position::HalfOpen);
-    assert!(breaker.bars());
-    breaker.probed_well(ms(60));
-    assert!(!breaker.bars());
+    assert!(breaker.counts_as_down());
+    breaker.probe_succeeded(ms(60));
+    assert!(!breaker.counts_as_down());
     close(&mut breaker, ms(100));
     trip(&mut breaker, ms(30_000));
-    breaker.probed_well(ms(30_000));
+    breaker.probe_succeeded(ms(30_000));
     assert_eq!(breaker.position(), Position::Open);
     assert_eq!(breaker.due(), Some(ms(34_000)));
     breaker.tick(ms(34_000), MIDDLE);
-    breaker.probed_well(ms(34_000));
-    assert!(breaker.bars(), "what flapped is not believed at once");
+    breaker.probe_succeeded(ms(34_000));
+    assert!(breaker.counts_as_down(), "a flapping dependency is not trusted at once");
     breaker.tick(breaker.due().expect("a quiet second"), MIDDLE);
-    assert!(!breaker.bars() && breaker.due().is_none());
+    assert!(!breaker.counts_as_down() && breaker.due().is_none());
     close(&mut breaker, ms(34_000));
-    // A healthy minute later its first delay is the shortest again, and a probe's word counts.
+    // After a healthy minute its first delay is the shortest again, and probes are trusted.
     trip(&mut breaker, ms(94_000));
     assert_eq!(breaker.due(), Some(ms(96_000)));
-    breaker.probed_well(ms(95_000));
+    breaker.probe_succeeded(ms(95_000));
     call(&mut breaker, Outcome::Unreached, QUICK, ms(95_000));
-    breaker.probed_well(ms(95_000));
+    breaker.probe_succeeded(ms(95_000));
     assert_eq!(breaker.position(), Position::Open);
 }
 
 #[test]
-fn what_probes_cannot_see_is_not_ended_by_their_word() {
+fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
     let mut breaker = Breaker::default();
     let mut at = 0;
     for _ in 0..19 {
@@ -169,36 +169,38 @@ fn what_probes_cannot_see_is_not_ended_by_their_word() {
     }
     assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(at)));
     for delay in [2_000, 4_000, 8_000] {
-        // However many probes go well, before its delay is over and after: a trial decides.
-        (0..9).for_each(|n| breaker.probed_well(ms(at + n)));
+        // However many probes succeed, before and after the end of the delay, a trial decides.
+        (0..9).for_each(|n| breaker.probe_succeeded(ms(at + n)));
         assert_eq!((breaker.position(), breaker.due()), (Position::Open, Some(ms(at + delay))));
         at += delay;
         breaker.tick(ms(at), MIDDLE);
-        (0..9).for_each(|n| breaker.probed_well(ms(at + n)));
-        assert!(breaker.bars() && breaker.position() == Position::HalfOpen);
+        (0..9).for_each(|n| breaker.probe_succeeded(ms(at + n)));
+        assert!(breaker.counts_as_down() && breaker.position() == Position::HalfOpen);
         at += 300;
         assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(at)));
     }
     at += 15_000;
-    (0..TRIALS).for_each(|_| assert!(breaker.bars() && call(&mut breaker, Outcome::Answered, QUICK, ms(at))));
+    (0..TRIALS).for_each(|_| {
+        assert!(breaker.counts_as_down() && call(&mut breaker, Outcome::Answered, QUICK, ms(at)))
+    });
     assert_eq!(breaker.position(), Position::Closed);
 }
 
 #[test]
-fn a_trial_that_meets_what_probes_cannot_see_ends_their_word() {
+fn trial_with_a_fault_that_probes_cannot_notice_distrusts_probes() {
     let mut breaker = tripped(ms(0));
     breaker.tick(ms(2_000), MIDDLE);
     assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(2_000)));
-    breaker.probed_well(ms(2_001));
+    breaker.probe_succeeded(ms(2_001));
     assert_eq!(breaker.position(), Position::Open);
 }
 
 #[test]
-fn an_operators_word_holds_until_its_end() {
+fn forced_position_holds_until_it_expires() {
     let mut breaker = Breaker::default();
     breaker.force(Forced::Open, ms(60_000));
     assert!(breaker.admit(ms(59_999), MIDDLE).is_err());
-    breaker.probed_well(ms(0));
+    breaker.probe_succeeded(ms(0));
     assert_eq!(breaker.position(), Position::Open);
     assert!(breaker.admit(ms(60_000), MIDDLE).is_ok());
     assert_eq!(breaker.position(), Position::HalfOpen);
@@ -242,7 +244,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn whatever_happens_it_keeps_its_word(steps in steps(), random in 0.0_f32..1.0) {
+    fn breaker_keeps_its_promises_in_any_sequence(steps in steps(), random in 0.0_f32..1.0) {
         let mut breaker = Breaker::default();
         let mut out: Vec<Ticket> = Vec::new();
         let mut at = 0;
@@ -256,7 +258,7 @@ proptest! {
                         Ok(ticket) => {
                             prop_assert_ne!(before, Position::Open);
                             if before == Position::HalfOpen {
-                                // One at a time.
+                                // Only one trial at a time.
                                 prop_assert!(breaker.admit(now, random).is_err());
                             }
                             out.push(ticket);
@@ -278,13 +280,13 @@ proptest! {
                 }
                 Step::Record(..) => {}
                 Step::Pass(time) => at += time,
-                Step::Probed => breaker.probed_well(now),
+                Step::Probed => breaker.probe_succeeded(now),
                 Step::Force(to, time) => breaker.force(to, ms(at + time)),
             }
-            if let State::Open { until } = breaker.state {
+            if let Stage::Open { until } = breaker.state {
                 prop_assert!(until.since(ms(at)) <= Duration::from_millis(18_001));
             }
-            // Left alone it always comes to where it lets a call through.
+            // Left alone, it always reaches a state in which a call passes.
             let mut alone = breaker.clone();
             alone.tick(ms(at + 21_000), random);
             alone.tick(ms(at + 42_000), random);

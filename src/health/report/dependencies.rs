@@ -1,9 +1,9 @@
-//! Bodies of `/health/dependencies` and of the drill-down, in the form of `application/health+json`
+//! The bodies of `/health/dependencies` and of a single dependency, in the format `application/health+json`
 //! (draft-inadarei-api-health-check).
 //!
-//! The public form says what users of a page may know: what is down, since when, what is lost. Causes,
-//! addresses and past looks name machines, and are for the admin listener. Nothing here looks at anything:
-//! all of it is what probes found before.
+//! The public form holds what users of a status page may know: what is down, since when, and what is lost. Causes,
+//! addresses and past probes identify machines, so only the admin listener shows them. Reports are built from earlier
+//! findings; they never probe.
 
 use super::Report;
 use crate::clock::{Moment, Now};
@@ -15,17 +15,17 @@ use crate::health::snapshot::{Level, list};
 use crate::wire::json;
 use std::time::Duration;
 
-/// Who reads it.
+/// The audience of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Everybody who reaches the listener.
+    /// Any client that can reach the listener.
     Public,
-    /// An operator.
     Admin,
 }
 
-/// `/health/dependencies`: the gateway itself first, from the board that has it alone, then all dependencies. It lowers `status`
-/// to `warn`, and neither the level nor the HTTP status: those are of what is shared.
+/// The body of `/health/dependencies`: the gateway itself first, from `own`, the board that holds only it, then all
+/// dependencies. If the gateway is down, `status` becomes `warn`, but the level and the HTTP status stay, because
+/// they describe what instances share.
 pub fn all(board: &Board, own: &Board, now: Now, form: Form) -> Report {
     let level = board.snapshot().level;
     let own_is_down = own.dependencies().any(|own| own.state() == State::Down);
@@ -38,7 +38,7 @@ pub fn all(board: &Board, own: &Board, now: Now, form: Form) -> Report {
         json::key(out, "checks");
         json::object(out, |out| {
             for dependency in own.dependencies().chain(board.dependencies()) {
-                // Names are letters, digits, dots, dashes and underscores; the draft wants a list for each.
+                // Names consist of letters, digits, dots, dashes and underscores. The draft requires a list for each.
                 json::separate(out);
                 json::string(out, &dependency.definition().name);
                 out.push(b':');
@@ -51,20 +51,20 @@ pub fn all(board: &Board, own: &Board, now: Now, form: Form) -> Report {
     Report { status: if level == Level::Down { 503 } else { 200 }, body: report }
 }
 
-/// `/health/dependencies/NAME`: the same of one, with its last looks, newest first; `None` when there is no
-/// such dependency. For operators only.
+/// The body of `/health/dependencies/NAME`, for operators only: one dependency with its latest probes, newest first.
+/// `None` if there is no such dependency.
 pub fn one(board: &Board, name: &str, now: Now) -> Option<Report> {
     let dependency = board.dependency(name)?;
     let body = object(|out| {
         entry(out, dependency, now);
         json::key(out, "probes");
         let past: Vec<&Past> = dependency.past().collect();
-        list(out, past.into_iter().rev(), |out, past| json::object(out, |out| look(out, past)));
+        list(out, past.into_iter().rev(), |out, past| json::object(out, |out| probe(out, past)));
     });
     Some(Report { status: 200, body })
 }
 
-/// How one stands, without its past: the answer to an operator's action.
+/// The state of one dependency without its past probes: the answer to an operator's action.
 pub fn standing(board: &Board, name: &str, now: Now, status: u16) -> Option<Report> {
     let dependency = board.dependency(name)?;
     Some(Report { status, body: object(|out| entry(out, dependency, now)) })
@@ -139,11 +139,11 @@ fn check(out: &mut Vec<u8>, dependency: &Dependency, now: Now, form: Form) {
     }
     match form {
         Form::Public => {}
-        Form::Admin => operators_part(out, dependency, now.at),
+        Form::Admin => admin_fields(out, dependency, now.at),
     }
 }
 
-fn operators_part(out: &mut Vec<u8>, dependency: &Dependency, now: Moment) {
+fn admin_fields(out: &mut Vec<u8>, dependency: &Dependency, now: Moment) {
     json::text(out, "address", &dependency.definition().address);
     if let Some(order) = dependency.forced() {
         json::key(out, "forced");
@@ -162,7 +162,7 @@ fn operators_part(out: &mut Vec<u8>, dependency: &Dependency, now: Moment) {
     }
 }
 
-fn look(out: &mut Vec<u8>, past: &Past) {
+fn probe(out: &mut Vec<u8>, past: &Past) {
     let Past { unix_ms, finding: Finding { latency, result } } = past;
     json::integer(out, "time", *unix_ms);
     json::integer(out, "latency_us", micros(*latency));
@@ -220,7 +220,7 @@ mod tests {
         Board::new(vec![capacity::definition()], AdmissionMode::Observe, Now::default())
     }
 
-    fn look_at(board: &mut Board, seconds: u64, result: Result<Option<String>, Cause>) -> Now {
+    fn observe(board: &mut Board, seconds: u64, result: Result<Option<String>, Cause>) -> Now {
         let now = Now { at: Moment::from_micros(seconds * 1_000_000), unix_ms: seconds * 1_000 };
         let due = board.due(now.at).expect("due");
         board.observe(&due, Finding { latency: Duration::from_millis(3), result }, now, seconds);
@@ -232,19 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn the_public_form_says_what_is_lost_and_names_no_machine() {
+    fn public_form_lists_losses_but_no_addresses() {
         let mut board = board();
-        look_at(&mut board, 10, Ok(None));
+        observe(&mut board, 10, Ok(None));
         let cause = Cause::new(Fault::DiskFull, "db:5432: could not \"extend\" file", "the disk of db");
-        let now = look_at(&mut board, 20, Err(cause));
+        let now = observe(&mut board, 20, Err(cause));
         let public = all(&board, &own(), now, Form::Public);
         assert_eq!(public.status, 503);
         for secret in ["db:5432", "extend", "disk"] {
             assert!(!public.body.contains(secret), "{}", public.body);
         }
-        let told = json(&public);
-        assert_eq!(told["status"], "fail");
-        let check = &told["checks"]["store"][0];
+        let body = json(&public);
+        assert_eq!(body["status"], "fail");
+        let check = &body["checks"]["store"][0];
         assert_eq!(check["state"], "down");
         assert_eq!((&check["since"], &check["last_success"]), (&20_000.into(), &10_000.into()));
         assert_eq!(check["lost"], serde_json::json!(["publish"]));
@@ -256,30 +256,30 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_itself_is_an_entry_that_fails_nothing() {
+    fn gateway_entry_never_fails_the_report() {
         let (mut board, mut own) = (board(), own());
-        look_at(&mut board, 10, Ok(None));
+        observe(&mut board, 10, Ok(None));
         let cause = Cause::new(Fault::MemoryFull, "9 bytes of memory are in use", "/metrics");
-        let now = look_at(&mut own, 20, Err(cause));
+        let now = observe(&mut own, 20, Err(cause));
         let report = all(&board, &own, now, Form::Public);
-        let told = json(&report);
-        assert_eq!((report.status, &told["status"], &told["level"]), (200, &"warn".into(), &"ok".into()));
-        assert_eq!(told["checks"]["gateway"][0]["state"], "down");
+        let body = json(&report);
+        assert_eq!((report.status, &body["status"], &body["level"]), (200, &"warn".into(), &"ok".into()));
+        assert_eq!(body["checks"]["gateway"][0]["state"], "down");
         assert!(!report.body.contains("bytes"), "{}", report.body);
         assert_eq!(json(&one(&own, "gateway", now).expect("it is there"))["fault"], "memory_full");
     }
 
     #[test]
-    fn the_drill_down_has_the_last_fifty_looks_newest_first() {
+    fn single_report_has_the_last_fifty_probes_newest_first() {
         let mut board = board();
         let mut now = Now::default();
         for second in 1..=70 {
-            now = look_at(&mut board, second * 10, Ok(Some(format!("connections {second}"))));
+            now = observe(&mut board, second * 10, Ok(Some(format!("connections {second}"))));
         }
-        let told = json(&one(&board, "store", now).expect("it exists"));
-        assert_eq!(told["probes"].as_array().map(Vec::len), Some(50));
-        assert_eq!(told["probes"][0]["warning"], "connections 70");
-        assert_eq!(told["probes"][49]["time"], 210_000);
+        let body = json(&one(&board, "store", now).expect("it exists"));
+        assert_eq!(body["probes"].as_array().map(Vec::len), Some(50));
+        assert_eq!(body["probes"][0]["warning"], "connections 70");
+        assert_eq!(body["probes"][49]["time"], 210_000);
         assert!(one(&board, "stoer", now).is_none());
     }
 }

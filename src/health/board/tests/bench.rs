@@ -1,11 +1,11 @@
-//! A board on a clock of its own, beside dependencies that do as they are told.
+//! A board on a virtual clock, with simulated dependencies.
 
 use super::super::*;
 use crate::health::definition::{Gate, Kind};
 use crate::health::finding::Fault;
 use crate::health::snapshot::Level;
 
-/// What a dependency does to who looks at it.
+/// The behaviour of a simulated dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum World {
     Well,
@@ -13,7 +13,7 @@ pub(super) enum World {
     Silent,
 }
 
-/// A board on a clock of its own, with probes that take the time they would.
+/// A board on a virtual clock, with probes that take simulated time.
 pub(super) struct Bench {
     pub(super) board: Board,
     pub(super) ms: u64,
@@ -40,7 +40,7 @@ pub(super) fn definition(name: &str, kind: Kind, criticality: Criticality) -> De
 }
 
 pub(super) fn refused() -> Cause {
-    Cause::new(Fault::Refused, "db:5432: connection refused", "whether it runs")
+    Cause::new(Fault::Refused, "db:5432: connection refused", "Check whether it is running.")
 }
 
 pub(super) fn status(board: &Board) -> serde_json::Value {
@@ -54,7 +54,7 @@ impl Bench {
         Bench { board, ms: 1_000, worlds, flights: Vec::new(), events: Vec::new(), random: 7 }
     }
 
-    /// Store and assistant, both up and known to be.
+    /// A store and an assistant, both known to be up.
     pub(super) fn pair() -> Bench {
         let mut bench = Bench::new(vec![
             definition("store", Kind::Postgres, Criticality::Critical),
@@ -100,7 +100,7 @@ impl Bench {
         }
     }
 
-    /// One millisecond after the other; returns how many.
+    /// Advances millisecond by millisecond. Returns the number of milliseconds.
     pub(super) fn run_until(&mut self, limit_ms: u64, done: impl Fn(&Bench) -> bool) -> u64 {
         let start = self.ms;
         while self.ms - start < limit_ms && !done(self) {
@@ -127,7 +127,7 @@ impl Bench {
         self.run_until(ms, |_| false);
     }
 
-    /// A call of the store that meets this.
+    /// Makes a call to the store with this result.
     pub(super) fn work(&mut self, work: Work) -> bool {
         let id = self.board.id("store").expect("configured");
         let (now, random) = (self.now(), self.draw());

@@ -1,4 +1,4 @@
-//! Of a board whose dependencies change while it is in use.
+//! Changes of a board's dependencies during use.
 
 use super::super::*;
 use super::bench::{Bench, World, definition, refused};
@@ -14,7 +14,7 @@ fn assistant() -> Definition {
 }
 
 #[test]
-fn who_stays_keeps_its_outage_and_its_id_and_who_comes_gets_a_new_one() {
+fn kept_dependency_keeps_outage_and_id_and_a_new_one_gets_a_new_id() {
     let mut bench = Bench::pair();
     bench.worlds[1] = World::Refuses;
     bench.run_until(20_000, |bench| bench.level() == Level::Degraded);
@@ -35,15 +35,15 @@ fn who_stays_keeps_its_outage_and_its_id_and_who_comes_gets_a_new_one() {
     assert!(gone.is_some_and(|gone| !bench.board.holds(gone)));
     let newcomer = bench.board.id("search").expect("there");
     assert_ne!((Some(newcomer), Some(newcomer)), (gone, kept));
-    // It is critical now, so newcomers are refused from this snapshot on.
-    let snapshot = changes.snapshot.expect("status says something else");
+    // The new dependency is critical, so new clients are refused from this snapshot on.
+    let snapshot = changes.snapshot.expect("a new status");
     assert_eq!(snapshot.level, Level::Down);
     assert!(matches!(snapshot.availability, Availability::Refuse(_)));
 
-    // What was met with the one that is gone is nobody's.
+    // Results for the removed dependency are ignored.
     let gone = gone.expect("it was there");
     assert!(bench.board.suspect(gone, refused(), now, 1).events.is_empty());
-    // The same again changes nothing.
+    // The same definitions again change nothing.
     let critical = Definition { criticality: Criticality::Critical, ..assistant() };
     let search = definition("search", Kind::Tcp, Criticality::Optional);
     let same = vec![(search, Place::Same), (critical, Place::Same)];
@@ -51,7 +51,7 @@ fn who_stays_keeps_its_outage_and_its_id_and_who_comes_gets_a_new_one() {
 }
 
 #[test]
-fn a_look_at_the_old_place_says_nothing_of_the_new_one() {
+fn probe_of_the_old_address_is_ignored_for_the_new_one() {
     let mut bench = Bench::new(vec![store()]);
     let due = bench.board.due(bench.now().at).expect("the first look");
     let now = bench.now();
@@ -64,18 +64,18 @@ fn a_look_at_the_old_place_says_nothing_of_the_new_one() {
     assert_eq!(bench.board.dependency("store").map(Dependency::state), Some(State::Unknown));
     assert!(
         bench.board.due(bench.now().at + Duration::from_millis(100)).is_some(),
-        "the new place is looked at soon"
+        "the new address is probed soon"
     );
 }
 
 #[test]
-fn other_counts_and_times_hold_from_the_next_look_on() {
+fn changed_counts_and_times_apply_from_the_next_probe() {
     let mut bench = Bench::pair();
     let patient = Definition { failures: 5, interval: Duration::from_millis(100), ..store() };
     let now = bench.now();
     bench.board.revise(vec![(patient, Place::Same), (assistant(), Place::Same)], AdmissionMode::Enforce, now);
     bench.worlds[0] = World::Silent;
     let took = bench.run_until(60_000, |bench| bench.level() == Level::Down);
-    // Five looks of a second each, at once after another.
+    // Five probes of one second each, one right after the other.
     assert!((5_000..7_000).contains(&took), "{took}");
 }
