@@ -1,10 +1,10 @@
-//! Exact counts of connections per user and per address, and the rate of new ones per address.
+//! Exact counts of connections per user and per address, and the rate of new connections per address.
 //!
-//! One thread owns the census, so a count is a plain number and a bound is never overshot, however many
-//! reactors ask. What was granted is given back by `leave_user` and `depart`; what was refused is not.
+//! One thread owns the census, so a count is a plain number and a bound is never exceeded, however many reactors ask.
+//! Each granted connection must be released with `leave_user` or `depart`; refused ones must not.
 //!
-//! An IPv6 address is counted as its /64, since one home or one machine commands all addresses of it; an
-//! IPv4 address written as IPv6 is counted as the IPv4 address it is.
+//! An IPv6 address is counted by its /64 prefix, because one home or one machine controls all addresses in it. An
+//! IPv4 address in IPv6 notation is counted as that IPv4 address.
 
 use crate::clock::Moment;
 use crate::id::UserName;
@@ -13,34 +13,34 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// Arrivals between two sweeps, at least: below it a sweep frees too little to be worth its time.
+/// The minimum of arrivals between two sweeps. More frequent sweeps would free too little to be worth their time.
 const SWEEP_ARRIVALS_MIN: usize = 1_024;
 
-/// Whether one more connection of a user may be.
+/// The decision on one more connection of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// It may; `leave_user` gives its place back.
+    /// Granted. `leave_user` releases it.
     Granted,
-    /// The user has as many as allowed.
+    /// The user has the maximum number of connections.
     TooMany,
 }
 
-/// Whether one more connection of an address may be.
+/// The decision on one more connection of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It may; `depart` gives its place back.
+    /// Granted. `depart` releases it.
     Granted,
-    /// The address has as many as allowed.
+    /// The address has the maximum number of connections.
     TooMany,
-    /// The address made too many in a short time; the next one is granted after this.
+    /// The address opened too many connections in a short time. The next one is granted after this wait.
     TooFast(Duration),
 }
 
-/// Who is connected, and how often.
+/// The number of connections of each user and address.
 ///
-/// Invariants: a user is present exactly while it has connections; an address is present while it has
-/// connections or its meter is not at rest, and at most until the next sweep after that. A sweep comes
-/// after as many arrivals as the last one left addresses, so each arrival pays for a fixed part of one.
+/// Invariants: a user is present exactly while it has connections. An address is present while it has connections or
+/// its meter is not at rest, and at most until the next sweep after that. A sweep runs after as many arrivals as the
+/// previous sweep left addresses, so each arrival pays for a fixed part of one.
 #[derive(Debug)]
 pub struct Census {
     per_user: u32,
@@ -58,7 +58,7 @@ struct Address {
 }
 
 impl Census {
-    /// Nobody yet. `per_user` and `per_address` are connections at once; 0 turns each off.
+    /// Creates an empty census. `per_user` and `per_address` bound the simultaneous connections; 0 disables a bound.
     pub fn new(per_user: u32, per_address: u32, address_rate: Option<Rate>) -> Census {
         Census {
             per_user,
@@ -70,17 +70,18 @@ impl Census {
         }
     }
 
-    /// Other bounds hold from here on. Who is over one stays; the next is refused until there is room.
+    /// Changes the bounds. Existing connections stay even if over the new bound; new ones are refused until there is
+    /// room.
     pub fn bound(&mut self, per_user: u32, per_address: u32, address_rate: Option<Rate>) {
         (self.per_user, self.per_address, self.address_rate) = (per_user, per_address, address_rate);
     }
 
-    /// One more connection of `user`. `anonymous` is everybody, so it is never counted.
+    /// Counts one more connection of `user`. `anonymous` represents any number of people, so it is never counted.
     pub fn enter_user(&mut self, user: &UserName) -> Entry {
         if *user == UserName::anonymous() {
             return Entry::Granted;
         }
-        // Counted also while there is no bound: one may be set later.
+        // Connections are counted even without a bound, because a reload may set one.
         match self.users.get_mut(user) {
             Some(count) if self.per_user != 0 && *count >= self.per_user => return Entry::TooMany,
             Some(count) => *count += 1,
@@ -89,7 +90,7 @@ impl Census {
         Entry::Granted
     }
 
-    /// A connection that was granted to `user` ended. Nothing happens if none was.
+    /// Releases a connection that was granted to `user`. Does nothing if there is none.
     pub fn leave_user(&mut self, user: &UserName) {
         if let Some(count) = self.users.get_mut(user) {
             *count -= 1;
@@ -99,7 +100,7 @@ impl Census {
         }
     }
 
-    /// One more connection of `address` at `now`. One that is refused uses up nothing.
+    /// Counts one more connection of `address` at `now`. A refused connection consumes nothing.
     pub fn arrive(&mut self, address: IpAddr, now: Moment) -> Arrival {
         if self.per_address == 0 && self.address_rate.is_none() {
             return Arrival::Granted;
@@ -116,7 +117,7 @@ impl Census {
         Arrival::Granted
     }
 
-    /// A connection that was granted to `address` ended. Nothing happens if none was.
+    /// Releases a connection that was granted to `address`. Does nothing if there is none.
     pub fn depart(&mut self, address: IpAddr) {
         let place = place(address);
         let Some(counted) = self.addresses.get_mut(&place) else { return };
@@ -126,12 +127,12 @@ impl Census {
         }
     }
 
-    /// Users with connections that are counted.
+    /// The number of users with counted connections.
     pub fn users(&self) -> usize {
         self.users.len()
     }
 
-    /// Addresses that are remembered: those with connections, and those whose meter may not be at rest.
+    /// The number of tracked addresses: those with connections, and those with a meter that may not be at rest.
     pub fn addresses(&self) -> usize {
         self.addresses.len()
     }
@@ -149,7 +150,7 @@ impl Census {
     }
 }
 
-/// What is counted as one address.
+/// The address under which an address is counted.
 fn place(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_as_many_connections_as_allowed_and_gets_a_place_back() {
+    fn user_at_the_bound_is_refused_until_a_connection_is_released() {
         let mut census = Census::new(2, 0, None);
         assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
         assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn anonymous_is_never_counted_and_zero_is_off() {
+    fn anonymous_is_never_counted_and_zero_disables_a_bound() {
         let mut census = Census::new(1, 0, None);
         assert!((0..50).all(|_| census.enter_user(&UserName::anonymous()) == Entry::Granted));
         let mut off = Census::new(0, 0, None);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_while_there_was_no_bound_counts_when_there_is_one() {
+    fn connections_opened_without_a_bound_count_against_a_later_one() {
         let mut census = Census::new(0, 0, None);
         assert!((0..3).all(|_| census.enter_user(&user("ann")) == Entry::Granted));
         census.bound(2, 0, None);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_network_of_64_bits_is_one_address_and_mapped_addresses_are_the_same() {
+    fn slash_64_is_one_address_and_mapped_addresses_are_ipv4() {
         let mut census = Census::new(0, 1, None);
         assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), Arrival::Granted);
         assert_eq!(census.arrive(address("2001:db8::ffff:1:2:3"), Moment::ZERO), Arrival::TooMany);
@@ -220,12 +221,16 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_of_an_address_outlives_its_connections() {
+    fn rate_of_an_address_outlives_its_connections() {
         let mut census = Census::new(0, 1, Rate::new(1, 2));
         let home = address("192.0.2.1");
         for _ in 0..2 {
             assert_eq!(census.arrive(home, Moment::ZERO), Arrival::Granted);
-            assert_eq!(census.arrive(home, Moment::ZERO), Arrival::TooMany, "uses up nothing of the rate");
+            assert_eq!(
+                census.arrive(home, Moment::ZERO),
+                Arrival::TooMany,
+                "a refused connection consumes nothing of the rate"
+            );
             census.depart(home);
         }
         let wait = Duration::from_secs(1);
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_at_rest_are_forgotten_and_connected_ones_are_not() {
+    fn addresses_at_rest_are_forgotten_but_connected_ones_are_kept() {
         let mut census = Census::new(0, 2, Rate::new(1, 1));
         let stays = address("192.0.2.1");
         assert_eq!(census.arrive(stays, Moment::ZERO), Arrival::Granted);
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_an_address_is_forgotten_with_its_last_connection() {
+    fn address_is_forgotten_with_its_last_connection_if_there_is_no_rate() {
         let mut census = Census::new(0, 9, None);
         census.arrive(address("192.0.2.1"), Moment::ZERO);
         census.arrive(address("192.0.2.1"), Moment::ZERO);
@@ -281,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_lists_of_who_is_there(
+        fn census_agrees_with_lists_of_connections(
             steps in prop::collection::vec(step(), 0..200),
             per_user in 0..4u32,
             per_address in 0..4u32,

@@ -1,15 +1,15 @@
-//! What an auth service answers when it is asked about a token (RFC 7662 section 2.2).
+//! The answer of an auth service to a token introspection (RFC 7662 section 2.2).
 
 use super::token::{Body, Claims, TokenFault, Verifier};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
-/// Which members of an answer say who it is and what they may do. All others have their registered names.
+/// The members of an answer that name the user and the permissions. All others have their registered names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
-    /// In place of `sub`.
+    /// The member used instead of `sub`.
     pub user: String,
-    /// In place of `channels`.
+    /// The member used instead of `channels`.
     pub channels: String,
 }
 
@@ -19,24 +19,24 @@ impl Default for ClaimNames {
     }
 }
 
-/// Why a body is no answer: the service is at fault, not the token.
+/// The reason why a body is unusable. The fault is in the service, not in the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// It is no JSON object.
+    /// The body is not a JSON object.
     NotJson,
-    /// Its `active` is missing or neither `true` nor `false`.
+    /// `active` is missing or neither `true` nor `false`.
     NoActive,
-    /// Its `exp` or `nbf` is no number.
+    /// `exp` or `nbf` is not a number.
     BadTime,
 }
 
 impl NoAnswer {
-    /// For the operator.
+    /// The text for the operator.
     pub const fn text(self) -> &'static str {
         match self {
-            NoAnswer::NotJson => "its answer is not a JSON object",
-            NoAnswer::NoActive => "its answer has no field active that is true or false",
-            NoAnswer::BadTime => "exp or nbf in its answer is not a number",
+            NoAnswer::NotJson => "the answer is not a JSON object",
+            NoAnswer::NoActive => "the answer has no field active with the value true or false",
+            NoAnswer::BadTime => "exp or nbf in the answer is not a number",
         }
     }
 }
@@ -56,12 +56,12 @@ fn active(members: &HashMap<String, &RawValue>) -> Result<bool, NoAnswer> {
     }
 }
 
-/// Whether the service says that a token is active, whatever else it says.
+/// Returns whether the service says that a token is active, ignoring all other members.
 pub fn is_active(body: &[u8]) -> Result<bool, NoAnswer> {
     active(&members(body)?)
 }
 
-/// What the service says of a token at `now_unix_ms`. An active token must still be for this gateway and for
+/// Reads the answer about a token at `now_unix_ms`. An active token must also be meant for this gateway and valid
 /// now, by the same rules as a signed one.
 pub fn read(
     body: &[u8],
@@ -100,7 +100,7 @@ mod tests {
     fn verifier() -> Verifier {
         let (audience, issuer) = (Some("chat".into()), None);
         let config = VerifierConfig { keys: Vec::new(), audience, issuer, leeway: Duration::ZERO };
-        Verifier::beside_a_service(config).expect("no key is fine beside a service")
+        Verifier::beside_a_service(config).expect("a service needs no keys")
     }
 
     fn read_as(body: &str, names: &ClaimNames) -> Result<Result<Claims, TokenFault>, NoAnswer> {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_active_token_grants_what_its_claims_say() {
+    fn active_token_grants_what_its_claims_list() {
         let body = r#"{"active":true,"sub":"ann","exp":2000,"aud":["chat"],
             "channels":[{"pattern":"room.*","rights":["subscribe"]}],"scope":"x"}"#;
         let claims = answer(body).expect("an answer").expect("active");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn other_members_may_carry_user_and_channels() {
+    fn configured_members_hold_user_and_channels() {
         let names = ClaimNames { user: "username".into(), channels: "chat".into() };
         let body = r#"{"active":true,"sub":"1f2e","username":"ann","aud":"chat","chat":[{"pattern":"*","rights":["publish"]}]}"#;
         let claims = read_as(body, &names).expect("an answer").expect("active");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tokens_faults_are_told_apart_from_the_services() {
+    fn faults_of_the_token_and_of_the_service_are_distinguished() {
         for (body, fault) in [
             (r#"{"active":false}"#, TokenFault::Inactive),
             (r#"{"active":false,"exp":"soon"}"#, TokenFault::Inactive),
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_but_active_true_lets_anybody_in(body in prop::collection::vec(any::<u8>(), 0..80), active in "true |TRUE|\"true\"|1|null|\\{\\}|false") {
+        fn only_active_true_admits_a_token(body in prop::collection::vec(any::<u8>(), 0..80), active in "true |TRUE|\"true\"|1|null|\\{\\}|false") {
             let verifier = verifier();
             let names = ClaimNames::default();
             prop_assert!(!matches!(read(&body, &names, &verifier, 0), Ok(Ok(_))));

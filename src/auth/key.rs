@@ -1,30 +1,30 @@
-//! The keys tokens are signed with, as an operator configures them.
+//! The configured keys that verify tokens.
 //!
-//! A key is bound to one algorithm here, and a token is only ever checked with a key of the algorithm it
-//! names. That closes the oldest trap of JWTs: a public key, which everybody has, used as an HMAC secret.
+//! Each key is bound to one algorithm, and a token is only checked with keys of the algorithm it names. This prevents
+//! the oldest attack on JWTs: using a public key, which anyone has, as an HMAC secret.
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use std::fmt;
 
-/// Keys at once: a few issuers, and an old and a new key while they are exchanged. A token without `kid`
-/// is tried with each key of its algorithm, so this also bounds what such a token costs.
+/// The bound on keys: enough for a few issuers, and for an old and a new key during a rotation. A token without `kid`
+/// is tried with each key of its algorithm, so this also bounds the cost of such a token.
 pub const KEYS_MAX: usize = 8;
-/// Bytes of an HS256 secret, at least (RFC 7518 section 3.2: as many as the hash has).
+/// The minimum length of an HS256 secret (RFC 7518 section 3.2: the length of the hash).
 pub const SECRET_BYTES_MIN: usize = 32;
-/// Bits of an RSA modulus, at least (RFC 7518 section 3.3).
+/// The minimum number of bits of an RSA modulus (RFC 7518 section 3.3).
 pub const RSA_BITS_MIN: usize = 2_048;
-/// Bits of an RSA modulus, at most: checking a signature takes longer with each.
+/// The maximum number of bits of an RSA modulus, because a larger one makes verification slower.
 pub const RSA_BITS_MAX: usize = 8_192;
-/// Bytes of an uncompressed P-256 point (SEC 1 section 2.3.3), and its first byte.
+/// The length of an uncompressed P-256 point (SEC 1 section 2.3.3), and its first byte.
 pub(super) const P256_POINT_BYTES: usize = 65;
 const UNCOMPRESSED: u8 = 4;
 pub(super) const ED25519_KEY_BYTES: usize = 32;
 
-/// How a token is signed (RFC 7518 section 3.1, RFC 8037 section 3.1).
+/// A signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: issuer and gateway share a secret.
+    /// HMAC with SHA-256. The issuer and the gateway share a secret.
     Hs256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
@@ -35,10 +35,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them.
     pub const ALL: [Algorithm; 4] = [Algorithm::Hs256, Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
 
-    /// Its name in a token's header and in the configuration.
+    /// The name in a token's header and in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::Hs256 => "HS256",
@@ -48,7 +47,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of exactly this name. (`none` is not one.)
+    /// Parses the exact name of an algorithm. `none` is not one.
     pub fn parse(name: &str) -> Option<Algorithm> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
@@ -63,12 +62,12 @@ impl Algorithm {
     }
 }
 
-/// What a signature is checked with. Its `Debug` form shows no secret.
+/// The material of a key. Its `Debug` form shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyMaterial {
-    /// The secret of HS256, as bytes.
+    /// The bytes of an HS256 secret.
     Secret(Vec<u8>),
-    /// A public key in PEM: `PUBLIC KEY` (what openssl writes), or `RSA PUBLIC KEY` for RS256.
+    /// A public key in PEM: `PUBLIC KEY` (as written by openssl), or `RSA PUBLIC KEY` for RS256.
     PublicPem(String),
 }
 
@@ -81,42 +80,41 @@ impl fmt::Debug for KeyMaterial {
     }
 }
 
-/// One configured key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConfig {
-    /// Which tokens it is for. `None`: those without `kid`, and those whose `kid` no key has.
+    /// The `kid` of the tokens that this key verifies. `None`: tokens without `kid`, and tokens whose `kid` no key
+    /// has.
     pub kid: Option<String>,
-    /// The one algorithm it is used with.
+    /// The only algorithm that the key is used with.
     pub algorithm: Algorithm,
-    /// The key itself.
     pub material: KeyMaterial,
 }
 
-/// What is wrong with one key.
+/// The reason why a key is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyProblem {
-    /// The algorithm wants a secret and was given a PEM, or the other way round.
+    /// The algorithm requires a secret but the key is a PEM, or the other way round.
     WrongMaterial,
-    /// A secret shorter than [`SECRET_BYTES_MIN`].
+    /// The secret is shorter than [`SECRET_BYTES_MIN`].
     SecretTooShort,
-    /// A secret that is a PEM file: if it is a public key, everybody could sign with it.
+    /// The secret is a PEM file. If that is a public key, anyone could sign with it.
     SecretIsPem,
-    /// A private key where the public one belongs.
+    /// The key is private; a public key is required.
     Private,
-    /// No PEM of a public key of this algorithm.
+    /// The text is no PEM of a public key of this algorithm.
     NotThisAlgorithm,
-    /// An RSA modulus below [`RSA_BITS_MIN`] or above [`RSA_BITS_MAX`].
+    /// The RSA modulus is smaller than [`RSA_BITS_MIN`] or larger than [`RSA_BITS_MAX`].
     RsaBits,
     /// An earlier key has the same `kid`.
     SameKid,
 }
 
 impl KeyProblem {
-    /// For the operator: the bound, and what to do.
+    /// The text for the operator: the bound, and what to do.
     pub const fn text(self) -> &'static str {
         match self {
             KeyProblem::WrongMaterial => {
-                "HS256 takes a secret; RS256, ES256 and EdDSA take a public key in PEM"
+                "HS256 requires a secret; RS256, ES256 and EdDSA require a public key in PEM"
             }
             KeyProblem::SecretTooShort => {
                 "the secret has fewer than 32 bytes; make one with `openssl rand -hex 32`"
@@ -125,31 +123,30 @@ impl KeyProblem {
                 "the secret is a PEM file; if it is a public key, set its algorithm to RS256, ES256 or EdDSA"
             }
             KeyProblem::Private => {
-                "this is a private key; give the public one (`openssl pkey -in KEY -pubout`)"
+                "this is a private key; use the public key (`openssl pkey -in KEY -pubout`)"
             }
             KeyProblem::NotThisAlgorithm => {
-                "no public key of this algorithm in PEM (`-----BEGIN PUBLIC KEY-----`; ES256 wants curve P-256)"
+                "not a public key of this algorithm in PEM (`-----BEGIN PUBLIC KEY-----`; ES256 requires the curve P-256)"
             }
             KeyProblem::RsaBits => "an RSA key must have 2048 to 8192 bits",
-            KeyProblem::SameKid => "an earlier key has the same kid; give each its own",
+            KeyProblem::SameKid => "an earlier key has the same kid; use a different kid for each key",
         }
     }
 }
 
-/// Why a set of keys cannot be used.
+/// The reason why a set of keys is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFault {
-    /// There is none, so no token could be accepted.
+    /// There are no keys, so no token could be accepted.
     NoKeys,
-    /// More than [`KEYS_MAX`].
+    /// There are more than [`KEYS_MAX`] keys.
     TooManyKeys(usize),
-    /// One of them is wrong.
+    /// A key is rejected.
     Key {
-        /// Which, counted from 0.
+        /// The index of the key, from 0.
         index: usize,
-        /// Its `kid`, if it has one.
+        /// The `kid` of the key, if it has one.
         kid: Option<String>,
-        /// What is wrong with it.
         problem: KeyProblem,
     },
 }
@@ -159,7 +156,7 @@ impl fmt::Display for KeyFault {
         match self {
             KeyFault::NoKeys => f.write_str("no key is configured, so no token could be accepted"),
             KeyFault::TooManyKeys(count) => {
-                write!(f, "{count} keys are configured, at most {KEYS_MAX} may be")
+                write!(f, "{count} keys are configured; the maximum is {KEYS_MAX}")
             }
             KeyFault::Key { index, kid: Some(kid), problem } => {
                 write!(f, "key {} (kid {kid:?}): {}", index + 1, problem.text())
@@ -171,7 +168,7 @@ impl fmt::Display for KeyFault {
 
 impl std::error::Error for KeyFault {}
 
-/// A key that is ready for use.
+/// A key that is ready to verify signatures.
 pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
@@ -179,18 +176,18 @@ pub(super) struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Whether `signature`, in base64url, is this key's over `message`.
+    /// Returns whether `signature`, in base64url, was made with this key over `message`.
     pub(super) fn signed(&self, message: &str, signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm.library())
             .unwrap_or(false)
     }
 }
 
-/// Whether a key can be used with this algorithm.
+/// Checks that a key can be used with this algorithm.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The reason why it cannot.
 pub fn check(algorithm: Algorithm, material: &KeyMaterial) -> Result<(), KeyProblem> {
     read(algorithm, material).map(drop)
 }
@@ -225,7 +222,7 @@ fn read(algorithm: Algorithm, material: &KeyMaterial) -> Result<DecodingKey, Key
     }
 }
 
-/// The library reads private keys and certificates as well and takes from them what it finds first.
+/// The library also accepts private keys and certificates, and uses the first thing that it finds in them.
 fn public(pem: &str) -> Result<&[u8], KeyProblem> {
     if pem.contains("PRIVATE KEY-----") {
         Err(KeyProblem::Private)

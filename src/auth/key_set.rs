@@ -1,8 +1,8 @@
-//! A key set (JWKS, RFC 7517 section 5) as an issuer publishes it.
+//! A key set (JWKS, RFC 7517 section 5) published by an issuer.
 //!
-//! Whoever can fetch the document has all that is in it. So a symmetric key in it is no secret, and a private
-//! one no longer is: neither is used. Keys of other algorithms and for other uses are passed over, as the RFC
-//! wants it; a document without one usable key is no key set.
+//! Anyone who can fetch the document can read all of it. So a symmetric key in it is not a secret, and a private key
+//! no longer is; neither is used. Keys of other algorithms and for other uses are skipped, as the RFC requires. A
+//! document without any usable key is rejected.
 
 use super::key::{Algorithm, ED25519_KEY_BYTES, P256_POINT_BYTES, RSA_BITS_MAX, RSA_BITS_MIN, VerifyingKey};
 use base64::Engine;
@@ -14,16 +14,17 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Usable keys in one set. An issuer has a handful; a token without `kid` is tried with each of its algorithm.
+/// The bound on usable keys in a set. An issuer has a handful, and a token without `kid` is tried with each key of
+/// its algorithm.
 pub const SET_KEYS_MAX: usize = 32;
 
-/// Public keys. The empty one knows nobody.
+/// The public keys of an issuer. The default set is empty and verifies nothing.
 #[derive(Default)]
 pub struct KeySet {
     keys: Vec<VerifyingKey>,
-    /// Entries that were passed over: other algorithms, other uses, broken ones.
+    /// Skipped entries: other algorithms, other uses, or invalid.
     pub passed_over: usize,
-    /// Entries among them that are symmetric or private, which nobody should publish.
+    /// Skipped entries that are symmetric or private keys, which must never be published.
     pub exposed: usize,
 }
 
@@ -33,30 +34,30 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// Why a document is no key set.
+/// The reason why a document is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySetFault {
-    /// It is no JSON object with a list `keys`.
+    /// The document is not a JSON object with a list `keys`.
     Shape,
-    /// None of its keys can be used here.
+    /// None of the keys can be used.
     NoUsableKey,
-    /// More than [`SET_KEYS_MAX`] can.
+    /// More than [`SET_KEYS_MAX`] keys can be used.
     TooManyKeys,
 }
 
 impl KeySetFault {
-    /// For the operator.
+    /// The text for the operator.
     pub const fn text(self) -> &'static str {
         match self {
-            KeySetFault::Shape => "it is not a JSON object with a list of keys",
-            KeySetFault::NoUsableKey => "it has no public key for RS256, ES256 or EdDSA",
-            KeySetFault::TooManyKeys => "it has more than 32 usable keys",
+            KeySetFault::Shape => "the document is not a JSON object with a list of keys",
+            KeySetFault::NoUsableKey => "the document has no public key for RS256, ES256 or EdDSA",
+            KeySetFault::TooManyKeys => "the document has more than 32 usable keys",
         }
     }
 }
 
 impl KeySet {
-    /// Reads a document.
+    /// Parses a document.
     pub fn parse(document: &[u8]) -> Result<KeySet, KeySetFault> {
         #[derive(Deserialize)]
         struct Document<'a> {
@@ -84,12 +85,11 @@ impl KeySet {
         }
     }
 
-    /// True exactly when it has no key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Keys in it.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -99,7 +99,7 @@ impl KeySet {
     }
 }
 
-/// Why an entry is passed over.
+/// The reason why an entry is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unused {
     Exposed,
@@ -140,7 +140,7 @@ fn read(entry: &str) -> Result<VerifyingKey, Unused> {
     Ok(VerifyingKey { kid: jwk.common.key_id, algorithm, key })
 }
 
-/// The bounds that a configured key has as well.
+/// Checks the bounds that apply to configured keys as well.
 fn in_bounds(jwk: &Jwk) -> bool {
     let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     match &jwk.algorithm {

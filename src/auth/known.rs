@@ -1,9 +1,9 @@
-//! What the auth service said of tokens before: bounded, and without the tokens.
+//! A bounded cache of introspection results. It stores hashes of tokens, never tokens.
 //!
-//! A good answer is *fresh* for a while and is then used without a call. After that it is *stale*: the service
-//! is asked again, and only where it does not answer the stale one counts, until the token expires. So who is
-//! known stays known while the service is down. Bad answers have bounds of their own, so that made-up tokens
-//! push nobody out. When a bound is reached, whoever was not seen for longest goes.
+//! A positive result is *fresh* for a while and is then used without a call. After that it is *stale*: the service is
+//! asked again, and the stale result is used only if the service does not answer, until the token expires. So known
+//! users stay admitted while the service is down. Negative results have their own bound, so that made-up tokens
+//! cannot evict positive ones. At a bound, the least recently used entry is evicted.
 
 use super::permission::Permissions;
 use super::token::{Claims, TokenFault};
@@ -14,19 +14,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a good answer about a token without `exp` counts while the service does not answer.
+/// How long a positive result for a token without `exp` is usable while the service does not answer.
 pub const ENDLESS_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// Bad answers for each good one, in hundredths.
+/// The bound on negative results, as a percentage of that on positive ones.
 const REFUSED_PERCENT: usize = 25;
-/// An entry beside its texts: map, order and struct, about.
+/// The approximate size of an entry without its texts: map, order and struct.
 const ENTRY_BYTES: usize = 256;
 
-/// Stands for a token.
+/// A hash that identifies a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// SHA-256 of salt and token. The salt is the process's own, so a hash says nothing elsewhere.
+    /// The SHA-256 of salt and token. The salt belongs to this process, so a hash is meaningless elsewhere.
     pub fn of(token: &str, salt: &[u8; 16]) -> TokenHash {
         TokenHash(Sha256::new().chain_update(salt).chain_update(token).finalize().into())
     }
@@ -38,27 +38,25 @@ impl std::fmt::Debug for TokenHash {
     }
 }
 
-/// How much is kept, and for how long.
+/// The bounds of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Good answers; a quarter as many bad ones beside them.
+    /// The number of positive results. A quarter as many negative ones are kept in addition.
     pub entries: usize,
-    /// Bytes of all good answers, about.
+    /// The approximate size of all positive results.
     pub bytes: usize,
-    /// How long a good one is fresh.
+    /// How long a positive result is fresh.
     pub fresh: Duration,
-    /// How long a bad one is.
+    /// How long a negative result is cached.
     pub refused: Duration,
 }
 
-/// Who it is.
+/// The user of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    /// The user.
     pub user: UserName,
-    /// What they may do.
     pub permissions: Arc<Permissions>,
-    /// When the token ends, Unix milliseconds.
+    /// The expiry of the token, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
 }
 
@@ -68,20 +66,20 @@ impl From<Claims> for Person {
     }
 }
 
-/// What is known of a token.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It is good, and nobody needs to be asked.
+    /// The token is valid, and no call is needed.
     Fresh(Person),
-    /// It was good; the service should be asked again.
+    /// The token was valid; the service should be asked again.
     Stale(Person),
-    /// It is not good.
+    /// The token is not valid.
     Refused(TokenFault),
-    /// Nothing.
+    /// There is no usable result.
     Nothing,
 }
 
-/// See the module.
+/// The cache; see the module.
 #[derive(Debug)]
 pub struct Known {
     bounds: Bounds,
@@ -93,7 +91,7 @@ pub struct Known {
 struct Good {
     person: Person,
     fresh_until: Moment,
-    /// The last moment at which it counts where `exp` says nothing.
+    /// The end of the result's use for a token without `exp`.
     until: Moment,
 }
 
@@ -104,13 +102,13 @@ struct Bad {
 }
 
 impl Known {
-    /// Nothing is known.
+    /// Creates an empty cache.
     pub fn new(bounds: Bounds) -> Known {
         let bad = (bounds.entries * REFUSED_PERCENT / 100).max(1);
         Known { bounds, good: Recent::new(bounds.entries, bounds.bytes), bad: Recent::new(bad, usize::MAX) }
     }
 
-    /// What is known of this token now.
+    /// Looks up a token.
     pub fn find(&mut self, token: &TokenHash, now: Now) -> Found {
         if let Some(bad) = self.bad.find(token) {
             if now.at < bad.until {
@@ -121,7 +119,7 @@ impl Known {
         let Some(good) = self.good.find(token) else { return Found::Nothing };
         let ends = good.person.expires_unix_ms;
         if ends.is_some_and(|ends| now.unix_ms >= ends) {
-            // What was good has ended: that needs no service to be known.
+            // The token has expired, which is certain without a call.
             return Found::Refused(TokenFault::Expired);
         }
         if now.at < good.fresh_until {
@@ -134,7 +132,7 @@ impl Known {
         }
     }
 
-    /// The service said that it is good.
+    /// Stores a positive result.
     pub fn granted(&mut self, token: TokenHash, person: Person, now: Now) {
         self.bad.remove(&token);
         let bytes = ENTRY_BYTES + person.user.as_str().len() + person.permissions.bytes();
@@ -142,34 +140,33 @@ impl Known {
         self.good.insert(token, Good { person, fresh_until, until: now.at + ENDLESS_MAX }, bytes);
     }
 
-    /// The service said that it is not.
+    /// Stores a negative result.
     pub fn refused(&mut self, token: TokenHash, fault: TokenFault, now: Now) {
         self.good.remove(&token);
         let until = now.at + self.bounds.refused;
         self.bad.insert(token, Bad { fault, until }, ENTRY_BYTES);
     }
 
-    /// Answers that are kept, good and bad.
+    /// The number of cached results, positive and negative.
     pub fn len(&self) -> usize {
         self.good.entries.len() + self.bad.entries.len()
     }
 
-    /// True exactly when nothing is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of the good ones, about.
+    /// The approximate size of the positive results.
     pub fn bytes(&self) -> usize {
         self.good.bytes
     }
 }
 
-/// The entries that were last looked at.
+/// A map with bounds that evicts the least recently used entry.
 #[derive(Debug)]
 struct Recent<T> {
     entries: HashMap<TokenHash, (u64, usize, T)>,
-    /// By when each was last looked at.
+    /// The tokens in order of their last use.
     order: BTreeMap<u64, TokenHash>,
     looks: u64,
     bytes: usize,
@@ -199,7 +196,7 @@ impl<T> Recent<T> {
         }
     }
 
-    /// One that is larger than the whole bound is not kept.
+    /// Inserts an entry. An entry larger than the whole bound is not kept.
     fn insert(&mut self, token: TokenHash, value: T, bytes: usize) {
         self.remove(&token);
         self.looks += 1;
@@ -241,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_is_fresh_then_stale_until_the_token_expires() {
+    fn positive_result_is_fresh_then_stale_until_the_token_expires() {
         let mut known = Known::new(BOUNDS);
         let ann = person("ann", Some(1_000));
         known.granted(token("a"), ann.clone(), now(0));
@@ -253,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_expires_early_is_not_fresh_after_that() {
+    fn token_that_expires_early_is_refused_while_its_result_is_fresh() {
         let mut known = Known::new(BOUNDS);
         known.granted(token("a"), person("ann", Some(10)), now(0));
         assert_eq!(known.find(&token("a"), now(10)), Found::Refused(TokenFault::Expired));
     }
 
     #[test]
-    fn a_token_without_end_is_forgotten_after_a_day() {
+    fn token_without_expiry_is_forgotten_after_a_day() {
         let mut known = Known::new(BOUNDS);
         let ann = person("ann", None);
         known.granted(token("a"), ann.clone(), now(0));
@@ -269,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_answer_counts_for_a_short_time_and_ends_a_good_one() {
+    fn negative_result_replaces_a_positive_one_for_a_short_time() {
         let mut known = Known::new(BOUNDS);
         known.granted(token("a"), person("ann", None), now(0));
         known.refused(token("a"), TokenFault::Inactive, now(1));
@@ -278,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_tokens_push_nobody_out_and_the_longest_unseen_goes_first() {
+    fn made_up_tokens_evict_no_user_and_the_least_recent_goes_first() {
         let mut known = Known::new(BOUNDS);
         for name in 0..8 {
             known.granted(token(&name.to_string()), person("ann", None), now(0));
@@ -294,14 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn another_process_has_other_hashes() {
+    fn hashes_differ_between_processes() {
         assert_ne!(TokenHash::of("a", &[0; 16]), TokenHash::of("a", &[1; 16]));
         assert_eq!(format!("{:?}", token("a")), "TokenHash");
     }
 
     proptest! {
         #[test]
-        fn it_never_exceeds_its_bounds(steps in prop::collection::vec((0_u8..40, any::<bool>(), 0_u64..90), 0..200), entries in 1_usize..12, bytes in 0_usize..4_000) {
+        fn cache_never_exceeds_its_bounds(steps in prop::collection::vec((0_u8..40, any::<bool>(), 0_u64..90), 0..200), entries in 1_usize..12, bytes in 0_usize..4_000) {
             let mut known = Known::new(Bounds { entries, bytes, ..BOUNDS });
             let mut at = 0;
             for (name, good, wait) in steps {

@@ -1,4 +1,4 @@
-//! Who is it, and what may they do: decisions only. `worker::auth` calls them on a thread of its own.
+//! Authentication and permissions, as pure decisions. `worker::auth` runs them on a thread of its own.
 
 pub mod census;
 pub mod introspection;

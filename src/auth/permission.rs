@@ -1,30 +1,31 @@
-//! Who may do what on which channel.
+//! The permissions of a user on channels.
 //!
-//! A token lists patterns and what is granted on the channels they match. Rights only add up: nothing a
-//! token says takes one away, so the order of its patterns has no meaning.
+//! A token lists patterns and the rights on the channels that match. Rights only add up: no entry takes a right away,
+//! so the order of the patterns does not matter.
 
 use crate::id::{CHANNEL_BYTES_MAX, ChannelName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Patterns in one token: every publish and subscribe looks through them.
+/// The bound on patterns in one token. Every publish and subscribe searches them.
 pub const PATTERNS_MAX: usize = 256;
-/// Bytes of one pattern, its `*` included: a channel name's own bound, since a longer one matches nothing.
+/// The bound on the bytes of one pattern, including `*`. It equals that of a channel name, because a longer pattern
+/// matches nothing.
 pub const PATTERN_BYTES_MAX: usize = CHANNEL_BYTES_MAX;
 
-/// What a user may do with a channel.
+/// A right on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// `subscribe`: live publications, recovery and `history`.
+    /// `subscribe`: receive publications, recover, and read `history`.
     Subscribe,
-    /// `publish`: publications and signals.
+    /// `publish`: send publications and signals.
     Publish,
-    /// `moderate`: editing and deleting what others published.
+    /// `moderate`: edit and delete publications of other users.
     Moderate,
 }
 
 impl Right {
-    /// The right of this name; `None` for one that a later version may know.
+    /// Parses the name of a right; `None` if unknown, because a later version may define more.
     fn parse(name: &str) -> Option<Right> {
         match name {
             "subscribe" => Some(Right::Subscribe),
@@ -43,20 +44,20 @@ impl Right {
     }
 }
 
-/// Why the claim `channels` grants nothing.
+/// The reason why the claim `channels` is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimFault {
-    /// It is no list of objects with a `pattern` (a string) and `rights` (a list of strings).
+    /// The claim is not a list of objects with a `pattern` (a string) and `rights` (a list of strings).
     Shape,
-    /// It has more than [`PATTERNS_MAX`] entries.
+    /// The claim has more than [`PATTERNS_MAX`] entries.
     TooMany,
     /// A pattern is longer than [`PATTERN_BYTES_MAX`].
     PatternTooLong,
-    /// A pattern is neither a channel name, nor the beginning of one with `*` after it, nor `*`.
+    /// A pattern is neither a channel name, nor the beginning of one followed by `*`, nor `*`.
     Pattern,
 }
 
-/// The rights of one token.
+/// The rights that one token grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions(Grants);
 
@@ -75,17 +76,17 @@ struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
     Name(Box<str>),
-    /// What stood before the `*`; empty for `*` alone.
+    /// The text before the `*`; empty for `*` alone.
     Prefix(Box<str>),
 }
 
 impl Grant {
     fn read(json: &RawValue) -> Result<Grant, ClaimFault> {
-        // The library would take a list for an object, value by value.
+        // The library would accept a list as an object, value by value.
         if !json.get().starts_with('{') {
             return Err(ClaimFault::Shape);
         }
-        let entry: Entry = serde_json::from_str(json.get()).map_err(|_| ClaimFault::Shape)?;
+        let entry: ClaimEntry = serde_json::from_str(json.get()).map_err(|_| ClaimFault::Shape)?;
         let known = entry.rights.iter().filter_map(|name| Right::parse(name));
         let rights = known.fold(0, |bits, right| bits | right.bit());
         Ok(Grant { pattern: Pattern::parse(&entry.pattern)?, rights })
@@ -114,15 +115,15 @@ impl Pattern {
     }
 }
 
-/// One entry of the claim. Unknown keys are ignored, so that a later version may add some.
+/// One entry of the claim. Unknown keys are ignored, because a later version may add some.
 #[derive(Deserialize)]
-struct Entry {
+struct ClaimEntry {
     pattern: String,
     rights: Vec<String>,
 }
 
 impl Permissions {
-    /// Bytes they hold beside their own size, about: for whoever keeps many.
+    /// The approximate heap size, for caches that bound it.
     pub fn bytes(&self) -> usize {
         let text = |grant: &Grant| match &grant.pattern {
             Pattern::Name(text) | Pattern::Prefix(text) => text.len(),
@@ -133,19 +134,19 @@ impl Permissions {
         }
     }
 
-    /// Everything on every channel: what everybody has when auth is off. Allocates nothing.
+    /// All rights on every channel, which every user has if auth is off. Allocates nothing.
     pub const fn everything() -> Permissions {
         Permissions(Grants::Everything)
     }
 
-    /// Nothing on any channel: what a token without the claim `channels` grants.
+    /// No rights on any channel, which a token without the claim `channels` grants.
     pub fn nothing() -> Permissions {
         Permissions(Grants::Listed(Box::default()))
     }
 
-    /// Reads the claim `channels`, as JSON: `[{"pattern":"room.*","rights":["subscribe","publish"]}]`.
+    /// Reads the claim `channels` from JSON: `[{"pattern":"room.*","rights":["subscribe","publish"]}]`.
     ///
-    /// Rights it does not know are left out, so that one token serves an older and a newer gateway.
+    /// Unknown rights are ignored, so that one token works with an older and a newer gateway.
     pub fn from_claim(json: &str) -> Result<Permissions, ClaimFault> {
         let entries: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| ClaimFault::Shape)?;
         if entries.len() > PATTERNS_MAX {
@@ -155,7 +156,7 @@ impl Permissions {
         Ok(Permissions(Grants::Listed(grants?)))
     }
 
-    /// Whether `right` is granted on `channel`. Looks through the patterns; allocates nothing.
+    /// Returns whether `right` is granted on `channel`. Searches the patterns and allocates nothing.
     pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
         match &self.0 {
             Grants::Everything => true,
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_a_name_or_a_beginning_or_a_star() {
+    fn pattern_is_a_name_a_prefix_or_a_star() {
         let table = [
             ("room.1", "room.1", true),
             ("room.1", "room.11", false),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_could_mean_something_else_is_refused() {
+    fn ambiguous_pattern_is_rejected() {
         for pattern in ["", "a*b", "**", "*a", "a b", "$status", "$*", "é*", "a?"] {
             assert_eq!(one(pattern), Err(ClaimFault::Pattern), "{pattern}");
         }
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_rights_and_keys_are_ignored_and_other_types_are_not() {
+    fn unknown_rights_and_keys_are_ignored_but_wrong_types_are_rejected() {
         let mixed = r#"[{"pattern":"a","rights":["fly","subscribe","fly"],"since":[1]}]"#;
         let permissions = Permissions::from_claim(mixed).expect("unknown rights are ignored");
         assert!(permissions.allow(Right::Subscribe, &channel("a")));
@@ -237,21 +238,21 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_patterns_is_bounded() {
+    fn number_of_patterns_is_bounded() {
         let entries = |count: usize| json!(vec![json!({"pattern": "a*", "rights": []}); count]).to_string();
         assert!(Permissions::from_claim(&entries(PATTERNS_MAX)).is_ok());
         assert_eq!(Permissions::from_claim(&entries(PATTERNS_MAX + 1)), Err(ClaimFault::TooMany));
     }
 
     #[test]
-    fn everything_is_everything_and_nothing_is_nothing() {
+    fn everything_grants_all_rights_and_nothing_grants_none() {
         for right in RIGHTS {
             assert!(Permissions::everything().allow(right, &channel("a")));
             assert!(!Permissions::nothing().allow(right, &channel("a")));
         }
     }
 
-    /// Says the same without cleverness: every rule on its own, byte by byte.
+    /// The same decision by a naive implementation: every rule by itself, byte by byte.
     fn naive(rules: &[(String, Vec<&'static str>)], right: &str, name: &str) -> bool {
         rules.iter().any(|(pattern, rights)| {
             let fits = if pattern.ends_with('*') {
@@ -266,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_naive_matcher(
+        fn permissions_agree_with_a_naive_matcher(
             rules in prop::collection::vec(
                 ("[ab.]{0,3}\\*|[ab.]{1,3}", prop::sample::subsequence(vec!["subscribe", "publish", "moderate"], 0..=3)),
                 0..6,

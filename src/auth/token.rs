@@ -1,7 +1,7 @@
-//! Checks a token (a JWT, RFC 7519) against the configured keys, at a `now` that is passed in.
+//! Verifies a token (a JWT, RFC 7519) with the configured keys, at a `now` that is passed in.
 //!
-//! The signature is checked before any claim is read, so a stranger learns nothing from the order of
-//! faults but that his signature is no good. A fault is a word and never holds a part of the token.
+//! The signature is checked before any claim is read, so an attacker learns nothing from a fault except that the
+//! signature is invalid. A fault never contains any part of the token.
 
 mod fault;
 
@@ -20,58 +20,56 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// Bytes of one token: it is looked at before anything is known of its sender. It also has to fit the
-/// head of an upgrade, twice over.
+/// The bound on the bytes of a token, because it is read before anything is known of its sender. A token must also
+/// fit twice into the head of an upgrade.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// What tokens are checked against.
+/// The configuration that tokens are verified against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierConfig {
     /// One to [`key::KEYS_MAX`] keys.
     pub keys: Vec<KeyConfig>,
-    /// What `aud` must be or contain; `None`: `aud` is not looked at.
+    /// The value that `aud` must equal or contain; `None` ignores `aud`.
     pub audience: Option<String>,
-    /// What `iss` must be; `None`: `iss` is not looked at.
+    /// The value that `iss` must equal; `None` ignores `iss`.
     pub issuer: Option<String>,
-    /// How far the issuer's clock may be off: added to `exp`, taken from `nbf`.
+    /// The tolerance for the issuer's clock, added to `exp` and subtracted from `nbf`.
     pub leeway: Duration,
 }
 
-/// What a good token says.
+/// The content of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// `sub`
     pub user: UserName,
-    /// `channels`; without the claim, [`Permissions::nothing`].
+    /// From `channels`; without the claim, [`Permissions::nothing`].
     pub permissions: Permissions,
-    /// From here on the token is no longer accepted: `exp` plus the leeway, Unix milliseconds.
+    /// The end of validity: `exp` plus the leeway, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
 }
 
-/// What the keys at hand say of a token.
+/// The result of checking a token with the available keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// One of them made its signature, or is named by it and did not; or nobody could accept it. This is final.
+    /// Final: a key made the signature, or the token names a key that did not, or no party could accept the token.
     Settled(Result<Claims, TokenFault>),
-    /// None of them can tell, and somebody else may know.
+    /// Undecided: no available key can verify the token, but another source may.
     Open {
-        /// What is said where nobody else is asked.
+        /// The fault to report if no other source is asked.
         fault: TokenFault,
-        /// Who may know.
         form: Form,
     },
 }
 
-/// What a token that no key at hand knows looks like.
+/// The form of a token that no available key can verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A JWT whose key a newer key set may hold.
+    /// A JWT whose key may be in a newer key set.
     Jwt,
-    /// Only who made it can read it.
+    /// A token that only its issuer can read.
     Opaque,
 }
 
-/// Checks tokens. Holds secrets, so its `Debug` form says nothing.
+/// Verifies tokens. It holds secrets, so its `Debug` form shows nothing.
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
     audience: Option<String>,
@@ -86,12 +84,12 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Prepares the keys; the fault names the first that cannot be used.
+    /// Prepares the keys. The fault names the first key that cannot be used.
     pub fn new(config: VerifierConfig) -> Result<Verifier, KeyFault> {
         if config.keys.is_empty() { Err(KeyFault::NoKeys) } else { Verifier::beside_a_service(config) }
     }
 
-    /// The same, where an auth service is asked as well: then there may be no key.
+    /// Like [`Verifier::new`], but with an auth service that is asked as well, so there may be no keys.
     pub fn beside_a_service(config: VerifierConfig) -> Result<Verifier, KeyFault> {
         Ok(Verifier {
             keys: key::prepare(config.keys)?,
@@ -101,7 +99,7 @@ impl Verifier {
         })
     }
 
-    /// What `token` says, if it is to be believed at `now_unix_ms` by the configured keys alone.
+    /// Verifies `token` at `now_unix_ms` with the configured keys alone.
     pub fn verify(&self, token: &str, now_unix_ms: u64) -> Result<Claims, TokenFault> {
         match self.judge(token, &KeySet::default(), now_unix_ms) {
             Judged::Settled(claims) => claims,
@@ -109,7 +107,7 @@ impl Verifier {
         }
     }
 
-    /// What the configured keys say of `token`, and after them those of a key set.
+    /// Checks `token` with the configured keys, then with those of a key set.
     pub fn judge(&self, token: &str, fetched: &KeySet, now_unix_ms: u64) -> Judged {
         match token.len() {
             0 => return Judged::Settled(Err(TokenFault::Missing)),
@@ -135,7 +133,7 @@ impl Verifier {
         self.claims(&object(&payload)?, now_unix_ms)
     }
 
-    /// What claims that are to be believed grant, if they are for this gateway and for now.
+    /// Reads verified claims, if they are meant for this gateway and valid now.
     pub(super) fn claims(&self, body: &Body<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
         self.check_parties(body)?;
         let expires_unix_ms = self.check_times(body, now_unix_ms)?;
@@ -154,10 +152,10 @@ impl Verifier {
             return Err(TokenFault::UnknownExtension);
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or(TokenFault::UnknownAlgorithm)?;
-        let sought = Sought { parts, algorithm, kid: header.kid.as_deref() };
-        let own = sought.among(&self.keys);
+        let search = KeySearch { parts, algorithm, kid: header.kid.as_deref() };
+        let own = search.run(&self.keys);
         let (Signer::Unknown(fault, _), false) = (own, fetched.is_empty()) else { return Ok(own) };
-        match (sought.among(fetched.keys()), fault) {
+        match (search.run(fetched.keys()), fault) {
             (Signer::Unknown(_, form), TokenFault::BadSignature) => {
                 Ok(Signer::Unknown(TokenFault::BadSignature, form))
             }
@@ -179,8 +177,8 @@ impl Verifier {
         }
     }
 
-    /// `exp` is the first moment at which a token is no longer good, `nbf` the first at which it is
-    /// (RFC 7519 sections 4.1.4 and 4.1.5).
+    /// Checks the times. `exp` is the first moment at which a token is no longer valid, `nbf` the first at which it
+    /// is (RFC 7519 sections 4.1.4 and 4.1.5).
     fn check_times(&self, body: &Body<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
         let not_before = body.nbf.map(milliseconds).transpose()?;
         if not_before.is_some_and(|at| now_unix_ms.saturating_add(self.leeway_ms) < at) {
@@ -192,28 +190,28 @@ impl Verifier {
     }
 }
 
-/// Who signed.
+/// The signer of a token.
 #[derive(Clone, Copy, Debug)]
 enum Signer {
-    /// One of the keys.
+    /// A key of the set.
     Known,
     /// Not the key that the token names.
     Forged,
-    /// None of the keys, and none of them is named.
+    /// No key of the set; the token names none of them.
     Unknown(TokenFault, Form),
 }
 
-/// A signature whose key is looked for.
-struct Sought<'a> {
+/// A search for the key of a signature.
+struct KeySearch<'a> {
     parts: &'a Parts<'a>,
     algorithm: Algorithm,
     kid: Option<&'a str>,
 }
 
-impl Sought<'_> {
-    /// `kid` selects the key. A token without one, or with one that no key has, is tried with each key of
-    /// its algorithm; in the second case only with those that have no `kid`.
-    fn among(&self, keys: &[VerifyingKey]) -> Signer {
+impl KeySearch<'_> {
+    /// Searches the keys. `kid` selects one. A token without `kid` is tried with each key of its algorithm, and a
+    /// token with an unknown `kid` only with keys that have no `kid`.
+    fn run(&self, keys: &[VerifyingKey]) -> Signer {
         let named = |key: &VerifyingKey| key.kid.as_deref() == self.kid;
         let known = self.kid.is_some() && keys.iter().any(named);
         let fits = |key: &&VerifyingKey| {
@@ -242,7 +240,7 @@ struct Parts<'a> {
     header: &'a str,
     payload: &'a str,
     signature: &'a str,
-    /// What the signature is over: header and payload with their dot.
+    /// The signed text: header and payload with the dot between them.
     signed: &'a str,
 }
 
@@ -267,7 +265,7 @@ struct Header<'a> {
     crit: Option<&'a RawValue>,
 }
 
-/// The claims we read, each as JSON, so that a wrong type is a fault of its own. Others are ignored.
+/// The claims that are read, each as JSON, so that a wrong type is a separate fault. Other claims are ignored.
 #[derive(Default, Deserialize)]
 pub(super) struct Body<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -284,7 +282,7 @@ pub(super) struct Body<'a> {
     pub(super) channels: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from an absent claim: an `exp` of `null` must not mean forever.
+/// Distinguishes `null` from an absent claim: an `exp` of `null` must not mean forever.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
@@ -293,7 +291,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 
-/// Reads a JSON object. (The library would take a list for one, value by value.)
+/// Reads a JSON object. The library would accept a list as an object, value by value.
 fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenFault> {
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(TokenFault::Malformed);
@@ -305,7 +303,7 @@ fn string(json: &RawValue) -> Option<String> {
     serde_json::from_str(json.get()).ok()
 }
 
-/// Whether `aud`, a string or a list of strings (RFC 7519 section 4.1.3), names `audience`.
+/// Returns whether `aud`, a string or a list of strings (RFC 7519 section 4.1.3), names `audience`.
 fn names(aud: &RawValue, audience: &str) -> bool {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -325,8 +323,8 @@ fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
     UserName::parse(&name).map_err(|_| TokenFault::BadSubject)
 }
 
-/// A `NumericDate` (RFC 7519 section 2: seconds, perhaps with a fraction) in milliseconds. One before 1970
-/// becomes 0 and one beyond all calendars stays there: `as` saturates.
+/// Converts a `NumericDate` (RFC 7519 section 2: seconds, possibly with a fraction) to milliseconds. A date before
+/// 1970 becomes 0 and one beyond the range becomes the maximum, because `as` saturates.
 fn milliseconds(date: &RawValue) -> Result<u64, TokenFault> {
     let seconds: f64 = serde_json::from_str(date.get()).map_err(|_| TokenFault::BadTime)?;
     Ok((seconds * 1_000.0).round() as u64)

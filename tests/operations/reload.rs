@@ -219,7 +219,7 @@ fn a_key_file_that_was_replaced_is_read_again_and_one_that_is_no_key_changes_not
     // Half of a file, as one that is just being written.
     std::fs::write(&path, &TWO[..TWO.len() / 2]).expect("written");
     hang_up(&gateway, "refused");
-    says(&gateway, "auth.keys.public_key_file: no public key of this algorithm");
+    says(&gateway, "auth.keys.public_key_file: not a public key of this algorithm");
     assert_eq!(believed(), [true, false]);
     std::fs::write(&path, TWO).expect("written");
     hang_up(&gateway, "applied");

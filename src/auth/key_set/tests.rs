@@ -8,7 +8,7 @@ const RSA_ONE: &[u8] = include_bytes!("../../../tests/keys/test_only_rsa_one.pri
 const P256: &[u8] = include_bytes!("../../../tests/keys/test_only_p256.private.pem");
 const ED25519: &[u8] = include_bytes!("../../../tests/keys/test_only_ed25519.private.pem");
 
-/// The public part of a key, as an issuer publishes it.
+/// The public part of a key, as published by an issuer.
 fn published(key: &EncodingKey, algorithm: jsonwebtoken::Algorithm, kid: &str) -> Value {
     let mut jwk = Jwk::from_encoding_key(key, algorithm).expect("a key");
     jwk.common.key_id = Some(kid.into());
@@ -36,11 +36,11 @@ fn signed(algorithm: jsonwebtoken::Algorithm, key: &EncodingKey, kid: Option<&st
 
 fn verifier() -> Verifier {
     let config = VerifierConfig { keys: vec![], audience: None, issuer: None, leeway: Duration::ZERO };
-    Verifier::beside_a_service(config).expect("no key is fine")
+    Verifier::beside_a_service(config).expect("a service needs no keys")
 }
 
 #[test]
-fn tokens_of_all_three_algorithms_are_believed_by_their_published_keys() {
+fn tokens_of_all_three_algorithms_are_verified_by_published_keys() {
     let keys = three();
     let set = document(keys.iter().map(|(algorithm, key, kid)| published(key, *algorithm, kid)).collect());
     let set = KeySet::parse(&set).expect("a key set");
@@ -60,7 +60,7 @@ fn tokens_of_all_three_algorithms_are_believed_by_their_published_keys() {
 }
 
 #[test]
-fn what_names_a_key_and_is_not_signed_by_it_is_settled() {
+fn token_not_signed_by_the_key_it_names_is_settled() {
     let other = include_bytes!("../../../tests/keys/test_only_rsa_two.private.pem");
     let other = EncodingKey::from_rsa_pem(other).expect("a key");
     let [(algorithm, key, kid), ..] = three();
@@ -73,7 +73,7 @@ fn what_names_a_key_and_is_not_signed_by_it_is_settled() {
 }
 
 #[test]
-fn what_cannot_be_used_is_passed_over_and_what_is_no_secret_is_never_one() {
+fn unusable_and_secret_keys_are_skipped() {
     let [(algorithm, key, kid), ..] = three();
     let good = published(&key, algorithm, kid);
     let with = |member: &str, value: Value| {
@@ -99,13 +99,13 @@ fn what_cannot_be_used_is_passed_over_and_what_is_no_secret_is_never_one() {
     for (entry, exposed) in unusable {
         let alone = KeySet::parse(&document(vec![entry.clone()]));
         assert_eq!(alone.err(), Some(KeySetFault::NoUsableKey), "{entry}");
-        let beside = KeySet::parse(&document(vec![entry, good.clone()])).expect("one is good");
-        assert_eq!((beside.len(), beside.passed_over, beside.exposed), (1, 1, exposed));
+        let skipped = KeySet::parse(&document(vec![entry, good.clone()])).expect("one is good");
+        assert_eq!((skipped.len(), skipped.passed_over, skipped.exposed), (1, 1, exposed));
     }
 }
 
 #[test]
-fn a_document_of_another_shape_or_size_is_refused() {
+fn document_of_wrong_shape_or_size_is_rejected() {
     for wrong in ["", "[]", "{}", "<html>", r#"{"keys":{}}"#, r#"{"keys":7}"#] {
         assert_eq!(KeySet::parse(wrong.as_bytes()).err(), Some(KeySetFault::Shape), "{wrong}");
     }

@@ -1,52 +1,50 @@
-//! Why a token is not accepted: a word for metrics and a sentence for people, neither with any part of the token.
+//! The reasons for rejecting a token, with a word for metrics and a sentence for people. Neither contains any part of
+//! the token.
 
 use crate::auth::permission::ClaimFault;
 
-/// Why a token is not accepted.
+/// The reason why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
-    /// None was sent.
+    /// No token was sent.
     Missing,
-    /// More than [`TOKEN_BYTES_MAX`](super::TOKEN_BYTES_MAX).
+    /// The token is longer than [`TOKEN_BYTES_MAX`](super::TOKEN_BYTES_MAX).
     TooLong,
-    /// It is no JWT of a form we read.
+    /// The token is not a JWT of a supported form.
     Malformed,
-    /// Its `crit` asks for an extension (RFC 7515 section 4.1.11); we have none.
+    /// `crit` requires an extension (RFC 7515 section 4.1.11); none is supported.
     UnknownExtension,
     /// `alg` is none of [`Algorithm`](super::Algorithm).
     UnknownAlgorithm,
-    /// No configured key has its `kid` and its algorithm.
+    /// No configured key has the token's `kid` and algorithm.
     UnknownKey,
-    /// No such key made the signature.
+    /// The signature was not made by a matching key.
     BadSignature,
     /// `exp` has passed.
     Expired,
-    /// `nbf` has not come.
+    /// `nbf` is in the future.
     NotYetValid,
-    /// `exp` or `nbf` is no number.
+    /// `exp` or `nbf` is not a number.
     BadTime,
-    /// `aud` is not, and does not contain, the configured audience.
+    /// `aud` neither equals nor contains the configured audience.
     WrongAudience,
     /// `iss` is not the configured issuer.
     WrongIssuer,
-    /// There is no `sub`.
     NoSubject,
-    /// `sub` is no user name.
+    /// `sub` is not a user name.
     BadSubject,
-    /// `channels` has another shape.
+    /// `channels` has the wrong shape.
     BadChannels,
-    /// `channels` has too many entries.
     TooManyPatterns,
-    /// A pattern in `channels` is too long.
     PatternTooLong,
-    /// A pattern in `channels` is of no form we know.
+    /// A pattern in `channels` has an unknown form.
     BadPattern,
-    /// The auth service says that it is not, or no longer, good (RFC 7662 section 2.2).
+    /// The auth service says that the token is not, or no longer, active (RFC 7662 section 2.2).
     Inactive,
 }
 
 impl TokenFault {
-    /// All of them, each at its [`TokenFault::index`].
+    /// All faults, each at its [`TokenFault::index`].
     pub const ALL: [TokenFault; 19] = [
         TokenFault::Missing,
         TokenFault::TooLong,
@@ -69,12 +67,12 @@ impl TokenFault {
         TokenFault::Inactive,
     ];
 
-    /// Its place in [`TokenFault::ALL`].
+    /// The index in [`TokenFault::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// One word, for metrics.
+    /// The value of the label in metrics.
     pub const fn word(self) -> &'static str {
         match self {
             TokenFault::Missing => "missing",
@@ -99,17 +97,17 @@ impl TokenFault {
         }
     }
 
-    /// For people, and for the close reason: at most 80 bytes.
+    /// The text for people and for the close reason, at most 80 bytes.
     pub const fn text(self) -> &'static str {
         match self {
             TokenFault::Missing => "send a token in connect, in Authorization or as a subprotocol",
             TokenFault::TooLong => "the token has more than 8192 bytes; grant fewer channels",
             TokenFault::Malformed => "the token is not a JWT",
-            TokenFault::UnknownExtension => "the token's crit asks for an extension; there is none",
+            TokenFault::UnknownExtension => "the token's crit requires an extension; none is supported",
             TokenFault::UnknownAlgorithm => "the token's alg is not HS256, RS256, ES256 or EdDSA",
-            TokenFault::UnknownKey => "no key here has the token's kid and alg",
+            TokenFault::UnknownKey => "no configured key has the token's kid and alg",
             TokenFault::BadSignature => "the token's signature does not match its key",
-            TokenFault::Expired => "the token has expired; bring a fresh one",
+            TokenFault::Expired => "the token has expired; get a new one",
             TokenFault::NotYetValid => "the token is not valid yet; see nbf, and both clocks",
             TokenFault::BadTime => "exp and nbf in the token must be seconds since 1970, as numbers",
             TokenFault::WrongAudience => "the token's aud does not name this gateway",
@@ -120,7 +118,7 @@ impl TokenFault {
             TokenFault::TooManyPatterns => "channels in the token has more than 256 patterns; use prefixes",
             TokenFault::PatternTooLong => "a pattern in the token's channels has more than 128 bytes",
             TokenFault::BadPattern => "a channel pattern is a channel name, or its beginning and one *",
-            TokenFault::Inactive => "the auth service says that the token is not active; bring a fresh one",
+            TokenFault::Inactive => "the auth service says that the token is not active; get a new one",
         }
     }
 }

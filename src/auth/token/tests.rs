@@ -49,12 +49,12 @@ fn signed(algorithm: Algorithm, kid: Option<&str>, key: &EncodingKey, claims: &V
     jsonwebtoken::encode(&header, claims, key).expect("signs")
 }
 
-/// Signed with `SECRET`, without `kid`.
+/// A token signed with `SECRET`, without `kid`.
 fn hs_token(claims: &Value) -> String {
     signed(Algorithm::Hs256, None, &EncodingKey::from_secret(SECRET), claims)
 }
 
-/// Signed with `SECRET`, whatever the header says.
+/// A token signed with `SECRET`, whatever its header says.
 fn with_header(header: &str, payload: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let key = EncodingKey::from_secret(SECRET);
@@ -77,7 +77,7 @@ fn private(algorithm: Algorithm, pem: &str) -> EncodingKey {
 }
 
 #[test]
-fn each_algorithm_is_accepted_with_its_key_and_refused_with_another() {
+fn each_algorithm_is_accepted_only_with_its_own_key() {
     let claims = json!({"sub": "ann"});
     let table = [
         (Algorithm::Rs256, RSA_ONE, RSA_ONE_PRIVATE),
@@ -96,7 +96,7 @@ fn each_algorithm_is_accepted_with_its_key_and_refused_with_another() {
 }
 
 #[test]
-fn a_public_key_is_never_a_secret() {
+fn public_key_is_never_accepted_as_a_secret() {
     let rsa = verifier(vec![public(None, Algorithm::Rs256, RSA_ONE)]);
     let forged =
         signed(Algorithm::Hs256, None, &EncodingKey::from_secret(RSA_ONE.as_bytes()), &json!({"sub": "eve"}));
@@ -107,7 +107,7 @@ fn a_public_key_is_never_a_secret() {
 }
 
 #[test]
-fn an_algorithm_is_taken_by_its_exact_name_and_none_is_not_one() {
+fn algorithm_needs_its_exact_name_and_none_is_rejected() {
     for alg in ["none", "None", "NONE", "", "hs256", "HS384", "HS512", "PS256", "ES384", "RS512", "eddsa"] {
         let header = json!({"alg": alg, "typ": "JWT"}).to_string();
         let token = with_header(&header, r#"{"sub":"ann"}"#);
@@ -128,20 +128,20 @@ fn kid_selects_the_key() {
     assert!(named.verify(&token(Some("two"), OTHER_SECRET), NOW).is_ok());
     assert_eq!(fault(&named, &token(Some("two"), SECRET)), TokenFault::BadSignature);
     assert_eq!(fault(&named, &token(Some("three"), SECRET)), TokenFault::UnknownKey);
-    assert!(named.verify(&token(None, OTHER_SECRET), NOW).is_ok(), "without kid each key is tried");
+    assert!(named.verify(&token(None, OTHER_SECRET), NOW).is_ok(), "without kid, each key is tried");
 
     let with_nameless = |nameless| verifier([keys(), vec![secret(None, nameless)]].concat());
     let third = b"the third secret of the test suite";
     assert!(
         with_nameless(third).verify(&token(Some("three"), third), NOW).is_ok(),
-        "a key without kid serves"
+        "a key without kid is used"
     );
     assert_eq!(fault(&with_nameless(third), &token(Some("three"), SECRET)), TokenFault::BadSignature);
     assert_eq!(fault(&with_nameless(third), &token(Some("one"), third)), TokenFault::BadSignature);
 }
 
 #[test]
-fn a_kid_of_another_algorithm_does_not_serve() {
+fn kid_of_a_key_with_another_algorithm_is_unknown() {
     let keys = vec![public(Some("k"), Algorithm::Rs256, RSA_ONE), secret(None, SECRET)];
     let token =
         signed(Algorithm::Hs256, Some("k"), &EncodingKey::from_secret(SECRET), &json!({"sub": "ann"}));
@@ -157,7 +157,7 @@ fn all_keys_of_an_algorithm_are_tried() {
 }
 
 #[test]
-fn what_is_no_jwt_is_malformed() {
+fn text_that_is_not_a_jwt_is_malformed() {
     let good = hs_token(&json!({"sub": "ann"}));
     let parts: Vec<&str> = good.split('.').collect();
     let (header, payload, signature) = (parts[0], parts[1], parts[2]);
@@ -186,7 +186,7 @@ fn what_is_no_jwt_is_malformed() {
 }
 
 #[test]
-fn a_critical_extension_is_refused_even_as_null() {
+fn critical_extension_is_refused_even_as_null() {
     for crit in [json!(["b64"]), json!(null), json!([])] {
         let header = json!({"alg": "HS256", "crit": crit}).to_string();
         assert_eq!(fault(&hs(), &with_header(&header, r#"{"sub":"ann"}"#)), TokenFault::UnknownExtension);
@@ -210,7 +210,7 @@ fn times_are_exact_to_the_millisecond_and_the_leeway_extends_both() {
 }
 
 #[test]
-fn a_token_without_exp_does_not_expire_and_odd_times_are_faults() {
+fn token_without_exp_never_expires_and_invalid_times_are_faults() {
     assert_eq!(hs().verify(&hs_token(&json!({"sub": "a"})), u64::MAX).expect("good").expires_unix_ms, None);
     let far = hs().verify(&hs_token(&json!({"sub": "a", "exp": 1e300})), NOW).expect("good");
     assert_eq!(far.expires_unix_ms, Some(INTEGER_MAX));
@@ -233,7 +233,7 @@ fn audience_and_issuer_are_checked_when_configured() {
     let us = || json!("https://id.example");
     for aud in [json!("chat"), json!(["shop", "chat"])] {
         assert!(strict.verify(&token(aud.clone(), us()), NOW).is_ok());
-        assert!(hs().verify(&token(aud, json!(7)), NOW).is_ok(), "not looked at");
+        assert!(hs().verify(&token(aud, json!(7)), NOW).is_ok(), "aud and iss are ignored");
     }
     for aud in [json!("shop"), json!(["shop"]), json!([]), json!(null), json!(["chat", 1]), json!("Chat")] {
         assert_eq!(fault(&strict, &token(aud, us())), TokenFault::WrongAudience);
@@ -246,7 +246,7 @@ fn audience_and_issuer_are_checked_when_configured() {
 }
 
 #[test]
-fn a_subject_is_a_user_name() {
+fn subject_must_be_a_user_name() {
     assert_eq!(fault(&hs(), &hs_token(&json!({}))), TokenFault::NoSubject);
     for sub in [json!(""), json!(1), json!(null), json!("a\nb"), json!("x".repeat(129))] {
         assert_eq!(fault(&hs(), &hs_token(&json!({"sub": sub}))), TokenFault::BadSubject);
@@ -256,7 +256,7 @@ fn a_subject_is_a_user_name() {
 }
 
 #[test]
-fn channels_become_permissions_and_no_channels_grant_nothing() {
+fn channels_become_permissions_and_their_absence_grants_nothing() {
     let lobby = ChannelName::parse("lobby").expect("a name");
     let channels = json!([{"pattern": "lob*", "rights": ["subscribe"]}]);
     let claims = hs().verify(&hs_token(&json!({"sub": "a", "channels": channels})), NOW).expect("good");
@@ -276,7 +276,7 @@ fn channels_become_permissions_and_no_channels_grant_nothing() {
 }
 
 #[test]
-fn every_fault_has_its_place_a_word_of_its_own_and_a_short_text() {
+fn every_fault_has_its_index_a_unique_word_and_a_short_text() {
     for (index, fault) in TokenFault::ALL.into_iter().enumerate() {
         assert_eq!(fault.index(), index);
         assert!(!fault.text().is_empty() && fault.text().len() <= 80, "{fault:?}");
@@ -293,7 +293,7 @@ fn problem(key: KeyConfig) -> KeyProblem {
 }
 
 #[test]
-fn keys_are_refused_with_a_reason() {
+fn unusable_keys_are_rejected_with_a_reason() {
     let pem = |algorithm, text: &str| public(None, algorithm, text);
     let table = [
         (secret(None, &SECRET[..31]), KeyProblem::SecretTooShort),
@@ -316,17 +316,20 @@ fn keys_are_refused_with_a_reason() {
 }
 
 #[test]
-fn the_set_of_keys_is_bounded_and_names_the_key_at_fault() {
+fn set_of_keys_is_bounded_and_the_fault_names_the_key() {
     let new = |keys| Verifier::new(config(keys)).map(|_| ());
     assert_eq!(new(vec![]), Err(KeyFault::NoKeys));
     assert_eq!(new(vec![secret(None, SECRET); KEYS_MAX]), Ok(()));
     assert_eq!(new(vec![secret(None, SECRET); KEYS_MAX + 1]), Err(KeyFault::TooManyKeys(9)));
     let same = new(vec![secret(Some("a"), SECRET), secret(Some("a"), OTHER_SECRET)]).expect_err("refused");
-    assert_eq!(same.to_string(), "key 2 (kid \"a\"): an earlier key has the same kid; give each its own");
+    assert_eq!(
+        same.to_string(),
+        "key 2 (kid \"a\"): an earlier key has the same kid; use a different kid for each key"
+    );
 }
 
 #[test]
-fn no_debug_form_shows_a_secret() {
+fn debug_forms_show_no_secret() {
     let key = secret(Some("a"), SECRET);
     let shown = format!("{key:?} {:?}", verifier(vec![key.clone()]));
     assert!(!shown.contains("97") && !shown.contains("secret of"), "{shown}");
@@ -334,7 +337,7 @@ fn no_debug_form_shows_a_secret() {
 
 proptest! {
     #[test]
-    fn any_change_of_a_token_is_refused(at in 0usize..200, with in any::<u8>()) {
+    fn any_changed_token_is_refused(at in 0usize..200, with in any::<u8>()) {
         let token = hs_token(&json!({"sub": "ann", "exp": 1_900_000_000}));
         let mut bytes = token.clone().into_bytes();
         let at = at % bytes.len();
@@ -345,7 +348,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(header in ".{0,40}", payload in ".{0,80}", raw in "\\PC{0,80}") {
+    fn no_text_makes_the_verifier_panic(header in ".{0,40}", payload in ".{0,80}", raw in "\\PC{0,80}") {
         let _ = hs().verify(&raw, NOW);
         let _ = hs().verify(&with_header(&header, &payload), NOW);
         let claims = format!("{{\"sub\":{payload:?}}}");
