@@ -13,7 +13,7 @@ use crate::job::{
 };
 use crate::limits::{GATHER_MAX, Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
 use crate::metrics::reactor::CLOSE_CODES;
-use crate::metrics::scrape::Metrics;
+use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::session::{AuthMode, Policy};
 use crate::wire::outbox::Outbox;

@@ -21,7 +21,7 @@ use crate::engine::{self, Addresses, Echo, Hosts, ProxyHeader};
 use crate::id::InstanceName;
 use crate::job::{Mailbox, Outlook};
 use crate::log;
-use crate::metrics::scrape::Metrics;
+use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{self, Clock, Port, Prepared, Setup, Setups};
 use crate::session::{AuthMode, Policy};
@@ -96,8 +96,9 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let store = Backing::open(&config, member, watched.witness(watch::STORE))?;
     let admin = admin::Prepared::new(&config)?;
     let bus_counters = bus.as_ref().map(|bus| Arc::clone(bus.counters()));
-    let counters = (Arc::clone(watched.counters()), bus_counters);
-    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), counters, log::dropped));
+    let metric_sources =
+        MetricSources { watch: Arc::clone(watched.counters()), bus: bus_counters, log_dropped: log::dropped };
+    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), metric_sources));
     metrics.reloads.began(clock.read().unix_ms);
     let vitals = vitals(&config, &capacity, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };

@@ -7,7 +7,7 @@
 
 use super::breaker::{Forced, Open, Position, Ticket};
 use super::definition::{Criticality, Definition, Use};
-use super::dependency::{Dependency, Order, Settled, State, Work};
+use super::dependency::{CallResult, Dependency, Order, Settled, State};
 use super::draw::Draw;
 use super::finding::{Cause, Finding};
 use super::judge::Look;
@@ -39,6 +39,15 @@ pub struct Due {
     /// The reason for the probe. A [`Look::Reconnect`] opens a new connection.
     pub look: Look,
     number: u32,
+}
+
+/// A call that [`Board::admit`] permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermittedCall {
+    pub dependency: DependencyId,
+    pub of: Use,
+    /// `None` if no breaker guards the use.
+    pub ticket: Option<Ticket>,
 }
 
 /// A change of one dependency, to be logged and counted exactly once.
@@ -172,14 +181,11 @@ impl Board {
     }
 
     /// Records the result and the duration of a call, with the ticket that permitted it.
-    pub fn record(
-        &mut self,
-        (id, of, ticket): (DependencyId, Use, Option<Ticket>),
-        met: (Work, Duration),
-        now: Now,
-        random: u64,
-    ) -> Changes {
-        self.change(id, now, random, |dependency, draw| dependency.record(of, ticket, met, now, draw))
+    pub fn record(&mut self, call: PermittedCall, result: CallResult, now: Now, random: u64) -> Changes {
+        let PermittedCall { dependency, of, ticket } = call;
+        self.change(dependency, now, random, |dependency, draw| {
+            dependency.record(of, ticket, result, now, draw);
+        })
     }
 
     /// Records a fault that occurred outside of a call, such as the loss of an idle connection.

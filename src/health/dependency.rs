@@ -63,6 +63,13 @@ pub enum Work {
     ByClient,
 }
 
+/// The result of a call, and its duration.
+#[derive(Clone, Debug)]
+pub struct CallResult {
+    pub work: Work,
+    pub took: Duration,
+}
+
 /// An operator's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -171,15 +178,8 @@ impl Dependency {
     }
 
     /// Records the result of a call, with its ticket if it had one.
-    pub fn record(
-        &mut self,
-        of: Use,
-        ticket: Option<Ticket>,
-        met: (Work, Duration),
-        now: Now,
-        draw: &mut Draw,
-    ) {
-        let (work, took) = met;
+    pub fn record(&mut self, of: Use, ticket: Option<Ticket>, result: CallResult, now: Now, draw: &mut Draw) {
+        let CallResult { work, took } = result;
         let outcome = match &work {
             Work::Answered => Outcome::Answered,
             Work::ByClient => Outcome::ByClient,

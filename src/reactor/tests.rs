@@ -9,7 +9,7 @@ use crate::health::snapshot::Snapshot;
 use crate::id::InstanceName;
 use crate::job::Outlook;
 use crate::limits::{Limits, OUTSTANDING_MAX};
-use crate::metrics::scrape::Metrics;
+use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::session::{AuthMode, Policy};
 use crossbeam_channel::bounded;
@@ -44,7 +44,11 @@ impl Stage {
             reactors: 1,
             vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, clock.read().at)),
             outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
-            metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
+            metrics: Arc::new(Metrics::new(
+                1,
+                Arc::from("test"),
+                MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
+            )),
         };
         let setup = Setup { engine: Arc::new(engine), port: Port::Own, clock, tls };
         let (append, _) = bounded(OUTSTANDING_MAX);

@@ -14,8 +14,8 @@ pub use revise::{Revised, Reviser, Revision, Unrevised};
 use super::probe::Probe;
 use super::probe::doctor::broken;
 use crate::clock::Now;
-use crate::health::board::{Board, Changes, DependencyId, Due, Event, What};
-use crate::health::dependency::Work;
+use crate::health::board::{Board, Changes, DependencyId, Due, Event, PermittedCall, What};
+use crate::health::dependency::{CallResult, Work};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::health::judge::Look;
 use crate::health::report::dependencies::{Form, all};
@@ -187,7 +187,10 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                 let work = result.map_or_else(Work::Failed, |()| Work::Answered);
                 // The call was made: a breaker that is open meanwhile has nothing to learn from it.
                 match self.board.admit(dependency, of, now, random) {
-                    Ok(ticket) => self.board.record((dependency, of, ticket), (work, took), now, random),
+                    Ok(ticket) => {
+                        let call = PermittedCall { dependency, of, ticket };
+                        self.board.record(call, CallResult { work, took }, now, random)
+                    }
                     Err(_) => Changes::default(),
                 }
             }

@@ -148,7 +148,9 @@ fn a_key_that_its_algorithm_cannot_be_used_with_is_told_by_its_line() {
     for wrong in ["ES256", "RS256"] {
         let error = Bench::with_file(&text(wrong)).error(&[]);
         assert!(
-            error.starts_with("seawall.toml:3: auth.keys.public_key: not a public key of this algorithm in PEM"),
+            error.starts_with(
+                "seawall.toml:3: auth.keys.public_key: not a public key of this algorithm in PEM"
+            ),
             "{error}"
         );
     }

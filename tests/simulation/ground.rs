@@ -6,10 +6,10 @@ use super::schedule::{chance, pause_ms};
 use super::trace::Trace;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
-use seawall::health::board::{Board, Changes, DependencyId, Due};
+use seawall::health::board::{Board, Changes, DependencyId, Due, PermittedCall};
 use seawall::health::breaker::{Position, Ticket};
 use seawall::health::definition::{Criticality, Definition, Gate, Kind, Use};
-use seawall::health::dependency::Work;
+use seawall::health::dependency::{CallResult, Work};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
 use std::rc::Rc;
@@ -276,7 +276,9 @@ impl Ground {
                 Err(fault) => Work::Failed(Cause::new(fault, "met", "nothing")),
             };
             let random = self.rng.u64(..);
-            let changes = self.board.record(call.what, (work, call.took), now, random);
+            let (dependency, of, ticket) = call.what;
+            let called = PermittedCall { dependency, of, ticket };
+            let changes = self.board.record(called, CallResult { work, took: call.took }, now, random);
             self.take(changes);
         }
     }

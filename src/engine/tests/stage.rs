@@ -61,7 +61,11 @@ impl Stage {
             reactors: 1,
             vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, now.at)),
             outlook: Arc::new(Outlook::new(Arc::clone(&snapshot), report)),
-            metrics: Arc::new(Metrics::new(1, Arc::from("test"), (Arc::default(), None), || 0)),
+            metrics: Arc::new(Metrics::new(
+                1,
+                Arc::from("test"),
+                MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
+            )),
         });
         Stage {
             engine: Engine::new(ReactorId(0), Arc::clone(&setup), snapshot, now, Follows::Alone, 7),

@@ -5,6 +5,7 @@ mod revise;
 
 use super::*;
 use crate::health::definition::{Gate, Kind};
+use crate::health::dependency::Work;
 use crate::health::finding::Fault;
 use crate::health::snapshot::{Availability, Level};
 use bench::{Bench, World, definition, refused, status};

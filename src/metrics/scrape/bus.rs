@@ -1,6 +1,7 @@
 //! Metrics of the bus; absent when no bus is configured.
 
-use super::{Scrape, Sheet, read};
+use super::sheet::Sheet;
+use super::values::{Scrape, read};
 use std::fmt;
 use std::time::Duration;
 
@@ -12,13 +13,33 @@ impl Scrape {
         sheet.gauge("bus_channels", "Channels subscribed to on the bus", read(&bus.channels))?;
         sheet.counter("bus_messages_sent", "Messages sent over the bus", read(&bus.sent))?;
         sheet.counter("bus_messages_dropped", "Messages that could not be sent", read(&bus.dropped))?;
-        sheet.counter("bus_publications", "Publications received from other instances", read(&bus.publications))?;
+        sheet.counter(
+            "bus_publications",
+            "Publications received from other instances",
+            read(&bus.publications),
+        )?;
         sheet.counter("bus_signals", "Signals received from other instances", read(&bus.signals))?;
-        sheet.counter("bus_messages_garbled", "Bus messages discarded because they were malformed or of another version", read(&bus.garbled))?;
+        sheet.counter(
+            "bus_messages_garbled",
+            "Bus messages discarded because they were malformed or of another version",
+            read(&bus.garbled),
+        )?;
         sheet.counter("bus_connections_lost", "Lost connections to the bus", read(&bus.lost))?;
-        sheet.counter("bus_surveys", "Reads of channel heads made because the bus did not deliver", read(&bus.surveys))?;
-        sheet.counter("bus_canaries", "This instance's canaries that were received back", read(&bus.canaries))?;
+        sheet.counter(
+            "bus_surveys",
+            "Reads of channel heads made because the bus did not deliver",
+            read(&bus.surveys),
+        )?;
+        sheet.counter(
+            "bus_canaries",
+            "This instance's canaries that were received back",
+            read(&bus.canaries),
+        )?;
         let took = Duration::from_micros(read(&bus.canary_us));
-        sheet.seconds("bus_canary_seconds", "Time of the last canary from Redis to the last reactor, in seconds", took)
+        sheet.seconds(
+            "bus_canary_seconds",
+            "Time of the last canary from Redis to the last reactor, in seconds",
+            took,
+        )
     }
 }

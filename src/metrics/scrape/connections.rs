@@ -1,6 +1,7 @@
 //! Metrics of connections: accepts, handshakes, upgrades, requests and closes.
 
-use super::{Scrape, Sheet};
+use super::sheet::Sheet;
+use super::values::Scrape;
 use crate::metrics::Cell;
 use crate::metrics::reactor::CLOSE_CODES;
 use prometheus_client::metrics::MetricType;
@@ -15,7 +16,11 @@ impl Scrape {
             "Bound on open connections: limits.connections, or fewer if descriptors do not suffice",
             self.vitals.connections_max(),
         )?;
-        sheet.counter("accept_failures", "Accepts that failed because no descriptor was free", self.sum(|r| &r.accept_failures))?;
+        sheet.counter(
+            "accept_failures",
+            "Accepts that failed because no descriptor was free",
+            self.sum(|r| &r.accept_failures),
+        )?;
         sheet.counter("upgrades", "WebSocket upgrades completed", self.sum(|r| &r.upgrades))?;
         self.handshakes(sheet)?;
         sheet.counter(
@@ -38,7 +43,12 @@ impl Scrape {
         };
         let classes = [[("class", "4xx")], [("class", "5xx")]];
         let refused = classes.iter().enumerate().map(|(index, label)| (&label[..], class(index)));
-        sheet.labelled("http_refused", "HTTP requests refused, by status class", MetricType::Counter, refused)?;
+        sheet.labelled(
+            "http_refused",
+            "HTTP requests refused, by status class",
+            MetricType::Counter,
+            refused,
+        )?;
         let codes: Vec<String> =
             CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
         let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
@@ -50,7 +60,11 @@ impl Scrape {
     }
 
     fn handshakes(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        sheet.counter("connected", "Sessions that reached the state connected", self.sum(|r| &r.connected))?;
+        sheet.counter(
+            "connected",
+            "Sessions that reached the state connected",
+            self.sum(|r| &r.connected),
+        )?;
         sheet.counter("handshakes_admitted", "Handshakes admitted", self.sum(|r| &r.handshakes_admitted))?;
         sheet.counter(
             "handshakes_deferred",

@@ -1,6 +1,7 @@
 //! Metrics of the drain. While the process serves, the phase is `serving` and all other values are 0.
 
-use super::{Scrape, Sheet};
+use super::sheet::Sheet;
+use super::values::Scrape;
 use crate::clock::Moment;
 use crate::drain::Phase;
 use prometheus_client::metrics::MetricType;
@@ -12,7 +13,12 @@ impl Scrape {
         let phases =
             Phase::ALL.map(|phase| ([("phase", phase.as_str())], u64::from(phase == progress.phase)));
         let phases = phases.iter().map(|(label, is)| (&label[..], *is));
-        sheet.labelled("drain_phase", "1 for the current phase, 0 for the others", MetricType::Gauge, phases)?;
+        sheet.labelled(
+            "drain_phase",
+            "1 for the current phase, 0 for the others",
+            MetricType::Gauge,
+            phases,
+        )?;
         let since = progress.began.map_or(0, |(_, since_ms)| since_ms / 1_000);
         sheet.gauge(
             "drain_timestamp_seconds",

@@ -1,6 +1,7 @@
 //! Metrics of configuration reloads.
 
-use super::{Sheet, read};
+use super::sheet::Sheet;
+use super::values::read;
 use crate::metrics::reload::{OUTCOMES, ReloadCounters};
 use prometheus_client::metrics::MetricType;
 use std::fmt;

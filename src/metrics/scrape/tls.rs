@@ -1,6 +1,7 @@
 //! Metrics of TLS.
 
-use super::{Scrape, Sheet};
+use super::sheet::Sheet;
+use super::values::Scrape;
 use crate::metrics::Cell;
 use crate::metrics::tls::{HANDSHAKE_KINDS, TlsFault};
 use prometheus_client::metrics::MetricType;
@@ -15,7 +16,12 @@ impl Scrape {
                 self.reactors.iter().filter_map(|r| r.tls_handshakes.get(index)).map(Cell::read).sum();
             (&label[..], total)
         });
-        sheet.labelled("tls_handshakes", "TLS handshakes completed, by kind", MetricType::Counter, handshakes)?;
+        sheet.labelled(
+            "tls_handshakes",
+            "TLS handshakes completed, by kind",
+            MetricType::Counter,
+            handshakes,
+        )?;
         let causes = TlsFault::ALL.map(|fault| [("cause", fault.as_str())]);
         let failures = causes.iter().enumerate().map(|(index, label)| {
             let total = self.reactors.iter().filter_map(|r| r.tls_faults.get(index)).map(Cell::read).sum();

@@ -1,6 +1,7 @@
 //! Metrics of the dependencies, the gateway's own health, and the admin listener.
 
-use super::{Scrape, Sheet, read};
+use super::sheet::Sheet;
+use super::values::{Scrape, read};
 use crate::metrics::admin::ACTIONS;
 use crate::metrics::watch::{DependencyCells, QUEUES, STATES};
 use prometheus_client::metrics::MetricType;
@@ -11,9 +12,21 @@ impl Scrape {
     pub(super) fn watch(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let watch = &self.watch;
         let dependencies = watch.dependencies();
-        sheet.gauge("status_revision", "Revision of the status that clients are sent", read(&watch.revision))?;
-        sheet.gauge("status_level", "Level of the status that clients are sent: 0 ok, 1 degraded, 2 down", read(&watch.level))?;
-        sheet.gauge("admission_enforced", "1 if health.admission is enforce, 0 if it is observe", read(&watch.enforced))?;
+        sheet.gauge(
+            "status_revision",
+            "Revision of the status that clients are sent",
+            read(&watch.revision),
+        )?;
+        sheet.gauge(
+            "status_level",
+            "Level of the status that clients are sent: 0 ok, 1 degraded, 2 down",
+            read(&watch.level),
+        )?;
+        sheet.gauge(
+            "admission_enforced",
+            "1 if health.admission is enforce, 0 if it is observe",
+            read(&watch.enforced),
+        )?;
         let labels: Vec<[(&str, &str); 1]> =
             dependencies.iter().map(|cells| [("dependency", &*cells.name)]).collect();
         let mut family = |name, help, kind, value: fn(&DependencyCells) -> u64| {
@@ -24,7 +37,9 @@ impl Scrape {
         family("dependency_up", "1 unless the dependency is down", MetricType::Gauge, |cells| {
             u64::from(STATES.get(read(&cells.state) as usize).is_none_or(|state| state.as_str() != "down"))
         })?;
-        family("dependency_probes", "Probes of the dependency", MetricType::Counter, |cells| read(&cells.probes))?;
+        family("dependency_probes", "Probes of the dependency", MetricType::Counter, |cells| {
+            read(&cells.probes)
+        })?;
         family("dependency_probe_failures", "Probes that found a fault", MetricType::Counter, |cells| {
             read(&cells.probe_failures)
         })?;
@@ -55,7 +70,12 @@ impl Scrape {
             })
             .collect();
         let states = states.iter().map(|(labels, is)| (&labels[..], *is));
-        sheet.labelled("dependency_state", "1 for the current state of the dependency, 0 for the others", MetricType::Gauge, states)?;
+        sheet.labelled(
+            "dependency_state",
+            "1 for the current state of the dependency, 0 for the others",
+            MetricType::Gauge,
+            states,
+        )?;
         let breakers: Vec<_> = dependencies
             .iter()
             .flat_map(|cells| {
@@ -65,7 +85,12 @@ impl Scrape {
             })
             .collect();
         let breakers = breakers.iter().map(|(labels, position)| (&labels[..], *position));
-        sheet.labelled("breaker", "Position of the circuit breaker, by use: 0 closed, 1 half open, 2 open", MetricType::Gauge, breakers)?;
+        sheet.labelled(
+            "breaker",
+            "Position of the circuit breaker, by use: 0 closed, 1 half open, 2 open",
+            MetricType::Gauge,
+            breakers,
+        )?;
         let latencies: Vec<_> = dependencies
             .iter()
             .flat_map(|cells| {
@@ -131,17 +156,34 @@ impl Scrape {
             lanes,
         )?;
         let turns = labels.iter().zip(&own.turns_us).map(|(label, us)| (&label[..], seconds(us)));
-        sheet.fractions("turn_longest_seconds", "Longest turn of each reactor in the 10 s before the last measurement, in seconds", turns)
+        sheet.fractions(
+            "turn_longest_seconds",
+            "Longest turn of each reactor in the 10 s before the last measurement, in seconds",
+            turns,
+        )
     }
 
     fn admin(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let admin = &self.admin;
         sheet.counter("admin_requests", "Requests to the admin listener", read(&admin.requests))?;
-        sheet.counter("admin_unauthorized", "Admin requests without a valid token", read(&admin.unauthorized))?;
-        sheet.counter("admin_turned_out", "Admin connections closed to make room for new ones", read(&admin.turned_out))?;
+        sheet.counter(
+            "admin_unauthorized",
+            "Admin requests without a valid token",
+            read(&admin.unauthorized),
+        )?;
+        sheet.counter(
+            "admin_turned_out",
+            "Admin connections closed to make room for new ones",
+            read(&admin.turned_out),
+        )?;
         let labels = ACTIONS.map(|action| [("action", action)]);
         let actions = labels.iter().zip(&admin.actions).map(|(label, cell)| (&label[..], read(cell)));
-        sheet.labelled("admin_actions", "Actions performed for operators, by action", MetricType::Counter, actions)
+        sheet.labelled(
+            "admin_actions",
+            "Actions performed for operators, by action",
+            MetricType::Counter,
+            actions,
+        )
     }
 }
 

@@ -3,7 +3,7 @@ use crate::clock::Moment;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
 use crate::limits::Limits;
-use crate::metrics::watch::WatchCounters;
+use crate::metrics::scrape::MetricSources;
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
@@ -23,8 +23,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         metrics: Arc::new(Metrics::new(
             1,
             Arc::from("test"),
-            (Arc::new(WatchCounters::default()), None),
-            || 0,
+            MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
         )),
         instance: Arc::from("test"),
         head_limits: HeadLimits::from(&Limits::default()),

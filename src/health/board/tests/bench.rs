@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::health::definition::{Gate, Kind};
+use crate::health::dependency::Work;
 use crate::health::finding::Fault;
 use crate::health::snapshot::Level;
 
@@ -134,8 +135,8 @@ impl Bench {
         match self.board.admit(id, Use::Write, now, random) {
             Ok(ticket) => {
                 let changes = self.board.record(
-                    (id, Use::Write, ticket),
-                    (work, Duration::from_millis(1)),
+                    PermittedCall { dependency: id, of: Use::Write, ticket },
+                    CallResult { work, took: Duration::from_millis(1) },
                     now,
                     random,
                 );

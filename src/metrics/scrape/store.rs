@@ -1,0 +1,86 @@
+//! Metrics of the store.
+
+use super::sheet::Sheet;
+use super::values::{Scrape, read};
+use prometheus_client::metrics::MetricType;
+use std::fmt;
+
+impl Scrape {
+    pub(super) fn store(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let store = &self.store;
+        sheet.counter("store_appends", "Publications committed", read(&store.appends))?;
+        sheet.counter(
+            "store_duplicates",
+            "Appends that repeated a known idempotency key",
+            read(&store.duplicates),
+        )?;
+        sheet.counter("store_batches", "Batches attempted, committed or not", read(&store.batches))?;
+        sheet.counter("store_unavailable", "Appends answered unavailable", read(&store.unavailable))?;
+        sheet.counter("store_unconfirmed", "Appends answered unconfirmed", read(&store.unconfirmed))?;
+        let refused = [
+            ([("reason", "key_conflict")], read(&store.refused_key_conflict)),
+            ([("reason", "not_found")], read(&store.refused_not_found)),
+            ([("reason", "not_author")], read(&store.refused_not_author)),
+            ([("reason", "too_many_channels")], read(&store.refused_too_many_channels)),
+        ];
+        let refused = refused.iter().map(|(label, total)| (&label[..], *total));
+        sheet.labelled("store_refused", "Appends refused, by reason", MetricType::Counter, refused)?;
+        sheet.counter("store_batched", "Appends in all attempted batches", read(&store.batched))?;
+        sheet.counter(
+            "store_keys_forgotten",
+            "Expired idempotency keys deleted",
+            read(&store.keys_forgotten),
+        )?;
+        sheet.counter(
+            "store_retention_failures",
+            "Retention passes that failed; they are retried",
+            read(&store.retention_failures),
+        )?;
+        sheet.counter(
+            "store_live_missed",
+            "Batches that did not fit into a reactor's live lane",
+            read(&store.live_missed),
+        )?;
+        sheet.counter("store_reads", "Pages and channel heads read", read(&store.reads))?;
+        sheet.counter("store_read_failures", "Store reads that failed", read(&store.read_failures))?;
+        sheet.counter(
+            "store_retention_deletes",
+            "Publications deleted by retention",
+            read(&store.retention_deletes),
+        )?;
+        sheet.counter(
+            "store_checkpoints",
+            "Checkpoints of the write-ahead log that ran",
+            read(&store.checkpoints),
+        )?;
+        sheet.counter(
+            "store_checkpoint_failures",
+            "Checkpoints that failed or could not finish",
+            read(&store.checkpoint_failures),
+        )?;
+        sheet.gauge(
+            "store_wal_bytes",
+            "Size of the write-ahead log in bytes at the last check",
+            read(&store.wal_bytes),
+        )?;
+        sheet.counter(
+            "store_reconnects",
+            "Lost connections to the store that were restored",
+            read(&store.reconnects),
+        )?;
+        sheet.counter(
+            "store_connections_abandoned",
+            "Connections abandoned because the store did not answer in time",
+            read(&store.connections_abandoned),
+        )?;
+        sheet.gauge("store_failing", "1 if the last write failed, else 0", read(&store.failing))?;
+        let buckets: Vec<u64> = store.commit_latency.buckets.iter().map(read).collect();
+        let sum_s = read(&store.commit_latency.sum_us) as f64 / 1e6;
+        sheet.histogram(
+            "store_commit_seconds",
+            "Time from the first statement of a batch to the end of its commit, in seconds",
+            &buckets,
+            sum_s,
+        )
+    }
+}

@@ -1,0 +1,40 @@
+//! The values of one scrape, which the other files of this folder write as metrics.
+
+use crate::metrics::Cell;
+use crate::metrics::admin::AdminCounters;
+use crate::metrics::auth::AuthCounters;
+use crate::metrics::bus::BusCounters;
+use crate::metrics::reactor::ReactorCounters;
+use crate::metrics::reload::ReloadCounters;
+use crate::metrics::store::StoreCounters;
+use crate::metrics::tls::TlsCounters;
+use crate::metrics::vitals::Vitals;
+use crate::metrics::watch::WatchCounters;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The cells that one scrape reads.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    pub(super) reactors: Vec<Arc<ReactorCounters>>,
+    pub(super) store: Arc<StoreCounters>,
+    pub(super) auth: Arc<AuthCounters>,
+    pub(super) watch: Arc<WatchCounters>,
+    pub(super) admin: Arc<AdminCounters>,
+    pub(super) tls: Arc<TlsCounters>,
+    pub(super) reloads: Arc<ReloadCounters>,
+    pub(super) bus: Option<Arc<BusCounters>>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) log_dropped: u64,
+    pub(super) instance: Arc<str>,
+}
+
+impl Scrape {
+    pub(super) fn sum(&self, cell: impl Fn(&ReactorCounters) -> &Cell) -> u64 {
+        self.reactors.iter().map(|reactor| cell(reactor).read()).sum()
+    }
+}
+
+pub(super) fn read(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
