@@ -20,22 +20,22 @@ pub const BACKLOG: Duration = Duration::from_secs(2);
 /// The number of handshakes that may be admitted at once, however slow the reactor is.
 pub const BACKLOG_LEAST: u32 = 256;
 /// The earliest retry time. It leaves room for clients that return a little early: they still find a token.
-pub const FIRST_PLACE: Duration = Duration::from_millis(500);
+pub const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// How far ahead retry times are assigned in order. Beyond that, a client is sent a random time after this period.
-pub const PLACES: Duration = Duration::from_secs(60);
+pub const RETRY_HORIZON: Duration = Duration::from_secs(60);
 /// A random addition to each retry time, so that clients deferred in one turn do not return in one turn.
 const JITTER: Duration = Duration::from_millis(250);
 /// The distance of retry times, relative to that of tokens. The remaining tokens are for clients that arrive for the
 /// first time.
-const PLACE_STRETCH: f64 = 8.0 / 7.0;
+const RETRY_STRETCH: f64 = 8.0 / 7.0;
 
 /// The assumed cost of a handshake before any was measured.
-const COST_AT_FIRST: Duration = Duration::from_micros(250);
+const COST_INITIAL: Duration = Duration::from_micros(250);
 /// The share of a reactor's time that handshakes get even if other work needs all of it.
 const SHARE_LEAST: f64 = 0.5;
 /// While clients publish, handshakes back off for this multiple of the time they took, because a publication passes
 /// through other threads and processes, which need the core.
-const RESTS: std::ops::RangeInclusive<f64> = 1.0..=6.0;
+const BACK_OFF: std::ops::RangeInclusive<f64> = 1.0..=6.0;
 /// Expensive handshakes back off less; otherwise a storm of them would take minutes. At this cost they back off for
 /// as long as they took.
 const EXPENSIVE: Duration = Duration::from_micros(600);
@@ -50,7 +50,7 @@ const WINDOW: Duration = Duration::from_millis(250);
 const SAMPLE: f64 = 32.0;
 /// The largest factor by which one sample may change the cost, because a process that was stopped for a moment
 /// measures nonsense.
-const LEAP: f64 = 4.0;
+const COST_FACTOR_MAX: f64 = 4.0;
 
 /// The decision on one handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub enum Passage {
     },
 }
 
-/// Publishing activity: decides if handshakes back off between their slices of the turns.
+/// The publishing activity, which decides whether handshakes back off between their slices of the turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rests {
     /// No client publishes.
@@ -79,16 +79,16 @@ pub enum Rests {
 #[derive(Clone, Debug)]
 pub struct Handshakes {
     /// The time at which all admitted handshakes are finished, at the rate of the bucket.
-    paid: Moment,
+    finished_at: Moment,
     /// The last retry time that was assigned.
-    place: Moment,
+    last_retry: Moment,
     deferred: Meter,
     refused: Meter,
     /// Accepting is paused until this time.
-    rests_until: Moment,
+    paused_until: Moment,
     cost_us: f64,
     /// The share of the time that other work takes.
-    others: f64,
+    other_share: f64,
     /// The admitted rate, in handshakes per second.
     rate: f64,
     window: Sample,
@@ -125,13 +125,13 @@ impl Handshakes {
     pub fn new(now: Moment) -> Handshakes {
         let window = Sample { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
         let mut handshakes = Handshakes {
-            paid: now,
-            place: now,
+            finished_at: now,
+            last_retry: now,
             deferred: Meter::default(),
             refused: Meter::default(),
-            rests_until: now,
-            cost_us: COST_AT_FIRST.as_micros() as f64,
-            others: 0.0,
+            paused_until: now,
+            cost_us: COST_INITIAL.as_micros() as f64,
+            other_share: 0.0,
             rate: *RATE.start(),
             window,
             spent: Duration::ZERO,
@@ -144,16 +144,16 @@ impl Handshakes {
     /// `random` is in `0.0 .. 1.0`.
     pub fn admit(&mut self, now: Moment, per_s: Option<f64>, random: f32) -> Passage {
         let rate = per_s.unwrap_or(self.rate).max(f64::MIN_POSITIVE);
-        let period = Duration::from_secs_f64((1.0 / rate).min(PLACES.as_secs_f64()));
+        let period = Duration::from_secs_f64((1.0 / rate).min(RETRY_HORIZON.as_secs_f64()));
         let backlog = BACKLOG.max(period.saturating_mul(BACKLOG_LEAST));
         // An admission at a slower rate is no debt at a faster one.
-        self.paid = self.paid.min(now + backlog);
-        let paid = self.paid.max(now) + period;
-        if paid.since(now) <= backlog {
-            self.paid = paid;
+        self.finished_at = self.finished_at.min(now + backlog);
+        let finished_at = self.finished_at.max(now) + period;
+        if finished_at.since(now) <= backlog {
+            self.finished_at = finished_at;
             return Passage::Admit;
         }
-        let retry_ms = self.next_place(now, period, random);
+        let retry_ms = self.next_retry_ms(now, period, random);
         let Some(rejections) = self.rejections() else { return Passage::Later { retry_ms } };
         // The same holds for deferrals and refusals.
         self.deferred.cap(rejections, now);
@@ -162,20 +162,20 @@ impl Handshakes {
             return Passage::Later { retry_ms };
         }
         if let Err(rest) = self.refused.admit(rejections, now) {
-            self.rests_until = now + rest;
+            self.paused_until = now + rest;
         }
         Passage::Refuse { retry_ms }
     }
 
     /// Assigns the next retry time, in milliseconds from now.
-    fn next_place(&mut self, now: Moment, period: Duration, random: f32) -> u32 {
+    fn next_retry_ms(&mut self, now: Moment, period: Duration, random: f32) -> u32 {
         let random = random.clamp(0.0, 1.0);
-        let place = self.place.max(now + FIRST_PLACE) + period.mul_f64(PLACE_STRETCH);
-        let wait = if place.since(now) <= PLACES {
-            self.place = place;
-            place.since(now) + JITTER.mul_f32(random)
+        let retry = self.last_retry.max(now + RETRY_FIRST) + period.mul_f64(RETRY_STRETCH);
+        let wait = if retry.since(now) <= RETRY_HORIZON {
+            self.last_retry = retry;
+            retry.since(now) + JITTER.mul_f32(random)
         } else {
-            PLACES + (PLACES / 4).mul_f32(random)
+            RETRY_HORIZON + (RETRY_HORIZON / 4).mul_f32(random)
         };
         wait.as_millis() as u32
     }
@@ -190,7 +190,7 @@ impl Handshakes {
     /// True exactly while refusals alone exceed their share. Accepting is then paused and connections wait in the
     /// kernel.
     pub fn rests(&self, now: Moment) -> bool {
-        self.rests_until > now
+        self.paused_until > now
     }
 
     /// Adds time that handshakes took in this turn.
@@ -213,7 +213,7 @@ impl Handshakes {
     }
 
     fn back_off_factor(&self) -> f64 {
-        (EXPENSIVE.as_micros() as f64 / self.cost_us.max(1.0)).clamp(*RESTS.start(), *RESTS.end())
+        (EXPENSIVE.as_micros() as f64 / self.cost_us.max(1.0)).clamp(*BACK_OFF.start(), *BACK_OFF.end())
     }
 
     /// Ends a turn that took `busy`. Returns true exactly if the rate was recomputed.
@@ -226,11 +226,12 @@ impl Handshakes {
         }
         let Sample { spent, busy, quarters, .. } = self.window;
         let (length, spent, busy) = (length.as_secs_f64(), spent.as_secs_f64(), busy.as_secs_f64());
-        let others = ((busy - spent) / length).clamp(0.0, 1.0);
-        self.others += (others - self.others) / 4.0;
+        let other_share = ((busy - spent) / length).clamp(0.0, 1.0);
+        self.other_share += (other_share - self.other_share) / 4.0;
         let done = f64::from(quarters) / 4.0;
         if done >= SAMPLE || (done >= 1.0 && spent >= length / 4.0) {
-            let cost_us = (spent * 1e6 / done).clamp(self.cost_us / LEAP, self.cost_us * LEAP);
+            let cost_us =
+                (spent * 1e6 / done).clamp(self.cost_us / COST_FACTOR_MAX, self.cost_us * COST_FACTOR_MAX);
             self.cost_us += (cost_us - self.cost_us) / 2.0;
         }
         self.window = Sample { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
@@ -243,7 +244,7 @@ impl Handshakes {
             Rests::No => 1.0,
             Rests::Yes => 1.0 / (1.0 + self.back_off_factor()),
         };
-        let share = (1.0 - self.others).max(SHARE_LEAST).min(share_max);
+        let share = (1.0 - self.other_share).max(SHARE_LEAST).min(share_max);
         let rate = HEADROOM * share * 1e6 / self.cost_us.max(1.0);
         self.rate = rate.clamp(*RATE.start(), *RATE.end());
     }

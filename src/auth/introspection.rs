@@ -1,6 +1,6 @@
 //! The answer of an auth service to a token introspection (RFC 7662 section 2.2).
 
-use super::token::{Body, Claims, TokenFault, Verifier};
+use super::token::{Claims, RawClaims, TokenFault, Verifier};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
@@ -74,7 +74,7 @@ pub fn read(
         return Ok(Err(TokenFault::Inactive));
     }
     let member = |name: &str| members.get(name).copied();
-    let body = Body {
+    let body = RawClaims {
         sub: member(&names.user),
         exp: member("exp"),
         nbf: member("nbf"),

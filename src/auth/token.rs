@@ -134,7 +134,7 @@ impl Verifier {
     }
 
     /// Reads verified claims, if they are meant for this gateway and valid now.
-    pub(super) fn claims(&self, body: &Body<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+    pub(super) fn claims(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
         self.check_parties(body)?;
         let expires_unix_ms = self.check_times(body, now_unix_ms)?;
         let user = subject(body.sub)?;
@@ -163,7 +163,7 @@ impl Verifier {
         }
     }
 
-    fn check_parties(&self, body: &Body<'_>) -> Result<(), TokenFault> {
+    fn check_parties(&self, body: &RawClaims<'_>) -> Result<(), TokenFault> {
         if let Some(issuer) = &self.issuer
             && body.iss.and_then(string).as_deref() != Some(issuer)
         {
@@ -179,7 +179,7 @@ impl Verifier {
 
     /// Checks the times. `exp` is the first moment at which a token is no longer valid, `nbf` the first at which it
     /// is (RFC 7519 sections 4.1.4 and 4.1.5).
-    fn check_times(&self, body: &Body<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
+    fn check_times(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
         let not_before = body.nbf.map(milliseconds).transpose()?;
         if not_before.is_some_and(|at| now_unix_ms.saturating_add(self.leeway_ms) < at) {
             return Err(TokenFault::NotYetValid);
@@ -267,7 +267,7 @@ struct Header<'a> {
 
 /// The claims that are read, each as JSON, so that a wrong type is a separate fault. Other claims are ignored.
 #[derive(Default, Deserialize)]
-pub(super) struct Body<'a> {
+pub(super) struct RawClaims<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) sub: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]

@@ -7,7 +7,7 @@
 
 use super::breaker::{Forced, Open, Position, Ticket};
 use super::definition::{Criticality, Definition, Use};
-use super::dependency::{CallResult, Dependency, Order, Settled, State};
+use super::dependency::{CallResult, Dependency, Order, State, StateChange};
 use super::draw::Draw;
 use super::finding::{Cause, Finding};
 use super::judge::Look;
@@ -331,7 +331,7 @@ impl Before {
     fn compare(
         self,
         dependency: &Dependency,
-        settled: Option<Settled>,
+        settled: Option<StateChange>,
         now: Now,
         mut report: impl FnMut(Event),
     ) {
@@ -354,14 +354,14 @@ impl Before {
             }
         }
         match settled {
-            Some(Settled { to: State::Down, outage: Some(outage), .. }) => {
+            Some(StateChange { to: State::Down, outage: Some(outage), .. }) => {
                 report(What::Down { reference: outage.reference, cause: outage.cause });
             }
-            Some(Settled { from: State::Down, to, outage: Some(outage) }) => {
+            Some(StateChange { from: State::Down, to, outage: Some(outage) }) => {
                 let lasted = now.at.since(outage.began.at);
                 report(What::Recovered { reference: outage.reference, lasted, to });
             }
-            Some(Settled { from, to, .. }) => report(What::Became { from, to }),
+            Some(StateChange { from, to, .. }) => report(What::Became { from, to }),
             None => {}
         }
     }

@@ -111,7 +111,7 @@ impl Forced {
     }
 }
 
-/// Tells if the dependency counts as up again before the trials are done. Without callers, no trial ever ends.
+/// Tells whether the dependency counts as up again before the trials are done. Without callers, no trial ever ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Confirmed {
     No,
@@ -136,7 +136,7 @@ enum OpenedBy {
     Probe,
 }
 
-/// Tells if the success of a probe may half-open the breaker before its delay is over.
+/// Tells whether the success of a probe may half-open the breaker before its delay is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProbeTrust {
     Probes,

@@ -1,4 +1,4 @@
-//! Detects if publications of one instance reach all others, by canaries instead of PING.
+//! Detects whether publications of one instance reach all others, by canaries instead of PING.
 //!
 //! Every two seconds, each instance commits a canary to the store and sends it over the bus, as it does with
 //! publications. Its own canaries must come back to all its reactors. The store also shows which canaries other
@@ -19,9 +19,9 @@ pub const OWN_MAX: Duration = Duration::from_secs(3);
 pub const OTHER_MAX: Duration = Duration::from_millis(3_500);
 /// A lost connection must be restored and deliver within this time, or the bus counts as not delivering: a single
 /// reset is no outage.
-pub const BLINK_MAX: Duration = Duration::from_secs(2);
+pub const RESTORE_MAX: Duration = Duration::from_secs(2);
 /// The bound on pending own canaries. Further ones would be as lost as these.
-const UNDER_WAY_MAX: usize = 16;
+const PENDING_MAX: usize = 16;
 /// The bound on tracked instances.
 pub const INSTANCES_MAX: usize = 1_000;
 
@@ -67,8 +67,8 @@ pub struct Delivery {
     /// True if a canary came back since `since`.
     proven: bool,
     /// The time at which a subscription was lost that had delivered.
-    blinked: Option<Moment>,
-    under_way: VecDeque<(u64, Moment)>,
+    interrupted: Option<Moment>,
+    pending: VecDeque<(u64, Moment)>,
     others: BTreeMap<u64, Other>,
 }
 
@@ -80,8 +80,8 @@ impl Delivery {
             subscribed: Subscribed::No,
             since: now,
             proven: false,
-            blinked: None,
-            under_way: VecDeque::new(),
+            interrupted: None,
+            pending: VecDeque::new(),
             others: BTreeMap::new(),
         }
     }
@@ -89,11 +89,11 @@ impl Delivery {
     /// Records a change of the subscriptions.
     pub fn set_subscribed(&mut self, subscribed: Subscribed, now: Moment) {
         if self.proven && self.verdict(now).is_ok() {
-            self.blinked = Some(now);
+            self.interrupted = Some(now);
         }
         (self.subscribed, self.since, self.proven) = (subscribed, now, false);
         // Messages sent without a subscription never arrive.
-        self.under_way.clear();
+        self.pending.clear();
         for other in self.others.values_mut() {
             other.missing_since = None;
         }
@@ -101,15 +101,15 @@ impl Delivery {
 
     /// Records that a probe of the bus failed: a lost connection will not be restored at once.
     pub fn refuted(&mut self) {
-        self.blinked = None;
+        self.interrupted = None;
     }
 
     /// Records an own committed canary, and the live instances that the store shows.
     pub fn committed(&mut self, number: u64, seen: &[Seen], now: Moment) {
-        if self.under_way.len() >= UNDER_WAY_MAX {
-            self.under_way.pop_back();
+        if self.pending.len() >= PENDING_MAX {
+            self.pending.pop_back();
         }
-        self.under_way.push_back((number, now));
+        self.pending.push_back((number, now));
         self.others.retain(|origin, _| seen.iter().any(|seen| seen.origin == *origin));
         for seen in seen.iter().take(INSTANCES_MAX) {
             let new = || Other {
@@ -128,7 +128,7 @@ impl Delivery {
 
     /// Records an own canary that reached all reactors.
     pub fn came_back(&mut self, number: u64) {
-        self.under_way.retain(|(other, _)| *other > number);
+        self.pending.retain(|(other, _)| *other > number);
         self.proven = true;
     }
 
@@ -149,23 +149,23 @@ impl Delivery {
 
     /// True if an own canary is lost: the connections may lead to the wrong server, or nowhere.
     pub fn is_lost(&self, now: Moment) -> bool {
-        self.under_way.front().is_some_and(|(_, sent)| now.since(*sent) > OWN_MAX)
+        self.pending.front().is_some_and(|(_, sent)| now.since(*sent) > OWN_MAX)
     }
 
     /// Judges delivery. It is not judged right after the start, and a store that accepts no canaries does not count
     /// against it.
     pub fn verdict(&self, now: Moment) -> Result<(), Cause> {
-        let blinks = self.blinked.is_some_and(|since| now.since(since) <= BLINK_MAX);
-        if !self.proven && (blinks || now.since(self.began) <= PROOF_MAX) {
+        let is_restoring = self.interrupted.is_some_and(|since| now.since(since) <= RESTORE_MAX);
+        if !self.proven && (is_restoring || now.since(self.began) <= PROOF_MAX) {
             return Ok(());
         }
         if self.subscribed == Subscribed::No {
             return fault("this instance is not subscribed to the bus".into());
         }
-        if !self.proven && (now.since(self.since) <= PROOF_MAX || !self.under_way.is_empty()) {
+        if !self.proven && (now.since(self.since) <= PROOF_MAX || !self.pending.is_empty()) {
             return fault("this instance has subscribed to the bus, but no canary has come back yet".into());
         }
-        if let Some((_, sent)) = self.under_way.front()
+        if let Some((_, sent)) = self.pending.front()
             && self.is_lost(now)
         {
             let age = now.since(*sent).as_millis();

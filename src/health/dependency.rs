@@ -27,7 +27,7 @@ pub enum State {
     /// No probe has ended yet.
     Unknown,
     Ok,
-    /// A use that does not decide alone fails.
+    /// A use fails whose outage does not bring the dependency down, such as reads.
     Degraded,
     /// The dependency does not work.
     Down,
@@ -102,7 +102,7 @@ pub struct Dependency {
 
 /// A change found by [`Dependency::settle`].
 #[derive(Clone, Debug)]
-pub struct Settled {
+pub struct StateChange {
     pub from: State,
     pub to: State,
     /// The outage that began or ended.
@@ -245,7 +245,7 @@ impl Dependency {
     }
 
     /// Compares the current state with the last published one; `None` if they are equal.
-    pub fn settle(&mut self, now: Now, draw: &mut Draw) -> Option<Settled> {
+    pub fn settle(&mut self, now: Now, draw: &mut Draw) -> Option<StateChange> {
         let (from, to) = (self.state, self.condition());
         if from == to {
             return None;
@@ -255,7 +255,7 @@ impl Dependency {
         if to == State::Down {
             self.outage = Some(Outage::begin(self.outage_cause(), now, draw));
         }
-        Some(Settled { from, to, outage: self.outage.clone().or(ended) })
+        Some(StateChange { from, to, outage: self.outage.clone().or(ended) })
     }
 
     fn outage_cause(&self) -> Cause {

@@ -25,7 +25,7 @@ struct PendingProbe {
     began: Moment,
 }
 
-/// Tells if the address of a dependency is unchanged.
+/// Tells whether the address of a dependency is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Results of probes in progress count.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The cause of a failed TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFault {
-    /// The first bytes are plain HTTP. The client is answered that it must use https or wss.
+    /// The first bytes are plain HTTP. The answer tells the client to use https or wss.
     PlainHttp,
     /// The first bytes are neither TLS nor HTTP.
     NotTls,

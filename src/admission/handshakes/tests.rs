@@ -40,8 +40,8 @@ fn storm(handshakes: &mut Handshakes, per_s: Option<f64>, clients: u32, late_ms:
                 retry_ms
             }
         };
-        assert!(retry_ms >= FIRST_PLACE.as_millis() as u32, "{retry_ms}");
-        assert!(u128::from(retry_ms) <= (PLACES + PLACES / 4).as_millis(), "{retry_ms}");
+        assert!(retry_ms >= RETRY_FIRST.as_millis() as u32, "{retry_ms}");
+        assert!(u128::from(retry_ms) <= (RETRY_HORIZON + RETRY_HORIZON / 4).as_millis(), "{retry_ms}");
         let back = now + ms(retry_ms.into()) + ms(random.u64(0..=late_ms));
         comes.push(Reverse((back, client, attempt + 1)));
     }
@@ -197,12 +197,12 @@ proptest! {
         let storm = storm(&mut handshakes, Some(per_s), clients, late_ms, seed);
         prop_assert_eq!(storm.admitted.len(), clients as usize);
         let backlog = (BACKLOG.as_secs_f64() * per_s).max(BACKLOG_LEAST.into());
-        let places = backlog + PLACES.as_secs_f64() * per_s / PLACE_STRETCH;
-        if f64::from(clients) < places {
+        let in_order = backlog + RETRY_HORIZON.as_secs_f64() * per_s / RETRY_STRETCH;
+        if f64::from(clients) < in_order {
             prop_assert!(storm.attempts <= 2, "{} attempts", storm.attempts);
         }
         let took = storm.admitted.iter().max().expect("some").since(start()).as_secs_f64();
-        let longest = 2.0 * f64::from(clients) / per_s * PLACE_STRETCH + 2.0 * PLACES.as_secs_f64();
+        let longest = 2.0 * f64::from(clients) / per_s * RETRY_STRETCH + 2.0 * RETRY_HORIZON.as_secs_f64();
         prop_assert!(took <= longest, "{took} s of {longest}");
         for (index, admitted) in storm.admitted.iter().enumerate() {
             // A moment is whole microseconds.

@@ -41,6 +41,11 @@ impl Scrape {
             "Batches that did not fit into a reactor's live lane",
             read(&store.live_missed),
         )?;
+        self.store_upkeep(sheet)
+    }
+
+    fn store_upkeep(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let store = &self.store;
         sheet.counter("store_reads", "Pages and channel heads read", read(&store.reads))?;
         sheet.counter("store_read_failures", "Store reads that failed", read(&store.read_failures))?;
         sheet.counter(
