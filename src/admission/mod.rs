@@ -10,7 +10,6 @@ pub struct Capacity {
     /// Open connections, including the one being judged.
     pub connections: u64,
     pub connections_max: u64,
-    /// Resident memory.
     pub memory_bytes: u64,
     pub memory_bytes_max: u64,
 }

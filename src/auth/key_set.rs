@@ -57,7 +57,6 @@ impl KeySetFault {
 }
 
 impl KeySet {
-    /// Parses a document.
     pub fn parse(document: &[u8]) -> Result<KeySet, KeySetFault> {
         #[derive(Deserialize)]
         struct Document<'a> {

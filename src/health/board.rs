@@ -64,7 +64,6 @@ pub struct Event {
 pub enum What {
     /// The dependency went down.
     Down { reference: Reference, cause: Cause },
-    /// An outage ended.
     Recovered {
         reference: Reference,
         lasted: Duration,
@@ -112,7 +111,6 @@ impl Board {
         Board { dependencies, ids: (0..next_id).map(DependencyId).collect(), next_id, mode, snapshot }
     }
 
-    /// The current snapshot.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }

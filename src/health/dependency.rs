@@ -45,7 +45,6 @@ impl State {
     }
 }
 
-/// A past probe.
 #[derive(Clone, Debug)]
 pub struct Past {
     /// The end of the probe, in Unix milliseconds.
@@ -274,7 +273,7 @@ impl Dependency {
         }
     }
 
-    /// The verdict.
+    /// Applies the rule of the verdict in the module doc.
     fn condition(&self) -> State {
         match self.order {
             Some(Order { to: Forced::Open, .. }) => return State::Down,

@@ -90,7 +90,6 @@ impl Judge {
         self.health
     }
 
-    /// Records a success.
     pub fn success(&mut self, now: Now) -> Turn {
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);

@@ -39,7 +39,6 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Records one duration.
     pub fn take(&mut self, latency: Duration, now: Moment) {
         let age = now.since(self.began);
         if age >= HALF {

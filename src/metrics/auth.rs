@@ -33,7 +33,6 @@ pub struct ServiceCounters {
     pub cache_bytes: AtomicU64,
     /// Attempts to fetch the key set.
     pub key_set_fetches: AtomicU64,
-    /// Attempts that failed.
     pub key_set_failures: AtomicU64,
     pub key_set_keys: AtomicU64,
     /// Time of the last successful fetch in Unix milliseconds; 0 if never.

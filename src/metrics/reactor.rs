@@ -15,7 +15,6 @@ pub struct ReactorCounters {
     /// Turns that took longer than 10 ms.
     pub slow_turns: Cell,
     pub accepted: Cell,
-    /// Open connections.
     pub connections: Cell,
     /// Accepts that failed because no descriptor was free.
     pub accept_failures: Cell,
@@ -58,11 +57,9 @@ pub struct ReactorCounters {
     pub recoveries_refused: Cell,
     /// Recovery reads that are waiting.
     pub recoveries_waiting: Cell,
-    /// Signals accepted.
     pub signals: Cell,
     pub pings: Cell,
     pub beats: Cell,
-    /// `status` messages sent.
     pub statuses: Cell,
     /// Upgrades completed only to report that a critical dependency is down.
     pub turned_away: Cell,

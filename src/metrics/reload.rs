@@ -49,7 +49,6 @@ impl ReloadCounters {
         self.holds(unix_ms);
     }
 
-    /// Counts a reload.
     pub fn ended(&self, outcome: Outcome, unix_ms: u64) {
         if let Some(cell) = OUTCOMES.iter().position(|it| *it == outcome).and_then(|it| self.outcomes.get(it))
         {

@@ -94,7 +94,6 @@ impl Metrics {
         }
     }
 
-    /// Encodes all metrics.
     pub fn text(&self, vitals: &Arc<Vitals>) -> String {
         let mut registry = Registry::with_prefix("seawall");
         registry.register_collector(Box::new(Scrape {

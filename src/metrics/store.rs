@@ -13,7 +13,6 @@ pub const COMMIT_BOUNDS_US: [u64; 12] =
 /// The cells of all store workers together.
 #[derive(Debug, Default)]
 pub struct StoreCounters {
-    /// Publications committed.
     pub appends: AtomicU64,
     /// Appends answered with the earlier publication under the same idempotency key.
     pub duplicates: AtomicU64,
@@ -25,9 +24,7 @@ pub struct StoreCounters {
     pub refused_not_author: AtomicU64,
     /// Appends refused because `limits.channels` was reached.
     pub refused_too_many_channels: AtomicU64,
-    /// Appends answered `unavailable`.
     pub unavailable: AtomicU64,
-    /// Appends answered `unconfirmed`.
     pub unconfirmed: AtomicU64,
     /// Batches attempted, committed or not.
     pub batches: AtomicU64,

@@ -39,7 +39,6 @@ impl TlsFault {
         TlsFault::HelloOnPlain,
     ];
 
-    /// The label.
     pub const fn as_str(self) -> &'static str {
         match self {
             TlsFault::PlainHttp => "plain_http",

@@ -32,7 +32,6 @@ pub struct DependencyCells {
     pub probes: AtomicU64,
     /// Probes that found a fault.
     pub probe_failures: AtomicU64,
-    /// State changes.
     pub changes: AtomicU64,
     /// The state, as an index into [`STATES`].
     pub state: AtomicU64,
@@ -58,7 +57,6 @@ pub struct OwnCells {
     pub down: AtomicU64,
     /// 1 while a check warns.
     pub warns: AtomicU64,
-    /// State changes.
     pub changes: AtomicU64,
     /// The jobs waiting in each queue, and its bound. A bound of 0 means that the queue does not exist.
     pub queues: [[AtomicU64; 2]; QUEUES.len()],
