@@ -113,7 +113,7 @@ impl Forced {
 
 /// Tells whether the dependency counts as up again before the trials are done. Without callers, no trial ever ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Confirmed {
+enum Confirmation {
     No,
     /// A probe succeeded after the breaker half-opened, or, if probes are not trusted, [`QUIET`] passed without a
     /// failed trial.
@@ -122,10 +122,10 @@ enum Confirmed {
 
 /// The internal state. A trial is in progress exactly while `since` is `Some`.
 #[derive(Clone, Copy, Debug)]
-enum Stage {
+enum BreakerState {
     Closed,
     Open { until: Moment },
-    HalfOpen { well: u8, since: Option<Moment>, opened: OpenedBy, entered: Moment, confirmed: Confirmed },
+    HalfOpen { well: u8, since: Option<Moment>, opened: OpenedBy, entered: Moment, confirmed: Confirmation },
     Forced { to: Forced, until: Moment },
 }
 
@@ -147,7 +147,7 @@ enum ProbeTrust {
 /// The breaker. Its size is fixed, and every call has the same cost.
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    state: Stage,
+    state: BreakerState,
     window: Window,
     /// The number of consecutive connection errors and timeouts, and the time of the last one.
     unreached: (u8, Moment),
@@ -161,7 +161,7 @@ pub struct Breaker {
 impl Default for Breaker {
     fn default() -> Breaker {
         Breaker {
-            state: Stage::Closed,
+            state: BreakerState::Closed,
             window: Window::default(),
             unreached: (0, Moment::ZERO),
             backoff: Backoff::new(DELAYS),
@@ -177,18 +177,20 @@ impl Breaker {
     pub fn admit(&mut self, now: Moment, random: f32) -> Result<Ticket, Open> {
         self.tick(now, random);
         match &mut self.state {
-            Stage::Closed | Stage::Forced { to: Forced::Closed, .. } => {
+            BreakerState::Closed | BreakerState::Forced { to: Forced::Closed, .. } => {
                 Ok(Ticket { term: self.term, trial: 0 })
             }
-            Stage::HalfOpen { since: since @ None, .. } => {
+            BreakerState::HalfOpen { since: since @ None, .. } => {
                 *since = Some(now);
                 // 0 means "no trial".
                 self.trials = self.trials.checked_add(1).unwrap_or(1);
                 Ok(Ticket { term: self.term, trial: self.trials })
             }
-            Stage::HalfOpen { since: Some(_), .. }
-            | Stage::Open { .. }
-            | Stage::Forced { to: Forced::Open, .. } => Err(Open { retry_ms: self.retry_ms(now, random) }),
+            BreakerState::HalfOpen { since: Some(_), .. }
+            | BreakerState::Open { .. }
+            | BreakerState::Forced { to: Forced::Open, .. } => {
+                Err(Open { retry_ms: self.retry_ms(now, random) })
+            }
         }
     }
 
@@ -198,43 +200,46 @@ impl Breaker {
             return;
         }
         match self.state {
-            Stage::Closed => self.count(outcome, took, now, random),
-            Stage::HalfOpen { .. } if ticket.trial == self.trials => self.tried(outcome, now, random),
-            Stage::HalfOpen { .. } | Stage::Open { .. } | Stage::Forced { .. } => {}
+            BreakerState::Closed => self.count(outcome, took, now, random),
+            BreakerState::HalfOpen { .. } if ticket.trial == self.trials => self.tried(outcome, now, random),
+            BreakerState::HalfOpen { .. } | BreakerState::Open { .. } | BreakerState::Forced { .. } => {}
         }
     }
 
     /// Advances time: ends delays, gives up trials, expires forced positions.
     pub fn tick(&mut self, now: Moment, random: f32) {
         match self.state {
-            Stage::Open { until } if now >= until => self.half_open(OpenedBy::Delay, now),
-            Stage::HalfOpen { since: None, entered, confirmed: Confirmed::No, .. }
+            BreakerState::Open { until } if now >= until => self.half_open(OpenedBy::Delay, now),
+            BreakerState::HalfOpen { since: None, entered, confirmed: Confirmation::No, .. }
                 if self.trust == ProbeTrust::DelayOnly && now.since(entered) >= QUIET =>
             {
                 self.confirm();
             }
-            Stage::HalfOpen { since: Some(since), .. } if now.since(since) >= TRIAL_MAX => {
+            BreakerState::HalfOpen { since: Some(since), .. } if now.since(since) >= TRIAL_MAX => {
                 self.tried(Outcome::Unreached, now, random);
             }
-            Stage::Forced { to, until } if now >= until => match to {
+            BreakerState::Forced { to, until } if now >= until => match to {
                 Forced::Open => self.half_open(OpenedBy::Delay, now),
                 Forced::Closed => self.close(now),
             },
-            Stage::Closed | Stage::Open { .. } | Stage::HalfOpen { .. } | Stage::Forced { .. } => {}
+            BreakerState::Closed
+            | BreakerState::Open { .. }
+            | BreakerState::HalfOpen { .. }
+            | BreakerState::Forced { .. } => {}
         }
     }
 
     /// The time at which [`Breaker::tick`] changes something, if nothing else does before.
     pub fn due(&self) -> Option<Moment> {
         match self.state {
-            Stage::HalfOpen { since: None, entered, confirmed: Confirmed::No, .. }
+            BreakerState::HalfOpen { since: None, entered, confirmed: Confirmation::No, .. }
                 if self.trust == ProbeTrust::DelayOnly =>
             {
                 Some(entered + QUIET)
             }
-            Stage::Closed | Stage::HalfOpen { since: None, .. } => None,
-            Stage::Open { until } | Stage::Forced { until, .. } => Some(until),
-            Stage::HalfOpen { since: Some(since), .. } => Some(since + TRIAL_MAX),
+            BreakerState::Closed | BreakerState::HalfOpen { since: None, .. } => None,
+            BreakerState::Open { until } | BreakerState::Forced { until, .. } => Some(until),
+            BreakerState::HalfOpen { since: Some(since), .. } => Some(since + TRIAL_MAX),
         }
     }
 
@@ -242,47 +247,47 @@ impl Breaker {
     /// and a half-open breaker counts the dependency as up.
     pub fn probe_succeeded(&mut self, now: Moment) {
         match (self.state, self.trust) {
-            (Stage::Open { .. }, ProbeTrust::Probes) => self.half_open(OpenedBy::Probe, now),
-            (Stage::HalfOpen { .. }, ProbeTrust::Probes) => self.confirm(),
-            (Stage::Open { .. } | Stage::HalfOpen { .. }, ProbeTrust::DelayOnly)
-            | (Stage::Closed | Stage::Forced { .. }, _) => {}
+            (BreakerState::Open { .. }, ProbeTrust::Probes) => self.half_open(OpenedBy::Probe, now),
+            (BreakerState::HalfOpen { .. }, ProbeTrust::Probes) => self.confirm(),
+            (BreakerState::Open { .. } | BreakerState::HalfOpen { .. }, ProbeTrust::DelayOnly)
+            | (BreakerState::Closed | BreakerState::Forced { .. }, _) => {}
         }
     }
 
     /// True exactly while the dependency counts as down: the breaker is open, or half-open without confirmation.
     pub fn counts_as_down(&self) -> bool {
         match self.state {
-            Stage::Open { .. } | Stage::Forced { to: Forced::Open, .. } => true,
-            Stage::HalfOpen { confirmed, .. } => confirmed == Confirmed::No,
-            Stage::Closed | Stage::Forced { to: Forced::Closed, .. } => false,
+            BreakerState::Open { .. } | BreakerState::Forced { to: Forced::Open, .. } => true,
+            BreakerState::HalfOpen { confirmed, .. } => confirmed == Confirmation::No,
+            BreakerState::Closed | BreakerState::Forced { to: Forced::Closed, .. } => false,
         }
     }
 
     /// Forces the position until the given time.
     pub fn force(&mut self, to: Forced, until: Moment) {
-        self.enter(Stage::Forced { to, until });
+        self.enter(BreakerState::Forced { to, until });
     }
 
     /// Ends a forced position. Trials decide what follows.
     pub fn release(&mut self, now: Moment) {
-        if let Stage::Forced { .. } = self.state {
+        if let BreakerState::Forced { .. } = self.state {
             self.half_open(OpenedBy::Delay, now);
         }
     }
 
     pub fn position(&self) -> Position {
         match self.state {
-            Stage::Closed | Stage::Forced { to: Forced::Closed, .. } => Position::Closed,
-            Stage::Open { .. } | Stage::Forced { to: Forced::Open, .. } => Position::Open,
-            Stage::HalfOpen { .. } => Position::HalfOpen,
+            BreakerState::Closed | BreakerState::Forced { to: Forced::Closed, .. } => Position::Closed,
+            BreakerState::Open { .. } | BreakerState::Forced { to: Forced::Open, .. } => Position::Open,
+            BreakerState::HalfOpen { .. } => Position::HalfOpen,
         }
     }
 
     /// The retry time of a refused call, spread so that callers do not return at once.
     pub fn retry_ms(&self, now: Moment, random: f32) -> u32 {
         let wait = match self.state {
-            Stage::Closed | Stage::HalfOpen { .. } => TRIAL_RETRY,
-            Stage::Open { until } | Stage::Forced { until, .. } => until.since(now),
+            BreakerState::Closed | BreakerState::HalfOpen { .. } => TRIAL_RETRY,
+            BreakerState::Open { until } | BreakerState::Forced { until, .. } => until.since(now),
         };
         // The spread only adds: no caller returns before the delay is over.
         let late = spread(wait.max(TRIAL_RETRY) / 2, 100, random);
@@ -324,7 +329,7 @@ impl Breaker {
     }
 
     fn tried(&mut self, outcome: Outcome, now: Moment, random: f32) {
-        let Stage::HalfOpen { well, since, opened, .. } = &mut self.state else { return };
+        let BreakerState::HalfOpen { well, since, opened, .. } = &mut self.state else { return };
         *since = None;
         match outcome {
             Outcome::ByClient => {}
@@ -345,16 +350,22 @@ impl Breaker {
 
     fn open(&mut self, now: Moment, random: f32) {
         let until = now + self.backoff.fail(now, random);
-        self.enter(Stage::Open { until });
+        self.enter(BreakerState::Open { until });
     }
 
     fn half_open(&mut self, opened: OpenedBy, entered: Moment) {
-        self.enter(Stage::HalfOpen { well: 0, since: None, opened, entered, confirmed: Confirmed::No });
+        self.enter(BreakerState::HalfOpen {
+            well: 0,
+            since: None,
+            opened,
+            entered,
+            confirmed: Confirmation::No,
+        });
     }
 
     fn confirm(&mut self) {
-        if let Stage::HalfOpen { confirmed, .. } = &mut self.state {
-            *confirmed = Confirmed::Yes;
+        if let BreakerState::HalfOpen { confirmed, .. } = &mut self.state {
+            *confirmed = Confirmation::Yes;
         }
     }
 
@@ -362,10 +373,10 @@ impl Breaker {
         self.backoff.succeed(now);
         self.window = Window::default();
         self.unreached = (0, now);
-        self.enter(Stage::Closed);
+        self.enter(BreakerState::Closed);
     }
 
-    fn enter(&mut self, state: Stage) {
+    fn enter(&mut self, state: BreakerState) {
         self.state = state;
         self.term = self.term.wrapping_add(1);
     }

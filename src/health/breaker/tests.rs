@@ -283,7 +283,7 @@ proptest! {
                 Step::Probed => breaker.probe_succeeded(now),
                 Step::Force(to, time) => breaker.force(to, ms(at + time)),
             }
-            if let Stage::Open { until } = breaker.state {
+            if let BreakerState::Open { until } = breaker.state {
                 prop_assert!(until.since(ms(at)) <= Duration::from_millis(18_001));
             }
             // Left alone, it always reaches a state in which a call passes.
