@@ -8,77 +8,74 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const NOTES: &str = "\
-One JSON line a run goes to stdout. Exit codes: 0 all as expected, 1 something was not (see `errors`), 2 wrong arguments.
+One JSON line per run goes to stdout. Exit codes: 0 if everything was as expected, 1 if not (see `errors`), 2 for wrong arguments.
 
-Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0: one connection speaks for many
-people here. `echo` needs --echo. docs/measuring.md tells more.";
+Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here publishes
+for many people. `echo` needs --echo. See docs/measuring.md for more.";
 
 /// Load for a WebSocket chat gateway, with every reply checked.
 #[derive(Debug, Parser)]
 #[command(name = "seawall-load", version, after_help = NOTES, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    /// What every mode takes.
     #[command(flatten)]
     pub(crate) common: Common,
-    /// What to do.
     #[command(subcommand)]
-    pub(crate) mode: Mode,
+    pub(crate) command: Command,
 }
 
-/// What every mode takes.
+/// Options of every mode.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// The server, as it prints it itself: ws://, or wss:// for TLS, whose certificate is not checked
+    /// Server URL as the server prints it: ws://, or wss:// for TLS; the certificate is not verified
     #[arg(long, global = true, value_name = "URL", default_value = "ws://127.0.0.1:8080", value_parser = target)]
     pub(crate) target: Target,
-    /// Whether TLS connections resume earlier ones
+    /// Resume earlier TLS sessions
     #[arg(long, global = true, value_enum, default_value_t = Resuming::On)]
     pub(crate) resuming: Resuming,
-    /// Process of the server, whose CPU and memory are read
+    /// PID of the server, to read its CPU time and memory
     #[arg(long, global = true, value_name = "PID")]
     pub(crate) pid: Option<u32>,
-    /// Network to take source addresses from, in turn [default: 127.0.1.0/24 if the target is on loopback]
+    /// Network to take source addresses from, round robin [default: 127.0.1.0/24 if the target is on loopback]
     #[arg(long, global = true, value_name = "NET")]
     pub(crate) source: Option<Ipv4Net>,
-    /// Seconds of load before the measured window
+    /// Seconds of load before the measurement window
     #[arg(long, global = true, value_name = "S", default_value = "1", value_parser = seconds)]
     pub(crate) warmup: Duration,
-    /// Seconds of the measured window
+    /// Length of the measurement window, in seconds
     #[arg(long, global = true, value_name = "S", default_value = "3", value_parser = seconds)]
     pub(crate) duration: Duration,
-    /// Handshakes under way at once
+    /// Handshakes in progress at once
     #[arg(long, global = true, value_name = "C", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrency: u32,
-    /// Seconds without any progress after which a run is given up
+    /// Seconds without progress after which a run is abandoned
     #[arg(long, global = true, value_name = "S", default_value = "10", value_parser = seconds)]
     pub(crate) patience: Duration,
 }
 
-/// The modes.
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum Mode {
-    /// Handshakes until `connected`: CPU and latency of each
+pub(crate) enum Command {
+    /// Handshakes up to `connected`: CPU and latency of each
     Connect(Connect),
-    /// Memory of connections that are subscribed and silent
+    /// Memory of idle subscribed connections
     Idle(Idle),
-    /// Echo, closed loop: each reply sends the next message
+    /// Echo, closed loop: each reply triggers the next message
     Echo(Echo),
-    /// Chat, open loop: latency from the intended moment, offsets of each subscriber checked
+    /// Chat, open loop: latency from the intended send time, with every subscriber's offsets checked
     Chat(Chat),
-    /// One channel, closed loop: CPU of a delivery
+    /// One channel, closed loop: CPU per delivery
     Fanout(Fanout),
-    /// Durable publishes, one in flight a publisher
+    /// Durable publishes, one in flight per publisher
     Publish(Publish),
-    /// The same as `fanout` with signals, which are not stored
+    /// Like `fanout`, with signals, which are not stored
     Signal(Fanout),
-    /// All connections lost at once, and all back
+    /// All connections lost at once and reconnected
     Storm(Storm),
 }
 
 /// `connect`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Connect {
-    /// Handshakes measured; a fifth as many go before
+    /// Handshakes to measure, after a fifth as many for warm-up
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
 }
@@ -86,13 +83,13 @@ pub(crate) struct Connect {
 /// `idle`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Idle {
-    /// Connections measured; 100 go before
+    /// Connections to measure, after 100 for warm-up
     #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// Channels they are spread over
+    /// Channels to spread the connections over
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) channels: u32,
-    /// Seconds to stay after that
+    /// Seconds to hold the connections after measuring
     #[arg(long, value_name = "S", default_value = "0", value_parser = seconds)]
     pub(crate) hold: Duration,
 }
@@ -103,21 +100,21 @@ pub(crate) struct Echo {
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// Messages under way on each
+    /// Messages in flight per connection
     #[arg(long, value_name = "D", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) depth: u32,
-    /// Bytes of each
+    /// Bytes per message
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub(crate) payload: u32,
-    /// Stop after so many echoes in place of `--duration`: for counting instructions
+    /// Stop after N echoes instead of after `--duration`; for counting instructions
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
-    /// What kind of message
+    /// Message type
     #[arg(long, value_enum, default_value_t = Kind::Text)]
     pub(crate) kind: Kind,
 }
 
-/// Kinds of messages.
+/// WebSocket message types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// UTF-8
@@ -132,22 +129,22 @@ pub(crate) struct Chat {
     /// Publishing connections, spread over the channels
     #[arg(long, value_name = "P", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publishers: u32,
-    /// Publishes a second, all together
+    /// Publishes per second, over all publishers
     #[arg(long, value_name = "R", default_value_t = 500.0, value_parser = rate)]
     pub(crate) rate: f64,
     /// Channels
     #[arg(long, value_name = "K", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) channels: u32,
-    /// Subscribers of each
+    /// Subscribers per channel
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..))]
     pub(crate) subscribers: u32,
-    /// Bytes of each publication's data
+    /// Data bytes per publication
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(32..=60_000))]
     pub(crate) payload: u32,
-    /// Connections a second that leave, half by a close frame, and are back within a second; at the end all leave
+    /// Connections per second that leave (half with a close frame) and return within a second; at the end all leave
     #[arg(long, value_name = "PER_S", default_value_t = 0.0, value_parser = churn)]
     pub(crate) churn: f64,
-    /// One more JSON line for each S seconds of the measured window
+    /// Also print one JSON line per S seconds of the measurement window
     #[arg(long, value_name = "S", value_parser = period)]
     pub(crate) interval: Option<Duration>,
 }
@@ -158,13 +155,13 @@ pub(crate) struct Fanout {
     /// Subscribers of the channel
     #[arg(long, value_name = "S", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) subscribers: u32,
-    /// Publications under way at once: each is until all subscribers have it
+    /// Publications in flight at once; one is in flight until every subscriber has it
     #[arg(long, value_name = "F", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) flight: u32,
-    /// Bytes of each one's data
+    /// Data bytes per publication
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(32..=60_000))]
     pub(crate) payload: u32,
-    /// Stop after so many publications in place of `--duration`: for counting instructions
+    /// Stop after N publications instead of after `--duration`; for counting instructions
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
 }
@@ -175,10 +172,10 @@ pub(crate) struct Publish {
     /// Publishing connections
     #[arg(long, value_name = "P", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publishers: u32,
-    /// Channels they are spread over
+    /// Channels to spread the publishers over
     #[arg(long, value_name = "K", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) channels: u32,
-    /// Bytes of each publication's data
+    /// Data bytes per publication
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(32..=60_000))]
     pub(crate) payload: u32,
 }
@@ -189,24 +186,22 @@ pub(crate) struct Storm {
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// Channels they are spread over
+    /// Channels to spread the connections over
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) channels: u32,
-    /// Milliseconds that the first attempts are spread over
+    /// Milliseconds over which the first attempts are spread
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(crate) spread_ms: u32,
 }
 
-/// Where the server is.
+/// The server to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Its address.
     pub(crate) address: SocketAddr,
-    /// How it is spoken to.
     pub(crate) scheme: Scheme,
 }
 
-/// How a server is spoken to.
+/// The URL scheme of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// `ws`
@@ -225,42 +220,42 @@ impl fmt::Display for Target {
     }
 }
 
-/// `ws://ADDR` or `wss://ADDR`, with or without a path, as the server prints it.
+/// Parses `ws://ADDR` or `wss://ADDR`, with or without a path, as the server prints it.
 fn target(text: &str) -> Result<Target, String> {
     let plain = text.strip_prefix("ws://").map(|rest| (Scheme::Plain, rest));
     let (scheme, rest) = plain
         .or(text.strip_prefix("wss://").map(|rest| (Scheme::Tls, rest)))
-        .ok_or("wanted: ws://ADDRESS:PORT or wss://ADDRESS:PORT")?;
+        .ok_or("expected ws://ADDRESS:PORT or wss://ADDRESS:PORT")?;
     let address = rest.split_once('/').map_or(rest, |(address, _)| address);
     address
         .parse()
         .map(|address| Target { address, scheme })
-        .map_err(|_| "wanted: ws:// with an IP address and a port, like ws://127.0.0.1:8080".to_owned())
+        .map_err(|_| "expected an IP address and a port, like ws://127.0.0.1:8080".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "wanted: seconds, like 3 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "wanted: seconds, not negative".to_owned())
+    let seconds: f64 = text.parse().map_err(|_| "expected seconds, like 3 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "expected seconds, zero or more".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.01..=1e6).contains(&rate) => Ok(rate),
-        Ok(_) | Err(_) => Err("wanted: a rate from 0.01 to 1000000 a second".to_owned()),
+        Ok(_) | Err(_) => Err("expected a rate from 0.01 to 1000000 per second".to_owned()),
     }
 }
 
 fn churn(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.0..=1e4).contains(&rate) => Ok(rate),
-        Ok(_) | Err(_) => Err("wanted: connections a second, 0 (none) to 10000".to_owned()),
+        Ok(_) | Err(_) => Err("expected connections per second, 0 (none) to 10000".to_owned()),
     }
 }
 
 fn period(text: &str) -> Result<Duration, String> {
     match seconds(text) {
         Ok(period) if period >= Duration::from_millis(100) => Ok(period),
-        Ok(_) | Err(_) => Err("wanted: seconds, at least 0.1".to_owned()),
+        Ok(_) | Err(_) => Err("expected seconds, at least 0.1".to_owned()),
     }
 }
 
@@ -275,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_what_the_server_prints() {
+    fn target_is_parsed_as_the_server_prints_it() {
         let wanted = |scheme| Ok(Target { address: ([127, 0, 0, 1], 9000).into(), scheme });
         assert_eq!(target("ws://127.0.0.1:9000/ws"), wanted(Scheme::Plain));
         assert_eq!(target("ws://127.0.0.1:9000"), wanted(Scheme::Plain));
@@ -284,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_all_modes_stand_before_or_after_the_mode() {
+    fn common_options_are_accepted_before_and_after_the_mode() {
         let parsed = Arguments::try_parse_from(
             "seawall-load --duration 0.5 fanout --flight 8 --target ws://127.0.0.1:1".split(' '),
         )
@@ -293,11 +288,11 @@ mod tests {
             (parsed.common.duration, parsed.common.target.address.port()),
             (Duration::from_millis(500), 1)
         );
-        assert!(matches!(parsed.mode, Mode::Fanout(Fanout { flight: 8, .. })));
+        assert!(matches!(parsed.command, Command::Fanout(Fanout { flight: 8, .. })));
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn values_out_of_range_are_rejected() {
         for wrong in [
             "connect --warmup -1",
             "echo --payload 1",

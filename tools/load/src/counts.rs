@@ -1,46 +1,39 @@
-//! What went over the wire, counted on this side: a server's own counters can be compared with it, one by one.
+//! Counters of the traffic as this side saw it, to compare with the server's own counters one by one.
 
 use serde_json::{Value, json};
 
 /// Totals of a run, from its first connection to its last.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Sockets that were opened.
     pub(crate) opened: u64,
-    /// Upgrades that were accepted.
     pub(crate) upgraded: u64,
-    /// TLS handshakes of these that resumed an earlier connection.
+    /// TLS handshakes, of accepted upgrades, that resumed an earlier session.
     pub(crate) tls_resumed: u64,
-    /// TLS handshakes of these that were full ones.
+    /// TLS handshakes, of accepted upgrades, that were full handshakes.
     pub(crate) tls_full: u64,
-    /// `connected` that came.
+    /// `connected` messages received.
     pub(crate) connected: u64,
-    /// `subscribed` that came.
+    /// `subscribed` messages received.
     pub(crate) subscribed: u64,
-    /// Commands sent.
     pub(crate) texts_sent: u64,
-    /// Pongs sent.
     pub(crate) pongs_sent: u64,
-    /// Close frames sent.
     pub(crate) closes_sent: u64,
-    /// Close frames that answered ours.
+    /// Close frames received in reply to ours.
     pub(crate) closes_answered: u64,
-    /// Pings that came.
     pub(crate) pings: u64,
-    /// Beats that came.
     pub(crate) beats: u64,
-    /// Connections that were ended without a close frame, and read to the end.
+    /// Connections we ended without a close frame, and read to the end.
     pub(crate) dropped: u64,
-    /// Connections that were reset.
+    /// Connections we reset.
     pub(crate) reset: u64,
-    /// Bytes the kernel took.
+    /// Bytes written to the kernel.
     pub(crate) bytes_sent: u64,
-    /// Bytes the kernel gave.
+    /// Bytes read from the kernel.
     pub(crate) bytes_received: u64,
 }
 
 impl Counts {
-    /// As the report has it.
+    /// Formats the counters for the report.
     pub(crate) fn json(&self) -> Value {
         json!({
             "opened": self.opened, "upgraded": self.upgraded, "tls_resumed": self.tls_resumed, "tls_full": self.tls_full, "connected": self.connected,

@@ -1,4 +1,4 @@
-//! Many connections on one thread: dialled, upgraded, connected, subscribed, and then lent to a mode.
+//! Many connections on one thread. The crowd dials, upgrades, connects and subscribes them, then hands them to a mode.
 
 use crate::arguments::Common;
 use crate::clock;
@@ -15,59 +15,57 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// The one read buffer.
+/// Size of the read buffer that all connections share.
 const READ_BYTES: usize = 256 << 10;
-/// The loop looks around at least so often.
+/// The longest wait of one turn of the loop.
 const TICK: Duration = Duration::from_millis(20);
-/// The id of `connect`.
+/// The id of the `connect` command.
 const CONNECT: u64 = 1;
-/// The id of `subscribe`. Modes begin above it.
+/// The id of the `subscribe` command. Modes use higher ids.
 const SUBSCRIBE: u64 = 2;
 
-/// What a mode does when something happens.
+/// A mode's reactions to events of the crowd.
 pub(crate) trait Mode {
-    /// `connected` came.
+    /// Handles `connected`.
     fn connected(&mut self, _crowd: &mut Crowd, _member: usize) {}
-    /// `subscribed` came; what comes after `head` is on its way.
+    /// Handles `subscribed`; publications after `head` will follow.
     fn subscribed(&mut self, _crowd: &mut Crowd, _member: usize, _head: u64) {}
-    /// One that was left is gone.
+    /// Handles the end of a connection that was left with [`Crowd::leave`].
     fn left(&mut self, _crowd: &mut Crowd, _member: usize) {}
-    /// A member is ready for what it is for.
+    /// Handles a member that has become ready.
     fn ready(&mut self, crowd: &mut Crowd, member: usize);
-    /// A message came for a member that is ready or leaves, or a publication for one that waits for `synced`.
+    /// Handles a message for a member that is ready or leaving, or a publication for one that awaits `synced`.
     fn message(&mut self, crowd: &mut Crowd, member: usize, payload: &[u8]);
-    /// Once a turn: what time brings.
+    /// Does what is due by now. Called once per turn.
     fn turn(&mut self, crowd: &mut Crowd) -> Turn;
-    /// A few words for who watches.
+    /// A few words for the progress line.
     fn progress(&self) -> String;
 }
 
-/// Whether a run goes on.
+/// How a run continues after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It does; look again when something happens.
+    /// Continue; call again on the next event.
     On,
-    /// It does; look again at this moment.
+    /// Continue; call again at this time at the latest.
     Until(Instant),
-    /// It is over.
+    /// End the run.
     Over,
 }
 
 /// All connections of a run.
 pub(crate) struct Crowd {
-    /// What was not as expected.
+    /// Everything that was not as expected.
     pub(crate) faults: Faults,
-    /// What went over the wire.
     pub(crate) counts: Counts,
-    /// The moment, read once a batch of bytes.
+    /// The current time, read once per batch of bytes.
     pub(crate) now: Instant,
-    /// The connections.
     pub(crate) members: Vec<Member>,
-    /// Who dials, and when.
+    /// Schedules the dials.
     pub(crate) dialer: Dialer,
-    /// When something last went forward.
+    /// When the last progress was made.
     pub(crate) moved: Instant,
-    /// Messages that came, pushes of no interest included.
+    /// Messages received, including pushes that no mode uses.
     pub(crate) messages: u64,
     poll: Poll,
     dirty: Vec<usize>,
@@ -75,7 +73,7 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Members with these roles, none dialled yet.
+    /// Creates members with these roles; none is dialled yet.
     pub(crate) fn new(common: &Common, roles: impl IntoIterator<Item = Role>) -> Result<Crowd, String> {
         let now = clock::now();
         let members: Vec<Member> = roles.into_iter().map(|role| Member::new(role, now)).collect();
@@ -95,7 +93,7 @@ impl Crowd {
         })
     }
 
-    /// Runs until the mode is over, or nothing went forward for longer than patience lasts.
+    /// Runs until the mode ends the run or nothing progresses for longer than `--patience`.
     pub(crate) fn run(&mut self, mode: &mut impl Mode) -> io::Result<()> {
         let mut events = Events::with_capacity(4096);
         let mut buffer = vec![0; READ_BYTES];
@@ -133,7 +131,7 @@ impl Crowd {
         }
     }
 
-    /// Queues a text message; it goes out at the end of the turn, with all others of this member.
+    /// Queues a message. It is written at the end of the turn, together with all others of this member.
     pub(crate) fn send(&mut self, member: usize, opcode: u8, payload: &[u8]) {
         let Some(it) = self.members.get_mut(member) else { return };
         it.queue(opcode, payload);
@@ -144,17 +142,17 @@ impl Crowd {
         }
     }
 
-    /// Something went forward.
+    /// Records progress.
     pub(crate) fn move_on(&mut self) {
         self.moved = self.now;
     }
 
-    /// How many are ready.
+    /// The number of members that are ready.
     pub(crate) fn ready(&self) -> usize {
         self.members.iter().filter(|member| member.stage == Stage::Ready).count()
     }
 
-    /// A message no mode waits for: news is fine, the rest is not.
+    /// Handles a message the mode does not expect: beats and status are fine, everything else is a fault.
     pub(crate) fn other(&mut self, member: usize, message: &Message<'_>, payload: &[u8]) {
         let kind: Cow<'static, str> = match message {
             Message::Beat => {
@@ -210,7 +208,7 @@ impl Crowd {
         }
     }
 
-    /// Once a connection is open, an error is left to the read that follows: before it there may be bytes that say why.
+    /// Once a connection is open, write errors are left to the next read, which may first return bytes that say why.
     pub(crate) fn flush_one(&mut self, member: usize) {
         let Some(it) = self.members.get_mut(member) else { return };
         match it.flush() {
@@ -330,7 +328,7 @@ impl Crowd {
         }
     }
 
-    /// Answered, but by one that leaves: after its end nothing may follow.
+    /// Answers a ping, unless the connection is leaving: nothing may follow its close frame.
     fn ping(&mut self, member: usize, payload: &[u8]) {
         self.counts.pings += 1;
         if self.members.get(member).is_some_and(|it| !matches!(it.stage, Stage::Leaving { .. })) {
@@ -339,7 +337,7 @@ impl Crowd {
         }
     }
 
-    /// Messages before a member is ready, in the one order they may have.
+    /// Handles messages before a member is ready, which may come only in one order.
     fn greeting(&mut self, mode: &mut impl Mode, member: usize, payload: &[u8]) {
         let Some(message) = message::read(payload) else {
             return self.faults.add("unreadable", || excerpt(payload));
@@ -364,7 +362,7 @@ impl Crowd {
                 self.counts.subscribed += 1;
                 mode.subscribed(self, member, head);
             }
-            // What was published since then: it moves the end of the replay.
+            // Published since the subscription: it moves the end of the replay.
             (Stage::Syncing, _, Message::Publication { offset, .. }) => {
                 it.head = offset;
                 mode.message(self, member, payload);
@@ -374,7 +372,7 @@ impl Crowd {
             {
                 self.become_ready(mode, member);
             }
-            // A redial is told by `bye` when to come back: that is no fault then.
+            // `bye` says when to come back; with redials enabled it is no fault.
             (_, _, Message::Bye { retry_ms, .. }) if self.dialer.redials() => it.retry_ms = retry_ms,
             (_, _, message) => self.other(member, &message, payload),
         }
@@ -397,7 +395,7 @@ impl Crowd {
         mode.ready(self, member);
     }
 
-    /// A connection is gone although we did not end it.
+    /// Handles a connection that ended although we did not end it.
     fn lose(&mut self, member: usize, why: &str) {
         let Some(it) = self.members.get_mut(member) else { return };
         let was_ready = matches!(it.stage, Stage::Ready | Stage::Leaving { .. });
@@ -414,19 +412,18 @@ impl Crowd {
     }
 }
 
-/// How long to wait for events before a moment. The kernel waits for whole milliseconds and rather longer, so the last
-/// one or two are not slept through.
+/// The poll timeout for a wait of `until`. The kernel waits whole milliseconds and often longer, so the last one or two
+/// are not slept.
 fn poll_wait(until: Duration) -> Duration {
     let whole_ms = until.min(TICK).as_millis() as u64;
     Duration::from_millis(whole_ms.saturating_sub(1))
 }
 
-/// The name of the channel with this number.
 pub(crate) fn channel_name(at: u32) -> String {
     format!("load-{at}")
 }
 
-/// Whether this is the name of the channel with this number.
+/// True if `name` is the name of channel `at`.
 pub(crate) fn is_channel(name: &str, at: u32) -> bool {
     name.strip_prefix("load-").and_then(|number| number.parse().ok()) == Some(at)
 }

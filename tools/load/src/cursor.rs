@@ -1,15 +1,15 @@
-//! What one subscriber has of one channel: each offset once, in order, without gaps.
+//! One subscriber's position in one channel: it must get each offset once, in order, without gaps.
 
-/// What a publication is to a subscriber that has some already.
+/// How a publication relates to those the subscriber already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// The next one.
+    /// It is the next one.
     Next,
-    /// So many before it are missing.
+    /// This number of publications before it are missing.
     Gap(u64),
-    /// It was missing, and comes after a later one.
+    /// It was missing, and arrived after a later one.
     Late,
-    /// It came before.
+    /// It is a duplicate.
     Again,
 }
 
@@ -21,12 +21,12 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// A subscriber who wants what comes after `head`.
+    /// The position of a subscriber that expects everything after `head`.
     pub(crate) fn after(head: u64) -> Cursor {
         Cursor { last: head, missing: Vec::new() }
     }
 
-    /// Takes a publication.
+    /// Records the publication with this offset.
     pub(crate) fn take(&mut self, offset: u64) -> Arrival {
         if offset > self.last {
             let gap = offset - self.last - 1;
@@ -43,7 +43,7 @@ impl Cursor {
         }
     }
 
-    /// How many are missing when the channel's head is `head`.
+    /// The number of publications missing if the channel's head is `head`.
     pub(crate) fn lacks(&self, head: u64) -> u64 {
         self.missing.len() as u64 + head.saturating_sub(self.last)
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_repeats_and_late_ones_are_told_apart() {
+    fn gaps_duplicates_and_late_publications_are_distinguished() {
         let mut cursor = Cursor::after(10);
         let arrivals: Vec<_> = [11, 14, 12, 12, 15, 10].map(|offset| cursor.take(offset)).into();
         let wanted =

@@ -1,4 +1,4 @@
-//! Who is dialled when, from which address.
+//! Schedules dials and picks their source addresses.
 
 use crate::arguments::{Common, Scheme};
 use crate::member::Member;
@@ -14,24 +14,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Dials of one turn: what arrives meanwhile must not wait long.
+/// Dials per turn. The bound keeps arriving messages from waiting long.
 const DIALS_PER_TURN: usize = 128;
-/// Descriptors kept for everything but connections.
+/// Descriptors reserved for everything but connections.
 const RESERVED: u64 = 32;
-/// First step of the backoff, its cap, and the least it waits: what clients of the protocol owe.
+/// First step, cap and minimum of the reconnect backoff, as the protocol requires of clients.
 const BACKOFF: (Duration, Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(15), Duration::from_millis(100));
 
-/// Whether a lost connection is dialled again.
+/// The consequence of a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// It is a fault.
+    /// It is recorded as a fault.
     Fault,
-    /// It is dialled again, when the server said, or by the backoff clients owe.
+    /// It is dialled again, when the server said or else by the backoff.
     Redial,
 }
 
-/// Dials members, so many at once.
+/// Dials members, with a bound on how many at once.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     target: SocketAddr,
@@ -43,12 +43,11 @@ pub(crate) struct Dialer {
     at_once: usize,
     this_turn: usize,
     loss: Loss,
-    /// Dials after a loss.
     pub(crate) retries: u64,
 }
 
 impl Dialer {
-    /// A dialer for so many members; raises the descriptor limit as far as it goes.
+    /// Creates a dialer for this many members. Raises the descriptor limit as far as allowed.
     pub(crate) fn new(common: &Common, members: usize) -> Result<Dialer, String> {
         let limit = socket::raise_descriptors();
         if members as u64 + RESERVED > limit {
@@ -80,39 +79,36 @@ impl Dialer {
         })
     }
 
-    /// Where it dials to.
     pub(crate) fn target(&self) -> SocketAddr {
         self.target
     }
 
-    /// TLS for a new connection, where it is spoken.
+    /// A TLS session for a new connection; `None` if the target is plain.
     pub(crate) fn tls(&self) -> Result<Option<Box<Tls>>, String> {
         let make = |config| Tls::new(config, self.target.ip()).map(Box::new);
         self.tls.as_ref().map(make).transpose()
     }
 
-    /// From now on so many at once, and losses are this.
+    /// Changes the bound on concurrent dials and the treatment of losses.
     pub(crate) fn change(&mut self, at_once: usize, loss: Loss) {
         self.at_once = at_once;
         self.loss = loss;
     }
 
-    /// Whether losses are dialled again.
+    /// True if lost connections are dialled again.
     pub(crate) fn redials(&self) -> bool {
         self.loss == Loss::Redial
     }
 
-    /// Dials these members as soon as there is room.
     pub(crate) fn enqueue(&mut self, members: impl IntoIterator<Item = usize>) {
         self.queue.extend(members);
     }
 
-    /// Dials a member at a moment.
     pub(crate) fn enqueue_at(&mut self, member: usize, moment: Instant) {
         self.later.push(Reverse((moment, member)));
     }
 
-    /// Dials a lost member again: when the server said, else by the backoff.
+    /// Schedules another dial of a lost member: when the server said, else by the backoff.
     pub(crate) fn again(&mut self, number: usize, member: &mut Member, now: Instant) {
         self.retries += 1;
         let hinted = member.retry_ms.take().map(Duration::from_millis);
@@ -121,12 +117,12 @@ impl Dialer {
         self.enqueue_at(number, now + wait);
     }
 
-    /// Whether one could be dialled at once.
+    /// True if a member could be dialled now.
     pub(crate) fn has_room(&self) -> bool {
         !self.queue.is_empty() && self.under_way < self.at_once
     }
 
-    /// The next to dial in this turn.
+    /// The next member to dial in this turn.
     pub(crate) fn next(&mut self, now: Instant) -> Option<usize> {
         while let Some(Reverse((moment, member))) = self.later.peek().copied()
             && moment <= now
@@ -147,12 +143,11 @@ impl Dialer {
         Some(member)
     }
 
-    /// A dial came to its end, good or bad.
+    /// Records that a dial has finished, successfully or not.
     pub(crate) fn arrived(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// Opens a socket from the next source address.
     pub(crate) fn open(&mut self, registry: &Registry, token: Token) -> io::Result<TcpStream> {
         let mut stream = self.sources.dial(self.target)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -160,7 +155,7 @@ impl Dialer {
     }
 }
 
-/// How long to wait before attempt `attempts`, with `random` in 0 … 1.
+/// The wait before attempt `attempts`, with `random` in 0..1.
 fn backoff(attempts: u32, random: f64) -> Duration {
     let (first, most, least) = BACKOFF;
     first.saturating_mul(1 << attempts.min(16)).min(most).mul_f64(random).max(least)
@@ -171,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_backoff_doubles_to_its_cap_and_keeps_its_least() {
+    fn backoff_doubles_up_to_its_cap_and_respects_its_minimum() {
         assert_eq!(backoff(0, 1.0), Duration::from_millis(500));
         assert_eq!(backoff(3, 1.0), Duration::from_secs(4));
         assert_eq!(backoff(60, 1.0), Duration::from_secs(15));

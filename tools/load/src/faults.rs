@@ -1,22 +1,20 @@
-//! What was not as expected, by kind, with the first example of each.
+//! Faults (anything not as expected), counted by kind, with the first example of each.
 
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Kinds and counts.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     kinds: BTreeMap<Cow<'static, str>, (u64, String)>,
 }
 
 impl Faults {
-    /// Counts one; the first of a kind is described.
+    /// Counts one fault; the first of each kind is described.
     pub(crate) fn add(&mut self, kind: impl Into<Cow<'static, str>>, describe: impl FnOnce() -> String) {
         self.add_many(kind, 1, describe);
     }
 
-    /// Counts several at once.
     pub(crate) fn add_many(
         &mut self,
         kind: impl Into<Cow<'static, str>>,
@@ -28,12 +26,12 @@ impl Faults {
         }
     }
 
-    /// True exactly when all was as expected.
+    /// True exactly when everything was as expected.
     pub(crate) fn none(&self) -> bool {
         self.kinds.is_empty()
     }
 
-    /// As the report has it.
+    /// Formats the faults for the report.
     pub(crate) fn json(&self) -> Value {
         let entry = |(kind, (count, first)): (&Cow<'static, str>, &(u64, String))| {
             (kind.to_string(), json!({ "count": count, "first": first }))
@@ -42,7 +40,7 @@ impl Faults {
     }
 }
 
-/// A message shortened for people.
+/// Shortens a message for display.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.char_indices().nth(160) {

@@ -1,17 +1,13 @@
-//! Frames: written as a client must (RFC 6455 section 5.3), read as a server must have written them.
+//! Frames, written as a client must (RFC 6455 section 5.3) and read as a server must have written them.
 
-/// Text.
+// Opcodes (RFC 6455 section 11.8).
 pub const TEXT: u8 = 0x1;
-/// Bytes.
 pub const BINARY: u8 = 0x2;
-/// The end.
 pub const CLOSE: u8 = 0x8;
-/// Asks for a pong.
 pub const PING: u8 = 0x9;
-/// Answers a ping.
 pub const PONG: u8 = 0xA;
 
-/// Appends one whole, masked frame.
+/// Appends one complete, masked frame.
 pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: u32) {
     out.push(0x80 | opcode);
     match payload.len() {
@@ -46,29 +42,26 @@ fn apply(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// A server's frame inside the bytes that were read.
+/// A server's frame, borrowed from the bytes that were read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it is.
     pub opcode: u8,
-    /// What it says.
     pub payload: &'a [u8],
-    /// Bytes it takes, header included.
+    /// Bytes of the whole frame, header included.
     pub length: usize,
 }
 
-/// What the next bytes are.
+/// The result of reading one frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// Not yet a whole frame.
+    /// The frame is incomplete.
     Partial,
-    /// A frame.
     Frame(Frame<'a>),
-    /// Something a server must not send, or that Seawall never sends: masked, fragmented, reserved bits.
+    /// Something a server must not send or Seawall never sends: a masked or fragmented frame, or reserved bits.
     Broken(&'static str),
 }
 
-/// Reads the frame at the beginning of `bytes`.
+/// Reads the frame at the start of `bytes`.
 pub fn next(bytes: &[u8]) -> Next<'_> {
     let [first, second, ..] = *bytes else { return Next::Partial };
     if first & 0x70 != 0 {
@@ -101,7 +94,7 @@ pub fn next(bytes: &[u8]) -> Next<'_> {
 mod tests {
     use super::*;
 
-    /// A frame as the other side sends it.
+    /// A frame as a server sends it.
     fn unmasked(payload: &[u8]) -> Vec<u8> {
         let mut framed = Vec::new();
         write(&mut framed, TEXT, payload, 0);
@@ -112,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn the_masked_example_of_the_rfc_is_written() {
+    fn masked_frame_matches_the_example_of_the_rfc() {
         let mut out = Vec::new();
         write(&mut out, TEXT, b"Hello", u32::from_ne_bytes([0x37, 0xfa, 0x21, 0x3d]));
         assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
     #[test]
-    fn masking_is_right_at_every_length() {
+    fn payloads_of_every_length_are_masked_correctly() {
         for length in [0usize, 1, 7, 8, 9, 125, 126, 1_000, 65_535, 65_536] {
             let payload: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
             let mask = [9u8, 8, 7, 6];
@@ -133,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_read_only_when_it_is_whole() {
+    fn incomplete_frame_is_not_read() {
         for length in [0usize, 125, 126, 65_536] {
             let framed = unmasked(&vec![b'x'; length]);
             for cut in [0, 1, 3, framed.len() - 1] {
@@ -149,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_must_not_send_is_broken() {
+    fn frames_a_server_must_not_send_are_broken() {
         for bytes in [[0x81, 0x80], [0x01, 0x00], [0x80, 0x00], [0xC1, 0x00]] {
             assert!(matches!(next(&bytes), Next::Broken(_)), "{bytes:?}");
         }

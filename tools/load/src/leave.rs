@@ -1,37 +1,37 @@
-//! Connections that we end ourselves, in the ways in which clients go.
+//! Ends connections from this side, in the ways clients do.
 //!
-//! What the server had sent when it noticed is read to the end wherever that is possible: only then do both sides count
-//! the same.
+//! Wherever possible, everything the server sent before it noticed is read to the end, because only then do the counters
+//! of both sides agree.
 
 use crate::crowd::{Crowd, Mode};
 use crate::frame;
 use crate::member::Stage;
 use std::io::ErrorKind;
 
-/// How a connection is left.
+/// How a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leave {
-    /// A close frame with 1000; what comes is read until the server has closed.
+    /// A close frame with code 1000, then reading until the server has closed.
     Close,
-    /// The end of the stream without a close frame, as when a program dies; what comes is read to the end.
+    /// The end of the stream without a close frame, as when a program dies; then reading to the end.
     Drop,
-    /// A reset. What was under way to us is lost, so only a connection that waits for nothing may be left so.
+    /// A reset. Bytes on the way to us are lost, so use it only for a connection that awaits nothing.
     Reset,
 }
 
-/// What became of it.
+/// The result of leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaving {
-    /// It stays: something of ours is not sent yet, or the system refused.
+    /// The connection stays: we have unsent bytes, or the system refused.
     Not,
-    /// [`Mode::left`] says when it is gone.
+    /// The connection is closing; [`Mode::left`] is called when it is gone.
     UnderWay,
-    /// It is gone.
+    /// The connection is gone.
     Done,
 }
 
 impl Crowd {
-    /// Leaves one that is ready.
+    /// Ends the connection of a ready member.
     pub(crate) fn leave(&mut self, member: usize, how: Leave) -> Leaving {
         self.flush_one(member);
         let Some(it) = self.members.get_mut(member) else { return Leaving::Not };
@@ -57,7 +57,7 @@ impl Crowd {
         Leaving::UnderWay
     }
 
-    /// A close frame came; whether it is the answer to ours.
+    /// Handles a close frame. True if it answers ours.
     pub(crate) fn farewell(&mut self, member: usize, code: u16) -> bool {
         let Some(it) = self.members.get_mut(member) else { return false };
         let Stage::Leaving { how: Leave::Close, answered } = &mut it.stage else { return false };
@@ -68,7 +68,7 @@ impl Crowd {
         true
     }
 
-    /// The stream of one that leaves is over.
+    /// Handles the end of the stream of a leaving member.
     pub(crate) fn gone(&mut self, mode: &mut impl Mode, member: usize, error: Option<ErrorKind>) {
         let Some(it) = self.members.get_mut(member) else { return };
         let owed = it.stage == Stage::Leaving { how: Leave::Close, answered: false };

@@ -1,6 +1,6 @@
-//! What every client of ours that speaks the protocol on raw sockets shares: frames, the handshake and the dialling.
+//! The parts shared by our clients that speak the protocol on raw sockets: frames, the handshake and dialling.
 //!
-//! The program `seawall-load` is built on it, and so is `seawall-ledger`.
+//! `seawall-load` and `seawall-ledger` are built on it.
 
 pub mod frame;
 pub mod socket;

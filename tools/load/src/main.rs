@@ -1,8 +1,8 @@
 //! Load for a WebSocket chat gateway, with every reply checked.
 //!
-//! One thread, one epoll, framing of its own: what a run measures is the server's CPU and memory, and how long its
-//! answers took, never how fast this program is. A figure from a run that saw anything unexpected is no figure, so
-//! such a run says what it saw and exits with 1.
+//! One thread, one epoll and its own framing: a run measures the server's CPU, memory and response times, never the
+//! speed of this program. Figures from a run that saw anything unexpected are worthless, so such a run reports what it
+//! saw and exits with 1.
 
 mod arguments;
 mod clock;
@@ -21,23 +21,23 @@ mod report;
 mod tls;
 mod window;
 
-use arguments::{Arguments, Mode};
+use arguments::{Arguments, Command};
 use clap::Parser as _;
 use process::Process;
 use seawall_load::{frame, socket, upgrade};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Arguments { common, mode } = Arguments::parse();
-    let report = common.pid.map(Process::new).transpose().and_then(|process| match mode {
-        Mode::Connect(arguments) => modes::connect::run(&common, &arguments, process),
-        Mode::Idle(arguments) => modes::idle::run(&common, &arguments, process),
-        Mode::Echo(arguments) => modes::echo::run(&common, &arguments, process),
-        Mode::Chat(arguments) => modes::chat::run(&common, &arguments, process),
-        Mode::Fanout(arguments) => modes::fanout::run(&common, &arguments, process),
-        Mode::Publish(arguments) => modes::publish::run(&common, &arguments, process),
-        Mode::Signal(arguments) => modes::signal::run(&common, &arguments, process),
-        Mode::Storm(arguments) => modes::storm::run(&common, &arguments, process),
+    let Arguments { common, command } = Arguments::parse();
+    let report = common.pid.map(Process::new).transpose().and_then(|process| match command {
+        Command::Connect(arguments) => modes::connect::run(&common, &arguments, process),
+        Command::Idle(arguments) => modes::idle::run(&common, &arguments, process),
+        Command::Echo(arguments) => modes::echo::run(&common, &arguments, process),
+        Command::Chat(arguments) => modes::chat::run(&common, &arguments, process),
+        Command::Fanout(arguments) => modes::fanout::run(&common, &arguments, process),
+        Command::Publish(arguments) => modes::publish::run(&common, &arguments, process),
+        Command::Signal(arguments) => modes::signal::run(&common, &arguments, process),
+        Command::Storm(arguments) => modes::storm::run(&common, &arguments, process),
     });
     match report {
         Ok(report) => {

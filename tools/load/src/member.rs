@@ -9,80 +9,73 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-/// What it is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// `/echo`
     Echo,
-    /// `/ws`, without a subscription.
+    /// `/ws` without a subscription.
     Speaker,
     /// `/ws`, subscribed to the channel with this number.
     Subscriber(u32),
 }
 
-/// How far it is.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not dialled, or lost.
+    /// Not dialled yet, or lost.
     Away,
-    /// The upgrade was sent; what its answer must accept.
+    /// The upgrade was sent; holds the accept key the answer must contain.
     Upgrading(String),
-    /// `connect` was sent.
     Connecting,
-    /// `subscribe` was sent.
     Subscribing,
-    /// `subscribed` came.
+    /// `subscribed` arrived; its replay is not complete.
     Syncing,
-    /// It does what it is for.
     Ready,
-    /// We ended it, and read what still comes.
+    /// We ended it and read what still arrives.
     Leaving {
-        /// In which way.
         how: Leave,
-        /// Whether our close frame was answered.
+        /// True once our close frame was answered.
         answered: bool,
     },
 }
 
-/// One connection.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// What it is for.
     pub(crate) role: Role,
-    /// How far it is.
     pub(crate) stage: Stage,
-    /// Counts its sockets: who holds an older number speaks of one that is gone.
+    /// Incremented for each socket, so that references to an earlier socket can be recognised.
     pub(crate) serial: u32,
-    /// When the present socket was dialled.
+    /// When the current socket was dialled.
     pub(crate) dialed: Instant,
     /// Attempts since it was last ready.
     pub(crate) attempts: u32,
-    /// What the server said about coming back.
+    /// The reconnect delay the server asked for.
     pub(crate) retry_ms: Option<u64>,
-    /// The head of its channel when it subscribed.
+    /// The channel's head at the time of the subscription.
     pub(crate) head: u64,
-    /// The beginning of a frame or a head.
+    /// The start of an incomplete frame or HTTP head.
     pub(crate) partial: Vec<u8>,
-    /// True exactly when it is on the list of those to flush.
+    /// True exactly while it is on the list of members to flush.
     pub(crate) dirty: bool,
     stream: Option<TcpStream>,
     tls: Option<Box<Tls>>,
     waiting: Vec<u8>,
 }
 
-/// What one read gave.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
-    /// So many bytes, and the socket is empty.
+    /// This number of bytes, and the socket is empty.
     Drained(usize),
-    /// The whole buffer.
+    /// The buffer is full.
     Full,
-    /// The peer is gone.
+    /// The peer has closed, with the error if there was one.
     Closed(Option<ErrorKind>),
 }
 
 impl Member {
-    /// A member that was not dialled yet.
+    /// Creates a member that is not dialled yet.
     pub(crate) fn new(role: Role, now: Instant) -> Member {
         Member {
             role,
@@ -100,7 +93,7 @@ impl Member {
         }
     }
 
-    /// A new socket, and the first bytes for it.
+    /// Starts on a new socket and queues the first bytes for it.
     pub(crate) fn start(
         &mut self,
         (stream, tls): (TcpStream, Option<Box<Tls>>),
@@ -125,27 +118,25 @@ impl Member {
         self.waiting.clear();
     }
 
-    /// Queues a frame.
     pub(crate) fn queue(&mut self, opcode: u8, payload: &[u8]) {
         frame::write(&mut self.waiting, opcode, payload, fastrand::u32(..));
     }
 
-    /// Whether nothing of ours waits.
+    /// True if all queued bytes have been written.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.waiting.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.has_sent_all())
     }
 
-    /// Whether its TLS handshake resumed an earlier connection; `None` without TLS.
+    /// True if its TLS handshake resumed an earlier session; `None` without TLS.
     pub(crate) fn resumed(&self) -> Option<bool> {
         self.tls.as_ref().map(|tls| tls.resumed())
     }
 
-    /// Ends our half of the stream.
+    /// Shuts down our half of the stream.
     pub(crate) fn end_half(&self) -> io::Result<()> {
         self.stream.as_ref().map_or(Ok(()), |stream| stream.shutdown(Shutdown::Write))
     }
 
-    /// Closes the socket with a reset.
     pub(crate) fn reset(&mut self) -> io::Result<()> {
         if let Some(stream) = &self.stream {
             SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
@@ -154,7 +145,7 @@ impl Member {
         Ok(())
     }
 
-    /// Sends what waits, as far as the kernel takes it: so many bytes.
+    /// Writes queued bytes until the kernel takes no more. Returns the number of bytes written.
     pub(crate) fn flush(&mut self) -> io::Result<usize> {
         let Some(stream) = &mut self.stream else { return Ok(0) };
         if let Some(tls) = &mut self.tls {
@@ -176,7 +167,7 @@ impl Member {
         Ok(sent)
     }
 
-    /// One read.
+    /// Reads once into `buffer`.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
         let Some(stream) = &mut self.stream else { return Got::Drained(0) };
         let read = match &mut self.tls {

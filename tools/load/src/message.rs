@@ -1,9 +1,9 @@
-//! What the server says, read as strictly as the generator needs to check it.
+//! The server's messages, parsed as strictly as the generator needs to check them.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// One message. Unknown keys are ignored, as the protocol wants it.
+/// One message. Unknown keys are ignored, as the protocol requires.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     /// The reply to `connect`.
@@ -12,25 +12,25 @@ pub(crate) enum Message<'a> {
     Subscribed { id: u64, channel: &'a str, head: u64 },
     /// The reply to `publish`.
     Published { id: u64, channel: &'a str, key: Option<&'a str>, offset: u64, duplicate: bool },
-    /// A refusal.
+    /// The refusal of a command.
     Error { id: Option<u64>, code: &'a str },
-    /// A publication.
+    /// A pushed publication.
     Publication { channel: &'a str, offset: u64, key: Option<&'a str>, data: &'a str },
-    /// A signal.
+    /// A pushed signal.
     Signal { channel: &'a str, data: &'a str },
     /// The end of a replay.
     Synced { channel: &'a str, offset: u64 },
-    /// Publications were left out.
+    /// Publications were skipped.
     Lag,
-    /// The server closes next.
+    /// The server is about to close the connection.
     Bye { code: u64, retry_ms: Option<u64> },
-    /// The server wants to go.
+    /// The server is shutting down.
     Drain,
     /// A beat: nothing to check.
     Beat,
     /// A status: nothing to check.
     News,
-    /// None of these.
+    /// Any other message.
     Unknown,
 }
 
@@ -107,7 +107,7 @@ struct Bye {
     retry_ms: Option<u64>,
 }
 
-/// Reads a text frame; `None` when it is no message of the protocol.
+/// Parses a text frame; `None` if it is not a message of the protocol.
 pub(crate) fn read(text: &[u8]) -> Option<Message<'_>> {
     let any: Any<'_> = serde_json::from_slice(text).ok()?;
     let id = any.id;
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_told_apart() {
+    fn each_message_kind_is_recognised() {
         let text =
             br#"{"publication":{"channel":"c","offset":3,"key":"k","user":"u","time":1,"data":{"n":1}}}"#;
         assert!(matches!(

@@ -1,36 +1,33 @@
-//! The server seen from outside: what `/proc` tells of it.
+//! The server process seen from outside, through `/proc`.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// A process.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     folder: PathBuf,
 }
 
-/// What it holds.
+/// A process's resources at one time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reading {
-    /// Resident bytes.
     pub(crate) resident: u64,
-    /// Of these, bytes that are no file's.
+    /// Resident bytes not backed by a file.
     pub(crate) anonymous: u64,
-    /// Open descriptors.
     pub(crate) descriptors: u64,
 }
 
 impl Process {
-    /// The process with this number, if it may be looked at.
+    /// Opens the process with this PID, if its `/proc` entry is readable.
     pub(crate) fn new(pid: u32) -> Result<Process, String> {
         let process = Process { folder: PathBuf::from(format!("/proc/{pid}")) };
         match process.read() {
             Some(_) => Ok(process),
-            None => Err(format!("--pid {pid}: there is no such process, or it may not be looked at")),
+            None => Err(format!("--pid {pid}: no such process, or no permission to read it")),
         }
     }
 
-    /// Reads it now; `None` when it is gone.
+    /// Reads the process now; `None` if it has ended.
     pub(crate) fn read(&self) -> Option<Reading> {
         let memory = fs::read_to_string(self.folder.join("smaps_rollup")).ok()?;
         Some(Reading {
@@ -40,12 +37,12 @@ impl Process {
         })
     }
 
-    /// User and system time of all its threads, in microseconds: the scheduler's own account, which is finer than
-    /// the ticks of `/proc/PID/stat`.
+    /// User and system time of all threads, in microseconds, from the scheduler's accounting, which is finer than the ticks
+    /// of `/proc/PID/stat`.
     pub(crate) fn cpu_us(&self) -> Option<f64> {
         let mut ns = 0u64;
         for task in fs::read_dir(self.folder.join("task")).ok()? {
-            // A thread that ended in between is not counted.
+            // A thread that ended since the folder was listed is not counted.
             let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else { continue };
             ns += text.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
         }
@@ -63,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_can_be_read_and_a_missing_one_cannot() {
+    fn own_process_is_read_and_a_missing_one_is_not() {
         let reading = Process::new(std::process::id()).expect("ourselves").read().expect("alive");
         assert!(reading.resident >= reading.anonymous && reading.anonymous > 0 && reading.descriptors >= 3);
         assert!(Process::new(u32::MAX).is_err());

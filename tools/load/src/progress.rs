@@ -1,12 +1,11 @@
-//! One line on the terminal that says how it goes; none where nobody watches.
+//! The progress line on the terminal; disabled if stderr is not a terminal.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// The time between two updates.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// The line.
 #[derive(Debug)]
 pub(crate) struct Progress {
     next: Option<Instant>,
@@ -14,17 +13,17 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows lines if stderr is a terminal.
+    /// Shows progress if stderr is a terminal.
     pub(crate) fn start() -> Progress {
         Progress { next: stderr().is_terminal().then(crate::clock::now), shown: false }
     }
 
-    /// Shows a line when it is time.
+    /// Updates the line if it is due.
     pub(crate) fn show(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if self.next.is_some_and(|next| next <= now) {
             self.next = Some(now + PERIOD);
             self.shown = true;
-            // Who closed stderr does not want it.
+            // If stderr is closed, there is no reader to inform.
             let _unseen = write!(stderr(), "\r{}\x1b[K", line());
         }
     }

@@ -1,4 +1,4 @@
-//! The one JSON line of a run.
+//! The JSON line of a run.
 
 use crate::arguments::Common;
 use crate::crowd::Crowd;
@@ -7,27 +7,25 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// Times in microseconds, to three digits, up to a minute.
+/// Times in microseconds, with three significant digits, up to a minute.
 #[derive(Debug)]
 pub(crate) struct Times(Option<Histogram<u64>>);
 
-/// A minute: what takes longer is given up before.
+/// One minute; runs give up before anything takes longer.
 const LONGEST_US: u64 = 60_000_000;
 
 impl Times {
-    /// None yet.
     pub(crate) fn new() -> Times {
         Times(Histogram::new_with_bounds(1, LONGEST_US, 3).ok())
     }
 
-    /// Adds one.
     pub(crate) fn add(&mut self, time: Duration) {
         if let Some(histogram) = &mut self.0 {
             histogram.saturating_record(crate::clock::micros(time).max(1));
         }
     }
 
-    /// As the report has them.
+    /// Formats the percentiles for the report.
     pub(crate) fn json(&self) -> Value {
         let Some(histogram) = &self.0 else { return Value::Null };
         json!({
@@ -41,16 +39,16 @@ impl Times {
     }
 }
 
-/// A run, on its way to be a line.
+/// The report of a run, under construction.
 #[derive(Debug)]
 pub(crate) struct Report {
     line: Map<String, Value>,
-    /// Whether all was as expected.
+    /// True if everything was as expected.
     pub(crate) clean: bool,
 }
 
 impl Report {
-    /// The report of a run of `mode` with these parameters.
+    /// Starts the report of a run of `mode` with these parameters.
     pub(crate) fn new(mode: &str, common: &Common, parameters: Value, crowd: &Crowd) -> Report {
         let mut line = Map::new();
         line.insert("tool".to_owned(), "seawall-load".into());
@@ -66,7 +64,7 @@ impl Report {
         Report { line, clean: crowd.faults.none() }
     }
 
-    /// What was done, how fast, and what one of it cost the server.
+    /// Adds the number of operations, their rate, and the server's CPU time per operation.
     pub(crate) fn operations(mut self, what: &str, count: u64, measured: Measured) -> Report {
         let seconds = measured.elapsed.as_secs_f64();
         self.line.insert("operation".to_owned(), what.into());
@@ -79,25 +77,25 @@ impl Report {
         self
     }
 
-    /// Latencies under a name.
+    /// Adds latencies under a name.
     pub(crate) fn latency(mut self, name: &str, times: &Times) -> Report {
         self.line.insert(format!("{name}_us"), times.json());
         self
     }
 
-    /// Anything else.
+    /// Adds any other value.
     pub(crate) fn value(mut self, name: &str, value: impl Into<Value>) -> Report {
         self.line.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The line.
+    /// Formats the report as one line.
     pub(crate) fn line(self) -> String {
         Value::Object(self.line).to_string()
     }
 }
 
-/// A figure with three digits after the point; `null` for one that is not known.
+/// Rounds to three decimal places; `null` if the value is unknown.
 pub(crate) fn rounded(value: Option<f64>) -> Value {
     value.map_or(Value::Null, |value| json!((value * 1e3).round() / 1e3))
 }

@@ -1,4 +1,4 @@
-//! Sockets to dial with: many of them, from many addresses.
+//! Dials many connections from many addresses.
 
 use ipnet::Ipv4Net;
 use mio::net::TcpStream;
@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Addresses that connections leave from, in turn: one address has too few ports for a crowd.
+/// Source addresses, used in turn, because one address has too few ports for a large crowd.
 #[derive(Debug)]
 pub struct Sources {
     net: Option<Ipv4Net>,
@@ -15,12 +15,12 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Takes addresses of this network in turn; `None` leaves the choice to the system.
+    /// Uses the addresses of this network in turn; `None` leaves the choice to the system.
     pub fn new(net: Option<Ipv4Net>) -> Sources {
         Sources { net, next: 0 }
     }
 
-    /// 127.0.1.0/24 for a target on loopback, and the system's choice for all others.
+    /// Uses 127.0.1.0/24 if the target is on loopback; otherwise leaves the choice to the system.
     pub fn usual(target: SocketAddr) -> Sources {
         let loopback = match target {
             SocketAddr::V4(target) => target.ip().is_loopback(),
@@ -29,11 +29,11 @@ impl Sources {
         Sources::new(Ipv4Net::new(Ipv4Addr::new(127, 0, 1, 0), 24).ok().filter(|_| loopback))
     }
 
-    /// Begins to dial, from the next address. The connection is open once the socket can be written to.
+    /// Starts to dial from the next address. The connection is open once the socket is writable.
     ///
     /// # Errors
     ///
-    /// The kernel's: no descriptor or port is left, or the dialling was refused at once.
+    /// Returns the kernel's error: no descriptor or port is left, or the connection was refused at once.
     pub fn dial(&mut self, target: SocketAddr) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -60,12 +60,13 @@ impl Sources {
     }
 }
 
-/// Raises the number of descriptors this process may have as far as it goes; how many that is.
+/// Raises this process's descriptor limit as far as allowed and returns it.
 pub fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    // Grown while threads run, the table of descriptors would stop each of them for tens of milliseconds, and their clocks.
+    // The descriptor table is grown now: while threads run, growing it would stop each of them for tens of milliseconds,
+    // which would distort their times.
     if let (Some(now), Ok(any)) = (now, std::fs::File::open("/dev/null")) {
         let last = i32::try_from(now.min(1 << 20).saturating_sub(1)).unwrap_or(0);
         let _grown = rustix::io::fcntl_dupfd_cloexec(&any, last);

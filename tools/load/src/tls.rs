@@ -1,7 +1,7 @@
-//! TLS of the crowd's connections: who they are does not matter here, so any certificate is taken.
+//! TLS for the crowd's connections. Any certificate is accepted, because the identity of the server does not matter here.
 //!
-//! Tickets are kept by a store of our own: the usual one keeps eight for a server, and a crowd that comes back at once
-//! stands for people who each have theirs.
+//! Session tickets have a store of our own: the usual one keeps eight per server, while a crowd that reconnects at once
+//! represents many clients with a ticket each.
 
 use mio::net::TcpStream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,10 +15,10 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Tickets kept: two of each connection of a large crowd.
+/// The maximum number of tickets kept: two per connection of a large crowd.
 const TICKETS_MAX: usize = 100_000;
 
-/// Whether a connection goes on where an earlier one ended.
+/// Controls whether connections resume earlier TLS sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Resuming {
     /// With a ticket, if there is one
@@ -27,14 +27,14 @@ pub(crate) enum Resuming {
     Off,
 }
 
-/// What all connections of the crowd have in common.
+/// The TLS configuration shared by all connections.
 pub(crate) fn config(resuming: Resuming) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("no TLS: {error}"))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
     config.resumption = match resuming {
         Resuming::On => Resumption::store(Arc::new(Tickets::default())),
@@ -43,16 +43,16 @@ pub(crate) fn config(resuming: Resuming) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// One connection's TLS.
+/// The TLS session of one connection.
 #[derive(Debug)]
 pub(crate) struct Tls {
     connection: ClientConnection,
-    /// Bytes sent while something was read: the handshake's.
+    /// Bytes of the handshake written while reading.
     sent_aside: usize,
 }
 
 impl Tls {
-    /// With whom is all the same.
+    /// Creates a client session. The name is the address, because it is not verified.
     pub(crate) fn new(config: &Arc<ClientConfig>, address: IpAddr) -> Result<Tls, String> {
         let name = ServerName::IpAddress(address.into());
         let mut connection =
@@ -61,17 +61,17 @@ impl Tls {
         Ok(Tls { connection, sent_aside: 0 })
     }
 
-    /// Whether the handshake went on where an earlier connection ended.
+    /// True if the handshake resumed an earlier session.
     pub(crate) fn resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// Whether nothing of ours waits.
+    /// True if the handshake is done and nothing waits to be written.
     pub(crate) fn has_sent_all(&self) -> bool {
         !self.connection.wants_write() && !self.connection.is_handshaking()
     }
 
-    /// Encrypts what waits and sends what the kernel takes: so many bytes.
+    /// Encrypts `waiting` and writes until the kernel takes no more. Returns the number of bytes written.
     pub(crate) fn flush(&mut self, stream: &mut TcpStream, waiting: &mut Vec<u8>) -> io::Result<usize> {
         self.connection.writer().write_all(waiting)?;
         waiting.clear();
@@ -92,7 +92,8 @@ impl Tls {
         Ok(())
     }
 
-    /// Reads until the buffer is full or the socket empty: so many plain bytes, none at the peer's end in order.
+    /// Reads until the buffer is full or the socket is empty. Returns the number of plaintext bytes; 0 at a clean end of the
+    /// stream.
     pub(crate) fn read(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         loop {
@@ -120,11 +121,11 @@ impl Tls {
     }
 }
 
-/// Takes every certificate whose key the server has.
+/// Accepts every certificate whose private key the server proves to have.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -159,7 +160,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// All tickets of the one server there is.
+/// The tickets of all connections; there is only one server.
 #[derive(Debug, Default)]
 struct Tickets(Mutex<Kept>);
 

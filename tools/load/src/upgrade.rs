@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 use std::net::SocketAddr;
 
-/// Appended to the key before hashing.
+/// The GUID appended to the key before hashing.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The request for `path`, and what the answer must accept.
+/// The request for `path`, and the accept key the answer must contain.
 pub fn request(path: &str, target: SocketAddr) -> (Vec<u8>, String) {
     let key = STANDARD.encode(fastrand::u128(..).to_ne_bytes());
     let request = format!(
@@ -22,18 +22,18 @@ fn accept(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// What came as an answer.
+/// The server's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Not all of it.
+    /// The answer is incomplete.
     Partial,
-    /// The connection is open; frames begin after so many bytes.
+    /// The connection is open; frames begin after this many bytes.
     Open(usize),
-    /// It is not, and this is why.
+    /// The upgrade was refused, for this reason.
     Refused(String),
 }
 
-/// Reads the answer.
+/// Parses the server's answer.
 pub fn answer(bytes: &[u8], accept: &str) -> Answer {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -49,7 +49,7 @@ pub fn answer(bytes: &[u8], accept: &str) -> Answer {
         response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"));
     match accepted {
         Some(header) if header.value == accept.as_bytes() => Answer::Open(length),
-        Some(_) => Answer::Refused("another accept key than ours".to_owned()),
+        Some(_) => Answer::Refused("wrong accept key".to_owned()),
         None => Answer::Refused("no accept key".to_owned()),
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_the_rfc_is_accepted_and_nothing_else() {
+    fn only_the_accept_key_of_the_rfc_example_is_accepted() {
         let wanted = accept(b"dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(wanted, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let head = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {wanted}\r\n\r\n");

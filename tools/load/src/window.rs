@@ -1,12 +1,12 @@
-//! The measured window: load runs before it opens, and what counts is what happens inside.
+//! The measurement window: load runs before it opens, and only what happens inside it counts.
 
 use crate::process::Process;
 use std::time::{Duration, Instant};
 
-/// As good as forever.
+/// A duration as good as infinite.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Opens after the warm-up, shuts after the duration.
+/// Opens after the warm-up and closes after the duration.
 #[derive(Debug)]
 pub(crate) struct Window {
     process: Option<Process>,
@@ -23,38 +23,37 @@ enum State {
     Shut,
 }
 
-/// What a moment brought.
+/// A change of the window's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Edge {
-    /// Nothing.
     None,
-    /// Counting begins.
+    /// The window opened.
     Opened,
-    /// Counting has ended, with this.
+    /// The window closed, with these results.
     Shut(Measured),
 }
 
-/// What the window measured.
+/// The results of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Measured {
-    /// How long it was open.
+    /// The time it was open.
     pub(crate) elapsed: Duration,
-    /// What the server used meanwhile; `None` when nobody looked.
+    /// The server's CPU time in the window; `None` without `--pid`.
     pub(crate) cpu_us: Option<f64>,
 }
 
 impl Window {
-    /// A window that waits for [`Window::start`].
+    /// Creates a window that waits for [`Window::start`].
     pub(crate) fn new(process: Option<Process>, warmup: Duration, duration: Duration) -> Window {
         Window { process, warmup, duration, state: State::Idle }
     }
 
-    /// The warm-up begins.
+    /// Starts the warm-up.
     pub(crate) fn start(&mut self, now: Instant) {
         self.state = State::Warming(now + self.warmup);
     }
 
-    /// Opens at once.
+    /// Opens the window now.
     pub(crate) fn open(&mut self, now: Instant) {
         self.state = State::Open {
             from: now,
@@ -63,7 +62,7 @@ impl Window {
         };
     }
 
-    /// Shuts at once; nothing if it was not open.
+    /// Closes the window now; empty results if it was not open.
     pub(crate) fn shut(&mut self, now: Instant) -> Measured {
         let State::Open { from, cpu_us: before, .. } = std::mem::replace(&mut self.state, State::Shut) else {
             return Measured::default();
@@ -72,7 +71,7 @@ impl Window {
         Measured { elapsed: now.saturating_duration_since(from), cpu_us }
     }
 
-    /// What the moment brings.
+    /// Opens or closes the window if that is due.
     pub(crate) fn turn(&mut self, now: Instant) -> Edge {
         match self.state {
             State::Warming(until) if until <= now => {
@@ -84,12 +83,12 @@ impl Window {
         }
     }
 
-    /// True exactly while what happens counts.
+    /// True exactly while the window is open.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
-    /// True exactly until it was started.
+    /// True exactly until [`Window::start`].
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }

@@ -1,4 +1,4 @@
-//! Handshakes until `connected`: what one costs, how long it takes.
+//! Handshakes up to `connected`: cost and latency of each.
 
 use super::drive;
 use crate::arguments::{Common, Connect};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 struct Handshakes {
     window: Window,
-    /// Those that are ready, of how many, and how many of these go before the window.
+    /// Members that are ready; how many are wanted; how many of these come before the window.
     ready: usize,
     wanted: usize,
     before: usize,
@@ -20,7 +20,7 @@ struct Handshakes {
     measured: Measured,
 }
 
-/// All connections stay open, so that the cost of closing is not in it.
+/// Keeps all connections open, so that the cost of closing is not measured.
 pub(crate) fn run(common: &Common, arguments: &Connect, process: Option<Process>) -> Result<Report, String> {
     let before = (arguments.connections as usize).div_ceil(5);
     let wanted = arguments.connections as usize + before;

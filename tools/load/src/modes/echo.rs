@@ -1,4 +1,4 @@
-//! Echo, closed loop: each reply is compared with what was sent, and sends the next.
+//! Echo, closed loop: each reply is compared with what was sent and triggers the next message.
 
 use super::drive;
 use crate::arguments::{Common, Echo, Kind};
@@ -20,7 +20,7 @@ struct Echoes {
     opcode: u8,
     count: Option<u64>,
     ready: usize,
-    /// What each connection sent and has not got back: the next number, and when the others left.
+    /// For each connection: the number of its next message, and the send times of those in flight.
     under_way: Vec<(u32, VecDeque<Instant>)>,
     all: u64,
     echoes: u64,
@@ -28,7 +28,7 @@ struct Echoes {
     measured: Measured,
 }
 
-/// All connections at once, `depth` messages on each.
+/// Runs all connections at once, with `depth` messages in flight on each.
 pub(crate) fn run(common: &Common, arguments: &Echo, process: Option<Process>) -> Result<Report, String> {
     let connections = arguments.connections as usize;
     let mut crowd = Crowd::new(common, (0..connections).map(|_| Role::Echo))?;
@@ -60,7 +60,7 @@ pub(crate) fn run(common: &Common, arguments: &Echo, process: Option<Process>) -
 }
 
 impl Echoes {
-    /// Sends the next message of a member: its number in eight digits, and filling.
+    /// Sends a member's next message: its number in eight digits, then padding.
     fn next(&mut self, crowd: &mut Crowd, member: usize) {
         let Some((next, sent)) = self.under_way.get_mut(member) else { return };
         number(*next + sent.len() as u32, &mut self.payload);
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_in_eight_digits() {
+    fn number_is_written_in_eight_digits() {
         let mut payload = *b"xxxxxxxxxx";
         number(0x1234_abcd, &mut payload);
         assert_eq!(&payload, b"1234abcdxx");

@@ -1,6 +1,7 @@
-//! One channel and its subscribers, closed loop: what a delivery costs.
+//! One channel and its subscribers, closed loop: the cost of a delivery.
 //!
-//! A publication is under way until every subscriber has it and its `published` came; then the next one goes out.
+//! A publication is in flight until its `published` and its delivery to every subscriber have arrived; then the next is
+//! sent.
 
 use super::{FIRST_ID, data, drive, key, run_number};
 use crate::arguments::{Common, Fanout};
@@ -16,21 +17,21 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// What is delivered.
+/// The kind of message to deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// Publications: stored, numbered and acknowledged.
     Publications,
-    /// Signals: none of these. Who sends one is subscribed and gets it as well.
+    /// Signals: not stored, numbered or acknowledged. The sender is subscribed and receives its own.
     Signals,
 }
 
-/// One publication or signal under way.
+/// One publication or signal in flight.
 struct Flight {
     sent: Instant,
     key: String,
     data: String,
-    /// The message as the first subscriber got it, checked: what the others get is compared with it.
+    /// The message as the first subscriber got it, checked; the others must get the same bytes.
     checked: Vec<u8>,
     missing: usize,
     acknowledged: bool,
@@ -45,12 +46,12 @@ struct Deliveries {
     count: Option<u64>,
     speaker: usize,
     ready: usize,
-    /// The number each subscriber gets next.
+    /// The number of the message that each subscriber must get next.
     expected: Vec<u64>,
-    /// The number of the first in `flights`.
+    /// The number of the first message in `flights`.
     first: u64,
     flights: VecDeque<Flight>,
-    /// The channel's head before the first.
+    /// The channel's head before the first message.
     base: u64,
     all: u64,
     counted: u64,
@@ -59,12 +60,12 @@ struct Deliveries {
     measured: Measured,
 }
 
-/// Publications: see the module.
+/// Measures publications.
 pub(crate) fn run(common: &Common, arguments: &Fanout, process: Option<Process>) -> Result<Report, String> {
     deliver(What::Publications, common, arguments, process)
 }
 
-/// Either kind.
+/// Measures either kind.
 pub(crate) fn deliver(
     what: What,
     common: &Common,
@@ -114,7 +115,7 @@ impl Deliveries {
         let mut heads = crowd.members.iter().take(self.expected.len()).map(|member| member.head);
         self.base = heads.next().unwrap_or(0);
         if heads.any(|head| head != self.base) {
-            crowd.faults.add("mismatch", || "subscribers were told different heads".to_owned());
+            crowd.faults.add("mismatch", || "subscribers got different heads".to_owned());
         }
         self.window.start(crowd.now);
         (0..self.at_once).for_each(|_| self.next(crowd));
@@ -141,7 +142,7 @@ impl Deliveries {
         crowd.send(self.speaker, frame::TEXT, command.as_bytes());
     }
 
-    /// A message for a subscriber; `None` when it is not the one it should get.
+    /// Records a delivery to a subscriber; `None` if it is not the message expected.
     fn delivery(&mut self, now: Instant, member: usize, payload: &[u8]) -> Option<()> {
         let expected = self.expected.get_mut(member)?;
         let n = *expected;
@@ -175,7 +176,7 @@ impl Deliveries {
         Some(())
     }
 
-    /// The reply to a publish; `None` when it is none, or not the one there should be.
+    /// Records the reply to a publish; `None` if it is not the reply expected.
     fn reply(&mut self, now: Instant, payload: &[u8]) -> Option<()> {
         let Message::Published { id, channel, key, offset, duplicate } = message::read(payload)? else {
             return None;
@@ -261,7 +262,7 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    /// Two subscribers, and publication 0 under way after offset 10.
+    /// Two subscribers, with publication 0 in flight after offset 10.
     fn one_under_way() -> Deliveries {
         let flight = Flight {
             sent: clock::now(),
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn each_subscriber_gets_the_right_publication_once() {
+    fn each_subscriber_must_get_the_right_publication_once() {
         let mut mode = one_under_way();
         let (now, right) = (clock::now(), push("load-0", 11, 0));
         for wrong in [push("load-1", 11, 0), push("load-0", 12, 0), push("load-0", 11, 1), b"{".to_vec()] {
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_must_be_the_first_of_its_publication() {
+    fn only_the_first_matching_reply_is_accepted() {
         let mut mode = one_under_way();
         let now = clock::now();
         let reply = |id: u64, offset: u64, duplicate: bool| {

@@ -1,4 +1,4 @@
-//! Connections that are subscribed and silent: what one holds.
+//! Idle subscribed connections: the memory of each.
 
 use super::drive;
 use crate::arguments::{Common, Idle};
@@ -9,23 +9,23 @@ use crate::report::{Report, rounded};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Connections before the first reading: what the server allocates once must be there by then.
+/// Connections before the first reading, so that one-time allocations of the server are already done.
 const BEFORE: usize = 100;
-/// Memory is read when the server has been left alone for so long.
+/// The quiet time before memory is read.
 const SETTLE: Duration = Duration::from_millis(500);
 
 struct Silence {
     process: Option<Process>,
     ready: usize,
     wanted: usize,
-    step: Step,
+    step: IdleStep,
     hold: Duration,
     first: Option<Reading>,
     second: Option<Reading>,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
+enum IdleStep {
     Begin,
     SettleFirst(Instant),
     Dial,
@@ -33,7 +33,7 @@ enum Step {
     Hold(Instant),
 }
 
-/// Dials all, waits, reads.
+/// Dials all members, waits, then reads the server's memory.
 pub(crate) fn run(common: &Common, arguments: &Idle, process: Option<Process>) -> Result<Report, String> {
     let connections = arguments.connections as usize;
     let roles = (0..BEFORE + connections).map(|at| Role::Subscriber(at as u32 % arguments.channels));
@@ -42,7 +42,7 @@ pub(crate) fn run(common: &Common, arguments: &Idle, process: Option<Process>) -
         process,
         ready: 0,
         wanted: BEFORE + connections,
-        step: Step::Begin,
+        step: IdleStep::Begin,
         hold: arguments.hold,
         first: None,
         second: None,
@@ -78,24 +78,24 @@ impl Mode for Silence {
         }
         let now = crowd.now;
         match self.step {
-            Step::Begin if self.ready == BEFORE => self.step = Step::SettleFirst(now + SETTLE),
-            Step::SettleFirst(until) if until <= now => {
+            IdleStep::Begin if self.ready == BEFORE => self.step = IdleStep::SettleFirst(now + SETTLE),
+            IdleStep::SettleFirst(until) if until <= now => {
                 self.first = self.process.as_ref().and_then(Process::read);
                 crowd.dialer.enqueue(BEFORE..self.wanted);
-                self.step = Step::Dial;
+                self.step = IdleStep::Dial;
             }
-            Step::Dial if self.ready == self.wanted => self.step = Step::SettleSecond(now + SETTLE),
-            Step::SettleSecond(until) if until <= now => {
+            IdleStep::Dial if self.ready == self.wanted => self.step = IdleStep::SettleSecond(now + SETTLE),
+            IdleStep::SettleSecond(until) if until <= now => {
                 self.second = self.process.as_ref().and_then(Process::read);
-                self.step = Step::Hold(now + self.hold);
+                self.step = IdleStep::Hold(now + self.hold);
             }
-            Step::Hold(until) => {
+            IdleStep::Hold(until) => {
                 crowd.move_on();
                 if until <= now {
                     return if crowd.ready() == self.wanted { Turn::Over } else { self.fewer(crowd) };
                 }
             }
-            Step::Begin | Step::SettleFirst(_) | Step::Dial | Step::SettleSecond(_) => {}
+            IdleStep::Begin | IdleStep::SettleFirst(_) | IdleStep::Dial | IdleStep::SettleSecond(_) => {}
         }
         Turn::On
     }

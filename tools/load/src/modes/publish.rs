@@ -1,4 +1,4 @@
-//! Durable publishes, one in flight a publisher: how many a second, and what one costs.
+//! Durable publishes, one in flight per publisher: rate, latency and cost.
 
 use super::{FIRST_ID, data, drive, key, run_number};
 use crate::arguments::{Common, Publish};
@@ -13,7 +13,7 @@ use crate::window::{Edge, Measured, Window};
 use serde_json::json;
 use std::time::Instant;
 
-/// A publisher and its one publication under way.
+/// A publisher and its publication in flight.
 #[derive(Clone, Copy)]
 struct Publisher {
     sent: Option<Instant>,
@@ -31,7 +31,7 @@ struct Publishes {
     next: u64,
     under_way: usize,
     stopping: bool,
-    /// The offsets that were acknowledged, channel by channel.
+    /// Acknowledged offsets per channel.
     offsets: Vec<Vec<u64>>,
     all: u64,
     counted: u64,
@@ -39,7 +39,7 @@ struct Publishes {
     measured: Measured,
 }
 
-/// Publishes until the window shuts, waits for the last answers, and checks the offsets.
+/// Publishes until the window closes, waits for the last answers, and checks the offsets.
 pub(crate) fn run(common: &Common, arguments: &Publish, process: Option<Process>) -> Result<Report, String> {
     let publishers = arguments.publishers as usize;
     let mut crowd = Crowd::new(common, (0..publishers).map(|_| Role::Speaker))?;
@@ -93,7 +93,7 @@ impl Publishes {
         crowd.send(member, frame::TEXT, command.as_bytes());
     }
 
-    /// The answer to a publish; `None` when it is not the one there should be.
+    /// Records the answer to a publish; `None` if it is not the answer expected.
     fn reply(&mut self, now: Instant, member: usize, payload: &[u8]) -> Option<()> {
         let Message::Published { id, channel, key: answered, offset, duplicate } = message::read(payload)?
         else {

@@ -1,4 +1,4 @@
-//! All connections lost at once, and all back: how long until each is `connected` again.
+//! All connections lost at once and reconnected: the time until each is `connected` again.
 
 use super::drive;
 use crate::arguments::{Common, Storm};
@@ -11,31 +11,31 @@ use crate::window::{Measured, Window};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// What a server may do between the first connections and the storm: settle.
+/// The time the server has to settle between the first connections and the storm.
 const SETTLE: Duration = Duration::from_millis(500);
 
 struct Reconnects {
     window: Window,
     wanted: usize,
     spread: Duration,
-    step: Step,
+    step: StormStep,
     ready: usize,
     connected: Vec<bool>,
     back: usize,
     times: Times,
     measured: Measured,
-    /// Until the last was `connected`, and until the last was subscribed again.
+    /// Time until the last member was `connected`; the time until it was subscribed is `measured`.
     all_connected: Option<Duration>,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
+enum StormStep {
     Gather,
     Settle(Instant),
     Storm(Instant),
 }
 
-/// Gathers, drops, counts who is back.
+/// Connects all members, drops them, and counts the reconnected.
 pub(crate) fn run(common: &Common, arguments: &Storm, process: Option<Process>) -> Result<Report, String> {
     let wanted = arguments.connections as usize;
     let mut crowd =
@@ -44,7 +44,7 @@ pub(crate) fn run(common: &Common, arguments: &Storm, process: Option<Process>) 
         window: Window::new(process, Duration::ZERO, Duration::MAX),
         wanted,
         spread: Duration::from_millis(arguments.spread_ms.into()),
-        step: Step::Gather,
+        step: StormStep::Gather,
         ready: 0,
         connected: vec![false; wanted],
         back: 0,
@@ -70,7 +70,7 @@ impl Reconnects {
     fn begin(&mut self, crowd: &mut Crowd) {
         let now = crowd.now;
         self.window.open(now);
-        self.step = Step::Storm(now);
+        self.step = StormStep::Storm(now);
         self.ready = 0;
         crowd.dialer.change(usize::MAX, Loss::Redial);
         crowd.members.iter_mut().for_each(Member::drop_socket);
@@ -82,7 +82,7 @@ impl Reconnects {
 
 impl Mode for Reconnects {
     fn connected(&mut self, crowd: &mut Crowd, member: usize) {
-        let Step::Storm(since) = self.step else { return };
+        let StormStep::Storm(since) = self.step else { return };
         let Some(connected) = self.connected.get_mut(member).filter(|connected| !**connected) else { return };
         *connected = true;
         let time = crowd.now.saturating_duration_since(since);
@@ -104,13 +104,13 @@ impl Mode for Reconnects {
             return Turn::Over;
         }
         match self.step {
-            Step::Gather if self.ready == self.wanted => self.step = Step::Settle(crowd.now + SETTLE),
-            Step::Settle(until) if until <= crowd.now => self.begin(crowd),
-            Step::Storm(_) if self.ready >= self.wanted && crowd.ready() == self.wanted => {
+            StormStep::Gather if self.ready == self.wanted => self.step = StormStep::Settle(crowd.now + SETTLE),
+            StormStep::Settle(until) if until <= crowd.now => self.begin(crowd),
+            StormStep::Storm(_) if self.ready >= self.wanted && crowd.ready() == self.wanted => {
                 self.measured = self.window.shut(crowd.now);
                 return Turn::Over;
             }
-            Step::Gather | Step::Settle(_) | Step::Storm(_) => {}
+            StormStep::Gather | StormStep::Settle(_) | StormStep::Storm(_) => {}
         }
         Turn::On
     }

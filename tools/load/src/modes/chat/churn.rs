@@ -1,12 +1,12 @@
-//! Who leaves next, and how.
+//! Chooses when and how connections leave during a run.
 
 use crate::leave::Leave;
 use std::time::{Duration, Instant};
 
-/// Within this time one who left comes back.
+/// The longest time a connection stays away.
 pub(super) const AWAY_MAX: Duration = Duration::from_secs(1);
 
-/// Leaves at even distances in time.
+/// Schedules departures at even intervals.
 #[derive(Debug)]
 pub(super) struct Churn {
     per_s: f64,
@@ -15,17 +15,16 @@ pub(super) struct Churn {
 }
 
 impl Churn {
-    /// So many leave a second; none with 0.
+    /// Schedules `per_s` departures per second; none if it is 0.
     pub(super) fn new(per_s: f64) -> Churn {
         Churn { per_s, begun: None, done: 0 }
     }
 
-    /// Whether there is any.
     pub(super) fn is_on(&self) -> bool {
         self.per_s > 0.0
     }
 
-    /// How many should have left by now and have not been picked.
+    /// The number of departures that are due and not yet picked.
     pub(super) fn due(&mut self, now: Instant) -> u64 {
         if !self.is_on() {
             return 0;
@@ -34,13 +33,13 @@ impl Churn {
         ((since.as_secs_f64() * self.per_s) as u64).saturating_sub(self.done)
     }
 
-    /// How the next one goes: every second one by a close frame.
+    /// How the next connection leaves: every second one with a close frame.
     pub(super) fn next(&mut self, is_speaker: bool) -> Leave {
         self.done += 1;
         match (self.done % 2 == 1, is_speaker) {
             (true, _) => Leave::Close,
             (false, false) => Leave::Drop,
-            // Nobody publishes to it, and its own publications are answered: nothing is under way.
+            // Publishers receive no publications and leave only when all theirs are answered, so a reset loses nothing.
             (false, true) => Leave::Reset,
         }
     }
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_leave_by_a_close_frame_at_the_rate_asked_for() {
+    fn half_leave_with_a_close_frame_at_the_given_rate() {
         let now = crate::clock::now();
         let mut churn = Churn::new(10.0);
         assert_eq!(churn.due(now), 0);

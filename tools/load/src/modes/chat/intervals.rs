@@ -1,4 +1,4 @@
-//! Figures of a stretch of time: of the whole window, and a line for each interval in it.
+//! Figures of a time span: the whole window, or one interval of it.
 
 use crate::counts::Counts;
 use crate::process::Process;
@@ -6,38 +6,35 @@ use crate::report::{Times, rounded};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-/// Latencies.
 #[derive(Debug)]
 pub(super) struct Figures {
-    /// How much later than intended they left: above a millisecond or two the generator has no core to itself.
+    /// Delay of the send after its intended time; more than one or two milliseconds means the generator lacks a core of its own.
     pub(super) left_late: Times,
-    /// From the intended moment to `published`.
+    /// From the intended time to `published`.
     pub(super) published: Times,
-    /// From the intended moment to each subscriber that was there.
+    /// From the intended time to the delivery to each subscriber that was present.
     pub(super) delivered: Times,
 }
 
 impl Figures {
-    /// None yet.
     pub(super) fn new() -> Figures {
         Figures { left_late: Times::new(), published: Times::new(), delivered: Times::new() }
     }
 }
 
-/// What is counted on and on.
+/// Counters that only grow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
-    /// Publishes sent.
     pub(super) publishes: u64,
-    /// Of these, acknowledged.
+    /// Publishes acknowledged.
     pub(super) published: u64,
-    /// Publications that subscribers got live.
+    /// Publications delivered to live subscribers.
     pub(super) deliveries: u64,
-    /// Publications that subscribers got in a replay.
+    /// Publications delivered in a replay.
     pub(super) replayed: u64,
 }
 
-/// One line a period.
+/// Writes one line per period.
 #[derive(Debug)]
 pub(super) struct Intervals {
     period: Duration,
@@ -56,22 +53,22 @@ struct Open {
 }
 
 impl Intervals {
-    /// A line a period, with what the process says then.
+    /// Writes a line per period, with the CPU and memory of `process` at that time.
     pub(super) fn new(period: Duration, process: Option<Process>) -> Intervals {
         Intervals { period, process, open: None }
     }
 
-    /// Where latencies of now belong, while the window is open.
+    /// The figures to record current latencies in, while the window is open.
     pub(super) fn figures(&mut self) -> Option<&mut Figures> {
         self.open.as_mut().map(|open| &mut open.figures)
     }
 
-    /// The window opens.
+    /// Starts the first interval.
     pub(super) fn begin(&mut self, now: Instant, totals: Totals, counts: &Counts) {
         self.open = Some(self.next(now, now, totals, counts));
     }
 
-    /// The line of an interval that is over.
+    /// The line of the current interval, if it is over.
     pub(super) fn turn(&mut self, now: Instant, totals: Totals, counts: &Counts) -> Option<String> {
         let open = self.open.as_ref()?;
         if now.saturating_duration_since(open.from) < self.period {
@@ -82,7 +79,7 @@ impl Intervals {
         Some(line)
     }
 
-    /// The window has shut: the line of what is left, unless that is next to nothing.
+    /// The line of the last, incomplete interval, if it is at least half a period long.
     pub(super) fn end(&mut self, now: Instant, totals: Totals, counts: &Counts) -> Option<String> {
         let open = self.open.take()?;
         let left = now.saturating_duration_since(open.from);
@@ -139,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_tells_what_was_added_in_it() {
+    fn interval_reports_only_what_happened_in_it() {
         let (now, second) = (crate::clock::now(), Duration::from_secs(1));
         let mut intervals = Intervals::new(second, None);
         let mut counts = Counts { opened: 5, ..Counts::default() };

@@ -1,32 +1,32 @@
-//! Which publications are under way and where they landed, in memory that does not grow with the length of a run.
+//! Tracks publications in flight and the offsets they were given, in memory that does not grow with the length of a run.
 
 use std::collections::VecDeque;
 
-/// Offsets of a channel that are remembered.
+/// The number of latest offsets remembered per channel.
 const PLACES: usize = 1024;
 
-/// Publications that left, up to those that were answered before all later ones.
+/// Publications that were sent, without the oldest ones whose answers are complete.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     first: u64,
-    /// Who sent it; `None` once it was answered.
+    /// The sender of each; `None` once answered.
     speakers: VecDeque<Option<usize>>,
     by_speaker: Vec<u32>,
     unanswered: u64,
 }
 
 impl UnderWay {
-    /// None yet, of so many speakers.
+    /// Creates the record for this many speakers.
     pub(super) fn new(speakers: usize) -> UnderWay {
         UnderWay { first: 0, speakers: VecDeque::new(), by_speaker: vec![0; speakers], unanswered: 0 }
     }
 
-    /// The number of the next one.
+    /// The number of the next publication.
     pub(super) fn next(&self) -> u64 {
         self.first + self.speakers.len() as u64
     }
 
-    /// The next one leaves.
+    /// Records the next publication as sent.
     pub(super) fn send(&mut self, speaker: usize) {
         self.speakers.push_back(Some(speaker));
         self.unanswered += 1;
@@ -35,7 +35,7 @@ impl UnderWay {
         }
     }
 
-    /// Marks one as answered; `None` when it was, or never left.
+    /// Records the answer to a publication; `None` if it was already answered or never sent.
     pub(super) fn answer(&mut self, n: u64) -> Option<()> {
         let at = usize::try_from(n.checked_sub(self.first)?).ok()?;
         let speaker = self.speakers.get_mut(at)?.take()?;
@@ -50,35 +50,36 @@ impl UnderWay {
         Some(())
     }
 
-    /// How many were not answered.
+    /// The number of publications not answered yet.
     pub(super) fn unanswered(&self) -> u64 {
         self.unanswered
     }
 
-    /// Whether this speaker waits for nothing.
+    /// True if this speaker awaits no answer.
     pub(super) fn is_quiet(&self, speaker: usize) -> bool {
         self.by_speaker.get(speaker) == Some(&0)
     }
 }
 
-/// Where a channel stands.
+/// The known state of a channel's log.
 #[derive(Debug)]
 pub(super) struct Channel {
     /// Its head before the first publication.
     pub(super) base: Option<u64>,
-    /// Publications that were acknowledged.
+    /// Publications acknowledged.
     pub(super) acknowledged: u64,
-    /// Offset and publication, for the latest offsets.
+    /// Offset and publication number, for the latest offsets.
     places: Vec<(u64, u64)>,
 }
 
 impl Channel {
-    /// One of which nothing is known.
+    /// Creates a channel of which nothing is known.
     pub(super) fn new() -> Channel {
         Channel { base: None, acknowledged: 0, places: vec![(0, 0); PLACES] }
     }
 
-    /// Whether `n` may have this offset: everybody must be told the same. Of one that is long gone nobody knows.
+    /// True if publication `n` may have this offset, which must be the same in every message. Offsets that are no longer
+    /// remembered are accepted.
     pub(super) fn placed(&mut self, offset: u64, n: u64) -> bool {
         let Some(place) = self.places.get_mut(offset as usize % PLACES) else { return false };
         if place.0 < offset {
@@ -87,7 +88,7 @@ impl Channel {
         place.0 > offset || *place == (offset, n)
     }
 
-    /// The last offset that was acknowledged, once all are answered.
+    /// The last acknowledged offset, once all publishes are answered.
     pub(super) fn head(&self) -> u64 {
         self.base.unwrap_or(0) + self.acknowledged
     }
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_count_once_and_what_was_answered_is_forgotten() {
+    fn answer_counts_once_and_answered_publications_are_forgotten() {
         let mut under_way = UnderWay::new(2);
         (0..1000).for_each(|n| under_way.send(n % 2));
         assert!((1..1000).all(|n| under_way.answer(n).is_some()));
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn two_publications_with_one_offset_are_noticed() {
+    fn two_publications_with_one_offset_are_detected() {
         let mut channel = Channel::new();
         assert!(channel.placed(1, 7) && channel.placed(1, 7) && !channel.placed(1, 8));
         assert!(channel.placed(1 + PLACES as u64, 9) && channel.placed(1, 8));

@@ -1,8 +1,8 @@
-//! Chat, open loop: publications leave at their intended moments, whatever came of those before.
+//! Chat, open loop: publications are sent at their intended times, whether or not earlier ones have been answered.
 //!
-//! Latencies count from the intended moment, so that a server that stalls cannot hide it by slowing its
-//! clients down. Every subscriber's offsets are followed; all of them must have everything at the end. With churn,
-//! connections leave meanwhile and come back; at the end all leave, so that the server has nothing left to count.
+//! Latencies count from the intended time, so that a server that stalls cannot hide it by slowing its clients down. Every
+//! subscriber's offsets are checked, and each must have received everything at the end. With churn, connections leave
+//! during the run and return; at the end all leave, so that the server's counters are final.
 
 mod churn;
 mod intervals;
@@ -28,16 +28,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// What goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Not everybody is there.
+    /// Waiting until every member is ready.
     Gathering,
-    /// Publishing began at this moment.
+    /// Publishing since this time.
     Talking(Instant),
-    /// Publishing that began at this moment has ended; answers and deliveries are awaited.
+    /// Publishing, which began at this time, has ended; answers and deliveries are awaited.
     Settling(Instant),
-    /// Everybody leaves.
+    /// All members are leaving.
     Parting(Instant),
 }
 
@@ -48,16 +47,16 @@ struct Talk {
     subscribers: usize,
     ready: usize,
     phase: Phase,
-    /// Those that count: intended inside the window.
+    /// The publications that count: those intended inside the window.
     counted: Range<u64>,
     under_way: UnderWay,
     channels: Vec<Channel>,
-    /// What each subscriber has since it subscribed.
+    /// The publications each subscriber has received since it subscribed.
     cursors: Vec<Option<Cursor>>,
-    /// Deliveries of those that count.
+    /// Deliveries of the publications that count.
     deliveries: u64,
     totals: Totals,
-    /// Publishes refused, by code.
+    /// Refused publishes, by code.
     refused: BTreeMap<String, u64>,
     churn: Churn,
     figures: Figures,
@@ -65,7 +64,7 @@ struct Talk {
     measured: Measured,
 }
 
-/// Publishes on schedule, then waits until everybody has everything.
+/// Publishes on schedule, then waits until every subscriber has everything.
 pub(crate) fn run(common: &Common, arguments: &Chat, process: Option<Process>) -> Result<Report, String> {
     let subscribers = (arguments.channels * arguments.subscribers) as usize;
     let roles = (0..subscribers).map(|at| Role::Subscriber(at as u32 % arguments.channels));
@@ -119,7 +118,7 @@ impl Talk {
                 continue;
             };
             if *channel.base.get_or_insert(member.head) != member.head {
-                crowd.faults.add("mismatch", || "subscribers were told different heads".to_owned());
+                crowd.faults.add("mismatch", || "subscribers got different heads".to_owned());
             }
         }
         self.phase = Phase::Talking(crowd.now);
@@ -141,7 +140,7 @@ impl Talk {
         (n % u64::from(self.arguments.publishers)) as u32 % self.arguments.channels
     }
 
-    /// The one whose turn it is, or the next one that is there.
+    /// The speaker whose turn it is, or the next one that is ready.
     fn speaker_of(&self, crowd: &Crowd, n: u64) -> Option<usize> {
         let publishers = u64::from(self.arguments.publishers);
         (n..n + publishers).map(|n| (n % publishers) as usize).find(|speaker| {
@@ -149,7 +148,7 @@ impl Talk {
         })
     }
 
-    /// Sends the next one; `None` while no publisher is there.
+    /// Sends the next publication; `None` while no publisher is ready.
     fn publish(&mut self, crowd: &mut Crowd) -> Option<()> {
         let n = self.under_way.next();
         let speaker = self.speaker_of(crowd, n)?;
@@ -168,7 +167,7 @@ impl Talk {
         Some(())
     }
 
-    /// Into the figures of the window and of the interval.
+    /// Records in the figures of the window and of the current interval.
     fn record(&mut self, record: impl Fn(&mut Figures)) {
         record(&mut self.figures);
         if let Some(figures) = self.intervals.as_mut().and_then(Intervals::figures) {
@@ -196,13 +195,15 @@ impl Talk {
     }
 
     fn delivery(&mut self, crowd: &mut Crowd, member: usize, message: &Message<'_>) -> Option<()> {
-        let Message::Publication { channel, offset, key: told, data: body } = *message else { return None };
+        let Message::Publication { channel, offset, key: received, data: body } = *message else {
+            return None;
+        };
         let n: u64 = body.strip_prefix("{\"n\":")?.split_once(',')?.0.parse().ok()?;
         let at = member as u32 % self.arguments.channels;
         let good = n < self.under_way.next()
             && at == self.channel_of(n)
             && is_channel(channel, at)
-            && told == Some(&key(self.run, n))
+            && received == Some(&key(self.run, n))
             && body == data(n, self.arguments.payload as usize)
             && self.placed(at, offset, n);
         if !good {
@@ -216,7 +217,7 @@ impl Talk {
             Arrival::Late => crowd.faults.add("reordered", place),
             Arrival::Again => crowd.faults.add("duplicate", place),
         }
-        // One that came while it was away is late for no fault of the server.
+        // Published while the subscriber was away: the server is not to blame for the delay.
         if crowd.members.get(member)?.stage == Stage::Syncing {
             self.totals.replayed += 1;
             return Some(());
@@ -230,18 +231,18 @@ impl Talk {
         Some(())
     }
 
-    /// Whether `n` may have this offset.
+    /// True if publication `n` may have this offset.
     fn placed(&mut self, at: u32, offset: u64, n: u64) -> bool {
         self.channels.get_mut(at as usize).is_some_and(|channel| channel.placed(offset, n))
     }
 
-    /// Whether `n` was intended inside the window.
+    /// True if publication `n` was intended inside the window.
     fn counts_now(&self, n: u64) -> bool {
         let began = self.window.is_open() || !matches!(self.phase, Phase::Gathering | Phase::Talking(_));
         began && self.counted.contains(&n)
     }
 
-    /// What a subscriber lacks of what was acknowledged.
+    /// The number of acknowledged publications that a subscriber lacks.
     fn lacks(&self, at: usize) -> u64 {
         let channel = self.channels.get(at % self.arguments.channels as usize);
         let cursor = self.cursors.get(at).and_then(Option::as_ref);
@@ -254,7 +255,7 @@ impl Talk {
             && (0..self.subscribers).all(|at| self.lacks(at) == 0)
     }
 
-    /// Lets those leave whose time has come.
+    /// Makes the members leave that are due.
     fn churn(&mut self, crowd: &mut Crowd) {
         for _ in 0..self.churn.due(crowd.now) {
             let all = crowd.members.len();
@@ -271,13 +272,13 @@ impl Talk {
         }
     }
 
-    /// A publisher leaves only when all it said is answered.
+    /// True if a member may leave now; a publisher only when all its publishes are answered.
     fn may_leave(&self, crowd: &Crowd, member: usize) -> bool {
         crowd.members.get(member).is_some_and(|it| it.stage == Stage::Ready)
             && member.checked_sub(self.subscribers).is_none_or(|speaker| self.under_way.is_quiet(speaker))
     }
 
-    /// Everybody leaves, so many at a time that the server is not met by all at once.
+    /// Makes all members leave, a few at a time, so that the server does not meet all departures at once.
     fn part(&self, crowd: &mut Crowd) -> Turn {
         const AT_ONCE: usize = 64;
         let ready =
@@ -299,7 +300,7 @@ impl Talk {
         crowd.faults.add_many("unanswered", unanswered, || "publishes without an answer".to_owned());
     }
 
-    /// Everything since the first connection, whether it was inside the window or not.
+    /// Counters since the first connection, inside the window or not.
     fn counts(&self, crowd: &Crowd) -> Value {
         let mut counts = crowd.counts.json();
         counts["publishes"] = self.totals.publishes.into();
