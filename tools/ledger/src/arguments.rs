@@ -4,30 +4,29 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 const NOTES: &str = "\
-Exit codes: 0 all bars held, 1 one did not, or the run came to no end, 2 wrong arguments.
+Exit codes: 0 if all bars held, 1 if one did not or the run did not finish, 2 for wrong arguments.
 
-It starts gateways, databases and proxies of its own on free ports of loopback and ends them. docs/ledger.md tells what is
+Starts its own gateways, databases and proxies on free loopback ports, and stops them at the end. docs/ledger.md says what is
 checked and how to read the report.";
 
-/// Keeps account of what a chat gateway promised while it is restarted, killed and cut off.
+/// Checks the promises of a chat gateway while it is restarted, killed and disconnected.
 #[derive(Debug, Parser)]
 #[command(name = "seawall-ledger", version, after_help = NOTES, disable_help_subcommand = true)]
 pub struct Arguments {
-    /// What every scenario takes.
+    /// Options of every scenario.
     #[command(flatten)]
     pub common: Common,
-    /// What happens.
     #[command(subcommand)]
     pub scenario: Scenario,
 }
 
-/// What every scenario takes.
+/// Options of every scenario.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// The gateway's binary [default: $SEAWALL_TEST_BINARY, or beside this program]
+    /// The gateway's binary [default: $SEAWALL_TEST_BINARY, or next to this program]
     #[arg(long, global = true, value_name = "FILE")]
     pub gateway: Option<PathBuf>,
-    /// Where gateways store
+    /// The gateways' store
     #[arg(long, global = true, value_enum, default_value_t = Store::Postgres)]
     pub store: Store,
     /// Write every event to this file, as JSON lines
@@ -36,15 +35,15 @@ pub struct Common {
     /// Write the report to this file, as JSON
     #[arg(long, global = true, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Seed of all that is drawn
+    /// Seed of everything random
     #[arg(long, global = true, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// Keep the gateways' logs and data, and say where they are
+    /// Keep the gateways' logs and data, and print where they are
     #[arg(long, global = true)]
     pub keep: bool,
 }
 
-/// Where publications are.
+/// The gateways' store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Store {
     /// SQLite: one gateway at a time
@@ -58,11 +57,11 @@ pub enum Store {
 pub enum Scenario {
     /// Faults on a seeded schedule
     Faults(Faults),
-    /// A gateway is asked to end while everybody is connected
+    /// A gateway is asked to shut down while all clients are connected
     Drain(Drain),
-    /// A gateway is killed and started again while everybody is connected
+    /// A gateway is killed and restarted while all clients are connected
     Crash(Crash),
-    /// Everybody comes at once to a gateway that serves others
+    /// Many clients connect at once to a gateway that serves others
     Storm(Storm),
 }
 
@@ -75,13 +74,13 @@ pub struct Faults {
     /// Clients
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(10..=800))]
     pub clients: u32,
-    /// Channels they are spread over
+    /// Channels to spread the clients over
     #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub channels: u16,
-    /// Publishes a second, all together
+    /// Publishes per second, over all clients
     #[arg(long, value_name = "R", default_value_t = 60.0)]
     pub publishes_per_s: f64,
-    /// Print the schedule and end
+    /// Print the schedule and exit
     #[arg(long)]
     pub print: bool,
 }
@@ -92,19 +91,19 @@ pub struct Drain {
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=19_000))]
     pub connections: u32,
-    /// Channels they are spread over
+    /// Channels to spread the connections over
     #[arg(long, value_name = "K", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
     pub channels: u16,
-    /// Publishes a second, all together
+    /// Publishes per second, over all clients
     #[arg(long, value_name = "R", default_value_t = 500.0)]
     pub publishes_per_s: f64,
-    /// Of a hundred clients, so many do not know `drain`
+    /// Percentage of clients that ignore `drain`
     #[arg(long, value_name = "P", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub naive: u32,
-    /// Seconds of load before
+    /// Seconds of load before the drain
     #[arg(long, value_name = "S", default_value_t = 5.0)]
     pub before: f64,
-    /// Run the drain's timetable so many times faster than the defaults
+    /// Divide the default times of the drain by this number
     #[arg(long, value_name = "F", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub faster: u32,
 }
@@ -115,10 +114,10 @@ pub struct Crash {
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=19_000))]
     pub connections: u32,
-    /// Channels they are spread over
+    /// Channels to spread the connections over
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     pub channels: u16,
-    /// Publishes a second, all together
+    /// Publishes per second, over all clients
     #[arg(long, value_name = "R", default_value_t = 50.0)]
     pub publishes_per_s: f64,
 }
@@ -126,22 +125,22 @@ pub struct Crash {
 /// `storm`
 #[derive(Args, Clone, Debug)]
 pub struct Storm {
-    /// Connections that come
+    /// Connections of the storm
     #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=19_000))]
     pub connections: u32,
-    /// Connections that are there
+    /// Connections established before
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=4_000))]
     pub connected: u32,
-    /// Channels they are spread over
+    /// Channels to spread the connections over
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     pub channels: u16,
-    /// Publishes a second, all together
+    /// Publishes per second, over all clients
     #[arg(long, value_name = "R", default_value_t = 100.0)]
     pub publishes_per_s: f64,
-    /// How often they come; in between they leave
+    /// Number of storms; the newcomers leave in between
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub storms: u32,
-    /// Seconds of calm before each storm, that it is compared with
+    /// Seconds of calm before each storm, to compare it with
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub calm: f64,
 }

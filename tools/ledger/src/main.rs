@@ -1,23 +1,23 @@
-//! Keeps account of what a chat gateway promised while it is restarted, killed and cut off.
+//! Checks the promises of a chat gateway while it is restarted, killed and disconnected.
 //!
-//! Many clients that do what an SDK does publish, subscribe, recover and move while faults happen. Every attempt, answer,
-//! delivery and end is taken down in a ledger, and at the end the ledger is held against the store.
+//! Many clients behave as an SDK does: they publish, subscribe, recover and move while faults happen. Every attempt,
+//! answer, delivery and end is recorded in a ledger, which is compared with the store at the end.
 
 mod arguments;
 mod clock;
 mod crowd;
+mod gateway;
 mod ledger;
 mod report;
 mod scenario;
 #[path = "../../../tests/servers/mod.rs"]
 mod servers;
-mod stand;
 
 use arguments::{Arguments, Common, Scenario};
 use clap::Parser as _;
+use gateway::Program;
 use report::Report;
 use seawall_load::socket;
-use stand::Program;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     clock::now();
     socket::raise_descriptors();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Without it the signal ends us at once, and only our folders stay.
+        // If this fails, the signal ends the program at once, and only its folders stay behind.
         let _ = signal_hook::flag::register(signal, std::sync::Arc::clone(&clock::INTERRUPTED));
     }
     let played = std::panic::catch_unwind(|| play(&common, &scenario));
@@ -42,10 +42,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What to say when the run was unwound; a panic goes on.
+/// The message for an interrupted run; other panics continue.
 fn interrupted(panic: Box<dyn std::any::Any + Send>) -> String {
     if panic.is::<clock::Interrupted>() {
-        return "interrupted; all that was started has ended".to_owned();
+        return "interrupted; everything that was started has been stopped".to_owned();
     }
     std::panic::resume_unwind(panic)
 }
@@ -66,12 +66,13 @@ fn play(common: &Common, scenario: &Scenario) -> Result<Report, String> {
     Ok(report)
 }
 
-/// The gateway that was named, else the one beside this program.
+/// The gateway's binary: the one given, else the one next to this program.
 fn binary(common: &Common) -> Result<PathBuf, String> {
     let named = common.gateway.clone().or_else(|| std::env::var_os("SEAWALL_TEST_BINARY").map(PathBuf::from));
-    let beside = || std::env::current_exe().ok()?.parent().map(|folder| folder.join("seawall"));
-    let path =
-        named.or_else(beside).ok_or("--gateway FILE is needed: this program does not know where it is")?;
+    let sibling = || std::env::current_exe().ok()?.parent().map(|folder| folder.join("seawall"));
+    let path = named
+        .or_else(sibling)
+        .ok_or("--gateway FILE is needed, because this program does not know its own location")?;
     path.canonicalize()
-        .map_err(|error| format!("{}: {error}: build it first, or name it by --gateway", path.display()))
+        .map_err(|error| format!("{}: {error}; build it first, or set --gateway", path.display()))
 }

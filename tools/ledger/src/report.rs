@@ -1,14 +1,14 @@
-//! What a run found, for people as a table and for programs as JSON.
+//! The results of a run, as a table for people and as JSON for programs.
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// Whether a bar held.
+/// The verdict on one measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It did.
+    /// Within its bound.
     Held,
-    /// It did not.
+    /// Not within its bound.
     Failed,
 }
 
@@ -18,7 +18,6 @@ impl From<bool> for Verdict {
     }
 }
 
-/// One measure.
 #[derive(Clone, Debug)]
 struct Row {
     measure: String,
@@ -27,7 +26,7 @@ struct Row {
     verdict: Option<Verdict>,
 }
 
-/// All that is to be told.
+/// All results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     title: String,
@@ -36,12 +35,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty one.
     pub fn new(title: impl Into<String>) -> Report {
         Report { title: title.into(), ..Report::default() }
     }
 
-    /// A measure that is judged.
+    /// Adds a measure with a bound.
     pub fn judge(
         &mut self,
         measure: impl Into<String>,
@@ -53,23 +51,23 @@ impl Report {
         self.rows.push(Row { measure, value, bar, verdict: Some(verdict.into()) });
     }
 
-    /// A measure that is only told.
+    /// Adds a measure without a bound.
     pub fn tell(&mut self, measure: impl Into<String>, value: impl ToString) {
         let (measure, value) = (measure.into(), value.to_string());
         self.rows.push(Row { measure, value, bar: String::new(), verdict: None });
     }
 
-    /// A line below the table.
+    /// Adds a line below the table.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
-    /// Whether nothing failed.
+    /// True if nothing failed.
     pub fn is_good(&self) -> bool {
         self.rows.iter().all(|row| row.verdict != Some(Verdict::Failed))
     }
 
-    /// For people.
+    /// Formats the report for people.
     pub fn text(&self) -> String {
         let width =
             |of: fn(&Row) -> &String| self.rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
@@ -95,7 +93,7 @@ impl Report {
         text
     }
 
-    /// For programs.
+    /// Formats the report for programs.
     pub fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows
@@ -111,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_failure_fails_the_report_and_is_seen() {
+    fn one_failure_fails_the_report_and_is_shown() {
         let mut report = Report::new("a run");
         report.judge("lost", 0, 0, true);
         report.tell("stored", 12);

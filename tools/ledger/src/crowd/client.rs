@@ -1,65 +1,63 @@
-//! One client as an SDK is: where it is in its channel, what it wants to say, how patient it is.
+//! One client, modelled on an SDK: its position in its channel, its publication, its backoff.
 
 use crate::clock::{Micros, SECOND};
 
-/// First step of the backoff, its cap, and the least it waits.
+/// First step, cap and minimum of the reconnect backoff.
 const BACKOFF: (Micros, Micros, Micros) = (SECOND / 2, 15 * SECOND, SECOND / 10);
 
-/// What kind of program it is.
+/// The behaviour of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It does what clients owe.
+    /// Follows all rules for clients.
     Good,
-    /// It does not know `drain`, and waits until it is closed.
+    /// Ignores `drain` and waits until it is closed.
     Naive,
-    /// It reads nothing for seconds, again and again.
+    /// Repeatedly stops reading for seconds.
     Slow,
 }
 
-/// A publication it wants to see acknowledged.
+/// The state of a publication that the client wants acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing {
-    /// Sent, and not answered.
+    /// Sent, not answered.
     Sent,
-    /// To be sent at this moment, or when there is a connection.
+    /// To be sent at this time, or as soon as there is a connection.
     Due(Micros),
 }
 
 /// One client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// What kind of program it is.
     pub kind: Kind,
-    /// Its channel.
     pub channel: u16,
-    /// It is to be connected.
+    /// True if the scenario wants it connected.
     pub is_wanted: bool,
-    /// The last publication it applied; `None`: it was never subscribed.
+    /// The last publication it applied; `None` if it was never subscribed.
     pub last: Option<u64>,
-    /// The newest it heard of.
+    /// The newest offset it has heard of.
     pub known: u64,
-    /// A page of history is on its way, asked for on this connection.
+    /// The connection on which it has requested a page of history.
     pub pulling: Option<usize>,
-    /// The connection it lives on.
+    /// The connection it uses.
     pub current: Option<usize>,
-    /// The connection it moves to.
+    /// The connection it is moving to.
     pub next: Option<usize>,
     /// Attempts since it was last stable.
     pub attempts: u32,
     /// Attempts to move.
     pub move_attempts: u32,
-    /// Its one publication on the way.
+    /// Its one publication in flight, and the state of that.
     pub outgoing: Option<(u32, Outgoing)>,
-    /// It was connected before.
+    /// True if it was connected before.
     pub was_there: bool,
-    /// It is settled, as the crowd counts it.
+    /// True if the crowd counts it as settled.
     pub is_settled: bool,
-    /// The place it was last at.
+    /// The place of its last gateway.
     pub slot: u8,
 }
 
 impl Client {
-    /// One that did not come yet.
+    /// Creates a client that has not connected yet.
     pub fn new(kind: Kind, channel: u16) -> Client {
         Client {
             kind,
@@ -79,7 +77,7 @@ impl Client {
         }
     }
 
-    /// Takes a publication strictly: true exactly when it was the next one. A later one is remembered as missing.
+    /// Applies a publication if it is the next one, and returns true; otherwise remembers a hole.
     pub fn apply(&mut self, offset: u64) -> bool {
         let last = self.last.unwrap_or(0);
         self.known = self.known.max(offset);
@@ -90,13 +88,13 @@ impl Client {
         true
     }
 
-    /// Whether it knows of something it does not have.
+    /// True if it knows of publications that it does not have.
     pub fn lacks(&self) -> bool {
         self.last.is_some_and(|last| last < self.known)
     }
 }
 
-/// How long to wait before attempt `attempts`, with `random` in 0 … 1.
+/// The wait before attempt `attempts`, with `random` in 0..1.
 pub fn backoff(attempts: u32, random: f64) -> Micros {
     let (first, most, least) = BACKOFF;
     let cap = first.saturating_mul(1 << attempts.min(16)).min(most);
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_next_one_is_applied_and_a_hole_is_remembered() {
+    fn only_the_next_publication_is_applied_and_a_hole_is_remembered() {
         let mut client = Client::new(Kind::Good, 0);
         client.last = Some(4);
         assert!(client.apply(5) && !client.apply(5) && !client.apply(8));
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_backoff_is_that_of_the_protocol() {
+    fn backoff_is_that_of_the_protocol() {
         assert_eq!(backoff(0, 1.0), SECOND / 2);
         assert_eq!(backoff(3, 1.0), 4 * SECOND);
         assert_eq!(backoff(60, 1.0), 15 * SECOND);

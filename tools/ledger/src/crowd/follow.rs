@@ -1,18 +1,18 @@
-//! A client follows its channel: from subscribing to the last publication it lacks.
+//! A client follows its channel, from the subscription to the last publication it lacks.
 
-use super::link::{Link, Stage, What};
-use super::message::{Page, Place, Pushed, channel_name, number_of};
+use super::link::{Command, Link, Stage};
+use super::message::{Page, Pushed, Subscribed, channel_name, number_of};
 use super::{Crowd, Timer};
 use crate::clock::{Micros, SECOND};
-use crate::ledger::{Begin, Run};
+use crate::ledger::{Arrivals, Begin};
 
-/// A publication whose head a beat told may still be on its way for so long.
+/// How long a publication may still be on its way after a beat has announced its head.
 const ON_ITS_WAY: Micros = SECOND / 2;
-/// Publications asked for at once.
+/// Publications per history request.
 const PAGE: u32 = 300;
 
 impl Crowd {
-    /// Where the client is, as `connect` takes it, and remembered as where this connection begins.
+    /// The client's cursor for `connect`; also the start of what this connection receives.
     pub(super) fn cursor(&mut self, index: usize, client: u32) -> Option<String> {
         let it = self.clients.get(client as usize)?;
         let last = it.last?;
@@ -21,11 +21,11 @@ impl Crowd {
         let who = (self.base + client, self.links.get(index)?.number, channel);
         let text =
             format!("{{\"channel\":\"{}\",\"epoch\":\"{epoch}\",\"offset\":{last}}}", channel_name(channel));
-        self.links.get_mut(index)?.arrivals = Some(Run::after(last, Begin::Subscribed, who, self.now));
+        self.links.get_mut(index)?.arrivals = Some(Arrivals::after(last, Begin::Subscribed, who, self.now));
         Some(text)
     }
 
-    /// Subscribes with what the client has, or for the first time.
+    /// Subscribes from the client's position, or for the first time.
     pub(super) fn subscribe_again(&mut self, index: usize, number: u32) {
         let Some(link) = self.links.get_mut(index).filter(|link| link.number == number) else { return };
         if link.stage != Stage::Joining {
@@ -43,7 +43,7 @@ impl Crowd {
             (Some(last), Some(epoch)) => format!(",\"recover\":{{\"epoch\":\"{epoch}\",\"offset\":{last}}}"),
             (None | Some(_), _) => String::new(),
         };
-        self.command(index, What::Subscribe, |id| {
+        self.command(index, Command::Subscribe, |id| {
             format!("{{\"id\":{id},\"subscribe\":{{\"channel\":\"{name}\"{recover}}}}}")
         });
     }
@@ -63,16 +63,16 @@ impl Crowd {
         *(if stage == Stage::Joining { &mut counts.replayed } else { &mut counts.deliveries }) += 1;
         match pushed.n {
             Some(n) => self.ledger.saw(pushed.channel, pushed.offset, n),
-            None => {
-                self.ledger.odd(format!("connection {number}: a publication of nobody, at {}", pushed.offset))
-            }
+            None => self
+                .ledger
+                .odd(format!("connection {number}: a publication with a foreign key, at {}", pushed.offset)),
         }
         self.heard_of(pushed.channel, pushed.offset);
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         if it.channel != pushed.channel {
             return self
                 .ledger
-                .odd(format!("connection {number}: channel {} was not asked for", pushed.channel));
+                .odd(format!("connection {number}: channel {} was not subscribed", pushed.channel));
         }
         it.apply(pushed.offset);
         let (lacks, was_settled) = (it.lacks(), it.is_settled);
@@ -90,20 +90,20 @@ impl Crowd {
         }
     }
 
-    /// What became of a subscription.
-    pub(super) fn placed(&mut self, index: usize, client: u32, place: &Place<'_>) {
+    /// Handles the result of a subscription.
+    pub(super) fn placed(&mut self, index: usize, client: u32, place: &Subscribed<'_>) {
         let Some(link) = self.links.get_mut(index) else { return };
         let who =
             (self.base + client, link.number, self.clients.get(client as usize).map_or(0, |it| it.channel));
         let (Some(head), Some(epoch)) = (place.head, place.epoch) else {
             let again = Timer::Subscribe(index, link.number);
             if place.because != Some("unavailable") {
-                self.ledger.odd(format!("a subscription came to {place:?}"));
+                self.ledger.odd(format!("a subscription returned {place:?}"));
             }
             return self.later(place.retry_ms.map_or(SECOND, |ms| ms * 1_000), again);
         };
         if self.epoch.get_or_insert_with(|| epoch.to_owned()) != epoch {
-            self.ledger.odd(format!("the epoch is {epoch}, and was {:?}", self.epoch));
+            self.ledger.odd(format!("the epoch changed from {:?} to {epoch}", self.epoch));
             self.epoch = Some(epoch.to_owned());
         }
         let Some(it) = self.clients.get_mut(client as usize) else { return };
@@ -115,9 +115,9 @@ impl Crowd {
         it.known = it.known.max(head);
         if is_first || place.recovered == Some(false) {
             if matches!(place.because, Some("epoch_changed" | "expired" | "forbidden")) {
-                self.ledger.odd(format!("a recovery came to {place:?}"));
+                self.ledger.odd(format!("a recovery returned {place:?}"));
             }
-            link.arrivals = Some(Run::after(head, Begin::Subscribed, who, self.now));
+            link.arrivals = Some(Arrivals::after(head, Begin::Subscribed, who, self.now));
         }
         self.heard_of(who.2, head);
     }
@@ -144,9 +144,9 @@ impl Crowd {
 
     pub(super) fn lagged(&mut self, index: usize, client: u32, (from, head): (u64, u64)) {
         let Some(link) = self.links.get_mut(index) else { return };
-        let next = link
-            .arrivals
-            .map(|run| Run::after(head, Begin::Lag { from }, (run.client, run.link, run.channel), self.now));
+        let next = link.arrivals.map(|run| {
+            Arrivals::after(head, Begin::Lag { from }, (run.client, run.link, run.channel), self.now)
+        });
         let done = std::mem::replace(&mut link.arrivals, next);
         done.into_iter().for_each(|run| self.ledger.arrived(run));
         self.ledger.lags += 1;
@@ -169,7 +169,7 @@ impl Crowd {
         }
     }
 
-    /// A head that a beat told is not there yet: it was lost on its way.
+    /// Pulls history if the head announced by a beat has not arrived: the publication was lost on its way.
     pub(super) fn beaten(&mut self, index: usize, number: u32) {
         let Some(link) = self.links.get_mut(index).filter(|link| link.number == number) else { return };
         let Some((head, _)) = link.beaten.take() else { return };
@@ -177,13 +177,13 @@ impl Crowd {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         it.known = it.known.max(head);
         if it.lacks() {
-            self.ledger.told_by_beat += 1;
+            self.ledger.found_by_beat += 1;
             self.pull(client);
             self.settle(client);
         }
     }
 
-    /// Asks for what is missing, unless that is under way or a replay is.
+    /// Requests the missing publications, unless a request or a replay is in progress.
     pub(super) fn pull(&mut self, client: u32) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         let (Some(index), Some(last)) = (it.current, it.last) else { return };
@@ -194,7 +194,7 @@ impl Crowd {
         it.pulling = Some(index);
         let name = channel_name(it.channel);
         self.ledger.pages += 1;
-        self.command(index, What::History, |id| {
+        self.command(index, Command::History, |id| {
             format!(
                 "{{\"id\":{id},\"history\":{{\"channel\":\"{name}\",\"after\":{last},\"limit\":{PAGE}}}}}"
             )
@@ -206,20 +206,22 @@ impl Crowd {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         it.pulling = None;
         let who = (self.base + client, number, it.channel);
-        let mut run = Run::after(it.last.unwrap_or(0), Begin::Pulled, who, self.now);
+        let mut run = Arrivals::after(it.last.unwrap_or(0), Begin::Pulled, who, self.now);
         for entry in &page.publications {
             if it.apply(entry.offset) {
                 run.take(entry.offset, self.now);
             }
             match entry.key.and_then(|key| number_of(self.run, key)) {
                 Some(n) => self.ledger.saw(who.2, entry.offset, n),
-                None => self.ledger.odd(format!("a page has a publication of nobody, at {}", entry.offset)),
+                None => self.ledger.odd(format!("a page has a foreign key, at {}", entry.offset)),
             }
         }
         it.known = it.known.max(page.head);
         if page.publications.is_empty() && it.lacks() {
-            self.ledger
-                .odd(format!("client {}: nothing after {:?}, and the head is {}", who.0, it.last, it.known));
+            self.ledger.odd(format!(
+                "client {}: history has nothing after {:?}, but the head is {}",
+                who.0, it.last, it.known
+            ));
             it.known = it.last.unwrap_or(0);
         }
         if run.last >= run.first {

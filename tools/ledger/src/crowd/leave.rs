@@ -1,31 +1,31 @@
-//! How connections end, and what a client does then: it comes back when it should, or moves before it must.
+//! How connections end and how their clients react: they reconnect when they should, or move before they must.
 
 use super::client::{Kind, backoff};
-use super::link::{Link, Pending, Stage, Until, What};
+use super::link::{Command, Link, Pending, Stage, Until};
 use super::{Crowd, Timer};
 use crate::clock::{Micros, SECOND};
 use crate::ledger::check::ANSWER_WITHIN;
 use crate::ledger::{Close, End, Late};
 use seawall_load::frame;
 
-/// Over capacity.
+/// Close code of a gateway that is over capacity.
 const OVER_CAPACITY: u16 = 1013;
-/// Between two looks at whether a connection that was left behind has its answers.
+/// The interval at which a retired connection is checked for outstanding answers.
 const LOOK: Micros = SECOND / 20;
-/// A slow reader notices an end so late at most.
+/// The longest time a slow reader needs to notice the end of its connection.
 const DOZE_MAX: Micros = 10 * SECOND;
 
-/// What a client tries.
+/// The purpose of a client's connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coming {
-    /// It has no connection, and comes back.
-    Back,
-    /// It has one, and moves to another.
-    Over,
+pub(super) enum Attempt {
+    /// It has no connection and reconnects.
+    Reconnect,
+    /// It has a connection and moves to another.
+    Move,
 }
 
 impl Crowd {
-    /// A close frame came.
+    /// Handles a close frame.
     pub(super) fn close_came(&mut self, index: usize, payload: &[u8]) {
         let Some(link) = self.links.get_mut(index) else { return };
         let code = match payload {
@@ -40,12 +40,12 @@ impl Crowd {
         link.flush();
         let bye = link.bye.is_some();
         if is_final(code) {
-            self.ledger.odd(format!("a client that did nothing wrong was closed with {code}"));
+            self.ledger.odd(format!("a well-behaved client was closed with {code}"));
         }
         self.remove(index, End::Server { code, bye });
     }
 
-    /// The stream is over.
+    /// Handles the end of the stream.
     pub(super) fn over(&mut self, index: usize) {
         match self.links.get(index).map(|link| &link.stage) {
             Some(Stage::Upgrading) => self.turned_away(index),
@@ -55,25 +55,25 @@ impl Crowd {
         }
     }
 
-    /// No connection came of it.
+    /// Handles a failed connection attempt.
     pub(super) fn turned_away(&mut self, index: usize) {
         let Some(link) = self.links.try_remove(index) else { return };
-        self.ledger.life(link.life).turned_away += 1;
+        self.ledger.life(link.life).refused_upgrades += 1;
         self.forget(index, &link, None);
     }
 
-    /// Ends it without a word.
+    /// Ends a connection without a close frame.
     pub(super) fn drop_link(&mut self, index: usize) {
         self.remove(index, End::Dropped);
     }
 
-    /// It takes too long.
+    /// Ends a connection that took too long.
     pub(super) fn give_up(&mut self, index: usize) {
         match self.links.get(index).map(|link| link.stage.clone()) {
             Some(Stage::Upgrading) => self.turned_away(index),
             Some(Stage::Leaving) => self.remove(index, End::Ours),
             Some(Stage::Connecting | Stage::Joining | Stage::Live) => {
-                self.ledger.remark(self.now, "silence: given up");
+                self.ledger.remark(self.now, "closed a silent connection");
                 self.drop_link(index);
             }
             None => {}
@@ -98,7 +98,7 @@ impl Crowd {
             if let Some(late) = Crowd::lateness(&link, pending, self.now).filter(|_| !is_slow) {
                 self.ledger.late(late);
             }
-            if let What::Publish(n) = pending.what {
+            if let Command::Publish(n) = pending.what {
                 self.unanswered(link.client, n);
             }
         }
@@ -106,7 +106,7 @@ impl Crowd {
         self.forget(index, &link, code);
     }
 
-    /// The client of a connection that is no more.
+    /// Updates the client of a connection that has ended.
     fn forget(&mut self, index: usize, link: &Link, code: Option<u16>) {
         let client = link.client;
         let hint = link.bye.flatten().map(|ms| ms * 1_000);
@@ -120,14 +120,14 @@ impl Crowd {
         }
         if it.next == Some(index) {
             it.next = None;
-            self.try_again(client, hint, Coming::Over);
+            self.try_again(client, hint, Attempt::Move);
         } else if it.current == Some(index) {
             if was_stable {
                 it.attempts = 0;
             }
             it.current = it.next.take();
             if it.current.is_none() {
-                self.try_again(client, hint, Coming::Back);
+                self.try_again(client, hint, Attempt::Reconnect);
             } else {
                 self.pull(client);
                 self.send_what_is_due(client);
@@ -136,22 +136,22 @@ impl Crowd {
         self.settle(client);
     }
 
-    /// Comes back, or tries to move once more: when the server said, else by the backoff.
-    pub(super) fn try_again(&mut self, client: u32, hint: Option<Micros>, coming: Coming) {
+    /// Schedules another attempt: when the server said, else by the backoff.
+    pub(super) fn try_again(&mut self, client: u32, hint: Option<Micros>, attempt: Attempt) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         if self.finishing.is_some() || !it.is_wanted {
             return;
         }
-        let (attempts, timer) = match coming {
-            Coming::Back => (&mut it.attempts, Timer::Dial(client)),
-            Coming::Over => (&mut it.move_attempts, Timer::Move(client)),
+        let (attempts, timer) = match attempt {
+            Attempt::Reconnect => (&mut it.attempts, Timer::Dial(client)),
+            Attempt::Move => (&mut it.move_attempts, Timer::Move(client)),
         };
         let wait = hint.unwrap_or_else(|| backoff(*attempts, fastrand::f64()));
         *attempts += 1;
         self.later(wait, timer);
     }
 
-    /// The instance goes: a good client moves in its slot.
+    /// Handles `drain`: a client that knows it moves in its slot.
     pub(super) fn drain_came(&mut self, index: usize, client: u32, slot: Micros) {
         let Some(link) = self.links.get_mut(index) else { return };
         link.draining = true;
@@ -162,7 +162,7 @@ impl Crowd {
         }
     }
 
-    /// Opens the connection that takes over.
+    /// Opens the connection to move to.
     pub(super) fn begin_move(&mut self, client: u32) {
         let Some(it) = self.clients.get(client as usize) else { return };
         let leaves = it.current.and_then(|index| self.links.get(index)).filter(|link| link.draining);
@@ -173,12 +173,12 @@ impl Crowd {
         }
     }
 
-    /// The new connection has everything: it takes over, and the old one ends once its answers are there.
+    /// Makes the new connection current, once it has everything. The old one ends when its answers are complete.
     pub(super) fn promote(&mut self, client: u32) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         let Some(next) = it.next.take() else { return };
         it.move_attempts = 0;
-        // A page that is on its way on the old one still counts.
+        // A page requested on the old connection still counts.
         let old = it.current.replace(next);
         if let Some(old) = old
             && let Some(number) = self.links.get(old).map(|link| link.number)
@@ -200,12 +200,12 @@ impl Crowd {
         let Some(link) = self.links.get_mut(index) else { return };
         link.stage = Stage::Leaving;
         link.heard = self.now;
-        link.deaf_until = 0;
+        link.paused_until = 0;
         link.queue(frame::CLOSE, &1000u16.to_be_bytes());
         self.mark_dirty(index);
     }
 
-    /// All connections of a place, or all, are lost at once.
+    /// Drops all connections, or all to one place, at once.
     pub(super) fn storm(&mut self, slot: Option<u8>) {
         let lost: Vec<usize> = self
             .links
@@ -219,26 +219,26 @@ impl Crowd {
         });
     }
 
-    /// A slow reader stops reading, or reads again.
+    /// Makes a slow reader stop or resume reading.
     pub(super) fn doze(&mut self, index: usize, number: u32, buffer: &mut [u8]) {
         let Some(link) = self.links.get_mut(index).filter(|link| link.number == number) else { return };
         if self.finishing.is_some() || link.stage == Stage::Leaving {
             return;
         }
-        let wait = if link.deaf_until > 0 {
-            link.deaf_until = 0;
+        let wait = if link.paused_until > 0 {
+            link.paused_until = 0;
             link.heard = self.now;
             self.readable(index, buffer, Until::TheEnd);
             SECOND + fastrand::u64(..SECOND)
         } else {
             let wait = 2 * SECOND + fastrand::u64(..DOZE_MAX - 3 * SECOND);
-            link.deaf_until = self.now + wait;
+            link.paused_until = self.now + wait;
             wait
         };
         self.later(wait, Timer::Doze(index, number));
     }
 
-    /// Everybody leaves.
+    /// Makes all clients leave for good.
     pub(super) fn finish(&mut self) {
         if self.finishing.is_some() {
             return;
@@ -249,7 +249,7 @@ impl Crowd {
         self.leave_all();
     }
 
-    /// Everybody leaves, and does not come back by itself.
+    /// Makes all clients leave until they are ordered to connect again.
     pub(super) fn stay_away(&mut self) {
         for it in &mut self.clients {
             (it.is_wanted, it.attempts) = (false, 0);
@@ -268,7 +268,7 @@ impl Crowd {
         }
     }
 
-    /// What is left when all is over.
+    /// Moves the remaining records to the ledger at the end of the run.
     pub(super) fn hand_over(&mut self) {
         let left: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
         left.into_iter().for_each(|index| self.drop_link(index));
@@ -280,7 +280,7 @@ impl Crowd {
         self.seen.over.store(true, std::sync::atomic::Ordering::Release);
     }
 
-    /// A command that waited longer than it may.
+    /// The record of a command that waited longer than allowed.
     pub(super) fn lateness(link: &Link, pending: Pending, until: Micros) -> Option<Late> {
         let what = pending.what.name();
         let late = Late { link: link.number, slot: link.slot, what, sent: pending.sent, until };

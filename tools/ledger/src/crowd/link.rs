@@ -1,105 +1,95 @@
-//! One connection: its socket, its commands that wait for answers, and what arrives from its channel.
+//! One connection: its socket, its pending commands and what arrives from its channel.
 
 use crate::clock::Micros;
-use crate::ledger::Run;
+use crate::ledger::Arrivals;
 use mio::net::TcpStream;
 use seawall_load::frame;
 use std::io::{ErrorKind, Read as _, Write as _};
 
-/// How far it is.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The upgrade was sent, or waits for the socket to open.
     Upgrading,
-    /// `connect` was sent.
     Connecting,
-    /// It is connected; its channel's replay is not over, or not begun.
+    /// Connected; the channel's replay has not ended.
     Joining,
-    /// Its replay is over.
+    /// The replay has ended.
     Live,
-    /// We sent a close frame, and read until the server answers.
+    /// We sent a close frame and read until the server answers.
     Leaving,
 }
 
-/// What a command was.
+/// The kind of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// `connect`
+pub enum Command {
     Connect,
-    /// `subscribe`
     Subscribe,
-    /// `publish`, of the publication with this number.
+    /// `publish` of the publication with this number.
     Publish(u32),
-    /// `history`
     History,
 }
 
-impl What {
-    /// Its name.
+impl Command {
     pub fn name(self) -> &'static str {
         match self {
-            What::Connect => "connect",
-            What::Subscribe => "subscribe",
-            What::Publish(_) => "publish",
-            What::History => "history",
+            Command::Connect => "connect",
+            Command::Subscribe => "subscribe",
+            Command::Publish(_) => "publish",
+            Command::History => "history",
         }
     }
 }
 
-/// A command that waits.
+/// A command that awaits its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
-    /// Its id.
     pub id: u64,
-    /// What it was.
-    pub what: What,
-    /// When it was sent.
+    pub what: Command,
     pub sent: Micros,
 }
 
 /// One connection.
 #[derive(Debug)]
 pub struct Link {
-    /// Whose.
+    /// The number of its client.
     pub client: u32,
-    /// Never used again.
+    /// A number that is never reused.
     pub number: u32,
-    /// To which place for gateways.
+    /// The place of its gateway.
     pub slot: u8,
-    /// To which process there.
+    /// The number of the gateway process.
     pub life: u16,
-    /// How far it is.
     pub stage: Stage,
-    /// What the upgrade's answer must accept.
+    /// The accept key that the answer to the upgrade must contain.
     pub accept: String,
-    /// When it was dialled, and since when it is connected.
+    /// When it was dialled.
     pub dialled: Micros,
-    /// When `connected` came.
+    /// When `connected` arrived.
     pub connected: Micros,
-    /// When something last came.
+    /// When anything last arrived.
     pub heard: Micros,
-    /// The silence the server allows itself.
+    /// The server's ping interval: the longest silence to expect.
     pub ping: Micros,
-    /// Time online after which the backoff begins anew.
+    /// Connected time after which the backoff is reset.
     pub stable: Micros,
     /// Commands without an answer.
     pub pending: Vec<Pending>,
-    /// The id of the next command.
     pub next_id: u64,
-    /// What arrives since the subscription.
-    pub arrivals: Option<Run>,
-    /// The last head that only a beat told, and when.
+    /// The publications received since the subscription.
+    pub arrivals: Option<Arrivals>,
+    /// The last head that only a beat announced, and when.
     pub beaten: Option<(u64, Micros)>,
-    /// `bye` came, with this hint.
+    /// The `retry_ms` of `bye`, once `bye` has arrived.
     pub bye: Option<Option<u64>>,
-    /// `drain` came: it is to be left.
+    /// True once `drain` has arrived: the client is to move.
     pub draining: bool,
-    /// The beginning of a frame or a head.
+    /// The start of an incomplete frame or HTTP head.
     pub partial: Vec<u8>,
-    /// True exactly when it is on the list of those to flush.
+    /// True exactly while it is on the list of connections to flush.
     pub dirty: bool,
-    /// A slow reader reads nothing until then.
-    pub deaf_until: Micros,
+    /// Until when a slow reader reads nothing.
+    pub paused_until: Micros,
     stream: TcpStream,
     out: Vec<u8>,
 }
@@ -109,23 +99,23 @@ pub struct Link {
 pub enum Until {
     /// Until the socket is empty.
     Drained,
-    /// The peer is gone: until the end of the stream.
+    /// The peer has closed: read to the end of the stream.
     TheEnd,
 }
 
-/// What one read gave.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Got {
-    /// So many bytes, and the socket is empty.
+    /// This number of bytes, and the socket is empty.
     Drained(usize),
-    /// The whole buffer.
+    /// The buffer is full.
     Full,
-    /// The stream is over.
+    /// The stream has ended.
     Over,
 }
 
 impl Link {
-    /// A connection that is being dialled.
+    /// Creates a connection that is being dialled.
     pub fn new(
         (client, number): (u32, u32),
         (slot, life): (u8, u16),
@@ -152,29 +142,28 @@ impl Link {
             draining: false,
             partial: Vec::new(),
             dirty: false,
-            deaf_until: 0,
+            paused_until: 0,
             stream,
             out: Vec::new(),
         }
     }
 
-    /// Its socket, to be registered.
+    /// The socket, for registration.
     pub fn socket(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 
-    /// Bytes to send as they are.
+    /// Queues raw bytes.
     pub fn queue_bytes(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    /// A frame to send.
     pub fn queue(&mut self, opcode: u8, payload: &[u8]) {
         frame::write(&mut self.out, opcode, payload, fastrand::u32(..));
     }
 
-    /// Sends what waits, as far as the kernel takes it. An error is left to the read that follows, before which there
-    /// may be bytes that say why.
+    /// Writes queued bytes until the kernel takes no more. Errors are left to the next read, which may first return bytes
+    /// that say why.
     pub fn flush(&mut self) {
         let mut sent = 0;
         while let Some(rest) = self.out.get(sent..)
@@ -191,7 +180,7 @@ impl Link {
         }
     }
 
-    /// One read.
+    /// Reads once into `buffer`.
     pub fn read(&mut self, buffer: &mut [u8]) -> Got {
         match self.stream.read(buffer) {
             Ok(0) => Got::Over,
@@ -205,7 +194,7 @@ impl Link {
         }
     }
 
-    /// Takes the command with this id from those that wait.
+    /// Removes the command with this id from the pending ones.
     pub fn answered(&mut self, id: u64) -> Option<Pending> {
         let at = self.pending.iter().position(|pending| pending.id == id)?;
         Some(self.pending.swap_remove(at))

@@ -1,14 +1,14 @@
-//! What the server says, read no further than a client needs it. Publications, by far the most, are read by hand.
+//! The server's messages, parsed as far as a client needs them. Publications, by far the most frequent, have a parser of
+//! their own.
 
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// Names of channels are this and a number.
+/// The prefix of channel names; a number follows.
 const CHANNEL: &str = "ledger-";
-/// How every publication begins.
+/// The start of every publication.
 const PUBLICATION: &[u8] = b"{\"publication\":{\"channel\":\"";
 
-/// The name of the channel with this number.
 pub fn channel_name(channel: u16) -> String {
     format!("{CHANNEL}{channel}")
 }
@@ -18,12 +18,12 @@ pub fn channel_number(name: &str) -> Option<u16> {
     name.strip_prefix(CHANNEL)?.parse().ok()
 }
 
-/// The key of a publication of the run with this number.
+/// The key of publication `n` of a run.
 pub fn key(run: u32, n: u32) -> String {
     format!("{run:08x}-{n:x}")
 }
 
-/// The number of the publication with this key, if it is of this run.
+/// The number of the publication with this key, if it belongs to this run.
 pub fn number_of(run: u32, key: &str) -> Option<u32> {
     let (of, n) = key.split_once('-')?;
     if u32::from_str_radix(of, 16) != Ok(run) {
@@ -32,18 +32,16 @@ pub fn number_of(run: u32, key: &str) -> Option<u32> {
     u32::from_str_radix(n, 16).ok()
 }
 
-/// A publication that was pushed.
+/// A pushed publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// The channel's number.
     pub channel: u16,
-    /// Its place.
     pub offset: u64,
-    /// The publication's number; `None`: none of ours.
+    /// The publication's number; `None` if the key is not ours.
     pub n: Option<u32>,
 }
 
-/// A publication in the form the gateway writes it; `None`: something else, or written in another way.
+/// Parses a publication in the form the gateway writes; `None` for any other text.
 pub fn pushed(text: &[u8], run: u32) -> Option<Pushed> {
     let rest = text.strip_prefix(PUBLICATION)?;
     let (name, rest) = until_quote(rest)?;
@@ -59,48 +57,48 @@ fn until_quote(text: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text.get(..end)?).ok()?, text.get(end + 1..)?))
 }
 
-/// Any message but the fast ones; keys that nobody here needs are left out.
+/// Any message without a parser of its own. Unused keys are omitted.
 #[derive(Deserialize, Debug)]
 pub struct Message<'a> {
-    /// Which command it answers.
+    /// The id of the command that it answers.
     pub id: Option<u64>,
     /// The reply to `connect`.
     #[serde(borrow)]
     pub connected: Option<Connected<'a>>,
     /// The reply to `subscribe`.
     #[serde(borrow)]
-    pub subscribed: Option<Place<'a>>,
+    pub subscribed: Option<Subscribed<'a>>,
     /// The reply to `publish`.
     #[serde(borrow)]
     pub published: Option<Published<'a>>,
     /// The reply to `history`.
     #[serde(borrow)]
     pub history: Option<Page<'a>>,
-    /// A refusal.
+    /// The refusal of a command.
     #[serde(borrow)]
     pub error: Option<Refusal<'a>>,
-    /// A publication, written in another way.
+    /// A publication in another form than [`pushed`] parses.
     #[serde(borrow)]
     pub publication: Option<Entry<'a>>,
     /// The end of a replay.
     #[serde(borrow)]
     pub synced: Option<Synced<'a>>,
-    /// Publications were left out.
+    /// Publications were skipped.
     #[serde(borrow)]
     pub lag: Option<Lag<'a>>,
-    /// The instance goes.
-    pub drain: Option<Drain>,
-    /// The server closes next.
+    /// The instance is shutting down.
+    pub drain: Option<DrainNotice>,
+    /// The server is about to close the connection.
     pub bye: Option<Bye>,
-    /// Heads.
+    /// The heads of channels.
     #[serde(borrow)]
     pub beat: Option<Beat<'a>>,
-    /// What is up and what is not.
+    /// The state of the gateway's dependencies.
     pub status: Option<Nothing>,
 }
 
 impl<'a> Message<'a> {
-    /// The channel it is about, if it is about one.
+    /// The channel of the message, if it has one.
     pub fn channel(&self) -> Option<&'a str> {
         let placed = self.connected.as_ref().and_then(|it| it.recovered.first()).or(self.subscribed.as_ref());
         let of = placed.map(|it| it.channel).or(self.history.as_ref().map(|it| it.channel));
@@ -108,119 +106,105 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What nobody here reads.
+/// An object whose contents are not used.
 #[derive(Deserialize, Debug)]
 pub struct Nothing {}
 
 /// `connected`
 #[derive(Deserialize, Debug)]
 pub struct Connected<'a> {
-    /// Silence the server allows itself.
+    /// The longest silence of the server.
     pub ping_ms: u64,
-    /// Time online after which the backoff begins anew.
+    /// Connected time after which the backoff is reset.
     pub stable_ms: u64,
-    /// One for each cursor that was named.
+    /// One entry for each cursor in `connect`.
     #[serde(borrow, default)]
-    pub recovered: Vec<Place<'a>>,
+    pub recovered: Vec<Subscribed<'a>>,
 }
 
-/// `subscribed`, and an entry of `recovered`.
+/// `subscribed`, and each entry of `recovered`.
 #[derive(Deserialize, Debug)]
-pub struct Place<'a> {
-    /// The channel.
+pub struct Subscribed<'a> {
     pub channel: &'a str,
-    /// Whose log it is.
+    /// The epoch of the log.
     pub epoch: Option<&'a str>,
-    /// The newest.
     pub head: Option<u64>,
-    /// Whether what was missed follows.
+    /// True if the missed publications follow.
     pub recovered: Option<bool>,
-    /// Why not.
+    /// The reason if `recovered` is false.
     pub because: Option<&'a str>,
-    /// When to try again.
     pub retry_ms: Option<u64>,
 }
 
 /// `published`
 #[derive(Deserialize, Debug)]
 pub struct Published<'a> {
-    /// The key that was sent.
     pub key: Option<&'a str>,
-    /// Where it is.
     pub offset: u64,
-    /// Whether it had been there.
+    /// True if it was already stored.
     pub duplicate: bool,
 }
 
 /// `history`
 #[derive(Deserialize, Debug)]
 pub struct Page<'a> {
-    /// The channel.
     pub channel: &'a str,
-    /// The newest.
+    /// The newest offset.
     pub head: u64,
-    /// The oldest.
+    /// The oldest offset retained.
     pub floor: u64,
-    /// Ascending.
+    /// In ascending order.
     #[serde(borrow)]
     pub publications: Vec<Entry<'a>>,
 }
 
-/// A publication, as far as it matters here.
+/// The parts of a publication that are used here.
 #[derive(Deserialize, Debug)]
 pub struct Entry<'a> {
-    /// The channel.
     pub channel: &'a str,
-    /// Its place.
     pub offset: u64,
-    /// Its key.
     pub key: Option<&'a str>,
 }
 
 /// `error`
 #[derive(Deserialize, Debug)]
 pub struct Refusal<'a> {
-    /// What for.
     pub code: &'a str,
-    /// When to try again.
     pub retry_ms: Option<u64>,
 }
 
 /// `synced`
 #[derive(Deserialize, Debug)]
 pub struct Synced<'a> {
-    /// The channel.
     pub channel: &'a str,
-    /// The replay's end.
+    /// The last offset of the replay.
     pub offset: u64,
 }
 
 /// `lag`
 #[derive(Deserialize, Debug)]
 pub struct Lag<'a> {
-    /// The channel.
     pub channel: &'a str,
-    /// The first that is missing.
+    /// The first missing offset.
     pub from: u64,
-    /// Live ones go on above.
+    /// Live publications continue after this offset.
     pub head: u64,
 }
 
 /// `drain`
 #[derive(Deserialize, Debug)]
-pub struct Drain {
-    /// When to move.
+pub struct DrainNotice {
+    /// When to move, in milliseconds from now.
     pub slot_ms: u64,
 }
 
 /// `bye`
 #[derive(Deserialize, Debug)]
 pub struct Bye {
-    /// The code of the close that follows.
+    /// The code of the close frame that follows.
     pub code: u16,
-    /// When to come back.
     pub retry_ms: Option<u64>,
-    /// Whether to come back at all.
+    /// True if the client must not reconnect.
     #[serde(default)]
     pub terminal: bool,
 }
@@ -228,12 +212,12 @@ pub struct Bye {
 /// `beat`
 #[derive(Deserialize, Debug)]
 pub struct Beat<'a> {
-    /// As the store has them.
+    /// The heads, as the store has them.
     #[serde(borrow, default)]
     pub heads: HashMap<&'a str, u64>,
 }
 
-/// Reads a text frame; `None` when it is no message of the protocol.
+/// Parses a text frame; `None` if it is not a message of the protocol.
 pub fn read(text: &[u8]) -> Option<Message<'_>> {
     serde_json::from_slice(text).ok()
 }
@@ -243,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_publication_is_read_by_hand_as_serde_reads_it() {
+    fn publication_parser_agrees_with_serde() {
         let text = br#"{"publication":{"channel":"ledger-7","offset":42,"key":"00000009-1f","user":"u","time":1,"data":{}}}"#;
         assert_eq!(pushed(text, 9), Some(Pushed { channel: 7, offset: 42, n: Some(31) }));
         assert_eq!(pushed(text, 8).and_then(|pushed| pushed.n), None, "the key of another run");
@@ -253,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_names_come_back() {
+    fn keys_and_channel_names_round_trip() {
         assert_eq!(number_of(5, &key(5, 77)), Some(77));
         assert_eq!(channel_number(&channel_name(12)), Some(12));
         assert_eq!(channel_number("lobby"), None);
     }
 
     #[test]
-    fn replies_and_pushes_are_read() {
+    fn replies_and_pushes_are_parsed() {
         let read = |text: &'static str| read(text.as_bytes()).expect(text);
         let connected = read(
             r#"{"id":1,"connected":{"connection":"c","ping_ms":5,"stable_ms":6,"limits":{},"recovered":[{"channel":"ledger-1","recovered":false,"because":"unavailable","retry_ms":9}]}}"#,

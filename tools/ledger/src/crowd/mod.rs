@@ -1,7 +1,7 @@
-//! Many clients on one thread, each as an SDK is, and the ledger of what they saw.
+//! Many clients on one thread, each modelled on an SDK, and the ledger of what they observe.
 //!
-//! The director of a scenario sends [`Order`]s and looks at [`Seen`]; the thread ends with [`Order::Finish`] and hands
-//! over its [`Ledger`].
+//! The director of a scenario sends [`Order`]s and reads [`Seen`]. The thread ends with [`Order::Finish`] and returns its
+//! [`Ledger`].
 
 mod client;
 mod follow;
@@ -19,7 +19,7 @@ use crate::clock::{self, Micros, SECOND};
 use crate::ledger::{Journal, Ledger};
 use client::Client;
 use crossbeam_channel::{Receiver, TryRecvError};
-use leave::Coming;
+use leave::Attempt;
 use link::{Link, Stage, Until};
 use mio::{Events, Interest, Poll, Token};
 use seawall_load::{socket::Sources, upgrade};
@@ -32,31 +32,31 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The one read buffer.
+/// Size of the read buffer that all connections share.
 const READ_BYTES: usize = 256 << 10;
-/// The loop looks around at least so often.
+/// The longest wait of one turn of the loop.
 const TICK: Duration = Duration::from_millis(10);
-/// Dials of one turn: what arrives meanwhile must not wait long.
+/// Dials per turn. The bound keeps arriving messages from waiting long.
 const DIALS_PER_TURN: usize = 64;
-/// An upgrade that takes longer is given up.
+/// The timeout of an upgrade.
 const UPGRADE_WITHIN: Micros = 10 * SECOND;
-/// A farewell that is not answered is given up.
+/// The timeout of a close handshake.
 const FAREWELL_WITHIN: Micros = 5 * SECOND;
 
-/// What a crowd is made of.
+/// The parameters of a crowd.
 #[derive(Debug)]
 pub struct Plan {
-    /// In every key: two runs on one store do not meet.
+    /// Part of every key, so that two runs on one store do not collide.
     pub run: u32,
-    /// The clients, each with its kind and channel.
+    /// The kind and channel of each client.
     pub clients: Vec<(Kind, u16)>,
-    /// The number of the first client and of the first connection: two crowds of one run do not meet.
+    /// The number of the first client and the first connection, so that two crowds of one run do not collide.
     pub base: u32,
-    /// Bytes of a publication's data; those of channel 0 have thirty times as many.
+    /// Bytes of a publication's data; in channel 0 thirty times as many.
     pub payload: usize,
 }
 
-/// A gateway's place.
+/// One gateway's place, as the crowd knows it.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     life: u16,
@@ -64,28 +64,26 @@ struct Slot {
     in_rotation: bool,
 }
 
-/// What time brings. Each is looked at again when it comes: it may be void by then.
+/// A scheduled event. Its condition is checked again when it fires, because it may no longer apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// A client comes, or comes back.
+    /// A client connects or reconnects.
     Dial(u32),
-    /// A client moves.
     Move(u32),
-    /// A client sends what is due.
+    /// A client sends its due publication.
     Send(u32),
-    /// A connection subscribes again: its place in the slab, and its number.
+    /// A connection, given by its slab index and number, subscribes again.
     Subscribe(usize, u32),
-    /// A connection that was left behind ends once its answers are there.
+    /// A replaced connection ends if its answers are complete.
     Retire(usize, u32),
-    /// A head that a beat told should be there by now.
+    /// A head that a beat announced should have arrived.
     Beaten(usize, u32),
-    /// A client asks again for what it misses.
+    /// A client requests missing publications again.
     Pull(u32),
-    /// A slow reader reads, or stops to.
+    /// A slow reader stops or resumes reading.
     Doze(usize, u32),
 }
 
-/// All clients of a thread.
 pub struct Crowd {
     run: u32,
     base: u32,
@@ -101,9 +99,9 @@ pub struct Crowd {
     next_link: u32,
     ledger: Ledger,
     seen: Arc<Seen>,
-    /// The epoch of the store, as the first answer had it.
+    /// The store's epoch, from the first answer that gave it.
     epoch: Option<String>,
-    /// The newest of each channel that anybody heard of.
+    /// The newest offset of each channel that any client has heard of.
     heads: Vec<u64>,
     rate: f64,
     credit: f64,
@@ -117,11 +115,11 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// A crowd none of whom came yet.
+    /// Creates a crowd without connections.
     ///
     /// # Errors
     ///
-    /// The kernel gives no epoll.
+    /// Returns the kernel's error if there is no epoll.
     pub fn new(plan: Plan, journal: Journal, seen: Arc<Seen>) -> io::Result<Crowd> {
         let channels = plan.clients.iter().map(|(_, channel)| usize::from(*channel) + 1).max().unwrap_or(0);
         Ok(Crowd {
@@ -153,11 +151,11 @@ impl Crowd {
         })
     }
 
-    /// Until [`Order::Finish`], or nobody is there to give orders.
+    /// Runs until [`Order::Finish`], or until the director is gone.
     ///
     /// # Errors
     ///
-    /// Those of epoll and of the journal's file.
+    /// Returns errors of epoll and of the journal's file.
     pub fn run(mut self, orders: &Receiver<Order>) -> io::Result<Ledger> {
         let mut events = Events::with_capacity(4_096);
         let mut buffer = vec![0; READ_BYTES];
@@ -274,7 +272,7 @@ impl Crowd {
         }
     }
 
-    /// Begins a connection; to another place than `away_from` if there is one.
+    /// Starts a connection, to another place than `away_from` if there is one.
     fn dial(&mut self, client: u32, away_from: Option<u8>) {
         if self.finishing.is_some() {
             return;
@@ -306,19 +304,19 @@ impl Crowd {
             Ok(()) if it.current.is_none() => it.current = Some(index),
             Ok(()) => it.next = Some(index),
             Err(_) => {
-                self.ledger.life(place.life).turned_away += 1;
-                let coming = if away_from.is_some() { Coming::Over } else { Coming::Back };
-                self.try_again(client, None, coming);
+                self.ledger.life(place.life).refused_upgrades += 1;
+                let attempt = if away_from.is_some() { Attempt::Move } else { Attempt::Reconnect };
+                self.try_again(client, None, attempt);
             }
         }
     }
 
-    /// Where a load balancer leads this client.
+    /// The gateway that a load balancer would choose for this client.
     fn place_for(&self, client: u32, away_from: Option<u8>) -> Option<(u8, Slot)> {
         let places = || (0u8..).zip(&self.slots).filter_map(|(at, slot)| Some((at, (*slot)?)));
         let open: Vec<_> = places().filter(|(at, slot)| slot.in_rotation && Some(*at) != away_from).collect();
         let chosen = open.get(client as usize % open.len().max(1)).copied();
-        // Nobody is in rotation: whoever is there is asked, and refuses.
+        // If none is in rotation, any place is tried; its gateway will refuse.
         chosen.or_else(|| places().find(|(_, slot)| slot.in_rotation)).or_else(|| places().next())
     }
 
@@ -340,7 +338,7 @@ impl Crowd {
         }
     }
 
-    /// Once a quarter of a second: what takes too long, and the numbers for who watches. True when all is over.
+    /// Closes what is overdue and updates [`Seen`], every quarter second. True when the run is finished.
     fn scan(&mut self) -> bool {
         self.seen.turns.fetch_add(1, Ordering::AcqRel);
         if self.now < self.scanned + SECOND / 4 {
@@ -362,7 +360,7 @@ impl Crowd {
     }
 
     fn is_overdue(&self, link: &Link) -> bool {
-        if self.now < link.deaf_until {
+        if self.now < link.paused_until {
             return false;
         }
         match link.stage {
@@ -372,7 +370,7 @@ impl Crowd {
         }
     }
 
-    /// Whether a client is connected and has all it knows of, as the director sees it.
+    /// Updates whether a client is settled, which means connected with everything it knows of.
     fn settle(&mut self, client: u32) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         let is_live =

@@ -1,79 +1,66 @@
-//! What the director of a scenario tells the crowd, and what it can see of it meanwhile.
+//! Orders from the director of a scenario to the crowd, and the numbers the director can read meanwhile.
 
 use crate::clock::Micros;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Something to do, or to know.
+/// An order to the crowd.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// From now on this process is at this place.
-    Life {
-        /// Which place.
-        slot: u8,
-        /// The number of the process.
-        life: u16,
-        /// Where it is reached.
-        address: SocketAddr,
-    },
-    /// Whether new connections are led to this place, as a load balancer does by `ready`.
-    Rotation {
-        /// Which place.
-        slot: u8,
-        /// Whether they are.
-        open: bool,
-    },
-    /// These clients come, spread over a time.
+    /// A process now runs at this place.
+    Life { slot: u8, life: u16, address: SocketAddr },
+    /// Adds this place to the rotation or removes it, as a load balancer does by `ready`.
+    Rotation { slot: u8, open: bool },
+    /// These clients connect, spread over a time.
     Come {
-        /// The first.
+        /// The first client.
         from: u32,
-        /// One after the last.
+        /// One past the last client.
         to: u32,
-        /// Over how long.
+        /// The time to spread them over.
         over: Micros,
     },
-    /// Everybody closes, and stays away until it is to come again.
+    /// All clients close, and stay away until [`Order::Come`].
     Leave,
-    /// Publishes a second, all together.
+    /// Publishes per second, over all clients.
     Rate(f64),
-    /// All connections are lost at once: those to this place, or all.
+    /// All connections, or all to one place, are lost at once.
     Storm(Option<u8>),
-    /// Says something in the journal.
+    /// Writes a remark to the journal.
     Remark(String),
-    /// Everybody leaves; the ledger is handed over.
+    /// All clients leave, and the ledger is returned.
     Finish,
 }
 
-/// What can be seen from outside while a crowd is at work.
+/// Counters that the director reads while a crowd is running.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Clients that are connected, subscribed and have all they know of.
+    /// Clients that are connected and subscribed and have everything they know of.
     pub settled: AtomicU64,
-    /// Clients that came so far, whether or not they are there now.
+    /// Clients that have connected at least once.
     pub known: AtomicU64,
-    /// Clients that lack something that is known to be stored, or are away.
+    /// Clients that are away, or lack something known to be stored.
     pub lacking: AtomicU64,
-    /// Publications that were sent and not resolved.
+    /// Publications that were sent and have no final answer.
     pub unresolved: AtomicU64,
-    /// Publications acknowledged.
     pub stored: AtomicU64,
-    /// Publishes that were due and found nobody free to send them.
+    /// Publishes that were due while no client was free to send them.
     pub skipped: AtomicU64,
-    /// Connections that are open.
+    /// Open connections.
     pub links: AtomicU64,
-    /// Turns of the crowd's loop: two more mean that it looked at every order before.
+    /// Turns of the crowd's loop. Two more mean that every earlier order has been read.
     pub turns: AtomicU64,
-    /// The thread is over.
+    /// True once the thread has ended.
     pub over: AtomicBool,
 }
 
 impl Seen {
-    /// One number.
+    /// Reads one counter.
     pub fn read(number: &AtomicU64) -> u64 {
         number.load(Ordering::Acquire)
     }
 
-    /// Writes one.
+    /// Writes one counter.
     pub fn write(number: &AtomicU64, value: u64) {
         number.store(value, Ordering::Release);
     }

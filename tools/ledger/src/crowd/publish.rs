@@ -1,35 +1,35 @@
-//! What clients say: so many publications a second in all, one unanswered a client, each until it is acknowledged.
+//! Publishing: a fixed rate over all clients, one unanswered publication per client, each retried until acknowledged.
 
 use super::client::{Kind, Outgoing};
-use super::link::{Pending, Stage, What};
+use super::link::{Command, Pending, Stage};
 use super::message::{channel_name, key};
 use super::{Crowd, Seen, Timer};
 use crate::clock::{Micros, SECOND};
 use crate::ledger::Acknowledged;
 use seawall_load::frame;
 
-/// How much longer publications of the loud channel are.
+/// How many times longer publications of channel 0 are.
 const LOUD: usize = 30;
-/// Of those that were refused for certain, one of so many is dropped by its author: it must never be stored.
+/// One in this many certainly refused publications is given up by its author; it must never be stored.
 const DROPPED: u32 = 4;
-/// More publishes than this are not made up for after a pause.
+/// The maximum number of publishes to catch up after a pause.
 const CREDIT_MAX: f64 = 200.0;
 
 impl Crowd {
-    /// Publishes as the rate wants it, by authors in turn.
+    /// Publishes at the given rate, with clients taking turns.
     pub(super) fn publish_what_is_due(&mut self) {
         let since = self.now - std::mem::replace(&mut self.paid, self.now).min(self.now);
         self.credit = (self.credit + self.rate * since as f64 / SECOND as f64).min(CREDIT_MAX);
         while self.credit >= 1.0 {
             self.credit -= 1.0;
-            if !self.publish_by_somebody() {
+            if !self.publish_from_a_free_client() {
                 self.seen.skipped.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
             }
         }
     }
 
-    /// False when a good part of them was asked and none is free.
-    fn publish_by_somebody(&mut self) -> bool {
+    /// Publishes from one free client. False if many clients were tried and none was free.
+    fn publish_from_a_free_client(&mut self) -> bool {
         for _ in 0..self.clients.len().min(64) {
             let author = self.next_author;
             self.next_author = (author + 1) % self.clients.len();
@@ -65,15 +65,15 @@ impl Crowd {
         let filling = "x".repeat(bytes);
         let number = link.number;
         self.ledger.sent(n, number, self.now);
-        self.command(index, What::Publish(n), |id| {
+        self.command(index, Command::Publish(n), |id| {
             format!(
                 "{{\"id\":{id},\"publish\":{{\"channel\":\"{name}\",\"key\":\"{key}\",\"data\":{{\"n\":{n},\"text\":\"{filling}\"}}}}}}"
             )
         });
     }
 
-    /// Sends a command, and waits for its answer from now on.
-    pub(super) fn command(&mut self, index: usize, what: What, text: impl FnOnce(u64) -> String) {
+    /// Sends a command and registers it as pending.
+    pub(super) fn command(&mut self, index: usize, what: Command, text: impl FnOnce(u64) -> String) {
         let Some(link) = self.links.get_mut(index) else { return };
         let id = link.next_id;
         link.next_id += 1;
@@ -84,7 +84,7 @@ impl Crowd {
         self.mark_dirty(index);
     }
 
-    /// It was acknowledged.
+    /// Handles the acknowledgement of a publication.
     pub(super) fn acknowledged(&mut self, client: u32, n: u32, answer: Acknowledged) {
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         let channel = it.channel;
@@ -98,7 +98,7 @@ impl Crowd {
         Seen::write(&self.seen.unresolved, self.unresolved);
     }
 
-    /// It was not, or nobody knows.
+    /// Handles an error reply: a certain refusal, or an unknown outcome.
     pub(super) fn refused(&mut self, client: u32, n: u32, code: &str, retry: Option<Micros>) {
         let is_certain = match code {
             "unavailable" | "overloaded" | "draining" | "rate_limited" => true,
@@ -128,7 +128,7 @@ impl Crowd {
         self.later(wait, Timer::Send(client));
     }
 
-    /// Its connection ended without an answer: the same key is sent again on the next.
+    /// Handles a connection that ended without an answer: the same key is sent again on the next one.
     pub(super) fn unanswered(&mut self, client: u32, n: u32) {
         self.ledger.doubted(n, "the connection ended", self.now);
         if let Some(it) = self.clients.get_mut(client as usize)

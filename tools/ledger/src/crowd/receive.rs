@@ -1,6 +1,6 @@
-//! What comes from the server, and what an SDK makes of it.
+//! Handles the server's messages as an SDK does.
 
-use super::link::{Got, Stage, Until, What};
+use super::link::{Command, Got, Stage, Until};
 use super::message::{self, Message, Published, Pushed, channel_number, number_of};
 use super::{Crowd, Kind, Timer};
 use crate::clock::{Micros, SECOND};
@@ -9,13 +9,13 @@ use seawall_load::frame::{self, Next};
 use seawall_load::upgrade::{self, Answer};
 
 impl Crowd {
-    /// Reads what there is.
+    /// Reads what is available.
     pub(super) fn readable(&mut self, index: usize, buffer: &mut [u8], until: Until) {
         self.now = crate::clock::now();
         let Some(number) = self.links.get(index).map(|link| link.number) else { return };
         while let Some(link) = self.links.get_mut(index)
             && link.number == number
-            && link.deaf_until <= self.now
+            && link.paused_until <= self.now
         {
             let (bytes, more) = match link.read(buffer) {
                 Got::Over => return self.over(index),
@@ -90,7 +90,7 @@ impl Crowd {
         self.ledger.opened(number, self.base + client, life, self.now);
         let cursor =
             self.cursor(index, client).map_or(String::new(), |cursor| format!(",\"recover\":[{cursor}]"));
-        self.command(index, What::Connect, |id| {
+        self.command(index, Command::Connect, |id| {
             format!("{{\"id\":{id},\"connect\":{{\"client\":\"seawall-ledger\"{cursor}}}}}")
         });
     }
@@ -101,7 +101,7 @@ impl Crowd {
         }
         match message::read(text) {
             Some(message) => self.message(index, message, text),
-            None => self.ledger.odd(format!("no message: {}", String::from_utf8_lossy(text))),
+            None => self.ledger.odd(format!("not a message: {}", String::from_utf8_lossy(text))),
         }
     }
 
@@ -112,7 +112,7 @@ impl Crowd {
         if message.channel().is_some_and(|name| channel_number(name) != own) {
             return self
                 .ledger
-                .odd(format!("not of a channel that was asked for: {}", String::from_utf8_lossy(text)));
+                .odd(format!("a message of a channel not subscribed: {}", String::from_utf8_lossy(text)));
         }
         if let Some(id) = message.id {
             return self.reply(index, client, id, message);
@@ -145,7 +145,7 @@ impl Crowd {
     fn reply(&mut self, index: usize, client: u32, id: u64, message: Message<'_>) {
         let Some(link) = self.links.get_mut(index) else { return };
         let Some(pending) = link.answered(id) else {
-            return self.ledger.odd(format!("an answer to nothing that was asked: {message:?}"));
+            return self.ledger.odd(format!("an answer without a command: {message:?}"));
         };
         let life = link.life;
         let late = Crowd::lateness(link, pending, self.now);
@@ -154,15 +154,17 @@ impl Crowd {
             self.ledger.late(late);
         }
         match (pending.what, message) {
-            (What::Connect, Message { connected: Some(connected), .. }) => {
+            (Command::Connect, Message { connected: Some(connected), .. }) => {
                 self.connected(index, client, (connected.ping_ms, connected.stable_ms));
                 match connected.recovered.first() {
                     Some(place) => self.placed(index, client, place),
                     None => self.subscribe_first(index),
                 }
             }
-            (What::Subscribe, Message { subscribed: Some(place), .. }) => self.placed(index, client, &place),
-            (What::Publish(n), Message { published: Some(published), .. }) => {
+            (Command::Subscribe, Message { subscribed: Some(place), .. }) => {
+                self.placed(index, client, &place)
+            }
+            (Command::Publish(n), Message { published: Some(published), .. }) => {
                 self.ledger.life(life).published += 1;
                 if published.key.and_then(|key| number_of(self.run, key)) != Some(n) {
                     self.ledger.odd(format!("publication {n} was answered with another key"));
@@ -172,7 +174,7 @@ impl Crowd {
                 let Published { offset, duplicate, .. } = published;
                 self.acknowledged(client, n, Acknowledged { offset, duplicate });
             }
-            (What::History, Message { history: Some(page), .. }) => self.page(index, client, &page),
+            (Command::History, Message { history: Some(page), .. }) => self.page(index, client, &page),
             (what, Message { error: Some(error), .. }) => {
                 *self.ledger.life(life).errors.entry(error.code.to_owned()).or_default() += 1;
                 self.refusal(index, client, what, (error.code, error.retry_ms.map(|ms| ms * 1_000)));
@@ -204,19 +206,19 @@ impl Crowd {
         }
     }
 
-    fn refusal(&mut self, index: usize, client: u32, what: What, (code, retry): (&str, Option<Micros>)) {
+    fn refusal(&mut self, index: usize, client: u32, what: Command, (code, retry): (&str, Option<Micros>)) {
         let Some(number) = self.links.get(index).map(|link| link.number) else { return };
         let wait = retry.unwrap_or(SECOND);
         match what {
-            What::Publish(n) => self.refused(client, n, code, retry),
-            What::Subscribe => self.later(wait, Timer::Subscribe(index, number)),
-            What::History => {
+            Command::Publish(n) => self.refused(client, n, code, retry),
+            Command::Subscribe => self.later(wait, Timer::Subscribe(index, number)),
+            Command::History => {
                 if let Some(it) = self.clients.get_mut(client as usize) {
                     it.pulling = None;
                 }
                 self.later(wait, Timer::Pull(client));
             }
-            What::Connect => self.ledger.odd(format!("`connect` was answered {code}")),
+            Command::Connect => self.ledger.odd(format!("`connect` was answered {code}")),
         }
     }
 

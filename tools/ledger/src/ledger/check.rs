@@ -1,47 +1,46 @@
-//! What the ledger and the store say together: every broken promise, one by one.
+//! Compares the ledger with the store and lists every broken promise.
 
-use super::{Begin, End, Excuse, Ledger, Publication, Run, Window};
+use super::{Arrivals, Begin, End, Excuse, Ledger, Publication, Window};
 use crate::clock::{Micros, SECOND, seconds};
 use std::collections::HashSet;
 
-/// Within this every command is answered; half a second more is what the way and a busy machine may take.
+/// The time limit for the answer to a command, with half a second added for transport and a busy machine.
 pub const ANSWER_WITHIN: Micros = 5 * SECOND + SECOND / 2;
-/// What a fault did may be seen for so long after it.
+/// How long after its end a fault may still show effects.
 const AFTER: Micros = SECOND;
 
-/// A promise that can be broken.
+/// A promise of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Promise {
-    /// An acknowledged publication is in the store, where it was said to be.
+    /// Every acknowledged publication is in the store, at the offset it was acknowledged with.
     Kept,
     /// No publication is stored twice.
     Once,
-    /// What was refused is not stored.
+    /// No refused publication is stored.
     Refused,
-    /// Nothing is stored that nobody sent, and offsets have no gap.
+    /// Everything stored was sent by a client, and offsets have no gap.
     Sound,
-    /// No subscriber is skipped without being told.
+    /// No subscriber misses a publication without `lag`.
     NoGap,
-    /// No subscriber gets one twice, or out of order, on one connection.
+    /// No subscriber gets a publication twice, or out of order, on one connection.
     InOrder,
-    /// Every subscriber has everything in the end.
+    /// Every subscriber has everything at the end.
     Complete,
-    /// Everybody sees the same publication at the same place.
+    /// All clients see the same publication at the same offset.
     Same,
     /// Every command is answered in time.
     Answered,
-    /// A close by the server comes after `bye`.
+    /// The server sends `bye` before it closes a connection.
     Bye,
-    /// A connection ends without a close frame only by a fault.
+    /// A connection ends without a close frame only because of a fault.
     Stays,
-    /// Answers are what the protocol allows.
+    /// Answers conform to the protocol.
     Sane,
-    /// Nothing is unknown in the end.
+    /// Every publication has a known outcome at the end.
     Resolved,
 }
 
 impl Promise {
-    /// All of them.
     pub const ALL: [Promise; 13] = [
         Promise::Kept,
         Promise::Once,
@@ -58,7 +57,7 @@ impl Promise {
         Promise::Resolved,
     ];
 
-    /// What is counted when it is broken.
+    /// The report's name for violations of the promise.
     pub fn measure(self) -> &'static str {
         match self {
             Promise::Kept => "acknowledged but missing",
@@ -66,41 +65,40 @@ impl Promise {
             Promise::Refused => "refused but stored",
             Promise::Sound => "stored and never sent, or a gap in the log",
             Promise::NoGap => "gaps seen by a subscriber",
-            Promise::InOrder => "doubles and reorderings seen by a subscriber",
+            Promise::InOrder => "duplicates and reorderings seen by a subscriber",
             Promise::Complete => "publications a subscriber never got",
-            Promise::Same => "places where two saw different publications",
+            Promise::Same => "offsets where two clients saw different publications",
             Promise::Answered => "commands unanswered after 5 s",
             Promise::Bye => "closes by the server without `bye`",
             Promise::Stays => "connections that vanished without a fault",
             Promise::Sane => "answers the protocol does not allow",
-            Promise::Resolved => "publications whose fate nobody knows",
+            Promise::Resolved => "publications with an unknown outcome",
         }
     }
 }
 
-/// One that was broken.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which.
     pub promise: Promise,
-    /// How often, where one finding stands for several.
+    /// The number of violations that this finding covers.
     pub count: u64,
-    /// What was seen.
+    /// A description for people.
     pub text: String,
 }
 
-/// One channel as the store has it at the end.
+/// A channel as the store has it at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// The oldest that is retained.
+    /// The oldest offset retained.
     pub floor: u64,
-    /// The newest.
+    /// The newest offset.
     pub head: u64,
-    /// Offsets with the number of the publication; `None`: a key that is none of ours.
+    /// Offsets with the publication's number; `None` if the key is not ours.
     pub entries: Vec<(u64, Option<u32>)>,
 }
 
-/// Everything that does not hold. `logs` are by channel.
+/// Returns all broken promises. `logs` are indexed by channel.
 pub fn check(ledger: &Ledger, logs: &[Log], windows: &[Window]) -> Vec<Finding> {
     let mut findings = Findings::default();
     findings.store(ledger, logs);
@@ -124,7 +122,7 @@ impl Findings {
         }
     }
 
-    /// The logs themselves, and against what was seen at their places.
+    /// Checks the logs themselves, and against what clients saw at their offsets.
     fn store(&mut self, ledger: &Ledger, logs: &[Log]) {
         let mut stored = HashSet::new();
         for (channel, log) in logs.iter().enumerate() {
@@ -139,7 +137,7 @@ impl Findings {
                 let sent = n.and_then(|n| ledger.publications.get(n as usize));
                 if sent.is_none_or(|sent| usize::from(sent.channel) != channel) {
                     self.add(Promise::Sound, 1, || {
-                        format!("channel {channel}, offset {offset}: nobody sent that")
+                        format!("channel {channel}, offset {offset}: no client sent it")
                     });
                 }
                 let Some(n) = *n else { continue };
@@ -151,9 +149,7 @@ impl Findings {
                 let seen = ledger.seen.get(channel).and_then(|places| places.get(*offset as usize));
                 if seen.is_some_and(|seen| *seen != 0 && *seen != n + 1) {
                     self.add(Promise::Same, 1, || {
-                        format!(
-                            "channel {channel}, offset {offset}: {n} in the store, another was seen there"
-                        )
+                        format!("channel {channel}, offset {offset}: {n} is stored, but a client saw another")
                     });
                 }
             }
@@ -165,7 +161,7 @@ impl Findings {
         }
     }
 
-    /// Every publication against where it is.
+    /// Checks every publication against its place in the store.
     fn publications(&mut self, ledger: &Ledger, logs: &[Log]) {
         let mut places: Vec<Option<u64>> = vec![None; ledger.publications.len()];
         for (offset, n) in logs.iter().flat_map(|log| &log.entries) {
@@ -196,7 +192,7 @@ impl Findings {
         }
         if it.was_known {
             self.add(Promise::Refused, 1, || {
-                format!("publication {n}: refused {} times, and then known already", it.refusals)
+                format!("publication {n}: refused {} times, then acknowledged as a duplicate", it.refusals)
             });
         }
         if let Some(other) = it.other_offset {
@@ -209,12 +205,12 @@ impl Findings {
         }
     }
 
-    /// What each connection got, run by run.
-    fn order(&mut self, runs: &[Run]) {
-        let mut pushed: Vec<&Run> = runs.iter().filter(|run| run.begin != Begin::Pulled).collect();
-        // Stable: those of one connection stay in their order.
+    /// Checks what each connection received, run by run.
+    fn order(&mut self, runs: &[Arrivals]) {
+        let mut pushed: Vec<&Arrivals> = runs.iter().filter(|run| run.begin != Begin::Pulled).collect();
+        // The sort is stable, so the runs of one connection keep their order.
         pushed.sort_by_key(|run| (run.link, run.channel));
-        let mut before: Vec<&Run> = Vec::new();
+        let mut before: Vec<&Arrivals> = Vec::new();
         for run in pushed {
             if before.first().is_some_and(|first| (first.link, first.channel) != (run.link, run.channel)) {
                 before.clear();
@@ -222,7 +218,7 @@ impl Findings {
             let most = before.iter().map(|run| run.last).max().unwrap_or(0);
             let who = || format!("client {}, connection {}, channel {}", run.client, run.link, run.channel);
             match run.begin {
-                // A subscription begins anew, from where the client is.
+                // A subscription starts again at the client's position.
                 Begin::Subscribed => before.clear(),
                 Begin::Lag { from } if from > most + 1 => {
                     self.add(Promise::NoGap, from - most - 1, || {
@@ -243,9 +239,9 @@ impl Findings {
         }
     }
 
-    /// All that a client got by any way, from its start to the head.
+    /// Checks that everything each client received, by any way, is complete from its start to the head.
     fn complete(&mut self, ledger: &Ledger, logs: &[Log]) {
-        let mut runs: Vec<&Run> = ledger.runs.iter().filter(|run| run.last >= run.first).collect();
+        let mut runs: Vec<&Arrivals> = ledger.runs.iter().filter(|run| run.last >= run.first).collect();
         runs.sort_by_key(|run| (run.client, run.first));
         for (client, start) in ledger.starts.iter().enumerate() {
             let Some((channel, start)) = *start else { continue };
@@ -270,7 +266,7 @@ impl Findings {
         }
     }
 
-    /// Ends of connections and late answers, less what a fault excuses.
+    /// Checks ends of connections and late answers, except for those excused by a fault.
     fn ends(&mut self, ledger: &Ledger, windows: &[Window]) {
         let excused = |slot: u8, (from, to): (Micros, Micros), excuse: Excuse, until: Micros| {
             windows.iter().any(|window| {
@@ -286,7 +282,7 @@ impl Findings {
                 format!("client {}, connection {}, at {:.3} s", close.client, close.link, seconds(close.at))
             };
             match close.end {
-                // A violation of RFC 6455, and a socket that takes nothing, are not told.
+                // No `bye` is required after a violation of RFC 6455 or on a socket that accepts no data.
                 End::Ours | End::Dropped | End::Server { bye: true, .. } => {}
                 End::Server { code, bye: false } => {
                     self.add(Promise::Bye, 1, || format!("{}: code {code}", what()));
@@ -296,7 +292,7 @@ impl Findings {
             }
         }
         for late in &ledger.lates {
-            // A fault delays an answer to five seconds after its end, and no further.
+            // A fault delays an answer to at most five seconds after the fault's end.
             let due = (late.sent, late.sent + ANSWER_WITHIN);
             if !excused(late.slot, due, Excuse::Late, late.until) {
                 self.add(Promise::Answered, 1, || {

@@ -1,4 +1,4 @@
-//! The ledger as a file: JSON lines, each with its time, for a person who looks into a finding.
+//! The ledger as a file of JSON lines with times, for a person who investigates a finding.
 
 use crate::clock::Micros;
 use serde_json::{Value, json};
@@ -14,16 +14,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Writes to this file, which is made anew.
+    /// Writes to this file, replacing it.
     ///
     /// # Errors
     ///
-    /// The file's.
+    /// Returns the error of creating the file.
     pub fn to(path: &Path) -> io::Result<Journal> {
         Ok(Journal { file: Some(BufWriter::new(File::create(path)?)), failed: None })
     }
 
-    /// One event; what it is, is asked only if somebody wants to read it.
+    /// Writes an event, which is built only if there is a file.
     pub fn line(&mut self, at: Micros, event: impl FnOnce() -> Value) {
         let Some(file) = &mut self.file else { return };
         let line = json!({ "ms": at / 1_000, "event": event() });
@@ -33,11 +33,11 @@ impl Journal {
         }
     }
 
-    /// Writes out what it holds.
+    /// Flushes the file.
     ///
     /// # Errors
     ///
-    /// The first one of the file.
+    /// Returns the first error of the file.
     pub fn flush(&mut self) -> io::Result<()> {
         if let Some(error) = self.failed.take() {
             return Err(error);

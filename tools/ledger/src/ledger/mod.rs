@@ -1,7 +1,6 @@
-//! The ledger: what was tried, what was answered, what arrived and what ended, each with its time.
+//! The ledger: every attempt, answer, arrival and end, each with its time.
 //!
-//! It only takes down what the clients saw and decides nothing. What it means is [`check`]'s, which is given what the
-//! store has at the end.
+//! It only records what the clients observed. [`check`] judges it against the final contents of the store.
 
 pub mod check;
 mod journal;
@@ -10,214 +9,199 @@ mod run;
 mod tests;
 
 pub use journal::Journal;
-pub use run::{Begin, Run};
+pub use run::{Arrivals, Begin};
 
 use crate::clock::Micros;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What happened to one publication, over all its tries.
+/// The history of one publication, over all its attempts.
 #[derive(Clone, Debug, Default)]
 pub struct Publication {
-    /// Its channel.
     pub channel: u16,
     /// When it was first sent.
     pub sent: Micros,
-    /// How often it was sent.
+    /// The number of attempts.
     pub sends: u32,
-    /// Of these, how many came to no known end: no answer before the connection ended, or `unconfirmed`.
+    /// Attempts with an unknown outcome: no answer before the connection ended, or `unconfirmed`.
     pub doubts: u32,
-    /// Of these, how many were refused for certain.
+    /// Attempts that were certainly refused.
     pub refusals: u32,
-    /// A try of it waits for its answer.
+    /// True while an attempt awaits its answer.
     pub is_open: bool,
-    /// Where it was acknowledged first.
+    /// The offset of the first acknowledgement.
     pub offset: Option<u64>,
-    /// It was acknowledged as one that had been there, although every try before had been refused for certain.
+    /// True if it was acknowledged as a duplicate although every earlier attempt had been certainly refused.
     pub was_known: bool,
-    /// It was acknowledged again somewhere else.
+    /// Another offset that a later acknowledgement gave.
     pub other_offset: Option<u64>,
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By our own close frame.
+    /// With our own close frame.
     Ours,
-    /// By us, without a close frame: a storm, or silence.
+    /// From our side without a close frame: a storm, or silence.
     Dropped,
-    /// By the server's close frame, with or without a `bye` before it.
+    /// With the server's close frame.
     Server {
-        /// Its code.
         code: u16,
-        /// Whether `bye` came before.
+        /// True if `bye` came before.
         bye: bool,
     },
-    /// The stream was over without a close frame.
+    /// The stream ended without a close frame.
     Vanished,
 }
 
-/// A connection that ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Close {
     /// When it was noticed.
     pub at: Micros,
-    /// When it happened at the earliest: a slow reader notices late.
+    /// The earliest time it can have happened: a slow reader notices late.
     pub since: Micros,
-    /// Which connection.
     pub link: u32,
-    /// Whose.
     pub client: u32,
-    /// At which of the places for gateways.
+    /// The place of its gateway.
     pub slot: u8,
-    /// How.
     pub end: End,
 }
 
-/// A command that was not answered within the promised five seconds.
+/// A command that was not answered within five seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Late {
-    /// Which connection.
     pub link: u32,
-    /// At which of the places for gateways.
+    /// The place of its gateway.
     pub slot: u8,
-    /// What it was.
+    /// The command's name.
     pub what: &'static str,
-    /// When it was sent.
     pub sent: Micros,
-    /// When it was answered, or the connection ended, or the run.
+    /// When it was answered, or when the connection or the run ended.
     pub until: Micros,
 }
 
-/// What a fault excuses while it lasts.
+/// The effects that a fault excuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excuse {
-    /// Connections end without a word.
+    /// Connections end without a close frame.
     Vanish,
-    /// Answers are late.
     Late,
-    /// Both.
     Both,
 }
 
-/// A time in which something is excused.
+/// A time in which certain effects are excused.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// From when.
     pub from: Micros,
-    /// Until when.
     pub to: Micros,
-    /// At which place; at all of them without one.
+    /// The place it applies to; `None` for all.
     pub slot: Option<u8>,
-    /// What.
     pub excuse: Excuse,
 }
 
-/// What the clients saw of one process, in the words of `/metrics`.
+/// The clients' view of one process, in terms of `/metrics`.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Sockets that were dialled.
+    /// Sockets dialled.
     pub dialled: u64,
-    /// Upgrades that were accepted.
+    /// Upgrades accepted.
     pub upgraded: u64,
-    /// Upgrades that were answered with another status than 101, or not at all.
-    pub turned_away: u64,
-    /// Commands sent.
+    /// Upgrades answered with another status than 101, or not at all.
+    pub refused_upgrades: u64,
     pub commands: u64,
-    /// Commands that were answered.
+    /// Commands answered.
     pub answered: u64,
-    /// `published` that came.
+    /// `published` received.
     pub published: u64,
-    /// `error` that came, by code.
+    /// `error` received, by code.
     pub errors: BTreeMap<String, u64>,
-    /// Publications that were pushed to us when they came.
+    /// Publications received live.
     pub deliveries: u64,
-    /// Publications that were pushed to us between a subscription and its `synced`.
+    /// Publications received between a subscription and its `synced`.
     pub replayed: u64,
-    /// Close frames that came, answers to ours included, by code.
+    /// Close frames received, by code, including answers to ours.
     pub closes: BTreeMap<u16, u64>,
-    /// `bye` that came, by code.
+    /// `bye` received, by code.
     pub byes: BTreeMap<u16, u64>,
-    /// `drain` that came.
+    /// `drain` received.
     pub drains: u64,
-    /// Connections that ended without the server's close frame: something may have been lost on them.
+    /// Connections that ended without the server's close frame, so that messages may have been lost.
     pub lost: u64,
-    /// Commands whose answers were lost with them.
+    /// Commands whose answers were lost with these connections.
     pub unanswered: u64,
 }
 
-/// What `published` says.
+/// The contents of `published`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Where it is.
     pub offset: u64,
-    /// Whether it had been there.
+    /// True if it was already stored.
     pub duplicate: bool,
 }
 
-/// An answer `published`: when its publish was sent, and how long it took.
+/// The time of one acknowledgement.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
-    /// When the try that was answered was sent.
+    /// When the acknowledged attempt was sent.
     pub sent: Micros,
     /// Microseconds until the answer.
     pub took: u32,
 }
 
-/// What one crowd saw.
+/// The records of one crowd.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// By number.
+    /// Publications, by number.
     pub publications: Vec<Publication>,
-    /// By channel and offset: the number of the publication that was seen there, plus one.
+    /// By channel and offset: the number of the publication seen there, plus one.
     pub seen: Vec<Vec<u32>>,
-    /// What arrived, in unbroken runs; the runs of one connection in their order.
-    pub runs: Vec<Run>,
-    /// From which offset on each client listens, by its number; `None`: it never came so far.
+    /// The publications received, as unbroken runs; those of one connection are in order.
+    pub runs: Vec<Arrivals>,
+    /// The channel and offset after which each client listens; `None` if it has not subscribed yet.
     pub starts: Vec<Option<(u16, u64)>>,
-    /// Ends of connections.
     pub closes: Vec<Close>,
     /// Answers that came late or never.
     pub lates: Vec<Late>,
-    /// What no honest gateway says, described.
+    /// Descriptions of everything the protocol does not allow.
     pub oddities: Vec<String>,
-    /// By process, in the order of their starts.
+    /// Counters by process, in the order of their starts.
     pub lives: Vec<Counts>,
     /// Acknowledged publishes.
     pub answers: Vec<Answered>,
     /// Each `connected` of a client that had been connected before.
     pub returns: Vec<(Micros, u32)>,
-    /// Heads that only a beat told: publications that did not come by themselves.
-    pub told_by_beat: u64,
-    /// Pages of history that clients asked for to fill holes.
+    /// Publications that did not arrive by themselves and were discovered by a beat.
+    pub found_by_beat: u64,
+    /// Pages of history requested to fill holes.
     pub pages: u64,
-    /// Times a client was told that it lagged.
+    /// `lag` messages received.
     pub lags: u64,
     journal: Journal,
 }
 
 impl Ledger {
-    /// An empty one, that writes each event to the journal as well.
+    /// Creates an empty ledger that also writes each event to the journal.
     pub fn new(journal: Journal) -> Ledger {
         Ledger { journal, ..Ledger::default() }
     }
 
-    /// What the clients saw of this process.
+    /// The counters of this process.
     pub fn life(&mut self, life: u16) -> &mut Counts {
         let life = usize::from(life);
         if self.lives.len() <= life {
             self.lives.resize_with(life + 1, Counts::default);
         }
-        self.lives.get_mut(life).expect("just made")
+        self.lives.get_mut(life).expect("just created")
     }
 
-    /// A new publication; its number.
+    /// Creates a publication and returns its number.
     pub fn new_publication(&mut self, channel: u16, at: Micros) -> u32 {
         self.publications.push(Publication { channel, sent: at, ..Publication::default() });
         self.publications.len() as u32 - 1
     }
 
-    /// It is sent, the first time or again.
+    /// Records an attempt.
     pub fn sent(&mut self, n: u32, link: u32, at: Micros) {
         let Some(it) = self.publications.get_mut(n as usize) else { return };
         it.sends += 1;
@@ -226,7 +210,7 @@ impl Ledger {
         self.journal.line(at, || json!({ "send": n, "channel": channel, "link": link }));
     }
 
-    /// It was acknowledged.
+    /// Records an acknowledgement.
     pub fn stored(&mut self, n: u32, Acknowledged { offset, duplicate }: Acknowledged, at: Micros) {
         let Some(it) = self.publications.get_mut(n as usize) else { return };
         it.is_open = false;
@@ -243,7 +227,7 @@ impl Ledger {
         self.journal.line(at, || json!({ "published": n, "offset": offset, "duplicate": duplicate }));
     }
 
-    /// It was refused for certain.
+    /// Records a certain refusal.
     pub fn refused(&mut self, n: u32, code: &str, at: Micros) {
         let Some(it) = self.publications.get_mut(n as usize) else { return };
         it.is_open = false;
@@ -251,7 +235,7 @@ impl Ledger {
         self.journal.line(at, || json!({ "refused": n, "code": code }));
     }
 
-    /// It is not known what became of this try.
+    /// Records an attempt with an unknown outcome.
     pub fn doubted(&mut self, n: u32, why: &str, at: Micros) {
         let Some(it) = self.publications.get_mut(n as usize) else { return };
         it.is_open = false;
@@ -259,7 +243,7 @@ impl Ledger {
         self.journal.line(at, || json!({ "unknown": n, "because": why }));
     }
 
-    /// A publication was seen at this place, by an answer, a push or a page.
+    /// Records that a publication was seen at this offset, in an answer, a push or a page.
     pub fn saw(&mut self, channel: u16, offset: u64, n: u32) {
         let channel = usize::from(channel);
         if self.seen.len() <= channel {
@@ -281,13 +265,13 @@ impl Ledger {
         }
     }
 
-    /// A run that is over.
-    pub fn arrived(&mut self, run: Run) {
+    /// Records a completed run.
+    pub fn arrived(&mut self, run: Arrivals) {
         self.journal.line(run.to, || run.json());
         self.runs.push(run);
     }
 
-    /// A client listens from here on.
+    /// Records that a client listens from this head on.
     pub fn listens(&mut self, client: u32, channel: u16, head: u64) {
         let client = client as usize;
         if self.starts.len() <= client {
@@ -298,12 +282,12 @@ impl Ledger {
         }
     }
 
-    /// A connection was accepted.
+    /// Records an accepted connection.
     pub fn opened(&mut self, link: u32, client: u32, life: u16, at: Micros) {
         self.journal.line(at, || json!({ "open": link, "client": client, "life": life }));
     }
 
-    /// A connection ended.
+    /// Records the end of a connection.
     pub fn closed(&mut self, close: Close) {
         self.journal.line(close.at, || {
             json!({ "close": close.link, "client": close.client, "slot": close.slot, "end": format!("{:?}", close.end) })
@@ -311,7 +295,7 @@ impl Ledger {
         self.closes.push(close);
     }
 
-    /// A command that waited too long.
+    /// Records a command that waited too long.
     pub fn late(&mut self, late: Late) {
         self.journal.line(
             late.until,
@@ -320,19 +304,19 @@ impl Ledger {
         self.lates.push(late);
     }
 
-    /// What no honest gateway says.
+    /// Records something the protocol does not allow.
     pub fn odd(&mut self, what: String) {
         if self.oddities.len() < 1_000 {
             self.oddities.push(what);
         }
     }
 
-    /// Something that somebody who reads the journal should know.
+    /// Writes a remark to the journal.
     pub fn remark(&mut self, at: Micros, what: &str) {
         self.journal.line(at, || json!({ "remark": what }));
     }
 
-    /// Takes in what another crowd saw, whose clients have other numbers and publish nothing.
+    /// Adds the records of another crowd, whose clients have other numbers and publish nothing.
     pub fn absorb(&mut self, other: Ledger) {
         for (channel, places) in other.seen.iter().enumerate() {
             for (offset, place) in places.iter().enumerate().filter(|(_, place)| **place > 0) {
@@ -349,7 +333,7 @@ impl Ledger {
         self.lates.extend(other.lates);
         self.oddities.extend(other.oddities);
         self.returns.extend(other.returns);
-        self.told_by_beat += other.told_by_beat;
+        self.found_by_beat += other.found_by_beat;
         self.pages += other.pages;
         self.lags += other.lags;
         for (life, counts) in other.lives.into_iter().enumerate() {
@@ -357,22 +341,22 @@ impl Ledger {
         }
     }
 
-    /// Writes out what the journal holds.
+    /// Flushes the journal.
     ///
     /// # Errors
     ///
-    /// The file's.
+    /// Returns the file's error.
     pub fn flush(&mut self) -> std::io::Result<()> {
         self.journal.flush()
     }
 }
 
 impl Counts {
-    /// Adds what another crowd saw of the same process.
+    /// Adds another crowd's counters of the same process.
     pub fn absorb(&mut self, other: Counts) {
         self.dialled += other.dialled;
         self.upgraded += other.upgraded;
-        self.turned_away += other.turned_away;
+        self.refused_upgrades += other.refused_upgrades;
         self.commands += other.commands;
         self.answered += other.answered;
         self.published += other.published;

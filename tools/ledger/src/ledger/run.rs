@@ -1,63 +1,62 @@
-//! What arrived on one connection from one channel, as runs without a break: a few numbers for many deliveries.
+//! Publications received on one connection, stored as unbroken runs: a few numbers for many deliveries.
 
 use crate::clock::Micros;
 use serde_json::{Value, json};
 
-/// Why a run begins where it does.
+/// The reason a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// A subscription, which promised everything after this place.
+    /// A subscription, which promised everything after this offset.
     Subscribed,
-    /// The server said `lag`: the first that is missing, and it goes on after this place.
+    /// The server sent `lag`; it continues after this offset.
     Lag {
-        /// The first that is missing.
+        /// The first missing offset.
         from: u64,
     },
-    /// Something else than the next one came.
+    /// Another offset arrived than the next one.
     Broken,
     /// A page of history.
     Pulled,
 }
 
-/// Offsets `first` … `last` in order; nothing came when `last` is below `first`.
+/// The offsets `first..=last` in order; empty if `last` is below `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Whose.
+pub struct Arrivals {
     pub client: u32,
-    /// On which connection.
     pub link: u32,
-    /// From which channel.
     pub channel: u16,
-    /// Why it begins.
     pub begin: Begin,
-    /// The first.
     pub first: u64,
-    /// The last.
     pub last: u64,
-    /// When it began.
     pub from: Micros,
-    /// When the last one came.
+    /// When the last publication arrived.
     pub to: Micros,
 }
 
-impl Run {
-    /// One in which nothing came so far, after this place.
-    pub fn after(place: u64, begin: Begin, (client, link, channel): (u32, u32, u16), now: Micros) -> Run {
-        Run { client, link, channel, begin, first: place + 1, last: place, from: now, to: now }
+impl Arrivals {
+    /// Creates an empty run after this offset.
+    pub fn after(
+        place: u64,
+        begin: Begin,
+        (client, link, channel): (u32, u32, u16),
+        now: Micros,
+    ) -> Arrivals {
+        Arrivals { client, link, channel, begin, first: place + 1, last: place, from: now, to: now }
     }
 
-    /// Takes the next arrival. If it is not the next one, this run is over, and is returned.
-    pub fn take(&mut self, offset: u64, now: Micros) -> Option<Run> {
+    /// Adds the next publication. If it is not the next offset, starts a new run and returns the finished one.
+    pub fn take(&mut self, offset: u64, now: Micros) -> Option<Arrivals> {
         if offset == self.last + 1 {
             self.last = offset;
             self.to = now;
             return None;
         }
-        let broken = Run { begin: Begin::Broken, first: offset, last: offset, from: now, to: now, ..*self };
+        let broken =
+            Arrivals { begin: Begin::Broken, first: offset, last: offset, from: now, to: now, ..*self };
         Some(std::mem::replace(self, broken))
     }
 
-    /// As the journal has it.
+    /// Formats the run for the journal.
     pub fn json(&self) -> Value {
         json!({
             "deliveries": [self.first, self.last], "channel": self.channel, "client": self.client, "link": self.link,

@@ -1,13 +1,13 @@
-//! A ledger that is as it should be has no finding; each way to falsify it has its own.
+//! A correct ledger has no findings, and each way to falsify it has its own.
 
 use super::check::{ANSWER_WITHIN, Finding, Log, Promise, check};
-use super::{Acknowledged, Begin, Close, End, Excuse, Journal, Late, Ledger, Run, Window};
+use super::{Acknowledged, Arrivals, Begin, Close, End, Excuse, Journal, Late, Ledger, Window};
 use crate::clock::SECOND;
 
 const LINK: u32 = 9;
 const CLIENT: u32 = 0;
 
-/// Publications 0 … 4 are stored at 1 … 5, publication 5 was refused; one client heard all of them.
+/// Publications 0 to 4 are stored at offsets 1 to 5, publication 5 was refused, and one client received all of them.
 struct Story {
     ledger: Ledger,
     logs: Vec<Log>,
@@ -16,7 +16,7 @@ struct Story {
 
 fn story() -> Story {
     let mut ledger = Ledger::new(Journal::default());
-    let mut run = Run::after(0, Begin::Subscribed, (CLIENT, LINK, 0), 0);
+    let mut run = Arrivals::after(0, Begin::Subscribed, (CLIENT, LINK, 0), 0);
     ledger.listens(CLIENT, 0, 0);
     for n in 0..6 {
         let at = u64::from(n) * 1_000;
@@ -41,7 +41,7 @@ impl Story {
         check(&self.ledger, &self.logs, &self.windows)
     }
 
-    /// Exactly this promise is broken.
+    /// Asserts that exactly this promise is broken.
     #[track_caller]
     fn breaks(&self, promise: Promise, count: u64) {
         let findings = self.findings();
@@ -54,10 +54,10 @@ impl Story {
         self.ledger.closed(Close { at, since, link: LINK, client: CLIENT, slot: 0, end });
     }
 
-    /// The one run is replaced by what these offsets make of it.
+    /// Replaces the run by the one that these offsets produce.
     fn arrive(&mut self, offsets: &[u64]) {
         self.ledger.runs.clear();
-        let mut run = Run::after(0, Begin::Subscribed, (CLIENT, LINK, 0), 0);
+        let mut run = Arrivals::after(0, Begin::Subscribed, (CLIENT, LINK, 0), 0);
         for offset in offsets {
             run.take(*offset, 0).into_iter().for_each(|done| self.ledger.arrived(done));
         }
@@ -66,12 +66,12 @@ impl Story {
 }
 
 #[test]
-fn a_ledger_that_is_right_has_no_finding() {
+fn correct_ledger_has_no_findings() {
     assert_eq!(story().findings(), []);
 }
 
 #[test]
-fn a_lost_acknowledgement_is_found() {
+fn lost_acknowledged_publication_is_found() {
     let mut story = story();
     story.ledger.publications[4].offset = Some(5);
     story.logs[0].entries.pop();
@@ -80,14 +80,14 @@ fn a_lost_acknowledgement_is_found() {
 }
 
 #[test]
-fn an_acknowledgement_at_another_place_is_found() {
+fn acknowledgement_at_another_offset_is_found() {
     let mut story = story();
     story.ledger.publications[4].offset = Some(7);
     story.breaks(Promise::Kept, 1);
 }
 
 #[test]
-fn a_double_in_the_store_is_found() {
+fn duplicate_in_the_store_is_found() {
     let mut story = story();
     story.logs[0].entries.push((6, Some(2)));
     story.logs[0].head = 6;
@@ -96,27 +96,27 @@ fn a_double_in_the_store_is_found() {
 }
 
 #[test]
-fn two_acknowledgements_at_two_places_are_found() {
+fn acknowledgements_at_two_offsets_are_found() {
     let mut story = story();
     story.ledger.stored(3, Acknowledged { offset: 4, duplicate: true }, 0);
-    assert_eq!(story.findings(), [], "a repeat at the same place is right");
+    assert_eq!(story.findings(), [], "a repeat at the same offset is correct");
     story.ledger.publications[3].other_offset = Some(5);
     story.breaks(Promise::Once, 1);
 }
 
 #[test]
-fn what_was_refused_and_is_stored_is_found() {
+fn refused_but_stored_publication_is_found() {
     let mut story = story();
     story.logs[0].entries.push((6, Some(5)));
     story.logs[0].head = 6;
     story.ledger.runs[0].last = 6;
     story.breaks(Promise::Refused, 1);
     story.ledger.publications[5].doubts = 1;
-    assert_eq!(story.findings(), [], "one try of it came to no known end");
+    assert_eq!(story.findings(), [], "one attempt has an unknown outcome");
 }
 
 #[test]
-fn what_was_refused_and_then_known_already_is_found() {
+fn refused_publication_acknowledged_as_duplicate_is_found() {
     let mut story = story();
     story.logs[0].entries.push((6, Some(5)));
     story.logs[0].head = 6;
@@ -127,7 +127,7 @@ fn what_was_refused_and_then_known_already_is_found() {
 }
 
 #[test]
-fn what_nobody_sent_and_a_gap_in_the_log_are_found() {
+fn foreign_publication_and_gap_in_the_log_are_found() {
     let mut stranger = story();
     stranger.logs[0].entries.push((6, None));
     stranger.logs[0].head = 6;
@@ -140,21 +140,25 @@ fn what_nobody_sent_and_a_gap_in_the_log_are_found() {
 }
 
 #[test]
-fn a_gap_a_subscriber_saw_is_found_even_if_history_filled_it() {
+fn gap_seen_by_a_subscriber_is_found_even_if_history_filled_it() {
     let mut story = story();
     story.arrive(&[1, 2, 5]);
-    let mut pulled = Run::after(2, Begin::Pulled, (CLIENT, LINK, 0), 0);
+    let mut pulled = Arrivals::after(2, Begin::Pulled, (CLIENT, LINK, 0), 0);
     [3, 4, 5].into_iter().for_each(|offset| assert_eq!(pulled.take(offset, 0), None));
     story.ledger.arrived(pulled);
     story.breaks(Promise::NoGap, 2);
 }
 
 #[test]
-fn a_hole_that_lag_told_is_none() {
+fn hole_announced_by_lag_is_no_finding() {
     let mut story = story();
     story.arrive(&[1, 2]);
-    let lag = |from| Run { first: 6, last: 5, ..Run::after(5, Begin::Lag { from }, (CLIENT, LINK, 0), 0) };
-    let mut pulled = Run::after(2, Begin::Pulled, (CLIENT, LINK, 0), 0);
+    let lag = |from| Arrivals {
+        first: 6,
+        last: 5,
+        ..Arrivals::after(5, Begin::Lag { from }, (CLIENT, LINK, 0), 0)
+    };
+    let mut pulled = Arrivals::after(2, Begin::Pulled, (CLIENT, LINK, 0), 0);
     [3, 4, 5].into_iter().for_each(|offset| assert_eq!(pulled.take(offset, 0), None));
     story.ledger.arrived(lag(3));
     story.ledger.arrived(pulled);
@@ -164,37 +168,37 @@ fn a_hole_that_lag_told_is_none() {
 }
 
 #[test]
-fn a_reordering_is_found() {
+fn reordering_is_found() {
     let mut story = story();
     story.arrive(&[1, 3, 2, 4, 5]);
     let findings = story.findings();
     let of = |promise| findings.iter().filter(|it| it.promise == promise).map(|it| it.count).sum::<u64>();
-    // 3 after 1 skips one, 2 comes after a later one, 4 skips none of what was seen, but is not the next.
+    // 3 after 1 skips 2; 2 arrives after a later one; 4 skips nothing that was seen, but is not the next.
     assert!(of(Promise::NoGap) >= 1 && of(Promise::InOrder) >= 1, "{findings:?}");
 }
 
 #[test]
-fn a_double_on_one_connection_is_found_and_on_two_is_none() {
+fn duplicate_is_found_on_one_connection_but_not_across_two() {
     let mut story = story();
     story.arrive(&[1, 2, 2, 3, 4, 5]);
     let findings = story.findings();
     assert_eq!(findings.iter().filter(|it| it.promise == Promise::InOrder).count(), 1, "{findings:?}");
     let mut overlap = self::story();
-    let mut other = Run::after(3, Begin::Subscribed, (CLIENT, LINK + 1, 0), 0);
+    let mut other = Arrivals::after(3, Begin::Subscribed, (CLIENT, LINK + 1, 0), 0);
     [4, 5].into_iter().for_each(|offset| assert_eq!(other.take(offset, 0), None));
     overlap.ledger.arrived(other);
     assert_eq!(overlap.findings(), []);
 }
 
 #[test]
-fn what_a_subscriber_never_got_is_found() {
+fn publication_missing_at_a_subscriber_is_found() {
     let mut story = story();
     story.arrive(&[1, 2, 3]);
     story.breaks(Promise::Complete, 2);
 }
 
 #[test]
-fn another_publication_at_the_same_place_is_found() {
+fn different_publication_at_the_same_offset_is_found() {
     let mut story = story();
     story.ledger.seen[0][4] = 1;
     story.breaks(Promise::Same, 1);
@@ -204,7 +208,7 @@ fn another_publication_at_the_same_place_is_found() {
 }
 
 #[test]
-fn an_unanswered_command_is_found_unless_a_fault_excuses_it() {
+fn unanswered_command_is_found_unless_a_fault_excuses_it() {
     let mut story = story();
     let (sent, until) = (SECOND, 2 * SECOND + ANSWER_WITHIN);
     story.ledger.late(Late { link: LINK, slot: 0, what: "publish", sent, until });
@@ -219,7 +223,7 @@ fn an_unanswered_command_is_found_unless_a_fault_excuses_it() {
 }
 
 #[test]
-fn a_close_without_bye_is_found_whatever_happened() {
+fn close_without_bye_is_found_even_during_a_fault() {
     let mut story = story();
     story.close(End::Server { code: 1012, bye: true });
     story.close(End::Ours);
@@ -231,7 +235,7 @@ fn a_close_without_bye_is_found_whatever_happened() {
 }
 
 #[test]
-fn a_connection_that_vanishes_is_found_unless_a_fault_excuses_it() {
+fn vanished_connection_is_found_unless_a_fault_excuses_it() {
     let mut story = story();
     story.close(End::Vanished);
     story.breaks(Promise::Stays, 1);
@@ -240,21 +244,21 @@ fn a_connection_that_vanishes_is_found_unless_a_fault_excuses_it() {
 }
 
 #[test]
-fn a_publication_nobody_knows_the_fate_of_is_found() {
+fn publication_with_unknown_outcome_is_found() {
     let mut story = story();
     let n = story.ledger.new_publication(0, 0);
     story.ledger.sent(n, LINK, 0);
     story.breaks(Promise::Resolved, 1);
     story.ledger.doubted(n, "the connection ended", 0);
-    assert_eq!(story.findings(), [], "its author gave up and knows that");
+    assert_eq!(story.findings(), [], "its author gave up knowingly");
 }
 
 #[test]
-fn what_two_crowds_saw_is_one_ledger() {
+fn records_of_two_crowds_are_merged() {
     let mut story = story();
     let mut other = Ledger::new(Journal::default());
     other.listens(3, 0, 2);
-    let mut run = Run::after(2, Begin::Subscribed, (3, LINK + 1, 0), 0);
+    let mut run = Arrivals::after(2, Begin::Subscribed, (3, LINK + 1, 0), 0);
     [3, 4].into_iter().for_each(|offset| assert_eq!(run.take(offset, 0), None));
     other.arrived(run);
     other.saw(0, 3, 2);

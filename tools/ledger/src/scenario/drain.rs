@@ -1,25 +1,25 @@
-//! A gateway is asked to end while everybody is connected and publishes.
+//! A gateway is asked to shut down while all clients are connected and publishing.
 
 use super::verdict::{duration, judge};
 use super::{Run, Setting, say, watch};
 use crate::arguments::{Common, Drain, Store};
-use crate::clock::{self, Micros, SECOND, comes_true, seconds};
+use crate::clock::{self, Micros, SECOND, seconds, wait_until};
 use crate::crowd::{Kind, Order};
+use crate::gateway::{Ended, Program};
 use crate::ledger::{End, Ledger};
 use crate::report::Report;
-use crate::stand::{Ended, Program};
 use std::time::Duration;
 
 const PAYLOAD: usize = 64;
-/// The defaults of `[drain]`, see [`Program::drain`].
+/// The defaults of `[drain]`; see [`Program::drain`].
 const TIMETABLE: [u32; 5] = [3_000, 18_000, 23_000, 28_000, 10_000];
-/// The bar for the exit, and how much longer the scenario waits to see it.
+/// The bound for the exit. The scenario waits up to `PATIENCE` to measure a longer one.
 const EXIT_WITHIN: Micros = 28 * SECOND;
 const PATIENCE: Duration = Duration::from_secs(45);
-/// No second may have more of the returns than this, in percent.
+/// The bound for the share of clients that return in one second, in percent.
 const SHARE_MAX: f64 = 15.0;
 
-/// The scenario.
+/// Runs the scenario.
 pub fn run(common: &Common, mut program: Program, arguments: &Drain) -> Result<Report, String> {
     if arguments.faster > 1 {
         program.drain(TIMETABLE.map(|ms| ms / arguments.faster));
@@ -48,14 +48,14 @@ pub fn run(common: &Common, mut program: Program, arguments: &Drain) -> Result<R
     let rest = run.come_to_rest();
     let (ledger, logs) = run.finish()?;
     let title = format!(
-        "drain: {} connections, {} publishes a second, {:?}",
+        "drain: {} connections, {} publishes per second, {:?}",
         arguments.connections, arguments.publishes_per_s, common.store
     );
     let mut report = Report::new(title);
     if !knows {
-        report.note("This gateway knows no [drain]: what it did is what a gateway without one does.");
+        report.note("This gateway does not know [drain], so it shut down without one.");
     }
-    for (what, done) in [("everybody is back", settled), ("everybody has everything", rest)] {
+    for (what, done) in [("all clients are back", settled), ("all clients have everything", rest)] {
         let is_good = done.is_ok();
         report.judge(what, done.map_or_else(|error| error, duration), "60 s", is_good);
     }
@@ -72,40 +72,42 @@ fn gateways(common: &Common) -> u8 {
     }
 }
 
-/// With PostgreSQL the other gateway takes the clients over; with SQLite the successor starts when the first has left.
+/// Drains the first gateway. With PostgreSQL the other gateway takes over its clients; with SQLite a successor starts
+/// after it has exited.
 fn leave(run: &mut Run, store: Store) -> Result<(), String> {
     run.tell(&Order::Rotation { slot: 0, open: false });
     if let Some(place) = run.places.first_mut() {
         place.drain(&mut run.lives, PATIENCE)?;
     }
-    say("the gateway has ended");
+    say("the gateway has exited");
     if store == Store::Sqlite {
         run.start(0)?;
     }
-    comes_true(Duration::ZERO, || true);
+    wait_until(Duration::ZERO, || true);
     Ok(())
 }
 
-/// How the first gateway went, and how its clients learned of it.
+/// Reports how the first gateway exited and how its clients were notified.
 fn departure(report: &mut Report, run: &Run, ledger: &Ledger) {
     if let Some(Ended::InOrder { code, took }) = run.lives.first().map(|life| &life.ended) {
         report.judge("exit code", format!("{code:?}"), "Some(0)", *code == Some(0));
         report.judge("from SIGTERM to the exit", duration(*took), "28 s", *took <= EXIT_WITHIN);
     }
     let drains = ledger.lives.first().map_or(0, |life| life.drains);
-    report.tell("clients told `drain`", drains);
+    report.tell("clients notified by `drain`", drains);
     let by_server: Vec<_> =
         ledger.closes.iter().filter(|close| close.at > 0 && is_of_server(close.end)).collect();
-    let told = by_server.iter().filter(|close| close.end == End::Server { code: 1012, bye: true }).count();
+    let announced =
+        by_server.iter().filter(|close| close.end == End::Server { code: 1012, bye: true }).count();
     let all = by_server.len();
     report.judge(
         "closes by the server that are 1012 after a `bye`",
-        format!("{told} of {all}"),
+        format!("{announced} of {all}"),
         "all",
-        told == all,
+        announced == all,
     );
     let moved = ledger.closes.iter().filter(|close| close.end == End::Ours && close.slot == 0).count();
-    report.tell("clients that left by themselves", moved);
+    report.tell("clients that moved by themselves", moved);
 }
 
 fn is_of_server(end: End) -> bool {
@@ -115,7 +117,7 @@ fn is_of_server(end: End) -> bool {
     }
 }
 
-/// When they came back: a column a second.
+/// Reports the returns of clients, as a bar per second.
 fn returns(report: &mut Report, ledger: &Ledger, began: Micros, connections: u32) {
     let mut seconds_of: Vec<u64> = Vec::new();
     for (at, _) in ledger.returns.iter().filter(|(at, _)| *at >= began) {

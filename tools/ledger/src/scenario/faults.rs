@@ -1,29 +1,29 @@
-//! Faults on a seeded schedule, under a load that never stops.
+//! Faults on a seeded schedule, under continuous load.
 
-use super::schedule::{Behind, Fault, Planned, schedule};
+use super::schedule::{Dependency, Fault, Planned, schedule};
 use super::verdict::{duration, judge};
 use super::{Run, Setting, say};
 use crate::arguments::{Common, Faults, Store};
-use crate::clock::{self, Micros, SECOND, comes_true, rest};
+use crate::clock::{self, Micros, SECOND, rest, wait_until};
 use crate::crowd::{Kind, Order, Seen};
+use crate::gateway::{Ended, Program};
 use crate::ledger::Excuse;
 use crate::report::Report;
-use crate::stand::{Ended, Program};
 use seawall_fault::Mode;
 use std::time::Duration;
 
-/// Of so many clients one reads slowly, and one does not know `drain`.
+/// One client in `SLOW_EVERY` reads slowly, and one in `NAIVE_EVERY` ignores `drain`.
 const SLOW_EVERY: u32 = 12;
 const NAIVE_EVERY: u32 = 7;
 /// Bytes of a publication's data.
 const PAYLOAD: usize = 120;
-/// Silence after which gateways ping here: short, so that liveness is part of the test.
+/// The gateways' ping interval: short, so that liveness checks are part of the test.
 const PING_MS: u32 = 5_000;
-/// A drain takes no longer here, see [`Program::drain`].
+/// The drain timetable, shortened for this scenario; see [`Program::drain`].
 const DRAIN_MS: [u32; 5] = [300, 2_000, 3_000, 5_000, 1_500];
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 
-/// What a fault did.
+/// The observed effect of a fault.
 struct Effect {
     planned: Planned,
     at: Micros,
@@ -33,7 +33,7 @@ struct Effect {
     remark: String,
 }
 
-/// The scenario.
+/// Runs the scenario.
 pub fn run(common: &Common, mut program: Program, arguments: &Faults) -> Result<Report, String> {
     let length = (arguments.minutes * 60.0 * SECOND as f64) as Micros;
     let planned = schedule(common.seed, length, common.store);
@@ -55,14 +55,14 @@ pub fn run(common: &Common, mut program: Program, arguments: &Faults) -> Result<
     run.settle(0, u64::from(arguments.clients), Duration::from_secs(30))?;
     run.tell(&Order::Rate(arguments.publishes_per_s));
     let effects = play(&mut run, &planned, length)?;
-    say("faults are over; coming to rest");
+    say("faults are over; waiting until all clients have everything");
     match run.come_to_rest() {
-        Ok(took) => report.judge("whole again after the last publish", duration(took), "60 s", true),
-        Err(error) => report.judge("whole again after the last publish", error, "60 s", false),
+        Ok(took) => report.judge("recovered after the last publish", duration(took), "60 s", true),
+        Err(error) => report.judge("recovered after the last publish", error, "60 s", false),
     }
     let (ledger, logs) = run.finish()?;
     judge(&mut report, &run, &ledger, &logs);
-    report.note(told(&effects, arguments.clients));
+    report.note(describe(&effects, arguments.clients));
     if let Some(folder) = run.keep() {
         report.note(format!("Logs and data are in {}.", folder.display()));
     }
@@ -77,11 +77,11 @@ fn kind(client: u32) -> Kind {
     }
 }
 
-fn told(effects: &[Effect], clients: u32) -> String {
+fn describe(effects: &[Effect], clients: u32) -> String {
     let mut text = format!(
-        "Faults as they came, with the fewest of {clients} clients that were settled, and when all were whole again:\n"
+        "Faults in order, with the fewest of {clients} clients settled during each, and the time until all were settled again:\n"
     );
-    text += "      at  lasted  fewest  whole after  fault";
+    text += "      at  lasted  fewest    all after  fault";
     for it in effects {
         let whole = it.whole_after.map_or("not before the next".to_owned(), duration);
         text += &format!(
@@ -107,7 +107,7 @@ fn play(run: &mut Run, planned: &[Planned], length: Micros) -> Result<Vec<Effect
         let mut fewest = u64::MAX;
         let remark = strike(run, one, &mut fewest)?;
         let healed = clock::now();
-        run.tell(&Order::Remark(format!("over: {}", one.fault)));
+        run.tell(&Order::Remark(format!("end: {}", one.fault)));
         let next = planned.get(number + 1).map_or(length, |next| next.at) + began;
         let whole_after = look(run, &mut fewest, next).then(|| clock::now() - healed);
         effects.push(Effect {
@@ -123,17 +123,17 @@ fn play(run: &mut Run, planned: &[Planned], length: Micros) -> Result<Vec<Effect
     Ok(effects)
 }
 
-/// Waits until everybody is settled; false when `until` comes first.
+/// Waits until all clients are settled; false if `until` comes first.
 fn look(run: &Run, fewest: &mut u64, until: Micros) -> bool {
     let Some(worker) = run.workers.first() else { return false };
     let clients = Seen::read(&worker.seen.known);
-    comes_true(Duration::from_micros(until.saturating_sub(clock::now())), || {
+    wait_until(Duration::from_micros(until.saturating_sub(clock::now())), || {
         *fewest = worker.settled().min(*fewest);
         worker.settled() >= clients
     })
 }
 
-/// The fault, from its beginning to its end; what is to be said of it.
+/// Runs a fault from its beginning to its end. Returns a remark for the report.
 fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, String> {
     let mut remark = String::new();
     match one.fault {
@@ -170,27 +170,27 @@ fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, Stri
             set(run, one.fault, Mode::Pass);
             run.excuse_ends(window);
         }
-        Fault::Way(_, _, mode) => {
+        Fault::Path(_, _, mode) => {
             set(run, one.fault, mode);
             hold(run, one, fewest);
             set(run, one.fault, Mode::Pass);
         }
-        Fault::KillBehind(Behind::Store) => {
+        Fault::KillDependency(Dependency::Store) => {
             run.postgres.as_mut().into_iter().for_each(|it| it.kill9());
             hold(run, one, fewest);
             run.postgres.as_mut().into_iter().for_each(|it| it.start_again());
         }
-        Fault::KillBehind(Behind::Bus) => {
+        Fault::KillDependency(Dependency::Bus) => {
             run.redis.as_mut().into_iter().for_each(|it| it.kill9());
             hold(run, one, fewest);
             run.redis.as_mut().into_iter().for_each(|it| it.start_again());
         }
-        Fault::FreezeBehind(Behind::Store) => {
+        Fault::FreezeDependency(Dependency::Store) => {
             run.postgres.as_ref().into_iter().for_each(|it| it.sigstop());
             hold(run, one, fewest);
             run.postgres.as_ref().into_iter().for_each(|it| it.sigcont());
         }
-        Fault::FreezeBehind(Behind::Bus) => {
+        Fault::FreezeDependency(Dependency::Bus) => {
             run.redis.as_ref().into_iter().for_each(|it| it.sigstop());
             hold(run, one, fewest);
             run.redis.as_ref().into_iter().for_each(|it| it.sigcont());
@@ -199,7 +199,7 @@ fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, Stri
     Ok(remark)
 }
 
-/// Asks a gateway to end and starts another at its place.
+/// Shuts a gateway down and starts another at its place.
 fn drain(run: &mut Run, slot: u8, fewest: &mut u64) -> Result<String, String> {
     run.tell(&Order::Rotation { slot, open: false });
     let Some(place) = run.places.get_mut(usize::from(slot)) else { return Ok(String::new()) };
@@ -215,7 +215,7 @@ fn drain(run: &mut Run, slot: u8, fewest: &mut u64) -> Result<String, String> {
     })
 }
 
-/// What a fault on the way of clients excuses. A reset or a cut may be noticed only by the next byte.
+/// The effects that a fault on the clients' path excuses. A reset or cut may be noticed only by the next byte.
 fn excuse(mode: Mode) -> Excuse {
     match mode {
         Mode::Cut | Mode::Reset | Mode::ResetOnce(_) | Mode::ResetEach(_) => Excuse::Vanish,
@@ -228,19 +228,21 @@ fn excuse(mode: Mode) -> Excuse {
 fn set(run: &Run, fault: Fault, mode: Mode) {
     let proxy = match fault {
         Fault::Clients(slot, _) => run.places.get(usize::from(slot)).and_then(|place| place.proxy.as_ref()),
-        Fault::Way(slot, behind, _) => run.ways.get(usize::from(slot)).map(|(store, bus)| match behind {
-            Behind::Store => store,
-            Behind::Bus => bus,
-        }),
+        Fault::Path(slot, dependency, _) => {
+            run.proxies.get(usize::from(slot)).map(|(store, bus)| match dependency {
+                Dependency::Store => store,
+                Dependency::Bus => bus,
+            })
+        }
         Fault::Kill(_) | Fault::Freeze(_) | Fault::Drain(_) | Fault::Storm => None,
-        Fault::KillBehind(_) | Fault::FreezeBehind(_) => None,
+        Fault::KillDependency(_) | Fault::FreezeDependency(_) => None,
     };
     proxy.into_iter().for_each(|proxy| proxy.set(mode));
 }
 
-/// Lets it last, and sees how many are left.
+/// Waits while the fault lasts, and records the fewest settled clients.
 fn hold(run: &Run, one: &Planned, fewest: &mut u64) {
-    comes_true(Duration::from_micros(one.length), || {
+    wait_until(Duration::from_micros(one.length), || {
         *fewest = run.workers.first().map_or(0, |worker| worker.settled()).min(*fewest);
         false
     });

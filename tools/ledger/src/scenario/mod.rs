@@ -1,4 +1,4 @@
-//! A run: what it stands on, the crowds that are at work, and how it comes to an end and to a verdict.
+//! A run: its servers, places and crowds, and the steps from start to verdict.
 
 pub mod crash;
 pub mod drain;
@@ -8,13 +8,13 @@ pub mod storm;
 mod verdict;
 
 use crate::arguments::{Common, Store};
-use crate::clock::{self, Micros, comes_true, rest};
+use crate::clock::{self, Micros, rest, wait_until};
 use crate::crowd::{Crowd, Kind, Order, Plan, Seen};
+use crate::gateway::reader::Reader;
+use crate::gateway::{Ended, Life, Place, Program};
 use crate::ledger::check::Log;
 use crate::ledger::{Excuse, Journal, Ledger, Window};
 use crate::servers::{Postgres, Redis};
-use crate::stand::reader::Reader;
-use crate::stand::{Ended, Life, Place, Program};
 use crossbeam_channel::{Sender, bounded};
 use seawall_fault::Proxy;
 use std::io;
@@ -24,18 +24,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Between two clients of a crowd that comes at leisure.
+/// The interval between clients that connect at an easy pace.
 const COME_APART: Micros = 700;
-/// All of it must have come within this.
+/// The time limit for all of them to connect.
 const COME_WITHIN: Duration = Duration::from_secs(120);
-/// Everything must be whole again within this, once the last fault is over.
+/// The time limit for full recovery after the last fault.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
-/// A gateway that nobody uses must end within this.
+/// The time limit for a gateway without clients to shut down.
 const END_WITHIN: Duration = Duration::from_secs(40);
 
-/// A crowd on its thread.
+/// A crowd on its own thread.
 pub struct Worker {
-    /// What it shows.
+    /// Its live counters.
     pub seen: Arc<Seen>,
     orders: Sender<Order>,
     thread: JoinHandle<io::Result<Ledger>>,
@@ -57,19 +57,20 @@ impl Worker {
         Ok(Worker { seen, orders, thread: thread.map_err(|error| format!("no thread: {error}"))? })
     }
 
-    /// Tells it something.
+    /// Sends an order.
     pub fn tell(&self, order: Order) {
-        // One whose thread has ended is found when it is joined.
+        // A thread that has ended is noticed when it is joined.
         let _ = self.orders.send(order);
     }
 
-    /// How many clients are settled.
+    /// The number of settled clients.
     pub fn settled(&self) -> u64 {
         Seen::read(&self.seen.settled)
     }
 }
 
-/// A storm comes from other machines. Here its clients share the cores with what is measured, so they get what that leaves.
+/// Lowers the thread's priority. In reality a storm comes from other machines; here its clients share the cores with the
+/// gateway that is measured, so they get only what it leaves.
 fn step_back() {
     let own = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(own), 19) {
@@ -77,43 +78,39 @@ fn step_back() {
     }
 }
 
-/// A run.
 pub struct Run {
-    /// The number of the run, in every key.
+    /// The number of the run, part of every key.
     pub number: u32,
     /// The gateways' places.
     pub places: Vec<Place>,
-    /// All processes so far.
+    /// All gateway processes so far.
     pub lives: Vec<Life>,
-    /// The crowds.
     pub workers: Vec<Worker>,
-    /// What is excused, and when.
+    /// The excused effects, with their times.
     pub windows: Vec<Window>,
-    /// The database.
     pub postgres: Option<Postgres>,
-    /// The bus.
     pub redis: Option<Redis>,
-    /// The ways of each place to the database and to the bus.
-    pub ways: Vec<(Proxy, Proxy)>,
+    /// The proxies from each place to the database and to the bus.
+    pub proxies: Vec<(Proxy, Proxy)>,
     channels: u16,
     common: Common,
     folder: TempDir,
 }
 
-/// What a run stands on.
+/// The servers of a run.
 pub struct Setting {
-    /// How many gateways.
+    /// The number of gateways.
     pub gateways: u8,
-    /// Channels that are used.
+    /// The number of channels in use.
     pub channels: u16,
-    /// With proxies everywhere.
+    /// True to put proxies on every path.
     pub with_proxies: bool,
-    /// With a database that syncs.
+    /// True for a database with `fsync`.
     pub syncs: bool,
 }
 
 impl Run {
-    /// Starts servers and makes places; no gateway runs yet.
+    /// Starts servers and creates places. No gateway runs yet.
     pub fn new(common: &Common, program: &Program, setting: &Setting) -> Result<Run, String> {
         let folder = tempfile::Builder::new().prefix("seawall-ledger-").tempdir();
         let folder = folder.map_err(|error| format!("no temporary folder: {error}"))?;
@@ -125,7 +122,7 @@ impl Run {
             windows: Vec::new(),
             postgres: None,
             redis: None,
-            ways: Vec::new(),
+            proxies: Vec::new(),
             channels: setting.channels,
             common: common.clone(),
             folder,
@@ -149,9 +146,9 @@ impl Run {
             let (mut store, mut bus) = (postgres.address(), redis.address());
             if setting.with_proxies {
                 let proxy = |to| Proxy::start(to).map_err(|error| format!("no proxy: {error}"));
-                let ways = (proxy(store)?, proxy(bus)?);
-                (store, bus) = (ways.0.address(), ways.1.address());
-                self.ways.push(ways);
+                let proxies = (proxy(store)?, proxy(bus)?);
+                (store, bus) = (proxies.0.address(), proxies.1.address());
+                self.proxies.push(proxies);
             }
             place.set("STORE_URL", format!("{}?sslmode=disable", postgres.url_through(store)));
             place.set("BUS_URL", format!("redis://{bus}"));
@@ -159,8 +156,8 @@ impl Run {
         if setting.with_proxies { place.with_proxy() } else { Ok(place) }
     }
 
-    /// A crowd of so many clients, each of its kind, over all channels in turn; the first crowd's ledger is written to
-    /// the file that was asked for.
+    /// Creates a crowd of `count` clients, spread over all channels. The first crowd writes its journal to the file given by
+    /// `--out`.
     pub fn gather(&mut self, count: u32, kind: impl Fn(u32) -> Kind, payload: usize) -> Result<(), String> {
         let channels = u32::from(self.channels);
         let clients = (0..count).map(|at| (kind(at), (at % channels) as u16)).collect();
@@ -176,7 +173,7 @@ impl Run {
         Ok(())
     }
 
-    /// Gathers a crowd, starts the first gateway and waits until everybody has come there at leisure.
+    /// Creates a crowd, starts the first gateway and waits until all clients have connected at an easy pace.
     pub fn gather_and_settle(
         &mut self,
         connections: u32,
@@ -189,12 +186,12 @@ impl Run {
         self.settle(0, u64::from(connections), COME_WITHIN).map(drop)
     }
 
-    /// Tells all crowds.
+    /// Sends an order to all crowds.
     pub fn tell(&self, order: &Order) {
         self.workers.iter().for_each(|worker| worker.tell(order.clone()));
     }
 
-    /// Starts a gateway at a place, after the crowds know of it, and leads clients there.
+    /// Starts a gateway at a place, announces it to the crowds, and adds it to the rotation.
     pub fn start(&mut self, slot: u8) -> Result<(), String> {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return Ok(()) };
         let (life, address) = (self.lives.len() as u16, place.address());
@@ -204,12 +201,12 @@ impl Run {
         Ok(())
     }
 
-    /// Waits until so many clients of a crowd are settled; how long that took.
+    /// Waits until `wanted` clients of a crowd are settled. Returns the time it took.
     pub fn settle(&self, worker: usize, wanted: u64, within: Duration) -> Result<Micros, String> {
         let Some(worker) = self.workers.get(worker) else { return Ok(0) };
         let began = clock::now();
         let mut shown = began;
-        let came = comes_true(within, || {
+        let came = wait_until(within, || {
             if clock::now() > shown + clock::SECOND {
                 shown = clock::now();
                 say(&format!("{} of {wanted} connected", worker.settled()));
@@ -222,21 +219,21 @@ impl Run {
         Err(format!("{} of {wanted} clients are connected after {within:?}", worker.settled()))
     }
 
-    /// Something is excused from now on, until [`Run::excuse_ends`].
+    /// Excuses these effects from now until [`Run::excuse_ends`].
     pub fn excuse(&mut self, slot: Option<u8>, excuse: Excuse) -> usize {
         self.windows.push(Window { from: clock::now(), to: Micros::MAX / 2, slot, excuse });
         self.windows.len() - 1
     }
 
-    /// What was excused is so no more.
+    /// Ends an excuse.
     pub fn excuse_ends(&mut self, window: usize) {
         if let Some(window) = self.windows.get_mut(window) {
             window.to = clock::now();
         }
     }
 
-    /// Nobody publishes any more: waits until every publication is resolved and everybody has everything. What is left
-    /// over is a finding of the check.
+    /// Stops publishing and waits until every publication is resolved and all clients have everything. Anything left is
+    /// reported by [`check`].
     pub fn come_to_rest(&self) -> Result<Micros, String> {
         self.tell(&Order::Rate(0.0));
         let began = clock::now();
@@ -246,12 +243,12 @@ impl Run {
                 Seen::read(&worker.seen.unresolved) == 0 && Seen::read(&worker.seen.lacking) == 0
             })
         };
-        let came = comes_true(QUIET_WITHIN, || {
+        let came = wait_until(QUIET_WITHIN, || {
             if !is_quiet() {
                 still = None;
                 return false;
             }
-            // Its numbers are a quarter of a second old, and what was said last may be on its way.
+            // The numbers are up to a quarter of a second old, and the last messages may still be on their way.
             clock::now() > *still.get_or_insert_with(clock::now) + 3 * clock::SECOND / 2
         });
         if came {
@@ -260,15 +257,15 @@ impl Run {
         let left =
             |number: fn(&Seen) -> u64| self.workers.iter().map(|worker| number(&worker.seen)).sum::<u64>();
         Err(format!(
-            "{QUIET_WITHIN:?} after the last publish {} publications are unresolved, and {} clients lack something",
+            "{QUIET_WITHIN:?} after the last publish, {} publications are unresolved and {} clients lack something",
             left(|seen| Seen::read(&seen.unresolved)),
             left(|seen| Seen::read(&seen.lacking)),
         ))
     }
 
-    /// Everybody leaves, every gateway is ended in order, and the store is read back through a fresh one.
+    /// Disconnects all clients, shuts every gateway down, and reads the store back through a fresh gateway.
     pub fn finish(&mut self) -> Result<(Ledger, Vec<Log>), String> {
-        say("everybody leaves");
+        say("disconnecting all clients");
         self.tell(&Order::Finish);
         let mut whole: Option<Ledger> = None;
         for worker in self.workers.drain(..) {
@@ -282,7 +279,7 @@ impl Run {
         for place in &self.places {
             place.read_final_page(&mut self.lives)?;
         }
-        say("ending the gateways");
+        say("shutting down the gateways");
         for place in &mut self.places {
             if let Some(life) = place.life() {
                 let page = self.lives.get(usize::from(life)).and_then(|life| life.page.clone());
@@ -297,7 +294,7 @@ impl Run {
         whole.map(|ledger| (ledger, logs)).ok_or_else(|| "there was no crowd".to_owned())
     }
 
-    /// A fresh gateway on the same store.
+    /// Reads all logs through a fresh gateway on the same store.
     fn read_back(&mut self) -> Result<Vec<Log>, String> {
         let number = self.number;
         let channels = 0..self.channels;
@@ -312,23 +309,23 @@ impl Run {
         logs
     }
 
-    /// Every process that was asked to end did so in order.
+    /// The processes that were asked to shut down.
     pub fn exits(&self) -> Vec<&Life> {
         self.lives.iter().filter(|life| matches!(life.ended, Ended::InOrder { .. })).collect()
     }
 
-    /// Keeps the folder if that was asked for; where it is.
+    /// Keeps the folder if `--keep` is set, and returns its path.
     pub fn keep(self) -> Option<PathBuf> {
         self.common.keep.then(|| self.folder.keep())
     }
 }
 
-/// One line of progress.
+/// Prints a line of progress.
 pub fn say(text: &str) {
     eprintln!("{:8.3} s  {text}", clock::seconds(clock::now()));
 }
 
-/// Publishes for a while and shows how it goes.
+/// Publishes for a while and prints progress.
 pub fn watch(run: &Run, length: Duration) {
     let until = clock::now() + clock::micros(length);
     while clock::now() < until {

@@ -1,4 +1,4 @@
-//! Which fault comes when: all of it drawn from a seed, before anything runs.
+//! The schedule of faults, drawn completely from a seed before the run starts.
 
 use crate::arguments::Store;
 use crate::clock::{Micros, SECOND, seconds};
@@ -8,54 +8,50 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// Load alone before the first fault and after the last, and the rest between two.
+/// Load without faults at the start and at the end; the pause between two faults is drawn from `REST`.
 const MARGIN: Micros = 3 * SECOND;
 const REST: (Micros, Micros) = (SECOND, 4 * SECOND);
-/// How long a fault lasts.
+/// The range of a fault's duration.
 const LENGTH: (Micros, Micros) = (SECOND / 2, 7 * SECOND);
-/// In a run shorter than this, faults are short, so that each kind finds its turn.
+/// Runs shorter than this use short faults, so that each kind occurs.
 const SHORT: Micros = 120 * SECOND;
 const SHORT_LENGTH: (Micros, Micros) = (SECOND / 2, 2 * SECOND);
 const SHORT_REST: (Micros, Micros) = (SECOND / 2, SECOND);
 
-/// What stands behind the gateways.
+/// A server that gateways depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behind {
-    /// PostgreSQL.
+pub enum Dependency {
     Store,
-    /// Redis.
     Bus,
 }
 
-/// What happens.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// A gateway is killed, and started again at the end.
+    /// A gateway is killed, and restarted at the end.
     Kill(u8),
     /// A gateway is stopped by SIGSTOP.
     Freeze(u8),
-    /// A gateway is asked to end; then another is started.
+    /// A gateway is asked to shut down; then another is started.
     Drain(u8),
     /// All connections are lost at once, from the clients' side.
     Storm,
-    /// The way from the clients to a gateway.
+    /// A fault on the path from the clients to a gateway.
     Clients(u8, Mode),
-    /// The way of a gateway to what stands behind it.
-    Way(u8, Behind, Mode),
-    /// A server behind the gateways is killed, and started again at the end.
-    KillBehind(Behind),
-    /// A server behind the gateways is stopped by SIGSTOP.
-    FreezeBehind(Behind),
+    /// A fault on the path from a gateway to a dependency.
+    Path(u8, Dependency, Mode),
+    /// A dependency is killed, and restarted at the end.
+    KillDependency(Dependency),
+    /// A dependency is stopped by SIGSTOP.
+    FreezeDependency(Dependency),
 }
 
-/// A fault with its times, counted from the beginning of the load.
+/// A scheduled fault, with times from the start of the load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Planned {
-    /// When it begins.
     pub at: Micros,
-    /// How long it lasts; a drain lasts as long as it does.
+    /// How long it lasts; a drain lasts as long as the shutdown takes.
     pub length: Micros,
-    /// What it is.
     pub fault: Fault,
 }
 
@@ -67,18 +63,18 @@ impl fmt::Display for Fault {
             Fault::Drain(slot) => write!(f, "drain and replacement of gateway {slot}"),
             Fault::Storm => f.write_str("all clients lost at once"),
             Fault::Clients(slot, mode) => write!(f, "clients to gateway {slot}: {mode}"),
-            Fault::Way(slot, behind, mode) => write!(f, "gateway {slot} to {behind}: {mode}"),
-            Fault::KillBehind(behind) => write!(f, "kill -9 of {behind}"),
-            Fault::FreezeBehind(behind) => write!(f, "SIGSTOP of {behind}"),
+            Fault::Path(slot, dependency, mode) => write!(f, "gateway {slot} to {dependency}: {mode}"),
+            Fault::KillDependency(dependency) => write!(f, "kill -9 of {dependency}"),
+            Fault::FreezeDependency(dependency) => write!(f, "SIGSTOP of {dependency}"),
         }
     }
 }
 
-impl fmt::Display for Behind {
+impl fmt::Display for Dependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Behind::Store => "PostgreSQL",
-            Behind::Bus => "Redis",
+            Dependency::Store => "PostgreSQL",
+            Dependency::Bus => "Redis",
         })
     }
 }
@@ -89,7 +85,7 @@ impl fmt::Display for Planned {
     }
 }
 
-/// The schedule of a run so long. Kinds come in shuffled rounds, so that none is forgotten.
+/// Draws the schedule of a run of this length. Kinds come in shuffled rounds, so that none is left out.
 pub fn schedule(seed: u64, length: Micros, store: Store) -> Vec<Planned> {
     let mut rng = Rng::with_seed(seed);
     let (lengths, rests) = if length < SHORT { (SHORT_LENGTH, SHORT_REST) } else { (LENGTH, REST) };
@@ -111,8 +107,8 @@ pub fn schedule(seed: u64, length: Micros, store: Store) -> Vec<Planned> {
     planned
 }
 
-/// What can be done to a way.
-const ON_THE_WAY: [Mode; 9] = [
+/// The faults of a path.
+const PATH_FAULTS: [Mode; 9] = [
     Mode::Cut,
     Mode::Reset,
     Mode::Stall,
@@ -123,24 +119,24 @@ const ON_THE_WAY: [Mode; 9] = [
     Mode::BlackHole,
     Mode::Refuse,
 ];
-/// So many of them in a round, for the ways of clients, and of gateways.
-const IN_A_ROUND: usize = 2;
+/// The number of path faults per round, for the clients' paths and for the gateways'.
+const PATH_FAULTS_PER_ROUND: usize = 2;
 
-/// A round: all that happens to processes, and some of what happens to ways, each at a gateway of its own.
+/// Draws a round: all faults of processes and some of paths, each at a random gateway.
 fn kinds(rng: &mut Rng, gateways: u8, store: Store) -> Vec<Fault> {
     let slot = |rng: &mut Rng| rng.u8(..gateways);
     let mut all =
         vec![Fault::Kill(slot(rng)), Fault::Freeze(slot(rng)), Fault::Drain(slot(rng)), Fault::Storm];
-    for mode in rng.choose_multiple(ON_THE_WAY, IN_A_ROUND) {
+    for mode in rng.choose_multiple(PATH_FAULTS, PATH_FAULTS_PER_ROUND) {
         all.push(Fault::Clients(slot(rng), mode));
     }
     match store {
         Store::Sqlite => {}
         Store::Postgres => {
-            for behind in [Behind::Store, Behind::Bus] {
-                all.extend([Fault::KillBehind(behind), Fault::FreezeBehind(behind)]);
-                for mode in rng.choose_multiple(ON_THE_WAY, IN_A_ROUND) {
-                    all.push(Fault::Way(slot(rng), behind, mode));
+            for dependency in [Dependency::Store, Dependency::Bus] {
+                all.extend([Fault::KillDependency(dependency), Fault::FreezeDependency(dependency)]);
+                for mode in rng.choose_multiple(PATH_FAULTS, PATH_FAULTS_PER_ROUND) {
+                    all.push(Fault::Path(slot(rng), dependency, mode));
                 }
             }
         }
@@ -153,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_schedule_and_another_is_another() {
+    fn schedule_depends_only_on_the_seed() {
         let of = |seed| schedule(seed, 600 * SECOND, Store::Postgres);
         assert_eq!(of(3), of(3));
         assert_ne!(of(3), of(4));
     }
 
     #[test]
-    fn faults_follow_one_another_and_leave_room_at_both_ends() {
+    fn faults_do_not_overlap_and_leave_margins_at_both_ends() {
         for (length, store) in
             [(45 * SECOND, Store::Postgres), (1_800 * SECOND, Store::Postgres), (45 * SECOND, Store::Sqlite)]
         {
@@ -172,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_has_every_kind() {
+    fn long_run_has_every_kind_of_fault() {
         let planned = schedule(1, 1_800 * SECOND, Store::Postgres);
         let has = |is: fn(&Fault) -> bool| planned.iter().any(|one| is(&one.fault));
         assert!(has(|it| matches!(it, Fault::Kill(_))) && has(|it| matches!(it, Fault::Freeze(_))));
         assert!(has(|it| matches!(it, Fault::Drain(_))) && has(|it| *it == Fault::Storm));
-        assert!(has(|it| matches!(it, Fault::Way(_, Behind::Store, Mode::Reset))));
-        assert!(has(|it| *it == Fault::FreezeBehind(Behind::Bus)));
+        assert!(has(|it| matches!(it, Fault::Path(_, Dependency::Store, Mode::Reset))));
+        assert!(has(|it| *it == Fault::FreezeDependency(Dependency::Bus)));
     }
 }

@@ -1,23 +1,23 @@
-//! Everybody comes at once to a gateway that serves others: do these notice?
+//! Many clients connect at once to a gateway that serves others, whose latency must not suffer.
 
 use super::verdict::{duration, judge, percentile};
 use super::{Run, Setting, say, watch};
 use crate::arguments::{Common, Storm};
 use crate::clock::{self, Micros, SECOND};
 use crate::crowd::{Kind, Order};
+use crate::gateway::Program;
 use crate::ledger::Ledger;
 use crate::report::Report;
-use crate::stand::Program;
 use std::time::Duration;
 
 const PAYLOAD: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The p99 during the storm over that of the calm.
+/// The bound for the p99 in the storm divided by the p99 in the calm.
 const FACTOR_MAX: f64 = 3.0;
 
 type Span = std::ops::Range<Micros>;
 
-/// One storm and the calm before it.
+/// A storm and the calm before it.
 struct Round {
     calm: Micros,
     storm: Micros,
@@ -34,7 +34,7 @@ impl Round {
     }
 }
 
-/// The scenario: two crowds, each on its thread, so that the newcomers' handshakes do not delay the others' clocks.
+/// Runs the scenario with two crowds on separate threads, so that the newcomers' handshakes do not delay the measurement.
 pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Report, String> {
     let setting = Setting { gateways: 1, channels: arguments.channels, with_proxies: false, syncs: true };
     let mut run = Run::new(common, program, &setting)?;
@@ -56,7 +56,7 @@ pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Repo
     let mut longest = Ok(0);
     for round in 1..=arguments.storms {
         if round > 1 {
-            say("they leave");
+            say("the newcomers leave");
             all_leave(&run)?;
         }
         watch(&run, Duration::from_secs(2));
@@ -75,12 +75,12 @@ pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Repo
     let rest = run.come_to_rest();
     let (ledger, logs) = run.finish()?;
     let title = format!(
-        "storm: {} connections come to {}, {} times, {:?}",
+        "storm: {} connections join {}, {} times, {:?}",
         arguments.connections, arguments.connected, arguments.storms, common.store
     );
     let mut report = Report::new(title);
     for (what, done) in
-        [("until all newcomers are synced, the longest", longest), ("everybody has everything", rest)]
+        [("until all newcomers are synced, the longest", longest), ("all clients have everything", rest)]
     {
         let is_good = done.is_ok();
         report.judge(what, done.map_or_else(|error| error, duration), "", is_good);
@@ -90,18 +90,18 @@ pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Repo
     Ok(report)
 }
 
-/// All newcomers close.
+/// Makes all newcomers close, and waits for it.
 fn all_leave(run: &Run) -> Result<(), String> {
     let Some(worker) = run.workers.get(1) else { return Ok(()) };
     worker.tell(Order::Leave);
-    if clock::comes_true(PATIENCE, || worker.settled() == 0) {
+    if clock::wait_until(PATIENCE, || worker.settled() == 0) {
         return Ok(());
     }
-    Err(format!("{} newcomers have not left after {PATIENCE:?}", worker.settled()))
+    Err(format!("{} newcomers are still connected after {PATIENCE:?}", worker.settled()))
 }
 
-/// What was sent in all calms is compared with what was sent in all storms: the p99 of one storm alone is its third worst
-/// answer.
+/// Compares publishes sent in all calms with those sent in all storms together, because the p99 of a single storm is its
+/// third worst answer.
 fn latency(report: &mut Report, ledger: &Ledger, rounds: &[Round]) {
     let of = |spans: &[Span], percent: f64| {
         let within = |sent: Micros| spans.iter().any(|span| span.contains(&sent));

@@ -1,18 +1,18 @@
-//! From a ledger and a store to the rows of a report that every scenario has.
+//! Derives the report rows that every scenario has from the ledger and the store.
 
 use super::Run;
 use crate::clock::{self, Micros};
+use crate::gateway::metrics::{Compared, compare};
+use crate::gateway::{Ended, Life};
 use crate::ledger::Ledger;
 use crate::ledger::check::{Finding, Log, Promise, check};
 use crate::report::Report;
-use crate::stand::metrics::{Compared, compare};
-use crate::stand::{Ended, Life};
 use std::collections::BTreeMap;
 
-/// Examples of each broken promise that are told.
+/// The maximum number of examples per broken promise.
 const EXAMPLES: usize = 5;
 
-/// All promises, all counters, all exits.
+/// Reports all promises, counters and exit codes.
 pub fn judge(report: &mut Report, run: &Run, ledger: &Ledger, logs: &[Log]) {
     let stored: usize = logs.iter().map(|log| log.entries.len()).sum();
     let acknowledged = ledger.publications.iter().filter(|it| it.offset.is_some()).count();
@@ -23,9 +23,9 @@ pub fn judge(report: &mut Report, run: &Run, ledger: &Ledger, logs: &[Log]) {
     report.tell("publications tried / acknowledged / stored", {
         format!("{} / {acknowledged} / {stored}", ledger.publications.len())
     });
-    report.tell("of these in doubt for a while / refused and dropped", format!("{doubted} / {refused}"));
-    report.tell("delivered / replayed / pages of history / heads told by a beat / lags", {
-        format!("{delivered} / {replayed} / {} / {} / {}", ledger.pages, ledger.told_by_beat, ledger.lags)
+    report.tell("of these uncertain for a while / refused and given up", format!("{doubted} / {refused}"));
+    report.tell("delivered / replayed / history pages / discovered by a beat / lags", {
+        format!("{delivered} / {replayed} / {} / {} / {}", ledger.pages, ledger.found_by_beat, ledger.lags)
     });
     let findings = check(ledger, logs, &run.windows);
     for promise in Promise::ALL {
@@ -48,7 +48,7 @@ fn closes(ledger: &Ledger) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Sums over the processes that ended in order; the others are named.
+/// Compares the summed counters of the processes that shut down in order; the others are listed.
 fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
     let mut sums: BTreeMap<String, Compared> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -61,10 +61,10 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
             continue;
         };
         if !life.is_page_final {
-            // What it told last is at most what the clients saw until its end.
+            // Its last page was read before its end, so it is at most what the clients saw.
             left_out.push(format!("{number} ({})", why_left_out(life)));
             let over = compare(page, counts);
-            wrong.extend(over.iter().filter(|one| one.told > one.most).map(|one| one.text(number)));
+            wrong.extend(over.iter().filter(|one| one.reported > one.most).map(|one| one.text(number)));
             continue;
         }
         compared.push(number.to_string());
@@ -73,28 +73,28 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
                 wrong.push(one.text(number));
             }
             let sum = sums.entry(one.name.clone()).or_insert(Compared {
-                told: 0.0,
+                reported: 0.0,
                 least: 0.0,
                 most: 0.0,
                 ..one.clone()
             });
-            sum.told += one.told;
+            sum.reported += one.reported;
             sum.least += one.least;
             sum.most += one.most;
         }
     }
     report.judge("counters of /metrics that differ from the ledger", wrong.len(), 0, wrong.is_empty());
-    for sum in sums.values().filter(|sum| sum.told > 0.0 || sum.least > 0.0) {
+    for sum in sums.values().filter(|sum| sum.reported > 0.0 || sum.least > 0.0) {
         let seen = if sum.least == sum.most {
             sum.least.to_string()
         } else {
             format!("{} to {}", sum.least, sum.most)
         };
-        report.tell(format!("  {}, seen", sum.name), format!("{}, {seen}", sum.told));
+        report.tell(format!("  {}, seen", sum.name), format!("{}, {seen}", sum.reported));
     }
-    report.note(format!("Counters are of the processes {}.", compared.join(", ")));
+    report.note(format!("Counters cover the processes {}.", compared.join(", ")));
     if !left_out.is_empty() {
-        report.note(format!("Not in these sums: {}.", left_out.join("; ")));
+        report.note(format!("Excluded from these sums: {}.", left_out.join("; ")));
     }
     wrong.iter().take(EXAMPLES * 2).for_each(|text| report.note(text));
 }
@@ -102,12 +102,12 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
 fn why_left_out(life: &Life) -> &'static str {
     match life.ended {
         Ended::Killed => "killed",
-        Ended::InOrder { .. } => "ended with its last client: what it told before is not more than was seen",
+        Ended::InOrder { .. } => "ended with its last client; its last counters do not exceed what was seen",
         Ended::No => "its page was not read",
     }
 }
 
-/// Every process that was asked to end.
+/// Reports the exits of the processes that were asked to shut down.
 fn exits(report: &mut Report, ended: &[&Life]) {
     let mut bad = 0;
     let mut longest = 0;
@@ -118,12 +118,12 @@ fn exits(report: &mut Report, ended: &[&Life]) {
         }
     }
     report.judge(
-        "gateways asked to end whose exit code was not 0",
+        "shut-down gateways whose exit code was not 0",
         format!("{bad} of {}", ended.len()),
         0,
         bad == 0,
     );
-    report.tell("the longest of these took", duration(longest));
+    report.tell("the longest shutdown", duration(longest));
 }
 
 fn examples(report: &mut Report, findings: &[Finding]) {
@@ -132,19 +132,19 @@ fn examples(report: &mut Report, findings: &[Finding]) {
         if of.is_empty() {
             continue;
         }
-        let told = of.iter().take(EXAMPLES).map(|it| format!("\n    {}", it.text)).collect::<String>();
+        let shown = of.iter().take(EXAMPLES).map(|it| format!("\n    {}", it.text)).collect::<String>();
         let more = of.len().saturating_sub(EXAMPLES);
         let more = if more > 0 { format!("\n    and {more} more") } else { String::new() };
-        report.note(format!("{}:{told}{more}", promise.measure()));
+        report.note(format!("{}:{shown}{more}", promise.measure()));
     }
 }
 
-/// For people.
+/// Formats a duration for people.
 pub fn duration(of: Micros) -> String {
     format!("{:.2} s", clock::seconds(of))
 }
 
-/// The value below which so many of a hundred are, in microseconds.
+/// The value below which `of` percent of the values are, in microseconds.
 pub fn percentile(values: impl Iterator<Item = u32>, of: f64) -> Option<u32> {
     let mut all: Vec<u32> = values.collect();
     all.sort_unstable();

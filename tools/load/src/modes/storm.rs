@@ -104,7 +104,9 @@ impl Mode for Reconnects {
             return Turn::Over;
         }
         match self.step {
-            StormStep::Gather if self.ready == self.wanted => self.step = StormStep::Settle(crowd.now + SETTLE),
+            StormStep::Gather if self.ready == self.wanted => {
+                self.step = StormStep::Settle(crowd.now + SETTLE)
+            }
             StormStep::Settle(until) if until <= crowd.now => self.begin(crowd),
             StormStep::Storm(_) if self.ready >= self.wanted && crowd.ready() == self.wanted => {
                 self.measured = self.window.shut(crowd.now);

@@ -1,11 +1,11 @@
-//! What a scenario runs on: gateways as processes, the database and the bus behind them, and proxies in between.
+//! The processes of a scenario: gateways, and the proxies between them and their database, bus and clients.
 
 pub mod metrics;
 pub mod reader;
 
-use crate::clock::{self, Micros, comes_true};
+use crate::clock::{self, Micros, wait_until};
 use crate::servers::process::{User, command};
-use metrics::{Page, Scraper};
+use metrics::{MetricsPage, Scraper};
 use rustix::process::{Pid, Signal, kill_process};
 use seawall_fault::{HeldPort, Proxy};
 use std::fs::File;
@@ -15,25 +15,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// How long a gateway may take to say where it listens.
+/// The time limit for a gateway to print its address.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long connections that were left may take to be gone from `/metrics`.
+/// The time limit for closed connections to disappear from `/metrics`.
 const ALONE_WITHIN: Duration = Duration::from_secs(15);
 
-/// The program, and what every gateway of a run is told.
+/// The gateway program, and the settings of every gateway of a run.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The binary.
     pub path: PathBuf,
-    /// Settings as variables.
+    /// Settings as environment variables.
     pub settings: Vec<(String, String)>,
-    /// It knows `[drain]`.
+    /// True if it knows `[drain]`.
     pub drains: bool,
 }
 
 impl Program {
-    /// Looks whether the binary is there, and what it knows.
+    /// Checks that the binary works, and which settings it knows.
     pub fn new(path: &Path) -> Result<Program, String> {
         let knows = |name: &str, value: &str| {
             let mut command = Command::new(path);
@@ -47,12 +46,12 @@ impl Program {
         Ok(Program { path: path.to_owned(), settings: Vec::new(), drains })
     }
 
-    /// One more setting.
+    /// Adds a setting.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.settings.push((format!("SEAWALL_{name}"), value.to_string()));
     }
 
-    /// The timetable of a drain, in milliseconds, if the program knows one.
+    /// Sets the timetable of a drain, in milliseconds, if the program knows `[drain]`.
     pub fn drain(&mut self, [accept, spread, close, exit, back]: [u32; 5]) {
         if !self.drains {
             return;
@@ -65,7 +64,7 @@ impl Program {
     }
 }
 
-/// Whoever runs this may have settings of their own; a run has its own ones.
+/// Removes the settings in this program's own environment, because a run has its own.
 fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
         command.env_remove(name);
@@ -75,35 +74,33 @@ fn without_settings(command: &mut Command) {
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It did not.
+    /// It still runs.
     No,
     /// By kill -9, or by itself.
     Killed,
-    /// In order, with this exit code, after so long.
+    /// By a shutdown in order.
     InOrder {
-        /// `None`: by a signal.
+        /// The exit code; `None` if a signal ended it.
         code: Option<i32>,
-        /// From the signal to the end.
+        /// From the signal to the exit.
         took: Micros,
     },
 }
 
-/// One process, from its start to its end.
+/// One process, from start to end.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// How it ended.
     pub ended: Ended,
-    /// Its `/metrics`, the last time they were read.
-    pub page: Option<Page>,
-    /// Nothing more was counted after that page.
+    /// The last `/metrics` read.
+    pub page: Option<MetricsPage>,
+    /// True if nothing was counted after that page.
     pub is_page_final: bool,
 }
 
-/// A place for a gateway: its port and data stay while processes come and go.
+/// A place for a gateway. Its port and data stay while processes are replaced.
 pub struct Place {
-    /// Its number.
     pub slot: u8,
-    /// Between the clients and the gateway, where there is one.
+    /// The proxy between the clients and the gateway, if any.
     pub proxy: Option<Proxy>,
     program: Program,
     port: HeldPort,
@@ -112,7 +109,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place whose data are in a folder of their own, with what its gateways are told beside what all are.
+    /// Creates a place with its own data folder. Its settings extend those of all gateways.
     pub fn new(slot: u8, program: &Program, folder: &Path) -> Result<Place, String> {
         let port = HeldPort::loopback().map_err(|error| format!("no port: {error}"))?;
         let folder = folder.join(format!("gateway-{slot}"));
@@ -120,7 +117,7 @@ impl Place {
         Ok(Place { slot, proxy: None, program: program.clone(), port, folder, process: None })
     }
 
-    /// A setting for the gateways of this place.
+    /// Adds a setting for the gateways of this place.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.program.set(name, value);
     }
@@ -132,22 +129,22 @@ impl Place {
         Ok(self)
     }
 
-    /// Where clients dial.
+    /// The address that clients dial.
     pub fn address(&self) -> SocketAddr {
         self.proxy.as_ref().map_or(self.port.address(), Proxy::address)
     }
 
-    /// Where the gateway itself is.
+    /// The gateway's own address.
     pub fn direct(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// The process that runs here.
+    /// The number of the process that runs here.
     pub fn life(&self) -> Option<u16> {
         self.process.as_ref().map(|(_, life)| *life)
     }
 
-    /// Starts one and waits until it listens.
+    /// Starts a gateway and waits until it listens.
     pub fn start(&mut self, lives: &mut Vec<Life>) -> Result<(), String> {
         let life = lives.len() as u16;
         let until = clock::now() + clock::micros(START_WITHIN);
@@ -159,7 +156,7 @@ impl Place {
             }
         };
         if !matches!(child.try_wait(), Ok(None)) {
-            return Err(format!("gateway {} ended at once:\n{}", self.slot, self.log()));
+            return Err(format!("gateway {} exited at once:\n{}", self.slot, self.log()));
         }
         self.process = Some((child, life));
         lives.push(Life { ended: Ended::No, page: None, is_page_final: false });
@@ -184,7 +181,7 @@ impl Place {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child =
             command.spawn().map_err(|error| format!("{}: {error}", self.program.path.display()))?;
-        // Its output stays open as long as it runs.
+        // The pipe stays open while the gateway runs.
         let mut line = String::new();
         let read = child.stdout.as_mut().map(|out| BufReader::with_capacity(1, out).read_line(&mut line));
         if matches!(read, Some(Ok(_))) && line.contains("ws://") {
@@ -192,10 +189,10 @@ impl Place {
         }
         let _ = child.kill();
         let _ = child.wait();
-        Err(format!("gateway {} did not say where it listens:\n{}", self.slot, self.log()))
+        Err(format!("gateway {} did not print its address:\n{}", self.slot, self.log()))
     }
 
-    /// The last lines it wrote.
+    /// The last lines of its log.
     pub fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -204,22 +201,22 @@ impl Place {
 
     fn signal(&self, signal: Signal) {
         if let Some((child, _)) = &self.process {
-            // It may have ended by itself; it was not waited for, so the number is still its own.
+            // It may have exited by itself; the PID is still its own, because it was not waited for.
             let _ = kill_process(Pid::from_child(child), signal);
         }
     }
 
-    /// Freezes it.
+    /// Stops it with SIGSTOP.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes it with SIGCONT.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Ends it as a crash does.
+    /// Kills it, as a crash would.
     pub fn kill9(&mut self, lives: &mut [Life]) {
         self.signal(Signal::KILL);
         if let Some((mut child, life)) = self.process.take() {
@@ -230,29 +227,29 @@ impl Place {
         }
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Its exit, once it has ended.
+    /// Its exit status, if it has exited.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.process.as_mut().and_then(|(child, _)| child.try_wait().ok().flatten())
     }
 
-    /// Asks it to end, reads `/metrics` for as long as they can be read, and waits for the end.
+    /// Sends SIGTERM, reads `/metrics` while that is possible, and waits for the exit.
     ///
     /// # Errors
     ///
-    /// It lives on after `within`; it is killed then.
+    /// Returns an error if it still runs after `within`; then it is killed.
     pub fn drain(&mut self, lives: &mut [Life], within: Duration) -> Result<(), String> {
         let mut scraper = Scraper::new(self.direct());
-        // The connection is there before nobody is accepted any more.
+        // Connects before the gateway stops accepting.
         let mut last = scraper.page().ok();
         let began = clock::now();
         self.terminate();
         let mut status = None;
-        comes_true(within, || {
+        wait_until(within, || {
             if let Ok(page) = scraper.page() {
                 last = Some(page);
             }
@@ -267,34 +264,34 @@ impl Place {
         life.page = last;
         let Some(status) = status else {
             self.kill9(lives);
-            return Err(format!("gateway {} did not end within {within:?}:\n{}", self.slot, self.log()));
+            return Err(format!("gateway {} did not exit within {within:?}:\n{}", self.slot, self.log()));
         };
         life.ended = Ended::InOrder { code: status.code(), took };
         self.process = None;
         Ok(())
     }
 
-    /// Reads `/metrics` once nobody is connected any more: they are the last of this process.
+    /// Reads `/metrics` once no client is connected, so that it is the final page of this process.
     ///
     /// # Errors
     ///
-    /// They cannot be read.
+    /// Returns an error if the page cannot be read.
     pub fn read_final_page(&self, lives: &mut [Life]) -> Result<(), String> {
         let Some(life) = self.life().and_then(|life| lives.get_mut(usize::from(life))) else { return Ok(()) };
         let mut scraper = Scraper::new(self.direct());
-        comes_true(ALONE_WITHIN, || {
+        wait_until(ALONE_WITHIN, || {
             life.page = scraper.page().ok();
             life.is_page_final = life.page.as_ref().is_some_and(|page| page.sessions() == 0.0);
             life.is_page_final
         });
-        if life.page.is_some() { Ok(()) } else { Err(format!("gateway {} shows no /metrics", self.slot)) }
+        if life.page.is_some() { Ok(()) } else { Err(format!("gateway {} serves no /metrics", self.slot)) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if std::thread::panicking() && !clock::is_interrupted() {
-            eprintln!("gateway {}: its last lines:\n{}", self.slot, self.log());
+            eprintln!("gateway {}, last lines of its log:\n{}", self.slot, self.log());
         }
         self.signal(Signal::KILL);
         if let Some((mut child, _)) = self.process.take() {

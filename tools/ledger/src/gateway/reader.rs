@@ -1,4 +1,4 @@
-//! Reads whole logs back through a gateway: the truth that the ledger is held against.
+//! Reads whole logs back through a gateway, for comparison with the ledger.
 
 use crate::crowd::message::{self, channel_name, number_of};
 use crate::ledger::check::Log;
@@ -8,12 +8,12 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// One page must not take longer.
+/// The timeout of one page.
 const WITHIN: Duration = Duration::from_secs(10);
-/// What a page has at most.
+/// The maximum number of publications per page.
 const LIMIT: u32 = 300;
 
-/// A client that reads logs, one command at a time.
+/// A client that reads logs, with one command at a time.
 #[derive(Debug)]
 pub struct Reader {
     stream: TcpStream,
@@ -23,7 +23,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Connects to a gateway, to read what the run with this number stored.
+    /// Connects to a gateway to read the publications of this run.
     pub fn connect(address: SocketAddr, run: u32) -> Result<Reader, String> {
         let stream =
             TcpStream::connect_timeout(&address, WITHIN).map_err(|error| format!("{address}: {error}"))?;
@@ -47,7 +47,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// A channel from its floor to its head.
+    /// Reads a channel from its floor to its head.
     pub fn log(&mut self, channel: u16) -> Result<Log, String> {
         let mut log = Log::default();
         let mut after = 0;
@@ -111,7 +111,7 @@ impl Reader {
                 self.bytes.extend_from_slice(buffer.get(..bytes).unwrap_or_default());
                 Ok(())
             }
-            // A stop and a continuation end a read that has a timeout: signal(7).
+            // SIGSTOP and SIGCONT interrupt a read with a timeout (signal(7)).
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(format!("no answer: {error}")),
         }

@@ -1,4 +1,4 @@
-//! `/metrics` of a gateway, and whether they tell what the ledger saw.
+//! Reads a gateway's `/metrics` and compares it with the ledger.
 
 use crate::ledger::Counts;
 use std::collections::BTreeMap;
@@ -6,34 +6,34 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// One answer must not take longer.
+/// The timeout of one request.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// All samples by name and labels, without `seawall_`.
+/// All samples by name and labels, without the prefix `seawall_`.
 #[derive(Clone, Debug, Default)]
-pub struct Page(pub BTreeMap<String, f64>);
+pub struct MetricsPage(pub BTreeMap<String, f64>);
 
-impl Page {
-    /// Reads the text of an answer.
-    pub fn read(text: &str) -> Page {
+impl MetricsPage {
+    /// Parses a response body.
+    pub fn read(text: &str) -> MetricsPage {
         let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (name, value) = line.rsplit_once(' ')?;
             Some((name.strip_prefix("seawall_").unwrap_or(name).to_owned(), value.parse().ok()?))
         });
-        Page(samples.collect())
+        MetricsPage(samples.collect())
     }
 
-    /// A sample; 0 when it is not there.
+    /// The value of a sample; 0 if it is missing.
     pub fn value(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// WebSockets, as far as it tells: all connections but the one that asks.
+    /// The number of WebSockets: all connections except the scraper's own.
     pub fn sessions(&self) -> f64 {
         (self.value("connections") - 1.0).max(0.0)
     }
 
-    /// Samples of one family by the value of their one label.
+    /// The samples of a family, by the value of their only label.
     fn family(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let start = format!("{name}{{{label}=\"");
         let of = |(full, value): (&String, &f64)| {
@@ -44,7 +44,7 @@ impl Page {
     }
 }
 
-/// Asks again and again on one connection, which lives on while nobody new is accepted.
+/// Reads `/metrics` repeatedly on one connection, which keeps working when no new ones are accepted.
 #[derive(Debug)]
 pub struct Scraper {
     address: SocketAddr,
@@ -52,17 +52,17 @@ pub struct Scraper {
 }
 
 impl Scraper {
-    /// Asks the gateway at this address.
+    /// Creates a scraper for the gateway at this address.
     pub fn new(address: SocketAddr) -> Scraper {
         Scraper { address, stream: None }
     }
 
-    /// One page.
+    /// Reads the metrics.
     ///
     /// # Errors
     ///
-    /// Nobody answers, or not with a page.
-    pub fn page(&mut self) -> io::Result<Page> {
+    /// Returns an error if there is no answer or it is not a metrics page.
+    pub fn page(&mut self) -> io::Result<MetricsPage> {
         let page = self.ask();
         if page.is_err() {
             self.stream = None;
@@ -70,7 +70,7 @@ impl Scraper {
         page
     }
 
-    fn ask(&mut self) -> io::Result<Page> {
+    fn ask(&mut self) -> io::Result<MetricsPage> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => {
@@ -82,7 +82,7 @@ impl Scraper {
         };
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
         stream.get_mut().write_all(request.as_bytes())?;
-        let bad = || io::Error::new(io::ErrorKind::InvalidData, "no page of metrics");
+        let bad = || io::Error::new(io::ErrorKind::InvalidData, "not a metrics page");
         let (mut length, mut line, mut status) = (None, String::new(), String::new());
         loop {
             line.clear();
@@ -107,46 +107,50 @@ impl Scraper {
         if !status.contains(" 200 ") {
             return Err(bad());
         }
-        Ok(Page::read(&String::from_utf8_lossy(&body)))
+        Ok(MetricsPage::read(&String::from_utf8_lossy(&body)))
     }
 }
 
-/// One counter: what the gateways told, and between what it must be by the ledger.
+/// One counter: the gateways' value, and the range the ledger allows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
-    /// Its name.
     pub name: String,
-    /// What was told.
-    pub told: f64,
-    /// What the ledger saw for certain.
+    /// The value in `/metrics`.
+    pub reported: f64,
+    /// The number the clients certainly saw.
     pub least: f64,
-    /// The same, and what may have been lost on connections that broke; without a bound when that cannot be known.
+    /// The same plus what may have been lost on broken connections; infinite if that is unknown.
     pub most: f64,
 }
 
 impl Compared {
-    /// Whether both agree.
+    /// True if the value is in the range.
     pub fn is_good(&self) -> bool {
-        self.least <= self.told && self.told <= self.most
+        self.least <= self.reported && self.reported <= self.most
     }
 
-    /// For people.
+    /// Formats a mismatch for people.
     pub fn text(&self, process: usize) -> String {
-        let Compared { name, told, least, most } = self;
-        format!("process {process}: {name} is {told}, {least} to {most} were seen")
+        let Compared { name, reported, least, most } = self;
+        format!("process {process}: {name} is {reported}, but clients saw {least} to {most}")
     }
 }
 
-/// Compares one process with what the clients saw of it. Where nothing broke, every bound is one number.
-pub fn compare(page: &Page, counts: &Counts) -> Vec<Compared> {
+/// Compares one process with its clients' view. If no connection broke, every range is a single number.
+pub fn compare(page: &MetricsPage, counts: &Counts) -> Vec<Compared> {
     let lost = counts.unanswered as f64;
     let broken = counts.lost as f64;
     let unbounded = if counts.lost > 0 { f64::INFINITY } else { 0.0 };
     let mut all = Vec::new();
-    let mut add = |name: String, told: f64, seen: u64, more: f64| {
-        all.push(Compared { name, told, least: seen as f64, most: seen as f64 + more });
+    let mut add = |name: String, reported: f64, seen: u64, more: f64| {
+        all.push(Compared { name, reported, least: seen as f64, most: seen as f64 + more });
     };
-    add("upgrades_total".into(), page.value("upgrades_total"), counts.upgraded, counts.turned_away as f64);
+    add(
+        "upgrades_total".into(),
+        page.value("upgrades_total"),
+        counts.upgraded,
+        counts.refused_upgrades as f64,
+    );
     add("published_total".into(), page.value("published_total"), counts.published, lost);
     add("commands_total".into(), page.value("commands_total"), counts.answered, lost);
     add("deliveries_total".into(), page.value("deliveries_total"), counts.deliveries, unbounded);
@@ -154,17 +158,17 @@ pub fn compare(page: &Page, counts: &Counts) -> Vec<Compared> {
     for code in counts.errors.keys() {
         codes.entry(code.clone()).or_insert(0.0);
     }
-    for (code, told) in codes {
+    for (code, reported) in codes {
         let seen = counts.errors.get(&code).copied().unwrap_or(0);
-        add(format!("errors_total{{code=\"{code}\"}}"), told, seen, lost);
+        add(format!("errors_total{{code=\"{code}\"}}"), reported, seen, lost);
     }
     let mut codes: BTreeMap<String, f64> = page.family("closes_total", "code");
     for code in counts.closes.keys() {
         codes.entry(code.to_string()).or_insert(0.0);
     }
-    for (code, told) in codes {
+    for (code, reported) in codes {
         let seen = code.parse().ok().and_then(|code: u16| counts.closes.get(&code)).copied().unwrap_or(0);
-        add(format!("closes_total{{code=\"{code}\"}}"), told, seen, broken);
+        add(format!("closes_total{{code=\"{code}\"}}"), reported, seen, broken);
     }
     all
 }
@@ -189,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn equal_counts_agree_and_every_other_is_found() {
-        let page = Page::read(PAGE);
+    fn equal_counters_agree_and_every_difference_is_found() {
+        let page = MetricsPage::read(PAGE);
         let wrong = |counts: &Counts| compare(&page, counts).iter().filter(|it| !it.is_good()).count();
         assert_eq!(wrong(&counts()), 0);
         let changes: [fn(&mut Counts); 6] = [
@@ -209,8 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_with_a_connection_widens_the_bounds() {
-        let page = Page::read(PAGE);
+    fn broken_connections_widen_the_ranges() {
+        let page = MetricsPage::read(PAGE);
         let lossy = Counts { published: 4, deliveries: 1, lost: 1, unanswered: 1, ..counts() };
         assert!(compare(&page, &lossy).iter().all(Compared::is_good));
     }
