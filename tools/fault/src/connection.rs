@@ -1,6 +1,6 @@
-//! One connection through the proxy: two sockets and what is on its way between them.
+//! One connection through the proxy: two sockets and the bytes in transit between them.
 
-use crate::mode::{Direction, Mode, Welcome};
+use crate::mode::{Direction, Mode, Treatment};
 use crate::pipe::{End, Noise, Pipe, Ready};
 use crate::stats::{Counters, add};
 use mio::net::TcpStream;
@@ -9,20 +9,20 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Bytes of a client that is cut read before the end, so that the kernel does not make a reset of it.
+/// The maximum bytes read from a connection before it is cut; unread bytes would make the kernel send a reset.
 const CUT_READ_MAX: usize = 1 << 20;
 
-/// Times in one turn that a connection is read and written.
+/// The maximum number of read and write rounds of a connection per turn.
 const ROUNDS: usize = 32;
 
-/// The way to the server.
+/// The connection to the server.
 #[derive(Debug)]
 enum Upstream {
-    /// Not dialed, because nothing may pass.
+    /// Not dialed yet, because nothing may pass.
     Waiting,
     Dialing(TcpStream),
     Open(TcpStream),
-    /// Never dialed: the client is in a black hole.
+    /// Never dialed: the mode was a black hole.
     Never,
 }
 
@@ -31,25 +31,25 @@ enum Upstream {
 pub(crate) enum Ending {
     /// One of its sides ended it.
     Own,
-    /// In order, by a fault.
+    /// A fault closed it in order.
     Cut,
-    /// With a reset, by a fault.
+    /// A fault reset it.
     Reset,
-    /// With a reset, by the fault that ends itself with that.
+    /// A fault that applies once reset it.
     ResetOnce,
-    /// With a reset, since the server cannot be reached.
+    /// It was reset because the server cannot be reached.
     Unreachable,
 }
 
-/// What a look at a connection found.
+/// The result of a look at a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// It goes on; something is due then without an event before.
+    /// It continues; it needs another look at this time even without an event.
     Alive(Option<Instant>),
     Ended(Ending),
 }
 
-/// Two sockets, a pipe each way, and what the mode does to this connection.
+/// Two sockets, a pipe in each direction, and the effect of the mode on this connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     number: u64,
@@ -57,14 +57,14 @@ pub(crate) struct Connection {
     upstream: Upstream,
     requests: Pipe,
     answers: Pipe,
-    /// Bytes of answers until a reset.
+    /// Bytes of answers before a reset.
     answers_left: Option<u64>,
     noise: Option<Noise>,
-    /// When something is due without an event.
+    /// When it needs a look even without an event.
     pub(crate) due: Option<Instant>,
 }
 
-/// What a connection is shown to go on with.
+/// The context of a turn.
 pub(crate) struct Turn<'a> {
     pub(crate) mode: Mode,
     pub(crate) now: Instant,
@@ -74,9 +74,9 @@ pub(crate) struct Turn<'a> {
 
 impl Connection {
     pub(crate) fn new(number: u64, client: TcpStream, mode: Mode) -> Connection {
-        let upstream = match mode.welcome() {
-            Welcome::Swallow => Upstream::Never,
-            Welcome::Serve | Welcome::Wait | Welcome::Cut | Welcome::Reset => Upstream::Waiting,
+        let upstream = match mode.treatment() {
+            Treatment::Swallow => Upstream::Never,
+            Treatment::Serve | Treatment::Wait | Treatment::Cut | Treatment::Reset => Upstream::Waiting,
         };
         let mut connection = Connection {
             number,
@@ -88,12 +88,12 @@ impl Connection {
             noise: None,
             due: None,
         };
-        connection.meet(mode);
+        connection.apply(mode);
         connection
     }
 
-    /// A mode begins.
-    pub(crate) fn meet(&mut self, mode: Mode) {
+    /// Applies a new mode.
+    pub(crate) fn apply(&mut self, mode: Mode) {
         self.answers_left = mode.answers_max();
         self.noise = mode.garble().map(|garble| Noise::new(garble, self.number));
     }
@@ -102,9 +102,9 @@ impl Connection {
         &mut self.client
     }
 
-    /// The socket to register, if the server is to be dialed now.
+    /// Dials the server if that is due, and returns the socket to register.
     pub(crate) fn dial(&mut self, mode: Mode, to: SocketAddr) -> std::io::Result<Option<&mut TcpStream>> {
-        if !matches!(self.upstream, Upstream::Waiting) || mode.welcome() == Welcome::Wait {
+        if !matches!(self.upstream, Upstream::Waiting) || mode.treatment() == Treatment::Wait {
             return Ok(None);
         }
         let stream = TcpStream::connect(to)?;
@@ -116,12 +116,12 @@ impl Connection {
         }
     }
 
-    /// Passes on what there is, until nothing moves or its turn is over.
+    /// Moves bytes until nothing more can move or the turn's rounds are used up.
     pub(crate) fn look(&mut self, turn: &mut Turn<'_>) -> Look {
         if let Some(ending) = self.settle() {
             return Look::Ended(ending);
         }
-        // Whoever sends without end waits for the next turn, and orders come between.
+        // A peer that sends continuously waits for the next turn, so that orders are handled in between.
         self.due = Some(turn.now);
         for _ in 0..ROUNDS {
             let read = self.take(turn);
@@ -137,7 +137,7 @@ impl Connection {
         self.pass_ends(turn.mode)
     }
 
-    /// Finishes dialing if that is decided.
+    /// Completes the dial, if its result is known.
     fn settle(&mut self) -> Option<Ending> {
         let Upstream::Dialing(stream) = &mut self.upstream else { return None };
         if !matches!(stream.take_error(), Ok(None)) {
@@ -152,7 +152,7 @@ impl Connection {
         None
     }
 
-    /// Reads both sides while there is room; whether anything came.
+    /// Reads both sides while there is room. True if anything arrived.
     fn take(&mut self, turn: &mut Turn<'_>) -> bool {
         if matches!(self.upstream, Upstream::Never) {
             return swallow(&mut self.client, &mut self.requests, turn);
@@ -164,13 +164,13 @@ impl Connection {
         came
     }
 
-    /// Writes to both sides what may go on: whether anything went, when more is due, and whether that was the end.
+    /// Writes what may pass to both sides. Returns whether anything moved, when more is due, and the ending if it ended.
     fn give(&mut self, turn: &mut Turn<'_>) -> (bool, Option<Instant>, Option<Ending>) {
         let Upstream::Open(stream) = &mut self.upstream else { return (false, None, None) };
         let mut went = (0, None);
         if !turn.mode.holds(Direction::Requests) {
             let Ok(written) = write(stream, &mut self.requests, None, turn) else {
-                // What the server still had to say goes on before its end does.
+                // The server's remaining bytes go first, then its end.
                 self.requests = Pipe::over();
                 return (true, None, None);
             };
@@ -197,7 +197,7 @@ impl Connection {
         (went.0 + count > 0, due, None)
     }
 
-    /// Tells each side of the other's end, once nothing is before it.
+    /// Forwards the end of each side to the other, after all its bytes.
     fn pass_ends(&mut self, mode: Mode) -> Look {
         let swallowed = matches!(self.upstream, Upstream::Never);
         if swallowed && self.requests.end != End::Open {
@@ -215,7 +215,7 @@ impl Connection {
             match pipe.end {
                 End::Broken => return Look::Ended(Ending::Own),
                 End::Seen => {
-                    // The other side may be gone as well.
+                    // The other side may have closed as well.
                     let _ = to.shutdown(Shutdown::Write);
                     pipe.end = End::Forwarded;
                 }
@@ -230,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Ends both sides so.
+    /// Ends both sides in this way.
     pub(crate) fn end(mut self, ending: Ending, buffer: &mut [u8]) {
         let mut server = match self.upstream {
             Upstream::Dialing(stream) | Upstream::Open(stream) => Some(stream),
@@ -247,7 +247,7 @@ impl Connection {
             }
             Ending::Own | Ending::Reset | Ending::ResetOnce | Ending::Unreachable => {
                 for stream in std::iter::once(&self.client).chain(&server) {
-                    // Closing is a reset then (socket(7), SO_LINGER).
+                    // Closing now sends a reset (socket(7), SO_LINGER).
                     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
                 }
             }
@@ -259,7 +259,7 @@ fn reset_by(mode: Mode) -> Ending {
     if matches!(mode, Mode::ResetOnce(_)) { Ending::ResetOnce } else { Ending::Reset }
 }
 
-/// Reads what is there, up to a bound.
+/// Reads and discards what is available, up to a bound.
 fn drain(stream: &mut TcpStream, buffer: &mut [u8]) {
     let mut left = CUT_READ_MAX;
     while let Ok(count @ 1..) = stream.read(buffer) {
@@ -268,11 +268,11 @@ fn drain(stream: &mut TcpStream, buffer: &mut [u8]) {
             break;
         }
     }
-    // It may have ended by itself.
+    // The peer may have closed already.
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-/// Reads into a pipe while it has room; whether anything came, the end included.
+/// Reads into a pipe while it has room. True if anything arrived, including the end.
 fn read(from: &mut TcpStream, into: &mut Pipe, mut noise: Option<&mut Noise>, turn: &mut Turn<'_>) -> bool {
     let mut came = false;
     while into.end == End::Open && into.room() > 0 {
@@ -295,7 +295,7 @@ fn read(from: &mut TcpStream, into: &mut Pipe, mut noise: Option<&mut Noise>, tu
     came
 }
 
-/// Reads once and forgets; whether anything came.
+/// Reads once and discards. True if anything arrived.
 fn swallow(from: &mut TcpStream, pipe: &mut Pipe, turn: &mut Turn<'_>) -> bool {
     if pipe.end != End::Open {
         return false;
@@ -310,7 +310,7 @@ fn swallow(from: &mut TcpStream, pipe: &mut Pipe, turn: &mut Turn<'_>) -> bool {
     true
 }
 
-/// Writes what may go on, at most `bytes_max`: how much went, and when more is due.
+/// Writes what may pass, at most `bytes_max`. Returns the bytes written and when more is due.
 fn write(
     to: &mut TcpStream,
     from: &mut Pipe,

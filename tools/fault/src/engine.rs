@@ -1,7 +1,7 @@
-//! The proxy's one thread: a poll over the listener and every connection.
+//! The proxy's thread: a poll over the listener and every connection.
 
 use crate::connection::{Connection, Ending, Look, Turn};
-use crate::mode::{Mode, Welcome};
+use crate::mode::{Mode, Treatment};
 use crate::port::HeldPort;
 use crate::stats::{Counters, add};
 use crossbeam_channel::{Receiver, Sender};
@@ -15,36 +15,36 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Connections open at once; more are reset.
+/// The maximum number of open connections; more are reset.
 pub(crate) const CONNECTIONS_MAX: usize = 1_024;
 /// Bytes moved by one system call.
 const BUFFER_BYTES: usize = 64 << 10;
 
 const LISTENER: Token = Token(0);
 pub(crate) const WAKER: Token = Token(1);
-/// Tokens of connection `n` are `2 n` and `2 n + 1`, from here on.
+/// The number of the first connection; connection `n` has the tokens `2 n` and `2 n + 1`.
 const FIRST: u64 = 1;
 
-/// What the handle asks of the thread; each is answered once it holds.
+/// A request from the handle. Each is acknowledged once it is in effect.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Request {
     Set(Mode),
     End(Ending),
     Stop,
 }
 
-/// A wish and whom to tell.
-pub(crate) type Asked = (Wish, Sender<()>);
+/// A request and the sender for its acknowledgement.
+pub(crate) type Acknowledged = (Request, Sender<()>);
 
 pub(crate) struct Engine {
     poll: Poll,
     port: HeldPort,
     listener: Option<TcpListener>,
-    /// Holds the port so that nobody who dials is answered.
-    unanswering: Option<(std::net::TcpListener, std::net::TcpStream)>,
+    /// Holds the port in a state in which the kernel answers no SYN.
+    full_listener: Option<(std::net::TcpListener, std::net::TcpStream)>,
     to: SocketAddr,
     mode: Mode,
-    wishes: Receiver<Asked>,
+    requests: Receiver<Acknowledged>,
     connections: BTreeMap<u64, Connection>,
     next: u64,
     counters: Arc<Counters>,
@@ -56,17 +56,17 @@ impl Engine {
         poll: Poll,
         port: HeldPort,
         to: SocketAddr,
-        wishes: Receiver<Asked>,
+        requests: Receiver<Acknowledged>,
         counters: Arc<Counters>,
     ) -> io::Result<Engine> {
         let mut engine = Engine {
             poll,
             port,
             listener: None,
-            unanswering: None,
+            full_listener: None,
             to,
             mode: Mode::Pass,
-            wishes,
+            requests,
             connections: BTreeMap::new(),
             next: FIRST,
             counters,
@@ -76,7 +76,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Turns until it is asked to stop or nobody can ask any more.
+    /// Runs until it is asked to stop or the handle is gone.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         loop {
@@ -112,57 +112,57 @@ impl Engine {
         due.map(|(number, _)| *number)
     }
 
-    /// Does what was asked; `false` when the proxy is to stop.
+    /// Handles pending requests; false if the proxy must stop.
     fn obey(&mut self) -> io::Result<bool> {
         loop {
-            let (wish, answer) = match self.wishes.try_recv() {
+            let (request, answer) = match self.requests.try_recv() {
                 Ok(asked) => asked,
                 Err(crossbeam_channel::TryRecvError::Empty) => return Ok(true),
                 Err(crossbeam_channel::TryRecvError::Disconnected) => return Ok(false),
             };
-            match wish {
-                Wish::Set(mode) => self.set(mode)?,
-                Wish::End(ending) => self.end_all(ending),
-                Wish::Stop => {
+            match request {
+                Request::Set(mode) => self.set(mode)?,
+                Request::End(ending) => self.end_all(ending),
+                Request::Stop => {
                     self.end_all(Ending::Reset);
                     return Ok(false);
                 }
             }
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = answer.try_send(());
         }
     }
 
     fn set(&mut self, mode: Mode) -> io::Result<()> {
-        // What came before the wish is of the mode before it.
+        // Connections that arrived before the request belong to the previous mode.
         self.accept()?;
         self.mode = mode;
-        if let Some((listener, _)) = self.unanswering.take() {
+        if let Some((listener, _)) = self.full_listener.take() {
             end_listening(&listener);
         }
         match mode {
             Mode::Refuse => self.end_listening(),
             Mode::Unanswered => {
                 self.end_listening();
-                self.unanswering = Some(self.port.listen_full()?);
+                self.full_listener = Some(self.port.listen_full()?);
             }
             Mode::Pass | Mode::Cut | Mode::Reset | Mode::Stall | Mode::HalfOpen(_) | Mode::Slow(_) => {
                 self.listen()?
             }
             Mode::ResetOnce(_) | Mode::ResetEach(_) | Mode::Garble(_) | Mode::BlackHole => self.listen()?,
         }
-        match mode.welcome() {
-            Welcome::Cut => self.end_all(Ending::Cut),
-            Welcome::Reset => self.end_all(Ending::Reset),
-            Welcome::Serve | Welcome::Wait | Welcome::Swallow => self.meet_all(),
+        match mode.treatment() {
+            Treatment::Cut => self.end_all(Ending::Cut),
+            Treatment::Reset => self.end_all(Ending::Reset),
+            Treatment::Serve | Treatment::Wait | Treatment::Swallow => self.apply_mode(),
         }
         Ok(())
     }
 
-    fn meet_all(&mut self) {
+    fn apply_mode(&mut self) {
         for number in self.numbers() {
             if let Some(connection) = self.connections.get_mut(&number) {
-                connection.meet(self.mode);
+                connection.apply(self.mode);
             }
             self.look(number);
         }
@@ -227,14 +227,14 @@ impl Engine {
             self.end(number, Ending::Reset);
             return Ok(());
         }
-        match self.mode.welcome() {
-            Welcome::Cut => self.end(number, Ending::Cut),
-            Welcome::Reset => self.end(number, Ending::Reset),
-            Welcome::Swallow => {
+        match self.mode.treatment() {
+            Treatment::Cut => self.end(number, Ending::Cut),
+            Treatment::Reset => self.end(number, Ending::Reset),
+            Treatment::Swallow => {
                 add(&self.counters.swallowed, 1);
                 self.look(number);
             }
-            Welcome::Serve | Welcome::Wait => self.look(number),
+            Treatment::Serve | Treatment::Wait => self.look(number),
         }
         Ok(())
     }
@@ -274,7 +274,7 @@ impl Engine {
         add(counter, 1);
         if ending == Ending::ResetOnce {
             self.mode = Mode::Pass;
-            self.meet_all();
+            self.apply_mode();
         }
     }
 }
@@ -284,9 +284,9 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// A process that is started meanwhile has the socket as well until it runs its program: closing ours alone would leave it
-/// listening for that moment, and the port taken.
+/// Stops listening with `shutdown`. A child process that has been forked but has not yet executed its program shares the
+/// socket, so closing ours alone would leave it listening for that moment, and the port taken.
 fn end_listening<'a>(listener: impl Into<SockRef<'a>>) {
-    // It may not be listening any more, which is what is wanted.
+    // An error means that it was not listening any more, which is fine.
     let _ = listener.into().shutdown(Shutdown::Both);
 }

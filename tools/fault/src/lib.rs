@@ -1,8 +1,8 @@
-//! Faults for tests: a TCP proxy that fails on command, and ports that stay one's own.
+//! Faults for tests: a TCP proxy that fails on command, and ports that stay reserved.
 //!
-//! A [`Proxy`] stands between a client and a server and passes bytes on, until it is told to refuse, cut, reset,
-//! stall, slow down, garble or swallow. It has one thread, one poll and bounds on everything. It is a
-//! library for tests, which start it on a free port, and a program with a line protocol on its input.
+//! A [`Proxy`] sits between a client and a server and passes bytes on until it is ordered to refuse, cut, reset,
+//! stall, slow down, garble or swallow. It has one thread, one poll and bounds on everything. It is a library for tests,
+//! which start it on a free port, and a program with a line protocol on stdin.
 //!
 //! ```no_run
 //! use seawall_fault::{Mode, Proxy};

@@ -1,4 +1,4 @@
-//! The fault proxy as a program: orders from its input and from a schedule.
+//! The fault proxy as a program, with orders from stdin and from a schedule.
 
 use clap::Parser;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -10,47 +10,47 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// A TCP proxy that fails on command.
+/// A TCP proxy that fails on command
 ///
-/// It stands between a client and a server and passes bytes on until it is told otherwise, by lines on its input or
-/// by a schedule. It writes `listening on ADDRESS` first, then each order as it takes effect with the milliseconds
-/// since the start, and its counts at the end: at `quit`, after the last step of a schedule, or on SIGINT and SIGTERM.
-/// The end of the input ends nothing.
+/// It sits between a client and a server and passes bytes on until it gets another order, from a line on stdin or from a
+/// schedule. It prints `listening on ADDRESS` first, then each order as it takes effect, with the milliseconds since
+/// the start. It prints its counters and exits at `quit`, after the last step of a schedule, or on SIGINT or SIGTERM.
+/// The end of stdin does not end it.
 #[derive(Debug, Parser)]
-#[command(name = "seawall-fault", version, after_long_help = after(), after_help = "Write --help for the orders.")]
+#[command(name = "seawall-fault", version, after_long_help = after(), after_help = "Use --help for the list of orders.")]
 struct Arguments {
-    /// Where clients dial; port 0 is any free one
+    /// Address that clients dial; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The server, as HOST:PORT; it need not be up. A name is looked up once, at the start
+    /// The server, as HOST:PORT; it need not be up. A name is resolved once, at the start
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// A file of steps: milliseconds since the step before, and an order, a line
+    /// A file with one step per line: milliseconds since the previous step, and an order
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     schedule: Option<PathBuf>,
-    /// Makes a schedule of faults with peace between them; the same number makes the same one
+    /// Generate a schedule of faults with pauses between them; the same seed gives the same schedule
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// How many faults --seed makes
+    /// Number of faults that --seed generates
     #[arg(long, value_name = "COUNT", default_value_t = 50, requires = "seed")]
     faults: u16,
-    /// Writes the schedule of --seed or --schedule, and does nothing else
+    /// Print the schedule of --seed or --schedule and exit
     #[arg(long)]
     print: bool,
 }
 
-/// What follows the options in the help.
+/// The text after the options in the help.
 fn after() -> String {
-    format!("Orders, one a line:\n\n{ORDERS}\n\n{EXAMPLE}")
+    format!("Orders, one per line:\n\n{ORDERS}\n\n{EXAMPLE}")
 }
 
 const EXAMPLE: &str = "\
-A PostgreSQL that is silent for five seconds, every time in the same way:
+A PostgreSQL that is silent for five seconds, reproducibly:
 
   printf '2000 stall\\n5000 pass\\n2000 quit\\n' > silent
   seawall-fault --listen 127.0.0.1:6432 --to 127.0.0.1:5432 --schedule silent
 
-Exit codes: 0 it ended as told; 1 the network failed; 2 the arguments are wrong.";
+Exit codes: 0 it ended as ordered; 1 a network error; 2 wrong arguments.";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -113,7 +113,7 @@ fn serve(arguments: &Arguments, schedule: Schedule, to: SocketAddr) -> std::io::
     Ok(())
 }
 
-/// Takes orders until `due`; `false` when one of them was to end.
+/// Handles orders until `due`; false after `quit`.
 fn follow(proxy: &Proxy, orders: &Receiver<Order>, start: Instant, due: Option<Instant>) -> bool {
     loop {
         let order = match due {
@@ -128,7 +128,7 @@ fn follow(proxy: &Proxy, orders: &Receiver<Order>, start: Instant, due: Option<I
     }
 }
 
-/// Does it and says so; `false` when it was to end.
+/// Executes an order and prints it; false for `quit`.
 fn obey(proxy: &Proxy, order: Order, start: Instant) -> bool {
     match order {
         Order::Quit => return false,
@@ -144,7 +144,7 @@ fn obey(proxy: &Proxy, order: Order, start: Instant) -> bool {
 fn read_orders(sender: &Sender<Order>) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         match line.parse() {
-            // It is gone when the program ends.
+            // The receiver is gone when the program exits.
             Ok(order) if sender.send(order).is_err() => return,
             Ok(_) => {}
             Err(error) => eprintln!("seawall-fault: {error}"),
@@ -152,7 +152,7 @@ fn read_orders(sender: &Sender<Order>) {
     }
 }
 
-/// The thread keeps a sender, so that the end of the input is not the end.
+/// The thread keeps a sender, so that the end of stdin does not end the program.
 fn quit_on_signals(sender: Sender<Order>) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {

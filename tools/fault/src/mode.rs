@@ -1,10 +1,10 @@
-//! How a proxy behaves, and the words for it.
+//! The modes of a proxy and their text form.
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-/// One of the two ways through a connection.
+/// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -13,62 +13,62 @@ pub enum Direction {
     Answers,
 }
 
-/// How slow [`Mode::Slow`] is, for each connection and direction alone.
+/// The limits of [`Mode::Slow`], applied to each connection and direction separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Bytes a second; no bound without one.
+    /// Bytes per second; unlimited if `None`.
     pub bytes_per_s: Option<NonZeroU64>,
-    /// How long each byte is held before it goes on.
+    /// How long each byte is held before it is passed on.
     pub latency: Duration,
 }
 
-/// What [`Mode::Garble`] does to answers.
+/// The effect of [`Mode::Garble`] on answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garble {
-    /// The same seed garbles the same bytes of the same connection, counted from the proxy's start.
+    /// The same seed garbles the same bytes of the same connection, in the order of connections since the proxy's start.
     pub seed: u64,
-    /// One bit of every run of so many bytes at the most is flipped.
+    /// One bit is flipped in every run of at most this many bytes.
     pub every: NonZeroU32,
 }
 
-/// How a proxy behaves until told otherwise.
+/// The behaviour of a proxy until it is changed.
 ///
-/// "Held" bytes wait, at most 64 KiB a direction and then in the kernel's buffers, and go on when the mode ends;
-/// the end of a stream waits like its bytes.
+/// "Held" bytes wait, at most 64 KiB per direction and then in the kernel's buffers, and are passed on when the mode
+/// ends. The end of a stream is held like its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Everything is passed on.
     Pass,
-    /// Nobody listens: new connections are refused by the kernel. Open ones go on.
+    /// The port is closed: the kernel refuses new connections. Open ones continue.
     Refuse,
-    /// Nobody answers: the kernel drops what dials, as a host does that is gone. Open connections go on. Dialing that
-    /// lasts is heard when the mode ends, with the kernel's next try.
+    /// The kernel drops connection requests, as if the host were gone. Open connections continue. A client that is still
+    /// dialing when the mode ends connects with its kernel's next retry.
     Unanswered,
-    /// Open connections end in order (FIN) now, new ones as soon as they are accepted.
+    /// Open connections are closed in order (FIN) now, and new ones as soon as they are accepted.
     Cut,
-    /// Open connections are reset (RST) now, new ones as soon as they are accepted.
+    /// Open connections are reset (RST) now, and new ones as soon as they are accepted.
     Reset,
     /// Connections are accepted and stay open, and every byte is held. The server is not dialed meanwhile.
     Stall,
-    /// This direction is held, the other passes.
+    /// This direction is held; the other passes.
     HalfOpen(Direction),
-    /// Everything is passed on late.
+    /// Everything is passed on with a delay or at a limited rate.
     Slow(Pace),
-    /// The first connection that passes so many bytes of answers from now on is reset then, in the middle of an
-    /// answer; after that everything passes.
+    /// The first connection that passes this many bytes of answers from now on is reset, in the middle of an answer.
+    /// After that everything passes.
     ResetOnce(u64),
-    /// Every connection is reset after so many bytes of answers, counted from now or its start.
+    /// Every connection is reset after this many bytes of answers, counted from now or from its start.
     ResetEach(u64),
     /// Bits of answers are flipped.
     Garble(Garble),
-    /// New connections are accepted and never answered, not even after the mode ends; what they send is taken and
-    /// lost. Open ones go on.
+    /// New connections are accepted and never answered, even after the mode ends; what they send is read and discarded.
+    /// Open ones continue.
     BlackHole,
 }
 
-/// What becomes of a connection that the mode found at its start.
+/// The initial treatment of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Welcome {
+pub(crate) enum Treatment {
     Serve,
     Wait,
     Swallow,
@@ -77,7 +77,7 @@ pub(crate) enum Welcome {
 }
 
 impl Mode {
-    /// Whether bytes of this direction wait.
+    /// True if bytes of this direction are held.
     pub(crate) fn holds(self, direction: Direction) -> bool {
         match self {
             Mode::Stall => true,
@@ -95,7 +95,7 @@ impl Mode {
         if let Mode::Garble(garble) = self { Some(garble) } else { None }
     }
 
-    /// Bytes of answers until a reset.
+    /// Bytes of answers before a reset.
     pub(crate) fn answers_max(self) -> Option<u64> {
         match self {
             Mode::ResetOnce(bytes) | Mode::ResetEach(bytes) => Some(bytes),
@@ -104,16 +104,16 @@ impl Mode {
         }
     }
 
-    pub(crate) fn welcome(self) -> Welcome {
+    pub(crate) fn treatment(self) -> Treatment {
         match self {
-            Mode::Stall => Welcome::Wait,
-            Mode::BlackHole => Welcome::Swallow,
-            Mode::Cut => Welcome::Cut,
-            Mode::Reset => Welcome::Reset,
+            Mode::Stall => Treatment::Wait,
+            Mode::BlackHole => Treatment::Swallow,
+            Mode::Cut => Treatment::Cut,
+            Mode::Reset => Treatment::Reset,
             Mode::Pass | Mode::Refuse | Mode::Unanswered | Mode::HalfOpen(_) | Mode::Slow(_) => {
-                Welcome::Serve
+                Treatment::Serve
             }
-            Mode::ResetOnce(_) | Mode::ResetEach(_) | Mode::Garble(_) => Welcome::Serve,
+            Mode::ResetOnce(_) | Mode::ResetEach(_) | Mode::Garble(_) => Treatment::Serve,
         }
     }
 }
@@ -128,7 +128,7 @@ impl fmt::Display for Direction {
 }
 
 impl fmt::Display for Mode {
-    /// The words that [`Order`](crate::Order) reads.
+    /// Writes the words that [`Order`](crate::Order) parses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Mode::Pass => f.write_str("pass"),

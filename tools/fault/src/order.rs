@@ -1,41 +1,41 @@
-//! One line of the line protocol.
+//! Parses the line protocol.
 
 use crate::mode::{Direction, Garble, Mode, Pace};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The orders as lines, for `--help` and for whoever wrote another one.
+/// The orders, for `--help` and for the error about an unknown one.
 pub const ORDERS: &str = "\
 pass                 pass everything on
-refuse               close the listener; open connections go on
-unanswered           answer no dialing, as a host that is gone; open connections go on
-cut                  end every connection in order, new ones at once
-cut now              end the open ones, once; the mode stays
+refuse               close the listener; open connections continue
+unanswered           answer no connection request, like a host that is gone; open connections continue
+cut                  close every connection in order, new ones at once
+cut now              close the open ones, once; the mode stays
 reset                reset every connection, new ones at once
 reset now            reset the open ones, once; the mode stays
-reset-once BYTES     reset the first connection after so many bytes of answers, then pass
-reset-each BYTES     reset every connection after so many bytes of answers
+reset-once BYTES     reset the first connection after BYTES bytes of answers, then pass
+reset-each BYTES     reset every connection after BYTES bytes of answers
 stall                accept, keep open, hold every byte until the mode ends
 half-open DIRECTION  hold `requests` or `answers`, pass the other
-slow RATE MS         pass RATE bytes a second (0: no bound), each byte MS milliseconds late
+slow RATE MS         pass RATE bytes per second (0: unlimited), each byte MS milliseconds late
 garble SEED EVERY    flip one bit in every run of EVERY bytes of answers, chosen by SEED
-black-hole           accept new connections and never answer them; open ones go on
-stats                write the counts
-quit                 write the counts and end";
+black-hole           accept new connections and never answer them; open ones continue
+stats                print the counters
+quit                 print the counters and exit";
 
-/// What a line asks for.
+/// An order, parsed from one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Behave so from now on.
+    /// Switch to this mode.
     Set(Mode),
-    /// End the open connections in order.
+    /// Close the open connections in order.
     CutNow,
     /// Reset the open connections.
     ResetNow,
-    /// Write the counts.
+    /// Print the counters.
     Stats,
-    /// End.
+    /// Exit.
     Quit,
 }
 
@@ -68,12 +68,12 @@ impl FromStr for Order {
             ["black-hole"] => Order::Set(Mode::BlackHole),
             ["stats"] => Order::Stats,
             ["quit"] => Order::Quit,
-            _ => return Err(format!("`{}` is no command. There are:\n{ORDERS}", line.trim())),
+            _ => return Err(format!("`{}` is not an order. The orders are:\n{ORDERS}", line.trim())),
         })
     }
 }
 
-/// Whole numbers below 2³²: no time or count made of one overflows.
+/// Parses a whole number below 2³², so that no time or count computed from it overflows.
 fn number<T: TryFrom<u32>>(name: &str, text: &str) -> Result<T, String> {
     let number = text.parse::<u32>().ok().and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_order_is_read_as_it_is_written() {
+    fn every_order_is_parsed_as_it_is_written() {
         for line in [
             "pass",
             "refuse",
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_told_what_to_write() {
+    fn error_for_a_bad_line_says_what_to_write() {
         for (line, part) in [
             ("stahl", "half-open DIRECTION"),
             ("half-open both", "half-open DIRECTION"),

@@ -1,46 +1,46 @@
-//! One direction of a connection: bytes that came and did not go on yet, and when they may.
+//! One direction of a connection: bytes that have not been passed on yet, and when they may be.
 
 use crate::mode::{Garble, Pace};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Bytes held in one direction; past this the socket is not read.
+/// The maximum bytes held in one direction; at this bound the socket is not read.
 pub(crate) const HELD_MAX: usize = 64 << 10;
-/// A second is served in so many pieces, so that a rate is even.
+/// The pieces into which a second is divided, so that a rate is even.
 const PIECES_PER_S: u64 = 100;
 
-/// How the stream that feeds a pipe ended.
+/// The end of the stream that feeds a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It did not.
+    /// It has not ended.
     Open,
-    /// In order, and the other side does not know yet.
+    /// It ended in order; the other side has not been notified.
     Seen,
-    /// In order, and the other side knows.
+    /// It ended in order; the other side has been notified.
     Forwarded,
-    /// With an error; the other side does not know yet.
+    /// It ended with an error; the other side has not been notified.
     Broken,
 }
 
-/// What may go on now.
+/// The bytes that may be passed on now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// So many of the first bytes.
+    /// This many bytes from the front.
     Bytes(usize),
-    /// Nothing before this.
+    /// Nothing before this time.
     At(Instant),
-    /// Nothing is there.
+    /// The pipe is empty.
     Empty,
 }
 
-/// Bytes in the order they came, each run with the time of its arrival.
+/// Bytes in the order of arrival, each run with its time.
 ///
-/// Invariant: `arrivals` covers `bytes` exactly, no run is empty, and times never go back.
+/// Invariant: `arrivals` covers `bytes` exactly, no run is empty, and times never decrease.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     bytes: VecDeque<u8>,
     arrivals: VecDeque<(usize, Instant)>,
-    /// When a rate allows the next byte.
+    /// When the rate allows the next byte.
     free_at: Option<Instant>,
     pub(crate) end: End,
 }
@@ -50,12 +50,12 @@ impl Pipe {
         Pipe { bytes: VecDeque::new(), arrivals: VecDeque::new(), free_at: None, end: End::Open }
     }
 
-    /// One that carries nothing more.
+    /// Creates a pipe that has ended and carries nothing.
     pub(crate) fn over() -> Pipe {
         Pipe { end: End::Forwarded, ..Pipe::new() }
     }
 
-    /// Bytes it can take.
+    /// The number of bytes it can take.
     pub(crate) fn room(&self) -> usize {
         HELD_MAX - self.bytes.len().min(HELD_MAX)
     }
@@ -71,7 +71,7 @@ impl Pipe {
         }
     }
 
-    /// What may go on at `now`, at this pace if there is one.
+    /// The bytes that may be passed on at `now`, at this pace if there is one.
     pub(crate) fn ready(&self, now: Instant, pace: Option<Pace>) -> Ready {
         let Some((first, arrived)) = self.arrivals.front() else { return Ready::Empty };
         let Some(pace) = pace else { return Ready::Bytes(self.bytes.len()) };
@@ -84,13 +84,13 @@ impl Pipe {
         Ready::Bytes((*first).min(usize::try_from(piece).unwrap_or(usize::MAX)))
     }
 
-    /// The first bytes, at most `count`; fewer where the memory wraps.
+    /// The first bytes, at most `count`; fewer where the buffer wraps.
     pub(crate) fn first(&self, count: usize) -> &[u8] {
         let (front, _) = self.bytes.as_slices();
         front.get(..count).unwrap_or(front)
     }
 
-    /// Forgets bytes that went on.
+    /// Removes bytes that were passed on.
     pub(crate) fn went(&mut self, count: usize, now: Instant, pace: Option<Pace>) {
         self.bytes.drain(..count.min(self.bytes.len()));
         let mut left = count;
@@ -109,7 +109,7 @@ impl Pipe {
     }
 }
 
-/// Which bits of one connection's answers are flipped.
+/// Chooses the bits of one connection's answers to flip.
 #[derive(Debug)]
 pub(crate) struct Noise {
     random: fastrand::Rng,
@@ -127,7 +127,7 @@ impl Noise {
         Noise { random, every, distance }
     }
 
-    /// Flips bits and says how many.
+    /// Flips bits and returns their number.
     pub(crate) fn over(&mut self, bytes: &mut [u8]) -> u64 {
         let mut flipped = 0;
         for byte in bytes {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_holds_each_run_for_its_own_time() {
+    fn latency_holds_each_run_for_its_own_time() {
         let (mut pipe, t) = (Pipe::new(), start());
         let pace = Some(Pace { bytes_per_s: None, latency: ms(50) });
         pipe.push(b"abc", t);
@@ -168,11 +168,7 @@ mod tests {
         assert_eq!(pipe.first(3), b"abc");
         pipe.went(3, t + ms(50), pace);
         assert_eq!(pipe.ready(t + ms(50), pace), Ready::At(t + ms(70)));
-        assert_eq!(
-            pipe.ready(t + ms(50), None),
-            Ready::Bytes(2),
-            "the end of the mode is the end of waiting"
-        );
+        assert_eq!(pipe.ready(t + ms(50), None), Ready::Bytes(2), "waiting ends with the mode");
         pipe.went(1, t + ms(70), pace);
         assert_eq!(pipe.first(9), b"e");
         pipe.went(1, t + ms(70), pace);
@@ -180,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_kept_whatever_the_runs_are() {
+    fn rate_is_kept_for_runs_of_any_length() {
         let (mut pipe, t) = (Pipe::new(), start());
         let pace = Some(Pace { bytes_per_s: NonZeroU64::new(1_000), latency: Duration::ZERO });
         pipe.push(&[0; 150], t);
@@ -202,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_takes_so_much_and_no_more() {
+    fn pipe_is_full_at_its_bound() {
         let mut pipe = Pipe::new();
         pipe.push(&vec![0; HELD_MAX], start());
         assert_eq!(pipe.room(), 0);
     }
 
     #[test]
-    fn noise_is_the_same_for_the_same_seed_and_in_every_run() {
+    fn noise_depends_only_on_the_seed_and_reaches_every_run() {
         let garble = Garble { seed: 7, every: NonZeroU32::new(16).expect("not zero") };
         let garbled = |connection, pieces: usize| {
             let (mut bytes, mut noise) = (vec![0; 1_600], Noise::new(garble, connection));
@@ -217,9 +213,9 @@ mod tests {
             (bytes, flips)
         };
         let (bytes, flips) = garbled(1, 1_600);
-        assert_eq!((bytes.clone(), flips), garbled(1, 7), "however the bytes were cut");
+        assert_eq!((bytes.clone(), flips), garbled(1, 7), "however the bytes were split");
         assert_ne!(bytes, garbled(2, 1_600).0);
-        assert!(bytes.chunks(32).all(|run| run.iter().any(|byte| *byte != 0)), "a run is left whole");
+        assert!(bytes.chunks(32).all(|run| run.iter().any(|byte| *byte != 0)), "a run is unchanged");
         assert_eq!(bytes.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>(), flips);
     }
 }

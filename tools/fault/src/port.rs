@@ -1,8 +1,8 @@
-//! A free port that nobody else takes, whether or not its owner listens.
+//! Free ports that stay reserved, whether or not their owner listens.
 //!
-//! A server that is stopped and started again must find its port free. A port that was merely free a moment ago
-//! does not do: another test may be given it, an outgoing connection may use it as its source, and a client that
-//! dials a silent port of the ephemeral range may even meet itself.
+//! A server that is stopped and restarted must find its port free. A port that was merely free a moment ago is not
+//! enough: another test may get it, an outgoing connection may use it as its source, and a client that dials an
+//! unused port of the ephemeral range may even connect to itself.
 
 use socket2::{Domain, Socket, Type};
 use std::io;
@@ -10,9 +10,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 /// A port of an address, held by a socket that is bound and does not listen.
 ///
-/// While nobody listens there, the kernel refuses connections at once. Linux lets another socket bind and listen
-/// beside it if both have `SO_REUSEADDR`, which PostgreSQL, Redis and the standard library set; no port is given
-/// out by the kernel while it is held.
+/// While no socket listens, the kernel refuses connections at once. Linux lets another socket bind the port and listen
+/// if both have `SO_REUSEADDR`, which PostgreSQL, Redis and the standard library set. The kernel does not assign the
+/// port to any socket while it is held.
 #[derive(Debug)]
 pub struct HeldPort {
     _held: Socket,
@@ -24,24 +24,24 @@ impl HeldPort {
     ///
     /// # Errors
     ///
-    /// The kernel's, when no socket or port is left.
+    /// Returns the kernel's error if no socket or port is left.
     pub fn loopback() -> io::Result<HeldPort> {
         HeldPort::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// Holds this port; any free one when it is 0.
+    /// Holds this port, or any free one if it is 0.
     ///
     /// # Errors
     ///
-    /// The kernel's: the port is taken, or the address is not of this machine.
+    /// Returns the kernel's error: the port is taken, or the address is not of this machine.
     pub fn at(address: SocketAddr) -> io::Result<HeldPort> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if address.port() != 0 {
-            // Connections of an earlier owner may still be on their way out.
+            // Connections of an earlier owner may still be closing.
             socket.set_reuse_address(true)?;
         }
         socket.bind(&address.into())?;
-        // Only now: a port chosen with it might be one that another holder shares.
+        // Set only now, because a port chosen with it might be shared with another holder.
         socket.set_reuse_address(true)?;
         let address = socket
             .local_addr()?
@@ -50,29 +50,29 @@ impl HeldPort {
         Ok(HeldPort { _held: socket, address })
     }
 
-    /// Where it is.
+    /// The address and port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The number alone.
+    /// The port number.
     pub fn number(&self) -> u16 {
         self.address.port()
     }
 
-    /// A socket that listens there; the port stays held when that is closed.
+    /// Returns a socket that listens there. The port stays held when that is closed.
     ///
     /// # Errors
     ///
-    /// The kernel's: somebody listens there already.
+    /// Returns the kernel's error if another socket already listens there.
     pub fn listen(&self) -> io::Result<TcpListener> {
         self.listen_for(1_024)
     }
 
-    /// Listens so that nobody is answered any more: what waits to be accepted is as much as may wait, and the kernel
-    /// drops every SYN. Both sockets hold that; clients that go on dialing are heard once they are closed.
+    /// Listens without answering: the accept queue is full, so the kernel drops every SYN. Both sockets maintain this
+    /// state; clients that keep dialing connect after they are closed.
     pub(crate) fn listen_full(&self) -> io::Result<(TcpListener, TcpStream)> {
-        // One more than the number given may wait (listen(2)).
+        // The queue holds one more than its backlog (listen(2)).
         let listener = self.listen_for(0)?;
         let waiting = TcpStream::connect(self.address)?;
         Ok((listener, waiting))
@@ -93,21 +93,21 @@ mod tests {
     use std::io::ErrorKind;
 
     #[test]
-    fn a_held_port_refuses_until_somebody_listens_and_again_afterwards() {
+    fn held_port_refuses_except_while_its_owner_listens() {
         let port = HeldPort::loopback().expect("a port");
-        let refused = || TcpStream::connect(port.address()).expect_err("nobody listens").kind();
+        let refused = || TcpStream::connect(port.address()).expect_err("no listener").kind();
         assert_eq!(refused(), ErrorKind::ConnectionRefused);
         let listener = TcpListener::bind(port.address()).expect("the owner may listen");
-        let client = TcpStream::connect(port.address()).expect("somebody listens");
+        let client = TcpStream::connect(port.address()).expect("a listener");
         let (served, _) = listener.accept().expect("a client");
         drop(listener);
         assert_eq!(refused(), ErrorKind::ConnectionRefused);
-        let listener = port.listen().expect("a connection that is still there takes no port");
+        let listener = port.listen().expect("a connection that is still open does not block the port");
         drop((listener, client, served));
     }
 
     #[test]
-    fn no_other_socket_is_given_a_held_port() {
+    fn held_port_is_given_to_no_other_socket() {
         let port = HeldPort::loopback().expect("a port");
         let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         assert_eq!(stranger.bind(&port.address().into()).expect_err("taken").kind(), ErrorKind::AddrInUse);

@@ -1,7 +1,7 @@
 //! The handle of a running proxy.
 
 use crate::connection::Ending;
-use crate::engine::{Asked, Engine, WAKER, Wish};
+use crate::engine::{Acknowledged, Engine, Request, WAKER};
 use crate::mode::Mode;
 use crate::order::Order;
 use crate::port::HeldPort;
@@ -13,67 +13,68 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// A running proxy. Its port stays its own, listening or not, until it is dropped; then every connection is
-/// reset and its thread has ended.
+/// A running proxy. Its port stays reserved, listening or not, until it is dropped; then every connection is reset and
+/// its thread ends.
 ///
-/// Every method that changes something returns once that holds: after `set(Mode::Stall)` not one more byte goes on.
+/// Every method that changes something returns once the change is in effect: after `set(Mode::Stall)` not one more byte
+/// is passed on.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    wishes: Sender<Asked>,
+    requests: Sender<Acknowledged>,
     waker: Waker,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Proxy {
-    /// Starts one on a free port of loopback that passes everything on to `upstream`, which need not be up.
+    /// Starts a proxy on a free port of loopback that passes everything on to `upstream`, which need not be up.
     ///
     /// # Errors
     ///
-    /// The kernel's: no port, descriptor or thread is left.
+    /// Returns the kernel's error if no port, descriptor or thread is left.
     pub fn start(upstream: SocketAddr) -> io::Result<Proxy> {
         Proxy::start_at((Ipv4Addr::LOCALHOST, 0).into(), upstream)
     }
 
-    /// Starts one on this address; on any free port of it when the port is 0.
+    /// Starts a proxy on this address, on any free port if the port is 0.
     ///
     /// # Errors
     ///
-    /// As [`Proxy::start`], and that the address is taken or not of this machine.
+    /// Like [`Proxy::start`]; also if the address is taken or not of this machine.
     pub fn start_at(listen: SocketAddr, upstream: SocketAddr) -> io::Result<Proxy> {
         let port = HeldPort::at(listen)?;
         let address = port.address();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let (wishes, received) = bounded(16);
+        let (requests, received) = bounded(16);
         let counters = Arc::new(Counters::default());
         let engine = Engine::new(poll, port, upstream, received, Arc::clone(&counters))?;
         let thread = std::thread::Builder::new().name("fault-proxy".into()).spawn(move || engine.run())?;
-        Ok(Proxy { address, wishes, waker, counters, thread: Some(thread) })
+        Ok(Proxy { address, requests, waker, counters, thread: Some(thread) })
     }
 
-    /// Where clients dial.
+    /// The address that clients dial.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Behaves so from now on.
+    /// Switches to this mode.
     pub fn set(&self, mode: Mode) {
-        self.ask(Wish::Set(mode));
+        self.ask(Request::Set(mode));
     }
 
-    /// Ends every open connection in order, once. New ones meet the mode.
+    /// Closes every open connection in order, once. The mode applies to new ones.
     pub fn cut(&self) {
-        self.ask(Wish::End(Ending::Cut));
+        self.ask(Request::End(Ending::Cut));
     }
 
-    /// Resets every open connection, once. New ones meet the mode.
+    /// Resets every open connection, once. The mode applies to new ones.
     pub fn reset(&self) {
-        self.ask(Wish::End(Ending::Reset));
+        self.ask(Request::End(Ending::Reset));
     }
 
-    /// Does what an order changes; [`Order::Stats`] and [`Order::Quit`] change nothing here.
+    /// Executes an order. [`Order::Stats`] and [`Order::Quit`] change nothing here.
     pub fn obey(&self, order: Order) {
         match order {
             Order::Set(mode) => self.set(mode),
@@ -83,18 +84,18 @@ impl Proxy {
         }
     }
 
-    /// The counts so far. Bytes are counted just after they went on, so a client may have them first; what went
-    /// before a method that changes something is counted when that returns.
+    /// The counters so far. Bytes are counted just after they were passed on, so a client may receive them first. Bytes
+    /// passed on before a call that changes something are counted when that call returns.
     pub fn stats(&self) -> Stats {
         self.counters.stats()
     }
 
     /// # Panics
     ///
-    /// When the proxy's thread met an error of the kernel and ended: a test that goes on would prove nothing.
-    fn ask(&self, wish: Wish) {
+    /// Panics if the proxy's thread ended with a kernel error, because a test that continued would prove nothing.
+    fn ask(&self, request: Request) {
         let (answer, answered) = bounded(1);
-        let asked = self.wishes.send((wish, answer)).is_ok() && self.waker.wake().is_ok();
+        let asked = self.requests.send((request, answer)).is_ok() && self.waker.wake().is_ok();
         assert!(asked && answered.recv().is_ok(), "the proxy's thread has ended");
     }
 }
@@ -102,8 +103,8 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         let (answer, _) = bounded(1);
-        // A thread that ended needs no telling.
-        let _ = self.wishes.send((Wish::Stop, answer));
+        // An error means that the thread has already ended.
+        let _ = self.requests.send((Request::Stop, answer));
         let _ = self.waker.wake();
         if let Some(Err(error)) = self.thread.take().and_then(|thread| thread.join().ok()) {
             eprintln!("seawall-fault: the proxy ended early: {error}");

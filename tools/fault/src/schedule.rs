@@ -1,33 +1,32 @@
-//! Orders with their times: read from a file, or made from a seed.
+//! Orders with times, from a file or generated from a seed.
 
 use crate::mode::{Direction, Garble, Mode, Pace};
 use crate::order::Order;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-/// Steps of a file; more is a mistake.
+/// The maximum number of steps of a file; more is taken for a mistake.
 const STEPS_MAX: usize = 100_000;
 
-/// An order, so long after the step before it.
+/// An order and the time to wait before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Since the step before, or the start.
+    /// The time since the previous step, or since the start.
     pub after: Duration,
-    /// What is done then.
     pub order: Order,
 }
 
-/// Steps in their order.
+/// A sequence of steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule(pub Vec<Step>);
 
 impl Schedule {
-    /// Reads lines of milliseconds since the step before and an order: `500 stall`. Empty lines and what follows
-    /// a `#` say nothing.
+    /// Parses lines of milliseconds since the previous step and an order: `500 stall`. Empty lines are ignored, and so is
+    /// text after a `#`.
     ///
     /// # Errors
     ///
-    /// The number of the first bad line, what is wrong with it, and what to write.
+    /// Returns the number of the first bad line, its mistake, and what to write.
     pub fn parse(text: &str) -> Result<Schedule, String> {
         let mut steps = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -37,7 +36,7 @@ impl Schedule {
             }
             let (after, order) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let after = after.parse::<u32>().map_err(|_| {
-                format!("line {number}: `{after}`: begin with milliseconds since the step before, as in `500 stall`")
+                                    format!("line {number}: `{after}`: begin with milliseconds since the previous step, as in `500 stall`")
             })?;
             let order = order.parse().map_err(|error| format!("line {number}: {error}"))?;
             if steps.len() == STEPS_MAX {
@@ -48,7 +47,7 @@ impl Schedule {
         Ok(Schedule(steps))
     }
 
-    /// Faults for 50 ms to 2 s with as long a peace between them, the same for the same seed.
+    /// Generates faults of 50 ms to 2 s with pauses in the same range; the same seed gives the same schedule.
     pub fn seeded(seed: u64, faults: usize) -> Schedule {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut steps = Vec::new();
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_line_by_line() {
+    fn file_is_parsed_line_by_line() {
         let schedule = Schedule::parse("# begin\n500 stall\n\n1000 pass # again\n0 cut now\n").expect("good");
         let after: Vec<u128> = schedule.0.iter().map(|step| step.after.as_millis()).collect();
         assert_eq!(after, [500, 1000, 0]);
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn error_names_the_bad_line() {
         let error = Schedule::parse("1 pass\nsoon stall").expect_err("no time");
         assert!(error.starts_with("line 2: `soon`: begin with milliseconds"), "{error}");
         let error = Schedule::parse("1").expect_err("no order");
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_always_makes_the_same_and_a_file_can_say_it_again() {
+    fn seeded_schedule_is_reproducible_and_parses_from_its_text() {
         let schedule = Schedule::seeded(5, 200);
         assert_eq!(schedule, Schedule::seeded(5, 200));
         assert_ne!(schedule, Schedule::seeded(6, 200));

@@ -1,15 +1,15 @@
-//! What went through a proxy.
+//! Counters of a proxy's traffic.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// Counts since the start.
+            /// The counters since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Stats { $($(#[$doc])* pub $name: u64),+ }
 
-        /// The counts as the engine keeps them.
+            /// The counters as the engine keeps them.
         #[derive(Debug, Default)]
         pub(crate) struct Counters { $(pub(crate) $name: AtomicU64),+ }
 
@@ -20,7 +20,7 @@ macro_rules! counts {
         }
 
         impl fmt::Display for Stats {
-            /// One line: each name with its count.
+                        /// Writes one line: each name with its count.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let all = [$((stringify!($name), self.$name)),+];
                 for (index, (name, count)) in all.into_iter().enumerate() {
@@ -34,13 +34,13 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Connections accepted.
+        /// Connections accepted.
     accepted,
-    /// Connections open now.
+        /// Connections currently open.
     open,
-    /// Connections that ended by the will of one of their sides.
+        /// Connections ended by one of their sides.
     ended,
-    /// Connections ended in order by a fault.
+        /// Connections closed in order by a fault.
     cut,
     /// Connections reset by a fault.
     reset,
@@ -48,7 +48,7 @@ counts! {
     swallowed,
     /// Connections reset because the server could not be reached.
     unreachable,
-    /// Connections reset because there were too many.
+        /// Connections reset because the bound was reached.
     over_bound,
     /// Bytes passed on from clients.
     request_bytes,
@@ -58,7 +58,7 @@ counts! {
     garbled,
 }
 
-/// Adds to a count.
+/// Adds to a counter.
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Release);
 }

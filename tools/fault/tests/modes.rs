@@ -1,4 +1,4 @@
-//! Each mode does what it says, between real sockets.
+//! Tests each mode between real sockets.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 
 use seawall_fault::{Direction, Garble, HeldPort, Mode, Pace, Proxy};
@@ -12,10 +12,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
-/// Long enough for what would come at once, on a machine that is not too busy.
+/// Long enough to see anything that would arrive at once, on a machine that is not too busy.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// A server that answers each byte with itself and tells how each of its connections ended.
+/// A server that echoes every byte and reports how each of its connections ended.
 struct Echo {
     address: SocketAddr,
     ends: Receiver<Result<(), ErrorKind>>,
@@ -29,7 +29,7 @@ impl Echo {
         let ((end, ends), (dial, dials)) = (channel(), channel());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // The test may be over.
+                // The receiver may be gone at the end of the test.
                 let _ = dial.send(());
                 let end = end.clone();
                 std::thread::spawn(move || end.send(echo(stream)));
@@ -87,7 +87,7 @@ fn expect_echo(stream: &TcpStream, text: &str) {
 #[track_caller]
 fn expect_silence(mut stream: &TcpStream) {
     stream.set_read_timeout(Some(QUIET)).unwrap();
-    // Not `read`: where the process is stopped and goes on, a read that has a timeout is interrupted (signal(7)).
+    // Not `read`, because SIGSTOP and SIGCONT interrupt a read with a timeout (signal(7)).
     let kind = stream.read_exact(&mut [0]).expect_err("nothing may come").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -107,13 +107,13 @@ fn expect_reset(mut stream: &TcpStream) {
 fn until(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !holds() {
-        assert!(Instant::now() < deadline, "still not so");
+        assert!(Instant::now() < deadline, "the condition did not become true in time");
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn passing_changes_nothing_and_both_ends_learn_of_the_end() {
+fn pass_changes_nothing_and_forwards_the_end_to_both_sides() {
     let (echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "hello");
@@ -121,7 +121,7 @@ fn passing_changes_nothing_and_both_ends_learn_of_the_end() {
     let all: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     let sent = all.clone();
     let sending = std::thread::spawn(move || writer.write_all(&sent).unwrap());
-    assert!(receive(&stream, all.len()) == all, "three megabytes come back as they were");
+    assert!(receive(&stream, all.len()) == all, "three megabytes come back unchanged");
     sending.join().unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     expect_end(&stream);
@@ -133,37 +133,37 @@ fn passing_changes_nothing_and_both_ends_learn_of_the_end() {
 }
 
 #[test]
-fn refusing_is_of_new_connections_and_the_port_stays() {
+fn refuse_rejects_only_new_connections_and_keeps_the_port() {
     let (_echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");
     for _ in 0..3 {
         proxy.set(Mode::Refuse);
-        let refused = TcpStream::connect(proxy.address()).expect_err("nobody listens");
+        let refused = TcpStream::connect(proxy.address()).expect_err("no listener");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        expect_echo(&stream, "open ones go on");
+        expect_echo(&stream, "open ones continue");
         proxy.set(Mode::Pass);
         expect_echo(&dial(&proxy), "b");
     }
 }
 
 #[test]
-fn unanswered_dialing_waits_until_the_mode_ends() {
+fn dial_during_unanswered_waits_until_the_mode_ends() {
     let (_echo, proxy) = proxied();
     let open = dial(&proxy);
     expect_echo(&open, "a");
     for _ in 0..2 {
         proxy.set(Mode::Unanswered);
         for _ in 0..3 {
-            let silent = TcpStream::connect_timeout(&proxy.address(), QUIET).expect_err("nobody answers");
+            let silent = TcpStream::connect_timeout(&proxy.address(), QUIET).expect_err("no answer");
             assert_eq!(silent.kind(), ErrorKind::TimedOut);
         }
-        expect_echo(&open, "open ones go on");
+        expect_echo(&open, "open ones continue");
         let address = proxy.address();
         let waiting = std::thread::spawn(move || TcpStream::connect_timeout(&address, SOON));
         proxy.set(Mode::Pass);
         expect_echo(&dial(&proxy), "new ones pass");
-        // Between two modes nobody listens for a moment.
+        // For a moment between two modes there is no listener.
         match waiting.join().unwrap() {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
@@ -172,14 +172,14 @@ fn unanswered_dialing_waits_until_the_mode_ends() {
 }
 
 #[test]
-fn processes_that_are_started_meanwhile_keep_no_port() {
+fn processes_started_meanwhile_keep_no_port() {
     let (_echo, proxy) = proxied();
     let over = Arc::new(AtomicBool::new(false));
     let starting = [(); 4].map(|()| {
         let over = Arc::clone(&over);
         std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                // Until it runs its program it has all our sockets.
+                // Until the child executes its program, it shares all our sockets.
                 Command::new("true").status().unwrap();
             }
         })
@@ -191,11 +191,11 @@ fn processes_that_are_started_meanwhile_keep_no_port() {
     }
     over.store(true, Ordering::Relaxed);
     starting.into_iter().for_each(|thread| thread.join().unwrap());
-    expect_echo(&dial(&proxy), "it still listens");
+    expect_echo(&dial(&proxy), "the proxy still listens");
 }
 
 #[test]
-fn cutting_once_ends_the_open_ones_in_order() {
+fn cut_once_closes_the_open_connections_in_order() {
     let (echo, proxy) = proxied();
     let streams = [dial(&proxy), dial(&proxy)];
     streams.iter().for_each(|stream| expect_echo(stream, "a"));
@@ -207,19 +207,19 @@ fn cutting_once_ends_the_open_ones_in_order() {
 }
 
 #[test]
-fn a_cut_is_in_order_whatever_was_still_on_its_way() {
+fn cut_is_in_order_even_with_bytes_in_transit() {
     let (_echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");
     proxy.set(Mode::Stall);
-    // More than the proxy holds: the rest is in the kernel's buffers.
+    // More than the proxy holds; the rest is in the kernel's buffers.
     send(&stream, &vec![0; 300_000]);
     proxy.cut();
     expect_end(&stream);
 }
 
 #[test]
-fn resetting_once_resets_both_ends_of_the_open_ones() {
+fn reset_once_resets_both_sides_of_the_open_connections() {
     let (echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");
@@ -231,7 +231,7 @@ fn resetting_once_resets_both_ends_of_the_open_ones() {
 }
 
 #[test]
-fn cut_and_reset_as_modes_meet_new_ones_too() {
+fn cut_and_reset_as_modes_apply_to_new_connections() {
     let (_echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");
@@ -239,7 +239,7 @@ fn cut_and_reset_as_modes_meet_new_ones_too() {
     expect_end(&stream);
     expect_end(&dial(&proxy));
     proxy.set(Mode::Reset);
-    // The reset may be there before the connection is used.
+    // The reset may arrive before the connection is used.
     let met = TcpStream::connect(proxy.address()).and_then(|mut stream| stream.read(&mut [0]));
     assert_eq!(met.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
     proxy.set(Mode::Pass);
@@ -247,7 +247,7 @@ fn cut_and_reset_as_modes_meet_new_ones_too() {
 }
 
 #[test]
-fn stalling_holds_every_byte_and_gives_it_back() {
+fn stall_holds_every_byte_until_the_mode_ends() {
     let (echo, proxy) = proxied();
     let open = dial(&proxy);
     expect_echo(&open, "a");
@@ -288,7 +288,7 @@ fn half_open_holds_one_direction() {
 }
 
 #[test]
-fn slow_is_late_and_narrow() {
+fn slow_delays_and_limits_the_rate() {
     let (_echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");
@@ -300,12 +300,12 @@ fn slow_is_late_and_narrow() {
     let asked = Instant::now();
     expect_echo(&stream, &"x".repeat(600));
     let took = asked.elapsed();
-    assert!(took >= Duration::from_millis(280), "600 bytes at 2000 a second: {took:?}");
-    assert!(took < Duration::from_secs(3), "600 bytes at 2000 a second: {took:?}");
+    assert!(took >= Duration::from_millis(280), "600 bytes at 2000 per second: {took:?}");
+    assert!(took < Duration::from_secs(3), "600 bytes at 2000 per second: {took:?}");
 }
 
 #[test]
-fn a_reset_comes_in_the_middle_of_an_answer_once() {
+fn reset_once_by_bytes_resets_one_connection_within_an_answer() {
     let (_echo, proxy) = proxied();
     let (one, two) = (dial(&proxy), dial(&proxy));
     expect_echo(&one, "a");
@@ -320,7 +320,7 @@ fn a_reset_comes_in_the_middle_of_an_answer_once() {
 }
 
 #[test]
-fn a_reset_comes_in_the_middle_of_every_answer() {
+fn reset_each_resets_every_connection_within_an_answer() {
     let (_echo, proxy) = proxied();
     let open = dial(&proxy);
     expect_echo(&open, "a");
@@ -338,7 +338,7 @@ fn a_reset_comes_in_the_middle_of_every_answer() {
 }
 
 #[test]
-fn garbling_flips_the_same_bits_for_the_same_seed() {
+fn garble_flips_the_same_bits_for_the_same_seed() {
     let garble = Mode::Garble(Garble { seed: 9, every: NonZeroU32::new(50).unwrap() });
     let garbled = || {
         let (_echo, proxy) = proxied();
@@ -358,20 +358,20 @@ fn garbling_flips_the_same_bits_for_the_same_seed() {
 }
 
 #[test]
-fn a_black_hole_swallows_new_ones_for_good_and_leaves_open_ones() {
+fn black_hole_swallows_new_connections_for_good_and_keeps_open_ones() {
     let (echo, proxy) = proxied();
     let open = dial(&proxy);
     expect_echo(&open, "a");
     echo.expect_dial();
     proxy.set(Mode::BlackHole);
     let lost = dial(&proxy);
-    // More than the kernel's buffers hold: it is taken and lost.
+    // More than the kernel's buffers hold: it is read and discarded.
     send(&lost, &vec![0; 8 << 20]);
     expect_silence(&lost);
-    expect_echo(&open, "open ones go on");
+    expect_echo(&open, "open ones continue");
     proxy.set(Mode::Pass);
     expect_silence(&lost);
-    assert!(echo.dials.try_recv().is_err(), "the server never hears of it");
+    assert!(echo.dials.try_recv().is_err(), "the server is never dialed");
     let new = dial(&proxy);
     expect_echo(&new, "new ones pass");
     drop(lost);
@@ -380,7 +380,7 @@ fn a_black_hole_swallows_new_ones_for_good_and_leaves_open_ones() {
 }
 
 #[test]
-fn whoever_sends_without_end_keeps_no_order_waiting() {
+fn continuous_sender_does_not_delay_orders() {
     let (_echo, proxy) = proxied();
     for mode in [Mode::BlackHole, Mode::Pass] {
         proxy.set(mode);
@@ -402,7 +402,7 @@ fn whoever_sends_without_end_keeps_no_order_waiting() {
 }
 
 #[test]
-fn an_unreachable_server_is_a_reset_and_one_that_comes_back_is_found() {
+fn unreachable_server_causes_a_reset_and_is_found_when_it_returns() {
     let port = HeldPort::loopback().unwrap();
     let proxy = Proxy::start(port.address()).unwrap();
     let met = TcpStream::connect(proxy.address()).and_then(|mut stream| stream.read(&mut [0]));
@@ -414,7 +414,7 @@ fn an_unreachable_server_is_a_reset_and_one_that_comes_back_is_found() {
 }
 
 #[test]
-fn more_connections_than_the_bound_are_reset() {
+fn connections_over_the_bound_are_reset() {
     let (_echo, proxy) = proxied();
     proxy.set(Mode::BlackHole);
     let held: Vec<TcpStream> = (0..1_024).map(|_| dial(&proxy)).collect();
@@ -427,7 +427,7 @@ fn more_connections_than_the_bound_are_reset() {
 }
 
 #[test]
-fn a_dropped_proxy_leaves_no_connection_and_no_listener() {
+fn dropped_proxy_leaves_no_connection_and_no_listener() {
     let (echo, proxy) = proxied();
     let stream = dial(&proxy);
     expect_echo(&stream, "a");

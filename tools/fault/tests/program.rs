@@ -1,4 +1,4 @@
-//! The program: its lines, its schedules and its ends.
+//! Tests the program: its orders, schedules and exits.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -56,7 +56,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn orders_are_obeyed_and_counts_come_at_the_end() {
+fn orders_are_executed_and_counters_printed_at_the_end() {
     let (listener, to) = server();
     let mut proxy = Running::start(to, &[]);
     let mut client = TcpStream::connect(proxy.address).unwrap();
@@ -74,7 +74,7 @@ fn orders_are_obeyed_and_counts_come_at_the_end() {
 }
 
 #[test]
-fn a_schedule_is_followed_to_its_end() {
+fn schedule_runs_to_its_end() {
     let (_listener, to) = server();
     let file = std::env::temp_dir().join(format!("seawall-fault-{}", std::process::id()));
     std::fs::write(&file, "20 stall # silent\n20 pass\n").unwrap();
@@ -90,7 +90,7 @@ fn a_schedule_is_followed_to_its_end() {
 }
 
 #[test]
-fn a_seed_prints_the_schedule_it_would_follow() {
+fn print_writes_the_schedule_of_a_seed() {
     let print = |seed| run(&["--to", "127.0.0.1:1", "--seed", seed, "--faults", "9", "--print"]);
     let (one, again, other) = (print("1"), print("1"), print("2"));
     assert!(one.status.success());
@@ -100,7 +100,7 @@ fn a_seed_prints_the_schedule_it_would_follow() {
 }
 
 #[test]
-fn wrong_arguments_end_with_2_and_say_what_to_write() {
+fn wrong_arguments_exit_with_2_and_say_what_to_write() {
     let output = run(&["--to", "nowhere"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("write HOST:PORT"));
@@ -108,7 +108,7 @@ fn wrong_arguments_end_with_2_and_say_what_to_write() {
 }
 
 #[test]
-fn the_help_knows_every_order() {
+fn help_lists_every_order() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     for order in ["reset-once", "half-open", "black-hole", "garble", "cut now", "quit"] {
         assert!(help.contains(&format!("\n{order} ")), "{order}: {help}");
