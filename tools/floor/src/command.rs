@@ -1,22 +1,22 @@
-//! Just enough of `seawall.v1` for the load generator: commands in the one form it writes them, canned answers.
+//! The part of `seawall.v1` that the load generator needs: commands in the one form it writes them, and canned answers.
 
-/// A command, cut out of its text.
+/// A command as slices of its text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command<'a> {
     /// `connect`
     Connect { id: &'a str },
     /// `subscribe`
     Subscribe { id: &'a str, channel: &'a str },
-    /// `publish`; with its key
+    /// `publish` with its key
     Publish { id: &'a str, channel: &'a str, key: &'a str, data: &'a str },
     /// `signal`
     Signal { channel: &'a str, data: &'a str },
 }
 
-/// Offsets begin above this: they all have ten digits, so that every publication has one length.
+/// The head before the first publication. All later offsets have ten digits, so that publications have equal length.
 pub(crate) const HEAD: u64 = 1_000_000_000;
 
-/// Cuts a command apart; `None` for what the load generator does not write.
+/// Parses a command; `None` if the load generator does not write it in this form.
 pub(crate) fn cut(text: &str) -> Option<Command<'_>> {
     if let Some(rest) = text.strip_prefix("{\"signal\":{\"channel\":\"") {
         let (channel, rest) = rest.split_once("\",\"data\":")?;
@@ -51,7 +51,7 @@ pub(crate) fn subscribed(id: &str, channel: &str, head: u64) -> String {
     )
 }
 
-/// The end of a replay there never was.
+/// The `synced` of an empty replay.
 pub(crate) fn synced(channel: &str, head: u64) -> String {
     format!("{{\"synced\":{{\"channel\":\"{channel}\",\"offset\":{head}}}}}")
 }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_cut_where_their_values_are() {
+    fn command_is_split_into_its_values() {
         assert_eq!(cut("{\"id\":1,\"connect\":{}}"), Some(Command::Connect { id: "1" }));
         assert_eq!(
             cut("{\"id\":2,\"subscribe\":{\"channel\":\"c1\"}}"),

@@ -1,8 +1,8 @@
-//! The barest commit loop: the rows that a publication becomes, in batches, and nobody to answer. Here: into SQLite.
+//! The minimal commit loop into SQLite: the rows of publications, in batches, without anyone to answer.
 //!
 //! Tables and pragmas are those of `src/worker/store/sqlite`: a log in one tree by channel and offset, keys in a
-//! table of their own, a channel's head once a batch. Checkpoints run between batches when the write-ahead
-//! log has grown; Seawall runs them on a thread of its own, which this loop does not have.
+//! table of their own, and one update of a channel's head per batch. Checkpoints run between batches when the write-ahead
+//! log has grown; Seawall runs them on a separate thread, which this loop does not have.
 
 use crate::{Commit, database};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -10,11 +10,11 @@ use sha1::{Digest as _, Sha1};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bits of the offset in a place.
+/// Bits of the offset in a row's place.
 const OFFSET_BITS: u32 = 39;
 /// Commits between two checkpoints.
 const CHECKPOINT_COMMITS: u64 = 64;
-/// A time, as the rows keep it.
+/// The time stored in the rows.
 pub(crate) const TIME_MS: i64 = 1_763_770_000_123;
 
 const SCHEMA: &str = "
@@ -48,14 +48,14 @@ const SCHEMA: &str = "
     CREATE INDEX publications_by_target ON publications (target) WHERE target IS NOT NULL;
     CREATE INDEX channels_by_oldest ON channels (oldest) WHERE oldest IS NOT NULL;";
 
-/// What the time came to.
+/// The work done in the measured time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
     pub(crate) rows: u64,
     pub(crate) commits: u64,
 }
 
-/// Commits until the time is over, and prints what that came to.
+/// Commits until the time is over and prints the result.
 pub(crate) fn run(commit: &Commit) -> Result<(), String> {
     let duration = seconds("--duration", commit.duration)?;
     let Measured { done, elapsed_s, cpu_us } = match (&commit.postgres, &commit.store) {
@@ -79,10 +79,10 @@ pub(crate) fn run(commit: &Commit) -> Result<(), String> {
 }
 
 fn seconds(flag: &str, given: f64) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(given).map_err(|_| format!("{flag} {given}: seconds, not negative"))
+    Duration::try_from_secs_f64(given).map_err(|_| format!("{flag} {given}: expected seconds, zero or more"))
 }
 
-/// What a loop did, how long that took, and the processor time of this process meanwhile.
+/// The work of a loop, its duration, and the CPU time of this process meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     pub(crate) done: Done,
@@ -90,7 +90,7 @@ pub(crate) struct Measured {
     pub(crate) cpu_us: f64,
 }
 
-/// Measures a loop that is told when to end.
+/// Measures a loop that runs until the time passed to it.
 pub(crate) fn measured(
     duration: Duration,
     work: impl FnOnce(Instant) -> Result<Done, String>,
@@ -110,14 +110,14 @@ pub(crate) fn key(row: u64) -> String {
     format!("{:012x}-{row:010}", 7)
 }
 
-/// What remembers a row under its key: of the same length as Seawall's.
+/// The digest stored with a row's key, as long as Seawall's.
 pub(crate) fn digest(data: &str) -> [u8; 20] {
     Sha1::new().chain_update([0; 9]).chain_update(data).finalize().into()
 }
 
 fn into_file(commit: &Commit, path: &Path, duration: Duration) -> Result<Measured, String> {
     if path.exists() {
-        return Err(format!("--store {}: the file exists; name one that does not", path.display()));
+        return Err(format!("--store {}: the file exists; choose a new one", path.display()));
     }
     let store = |error: rusqlite::Error| format!("--store {}: {error}", path.display());
     let mut connection = open(commit, path).map_err(store)?;
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_in_the_log_the_keys_and_the_heads() {
+    fn batch_is_in_the_log_the_keys_and_the_heads() {
         let mut connection = Connection::open_in_memory().expect("memory");
         connection.execute_batch(SCHEMA).expect("schema");
         connection

@@ -1,44 +1,43 @@
-//! One socket: what it is for, and the few bytes that could not be dealt with at once.
+//! One socket: its state, and the few bytes that could not be processed at once.
 
 use crate::upgrade::Path;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 
-/// What a connection waits for.
+/// The input a connection expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Its upgrade.
+    /// The upgrade request.
     Head,
-    /// Frames.
+    /// Frames, on this path.
     Frames(Path),
 }
 
-/// One socket. Nothing is allocated for it but after half a frame, or when the kernel takes no more.
+/// One connection. It allocates only after an incomplete frame or when the kernel's send buffer is full.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// What it waits for.
     pub(crate) stage: Stage,
-    /// The beginning of a frame.
+    /// The start of an incomplete frame.
     pub(crate) partial: Vec<u8>,
-    /// The one channel it is subscribed to, and its place among the subscribers there.
+    /// Its one channel, and its index among the channel's subscribers.
     pub(crate) subscription: Option<(usize, usize)>,
     waiting: Vec<u8>,
 }
 
-/// What one read gave.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
-    /// So many bytes, and the socket is empty.
+    /// This number of bytes, and the socket is empty.
     Drained(usize),
-    /// The whole buffer; there may be more.
+    /// The buffer is full; there may be more.
     Full(usize),
-    /// The peer is gone.
+    /// The peer has closed.
     Closed,
 }
 
 impl Connection {
-    /// A connection that was just accepted.
+    /// Creates the state of an accepted connection.
     pub(crate) fn new(stream: TcpStream) -> Connection {
         Connection {
             stream,
@@ -49,7 +48,7 @@ impl Connection {
         }
     }
 
-    /// One read.
+    /// Reads once into `buffer`.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Got {
         match self.stream.read(buffer) {
             Ok(0) => Got::Closed,
@@ -60,13 +59,13 @@ impl Connection {
         }
     }
 
-    /// One send; what the kernel does not take waits for it.
+    /// Sends once; bytes the kernel does not take are queued.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let taken = if self.waiting.is_empty() { self.stream.write(bytes) } else { Ok(0) };
         let taken = match taken {
             Ok(taken) => taken,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            // The read that follows meets the same and ends the connection.
+            // The next read sees the error too and ends the connection.
             Err(_) => return,
         };
         if let Some(rest) = bytes.get(taken..)
@@ -76,7 +75,7 @@ impl Connection {
         }
     }
 
-    /// The kernel takes bytes again.
+    /// Sends queued bytes when the socket is writable again.
     pub(crate) fn writable(&mut self) {
         while !self.waiting.is_empty() {
             match self.stream.write(&self.waiting) {
@@ -87,7 +86,7 @@ impl Connection {
         self.waiting = Vec::new();
     }
 
-    /// What it is registered by.
+    /// Registers the socket with the poll.
     pub(crate) fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
         registry.register(&mut self.stream, token, mio::Interest::READABLE | mio::Interest::WRITABLE)
     }

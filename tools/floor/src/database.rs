@@ -1,8 +1,8 @@
-//! The barest commit loop into PostgreSQL: the gateway's own statement, in batches, and nobody to answer.
+//! The minimal commit loop into PostgreSQL: the gateway's own statement, in batches, without anyone to answer.
 //!
-//! Tables and functions are read from `src/worker/store/postgres/sql`, so that the server does for a batch exactly
-//! what it does for the gateway. What is left out is everything else: no clients, no queues, no deadlines, no
-//! encoding of what is announced. The server decides whether it waits for its disk.
+//! Tables and functions are read from `src/worker/store/postgres/sql`, so that the server does exactly the work for a
+//! batch that it does for the gateway. Everything else is left out: clients, queues, deadlines, and the encoding of
+//! announcements. The server's settings decide whether it waits for its disk.
 
 use crate::Commit;
 use crate::commit::{Done, Measured, TIME_MS, digest, key, measured, now, payload};
@@ -22,18 +22,18 @@ const SCHEMA: [&str; 3] = [
 const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
      FROM seawall.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-/// Commits from all writers until the time is over, after some of the same that does not count.
+/// Commits from all writers until the time is over, after a warm-up that does not count.
 pub(crate) fn run(
     commit: &Commit,
     url: &str,
     warmup: Duration,
     duration: Duration,
 ) -> Result<Measured, String> {
-    // The error of a driver never shows the URL, which has a password in it.
-    let told = |error: Error| format!("--postgres: {}", words(&error));
-    let mut first = Client::connect(url, NoTls).map_err(told)?;
+    // The driver's error never contains the URL, which has a password in it.
+    let failed = |error: Error| format!("--postgres: {}", message(&error));
+    let mut first = Client::connect(url, NoTls).map_err(failed)?;
     for part in SCHEMA {
-        first.batch_execute(part).map_err(told)?;
+        first.batch_execute(part).map_err(failed)?;
     }
     drop(first);
     let data = payload(commit.payload);
@@ -41,12 +41,12 @@ pub(crate) fn run(
         let client = Client::connect(url, NoTls)?;
         Ok(Writer { commit, number: number.into(), data: &data, client, next: 0 })
     };
-    let mut writers = (0..commit.writers).map(writer).collect::<Result<Vec<_>, _>>().map_err(told)?;
+    let mut writers = (0..commit.writers).map(writer).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     measured(warmup, |end| all(&mut writers, end))?;
     measured(duration, |end| all(&mut writers, end))
 }
 
-/// Lets all commit until `end`.
+/// Lets all writers commit until `end`.
 fn all(writers: &mut [Writer<'_>], end: Instant) -> Result<Done, String> {
     let outcomes: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = writers.iter_mut().map(|writer| scope.spawn(|| writer.run(end))).collect();
@@ -54,13 +54,13 @@ fn all(writers: &mut [Writer<'_>], end: Instant) -> Result<Done, String> {
     });
     outcomes.into_iter().try_fold(Done::default(), |sum, outcome| {
         let outcome = outcome.map_err(|_| "a writer panicked".to_owned())?;
-        let done = outcome.map_err(|error| format!("--postgres: {}", words(&error)))?;
+        let done = outcome.map_err(|error| format!("--postgres: {}", message(&error)))?;
         Ok(Done { rows: sum.rows + done.rows, commits: sum.commits + done.commits })
     })
 }
 
-/// The server's own words where it said any: the driver's are "db error".
-fn words(error: &Error) -> String {
+/// The server's message if there is one, because the driver's is only "db error".
+fn message(error: &Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
@@ -84,7 +84,7 @@ impl Writer<'_> {
         Ok(done)
     }
 
-    /// Commits rows `first` and those after it. Each writer has every so many-th channel, as the gateway's have.
+    /// Commits a batch that begins at row `first`. Channels are divided among the writers as in the gateway.
     fn batch(&mut self, first: u64) -> Result<(), Error> {
         let (count, writers) = (self.commit.batch as usize, u64::from(self.commit.writers));
         let share = u64::from(self.commit.channels).div_ceil(writers);

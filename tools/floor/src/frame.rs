@@ -1,17 +1,17 @@
-//! Frames as both sides of a measurement send them: whole, with a length of at most 16 bits or of 64.
+//! Frames as both sides of a measurement send them: unfragmented, with a payload length of 7, 16 or 64 bits.
 
-/// A client's frame inside the bytes of one read.
+/// A client's frame, as positions in the bytes of one read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// The first byte: final bit and opcode.
+    /// The first byte: FIN bit and opcode.
     pub(crate) first: u8,
-    /// Where its payload begins; it is unmasked.
+    /// The start of the unmasked payload.
     pub(crate) start: usize,
-    /// Where its payload, and with it the frame, ends.
+    /// The end of the payload and of the frame.
     pub(crate) end: usize,
 }
 
-/// The frame that begins at `at`, unmasked in place; `None` while it is not whole.
+/// Finds the frame at `at` and unmasks it in place; `None` if it is incomplete.
 pub(crate) fn next(bytes: &mut [u8], at: usize) -> Option<Frame> {
     let head = bytes.get(at..)?;
     let (first, second) = (*head.first()?, *head.get(1)?);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_masked_frame_is_unmasked_and_a_partial_one_waits() {
+    fn masked_frame_is_unmasked_and_incomplete_frame_is_kept() {
         let mask = [1, 2, 3, 4];
         for length in [0usize, 5, 125, 126, 1_000] {
             let payload: Vec<u8> = (0..length).map(|at| at as u8).collect();

@@ -1,4 +1,4 @@
-//! The loop: accept, read, answer, send to every subscriber.
+//! The server loop: accept, read, answer, send to every subscriber.
 
 use crate::Sends;
 use crate::command::{self, Command};
@@ -12,14 +12,14 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 
-/// The listener's token: no connection reaches it.
+/// The listener's token, out of the range of connections.
 const LISTENER: Token = Token(usize::MAX);
-/// The one read buffer.
+/// Size of the read buffer that all connections share.
 const READ_BYTES: usize = 64 << 10;
-/// A text frame that is whole.
+/// The first byte of an unfragmented text frame.
 const TEXT: u8 = 0x81;
 
-/// A channel: who listens, and where its log would stand.
+/// A channel's subscribers, its number of publications, and the frames of this turn.
 #[derive(Debug, Default)]
 struct Channel {
     subscribers: Vec<usize>,
@@ -27,7 +27,7 @@ struct Channel {
     turn: Vec<u8>,
 }
 
-/// Everything but the read buffer, which is lent to it.
+/// The state of the server, except for the read buffer.
 struct Floor {
     poll: Poll,
     listener: TcpListener,
@@ -39,7 +39,7 @@ struct Floor {
     out: Vec<u8>,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub(crate) fn run(address: SocketAddr, sends: Sends) -> io::Result<()> {
     let (listener, address) = listen(address)?;
     let mut floor = Floor {
@@ -116,7 +116,7 @@ impl Floor {
         }
     }
 
-    /// Reads once, and again only when the buffer was full or the peer is about to be gone.
+    /// Reads once; again only if the buffer was full or the peer is closing.
     fn readable(&mut self, at: usize, buffer: &mut [u8], closing: bool) {
         loop {
             let Some(Some(connection)) = self.connections.get_mut(at) else { return };

@@ -1,13 +1,13 @@
-//! The canned upgrade: only the accept key is computed (RFC 6455 section 4.2.2).
+//! The canned upgrade response, in which only the accept key is computed (RFC 6455 section 4.2.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-/// Appended to the key before hashing.
+/// The GUID appended to the key before hashing.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// What a client asked for.
+/// The path a client requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
     /// `/echo`
@@ -16,18 +16,18 @@ pub(crate) enum Path {
     Chat,
 }
 
-/// What is in the bytes got so far.
+/// The result of parsing an upgrade request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// Not all of it.
+    /// It is incomplete.
     Partial,
-    /// An upgrade that ends after so many bytes.
+    /// An upgrade to this path, which ends after this many bytes.
     Whole(Path, usize),
-    /// Nothing we answer.
+    /// Any other request.
     Foreign,
 }
 
-/// Reads a head and appends its answer.
+/// Parses a request and appends the response.
 pub(crate) fn answer(bytes: &[u8], out: &mut Vec<u8>) -> Head {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Head::Partial };
     let path = if bytes.starts_with(b"GET /echo ") {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_the_rfc_is_answered() {
+    fn example_of_the_rfc_is_answered() {
         let head = b"GET /ws HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let mut out = Vec::new();
         assert_eq!(answer(&head[..head.len() - 1], &mut out), Head::Partial);
