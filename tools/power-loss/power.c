@@ -1,12 +1,12 @@
-/* Keeps what a disk would hold if the power went now, beside what the kernel holds.
+/* Tracks which part of a folder's data would survive a power cut now.
  *
- * Loaded with LD_PRELOAD into every process that writes a watched folder. A write goes to the file as ever, and its
- * pages are noted. A sync copies the noted pages into an image of the file, and that is all that makes content
- * durable. Names are apart from files, as on a disk: each creation, renaming and removal is appended to a log, and a
- * sync of a folder says up to where that log is durable for it. src/lib.rs begins a watch and makes the power go.
+ * Loaded with LD_PRELOAD into every process that writes a watched folder. A write goes to the file as usual, and its pages
+ * are recorded. A sync copies the recorded pages into an image of the file, and only that makes content durable. Names
+ * are tracked separately from files, as on a disk: each creation, renaming and removal is appended to a log, and a sync of
+ * a folder stores up to where that log is durable for it. src/lib.rs starts a watch and cuts the power.
  *
- * What is noted is shared by all processes, since the page cache is: one may write and another one sync. Nothing here
- * calls back into a function it replaces; it makes the system call itself.
+ * All processes share these records, as they share the page cache: one process may write and another may sync. No function
+ * here calls one that it replaces; each makes the system call itself.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,18 +32,18 @@
 #endif
 
 enum { PAGE = 4096, SLOTS = 1 << 14 };
-/* Kinds of an inode; WRITTEN_UNSEEN is added once it is written through memory or stdio. */
+/* Kinds of an inode. WRITTEN_UNSEEN is added once it is written through memory or stdio. */
 enum { FILE_KIND = 1, FOLDER_KIND = 2, WRITTEN_UNSEEN = 4 };
 /* Models. */
 enum { SYNC_LIES = 1, FILE_SYNC_KEEPS_NAMES = 2 };
 
-/* As in src/table.rs. */
+/* The same layout as in src/table.rs. */
 struct slot {
     _Atomic uint64_t inode;
-    /* Of a file: first page << 32 | page behind the last one, of those written since a sync; 0 for none.
-       Of a folder: so much of the log is durable for its names. */
+    /* For a file: first page << 32 | page after the last one, of the pages written since a sync; 0 if none.
+       For a folder: the length of the log that is durable for its names. */
     _Atomic uint64_t state;
-    /* Pages that a sync has taken and not finished, for who holds the lock of the image. */
+    /* Pages that a sync in progress has taken; protected by the lock of the image. */
     uint64_t taken;
     _Atomic uint64_t kind;
 };
@@ -85,7 +85,7 @@ __attribute__((constructor)) static void begin(void) {
     if (disk->magic != MAGIC) die("the table is of another version");
 }
 
-/* The slot of an inode, or the free one where it belongs. */
+/* The slot of an inode, or the free slot where it belongs. */
 static struct slot *place(uint64_t inode) {
     uint64_t at = (inode * 0x9E3779B97F4A7C15u) >> 50;
     for (int probes = 0; probes < SLOTS; probes++, at = (at + 1) % SLOTS) {
@@ -93,7 +93,7 @@ static struct slot *place(uint64_t inode) {
         if (found == inode || found == 0) return &disk->slots[at];
     }
     errno = ENOSPC;
-    die("more files than the table has room for");
+    die("the table has no room for more files");
     return NULL;
 }
 
@@ -130,7 +130,7 @@ static uint64_t both(uint64_t one, uint64_t other) {
     return first << 32 | end;
 }
 
-/* After the write, never before: a sync in between would take the note and miss the bytes. */
+/* Must be called after the write: a sync in between would take the record and miss the bytes. */
 static void note_bytes(struct slot *slot, uint64_t from, uint64_t to) {
     uint64_t first = from / PAGE, end = to > UINT64_MAX - PAGE ? UINT32_MAX : (to + PAGE - 1) / PAGE;
     if (end > UINT32_MAX) end = UINT32_MAX;
@@ -144,12 +144,12 @@ static void pass_time(void) {
     while (disk->sync_us > 0 && nanosleep(&left, &left) != 0 && errno == EINTR) {}
 }
 
-/* What the file held when the sync began is durable when it ends, and not sooner. */
+/* Makes durable the content that the file had when the sync began; it is durable only when the sync ends. */
 static void sync_content(struct slot *slot) {
     uint64_t inode = atomic_load(&slot->inode);
     int image = open_in("synced", inode, O_RDWR | O_CREAT), file = open_in("held", inode, O_RDONLY);
     if (image < 0 || file < 0) die("no image of a file");
-    /* Whoever syncs at the same time returns when this one has. The kernel lets go of it when a process is killed. */
+    /* A concurrent sync returns after this one. The kernel releases the lock when a process is killed. */
     while (flock(image, LOCK_EX) != 0) if (errno != EINTR) die("no lock");
     uint64_t pages = slot->taken = both(slot->taken, atomic_exchange(&slot->state, 0));
     if (atomic_load(&slot->kind) & WRITTEN_UNSEEN) pages = UINT32_MAX;
@@ -160,7 +160,7 @@ static void sync_content(struct slot *slot) {
     size_t length = to > from ? to - from : 0, done = 0;
     struct stat kept;
     if (fstat(image, &kept) != 0) die("no size of an image");
-    /* A sync with nothing to write is a quick one: PostgreSQL syncs all its files when it recovers. */
+    /* A sync with nothing to write takes no time: PostgreSQL syncs all its files when it recovers. */
     int idle = length == 0 && kept.st_size == now.st_size;
     char *bytes = malloc(length + 1);
     if (bytes == NULL) die("no memory");
@@ -196,7 +196,7 @@ static void names_are_durable(struct slot *folder, uint64_t length) {
     while (before < length && !atomic_compare_exchange_weak(&folder->state, &before, length)) {}
 }
 
-/* The folder in which an open file has its name now. */
+/* The folder in which an open file currently has its name. */
 static struct slot *folder_of(int fd) {
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -210,7 +210,7 @@ static struct slot *folder_of(int fd) {
     return fstatat(AT_FDCWD, path, &stat, 0) == 0 ? watched(&stat) : NULL;
 }
 
-/* True when the file is one of ours and the real call is not to be made. */
+/* True if the file is watched, and the real call must be skipped. */
 static int synced(int fd) {
     int error = errno;
     struct slot *slot = watched_fd(fd);
@@ -336,7 +336,7 @@ int fdatasync(int fd) { return synced(fd) ? 0 : (int)syscall(SYS_fdatasync, fd);
 
 /* Names. */
 
-/* The watched folder a path lies in, or NULL; its last part goes to `name`. */
+/* The watched folder that contains a path, or NULL; its last component is copied to `name`. */
 static struct slot *parent(int at, const char *path, char *name) {
     if (disk == NULL || path == NULL) return NULL;
     char folder[PATH_MAX];
@@ -357,7 +357,7 @@ static struct slot *parent(int at, const char *path, char *name) {
     return slot != NULL && atomic_load(&slot->kind) == FOLDER_KIND ? slot : NULL;
 }
 
-/* Taken before a name changes and given back when that is noted, so that the log has the order of the changes. */
+/* Locks the log before a name changes. It is unlocked after the change is recorded, so the log has the order of changes. */
 static int lock_log(void) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/log", shadow);
@@ -378,7 +378,7 @@ static void note(int log, const char *format, ...) {
 
 static unsigned long long number(struct slot *slot) { return atomic_load(&slot->inode); }
 
-/* A second name keeps a removed file, and its number from being given to another one. */
+/* Keeps a removed file through a second name, so that its inode number is not reused. */
 static void hold(int at, const char *path, uint64_t inode) {
     char second[PATH_MAX];
     snprintf(second, sizeof second, "%s/held/%llu", shadow, (unsigned long long)inode);
@@ -436,7 +436,7 @@ int __open64_2(const char *path, int flags) { return open_at(AT_FDCWD, path, fla
 int creat(const char *path, mode_t mode) { return open_at(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 int creat64(const char *path, mode_t mode) { return creat(path, mode); }
 
-/* The C library opens and writes inside itself. So the file is made here first, and all of it counts as written. */
+/* The C library opens and writes internally. So the file is created here first, and all of it counts as written. */
 FILE *fopen64(const char *path, const char *mode) {
     static FILE *(*next)(const char *, const char *);
     if (next == NULL) next = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen64");
@@ -523,7 +523,7 @@ int mkdirat(int at, const char *path, mode_t mode) {
     struct stat stat;
     if (result == 0 && fstatat(at, path, &stat, 0) == 0) {
         note(log, "d %llu %llu 0 %s\n", number(folder), (unsigned long long)stat.st_ino, name);
-        /* None of the names it will have is durable. */
+        /* Its future names are not durable yet. */
         watch(stat.st_ino, FOLDER_KIND, log_length());
     }
     close(log);

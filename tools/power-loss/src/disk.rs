@@ -1,9 +1,9 @@
-//! A watched folder, and what becomes of it when the power goes.
+//! A watched folder, and its contents after a power cut.
 //!
-//! The shadow folder beside it has a second name for every file (`held`), an image of what each file is promised
+//! The shadow folder holds a second name for every file (`held`), an image of each file's durable content
 //! (`synced`), both by inode, the log of names, and the table. A file without an image is promised to be empty.
 
-use crate::names::{self, Names};
+use crate::names::{self, NameTree};
 use crate::pieces::mix;
 use crate::table::{Table, durable_names};
 use crate::{Model, WrittenBack};
@@ -15,50 +15,50 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
-/// A folder on a disk whose power can go.
+/// A folder on a disk that can lose power.
 #[derive(Debug)]
 pub struct Disk {
     watched: PathBuf,
     shadow: PathBuf,
     model: Model,
-    /// What every file looked like when the watch began. One that looks the same holds what it is promised.
+    /// The state of every file at the start of the watch. A file in the same state has its durable content.
     begun: BTreeMap<u64, Look>,
 }
 
-/// What a look at the whole folder found.
+/// The contents of the whole folder at one time.
 struct Found {
     log: String,
     files: BTreeMap<u64, Look>,
     folders: Vec<u64>,
 }
 
-/// When a file was written, in seconds and nanoseconds, and its length.
+/// A file's modification time, in seconds and nanoseconds, and its length.
 type Look = (i64, i64, u64);
 
 fn look(found: &fs::Metadata) -> Look {
     (found.mtime(), found.mtime_nsec(), found.len())
 }
 
-/// What a power cut did.
+/// The losses of a power cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Files that hold something else than they did.
+    /// Files whose content has changed.
     pub files: u64,
-    /// Of these, such as hold neither what was promised nor what the kernel had, but something in between.
+    /// Files with neither their durable content nor the kernel's, but a mixture.
     pub torn: u64,
-    /// Files whose content the kernel had not written at all, or not all of it.
+    /// Files whose content the kernel had not written at all or only in part.
     pub unsynced: u64,
-    /// Names that are gone, that came back, or that name another file.
+    /// NameTree that disappeared, came back, or now name another file.
     pub names: u64,
 }
 
 impl Disk {
-    /// Begins to watch a folder, in which nobody writes now; all that it holds is durable. The shadow folder is made
-    /// anew, on the same file system and outside of the watched one, and belongs to the same user as that.
+    /// Starts to watch a folder. No process may write to it now; everything in it is durable. The shadow folder is
+    /// created again, and must be on the same file system outside the watched folder. It gets the same owner.
     ///
     /// # Errors
     ///
-    /// The system's, with the path.
+    /// Returns the system's error, with the path.
     pub fn begin(watched: &Path, shadow: &Path, model: Model) -> io::Result<Disk> {
         let (watched, shadow) = (watched.to_owned(), shadow.to_owned());
         let mut disk = Disk { watched, shadow, model, begun: BTreeMap::new() };
@@ -73,7 +73,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// What a process that writes the folder, or may read or write what another one does, has in its environment.
+    /// The environment for every process that writes the folder, or reads or writes data that another one writes there.
     pub fn environment(&self, library: &Path) -> [(&'static str, String); 2] {
         [
             ("LD_PRELOAD", library.display().to_string()),
@@ -81,12 +81,12 @@ impl Disk {
         ]
     }
 
-    /// The power is gone: the folder becomes what the disk holds, and is watched anew from there. All processes
-    /// that wrote it have ended.
+    /// Cuts the power: the folder gets the contents that the disk holds, and a new watch starts. All processes that
+    /// wrote to it must have ended.
     ///
     /// # Errors
     ///
-    /// The system's, with the path.
+    /// Returns the system's error, with the path.
     pub fn cut(&mut self, back: WrittenBack, random: &mut Rng) -> io::Result<Lost> {
         let mut lost = Lost::default();
         for entry in read(&self.shadow.join("held"))? {
@@ -138,8 +138,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes a folder hold the names it is promised, and the folders in it likewise.
-    fn cut_names(&self, folder: &Path, inode: u64, names: &Names, changed: &mut u64) -> io::Result<()> {
+    /// Gives a folder and its subfolders the names that are durable.
+    fn cut_names(&self, folder: &Path, inode: u64, names: &NameTree, changed: &mut u64) -> io::Result<()> {
         let none = Default::default();
         let wanted = names.get(&inode).unwrap_or(&none);
         let mut right = BTreeSet::new();
@@ -173,7 +173,7 @@ impl Disk {
         Ok(())
     }
 
-    /// What the folder holds now is durable. Images of files that were there before are right already.
+    /// Starts a watch with the present contents as durable. Images of files that existed before are already correct.
     fn begin_anew(&mut self) -> io::Result<()> {
         let root = at(&self.watched, fs::metadata)?;
         let mut found = Found { log: String::new(), files: BTreeMap::new(), folders: vec![root.ino()] };
@@ -200,7 +200,7 @@ impl Disk {
         self.write("table", &table.bytes())
     }
 
-    /// Notes what is in a folder, and makes a second name and an image of each new file.
+    /// Records the contents of a folder, and creates a second name and an image of each new file.
     fn take_in(&self, folder: &Path, inode: u64, found: &mut Found) -> io::Result<()> {
         for path in read(folder)? {
             let own = at(&path, fs::symlink_metadata)?;
@@ -230,7 +230,7 @@ impl Disk {
         self.own(&path)
     }
 
-    /// Gives what this made to whom the watched folder belongs: root can, and nobody else has to.
+    /// Gives a file of ours the owner of the watched folder. Root can do that, and other users need not.
     fn own(&self, path: &Path) -> io::Result<()> {
         let (owner, own) = (at(&self.watched, fs::metadata)?, at(path, fs::metadata)?);
         if (owner.uid(), owner.gid()) == (own.uid(), own.gid()) {
@@ -240,7 +240,7 @@ impl Disk {
     }
 }
 
-/// An error that names the path.
+/// Runs `act` and adds the path to its error.
 fn at<'a, P: AsRef<Path> + ?Sized, T>(
     path: &'a P,
     act: impl FnOnce(&'a Path) -> io::Result<T>,
@@ -249,7 +249,7 @@ fn at<'a, P: AsRef<Path> + ?Sized, T>(
     act(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// What is in a folder, by name.
+/// The entries of a folder, sorted by name.
 fn read(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = at(folder, |folder| {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()

@@ -1,30 +1,30 @@
-//! Takes the power from a folder: what was not synced is gone, or half there.
+//! Cuts the power of a folder: data that was not synced is lost, or half there.
 //!
-//! `power.c` is loaded with `LD_PRELOAD` into the processes that write the folder, and notes what they write and what
-//! they sync. [`Disk::begin`] starts such a watch; when the processes are dead, [`Disk::cut`] turns the folder into
-//! what a disk could hold after a power cut at that moment.
+//! `power.c` is loaded with `LD_PRELOAD` into the processes that write the folder, and records what they write and
+//! sync. [`Disk::begin`] starts a watch; when the processes are dead, [`Disk::cut`] turns the folder into something a
+//! disk could hold after a power cut at that moment.
 //!
-//! # What a disk promises here
+//! # Guarantees of the modelled disk
 //!
-//! - The content of a file, its length included, is durable as it was when an `fsync` or `fdatasync` of it began,
-//!   once that has returned; likewise after a write through a descriptor with `O_SYNC` or `O_DSYNC`.
-//! - Content that was written later may be on the disk as well, in any selection of sectors of 512 bytes, and each
-//!   sector is whole. A length that was not synced is the old one, the new one, or one in between.
-//! - The names in a folder are durable as they were when an `fsync` of the folder began. Later changes of names may be
-//!   on the disk as well, and then those before them are, in this folder: file systems keep the order in a journal.
-//! - With [`Names::FileSync`], the `fsync` of a file makes the names of its folder durable too. ext4, XFS and Btrfs do
-//!   that, POSIX does not promise it, and PostgreSQL 15 relies on it for the files of new tables.
+//! - When an `fsync` or `fdatasync` of a file has returned, the content and length that the file had when it began are
+//!   durable; likewise after a write through a descriptor with `O_SYNC` or `O_DSYNC`.
+//! - Content written later may also be on the disk, as any selection of 512-byte sectors, each of them whole. A length
+//!   that was not synced is the old one, the new one, or one in between.
+//! - The names in a folder are durable as they were when an `fsync` of the folder began. Later changes of names may also
+//!   be on the disk, each together with all earlier changes in this folder, because file systems journal them in order.
+//! - With [`Names::FileSync`], the `fsync` of a file also makes the names of its folder durable. ext4, XFS and Btrfs do
+//!   that, POSIX does not guarantee it, and PostgreSQL 15 relies on it for the files of new tables.
 //!
-//! ext4 promises more: its journal has one order for all folders. `sync`, `syncfs`, `sync_file_range` and `msync`
-//! promise nothing here. So whoever survives this survives that, but not the other way round.
+//! ext4 guarantees more: its journal has one order for all folders. `sync`, `syncfs`, `sync_file_range` and `msync`
+//! guarantee nothing here. So a program that survives this model survives ext4, but not the other way round.
 //!
-//! # Where it does not work
+//! # Limits
 //!
-//! 64-bit Linux, dynamically linked programs with glibc, and a file system with hard links. Not with static binaries
-//! (musl), programs that make system calls by themselves (Go), setuid programs, or io_uring. What such calls write, or
-//! the C library in a `printf`, counts as never synced; what they create is gone. Memory mapped for writing is durable
-//! by `fsync` of its file, and so is what was opened with `fopen`. Permissions are durable at once. No folder of the
-//! watched one may be moved, and no file into it or out of it.
+//! Works on 64-bit Linux, with dynamically linked glibc programs and a file system with hard links. Does not work with
+//! static binaries (musl), programs that make system calls themselves (Go), setuid programs, or io_uring. Bytes written
+//! by such calls, or by the C library in a `printf`, count as never synced, and files created by them are lost. Memory
+//! mapped for writing becomes durable by `fsync` of its file, and so do files opened with `fopen`. Permissions are
+//! durable at once. Folders must not be moved, and files must not be moved into or out of the watched folder.
 
 mod disk;
 mod names;
@@ -38,49 +38,46 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How a disk behaves.
+/// The behaviour of a disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// Whether a sync keeps its word.
     pub sync: Sync,
-    /// What makes names durable.
     pub names: Names,
-    /// How long a sync takes. A longer one makes it likelier that the power goes in the middle of it.
+    /// The duration of a sync. With a longer one, a power cut hits the middle of a sync more often.
     pub sync_time: Duration,
 }
 
-/// Whether a sync keeps its word.
+/// The honesty of syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
-    /// What was synced is durable.
+    /// Synced data is durable.
     Honest,
-    /// It says that it was done, and nothing was: a disk with a cache that lies, or a database told not to sync.
+    /// A sync reports success and does nothing, like a disk with a lying cache or a database configured not to sync.
     Lies,
 }
 
-/// What makes the names in a folder durable.
+/// The operation that makes the names in a folder durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
     /// Only a sync of the folder.
     FolderSync,
-    /// Also a sync of a file in it.
+    /// Also a sync of a file in the folder.
     FileSync,
 }
 
-/// What of the unsynced a disk had written by itself when the power went.
+/// The unsynced data that the disk had written by itself before the power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrittenBack {
-    /// Nothing.
     Nothing,
-    /// Of each file nothing, all, or some of the sectors or pages, as chance has it.
+    /// A random choice for each file: nothing, everything, or some of its sectors or pages.
     Some,
 }
 
-/// Compiles the library for `LD_PRELOAD` with the C compiler of the machine. Whoever uses an older one goes on with it.
+/// Compiles the library for `LD_PRELOAD` with `cc`. Processes that use an older version keep it.
 ///
 /// # Errors
 ///
-/// There is no `cc`, or what it says.
+/// Returns an error if there is no `cc`, or with its messages if it fails.
 pub fn compile(library: &Path) -> io::Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("power.c");
     let flags = ["-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-o"];

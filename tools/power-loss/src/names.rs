@@ -1,14 +1,14 @@
-//! The log of names: what was created, renamed and removed, in order.
+//! The log of names: every creation, renaming and removal, in order.
 //!
-//! A line is an operation, a folder, an inode, a second folder and a name: `+` gives a name to a file, `d` makes a
-//! folder, `>` renames (the name is `old/new`), `-` removes.
+//! A line has an operation, a folder, an inode, a second folder and a name. `+` gives a name to a file, `d` creates a
+//! folder, `>` renames (the name is `old/new`), and `-` removes.
 
 use std::collections::BTreeMap;
 
-/// The names in each folder, by the inode of the folder, with the inodes of what they name.
-pub(crate) type Names = BTreeMap<u64, BTreeMap<String, u64>>;
+/// The names in each folder, by the folder's inode, with the inodes they name.
+pub(crate) type NameTree = BTreeMap<u64, BTreeMap<String, u64>>;
 
-/// A change of names, as a line of the log has it.
+/// One line of the log.
 struct Change<'a> {
     operation: &'a str,
     folder: u64,
@@ -27,18 +27,18 @@ impl Change<'_> {
     }
 }
 
-/// The ends of the lines of a log, its beginning included: where a journal can stop.
+/// The offsets of the ends of all lines and of the start: the points at which a journal can stop.
 pub(crate) fn ends(log: &str) -> Vec<u64> {
     std::iter::once(0).chain(log.match_indices('\n').map(|(at, _)| at as u64 + 1)).collect()
 }
 
-/// The names that a disk holds: those of each folder up to where they are durable there, and all up to `written`.
-pub(crate) fn replay(log: &str, durable: &BTreeMap<u64, u64>, written: u64) -> Names {
-    let mut names = Names::new();
+/// The names on the disk: in each folder those up to its durable length, and in all folders those up to `written`.
+pub(crate) fn replay(log: &str, durable: &BTreeMap<u64, u64>, written: u64) -> NameTree {
+    let mut names = NameTree::new();
     let mut end = 0;
     for line in log.split_inclusive('\n') {
         end += line.len() as u64;
-        // The last line may be cut off with the process that wrote it.
+        // The last line may be incomplete if its writer was killed.
         let Some(change) = line.strip_suffix('\n').and_then(Change::parse) else { continue };
         let holds = |folder| end <= durable.get(&folder).copied().unwrap_or(0).max(written);
         apply(&mut names, &change, holds);
@@ -46,11 +46,11 @@ pub(crate) fn replay(log: &str, durable: &BTreeMap<u64, u64>, written: u64) -> N
     names
 }
 
-fn apply(names: &mut Names, change: &Change<'_>, holds: impl Fn(u64) -> bool) {
+fn apply(names: &mut NameTree, change: &Change<'_>, holds: impl Fn(u64) -> bool) {
     let &Change { operation, folder, inode, target, name } = change;
     match operation {
         "d" => {
-            // The number may have been another folder's before.
+            // The inode number may have belonged to another folder before.
             names.insert(inode, BTreeMap::new());
             if holds(folder) {
                 names.entry(folder).or_default().insert(name.to_owned(), inode);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_sync_reached_is_not_there() {
+    fn unsynced_names_are_lost() {
         assert_eq!(listed(&[], 0), []);
         assert_eq!(listed(&[(1, 11)], 0), [row(1, "a", 10)]);
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_stops_between_two_changes_and_never_loses_a_renamed_file() {
+    fn journal_stops_between_changes_and_keeps_a_renamed_file() {
         for written in ends(LOG) {
             let found = listed(&[], written);
             let named = found.iter().filter(|(_, _, inode)| *inode == 10).count();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_last_line_is_no_change() {
+    fn incomplete_last_line_is_ignored() {
         let names = replay("+ 1 10 0 a\n+ 1 11 0 lon", &BTreeMap::new(), 1_000);
         assert_eq!(names[&1].len(), 1);
     }

@@ -1,14 +1,14 @@
-//! What a file holds after a power cut: its durable content, and what of the rest happened to be written.
+//! The content of a file after a power cut: its durable content, mixed with unsynced data that happened to be written.
 
 use crate::WrittenBack;
 use fastrand::Rng;
 
-/// A disk writes a sector whole or not at all.
+/// The unit that a disk writes completely or not at all.
 const SECTOR: usize = 512;
-/// What a kernel writes at once, mostly.
+/// The unit that a kernel usually writes.
 const PAGE: usize = 4096;
 
-/// The content that a disk may hold of a file of which it promised `durable` and the kernel had `current`.
+/// A possible content of a file whose durable content is `durable` and whose content in the kernel is `current`.
 pub(crate) fn mix(durable: &[u8], current: &[u8], back: WrittenBack, random: &mut Rng) -> Vec<u8> {
     let share = match back {
         WrittenBack::Nothing => return durable.to_vec(),
@@ -25,7 +25,7 @@ pub(crate) fn mix(durable: &[u8], current: &[u8], back: WrittenBack, random: &mu
         let from = (at * piece).min(current.len());
         let newer = &current[from..(from + bytes.len()).min(current.len())];
         if random.f64() < share {
-            // Beyond the end of what the kernel has, a longer file was cut off and is zeros.
+            // Past the end of `current`, the file was truncated and reads as zeros.
             bytes.fill(0);
             bytes[..newer.len()].copy_from_slice(newer);
         }
@@ -33,7 +33,7 @@ pub(crate) fn mix(durable: &[u8], current: &[u8], back: WrittenBack, random: &mu
     content
 }
 
-/// A file grows piece by piece, and shrinks at once.
+/// Chooses a length: a file grows piece by piece and shrinks at once.
 fn length(durable: usize, current: usize, random: &mut Rng) -> usize {
     match random.u8(0..3) {
         0 => durable,
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sector_is_the_old_one_or_the_new_one() {
+    fn every_sector_is_completely_old_or_new() {
         let (old, new) = (vec![1; 20 * SECTOR], vec![2; 24 * SECTOR]);
         let (mut torn, mut lengths) = (0, std::collections::BTreeSet::new());
         for seed in 0..200 {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_cut_off_is_long_or_short() {
+    fn truncated_file_has_its_old_or_new_length() {
         for seed in 0..50 {
             let found = mix(&[1; 5_000], &[2; 100], WrittenBack::Some, &mut Rng::with_seed(seed));
             assert!([5_000, 100].contains(&found.len()), "{}", found.len());
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_written_back_is_what_was_promised() {
+    fn nothing_written_back_leaves_the_durable_content() {
         assert_eq!(mix(b"old", b"newer", WrittenBack::Nothing, &mut Rng::with_seed(1)), b"old");
     }
 }

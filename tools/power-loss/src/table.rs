@@ -1,10 +1,10 @@
-//! What the library and this crate share: a file of fixed slots, one for each inode of the folder.
+//! The table shared with the library: a file of fixed slots, one for each inode of the folder.
 
 use crate::{Model, Names, Sync};
 use std::collections::BTreeMap;
 use std::io;
 
-/// As in `power.c`.
+/// The same value as in `power.c`.
 const MAGIC: u64 = 0x3130_5245_5750;
 const SLOTS: usize = 1 << 14;
 const HEADER_WORDS: usize = 8;
@@ -14,7 +14,7 @@ const FOLDER: u64 = 2;
 const SYNC_LIES: u64 = 1;
 const FILE_SYNC_KEEPS_NAMES: u64 = 2;
 
-/// A table before any process has written to it.
+/// The table before any process has written to it.
 pub(crate) struct Table {
     words: Vec<u64>,
     used: usize,
@@ -32,18 +32,18 @@ impl Table {
         Table { words, used: 0 }
     }
 
-    /// A file without anything unsynced.
+    /// Adds a file without unsynced data.
     pub(crate) fn file(&mut self, inode: u64) -> io::Result<()> {
         self.put([inode, 0, 0, FILE])
     }
 
-    /// A folder whose names are durable as the first `length` bytes of the log tell them.
+    /// Adds a folder whose names are durable as of the first `length` bytes of the log.
     pub(crate) fn folder(&mut self, inode: u64, length: u64) -> io::Result<()> {
         self.put([inode, length, 0, FOLDER])
     }
 
     fn put(&mut self, slot: [u64; SLOT_WORDS]) -> io::Result<()> {
-        // The library looks for an inode as long as there is no free slot; a full table has none.
+        // The library probes until it finds the inode or a free slot, so the table must never be full.
         if self.used >= SLOTS / 2 {
             return Err(io::Error::other(format!("more than {} files", SLOTS / 2)));
         }
@@ -62,7 +62,7 @@ impl Table {
     }
 }
 
-/// By folder: so many bytes of the log are durable for its names.
+/// By folder: the number of log bytes that are durable for its names.
 pub(crate) fn durable_names(table: &[u8]) -> BTreeMap<u64, u64> {
     let words: Vec<u64> = table.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
     let slots = words.get(HEADER_WORDS..).unwrap_or_default().as_chunks::<SLOT_WORDS>().0;

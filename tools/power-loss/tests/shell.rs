@@ -1,4 +1,4 @@
-//! The library under programs that everybody knows: what they synced stays, and the rest is gone.
+//! Tests the library with shell commands: synced data stays and unsynced data is lost.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use fastrand::Rng;
@@ -17,14 +17,14 @@ struct Machine {
 
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power-loss.so");
-    compile(&library).expect("it compiles");
+    compile(&library).expect("a compiled library");
     library
 });
 
 const STRICT: Model = Model { sync: Sync::Honest, names: Names::FolderSync, sync_time: Duration::ZERO };
 
 impl Machine {
-    /// With a file `old` on its disk.
+    /// Creates a machine with a file `old` on its disk.
     fn start(model: Model) -> Machine {
         let folder = tempfile::tempdir().expect("a folder");
         let watched = folder.path().join("watched");
@@ -34,10 +34,9 @@ impl Machine {
         Machine { folder, disk }
     }
 
-    /// Runs a script in the folder.
     fn run(&self, script: &str) {
         let mut command = Command::new("bash");
-        // What a shell prints itself goes through stdio, which the library cannot see; `cat` writes.
+        // The shell's own output goes through stdio, which the library cannot see; `cat` calls `write`.
         let put = r#"put() { printf %s "$1" | cat; }"#;
         command.args(["-euc", &format!("{put}; {script}")]).current_dir(self.folder.path().join("watched"));
         command.envs(self.disk.environment(&LIBRARY));
@@ -48,7 +47,7 @@ impl Machine {
         self.disk.cut(back, &mut Rng::new()).unwrap()
     }
 
-    /// Every file with what is in it.
+    /// All files with their contents.
     fn files(&self) -> Vec<(String, String)> {
         let mut files = Vec::new();
         list(&self.folder.path().join("watched"), "", &mut files);
@@ -77,7 +76,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<(String, String)>) {
 }
 
 #[test]
-fn what_was_never_synced_is_gone() {
+fn unsynced_files_and_names_are_lost() {
     let mut machine = Machine::start(STRICT);
     machine.run("put more >>old; put new >new; mkdir sub; put x >sub/x");
     machine.has(&[("new", "new"), ("old", "oldmore"), ("sub/x", "x")]);
@@ -87,19 +86,19 @@ fn what_was_never_synced_is_gone() {
 }
 
 #[test]
-fn content_is_durable_by_a_sync_of_the_file_and_a_name_by_one_of_its_folder() {
+fn file_sync_keeps_content_and_folder_sync_keeps_names() {
     let mut machine = Machine::start(STRICT);
     machine.run("put more >>old; sync old; put a >a; sync a; put b >b; sync .; put c >c; sync c .");
     machine.lose_power(WrittenBack::Nothing);
     machine.has(&[("a", "a"), ("b", ""), ("c", "c"), ("old", "oldmore")]);
-    // And the same once more, on the disk as it is now.
+    // Again, starting from the disk after the first cut.
     machine.run("put more >>b; sync b; put more >>c; put d >d; sync d");
     machine.lose_power(WrittenBack::Nothing);
     machine.has(&[("a", "a"), ("b", "more"), ("c", "c"), ("old", "oldmore")]);
 }
 
 #[test]
-fn a_file_sync_keeps_its_name_where_the_model_says_so() {
+fn file_sync_keeps_names_if_the_model_says_so() {
     let mut machine = Machine::start(Model { names: Names::FileSync, ..STRICT });
     machine.run("mkdir sub; sync .; put a >sub/a; sync sub/a; put b >sub/b");
     machine.lose_power(WrittenBack::Nothing);
@@ -107,7 +106,7 @@ fn a_file_sync_keeps_its_name_where_the_model_says_so() {
 }
 
 #[test]
-fn a_file_that_was_renamed_or_removed_has_its_old_name_until_the_folder_is_synced() {
+fn renamed_or_removed_file_keeps_its_old_name_until_the_folder_is_synced() {
     let mut machine = Machine::start(STRICT);
     machine.run("mv old new");
     machine.lose_power(WrittenBack::Nothing);
@@ -124,7 +123,7 @@ fn a_file_that_was_renamed_or_removed_has_its_old_name_until_the_folder_is_synce
 }
 
 #[test]
-fn a_file_cut_off_is_long_until_it_is_synced() {
+fn truncated_file_keeps_its_length_until_it_is_synced() {
     let mut machine = Machine::start(STRICT);
     machine.run("truncate -s 1 old");
     machine.lose_power(WrittenBack::Nothing);
@@ -135,7 +134,7 @@ fn a_file_cut_off_is_long_until_it_is_synced() {
 }
 
 #[test]
-fn a_write_through_a_synchronous_descriptor_is_durable() {
+fn write_through_a_synchronous_descriptor_is_durable() {
     let mut machine = Machine::start(STRICT);
     machine.run("put new | dd of=old oflag=dsync conv=notrunc status=none");
     machine.lose_power(WrittenBack::Nothing);
@@ -143,7 +142,7 @@ fn a_write_through_a_synchronous_descriptor_is_durable() {
 }
 
 #[test]
-fn a_disk_that_lies_keeps_nothing() {
+fn lying_disk_keeps_nothing() {
     let mut machine = Machine::start(Model { sync: Sync::Lies, ..STRICT });
     machine.run("put more >>old; sync old; put new >new; sync new .");
     machine.lose_power(WrittenBack::Nothing);
@@ -151,7 +150,7 @@ fn a_disk_that_lies_keeps_nothing() {
 }
 
 #[test]
-fn what_was_not_synced_may_be_there_in_part() {
+fn unsynced_data_may_survive_in_part() {
     let mut machine = Machine::start(STRICT);
     let (mut torn, mut whole, mut gone) = (0, 0, 0);
     for _ in 0..40 {
