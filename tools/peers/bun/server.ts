@@ -1,9 +1,9 @@
-// A chat server on Bun's own WebSockets and topics, as somebody who knows Bun writes it: a peer that Seawall is
-// measured beside.
+// A chat server on Bun's own WebSockets and topics, written as someone experienced with Bun would: a peer to compare
+// Seawall with.
 //
-// It speaks what seawall-floor speaks (tools/floor/src/command.rs): `/echo` sends each message back, `/ws` has canned
-// answers to the commands that seawall-load writes, cut at the same places, since parsing JSON is not what is compared.
-// Nothing is stored. A publication goes out by `server.publish`, which encodes it once and gathers what a turn got.
+// It speaks the same subset as seawall-floor (tools/floor/src/command.rs): `/echo` sends each message back, and `/ws` has
+// canned answers to the commands that seawall-load writes, split at the same positions, because JSON parsing is not part of
+// the comparison. Nothing is stored. A publication is sent with `server.publish`, which encodes it once and batches per turn.
 
 const HEAD = 1_000_000_000;
 const TIME = 1763770000123;
@@ -24,7 +24,7 @@ function connected(id: string): string {
   );
 }
 
-// The text between `from` and the next `mark`, and where the mark ends.
+// The text between `from` and the next `mark`, and the end of the mark.
 function until(text: string, mark: string, from: number): [string, number] {
   const end = text.indexOf(mark, from);
   if (end < 0) throw new Error(`not as seawall-load writes it: ${text.slice(0, 80)}`);
@@ -66,7 +66,7 @@ function command(ws: Bun.ServerWebSocket<typeof CHAT>, text: string): void {
   }
 }
 
-// `--listen HOST:PORT`, as seawall and seawall-floor take it.
+// Parses `--listen HOST:PORT`, as seawall and seawall-floor do.
 function listen(): { hostname: string; port: number } {
   const value = Bun.argv[Bun.argv.indexOf("--listen") + 1] ?? "";
   const found = /^(.+):(\d+)$/.exec(value);

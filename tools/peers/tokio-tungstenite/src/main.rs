@@ -1,10 +1,10 @@
-//! A chat server on tokio-tungstenite, as somebody who knows both writes it: a peer that Seawall is measured beside.
+//! A chat server on tokio-tungstenite, written as someone experienced with both would: a peer to compare Seawall with.
 //!
-//! It speaks what `seawall-floor` speaks, by the floor's own file: `/echo` sends each message back, `/ws` has canned
-//! answers, and nothing is stored. One thread, one task a connection. A channel is a `broadcast` of text that
-//! was made once; a subscriber's clone of it costs a reference count. Whatever is ready is fed, then flushed once.
+//! It speaks the same subset as `seawall-floor` and shares its file: `/echo` sends each message back, `/ws` has canned
+//! answers, and nothing is stored. One thread, one task per connection. A channel is a `broadcast` of text encoded
+//! once; a subscriber's clone of it costs a reference count. Everything ready is fed, then flushed once.
 
-// The peer and the floor must not differ in what they answer.
+// Shared, so that the peer and the floor cannot differ in their answers.
 #[path = "../../../floor/src/command.rs"]
 mod command;
 
@@ -24,20 +24,20 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
-/// The library's documents advise so much for many connections; its default of 128 KiB is allocated for each.
+/// The size that the library's documentation recommends for many connections; its default of 128 KiB is allocated for each.
 const READ_BYTES: usize = 4 << 10;
-/// Publications a subscriber may be behind before it is let go: there is no log to catch up from.
+/// Publications a subscriber may lag before it is disconnected; there is no log to catch up from.
 const BEHIND: usize = 1_024;
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// A channel: how many it had, and the way to who listens.
+/// A channel: the number of its publications, and the sender to its subscribers.
 struct Channel {
     published: u64,
     listeners: Sender<Utf8Bytes>,
 }
 
-/// All channels. One thread locks, so nobody ever waits.
+/// All channels. Only one thread takes the lock, so it is never contended.
 #[derive(Clone, Default)]
 struct Channels(Arc<Mutex<HashMap<String, Channel>>>);
 
@@ -90,7 +90,7 @@ async fn run(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// One connection, from its upgrade to its end. Why it ended is of no interest here.
+/// Serves one connection from its upgrade to its end. The reason for the end is not reported.
 async fn serve(stream: TcpStream, channels: Channels) {
     let mut echoes = false;
     let config = WebSocketConfig::default().read_buffer_size(READ_BYTES);
@@ -151,7 +151,7 @@ async fn chat(mut socket: Socket, channels: Channels) -> Result<(), Error> {
     }
 }
 
-/// What a subscription brings next; `None` when some of it was missed.
+/// The next publication of a subscription; `None` if some were missed.
 async fn push(subscription: &mut Option<Receiver<Utf8Bytes>>) -> Option<Utf8Bytes> {
     match subscription {
         Some(pushes) => pushes.recv().await.ok(),
@@ -164,7 +164,7 @@ impl Channels {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what a command asks for and returns what is answered.
+    /// Executes a command and returns its answers.
     fn obey(&self, text: &str, subscription: &mut Option<Receiver<Utf8Bytes>>) -> [Option<String>; 2] {
         match command::cut(text) {
             Some(Command::Connect { id }) => [Some(command::connected(id)), None],
@@ -180,7 +180,7 @@ impl Channels {
                 let channel = open(&mut channels, name);
                 channel.published += 1;
                 let offset = command::HEAD + channel.published;
-                // An error says only that nobody listens.
+                // An error means only that there are no subscribers.
                 let _ = channel.listeners.send(command::publication(name, key, data, offset).into());
                 [Some(command::published(id, name, key, offset)), None]
             }
