@@ -1,73 +1,71 @@
-//! The costs that were accepted: read, compared, written.
+//! The accepted costs: reading, comparing and writing them.
 
 use super::callgrind::Cost;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Where they are kept.
+/// The file that holds them.
 pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
 
-/// How much dearer a path may be before it fails, and how much cheaper before that is worth keeping.
+/// The relative increase at which a path fails, and the decrease that is worth keeping.
 const MARGIN: f64 = 0.03;
-/// A path of thirty instructions is not judged by one.
+/// The minimum increase, so that a path of thirty instructions does not fail by one.
 const MARGIN_INSTRUCTIONS: f64 = 1.0;
-/// A buffer's growth falls on few of many repetitions.
+/// The increase in allocations that is tolerated, because a buffer grows in only a few of many repetitions.
 const MARGIN_ALLOCATIONS: f64 = 0.02;
 
-/// What is in the file.
 #[derive(Debug, Deserialize)]
 pub struct Baseline {
-    /// Whose code was counted.
+    /// The compiler whose code was counted.
     pub compiler: String,
-    /// Cost of one operation, by path.
+    /// The cost of one operation, by path.
     pub paths: BTreeMap<String, Cost>,
 }
 
-/// What a cost is, against the one accepted.
+/// A cost compared with the accepted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// As before.
+    /// Within the margin.
     Same,
     /// Cheaper by more than the margin.
     Better,
-    /// Dearer by more than the margin.
-    Dearer,
-    /// More allocations.
+    /// More expensive by more than the margin.
+    Worse,
     Allocates,
-    /// Nothing was accepted yet.
+    /// Not in the baseline.
     Unknown,
 }
 
 impl Judgement {
-    /// True exactly when the gate closes.
+    /// True exactly if the gate fails.
     pub fn fails(self) -> bool {
         match self {
             Judgement::Same | Judgement::Better => false,
-            Judgement::Dearer | Judgement::Allocates | Judgement::Unknown => true,
+            Judgement::Worse | Judgement::Allocates | Judgement::Unknown => true,
         }
     }
 
-    /// For the end of a line.
+    /// The note at the end of a line.
     pub fn note(self) -> &'static str {
         match self {
             Judgement::Same => "",
             Judgement::Better => "  cheaper",
-            Judgement::Dearer => "  DEARER",
+            Judgement::Worse => "  WORSE",
             Judgement::Allocates => "  ALLOCATES MORE",
             Judgement::Unknown => "  NOT IN THE BASELINE",
         }
     }
 }
 
-/// Compares.
+/// Compares a cost with the accepted one.
 pub fn judge(before: Option<&Cost>, now: Cost) -> Judgement {
     let Some(before) = before else { return Judgement::Unknown };
     let margin = (before.instructions * MARGIN).max(MARGIN_INSTRUCTIONS);
     if now.allocations > before.allocations + MARGIN_ALLOCATIONS {
         Judgement::Allocates
     } else if now.instructions > before.instructions + margin {
-        Judgement::Dearer
+        Judgement::Worse
     } else if now.instructions < before.instructions - margin
         || now.allocations < before.allocations - MARGIN_ALLOCATIONS
     {
@@ -78,14 +76,13 @@ pub fn judge(before: Option<&Cost>, now: Cost) -> Judgement {
 }
 
 impl Baseline {
-    /// Reads the file.
     pub fn read() -> Result<Baseline, String> {
         let text = std::fs::read_to_string(FILE)
-            .map_err(|error| format!("{FILE}: {error}; make it by `tools/instructions --update`"))?;
+            .map_err(|error| format!("{FILE}: {error}; create it with `tools/instructions --update`"))?;
         serde_json::from_str(&text).map_err(|error| format!("{FILE}: {error}"))
     }
 
-    /// Writes the file: a path a line, so that a change of one shows as one line.
+    /// Writes the file with one path per line, so that a change of one path is a change of one line.
     pub fn write(&self) -> Result<(), String> {
         let mut text = String::from("{\n");
         // Writing to a string cannot fail.

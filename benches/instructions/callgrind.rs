@@ -1,32 +1,32 @@
-//! Runs this program under callgrind and reads what it counted.
+//! Runs this program under callgrind and reads its counts.
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What one operation costs.
+/// The cost of one operation.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Cost {
     /// Instructions executed in user space.
     pub instructions: f64,
-    /// Calls that take memory from the heap.
+    /// Calls that allocate heap memory.
     pub allocations: f64,
 }
 
-/// The functions of the C library that do. Some have a second name, with a prefix.
+/// The allocating functions of the C library. Some have a second name, with a prefix.
 const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
 
-/// The C library chooses its copying by processor; this chooses the oldest everywhere.
+/// Disables the C library's choice of copy functions by processor, so that all machines use the oldest ones.
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX2_Usable,\
     -AVX_Fast_Unaligned_Load,-ERMS,-FSRM,-EVEX,-Prefer_No_VZEROUPPER";
 
-/// Counts a path: `times` repetitions and twice as many, and the difference divided.
+/// Counts a path with `times` and with twice as many repetitions, and divides the difference.
 pub fn cost(path: &str, times: u32, operations: u32) -> Result<Cost, String> {
     let (once, twice) = (counted(path, times)?, counted(path, 2 * times)?);
     let operations = f64::from(times) * f64::from(operations);
     let each = |twice: u64, once: u64| {
         let exact = (twice as f64 - once as f64) / operations;
-        // What is written to the file has two decimals, and is compared with what has as many.
+        // Rounded to two decimals, as in the file that it is compared with.
         (exact * 100.0).round() / 100.0
     };
     Ok(Cost {
@@ -35,7 +35,7 @@ pub fn cost(path: &str, times: u32, operations: u32) -> Result<Cost, String> {
     })
 }
 
-/// The compiler, for the reader of a difference.
+/// The version of the compiler, which may explain a difference.
 pub fn compiler() -> Result<String, String> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let output = Command::new(&rustc).arg("--version").output();
@@ -52,7 +52,7 @@ fn counted(path: &str, times: u32) -> Result<Totals, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot name this program: {error}"))?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
     let profile = folder.path().join("profile");
-    // The environment lies on the stack and moves it: all runs have the same.
+    // The environment is on the stack and moves it, so all runs get the same.
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no", "--dump-line=no"])
         .arg(format!("--callgrind-out-file={}", profile.display()))
@@ -73,10 +73,10 @@ fn counted(path: &str, times: u32) -> Result<Totals, String> {
 
 fn read(profile: &Path) -> Result<Totals, String> {
     let text = std::fs::read_to_string(profile).map_err(|error| format!("{}: {error}", profile.display()))?;
-    totals(&text).ok_or_else(|| "callgrind's profile is of a form that is not known".into())
+    totals(&text).ok_or_else(|| "callgrind's profile has an unknown format".into())
 }
 
-/// The profile names who is called (`cfn=malloc`) and, in the next line, how often (`calls=3 0`).
+/// The profile names the called function (`cfn=malloc`) and, on the next line, the number of calls (`calls=3 0`).
 fn totals(profile: &str) -> Option<Totals> {
     let (mut instructions, mut allocations, mut allocates) = (None, 0, false);
     for line in profile.lines() {

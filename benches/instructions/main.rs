@@ -1,10 +1,10 @@
 //! Counts the instructions and allocations of each hot path and compares them with `instructions.json`.
 //!
-//! Wall-clock noise teaches people to ignore benches; an instruction count is the same on every run. Each path
-//! is run under callgrind twice, so many times and twice as many, and the difference divided: what a process
-//! costs to start and a path to prepare cancels out.
+//! Wall-clock noise teaches people to ignore benches; an instruction count is the same on every run. Each path is run
+//! under callgrind with N and with 2 N repetitions, and the difference is divided by N, so that the cost of starting the
+//! process and preparing the path cancels out.
 //!
-//! `tools/instructions` runs this. With `--run PATH TIMES` it is the program that is counted.
+//! `tools/instructions` runs this. With `--run PATH TIMES` it is the program that callgrind counts.
 
 mod baseline;
 mod callgrind;
@@ -15,17 +15,17 @@ use baseline::{Baseline, Judgement};
 use callgrind::Cost;
 use paths::Path;
 use paths::{availability, bounds, command, encode, fan_out, frames, handshake, outbox, session};
-// The reactor's files that `paths` compiles in say `crate::clock`.
+// The reactor's files included by `paths` use `crate::clock`.
 use seawall::clock;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A path that is counted.
+/// A path to count.
 struct Counted {
     name: &'static str,
-    /// Repetitions of the first of the two runs.
+    /// Repetitions in the shorter of the two runs.
     times: u32,
     operations: u32,
     run: fn(u32),
@@ -88,8 +88,9 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &str, times: &str) -> Result<(), String> {
-    let path = COUNTED.iter().find(|path| path.name == name).ok_or_else(|| format!("no path is {name}"))?;
-    (path.run)(times.parse().map_err(|_| format!("{times} is no number"))?);
+    let path =
+        COUNTED.iter().find(|path| path.name == name).ok_or_else(|| format!("no path is named {name}"))?;
+    (path.run)(times.parse().map_err(|_| format!("{times} is not a number"))?);
     Ok(())
 }
 
@@ -121,29 +122,29 @@ fn gate(names: &[&str]) -> Result<ExitCode, String> {
     }
     if compiler != baseline.compiler {
         println!(
-            "The baseline is of {}, this is {compiler}: changes may be the compiler's.",
+            "The baseline was made by {}, this is {compiler}: changes may come from the compiler.",
             baseline.compiler
         );
     }
     if judgements.contains(&Judgement::Better) {
-        println!("Something got cheaper: keep it by `tools/instructions --update`, and commit the file.");
+        println!("A path is cheaper. Keep that with `tools/instructions --update` and commit the file.");
     }
     if judgements.iter().any(|judgement| judgement.fails()) {
         println!(
-            "Something got dearer. Make it cheaper, or say why in the commit that updates the baseline."
+            "A path is more expensive. Make it cheaper, or give the reason in the commit that updates the baseline."
         );
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Counts the paths whose names contain one of `names`, or all; as many at once as there are processors.
+/// Counts the paths whose names contain one of `names`, or all paths, with one thread per processor.
 fn count(names: &[&str]) -> Result<BTreeMap<String, Cost>, String> {
     let wanted = |path: &&Counted| names.is_empty() || names.iter().any(|name| path.name.contains(name));
     let wanted: Vec<&Counted> = COUNTED.iter().filter(wanted).collect();
     if wanted.is_empty() {
         let known: Vec<&str> = COUNTED.iter().map(|path| path.name).collect();
-        return Err(format!("no path has such a name; there are {}", known.join(", ")));
+        return Err(format!("no path name contains that; the paths are {}", known.join(", ")));
     }
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Ok(BTreeMap::new()));

@@ -1,4 +1,4 @@
-//! What the dependencies cost a handshake: the verdict where all is well, and a refusal where not.
+//! The cost of dependencies for a handshake: the verdict if all are available, and a refusal if not.
 
 use super::Path;
 use arc_swap::{ArcSwap, Cache};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const START: Moment = Moment::from_micros(3_600_000_000);
 
-/// The snapshot is read and its verdict asked, as for each handshake.
+/// Reads the snapshot and its verdict, as every handshake does.
 pub struct AvailabilityVerdict {
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
 }
@@ -29,7 +29,7 @@ impl Path for AvailabilityVerdict {
     }
 }
 
-/// One client of an outage: its wait drawn, and its `bye` and close frame written.
+/// Refuses one client during an outage: draws its wait and writes its `bye` and close frame.
 pub struct Refusal {
     snapshot: Arc<Snapshot>,
     out: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What every message or handshake is measured against: rates, deadlines, capacity.
+//! The bounds that every message or handshake is checked against: rates, deadlines, capacity.
 
 use super::Path;
 use super::reactor::{Scheduled, SlotId, Timers};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const START: Moment = Moment::from_micros(3_600_000_000);
 
-/// A rate limit that admits.
+/// Checks a rate limit that admits.
 pub struct Admit {
     rate: Rate,
     meter: Meter,
@@ -28,7 +28,7 @@ impl Path for Admit {
     }
 }
 
-/// A deadline that moves later, as nearly all do.
+/// Moves a deadline later, as nearly all updates do.
 pub struct DeadlineMovesLater {
     timers: Timers,
     scheduled: Scheduled,
@@ -54,7 +54,7 @@ impl Path for DeadlineMovesLater {
     }
 }
 
-/// A deadline that is set and comes up.
+/// Sets a deadline and lets it expire.
 pub struct DeadlineComesUp {
     timers: Timers,
     scheduled: Scheduled,
@@ -79,13 +79,13 @@ impl Path for DeadlineComesUp {
     }
 }
 
-/// Whether a handshake is let in.
+/// Decides whether a handshake is admitted.
 pub struct HandshakeVerdict {
     capacity: Capacity,
 }
 
 impl HandshakeVerdict {
-    /// Half full.
+    /// Half of the capacity is in use.
     pub const HALF: Capacity = Capacity {
         connections: 5_000,
         connections_max: 10_000,

@@ -1,4 +1,4 @@
-//! Commands: text to values.
+//! Commands: parsing text to values.
 
 use super::{Path, text_frame};
 use seawall::clock::Moment;
@@ -19,7 +19,7 @@ fn parsed(text: &str) -> Command<'_> {
     command::parse(text, BOUNDS).expect("a good command").command
 }
 
-/// `publish`.
+/// Parses a `publish`.
 pub struct ParsePublish;
 
 impl Path for ParsePublish {
@@ -32,7 +32,7 @@ impl Path for ParsePublish {
     }
 }
 
-/// `subscribe`.
+/// Parses a `subscribe`.
 pub struct ParseSubscribe;
 
 impl Path for ParseSubscribe {
@@ -45,7 +45,7 @@ impl Path for ParseSubscribe {
     }
 }
 
-/// `history`.
+/// Parses a `history`.
 pub struct ParseHistory;
 
 impl Path for ParseHistory {
@@ -58,7 +58,7 @@ impl Path for ParseHistory {
     }
 }
 
-/// A `publish` out of its frame.
+/// Decodes a frame and parses its `publish`.
 pub struct DecodePublish {
     decoder: Decoder,
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Replies and pushes: values to frames.
+//! Replies and pushes: encoding values to frames.
 
 use super::Path;
 use seawall::health::snapshot::Snapshot;
@@ -10,12 +10,12 @@ use std::hint::black_box;
 const KEY: &str = "01J9ZK5M7Q8R3S6T4V2W1X0Y9Z";
 const TIME_MS: u64 = 1_763_770_000_123;
 
-/// A channel's name.
+/// Parses a channel name.
 pub fn channel(name: &str) -> ChannelName {
     ChannelName::parse(name).expect("a channel's name")
 }
 
-/// A publication as a chat has it.
+/// A typical chat publication.
 pub const STORED: Stored<'static> = Stored {
     offset: Offset(123_456),
     key: Some(KEY),
@@ -26,7 +26,7 @@ pub const STORED: Stored<'static> = Stored {
     data: r#"{"text":"The quick brown fox jumps over the lazy dog."}"#,
 };
 
-/// What all paths here have.
+/// The output buffers that all paths here share.
 struct Page {
     channel: ChannelName,
     out: Vec<u8>,
@@ -38,7 +38,7 @@ impl Page {
     }
 }
 
-/// The push `publication`.
+/// Encodes the push `publication`.
 pub struct EncodePublication(Page);
 
 impl Path for EncodePublication {
@@ -53,7 +53,7 @@ impl Path for EncodePublication {
     }
 }
 
-/// The reply `published`.
+/// Encodes the reply `published`.
 pub struct EncodePublished(Page);
 
 impl Path for EncodePublished {
@@ -77,7 +77,7 @@ impl Path for EncodePublished {
     }
 }
 
-/// The reply `connected`.
+/// Encodes the reply `connected`.
 pub struct EncodeConnected(Page, Snapshot);
 
 impl Path for EncodeConnected {

@@ -1,4 +1,4 @@
-//! One publication to all subscribers of its channel: hub, outboxes, and the kernel taking all of it.
+//! One publication to all subscribers of its channel: the hub and the outboxes, with the kernel accepting everything.
 
 use super::Path;
 use super::encode::{STORED, channel};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 const BYTES_MAX: usize = 256 << 10;
 
-/// What a connection is to fan-out.
+/// The parts of a connection that fan-out uses.
 #[derive(Default)]
 struct Subscriber {
     outbox: Outbox,
@@ -27,7 +27,7 @@ enum Queued {
     Dirty,
 }
 
-/// `IN_FLIGHT` publications of one turn to `SUBSCRIBERS` connections.
+/// Delivers `IN_FLIGHT` publications in one turn to `SUBSCRIBERS` connections.
 pub struct FanOut<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> {
     hub: Hub,
     subscribers: Vec<Subscriber>,
@@ -69,7 +69,7 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
             dirty: Vec::new(),
             published,
         };
-        // The tail is full from here on: each publication that comes in pushes one out.
+        // Fills the tail, so that each further publication evicts one.
         for _ in 0..seawall::limits::TAIL_PUBLICATIONS_MAX {
             path.published.offset = path.published.offset.next();
             path.hub.publish(&path.published);
@@ -103,7 +103,7 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> FanOut<SUBSCRIBERS, IN_FL
         }
     }
 
-    /// Lets the kernel take all that waits; says for how many.
+    /// Takes everything the outboxes hold, as the kernel would. Returns the number of outboxes flushed.
     fn flush(&mut self) -> usize {
         let mut flushed = 0;
         for slot in self.dirty.drain(..) {

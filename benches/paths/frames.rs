@@ -1,4 +1,4 @@
-//! Frames in, frames out: what an echo does.
+//! Frames in and out: the work of an echo.
 
 use super::{Path, text_frame};
 use seawall::clock::Moment;
@@ -14,12 +14,12 @@ fn limits() -> FrameLimits {
     FrameLimits::from(&Limits::default())
 }
 
-/// A text of so many bytes.
+/// A text of this many bytes.
 pub fn text(bytes: usize) -> String {
     "The quick brown fox jumps over the lazy dog. ".chars().cycle().take(bytes).collect()
 }
 
-/// A text frame that came whole.
+/// Decodes a text frame that arrived in one read.
 pub struct Decode<const BYTES: usize> {
     decoder: Decoder,
     bytes: Vec<u8>,
@@ -39,7 +39,7 @@ impl<const BYTES: usize> Path for Decode<BYTES> {
     }
 }
 
-/// A text frame that came in two reads.
+/// Decodes a text frame that arrived in two reads.
 pub struct DecodeSplit<const BYTES: usize>(Decode<BYTES>);
 
 impl<const BYTES: usize> Path for DecodeSplit<BYTES> {
@@ -60,7 +60,7 @@ impl<const BYTES: usize> Path for DecodeSplit<BYTES> {
     }
 }
 
-/// A frame read, written into the arena, and taken by the kernel in one slice.
+/// Decodes a frame, writes it into the arena, and lets the kernel take it in one slice.
 pub struct Echo<const BYTES: usize> {
     decode: Decode<BYTES>,
     arena: Arena,

@@ -17,7 +17,7 @@ const HEAD: &[u8] = include_bytes!("../../tests/corpus/head/complete-browser-upg
 const POLICY: UpgradePolicy<'static> =
     UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&[]), scheme: Scheme::Either };
 
-/// The head read and checked, and the 101.
+/// Parses and checks the head, and writes the 101.
 pub struct Upgrade {
     limits: HeadLimits,
     response: Vec<u8>,
@@ -41,8 +41,8 @@ impl Path for Upgrade {
     }
 }
 
-/// The upgrade, the verdicts, and the session up to `connected`. Without `WATCHED` nothing asks whether the dependencies are there:
-/// what that costs is the difference.
+/// The upgrade, the verdicts, and the session up to `connected`. Without `WATCHED` the dependencies are not checked; the
+/// difference is the cost of that.
 pub struct Handshake<const WATCHED: bool> {
     upgrade: Upgrade,
     availability: AvailabilityVerdict,

@@ -1,7 +1,7 @@
-//! The hot paths, each prepared once and repeated: what `timing` times and `instructions` counts.
+//! The hot paths, each prepared once and repeated: `timing` times them and `instructions` counts them.
 //!
-//! A path is the very code a reactor runs, without its sockets. Nothing here reads a clock or draws a random
-//! number, so each repetition executes the same instructions.
+//! A path is the code that a reactor runs, without its sockets. No path reads a clock or draws a random number, so each
+//! repetition executes the same instructions.
 
 pub mod availability;
 pub mod bounds;
@@ -14,20 +14,20 @@ pub mod outbox;
 mod reactor;
 pub mod session;
 
-/// One operation of the gateway, ready to be done again and again.
+/// One repeatable operation of the gateway.
 pub trait Path {
-    /// Operations in one [`Path::once`].
+    /// Operations per call of [`Path::once`].
     const OPERATIONS: u32 = 1;
 
-    /// Prepares it, up to the steady state: what a first time costs is not what is asked for.
+    /// Prepares the path up to its steady state, so that first-time costs are not measured.
     fn prepare() -> Self;
 
-    /// Does it.
+    /// Runs the operation.
     fn once(&mut self);
 }
 
-/// A text frame as a client sends it. The mask is zero: unmasking costs the same, and the frame, which is
-/// unmasked where it lies, can be read again.
+/// A text frame as a client sends it. The mask is zero: unmasking costs the same, and the frame, which is unmasked in
+/// place, can be read again.
 pub fn text_frame(payload: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
     match payload.len() {

@@ -1,4 +1,4 @@
-//! Frames that wait for a socket.
+//! The outbox: frames that wait for a socket.
 
 use super::Path;
 use seawall::wire::outbox::{Arena, Offer, Outbox};
@@ -13,7 +13,7 @@ fn run() -> Rc<[u8]> {
     Rc::from([b'x'; RUN_BYTES].as_slice())
 }
 
-/// One run, taken whole: the usual delivery.
+/// Queues one run that the kernel takes whole: the usual delivery.
 pub struct OfferAndAdvance {
     outbox: Outbox,
     arena: Arena,
@@ -32,7 +32,7 @@ impl Path for OfferAndAdvance {
     }
 }
 
-/// A reply and four runs, taken by the kernel in two pieces: a socket that fills up.
+/// Queues a reply and four runs that the kernel takes in two pieces, as a socket does that fills up.
 pub struct PartialWrite {
     outbox: Outbox,
     arena: Arena,

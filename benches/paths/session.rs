@@ -1,4 +1,4 @@
-//! One session, and what a reactor hands it.
+//! One session, driven as a reactor drives it.
 
 use super::command::PUBLISH;
 use super::{Path, text_frame};
@@ -13,21 +13,20 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What surrounds sessions on a reactor.
+/// Everything a reactor provides to its sessions.
 pub struct Surroundings {
     now: Now,
     policy: Policy,
     hub: Hub,
     snapshot: Snapshot,
     frame_limits: FrameLimits,
-    /// Frames for the peer.
     pub out: Vec<u8>,
-    /// What is to be done.
+    /// The effects for the reactor to perform.
     pub effects: Vec<Effect>,
 }
 
 impl Surroundings {
-    /// Default limits, auth off. Nobody answers here, so as many commands may wait as the count holds.
+    /// Uses default limits with auth off. Commands are never answered, so as many may be pending as the counter holds.
     pub fn new() -> Surroundings {
         let limits = Limits { pending: u32::from(u16::MAX), ..Limits::default() };
         Surroundings {
@@ -60,7 +59,7 @@ impl Surroundings {
         assert!(refused.is_empty());
     }
 
-    /// Reads the frames in `bytes` and hands them to the session. Time passes, so that no rate is exceeded.
+    /// Decodes the frames in `bytes` and passes them to the session. Time advances, so that no rate limit is exceeded.
     pub fn receive(&mut self, session: &mut Session, decoder: &mut Decoder, bytes: &mut [u8]) {
         self.now.at = self.now.at + Duration::from_millis(50);
         let mut input = Input::new(bytes);
@@ -69,13 +68,12 @@ impl Surroundings {
         }
     }
 
-    /// Ends the session.
     pub fn end(&mut self, session: &mut Session) {
         self.call(session, Session::end);
     }
 }
 
-/// A `publish`, from its frame to the effect that asks for the append.
+/// Takes a `publish` from its frame to the append effect.
 pub struct PublishToEffect {
     surroundings: Surroundings,
     session: Session,

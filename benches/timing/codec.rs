@@ -1,4 +1,4 @@
-//! Frames, and tungstenite's message machine on the same bytes, which is what `wire::frames` replaces.
+//! Frames, compared with tungstenite's message layer on the same bytes, which `wire::frames` replaces.
 
 use super::paths::frames::{Decode, DecodeSplit, Echo, text};
 use super::paths::text_frame;
@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use tungstenite::Message;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
-/// A socket whose bytes are all here.
+/// A socket with all its bytes in memory.
 struct Memory<'a> {
     unread: &'a [u8],
     written: &'a mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! Commands: text to values, and a `publish` through its session.
+//! Commands: parsing text to values, and a `publish` through its session.
 
 use super::paths::command::{DecodePublish, ParseHistory, ParsePublish, ParseSubscribe};
 use super::paths::session::PublishToEffect;
@@ -15,7 +15,7 @@ pub fn all(criterion: &mut Criterion) {
     publish_to_effect(criterion);
 }
 
-/// A session holds as many unanswered commands as a `u16` counts, so a new one is made now and then.
+/// A session holds at most as many unanswered commands as a `u16` counts, so a new one is created now and then.
 fn publish_to_effect(criterion: &mut Criterion) {
     use super::paths::Path;
     use criterion::BatchSize;

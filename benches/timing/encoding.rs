@@ -1,4 +1,4 @@
-//! Replies and pushes: values to frames.
+//! Replies and pushes: encoding values to frames.
 
 use super::paths::encode::{EncodeConnected, EncodePublication, EncodePublished};
 use super::time;

@@ -1,4 +1,4 @@
-//! One publication to many, without sockets: divide by the subscribers for the cost of a delivery.
+//! Fan-out without sockets. Divide by the number of subscribers for the cost of a delivery.
 
 use super::paths::Path;
 use super::paths::fan_out::FanOut;

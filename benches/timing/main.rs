@@ -1,7 +1,7 @@
-//! Times the hot paths with criterion: `cargo bench --bench timing`, or with part of a name behind `--`.
+//! Times the hot paths with criterion: `cargo bench --bench timing`, optionally with part of a name after `--`.
 //!
-//! Times differ from machine to machine and from hour to hour; the gate counts instructions instead
-//! (`tools/instructions`). What is timed and not counted: the store, which waits, and what an outage costs.
+//! Times vary between machines and hours, so the gate counts instructions instead (`tools/instructions`). Some paths are
+//! timed and not counted: the store, which waits, and the refusals of an outage.
 
 mod codec;
 mod command;
@@ -16,11 +16,10 @@ mod verdict;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use paths::Path;
-// The reactor's files that `paths` compiles in say `crate::clock`.
+// The reactor's files included by `paths` use `crate::clock`.
 use seawall::clock;
 use std::time::Duration;
 
-/// Times one path.
 fn time<P: Path>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
     let mut path = P::prepare();
     group.bench_function(name, |bencher| bencher.iter(|| path.once()));

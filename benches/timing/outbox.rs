@@ -1,4 +1,4 @@
-//! Frames that wait for a socket.
+//! The outbox: frames that wait for a socket.
 
 use super::paths::outbox::{OfferAndAdvance, PartialWrite};
 use super::time;

@@ -1,6 +1,6 @@
-//! Durable publishes: the store's own threads, over the queues a reactor has, on this machine's disk.
+//! Durable publishes: the store's own threads, with a reactor's queues, on this machine's disk.
 //!
-//! Each batch is sent whole and waited for whole, so the time is that of its transaction and its sync.
+//! Each batch is sent as a whole and awaited as a whole, so the time is that of its transaction and sync.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use crossbeam_channel::{Sender, bounded};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A wait for a disk that is longer is a fault.
+/// A longer wait for the disk is taken for a fault.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHANNELS: u64 = 50;
 
@@ -46,7 +46,7 @@ struct Shelf {
 
 impl Shelf {
     fn open() -> Shelf {
-        // In the build folder: a temporary one may lie in memory, where a sync costs nothing.
+        // In the build folder, because a temporary folder may be in memory, where a sync costs nothing.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let retention = Retention { publications: 0, age: None };
         let config = StoreConfig { data: folder.path().into(), retention, channels_max: 100, readers: 1 };
@@ -72,7 +72,7 @@ impl Shelf {
         }
     }
 
-    /// Publishes so many, and waits until all are committed.
+    /// Publishes `size` publications and waits until all are committed.
     fn publish(&mut self, size: u64) {
         for _ in 0..size {
             self.published += 1;

@@ -1,4 +1,4 @@
-//! What every message or handshake is measured against.
+//! The bounds that every message or handshake is checked against.
 
 use super::paths::availability::{AvailabilityVerdict, Refusal};
 use super::paths::bounds::{Admit, DeadlineComesUp, DeadlineMovesLater, HandshakeVerdict};
