@@ -1,4 +1,4 @@
 #![no_main]
-//! libFuzzer's door to `seawall_fuzz::frames`.
+//! The libFuzzer entry point of `seawall_fuzz::frames`.
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| seawall_fuzz::frames::check(bytes));

@@ -1,8 +1,8 @@
 //! Commands: the text frames of a client.
 //!
-//! Checked: only JSON is taken, by serde_json's word; an `id` is answered wherever the text has one; every
-//! message is short and says something; a command written again from what was read of it reads the same,
-//! with the very bytes of `data`.
+//! Checked properties: only JSON is accepted, as judged by serde_json; an `id` is answered wherever the text has one; every
+//! error message is short and informative; a command written again from its parsed form parses to the same value, with
+//! exactly the same bytes of `data`.
 
 use seawall::id::Epoch;
 use seawall::wire::command::{
@@ -12,16 +12,16 @@ use serde_json::value::RawValue;
 use std::fmt::Write;
 
 const BOUNDS: Bounds = Bounds { json_depth: 8, subscriptions: 4 };
-/// A message repeats at most a short piece of what the peer sent.
+/// A message repeats at most a short piece of the peer's text.
 const MESSAGE_BYTES_MAX: usize = 300;
 
-/// See the module.
+/// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
     match parse(text, BOUNDS) {
         Ok(request) => {
-            assert!(is_json, "what is no JSON was taken");
+            assert!(is_json, "invalid JSON was accepted");
             let again = written(&request);
             let second = parse(&again, BOUNDS);
             assert_eq!(second.as_ref().ok(), Some(&request), "{again} after {second:?}");
@@ -35,7 +35,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// The request as JSON; `data` byte for byte.
+/// Writes the request as JSON, with the bytes of `data` unchanged.
 fn written(request: &Request<'_>) -> String {
     let mut text = String::from("{");
     if let Some(id) = request.id {
@@ -46,7 +46,7 @@ fn written(request: &Request<'_>) -> String {
     text + "}"
 }
 
-/// Appends a member; writing to a String cannot fail.
+/// Appends a member. Writing to a String cannot fail.
 fn put(text: &mut String, name: &str, value: impl std::fmt::Display) {
     let comma = if text.ends_with('{') { "" } else { "," };
     let _infallible = write!(text, "{comma}\"{name}\":{value}");
@@ -144,7 +144,7 @@ fn put_publish(text: &mut String, publish: &Publish<'_>) {
     }
 }
 
-/// An epoch as it is written; a text that is none stands for one that was none.
+/// The text of an epoch. For `None` it is a text that is not a valid epoch.
 fn epoch_text(epoch: Option<Epoch>) -> String {
     epoch.map_or_else(|| "\"none\\n\"".to_owned(), |epoch| format!("\"{epoch}\""))
 }

@@ -1,8 +1,7 @@
-//! Configuration: the text of a file, or with `SEAWALL_` at its start the lines of an environment.
+//! Configuration: the text of a file or, if it starts with `SEAWALL_`, the lines of an environment.
 //!
-//! Checked: whatever is wrong is named with its key and a line that exists; a problem is one line that can
-//! be read; a secret is never shown; a listing of what was taken, saved as a file, is taken again and means
-//! the same.
+//! Checked properties: every problem names its key and a line that exists; a problem is one readable line; a secret is
+//! never shown; a listing of the accepted settings, saved as a file, is accepted again with the same meaning.
 
 use seawall::gateway::config::error::{ConfigError, Fault};
 use seawall::gateway::config::key::{KeyMaterial, KeySource};
@@ -11,10 +10,10 @@ use seawall::gateway::config::{Config, load, load_text, print};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    // A setting may name a file to read; a target reads none, and a device might never end.
+    // A setting may name a file to read. A target must not read files, and a device might never end.
     if text.contains("_file") || text.contains("_FILE") || text.contains('\\') && text.contains("auth") {
         return;
     }
@@ -29,7 +28,7 @@ fn path() -> &'static Path {
     Path::new("seawall.toml")
 }
 
-/// One `NAME=VALUE` a line; no file.
+/// Loads one `NAME=VALUE` per line, without a file.
 fn load_variables(text: &str) -> Result<Config, ConfigError> {
     let variable = |line: &str| {
         let (name, value) = line.split_once('=')?;
@@ -43,11 +42,11 @@ fn load_variables(text: &str) -> Result<Config, ConfigError> {
 }
 
 fn check_refused(error: &ConfigError, text: &str) {
-    assert!(!error.problems.is_empty(), "refused without a reason");
+    assert!(!error.problems.is_empty(), "rejected without a reason");
     let lines = text.matches('\n').count() + 1;
     for problem in &error.problems {
         let shown = problem.to_string();
-        assert!(shown.len() > 10 && !shown.trim_end().contains('\n'), "no line to read: {shown:?}");
+        assert!(shown.len() > 10 && !shown.trim_end().contains('\n'), "not a readable line: {shown:?}");
         match &problem.origin {
             Origin::File { line, .. } => assert!((1..=lines).contains(line), "{shown} of {lines} lines"),
             Origin::Variable(name) => assert!(text.contains(name.as_str()), "{shown}"),
@@ -55,25 +54,25 @@ fn check_refused(error: &ConfigError, text: &str) {
         }
         let names_itself = matches!(problem.fault, Fault::Syntax { .. })
             || matches!((&problem.origin, &problem.fault), (Origin::Variable(_), _));
-        assert!(names_itself || !problem.key.is_empty(), "names no key: {shown}");
+        assert!(names_itself || !problem.key.is_empty(), "no key is named: {shown}");
     }
 }
 
 fn check_taken(config: &Config, text: &str) {
     let listing = print::listing(config);
-    // The password of a URL is hidden in a listing, which is then refused when it is read.
+    // The listing hides the password of a URL, and is then rejected when it is read.
     let mut all_shown = !listing.contains("(hidden)");
     for key in &config.auth.keys {
         if let (KeyMaterial::Secret(secret), KeySource::Inline | KeySource::Shorthand) =
             (&key.material, &key.source)
         {
             all_shown = false;
-            // A secret that stands in the text elsewhere as well may be shown there.
+            // A secret that also appears elsewhere in the text may be shown there.
             let secret = String::from_utf8_lossy(secret.bytes());
             assert!(text.matches(&*secret).count() != 1 || !listing.contains(&*secret), "{listing}");
         }
     }
-    // Without its secrets a listing rightly means something else.
+    // Without its secrets, a listing has another meaning.
     if all_shown {
         match load_text(path(), &listing) {
             Ok(again) => assert_eq!(meaning(&again), meaning(config), "{listing}"),
@@ -82,7 +81,7 @@ fn check_taken(config: &Config, text: &str) {
     }
 }
 
-/// All values, without where they came from.
+/// All values, without their origins.
 fn meaning(config: &Config) -> String {
     let keys: Vec<_> = config.auth.keys.iter().map(|key| (&key.kid, key.algorithm, &key.material)).collect();
     let auth = (&keys, &config.auth.audience, &config.auth.issuer, config.auth.leeway);

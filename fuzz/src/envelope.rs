@@ -1,23 +1,23 @@
-//! A message of the bus, as another instance or anybody else may have sent it.
+//! A message of the bus, from another instance or from any other sender.
 //!
-//! Checked: as it came, and with its checksum mended, so that what is behind it is reached. What is read is written as the same
-//! bytes again; whatever else it is, it is refused.
+//! Checked properties: the input as it is, and with a corrected checksum, so that the code after the checksum is reached. An
+//! accepted message is written as the same bytes again; everything else is rejected.
 
 use seawall::id::ChannelName;
 use seawall::wire::envelope::{self, Message};
 
-/// See the module.
+/// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     read(bytes);
-    let mut mended = bytes.to_vec();
+    let mut corrected = bytes.to_vec();
     if let Some((head, body)) = bytes.split_at_checked(14) {
         let mut sum = crc32fast::Hasher::new();
         sum.update(&head[..10]);
         sum.update(body);
         sum.update(b"c1");
-        mended[10..14].copy_from_slice(&sum.finalize().to_le_bytes());
+        corrected[10..14].copy_from_slice(&sum.finalize().to_le_bytes());
     }
-    read(&mended);
+    read(&corrected);
 }
 
 fn read(bytes: &[u8]) {
@@ -36,7 +36,7 @@ fn read(bytes: &[u8]) {
         (Err(_), Err(_), _) => return,
         other => panic!("{other:?}"),
     }
-    // The target of an original is not looked at: it is written as zero.
+    // The target of an original is not checked; it is written as zero.
     assert_eq!(again.len(), bytes.len());
     if !matches!(envelope::read(bytes, &channel), Ok(Message::Publications(_))) {
         assert_eq!(again, bytes);

@@ -1,8 +1,8 @@
-//! WebSocket frames of a client, however the network cut them.
+//! WebSocket frames of a client, split by the network in any way.
 //!
-//! The input's first byte chooses the bounds, its second the cuts; the rest is what was received. Checked:
-//! the same events for every cut; nothing after a close or a violation; no more held than was received; no
-//! message over the bounds; text that is text.
+//! The input's first byte chooses the bounds, its second the pieces; the rest is the received bytes. Checked properties:
+//! the same events for every split; nothing after a close or a violation; no more bytes held than were received; no
+//! message over the bounds; text is valid UTF-8.
 
 use seawall::clock::Moment;
 use seawall::close::CloseReason;
@@ -10,10 +10,10 @@ use seawall::limits::Limits;
 use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
 
 const SMALL: FrameLimits = FrameLimits { frame_bytes: 200, message_bytes: 300, fragments: 4 };
-/// What a decoder may hold beside received bytes: its own fixed part and a vector's first growth.
+/// The memory a decoder may hold in addition to received bytes: its own fixed part and a vector's first growth.
 const OWN_BYTES_MAX: usize = 512;
 
-/// What a decoder said, owned.
+/// An event of the decoder, owned.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Text(String),
@@ -24,7 +24,7 @@ enum Seen {
     Violation(CloseReason),
 }
 
-/// See the module.
+/// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     let [bounds, cuts, stream @ ..] = bytes else { return };
     let limits = if bounds % 2 == 0 { SMALL } else { FrameLimits::from(&Limits::default()) };
@@ -37,7 +37,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Feeds `stream` in pieces whose sizes `piece` says.
+/// Feeds `stream` in pieces of the sizes that `piece` returns.
 fn decode(stream: &[u8], limits: FrameLimits, mut piece: impl FnMut() -> usize) -> Vec<Seen> {
     let mut decoder = Decoder::default();
     let mut seen = Vec::new();
@@ -63,7 +63,7 @@ fn decode(stream: &[u8], limits: FrameLimits, mut piece: impl FnMut() -> usize) 
                 return seen;
             }
         }
-        assert!(input.is_empty(), "incomplete means that all input was taken");
+        assert!(input.is_empty(), "an incomplete frame leaves no input");
         let received = stream.len() - rest.len();
         assert!(decoder.bytes() <= OWN_BYTES_MAX + 2 * received, "{} of {received}", decoder.bytes());
         assert!(decoder.bytes() <= OWN_BYTES_MAX + 2 * limits.message_bytes as usize);

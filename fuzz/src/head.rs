@@ -1,8 +1,8 @@
-//! HTTP heads: the first bytes any peer sends.
+//! HTTP heads: the first bytes of any peer.
 //!
-//! The input is what was received. Checked: how it was cut never changes its outcome; a head ends where a
-//! naive reader of RFC 9112 sees its end, so that no two readers disagree about what follows; what is
-//! upgraded is upgraded rightly, and no answer repeats a line end of the peer's.
+//! The input is the received bytes. Checked properties: a split never changes the outcome; a head ends where a naive
+//! reader of RFC 9112 sees its end, so that no two readers disagree about the bytes that follow; every accepted upgrade is
+//! valid, and no answer repeats a line end of the peer.
 
 use ipnet::IpNet;
 use seawall::limits::Limits;
@@ -14,12 +14,12 @@ use seawall::wire::response;
 use seawall::wire::upgrade::{self, Offered, Upgrade, UpgradePolicy};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Small, so that a fuzzer's short inputs reach every bound.
+/// Small bounds, so that a fuzzer's short inputs reach each of them.
 const SMALL: HeadLimits = HeadLimits { head_bytes: 300, headers: 4, uri_bytes: 40 };
-/// Prefixes tried of one input, each several times as dear as the input itself.
+/// The maximum number of prefixes tried per input; each costs several times as much as the input itself.
 const CUTS_MAX: usize = 96;
 
-/// See the module.
+/// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     for limits in [SMALL, HeadLimits::from(&Limits::default())] {
         let whole = outcome(bytes, limits);
@@ -28,7 +28,9 @@ pub fn check(bytes: &[u8]) {
             assert!(part == Outcome::Partial || part == whole, "cut at {end}: {part:?}, whole: {whole:?}");
         }
         match parse(bytes, limits) {
-            Parsed::Partial => assert!(bytes.len() < limits.head_bytes, "what is over the bound is refused"),
+            Parsed::Partial => {
+                assert!(bytes.len() < limits.head_bytes, "an input over the bound is not refused")
+            }
             Parsed::Refused(fault) => assert!((400..=599).contains(&fault.status())),
             Parsed::Complete(head) => {
                 check_framing(bytes, &head, limits);
@@ -39,7 +41,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// What is compared between a head and its prefixes.
+/// The result compared between a head and its prefixes.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Partial,
@@ -55,12 +57,12 @@ fn outcome(bytes: &[u8], limits: HeadLimits) -> Outcome {
     }
 }
 
-/// All lengths of a short input, evenly spread ones of a long one.
+/// All lengths of a short input, or evenly spread lengths of a long one.
 fn cuts(length: usize) -> impl Iterator<Item = usize> {
     (0..length).step_by((length / CUTS_MAX).max(1))
 }
 
-/// A reader that knows nothing but CR LF must see the same head.
+/// Checks that a reader that knows only CR LF sees the same head.
 fn check_framing(bytes: &[u8], head: &Head<'_>, limits: HeadLimits) {
     assert!(head.length <= bytes.len() && head.length <= limits.head_bytes);
     let text = &bytes[..head.length];
@@ -72,11 +74,11 @@ fn check_framing(bytes: &[u8], head: &Head<'_>, limits: HeadLimits) {
         .iter()
         .enumerate()
         .any(|(at, byte)| *byte == b'\n' && text.get(at.wrapping_sub(1)) != Some(&b'\r'));
-    assert!(!lone, "a bare line feed is no line's end");
+    assert!(!lone, "a bare line feed does not end a line");
     assert!(!text.contains(&0));
     let named = |name: &str| head.values(name).count();
     let (lengths, codings) = (named("content-length"), named("transfer-encoding"));
-    assert!(lengths <= 1 && (lengths == 0 || codings == 0), "its length could be read in two ways");
+    assert!(lengths <= 1 && (lengths == 0 || codings == 0), "the length is ambiguous");
     assert!(codings == 0 || head.body == Body::Declared);
     assert!(head.body == Body::None || head.serve().is_err(), "no body is ever read");
     assert!(named("host") <= 1);
@@ -119,10 +121,10 @@ fn check_accepted(head: &Head<'_>, upgrade: &Upgrade<'_>, origins: &[String], ho
     let text = std::str::from_utf8(&out).expect("an answer is text");
     let lines = text.split("\r\n").count() - 2;
     let expected = 4 + usize::from(upgrade.version != Offered::NotNamed);
-    assert!(text.ends_with("\r\n\r\n") && lines == expected, "nobody can add a line: {text:?}");
+    assert!(text.ends_with("\r\n\r\n") && lines == expected, "a line was injected: {text:?}");
 }
 
-/// Who is not trusted cannot say who he is.
+/// Checks that an untrusted peer cannot choose its own address.
 fn check_forwarded(head: &Head<'_>) {
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
     let values = || head.values("x-forwarded-for");
@@ -130,7 +132,7 @@ fn check_forwarded(head: &Head<'_>) {
     let trusted: Vec<IpNet> =
         ["192.0.2.0/24", "10.0.0.0/8"].iter().filter_map(|net| net.parse().ok()).collect();
     let client = forwarded_for(values(), peer, &trusted);
-    // With whom it names not trusted, what stands further left changes nothing.
+    // If the named client is not trusted, addresses to the left of it change nothing.
     let is_trusted = trusted.iter().any(|net| net.contains(&client));
     if !is_trusted {
         let spoofed = std::iter::once(&b"198.51.100.1"[..]).chain(values()).collect::<Vec<_>>();

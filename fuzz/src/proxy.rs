@@ -1,11 +1,11 @@
-//! The PROXY protocol's header, version 2, which a trusted proxy puts before everything else.
+//! The PROXY protocol header, version 2, which a trusted proxy sends before everything else.
 //!
-//! Checked: how it was cut never changes its outcome; its length is the one it announces and within the
-//! bound; only `PROXY` with an IP family names a source.
+//! Checked properties: a split never changes the outcome; the header's length is the announced one and within the bound;
+//! only `PROXY` with an IP family names a source.
 
 use seawall::wire::proxy::{PROXY_BYTES_MAX, ProxyHead, proxy_v2};
 
-/// See the module.
+/// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     let whole = proxy_v2(bytes);
     for end in 0..bytes.len().min(PROXY_BYTES_MAX + 1) {
@@ -13,7 +13,7 @@ pub fn check(bytes: &[u8]) {
         assert!(part == ProxyHead::Partial || part == whole, "cut at {end}: {part:?}, whole: {whole:?}");
     }
     match whole {
-        ProxyHead::Partial => assert!(bytes.len() < PROXY_BYTES_MAX, "a whole header is decided"),
+        ProxyHead::Partial => assert!(bytes.len() < PROXY_BYTES_MAX, "a complete header must be decided"),
         ProxyHead::Invalid(fault) => assert!(!fault.text().is_empty()),
         ProxyHead::Complete { length, source } => {
             let announced = 16 + usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
