@@ -1,4 +1,4 @@
-"""A PostgreSQL of its own for a measurement: made in a temporary folder, synced to the disk, ended and removed with its value."""
+"""A temporary PostgreSQL for a measurement: created in a temporary folder, synced to disk, and removed afterwards."""
 
 import os
 import pathlib
@@ -12,19 +12,19 @@ import time
 
 import rig
 
-# `nobody`, on every Linux: PostgreSQL refuses to be root.
+# The user `nobody` on every Linux. PostgreSQL refuses to run as root.
 NOBODY = 65534
 START_S = 30
 NAME = "seawall"
-# Beside the defaults of PostgreSQL, of which `fsync = on` and `synchronous_commit = on` are two. A checkpoint in the middle of a run
-# would be noise: the log has room for a run.
+# Differences from the defaults, and `fsync` and `synchronous_commit`, which must be on. The log has room for a whole run, because
+# a checkpoint in the middle would be noise.
 SETTINGS = {
     "fsync": "on", "synchronous_commit": "on", "listen_addresses": "127.0.0.1", "max_wal_size": "4GB", "logging_collector": "off",
 }
 
 
 def program(name):
-    """Where the newest PostgreSQL of this machine keeps one of its programs."""
+    """The path of a program of the newest PostgreSQL on this machine."""
     def version(path):
         return [int(part) for part in re.findall(r"\d+", path.parts[-3])]
 
@@ -36,7 +36,7 @@ def program(name):
 
 
 def as_nobody():
-    """The start of a command that must not be run by root."""
+    """The prefix of a command that root must not run."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--"]
@@ -49,7 +49,7 @@ def ran(command, what, **others):
 
 
 class Cluster:
-    """A running server with an empty database, on one core or (`cpu=None`) all. A context manager."""
+    """A running server with an empty database, on one core or (`cpu=None`) on any core. A context manager."""
 
     def __init__(self, disk, cpu=None):
         self.pin = (lambda: None) if cpu is None else rig.pinned(rig.core(cpu))
@@ -92,11 +92,11 @@ class Cluster:
         while subprocess.run(ready).returncode != 0:
             if self.process.poll() is not None or time.monotonic() > until:
                 said = pathlib.Path(self.folder, "log").read_text(errors="replace").strip()[-400:]
-                raise rig.Failure(f"PostgreSQL does not start: {said}")
+                raise rig.Failure(f"PostgreSQL did not start: {said}")
             time.sleep(0.05)
 
     def first(self):
-        """Puts each of its processes before the neighbours: every one makes a session of its own when it starts."""
+        """Raises the priority of each of its processes, because each starts its own session."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         for pid in children.read_text().split():
             rig.first(pid)
@@ -107,7 +107,7 @@ class Cluster:
 
     def __exit__(self, *_):
         if self.process:
-            # A fast shutdown: sessions are cut off.
+            # A fast shutdown, which disconnects sessions.
             self.process.send_signal(signal.SIGINT)
             try:
                 self.process.wait(rig.STOP_S)

@@ -1,4 +1,4 @@
-"""What tools/bench, tools/soak and tools/callgrind share: where the programs and the peers are, and how to start a server alone."""
+"""Shared by tools/bench, tools/soak and tools/callgrind: finds programs and peers, and starts a server on its own core."""
 
 import os
 import pathlib
@@ -17,16 +17,16 @@ NAMES = ("seawall", "seawall-load", "seawall-floor")
 PEERS = ROOT / "tools" / "peers"
 BUILD = f"cargo build --release -p {' -p '.join(NAMES)}"
 PINNED_REACTORS = {"SEAWALL_SERVER_PIN_REACTORS": "true"}
-# Where memory is the disk: for everything but durable publishes, whose cost the disk is.
+# A disk in memory, for everything but durable publishes, which measure the disk.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class Failure(Exception):
-    """Something that ends the script, told in one sentence."""
+    """An error that ends the script, described in one sentence."""
 
 
 def programs(names=NAMES):
-    """Paths of the release programs."""
+    """The paths of the release programs."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
     paths = {name: target / "release" / name for name in names}
     missing = [str(path) for path in paths.values() if not path.exists()]
@@ -36,7 +36,7 @@ def programs(names=NAMES):
 
 
 def tokio_tungstenite():
-    """Builds the peer on tokio-tungstenite; its command."""
+    """Builds the peer on tokio-tungstenite and returns its command."""
     folder = PEERS / "tokio-tungstenite"
     prepared(["cargo", "build", "--release", "--locked"], folder)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
@@ -44,7 +44,7 @@ def tokio_tungstenite():
 
 
 def bun():
-    """Installs the peer on Bun, unless it is; its command. No script of a package runs, so the program stays where it came."""
+    """Installs the peer on Bun if needed and returns its command. No package script runs, so the program stays there."""
     folder = PEERS / "bun"
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
 
@@ -55,24 +55,24 @@ def bun():
     if not program() or not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         prepared(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
     if not program():
-        raise Failure(f"{folder}: npm installed no bun for this machine")
+        raise Failure(f"{folder}: npm did not install bun for this machine")
     return [str(program()), str(folder / "server.ts")]
 
 
 def prepared(command, folder):
-    """Runs what prepares a peer, with what it says on stderr."""
+    """Runs the preparation of a peer, with its output on stderr."""
     sys.stderr.write(f"{folder.name}: {' '.join(command)}\n")
     try:
         run = subprocess.run(command, cwd=folder, stdout=sys.stderr, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise Failure(f"{command[0]}: {error.strerror}") from None
     if run.returncode != 0:
-        raise Failure(f"`{' '.join(command)}` ended with {run.returncode}")
+        raise Failure(f"`{' '.join(command)}` exited with {run.returncode}")
 
 
 def environment():
-    """Ours, less what would configure a server, without the limits that one busy connection would meet, and with a drain
-    that hardly lasts."""
+    """Our environment without SEAWALL_ variables, without the limits that one busy connection would reach, and with a very short
+    drain."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
     drain = {"ACCEPT": 0, "SPREAD": 20, "CLOSE": 50, "EXIT": 1950}
     drain = {f"SEAWALL_DRAIN_{name}_MS": str(ms) for name, ms in drain.items()}
@@ -80,13 +80,13 @@ def environment():
 
 
 def core(wanted):
-    """The wanted one of the cores we may use, or the last."""
+    """The core with this index among those we may use, or the last one."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[min(wanted, len(cores) - 1)]
 
 
 def first(pid):
-    """Puts a session of its own before its neighbours: `nice` does nothing between sessions. Needs root."""
+    """Raises the priority of a session over others, because `nice` has no effect between sessions. Needs root."""
     try:
         pathlib.Path(f"/proc/{pid}/autogroup").write_text("-10")
         return True
@@ -99,7 +99,7 @@ def pinned(cpu):
 
 
 class Server:
-    """A server of its own: fresh data, its own session, one core or (`cpu=None`) all. A context manager."""
+    """A server with fresh data and its own session, on one core or (`cpu=None`) on any core. A context manager."""
 
     def __init__(self, command, data_in=MEMORY, cpu=0, settings=None):
         self.folder = tempfile.mkdtemp(prefix="seawall-bench-", dir=data_in)
@@ -124,7 +124,7 @@ class Server:
         if not found:
             why = said.read_text(errors="replace").strip()[-400:] or "no reason given"
             self.__exit__()
-            raise Failure(f"{' '.join(map(str, self.command))}: did not say where it listens: {why}")
+            raise Failure(f"{' '.join(map(str, self.command))}: did not print its address: {why}")
         self.target, self.pid = found.group(0), self.process.pid
         return self
 
@@ -163,21 +163,21 @@ def generator(program, server, arguments, pid=True):
 
 
 def generate(program, server, arguments, timeout_s=120, pid=True):
-    """Runs the generator; its JSON line as text, and whether all was as expected."""
+    """Runs the generator. Returns its JSON line as text, and True if everything was as expected."""
     run = generator(program, server, arguments, pid)
     try:
         out, err = run.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         run.kill()
         run.communicate()
-        raise Failure(f"{' '.join(run.args)}: not over after {timeout_s} s") from None
+        raise Failure(f"{' '.join(run.args)}: still running after {timeout_s} s") from None
     if run.returncode == 2:
         raise Failure(err.strip())
     return out.strip(), run.returncode == 0
 
 
 def batch(server):
-    """How many appends shared a commit, on average over the server's life."""
+    """The average number of appends per commit, over the server's life."""
     address = server.target.replace("ws://", "http://").replace("/ws", "/metrics")
     with urllib.request.urlopen(address, timeout=STOP_S) as answer:
         text = answer.read().decode()
@@ -188,17 +188,17 @@ def batch(server):
 
 
 def say(text):
-    """One line of progress, if somebody watches."""
+    """Shows a line of progress if stderr is a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{text}\x1b[K")
         sys.stderr.flush()
 
 
 def busy():
-    """How many processes of others wanted a core in the last minute."""
+    """The load average of the last minute."""
     return os.getloadavg()[0]
 
 
 def settle():
-    """Between two runs: closed sockets and written pages settle."""
+    """Waits between two runs, so that closed sockets and written pages settle."""
     time.sleep(0.2)
