@@ -94,7 +94,7 @@ impl Engine {
             touched.extend(self.due(now()));
             touched.sort_unstable();
             touched.dedup();
-            if !self.obey()? {
+            if !self.handle_requests()? {
                 return Ok(());
             }
             self.accept()?;
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// Handles pending requests; false if the proxy must stop.
-    fn obey(&mut self) -> io::Result<bool> {
+    fn handle_requests(&mut self) -> io::Result<bool> {
         loop {
             let (request, answer) = match self.requests.try_recv() {
                 Ok(asked) => asked,

@@ -101,27 +101,27 @@ fn serve(arguments: &Arguments, schedule: Schedule, to: SocketAddr) -> std::io::
     let scheduled = !schedule.0.is_empty();
     for step in schedule.0 {
         due += step.after;
-        if !follow(&proxy, &orders, start, Some(due)) || !obey(&proxy, step.order, start) {
+        if !handle_orders(&proxy, &orders, start, Some(due)) || !execute(&proxy, step.order, start) {
             println!("{}", proxy.stats());
             return Ok(());
         }
     }
     if !scheduled {
-        follow(&proxy, &orders, start, None);
+        handle_orders(&proxy, &orders, start, None);
     }
     println!("{}", proxy.stats());
     Ok(())
 }
 
 /// Handles orders until `due`; false after `quit`.
-fn follow(proxy: &Proxy, orders: &Receiver<Order>, start: Instant, due: Option<Instant>) -> bool {
+fn handle_orders(proxy: &Proxy, orders: &Receiver<Order>, start: Instant, due: Option<Instant>) -> bool {
     loop {
         let order = match due {
             Some(due) => orders.recv_deadline(due),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match order {
-            Ok(order) if obey(proxy, order, start) => {}
+            Ok(order) if execute(proxy, order, start) => {}
             Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => return true,
         }
@@ -129,12 +129,12 @@ fn follow(proxy: &Proxy, orders: &Receiver<Order>, start: Instant, due: Option<I
 }
 
 /// Executes an order and prints it; false for `quit`.
-fn obey(proxy: &Proxy, order: Order, start: Instant) -> bool {
+fn execute(proxy: &Proxy, order: Order, start: Instant) -> bool {
     match order {
         Order::Quit => return false,
         Order::Stats => println!("{}", proxy.stats()),
         Order::Set(_) | Order::CutNow | Order::ResetNow => {
-            proxy.obey(order);
+            proxy.execute(order);
             println!("{} {order}", (now() - start).as_millis());
         }
     }

@@ -75,7 +75,7 @@ impl Proxy {
     }
 
     /// Executes an order. [`Order::Stats`] and [`Order::Quit`] change nothing here.
-    pub fn obey(&self, order: Order) {
+    pub fn execute(&self, order: Order) {
         match order {
             Order::Set(mode) => self.set(mode),
             Order::CutNow => self.cut(),
