@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const NOTES: &str = "\
-One JSON line per run goes to stdout. Exit codes: 0 if everything was as expected, 1 if not (see `errors`), 2 for wrong arguments.
+One JSON line per run goes to stdout. Exit codes: 0 all as expected, 1 something was not (see `errors`), 2 wrong arguments.
 
-Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here publishes
-for many people. `echo` needs --echo. See docs/measuring.md for more.";
+Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here
+publishes for many people. `echo` needs --echo. See docs/measuring.md for more.";
 
 /// Load for a WebSocket chat gateway, with every reply checked.
 #[derive(Debug, Parser)]

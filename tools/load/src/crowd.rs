@@ -226,7 +226,7 @@ impl Crowd {
             let serial = it.serial;
             let (bytes, more) = match it.read(buffer) {
                 Got::Closed(why) if matches!(it.stage, Stage::Leaving { .. }) => {
-                    return self.gone(mode, member, why);
+                    return self.stream_ended(mode, member, why);
                 }
                 Got::Closed(why) => {
                     let why = why.map_or("the end of the stream".to_owned(), |kind| kind.to_string());
@@ -320,7 +320,7 @@ impl Crowd {
             frame::CLOSE => {
                 let code = payload.get(..2).map_or(1005, |code| u16::from(code[0]) << 8 | u16::from(code[1]));
                 let reason = excerpt(payload.get(2..).unwrap_or_default());
-                if !self.farewell(member, code) {
+                if !self.close_received(member, code) {
                     self.lose(member, &format!("close {code} {reason}"));
                 }
             }
@@ -349,7 +349,7 @@ impl Crowd {
                 mode.connected(self, member);
                 match role {
                     Role::Subscriber(channel) => self.subscribe(member, channel),
-                    Role::Echo | Role::Speaker => self.become_ready(mode, member),
+                    Role::Echo | Role::Publisher => self.become_ready(mode, member),
                 }
             }
             (

@@ -58,7 +58,7 @@ impl Crowd {
     }
 
     /// Handles a close frame. True if it answers ours.
-    pub(crate) fn farewell(&mut self, member: usize, code: u16) -> bool {
+    pub(crate) fn close_received(&mut self, member: usize, code: u16) -> bool {
         let Some(it) = self.members.get_mut(member) else { return false };
         let Stage::Leaving { how: Leave::Close, answered } = &mut it.stage else { return false };
         if code != 1000 || std::mem::replace(answered, true) {
@@ -69,7 +69,7 @@ impl Crowd {
     }
 
     /// Handles the end of the stream of a leaving member.
-    pub(crate) fn gone(&mut self, mode: &mut impl Mode, member: usize, error: Option<ErrorKind>) {
+    pub(crate) fn stream_ended(&mut self, mode: &mut impl Mode, member: usize, error: Option<ErrorKind>) {
         let Some(it) = self.members.get_mut(member) else { return };
         let owed = it.stage == Stage::Leaving { how: Leave::Close, answered: false };
         it.drop_socket();

@@ -15,7 +15,7 @@ pub(crate) enum Role {
     /// `/echo`
     Echo,
     /// `/ws` without a subscription.
-    Speaker,
+    Publisher,
     /// `/ws`, subscribed to the channel with this number.
     Subscriber(u32),
 }

@@ -24,7 +24,7 @@ struct Handshakes {
 pub(crate) fn run(common: &Common, arguments: &Connect, process: Option<Process>) -> Result<Report, String> {
     let before = (arguments.connections as usize).div_ceil(5);
     let wanted = arguments.connections as usize + before;
-    let mut crowd = Crowd::new(common, (0..wanted).map(|_| Role::Speaker))?;
+    let mut crowd = Crowd::new(common, (0..wanted).map(|_| Role::Publisher))?;
     let mut mode = Handshakes {
         window: Window::new(process, Duration::ZERO, Duration::MAX),
         ready: 0,

@@ -44,7 +44,7 @@ struct Deliveries {
     bytes: usize,
     at_once: usize,
     count: Option<u64>,
-    speaker: usize,
+    publisher: usize,
     ready: usize,
     /// The number of the message that each subscriber must get next.
     expected: Vec<u64>,
@@ -73,11 +73,11 @@ pub(crate) fn deliver(
     process: Option<Process>,
 ) -> Result<Report, String> {
     let subscribers = arguments.subscribers as usize;
-    let (name, speaker) = match what {
-        What::Publications => ("fanout", Some(Role::Speaker)),
+    let (name, publisher) = match what {
+        What::Publications => ("fanout", Some(Role::Publisher)),
         What::Signals => ("signal", None),
     };
-    let roles = (0..subscribers).map(|_| Role::Subscriber(0)).chain(speaker);
+    let roles = (0..subscribers).map(|_| Role::Subscriber(0)).chain(publisher);
     let mut crowd = Crowd::new(common, roles)?;
     let mut mode = Deliveries {
         what,
@@ -86,7 +86,7 @@ pub(crate) fn deliver(
         bytes: arguments.payload as usize,
         at_once: arguments.flight as usize,
         count: arguments.count,
-        speaker: crowd.members.len() - 1,
+        publisher: crowd.members.len() - 1,
         ready: 0,
         expected: vec![0; subscribers],
         first: 0,
@@ -139,7 +139,7 @@ impl Deliveries {
             missing: self.expected.len(),
             acknowledged: self.what == What::Signals,
         });
-        crowd.send(self.speaker, frame::TEXT, command.as_bytes());
+        crowd.send(self.publisher, frame::TEXT, command.as_bytes());
     }
 
     /// Records a delivery to a subscriber; `None` if it is not the message expected.
@@ -212,7 +212,7 @@ impl Mode for Deliveries {
     }
 
     fn message(&mut self, crowd: &mut Crowd, member: usize, payload: &[u8]) {
-        let good = if self.what == What::Publications && member == self.speaker {
+        let good = if self.what == What::Publications && member == self.publisher {
             self.reply(crowd.now, payload)
         } else {
             self.delivery(crowd.now, member, payload)
@@ -279,7 +279,7 @@ mod tests {
             bytes: 32,
             at_once: 1,
             count: None,
-            speaker: 2,
+            publisher: 2,
             ready: 3,
             expected: vec![0; 2],
             first: 0,

@@ -42,7 +42,7 @@ struct Publishes {
 /// Publishes until the window closes, waits for the last answers, and checks the offsets.
 pub(crate) fn run(common: &Common, arguments: &Publish, process: Option<Process>) -> Result<Report, String> {
     let publishers = arguments.publishers as usize;
-    let mut crowd = Crowd::new(common, (0..publishers).map(|_| Role::Speaker))?;
+    let mut crowd = Crowd::new(common, (0..publishers).map(|_| Role::Publisher))?;
     let mut mode = Publishes {
         window: Window::new(process, common.warmup, common.duration),
         run: run_number(),

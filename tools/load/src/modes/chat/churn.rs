@@ -34,9 +34,9 @@ impl Churn {
     }
 
     /// How the next connection leaves: every second one with a close frame.
-    pub(super) fn next(&mut self, is_speaker: bool) -> Leave {
+    pub(super) fn next(&mut self, is_publisher: bool) -> Leave {
         self.done += 1;
-        match (self.done % 2 == 1, is_speaker) {
+        match (self.done % 2 == 1, is_publisher) {
             (true, _) => Leave::Close,
             (false, false) => Leave::Drop,
             // Publishers receive no publications and leave only when all theirs are answered, so a reset loses nothing.
@@ -55,7 +55,7 @@ mod tests {
         let mut churn = Churn::new(10.0);
         assert_eq!(churn.due(now), 0);
         assert_eq!(churn.due(now + Duration::from_secs(1)), 10);
-        let ways: Vec<Leave> = [false, false, true, true].map(|speaker| churn.next(speaker)).into();
+        let ways: Vec<Leave> = [false, false, true, true].map(|publisher| churn.next(publisher)).into();
         assert_eq!(ways, [Leave::Close, Leave::Drop, Leave::Close, Leave::Reset]);
         assert_eq!(churn.due(now + Duration::from_secs(1)), 6);
         assert_eq!(Churn::new(0.0).due(now + Duration::from_secs(9)), 0);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Figures {
-    /// Delay of the send after its intended time; more than one or two milliseconds means the generator lacks a core of its own.
+    /// Delay of the send after its intended time; above a millisecond or two the generator lacks a core of its own.
     pub(super) left_late: Times,
     /// From the intended time to `published`.
     pub(super) published: Times,

@@ -10,27 +10,27 @@ const PLACES: usize = 1024;
 pub(super) struct UnderWay {
     first: u64,
     /// The sender of each; `None` once answered.
-    speakers: VecDeque<Option<usize>>,
-    by_speaker: Vec<u32>,
+    senders: VecDeque<Option<usize>>,
+    by_publisher: Vec<u32>,
     unanswered: u64,
 }
 
 impl UnderWay {
-    /// Creates the record for this many speakers.
-    pub(super) fn new(speakers: usize) -> UnderWay {
-        UnderWay { first: 0, speakers: VecDeque::new(), by_speaker: vec![0; speakers], unanswered: 0 }
+    /// Creates the record for this many senders.
+    pub(super) fn new(senders: usize) -> UnderWay {
+        UnderWay { first: 0, senders: VecDeque::new(), by_publisher: vec![0; senders], unanswered: 0 }
     }
 
     /// The number of the next publication.
     pub(super) fn next(&self) -> u64 {
-        self.first + self.speakers.len() as u64
+        self.first + self.senders.len() as u64
     }
 
     /// Records the next publication as sent.
-    pub(super) fn send(&mut self, speaker: usize) {
-        self.speakers.push_back(Some(speaker));
+    pub(super) fn send(&mut self, publisher: usize) {
+        self.senders.push_back(Some(publisher));
         self.unanswered += 1;
-        if let Some(count) = self.by_speaker.get_mut(speaker) {
+        if let Some(count) = self.by_publisher.get_mut(publisher) {
             *count += 1;
         }
     }
@@ -38,13 +38,13 @@ impl UnderWay {
     /// Records the answer to a publication; `None` if it was already answered or never sent.
     pub(super) fn answer(&mut self, n: u64) -> Option<()> {
         let at = usize::try_from(n.checked_sub(self.first)?).ok()?;
-        let speaker = self.speakers.get_mut(at)?.take()?;
+        let publisher = self.senders.get_mut(at)?.take()?;
         self.unanswered -= 1;
-        if let Some(count) = self.by_speaker.get_mut(speaker) {
+        if let Some(count) = self.by_publisher.get_mut(publisher) {
             *count -= 1;
         }
-        while self.speakers.front().is_some_and(Option::is_none) {
-            self.speakers.pop_front();
+        while self.senders.front().is_some_and(Option::is_none) {
+            self.senders.pop_front();
             self.first += 1;
         }
         Some(())
@@ -55,9 +55,9 @@ impl UnderWay {
         self.unanswered
     }
 
-    /// True if this speaker awaits no answer.
-    pub(super) fn is_quiet(&self, speaker: usize) -> bool {
-        self.by_speaker.get(speaker) == Some(&0)
+    /// True if this publisher awaits no answer.
+    pub(super) fn is_quiet(&self, publisher: usize) -> bool {
+        self.by_publisher.get(publisher) == Some(&0)
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         assert!(!under_way.is_quiet(0) && under_way.is_quiet(1));
         assert_eq!(under_way.answer(0), Some(()));
         assert_eq!((under_way.answer(0), under_way.unanswered(), under_way.next()), (None, 0, 1000));
-        assert!(under_way.speakers.is_empty());
+        assert!(under_way.senders.is_empty());
     }
 
     #[test]

@@ -31,16 +31,16 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Waiting until every member is ready.
-    Gathering,
+    Connecting,
     /// Publishing since this time.
-    Talking(Instant),
+    Publishing(Instant),
     /// Publishing, which began at this time, has ended; answers and deliveries are awaited.
     Settling(Instant),
     /// All members are leaving.
-    Parting(Instant),
+    Leaving(Instant),
 }
 
-struct Talk {
+struct ChatRun {
     window: Window,
     run: u64,
     arguments: Chat,
@@ -68,16 +68,16 @@ struct Talk {
 pub(crate) fn run(common: &Common, arguments: &Chat, process: Option<Process>) -> Result<Report, String> {
     let subscribers = (arguments.channels * arguments.subscribers) as usize;
     let roles = (0..subscribers).map(|at| Role::Subscriber(at as u32 % arguments.channels));
-    let speakers = (0..arguments.publishers).map(|_| Role::Speaker);
-    let mut crowd = Crowd::new(common, roles.chain(speakers))?;
-    let mut mode = Talk {
+    let senders = (0..arguments.publishers).map(|_| Role::Publisher);
+    let mut crowd = Crowd::new(common, roles.chain(senders))?;
+    let mut mode = ChatRun {
         intervals: arguments.interval.map(|period| Intervals::new(period, process.clone())),
         window: Window::new(process, common.warmup, common.duration),
         run: run_number(),
         arguments: arguments.clone(),
         subscribers,
         ready: 0,
-        phase: Phase::Gathering,
+        phase: Phase::Connecting,
         counted: 0..u64::MAX,
         under_way: UnderWay::new(arguments.publishers as usize),
         channels: (0..arguments.channels).map(|_| Channel::new()).collect(),
@@ -111,7 +111,7 @@ pub(crate) fn run(common: &Common, arguments: &Chat, process: Option<Process>) -
         .value("counts", mode.counts(&crowd)))
 }
 
-impl Talk {
+impl ChatRun {
     fn begin(&mut self, crowd: &mut Crowd) {
         for (at, member) in crowd.members.iter().enumerate().take(self.subscribers) {
             let Some(channel) = self.channels.get_mut(at % self.arguments.channels as usize) else {
@@ -121,14 +121,14 @@ impl Talk {
                 crowd.faults.add("mismatch", || "subscribers got different heads".to_owned());
             }
         }
-        self.phase = Phase::Talking(crowd.now);
+        self.phase = Phase::Publishing(crowd.now);
         self.window.start(crowd.now);
     }
 
     fn begun(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Gathering => None,
-            Phase::Talking(begun) | Phase::Settling(begun) | Phase::Parting(begun) => Some(begun),
+            Phase::Connecting => None,
+            Phase::Publishing(begun) | Phase::Settling(begun) | Phase::Leaving(begun) => Some(begun),
         }
     }
 
@@ -140,30 +140,30 @@ impl Talk {
         (n % u64::from(self.arguments.publishers)) as u32 % self.arguments.channels
     }
 
-    /// The speaker whose turn it is, or the next one that is ready.
-    fn speaker_of(&self, crowd: &Crowd, n: u64) -> Option<usize> {
+    /// The publisher whose turn it is, or the next one that is ready.
+    fn publisher_of(&self, crowd: &Crowd, n: u64) -> Option<usize> {
         let publishers = u64::from(self.arguments.publishers);
-        (n..n + publishers).map(|n| (n % publishers) as usize).find(|speaker| {
-            crowd.members.get(self.subscribers + speaker).is_some_and(|it| it.stage == Stage::Ready)
+        (n..n + publishers).map(|n| (n % publishers) as usize).find(|publisher| {
+            crowd.members.get(self.subscribers + publisher).is_some_and(|it| it.stage == Stage::Ready)
         })
     }
 
     /// Sends the next publication; `None` while no publisher is ready.
     fn publish(&mut self, crowd: &mut Crowd) -> Option<()> {
         let n = self.under_way.next();
-        let speaker = self.speaker_of(crowd, n)?;
+        let publisher = self.publisher_of(crowd, n)?;
         if let Some(intended) = self.intended(n).filter(|_| self.window.is_open()) {
             let late = crowd.now.saturating_duration_since(intended);
             self.record(|figures| figures.left_late.add(late));
         }
-        self.under_way.send(speaker);
+        self.under_way.send(publisher);
         self.totals.publishes += 1;
         let (id, channel) = (FIRST_ID + n, channel_name(self.channel_of(n)));
         let (key, data) = (key(self.run, n), data(n, self.arguments.payload as usize));
         let command = format!(
             "{{\"id\":{id},\"publish\":{{\"channel\":\"{channel}\",\"key\":\"{key}\",\"data\":{data}}}}}"
         );
-        crowd.send(self.subscribers + speaker, frame::TEXT, command.as_bytes());
+        crowd.send(self.subscribers + publisher, frame::TEXT, command.as_bytes());
         Some(())
     }
 
@@ -238,7 +238,7 @@ impl Talk {
 
     /// True if publication `n` was intended inside the window.
     fn counts_now(&self, n: u64) -> bool {
-        let began = self.window.is_open() || !matches!(self.phase, Phase::Gathering | Phase::Talking(_));
+        let began = self.window.is_open() || !matches!(self.phase, Phase::Connecting | Phase::Publishing(_));
         began && self.counted.contains(&n)
     }
 
@@ -275,11 +275,11 @@ impl Talk {
     /// True if a member may leave now; a publisher only when all its publishes are answered.
     fn may_leave(&self, crowd: &Crowd, member: usize) -> bool {
         crowd.members.get(member).is_some_and(|it| it.stage == Stage::Ready)
-            && member.checked_sub(self.subscribers).is_none_or(|speaker| self.under_way.is_quiet(speaker))
+            && member.checked_sub(self.subscribers).is_none_or(|publisher| self.under_way.is_quiet(publisher))
     }
 
     /// Makes all members leave, a few at a time, so that the server does not meet all departures at once.
-    fn part(&self, crowd: &mut Crowd) -> Turn {
+    fn leave_gradually(&self, crowd: &mut Crowd) -> Turn {
         const AT_ONCE: usize = 64;
         let ready =
             |crowd: &Crowd, at: &usize| crowd.members.get(*at).is_some_and(|it| it.stage == Stage::Ready);
@@ -337,7 +337,7 @@ impl Talk {
         }
     }
 
-    fn talk(&mut self, crowd: &mut Crowd) -> Turn {
+    fn publish_due(&mut self, crowd: &mut Crowd) -> Turn {
         self.churn(crowd);
         while let Some(moment) = self.intended(self.under_way.next()) {
             if moment > crowd.now {
@@ -351,7 +351,7 @@ impl Talk {
     }
 }
 
-impl Mode for Talk {
+impl Mode for ChatRun {
     fn subscribed(&mut self, _crowd: &mut Crowd, member: usize, head: u64) {
         if let Some(cursor) = self.cursors.get_mut(member) {
             *cursor = Some(Cursor::after(head));
@@ -359,7 +359,7 @@ impl Mode for Talk {
     }
 
     fn ready(&mut self, crowd: &mut Crowd, _member: usize) {
-        if self.phase != Phase::Gathering {
+        if self.phase != Phase::Connecting {
             return;
         }
         self.ready += 1;
@@ -391,7 +391,7 @@ impl Mode for Talk {
         if let Some(cursor) = self.cursors.get_mut(member) {
             *cursor = None;
         }
-        if !matches!(self.phase, Phase::Parting(_)) {
+        if !matches!(self.phase, Phase::Leaving(_)) {
             crowd.dialer.enqueue_at(member, crowd.now + AWAY_MAX.mul_f64(fastrand::f64()));
         }
     }
@@ -401,15 +401,15 @@ impl Mode for Talk {
             self.edges(crowd, begun);
         }
         match self.phase {
-            Phase::Gathering if crowd.faults.none() => Turn::On,
-            Phase::Gathering => Turn::Over,
-            Phase::Talking(_) => self.talk(crowd),
+            Phase::Connecting if crowd.faults.none() => Turn::On,
+            Phase::Connecting => Turn::Over,
+            Phase::Publishing(_) => self.publish_due(crowd),
             Phase::Settling(begun) if self.is_settled(crowd) => {
-                self.phase = Phase::Parting(begun);
-                if self.churn.is_on() { self.part(crowd) } else { Turn::Over }
+                self.phase = Phase::Leaving(begun);
+                if self.churn.is_on() { self.leave_gradually(crowd) } else { Turn::Over }
             }
             Phase::Settling(_) => Turn::On,
-            Phase::Parting(_) => self.part(crowd),
+            Phase::Leaving(_) => self.leave_gradually(crowd),
         }
     }
 
