@@ -52,7 +52,7 @@ impl Report {
     }
 
     /// Adds a measure without a bound.
-    pub fn tell(&mut self, measure: impl Into<String>, value: impl ToString) {
+    pub fn show(&mut self, measure: impl Into<String>, value: impl ToString) {
         let (measure, value) = (measure.into(), value.to_string());
         self.rows.push(Row { measure, value, bar: String::new(), verdict: None });
     }
@@ -112,7 +112,7 @@ mod tests {
     fn one_failure_fails_the_report_and_is_shown() {
         let mut report = Report::new("a run");
         report.judge("lost", 0, 0, true);
-        report.tell("stored", 12);
+        report.show("stored", 12);
         assert!(report.is_good());
         report.judge("doubled", 1, 0, false);
         assert!(!report.is_good() && report.text().contains("FAILED"));

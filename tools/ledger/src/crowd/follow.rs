@@ -135,7 +135,7 @@ impl Crowd {
             self.promote(client);
         }
         if self.is_slow(client) {
-            self.later(SECOND, Timer::Doze(index, number));
+            self.later(SECOND, Timer::ToggleReading(index, number));
         }
         self.pull(client);
         self.send_what_is_due(client);
@@ -163,16 +163,16 @@ impl Crowd {
         if let (Some(head), Some(last)) = (head, last)
             && head > last
         {
-            link.beaten = Some((head, self.now));
-            let timer = Timer::Beaten(index, link.number);
+            link.beat_head = Some((head, self.now));
+            let timer = Timer::CheckBeat(index, link.number);
             self.later(ON_ITS_WAY, timer);
         }
     }
 
     /// Pulls history if the head announced by a beat has not arrived: the publication was lost on its way.
-    pub(super) fn beaten(&mut self, index: usize, number: u32) {
+    pub(super) fn check_beat(&mut self, index: usize, number: u32) {
         let Some(link) = self.links.get_mut(index).filter(|link| link.number == number) else { return };
-        let Some((head, _)) = link.beaten.take() else { return };
+        let Some((head, _)) = link.beat_head.take() else { return };
         let client = link.client;
         let Some(it) = self.clients.get_mut(client as usize) else { return };
         it.known = it.known.max(head);

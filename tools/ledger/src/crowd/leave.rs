@@ -11,9 +11,9 @@ use seawall_load::frame;
 /// Close code of a gateway that is over capacity.
 const OVER_CAPACITY: u16 = 1013;
 /// The interval at which a retired connection is checked for outstanding answers.
-const LOOK: Micros = SECOND / 20;
+const RETIRE_INTERVAL: Micros = SECOND / 20;
 /// The longest time a slow reader needs to notice the end of its connection.
-const DOZE_MAX: Micros = 10 * SECOND;
+const READ_PAUSE_MAX: Micros = 10 * SECOND;
 
 /// The purpose of a client's connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Crowd {
     /// Handles the end of the stream.
     pub(super) fn over(&mut self, index: usize) {
         match self.links.get(index).map(|link| &link.stage) {
-            Some(Stage::Upgrading) => self.turned_away(index),
+            Some(Stage::Upgrading) => self.upgrade_failed(index),
             Some(Stage::Leaving) => self.remove(index, End::Ours),
             Some(Stage::Connecting | Stage::Joining | Stage::Live) => self.remove(index, End::Vanished),
             None => {}
@@ -56,7 +56,7 @@ impl Crowd {
     }
 
     /// Handles a failed connection attempt.
-    pub(super) fn turned_away(&mut self, index: usize) {
+    pub(super) fn upgrade_failed(&mut self, index: usize) {
         let Some(link) = self.links.try_remove(index) else { return };
         self.ledger.life(link.life).refused_upgrades += 1;
         self.forget(index, &link, None);
@@ -70,7 +70,7 @@ impl Crowd {
     /// Ends a connection that took too long.
     pub(super) fn give_up(&mut self, index: usize) {
         match self.links.get(index).map(|link| link.stage.clone()) {
-            Some(Stage::Upgrading) => self.turned_away(index),
+            Some(Stage::Upgrading) => self.upgrade_failed(index),
             Some(Stage::Leaving) => self.remove(index, End::Ours),
             Some(Stage::Connecting | Stage::Joining | Stage::Live) => {
                 self.ledger.remark(self.now, "closed a silent connection");
@@ -83,7 +83,7 @@ impl Crowd {
     fn remove(&mut self, index: usize, end: End) {
         let Some(mut link) = self.links.try_remove(index) else { return };
         let is_slow = self.is_slow(link.client);
-        let since = if is_slow { self.now.saturating_sub(DOZE_MAX) } else { self.now };
+        let since = if is_slow { self.now.saturating_sub(READ_PAUSE_MAX) } else { self.now };
         let client = self.base + link.client;
         self.ledger.closed(Close { at: self.now, since, link: link.number, client, slot: link.slot, end });
         let life = self.ledger.life(link.life);
@@ -191,7 +191,7 @@ impl Crowd {
         let Some(link) = self.links.get(index).filter(|link| link.number == number) else { return };
         let waits = link.pending.iter().any(|pending| self.now < pending.sent + ANSWER_WITHIN);
         if waits {
-            return self.later(LOOK, Timer::Retire(index, number));
+            return self.later(RETIRE_INTERVAL, Timer::Retire(index, number));
         }
         self.leave(index);
     }
@@ -220,7 +220,7 @@ impl Crowd {
     }
 
     /// Makes a slow reader stop or resume reading.
-    pub(super) fn doze(&mut self, index: usize, number: u32, buffer: &mut [u8]) {
+    pub(super) fn toggle_reading(&mut self, index: usize, number: u32, buffer: &mut [u8]) {
         let Some(link) = self.links.get_mut(index).filter(|link| link.number == number) else { return };
         if self.finishing.is_some() || link.stage == Stage::Leaving {
             return;
@@ -231,11 +231,11 @@ impl Crowd {
             self.readable(index, buffer, Until::TheEnd);
             SECOND + fastrand::u64(..SECOND)
         } else {
-            let wait = 2 * SECOND + fastrand::u64(..DOZE_MAX - 3 * SECOND);
+            let wait = 2 * SECOND + fastrand::u64(..READ_PAUSE_MAX - 3 * SECOND);
             link.paused_until = self.now + wait;
             wait
         };
-        self.later(wait, Timer::Doze(index, number));
+        self.later(wait, Timer::ToggleReading(index, number));
     }
 
     /// Makes all clients leave for good.
@@ -261,7 +261,7 @@ impl Crowd {
         let all: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
         for index in all {
             match self.links.get(index).map(|link| &link.stage) {
-                Some(Stage::Upgrading) => self.turned_away(index),
+                Some(Stage::Upgrading) => self.upgrade_failed(index),
                 Some(Stage::Connecting | Stage::Joining | Stage::Live) => self.leave(index),
                 Some(Stage::Leaving) | None => {}
             }

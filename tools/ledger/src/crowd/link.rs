@@ -79,7 +79,7 @@ pub struct Link {
     /// The publications received since the subscription.
     pub arrivals: Option<Arrivals>,
     /// The last head that only a beat announced, and when.
-    pub beaten: Option<(u64, Micros)>,
+    pub beat_head: Option<(u64, Micros)>,
     /// The `retry_ms` of `bye`, once `bye` has arrived.
     pub bye: Option<Option<u64>>,
     /// True once `drain` has arrived: the client is to move.
@@ -137,7 +137,7 @@ impl Link {
             pending: Vec::new(),
             next_id: 1,
             arrivals: None,
-            beaten: None,
+            beat_head: None,
             bye: None,
             draining: false,
             partial: Vec::new(),

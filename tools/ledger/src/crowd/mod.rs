@@ -41,7 +41,7 @@ const DIALS_PER_TURN: usize = 64;
 /// The timeout of an upgrade.
 const UPGRADE_WITHIN: Micros = 10 * SECOND;
 /// The timeout of a close handshake.
-const FAREWELL_WITHIN: Micros = 5 * SECOND;
+const CLOSE_WITHIN: Micros = 5 * SECOND;
 
 /// The parameters of a crowd.
 #[derive(Debug)]
@@ -77,11 +77,11 @@ enum Timer {
     /// A replaced connection ends if its answers are complete.
     Retire(usize, u32),
     /// A head that a beat announced should have arrived.
-    Beaten(usize, u32),
+    CheckBeat(usize, u32),
     /// A client requests missing publications again.
     Pull(u32),
     /// A slow reader stops or resumes reading.
-    Doze(usize, u32),
+    ToggleReading(usize, u32),
 }
 
 pub struct Crowd {
@@ -161,7 +161,7 @@ impl Crowd {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             self.now = clock::now();
-            self.obey(orders);
+            self.handle_orders(orders);
             self.fire(&mut buffer);
             self.publish_what_is_due();
             self.flush();
@@ -192,7 +192,7 @@ impl Crowd {
         Ok(self.ledger)
     }
 
-    fn obey(&mut self, orders: &Receiver<Order>) {
+    fn handle_orders(&mut self, orders: &Receiver<Order>) {
         loop {
             match orders.try_recv() {
                 Ok(order) => self.order(order),
@@ -221,7 +221,7 @@ impl Crowd {
                     place.in_rotation = open;
                 }
             }
-            Order::Come { from, to, over } => {
+            Order::Connect { from, to, over } => {
                 let each = over / u64::from(to.saturating_sub(from).max(1));
                 for (at, client) in (from..to).enumerate() {
                     if let Some(it) = self.clients.get_mut(client as usize) {
@@ -265,9 +265,9 @@ impl Crowd {
                 Timer::Send(client) => self.send_what_is_due(client),
                 Timer::Subscribe(index, number) => self.subscribe_again(index, number),
                 Timer::Retire(index, number) => self.retire(index, number),
-                Timer::Beaten(index, number) => self.beaten(index, number),
+                Timer::CheckBeat(index, number) => self.check_beat(index, number),
                 Timer::Pull(client) => self.pull(client),
-                Timer::Doze(index, number) => self.doze(index, number, buffer),
+                Timer::ToggleReading(index, number) => self.toggle_reading(index, number, buffer),
             }
         }
     }
@@ -356,7 +356,7 @@ impl Crowd {
         Seen::write(&self.seen.lacking, self.clients.iter().filter(lacks).count() as u64);
         Seen::write(&self.seen.links, self.links.len() as u64);
         Seen::write(&self.seen.unresolved, self.unresolved);
-        self.finishing.is_some_and(|since| self.links.is_empty() || self.now > since + FAREWELL_WITHIN)
+        self.finishing.is_some_and(|since| self.links.is_empty() || self.now > since + CLOSE_WITHIN)
     }
 
     fn is_overdue(&self, link: &Link) -> bool {
@@ -366,7 +366,7 @@ impl Crowd {
         match link.stage {
             Stage::Upgrading => self.now > link.dialled + UPGRADE_WITHIN,
             Stage::Connecting | Stage::Joining | Stage::Live => self.now > link.heard + 2 * link.ping,
-            Stage::Leaving => self.now > link.heard + FAREWELL_WITHIN,
+            Stage::Leaving => self.now > link.heard + CLOSE_WITHIN,
         }
     }
 

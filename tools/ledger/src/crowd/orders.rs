@@ -12,7 +12,7 @@ pub enum Order {
     /// Adds this place to the rotation or removes it, as a load balancer does by `ready`.
     Rotation { slot: u8, open: bool },
     /// These clients connect, spread over a time.
-    Come {
+    Connect {
         /// The first client.
         from: u32,
         /// One past the last client.
@@ -20,7 +20,7 @@ pub enum Order {
         /// The time to spread them over.
         over: Micros,
     },
-    /// All clients close, and stay away until [`Order::Come`].
+    /// All clients close, and stay away until [`Order::Connect`].
     Leave,
     /// Publishes per second, over all clients.
     Rate(f64),

@@ -50,7 +50,7 @@ impl Crowd {
                     bytes = bytes.get(length..).unwrap_or_default();
                     self.upgraded(index);
                 }
-                Answer::Refused(_) => return self.turned_away(index),
+                Answer::Refused(_) => return self.upgrade_failed(index),
             }
         }
         while let Some(link) = self.links.get_mut(index)

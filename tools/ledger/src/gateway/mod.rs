@@ -75,7 +75,7 @@ fn without_settings(command: &mut Command) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It still runs.
-    No,
+    Running,
     /// By kill -9, or by itself.
     Killed,
     /// By a shutdown in order.
@@ -159,7 +159,7 @@ impl Place {
             return Err(format!("gateway {} exited at once:\n{}", self.slot, self.log()));
         }
         self.process = Some((child, life));
-        lives.push(Life { ended: Ended::No, page: None, is_page_final: false });
+        lives.push(Life { ended: Ended::Running, page: None, is_page_final: false });
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub fn run(common: &Common, program: &Program, arguments: &Crash) -> Result<Repo
     let setting = Setting { gateways: 1, channels: arguments.channels, with_proxies: false, syncs: true };
     let mut run = Run::new(common, program, &setting)?;
     run.gather_and_settle(arguments.connections, |_| Kind::Good, PAYLOAD)?;
-    run.tell(&Order::Rate(arguments.publishes_per_s));
+    run.send(&Order::Rate(arguments.publishes_per_s));
     watch(&run, Duration::from_secs(5));
     say("kill -9 and immediate restart");
     let window = run.excuse(Some(0), Excuse::Vanish);
@@ -34,16 +34,16 @@ pub fn run(common: &Common, program: &Program, arguments: &Crash) -> Result<Repo
     run.start(0)?;
     run.excuse_ends(window);
     let listened = clock::now() - began;
-    let settled = gone_and_back(&run, u64::from(arguments.connections), began);
+    let settled = wait_for_recovery(&run, u64::from(arguments.connections), began);
     let page = run.places.first().map(|place| Scraper::new(place.direct()).page());
-    let rest = run.come_to_rest();
+    let rest = run.wait_until_complete();
     let (ledger, logs) = run.finish()?;
     let title = format!(
         "crash: {} connections, {} channels, {:?}",
         arguments.connections, arguments.channels, common.store
     );
     let mut report = Report::new(title);
-    report.tell("from kill -9 until the successor listens", duration(listened));
+    report.show("from kill -9 until the successor listens", duration(listened));
     match settled {
         Ok(took) => report.judge(
             "from kill -9 until the last client is recovered and synced",
@@ -65,7 +65,7 @@ pub fn run(common: &Common, program: &Program, arguments: &Crash) -> Result<Repo
 }
 
 /// Waits until the crowd has lost its connections and is settled again.
-fn gone_and_back(run: &Run, wanted: u64, began: Micros) -> Result<Micros, String> {
+fn wait_for_recovery(run: &Run, wanted: u64, began: Micros) -> Result<Micros, String> {
     let Some(worker) = run.workers.first() else { return Ok(0) };
     // Clients notice only when the connections of the killed process have ended, which takes milliseconds.
     clock::wait_until(Duration::from_secs(5), || worker.settled() < wanted / 2);
@@ -82,7 +82,7 @@ fn reads(report: &mut Report, page: &MetricsPage, (clients, channels): (u32, u16
     if f64::from(clients) * READS_MAX >= f64::from(channels) * 2.0 {
         report.judge(measure, value, READS_MAX, good);
     } else {
-        report.tell(measure, value);
+        report.show(measure, value);
     }
-    report.tell("pages of replays read from the store", page.value("replay_pages_total"));
+    report.show("pages of replays read from the store", page.value("replay_pages_total"));
 }

@@ -37,7 +37,7 @@ pub fn run(common: &Common, mut program: Program, arguments: &Drain) -> Result<R
     if common.store == Store::Postgres {
         run.start(1)?;
     }
-    run.tell(&Order::Rate(arguments.publishes_per_s));
+    run.send(&Order::Rate(arguments.publishes_per_s));
     watch(&run, Duration::from_secs_f64(arguments.before));
     say("SIGTERM");
     let began = clock::now();
@@ -45,7 +45,7 @@ pub fn run(common: &Common, mut program: Program, arguments: &Drain) -> Result<R
     let after = (TIMETABLE[4] / arguments.faster / 1_000 + 5).into();
     watch(&run, Duration::from_secs(after));
     let settled = run.settle(0, u64::from(arguments.connections), Duration::from_secs(60));
-    let rest = run.come_to_rest();
+    let rest = run.wait_until_complete();
     let (ledger, logs) = run.finish()?;
     let title = format!(
         "drain: {} connections, {} publishes per second, {:?}",
@@ -75,7 +75,7 @@ fn gateways(common: &Common) -> u8 {
 /// Drains the first gateway. With PostgreSQL the other gateway takes over its clients; with SQLite a successor starts
 /// after it has exited.
 fn leave(run: &mut Run, store: Store) -> Result<(), String> {
-    run.tell(&Order::Rotation { slot: 0, open: false });
+    run.send(&Order::Rotation { slot: 0, open: false });
     if let Some(place) = run.places.first_mut() {
         place.drain(&mut run.lives, PATIENCE)?;
     }
@@ -94,7 +94,7 @@ fn departure(report: &mut Report, run: &Run, ledger: &Ledger) {
         report.judge("from SIGTERM to the exit", duration(*took), "28 s", *took <= EXIT_WITHIN);
     }
     let drains = ledger.lives.first().map_or(0, |life| life.drains);
-    report.tell("clients notified by `drain`", drains);
+    report.show("clients notified by `drain`", drains);
     let by_server: Vec<_> =
         ledger.closes.iter().filter(|close| close.at > 0 && is_of_server(close.end)).collect();
     let announced =
@@ -107,7 +107,7 @@ fn departure(report: &mut Report, run: &Run, ledger: &Ledger) {
         announced == all,
     );
     let moved = ledger.closes.iter().filter(|close| close.end == End::Ours && close.slot == 0).count();
-    report.tell("clients that moved by themselves", moved);
+    report.show("clients that moved by themselves", moved);
 }
 
 fn is_of_server(end: End) -> bool {
@@ -132,7 +132,7 @@ fn returns(report: &mut Report, ledger: &Ledger, began: Micros, connections: u32
     let all: u64 = seconds_of.iter().sum();
     let most = seconds_of.iter().copied().max().unwrap_or(0);
     let share = most as f64 * 100.0 / f64::from(connections);
-    report.tell("returns", all);
+    report.show("returns", all);
     let bar = format!("{SHARE_MAX} %");
     report.judge("most returns in one second", format!("{most} ({share:.1} %)"), bar, share <= SHARE_MAX);
     let columns = seconds_of.iter().enumerate().map(|(second, count)| {

@@ -29,7 +29,7 @@ struct Effect {
     at: Micros,
     lasted: Micros,
     fewest: u64,
-    whole_after: Option<Micros>,
+    settled_after: Option<Micros>,
     remark: String,
 }
 
@@ -51,12 +51,12 @@ pub fn run(common: &Common, mut program: Program, arguments: &Faults) -> Result<
     let mut run = Run::new(common, &program, &setting)?;
     run.gather(arguments.clients, kind, PAYLOAD)?;
     (0..gateways).try_for_each(|slot| run.start(slot))?;
-    run.tell(&Order::Come { from: 0, to: arguments.clients, over: SECOND });
+    run.send(&Order::Connect { from: 0, to: arguments.clients, over: SECOND });
     run.settle(0, u64::from(arguments.clients), Duration::from_secs(30))?;
-    run.tell(&Order::Rate(arguments.publishes_per_s));
+    run.send(&Order::Rate(arguments.publishes_per_s));
     let effects = play(&mut run, &planned, length)?;
     say("faults are over; waiting until all clients have everything");
-    match run.come_to_rest() {
+    match run.wait_until_complete() {
         Ok(took) => report.judge("recovered after the last publish", duration(took), "60 s", true),
         Err(error) => report.judge("recovered after the last publish", error, "60 s", false),
     }
@@ -83,9 +83,9 @@ fn describe(effects: &[Effect], clients: u32) -> String {
     );
     text += "      at  lasted  fewest    all after  fault";
     for it in effects {
-        let whole = it.whole_after.map_or("not before the next".to_owned(), duration);
+        let settled = it.settled_after.map_or("not before the next".to_owned(), duration);
         text += &format!(
-            "\n{:6.1} s  {:6}  {:6}  {whole:>11}  {}{}",
+            "\n{:6.1} s  {:6}  {:6}  {settled:>11}  {}{}",
             clock::seconds(it.at),
             duration(it.lasted),
             it.fewest,
@@ -102,20 +102,20 @@ fn play(run: &mut Run, planned: &[Planned], length: Micros) -> Result<Vec<Effect
     for (number, one) in planned.iter().enumerate() {
         rest(Duration::from_micros((began + one.at).saturating_sub(clock::now())));
         say(&format!("{} for {}", one.fault, duration(one.length)));
-        run.tell(&Order::Remark(one.fault.to_string()));
+        run.send(&Order::Remark(one.fault.to_string()));
         let at = clock::now();
         let mut fewest = u64::MAX;
-        let remark = strike(run, one, &mut fewest)?;
+        let remark = inject(run, one, &mut fewest)?;
         let healed = clock::now();
-        run.tell(&Order::Remark(format!("end: {}", one.fault)));
+        run.send(&Order::Remark(format!("end: {}", one.fault)));
         let next = planned.get(number + 1).map_or(length, |next| next.at) + began;
-        let whole_after = look(run, &mut fewest, next).then(|| clock::now() - healed);
+        let settled_after = await_settled(run, &mut fewest, next).then(|| clock::now() - healed);
         effects.push(Effect {
             planned: *one,
             at: at - began,
             lasted: healed - at,
             fewest,
-            whole_after,
+            settled_after,
             remark,
         });
     }
@@ -124,7 +124,7 @@ fn play(run: &mut Run, planned: &[Planned], length: Micros) -> Result<Vec<Effect
 }
 
 /// Waits until all clients are settled; false if `until` comes first.
-fn look(run: &Run, fewest: &mut u64, until: Micros) -> bool {
+fn await_settled(run: &Run, fewest: &mut u64, until: Micros) -> bool {
     let Some(worker) = run.workers.first() else { return false };
     let clients = Seen::read(&worker.seen.known);
     wait_until(Duration::from_micros(until.saturating_sub(clock::now())), || {
@@ -134,16 +134,16 @@ fn look(run: &Run, fewest: &mut u64, until: Micros) -> bool {
 }
 
 /// Runs a fault from its beginning to its end. Returns a remark for the report.
-fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, String> {
+fn inject(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, String> {
     let mut remark = String::new();
     match one.fault {
         Fault::Kill(slot) => {
             let window = run.excuse(Some(slot), Excuse::Vanish);
-            run.tell(&Order::Rotation { slot, open: false });
+            run.send(&Order::Rotation { slot, open: false });
             if let Some(place) = run.places.get_mut(usize::from(slot)) {
                 place.kill9(&mut run.lives);
             }
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             run.start(slot)?;
             run.excuse_ends(window);
         }
@@ -152,7 +152,7 @@ fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, Stri
             if let Some(place) = run.places.get(usize::from(slot)) {
                 place.freeze();
             }
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             if let Some(place) = run.places.get(usize::from(slot)) {
                 place.thaw();
             }
@@ -160,39 +160,39 @@ fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, Stri
         }
         Fault::Drain(slot) => remark = drain(run, slot, fewest)?,
         Fault::Storm => {
-            run.tell(&Order::Storm(None));
-            hold(run, one, fewest);
+            run.send(&Order::Storm(None));
+            observe(run, one, fewest);
         }
         Fault::Clients(slot, mode) => {
             let window = run.excuse(Some(slot), excuse(mode));
             set(run, one.fault, mode);
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             set(run, one.fault, Mode::Pass);
             run.excuse_ends(window);
         }
         Fault::Path(_, _, mode) => {
             set(run, one.fault, mode);
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             set(run, one.fault, Mode::Pass);
         }
         Fault::KillDependency(Dependency::Store) => {
             run.postgres.as_mut().into_iter().for_each(|it| it.kill9());
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             run.postgres.as_mut().into_iter().for_each(|it| it.start_again());
         }
         Fault::KillDependency(Dependency::Bus) => {
             run.redis.as_mut().into_iter().for_each(|it| it.kill9());
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             run.redis.as_mut().into_iter().for_each(|it| it.start_again());
         }
         Fault::FreezeDependency(Dependency::Store) => {
             run.postgres.as_ref().into_iter().for_each(|it| it.sigstop());
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             run.postgres.as_ref().into_iter().for_each(|it| it.sigcont());
         }
         Fault::FreezeDependency(Dependency::Bus) => {
             run.redis.as_ref().into_iter().for_each(|it| it.sigstop());
-            hold(run, one, fewest);
+            observe(run, one, fewest);
             run.redis.as_ref().into_iter().for_each(|it| it.sigcont());
         }
     }
@@ -201,7 +201,7 @@ fn strike(run: &mut Run, one: &Planned, fewest: &mut u64) -> Result<String, Stri
 
 /// Shuts a gateway down and starts another at its place.
 fn drain(run: &mut Run, slot: u8, fewest: &mut u64) -> Result<String, String> {
-    run.tell(&Order::Rotation { slot, open: false });
+    run.send(&Order::Rotation { slot, open: false });
     let Some(place) = run.places.get_mut(usize::from(slot)) else { return Ok(String::new()) };
     let life = place.life();
     place.drain(&mut run.lives, DRAIN_WITHIN)?;
@@ -211,7 +211,7 @@ fn drain(run: &mut Run, slot: u8, fewest: &mut u64) -> Result<String, String> {
     run.start(slot)?;
     Ok(match life.and_then(|life| run.lives.get(usize::from(life))).map(|life| &life.ended) {
         Some(Ended::InOrder { code, took }) => format!(" (exit {code:?} after {})", duration(*took)),
-        Some(Ended::No | Ended::Killed) | None => String::new(),
+        Some(Ended::Running | Ended::Killed) | None => String::new(),
     })
 }
 
@@ -241,7 +241,7 @@ fn set(run: &Run, fault: Fault, mode: Mode) {
 }
 
 /// Waits while the fault lasts, and records the fewest settled clients.
-fn hold(run: &Run, one: &Planned, fewest: &mut u64) {
+fn observe(run: &Run, one: &Planned, fewest: &mut u64) {
     wait_until(Duration::from_micros(one.length), || {
         *fewest = run.workers.first().map_or(0, |worker| worker.settled()).min(*fewest);
         false

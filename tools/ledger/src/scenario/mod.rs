@@ -25,9 +25,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The interval between clients that connect at an easy pace.
-const COME_APART: Micros = 700;
+const CONNECT_INTERVAL: Micros = 700;
 /// The time limit for all of them to connect.
-const COME_WITHIN: Duration = Duration::from_secs(120);
+const CONNECT_WITHIN: Duration = Duration::from_secs(120);
 /// The time limit for full recovery after the last fault.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// The time limit for a gateway without clients to shut down.
@@ -58,7 +58,7 @@ impl Worker {
     }
 
     /// Sends an order.
-    pub fn tell(&self, order: Order) {
+    pub fn send(&self, order: Order) {
         // A thread that has ended is noticed when it is joined.
         let _ = self.orders.send(order);
     }
@@ -182,22 +182,26 @@ impl Run {
     ) -> Result<(), String> {
         self.gather(connections, kind, payload)?;
         self.start(0)?;
-        self.tell(&Order::Come { from: 0, to: connections, over: u64::from(connections) * COME_APART });
-        self.settle(0, u64::from(connections), COME_WITHIN).map(drop)
+        self.send(&Order::Connect {
+            from: 0,
+            to: connections,
+            over: u64::from(connections) * CONNECT_INTERVAL,
+        });
+        self.settle(0, u64::from(connections), CONNECT_WITHIN).map(drop)
     }
 
     /// Sends an order to all crowds.
-    pub fn tell(&self, order: &Order) {
-        self.workers.iter().for_each(|worker| worker.tell(order.clone()));
+    pub fn send(&self, order: &Order) {
+        self.workers.iter().for_each(|worker| worker.send(order.clone()));
     }
 
     /// Starts a gateway at a place, announces it to the crowds, and adds it to the rotation.
     pub fn start(&mut self, slot: u8) -> Result<(), String> {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return Ok(()) };
         let (life, address) = (self.lives.len() as u16, place.address());
-        self.workers.iter().for_each(|worker| worker.tell(Order::Life { slot, life, address }));
+        self.workers.iter().for_each(|worker| worker.send(Order::Life { slot, life, address }));
         place.start(&mut self.lives)?;
-        self.tell(&Order::Rotation { slot, open: true });
+        self.send(&Order::Rotation { slot, open: true });
         Ok(())
     }
 
@@ -234,8 +238,8 @@ impl Run {
 
     /// Stops publishing and waits until every publication is resolved and all clients have everything. Anything left is
     /// reported by [`check`].
-    pub fn come_to_rest(&self) -> Result<Micros, String> {
-        self.tell(&Order::Rate(0.0));
+    pub fn wait_until_complete(&self) -> Result<Micros, String> {
+        self.send(&Order::Rate(0.0));
         let began = clock::now();
         let mut still = None;
         let is_quiet = || {
@@ -266,7 +270,7 @@ impl Run {
     /// Disconnects all clients, shuts every gateway down, and reads the store back through a fresh gateway.
     pub fn finish(&mut self) -> Result<(Ledger, Vec<Log>), String> {
         say("disconnecting all clients");
-        self.tell(&Order::Finish);
+        self.send(&Order::Finish);
         let mut whole: Option<Ledger> = None;
         for worker in self.workers.drain(..) {
             let ledger = worker.thread.join().map_err(|_| "a crowd's thread panicked".to_owned())?;

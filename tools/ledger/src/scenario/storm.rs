@@ -45,12 +45,12 @@ pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Repo
         run.workers
             .get(at)
             .into_iter()
-            .for_each(|worker| worker.tell(Order::Come { from: 0, to: count, over }));
+            .for_each(|worker| worker.send(Order::Connect { from: 0, to: count, over }));
     };
     come(0, arguments.connected, SECOND);
     run.settle(0, u64::from(arguments.connected), Duration::from_secs(30))?;
     if let Some(worker) = run.workers.first() {
-        worker.tell(Order::Rate(arguments.publishes_per_s));
+        worker.send(Order::Rate(arguments.publishes_per_s));
     }
     let mut rounds = Vec::new();
     let mut longest = Ok(0);
@@ -72,7 +72,7 @@ pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Repo
             break;
         }
     }
-    let rest = run.come_to_rest();
+    let rest = run.wait_until_complete();
     let (ledger, logs) = run.finish()?;
     let title = format!(
         "storm: {} connections join {}, {} times, {:?}",
@@ -93,7 +93,7 @@ pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Repo
 /// Makes all newcomers close, and waits for it.
 fn all_leave(run: &Run) -> Result<(), String> {
     let Some(worker) = run.workers.get(1) else { return Ok(()) };
-    worker.tell(Order::Leave);
+    worker.send(Order::Leave);
     if clock::wait_until(PATIENCE, || worker.settled() == 0) {
         return Ok(());
     }
@@ -112,7 +112,7 @@ fn latency(report: &mut Report, ledger: &Ledger, rounds: &[Round]) {
     let [calms, storms] = [Round::calm as fn(&Round) -> Span, Round::storm]
         .map(|part| rounds.iter().map(part).collect::<Vec<Span>>());
     for (name, spans) in [("calm", &calms), ("storm", &storms)] {
-        report.tell(format!("answers to publishes, {name}: p50 / p99 / p99.9"), {
+        report.show(format!("answers to publishes, {name}: p50 / p99 / p99.9"), {
             [50.0, 99.0, 99.9].map(|percent| text(of(spans, percent))).join(" / ")
         });
     }
@@ -120,7 +120,7 @@ fn latency(report: &mut Report, ledger: &Ledger, rounds: &[Round]) {
     let each = calms.iter().zip(&storms).filter_map(|(calm, storm)| {
         factor(std::slice::from_ref(calm), std::slice::from_ref(storm)).map(|factor| format!("{factor:.2}"))
     });
-    report.tell("p99, each storm over the calm before it", each.collect::<Vec<_>>().join(", "));
+    report.show("p99, each storm over the calm before it", each.collect::<Vec<_>>().join(", "));
     if let Some(factor) = factor(&calms, &storms) {
         report.judge(
             "p99 of connected clients, all storms over all calms",

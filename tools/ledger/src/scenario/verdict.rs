@@ -20,11 +20,11 @@ pub fn judge(report: &mut Report, run: &Run, ledger: &Ledger, logs: &[Log]) {
     let refused = ledger.publications.iter().filter(|it| it.offset.is_none() && it.refusals > 0).count();
     let delivered: u64 = ledger.lives.iter().map(|life| life.deliveries).sum();
     let replayed: u64 = ledger.lives.iter().map(|life| life.replayed).sum();
-    report.tell("publications tried / acknowledged / stored", {
+    report.show("publications tried / acknowledged / stored", {
         format!("{} / {acknowledged} / {stored}", ledger.publications.len())
     });
-    report.tell("of these uncertain for a while / refused and given up", format!("{doubted} / {refused}"));
-    report.tell("delivered / replayed / history pages / discovered by a beat / lags", {
+    report.show("of these uncertain for a while / refused and given up", format!("{doubted} / {refused}"));
+    report.show("delivered / replayed / history pages / discovered by a beat / lags", {
         format!("{delivered} / {replayed} / {} / {} / {}", ledger.pages, ledger.found_by_beat, ledger.lags)
     });
     let findings = check(ledger, logs, &run.windows);
@@ -32,7 +32,7 @@ pub fn judge(report: &mut Report, run: &Run, ledger: &Ledger, logs: &[Log]) {
         let count: u64 = findings.iter().filter(|it| it.promise == promise).map(|it| it.count).sum();
         report.judge(promise.measure(), count, 0, count == 0);
     }
-    report.tell("closes by code (after a `bye`)", closes(ledger));
+    report.show("closes by code (after a `bye`)", closes(ledger));
     counters(report, run, ledger);
     exits(report, &run.exits());
     examples(report, &findings);
@@ -90,7 +90,7 @@ fn counters(report: &mut Report, run: &Run, ledger: &Ledger) {
         } else {
             format!("{} to {}", sum.least, sum.most)
         };
-        report.tell(format!("  {}, seen", sum.name), format!("{}, {seen}", sum.reported));
+        report.show(format!("  {}, seen", sum.name), format!("{}, {seen}", sum.reported));
     }
     report.note(format!("Counters cover the processes {}.", compared.join(", ")));
     if !left_out.is_empty() {
@@ -103,7 +103,7 @@ fn why_left_out(life: &Life) -> &'static str {
     match life.ended {
         Ended::Killed => "killed",
         Ended::InOrder { .. } => "ended with its last client; its last counters do not exceed what was seen",
-        Ended::No => "its page was not read",
+        Ended::Running => "its page was not read",
     }
 }
 
@@ -123,7 +123,7 @@ fn exits(report: &mut Report, ended: &[&Life]) {
         0,
         bad == 0,
     );
-    report.tell("the longest shutdown", duration(longest));
+    report.show("the longest shutdown", duration(longest));
 }
 
 fn examples(report: &mut Report, findings: &[Finding]) {
