@@ -22,20 +22,20 @@ pub struct Disk {
     shadow: PathBuf,
     model: Model,
     /// The state of every file at the start of the watch. A file in the same state has its durable content.
-    begun: BTreeMap<u64, Look>,
+    begun: BTreeMap<u64, Stamp>,
 }
 
 /// The contents of the whole folder at one time.
 struct Found {
     log: String,
-    files: BTreeMap<u64, Look>,
+    files: BTreeMap<u64, Stamp>,
     folders: Vec<u64>,
 }
 
 /// A file's modification time, in seconds and nanoseconds, and its length.
-type Look = (i64, i64, u64);
+type Stamp = (i64, i64, u64);
 
-fn look(found: &fs::Metadata) -> Look {
+fn stamp(found: &fs::Metadata) -> Stamp {
     (found.mtime(), found.mtime_nsec(), found.len())
 }
 
@@ -48,7 +48,7 @@ pub struct Lost {
     pub torn: u64,
     /// Files whose content the kernel had not written at all or only in part.
     pub unsynced: u64,
-    /// NameTree that disappeared, came back, or now name another file.
+    /// Names that disappeared, came back, or now name another file.
     pub names: u64,
 }
 
@@ -69,7 +69,7 @@ impl Disk {
             at(&folder, fs::create_dir)?;
             disk.own(&folder)?;
         }
-        disk.begin_anew()?;
+        disk.start_watch()?;
         Ok(disk)
     }
 
@@ -102,7 +102,7 @@ impl Disk {
         let names = names::replay(&log, &durable, written);
         let root = at(&self.watched, fs::metadata)?.ino();
         self.cut_names(&self.watched, root, &names, &mut lost.names)?;
-        self.begin_anew()?;
+        self.start_watch()?;
         Ok(lost)
     }
 
@@ -115,7 +115,7 @@ impl Disk {
     ) -> io::Result<()> {
         let name = held.file_name().unwrap_or_default();
         let inode = name.to_string_lossy().parse().unwrap_or(0);
-        if self.begun.get(&inode) == Some(&look(&at(held, fs::metadata)?)) {
+        if self.begun.get(&inode) == Some(&stamp(&at(held, fs::metadata)?)) {
             return Ok(());
         }
         let current = at(held, fs::read)?;
@@ -174,10 +174,10 @@ impl Disk {
     }
 
     /// Starts a watch with the present contents as durable. Images of files that existed before are already correct.
-    fn begin_anew(&mut self) -> io::Result<()> {
+    fn start_watch(&mut self) -> io::Result<()> {
         let root = at(&self.watched, fs::metadata)?;
         let mut found = Found { log: String::new(), files: BTreeMap::new(), folders: vec![root.ino()] };
-        self.take_in(&self.watched, root.ino(), &mut found)?;
+        self.record(&self.watched, root.ino(), &mut found)?;
         for held in read(&self.shadow.join("held"))? {
             let name = held.file_name().unwrap_or_default().to_owned();
             if !name.to_string_lossy().parse().is_ok_and(|inode| found.files.contains_key(&inode)) {
@@ -201,17 +201,17 @@ impl Disk {
     }
 
     /// Records the contents of a folder, and creates a second name and an image of each new file.
-    fn take_in(&self, folder: &Path, inode: u64, found: &mut Found) -> io::Result<()> {
+    fn record(&self, folder: &Path, inode: u64, found: &mut Found) -> io::Result<()> {
         for path in read(folder)? {
             let own = at(&path, fs::symlink_metadata)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if own.is_dir() {
                 let _ = writeln!(found.log, "d {inode} {} 0 {name}", own.ino());
                 found.folders.push(own.ino());
-                self.take_in(&path, own.ino(), found)?;
+                self.record(&path, own.ino(), found)?;
             } else if own.is_file() {
                 let _ = writeln!(found.log, "+ {inode} {} 0 {name}", own.ino());
-                found.files.insert(own.ino(), look(&own));
+                found.files.insert(own.ino(), stamp(&own));
                 let held = self.shadow.join("held").join(own.ino().to_string());
                 if !held.exists() {
                     at(&held, |held| fs::hard_link(&path, held))?;
