@@ -128,7 +128,7 @@ async fn chat(mut socket: Socket, channels: Channels) -> Result<(), Error> {
                 let mut ready = Some(message);
                 while let Some(message) = ready {
                     if let Message::Text(text) = message? {
-                        for reply in channels.obey(&text, &mut subscription).into_iter().flatten() {
+                        for reply in channels.execute(&text, &mut subscription).into_iter().flatten() {
                             socket.feed(Message::text(reply)).await?;
                         }
                     }
@@ -165,7 +165,7 @@ impl Channels {
     }
 
     /// Executes a command and returns its answers.
-    fn obey(&self, text: &str, subscription: &mut Option<Receiver<Utf8Bytes>>) -> [Option<String>; 2] {
+    fn execute(&self, text: &str, subscription: &mut Option<Receiver<Utf8Bytes>>) -> [Option<String>; 2] {
         match command::cut(text) {
             Some(Command::Connect { id }) => [Some(command::connected(id)), None],
             Some(Command::Subscribe { id, channel: name }) => {
