@@ -13,20 +13,17 @@
 mod simulation {
     pub mod auth;
     pub mod client;
-    pub mod complete;
-    pub mod connection;
     pub mod drain;
     pub mod frame;
     pub mod ground;
     pub mod instance;
     pub mod order;
-    pub mod pending;
-    pub mod perform;
     pub mod promises;
-    pub mod reactor;
     pub mod rogue;
     pub mod schedule;
     pub mod shadow;
+    pub mod share;
+    pub mod shell;
     pub mod socket;
     pub mod store;
     pub mod trace;

@@ -217,7 +217,7 @@ impl Engine {
     }
 
     /// This reactor's share of `limits.outbox_bytes_total`.
-    pub(super) fn outbox_bytes_max(&self) -> u64 {
+    pub fn outbox_bytes_max(&self) -> u64 {
         self.setup.policy.limits.outbox_bytes_total / self.setup.reactors.max(1) as u64
     }
 }

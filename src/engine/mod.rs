@@ -38,6 +38,7 @@ mod flush;
 mod frames;
 mod gather;
 mod http;
+mod inspect;
 mod needs;
 mod observe;
 mod order;

@@ -169,6 +169,24 @@ impl Pending {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 
+    /// The peer and the command that wait for a ticket.
+    pub fn asker(&self, ticket: Ticket) -> Option<(SlotId, CommandId)> {
+        let (index, serial) = (ticket.request & u64::from(u32::MAX), (ticket.request >> 32) as u32);
+        let entry = self.entries.get(index as usize).filter(|entry| entry.serial == serial)?;
+        match entry.request {
+            Request::Append { slot, id, .. }
+            | Request::History { slot, id, .. }
+            | Request::Token { slot, id } => Some((slot, id)),
+            Request::Address { .. }
+            | Request::Replay { .. }
+            | Request::Position(_)
+            | Request::Older(_)
+            | Request::Fill(_)
+            | Request::Follow(_)
+            | Request::Heads => None,
+        }
+    }
+
     /// Panics if the counts differ from the entries.
     pub fn check_invariants(&self) {
         let requests = || self.entries.iter().map(|(_, entry)| &entry.request);

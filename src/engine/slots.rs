@@ -53,9 +53,15 @@ impl<T> Slots<T> {
         Some((SlotId { index, generation: entry.generation }, &mut entry.value))
     }
 
+    /// The connection of that name, to look at.
+    pub fn get(&self, id: SlotId) -> Option<&T> {
+        let entry = self.slab.get(id.index as usize)?;
+        (entry.generation == id.generation).then_some(&entry.value)
+    }
+
     /// True exactly when the connection of that name is still here.
     pub fn contains(&self, id: SlotId) -> bool {
-        self.slab.get(id.index as usize).is_some_and(|entry| entry.generation == id.generation)
+        self.get(id).is_some()
     }
 
     /// Gives the place back.

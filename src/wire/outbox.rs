@@ -194,6 +194,13 @@ impl Outbox {
         filled
     }
 
+    /// The waiting bytes, piece by piece.
+    pub fn slices<'a>(&'a self, arena: &'a Arena) -> impl Iterator<Item = &'a [u8]> {
+        let mut skip = self.written as usize;
+        let segments = self.first.iter().chain(&self.rest);
+        segments.map(move |segment| &segment.bytes(arena)[std::mem::take(&mut skip)..])
+    }
+
     /// Removes `taken` bytes that the kernel took.
     ///
     /// It nearly always took all of them. The other case is kept out of line, so that a delivery does not pay for it.

@@ -1,4 +1,4 @@
-//! The auth worker of one instance: who is who, and how many connections each user has.
+//! The auth worker of one instance: it checks tokens and counts the connections of users and addresses.
 
 use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
@@ -8,17 +8,18 @@ use seawall::job::{Admit, Completion, Counted, Denied, Identity, Occasion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Connections of one user that are let in.
+/// Connections that one user may have.
 const CONNECTIONS_MAX: u32 = 8;
 
 #[derive(Debug, Default)]
 pub struct Auth {
     pub queue: Vec<(Moment, Admit)>,
     counted: BTreeMap<String, u32>,
+    addresses: u32,
 }
 
 impl Auth {
-    /// Does a job; what it grants ends at `expires_unix_ms`. The answer, if it has one, and the reactor it is for.
+    /// Does a job; a granted token ends at `expires_unix_ms`. Returns the completion, if there is one, and its reactor.
     pub fn work(&mut self, admit: Admit, expires_unix_ms: Option<u64>) -> Option<(u16, Completion)> {
         match admit {
             Admit::Token { ticket, token, occasion } => {
@@ -32,10 +33,17 @@ impl Auth {
             }
             Admit::Leave { user } => {
                 let count = self.counted.get_mut(user.as_str()).filter(|count| **count > 0);
-                *count.unwrap_or_else(|| panic!("{user} was given back more often than counted")) -= 1;
+                *count.unwrap_or_else(|| panic!("{user} was released more often than counted")) -= 1;
                 None
             }
-            Admit::Address { .. } | Admit::Depart { .. } => None,
+            Admit::Address { ticket, address } => {
+                self.addresses += 1;
+                Some((ticket.reactor.0, Completion::AddressChecked { ticket, address, outcome: Ok(()) }))
+            }
+            Admit::Depart { .. } => {
+                self.addresses = self.addresses.checked_sub(1).expect("released more often than counted");
+                None
+            }
         }
     }
 
@@ -59,8 +67,8 @@ impl Auth {
         Ok((user, counted))
     }
 
-    /// Connections counted now.
+    /// Connections counted now, by user and by address.
     pub fn counted(&self) -> u32 {
-        self.counted.values().sum()
+        self.counted.values().sum::<u32>() + self.addresses
     }
 }

@@ -119,6 +119,9 @@ impl Client {
         for draft in &mut self.drafts {
             draft.asked = None;
         }
+        if let Some(link) = &self.link {
+            link.socket.borrow_mut().upward.push_back((now + link.latency, Upward::Upgrade));
+        }
         let token = format!("user-{}", self.user);
         let id = self.id();
         self.send(Order::connect(id, &token, recover), now);
@@ -325,7 +328,12 @@ impl Client {
                     link.socket.borrow_mut().upward.push_back((at, Upward::Pong));
                 }
             }
-            Frame::Complaint(_) | Frame::Close(_) | Frame::Pong => {}
+            Frame::Close(_) => {
+                if let Some(link) = &self.link {
+                    link.socket.borrow_mut().upward.push_back((now + link.latency, Upward::Close));
+                }
+            }
+            Frame::Complaint(_) | Frame::Pong => {}
         }
     }
 

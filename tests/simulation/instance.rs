@@ -1,33 +1,61 @@
-//! One process: its reactors and its auth worker. A crash takes all of it.
+//! One process: its engines and its auth worker. A crash takes all of it.
 
 use super::auth::Auth;
-use super::drain::Drain;
-use super::reactor::Reactor;
+use super::drain::{Drain, PLAN};
+use super::shell::Shell;
 use fastrand::Rng;
 use seawall::clock::Now;
+use seawall::engine::{Addresses, Echo, Follows, Hosts, ProxyHeader, Setup};
+use seawall::health::report::Report;
+use seawall::health::snapshot::Snapshot;
 use seawall::id::{InstanceName, ReactorId};
+use seawall::job::Outlook;
 use seawall::limits::Limits;
+use seawall::metrics::scrape::{MetricSources, Metrics};
+use seawall::metrics::vitals::Vitals;
 use seawall::session::{AuthMode, Policy};
-use std::rc::Rc;
 use std::sync::Arc;
 
 const REACTORS: u16 = 2;
 
 pub struct Instance {
-    /// Which of its lives: answers for an earlier one find nobody.
+    /// The number of its life: answers for an earlier one reach nobody.
     pub life: u32,
     pub up: bool,
-    pub reactors: Vec<Reactor>,
+    pub shells: Vec<Shell>,
     pub auth: Auth,
-    /// It was told to end.
+    /// Set once it was told to end.
     pub drain: Option<Drain>,
-    policy: Rc<Policy>,
+    pub setup: Arc<Setup>,
+    name: InstanceName,
+    limits: Limits,
+    kind: Kind,
+}
+
+/// The features of all processes of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub auth: AuthMode,
+    pub addresses: Addresses,
+    pub follows: Follows,
+}
+
+impl Kind {
+    pub fn draw(rng: &mut Rng) -> Kind {
+        Kind {
+            auth: if rng.bool() { AuthMode::Required } else { AuthMode::Off },
+            addresses: if rng.bool() { Addresses::Counted } else { Addresses::Uncounted },
+            follows: if rng.bool() { Follows::ByBus } else { Follows::Alone },
+        }
+    }
 }
 
 impl Instance {
-    pub fn new(name: &str, limits: &Limits, mode: AuthMode) -> Instance {
-        let policy = Rc::new(Policy::new(limits, mode, InstanceName(Arc::from(name))));
-        Instance { life: 0, up: false, reactors: Vec::new(), auth: Auth::default(), drain: None, policy }
+    pub fn new(name: &str, limits: &Limits, kind: Kind, now: Now) -> Instance {
+        let name = InstanceName(Arc::from(name));
+        let setup = setup(&name, limits, kind, now);
+        let (shells, auth) = (Vec::new(), Auth::default());
+        Instance { life: 0, up: false, shells, auth, drain: None, setup, name, limits: limits.clone(), kind }
     }
 
     pub fn start(&mut self, now: Now, rng: &mut Rng) {
@@ -35,8 +63,9 @@ impl Instance {
         self.life += 1;
         self.auth = Auth::default();
         self.drain = None;
-        self.reactors = (0..REACTORS)
-            .map(|index| Reactor::new(ReactorId(index), Rc::clone(&self.policy), now, rng.u64(..)))
+        self.setup = setup(&self.name, &self.limits, self.kind, now);
+        self.shells = (0..REACTORS)
+            .map(|index| Shell::new(ReactorId(index), &self.setup, now, self.kind.follows, rng.u64(..)))
             .collect();
     }
 
@@ -44,15 +73,31 @@ impl Instance {
     pub fn crash(&mut self) {
         self.up = false;
         self.drain = None;
-        for reactor in self.reactors.drain(..) {
-            for connection in reactor.connections.into_iter().flatten() {
-                connection.socket.borrow_mut().server_gone = true;
-            }
-        }
+        self.shells.drain(..).for_each(|shell| shell.reset());
     }
 }
 
-/// Small ones, so that each is hit; times are short, so that many rounds fit in a run.
+fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setup> {
+    let vitals = Vitals::new(usize::from(REACTORS), 1_000, 2_000, u64::MAX, now.at);
+    vitals.drain.revise(PLAN);
+    let report = Report { status: 200, body: "{}".into() };
+    let sources = MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 };
+    Arc::new(Setup {
+        policy: Policy::new(limits, kind.auth, name.clone()),
+        origins: Vec::new(),
+        hosts: Hosts::Any,
+        trusted_proxies: Vec::new(),
+        proxy_header: ProxyHeader::Off,
+        echo: Echo::Off,
+        addresses: kind.addresses,
+        reactors: usize::from(REACTORS),
+        vitals: Arc::new(vitals),
+        outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+        metrics: Arc::new(Metrics::new(usize::from(REACTORS), Arc::clone(&name.0), sources)),
+    })
+}
+
+/// Small bounds, so that each is hit; short times, so that many rounds fit in a run.
 pub fn limits(rng: &mut Rng) -> Limits {
     let outbox_bytes = [1 << 10, 6 << 10, 96 << 10][rng.usize(..3)];
     Limits {
@@ -64,6 +109,7 @@ pub fn limits(rng: &mut Rng) -> Limits {
         commands_burst: 60,
         outbox_bytes,
         outbox_bytes_hard: 4 * outbox_bytes,
+        outbox_bytes_total: [80 << 10, 1 << 30][rng.usize(..2)],
         tail_bytes_total: [0, 3_000, 200_000][rng.usize(..3)],
         channels: 10,
         connect_ms: 5_000,

@@ -41,6 +41,7 @@ impl Rogue {
         let habits = [Habit::Erratic, Habit::Deaf, Habit::Flood, Habit::Nonsense, Habit::Unconnected];
         self.habit = habits[rng.usize(..habits.len())];
         self.until = now + Duration::from_millis(rng.u64(0..30_000));
+        socket.borrow_mut().upward.push_back((now, Upward::Upgrade));
         self.socket = Some(socket);
         if self.habit != Habit::Unconnected {
             let token = if chance(rng, 10) { "nobody".into() } else { format!("user-{}", self.user) };

@@ -1,9 +1,9 @@
 //! What a connection was promised, checked with every frame as it enters the outbox.
 
-use super::connection::Event;
 use super::drain::Drain;
 use super::frame::{Beginning, Channel, Frame, Publication, Published, Push, Reply};
 use super::order::{Ask, Begin, Content, Order};
+use super::shell::Event;
 use super::socket::is_push;
 use super::store::{Entry, Store};
 use seawall::clock::Moment;
@@ -41,7 +41,6 @@ pub struct Shadow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     None,
-    Closed,
     ByeSaid(u16),
     Over,
 }
@@ -79,9 +78,10 @@ impl Shadow {
         self.now = now;
         match event {
             Event::Received(now, order) => self.received(*now, order, store),
-            Event::Closed => {
-                assert_eq!(self.ending, Ending::None, "closed once");
-                self.ending = Ending::Closed;
+            Event::Refused(status) => {
+                assert!(matches!(status, 429 | 503), "an upgrade refused with {status}");
+                assert_eq!(self.ending, Ending::None, "refused once");
+                self.ending = Ending::Over;
             }
             Event::Said(frame) => {
                 let connected = self.connected;
@@ -122,22 +122,23 @@ impl Shadow {
     fn said(&mut self, frame: &Frame, store: &mut Store) {
         assert!(self.connected || !is_push(frame), "before `connected`: {frame:?}");
         match (self.ending, frame) {
-            (Ending::None, Frame::Push(Push::Bye(_)) | Frame::Close(_)) => {
-                panic!("{frame:?} without a close")
-            }
-            (Ending::None, _) => {}
-            (Ending::Closed, Frame::Push(Push::Bye(code))) => {
+            (Ending::None, Frame::Push(Push::Bye(code))) => {
                 if *code == 1012 {
                     self.check_restart();
                 }
                 self.ending = Ending::ByeSaid(*code);
             }
-            (Ending::Closed, Frame::Close(1000)) => self.ending = Ending::Over,
+            // Only a close frame of the client is answered without a `bye`.
+            (Ending::None, Frame::Close(code)) => {
+                assert_eq!(*code, 1000, "closed without a bye");
+                self.ending = Ending::Over;
+            }
+            (Ending::None, _) => {}
             (Ending::ByeSaid(said), Frame::Close(code)) => {
                 assert_eq!(said, *code, "bye and the close frame agree");
                 self.ending = Ending::Over;
             }
-            (Ending::Closed | Ending::ByeSaid(_) | Ending::Over, _) => panic!("{frame:?} after the end"),
+            (Ending::ByeSaid(_) | Ending::Over, _) => panic!("{frame:?} after the end"),
         }
         match frame {
             Frame::Reply(id, reply) => self.reply(*id, reply, store),

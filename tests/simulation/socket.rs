@@ -1,7 +1,7 @@
-//! One connection's two directions: what is under way, how much room the kernel has, and who is gone.
+//! One connection's two directions: the bytes under way, the room in the kernel, and the ends that are gone.
 //!
-//! What the server says is tapped as it enters the outbox. The bytes that leave the outbox must be the
-//! tapped ones, in order; a client reads a frame when its last byte arrived.
+//! The server's bytes are tapped as they enter the outbox. The bytes that leave the outbox must be the tapped ones, in order; a
+//! client reads a frame when its last byte has arrived.
 
 use super::frame::{Frame, Push, read_all};
 use super::order::Order;
@@ -12,17 +12,50 @@ use std::rc::Rc;
 
 pub type Shared = Rc<RefCell<Socket>>;
 
-/// What a client sends.
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// A message of a client.
 #[derive(Clone, Debug)]
 pub enum Upward {
+    Upgrade,
     Text(Order),
     Pong,
     Close,
 }
 
+impl Upward {
+    /// As it is sent: a head, or a frame whose mask is zero (RFC 6455 section 5.2).
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Upward::Upgrade => UPGRADE.into(),
+            Upward::Pong => vec![0x8A, 0x80, 0, 0, 0, 0],
+            Upward::Close => vec![0x88, 0x82, 0, 0, 0, 0, 3, 0xE8],
+            Upward::Text(order) => {
+                let text = order.text.as_bytes();
+                let mut frame = vec![0x81];
+                match text.len() {
+                    length @ ..126 => frame.push(0x80 | length as u8),
+                    length @ ..65_536 => {
+                        frame.push(0x80 | 126);
+                        frame.extend((length as u16).to_be_bytes());
+                    }
+                    length => {
+                        frame.push(0x80 | 127);
+                        frame.extend((length as u64).to_be_bytes());
+                    }
+                }
+                frame.extend([0; 4]);
+                frame.extend(text);
+                frame
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Socket {
-    /// What the server has not read, and when it arrives.
+    /// Messages that the server has not read, and when they arrive.
     pub upward: VecDeque<(Moment, Upward)>,
     /// Frames on their way down, each with the stream position of its end.
     downward: VecDeque<(usize, Rc<Frame>)>,
@@ -43,12 +76,18 @@ impl Socket {
         Rc::new(RefCell::new(Socket { capacity, ..Socket::default() }))
     }
 
-    /// Notes what entered the outbox.
-    pub fn tap(&mut self, bytes: &[u8]) -> Vec<Rc<Frame>> {
-        self.tap_frames(bytes, &parse(bytes))
+    /// Bytes that entered the outbox and wait for the kernel.
+    pub fn waiting(&self) -> &[u8] {
+        &self.tapped[self.untaken..]
     }
 
-    /// The same, where the bytes were read before.
+    /// Notes bytes that entered the outbox and are no frames.
+    pub fn tap_other(&mut self, bytes: &[u8]) {
+        self.tapped.extend_from_slice(bytes);
+        self.tapped_end += bytes.len();
+    }
+
+    /// Notes frames that entered the outbox.
     pub fn tap_frames(&mut self, bytes: &[u8], frames: &[(usize, Rc<Frame>)]) -> Vec<Rc<Frame>> {
         self.tapped.extend_from_slice(bytes);
         for (length, frame) in frames {
@@ -75,7 +114,7 @@ impl Socket {
         self.taken += bytes.len();
     }
 
-    /// The client reads at most so many bytes; the frames that are whole then.
+    /// The client reads at most this many bytes; returns the frames that are complete then.
     pub fn read(&mut self, most: usize) -> Vec<Rc<Frame>> {
         self.delivered += most.min(self.taken - self.delivered);
         let mut frames = Vec::new();
@@ -93,12 +132,12 @@ impl Socket {
     }
 }
 
-/// Reads a run of frames once for all who get it.
+/// Parses frames.
 pub fn parse(bytes: &[u8]) -> Vec<(usize, Rc<Frame>)> {
     read_all(bytes).into_iter().map(|(length, frame)| (length, Rc::new(frame))).collect()
 }
 
-/// True exactly for frames that nobody asked for and that need a session.
+/// True exactly for unsolicited frames that need a session.
 pub fn is_push(frame: &Frame) -> bool {
     match frame {
         Frame::Push(Push::Bye(_)) => false,

@@ -1,4 +1,4 @@
-//! The workers' side: what waits for the store and the auth worker, and what becomes of it.
+//! The workers' side: jobs that wait for the store and the auth worker, and their completions.
 
 use super::schedule::{Reads, Writes, chance};
 use super::store::Origin;
@@ -41,7 +41,7 @@ impl StoreQueue {
         self.appends.is_empty() && self.reads.is_empty()
     }
 
-    /// A process died: what it asked for may be on its way all the same.
+    /// A process died: its appends may be committed all the same.
     pub fn forget(&mut self, index: usize, mut stays: impl FnMut() -> bool) {
         self.appends.retain(|((instance, _), _, _)| *instance != index || stays());
         self.reads.retain(|((instance, _), _)| *instance != index);
@@ -102,22 +102,22 @@ impl World {
         }
     }
 
-    /// To every reactor's lane, if it has room and nothing happens on the way.
+    /// Sends a batch to every reactor's lane; a full lane misses it, and some batches are lost or doubled on the way.
     fn announce(&mut self, batch: &Arc<[Published]>) {
         for index in 0..self.instances.len() {
-            for which in 0..self.instances[index].reactors.len() {
+            for which in 0..self.instances[index].shells.len() {
                 let weather = self.weather.clone();
-                let reactor = &mut self.instances[index].reactors[which];
+                let shell = &mut self.instances[index].shells[which];
                 if chance(&mut self.rng, weather.lost) {
                     continue;
                 }
-                if reactor.live.len() >= weather.lane {
-                    reactor.missed = true;
+                if shell.live.len() >= weather.lane {
+                    shell.missed = true;
                     continue;
                 }
                 for _ in 0..=usize::from(chance(&mut self.rng, weather.doubled)) {
                     let at = self.now.at + Duration::from_millis(weather.delay_ms(&mut self.rng));
-                    reactor.live.push((at, Live::Published(Arc::clone(batch))));
+                    shell.live.push((at, Live::Published(Arc::clone(batch))));
                 }
             }
         }

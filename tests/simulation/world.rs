@@ -1,12 +1,13 @@
 //! Everything together, moved one step at a time by the seed.
 
 use super::client::Client;
+use super::drain::listens;
 use super::frame::{Channel, Frame};
-use super::instance::{Instance, limits};
-use super::pending::Job;
+use super::instance::{Instance, Kind, limits};
 use super::rogue::Rogue;
 use super::schedule::{Weather, calm_pause_ms, chance, pause_ms};
 use super::shadow::Shadow;
+use super::shell::{Shell, Work};
 use super::socket::{Shared, Socket};
 use super::store::Store;
 use super::trace::Trace;
@@ -46,9 +47,10 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_000 };
         let limits = limits(&mut rng);
-        let mode = if rng.bool() { AuthMode::Required } else { AuthMode::Off };
+        let kind = Kind::draw(&mut rng);
+        let mode = kind.auth;
         let mut instances: Vec<Instance> =
-            ["gw-0", "gw-1"].map(|name| Instance::new(name, &limits, mode)).into();
+            ["gw-0", "gw-1"].map(|name| Instance::new(name, &limits, kind, now)).into();
         instances.iter_mut().for_each(|instance| instance.start(now, &mut rng));
         let clients = (0..CLIENTS).map(|number| client(number, mode, &mut rng)).collect();
         let rogues = (0..ROGUES).map(|number| Rogue::new(user(number, mode))).collect();
@@ -157,9 +159,9 @@ impl World {
         self.now.unix_ms += pause;
         self.work();
         for index in 0..self.instances.len() {
-            for reactor in 0..self.instances[index].reactors.len() {
+            for which in 0..self.instances[index].shells.len() {
                 if chance(&mut self.rng, 90) {
-                    self.turn(index, reactor);
+                    self.turn(index, which, phase);
                 }
             }
         }
@@ -188,52 +190,47 @@ impl World {
         self.shadows.values().for_each(|shadow| shadow.check_time(now));
     }
 
-    fn turn(&mut self, index: usize, which: usize) {
+    fn turn(&mut self, index: usize, which: usize, phase: Phase) {
         let rooms = self.queue.rooms();
         let instance = &mut self.instances[index];
-        let reactor = &mut instance.reactors[which];
-        (reactor.append_room, reactor.read_room) = rooms;
-        reactor.draining.process = instance.drain;
-        reactor.turn(self.now);
+        let draining = instance.setup.vitals.drain.phase();
+        instance.shells[which].turn(self.now, draining, phase == Phase::Calm, rooms);
         self.judge(index, which);
         let instance = &mut self.instances[index];
-        let reactor = &mut instance.reactors[which];
-        for job in std::mem::take(&mut reactor.jobs) {
+        let asker = (index, instance.life);
+        for work in std::mem::take(&mut instance.shells[which].jobs) {
             let at = self.now.at + Duration::from_millis(self.rng.u64(0..20));
-            match job {
-                Job::Append(append, origin) => self.queue.append((index, instance.life), append, origin),
-                Job::Read(read) => self.queue.read((index, instance.life), read),
-                Job::Admit(admit) => instance.auth.queue.push((at, admit)),
+            match work {
+                Work::Append(append, origin) => self.queue.append(asker, append, origin),
+                Work::Read(read) => self.queue.read(asker, read),
+                Work::Admit(admit) => self.instances[index].auth.queue.push((at, admit)),
+                Work::Follow(followed) => self.answer(asker, which as u16, followed),
             }
         }
-        for (channel, frame) in std::mem::take(&mut instance.reactors[which].signals) {
-            for (other, reactor) in instance.reactors.iter_mut().enumerate() {
-                if other != which && reactor.live.len() < self.weather.lane {
+        let instance = &mut self.instances[index];
+        for (channel, frame) in std::mem::take(&mut instance.shells[which].signals) {
+            for (other, shell) in instance.shells.iter_mut().enumerate() {
+                if other != which && shell.live.len() < self.weather.lane {
                     let live = Live::Signal { channel: channel.clone(), frame: frame.clone() };
-                    reactor.live.push((self.now.at, live));
+                    shell.live.push((self.now.at, live));
                 }
             }
         }
     }
 
-    /// Shows the shadow what each connection got.
+    /// Shows the shadow the events of each connection.
     fn judge(&mut self, index: usize, which: usize) {
         let (now, trace) = (self.now, Rc::clone(&self.trace));
         let process = self.instances[index].drain;
-        let reactor = &mut self.instances[index].reactors[which];
-        for (channel, frame, given) in std::mem::take(&mut reactor.from_memory) {
+        let shell = &mut self.instances[index].shells[which];
+        for (channel, frame, given) in std::mem::take(&mut shell.from_memory) {
             check_erased(&self.store, channel, &frame, given);
         }
-        let ended = std::mem::take(&mut reactor.ended);
-        let gone: Vec<u64> = ended.iter().map(|connection| connection.serial).collect();
-        let all = reactor
-            .connections
-            .iter_mut()
-            .flatten()
-            .map(|connection| (connection.serial, &mut connection.events));
-        let events: Vec<_> = all.map(|(serial, events)| (serial, std::mem::take(events))).collect();
-        let ended = ended.into_iter().map(|connection| (connection.serial, connection.events));
-        for (serial, events) in ended.chain(events) {
+        let mut ended = std::mem::take(&mut shell.ended);
+        let gone: Vec<u64> = ended.iter().map(|line| line.serial).collect();
+        let all = ended.iter_mut().chain(&mut shell.lines);
+        let events: Vec<_> = all.map(|line| (line.serial, std::mem::take(&mut line.events))).collect();
+        for (serial, events) in events {
             let Some(shadow) = self.shadows.get_mut(&(index, serial)) else { continue };
             shadow.process = process;
             for event in events {
@@ -268,15 +265,14 @@ impl World {
         let index = self.rng.usize(..self.instances.len());
         let instance = &mut self.instances[index];
         let first = self.rng.usize(..2);
-        let listens = |which: &usize| instance.reactors.get(*which).is_some_and(|it| it.draining.listens());
-        let which = [first, 1 - first].into_iter().find(listens)?;
-        let reactor = instance.reactors.get_mut(which)?;
+        let takes = |which: &usize| instance.shells.get(*which).is_some_and(|it| listens(it.engine.phase()));
+        let which = [first, 1 - first].into_iter().find(takes)?;
+        let shell = instance.shells.get_mut(which)?;
         self.connections += 1;
         let serial = self.connections;
         let socket = Socket::new([300, 2_000, 30_000][self.rng.usize(..3)]);
-        reactor.now = self.now;
-        reactor.accept(serial, socket.clone(), self.rng.f32());
-        self.trace.note(self.now, || format!("gw-{index}.{which} accepts #{serial} of {user}"));
+        shell.connect(serial, socket.clone());
+        self.trace.note(self.now, || format!("#{serial} of {user} connects to gw-{index}.{which}"));
         self.shadows.insert((index, serial), Shadow::new(serial, user));
         Some(socket)
     }
@@ -287,7 +283,7 @@ impl World {
         let instance = &mut self.instances[index];
         if instance.up && instance.life == life {
             let at = self.now.at + Duration::from_millis(delay);
-            instance.reactors[usize::from(which)].answers.push((at, completion));
+            instance.shells[usize::from(which)].answers.push((at, completion));
         }
     }
 
@@ -333,11 +329,11 @@ impl World {
         }
         (0..60).for_each(|_| self.step(Phase::Calm));
         for instance in &self.instances {
-            assert_eq!(instance.auth.counted(), 0, "every counted connection is given back");
-            for reactor in &instance.reactors {
-                assert!(reactor.connections.iter().all(Option::is_none));
-                assert_eq!(reactor.hub.sizes(), (0, 0, 0), "an empty hub holds nothing");
-                assert_eq!(reactor.pending.len(), 0, "nobody waits");
+            assert_eq!(instance.auth.counted(), 0, "every counted connection is released");
+            for Shell { engine, lines, .. } in &instance.shells {
+                assert!(lines.is_empty() && engine.is_empty(), "peers are left");
+                assert_eq!(engine.hub().sizes(), (0, 0, 0), "an empty hub holds nothing");
+                assert_eq!(engine.tally().pending.read(), 0, "requests are left");
             }
         }
     }

@@ -36,7 +36,9 @@ impl Schedule {
             }
             let (after, order) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let after = after.parse::<u32>().map_err(|_| {
-                                    format!("line {number}: `{after}`: begin with milliseconds since the last step, as in `500 stall`")
+                format!(
+                    "line {number}: `{after}`: begin with milliseconds since the last step, as in `500 stall`"
+                )
             })?;
             let order = order.parse().map_err(|error| format!("line {number}: {error}"))?;
             if steps.len() == STEPS_MAX {
