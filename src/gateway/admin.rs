@@ -1,12 +1,11 @@
-//! The admin listener before its threads: its address and its token.
+//! The admin listener before its threads start: its address and its token.
 //!
-//! An address that nobody asked for must not keep a second gateway from starting on a machine, so with the default a
-//! failure costs the listener and a warning. What was asked for is had, or the gateway does not start.
-
-mod token;
+//! The default address must not keep a second gateway from starting on the same machine. So if it is in use, the gateway warns
+//! and runs without an admin listener; an address that the operator set must be available, or it refuses to start.
 
 use super::config::Config;
-use super::config::source::Origin;
+use super::config::origin::ValueOrigin;
+use super::token;
 use crate::clock::Now;
 use crate::job::Outlook;
 use crate::metrics::scrape::Metrics;
@@ -19,127 +18,132 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A listener that is bound, or why there is none.
-pub(super) enum Prepared {
-    /// It is bound, and the token is known.
+/// A bound listener, or the reason that there is none.
+pub(super) enum PreparedAdmin {
     Ready {
-        /// Bound, and not served yet.
+        /// Bound, but not served yet.
         listener: TcpListener,
-        /// Where: port 0 has become one.
+        /// The bound address; never port 0.
         address: SocketAddr,
-        /// What operators show.
         token: Vec<u8>,
-        /// Where an operator finds that.
-        kept: Kept,
+        place: TokenPlace,
     },
-    /// Nobody wants one.
     Off,
-    /// Nobody asked for one, and it cannot be had.
-    Missing,
+    /// The default address could not be bound.
+    Unavailable,
 }
 
-/// Where an operator finds the token.
-pub(super) enum Kept {
-    /// The operator has it.
+/// The values that the listener shares with the rest of the process.
+pub(super) struct AdminShared {
+    pub(super) desk: Desk,
+    /// Wakes the main thread after a drain was begun.
+    pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
+    pub(super) outlook: Arc<Outlook>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) instance: Arc<str>,
+}
+
+/// The place where an operator finds the token.
+pub(super) enum TokenPlace {
+    /// `admin.token`.
     Setting,
-    /// In this file.
     File(PathBuf),
 }
 
-impl Kept {
-    /// For people.
+impl TokenPlace {
     pub(super) fn describe(&self) -> String {
         match self {
-            Kept::Setting => "admin.token".into(),
-            Kept::File(path) => path.display().to_string(),
+            TokenPlace::Setting => "admin.token".into(),
+            TokenPlace::File(path) => path.display().to_string(),
         }
     }
 }
 
-/// The token that a gateway of this configuration takes, for those who ask it; none is made.
-pub(super) fn token_of(config: &Config) -> Result<(Vec<u8>, Kept), String> {
+/// The token of a running gateway with this configuration; never creates one.
+pub(super) fn token_of(config: &Config) -> Result<(Vec<u8>, TokenPlace), String> {
     if let Some(token) = &config.admin.token {
-        return Ok((token.bytes().to_vec(), Kept::Setting));
+        return Ok((token.bytes().to_vec(), TokenPlace::Setting));
     }
     let (token, file) = token::known(&config.store.data)?;
-    Ok((token, Kept::File(file)))
+    Ok((token, TokenPlace::File(file)))
 }
 
-impl Prepared {
-    /// Binds the address and finds the token, which is made where there is none.
-    pub(super) fn new(config: &Config) -> Result<Prepared, String> {
-        let Some(listen) = config.admin.listen else { return Ok(Prepared::Off) };
-        match Prepared::ready(config, listen) {
+impl PreparedAdmin {
+    /// Binds the address and reads the token, which is created if there is none.
+    pub(super) fn new(config: &Config) -> Result<PreparedAdmin, String> {
+        let Some(listen) = config.admin.listen else { return Ok(PreparedAdmin::Off) };
+        match PreparedAdmin::ready(config, listen) {
             Ok(ready) => Ok(ready),
-            Err(why) if *config.origins.of("admin.listen") == Origin::Default => {
-                tracing::warn!(why, "no admin listener; set admin.listen to another address, or to \"off\"");
-                Ok(Prepared::Missing)
+            Err(reason) if *config.origins.of("admin.listen") == ValueOrigin::Default => {
+                tracing::warn!(reason, "admin listener unavailable");
+                Ok(PreparedAdmin::Unavailable)
             }
-            Err(why) => Err(why),
+            Err(reason) => Err(reason),
         }
     }
 
-    fn ready(config: &Config, listen: SocketAddr) -> Result<Prepared, String> {
+    fn ready(config: &Config, listen: SocketAddr) -> Result<PreparedAdmin, String> {
         let failed = |error| {
             format!(
-                "cannot listen on {listen} (admin.listen): {error}; set another address, or \"off\" for no admin listener"
+                "cannot listen on {listen} (admin.listen): {error}; set it to another address, or to \"off\" for none"
             )
         };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (token, kept) = match &config.admin.token {
-            Some(token) => (token.bytes().to_vec(), Kept::Setting),
+        let (token, place) = match &config.admin.token {
+            Some(token) => (token.bytes().to_vec(), TokenPlace::Setting),
             None => {
-                let (token, file) = token::find(&config.store.data)?;
-                (token, Kept::File(file))
+                let (token, file) = token::find_or_create(&config.store.data)?;
+                (token, TokenPlace::File(file))
             }
         };
         if !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
                 %address,
-                "the admin listener is not on loopback and speaks plain HTTP: who can listen in on the way can read the token; \
-                 put TLS before it, or keep it to a network of operators"
+                risk = "plain HTTP: anyone who can observe the network can read the token",
+                hint = "put TLS in front of it, or restrict it to a network of operators",
+                "admin listener not on loopback"
             );
         }
-        Ok(Prepared::Ready { listener, address, token, kept })
+        Ok(PreparedAdmin::Ready { listener, address, token, place })
     }
 
-    /// What a person is told of it first; never the token.
+    /// The address and the place of the token, for the start banner; never the token.
     pub(super) fn describe(&self) -> String {
         match self {
-            Prepared::Ready { address, kept: Kept::Setting, .. } => {
+            PreparedAdmin::Ready { address, place: TokenPlace::Setting, .. } => {
                 format!("http://{address}/ (token: admin.token)")
             }
-            Prepared::Ready { address, kept: Kept::File(path), .. } => {
+            PreparedAdmin::Ready { address, place: TokenPlace::File(path), .. } => {
                 format!("http://{address}/ (token in {})", path.display())
             }
-            Prepared::Off => "off".into(),
-            Prepared::Missing => "none: see the log".into(),
+            PreparedAdmin::Off => "off".into(),
+            PreparedAdmin::Unavailable => "unavailable: see the log".into(),
         }
     }
 
-    /// Starts its threads.
+    /// Starts the threads.
     pub(super) fn start(
         self,
         config: &Config,
-        (desk, bell): (Desk, Arc<dyn Fn() + Send + Sync>),
         clock: impl Fn() -> Now + Send + Sync + 'static,
-        outlook: &Arc<Outlook>,
-        (vitals, metrics, instance): (&Arc<Vitals>, &Arc<Metrics>, &Arc<str>),
+        shared: AdminShared,
     ) -> io::Result<()> {
         let (listener, token) = match self {
-            Prepared::Ready { listener, token, .. } => (listener, token),
-            Prepared::Off | Prepared::Missing => return Ok(()),
+            PreparedAdmin::Ready { listener, token, .. } => (listener, token),
+            PreparedAdmin::Off | PreparedAdmin::Unavailable => return Ok(()),
         };
+        let AdminShared { desk, wake_main, outlook, vitals, metrics, instance } = shared;
         let admin = Admin {
             token,
             desk,
-            bell,
+            bell: wake_main,
             clock,
-            outlook: Arc::clone(outlook),
-            vitals: Arc::clone(vitals),
-            metrics: Arc::clone(metrics),
-            instance: Arc::clone(instance),
+            outlook,
+            vitals,
+            metrics,
+            instance,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

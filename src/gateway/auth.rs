@@ -1,8 +1,9 @@
-//! What is configured under `[auth]` becomes keys, an auth service, and a census.
+//! Builds the verifier, the auth service and the connection census from `[auth]`.
 
 use super::config::Config;
-use super::config::auth::{AuthConfig, IntrospectionConfig};
-use super::config::key::{AuthKey, Secret, same_keys};
+use super::config::auth::{AuthSection, IntrospectionConfig};
+use super::config::url::Url;
+use super::config::value::Secret;
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
 use crate::auth::key::KeyFault;
@@ -16,11 +17,11 @@ use crate::worker::auth::{Answers, Trust};
 use crate::worker::probe::target::Target;
 use std::sync::Arc;
 
-/// Whose tokens are believed; `None`: auth is off.
+/// The keys and the service that tokens are checked with; `None` if auth is off.
 pub(super) fn trust(
     config: &Config,
     outlook: &Arc<Outlook>,
-    witness: Option<Witness>,
+    reporter: Option<Witness>,
 ) -> Result<Option<Trust>, String> {
     let auth = &config.auth;
     if !auth.is_on() {
@@ -28,7 +29,7 @@ pub(super) fn trust(
     }
     let (introspection, key_set) = endpoints(auth)?;
     let service = (introspection.is_some() || key_set.is_some()).then(|| Service {
-        introspection: introspection.map(|endpoint| asking(&auth.introspection, endpoint)),
+        introspection: introspection.map(|endpoint| introspection_of(&auth.introspection, endpoint)),
         key_set: key_set.map(|endpoint| {
             let (refresh, pause) = (auth.jwks.refresh, auth.jwks.pause);
             KeySetSource { endpoint, refresh, pause }
@@ -37,13 +38,13 @@ pub(super) fn trust(
         timeout: auth.timeout,
         waiting: auth.waiting as usize,
         outlook: Arc::clone(outlook),
-        witness,
+        witness: reporter,
     });
-    let verifier = verifier(auth).map_err(|fault| key_fault(auth, &fault))?;
+    let verifier = verifier(auth).map_err(|fault| key_fault(config, &fault))?;
     Ok(Some(Trust { verifier, service }))
 }
 
-fn asking(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {
+fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {
     let names = ClaimNames::default();
     Introspection {
         endpoint,
@@ -60,8 +61,8 @@ fn asking(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {
     }
 }
 
-/// Where tokens are asked about, and where the keys are.
-fn endpoints(auth: &AuthConfig) -> Result<(Option<Endpoint>, Option<Endpoint>), String> {
+/// The endpoints of introspection and of the key set.
+fn endpoints(auth: &AuthSection) -> Result<(Option<Endpoint>, Option<Endpoint>), String> {
     let IntrospectionConfig { url, client_id, client_secret, .. } = &auth.introspection;
     let text = |secret: &Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
     let login = match (client_id, client_secret) {
@@ -77,41 +78,43 @@ fn endpoints(auth: &AuthConfig) -> Result<(Option<Endpoint>, Option<Endpoint>), 
     Ok((introspection, key_set))
 }
 
-/// How the auth service is looked at.
+/// The probe target of the auth service.
 pub(super) fn target(config: &Config) -> Result<Target, String> {
     let (introspection, key_set) = endpoints(&config.auth)?;
     Ok(Target::auth_service(introspection, key_set))
 }
 
-/// For the lines a person sees first.
+/// For the start banner.
 pub(super) fn describe(config: &Config) -> String {
     let auth = &config.auth;
     if !auth.is_on() {
-        return "off: everybody on this machine may read and write".into();
+        return "off: anyone on this machine can read and write".into();
     }
-    let url =
-        |name: &str, url: &Option<super::config::url::Url>| url.as_ref().map(|url| format!("{name} {url}"));
-    let keys = (!auth.keys.is_empty()).then(|| format!("{} key(s)", auth.keys.len()));
-    let services = [url("keys of", &auth.jwks.url), url("asks", &auth.introspection.url)];
+    let url = |name: &str, url: &Option<Url>| url.as_ref().map(|url| format!("{name} {url}"));
+    let keys = match auth.key_configs().len() {
+        0 => None,
+        1 => Some("1 key".to_owned()),
+        count => Some(format!("{count} keys")),
+    };
+    let services = [url("keys from", &auth.jwks.url), url("introspection at", &auth.introspection.url)];
     let parts: Vec<String> = keys.into_iter().chain(services.into_iter().flatten()).collect();
     format!("on: {}", parts.join(", "))
 }
 
-/// In words that lead to the line where the key stands.
-fn key_fault(auth: &AuthConfig, fault: &KeyFault) -> String {
-    let culprit = match fault {
-        KeyFault::Key { index, .. } => auth.keys.get(*index),
-        KeyFault::NoKeys | KeyFault::TooManyKeys(_) => None,
-    };
-    match culprit {
-        Some(key) => format!("{}: auth.keys: {fault}", key.origin),
-        None => format!("auth.keys: {fault}"),
+/// The fault with the origin of its key, if it concerns one.
+fn key_fault(config: &Config, fault: &KeyFault) -> String {
+    match fault {
+        KeyFault::Key { index, .. } => match config.auth.keys.get(*index) {
+            Some(key) => format!("{}: auth.keys: {fault}", key.origin),
+            None => format!("{}: auth.secret: {fault}", config.origins.of("auth.secret")),
+        },
+        KeyFault::NoKeys | KeyFault::TooManyKeys(_) => format!("auth.keys: {fault}"),
     }
 }
 
-fn verifier(auth: &AuthConfig) -> Result<Verifier, KeyFault> {
+fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFault> {
     Verifier::beside_a_service(VerifierConfig {
-        keys: auth.keys.iter().map(AuthKey::verified).collect(),
+        keys: auth.key_configs(),
         audience: auth.audience.clone(),
         issuer: auth.issuer.clone(),
         leeway: auth.leeway,
@@ -123,33 +126,43 @@ pub(super) fn census(config: &Config) -> Census {
     Census::new(per_user, per_address, rate)
 }
 
-/// Connections of a user, those of an address, and how fast these may come.
+/// The bounds on connections of a user and of an address, and on the rate of an address.
 pub(super) fn bounds(config: &Config) -> (u32, u32, Option<Rate>) {
     let limits = &config.limits;
     let rate = Rate::new(limits.handshakes_per_s, limits.handshakes_per_s.saturating_mul(10));
     (limits.connections_per_user, limits.connections_per_address, rate)
 }
 
-/// True exactly when tokens are judged by other rules, or when it is not known by which they were.
+/// True exactly when tokens are checked by other rules than before, or the old rules are unknown.
 pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
     let (Some(Config { auth: old, .. }), new) = (old, &new.auth) else { return true };
-    let parts = |auth: &AuthConfig| {
-        let AuthConfig { keys: _, audience, issuer, leeway, timeout, waiting, introspection, jwks } = auth;
+    let parts = |auth: &AuthSection| {
+        let AuthSection {
+            secret: _,
+            keys: _,
+            audience,
+            issuer,
+            leeway,
+            timeout,
+            waiting,
+            introspection,
+            jwks,
+        } = auth;
         (audience.clone(), issuer.clone(), *leeway, *timeout, *waiting, introspection.clone(), jwks.clone())
     };
-    !same_keys(old.keys.iter(), new.keys.iter()) || parts(old) != parts(new)
+    old.key_configs() != new.key_configs() || parts(old) != parts(new)
 }
 
-/// Whether what the auth service said still holds under other rules than `old`, if these are known.
+/// Keeps the cached answers of the auth service only if the rules that they depend on are unchanged.
 pub(super) fn answers(old: Option<&Config>, new: &Config) -> Answers {
     let asks = |config: &Config| {
-        let AuthConfig { audience, issuer, introspection, jwks, .. } = &config.auth;
+        let AuthSection { audience, issuer, introspection, jwks, .. } = &config.auth;
         (audience.clone(), issuer.clone(), introspection.clone(), jwks.url.clone())
     };
     if old.map(asks) == Some(asks(new)) { Answers::Keep } else { Answers::Forget }
 }
 
-/// True exactly when the auth service is looked at in another place or by other questions.
+/// True exactly when the auth service is probed at another URL or with other credentials.
 pub(super) fn target_differs(old: &Config, new: &Config) -> bool {
     let target = |config: &Config| {
         let (introspection, jwks) = (&config.auth.introspection, &config.auth.jwks);

@@ -1,4 +1,4 @@
-//! Which store the configuration asks for, behind the one set of queues that both serve.
+//! The configured store, SQLite or PostgreSQL. Both serve the same queues.
 
 use super::config::Config;
 use crate::id::Epoch;
@@ -10,35 +10,31 @@ use crossbeam_channel::Receiver;
 use std::io;
 use std::sync::Arc;
 
-/// Threads that read pages: a long page must not hold up the short ones.
+/// Threads that read pages; more than one, so that a long page does not delay short ones.
 const READERS: usize = 2;
-/// Threads that append to PostgreSQL: while one waits for its commit, the other's batch is on its way. More of
-/// them would cost a database of many instances its connections and make batches smaller.
+/// Threads that append to PostgreSQL: while one waits for its commit, the other sends its batch. More would take connections
+/// that other instances need, and make batches smaller.
 const WRITERS: usize = 2;
 
-/// A store whose threads do not run yet.
+/// A store whose threads have not started.
 pub(super) enum Backing {
-    /// A file in the data folder.
     Sqlite(Box<Store>),
-    /// A database, perhaps of several instances.
     Postgres(Box<PostgresStore>),
 }
 
 /// A store whose threads run.
-pub(super) enum Running {
-    /// A file in the data folder.
+pub(super) enum RunningStore {
     Sqlite(store::Running),
-    /// A database, perhaps of several instances.
     Postgres(postgres::Running),
 }
 
 impl Backing {
-    /// Opens what `store.url` and `store.data` name.
-    /// What it commits goes to `bus`, what its workers meet to `witness`.
+    /// Opens the store of `store.url` or `store.data`. Commits are published to `bus`; `reporter` reports the
+    /// failures and successes of its workers.
     pub(super) fn open(
         config: &Config,
         bus: Option<BusMember>,
-        witness: Option<Witness>,
+        reporter: Option<Witness>,
     ) -> Result<Backing, String> {
         match config.store.postgres() {
             None => Store::open(embedded(config))
@@ -53,7 +49,7 @@ impl Backing {
                 readers: READERS,
                 source: config.server.source_address,
                 bus,
-                witness,
+                witness: reporter,
             })
             .map(Box::new)
             .map(Backing::Postgres)
@@ -61,7 +57,7 @@ impl Backing {
         }
     }
 
-    /// The identity of its logs, where it is known before the first answer.
+    /// The epoch of the store, if it is known before the first response of the database.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         match self {
             Backing::Sqlite(store) => Some(store.epoch()),
@@ -69,43 +65,45 @@ impl Backing {
         }
     }
 
-    /// Starts its threads; they end when all senders of their queues are gone.
+    /// Starts the threads. They end when all senders of their queues are dropped.
     pub(super) fn start(
         self,
         mailboxes: Arc<[Mailbox]>,
         append: Receiver<Append>,
         reads: Receiver<Read>,
         counters: Arc<StoreCounters>,
-    ) -> io::Result<Running> {
+    ) -> io::Result<RunningStore> {
         match self {
-            Backing::Sqlite(store) => store.start(mailboxes, append, reads, counters).map(Running::Sqlite),
+            Backing::Sqlite(store) => {
+                store.start(mailboxes, append, reads, counters).map(RunningStore::Sqlite)
+            }
             Backing::Postgres(store) => {
-                store.start(mailboxes, append, reads, counters).map(Running::Postgres)
+                store.start(mailboxes, append, reads, counters).map(RunningStore::Postgres)
             }
         }
     }
 }
 
-impl Running {
-    /// The epoch that this process knows and the one that took its place, when somebody replaced it.
+impl RunningStore {
+    /// The epoch that this process knows and the one that replaced it, if it was replaced.
     pub(super) fn replaced_epoch(&self) -> Option<(Epoch, Epoch)> {
         match self {
-            // Its folder has one owner: nobody else replaces anything while we run.
-            Running::Sqlite(_) => None,
-            Running::Postgres(running) => running.replaced_epoch(),
+            // The folder has one owner, so its epoch cannot change while this process runs.
+            RunningStore::Sqlite(_) => None,
+            RunningStore::Postgres(running) => running.replaced_epoch(),
         }
     }
 
-    /// Waits until what was sent is answered.
+    /// Waits until every request has its reply.
     pub(super) fn join(self) {
         match self {
-            Running::Sqlite(running) => running.join(),
-            Running::Postgres(running) => running.join(),
+            RunningStore::Sqlite(running) => running.join(),
+            RunningStore::Postgres(running) => running.join(),
         }
     }
 }
 
-/// Gives the store another epoch; answers the old and the new one.
+/// Gives the store a new epoch; returns the old and the new one.
 pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
     match config.store.postgres() {
         None => store::new_epoch(&config.store.data).map_err(|error| error.to_string()),
@@ -115,7 +113,7 @@ pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
     }
 }
 
-/// What a person is told of where the store is.
+/// The store, for the start banner.
 pub(super) fn describe(config: &Config) -> String {
     match config.store.postgres() {
         None => format!("{} (SQLite)", config.store.data.display()),

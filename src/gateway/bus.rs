@@ -1,7 +1,7 @@
-//! The bus, if one is configured, before its threads run.
+//! The bus, if one is configured, before its threads start.
 
 use super::config::Config;
-use super::watch;
+use super::watch::{self, PreparedWatch};
 use crate::id::InstanceName;
 use crate::job::bus::{BusInbox, bus};
 use crate::job::{Mailbox, Read};
@@ -14,48 +14,47 @@ use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
 
-/// Begins the names of channels in Redis, unless `bus.prefix` says otherwise.
+/// The prefix of the channel names in Redis, unless `bus.prefix` is set.
 const PREFIX: &str = "seawall";
 
-/// See the module.
-pub(super) struct Prepared {
-    /// This instance on it, for the store and the reactors.
+pub(super) struct PreparedBus {
+    /// This instance as a member of the bus, for the store and the reactors.
     pub(super) member: BusMember,
     config: BusConfig,
     inbox: BusInbox,
 }
 
-impl Prepared {
-    /// Of `bus.url`; nothing is opened.
+impl PreparedBus {
+    /// Prepares the bus at `bus.url`, without connecting to it.
     pub(super) fn new(
         config: &Config,
-        watched: &watch::Prepared,
+        watched: &PreparedWatch,
         instance: &InstanceName,
-    ) -> Result<Option<Prepared>, String> {
+    ) -> Result<Option<PreparedBus>, String> {
         let Some(url) = &config.bus.url else { return Ok(None) };
         let target = Target::parse(Kind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
         let target = target.with_source(config.server.source_address);
-        let (bus, inbox) = bus().map_err(|error| format!("cannot set the bus up: {error}"))?;
-        let random = getrandom::u64().map_err(|_| "cannot set the bus up: no random number".to_owned())?;
+        let (bus, inbox) = bus().map_err(|error| format!("cannot set up the bus: {error}"))?;
+        let random = getrandom::u64().map_err(|_| "cannot set up the bus: no random number".to_owned())?;
         let origin = Origin(random);
         let counters = BusCounters { dropped: Arc::clone(&inbox.dropped), ..BusCounters::default() };
         let config = BusConfig {
             target,
             prefix: Arc::from(config.bus.prefix.as_deref().unwrap_or(PREFIX)),
             origin,
-            witness: watched.witness(watch::BUS),
+            witness: watched.reporter(watch::BUS),
             monitor: Arc::clone(watched.monitor()),
             counters: Arc::new(counters),
         };
         let member = BusMember { bus, origin, instance: Arc::clone(&instance.0) };
-        Ok(Some(Prepared { member, config, inbox }))
+        Ok(Some(PreparedBus { member, config, inbox }))
     }
 
     pub(super) fn counters(&self) -> &Arc<BusCounters> {
         &self.config.counters
     }
 
-    /// Starts the threads; `reads` leads to the store's readers.
+    /// Starts the threads; `reads` is the queue of the store's readers.
     pub(super) fn start(self, mailboxes: Arc<[Mailbox]>, reads: Sender<Read>) -> io::Result<Running> {
         bus::start(self.config, self.inbox, mailboxes, reads)
     }

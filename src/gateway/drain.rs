@@ -1,7 +1,7 @@
-//! Leads the process to its end: through the phases of a drain, or straight there when it cannot go on.
+//! Leads the process to its end: through the phases of a drain, or directly after a fatal fault.
 //!
-//! One thread leads, the main one. It looks at the timetable, enters the phase that is due, wakes the reactors, which do the
-//! work, and says in the log where things stand. What has not ended at its deadline is left behind and named.
+//! The main thread leads. It follows the timetable: enters the phase that is due, wakes the reactors, which do the work, and
+//! logs the progress. Work that is unfinished at the deadline is abandoned and logged.
 
 use super::{capacity, config::Config};
 use crate::clock::{Moment, Now};
@@ -17,58 +17,55 @@ use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often resident memory and the store's epoch are looked at.
+/// How often resident memory and the store's epoch are checked.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
-/// How often it is looked whether everybody has left.
+/// How often it is checked whether every client has left.
 const LEFT_PERIOD: Duration = Duration::from_millis(50);
 
-/// What the main thread is told.
+/// A notification for the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// SIGTERM or SIGINT came.
+    /// SIGTERM or SIGINT.
     Signal(Cause),
     /// An operator began a drain.
     Began,
-    /// A reactor ended; before its time unless everybody is being closed.
+    /// A reactor ended. That is a fault unless connections are being closed.
     ReactorEnded(ReactorId),
 }
 
-/// Why the process cannot go on.
+/// A reason that the process cannot continue.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
-    /// A reactor ended although nobody asked it to.
+pub(super) enum FatalFault {
+    /// A reactor ended unexpectedly.
     ReactorFailed(ReactorId),
-    /// Somebody gave the store another epoch: from the one we know to this one.
-    EpochReplaced(Epoch, Epoch),
+    /// The epoch of the store was replaced.
+    EpochReplaced { known: Epoch, found: Epoch },
 }
 
-impl Fault {
-    /// For the operator, as the last word of the process.
+impl FatalFault {
+    /// The error that the process exits with.
     pub(super) fn message(self) -> String {
         match self {
-            Fault::ReactorFailed(id) => format!("reactor {} failed; see the log", id.0),
-            Fault::EpochReplaced(known, found) => format!(
-                "the store has epoch {found} in place of {known} (`seawall store new-epoch`): what this process knows is of \
-                 the old logs; start it again"
+            FatalFault::ReactorFailed(id) => format!("reactor {} failed: see the log", id.0),
+            FatalFault::EpochReplaced { known, found } => format!(
+                "the epoch of the store was changed from {known} to {found} (`seawall store new-epoch`), so the state of this \
+                 process belongs to the old logs: start it again"
             ),
         }
     }
 }
 
-/// What of the process is being waited for.
+/// The threads that are being joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// The reactors: what is in flight is answered, everybody is closed.
+    /// They answer pending requests and close every connection.
     Reactors,
-    /// The watch thread.
     Watch,
-    /// What hears the bus.
-    BusEar,
-    /// The store: what was taken is committed.
+    BusReceive,
+    /// It commits the accepted publications.
     Store,
-    /// What speaks to the bus: what was committed is sent.
-    BusMouth,
-    /// The auth worker.
+    /// It sends the committed publications.
+    BusSend,
     Auth,
 }
 
@@ -76,23 +73,24 @@ impl Awaited {
     const fn as_str(self) -> &'static str {
         match self {
             Awaited::Reactors => "the reactors",
-            Awaited::Watch => "the watch",
-            Awaited::BusEar => "what hears the bus",
+            Awaited::Watch => "the watch thread",
+            Awaited::BusReceive => "bus-receive",
             Awaited::Store => "the store",
-            Awaited::BusMouth => "what speaks to the bus",
+            Awaited::BusSend => "bus-send",
             Awaited::Auth => "the auth worker",
         }
     }
 }
 
-/// Where the threads have come that are being ended, and at last what of them failed.
+/// The progress of joining the threads.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum JoinStep {
     Awaits(Awaited),
+    /// All threads are joined, with the first failure.
     Ended(Option<String>),
 }
 
-/// See the module.
+/// Leads the end of the process.
 pub(super) struct Leader<'a> {
     pub(super) clock: Clock,
     pub(super) vitals: &'a Vitals,
@@ -104,10 +102,10 @@ pub(super) struct Leader<'a> {
 }
 
 /// Wakes the main thread after a drain was begun.
-pub(super) fn bell(notices: &Sender<Notice>) -> Arc<dyn Fn() + Send + Sync> {
+pub(super) fn waker(notices: &Sender<Notice>) -> Arc<dyn Fn() + Send + Sync> {
     let notices = notices.clone();
     Arc::new(move || {
-        // Full: it is awake, and looks.
+        // With a full queue, the main thread is awake already.
         let _ = notices.try_send(Notice::Began);
     })
 }
@@ -123,9 +121,9 @@ impl<'a> Leader<'a> {
         Leader { clock, vitals, mailboxes, notices, announced: false, signals: 0, gone_by }
     }
 
-    /// Waits until everybody is to be closed; says why, where that is a fault. `look` is asked each second whether the process
-    /// may go on.
-    pub(super) fn lead(&mut self, mut look: impl FnMut() -> Option<Fault>) -> Option<Fault> {
+    /// Waits until all connections are to be closed. `look` is called each second, and a fault that it returns ends the
+    /// process.
+    pub(super) fn lead(&mut self, mut look: impl FnMut() -> Option<FatalFault>) -> Option<FatalFault> {
         let mut look_at = Moment::ZERO;
         loop {
             let now = self.clock.read();
@@ -140,13 +138,13 @@ impl<'a> Leader<'a> {
                 return None;
             }
             match self.notices.recv_timeout(self.patience(now.at, look_at)) {
-                Ok(Notice::Signal(cause)) => self.heed(cause),
+                Ok(Notice::Signal(cause)) => self.signalled(cause),
                 Ok(Notice::ReactorEnded(id)) => {
-                    return Some(self.fail(Fault::ReactorFailed(id), self.clock.read()));
+                    return Some(self.fail(FatalFault::ReactorFailed(id), self.clock.read()));
                 }
                 Ok(Notice::Began) | Err(RecvTimeoutError::Timeout) => {}
-                // The threads that hold its other end live as long as the process.
-                Err(RecvTimeoutError::Disconnected) => self.heed(Cause::Terminate),
+                // The threads that hold the senders live as long as the process.
+                Err(RecvTimeoutError::Disconnected) => self.signalled(Cause::Terminate),
             }
         }
     }
@@ -159,7 +157,7 @@ impl<'a> Leader<'a> {
         due.into_iter().chain(left).fold(look_at.since(now), Duration::min)
     }
 
-    /// Enters the phases that are due; says which one holds then.
+    /// Enters the phases that are due; returns the phase that is current then.
     fn advance(&mut self, now: Now) -> Phase {
         let vitals = self.vitals;
         let drain = &vitals.drain;
@@ -174,18 +172,15 @@ impl<'a> Leader<'a> {
                 Phase::Serving | Phase::Accepting => {}
                 Phase::Moving => {
                     drain.enter(next);
-                    tracing::info!(
-                        connections = left.connections,
-                        "draining: accepts nobody any more, clients are told when to move"
-                    );
+                    tracing::info!(connections = left.connections, "drain moving clients");
                 }
                 Phase::Closing => {
                     self.close(drain.timetable().ending(now.at));
                     tracing::info!(
                         connections = left.connections,
-                        told = progress.told,
+                        notified = progress.told,
                         moved = progress.moved,
-                        "draining: who is left is closed"
+                        "drain closing remaining connections"
                     );
                 }
             }
@@ -205,39 +200,44 @@ impl<'a> Leader<'a> {
             spread_ms = plan.spread.as_millis() as u64,
             close_ms = plan.close.as_millis() as u64,
             exit_ms = plan.exit.as_millis() as u64,
-            "draining: not ready from here on, and gone by exit_ms, or when nobody is left after accept_ms"
+            "drain started"
         );
     }
 
-    /// The first signal begins a drain, unless an operator has; the next one ends it at once.
-    fn heed(&mut self, cause: Cause) {
+    /// The first signal begins a drain, unless an operator has begun one. The next one ends it at once.
+    fn signalled(&mut self, cause: Cause) {
         self.signals += 1;
         let now = self.clock.read();
         match self.vitals.drain.begin(cause, now) {
             Began::Now => {}
             Began::Before if self.signals == 1 => {
-                tracing::info!(signal = cause.as_str(), "draining already; another signal ends it at once");
+                tracing::info!(
+                    signal = cause.as_str(),
+                    hint = "another signal closes all connections at once",
+                    "drain already running"
+                );
             }
             Began::Before => return self.hurry(now),
         }
         if stderr().is_terminal() {
-            tracing::info!("Ctrl-C once more ends it at once");
+            tracing::info!("press Ctrl-C again to exit");
         }
     }
 
     fn hurry(&mut self, now: Now) {
         tracing::warn!(
             connections = self.vitals.connections(),
-            "another signal: everybody is closed at once, gone within 2 s"
+            exit_within_s = 2,
+            "second signal, closing all connections"
         );
         self.close(Ending::hurried(now.at));
         self.ring();
     }
 
-    fn fail(&mut self, fault: Fault, now: Now) -> Fault {
+    fn fail(&mut self, fault: FatalFault, now: Now) -> FatalFault {
         match fault {
-            Fault::ReactorFailed(id) => tracing::error!(reactor = id.0, "a reactor ended; stopping"),
-            Fault::EpochReplaced(..) => tracing::error!("the store has another epoch; stopping"),
+            FatalFault::ReactorFailed(id) => tracing::error!(reactor = id.0, "reactor failed, stopping"),
+            FatalFault::EpochReplaced { .. } => tracing::error!("store epoch replaced, stopping"),
         }
         self.vitals.drain.begin(Cause::Fault, now);
         self.close(Ending::hurried(now.at));
@@ -253,13 +253,17 @@ impl<'a> Leader<'a> {
     fn ring(&self) {
         for mailbox in self.mailboxes {
             if let Err(error) = mailbox.ring() {
-                tracing::warn!(%error, "cannot wake a reactor");
+                tracing::warn!(%error, "reactor not woken");
             }
         }
     }
 
-    /// Waits for the threads that are being ended, until the deadline. An error says what was not finished.
-    pub(super) fn finish(mut self, steps: &Receiver<Step>, fault: Option<Fault>) -> Result<(), String> {
+    /// Waits until the threads are joined, or until the deadline. The error names the failure, or says that work is unfinished.
+    pub(super) fn finish(
+        mut self,
+        steps: &Receiver<JoinStep>,
+        fault: Option<FatalFault>,
+    ) -> Result<(), String> {
         let mut awaited = Some(Awaited::Reactors);
         let mut failed = None;
         let mut hurried = fault.is_some() || self.signals > 1;
@@ -268,13 +272,13 @@ impl<'a> Leader<'a> {
             let now = self.clock.read();
             select! {
                 recv(steps) -> step => match step {
-                    Ok(Step::Awaits(next)) => awaited = Some(next),
-                    Ok(Step::Ended(failure)) => (awaited, failed) = (None, failure),
-                    Err(_) => (awaited, failed) = (None, Some("the ending of the threads panicked; see the log".into())),
+                    Ok(JoinStep::Awaits(next)) => awaited = Some(next),
+                    Ok(JoinStep::Ended(failure)) => (awaited, failed) = (None, failure),
+                    Err(_) => (awaited, failed) = (None, Some("joining the threads panicked: see the log".into())),
                 },
                 recv(notices) -> notice => if let Ok(Notice::Signal(_)) = notice {
                     self.signals += 1;
-                    // The first one may come this late when an operator began the drain.
+                    // If an operator began the drain, even the first signal may arrive this late.
                     if self.signals > 1 && !hurried {
                         hurried = true;
                         self.hurry(now);
@@ -284,12 +288,12 @@ impl<'a> Leader<'a> {
             }
         }
         let unfinished = self.vitals.drain.unfinished();
-        let told = self.say_how(unfinished, awaited);
-        fault.map(Fault::message).or(failed).or(told).map_or(Ok(()), Err)
+        let abandoned = self.log_end(unfinished, awaited);
+        fault.map(FatalFault::message).or(failed).or(abandoned).map_or(Ok(()), Err)
     }
 
-    /// The last line of the log.
-    fn say_how(&self, unfinished: Unfinished, awaited: Option<Awaited>) -> Option<String> {
+    /// Writes the last line of the log. Returns an error if work is unfinished.
+    fn log_end(&self, unfinished: Unfinished, awaited: Option<Awaited>) -> Option<String> {
         let progress = self.vitals.drain.progress(self.clock.read().at, 0);
         let (moved, stragglers) = (progress.moved, progress.stragglers);
         let took_ms = progress.elapsed.as_millis() as u64;
@@ -307,14 +311,14 @@ impl<'a> Leader<'a> {
             moved,
             stragglers,
             took_ms,
-            "stopped, and not everything was finished"
+            "stopped with unfinished work"
         );
-        Some("not everything was finished in time; the last line of the log says what".into())
+        Some("work was unfinished at the deadline: see the last line of the log".into())
     }
 }
 
-/// What a person is told first of how to end it.
+/// How to stop the process, for the start banner.
 pub(super) fn describe(config: &Config) -> String {
     let exit_s = config.drain.exit.as_secs_f32().round();
-    format!("Ctrl-C (drains for at most {exit_s} s; twice: at once)")
+    format!("Ctrl-C (drains for at most {exit_s} s; press twice to exit at once)")
 }

@@ -1,17 +1,18 @@
-//! SIGHUP: the sources are read again, and what a running process can change is changed.
+//! SIGHUP: reads the sources again and applies what a running process can change.
 //!
-//! First everything is read, checked and built, which may fail: then every fault is in the log and nothing has changed.
-//! Only then is it handed out, to each thread in the way it takes such things: the reactors find a new [`Setup`] with their
-//! next turn, the watch and the auth worker get a message. A thread that hangs may end that in between; then nobody knows
-//! what holds, which is said, and the next reload compares with nothing and hands everything out. A process that is leaving
-//! takes no reload: what it is about to do must not be undone.
+//! First, everything is read, checked and built. If that fails, every fault is logged and nothing has changed. Then the new
+//! configuration is handed to each thread: the reactors find a new [`Setup`] in their next turn, the watch and the auth worker
+//! get a message. A thread that hangs may interrupt this. Then the log says that the reload is incomplete, and because the
+//! state of the threads is unknown, the next reload hands out everything. A draining process rejects reloads, because they could
+//! undo its drain.
 //!
 //! [`Setup`]: crate::reactor::Setup
 
-use super::capacity::Capacity;
+use super::capacity::ProcessBounds;
 use super::config::Config;
-use super::config::renewal::{Change, Renewal, renew};
-use super::config::source::Sources;
+use super::config::reload::{Reload, SettingChange, reread};
+use super::config::sources::ConfigSources;
+use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
 use super::{auth, tls, watch};
 use crate::health::board::DependencyId;
@@ -23,7 +24,7 @@ use crate::metrics::reload::Outcome;
 use crate::reactor::Setups;
 use crate::session::Policy;
 use crate::worker::auth::service::AUTH;
-use crate::worker::auth::{Renewal as AuthRenewal, Trust};
+use crate::worker::auth::{Renewal, Trust};
 use crate::worker::bus::Monitor;
 use crate::worker::watch::{Reviser, Revision, Unrevised};
 use crossbeam_channel::Sender;
@@ -32,60 +33,56 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for a thread that is handed its part.
+/// The longest wait for a thread to take its part of the configuration.
 const HAND_OUT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The signal that asks for a reload. Registered before anything slow: unregistered it ends a process.
+/// Registers SIGHUP. This comes before anything slow, because an unregistered SIGHUP ends the process.
 pub(super) fn signals() -> Result<Signals, String> {
-    Signals::new([signal_hook::consts::SIGHUP]).map_err(|error| format!("cannot await SIGHUP: {error}"))
+    Signals::new([signal_hook::consts::SIGHUP]).map_err(|error| format!("cannot register SIGHUP: {error}"))
 }
 
-/// What a reload reads, and whom it reaches.
+/// The sources of the configuration, and the threads that take it.
 pub(super) struct Reloader {
-    /// Read again each time.
-    pub(super) sources: Sources,
-    /// What holds now, as far as that is known.
+    pub(super) sources: ConfigSources,
+    /// The current configuration. Threads may differ from it unless `handover` is complete.
     pub(super) config: Config,
-    /// How far.
-    pub(super) known: Known,
-    /// The reactors.
+    pub(super) handover: Handover,
+    /// Read by the reactors.
     pub(super) setups: Setups,
-    /// Rung when there is something new.
     pub(super) mailboxes: Arc<[Mailbox]>,
-    /// The watch.
+    /// Changes the watch.
     pub(super) reviser: Reviser,
-    /// Where a new witness tells.
-    pub(super) told: Sender<(DependencyId, Evidence)>,
-    /// What is known of the bus's delivery.
+    /// For the reporter of a new auth service.
+    pub(super) evidence: Sender<(DependencyId, Evidence)>,
+    /// The state of the bus's delivery.
     pub(super) monitor: Arc<Monitor>,
-    /// The auth worker.
-    pub(super) renewals: Sender<AuthRenewal>,
-    /// This process.
+    /// Changes the auth worker.
+    pub(super) renewals: Sender<Renewal>,
     pub(super) instance: InstanceName,
-    /// Who started it is told of a reload as well.
+    /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
 }
 
-/// Whether every thread holds its part of [`Reloader::config`].
+/// How far the current configuration has reached the threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// Each does.
-    Whole,
-    /// A reload reached some of them, or none, and that one may yet take its part.
-    InPart,
+pub(super) enum Handover {
+    /// Every thread has its part.
+    Complete,
+    /// Some threads have their part of a later configuration, or may still take it.
+    Incomplete,
 }
 
-/// A reload that was not handed out to all.
+/// The reason that a configuration was not handed out.
 enum Halt {
-    /// Nobody took anything.
+    /// No thread took its part.
     Before(String),
-    /// Somebody took his part, or may yet take it.
+    /// A thread took its part, or may still take it.
     Within(&'static str),
 }
 
-/// What is built of a configuration before anything is handed out.
+/// Everything that is built from a configuration before it is handed out.
 struct Built {
-    capacity: Capacity,
+    bounds: ProcessBounds,
     revision: Revision,
     trust: Option<Trust>,
     policy: Policy,
@@ -99,9 +96,10 @@ impl Reloader {
             for _ in signals.forever() {
                 self.notifier.reloading();
                 let outcome = self.reload();
-                if (outcome, self.known) == (Outcome::Refused, Known::InPart) {
+                if (outcome, self.handover) == (Outcome::Refused, Handover::Incomplete) {
                     tracing::warn!(
-                        "what an incomplete reload left holds still; the next that is good mends it"
+                        hint = "the next successful reload completes it",
+                        "earlier reload still incomplete"
                     );
                 }
                 let setup = self.setups.load();
@@ -114,80 +112,79 @@ impl Reloader {
 
     fn reload(&mut self) -> Outcome {
         if self.setups.load().engine.vitals.stopping() {
-            tracing::warn!("no reload: the process is leaving");
+            tracing::warn!(reason = "the process is draining", "reload rejected");
             return Outcome::Refused;
         }
-        let Renewal { config, taken, waiting } = match renew(&self.sources, &self.config) {
-            Ok(renewal) => renewal,
+        let Reload { config, taken, waiting } = match reread(&self.sources, &self.config) {
+            Ok(reload) => reload,
             Err(error) => {
                 for problem in &error.problems {
-                    tracing::error!(%problem, "no reload: the configuration is wrong");
+                    tracing::error!(%problem, "reload rejected; configuration unchanged");
                 }
                 return Outcome::Refused;
             }
         };
-        for Change { key, from, to } in &waiting {
-            tracing::warn!(key, holds = from, wanted = to, "changed, and needs a restart");
+        for SettingChange { key, from, to } in &waiting {
+            tracing::warn!(key, current = from, wanted = to, "setting change needs a restart");
         }
-        if taken.is_empty() && self.known == Known::Whole {
-            tracing::info!(needs_restart = waiting.len(), "reloaded: nothing else has changed");
+        if taken.is_empty() && self.handover == Handover::Complete {
+            tracing::info!(needs_restart = waiting.len(), "reload found no changes");
             return Outcome::Unchanged;
         }
         let built = self.build(&config).map_err(Halt::Before);
         if let Err(halt) = built.and_then(|built| self.hand_out(&config, built)) {
             return self.halted(halt);
         }
-        if self.known == Known::InPart {
-            tracing::info!("everything was handed out anew, since the reload before was incomplete");
+        if self.handover == Handover::Incomplete {
+            tracing::info!("earlier incomplete reload completed");
         }
-        // What is said of this reload is said at the more talkative of both levels.
+        // This reload is logged at the more verbose of both levels.
         let quieter = config.log.level < self.config.log.level;
         if !quieter {
             log::set_level(config.log.level);
         }
-        for Change { key, from, to } in &taken {
-            tracing::info!(key, change = %format_args!("{from} -> {to}"), "changed");
+        for SettingChange { key, from, to } in &taken {
+            tracing::info!(key, change = %format_args!("{from} -> {to}"), "setting changed");
         }
-        if let Some(identity) = &config.tls.identity
-            && taken.iter().any(|change| change.key.starts_with("tls."))
-        {
+        if taken.iter().any(|change| change.key.starts_with("tls.")) {
             let setup = self.setups.load();
-            tls::announce(identity, &setup.engine.metrics, setup.clock.read().unix_ms / 1_000);
+            tls::announce(&config.tls, &setup.engine.metrics, setup.clock.read().unix_ms / 1_000);
         }
         tracing::info!(changed = taken.len(), needs_restart = waiting.len(), "reloaded");
         log::set_level(config.log.level);
         self.config = config;
-        self.known = Known::Whole;
+        self.handover = Handover::Complete;
         Outcome::Applied
     }
 
     fn halted(&mut self, halt: Halt) -> Outcome {
         match halt {
             Halt::Before(fault) => {
-                tracing::error!(fault, "no reload");
+                tracing::error!(fault, "reload rejected; configuration unchanged");
                 Outcome::Refused
             }
             Halt::Within(fault) => {
-                self.known = Known::InPart;
+                self.handover = Handover::Incomplete;
                 tracing::error!(
                     fault,
-                    "the reload is incomplete: of what changed some may hold and some not; send SIGHUP again, which hands \
-                     everything out anew"
+                    risk = "some changes may have applied and others not",
+                    hint = "send SIGHUP again to apply everything",
+                    "reload incomplete"
                 );
                 Outcome::Incomplete
             }
         }
     }
 
-    /// What to compare with: what is known to hold as a whole.
+    /// The configuration to compare with; `None` if the threads may differ from it.
     fn before(&self) -> Option<&Config> {
-        match self.known {
-            Known::Whole => Some(&self.config),
-            Known::InPart => None,
+        match self.handover {
+            Handover::Complete => Some(&self.config),
+            Handover::Incomplete => None,
         }
     }
 
-    /// All that may fail for an operator's reason. Nothing is changed by it.
+    /// Builds everything that a configuration mistake can make fail, without changing anything.
     fn build(&self, config: &Config) -> Result<Built, String> {
         let setup = self.setups.load();
         let trust = match auth::differs(self.before(), config) {
@@ -195,8 +192,8 @@ impl Reloader {
             false => None,
         };
         Ok(Built {
-            capacity: Capacity::settle(&config.limits, setup.engine.reactors)?,
-            revision: watch::revision((self.before(), config), &self.instance.0, &self.monitor)?,
+            bounds: ProcessBounds::settle(&config.limits, setup.engine.reactors)?,
+            revision: watch::revision(self.before(), config, &self.instance.0, &self.monitor)?,
             trust,
             policy: Policy::new(&config.limits, setup.engine.policy.auth, self.instance.clone()),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
@@ -204,10 +201,10 @@ impl Reloader {
     }
 
     fn hand_out(&self, config: &Config, built: Built) -> Result<(), Halt> {
-        let Built { capacity, revision, trust, policy, secured } = built;
+        let Built { bounds, revision, trust, policy, secured } = built;
         let watched = self.reviser.revise(revision).map_err(|unrevised| match unrevised {
             Unrevised::Refused => {
-                Halt::Before("the watch thread takes nothing, or has no thread for a probe".into())
+                Halt::Before("the watch thread does not take it, or cannot start a thread for a probe".into())
             }
             Unrevised::Unanswered => Halt::Within("the watch thread does not answer"),
         })?;
@@ -215,26 +212,31 @@ impl Reloader {
         if let Some(mut trust) = trust {
             if let Some(service) = &mut trust.service {
                 let id = watched.iter().find(|(name, _)| **name == *AUTH).map(|(_, id)| *id);
-                service.witness = id.map(|id| Witness::new(id, self.told.clone()));
+                service.witness = id.map(|id| Witness::new(id, self.evidence.clone()));
             }
-            renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
+            renewals.push(Renewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
         }
         let (per_user, per_address, rate) = auth::bounds(config);
-        renewals.push(AuthRenewal::Bounds(per_user, per_address, rate));
+        renewals.push(Renewal::Bounds(per_user, per_address, rate));
         for renewal in renewals {
             let sent = self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT);
-            sent.map_err(|_| Halt::Within("the auth worker takes nothing"))?;
+            sent.map_err(|_| Halt::Within("the auth worker does not take it"))?;
         }
         let setup = self.setups.load();
-        setup.engine.vitals.bound(capacity.connections, capacity.memory_bytes);
+        setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);
         setup.engine.vitals.drain.revise(config.drain);
-        let shared = (&setup.engine.vitals, &setup.engine.metrics);
-        let (reactors, clock) = (setup.engine.reactors, setup.clock);
-        let renewed = super::setup(config, reactors, clock, policy, &setup.engine.outlook, shared);
-        self.setups.publish(renewed.with_tls(secured));
+        let fixed = Fixed {
+            reactors: setup.engine.reactors,
+            clock: setup.clock,
+            outlook: &setup.engine.outlook,
+            vitals: &setup.engine.vitals,
+            metrics: &setup.engine.metrics,
+        };
+        self.setups.publish(new_setup(config, &fixed, policy, secured));
         for mailbox in self.mailboxes.iter() {
             if let Err(error) = mailbox.ring() {
-                tracing::warn!(%error, "cannot wake a reactor; it sees the change with its next turn");
+                // The reactor sees the change in its next turn.
+                tracing::warn!(%error, "reactor not woken");
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! What a supervisor is told, by the protocol of sd_notify(3): datagrams to the socket that `NOTIFY_SOCKET` names.
+//! Reports to a supervisor by the protocol of sd_notify(3): datagrams to the socket that `NOTIFY_SOCKET` names.
 //!
-//! Without that variable all of this does nothing. The watchdog is fed only while every reactor turns: one that hangs
-//! makes systemd end the process, which a client can live with and a silent gateway it cannot.
+//! Without that variable nothing is sent. The watchdog is fed only while every reactor turns. If one hangs, systemd ends the
+//! process: clients can recover from that, but not from a gateway that is silent.
 
 use crate::clock::Now;
 use crate::job::Outlook;
@@ -13,52 +13,50 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks at what there is to tell.
+/// Time between two reports, if there is news.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// The way to whoever started the process, if it wants to know.
+/// The socket of the supervisor; `None` without one.
 #[derive(Clone)]
 pub(super) struct Notifier(Option<Arc<(UnixDatagram, SocketAddr)>>);
 
 impl Notifier {
-    /// By the variables of this process.
+    /// Opens the socket that the environment names.
     pub(super) fn from_environment() -> Notifier {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier(None) };
         match open(name.as_encoded_bytes()) {
             Ok(opened) => Notifier(Some(Arc::new(opened))),
             Err(error) => {
-                tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: the supervisor is told nothing");
+                tracing::warn!(%error, "NOTIFY_SOCKET unusable, supervisor not notified");
                 Notifier(None)
             }
         }
     }
 
-    /// It serves.
     pub(super) fn ready(&self) {
-        self.tell("READY=1");
+        self.send("READY=1");
     }
 
-    /// It reads its configuration again; [`Notifier::ready`] ends that.
+    /// Reports that a reload has begun; [`Notifier::ready`] ends it.
     pub(super) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let us = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1_000);
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={us}"));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={us}"));
     }
 
-    /// It leaves.
     pub(super) fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.send("STOPPING=1");
     }
 
-    fn tell(&self, text: &str) {
+    fn send(&self, text: &str) {
         if let Some(opened) = &self.0 {
             let (socket, address) = &**opened;
-            // A supervisor that is gone, or does not read: there is nobody else to tell.
+            // If the supervisor is gone or does not read, nothing else can be done.
             let _ = socket.send_to_addr(text.as_bytes(), address);
         }
     }
 
-    /// Starts the thread `systemd`, which tells how it stands and feeds the watchdog; none where nobody listens.
+    /// Starts the thread `systemd`, which reports the status and feeds the watchdog, if there is a supervisor.
     pub(super) fn watch(
         &self,
         clock: impl Fn() -> Now + Send + 'static,
@@ -71,20 +69,20 @@ impl Notifier {
         let watchdog = watchdog_period(|name| std::env::var(name).ok(), std::process::id());
         let (notifier, vitals, outlook) = (self.clone(), Arc::clone(vitals), Arc::clone(outlook));
         let body = move || {
-            let mut told = Told::default();
-            // Nobody sends: it is a pause that ends with the process.
+            let mut last = LastReport::default();
+            // Nothing is ever sent: receiving is a pause that ends with the process.
             let (_keep, never) = crossbeam_channel::bounded::<()>(0);
             loop {
                 let now = clock();
                 let silent = vitals.silent(now.at).map(|(reactor, silence)| (reactor, silence.as_secs()));
-                let stands = Stands {
+                let status = Status {
                     stopping: vitals.stopping(),
                     silent,
                     connections: vitals.connections(),
                     health: outlook.snapshot().level.as_str(),
                 };
-                if let Some(text) = told.next(&stands, now, watchdog) {
-                    notifier.tell(&text);
+                if let Some(text) = last.next(&status, now, watchdog) {
+                    notifier.send(&text);
                 }
                 let _ = never.recv_timeout(PERIOD.min(watchdog.unwrap_or(PERIOD)));
             }
@@ -106,42 +104,42 @@ fn open(name: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// A third of what the supervisor waits for, so that two may be lost; `None` when it waits for nothing of this process.
+/// A third of the supervisor's timeout, so that two reports may be lost; `None` if it does not watch this process.
 fn watchdog_period(variable: impl Fn(&str) -> Option<String>, pid: u32) -> Option<Duration> {
     let us: u64 = variable("WATCHDOG_USEC")?.parse().ok().filter(|us| *us > 0)?;
     let is_ours = variable("WATCHDOG_PID").is_none_or(|of| of.parse() == Ok(pid));
     is_ours.then(|| Duration::from_micros(us / 3))
 }
 
-/// How it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stands {
+struct Status {
     stopping: bool,
-    /// A reactor that made no turn, and for how many seconds.
+    /// A reactor that makes no turn, and for how many seconds.
     silent: Option<(usize, u64)>,
     connections: u64,
     health: &'static str,
 }
 
-/// What was told last.
+/// The last report.
 #[derive(Debug, Default)]
-struct Told {
-    stands: Option<Stands>,
+struct LastReport {
+    status: Option<Status>,
+    /// The last time the watchdog was fed.
     fed: Option<crate::clock::Moment>,
 }
 
-impl Told {
-    /// What there is to tell now.
-    fn next(&mut self, stands: &Stands, now: Now, watchdog: Option<Duration>) -> Option<String> {
+impl LastReport {
+    /// The next report; `None` if there is no news.
+    fn next(&mut self, status: &Status, now: Now, watchdog: Option<Duration>) -> Option<String> {
         let mut lines = String::new();
-        let was_stopping = self.stands.as_ref().is_some_and(|before| before.stopping);
-        if stands.stopping && !was_stopping {
+        let was_stopping = self.status.as_ref().is_some_and(|before| before.stopping);
+        if status.stopping && !was_stopping {
             lines.push_str("STOPPING=1\n");
         }
-        if self.stands.as_ref() != Some(stands) {
-            let Stands { connections, health, .. } = stands;
-            let _infallible = match (stands.stopping, stands.silent) {
-                (true, _) => writeln!(lines, "STATUS=leaving; {connections} connections left"),
+        if self.status.as_ref() != Some(status) {
+            let Status { connections, health, .. } = status;
+            let _infallible = match (status.stopping, status.silent) {
+                (true, _) => writeln!(lines, "STATUS=draining; {connections} connections left"),
                 (false, Some((reactor, seconds))) => {
                     writeln!(
                         lines,
@@ -152,10 +150,10 @@ impl Told {
                     writeln!(lines, "STATUS=serving; {connections} connections; health {health}")
                 }
             };
-            self.stands = Some(stands.clone());
+            self.status = Some(status.clone());
         }
-        // A process that leaves has another deadline, and its reactors end before it.
-        let is_well = stands.silent.is_none() || stands.stopping;
+        // A draining process has its own deadline, and its reactors end before it.
+        let is_well = status.silent.is_none() || status.stopping;
         let is_hungry = watchdog.is_some_and(|period| self.fed.is_none_or(|fed| now.at.since(fed) >= period));
         if is_well && is_hungry {
             self.fed = Some(now.at);
@@ -174,34 +172,34 @@ mod tests {
         Now { at: Moment::from_micros(ms * 1_000), unix_ms: 0 }
     }
 
-    const WELL: Stands = Stands { stopping: false, silent: None, connections: 3, health: "ok" };
+    const WELL: Status = Status { stopping: false, silent: None, connections: 3, health: "ok" };
     const PERIOD: Option<Duration> = Some(Duration::from_secs(3));
 
     #[test]
-    fn the_watchdog_is_fed_once_a_period_and_never_while_a_reactor_is_silent() {
-        let mut told = Told::default();
-        let first = told.next(&WELL, at(0), PERIOD).expect("news");
+    fn watchdog_is_fed_once_a_period_and_never_while_a_reactor_hangs() {
+        let mut last = LastReport::default();
+        let first = last.next(&WELL, at(0), PERIOD).expect("news");
         assert_eq!(first, "STATUS=serving; 3 connections; health ok\nWATCHDOG=1\n");
-        assert_eq!(told.next(&WELL, at(2_999), PERIOD), None);
-        assert_eq!(told.next(&WELL, at(3_000), PERIOD).as_deref(), Some("WATCHDOG=1\n"));
-        let silent = Stands { silent: Some((1, 5)), ..WELL };
-        let said = told.next(&silent, at(60_000), PERIOD).expect("news");
+        assert_eq!(last.next(&WELL, at(2_999), PERIOD), None);
+        assert_eq!(last.next(&WELL, at(3_000), PERIOD).as_deref(), Some("WATCHDOG=1\n"));
+        let silent = Status { silent: Some((1, 5)), ..WELL };
+        let said = last.next(&silent, at(60_000), PERIOD).expect("news");
         assert_eq!(said, "STATUS=reactor 1 made no turn for 5 s; 3 connections\n");
-        assert_eq!(told.next(&silent, at(120_000), PERIOD), None);
-        assert!(told.next(&WELL, at(120_250), PERIOD).is_some_and(|text| text.contains("WATCHDOG=1")));
+        assert_eq!(last.next(&silent, at(120_000), PERIOD), None);
+        assert!(last.next(&WELL, at(120_250), PERIOD).is_some_and(|text| text.contains("WATCHDOG=1")));
     }
 
     #[test]
-    fn stopping_is_said_once_and_feeds_on() {
-        let mut told = Told::default();
-        let leaving = Stands { stopping: true, silent: Some((0, 9)), ..WELL };
-        let said = told.next(&leaving, at(0), PERIOD).expect("news");
-        assert_eq!(said, "STOPPING=1\nSTATUS=leaving; 3 connections left\nWATCHDOG=1\n");
-        assert_eq!(told.next(&leaving, at(10), PERIOD), None);
+    fn stopping_is_reported_once_and_the_watchdog_stays_fed() {
+        let mut last = LastReport::default();
+        let leaving = Status { stopping: true, silent: Some((0, 9)), ..WELL };
+        let said = last.next(&leaving, at(0), PERIOD).expect("news");
+        assert_eq!(said, "STOPPING=1\nSTATUS=draining; 3 connections left\nWATCHDOG=1\n");
+        assert_eq!(last.next(&leaving, at(10), PERIOD), None);
     }
 
     #[test]
-    fn the_watchdog_is_that_of_this_process_and_a_third_of_its_time() {
+    fn watchdog_period_is_a_third_and_only_for_this_process() {
         let of = |us: &'static str, pid: Option<&'static str>| {
             watchdog_period(
                 |name| match name {

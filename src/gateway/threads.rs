@@ -1,9 +1,10 @@
-//! The threads of the process: started in order, watched, and ended in order.
+//! The threads of the process: started in order, supervised, and joined in order.
 
-use super::backing::{self, Backing};
+use super::backing::{Backing, RunningStore};
+use super::bus::PreparedBus;
 use super::config::Config;
-use super::drain::{self, Awaited, Fault, Leader, Notice, Step};
-use super::{auth, bus, tls};
+use super::drain::{self, Awaited, FatalFault, JoinStep, Leader, Notice};
+use super::{auth, tls};
 use crate::drain::Cause;
 use crate::id::ReactorId;
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
@@ -16,81 +17,90 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// More than there are to end.
+/// More steps than a join has.
 const STEPS: usize = 16;
 
-/// All threads of the process but the main one.
+/// All threads of the process except the main one.
 pub(super) struct Threads {
     notices: Receiver<Notice>,
-    bell: Arc<dyn Fn() + Send + Sync>,
+    waker: Arc<dyn Fn() + Send + Sync>,
     reminder: tls::Reminder,
     workers: Workers,
 }
 
-/// Those that end when the process does.
+/// The threads that are joined at the end.
 struct Workers {
     reactors: Vec<JoinHandle<()>>,
-    store: backing::Running,
+    store: RunningStore,
     bus: Option<worker::bus::Running>,
     watch: worker::watch::Running,
     auth: worker::auth::Running,
+}
+
+/// The prepared parts that [`Threads::start`] turns into threads.
+pub(super) struct ThreadParts {
+    pub(super) store: Backing,
+    pub(super) bus: Option<PreparedBus>,
+    /// The watch runs already, because the admin listener needs it.
+    pub(super) watch: worker::watch::Running,
+    pub(super) trust: Option<Trust>,
+    pub(super) prepared: Vec<Prepared>,
+    pub(super) queues: Queues,
+    pub(super) jobs: Jobs,
 }
 
 impl Threads {
     pub(super) fn start(
         config: &Config,
         setups: &Setups,
-        (store, bus, watch): (Backing, Option<bus::Prepared>, worker::watch::Running),
-        trust: Option<Trust>,
         mailboxes: &Arc<[Mailbox]>,
-        (prepared, queues, jobs): (Vec<Prepared>, Queues, Jobs),
+        parts: ThreadParts,
     ) -> std::io::Result<Threads> {
+        let ThreadParts { store, bus, watch, trust, prepared, queues, jobs } = parts;
         let setup = setups.load();
         let counters = Arc::clone(&setup.engine.metrics.store);
         let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
         let bus =
             bus.map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
-        let start = |admits| {
-            let counters = Arc::clone(&setup.engine.metrics.auth);
-            let clock = setup.clock;
-            let clock = Arc::new(move || clock.read());
-            worker::auth::start(trust, auth::census(config), Arc::clone(mailboxes), admits, counters, clock)
-        };
-        let auth = start(jobs.admit)?;
+        let (counters, clock) = (Arc::clone(&setup.engine.metrics.auth), setup.clock);
+        let clock = Arc::new(move || clock.read());
+        let census = auth::census(config);
+        let auth = worker::auth::start(trust, census, Arc::clone(mailboxes), jobs.admit, counters, clock)?;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
-        let bell = drain::bell(&notices_in);
+        let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
-        Ok(Threads { notices, bell, reminder, workers: Workers { reactors, store, bus, watch, auth } })
+        Ok(Threads { notices, waker, reminder, workers: Workers { reactors, store, bus, watch, auth } })
     }
 
-    /// Wakes the main thread after somebody began a drain.
-    pub(super) fn bell(&self) -> Arc<dyn Fn() + Send + Sync> {
-        Arc::clone(&self.bell)
+    /// Wakes the main thread after an operator has begun a drain.
+    pub(super) fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        Arc::clone(&self.waker)
     }
 
-    /// A way to tell the auth worker of a change.
+    /// Sends changes of the configuration to the auth worker.
     pub(super) fn renewals(&self) -> Sender<Renewal> {
         self.workers.auth.renewals()
     }
 
-    /// Waits for the end, and brings it about. The threads end beside the main one, which thus sees its deadline.
+    /// Waits for the end of the process and leads it. Another thread joins the workers, so that the main one can observe the
+    /// deadline.
     pub(super) fn serve(self, clock: Clock, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let Threads { notices, bell: _, mut reminder, workers } = self;
+        let Threads { notices, waker: _, mut reminder, workers } = self;
         let mut leader = Leader::new(clock, vitals, mailboxes, notices);
         let replaced = || workers.store.replaced_epoch();
         let fault = leader.lead(|| {
             reminder.look();
-            replaced().map(|(known, found)| Fault::EpochReplaced(known, found))
+            replaced().map(|(known, found)| FatalFault::EpochReplaced { known, found })
         });
         let (steps_in, steps) = bounded(STEPS);
         let end = move || {
             let failed = workers.join(|awaited| {
-                // The main thread has left: the process is about to end.
-                let _ = steps_in.send(Step::Awaits(awaited));
+                // If the main thread is gone, the process is about to exit.
+                let _ = steps_in.send(JoinStep::Awaits(awaited));
             });
-            let _ = steps_in.send(Step::Ended(failed));
+            let _ = steps_in.send(JoinStep::Ended(failed));
         };
         std::thread::Builder::new()
             .name("ending".into())
@@ -101,46 +111,46 @@ impl Threads {
 }
 
 impl Workers {
-    /// Ends the threads in order: reactors and the watch, which hold the queues' senders, then the workers, which end when
-    /// these are gone.
+    /// Joins the threads in order: the reactors and the watch, which hold the senders of the queues, then the workers, which
+    /// end when those are dropped.
     fn join(self, awaits: impl Fn(Awaited)) -> Option<String> {
         let mut failed = None;
         awaits(Awaited::Reactors);
         for reactor in self.reactors {
             if reactor.join().is_err() {
-                failed.get_or_insert_with(|| "a reactor panicked; see the log".into());
+                failed.get_or_insert_with(|| "a reactor panicked: see the log".into());
             }
         }
         awaits(Awaited::Watch);
         if self.watch.stop().is_err() {
-            failed.get_or_insert_with(|| "the watch panicked; see the log".into());
+            failed.get_or_insert_with(|| "the watch thread panicked: see the log".into());
         }
-        // The bus's ear holds a way to the store's readers, and the store one to the bus's mouth.
-        awaits(Awaited::BusEar);
+        // `bus-receive` holds a sender to the store's readers and the store holds one to `bus-send`, so they stop in that order.
+        awaits(Awaited::BusReceive);
         let bus = self.bus.map(worker::bus::Running::stop_listening);
         awaits(Awaited::Store);
         self.store.join();
-        awaits(Awaited::BusMouth);
+        awaits(Awaited::BusSend);
         if let Some(bus) = bus {
             bus.join();
         }
         awaits(Awaited::Auth);
         if self.auth.join().is_err() {
-            failed.get_or_insert_with(|| "the auth worker panicked; see the log".into());
+            failed.get_or_insert_with(|| "the auth worker panicked: see the log".into());
         }
         failed
     }
 }
 
-/// What the workers take from the queues.
+/// The receiving ends of the queues.
 pub(super) struct Jobs {
     append: Receiver<Append>,
     read: Receiver<Read>,
     admit: Receiver<Admit>,
 }
 
-/// The queues, and their other ends. The auth worker has its own whether or not it has work: a reload may give it some.
-pub(super) fn queues(bus: Option<&bus::Prepared>) -> (Queues, Jobs) {
+/// Creates the queues. The auth worker always has one, because a reload may turn its bounds on.
+pub(super) fn queues(bus: Option<&PreparedBus>) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
@@ -170,12 +180,12 @@ fn start_reactors(
             if let Some(core) = core
                 && !core_affinity::set_for_current(core)
             {
-                tracing::warn!(reactor = index, "cannot pin this reactor to its core");
+                tracing::warn!(reactor = index, "reactor not pinned to its core");
             }
             let guard = EndGuard { id, notices };
             let reactor = Reactor::new(id, prepared, &setups, queues, mailboxes);
             if let Err(error) = reactor.run() {
-                tracing::error!(reactor = index, %error, "the poll failed");
+                tracing::error!(reactor = index, %error, "reactor poll failed");
             }
             drop(guard);
         })
@@ -183,7 +193,7 @@ fn start_reactors(
     prepared.into_iter().enumerate().map(start).collect()
 }
 
-/// Tells the main thread of a reactor's end, also when that is a panic.
+/// Notifies the main thread when a reactor ends, even by a panic.
 struct EndGuard {
     id: ReactorId,
     notices: Sender<Notice>,
@@ -191,7 +201,7 @@ struct EndGuard {
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        // When the process stops, nobody listens any more.
+        // The receiver is gone when the process exits.
         let _ = self.notices.try_send(Notice::ReactorEnded(self.id));
     }
 }
@@ -202,7 +212,7 @@ fn watch_signals(notices: Sender<Notice>) -> std::io::Result<()> {
     let watch = move || {
         for signal in signals.forever() {
             let cause = if signal == SIGINT { Cause::Interrupt } else { Cause::Terminate };
-            // Full: an ending is on its way already.
+            // A full queue means that the process is ending already.
             let _ = notices.try_send(Notice::Signal(cause));
         }
     };

@@ -1,6 +1,7 @@
-//! The listener's TLS: what rustls is told, and the certificate's end.
+//! TLS of the client listener: the rustls configuration, and warnings before the certificate expires.
 
-use super::config::certificate::{Identity, date, ending};
+use super::config::certificate::{TlsIdentity, date, expiry_warning};
+use super::config::sections::TlsSection;
 use crate::metrics::scrape::Metrics;
 use crate::reactor::Clock;
 use rustls::ServerConfig;
@@ -10,21 +11,21 @@ use rustls::sign::SingleCertAndKey;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two warnings of the same end.
+/// Time between two warnings about the same certificate.
 const WARN_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
-/// Tickets for a new connection: one for the next, and one more for when that fails.
+/// Tickets for a new connection: one for the next connection, and a spare if that fails.
 const TICKETS: usize = 2;
 
-/// Makes what reactors encrypt with, for the connections that begin from now on.
+/// Builds the rustls configuration for new connections; `None` without an identity.
 ///
-/// Tickets of `before`, if it is given, are still honoured: a certificate that is replaced costs nobody a full handshake.
-/// Their keys live in this process, are changed every six hours, and end with it.
+/// Tickets of `before` stay valid, so replacing a certificate costs no client a full handshake. Their keys exist only in this
+/// process and change every six hours.
 pub(super) fn secured(
-    identity: Option<&Identity>,
+    identity: Option<&TlsIdentity>,
     before: Option<&Arc<ServerConfig>>,
 ) -> Result<Option<Arc<ServerConfig>>, String> {
     let Some(identity) = identity else { return Ok(None) };
-    let failed = |error| format!("TLS cannot be set up: {error}");
+    let failed = |error| format!("cannot set up TLS: {error}");
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(failed)?
@@ -40,16 +41,17 @@ pub(super) fn secured(
     Ok(Some(Arc::new(config)))
 }
 
-/// Tells the log and the metrics of the certificate that is served from now on; `now` in Unix seconds.
-pub(super) fn announce(identity: &Identity, metrics: &Metrics, now: u64) {
+/// Puts the certificate that is served from now on, if there is one, into the log and the metrics; `now` in Unix seconds.
+pub(super) fn announce(tls: &TlsSection, metrics: &Metrics, now: u64) {
+    let Some(identity) = &tls.identity else { return };
     metrics.tls.set_not_after(identity.validity.not_after);
-    tracing::info!(until = date(identity.validity.not_after), "serving TLS");
+    tracing::info!(certificate_expires = date(identity.validity.not_after), "serving TLS");
     for warning in identity.warnings(now) {
-        tracing::warn!("{warning}");
+        tracing::warn!(warning, "certificate needs attention");
     }
 }
 
-/// Looks, once a day, whether the served certificate ends soon.
+/// Warns once a day if the served certificate expires soon.
 pub(super) struct Reminder {
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -57,7 +59,7 @@ pub(super) struct Reminder {
 }
 
 impl Reminder {
-    /// The first look is a day from now: [`announce`] has just looked.
+    /// The first check is in a day, because [`announce`] has just warned.
     pub(super) fn new(metrics: &Arc<Metrics>, clock: Clock) -> Reminder {
         let next_unix_s = clock.read().unix_ms / 1_000 + WARN_PERIOD.as_secs();
         Reminder { metrics: Arc::clone(metrics), clock, next_unix_s }
@@ -69,8 +71,8 @@ impl Reminder {
             return;
         }
         self.next_unix_s = now + WARN_PERIOD.as_secs();
-        if let Some(warning) = self.metrics.tls.not_after().and_then(|end| ending(end, now)) {
-            tracing::warn!("{warning}");
+        if let Some(warning) = self.metrics.tls.not_after().and_then(|end| expiry_warning(end, now)) {
+            tracing::warn!(warning, "certificate needs attention");
         }
     }
 }

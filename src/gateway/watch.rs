@@ -1,7 +1,7 @@
-//! What is configured becomes what is watched: a board, a probe for each dependency, and the places where others look.
+//! Builds the watch from the configuration: a board, a probe for each dependency, and the published snapshot.
 
 use super::config::Config;
-use super::config::dependency::{DependencyConfig, Target as Where};
+use super::config::dependency::{DependencyConfig, DependencyTarget};
 use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::definition::Gate;
@@ -24,29 +24,29 @@ use std::sync::Arc;
 pub(super) const STORE: &str = "store";
 /// The bus's name among the dependencies.
 pub(super) const BUS: &str = "bus";
-/// What a store's probe reads, so that a missing right or table is seen before a client meets it.
+/// The tables that the store's probe reads, so that it finds a missing right or table before a client does.
 const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
 
-/// The watch before its threads.
-pub(super) struct Prepared {
+/// The watch before its threads start.
+pub(super) struct PreparedWatch {
     board: Board,
     own: Board,
     probes: Vec<Probe>,
     outlook: Arc<Outlook>,
     counters: Arc<WatchCounters>,
-    told: Sender<(DependencyId, Evidence)>,
+    evidence_in: Sender<(DependencyId, Evidence)>,
     evidence: Receiver<(DependencyId, Evidence)>,
     monitor: Arc<Monitor>,
 }
 
-impl Prepared {
-    /// Of all dependencies that are configured, the store and the bus among them. Nothing is opened.
+impl PreparedWatch {
+    /// Prepares the watch of all configured dependencies, including the store and the bus. Opens no connection.
     pub(super) fn new(
         config: &Config,
         instance: &str,
         reactors: usize,
         now: Now,
-    ) -> Result<Prepared, String> {
+    ) -> Result<PreparedWatch, String> {
         let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
         let board = Board::new(definitions, config.health.admission, now);
         let own = watch::own_board(now);
@@ -56,8 +56,17 @@ impl Prepared {
         let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, &own, now, Form::Public));
         let counters = Arc::new(WatchCounters::new(board.dependencies(), reactors, board.mode()));
         counters.stands(board.snapshot().level, board.snapshot().revision);
-        let (told, evidence) = bounded(EVIDENCE_QUEUE);
-        Ok(Prepared { board, own, probes, outlook: Arc::new(outlook), counters, told, evidence, monitor })
+        let (evidence_in, evidence) = bounded(EVIDENCE_QUEUE);
+        Ok(PreparedWatch {
+            board,
+            own,
+            probes,
+            outlook: Arc::new(outlook),
+            counters,
+            evidence_in,
+            evidence,
+            monitor,
+        })
     }
 
     pub(super) fn outlook(&self) -> &Arc<Outlook> {
@@ -68,19 +77,19 @@ impl Prepared {
         &self.counters
     }
 
-    /// Where what is known of the bus's delivery is kept.
+    /// The state of the bus's delivery.
     pub(super) fn monitor(&self) -> &Arc<Monitor> {
         &self.monitor
     }
 
-    /// Where witnesses of dependencies that come later tell.
-    pub(super) fn told(&self) -> Sender<(DependencyId, Evidence)> {
-        self.told.clone()
+    /// Sends evidence about dependencies; a reload makes new reporters with it.
+    pub(super) fn evidence(&self) -> Sender<(DependencyId, Evidence)> {
+        self.evidence_in.clone()
     }
 
-    /// Where workers tell what they meet with the dependency of this name; `None` when there is none.
-    pub(super) fn witness(&self, name: &str) -> Option<Witness> {
-        self.board.id(name).map(|id| Witness::new(id, self.told.clone()))
+    /// Reports what workers observe of the dependency of this name; `None` if there is no such dependency.
+    pub(super) fn reporter(&self, name: &str) -> Option<Witness> {
+        self.board.id(name).map(|id| Witness::new(id, self.evidence_in.clone()))
     }
 
     /// Starts the threads.
@@ -89,15 +98,17 @@ impl Prepared {
         clock: impl Fn() -> Now + Send + 'static,
         sources: Sources,
     ) -> io::Result<watch::Running> {
-        let Prepared { board, own, probes, outlook, counters: _, told: _, evidence, monitor: _ } = self;
+        let PreparedWatch { board, own, probes, outlook, counters: _, evidence_in: _, evidence, monitor: _ } =
+            self;
         watch::Setup { board, probes, own, sources, evidence, clock, outlook }.start()
     }
 }
 
-/// What is watched where the configuration was `old` and is `new`. What still looks at the same place goes on; where it is
-/// not known what was, all is looked at anew.
+/// The change of the watch from `old` to `new`. A probe whose target is unchanged continues; if `old` is unknown, every probe
+/// is replaced.
 pub(super) fn revision(
-    (old, new): (Option<&Config>, &Config),
+    old: Option<&Config>,
+    new: &Config,
     instance: &str,
     monitor: &Arc<Monitor>,
 ) -> Result<Revision, String> {
@@ -107,9 +118,9 @@ pub(super) fn revision(
     let revised = |each: &DependencyConfig| {
         let is_there = old.is_some_and(|old| {
             let before = old.dependencies.iter().find(|it| it.definition.name == each.definition.name);
-            let asks_otherwise =
+            let target_differs =
                 each.definition.gate == Gate::Judgement && super::auth::target_differs(old, new);
-            before.is_some_and(|it| place(it) == place(each)) && !asks_otherwise
+            before.is_some_and(|it| place(it) == place(each)) && !target_differs
         });
         let probe = (!is_there).then(|| watching(new, each, instance, monitor)).transpose()?;
         Ok(Revised { definition: each.definition.clone(), probe })
@@ -131,7 +142,7 @@ fn watching(
     Ok(if is_bus { probe.with_delivery(Arc::clone(monitor)) } else { probe })
 }
 
-/// Looks at every dependency once.
+/// Probes every dependency once.
 pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, String> {
     let patient = |each: &DependencyConfig| {
         Ok(Patient {
@@ -152,8 +163,8 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
         return Ok(Probe::new(target, instance));
     }
     let address = match &dependency.target {
-        Where::Url(url) => url.whole(),
-        Where::Address(address) => address,
+        DependencyTarget::Url(url) => url.whole(),
+        DependencyTarget::Address(address) => address,
     };
     let target = Target::parse(definition.kind, address).and_then(|target| {
         let expected = &dependency.expected;

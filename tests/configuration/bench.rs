@@ -1,17 +1,16 @@
-//! Starts the program in a folder of its own and reads what it says.
+//! Runs the program in its own folder and reads its output.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// A working directory, and what the program is started with in it.
+/// A working directory, and the environment of the program that runs in it.
 pub struct Bench {
     folder: TempDir,
     variables: Vec<(&'static str, String)>,
 }
 
-/// What the program said.
 pub struct Said {
     pub code: Option<i32>,
     pub out: String,
@@ -23,7 +22,7 @@ impl Bench {
         Bench { folder: tempfile::tempdir().expect("a folder"), variables: Vec::new() }
     }
 
-    /// With this `seawall.toml`.
+    /// A bench with this `seawall.toml`.
     pub fn with_file(text: &str) -> Bench {
         let bench = Bench::new();
         bench.write("seawall.toml", text);
@@ -56,14 +55,14 @@ impl Bench {
         }
     }
 
-    /// The listing of a configuration that is fine.
+    /// The listing of a correct configuration.
     pub fn listing(&self, flags: &[&str]) -> String {
         let said = self.run(&[&["check-config"], flags].concat());
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
         said.out
     }
 
-    /// The errors of a configuration that is wrong, less their indent.
+    /// The errors of a wrong configuration, without their indent.
     pub fn errors(&self, flags: &[&str]) -> Vec<String> {
         let said = self.run(&[&["check-config"], flags].concat());
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{}", said.err);
@@ -82,7 +81,7 @@ impl Bench {
     }
 }
 
-/// Whether the listing has this key with this value and origin, whatever the columns.
+/// Asserts that the listing has this key with this value and origin, in any columns.
 #[track_caller]
 pub fn assert_listed(listing: &str, expected: &str) {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,9 +1,9 @@
-//! What a gateway stands on, as its configuration says it.
+//! The dependencies of a gateway, as its configuration defines them.
 
 use crate::bench::{Bench, assert_listed};
 
 #[test]
-fn a_name_is_enough_for_a_ready_made_dependency_and_settings_imply_store_and_bus() {
+fn ready_made_dependency_needs_only_its_name_and_settings_imply_store_and_bus() {
     let bench = Bench::with_file(
         "[[dependency]]\nname = \"auth\"\nurl = \"https://auth.local/health?token=hunter2\"\n\
          [[dependency]]\nname = \"llm\"\nkind = \"http\"\nurl = \"https://llm.local\"\nlost = [\"replies\"]\n\
@@ -47,7 +47,7 @@ fn a_name_is_enough_for_a_ready_made_dependency_and_settings_imply_store_and_bus
 }
 
 #[test]
-fn a_table_overrides_what_a_setting_implies_and_survives_its_listing() {
+fn table_overrides_an_implied_dependency_and_survives_its_listing() {
     let file = "[store]\nurl = \"postgres://db/chat\"\n[bus]\nurl = \"redis://bus\"\n[health]\nadmission = \"observe\"\n\
                 [[dependency]]\nname = \"bus\"\ncriticality = \"critical\"\ntimeout_ms = 300\nsuccesses = 1\n";
     let listing = Bench::with_file(file).listing(&[]);
@@ -63,7 +63,7 @@ fn a_table_overrides_what_a_setting_implies_and_survives_its_listing() {
 }
 
 #[test]
-fn a_wrong_table_is_refused_with_field_bound_and_what_to_do() {
+fn wrong_table_is_rejected_with_field_bound_and_remedy() {
     let table = |text: &str| format!("[[dependency]]\n{text}\n");
     for (given, expected) in [
         ("kind = \"http\"", "seawall.toml:1: dependency.name: is missing: must be 1 to 32 letters"),
@@ -76,7 +76,7 @@ fn a_wrong_table_is_refused_with_field_bound_and_what_to_do() {
         ("name = \"auth\"", "seawall.toml:1: dependency.url: is missing: must be a URL like \"https://"),
         (
             "name = \"x\"\nkind = \"tcp\"\nurl = \"tcp://a:1\"",
-            "dependency.url: is not for kind \"tcp\": remove it",
+            "dependency.url: does not apply to kind \"tcp\": remove it",
         ),
         (
             "name = \"x\"\nkind = \"tcp\"\naddress = \"mail\"",
@@ -84,7 +84,7 @@ fn a_wrong_table_is_refused_with_field_bound_and_what_to_do() {
         ),
         (
             "name = \"x\"\nkind = \"tcp\"\naddress = \"m:25\"\nstatus = 200",
-            "dependency.status: is not for kind \"tcp\"",
+            "dependency.status: does not apply to kind \"tcp\"",
         ),
         (
             "name = \"auth\"\nurl = \"ftp://u:hunter2@a\"",
@@ -109,15 +109,15 @@ fn a_wrong_table_is_refused_with_field_bound_and_what_to_do() {
         ),
         (
             "name = \"store\"",
-            "dependency.name: has no effect, since store.url is not set: set it, or remove the table",
+            "dependency.name: has no effect without store.url: set store.url too, or remove this",
         ),
         (
             "name = \"store\"\nurl = \"postgres://u:hunter2@a\"",
-            "dependency.url: is said by store.url: leave it out here",
+            "dependency.url: is set by store.url: remove it here",
         ),
         (
             "name = \"bus\"\nkind = \"tcp\"",
-            "dependency.kind = \"tcp\": must be \"redis\", since it is named bus",
+            "dependency.kind = \"tcp\": must be \"redis\", because its name is \"bus\"",
         ),
     ] {
         let errors = Bench::with_file(&table(given)).errors(&[]);
@@ -137,18 +137,18 @@ fn a_wrong_table_is_refused_with_field_bound_and_what_to_do() {
 }
 
 #[test]
-fn what_depends_on_a_refused_setting_is_not_an_error_of_its_own() {
+fn table_of_a_rejected_setting_is_not_an_error_of_its_own() {
     let bench =
         Bench::with_file("[[dependency]]\nname = \"store\"\n").variable("SEAWALL_STORE_URL", "mysql://a");
     assert_eq!(bench.errors(&[]).len(), 1);
 }
 
 #[test]
-fn no_dependency_is_named_as_reports_call_the_process() {
+fn dependency_named_like_the_process_is_rejected() {
     let table = "[[dependency]]\nname = \"gateway\"\nkind = \"tcp\"\naddress = \"a:1\"\n";
     let error = Bench::with_file(table).error(&[]);
     assert!(
-        error.starts_with("seawall.toml:1: dependency.name: \"gateway\" is what reports call"),
+        error.starts_with("seawall.toml:1: dependency.name: \"gateway\" is the name of this process"),
         "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! The program's configuration from outside: what it accepts, what it refuses, and what it says of both.
+//! The configuration of the program as an operator sees it: accepted values, rejected values, listing and errors.
 
 mod bench;
 mod dependencies;
@@ -7,7 +7,7 @@ mod secrets;
 use bench::{Bench, SECRET, assert_listed};
 
 #[test]
-fn without_any_configuration_the_defaults_hold() {
+fn defaults_apply_without_any_configuration() {
     let listing = Bench::new().listing(&[]);
     assert_listed(&listing, r#"listen = "127.0.0.1:8080" # default"#);
     assert_listed(&listing, r#"data = "data" # default"#);
@@ -20,7 +20,7 @@ fn without_any_configuration_the_defaults_hold() {
 }
 
 #[test]
-fn a_file_is_over_the_defaults_and_a_variable_over_the_file_and_a_flag_over_both() {
+fn flag_overrides_variable_overrides_file_overrides_default() {
     let file = "[server]\nlisten = \"127.0.0.1:1001\"\nreactors = 3\n[limits]\npublishes_per_s = 5\n";
     let bench = Bench::with_file(file);
     assert_listed(&bench.listing(&[]), r#"listen = "127.0.0.1:1001" # seawall.toml:2"#);
@@ -38,7 +38,7 @@ fn a_file_is_over_the_defaults_and_a_variable_over_the_file_and_a_flag_over_both
 }
 
 #[test]
-fn every_flag_reaches_its_setting_before_and_after_the_command() {
+fn every_flag_works_before_and_after_the_command() {
     let flags =
         ["--data", "/srv/x", "--reactors", "2", "--echo", "--log-format", "json", "--log-level", "debug"];
     let said = Bench::new().run(&[&flags[..], &["check-config"]].concat());
@@ -51,7 +51,7 @@ fn every_flag_reaches_its_setting_before_and_after_the_command() {
 }
 
 #[test]
-fn a_named_file_is_read_instead_and_must_exist() {
+fn named_file_replaces_the_default_file_and_must_exist() {
     let bench = Bench::with_file("[server]\nreactors = 3\n");
     bench.write("other.toml", "[server]\nreactors = 4\n");
     assert_listed(&bench.listing(&["--config", "other.toml"]), "reactors = 4 # other.toml:2");
@@ -60,7 +60,7 @@ fn a_named_file_is_read_instead_and_must_exist() {
 }
 
 #[test]
-fn lists_come_from_files_and_from_variables() {
+fn lists_are_read_from_files_and_variables() {
     let file = "[server]\norigins = [\"https://A.example\", \"http://b.example:81\"]\ntrusted_proxies = [\"10.0.0.0/8\"]\n";
     let bench = Bench::with_file(file).variable("SEAWALL_SERVER_TRUSTED_PROXIES", "192.168.0.0/16, 10.1.2.3");
     let listing = bench.listing(&[]);
@@ -72,7 +72,7 @@ fn lists_come_from_files_and_from_variables() {
 }
 
 #[test]
-fn an_unknown_key_section_or_variable_is_refused_with_the_nearest() {
+fn unknown_key_section_or_variable_is_rejected_with_the_nearest() {
     let file = "reactors = 3\n[server]\nlisten_to = 3\n[limts]\nx = 1\n[limits]\nlog_level = 3\nframe_byte = 9\ndata = 1\n";
     let errors = Bench::with_file(file).variable("SEAWALL_LIMITS_FRAMEBYTES", "hunter2").errors(&[]);
     assert_eq!(
@@ -81,7 +81,7 @@ fn an_unknown_key_section_or_variable_is_refused_with_the_nearest() {
             "seawall.toml:1: reactors: unknown; did you mean server.reactors?",
             "seawall.toml:3: server.listen_to: unknown; did you mean server.listen?",
             "seawall.toml:4: limts: unknown; did you mean [limits]?",
-            "seawall.toml:7: limits.log_level: unknown; `seawall check-config` lists all that there is",
+            "seawall.toml:7: limits.log_level: unknown; `seawall check-config` lists every setting",
             "seawall.toml:8: limits.frame_byte: unknown; did you mean limits.frame_bytes?",
             "seawall.toml:9: limits.data: unknown; did you mean store.data?",
             "variable SEAWALL_LIMITS_FRAMEBYTES: unknown; did you mean SEAWALL_LIMITS_FRAME_BYTES?",
@@ -90,7 +90,7 @@ fn an_unknown_key_section_or_variable_is_refused_with_the_nearest() {
 }
 
 #[test]
-fn what_kubernetes_puts_beside_a_service_of_this_name_is_let_pass() {
+fn service_links_of_kubernetes_are_ignored() {
     let bench = Bench::new()
         .variable("SEAWALL_SERVICE_HOST", "10.0.0.1")
         .variable("SEAWALL_SERVICE_PORT_HTTP", "8080")
@@ -115,7 +115,7 @@ fn a_value_out_of_bounds_is_refused_with_key_value_bound_and_origin() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused_with_what_it_should_be() {
+fn value_of_the_wrong_type_is_rejected_with_the_expected_one() {
     let file = "[server]\nlisten = 8080\necho = \"yes\"\norigins = \"https://a.example\"\nhosts = [\"a:80\"]\n\
                 [limits]\nping_ms = \"25s\"\npong_ms = 1.5\nchannels = 99999999999999999999\n[log]\nlevel = \"loud\"\n";
     let errors = Bench::with_file(file).variable("SEAWALL_SERVER_PIN_REACTORS", "1").errors(&["--data", ""]);
@@ -135,15 +135,15 @@ fn a_value_of_the_wrong_type_is_refused_with_what_it_should_be() {
 }
 
 #[test]
-fn a_section_must_be_a_section() {
+fn section_with_a_value_is_rejected() {
     assert_eq!(
         Bench::with_file("limits = 3\n").error(&[]),
-        "seawall.toml:1: limits: is a section: write its keys under its name in brackets"
+        "seawall.toml:1: limits: is a section: write its keys below its name in brackets"
     );
 }
 
 #[test]
-fn malformed_toml_is_refused_with_line_and_column_and_hides_the_rest_of_the_file() {
+fn malformed_toml_is_rejected_with_line_and_column_and_without_further_errors() {
     let error = Bench::with_file("[server]\nreactors = = 3\nechoo = 1\n").error(&[]);
     assert!(error.starts_with("seawall.toml:2: column "), "{error}");
     let error = Bench::with_file("[limits]\nchannels = 1\nchannels = 2\n").error(&[]);
@@ -151,7 +151,7 @@ fn malformed_toml_is_refused_with_line_and_column_and_hides_the_rest_of_the_file
 }
 
 #[test]
-fn limits_that_contradict_each_other_are_refused_with_both_origins() {
+fn contradicting_limits_are_rejected_with_both_origins() {
     let bench = Bench::with_file("[limits]\nframe_bytes = 100000\nuri_bytes = 20000\n")
         .variable("SEAWALL_LIMITS_OUTBOX_BYTES_TOTAL", "1048576")
         .variable("SEAWALL_LIMITS_OUTBOX_BYTES_HARD", "2000000");
@@ -159,26 +159,26 @@ fn limits_that_contradict_each_other_are_refused_with_both_origins() {
         bench.errors(&[]),
         [
             "default: limits.message_bytes = 65536: must be at least limits.frame_bytes = 100000 (seawall.toml:2), \
-             since a message may be one frame",
+             because a message may be a single frame",
             "default: limits.head_bytes = 16384: must be at least limits.uri_bytes = 20000 (seawall.toml:3), \
-             since the request target is part of the head",
+             because the request target is part of the head",
             "variable SEAWALL_LIMITS_OUTBOX_BYTES_TOTAL: limits.outbox_bytes_total = 1048576: must be at least \
              limits.outbox_bytes_hard = 2000000 (variable SEAWALL_LIMITS_OUTBOX_BYTES_HARD), \
-             since all outboxes together hold each one",
+             because the total includes every single outbox",
         ]
     );
 }
 
 #[test]
-fn the_phases_of_a_drain_follow_each_other() {
+fn overlapping_phases_of_a_drain_are_rejected() {
     let bench = Bench::with_file("[drain]\naccept_ms = 10000\n").variable("SEAWALL_DRAIN_EXIT_MS", "23500");
     assert_eq!(
         bench.errors(&[]),
         [
             "default: drain.close_ms = 23000: must be at least 28000 (drain.accept_ms + drain.spread_ms), \
-             since nobody is closed before the last slot",
+             because no connection is closed before the last slot",
             "variable SEAWALL_DRAIN_EXIT_MS: drain.exit_ms = 23500: must be at least 24000 (drain.close_ms + 1000), \
-             since what is in flight is answered and the store is closed in between",
+             because pending requests are answered and the store is closed in between",
         ]
     );
     let error = Bench::with_file("[drain]\naccept_ms = 5\nspread_ms = 0\nclose_ms = 5\n").error(&[]);
@@ -189,7 +189,7 @@ fn the_phases_of_a_drain_follow_each_other() {
 }
 
 #[test]
-fn a_refused_value_is_not_also_a_contradiction() {
+fn rejected_value_is_not_also_a_contradiction() {
     let bench = Bench::with_file("[limits]\nframe_bytes = 100000\nmessage_bytes = \"100k\"\n");
     assert!(bench.error(&[]).contains("limits.message_bytes = \"100k\""));
     let bench =
@@ -198,7 +198,7 @@ fn a_refused_value_is_not_also_a_contradiction() {
 }
 
 #[test]
-fn a_required_proxy_header_needs_somebody_to_trust() {
+fn required_proxy_header_needs_trusted_proxies() {
     let file = "[server]\nproxy_protocol = \"required\"\n";
     let error = Bench::with_file(file).error(&[]);
     assert!(
@@ -210,7 +210,7 @@ fn a_required_proxy_header_needs_somebody_to_trust() {
 }
 
 #[test]
-fn without_auth_only_loopback_is_listened_on() {
+fn listener_without_auth_is_limited_to_loopback() {
     for open in ["0.0.0.0:8080", "[::]:8080", "192.168.1.5:8080"] {
         let error = Bench::new().error(&["--listen", open]);
         assert!(
@@ -230,7 +230,7 @@ fn without_auth_only_loopback_is_listened_on() {
 }
 
 #[test]
-fn serving_and_tending_the_store_refuse_a_wrong_configuration_as_well() {
+fn every_command_rejects_a_wrong_configuration() {
     for command in [&["serve"][..], &[], &["store", "new-epoch"]] {
         let said = Bench::with_file("[limits]\nframe_bytes = 12\n").run(command);
         assert_eq!(said.code, Some(2));
@@ -239,7 +239,7 @@ fn serving_and_tending_the_store_refuse_a_wrong_configuration_as_well() {
 }
 
 #[test]
-fn the_listing_is_a_file_that_means_the_same() {
+fn listing_used_as_a_file_has_the_same_values() {
     let bench = Bench::with_file(
         "[server]\necho = true\ninstance = \"gw-1\"\nhosts = [\"chat.local\"]\n[retention]\nage_ms = 0\n",
     )
@@ -281,7 +281,7 @@ fn help_version_and_completions_produce_output() {
 }
 
 #[test]
-fn a_wrong_argument_is_refused_with_the_nearest() {
+fn wrong_argument_is_rejected_with_the_nearest() {
     let said = Bench::new().run(&["--lisen", "127.0.0.1:1"]);
     assert_eq!(said.code, Some(2));
     assert!(said.err.contains("--listen"), "{}", said.err);

@@ -1,11 +1,11 @@
-//! Keys and passwords: read, checked, and never repeated.
+//! Keys and passwords are read and checked, but never printed.
 
 use crate::bench::{Bench, SECRET, assert_listed};
 
 const PUBLIC_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
 
 #[test]
-fn a_password_in_a_url_is_neither_listed_nor_repeated() {
+fn password_in_a_url_is_neither_listed_nor_repeated() {
     for wrong in ["mysql://chat:hunter2@db/chat", "postgres://chat:hun@hunter2@db", "hunter2"] {
         let error = Bench::new().variable("SEAWALL_STORE_URL", wrong).error(&[]);
         assert!(error.contains("store.url = ") && error.contains("postgres://user:password@host"), "{error}");
@@ -18,13 +18,13 @@ fn a_password_in_a_url_is_neither_listed_nor_repeated() {
     assert!(!listing.contains("hunter2"), "{listing}");
     assert_listed(&listing, "url = \"postgres://chat:(hidden)@db/chat\" # variable SEAWALL_STORE_URL");
     assert_listed(&listing, "url = \"rediss://:(hidden)@bus:6380\" # variable SEAWALL_BUS_URL");
-    // Used as a file, it asks for its passwords instead of standing on something else.
+    // Used as a file, the listing asks for its passwords instead of falling back to other values.
     let errors = Bench::with_file(&listing).errors(&[]);
     assert_eq!(errors.len(), 2, "{errors:?}");
 }
 
 #[test]
-fn an_embedded_store_is_named_or_left_out() {
+fn embedded_store_is_selected_by_name_or_by_default() {
     assert_listed(
         &Bench::with_file("[store]\nurl = \"sqlite:\"\n").listing(&[]),
         "url = \"sqlite:\" # seawall.toml:2",
@@ -58,14 +58,14 @@ fn keys_of_every_kind_are_listed_without_their_secrets() {
     assert_listed(&listing, "public_key_file = \"ed.pem\"");
     assert_listed(&listing, &format!("public_key = \"{inline}\""));
 
-    // What is left of it as a file still has three keys.
+    // Used as a file, the listing still has three keys.
     bench.write("seawall.toml", &listing);
     let again = bench.listing(&[]);
     assert_eq!(again.lines().filter(|line| line.starts_with("[[auth.keys]]")).count(), 3, "{again}");
 }
 
 #[test]
-fn a_wrong_key_is_refused_and_no_secret_is_ever_repeated() {
+fn wrong_key_is_rejected_without_repeating_a_secret() {
     let bench =
         Bench::new().variable("SEAWALL_AUTH_SECRET", "hunter2").variable("SEAWALL_AUTH_KEYS", "hunter2");
     bench.write("private.pem", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n");
@@ -86,8 +86,8 @@ fn a_wrong_key_is_refused_and_no_secret_is_ever_repeated() {
     );
     let errors = bench.errors(&["--listen", "0.0.0.0:80"]);
     assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:#?}");
-    let not_hs = "give exactly one of public_key and public_key_file, since the algorithm is not HS256";
-    let hs = "one of secret and secret_file, since the algorithm is HS256";
+    let not_hs = "give exactly one of public_key and public_key_file, because the algorithm is not HS256";
+    let hs = "one of secret and secret_file, because the algorithm is HS256";
     let algorithms = "must be \"HS256\" or \"RS256\" or \"ES256\" or \"EdDSA\"";
     let expected = [
         "seawall.toml:3: auth.keys.secret = (7 bytes, hidden): must be 32 to 4096 bytes".to_owned(),
@@ -99,15 +99,15 @@ fn a_wrong_key_is_refused_and_no_secret_is_ever_repeated() {
         "seawall.toml:19: auth.keys.public_key = (7 bytes, hidden): must be a public key in PEM, \
          from -----BEGIN PUBLIC KEY----- to its end"
             .into(),
-        "seawall.toml:22: auth.keys.public_key_file: is a private key: give the public one; the private one belongs \
-         to who signs the tokens"
+        "seawall.toml:22: auth.keys.public_key_file: is a private key: give the public key; only the issuer of the \
+         tokens should have the private one"
             .into(),
         "seawall.toml:25: auth.keys.public_key_file: cannot read absent.pem: No such file or directory (os error 2)"
             .into(),
         format!("seawall.toml:26: auth.keys.algorithm: is missing: {algorithms}"),
         "seawall.toml:30: auth.keys.secret = (hidden): must be text, not empty".into(),
         format!("seawall.toml:31: auth.keys: has no key: give {hs}"),
-        "variable SEAWALL_AUTH_KEYS: does not fit in a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET \
+        "variable SEAWALL_AUTH_KEYS: cannot be set by a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET \
          for one HS256 key"
             .into(),
         "variable SEAWALL_AUTH_SECRET: auth.secret = (7 bytes, hidden): must be text of 32 to 4096 bytes".into(),
@@ -116,7 +116,7 @@ fn a_wrong_key_is_refused_and_no_secret_is_ever_repeated() {
 }
 
 #[test]
-fn a_secret_in_broken_toml_is_not_repeated() {
+fn secret_in_broken_toml_is_not_repeated() {
     for broken in
         ["[auth]\nsecret = hunter2\n", "[auth]\nsecret = \"hunter2\n", "[auth]\nsecret = \"hunter2\\q\"\n"]
     {
@@ -127,10 +127,10 @@ fn a_secret_in_broken_toml_is_not_repeated() {
 }
 
 #[test]
-fn checks_of_tokens_need_a_key_and_keys_need_names_of_their_own() {
+fn token_checks_without_a_key_and_duplicate_kids_are_rejected() {
     let errors = Bench::with_file("[auth]\naudience = \"chat\"\nissuer = \"me\"\n").errors(&[]);
     assert!(
-        errors[0].starts_with("seawall.toml:2: auth.audience: has no effect, since auth is off"),
+        errors[0].starts_with("seawall.toml:2: auth.audience: has no effect while auth is off"),
         "{errors:?}"
     );
     assert!(errors[1].starts_with("seawall.toml:3: auth.issuer: has no effect"), "{errors:?}");
@@ -140,7 +140,7 @@ fn checks_of_tokens_need_a_key_and_keys_need_names_of_their_own() {
 }
 
 #[test]
-fn a_key_that_its_algorithm_cannot_be_used_with_is_told_by_its_line() {
+fn key_that_its_algorithm_cannot_use_is_rejected_with_its_line() {
     let text = |algorithm| {
         format!("[[auth.keys]]\nalgorithm = \"{algorithm}\"\npublic_key = \"\"\"\n{PUBLIC_PEM}\"\"\"\n")
     };
@@ -161,7 +161,7 @@ fn a_key_that_its_algorithm_cannot_be_used_with_is_told_by_its_line() {
 }
 
 #[test]
-fn the_admin_token_is_checked_and_never_repeated() {
+fn admin_token_is_checked_and_never_repeated() {
     let token = "an-operators-own-token-of-enough-letters";
     let listing = Bench::new()
         .variable("SEAWALL_ADMIN_TOKEN", token)

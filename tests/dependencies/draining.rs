@@ -32,7 +32,7 @@ fn a_store_that_hangs_costs_the_answer_and_not_the_exit_and_the_log_names_it() {
     assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     let said = gateway.output();
-    assert!(said.contains("not everything was finished unanswered_publishes=1 unsent_closes=0"), "{said}");
+    assert!(said.contains("stopped with unfinished work unanswered_publishes=1 unsent_closes=0"), "{said}");
     server.sigcont();
 }
 

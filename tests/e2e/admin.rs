@@ -166,9 +166,9 @@ fn the_default_address_is_given_up_with_a_warning_and_a_wanted_one_is_not() {
     assert_eq!(gateway.fetch("/health/ready").status, 200);
     until(SOON, "the warning is there", || {
         let said = gateway.output();
-        said.contains("no admin listener")
+        said.contains("admin listener unavailable")
             && said.contains("127.0.0.1:8081")
-            && said.contains("none: see the log")
+            && said.contains("unavailable: see the log")
     });
     assert!(!gateway.setup().data().join("admin.token").exists());
 

@@ -75,9 +75,9 @@ fn a_drain_goes_through_its_phases_and_everything_works_until_the_close() {
     assert!(began.elapsed() < Duration::from_secs(8), "gone too late");
     let said = gateway.output();
     for line in [
-        "draining: not ready",
-        "draining: accepts nobody",
-        "draining: who is left",
+        "drain started",
+        "drain moving clients",
+        "drain closing remaining connections",
         "stopped moved=0 stragglers=2",
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -178,7 +178,7 @@ fn a_publish_in_flight_at_the_close_is_answered_first() {
     let id = client.send(json!({"publish": {"channel": "c", "key": "k", "data": "in flight"}}));
     until(SOON, "it is on its way", || gateway.metric("seawall_publishes_total") >= 2.0);
     gateway.signal(Signal::TERM);
-    until(SOON, "it closes", || gateway.output().contains("draining: who is left"));
+    until(SOON, "it closes", || gateway.output().contains("drain closing remaining connections"));
     lock.execute_batch("ROLLBACK").expect("the store can be unlocked");
     let reply = client.try_reply(id).expect("an answer before the end");
     client.expect_close().is(1012, "restart");

@@ -53,7 +53,7 @@ fn a_signal_after_an_operators_drain_lets_it_go_on_and_the_next_one_ends_it() {
     client.next_push("drain");
     // Kubernetes sends one after its preStop hook began a drain.
     gateway.signal(Signal::TERM);
-    until(SOON, "it says so", || gateway.output().contains("draining already"));
+    until(SOON, "it says so", || gateway.output().contains("drain already running"));
     assert!(client.is_open());
     gateway.signal(Signal::TERM);
     client.expect_close().is(1012, "restart");
@@ -66,11 +66,11 @@ fn the_command_begins_one_and_watches_it_to_the_end() {
     let clients: Vec<RawClient> = (0..3).map(|_| RawClient::connected(&gateway)).collect();
     let serving = drain(&gateway, &["--status"]);
     assert_eq!(serving.status.code(), Some(0), "{}", text(&serving));
-    assert!(text(&serving).starts_with("serving, 3 connections; no drain goes on"), "{}", text(&serving));
+    assert!(text(&serving).starts_with("serving, 3 connections; not draining"), "{}", text(&serving));
     let began = drain(&gateway, &[]);
     assert_eq!(began.status.code(), Some(0), "{}", text(&began));
-    assert!(text(&began).starts_with("drains: "), "{}", text(&began));
-    assert!(text(&drain(&gateway, &[])).starts_with("drains already: moving, 3 connections"));
+    assert!(text(&began).starts_with("draining: "), "{}", text(&began));
+    assert!(text(&drain(&gateway, &[])).starts_with("already draining: moving, 3 connections"));
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| drain(&gateway, &["--status"]));
         // It is watched before anybody leaves: each look is a request of the admin listener.
@@ -84,7 +84,7 @@ fn the_command_begins_one_and_watches_it_to_the_end() {
         let watched = watch.join().expect("no panic");
         assert_eq!(watched.status.code(), Some(0), "{}", text(&watched));
         assert!(text(&watched).starts_with("moving: 3 connections left, 0 moved"), "{}", text(&watched));
-        assert!(text(&watched).contains("\ngone after "), "{}", text(&watched));
+        assert!(text(&watched).contains("\nexited after "), "{}", text(&watched));
     });
     assert_eq!(gateway.ends_within(SOON), Some(0));
 }
@@ -113,15 +113,15 @@ fn the_command_says_what_is_wrong_and_what_to_do() {
         (run(&elsewhere, &[("SEAWALL_ADMIN_LISTEN", &address)]), "admin.token (the admin token)"),
         (
             run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &address), ("SEAWALL_ADMIN_TOKEN", &wrong)]),
-            "does not take this token (admin.token)",
+            "rejects this token (admin.token)",
         ),
         (
             run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &gateway.address.to_string())]),
-            "is no gateway, or one of an older version",
+            "is not a gateway, or is an older version",
         ),
         (
             run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &nobody.address().to_string())]),
-            "nobody answers at",
+            "no process answers at",
         ),
     ];
     for (said, expected) in cases {

@@ -35,14 +35,14 @@ fn a_wrong_certificate_or_key_is_refused_with_a_sentence() {
     let good = Certificate::new();
     let said = refused(&good.pem, &Certificate::new().key);
     assert!(
-        said.contains("SEAWALL_TLS_KEY: tls.key: the key is not that of the first certificate"),
+        said.contains("SEAWALL_TLS_KEY: tls.key: the key does not match the first certificate"),
         "{said}"
     );
     let said = refused(&good.key, &good.key);
     assert!(said.contains("SEAWALL_TLS_CERTIFICATE: tls.certificate: the file has no certificate"), "{said}");
     let past = Certificate::with(ending_in(-3));
     let said = refused(&past.pem, &past.key);
-    assert!(said.contains("the certificate ended on ") && said.contains("renew it"), "{said}");
+    assert!(said.contains("the certificate expired on ") && said.contains("renew it"), "{said}");
     let alone = Setup::new().env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "").try_start();
     let said = alone.err().map(|refused| refused.output).unwrap_or_default();
     assert!(said.contains("has no effect without tls.key"), "{said}");
@@ -92,7 +92,7 @@ fn a_wrong_file_is_refused_by_a_reload_and_the_old_certificate_stays() {
     let gateway = Setup::new().tls(good.clone()).start();
     std::fs::write(gateway.setup().folder().join("tls.key"), &Certificate::new().key).expect("written");
     gateway.signal(Signal::HUP);
-    until(SOON, "the log says why not", || gateway.output().contains("the key is not that of the first"));
+    until(SOON, "the log says why not", || gateway.output().contains("the key does not match the first"));
     assert!(shake(&gateway, &Arc::new(good.client())).is_ok());
     std::fs::remove_file(gateway.setup().folder().join("tls.key")).expect("it was there");
     gateway.signal(Signal::HUP);

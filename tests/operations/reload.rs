@@ -110,8 +110,8 @@ fn what_needs_a_restart_is_named_and_keeps_its_value() {
     let wanted = "[limits]\nchannels = 600\npending = 7\n[server]\nreactors = 3\n[log]\nformat = \"json\"";
     reload(&gateway, wanted, "applied");
     for line in [
-        r#"changed, and needs a restart key="limits.channels" holds="500" wanted="600""#,
-        r#"changed, and needs a restart key="server.reactors" holds="0" wanted="3""#,
+        r#"setting change needs a restart key="limits.channels" current="500" wanted="600""#,
+        r#"setting change needs a restart key="server.reactors" current="0" wanted="3""#,
         r#"key="limits.pending" change=64 -> 7"#,
         "reloaded changed=1 needs_restart=3",
     ] {
@@ -120,8 +120,8 @@ fn what_needs_a_restart_is_named_and_keeps_its_value() {
     // It is said again as long as it is so, and auth cannot be turned on under people who were let in without it.
     let auth = format!("{wanted}\n[auth]\nsecret = \"{SECRET}\"");
     reload(&gateway, &auth, "unchanged");
-    says(&gateway, r#"needs a restart key="auth" holds="off" wanted="on""#);
-    let reactors = r#"needs a restart key="server.reactors" holds="0" wanted="3""#;
+    says(&gateway, r#"needs a restart key="auth" current="off" wanted="on""#);
+    let reactors = r#"needs a restart key="server.reactors" current="0" wanted="3""#;
     until(SOON, "it is said again", || gateway.output().matches(reactors).count() == 2);
     let output = gateway.output();
     assert!(!output.contains(SECRET), "{output}");
@@ -275,7 +275,7 @@ fn a_process_that_leaves_takes_no_reload_and_goes_on_leaving() {
     gateway.signal(Signal::TERM);
     until(SOON, "it is not ready any more", || gateway.fetch("/health/ready").status == 503);
     reload(&gateway, "[limits]\npending = 9", "refused");
-    says(&gateway, "no reload: the process is leaving");
+    says(&gateway, r#"reload rejected reason="the process is draining""#);
     assert_eq!(gateway.fetch("/health/ready").status, 503);
     let (code, _) = gateway.ends_after(Signal::TERM);
     assert_eq!(code, Some(0), "{}", gateway.output());

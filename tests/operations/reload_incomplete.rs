@@ -31,13 +31,13 @@ fn what_the_watch_took_too_late_is_taken_back_by_the_file_of_before() {
         table("search", &well, "criticality = \"optional\"")
     );
     reload(&gateway, &next, "incomplete");
-    says(&gateway, "the reload is incomplete");
+    says(&gateway, "reload incomplete");
     assert!(!is_whole(&gateway));
     assert_eq!(loaded_s(&gateway), loaded);
     assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 10);
     // What is wrong in the next file changes nothing of that, and is not all that is wrong.
     reload(&gateway, "[limits]\nsubscriptions = 0", "refused");
-    says(&gateway, "what an incomplete reload left holds still");
+    says(&gateway, "earlier reload still incomplete");
     assert!(!is_whole(&gateway));
     drop(held);
     // The message was waiting for it.

@@ -1,69 +1,97 @@
-//! `[auth]`: whose tokens are believed.
+//! `[auth]` and `[[auth.keys]]`: the keys and services that tokens are checked with.
+//!
+//! A key that is read here has exactly one material of the right kind, which its algorithm can be used with, and no secret
+//! gets into an error.
 
-use super::Draft;
-use super::error::Fault;
-use super::key::{AuthKey, Secret};
+use super::error::ConfigFault;
+use super::origin::{ValueOrigin, read_text};
+use super::raw::{RawValue, TableReader, one_of};
 use super::url::Url;
+use super::value::{SECRET_BYTES_MAX, Secret};
+use crate::auth::key::{self, Algorithm, KeyConfig, KeyMaterial, SECRET_BYTES_MIN};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// See the module. Auth is on exactly when there is a key, an address to introspect at, or one of a key set.
+/// A PEM file of one public key is under 1 KiB.
+const KEY_FILE_BYTES_MAX: usize = 64 << 10;
+/// Settings that turn auth on, in addition to keys.
+pub(super) const INTROSPECTION_URL: &str = "auth.introspection_url";
+pub(super) const JWKS_URL: &str = "auth.jwks_url";
+
+/// The fields of a key, for the reference.
+pub const FIELDS: [(&str, &str); 6] = [
+    (
+        "algorithm",
+        "`HS256`, `RS256`, `ES256` or `EdDSA`. Required, because a token must not choose its algorithm.",
+    ),
+    ("kid", "The name of the key. A token that names a key is checked with that key only."),
+    ("secret", "HS256: the secret, 32 to 4096 bytes."),
+    (
+        "secret_file",
+        "HS256: a file that holds the secret. A line break at its end is not part of the secret.",
+    ),
+    ("public_key", "RS256, ES256, EdDSA: the public key as PEM."),
+    ("public_key_file", "RS256, ES256, EdDSA: a PEM file that holds the public key."),
+];
+
+/// `[auth]`. Auth is on exactly when there is a key, an introspection URL or a key set URL.
 #[derive(Clone, Debug)]
-pub struct AuthConfig {
-    /// All keys, the shorthand `auth.secret` included.
+pub struct AuthSection {
+    /// An HS256 key in addition to `keys`.
+    pub secret: Option<Secret>,
+    /// `[[auth.keys]]`; no two have the same `kid`.
     pub keys: Vec<AuthKey>,
-    /// What `aud` must contain; `None`: not checked.
+    /// Must be contained in `aud`; `None`: not checked.
     pub audience: Option<String>,
-    /// What `iss` must be; `None`: not checked.
+    /// Must equal `iss`; `None`: not checked.
     pub issuer: Option<String>,
-    /// How far clocks may differ when `exp` and `nbf` are checked.
+    /// Allowed clock difference when `exp` and `nbf` are checked.
     pub leeway: Duration,
-    /// Of one call to the auth service.
+    /// Timeout of one call to the auth service.
     pub timeout: Duration,
-    /// Connections that may wait for it at once.
+    /// Connections that may wait for the auth service at once.
     pub waiting: u32,
-    /// Asking about tokens that no key knows.
     pub introspection: IntrospectionConfig,
-    /// Keys that the issuer publishes.
     pub jwks: JwksConfig,
 }
 
-/// Asking an auth service about a token (RFC 7662).
+/// Token introspection (RFC 7662), for tokens that no key matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntrospectionConfig {
-    /// Where; `None`: nobody is asked.
+    /// `None`: tokens are checked with keys only.
     pub url: Option<Url>,
-    /// Who asks.
     pub client_id: Option<String>,
-    /// How that is shown: with `client_id` as Basic, alone as a bearer token.
+    /// Sent with `client_id` as HTTP Basic, alone as a bearer token.
     pub client_secret: Option<Secret>,
     /// The member that names the user; `None`: `sub`.
     pub user: Option<String>,
-    /// The member that says what the user may do; `None`: `channels`.
+    /// The member that holds the user's rights; `None`: `channels`.
     pub channels: Option<String>,
-    /// Good answers that are kept.
+    /// Positive results that are cached.
     pub cache_entries: u32,
-    /// Bytes of all good answers, about.
+    /// Approximate bytes of all positive results.
     pub cache_bytes: u64,
-    /// How long a good one is used without asking again.
+    /// How long a positive result is used without asking again.
     pub cache: Duration,
-    /// How long a bad one is.
+    /// How long a negative result is cached.
     pub cache_refused: Duration,
 }
 
-/// Keys that the issuer publishes (RFC 7517).
+/// The key set that the issuer publishes (RFC 7517).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksConfig {
-    /// Where; `None`: only configured keys are used.
+    /// `None`: only configured keys are used.
     pub url: Option<Url>,
-    /// Between two fetches.
+    /// Time between two fetches.
     pub refresh: Duration,
-    /// At least this long between two fetches because of a `kid` that no key has.
+    /// Least time between two fetches that an unknown `kid` causes.
     pub pause: Duration,
 }
 
-impl Default for AuthConfig {
-    fn default() -> AuthConfig {
-        AuthConfig {
+impl Default for AuthSection {
+    fn default() -> AuthSection {
+        AuthSection {
+            secret: None,
             keys: Vec::new(),
             audience: None,
             issuer: None,
@@ -86,56 +114,116 @@ impl Default for AuthConfig {
     }
 }
 
-impl AuthConfig {
-    /// True exactly when clients must show a token.
+impl AuthSection {
+    /// True exactly when clients must present a token.
     pub fn is_on(&self) -> bool {
-        !self.keys.is_empty() || self.service().is_some()
+        self.secret.is_some() || !self.keys.is_empty() || self.service().is_some()
     }
 
-    /// Where the auth service is, and the setting that says so.
+    /// The URL of the auth service, and the setting that holds it.
     pub fn service(&self) -> Option<(&'static str, &Url)> {
         let introspection = self.introspection.url.as_ref().map(|url| (INTROSPECTION_URL, url));
         introspection.or(self.jwks.url.as_ref().map(|url| (JWKS_URL, url)))
     }
+
+    /// The keys as a verifier takes them: `[[auth.keys]]` in order, then `auth.secret`.
+    pub fn key_configs(&self) -> Vec<KeyConfig> {
+        let material = |secret: &Secret| KeyMaterial::Secret(secret.bytes().to_vec());
+        let shared = self.secret.as_ref().map(material);
+        let shared = shared.map(|material| KeyConfig { kid: None, algorithm: Algorithm::Hs256, material });
+        self.keys.iter().map(|key| key.config.clone()).chain(shared).collect()
+    }
 }
 
-/// The settings that turn auth on, beside the keys.
-pub(super) const INTROSPECTION_URL: &str = "auth.introspection_url";
-/// See [`INTROSPECTION_URL`].
-pub(super) const JWKS_URL: &str = "auth.jwks_url";
+/// One table of `[[auth.keys]]`.
+#[derive(Clone, Debug)]
+pub struct AuthKey {
+    pub config: KeyConfig,
+    /// The file that holds the key; `None`: its table does.
+    pub file: Option<PathBuf>,
+    pub origin: ValueOrigin,
+}
 
-/// Reports what is set and cannot have an effect, or contradicts another.
-pub(super) fn check(draft: &mut Draft) {
-    let refused = |name: &str| draft.refused.contains(name);
-    let mut faults = Vec::new();
-    let auth = &draft.config.auth;
-    let IntrospectionConfig { url, client_id, client_secret, user, channels, .. } = &auth.introspection;
-    if url.is_none() && !refused(INTROSPECTION_URL) {
-        let given = [
-            ("auth.client_id", client_id.is_some()),
-            ("auth.client_secret", client_secret.is_some()),
-            ("auth.introspection_user", user.is_some()),
-            ("auth.introspection_channels", channels.is_some()),
-        ];
-        let given = given.into_iter().filter(|(_, given)| *given);
-        faults.extend(given.map(|(name, _)| (name, Fault::NeedsSetting { setting: INTROSPECTION_URL })));
-    } else if client_id.is_some() && client_secret.is_none() && !refused("auth.client_secret") {
-        faults.push(("auth.client_id", Fault::NeedsSetting { setting: "auth.client_secret" }));
+/// Reads one table. `None` if it has a mistake, which is then reported.
+pub(super) fn read_key(reader: &mut TableReader<'_>, earlier: &[AuthKey]) -> Option<AuthKey> {
+    let algorithm = read_algorithm(reader);
+    let kid = reader.text("kid");
+    reader.unknown_fields(&FIELDS);
+    let algorithm = algorithm?;
+    let (material, file) = read_material(reader, algorithm)?;
+    if let Some(kid) = &kid
+        && earlier.iter().any(|key| key.config.kid.as_ref() == Some(kid))
+    {
+        reader.fault(reader.origin_of("kid"), "kid", ConfigFault::SameKid { kid: kid.clone() });
     }
-    let (refresh, pause) = ("auth.jwks_refresh_ms", "auth.jwks_pause_ms");
-    if auth.jwks.refresh < auth.jwks.pause && !refused(refresh) && !refused(pause) {
-        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let fault = Fault::Below {
-            value: milliseconds(auth.jwks.refresh),
-            other: pause,
-            other_value: milliseconds(auth.jwks.pause),
-            other_origin: draft.config.origins.of(pause).clone(),
-            reason: "since an unknown key may bring a fetch forward and never puts one off",
-        };
-        faults.push((refresh, fault));
+    let origin = reader.origin.clone();
+    (reader.problems == 0).then_some(AuthKey { config: KeyConfig { kid, algorithm, material }, file, origin })
+}
+
+fn read_algorithm(reader: &mut TableReader<'_>) -> Option<Algorithm> {
+    let expected = one_of(&Algorithm::ALL.map(Algorithm::name));
+    if reader.has("algorithm") {
+        return reader.take("algorithm", &expected, |raw| Algorithm::parse(raw.text()?));
     }
-    for (name, fault) in faults {
-        let origin = draft.config.origins.of(name).clone();
-        draft.report(origin, name, fault);
+    reader.fault(reader.origin.clone(), "algorithm", ConfigFault::Missing { expected });
+    None
+}
+
+fn read_material(
+    reader: &mut TableReader<'_>,
+    algorithm: Algorithm,
+) -> Option<(KeyMaterial, Option<PathBuf>)> {
+    let fields = ["secret", "secret_file", "public_key", "public_key_file"];
+    let found: Vec<&'static str> = fields.into_iter().filter(|field| reader.has(field)).collect();
+    let symmetric = algorithm == Algorithm::Hs256;
+    let field = match found.as_slice() {
+        [field] if field.starts_with("secret") == symmetric => *field,
+        _ => {
+            let expected = match symmetric {
+                true => "one of secret and secret_file, because the algorithm is HS256",
+                false => "one of public_key and public_key_file, because the algorithm is not HS256",
+            };
+            reader.fault(reader.origin.clone(), "", ConfigFault::Material { expected, found });
+            return None;
+        }
+    };
+    let given = reader.text(field)?;
+    let file = field.ends_with("_file").then(|| PathBuf::from(&given));
+    let text = match &file {
+        Some(path) => read_key_file(path),
+        None => Ok(given),
+    };
+    let material = text.and_then(if symmetric { secret } else { public });
+    let material = material.and_then(|material| match key::check(algorithm, &material) {
+        Ok(()) => Ok(material),
+        Err(problem) => Err(ConfigFault::UnusableKey(problem)),
+    });
+    let origin = reader.origin_of(field);
+    material.map_err(|fault| reader.fault(origin, field, fault)).ok().map(|material| (material, file))
+}
+
+/// The content of a file without the line break that editors and `echo` put at its end.
+fn read_key_file(path: &Path) -> Result<String, ConfigFault> {
+    let text = read_text(path, KEY_FILE_BYTES_MAX)
+        .map_err(|error| ConfigFault::Unreadable { path: path.to_owned(), error })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn secret(text: String) -> Result<KeyMaterial, ConfigFault> {
+    if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&text.len()) {
+        return Ok(KeyMaterial::Secret(text.into_bytes()));
     }
+    let expected = format!("{SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes");
+    Err(ConfigFault::NotAccepted { value: RawValue::Text(text).hidden(), expected })
+}
+
+fn public(text: String) -> Result<KeyMaterial, ConfigFault> {
+    if text.contains("PRIVATE KEY-----") {
+        return Err(ConfigFault::PrivateKey);
+    }
+    if text.contains("-----BEGIN ") && text.contains("PUBLIC KEY-----") {
+        return Ok(KeyMaterial::PublicPem(text));
+    }
+    let expected = "a public key in PEM, from -----BEGIN PUBLIC KEY----- to its end".into();
+    Err(ConfigFault::NotAccepted { value: RawValue::Text(text).hidden(), expected })
 }

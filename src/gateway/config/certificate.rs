@@ -1,174 +1,169 @@
-//! A certificate with its key, as files hold them: read, checked against each other, and against the clock.
+//! The listener's certificate and key, read from files and checked against each other and against the clock.
 //!
-//! What a client would find out in its handshake, and tell nobody here, is found out before the first one: a key of another
-//! certificate, a file of the wrong kind, an end that is past.
+//! These checks find before the first handshake the mistakes that otherwise only clients would see: a key of another
+//! certificate, a file of the wrong kind, an expired certificate.
 
-use super::error::Fault;
-use super::source;
+use super::origin::read_text;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use std::fmt;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// Largest file: a chain of a hundred certificates is far below it.
+/// A chain of a hundred certificates is far smaller.
 const FILE_BYTES_MAX: usize = 1 << 20;
-/// A certificate that ends sooner than this is warned of, each day: longer than it takes to get one by hand, shorter
+/// A daily warning begins this long before a certificate expires: longer than it takes to get a new one by hand, shorter
 /// than the 30 days at which automatic renewal begins.
 pub const WARN_BEFORE_S: u64 = 21 * 24 * 60 * 60;
 
-/// See the module.
 #[derive(Clone, Debug)]
-pub struct Identity {
-    /// The chain and the key, which belong together.
+pub struct TlsIdentity {
+    /// The chain and its key, which match.
     pub certified: Arc<CertifiedKey>,
-    /// When the first certificate of the chain may be used.
+    /// The validity of the first certificate of the chain.
     pub validity: Validity,
-    /// Who may read the key.
     pub key_access: KeyAccess,
 }
 
-/// When a certificate may be used (RFC 5280 section 4.1.2.5), in Unix seconds.
+/// The validity of a certificate (RFC 5280 section 4.1.2.5), in Unix seconds, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Not before this.
     pub not_before: u64,
-    /// Not after this.
     pub not_after: u64,
 }
 
-/// Who may read the key's file, beside its owner and group.
+/// Read access to the key file, in addition to its owner and group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyAccess {
-    /// Nobody.
     Restricted,
-    /// Everybody on this machine.
-    Everybody,
+    /// Every user of this machine can read it.
+    World,
 }
 
-/// Which of the two files is to be looked at, and why.
+/// The file to correct, and its fault.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    Certificate(Fault),
-    Key(Fault),
+    Certificate(CertificateFault),
+    Key(CertificateFault),
 }
 
-/// What is wrong with a file that could be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum CertificateFault {
-    /// The file holds none.
+    Unreadable {
+        path: PathBuf,
+        error: io::Error,
+    },
     NoCertificate,
-    /// The first certificate is none that we understand.
+    /// The first certificate cannot be parsed.
     NotACertificate,
-    /// It may no longer be used.
     Expired {
-        /// Since when, in Unix seconds.
+        /// In Unix seconds.
         not_after: u64,
     },
-    /// The file holds no private key.
     NoKey,
-    /// The key is protected by a passphrase.
     EncryptedKey,
-    /// The key is of a kind that TLS has no use for.
+    /// TLS cannot use a key of this kind.
     KeyNotUsable,
-    /// The key is not that of the first certificate.
+    /// The key does not match the first certificate.
     OtherKey,
 }
 
 impl fmt::Display for CertificateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            CertificateFault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             CertificateFault::NoCertificate => f.write_str(
-                "the file has no certificate in it: it must be PEM, from -----BEGIN CERTIFICATE----- to its end, the \
-                 gateway's own first and then those that signed it",
+                "the file has no certificate: it must be PEM, from -----BEGIN CERTIFICATE----- to its end, with the \
+                 gateway's own certificate first and then its issuers",
             ),
             CertificateFault::NotACertificate => f.write_str(
                 "the first certificate of the file cannot be read: it must be an X.509 certificate, version 3",
             ),
             CertificateFault::Expired { not_after } => {
-                write!(f, "the certificate ended on {}: no client would take it; renew it", date(*not_after))
+                write!(f, "the certificate expired on {}, so clients would reject it: renew it", date(*not_after))
             }
             CertificateFault::NoKey => f.write_str(
-                "the file has no private key in it: it must be PEM, from -----BEGIN PRIVATE KEY----- (or RSA PRIVATE \
+                "the file has no private key: it must be PEM, from -----BEGIN PRIVATE KEY----- (or RSA PRIVATE \
                  KEY, or EC PRIVATE KEY) to its end",
             ),
             CertificateFault::EncryptedKey => f.write_str(
-                "the key is protected by a passphrase, and nobody is there to type it: write it without one \
-                 (openssl pkey -in OLD -out NEW) and restrict who may read the file",
+                "the key is protected by a passphrase, which the gateway cannot enter: remove the passphrase (openssl pkey \
+                 -in OLD -out NEW) and restrict read access to the file",
             ),
             CertificateFault::KeyNotUsable => f.write_str(
                 "the key cannot be used: it must be RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519",
             ),
             CertificateFault::OtherKey => f.write_str(
-                "the key is not that of the first certificate in tls.certificate: give the two that were made together, \
-                 the gateway's own certificate before those that signed it",
+                "the key does not match the first certificate in tls.certificate: use the certificate and the key that \
+                 belong together, with the gateway's own certificate before its issuers",
             ),
         }
     }
 }
 
-impl Identity {
-    /// Reads and checks both files, which may be one; `now` in Unix seconds.
-    pub(super) fn read(certificate: &Path, key: &Path, now: u64) -> Result<Identity, Unusable> {
-        let chain = text(certificate).map_err(Unusable::Certificate)?;
-        let chain = self::chain(&chain).map_err(|fault| Unusable::Certificate(Fault::Certificate(fault)))?;
-        let fault = |fault| Unusable::Certificate(Fault::Certificate(fault));
+impl TlsIdentity {
+    /// Reads and checks both files, which may be the same one; `now` in Unix seconds.
+    pub(super) fn read(certificate: &Path, key: &Path, now: u64) -> Result<TlsIdentity, Unusable> {
+        let chain = text(certificate).and_then(|pem| self::chain(&pem)).map_err(Unusable::Certificate)?;
         let validity = chain.first().and_then(|first| validity(first.as_ref()));
-        let validity = validity.ok_or_else(|| fault(CertificateFault::NotACertificate))?;
+        let validity = validity.ok_or(Unusable::Certificate(CertificateFault::NotACertificate))?;
         if validity.not_after < now {
-            return Err(fault(CertificateFault::Expired { not_after: validity.not_after }));
+            return Err(Unusable::Certificate(CertificateFault::Expired { not_after: validity.not_after }));
         }
         let secret = text(key).map_err(Unusable::Key)?;
         let certified = certified(chain, &secret).map_err(|fault| match fault {
-            CertificateFault::NotACertificate => Unusable::Certificate(Fault::Certificate(fault)),
-            fault => Unusable::Key(Fault::Certificate(fault)),
+            CertificateFault::NotACertificate => Unusable::Certificate(fault),
+            fault => Unusable::Key(fault),
         })?;
         let key_access = match std::fs::metadata(key) {
-            Ok(metadata) if metadata.permissions().mode() & 0o004 != 0 => KeyAccess::Everybody,
+            Ok(metadata) if metadata.permissions().mode() & 0o004 != 0 => KeyAccess::World,
             Ok(_) | Err(_) => KeyAccess::Restricted,
         };
-        Ok(Identity { certified: Arc::new(certified), validity, key_access })
+        Ok(TlsIdentity { certified: Arc::new(certified), validity, key_access })
     }
 
-    /// What an operator should know of it, as sentences; `now` in Unix seconds.
+    /// Warnings for the operator, as sentences; `now` in Unix seconds.
     pub fn warnings(&self, now: u64) -> Vec<String> {
         let mut warnings = Vec::new();
         let Validity { not_before, not_after } = self.validity;
         if not_before > now {
             warnings.push(format!(
-                "the certificate begins on {}: no client takes it before; see whether this machine's clock is right",
+                "the certificate is not valid before {}, so clients reject it: check this machine's clock",
                 date(not_before)
             ));
         }
-        warnings.extend(ending(not_after, now));
-        if self.key_access == KeyAccess::Everybody {
-            warnings.push("everybody on this machine may read the file of tls.key: chmod 600, or 640".into());
+        warnings.extend(expiry_warning(not_after, now));
+        if self.key_access == KeyAccess::World {
+            warnings.push(
+                "every user of this machine can read the file of tls.key: run chmod 600 or 640 on it".into(),
+            );
         }
         warnings
     }
 }
 
-/// What to say of a certificate's end; nothing while it is far.
-pub fn ending(not_after: u64, now: u64) -> Option<String> {
+/// The warning that a certificate expires soon, or has expired; `None` while that is far off.
+pub fn expiry_warning(not_after: u64, now: u64) -> Option<String> {
     let until = date(not_after);
     if not_after < now {
         return Some(format!(
-            "the certificate ended on {until}: clients refuse it; renew it and send SIGHUP"
+            "the certificate expired on {until}, so clients reject it: renew it and send SIGHUP"
         ));
     }
     let left = not_after - now;
     (left < WARN_BEFORE_S).then(|| {
         let days = left / (24 * 60 * 60);
-        format!("the certificate ends on {until}, in {days} days: renew it and send SIGHUP")
+        format!("the certificate expires on {until}, in {days} days: renew it and send SIGHUP")
     })
 }
 
-/// A moment for people: `2026-12-24 18:00 UTC`.
+/// A time for people: `2026-12-24 18:00 UTC`.
 pub fn date(unix_s: u64) -> String {
     let moment = i64::try_from(unix_s).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     match moment {
@@ -180,13 +175,13 @@ pub fn date(unix_s: u64) -> String {
             at.hour(),
             at.minute()
         ),
-        None => "a day past the year 9999".into(),
+        None => "a day after the year 9999".into(),
     }
 }
 
-fn text(path: &Path) -> Result<String, Fault> {
-    source::read_text(path, FILE_BYTES_MAX)
-        .map_err(|error| Fault::Unreadable { path: path.to_owned(), error })
+fn text(path: &Path) -> Result<String, CertificateFault> {
+    read_text(path, FILE_BYTES_MAX)
+        .map_err(|error| CertificateFault::Unreadable { path: path.to_owned(), error })
 }
 
 fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
@@ -208,13 +203,13 @@ fn certified(chain: Vec<CertificateDer<'static>>, key: &str) -> Result<Certified
     }
 }
 
-/// Tags of DER (X.690) that stand before a certificate's validity.
+/// Tags of DER (X.690) up to a certificate's validity.
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xA0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// Reads the validity of a certificate (RFC 5280 section 4.1): rustls checks it of others, and does not tell it.
+/// Reads the validity of a certificate (RFC 5280 section 4.1), because rustls does not expose it.
 fn validity(certificate: &[u8]) -> Option<Validity> {
     let (certificate, _) = inside(SEQUENCE, certificate)?;
     let (mut fields, _) = inside(SEQUENCE, certificate)?;
@@ -232,13 +227,13 @@ fn validity(certificate: &[u8]) -> Option<Validity> {
     Some(Validity { not_before, not_after: moment(tag, last)? })
 }
 
-/// The content of an element with this tag, and what follows it.
+/// The content of an element with this tag, and the bytes after it.
 fn inside(wanted: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (tag, content, rest) = element(bytes)?;
     (tag == wanted).then_some((content, rest))
 }
 
-/// Tag, content, and what follows.
+/// The tag and the content of an element, and the bytes after it.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;
@@ -254,7 +249,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, content, rest))
 }
 
-/// `YYMMDDHHMMSSZ` of this century or the one before, or `YYYYMMDDHHMMSSZ`; what lies before 1970 is 0.
+/// Unix seconds of `YYMMDDHHMMSSZ` (1950 to 2049) or `YYYYMMDDHHMMSSZ`; times before 1970 are 0.
 fn moment(tag: u8, text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let (year, rest) = match tag {
@@ -306,17 +301,17 @@ mod tests {
         u64::try_from(date_time_ymd(year, month, day).unix_timestamp()).expect("after 1970")
     }
 
-    fn read(certificate: &str, key: &str, now: u64) -> Result<Identity, String> {
+    fn read(certificate: &str, key: &str, now: u64) -> Result<TlsIdentity, String> {
         let files = Files::new();
         let (certificate, key) = (files.write("c.pem", certificate), files.write("k.pem", key));
-        Identity::read(&certificate, &key, now).map_err(|unusable| match unusable {
+        TlsIdentity::read(&certificate, &key, now).map_err(|unusable| match unusable {
             Unusable::Certificate(fault) => format!("certificate: {fault}"),
             Unusable::Key(fault) => format!("key: {fault}"),
         })
     }
 
     #[test]
-    fn a_certificate_tells_when_it_may_be_used_in_both_forms_of_time() {
+    fn validity_is_read_from_both_forms_of_time() {
         for year in [2026, 2049, 2050, 9999] {
             let (certificate, key) = made(year);
             let identity = read(&certificate, &key, unix_s(2026, 6, 1)).expect("good files");
@@ -327,26 +322,29 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_warned_of_three_weeks_before_and_refused_after() {
+    fn expiry_is_warned_of_three_weeks_before_and_rejected_after() {
         let (certificate, key) = made(2026);
         let warnings = |now| read(&certificate, &key, now).expect("good files").warnings(now);
         assert_eq!(warnings(unix_s(2026, 12, 9)), Vec::<String>::new());
         let [ending] = &warnings(unix_s(2026, 12, 11))[..] else { panic!("one warning") };
-        assert!(ending.contains("ends on 2026-12-31 00:00 UTC, in 20 days"), "{ending}");
+        assert!(ending.contains("expires on 2026-12-31 00:00 UTC, in 20 days"), "{ending}");
         let [early] = &warnings(unix_s(2026, 1, 1))[..] else { panic!("one warning") };
-        assert!(early.contains("begins on 2026-01-02"), "{early}");
+        assert!(early.contains("not valid before 2026-01-02"), "{early}");
         let refused = read(&certificate, &key, unix_s(2027, 1, 1)).expect_err("past its end");
-        assert!(refused.starts_with("certificate: ") && refused.contains("ended on 2026-12-31"), "{refused}");
+        assert!(
+            refused.starts_with("certificate: ") && refused.contains("expired on 2026-12-31"),
+            "{refused}"
+        );
     }
 
     #[test]
-    fn a_wrong_file_is_named_with_what_is_wrong_and_what_to_do() {
+    fn unusable_file_is_rejected_with_its_fault() {
         let (certificate, key) = made(2030);
         let now = unix_s(2026, 6, 1);
         let other = made(2030).1;
         let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         let table = [
-            (certificate.as_str(), other.as_str(), "key: the key is not that of the first certificate"),
+            (certificate.as_str(), other.as_str(), "key: the key does not match the first certificate"),
             (key.as_str(), key.as_str(), "certificate: the file has no certificate"),
             ("", key.as_str(), "certificate: the file has no certificate"),
             (
@@ -361,25 +359,25 @@ mod tests {
             let fault = read(certificate, key, now).expect_err(wanted);
             assert!(fault.starts_with(wanted), "{fault}");
         }
-        let missing = Identity::read(Path::new("no/such"), Path::new("no/such"), now);
+        let missing = TlsIdentity::read(Path::new("no/such"), Path::new("no/such"), now);
         let Err(Unusable::Certificate(fault)) = missing else { panic!("{missing:?}") };
         assert!(fault.to_string().starts_with("cannot read no/such: No such file"), "{fault}");
     }
 
     #[test]
-    fn both_may_be_in_one_file_and_one_that_everybody_reads_is_warned_of() {
+    fn one_file_may_hold_both_and_a_world_readable_one_is_warned_of() {
         let (certificate, key) = made(2030);
         let files = Files::new();
         let path = files.write("both.pem", &format!("{key}{certificate}"));
         let now = unix_s(2026, 6, 1);
-        assert!(Identity::read(&path, &path, now).expect("good").warnings(now).is_empty());
+        assert!(TlsIdentity::read(&path, &path, now).expect("good").warnings(now).is_empty());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("own file");
-        let warnings = Identity::read(&path, &path, now).expect("good").warnings(now);
+        let warnings = TlsIdentity::read(&path, &path, now).expect("good").warnings(now);
         assert!(matches!(&warnings[..], [one] if one.contains("chmod")), "{warnings:?}");
     }
 
     #[test]
-    fn bytes_that_are_no_certificate_have_no_validity() {
+    fn truncated_certificate_has_no_validity() {
         let (pem, _) = made(2030);
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
         let whole: &[u8] = certificate.as_ref();

@@ -1,296 +1,418 @@
-//! `[[dependency]]`: what the gateway stands on beside its own process, and how it is looked at.
+//! `[[dependency]]`: the services that the gateway depends on, and how each is probed.
 //!
-//! A table is read when the file is, and understood when all sources are: where the store is may be said by
-//! a variable. What a table leaves out is what its ready-made name means, or its criticality.
+//! A table is read with its file and resolved after all sources, because a variable may set the URL of the store. Values
+//! that a table leaves out come from its ready-made name, or from its criticality.
 
-mod entry;
-
-pub(super) use entry::{Entry, read};
-
-use super::Draft;
-use super::error::Fault;
-use super::parse::{self, Raw};
-use super::ready_made::{READY_MADE, ReadyMade, ready_made};
-use super::source::Origin;
+use super::error::{ConfigFault, ProblemList};
+use super::origin::ValueOrigin;
+use super::raw::{RawValue, TableReader, one_of, quoted};
 use super::url::{Url, UrlKind};
+use super::value;
 use crate::health::capacity;
 use crate::health::definition::{Criticality, Definition, Gate, Kind};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Dependencies of one gateway: each has its probe and its line in every report.
+/// Dependencies of one gateway: each has its own probe, and a line in every report.
 const DEPENDENCIES_MAX: usize = 64;
+/// A name is part of every refusal, next to the reference, within the 123 bytes of a close reason.
+const NAME_BYTES_MAX: usize = 32;
+/// Capabilities that one dependency may list, and bytes of its sentence: both go to every client.
+const LOST_MAX: usize = 8;
+const SENTENCE_BYTES_MAX: usize = 200;
+const FIELD_BYTES_MAX: usize = 100;
+const URL_BYTES_MAX: usize = 2_048;
 
-/// The keys of one table, and what each means.
+const ADDRESS: &str = "a host with a port, like \"mail.example.com:25\"";
+const NAME: &str = "1 to 32 letters, digits, dots, dashes and underscores";
+const LOST: &str = "a list of up to 8 names of 1 to 32 letters, digits, dots, dashes and underscores";
+const SENTENCE: &str = "text of up to 200 bytes on one line";
+const FIELD: &str = "a path and a text like \"checks.db=ok\", up to 100 bytes";
+
+/// The fields of a table, for the reference.
 pub const FIELDS: [(&str, &str); 13] = [
     (
         "name",
-        "1 to 32 letters, digits, dots, dashes and underscores; each its own. Required. A ready-made name brings defaults for the rest.",
+        "A unique name of 1 to 32 letters, digits, dots, dashes and underscores. Required. A ready-made name brings defaults for the other keys.",
     ),
-    ("kind", "`postgres`, `redis`, `http`, `tcp` or `clickhouse`. Required, save for a ready-made name."),
+    ("kind", "`postgres`, `redis`, `http`, `tcp` or `clickhouse`. Required unless the name is ready-made."),
     (
         "url",
-        "Where it is: `postgres://…`, `redis://…`, or for `http` and `clickhouse` `http://…` or `https://…`. Of `store` and `bus` it is `store.url` and `bus.url`; of `auth` what `[auth]` says, where that names a service.",
+        "The address: `postgres://…`, `redis://…`, or `http://…` or `https://…` for `http` and `clickhouse`. For `store` and `bus` it is `store.url` and `bus.url`; for `auth` it is the URL in `[auth]`, if that section names a service.",
     ),
     ("address", "For `tcp`: host and port, like `mail.example.com:25`."),
     (
         "criticality",
-        "`critical`: while it is down nobody is let in. `optional`: service goes on without it. Without one: `optional`, or the ready-made name's.",
+        "`critical`: no client is admitted while it is down. `optional`: service continues without it. Default: that of the ready-made name, else `optional`.",
     ),
-    ("lost", "What users cannot do without it, up to 8 short names for programs, like `[\"replies\"]`."),
-    ("sentence", "The same for people, up to 200 bytes: clients show it."),
+    (
+        "lost",
+        "The features that users lose while it is down, as up to 8 short names for programs, like `[\"replies\"]`.",
+    ),
+    ("sentence", "The same for people, up to 200 bytes. Clients show it."),
     (
         "interval_ms",
-        "Between two probes, 100 to 3600000. Without one: 2000 when critical, 5000 when optional. Spread by a fifth; while it is down at most 500.",
+        "Time between two probes, 100 to 3600000 ms, spread by a fifth; at most 500 ms while it is down. Default: 2000 if critical, 5000 if optional.",
     ),
-    ("timeout_ms", "Of one probe, 50 to 30000. Without one: 1000 when critical, 2000 when optional."),
-    ("failures", "Misses in a row that make it down, 1 to 10. Without one: 2."),
-    ("successes", "Successes in a row that make it up again, 1 to 10. Without one: 2."),
-    ("status", "For `http`: the status that is expected, 100 to 599. Without one: any of 200 to 299."),
-    (
-        "field",
-        "For `http`: a field of the JSON body, as `checks.db=ok`: the path, and the text it must have.",
-    ),
+    ("timeout_ms", "Timeout of one probe, 50 to 30000 ms. Default: 1000 if critical, 2000 if optional."),
+    ("failures", "Failed probes in a row after which it is down, 1 to 10. Default: 2."),
+    ("successes", "Successful probes in a row after which it is up again, 1 to 10. Default: 2."),
+    ("status", "For `http`: the expected status, 100 to 599. Default: any of 200 to 299."),
+    ("field", "For `http`: a field of the JSON body and its expected text, like `checks.db=ok`."),
 ];
 
-/// One dependency.
 #[derive(Clone, Debug)]
 pub struct DependencyConfig {
-    /// How it is judged and told.
+    /// How it is judged and reported.
     pub definition: Definition,
-    /// Where it is.
-    pub target: Target,
-    /// What an HTTP answer must be.
+    pub target: DependencyTarget,
     pub expected: HttpExpected,
-    /// Where it was said.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
-/// Where a dependency is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Of every kind but `tcp`.
+pub enum DependencyTarget {
+    /// For every kind except `tcp`.
     Url(Url),
     /// Host and port.
     Address(String),
 }
 
-/// What an HTTP answer must be, beside coming in time.
+/// Requirements for the response of an HTTP probe, in addition to its timeout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpExpected {
-    /// Its status; `None`: any of 200 to 299.
+    /// `None`: any of 200 to 299.
     pub status: Option<u16>,
-    /// A field of its JSON body, as a path with dots, and its text.
+    /// A field of the JSON body, as a path with dots, and its text.
     pub field: Option<(String, String)>,
 }
 
-/// Makes dependencies of all tables, and of the settings that imply one.
-pub(super) fn resolve(draft: &mut Draft) {
-    let entries = std::mem::take(&mut draft.entries);
-    if entries.len() > DEPENDENCIES_MAX {
-        let origin = entries.last().map_or(Origin::Default, |entry| entry.origin.clone());
-        let expected = format!("at most {DEPENDENCIES_MAX} tables: remove some");
-        draft.report(origin, "dependency", Fault::NotAccepted { value: entries.len().to_string(), expected });
-    }
-    for ready in &READY_MADE {
-        if let Some((setting, _)) = said_elsewhere(draft, ready.name)
-            && entries.iter().all(|entry| entry.name != ready.name)
-        {
-            let origin = draft.config.origins.of(setting).clone();
-            one(draft, Entry::named(ready.name, origin));
-        }
-    }
-    entries.into_iter().for_each(|entry| one(draft, entry));
+/// A ready-made dependency whose URL is a setting.
+pub(super) struct ImpliedDependency {
+    pub(super) name: &'static str,
+    pub(super) setting: &'static str,
+    pub(super) url: Url,
+    pub(super) origin: ValueOrigin,
 }
 
-fn one(draft: &mut Draft, entry: Entry) {
-    let ready = ready_made(&entry.name);
-    let named = |config: &DependencyConfig| *config.definition.name == *entry.name;
-    let outcome = if draft.config.dependencies.iter().any(named) {
-        Err(("name", Fault::SameName { name: entry.name.clone() }))
-    } else if entry.name == capacity::NAME {
-        Err(("name", Fault::OwnName))
-    } else {
-        let by_name = ready.is_some_and(|ready| ready.setting.is_some());
-        let said = match by_name || said_elsewhere(draft, &entry.name).is_some() {
-            true => Said::Elsewhere,
-            false => Said::Here,
-        };
-        kind(&entry, ready, said).and_then(|kind| {
-            let target = target(draft, &entry, ready, kind)?;
-            expected(&entry, kind)?;
-            let gate = match ready {
-                Some(ready) if said == Said::Elsewhere => ready.gate,
-                Some(_) | None => Gate::Handshake,
-            };
-            if gate == Gate::Judgement && (entry.status.is_some() || entry.field.is_some()) {
-                let field = if entry.status.is_some() { "status" } else { "field" };
-                return Err((field, Fault::NotOfKind { kind: "auth" }));
-            }
-            Ok((kind, target, gate))
-        })
+/// The values of one table. It has no `Debug`, because its URL may hold a password.
+#[derive(Clone, Default)]
+pub(super) struct DependencyTable {
+    origin: ValueOrigin,
+    name: String,
+    kind: Option<Kind>,
+    url: Option<String>,
+    address: Option<String>,
+    criticality: Option<Criticality>,
+    lost: Option<Vec<String>>,
+    sentence: Option<String>,
+    interval: Option<Duration>,
+    timeout: Option<Duration>,
+    failures: Option<u8>,
+    successes: Option<u8>,
+    status: Option<u16>,
+    field: Option<(String, String)>,
+}
+
+impl DependencyTable {
+    /// The table of a dependency that only a setting mentions.
+    fn implied(name: &str, origin: ValueOrigin) -> DependencyTable {
+        DependencyTable { origin, name: name.to_owned(), ..DependencyTable::default() }
+    }
+}
+
+/// Reads one table. `None` if it has a mistake, which is then reported.
+pub(super) fn read(reader: &mut TableReader<'_>) -> Option<DependencyTable> {
+    let name = reader.take("name", NAME, |raw| dependency_name(raw.text()?));
+    if name.is_none() && !reader.has("name") {
+        reader.fault(reader.origin.clone(), "name", ConfigFault::Missing { expected: NAME.into() });
+    }
+    let table = match name {
+        Some(name) => DependencyTable {
+            kind: word(reader, "kind", Kind::ALL, Kind::as_str),
+            url: reader.take("url", "text, not empty", |raw| plain_text(raw.text()?, URL_BYTES_MAX)),
+            address: reader.take("address", ADDRESS, |raw| address(raw.text()?)),
+            criticality: word(
+                reader,
+                "criticality",
+                [Criticality::Critical, Criticality::Optional],
+                Criticality::as_str,
+            ),
+            lost: reader.take("lost", LOST, lost),
+            sentence: reader.take("sentence", SENTENCE, |raw| plain_text(raw.text()?, SENTENCE_BYTES_MAX)),
+            interval: reader.number("interval_ms", 100..=3_600_000).map(Duration::from_millis),
+            timeout: reader.number("timeout_ms", 50..=30_000).map(Duration::from_millis),
+            failures: reader.number("failures", 1..=10),
+            successes: reader.number("successes", 1..=10),
+            status: reader.number("status", 100..=599),
+            field: reader.take("field", FIELD, |raw| field(raw.text()?)),
+            ..DependencyTable::implied(&name, reader.origin.clone())
+        },
+        None => DependencyTable::implied("", reader.origin.clone()),
     };
-    match outcome {
-        Ok((_, None, _)) => {}
-        Ok((kind, Some(target), gate)) => {
-            let definition = Definition { gate, ..definition(&entry, ready, kind, &target) };
-            let expected = HttpExpected { status: entry.status, field: entry.field };
-            draft.config.dependencies.push(DependencyConfig {
-                definition,
-                target,
-                expected,
-                origin: entry.origin,
-            });
-        }
-        Err((field, fault)) => draft.report(entry.origin, format!("dependency.{field}"), fault),
+    reader.unknown_fields(&FIELDS);
+    (reader.problems == 0).then_some(table)
+}
+
+fn word<T: Copy, const N: usize>(
+    reader: &mut TableReader<'_>,
+    field: &'static str,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> Option<T> {
+    reader.take(field, &one_of(&all.map(name)), |raw| {
+        let text = raw.text()?;
+        all.into_iter().find(|candidate| name(*candidate) == text)
+    })
+}
+
+fn dependency_name(text: &str) -> Option<String> {
+    value::name(text).filter(|name| name.len() <= NAME_BYTES_MAX)
+}
+
+fn plain_text(text: &str, bytes_max: usize) -> Option<String> {
+    let fits = (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+fn lost(raw: &RawValue) -> Option<Vec<String>> {
+    let items = raw.items().filter(|items| items.len() <= LOST_MAX)?;
+    items.into_iter().map(dependency_name).collect()
+}
+
+fn address(text: &str) -> Option<String> {
+    let authority: http::uri::Authority = text.parse().ok()?;
+    let whole = authority.port_u16().is_some_and(|port| port > 0) && !text.contains('@');
+    (whole && !authority.host().is_empty()).then(|| text.to_owned())
+}
+
+fn field(text: &str) -> Option<(String, String)> {
+    let text = plain_text(text, FIELD_BYTES_MAX)?;
+    let (path, value) = text.split_once('=')?;
+    let is_path = path.split('.').all(|part| value::name(part).is_some());
+    is_path.then(|| (path.to_owned(), value.to_owned()))
+}
+
+/// A fault, and the field it belongs to.
+type Misfit = (&'static str, ConfigFault);
+
+/// Makes dependencies of all tables, and of the settings that imply one.
+pub(super) fn resolve(
+    tables: Vec<DependencyTable>,
+    implied: &[ImpliedDependency],
+    report: &mut ProblemList,
+) -> Vec<DependencyConfig> {
+    if tables.len() > DEPENDENCIES_MAX {
+        let origin = tables.last().map_or(ValueOrigin::Default, |table| table.origin.clone());
+        let expected = format!("at most {DEPENDENCIES_MAX} tables: remove some");
+        report.add(
+            origin,
+            "dependency",
+            ConfigFault::NotAccepted { value: tables.len().to_string(), expected },
+        );
     }
+    let without_table = implied.iter().filter(|each| tables.iter().all(|table| table.name != each.name));
+    let without_table = without_table
+        .map(|each| DependencyTable::implied(each.name, each.origin.clone()))
+        .collect::<Vec<_>>();
+    let mut dependencies: Vec<DependencyConfig> = Vec::new();
+    for table in without_table.into_iter().chain(tables) {
+        let origin = table.origin.clone();
+        let outcome = match dependencies.iter().any(|other| *other.definition.name == *table.name) {
+            true => Err(("name", ConfigFault::SameName { name: table.name.clone() })),
+            false => resolve_one(table, implied, report),
+        };
+        match outcome {
+            Ok(dependency) => dependencies.extend(dependency),
+            Err((field, fault)) => report.add(origin, format!("dependency.{field}"), fault),
+        }
+    }
+    dependencies
 }
 
-/// Where it is said where a dependency is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    /// In its table.
-    Here,
-    /// By a setting.
-    Elsewhere,
+/// Makes one dependency; `Ok(None)` if the setting that holds its URL was rejected, which is reported already.
+fn resolve_one(
+    table: DependencyTable,
+    implied: &[ImpliedDependency],
+    report: &ProblemList,
+) -> Result<Option<DependencyConfig>, Misfit> {
+    if table.name == capacity::NAME {
+        return Err(("name", ConfigFault::OwnName));
+    }
+    let ready = ready_made(&table.name);
+    let implied = implied.iter().find(|each| each.name == table.name);
+    let setting = implied.map(|each| each.setting).or(ready.and_then(|ready| ready.setting));
+    let kind = kind(&table, ready, setting)?;
+    let target = match setting {
+        Some(setting) if table.url.is_some() || table.address.is_some() => {
+            return Err(("url", ConfigFault::SetElsewhere { setting }));
+        }
+        Some(setting) => match implied {
+            Some(implied) => DependencyTarget::Url(implied.url.clone()),
+            None if !report.accepted(&[setting]) => return Ok(None),
+            None => return Err(("name", ConfigFault::NeedsSetting { setting })),
+        },
+        None => own_target(&table, kind)?,
+    };
+    let gate = match ready {
+        Some(ready) if setting.is_some() => ready.gate,
+        Some(_) | None => Gate::Handshake,
+    };
+    let misplaced = table.status.map(|_| "status").or(table.field.as_ref().map(|_| "field"));
+    if let Some(field) = misplaced
+        && (kind != Kind::Http || gate == Gate::Judgement)
+    {
+        let kind = if gate == Gate::Judgement { "auth" } else { kind.as_str() };
+        return Err((field, ConfigFault::NotOfKind { kind }));
+    }
+    let expected = HttpExpected { status: table.status, field: table.field.clone() };
+    let origin = table.origin.clone();
+    let definition = Definition { gate, ..definition(table, ready, kind, &target) };
+    Ok(Some(DependencyConfig { definition, target, expected, origin }))
 }
 
-fn kind(entry: &Entry, ready: Option<&ReadyMade>, said: Said) -> Result<Kind, (&'static str, Fault)> {
-    match (entry.kind, ready) {
-        (Some(kind), Some(ready)) if said == Said::Elsewhere && kind != ready.kind => {
-            let expected = format!("\"{}\", since it is named {}", ready.kind.as_str(), ready.name);
-            Err(("kind", Fault::NotAccepted { value: parse::quoted(kind.as_str()), expected }))
+fn kind(table: &DependencyTable, ready: Option<&ReadyMade>, setting: Option<&str>) -> Result<Kind, Misfit> {
+    match (table.kind, ready) {
+        (Some(kind), Some(ready)) if setting.is_some() && kind != ready.kind => {
+            let expected = format!("\"{}\", because its name is \"{}\"", ready.kind.as_str(), ready.name);
+            Err(("kind", ConfigFault::NotAccepted { value: quoted(kind.as_str()), expected }))
         }
         (Some(kind), _) => Ok(kind),
         (None, Some(ready)) => Ok(ready.kind),
-        (None, None) => Err(("kind", Fault::Missing { expected: entry::kinds() })),
+        (None, None) => {
+            Err(("kind", ConfigFault::Missing { expected: one_of(&Kind::ALL.map(Kind::as_str)) }))
+        }
     }
 }
 
-/// `Ok(None)`: said already to be wrong elsewhere.
-fn target(
-    draft: &Draft,
-    entry: &Entry,
-    ready: Option<&ReadyMade>,
-    kind: Kind,
-) -> Result<Option<Target>, (&'static str, Fault)> {
-    let elsewhere = said_elsewhere(draft, &entry.name);
-    if let Some(setting) =
-        elsewhere.as_ref().map(|(setting, _)| *setting).or(ready.and_then(|ready| ready.setting))
-    {
-        if entry.url.is_some() || entry.address.is_some() {
-            return Err(("url", Fault::SaidElsewhere { setting }));
-        }
-        return match elsewhere {
-            Some((_, url)) => Ok(Some(Target::Url(url))),
-            None if draft.refused.contains(setting) => Ok(None),
-            None => Err(("name", Fault::Needs { setting })),
-        };
-    }
-    let (url_kind, stray) = match kind {
-        Kind::Tcp | Kind::Gateway => (None, entry.url.is_some().then_some("url")),
-        Kind::Postgres => (Some(UrlKind::Postgres), entry.address.is_some().then_some("address")),
-        Kind::Redis => (Some(UrlKind::Bus), entry.address.is_some().then_some("address")),
-        Kind::Http | Kind::Clickhouse => (Some(UrlKind::Http), entry.address.is_some().then_some("address")),
+/// The target that the table itself gives.
+fn own_target(table: &DependencyTable, kind: Kind) -> Result<DependencyTarget, Misfit> {
+    let url_kind = match kind {
+        Kind::Tcp | Kind::Gateway => None,
+        Kind::Postgres => Some(UrlKind::Postgres),
+        Kind::Redis => Some(UrlKind::Bus),
+        Kind::Http | Kind::Clickhouse => Some(UrlKind::Http),
     };
-    if let Some(field) = stray {
-        return Err((field, Fault::NotOfKind { kind: kind.as_str() }));
-    }
-    match (url_kind, &entry.url, &entry.address) {
-        (None, _, Some(address)) => Ok(Some(Target::Address(address.clone()))),
-        (None, _, None) => Err(("address", Fault::Missing { expected: entry::ADDRESS.into() })),
-        (Some(of), None, _) => Err(("url", Fault::Missing { expected: of.expected().into() })),
-        (Some(of), Some(text), _) => match Url::read(text, of) {
-            Some(url) => Ok(Some(Target::Url(url))),
+    let not_of_kind = |field| Err((field, ConfigFault::NotOfKind { kind: kind.as_str() }));
+    let missing = |field, expected: &str| Err((field, ConfigFault::Missing { expected: expected.into() }));
+    match (url_kind, &table.url, &table.address) {
+        (None, Some(_), _) => not_of_kind("url"),
+        (Some(_), _, Some(_)) => not_of_kind("address"),
+        (None, None, Some(address)) => Ok(DependencyTarget::Address(address.clone())),
+        (None, None, None) => missing("address", ADDRESS),
+        (Some(url_kind), None, None) => missing("url", url_kind.expected()),
+        (Some(url_kind), Some(text), None) => match Url::read(text, url_kind) {
+            Some(url) => Ok(DependencyTarget::Url(url)),
             None => {
-                let fault = Fault::NotAccepted { value: Url::hint(text), expected: of.expected().into() };
-                Err(("url", fault))
+                let (value, expected) = (Url::hint(text), url_kind.expected().into());
+                Err(("url", ConfigFault::NotAccepted { value, expected }))
             }
         },
     }
 }
 
-fn expected(entry: &Entry, kind: Kind) -> Result<(), (&'static str, Fault)> {
-    let given = entry.status.map(|_| "status").or(entry.field.as_ref().map(|_| "field"));
-    match (kind, given) {
-        (Kind::Http, _) | (_, None) => Ok(()),
-        (Kind::Postgres | Kind::Redis | Kind::Tcp | Kind::Clickhouse | Kind::Gateway, Some(field)) => {
-            Err((field, Fault::NotOfKind { kind: kind.as_str() }))
-        }
-    }
-}
-
-fn definition(entry: &Entry, ready: Option<&ReadyMade>, kind: Kind, target: &Target) -> Definition {
+fn definition(
+    table: DependencyTable,
+    ready: Option<&ReadyMade>,
+    kind: Kind,
+    target: &DependencyTarget,
+) -> Definition {
     let criticality =
-        entry.criticality.or(ready.map(|ready| ready.criticality)).unwrap_or(Criticality::Optional);
-    let lost = |lost: &[&str]| lost.iter().map(|item| Arc::from(*item)).collect();
+        table.criticality.or(ready.map(|ready| ready.criticality)).unwrap_or(Criticality::Optional);
     let address = match target {
-        Target::Url(url) => url.to_string(),
-        Target::Address(address) => address.clone(),
+        DependencyTarget::Url(url) => url.to_string(),
+        DependencyTarget::Address(address) => address.clone(),
     };
+    let ready_lost =
+        || ready.map_or(&[][..], |ready| ready.lost).iter().map(|item| Arc::from(*item)).collect();
     Definition {
-        name: Arc::from(entry.name.as_str()),
+        name: Arc::from(table.name),
         kind,
         address: Arc::from(address),
         criticality,
         gate: Gate::Handshake,
-        lost: match &entry.lost {
-            Some(items) => items.iter().map(|item| Arc::from(item.as_str())).collect(),
-            None => lost(ready.map_or(&[], |ready| ready.lost)),
-        },
-        sentence: match &entry.sentence {
-            Some(sentence) => Arc::from(sentence.as_str()),
-            None => Arc::from(ready.map_or("", |ready| ready.sentence)),
-        },
-        interval: entry.interval.unwrap_or(criticality.interval()),
-        timeout: entry.timeout.unwrap_or(criticality.timeout()),
-        failures: entry.failures.unwrap_or(2),
-        successes: entry.successes.unwrap_or(2),
+        lost: table.lost.map_or_else(ready_lost, |items| items.into_iter().map(Arc::from).collect()),
+        sentence: Arc::from(table.sentence.as_deref().unwrap_or(ready.map_or("", |ready| ready.sentence))),
+        interval: table.interval.unwrap_or(criticality.interval()),
+        timeout: table.timeout.unwrap_or(criticality.timeout()),
+        failures: table.failures.unwrap_or(2),
+        successes: table.successes.unwrap_or(2),
     }
 }
 
-/// Where the settings say that the ready-made dependency of this name is, and which of them.
-fn said_elsewhere(draft: &Draft, name: &str) -> Option<(&'static str, Url)> {
-    let of = |setting, url: Option<&Url>| Some((setting, url?.clone()));
-    match name {
-        "store" => of("store.url", draft.config.store.postgres()),
-        "bus" => of("bus.url", draft.config.bus.url.as_ref()),
-        "auth" => draft.config.auth.service().map(|(setting, url)| (setting, url.clone())),
-        _ => None,
-    }
-}
-
-/// The table as the listing shows it: with every value, so that nothing depends on a default.
+/// The table as a listing shows it: with every value, so that nothing depends on a default.
 pub(super) fn lines(config: &DependencyConfig) -> Vec<(&'static str, String)> {
     let DependencyConfig { definition, target, expected, origin: _ } = config;
-    let text = |text: &str| parse::quoted(text);
-    let list: Vec<String> = definition.lost.iter().map(|item| text(item)).collect();
-    let mut lines = vec![("name", text(&definition.name)), ("kind", text(definition.kind.as_str()))];
-    let elsewhere = ready_made(&definition.name).is_some_and(|ready| ready.setting.is_some())
+    let list: Vec<String> = definition.lost.iter().map(|item| quoted(item)).collect();
+    let mut lines = vec![("name", quoted(&definition.name)), ("kind", quoted(definition.kind.as_str()))];
+    let has_setting = ready_made(&definition.name).is_some_and(|ready| ready.setting.is_some())
         || definition.gate == Gate::Judgement;
     match target {
-        Target::Url(_) if elsewhere => {}
-        Target::Url(url) => lines.push(("url", text(&url.to_string()))),
-        Target::Address(address) => lines.push(("address", text(address))),
+        DependencyTarget::Url(_) if has_setting => {}
+        DependencyTarget::Url(url) => lines.push(("url", quoted(&url.to_string()))),
+        DependencyTarget::Address(address) => lines.push(("address", quoted(address))),
     }
     lines.extend([
-        ("criticality", text(definition.criticality.as_str())),
+        ("criticality", quoted(definition.criticality.as_str())),
         ("lost", format!("[{}]", list.join(", "))),
-        ("sentence", text(&definition.sentence)),
+        ("sentence", quoted(&definition.sentence)),
         ("interval_ms", definition.interval.as_millis().to_string()),
         ("timeout_ms", definition.timeout.as_millis().to_string()),
         ("failures", definition.failures.to_string()),
         ("successes", definition.successes.to_string()),
     ]);
     lines.extend(expected.status.map(|status| ("status", status.to_string())));
-    lines.extend(expected.field.as_ref().map(|(path, value)| ("field", text(&format!("{path}={value}")))));
+    lines.extend(expected.field.as_ref().map(|(path, value)| ("field", quoted(&format!("{path}={value}")))));
     lines
 }
 
-/// A refused value of this field, as a message repeats it.
-fn repeated(field: &str, raw: &Raw) -> String {
-    match (field, raw.text()) {
-        ("url", Some(text)) => Url::hint(text),
-        ("url", None) => raw.hidden(),
-        _ => raw.shown(),
-    }
+/// The defaults of a ready-made name.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadyMade {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub criticality: Criticality,
+    /// The features that users lose while it is down.
+    pub lost: &'static [&'static str],
+    /// The same for people. Clients show it.
+    pub sentence: &'static str,
+    /// The setting that holds its URL; the dependency exists exactly when that is set. (`auth` has `None`, because its URL
+    /// may be in its table instead.)
+    pub setting: Option<&'static str>,
+    /// The clients that an outage stops, if the gateway itself uses this service.
+    pub gate: Gate,
+}
+
+macro_rules! ready_made {
+    ($($name:literal = $kind:ident, $criticality:ident, [$($lost:literal),+], $setting:expr, $gate:ident: $sentence:literal;)+) => {
+        /// Store and bus come first: the gateway itself depends on them, and settings hold their URLs.
+        pub const READY_MADE: &[ReadyMade] = &[$(ReadyMade {
+            name: $name,
+            kind: Kind::$kind,
+            criticality: Criticality::$criticality,
+            lost: &[$($lost),+],
+            sentence: $sentence,
+            setting: $setting,
+            gate: Gate::$gate,
+        }),+];
+    };
+}
+
+ready_made! {
+    "store" = Postgres, Critical, ["publish", "history"], Some("store.url"), Handshake:
+        "Messages can be neither sent nor loaded at the moment.";
+    "bus" = Redis, Optional, ["instant_delivery"], Some("bus.url"), Handshake:
+        "New messages may take a moment longer to arrive.";
+    "auth" = Http, Critical, ["sign_in"], None, Judgement:
+        "New sign-ins are not possible at the moment.";
+    "backend" = Http, Critical, ["service"], None, Handshake:
+        "The service behind this chat is not available at the moment.";
+    "clickhouse" = Clickhouse, Optional, ["reports"], None, Handshake:
+        "Reports are not up to date.";
+    "analytics" = Http, Optional, ["analytics"], None, Handshake:
+        "Statistics are not collected at the moment.";
+}
+
+fn ready_made(name: &str) -> Option<&'static ReadyMade> {
+    READY_MADE.iter().find(|ready| ready.name == name)
 }

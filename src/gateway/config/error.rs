@@ -1,153 +1,142 @@
-//! What is wrong with a configuration, said so that it can be put right without looking anything up.
+//! The mistakes in a configuration, worded so that an operator can correct them without looking anything up.
 //!
-//! No fault holds a secret: [`Setting::write`](super::setting::Setting::write) hides the value before a
-//! fault is made of it, and a syntax error carries no source text.
+//! No fault holds a secret: a rejected value is hidden before a fault is made of it, and a syntax error carries no source
+//! text.
 
 use super::certificate::CertificateFault;
-use super::source::Origin;
+use super::origin::ValueOrigin;
 use crate::auth::key::KeyProblem;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Everything that is wrong, in the order it was read: file, variables, flags, contradictions.
+/// Every mistake, in the order of reading: file, variables, flags, contradictions.
 #[derive(Debug)]
 pub struct ConfigError {
     /// At least one.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong.
 #[derive(Debug)]
 pub struct Problem {
-    /// Where it was said.
-    pub origin: Origin,
-    /// The key, as `limits.frame_bytes`; empty when the fault is the file's or the variable's as a whole.
+    pub origin: ValueOrigin,
+    /// The setting (`limits.frame_bytes`); empty if the fault is the file's or the variable's as a whole.
     pub key: String,
-    /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: ConfigFault,
 }
 
-/// What is wrong.
+/// The mistakes found so far.
+#[derive(Debug, Default)]
+pub(super) struct ProblemList {
+    pub(super) problems: Vec<Problem>,
+    /// Settings with a rejected value: the configuration still holds the value from before, so contradictions with it are
+    /// not reported.
+    refused: BTreeSet<&'static str>,
+}
+
+impl ProblemList {
+    pub(super) fn add(&mut self, origin: ValueOrigin, key: impl Into<String>, fault: ConfigFault) {
+        self.problems.push(Problem { origin, key: key.into(), fault });
+    }
+
+    pub(super) fn refuse(&mut self, setting: &'static str) {
+        self.refused.insert(setting);
+    }
+
+    /// True exactly when no value of these settings was rejected.
+    pub(super) fn accepted(&self, settings: &[&str]) -> bool {
+        settings.iter().all(|setting| !self.refused.contains(setting))
+    }
+}
+
 #[derive(Debug)]
-pub enum Fault {
-    /// The value is of the wrong type, outside its bounds, or no such word.
+pub enum ConfigFault {
+    /// The value has the wrong type, is out of bounds, or is not one of the accepted words.
     NotAccepted {
-        /// The value as it was given, shortened; secrets are hidden.
+        /// The value as given, shortened; secrets are hidden.
         value: String,
-        /// What is accepted, with bounds.
+        /// The accepted values, with bounds.
         expected: String,
     },
     /// No setting has this name.
     Unknown {
-        /// The name that was probably meant, in the form of its origin.
+        /// The name that was probably meant, in the form of its source.
         nearest: Option<String>,
     },
-    /// A section's name stands for a value.
+    /// The name of a section has a value.
     NotASection,
-    /// It cannot be given in a variable.
+    /// The setting cannot be given by a variable.
     OnlyInFile,
-    /// The text is no TOML.
+    /// The text is not TOML.
     Syntax {
-        /// What the parser says, without the source.
+        /// The parser's message, without the source.
         message: String,
         /// Counted from 1, in characters.
         column: usize,
     },
-    /// A file could not be read.
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         error: io::Error,
     },
-    /// A variable's value is not UTF-8.
+    /// The value of a variable is not UTF-8.
     NotUtf8,
-    /// Smaller than another setting that it must hold.
-    Below {
-        /// Its value.
+    /// The value is smaller than other settings require.
+    TooSmall {
         value: u64,
-        /// The other setting.
-        other: &'static str,
-        /// The other's value.
-        other_value: u64,
-        /// Where the other came from.
-        other_origin: Origin,
-        /// Why they belong together.
+        /// The least value, and the settings that require it.
+        least: String,
         reason: &'static str,
     },
-    /// A certificate, or its key, cannot be used.
     Certificate(CertificateFault),
-    /// Earlier than what has to come before it.
-    TooEarly {
-        /// Its value.
-        value: u64,
-        /// The least value.
-        least: u64,
-        /// What that is made of: names of settings.
-        sum: &'static str,
-        /// Why.
-        reason: &'static str,
-    },
     /// Auth is off and the address is not loopback.
     OpenToNetwork {
-        /// The address.
         listen: String,
     },
-    /// A PROXY header is required and nobody may send one.
-    NobodyTrusted,
-    /// A bus, and a store that only one instance can have.
-    NobodyToReach,
-    /// A successor is to take over, from a store that only one process can have.
-    OneOwner,
-    /// A check of tokens is configured, but no key.
-    NoKey,
+    /// A PROXY header is required, but no network may send one.
+    NoTrustedProxy,
+    /// A bus is set, but the store is embedded and has one instance.
+    BusWithoutSharedStore,
+    /// A successor is allowed, but the store is embedded and has one owner.
+    TakeoverOfEmbeddedStore,
+    /// Token checks are set, but auth is off.
+    AuthOff,
     /// Two keys have the same name.
     SameKid {
-        /// The name.
         kid: String,
     },
-    /// A value without which the rest means nothing.
+    /// A required value is missing.
     Missing {
-        /// What is accepted.
+        /// The accepted values.
         expected: String,
     },
-    /// A key with no material, or with more than one.
+    /// A key has no material, or more than one.
     Material {
-        /// What the algorithm takes.
+        /// The fields that the algorithm accepts.
         expected: &'static str,
-        /// The keys that were given.
+        /// The fields that were given.
         found: Vec<&'static str>,
     },
     /// A private key where a public one belongs.
     PrivateKey,
-    /// A key that its algorithm cannot be used with.
+    /// The algorithm of the key cannot use it.
     UnusableKey(KeyProblem),
     /// Two dependencies have the same name.
     SameName {
-        /// The name.
         name: String,
     },
-    /// A dependency has the name that reports give this process.
+    /// A dependency has the name of this process in reports.
     OwnName,
-    /// Where it is, is said by a setting.
-    SaidElsewhere {
-        /// The setting.
+    /// Another setting holds the address of this dependency.
+    SetElsewhere {
         setting: &'static str,
     },
-    /// It stands or falls with a setting that is not set.
-    Needs {
-        /// The setting.
-        setting: &'static str,
-    },
-    /// It has no effect without another setting.
+    /// The value has no effect without another setting.
     NeedsSetting {
-        /// The setting.
         setting: &'static str,
     },
-    /// A dependency of this kind has no such key.
+    /// A dependency of this kind has no such field.
     NotOfKind {
-        /// The kind.
         kind: &'static str,
     },
 }
@@ -176,106 +165,84 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Fault {
-    /// The guilty value as TOML, where one value is guilty.
+impl ConfigFault {
+    /// The wrong value as TOML, if one value is wrong.
     fn value(&self) -> Option<String> {
-        match self {
-            Fault::NotAccepted { value, .. } => Some(value.clone()),
-            Fault::Below { value, .. } | Fault::TooEarly { value, .. } => Some(value.to_string()),
-            Fault::OpenToNetwork { listen } => Some(format!("\"{listen}\"")),
-            Fault::Unknown { .. }
-            | Fault::NotASection
-            | Fault::OnlyInFile
-            | Fault::Syntax { .. }
-            | Fault::Unreadable { .. }
-            | Fault::NotUtf8
-            | Fault::Certificate(_)
-            | Fault::NobodyTrusted
-            | Fault::NobodyToReach
-            | Fault::OneOwner
-            | Fault::NoKey
-            | Fault::SameKid { .. }
-            | Fault::Missing { .. }
-            | Fault::Material { .. }
-            | Fault::PrivateKey
-            | Fault::UnusableKey(_)
-            | Fault::SameName { .. }
-            | Fault::OwnName
-            | Fault::SaidElsewhere { .. }
-            | Fault::Needs { .. }
-            | Fault::NeedsSetting { .. }
-            | Fault::NotOfKind { .. } => None,
+        if let ConfigFault::NotAccepted { value, .. } = self {
+            Some(value.clone())
+        } else if let ConfigFault::TooSmall { value, .. } = self {
+            Some(value.to_string())
+        } else if let ConfigFault::OpenToNetwork { listen } = self {
+            Some(format!("\"{listen}\""))
+        } else {
+            None
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::NotAccepted { expected, .. } => write!(f, "must be {expected}"),
-            Fault::Unknown { nearest: Some(nearest) } => write!(f, "unknown; did you mean {nearest}?"),
-            Fault::Unknown { nearest: None } => {
-                f.write_str("unknown; `seawall check-config` lists all that there is")
+            ConfigFault::NotAccepted { expected, .. } => write!(f, "must be {expected}"),
+            ConfigFault::Unknown { nearest: Some(nearest) } => write!(f, "unknown; did you mean {nearest}?"),
+            ConfigFault::Unknown { nearest: None } => {
+                f.write_str("unknown; `seawall check-config` lists every setting")
             }
-            Fault::NotASection => f.write_str("is a section: write its keys under its name in brackets"),
-            Fault::OnlyInFile => f.write_str(
-                "does not fit in a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET for one HS256 key",
+            ConfigFault::NotASection => f.write_str("is a section: write its keys below its name in brackets"),
+            ConfigFault::OnlyInFile => f.write_str(
+                "cannot be set by a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET for one HS256 key",
             ),
-            Fault::Syntax { message, column } => write!(f, "column {column}: {message}"),
-            Fault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
-            Fault::Certificate(fault) => fault.fmt(f),
-            Fault::NotUtf8 => f.write_str("its value is not UTF-8"),
-            Fault::Below { other, other_value, other_origin, reason, .. } => {
-                write!(f, "must be at least {other} = {other_value} ({other_origin}), {reason}")
-            }
-            Fault::TooEarly { least, sum, reason, .. } => {
-                write!(f, "must be at least {least} ({sum}), {reason}")
-            }
-            Fault::OpenToNetwork { .. } => f.write_str(
-                "auth is off, so whoever reaches this address could read and write everything: \
-                 configure a key ([[auth.keys]], or SEAWALL_AUTH_SECRET) or an auth service (auth.introspection_url, \
-                 auth.jwks_url), or listen on loopback (127.0.0.1 or [::1])",
+            ConfigFault::Syntax { message, column } => write!(f, "column {column}: {message}"),
+            ConfigFault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            ConfigFault::Certificate(fault) => fault.fmt(f),
+            ConfigFault::NotUtf8 => f.write_str("the value is not UTF-8: set it to UTF-8 text"),
+            ConfigFault::TooSmall { least, reason, .. } => write!(f, "must be at least {least}, because {reason}"),
+            ConfigFault::OpenToNetwork { .. } => f.write_str(
+                "auth is off, so anyone who can reach this address could read and write everything: configure a key \
+                 ([[auth.keys]] or SEAWALL_AUTH_SECRET) or an auth service (auth.introspection_url or auth.jwks_url), or \
+                 listen on loopback (127.0.0.1 or [::1])",
             ),
-            Fault::NobodyTrusted => f.write_str(
-                "needs server.trusted_proxies: name the networks whose PROXY headers are believed, \
-                 or set server.proxy_protocol to \"off\"",
+            ConfigFault::NoTrustedProxy => f.write_str(
+                "needs server.trusted_proxies: list the networks whose PROXY headers are trusted, or set \
+                 server.proxy_protocol to \"off\"",
             ),
-            Fault::NobodyToReach => f.write_str(
-                "has no effect with the embedded store, which has one instance: set store.url to a PostgreSQL database that all \
-                 instances share, or remove it",
+            ConfigFault::BusWithoutSharedStore => f.write_str(
+                "has no effect with the embedded store, which only one instance can use: set store.url to a PostgreSQL \
+                 database that all instances share, or remove bus.url",
             ),
-            Fault::OneOwner => f.write_str(
-                "needs PostgreSQL as the store (store.url): the embedded store has one owner, so a successor can only start \
-                 when this process has left; set it to false",
+            ConfigFault::TakeoverOfEmbeddedStore => f.write_str(
+                "needs PostgreSQL as the store, because the embedded store has one owner and a successor can start only \
+                 after this process exits: set store.url, or set server.takeover to false",
             ),
-            Fault::NoKey => f.write_str(
-                "has no effect, since auth is off without a key: add [[auth.keys]], auth.secret, auth.jwks_url or \
+            ConfigFault::AuthOff => f.write_str(
+                "has no effect while auth is off: add [[auth.keys]], auth.secret, auth.jwks_url or \
                  auth.introspection_url, or remove it",
             ),
-            Fault::SameKid { kid } => write!(f, "another key already has kid \"{kid}\": give each its own"),
-            Fault::Missing { expected } => write!(f, "is missing: must be {expected}"),
-            Fault::Material { expected, found } if found.is_empty() => write!(f, "has no key: give {expected}"),
-            Fault::Material { expected, found } => {
+            ConfigFault::SameKid { kid } => {
+                write!(f, "another key already has kid \"{kid}\": give each key its own")
+            }
+            ConfigFault::Missing { expected } => write!(f, "is missing: must be {expected}"),
+            ConfigFault::Material { expected, found } if found.is_empty() => {
+                write!(f, "has no key: give {expected}")
+            }
+            ConfigFault::Material { expected, found } => {
                 write!(f, "has {}: give exactly {expected}", found.join(" and "))
             }
-            Fault::PrivateKey => f.write_str(
-                "is a private key: give the public one; the private one belongs to who signs the tokens",
+            ConfigFault::PrivateKey => f.write_str(
+                "is a private key: give the public key; only the issuer of the tokens should have the private one",
             ),
-            Fault::UnusableKey(problem) => f.write_str(problem.text()),
-            Fault::SameName { name } => {
-                write!(f, "another dependency is already named \"{name}\": give each its own")
+            ConfigFault::UnusableKey(problem) => f.write_str(problem.text()),
+            ConfigFault::SameName { name } => {
+                write!(f, "another dependency is already named \"{name}\": give each its own name")
             }
-            Fault::OwnName => {
-                f.write_str("\"gateway\" is what reports call this process itself: give it another name")
+            ConfigFault::OwnName => {
+                f.write_str("\"gateway\" is the name of this process in reports: choose another name")
             }
-            Fault::SaidElsewhere { setting } => write!(f, "is said by {setting}: leave it out here"),
-            Fault::Needs { setting } => {
-                write!(f, "has no effect, since {setting} is not set: set it, or remove the table")
+            ConfigFault::SetElsewhere { setting } => write!(f, "is set by {setting}: remove it here"),
+            ConfigFault::NeedsSetting { setting } => {
+                write!(f, "has no effect without {setting}: set {setting} too, or remove this")
             }
-            Fault::NeedsSetting { setting } => {
-                write!(f, "has no effect without {setting}: set that as well, or remove this")
-            }
-            Fault::NotOfKind { kind } => write!(f, "is not for kind \"{kind}\": remove it"),
+            ConfigFault::NotOfKind { kind } => write!(f, "does not apply to kind \"{kind}\": remove it"),
         }
     }
 }

@@ -1,205 +1,365 @@
-//! The table of settings: add one here, and file, variable, listing and reference have it.
+//! The table of settings: one row for each. File, variables, flags, listing, reload and reference all follow from it.
+//!
+//! A row reads: name, the field if its path differs from the name, the flag if there is one, default, accepted values, when a
+//! change applies, and help. The type is that of the field in [`Config`]. The default is that of [`Config::default`]; a
+//! test compares the two.
 
-use super::place::{Bounds, Form, Place, Words};
-use super::setting::Setting;
-use super::url::UrlKind;
-use super::{ProxyProtocol, limit};
+use super::error::ConfigFault;
+use super::raw::{RawValue, quoted};
+use super::sections::{Config, ProxyProtocol};
+use super::url::{Url, UrlKind};
+use super::value::{
+    Accepts::{
+        self, Address, AddressOrOff, Bearer, File, Folder, Networks, Secret, SharedSecret, SourceAddress,
+        Switch, Text, Texts, Word,
+    },
+    SettingValue, ShownValue, TextForm, between, zero_or,
+};
 use crate::health::snapshot::AdmissionMode;
+use crate::limits::OUTSTANDING_MAX;
 use crate::log::{Format, Level};
 
+/// Ten years, the longest retention.
+const RETENTION_MS_MAX: u64 = 3_650 * DAY_MS;
 /// No drain lasts longer.
 const DAY_MS: u64 = 86_400_000;
 
-const FORMATS: [Format; 2] = [Format::Text, Format::Json];
-const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
-const ADMISSIONS: [AdmissionMode; 2] = [AdmissionMode::Enforce, AdmissionMode::Observe];
-const PROXY_PROTOCOLS: [ProxyProtocol; 2] = [ProxyProtocol::Off, ProxyProtocol::Required];
-
-/// The place of `value` among all of its type.
-fn position<T: PartialEq>(all: &[T], value: &T) -> usize {
-    all.iter().position(|candidate| candidate == value).unwrap_or(0)
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Section and key: `limits.frame_bytes`.
+    pub name: &'static str,
+    pub section: &'static str,
+    pub key: &'static str,
+    /// The flag that also sets it, with its dashes.
+    pub flag: Option<&'static str>,
+    /// As in a file, `none` if it is not set by default.
+    pub default: &'static str,
+    pub(super) accepts: Accepts,
+    pub applies: Applies,
+    /// The effect, in a line or two of Markdown.
+    pub help: &'static str,
+    pub(super) write: fn(&mut Config, &RawValue, Accepts) -> Option<()>,
+    pub(super) show: fn(&Config, Accepts) -> ShownValue,
+    /// True exactly when both have the same value; secrets are compared, too.
+    pub(super) same: fn(&Config, &Config) -> bool,
+    /// Gives the second configuration the value of the first.
+    pub(super) copy: fn(&Config, &mut Config),
 }
 
-/// All settings but `[limits]`, in the order they are listed.
-const GENERAL: &[Setting] = &[
-    Setting::of("server.listen", Place::Address(|c| &mut c.server.listen))
-        .flag("--listen")
-        .doc("Address of the listener. Without auth it must be loopback.").at_restart(),
-    Setting::of("server.reactors", Place::U32(Bounds::to(256).or_zero("one per core"), |c| &mut c.server.reactors))
-        .flag("--reactors")
-        .doc("Reactor threads.").at_restart(),
-    Setting::of("server.pin_reactors", Place::Switch(|c| &mut c.server.pin_reactors))
-        .doc("Keep each reactor on one core. Only for a machine of its own.").at_restart(),
-    Setting::of("server.echo", Place::Switch(|c| &mut c.server.echo))
-        .flag("--echo")
-        .doc("Serve `/echo`: the same upgrade and limits, each message sent back.").at_reload(),
-    Setting::of("server.origins", Place::List(Form::Origin, |c| &mut c.server.origins))
-        .doc("Origins of web pages that may connect, beside pages of the same host.").at_reload(),
-    Setting::of("server.hosts", Place::List(Form::Host, |c| &mut c.server.hosts))
-        .doc("Without auth: `Host` names accepted beside `localhost`, `127.0.0.1` and `[::1]`.").at_reload(),
-    Setting::of("server.trusted_proxies", Place::Networks(|c| &mut c.server.trusted_proxies))
-        .doc("Networks whose proxies are believed when they tell a client's address.").at_reload(),
-    Setting::of(
-        "server.proxy_protocol",
-        Place::Word(Words {
-            words: &["off", "required"],
-            write: |c, at| c.server.proxy_protocol = PROXY_PROTOCOLS.get(at).copied().unwrap_or_default(),
-            read: |c| position(&PROXY_PROTOCOLS, &c.server.proxy_protocol),
-        }),
-    )
-    .doc("Whether every connection starts with a PROXY v2 header. Needs `server.trusted_proxies`.").at_reload(),
-    Setting::of("server.takeover", Place::Switch(|c| &mut c.server.takeover))
-        .doc("Whether a second process of the same user on this machine may listen at the same address, so that it takes over while this one drains. Both need it. PostgreSQL only: an embedded store has one owner.")
-        .at_restart(),
-    Setting::of("server.source_address", Place::Ip(|c| &mut c.server.source_address))
-        .doc("Address of this machine that connections to the store, the bus and every other dependency leave from. Without one the system chooses.").at_restart(),
-    Setting::of("server.instance", Place::Text(Form::Name, |c| &mut c.server.instance))
-        .doc("Name of this instance. Without one: the host's name and the process id.").at_restart(),
-    Setting::of("tls.certificate", Place::File(|c| &mut c.tls.certificate))
-        .doc("PEM file with the gateway's certificate and, behind it, those that signed it. With `tls.key` the listener speaks TLS, and nothing else. Both files are read again by SIGHUP.").at_reload(),
-    Setting::of("tls.key", Place::File(|c| &mut c.tls.key))
-        .doc("PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase.").at_reload(),
-    Setting::of("store.url", Place::Url(UrlKind::Store, |c| &mut c.store.url))
-        .doc("Which store: a PostgreSQL database, or without one (or `sqlite:`) the embedded SQLite. Better in `SEAWALL_STORE_URL` than in a file.").at_restart(),
-    Setting::of("store.data", Place::Folder(|c| &mut c.store.data))
-        .flag("--data")
-        .doc("Folder of the SQLite store, and of `admin.token`. Made if it is missing; one process at a time.").at_restart(),
-    Setting::of("bus.url", Place::Url(UrlKind::Bus, |c| &mut c.bus.url))
-        .doc("The Redis that carries publications between instances. Without one every instance is alone. Better in `SEAWALL_BUS_URL` than in a file.").at_restart(),
-    Setting::of("bus.prefix", Place::Text(Form::Name, |c| &mut c.bus.prefix))
-        .doc("Begins the names of its channels in Redis. Without one: `seawall`. Two systems that share a Redis need one each.").at_restart(),
-    Setting::of(
-        "retention.publications",
-        Place::U64(Bounds::to(1_000_000_000_000).or_zero("unbounded"), |c| &mut c.retention.publications),
-    )
-    .doc("Publications kept in each channel.").at_restart(),
-    Setting::of(
-        "retention.age_ms",
-        Place::Millis(Bounds::to(3_650 * 86_400_000).from(1_000).or_zero("forever"), |c| &mut c.retention.age),
-    )
-    .doc("Age at which a publication goes.").at_restart(),
-    Setting::of("auth.secret", Place::SharedSecret)
-        .doc("One HS256 key, short for an entry of `[[auth.keys]]`. Better in `SEAWALL_AUTH_SECRET` than in a file.").at_reload(),
-    Setting::of("auth.audience", Place::Text(Form::Any, |c| &mut c.auth.audience))
-        .doc("What a token's `aud` must contain. Without one it is not checked.").at_reload(),
-    Setting::of("auth.issuer", Place::Text(Form::Any, |c| &mut c.auth.issuer))
-        .doc("What a token's `iss` must be. Without one it is not checked.").at_reload(),
-    Setting::of("auth.leeway_ms", Place::Millis(Bounds::to(300_000).from(0), |c| &mut c.auth.leeway))
-        .doc("How far clocks may differ when `exp` and `nbf` are checked.").at_reload(),
-    Setting::of("auth.timeout_ms", Place::Millis(Bounds::to(3_000).from(50), |c| &mut c.auth.timeout))
-        .doc("Of one call to the auth service: an introspection, or a fetch of its key set.").at_reload(),
-    Setting::of("auth.introspection_url", Place::Url(UrlKind::Http, |c| &mut c.auth.introspection.url))
-        .doc("Where tokens that no key knows are asked about (RFC 7662).").at_reload(),
-    Setting::of("auth.client_id", Place::Text(Form::Any, |c| &mut c.auth.introspection.client_id))
-        .doc("Who asks there. Sent with `auth.client_secret` as HTTP Basic.").at_reload(),
-    Setting::of("auth.client_secret", Place::Secret(|c| &mut c.auth.introspection.client_secret))
-        .doc("The secret of `auth.client_id`; without one it is sent as a bearer token. Better in `SEAWALL_AUTH_CLIENT_SECRET` than in a file.").at_reload(),
-    Setting::of("auth.introspection_user", Place::Text(Form::Any, |c| &mut c.auth.introspection.user))
-        .doc("Member of the answer that names the user. Without one: `sub`.").at_reload(),
-    Setting::of("auth.introspection_channels", Place::Text(Form::Any, |c| &mut c.auth.introspection.channels))
-        .doc("Member of the answer that says who may do what, in the form of the claim `channels`. Without one: `channels`.").at_reload(),
-    Setting::of(
-        "auth.waiting",
-        Place::U32(Bounds::to(65_536).from(16), |c| &mut c.auth.waiting),
-    )
-    .doc("Connections that may wait for the auth service at once; over it 1013.").at_reload(),
-    Setting::of(
-        "auth.cache_entries",
-        Place::U32(Bounds::to(1_000_000).from(16), |c| &mut c.auth.introspection.cache_entries),
-    )
-    .doc("Good answers that are remembered; a quarter as many bad ones beside them.").at_reload(),
-    Setting::of(
-        "auth.cache_bytes",
-        Place::U64(Bounds::to(1 << 30).from(64 << 10), |c| &mut c.auth.introspection.cache_bytes),
-    )
-    .doc("Memory of all good answers, about.").at_reload(),
-    Setting::of("auth.cache_ms", Place::Millis(Bounds::to(3_600_000).from(0), |c| &mut c.auth.introspection.cache))
-        .doc("How long a good answer is used without asking again. While the auth service is down it is used until the token expires.").at_reload(),
-    Setting::of(
-        "auth.cache_refused_ms",
-        Place::Millis(Bounds::to(60_000).from(0), |c| &mut c.auth.introspection.cache_refused),
-    )
-    .doc("How long a bad answer is.").at_reload(),
-    Setting::of("auth.jwks_url", Place::Url(UrlKind::Http, |c| &mut c.auth.jwks.url))
-        .doc("Where the issuer publishes its keys (RFC 7517).").at_reload(),
-    Setting::of(
-        "auth.jwks_refresh_ms",
-        Place::Millis(Bounds::to(86_400_000).from(1_000), |c| &mut c.auth.jwks.refresh),
-    )
-    .doc("Between two fetches of the key set.").at_reload(),
-    Setting::of("auth.jwks_pause_ms", Place::Millis(Bounds::to(600_000).from(100), |c| &mut c.auth.jwks.pause))
-        .doc("Least time between two fetches that tokens with an unknown `kid` cause.").at_reload(),
-    Setting::of(
-        "health.admission",
-        Place::Word(Words {
-            words: &["enforce", "observe"],
-            write: |c, at| c.health.admission = ADMISSIONS.get(at).copied().unwrap_or_default(),
-            read: |c| position(&ADMISSIONS, &c.health.admission),
-        }),
-    )
-    .doc("While a critical dependency is down: `enforce` refuses new connections and says why; `observe` lets them in and counts.").at_reload(),
-    Setting::of("admin.listen", Place::AddressOrOff(|c| &mut c.admin.listen))
-        .doc("Address of the listener for operators, plain HTTP; `off`: none. Left at its default and taken: a warning, and none. Said and taken: no start.").at_restart(),
-    Setting::of("admin.token", Place::Bearer(|c| &mut c.admin.token))
-        .doc("What operators send as `Authorization: Bearer`. Without one it is made at the first start: the file `admin.token` in `store.data`. Better in `SEAWALL_ADMIN_TOKEN` than in a file.").at_restart(),
-    Setting::of("drain.accept_ms", Place::Millis(Bounds::to(DAY_MS).from(0), |c| &mut c.drain.accept))
-        .doc("From the signal on: so long it accepts, while `/health/ready` is 503 already. Longer than a load balancer takes to notice.").at_reload(),
-    Setting::of("drain.spread_ms", Place::Millis(Bounds::to(DAY_MS).from(0), |c| &mut c.drain.spread))
-        .doc("From there on: so long the slots are spread in which clients move.").at_reload(),
-    Setting::of("drain.close_ms", Place::Millis(Bounds::to(DAY_MS), |c| &mut c.drain.close))
-        .doc("From the signal on: who is still here then gets `bye` and close 1012.").at_reload(),
-    Setting::of("drain.exit_ms", Place::Millis(Bounds::to(DAY_MS), |c| &mut c.drain.exit))
-        .doc("From the signal on: the process is gone by then. Below what gives it: Kubernetes' `terminationGracePeriodSeconds`, systemd's `TimeoutStopSec`.").at_reload(),
-    Setting::of("drain.return_ms", Place::Millis(Bounds::to(600_000).from(0), |c| &mut c.drain.returns))
-        .doc("Who was closed is told to come back within so long, spread evenly.").at_reload(),
-    Setting::of(
-        "log.format",
-        Place::Word(Words {
-            words: &["text", "json"],
-            write: |c, at| c.log.format = FORMATS.get(at).copied().unwrap_or_default(),
-            read: |c| position(&FORMATS, &c.log.format),
-        }),
-    )
-    .flag("--log-format")
-    .doc("Form of the log's lines, on stderr.").at_restart(),
-    Setting::of(
-        "log.level",
-        Place::Word(Words {
-            words: &["error", "warn", "info", "debug"],
-            write: |c, at| c.log.level = LEVELS.get(at).copied().unwrap_or_default(),
-            read: |c| position(&LEVELS, &c.log.level),
-        }),
-    )
-    .flag("--log-level")
-    .doc("Least important level that is logged.").at_reload(),
-];
+/// When a change of a setting takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// At the next reload (SIGHUP).
+    Reload,
+    /// At the next start.
+    Restart,
+}
 
-/// The sections, in the order they are listed, and what each is about.
+impl Setting {
+    /// `SEAWALL_LIMITS_FRAME_BYTES` for `limits.frame_bytes`.
+    pub fn variable(&self) -> String {
+        format!("SEAWALL_{}_{}", self.section, self.key).to_ascii_uppercase()
+    }
+
+    /// The accepted values, to be read after "must be".
+    pub fn expected(&self) -> String {
+        self.accepts.expected()
+    }
+
+    /// Writes a value. If it is not accepted, the old value stays.
+    pub(super) fn write(&self, config: &mut Config, raw: &RawValue) -> Result<(), ConfigFault> {
+        (self.write)(config, raw, self.accepts).ok_or_else(|| ConfigFault::NotAccepted {
+            value: self.repeated(raw),
+            expected: self.expected_of(raw),
+        })
+    }
+
+    pub(super) fn show(&self, config: &Config) -> ShownValue {
+        (self.show)(config, self.accepts)
+    }
+
+    /// A rejected value as an error repeats it: without secrets.
+    fn repeated(&self, raw: &RawValue) -> String {
+        match raw.text() {
+            _ if matches!(self.accepts, SharedSecret | Bearer | Secret) => raw.hidden(),
+            Some(text) if matches!(self.accepts, Accepts::Url(_)) => Url::hint(text),
+            Some(_) | None => raw.shown(),
+        }
+    }
+
+    /// [`Setting::expected`], with the type if the type is wrong.
+    fn expected_of(&self, raw: &RawValue) -> String {
+        if matches!(self.accepts, Accepts::Number { .. }) && raw.integer().is_none() {
+            format!("a whole number: {}", self.expected())
+        } else {
+            self.expected()
+        }
+    }
+}
+
+/// Makes an enum the type of a setting, with a word for each variant.
+macro_rules! words {
+    ($name:ident = $type:ident { $($variant:ident = $word:literal),+ }) => {
+        const $name: &[&str] = &[$($word),+];
+
+        impl SettingValue for $type {
+            fn read(raw: &RawValue, _: Accepts) -> Option<$type> {
+                [$(($word, $type::$variant)),+].into_iter().find(|(word, _)| raw.text() == Some(word)).map(|(_, it)| it)
+            }
+            fn show(&self, _: Accepts) -> ShownValue {
+                ShownValue::Value(quoted(match self { $($type::$variant => $word),+ }))
+            }
+        }
+    };
+}
+
+words!(PROXY_PROTOCOLS = ProxyProtocol { Off = "off", Required = "required" });
+words!(ADMISSION_MODES = AdmissionMode { Enforce = "enforce", Observe = "observe" });
+words!(FORMATS = Format { Text = "text", Json = "json" });
+words!(LEVELS = Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
+
+/// The field of a setting: the path given, else the path that its name is.
+macro_rules! field {
+    ($config:ident, $section:ident.$key:ident) => { $config.$section.$key };
+    ($config:ident, $section:ident.$key:ident, $($field:ident).+) => { $config.$($field).+ };
+}
+
+macro_rules! settings {
+    ($($section:ident.$key:ident $(as $($field:ident).+)? $([$flag:literal])? = $default:tt, $accepts:expr, $applies:ident: $help:literal;)+) => {
+        /// In the order of the listing; the settings of one section are together.
+        const SETTINGS: &[Setting] = &[$(Setting {
+            name: concat!(stringify!($section), ".", stringify!($key)),
+            section: stringify!($section),
+            key: stringify!($key),
+            flag: [$(Some($flag),)? None][0],
+            default: stringify!($default),
+            accepts: $accepts,
+            applies: Applies::$applies,
+            help: $help,
+            write: |config, raw, accepts| {
+                field!(config, $section.$key $(, $($field).+)?) = SettingValue::read(raw, accepts)?;
+                Some(())
+            },
+            show: |config, accepts| field!(config, $section.$key $(, $($field).+)?).show(accepts),
+            same: |one, other| {
+                field!(one, $section.$key $(, $($field).+)?) == field!(other, $section.$key $(, $($field).+)?)
+            },
+            copy: |from, to| {
+                field!(to, $section.$key $(, $($field).+)?).clone_from(&field!(from, $section.$key $(, $($field).+)?));
+            },
+        }),+];
+    };
+}
+
+settings! {
+    server.listen ["--listen"] = "127.0.0.1:8080", Address, Restart:
+        "The address of the client listener. It must be loopback unless auth is on.";
+    server.reactors ["--reactors"] = 0, zero_or("one per core", 1, 256), Restart:
+        "The number of reactor threads.";
+    server.pin_reactors = false, Switch, Restart:
+        "Pins each reactor to one core. Use it only if nothing else runs on the machine.";
+    server.echo ["--echo"] = false, Switch, Reload:
+        "Serves `/echo`, which sends each message back. The upgrade and the limits are those of `/ws`.";
+    server.origins = [], Texts(TextForm::Origin), Reload:
+        "Origins of web pages that may connect, in addition to pages of the same host.";
+    server.hosts = [], Texts(TextForm::Host), Reload:
+        "`Host` names that are accepted while auth is off, in addition to `localhost`, `127.0.0.1` and `[::1]`.";
+    server.trusted_proxies = [], Networks, Reload:
+        "Networks of proxies that are trusted to name a client's address.";
+    server.proxy_protocol = "off", Word(PROXY_PROTOCOLS), Reload:
+        "`required`: every connection must start with a PROXY protocol v2 header. Needs `server.trusted_proxies`.";
+    server.takeover = false, Switch, Restart:
+        "Lets a second process of the same user on this machine listen at the same address, so that it can take over while this one drains. Both processes need it. PostgreSQL only, because an embedded store has one owner.";
+    server.source_address = none, SourceAddress, Restart:
+        "The address of this machine from which connections to the store, the bus and every other dependency are made. Default: the system chooses.";
+    server.instance = none, Text(TextForm::Name), Restart:
+        "The name of this instance. Default: the host name and the process id.";
+
+    tls.certificate = none, File, Reload:
+        "A PEM file with the gateway's certificate, followed by its issuers. With `tls.key` set, the listener accepts only TLS. SIGHUP reads both files again.";
+    tls.key = none, File, Reload:
+        "A PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase.";
+
+    store.url = none, Accepts::Url(UrlKind::Store), Restart:
+        "A PostgreSQL database to use as the store. Default, and with `sqlite:`: the embedded SQLite store. Prefer `SEAWALL_STORE_URL` to a file.";
+    store.data ["--data"] = "data", Folder, Restart:
+        "The folder of the SQLite store and of `admin.token`. It is created if it is missing. Only one process can use it at a time.";
+
+    bus.url = none, Accepts::Url(UrlKind::Bus), Restart:
+        "The Redis that carries publications between instances. Without it, each instance delivers only its own. Prefer `SEAWALL_BUS_URL` to a file.";
+    bus.prefix = none, Text(TextForm::Name), Restart:
+        "The prefix of the channel names in Redis. Default: `seawall`. Two systems that share a Redis need different prefixes.";
+
+    limits.connections = 0, zero_or("as many as descriptors allow", 1, 10_000_000), Reload:
+        "Concurrent connections. Further ones get `bye` and close 1013.";
+    limits.memory_bytes = 0, zero_or("nine tenths of what the machine or the control group allows", 64 << 20, 16 << 40), Reload:
+        "Resident memory above which new connections are refused with 1013.";
+    limits.frame_bytes = 65536, between(125, 16 << 20), Reload:
+        "Payload of one frame. A larger frame gets close 1009.";
+    limits.message_bytes = 65536, between(125, 16 << 20), Reload:
+        "Payload of one message, all its fragments together. A larger message gets close 1009.";
+    limits.fragments = 1024, between(1, 65_536), Reload:
+        "Frames of one message. A message of more frames gets close 1009.";
+    limits.message_ms = 30000, between(100, 600_000), Reload:
+        "Time from the first byte of a message to its last. A slower message gets close 4408.";
+    limits.control_frames_per_s = 20, zero_or("off", 1, 100_000), Reload:
+        "Pings and pongs per second from one peer. More get close 4429.";
+    limits.control_frames_burst = 50, between(1, 1_000_000), Reload:
+        "Pings and pongs that a peer may send at once after a pause.";
+    limits.head_bytes = 16384, between(1_024, 65_536), Reload:
+        "Request line and headers together. A larger head gets HTTP 431.";
+    limits.headers = 64, between(16, 256), Reload:
+        "Header lines of one request. More get HTTP 431.";
+    limits.uri_bytes = 2048, between(64, 65_536), Reload:
+        "The request target. A longer one gets HTTP 414.";
+    limits.head_ms = 5000, between(100, 120_000), Reload:
+        "Time from accept to a complete request head. A slower client gets HTTP 408.";
+    limits.connect_ms = 10000, between(100, 300_000), Reload:
+        "Time from the upgrade to `connect`. A slower client gets close 4408.";
+    limits.keep_alive_ms = 15000, between(100, 600_000), Reload:
+        "Idle time after which a kept-alive plain HTTP connection is closed.";
+    limits.json_depth = 32, between(4, 128), Reload:
+        "Nesting of JSON in a command. Deeper commands get error `malformed`.";
+    limits.publishes_per_s = 20, zero_or("off", 1, 1_000_000), Reload:
+        "Publishes per second of one connection. More get error `rate_limited`.";
+    limits.publishes_burst = 40, between(1, 1_000_000), Reload:
+        "Publishes that a connection may send at once after a pause.";
+    limits.commands_per_s = 100, zero_or("off", 1, 1_000_000), Reload:
+        "All other commands per second of one connection. More get error `rate_limited`.";
+    limits.commands_burst = 300, between(1, 1_000_000), Reload:
+        "Other commands that a connection may send at once after a pause.";
+    limits.subscriptions = 128, between(1, 100_000), Reload:
+        "Channels that one connection may subscribe to. More get error `too_large`.";
+    limits.pending = 64, between(1, OUTSTANDING_MAX as u64), Reload:
+        "Commands of one connection that may wait for a reply. More get error `overloaded`.";
+    limits.outbox_bytes = 262144, between(4_096, 64 << 20), Reload:
+        "Bytes queued for one connection above which publications are skipped and read from the log later (lag).";
+    limits.outbox_bytes_hard = 1048576, between(4_096, 256 << 20), Reload:
+        "Bytes queued for one connection above which the gateway stops reading from it.";
+    limits.outbox_bytes_total = 1073741824, between(1 << 20, 1 << 40), Reload:
+        "Bytes queued for all connections together. Above it, replays pause, then the longest-stalled connections get close 4408.";
+    limits.tail_bytes_total = 268435456, between(64 << 10, 1 << 40), Reload:
+        "Recent publications of all channels that are kept in memory for recovery. Above it, the oldest are dropped from memory.";
+    limits.stall_ms = 15000, between(100, 600_000), Reload:
+        "Time after which a connection that accepts no bytes gets close 4408.";
+    limits.channels = 1000000, between(1, 16_777_215), Restart:
+        "Channels that the store may ever hold, and that one reactor may follow at once. More get error `overloaded`.";
+    limits.connections_per_user = 32, zero_or("off", 1, 1_000_000), Reload:
+        "Concurrent connections of one user, except `anonymous`. Further ones get `bye` and close 1013.";
+    limits.connections_per_address = 0, zero_or("off", 1, 1_000_000), Reload:
+        "Concurrent connections of one address. Further ones get HTTP 429. Off by default, because all clients behind a load balancer share its address.";
+    limits.admissions_per_s = 0, zero_or("as many as the reactors measure that they can do", 1, 1_000_000), Reload:
+        "Handshakes admitted per second, all reactors together. Further ones get `bye` and close 1013 with a time to return; far above the limit, HTTP 503. The largest value admits every handshake.";
+    limits.handshakes_per_s = 0, zero_or("off", 1, 1_000_000), Reload:
+        "New connections per second of one address, with bursts of ten times that. Further ones get HTTP 429.";
+    limits.ping_ms = 25000, between(100, 3_600_000), Reload:
+        "Silence after which the server pings a client, and the period of `beat`.";
+    limits.pong_ms = 10000, between(100, 600_000), Reload:
+        "Silence after that ping before the client gets close 4408.";
+    limits.stable_ms = 10000, between(0, 3_600_000), Reload:
+        "Time online after which a client may reset its backoff. Clients learn it from `connected`.";
+
+    retention.publications = 100000, zero_or("unbounded", 1, 1_000_000_000_000), Restart:
+        "Publications kept in each channel. The oldest are deleted first.";
+    retention.age_ms as retention.age = 7776000000, zero_or("forever", 1_000, RETENTION_MS_MAX), Restart:
+        "Age at which a publication is deleted.";
+
+    auth.secret = none, SharedSecret, Reload:
+        "An HS256 key, as a short form of one `[[auth.keys]]` table. Prefer `SEAWALL_AUTH_SECRET` to a file.";
+    auth.audience = none, Text(TextForm::Any), Reload:
+        "The value that a token's `aud` must contain. Default: `aud` is not checked.";
+    auth.issuer = none, Text(TextForm::Any), Reload:
+        "The value that a token's `iss` must have. Default: `iss` is not checked.";
+    auth.leeway_ms as auth.leeway = 5000, between(0, 300_000), Reload:
+        "Clock difference that is allowed when `exp` and `nbf` are checked.";
+    auth.timeout_ms as auth.timeout = 2000, between(50, 3_000), Reload:
+        "Timeout of one call to the auth service: an introspection, or a fetch of its key set.";
+    auth.introspection_url as auth.introspection.url = none, Accepts::Url(UrlKind::Http), Reload:
+        "The endpoint that checks tokens which no key matches (RFC 7662).";
+    auth.client_id as auth.introspection.client_id = none, Text(TextForm::Any), Reload:
+        "The client id of the gateway at that endpoint, sent with `auth.client_secret` as HTTP Basic.";
+    auth.client_secret as auth.introspection.client_secret = none, Secret, Reload:
+        "The secret of `auth.client_id`. Without a client id it is sent as a bearer token. Prefer `SEAWALL_AUTH_CLIENT_SECRET` to a file.";
+    auth.introspection_user as auth.introspection.user = none, Text(TextForm::Any), Reload:
+        "The member of the introspection response that names the user. Default: `sub`.";
+    auth.introspection_channels as auth.introspection.channels = none, Text(TextForm::Any), Reload:
+        "The member of the introspection response that holds the user's rights, in the form of the claim `channels`. Default: `channels`.";
+    auth.waiting = 1024, between(16, 65_536), Reload:
+        "Connections that may wait for the auth service at once. Further ones get close 1013.";
+    auth.cache_entries as auth.introspection.cache_entries = 10000, between(16, 1_000_000), Reload:
+        "Positive introspection results that are cached. A quarter as many negative ones are cached in addition.";
+    auth.cache_bytes as auth.introspection.cache_bytes = 16777216, between(64 << 10, 1 << 30), Reload:
+        "Approximate memory for all positive introspection results.";
+    auth.cache_ms as auth.introspection.cache = 60000, between(0, 3_600_000), Reload:
+        "How long a positive introspection result is used without asking again. While the auth service is down, it is used until the token expires.";
+    auth.cache_refused_ms as auth.introspection.cache_refused = 5000, between(0, 60_000), Reload:
+        "How long a negative introspection result is cached.";
+    auth.jwks_url as auth.jwks.url = none, Accepts::Url(UrlKind::Http), Reload:
+        "The URL of the key set that the issuer publishes (RFC 7517).";
+    auth.jwks_refresh_ms as auth.jwks.refresh = 300000, between(1_000, DAY_MS), Reload:
+        "Time between two fetches of the key set.";
+    auth.jwks_pause_ms as auth.jwks.pause = 5000, between(100, 600_000), Reload:
+        "Least time between two fetches that tokens with an unknown `kid` cause.";
+
+    health.admission = "enforce", Word(ADMISSION_MODES), Reload:
+        "The effect of a critical dependency that is down: `enforce` refuses new connections and says why; `observe` admits and counts them.";
+
+    admin.listen = "127.0.0.1:8081", AddressOrOff, Restart:
+        "The address of the admin listener, plain HTTP. `off` disables it. If the default port is in use, Seawall warns and runs without it; if an address you set is in use, it refuses to start.";
+    admin.token = none, Bearer, Restart:
+        "The token that operators send as `Authorization: Bearer`. Default: the file `admin.token` in `store.data`, which the first start creates. Prefer `SEAWALL_ADMIN_TOKEN` to a file.";
+
+    drain.accept_ms as drain.accept = 3000, between(0, DAY_MS), Reload:
+        "How long connections are still accepted after the signal, while `/health/ready` already returns 503. Make it longer than your load balancer takes to notice.";
+    drain.spread_ms as drain.spread = 18000, between(0, DAY_MS), Reload:
+        "After `accept_ms`, clients are asked to move, at times spread evenly over this period.";
+    drain.close_ms as drain.close = 23000, between(1, DAY_MS), Reload:
+        "Time after the signal at which the remaining connections get `bye` and close 1012.";
+    drain.exit_ms as drain.exit = 28000, between(1, DAY_MS), Reload:
+        "Time after the signal by which the process exits. Keep it below the limit of its supervisor: `terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd.";
+    drain.return_ms as drain.returns = 10000, between(0, 600_000), Reload:
+        "Period over which closed clients are asked to return, spread evenly.";
+
+    log.format ["--log-format"] = "text", Word(FORMATS), Restart:
+        "The format of log lines.";
+    log.level ["--log-level"] = "info", Word(LEVELS), Reload:
+        "The least severe level that is logged.";
+}
+
+/// The sections in the order of the listing, with a description of each.
 pub const SECTIONS: [(&str, &str); 11] = [
-    ("server", "Where it listens and whom it believes."),
-    ("tls", "Encryption of the listener: on exactly when both are set."),
-    ("store", "Where publications are kept."),
-    ("bus", "How instances reach each other."),
-    ("limits", "What a peer may cost. Sizes are bytes, durations milliseconds, rates per second."),
-    ("retention", "How long publications are kept: whichever bound is reached first counts."),
+    ("server", "The client listener, the reactors and trusted peers."),
+    ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
+    ("store", "The store of publications."),
+    ("bus", "The connection between instances."),
+    (
+        "limits",
+        "Bounds on the cost of clients. Sizes are in bytes, durations in milliseconds, rates per second.",
+    ),
+    (
+        "retention",
+        "How long publications are kept. A publication is deleted as soon as it exceeds either bound.",
+    ),
     (
         "auth",
-        "Whose tokens are believed. Auth is on exactly when there is a key, or an auth service: `introspection_url` or `jwks_url`.",
+        "The tokens that are accepted. Auth is on exactly when there is a key or an auth service (`introspection_url` or `jwks_url`).",
     ),
-    ("health", "What follows from what is known of the dependencies."),
-    ("admin", "The listener for operators: what the public one hides, and what they may do."),
-    ("drain", "How it ends: clients move to another instance first. See docs/operations.md."),
-    ("log", "What is logged, to stderr."),
+    ("health", "The effects of the state of the dependencies."),
+    (
+        "admin",
+        "The listener for operators, with details and actions that the client listener does not offer.",
+    ),
+    ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
+    ("log", "The log, on stderr."),
 ];
 
-/// Every setting; those of one section stand together.
 pub fn all() -> impl Iterator<Item = &'static Setting> + Clone {
-    GENERAL.iter().chain(limit::LIMITS)
+    SETTINGS.iter()
 }
 
-/// The settings of one section.
 pub fn of_section(section: &str) -> impl Iterator<Item = &'static Setting> {
-    all().filter(move |setting| setting.section() == section)
+    all().filter(move |setting| setting.section == section)
 }
 
 /// The setting of this full name.
@@ -207,7 +367,109 @@ pub fn by_name(name: &str) -> Option<&'static Setting> {
     all().find(|setting| setting.name == name)
 }
 
-/// The setting of this flag.
+/// The setting of this flag, given with its dashes.
 pub fn by_flag(flag: &str) -> Option<&'static Setting> {
     all().find(|setting| setting.flag == Some(flag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::raw::raw;
+    use super::*;
+    use crate::limits::Limits;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_row_has_the_default_of_its_field() {
+        for setting in all() {
+            match setting.show(&Config::default()) {
+                ShownValue::Value(value) => assert_eq!(value, setting.default, "{}", setting.name),
+                ShownValue::Unset => assert_eq!(setting.default, "none", "{}", setting.name),
+                ShownValue::Hidden => panic!("{} has a secret default", setting.name),
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_of_limits_has_a_row() {
+        let shown = format!("{:#?}", Limits::default());
+        let fields: Vec<_> =
+            shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(':')).collect();
+        let rows: Vec<_> = of_section("limits").map(|setting| setting.key).collect();
+        assert_eq!(rows, fields.iter().map(|(field, _)| *field).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_row_has_a_unique_name_a_listed_section_and_a_help_sentence() {
+        let mut names: Vec<&str> = all().map(|setting| setting.name).collect();
+        assert!(all().all(|setting| setting.help.ends_with('.') && !setting.help.contains('|')));
+        assert!(all().all(|setting| SECTIONS.iter().any(|(section, _)| *section == setting.section)));
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    fn raws() -> impl Strategy<Value = RawValue> {
+        let text = prop_oneof![
+            any::<String>(),
+            "[0-9]{1,12}",
+            "[a-z.]{1,12}",
+            "(10|172)\\.[0-9]{1,3}\\.0\\.0/[0-9]{1,2}",
+            "https://[a-z]{1,9}(:[0-9]{1,5})?",
+            "127.0.0.1:[0-9]{1,5}",
+            Just("true".to_owned()),
+            Just("json".to_owned()),
+            Just("required".to_owned()),
+        ];
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(|value| RawValue::Integer(value.into())),
+            (0_i128..200_000).prop_map(RawValue::Integer),
+            any::<bool>().prop_map(RawValue::Switch),
+            text.clone().prop_map(RawValue::Text),
+            text.prop_map(RawValue::Plain),
+        ];
+        leaf.prop_recursive(1, 4, 4, |item| prop::collection::vec(item, 0..4).prop_map(RawValue::List))
+    }
+
+    /// A listed value as the file's reader would read it.
+    fn read_back(shown: &str) -> RawValue {
+        let file = format!("value = {shown}");
+        let table = toml::de::DeTable::parse(&file).expect("a listed value is TOML");
+        let value = table.get_ref().get("value").expect("it was written");
+        raw(value.get_ref())
+    }
+
+    proptest! {
+        #[test]
+        fn rejected_value_changes_nothing_and_accepted_value_survives_its_listing(raw in raws()) {
+            for setting in all() {
+                let mut config = Config::default();
+                let before = setting.show(&config);
+                let written = setting.write(&mut config, &raw);
+                let after = setting.show(&config);
+                match (written, &after) {
+                    (Err(_), _) => prop_assert_eq!(&after, &before),
+                    (Ok(()), ShownValue::Value(value)) => {
+                        let mut again = Config::default();
+                        let accepted = setting.write(&mut again, &read_back(value));
+                        prop_assert!(accepted.is_ok(), "{} = {}", setting.name, value);
+                        prop_assert_eq!(setting.show(&again), after);
+                    }
+                    (Ok(()), ShownValue::Unset | ShownValue::Hidden) => {}
+                }
+            }
+        }
+
+        #[test]
+        fn number_is_accepted_exactly_within_its_bounds(value in any::<i64>(), small in -1_i64..100_000) {
+            let expected = |value: i64| (125..=16 << 20).contains(&value);
+            let setting = by_name("limits.frame_bytes").expect("it is there");
+            for value in [value, small, 124, 125, 16 << 20, (16 << 20) + 1] {
+                let mut config = Config::default();
+                let written = setting.write(&mut config, &RawValue::Integer(value.into()));
+                prop_assert_eq!(written.is_ok(), expected(value));
+            }
+        }
+    }
 }

@@ -1,27 +1,23 @@
-//! URLs of what the gateway stands on, whose secrets no log, message or listing shows.
+//! URLs of dependencies. No log, error or listing shows their secrets.
 
 use std::fmt;
 
-/// Stands for what is not shown.
+/// Printed in place of a secret.
 const HIDDEN: &str = "(hidden)";
-/// A longer one is a slip of the keyboard.
+/// A longer URL is a mistake.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// A URL: a scheme, `://`, an authority, and what follows. `Debug` and `Display` hide its password and what
-/// looks like a secret in its query.
+/// A URL: a scheme, `://`, an authority, then path and query. `Debug` and `Display` hide the password and every query
+/// parameter that looks like a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
 
-/// Where a URL may lead.
+/// The service that a URL leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UrlKind {
-    /// A store.
     Store,
-    /// A bus.
     Bus,
-    /// A database of the store's kind.
     Postgres,
-    /// A server that speaks HTTP.
     Http,
 }
 
@@ -34,7 +30,7 @@ impl UrlKind {
         }
     }
 
-    /// To be read after "must be".
+    /// The accepted form, to be read after "must be".
     pub(super) const fn expected(self) -> &'static str {
         match self {
             UrlKind::Store => "\"sqlite:\" or a URL like \"postgres://user:password@host/database\"",
@@ -46,7 +42,7 @@ impl UrlKind {
 }
 
 impl Url {
-    /// Reads a URL of this kind; `None` when it is not one, or one whose parts cannot be told apart.
+    /// Reads a URL of this kind; `None` if it is malformed or its parts are ambiguous.
     pub(super) fn read(text: &str, kind: UrlKind) -> Option<Url> {
         if text == "sqlite:" && kind == UrlKind::Store {
             return Some(Url(text.to_owned()));
@@ -55,25 +51,25 @@ impl Url {
         let known = kind.schemes().contains(&scheme);
         let plain = text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
         let (authority, after) = rest.split_at(authority_end(rest));
-        // Another `@`, or one behind the authority, is a sign of a password that is not percent-encoded: a part
-        // of it would be taken for something else and shown.
-        let told_apart = authority.matches('@').count() <= 1 && !after.contains('@');
-        // What a listing shows in place of a password is none.
-        let whole = known && plain && told_apart && !authority.is_empty() && !text.contains(HIDDEN);
+        // A second `@`, or one after the authority, suggests a password that is not percent-encoded: part of it would
+        // be mistaken for something else and shown.
+        let unambiguous = authority.matches('@').count() <= 1 && !after.contains('@');
+        // The placeholder of a listing is not a password.
+        let whole = known && plain && unambiguous && !authority.is_empty() && !text.contains(HIDDEN);
         whole.then(|| Url(text.to_owned()))
     }
 
-    /// The whole, secrets included: for the driver that connects.
+    /// The whole URL, with its secrets: for the driver that connects.
     pub fn whole(&self) -> &str {
         &self.0
     }
 
-    /// `postgres` of `postgres://…`.
+    /// `postgres` for `postgres://…`.
     pub fn scheme(&self) -> &str {
         self.0.split_once(':').map_or("", |(scheme, _)| scheme)
     }
 
-    /// What a message may say of a text that is no URL of ours: its scheme, when it has a plausible one.
+    /// The part of a malformed URL that an error may show: its scheme, if it looks like one.
     pub(super) fn hint(text: &str) -> String {
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
         let plain = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -118,7 +114,7 @@ impl fmt::Debug for Url {
     }
 }
 
-/// Whether a parameter of this name is one that nobody else should read.
+/// True exactly when the name of a parameter suggests a secret.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["pass", "pwd", "secret", "token", "key", "auth", "sig"].iter().any(|part| name.contains(part))
@@ -130,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_shown_has_no_password() {
+    fn displayed_url_has_no_password_and_an_ambiguous_one_is_rejected() {
         let shown = |text| Url::read(text, UrlKind::Store).map(|url| url.to_string());
         for (given, expected) in [
             ("postgres://chat:hunter2@db:5433/chat", "postgres://chat:(hidden)@db:5433/chat"),
@@ -157,11 +153,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_password_is_never_shown(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|http") {
+        fn password_is_never_displayed(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|http") {
             let text = format!("{scheme}://user:{before}HUNTER2{after}@host/path?password={before}HUNTER2");
             prop_assert!(!Url::hint(&text).contains("HUNTER2"));
             for kind in [UrlKind::Store, UrlKind::Bus, UrlKind::Http] {
-                // With `&` in a value, what follows it is a parameter of its own.
+                // Text after an `&` in a value is another parameter.
                 let read = Url::read(&text, kind).filter(|_| !before.contains('&'));
                 let shown = read.map(|url| format!("{url} {url:?}")).unwrap_or_default();
                 prop_assert!(!shown.contains("HUNTER2"), "{}", shown);

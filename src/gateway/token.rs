@@ -1,7 +1,7 @@
-//! The file that holds the admin token: made once, for its owner's eyes only.
+//! The file of the admin token: created once, readable by its owner only.
 //!
-//! It is written whole under another name and linked into place, so that a crash leaves no half of a token and two processes
-//! that start at once agree on one.
+//! It is written under another name and linked into place, so that a crash leaves no partial token and two processes that start
+//! at once agree on one.
 
 use crate::worker::admin::{BEARER_BYTES, is_bearer};
 use base64::Engine as _;
@@ -11,33 +11,31 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Its name in the data folder.
 const NAME: &str = "admin.token";
-/// Random bytes of a token.
 const RANDOM_BYTES: usize = 32;
 
-/// The token of this data folder, made if there is none, and its file.
-pub(super) fn find(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
+/// The token of this data folder and its file. The token is created if there is none.
+pub(super) fn find_or_create(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
     let path = data.join(NAME);
     if let Some(token) = read(&path)? {
         return Ok((token, path));
     }
-    make(data, &path).map_err(|error| {
-        format!("cannot make {} (the admin token): {error}; or set admin.token", path.display())
+    create(data, &path).map_err(|error| {
+        format!("cannot create {} (the admin token): {error}; or set admin.token", path.display())
     })?;
     match read(&path)? {
         Some(token) => Ok((token, path)),
-        None => Err(format!("{} was there a moment ago and is gone; start again", path.display())),
+        None => Err(format!("{} was removed while the gateway started: start it again", path.display())),
     }
 }
 
-/// The token of this data folder, which must be there, and its file.
+/// The token of this data folder and its file, which must exist.
 pub(super) fn known(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
     let path = data.join(NAME);
     match read(&path)? {
         Some(token) => Ok((token, path)),
         None => Err(format!(
-            "there is no {} (the admin token): name the gateway's data folder (store.data), or set admin.token as it has it",
+            "{} (the admin token) does not exist: set store.data or admin.token as the running gateway has it",
             path.display()
         )),
     }
@@ -54,8 +52,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(format!(
-            "{shown} (the admin token) may be read or written by others (mode {mode:04o}): if nobody has, run \
-             chmod 600 {shown}; else remove it, and the next start makes another"
+            "other users can read or write {shown} (the admin token, mode {mode:04o}): run chmod 600 {shown}; if someone may \
+             have read it, remove it instead, and the next start creates a new one"
         ));
     }
     let mut text = Vec::new();
@@ -63,8 +61,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     let token = text.trim_ascii();
     if !is_bearer(token) {
         return Err(format!(
-            "{shown} holds no token of {} to {} letters, digits and -._~+/=: write one, or remove it, and the next start \
-             makes one",
+            "{shown} holds no token of {} to {} letters, digits and -._~+/=: write one, or remove the file, and the next start \
+             creates one",
             BEARER_BYTES.start(),
             BEARER_BYTES.end()
         ));
@@ -72,12 +70,12 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(token.to_vec()))
 }
 
-fn make(data: &Path, path: &Path) -> std::io::Result<()> {
+fn create(data: &Path, path: &Path) -> std::io::Result<()> {
     let mut random = [0; RANDOM_BYTES];
     getrandom::fill(&mut random)?;
     DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     let new = data.join(format!("{NAME}.{}.new", std::process::id()));
-    // What a process of this number left behind when it crashed is no token.
+    // A crashed process with this id may have left a partial token.
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -88,7 +86,7 @@ fn make(data: &Path, path: &Path) -> std::io::Result<()> {
             file.sync_all()
         });
     let linked = written.and_then(|()| match std::fs::hard_link(&new, path) {
-        // Another process was faster: its token is the one.
+        // Another process was faster, so its token is used.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         outcome => outcome,
     });
@@ -103,33 +101,33 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_token_is_made_once_and_for_its_owner_alone() {
+    fn token_is_created_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
-        let (token, path) = find(&data).expect("made");
-        assert_eq!(find(&data).expect("found"), (token.clone(), path.clone()));
+        let (token, path) = find_or_create(&data).expect("made");
+        assert_eq!(find_or_create(&data).expect("found"), (token.clone(), path.clone()));
         assert_eq!(path.metadata().expect("it is there").mode() & 0o7777, 0o600);
         assert!(is_bearer(&token) && token.len() >= 43);
         let names: Vec<_> =
             data.read_dir().expect("a folder").map(|entry| entry.expect("listed").file_name()).collect();
         assert_eq!(names, ["admin.token"], "nothing else is left");
         let other = folder.path().join("other");
-        assert_ne!(find(&other).expect("made").0, token);
+        assert_ne!(find_or_create(&other).expect("made").0, token);
     }
 
     #[test]
-    fn many_who_start_at_once_agree_on_one() {
+    fn processes_that_start_at_once_agree_on_one_token() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path();
-        // One process has one number, so the losers' way is taken here by hand: the file is there when they link.
+        // One process has one id, so the path of the slower process is taken by hand: the file exists when it links.
         write(data.join("admin.token"), "x".repeat(43)).expect("written");
         set_permissions(data.join("admin.token"), Permissions::from_mode(0o600)).expect("set");
-        make(data, &data.join("admin.token")).expect("no failure");
-        assert_eq!(find(data).expect("found").0, "x".repeat(43).as_bytes());
+        create(data, &data.join("admin.token")).expect("no failure");
+        assert_eq!(find_or_create(data).expect("found").0, "x".repeat(43).as_bytes());
     }
 
     #[test]
-    fn a_file_that_others_may_read_or_that_holds_no_token_is_refused_with_what_to_do() {
+    fn readable_or_malformed_token_file_is_rejected_with_a_remedy() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("admin.token");
         for (text, mode, expected) in [
@@ -141,7 +139,7 @@ mod tests {
         ] {
             write(&path, text).expect("written");
             set_permissions(&path, Permissions::from_mode(mode)).expect("set");
-            let error = find(folder.path()).expect_err("refused");
+            let error = find_or_create(folder.path()).expect_err("refused");
             assert!(error.contains(expected) && error.contains("admin.token"), "{error}");
         }
     }

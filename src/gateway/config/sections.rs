@@ -1,0 +1,161 @@
+//! The effective configuration: one struct for each section of the file.
+
+use super::auth::AuthSection;
+use super::certificate::TlsIdentity;
+use super::dependency::DependencyConfig;
+use super::origin::Origins;
+use super::url::Url;
+use super::value::Secret;
+use crate::drain::Plan;
+use crate::health::snapshot::AdmissionMode;
+use crate::limits::Limits;
+use crate::log;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Every value is within its bounds, and no two contradict each other.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub server: ServerSection,
+    pub tls: TlsSection,
+    pub store: StoreSection,
+    pub bus: BusSection,
+    pub limits: Limits,
+    pub retention: RetentionSection,
+    pub auth: AuthSection,
+    pub health: HealthSection,
+    pub admin: AdminSection,
+    pub drain: Plan,
+    /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
+    pub dependencies: Vec<DependencyConfig>,
+    pub log: LogSection,
+    pub origins: Origins,
+}
+
+#[derive(Clone, Debug)]
+pub struct ServerSection {
+    /// Loopback unless auth is on.
+    pub listen: SocketAddr,
+    /// 0: one per core.
+    pub reactors: u32,
+    pub pin_reactors: bool,
+    pub echo: bool,
+    /// Accepted in addition to the `Host`'s own origin: lower case, without a trailing slash.
+    pub origins: Vec<String>,
+    /// Accepted in addition to loopback's names while auth is off: lower case, without a port.
+    pub hosts: Vec<String>,
+    /// Networks whose proxies are trusted to name a client's address.
+    pub trusted_proxies: Vec<IpNet>,
+    pub proxy_protocol: ProxyProtocol,
+    pub takeover: bool,
+    /// `None`: the system chooses the address of outgoing connections.
+    pub source_address: Option<IpAddr>,
+    /// `None`: the host name and the process id make the name.
+    pub instance: Option<String>,
+}
+
+impl Default for ServerSection {
+    fn default() -> ServerSection {
+        ServerSection {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            reactors: 0,
+            pin_reactors: false,
+            echo: false,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            takeover: false,
+            source_address: None,
+            instance: None,
+        }
+    }
+}
+
+/// Use of PROXY protocol v2 headers (haproxy.org, `proxy-protocol.txt`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    #[default]
+    Off,
+    /// Every connection starts with a header and comes from `trusted_proxies`.
+    Required,
+}
+
+/// The listener is encrypted exactly when there is an identity.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSection {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// The content of the two files; set exactly when both are.
+    pub identity: Option<TlsIdentity>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StoreSection {
+    /// A PostgreSQL database; `None` or `sqlite:` is the embedded store in `data`.
+    pub url: Option<Url>,
+    pub data: PathBuf,
+}
+
+impl Default for StoreSection {
+    fn default() -> StoreSection {
+        StoreSection { url: None, data: PathBuf::from("data") }
+    }
+}
+
+impl StoreSection {
+    /// The PostgreSQL database that is the store; `None`: the store is embedded.
+    pub fn postgres(&self) -> Option<&Url> {
+        self.url.as_ref().filter(|url| url.scheme() != "sqlite")
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BusSection {
+    /// `None`: this instance is the only one.
+    pub url: Option<Url>,
+    /// Prefix of the channels in Redis; `None`: `seawall`.
+    pub prefix: Option<String>,
+}
+
+/// A publication is deleted as soon as it exceeds one of the bounds.
+#[derive(Clone, Debug)]
+pub struct RetentionSection {
+    /// Publications kept in each channel; 0: unbounded.
+    pub publications: u64,
+    /// Zero: forever.
+    pub age: Duration,
+}
+
+impl Default for RetentionSection {
+    fn default() -> RetentionSection {
+        RetentionSection { publications: 100_000, age: Duration::from_secs(90 * 24 * 60 * 60) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HealthSection {
+    pub admission: AdmissionMode,
+}
+
+#[derive(Clone, Debug)]
+pub struct AdminSection {
+    /// `None`: no admin listener.
+    pub listen: Option<SocketAddr>,
+    /// `None`: the token file in `store.data`, which the first start creates.
+    pub token: Option<Secret>,
+}
+
+impl Default for AdminSection {
+    fn default() -> AdminSection {
+        AdminSection { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))), token: None }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LogSection {
+    pub format: log::Format,
+    pub level: log::Level,
+}

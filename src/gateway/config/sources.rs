@@ -1,0 +1,312 @@
+//! The sources of a configuration, each overriding the one before: defaults, a TOML file, `SEAWALL_*` variables, flags.
+
+use super::auth;
+use super::check;
+use super::dependency::{self, DependencyTable, ImpliedDependency};
+use super::error::{ConfigError, ConfigFault, ProblemList};
+use super::origin::{ValueOrigin, read_text};
+use super::raw::{Lines, RawValue, TableReader, nearest, raw};
+use super::sections::Config;
+use super::table::{self, SECTIONS, Setting};
+use super::url::Url;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::de::{DeTable, DeValue};
+
+/// A file that sets everything is under 10 KiB; a larger file is the wrong file.
+const FILE_BYTES_MAX: usize = 1 << 20;
+const PREFIX: &str = "SEAWALL_";
+
+#[derive(Clone, Debug)]
+pub struct ConfigSources {
+    pub file: FileSource,
+    /// The environment; names that do not start with `SEAWALL_` are ignored.
+    pub variables: Vec<(OsString, OsString)>,
+    /// In the order given.
+    pub flags: Vec<Flag>,
+}
+
+#[derive(Clone, Debug)]
+pub enum FileSource {
+    /// The operator named the file, so it must exist.
+    Named(PathBuf),
+    IfPresent(PathBuf),
+}
+
+/// A flag that sets a setting.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// With its dashes, as in the table: `--listen`.
+    pub name: &'static str,
+    /// `true` for a flag without a value.
+    pub value: String,
+}
+
+/// Reads all sources and checks the result. On failure the error names every mistake.
+pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
+    Draft::read(sources).finish()
+}
+
+/// Reads a text as the content of a file at `path`, without variables and flags. Files that the text names are read.
+pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let mut draft = Draft::default();
+    draft.read_document(path, text);
+    draft.finish()
+}
+
+/// A configuration that is being read.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) report: ProblemList,
+    /// `[[dependency]]`, not yet resolved.
+    pub(super) tables: Vec<DependencyTable>,
+}
+
+impl Draft {
+    pub(super) fn read(sources: &ConfigSources) -> Draft {
+        let mut draft = Draft::default();
+        draft.read_file(&sources.file);
+        draft.read_variables(&sources.variables);
+        for flag in &sources.flags {
+            if let Some(setting) = table::by_flag(flag.name) {
+                draft.set(setting, &RawValue::Plain(flag.value.clone()), ValueOrigin::Flag(flag.name));
+            }
+        }
+        draft
+    }
+
+    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        check::contradictions(&self.config, &mut self.report);
+        let implied = implied_dependencies(&self.config);
+        self.config.dependencies = dependency::resolve(self.tables, &implied, &mut self.report);
+        check::read_identity(&mut self.config, &mut self.report);
+        let problems = self.report.problems;
+        if problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems }) }
+    }
+
+    fn set(&mut self, setting: &'static Setting, raw: &RawValue, origin: ValueOrigin) {
+        match setting.write(&mut self.config, raw) {
+            Ok(()) => self.config.origins.note(setting.name, origin),
+            Err(fault) => {
+                self.report.refuse(setting.name);
+                self.report.add(origin, setting.name, fault);
+            }
+        }
+    }
+
+    fn read_file(&mut self, file: &FileSource) {
+        let (FileSource::Named(path) | FileSource::IfPresent(path)) = file;
+        match (read_text(path, FILE_BYTES_MAX), file) {
+            (Ok(text), _) => self.read_document(path, &text),
+            (Err(error), FileSource::IfPresent(_)) if error.kind() == io::ErrorKind::NotFound => {}
+            (Err(error), _) => {
+                let origin = ValueOrigin::File { path: Arc::from(path.as_path()), line: 0 };
+                self.report.add(origin, "", ConfigFault::Unreadable { path: path.clone(), error });
+            }
+        }
+    }
+
+    fn read_document(&mut self, path: &Path, text: &str) {
+        self.config.origins.note_file(path);
+        let lines = Lines::new(path, text);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut lines_reported = BTreeSet::new();
+        for error in &errors {
+            let start = error.span().map_or(0, |span| span.start);
+            let origin = lines.origin(start);
+            // The second error of a line is mostly the parser recovering from the first.
+            if lines_reported.insert(origin.to_string()) {
+                let (message, column) = (error.message().to_owned(), lines.column(start));
+                self.report.add(origin, "", ConfigFault::Syntax { message, column });
+            }
+        }
+        // The tables of a broken file are guesses of the parser, so they are not checked.
+        if errors.is_empty() {
+            for (name, value) in document.get_ref() {
+                self.read_section(&lines, name.get_ref(), lines.origin(name.span().start), value.get_ref());
+            }
+        }
+        // The parser sorts tables by name; an operator reads the file from top to bottom.
+        self.report.problems.sort_by_key(|problem| match problem.origin {
+            ValueOrigin::File { line, .. } => line,
+            ValueOrigin::Default | ValueOrigin::Variable(_) | ValueOrigin::Flag(_) => 0,
+        });
+    }
+
+    fn read_section(&mut self, lines: &Lines<'_>, section: &str, origin: ValueOrigin, value: &DeValue<'_>) {
+        if section == "dependency" {
+            return self.read_dependencies(lines, &origin, value);
+        }
+        if SECTIONS.iter().all(|(known, _)| *known != section) {
+            let nearest = nearest_section(section, value);
+            return self.report.add(origin, section, ConfigFault::Unknown { nearest });
+        }
+        let Some(table) = value.as_table() else {
+            return self.report.add(origin, section, ConfigFault::NotASection);
+        };
+        for (key, value) in table {
+            let origin = lines.origin(key.span().start);
+            let name = format!("{section}.{}", key.get_ref());
+            match table::by_name(&name) {
+                Some(setting) => self.set(setting, &raw(value.get_ref()), origin),
+                None if name == "auth.keys" => self.read_keys(lines, &origin, value.get_ref()),
+                None => {
+                    let nearest = nearest_key(&name, section);
+                    self.report.add(origin, name, ConfigFault::Unknown { nearest });
+                }
+            }
+        }
+    }
+
+    fn read_dependencies(&mut self, lines: &Lines<'_>, origin: &ValueOrigin, value: &DeValue<'_>) {
+        for (table, origin) in self.tables(lines, "dependency", origin, value) {
+            let report = &mut self.report;
+            let mut reader = TableReader { report, table, lines, list: "dependency", origin, problems: 0 };
+            self.tables.extend(dependency::read(&mut reader));
+        }
+    }
+
+    fn read_keys(&mut self, lines: &Lines<'_>, origin: &ValueOrigin, value: &DeValue<'_>) {
+        for (table, origin) in self.tables(lines, "auth.keys", origin, value) {
+            let report = &mut self.report;
+            let mut reader = TableReader { report, table, lines, list: "auth.keys", origin, problems: 0 };
+            let key = auth::read_key(&mut reader, &self.config.auth.keys);
+            self.config.auth.keys.extend(key);
+        }
+    }
+
+    /// The tables of a list, each with its line. Every value that is not a table is reported.
+    fn tables<'a>(
+        &mut self,
+        lines: &Lines<'_>,
+        list: &'static str,
+        origin: &ValueOrigin,
+        value: &'a DeValue<'a>,
+    ) -> Vec<(&'a DeTable<'a>, ValueOrigin)> {
+        let mut not_a_table = |value: &DeValue<'_>| {
+            let expected = format!("a list of tables: write [[{list}]]");
+            self.report.refuse(list);
+            let fault = ConfigFault::NotAccepted { value: raw(value).hidden(), expected };
+            self.report.add(origin.clone(), list, fault);
+        };
+        let Some(entries) = value.as_array() else {
+            not_a_table(value);
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for entry in entries.iter() {
+            match entry.get_ref().as_table() {
+                Some(table) => tables.push((table, lines.origin(entry.span().start))),
+                None => not_a_table(entry.get_ref()),
+            }
+        }
+        tables
+    }
+
+    /// Reads the variables in the order of their names. An unknown `SEAWALL_` name is an error, because a limit that is
+    /// silently not set is worse than a refused start; only service links are ignored.
+    fn read_variables(&mut self, variables: &[(OsString, OsString)]) {
+        let mut ours: Vec<(String, &OsString)> = variables
+            .iter()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+            .filter(|(name, _)| name.starts_with(PREFIX) && !is_service_link(name))
+            .collect();
+        ours.sort();
+        for (name, value) in ours {
+            let origin = ValueOrigin::Variable(name.clone());
+            match (table::all().find(|setting| setting.variable() == name), value.to_str()) {
+                (Some(setting), Some(text)) => self.set(setting, &RawValue::Plain(text.to_owned()), origin),
+                (Some(setting), None) => {
+                    self.report.refuse(setting.name);
+                    self.report.add(origin, setting.name, ConfigFault::NotUtf8);
+                }
+                (None, _) if name == "SEAWALL_AUTH_KEYS" => {
+                    self.report.add(origin, "", ConfigFault::OnlyInFile)
+                }
+                (None, _) => {
+                    let fault = ConfigFault::Unknown { nearest: nearest_variable(&name) };
+                    self.report.add(origin, "", fault);
+                }
+            }
+        }
+    }
+}
+
+/// The dependencies whose URLs are settings.
+fn implied_dependencies(config: &Config) -> Vec<ImpliedDependency> {
+    let implied = |name, setting, url: &Url| {
+        let origin = config.origins.of(setting).clone();
+        ImpliedDependency { name, setting, url: url.clone(), origin }
+    };
+    let store = config.store.postgres().map(|url| implied("store", "store.url", url));
+    let bus = config.bus.url.as_ref().map(|url| implied("bus", "bus.url", url));
+    let auth = config.auth.service().map(|(setting, url)| implied("auth", setting, url));
+    store.into_iter().chain(bus).chain(auth).collect()
+}
+
+/// A section of a similar name; for a key outside any section, the section it belongs to.
+fn nearest_section(name: &str, value: &DeValue<'_>) -> Option<String> {
+    if value.is_table() {
+        return nearest(name, SECTIONS.iter().map(|(section, _)| *section)).map(|found| format!("[{found}]"));
+    }
+    if value.is_array() {
+        return nearest(name, std::iter::once("dependency")).map(|found| format!("[[{found}]]"));
+    }
+    table::all().find(|setting| setting.key == name).map(|setting| setting.name.to_owned())
+}
+
+/// The closest key of the same section, else the same key of another section.
+fn nearest_key(name: &str, section: &str) -> Option<String> {
+    let key = name.split_once('.').map_or(name, |(_, key)| key);
+    let keys =
+        table::of_section(section).map(|setting| setting.key).chain((section == "auth").then_some("keys"));
+    nearest(key, keys)
+        .map(|found| format!("{section}.{found}"))
+        .or_else(|| table::all().find(|setting| setting.key == key).map(|setting| setting.name.to_owned()))
+}
+
+fn nearest_variable(name: &str) -> Option<String> {
+    let short = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+    let names: Vec<String> = table::all().map(|setting| short(&setting.variable())).collect();
+    nearest(&short(name), names.iter().map(String::as_str)).map(|found| format!("{PREFIX}{found}"))
+}
+
+/// True exactly when Kubernetes or Docker sets such a variable for a service named `seawall` (`SEAWALL_SERVICE_HOST`,
+/// `SEAWALL_PORT_8080_TCP_ADDR`, `SEAWALL_ADMIN_SERVICE_PORT_HTTP`). No setting has such a name.
+fn is_service_link(variable: &str) -> bool {
+    let parts: Vec<&str> = variable.split('_').collect();
+    let service = parts.windows(2).any(|pair| matches!(pair, ["SERVICE", "HOST" | "PORT"]));
+    let port = parts.windows(3).any(|three| {
+        matches!(three, ["PORT", number, "TCP" | "UDP" | "SCTP"] if number.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    service || port || parts.last() == Some(&"PORT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_links_are_recognised_and_no_setting_looks_like_one() {
+        assert!(table::all().all(|setting| !is_service_link(&setting.variable())));
+        for link in [
+            "SEAWALL_SERVICE_HOST",
+            "SEAWALL_SERVICE_PORT_HTTP",
+            "SEAWALL_PORT",
+            "SEAWALL_PORT_8080_TCP",
+            "SEAWALL_PORT_8080_TCP_ADDR",
+            "SEAWALL_ADMIN_SERVICE_HOST",
+        ] {
+            assert!(is_service_link(link), "{link}");
+        }
+    }
+
+    #[test]
+    fn section_name_has_no_underscore_so_a_variable_splits_in_one_way() {
+        assert!(SECTIONS.iter().all(|(section, _)| !section.contains('_')));
+    }
+}

@@ -1,0 +1,25 @@
+//! The output and exit codes of commands.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Exit code of a wrong configuration, as of wrong arguments.
+pub(super) const WRONG_CONFIGURATION: u8 = 2;
+
+/// Writes `text` to stdout; fails only if it cannot be written.
+pub(super) fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has closed the pipe, as in `seawall check-config | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(&format!("cannot write to stdout: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes an error to stderr. If that fails, the exit code still reports the error.
+pub(super) fn fail(message: &str) {
+    let _ = writeln!(io::stderr(), "seawall: {message}");
+}

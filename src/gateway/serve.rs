@@ -1,0 +1,242 @@
+//! The start: everything that a configuration mistake can make fail happens before the first thread starts, and such a
+//! failure is reported in one sentence.
+
+use super::admin::{AdminShared, PreparedAdmin};
+use super::backing::{self, Backing};
+use super::bus::PreparedBus;
+use super::capacity::{self, ProcessBounds};
+use super::config::Config;
+use super::config::certificate::date;
+use super::config::sources::ConfigSources;
+use super::reload::{self, Handover, Reloader};
+use super::setup::{Fixed, port, setup};
+use super::systemd::Notifier;
+use super::threads::{self, ThreadParts, Threads};
+use super::watch::{self, PreparedWatch};
+use super::{auth, drain, output, tls};
+use crate::id::InstanceName;
+use crate::job::Mailbox;
+use crate::log;
+use crate::metrics::scrape::{MetricSources, Metrics};
+use crate::metrics::vitals::Vitals;
+use crate::reactor::{self, Clock, Port, Prepared, Setups};
+use crate::session::{AuthMode, Policy};
+use crate::worker::auth::service::AUTH;
+use crate::worker::watch::Sources;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Serves until a signal ends the process. A reload reads `sources` again.
+pub(super) fn run(config: Config, sources: ConfigSources) -> ExitCode {
+    let log = log::start(config.log.format, config.log.level);
+    let outcome = serve(config, sources);
+    drop(log);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            output::fail(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Probes every dependency once and prints a table. The exit code is 0 if all answer, 1 if an optional one does not, 2 if a
+/// critical one does not.
+pub(super) fn doctor(config: Config) -> ExitCode {
+    match watch::doctor(&config, &instance_name(&config)) {
+        Ok(diagnosis) => {
+            let _ = output::print(&diagnosis.text);
+            ExitCode::from(diagnosis.exit_code)
+        }
+        Err(error) => {
+            output::fail(&error);
+            ExitCode::from(output::WRONG_CONFIGURATION)
+        }
+    }
+}
+
+/// Gives every log of the store a new epoch, as is needed after a restore.
+pub(super) fn new_epoch(config: Config) -> ExitCode {
+    match backing::new_epoch(&config) {
+        Ok((old, new)) => output::print(&format!(
+            "epoch {old} replaced by {new}: clients with an older cursor will read the logs again\n"
+        )),
+        Err(error) => {
+            output::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
+    let hangups = reload::signals()?;
+    let notifier = Notifier::from_environment();
+    let clock = Clock::start();
+    let reactors = reactor_count(&config);
+    let bounds = ProcessBounds::settle(&config.limits, reactors)?;
+    capacity::make_room(bounds.descriptors);
+    let instance = InstanceName(Arc::from(instance_name(&config)));
+    let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
+    let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH))?;
+    let bus = PreparedBus::new(&config, &watched, &instance)?;
+    let member = bus.as_ref().map(|bus| bus.member.clone());
+    let store = Backing::open(&config, member, watched.reporter(watch::STORE))?;
+    let admin = PreparedAdmin::new(&config)?;
+    let metric_sources = MetricSources {
+        watch: Arc::clone(watched.counters()),
+        bus: bus.as_ref().map(|bus| Arc::clone(bus.counters())),
+        log_dropped: log::dropped,
+    };
+    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), metric_sources));
+    metrics.reloads.began(clock.read().unix_ms);
+    let vitals = vitals(&config, &bounds, reactors, clock);
+    let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
+    let policy = Policy::new(&config.limits, auth, instance.clone());
+    let (outlook, monitor) = (Arc::clone(watched.outlook()), Arc::clone(watched.monitor()));
+    let evidence = watched.evidence();
+    let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
+    let setups =
+        Setups::new(setup(&config, &fixed, policy, tls::secured(config.tls.identity.as_ref(), None)?));
+    // Clients may wait in the kernel as soon as the listeners exist, and a start that fails would reset them.
+    let Reactors { mailboxes, prepared, address } = prepare_reactors(&config, reactors)?;
+
+    let epoch = store.epoch().map(|epoch| epoch.to_string());
+    let cannot_start = |error| format!("cannot start a thread: {error}");
+    let (queues, jobs) = threads::queues(bus.as_ref());
+    let watch_sources = Sources {
+        vitals: Arc::clone(&vitals),
+        metrics: Arc::clone(&metrics),
+        queues: queues.clone(),
+        mailboxes: Arc::clone(&mailboxes),
+    };
+    let watch = watched.start(move || clock.read(), watch_sources).map_err(cannot_start)?;
+    let (desk, reviser, admin_address) = (watch.desk(), watch.reviser(), admin.describe());
+    let parts = ThreadParts { store, bus, watch, trust, prepared, queues, jobs };
+    let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
+    let shared = AdminShared {
+        desk,
+        wake_main: threads.waker(),
+        outlook: Arc::clone(&outlook),
+        vitals: Arc::clone(&vitals),
+        metrics: Arc::clone(&metrics),
+        instance: Arc::clone(&instance.0),
+    };
+    admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
+    vitals.set_descriptors_base(capacity::open_descriptors());
+    tls::announce(&config.tls, &metrics, clock.read().unix_ms / 1_000);
+    greet(&config, address, reactors, &bounds, &admin_address);
+    tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
+    let reloader = Reloader {
+        sources,
+        config,
+        handover: Handover::Complete,
+        setups,
+        mailboxes: Arc::clone(&mailboxes),
+        reviser,
+        evidence,
+        monitor,
+        renewals: threads.renewals(),
+        instance,
+        notifier: notifier.clone(),
+    };
+    reloader.start(hangups).map_err(cannot_start)?;
+    notifier.ready();
+    notifier.watch(move || clock.read(), &vitals, &outlook).map_err(cannot_start)?;
+    let outcome = threads.serve(clock, &vitals, &mailboxes);
+    notifier.stopping();
+    outcome
+}
+
+fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock) -> Arc<Vitals> {
+    let ProcessBounds { connections, descriptors, memory_bytes } = *bounds;
+    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
+    vitals.drain.revise(config.drain);
+    Arc::new(vitals)
+}
+
+/// Reactors whose threads have not started.
+struct Reactors {
+    mailboxes: Arc<[Mailbox]>,
+    prepared: Vec<Prepared>,
+    /// The address that all of them listen at.
+    address: SocketAddr,
+}
+
+/// Opens the listeners, and prepares a reactor for each.
+fn prepare_reactors(config: &Config, reactors: usize) -> Result<Reactors, String> {
+    let (listeners, address) = listen(config.server.listen, port(config), reactors)?;
+    let prepared: Vec<(Mailbox, Prepared)> = listeners
+        .into_iter()
+        .map(Prepared::new)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot set up a reactor: {error}"))?;
+    let (mailboxes, prepared): (Vec<Mailbox>, Vec<Prepared>) = prepared.into_iter().unzip();
+    Ok(Reactors { mailboxes: Arc::from(mailboxes), prepared, address })
+}
+
+fn reactor_count(config: &Config) -> usize {
+    match config.server.reactors {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count as usize,
+    }
+}
+
+/// Opens a listener for each reactor, all at one address. Port 0 becomes the port that the first listener got.
+fn listen(
+    address: SocketAddr,
+    port: Port,
+    reactors: usize,
+) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
+    let failed =
+        |error| format!("cannot listen on {address} (server.listen): {error}; choose another address");
+    match port {
+        // With SO_REUSEPORT, a second process of the same user would share the port silently. A bind without it fails.
+        Port::Own => drop(std::net::TcpListener::bind(address).map_err(failed)?),
+        Port::Shared => {}
+    }
+    let first = reactor::listen(address).map_err(failed)?;
+    let bound = first.local_addr().map_err(failed)?;
+    let mut listeners = vec![first];
+    for _ in 1..reactors {
+        listeners.push(reactor::listen(bound).map_err(failed)?);
+    }
+    Ok((listeners, bound))
+}
+
+fn instance_name(config: &Config) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    config.server.instance.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()))
+}
+
+/// Prints the start banner. Programs read its first line, too.
+fn greet(config: &Config, address: SocketAddr, reactors: usize, bounds: &ProcessBounds, admin: &str) {
+    let plural = if reactors == 1 { "" } else { "s" };
+    let (ws, http) = match &config.tls.identity {
+        Some(_) => ("wss", "https"),
+        None => ("ws", "http"),
+    };
+    println!("listening on {ws}://{address}/ws");
+    println!("  chat in a browser    {http}://{address}/ (open it in two tabs)");
+    println!("  store                {}", backing::describe(config));
+    if let Some(url) = &config.bus.url {
+        println!("  bus                  {url} (Redis)");
+    }
+    println!(
+        "  capacity             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
+        bounds.connections, bounds.descriptors
+    );
+    println!("  auth                 {}", auth::describe(config));
+    if let Some(identity) = &config.tls.identity {
+        println!(
+            "  TLS                  1.3 and 1.2; the certificate expires on {}",
+            date(identity.validity.not_after)
+        );
+    }
+    if config.server.echo {
+        println!("  echo                 {ws}://{address}/echo");
+    }
+    println!("  health, metrics      {http}://{address}/health  {http}://{address}/metrics");
+    println!("  admin                {admin}");
+    println!("  stop                 {}", drain::describe(config));
+}
