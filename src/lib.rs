@@ -7,12 +7,13 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | 7 | `gateway` | composition: configuration, threads, signals |
-//! | 6 | `reactor`, `worker` | the shell of an engine, and blocking workers; they meet only in floor 4 |
+//! | 8 | `gateway` | composition: configuration, threads, signals |
+//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `admin` | threads that poll or wait; they meet only in floor 4 |
+//! | 6 | `net` | blocking clients with deadlines: sockets, TLS, HTTP, Redis, addresses |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the floors below |
-//! | 2 | `hub`, `health`, `auth`, `admission`, `drain` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -22,7 +23,7 @@
 //! 2. `wire::frames` and `wire::command` make a `Command::Publish` of them;
 //! 3. `session` answers with an `Effect::Append`;
 //! 4. `reactor::perform` puts a `job::Append` on the store's queue, or answers `overloaded`;
-//! 5. `worker::store` commits a batch, then answers with a `Completion::Appended` and announces the
+//! 5. `store` commits a batch, then answers with a `Completion::Appended` and announces the
 //!    publications to every reactor;
 //! 6. `hub` gives each subscriber of the channel one reference to the same bytes;
 //! 7. `reactor` writes each dirty connection once a turn.
@@ -30,24 +31,31 @@
 //! Absent on purpose, and checked by a test or a lint: `unsafe`, async, unbounded queues, locks in
 //! `reactor`, a clock or randomness below floor 4, a panic reachable from the network, `build.rs`.
 
+pub mod admin;
 pub mod admission;
 pub mod auth;
 pub mod backoff;
+pub mod bus;
 pub mod clock;
 pub mod close;
 pub mod drain;
 pub mod engine;
+pub mod follow;
 pub mod gateway;
 pub mod health;
 pub mod hub;
 pub mod id;
+pub mod introspect;
 pub mod job;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod net;
+pub mod probe;
 pub mod random;
 pub mod rate;
 pub mod reactor;
 pub mod session;
+pub mod store;
+pub mod watch;
 pub mod wire;
-pub mod worker;

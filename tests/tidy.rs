@@ -4,22 +4,31 @@
 //! Each rule is a function of a path and a text, so each is shown to find a planted violation. A finding
 //! names file and line and says what to do.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/finding.rs"]
 mod finding;
 #[path = "tidy/finds.rs"]
 mod finds;
 #[path = "tidy/floors.rs"]
 mod floors;
+#[path = "tidy/phrases.rs"]
+mod phrases;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/types.rs"]
+mod types;
 
+use circles::{CIRCLES_LEFT, check_circles};
 use finding::Finding;
 use floors::{Floors, check_floors, floors};
+use phrases::{EXCEPTIONS, check_phrases};
 use rules::{check_comments, check_links, check_machine_paths, check_names, check_shape, check_words};
 use std::path::Path;
 use std::process::Command;
+use types::{SHARED_NAMES, check_types};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -87,6 +96,37 @@ fn imports_point_down() {
     let floors = table();
     assert!(floors.len() > 10, "the table in src/lib.rs was not understood: {floors:?}");
     report(modules().iter().flat_map(|(path, text)| check_floors(&floors, path, text)).collect());
+}
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let mut findings = check_circles(&modules());
+    findings.retain(|finding| !CIRCLES_LEFT.iter().any(|folder| finding.path.starts_with(folder)));
+    report(findings);
+}
+
+#[test]
+fn one_name_is_one_type() {
+    report(check_types(&modules(), SHARED_NAMES));
+}
+
+/// Texts that people read, in any language of the repository.
+#[test]
+#[ignore = "the texts are being rewritten"]
+fn texts_are_plain_english() {
+    const EXTENSIONS: [&str; 16] = [
+        "rs", "md", "ts", "tsx", "mjs", "js", "html", "css", "py", "toml", "yaml", "yml", "conf", "cfg",
+        "service", "sh",
+    ];
+    let is_text = |path: &String| {
+        let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
+        let made = ["/dist/", "corpus/", "package-lock", "tests/tidy/", "english"];
+        extension.is_none_or(|extension| EXTENSIONS.contains(&extension))
+            && !made.iter().any(|part| path.contains(part))
+            && !path.starts_with("LICENSE")
+    };
+    let texts = tracked().into_iter().filter(is_text).filter_map(|path| read(&path).map(|text| (path, text)));
+    report(texts.flat_map(|(path, text)| check_phrases(&path, &text, EXCEPTIONS)).collect());
 }
 
 #[test]

@@ -8,7 +8,8 @@ use seawall::id::{ChannelName, Key, ReactorId, UserName};
 use seawall::job::{Append, Completion, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
-use seawall::worker::store::{Retention, Running, Store, StoreConfig};
+use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteStore};
+use seawall::store::{Retention, StoreEnds};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ struct Shelf {
     append: Sender<Append>,
     read: Sender<Read>,
     inbox: Inbox,
-    running: Running,
+    running: RunningSqlite,
     channels: Vec<ChannelName>,
     user: UserName,
     published: u64,
@@ -49,15 +50,17 @@ impl Shelf {
         // In the build folder, because a temporary folder may be in memory, where a sync costs nothing.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let retention = Retention { publications: 0, age: None };
-        let config = StoreConfig { data: folder.path().into(), retention, channels_max: 100, readers: 1 };
-        let store = Store::open(config).expect("a store");
+        let config = SqliteConfig { data: folder.path().into(), retention, channels_max: 100, readers: 1 };
+        let store = SqliteStore::open(config).expect("a store");
         let poll = mio::Poll::new().expect("a poll");
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker");
         let (mailbox, inbox) = inbox(waker);
         let (append, appends) = bounded(1_024);
         let (read, reads) = bounded(1);
         let counters = Arc::new(StoreCounters::default());
-        let running = store.start(Arc::from([mailbox]), appends, reads, counters).expect("threads");
+        let running = store
+            .start(StoreEnds { mailboxes: Arc::from([mailbox]), appends, reads, counters })
+            .expect("threads");
         let name = |n| ChannelName::parse(&format!("channel-{n}")).expect("a channel's name");
         Shelf {
             append,

@@ -1,6 +1,7 @@
-//! Authentication and permissions, as pure decisions. `worker::auth` runs them on a thread of its own.
+//! Authentication and permissions, as pure decisions. `introspect` runs them on a thread of its own.
 
 pub mod census;
+pub mod inquiry;
 pub mod introspection;
 pub mod key;
 pub mod key_set;

@@ -6,13 +6,13 @@
 use super::config::Config;
 use super::config::origin::ValueOrigin;
 use super::token;
+use crate::admin::Admin;
 use crate::clock::Now;
 use crate::job::Outlook;
+use crate::job::admin::AdminRequests;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::wire::request::HeadLimits;
-use crate::worker::admin::Admin;
-use crate::worker::watch::Desk;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub(super) enum PreparedAdmin {
 
 /// The values that the listener shares with the rest of the process.
 pub(super) struct AdminShared {
-    pub(super) desk: Desk,
+    pub(super) desk: AdminRequests,
     /// Wakes the main thread after a drain was begun.
     pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
     pub(super) outlook: Arc<Outlook>,
@@ -138,7 +138,7 @@ impl PreparedAdmin {
         let admin = Admin {
             token,
             desk,
-            bell: wake_main,
+            waker: wake_main,
             clock,
             outlook,
             vitals,

@@ -9,12 +9,12 @@ use crate::auth::introspection::ClaimNames;
 use crate::auth::key::KeyFault;
 use crate::auth::known::Bounds;
 use crate::auth::token::{Verifier, VerifierConfig};
+use crate::introspect::service::{AuthService, Introspection, KeySetSource};
+use crate::introspect::{EarlierAnswers, TokenTrust};
 use crate::job::{Outlook, Witness};
+use crate::net::auth_endpoint::{Endpoint, Login};
+use crate::net::target::Target;
 use crate::rate::Rate;
-use crate::worker::auth::endpoint::{Endpoint, Login};
-use crate::worker::auth::service::{Introspection, KeySetSource, Service};
-use crate::worker::auth::{Answers, Trust};
-use crate::worker::probe::target::Target;
 use std::sync::Arc;
 
 /// The keys and the service that tokens are checked with; `None` if auth is off.
@@ -22,13 +22,13 @@ pub(super) fn trust(
     config: &Config,
     outlook: &Arc<Outlook>,
     reporter: Option<Witness>,
-) -> Result<Option<Trust>, String> {
+) -> Result<Option<TokenTrust>, String> {
     let auth = &config.auth;
     if !auth.is_on() {
         return Ok(None);
     }
     let (introspection, key_set) = endpoints(auth)?;
-    let service = (introspection.is_some() || key_set.is_some()).then(|| Service {
+    let service = (introspection.is_some() || key_set.is_some()).then(|| AuthService {
         introspection: introspection.map(|endpoint| introspection_of(&auth.introspection, endpoint)),
         key_set: key_set.map(|endpoint| {
             let (refresh, pause) = (auth.jwks.refresh, auth.jwks.pause);
@@ -41,7 +41,7 @@ pub(super) fn trust(
         witness: reporter,
     });
     let verifier = verifier(auth).map_err(|fault| key_fault(config, &fault))?;
-    Ok(Some(Trust { verifier, service }))
+    Ok(Some(TokenTrust { verifier, service }))
 }
 
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {
@@ -154,12 +154,12 @@ pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
 }
 
 /// Keeps the cached answers of the auth service only if the rules that they depend on are unchanged.
-pub(super) fn answers(old: Option<&Config>, new: &Config) -> Answers {
+pub(super) fn answers(old: Option<&Config>, new: &Config) -> EarlierAnswers {
     let asks = |config: &Config| {
         let AuthSection { audience, issuer, introspection, jwks, .. } = &config.auth;
         (audience.clone(), issuer.clone(), introspection.clone(), jwks.url.clone())
     };
-    if old.map(asks) == Some(asks(new)) { Answers::Keep } else { Answers::Forget }
+    if old.map(asks) == Some(asks(new)) { EarlierAnswers::Keep } else { EarlierAnswers::Forget }
 }
 
 /// True exactly when the auth service is probed at another URL or with other credentials.

@@ -2,11 +2,10 @@
 
 use super::config::Config;
 use crate::id::Epoch;
-use crate::job::{Append, Mailbox, Read, Witness};
-use crate::metrics::store::StoreCounters;
-use crate::worker::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
-use crate::worker::store::{self, Retention, Store, StoreConfig};
-use crossbeam_channel::Receiver;
+use crate::job::Witness;
+use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
+use crate::store::sqlite::{self, RunningSqlite, SqliteConfig, SqliteStore};
+use crate::store::{Retention, StoreEnds};
 use std::io;
 use std::sync::Arc;
 
@@ -18,14 +17,14 @@ const WRITERS: usize = 2;
 
 /// A store whose threads have not started.
 pub(super) enum Backing {
-    Sqlite(Box<Store>),
+    Sqlite(Box<SqliteStore>),
     Postgres(Box<PostgresStore>),
 }
 
 /// A store whose threads run.
 pub(super) enum RunningStore {
-    Sqlite(store::Running),
-    Postgres(postgres::Running),
+    Sqlite(RunningSqlite),
+    Postgres(postgres::RunningPostgres),
 }
 
 impl Backing {
@@ -37,7 +36,7 @@ impl Backing {
         reporter: Option<Witness>,
     ) -> Result<Backing, String> {
         match config.store.postgres() {
-            None => Store::open(embedded(config))
+            None => SqliteStore::open(embedded(config))
                 .map(Box::new)
                 .map(Backing::Sqlite)
                 .map_err(|error| error.to_string()),
@@ -66,20 +65,10 @@ impl Backing {
     }
 
     /// Starts the threads. They end when all senders of their queues are dropped.
-    pub(super) fn start(
-        self,
-        mailboxes: Arc<[Mailbox]>,
-        append: Receiver<Append>,
-        reads: Receiver<Read>,
-        counters: Arc<StoreCounters>,
-    ) -> io::Result<RunningStore> {
+    pub(super) fn start(self, ends: StoreEnds) -> io::Result<RunningStore> {
         match self {
-            Backing::Sqlite(store) => {
-                store.start(mailboxes, append, reads, counters).map(RunningStore::Sqlite)
-            }
-            Backing::Postgres(store) => {
-                store.start(mailboxes, append, reads, counters).map(RunningStore::Postgres)
-            }
+            Backing::Sqlite(store) => store.start(ends).map(RunningStore::Sqlite),
+            Backing::Postgres(store) => store.start(ends).map(RunningStore::Postgres),
         }
     }
 }
@@ -106,7 +95,7 @@ impl RunningStore {
 /// Gives the store a new epoch; returns the old and the new one.
 pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
     match config.store.postgres() {
-        None => store::new_epoch(&config.store.data).map_err(|error| error.to_string()),
+        None => sqlite::new_epoch(&config.store.data).map_err(|error| error.to_string()),
         Some(url) => {
             postgres::new_epoch(url.whole(), config.server.source_address).map_err(|error| error.to_string())
         }
@@ -121,8 +110,8 @@ pub(super) fn describe(config: &Config) -> String {
     }
 }
 
-fn embedded(config: &Config) -> StoreConfig {
-    StoreConfig {
+fn embedded(config: &Config) -> SqliteConfig {
+    SqliteConfig {
         data: config.store.data.clone(),
         retention: retention(config),
         channels_max: u64::from(config.limits.channels),

@@ -2,14 +2,14 @@
 
 use super::config::Config;
 use super::watch::{self, PreparedWatch};
+use crate::bus::{self, BusSettings, RunningBus};
 use crate::id::InstanceName;
 use crate::job::bus::{BusInbox, bus};
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
+use crate::net::target::{Kind, Target};
+use crate::store::postgres::BusMember;
 use crate::wire::envelope::Origin;
-use crate::worker::bus::{self, BusConfig, Running};
-use crate::worker::probe::target::{Kind, Target};
-use crate::worker::store::postgres::BusMember;
 use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PREFIX: &str = "seawall";
 pub(super) struct PreparedBus {
     /// This instance as a member of the bus, for the store and the reactors.
     pub(super) member: BusMember,
-    config: BusConfig,
+    config: BusSettings,
     inbox: BusInbox,
 }
 
@@ -38,7 +38,7 @@ impl PreparedBus {
         let random = getrandom::u64().map_err(|_| "cannot set up the bus: no random number".to_owned())?;
         let origin = Origin(random);
         let counters = BusCounters { dropped: Arc::clone(&inbox.dropped), ..BusCounters::default() };
-        let config = BusConfig {
+        let config = BusSettings {
             target,
             prefix: Arc::from(config.bus.prefix.as_deref().unwrap_or(PREFIX)),
             origin,
@@ -55,7 +55,7 @@ impl PreparedBus {
     }
 
     /// Starts the threads; `reads` is the queue of the store's readers.
-    pub(super) fn start(self, mailboxes: Arc<[Mailbox]>, reads: Sender<Read>) -> io::Result<Running> {
+    pub(super) fn start(self, mailboxes: Arc<[Mailbox]>, reads: Sender<Read>) -> io::Result<RunningBus> {
         bus::start(self.config, self.inbox, mailboxes, reads)
     }
 }

@@ -18,15 +18,15 @@ use super::{auth, tls, watch};
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
 use crate::id::InstanceName;
+use crate::introspect::service::AUTH;
+use crate::introspect::{AuthRenewal, TokenTrust};
+use crate::job::delivery::Monitor;
 use crate::job::{Mailbox, Witness};
 use crate::log;
 use crate::metrics::reload::Outcome;
 use crate::reactor::Setups;
 use crate::session::Policy;
-use crate::worker::auth::service::AUTH;
-use crate::worker::auth::{Renewal, Trust};
-use crate::worker::bus::Monitor;
-use crate::worker::watch::{Reviser, Revision, Unrevised};
+use crate::watch::{Reviser, Revision, Unrevised};
 use crossbeam_channel::Sender;
 use signal_hook::iterator::Signals;
 use std::io;
@@ -57,7 +57,7 @@ pub(super) struct Reloader {
     /// The state of the bus's delivery.
     pub(super) monitor: Arc<Monitor>,
     /// Changes the auth worker.
-    pub(super) renewals: Sender<Renewal>,
+    pub(super) renewals: Sender<AuthRenewal>,
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
@@ -84,7 +84,7 @@ enum Halt {
 struct Built {
     bounds: ProcessBounds,
     revision: Revision,
-    trust: Option<Trust>,
+    trust: Option<TokenTrust>,
     policy: Policy,
     secured: Option<Arc<rustls::ServerConfig>>,
 }
@@ -214,10 +214,10 @@ impl Reloader {
                 let id = watched.iter().find(|(name, _)| **name == *AUTH).map(|(_, id)| *id);
                 service.witness = id.map(|id| Witness::new(id, self.evidence.clone()));
             }
-            renewals.push(Renewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
+            renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
         }
         let (per_user, per_address, rate) = auth::bounds(config);
-        renewals.push(Renewal::Bounds(per_user, per_address, rate));
+        renewals.push(AuthRenewal::Bounds(per_user, per_address, rate));
         for renewal in renewals {
             let sent = self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT);
             sent.map_err(|_| Halt::Within("the auth worker does not take it"))?;

@@ -15,14 +15,14 @@ use super::threads::{self, ThreadParts, Threads};
 use super::watch::{self, PreparedWatch};
 use super::{auth, drain, output, tls};
 use crate::id::InstanceName;
+use crate::introspect::service::AUTH;
 use crate::job::Mailbox;
 use crate::log;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{self, Clock, Port, Prepared, Setups};
 use crate::session::{AuthMode, Policy};
-use crate::worker::auth::service::AUTH;
-use crate::worker::watch::Sources;
+use crate::watch::OwnSources;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let (queues, jobs) = threads::queues(bus.as_ref());
-    let watch_sources = Sources {
+    let watch_sources = OwnSources {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
         queues: queues.clone(),

@@ -7,12 +7,12 @@ use super::drain::{self, Awaited, FatalFault, JoinStep, Leader, Notice};
 use super::{auth, tls};
 use crate::drain::Cause;
 use crate::id::ReactorId;
+use crate::introspect::{self, AuthRenewal, TokenTrust};
 use crate::job::{Admit, Append, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
-use crate::worker;
-use crate::worker::auth::{Renewal, Trust};
+use crate::store::StoreEnds;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,9 +32,9 @@ pub(super) struct Threads {
 struct Workers {
     reactors: Vec<JoinHandle<()>>,
     store: RunningStore,
-    bus: Option<worker::bus::Running>,
-    watch: worker::watch::Running,
-    auth: worker::auth::Running,
+    bus: Option<crate::bus::RunningBus>,
+    watch: crate::watch::RunningWatch,
+    auth: introspect::RunningAuth,
 }
 
 /// The prepared parts that [`Threads::start`] turns into threads.
@@ -42,8 +42,8 @@ pub(super) struct ThreadParts {
     pub(super) store: Backing,
     pub(super) bus: Option<PreparedBus>,
     /// The watch runs already, because the admin listener needs it.
-    pub(super) watch: worker::watch::Running,
-    pub(super) trust: Option<Trust>,
+    pub(super) watch: crate::watch::RunningWatch,
+    pub(super) trust: Option<TokenTrust>,
     pub(super) prepared: Vec<Prepared>,
     pub(super) queues: Queues,
     pub(super) jobs: Jobs,
@@ -59,13 +59,15 @@ impl Threads {
         let ThreadParts { store, bus, watch, trust, prepared, queues, jobs } = parts;
         let setup = setups.load();
         let counters = Arc::clone(&setup.engine.metrics.store);
-        let store = store.start(Arc::clone(mailboxes), jobs.append, jobs.read, counters)?;
+        let mailboxes_of_store = Arc::clone(mailboxes);
+        let (appends, reads) = (jobs.append, jobs.read);
+        let store = store.start(StoreEnds { mailboxes: mailboxes_of_store, appends, reads, counters })?;
         let bus =
             bus.map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
         let (counters, clock) = (Arc::clone(&setup.engine.metrics.auth), setup.clock);
         let clock = Arc::new(move || clock.read());
         let census = auth::census(config);
-        let auth = worker::auth::start(trust, census, Arc::clone(mailboxes), jobs.admit, counters, clock)?;
+        let auth = introspect::start(trust, census, Arc::clone(mailboxes), jobs.admit, counters, clock)?;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
         let waker = drain::waker(&notices_in);
@@ -80,7 +82,7 @@ impl Threads {
     }
 
     /// Sends changes of the configuration to the auth worker.
-    pub(super) fn renewals(&self) -> Sender<Renewal> {
+    pub(super) fn renewals(&self) -> Sender<AuthRenewal> {
         self.workers.auth.renewals()
     }
 
@@ -127,7 +129,7 @@ impl Workers {
         }
         // `bus-receive` holds a sender to the store's readers and the store holds one to `bus-send`, so they stop in that order.
         awaits(Awaited::BusReceive);
-        let bus = self.bus.map(worker::bus::Running::stop_listening);
+        let bus = self.bus.map(crate::bus::RunningBus::stop_listening);
         awaits(Awaited::Store);
         self.store.join();
         awaits(Awaited::BusSend);

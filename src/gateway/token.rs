@@ -3,7 +3,7 @@
 //! It is written under another name and linked into place, so that a crash leaves no partial token and two processes that start
 //! at once agree on one.
 
-use crate::worker::admin::{BEARER_BYTES, is_bearer};
+use crate::admin::{BEARER_BYTES, is_bearer};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -7,15 +7,16 @@ use crate::health::board::{Board, DependencyId};
 use crate::health::definition::Gate;
 use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{Form, all};
+use crate::job::delivery::Monitor;
+use crate::job::probing::Probing;
 use crate::job::{Outlook, Witness};
 use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
-use crate::worker::bus::Monitor;
-use crate::worker::probe::Probe;
-use crate::worker::probe::doctor::{Patient, look_at_all};
-use crate::worker::probe::table::{Diagnosis, diagnose};
-use crate::worker::probe::target::{Expect, Target};
-use crate::worker::watch::{self, Revised, Revision, Sources};
+use crate::net::target::{Expect, Target};
+use crate::probe::Probe;
+use crate::probe::doctor::{Patient, look_at_all};
+use crate::probe::table::{Diagnosis, diagnose};
+use crate::watch::{self, OwnSources, Revised, Revision};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
 pub(super) struct PreparedWatch {
     board: Board,
     own: Board,
-    probes: Vec<Probe>,
+    probes: Vec<Box<dyn Probing>>,
     outlook: Arc<Outlook>,
     counters: Arc<WatchCounters>,
     evidence_in: Sender<(DependencyId, Evidence)>,
@@ -96,11 +97,11 @@ impl PreparedWatch {
     pub(super) fn start(
         self,
         clock: impl Fn() -> Now + Send + 'static,
-        sources: Sources,
-    ) -> io::Result<watch::Running> {
+        sources: OwnSources,
+    ) -> io::Result<watch::RunningWatch> {
         let PreparedWatch { board, own, probes, outlook, counters: _, evidence_in: _, evidence, monitor: _ } =
             self;
-        watch::Setup { board, probes, own, sources, evidence, clock, outlook }.start()
+        watch::WatchSetup { board, probes, own, sources, evidence, clock, outlook }.start()
     }
 }
 
@@ -136,10 +137,10 @@ fn watching(
     dependency: &DependencyConfig,
     instance: &str,
     monitor: &Arc<Monitor>,
-) -> Result<Probe, String> {
+) -> Result<Box<dyn Probing>, String> {
     let probe = probe(config, dependency, instance)?;
     let is_bus = *dependency.definition.name == *BUS;
-    Ok(if is_bus { probe.with_delivery(Arc::clone(monitor)) } else { probe })
+    Ok(Box::new(if is_bus { probe.with_delivery(Arc::clone(monitor)) } else { probe }))
 }
 
 /// Probes every dependency once.

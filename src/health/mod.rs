@@ -1,5 +1,6 @@
 //! The health of the dependencies and of the gateway itself, and the resulting decisions.
 
+pub mod advice;
 pub mod board;
 pub mod breaker;
 pub mod capacity;

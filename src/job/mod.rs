@@ -1,7 +1,11 @@
 //! The values that cross threads: jobs to the workers, completions and broadcasts back. [`lane`] has the queues between them.
 
+pub mod admin;
 pub mod bus;
+pub mod delivery;
 pub mod lane;
+pub mod probing;
+pub mod wake;
 
 pub use lane::{Inbox, Mailbox, Offered, Outlook, Queues, SnapshotReader, Witness, inbox};
 

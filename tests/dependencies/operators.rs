@@ -59,12 +59,12 @@ fn what_is_forced_open_turns_newcomers_away_until_it_is_released() {
     assert_eq!(gateway.metric("seawall_admin_actions_total"), 2.0);
     // Each is in the log once, with who did it.
     let said = gateway.output();
-    for event in ["an operator holds a dependency", "an operator lets a dependency go"] {
+    for event in ["dependency forced by operator", "dependency released by operator"] {
         let lines: Vec<&str> = said.lines().filter(|line| line.contains(event)).collect();
         assert_eq!(lines.len(), 1, "{said}");
         assert!(lines[0].contains("127.0.0.1:") && lines[0].contains("backend"), "{lines:?}");
     }
-    assert!(!said.contains("hold on a dependency ended"), "{said}");
+    assert!(!said.contains("forced state ended"), "{said}");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn admission_is_observed_and_enforced_as_an_operator_says() {
     assert_eq!(gateway.metric("seawall_admission_enforced"), 1.0);
     // The log has a thread of its own, and this one may be faster.
     let lines =
-        || gateway.output().lines().filter(|line| line.contains("an operator sets admission")).count();
+        || gateway.output().lines().filter(|line| line.contains("admission mode set by operator")).count();
     until(SOON, "both are in the log", || lines() >= 2);
     assert_eq!(lines(), 2, "{}", gateway.output());
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use seawall::id::Offset;
 use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Form, PageRequest, Span};
-use seawall::worker::store::Retention;
+use seawall::store::Retention;
 use std::cell::RefCell;
 use std::time::Duration;
 

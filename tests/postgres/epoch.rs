@@ -5,7 +5,7 @@ use crate::servers::Postgres;
 use crate::wait::{SOON, until};
 use seawall::id::Offset;
 use seawall::job::{AppendError, Attempt, Span};
-use seawall::worker::store::postgres::new_epoch;
+use seawall::store::postgres::new_epoch;
 
 #[test]
 fn a_store_with_work_refuses_from_the_first_answer_and_its_successor_has_the_new_epoch() {

@@ -5,7 +5,7 @@ use crate::rig::{KEEP_ALL, Outcome, PATIENCE, Rig, append, config, keyed, plain}
 use crate::servers::Postgres;
 use crate::wait;
 use seawall::job::{AppendError, Attempt};
-use seawall::worker::store::postgres::SILENCE_MAX;
+use seawall::store::postgres::SILENCE_MAX;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use crate::rig::{KEEP_ALL, Rig, config, plain};
 use crate::servers::Postgres;
 use crate::wait::{SOON, until};
-use seawall::worker::store::postgres::new_epoch;
+use seawall::store::postgres::new_epoch;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use crate::rig::{KEEP_ALL, Rig, append, config, offsets, plain, publications, re
 use crate::servers::Postgres;
 use seawall::id::Offset;
 use seawall::job::{Attempt, Span};
-use seawall::worker::store::postgres::{OpenError, PostgresStore, Unfit};
+use seawall::store::postgres::{PostgresOpenError, PostgresStore, Unfit};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -101,6 +101,6 @@ fn a_newer_schema_is_refused() {
     Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
     server.sql("UPDATE seawall.meta SET value = 99 WHERE name = 'version'");
     let refused = PostgresStore::open(config(server.url(), KEEP_ALL, 1)).expect_err("refused");
-    assert!(matches!(refused, OpenError::Unfit(Unfit::Newer { found: 99, .. })), "{refused}");
+    assert!(matches!(refused, PostgresOpenError::Unfit(Unfit::Newer { found: 99, .. })), "{refused}");
     assert!(refused.to_string().contains("schema version 99"));
 }

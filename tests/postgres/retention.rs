@@ -3,7 +3,7 @@
 use crate::rig::{KEEP_ALL, Rig, plain};
 use crate::servers::Postgres;
 use crate::wait::{SOON, until};
-use seawall::worker::store::Retention;
+use seawall::store::Retention;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

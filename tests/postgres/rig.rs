@@ -8,9 +8,10 @@ use seawall::job::{
     ReadError, Span, Ticket, inbox,
 };
 use seawall::metrics::store::StoreCounters;
-pub use seawall::worker::store::postgres::PostgresConfig;
-use seawall::worker::store::postgres::PostgresStore;
-use seawall::worker::store::{self, Retention, Store, StoreConfig};
+pub use seawall::store::postgres::PostgresConfig;
+use seawall::store::postgres::PostgresStore;
+use seawall::store::sqlite::{self as store, SqliteConfig, SqliteStore};
+use seawall::store::{Retention, StoreEnds};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,18 +38,16 @@ pub struct Rig {
 }
 
 enum Running {
-    Sqlite(store::Running),
-    Postgres(store::postgres::Running),
+    Sqlite(store::RunningSqlite),
+    Postgres(seawall::store::postgres::RunningPostgres),
 }
 
 impl Rig {
     pub fn sqlite(retention: Retention, channels_max: u64) -> Rig {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = StoreConfig { data: folder.path().to_owned(), retention, channels_max, readers: 2 };
-        let store = Store::open(config).expect("a store");
-        let rig = Rig::start(|mailboxes, appends, reads, counters| {
-            Running::Sqlite(store.start(mailboxes, appends, reads, counters).expect("threads start"))
-        });
+        let config = SqliteConfig { data: folder.path().to_owned(), retention, channels_max, readers: 2 };
+        let store = SqliteStore::open(config).expect("a store");
+        let rig = Rig::start(|ends| Running::Sqlite(store.start(ends).expect("threads start")));
         Rig { _folder: Some(folder), ..rig }
     }
 
@@ -58,25 +57,21 @@ impl Rig {
 
     pub fn postgres_with(config: PostgresConfig) -> Rig {
         let store = PostgresStore::open(config).expect("the URL is read");
-        Rig::start(|mailboxes, appends, reads, counters| {
-            Running::Postgres(store.start(mailboxes, appends, reads, counters).expect("threads start"))
-        })
+        Rig::start(|ends| Running::Postgres(store.start(ends).expect("threads start")))
     }
 
-    fn start(
-        start: impl FnOnce(
-            Arc<[seawall::job::Mailbox]>,
-            crossbeam_channel::Receiver<Append>,
-            crossbeam_channel::Receiver<Read>,
-            Arc<StoreCounters>,
-        ) -> Running,
-    ) -> Rig {
+    fn start(start: impl FnOnce(StoreEnds) -> Running) -> Rig {
         let poll = mio::Poll::new().expect("a poll");
         let (mailbox, inbox) = inbox(mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
         let (append, appends) = bounded(8_192);
         let (read, reads) = bounded(8_192);
         let counters = Arc::new(StoreCounters::default());
-        let running = start(Arc::from([mailbox]), appends, reads, Arc::clone(&counters));
+        let running = start(StoreEnds {
+            mailboxes: Arc::from([mailbox]),
+            appends,
+            reads,
+            counters: Arc::clone(&counters),
+        });
         Rig {
             counters,
             append,

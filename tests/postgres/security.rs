@@ -3,9 +3,9 @@
 use crate::rig::{KEEP_ALL, Rig, keyed};
 use crate::servers::{Postgres, process};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use seawall::worker::probe::Probe;
-use seawall::worker::probe::target::{Kind, Target};
-use seawall::worker::store::postgres::new_epoch;
+use seawall::net::target::{Kind, Target};
+use seawall::probe::Probe;
+use seawall::store::postgres::new_epoch;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

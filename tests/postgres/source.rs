@@ -5,9 +5,9 @@ use crate::security::rule;
 use crate::servers::Postgres;
 use seawall::health::finding::Fault;
 use seawall::job::AppendError;
-use seawall::worker::probe::Probe;
-use seawall::worker::probe::target::{Kind, Target};
-use seawall::worker::store::postgres::new_epoch;
+use seawall::net::target::{Kind, Target};
+use seawall::probe::Probe;
+use seawall::store::postgres::new_epoch;
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 

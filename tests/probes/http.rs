@@ -3,8 +3,8 @@
 use crate::servers::{Answer, Http};
 use crate::support::{BRIEF, fails, fails_within, nobody, parrot, probe, silent_in_time, well};
 use seawall::health::finding::Fault;
-use seawall::worker::probe::Probe;
-use seawall::worker::probe::target::{Expect, Kind, Target};
+use seawall::net::target::{Expect, Kind, Target};
+use seawall::probe::Probe;
 use std::time::Duration;
 
 fn text(status: u16, body: &str) -> Answer {

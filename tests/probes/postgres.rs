@@ -7,8 +7,8 @@ use crate::support::{
 };
 use crate::wait::{SOON, size, until};
 use seawall::health::finding::Fault;
-use seawall::worker::probe::target::{Kind, Target};
-use seawall::worker::probe::{LOOKS_PER_CONNECTION, Probe};
+use seawall::net::target::{Kind, Target};
+use seawall::probe::{LOOKS_PER_CONNECTION, Probe};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 

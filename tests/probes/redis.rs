@@ -3,8 +3,8 @@
 use crate::servers::Redis;
 use crate::support::{BRIEF, DeafProxy, fails, fails_within, nobody, parrot, probe, silent_in_time, well};
 use seawall::health::finding::Fault;
-use seawall::worker::probe::LOOKS_PER_CONNECTION;
-use seawall::worker::probe::target::Kind;
+use seawall::net::target::Kind;
+use seawall::probe::LOOKS_PER_CONNECTION;
 use std::sync::atomic::Ordering;
 
 #[test]

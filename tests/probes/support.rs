@@ -2,8 +2,8 @@
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use seawall::health::finding::{Cause, Fault};
-use seawall::worker::probe::Probe;
-use seawall::worker::probe::target::{Kind, Target};
+use seawall::net::target::{Kind, Target};
+use seawall::probe::Probe;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -7,10 +7,10 @@ use crate::support::{
 };
 use seawall::health::definition::Criticality;
 use seawall::health::finding::Fault;
-use seawall::worker::probe::Probe;
-use seawall::worker::probe::doctor::{Patient, look_at_all};
-use seawall::worker::probe::table::diagnose;
-use seawall::worker::probe::target::{Kind, Target};
+use seawall::net::target::{Kind, Target};
+use seawall::probe::Probe;
+use seawall::probe::doctor::{Patient, look_at_all};
+use seawall::probe::table::diagnose;
 use std::io::Write as _;
 use std::net::{IpAddr, TcpListener};
 use std::time::{Duration, Instant};

@@ -1,8 +1,11 @@
 //! Each rule finds a planted violation, and leaves alone what only looks like one.
 
+use super::circles::{check_circles, paths};
 use super::finding::Finding;
 use super::floors::{Floors, check_floors, floors};
+use super::phrases::check_phrases;
 use super::rules::*;
+use super::types::check_types;
 use std::path::Path;
 
 fn some_floors() -> Floors {
@@ -85,4 +88,62 @@ fn a_path_of_one_machine() {
         concat!("HOME=/ro", "ot")
     );
     assert_eq!(lines(&check_machine_paths("a.md", &text)), [1, 3]);
+}
+
+fn files(texts: &[(&str, &str)]) -> Vec<(String, String)> {
+    texts.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect()
+}
+
+#[test]
+fn a_circle_of_files() {
+    let child_and_parent = [
+        ("src/lib.rs", "pub mod a;"),
+        ("src/a/mod.rs", "//! x\nmod b;\nmod c;\nuse self::{b::B,\n    c::C};\nstruct A;"),
+        ("src/a/b.rs", "use crate::a::A as Other;\nstruct B;"),
+        ("src/a/c.rs", "use std::io;\nstruct C;"),
+    ];
+    let found = check_circles(&files(&child_and_parent));
+    assert_eq!(lines(&found), [4], "{found:?}");
+    assert!(found[0].what.contains("src/a/mod.rs -> src/a/b.rs -> src/a/mod.rs"), "{found:?}");
+    let longer = [
+        ("src/a.rs", "fn f() { crate::b::g() }"),
+        ("src/b.rs", "use super::c::{D, E};"),
+        ("src/c.rs", "// x\n#[cfg(test)]\nuse crate::b;\nuse crate::a;"),
+    ];
+    assert_eq!(check_circles(&files(&longer)).len(), 1);
+    let holds_its_children = [
+        ("src/a/mod.rs", "mod b;\nstruct A;\n#[cfg(test)]\nmod tests;"),
+        ("src/a/b.rs", "use super::A;\npub(in crate::a) struct B;"),
+        ("src/a/tests.rs", "use super::b;\nuse super::*;"),
+    ];
+    assert_eq!(check_circles(&files(&holds_its_children)), []);
+}
+
+#[test]
+fn a_use_tree_is_read_whole() {
+    let read = paths("use a::{b, c::{self, d as e}, *};\nlet x = f::g(h);");
+    let read: Vec<(usize, String)> = read.into_iter().map(|(line, path)| (line, path.join("::"))).collect();
+    let expected = ["a::b", "a::c::self", "a::c::d", "a"].map(|path| (1, path.to_string()));
+    assert_eq!(read[..4], expected);
+    assert_eq!(read[4..], [(2, "f::g".to_string())]);
+}
+
+#[test]
+fn a_type_name_used_twice() {
+    let twice =
+        files(&[("src/a.rs", "pub struct A;\nenum B {}"), ("src/b.rs", "//! x\npub(super) enum A {}")]);
+    assert_eq!(lines(&check_types(&twice, &[])), [2]);
+    assert_eq!(check_types(&twice, &[("A", "a reason")]), []);
+    assert_eq!(
+        check_types(&twice, &[("A", "a reason"), ("B", "none")]).len(),
+        1,
+        "a list that is longer than it need be"
+    );
+}
+
+#[test]
+fn a_phrase_that_needs_translating() {
+    let text = "/// What is asked.\n/// What is asked?\nso long as it waits so long\nuser `nobody`\nThe Witnesses\nmendable\n";
+    assert_eq!(lines(&check_phrases("a.rs", text, &[])), [1, 3, 5]);
+    assert_eq!(lines(&check_phrases("b/a.rs", text, &[("a.rs", "The Witnesses", "a name")])), [1, 3]);
 }

@@ -2,8 +2,8 @@
 
 use super::raw::{RawValue, list, one_of, quoted};
 use super::url::{Url, UrlKind};
+use crate::admin::{BEARER_BYTES, is_bearer};
 use crate::auth::key::SECRET_BYTES_MIN;
-use crate::worker::admin::{BEARER_BYTES, is_bearer};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -178,7 +178,7 @@ impl Scene<'_> {
     fn log_says_it(&self, reference: &Option<String>) {
         let lines = || -> Vec<String> {
             let output = self.gateway.output();
-            let lines = output.lines().filter(|line| line.contains("a dependency is down"));
+            let lines = output.lines().filter(|line| line.contains("dependency down"));
             lines.map(str::to_owned).collect()
         };
         until(SOON, "the outage is in the log", || !lines().is_empty());

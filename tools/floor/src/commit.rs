@@ -1,6 +1,6 @@
 //! The minimal commit loop into SQLite: the rows of publications, in batches, without anyone to answer.
 //!
-//! Tables and pragmas are those of `src/worker/store/sqlite`: a log in one tree by channel and offset, keys in a
+//! Tables and pragmas are those of `src/store/sqlite`: a log in one tree by channel and offset, keys in a
 //! table of their own, and one update of a channel's head per batch. Checkpoints run between batches when the write-ahead
 //! log has grown; Seawall runs them on a separate thread, which this loop does not have.
 

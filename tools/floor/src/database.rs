@@ -1,6 +1,6 @@
 //! The minimal commit loop into PostgreSQL: the gateway's own statement, in batches, without anyone to answer.
 //!
-//! Tables and functions are read from `src/worker/store/postgres/sql`, so that the server does exactly the work for a
+//! Tables and functions are read from `src/store/postgres/sql`, so that the server does exactly the work for a
 //! batch that it does for the gateway. Everything else is left out: clients, queues, deadlines, and the encoding of
 //! announcements. The server's settings decide whether it waits for its disk.
 
@@ -15,8 +15,8 @@ const SCHEMA: [&str; 3] = [
     "CREATE SCHEMA seawall;
      CREATE TABLE seawall.meta (name text COLLATE \"C\" PRIMARY KEY, value bigint NOT NULL);
      INSERT INTO seawall.meta (name, value) VALUES ('version', 1), ('epoch', 1)",
-    include_str!("../../../src/worker/store/postgres/sql/1_tables.sql"),
-    include_str!("../../../src/worker/store/postgres/sql/1_append.sql"),
+    include_str!("../../../src/store/postgres/sql/1_tables.sql"),
+    include_str!("../../../src/store/postgres/sql/1_append.sql"),
 ];
 
 const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch

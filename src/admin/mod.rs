@@ -1,0 +1,201 @@
+//! The listener for operators: what the public listener hides, and actions. Plain HTTP/1.1, always with a bearer token.
+//!
+//! It has threads of its own and depends on no other thread: a stalled reactor or a hanging worker does not keep an operator
+//! from asking whether the process lives. One thread per connection, few of them, one request each. A peer that is slow to send
+//! its request gives way to the next (see [`seats`]), so no peer locks out another.
+
+mod exchange;
+mod route;
+mod seats;
+
+use crate::clock::Now;
+use crate::drain::Cause;
+use crate::job::Outlook;
+use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
+use crate::metrics::drain::Began;
+use crate::metrics::scrape::Metrics;
+use crate::metrics::vitals::Vitals;
+use crate::wire::request::{After, HeadLimits, Method};
+use crate::wire::response::{self, ResponseOptions};
+use exchange::{ReceivedRequest, Unheard};
+use route::{AdminRefusal, AdminTask, AdminView};
+use seats::{Seat, Seats};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+
+/// Bytes of a token. Even the shortest cannot be guessed if it is random.
+pub const BEARER_BYTES: RangeInclusive<usize> = 32..=512;
+/// The pause before accepting again after the system gave no descriptor.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+const HEALTH_TYPE: &str = "application/health+json";
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// True if the text can be a token: of an accepted length and of the characters in RFC 6750, section 2.1.
+pub fn is_bearer(text: &[u8]) -> bool {
+    BEARER_BYTES.contains(&text.len())
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte))
+}
+
+/// Everything the listener answers from.
+pub struct Admin<C> {
+    /// The token that operators present.
+    pub token: Vec<u8>,
+    pub desk: AdminRequests,
+    /// Wakes the thread that leads a drain, after a drain was begun.
+    pub waker: Arc<dyn Fn() + Send + Sync>,
+    pub clock: C,
+    pub outlook: Arc<Outlook>,
+    /// Heartbeats and sizes.
+    pub vitals: Arc<Vitals>,
+    pub metrics: Arc<Metrics>,
+    pub instance: Arc<str>,
+    pub head_limits: HeadLimits,
+    /// From accepting to the end of the request.
+    pub request_ms: u32,
+}
+
+impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
+    /// Starts the thread that accepts. It ends with the process: operators can still see why while that stops.
+    pub fn start(self, listener: TcpListener) -> io::Result<()> {
+        let seats = Arc::new(Seats::default());
+        let admin = Arc::new(self);
+        Builder::new().name("admin".into()).spawn(move || admin.accept(&listener, &seats)).map(|_| ())
+    }
+
+    fn accept(self: Arc<Self>, listener: &TcpListener, seats: &Arc<Seats>) {
+        loop {
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "admin accept failed");
+                    std::thread::park_timeout(ACCEPT_RETRY);
+                    continue;
+                }
+            };
+            let (seat, turned_out) = Seats::take(seats, stream);
+            self.metrics.admin.turned_out.fetch_add(turned_out, Ordering::Relaxed);
+            let admin = Arc::clone(&self);
+            let serve = move || admin.serve(&seat, peer);
+            if let Err(error) = Builder::new().name("admin-peer".into()).spawn(serve) {
+                tracing::warn!(%error, "admin thread could not start");
+            }
+        }
+    }
+
+    /// Serves one connection: one request, its answer, and the end.
+    fn serve(&self, seat: &Seat, peer: SocketAddr) {
+        let stream: &TcpStream = seat.stream();
+        let received = exchange::receive(
+            stream,
+            self.head_limits,
+            Duration::from_millis(self.request_ms.into()),
+            &self.clock,
+            |shown| self.knows(shown),
+        );
+        seat.answers();
+        let mut out = Vec::with_capacity(4 << 10);
+        match received {
+            Ok(request) => self.answer(&mut out, &request, peer),
+            Err(Unheard::Gone) => return,
+            Err(Unheard::Malformed(fault)) => {
+                response::fault(&mut out, fault, Method::Get, After::Close);
+            }
+            Err(Unheard::Refused(method, refusal)) => {
+                if refusal.status == 401 {
+                    self.metrics.admin.unauthorized.fetch_add(1, Ordering::Relaxed);
+                }
+                refuse(&mut out, method, &refusal);
+            }
+        }
+        self.metrics.admin.requests.fetch_add(1, Ordering::Relaxed);
+        exchange::send(stream, &out, &self.clock);
+        seat.lingers();
+        exchange::linger(stream, &self.clock);
+    }
+
+    /// The duration of the comparison reveals nothing about the token but its length.
+    fn knows(&self, shown: &[u8]) -> bool {
+        shown.ct_eq(&self.token).into()
+    }
+
+    fn answer(&self, out: &mut Vec<u8>, request: &ReceivedRequest, peer: SocketAddr) {
+        let method = request.method;
+        match route::wish(method, &request.path, &request.body) {
+            Err(refusal) => refuse(out, method, &refusal),
+            Ok(AdminTask::Show(AdminView::Metrics)) => {
+                tell(out, method, 200, METRICS_TYPE, &self.metrics.text(&self.vitals));
+            }
+            Ok(AdminTask::Show(shown)) => {
+                let (now, snapshot) = ((self.clock)(), self.outlook.snapshot());
+                let readings = self.vitals.readings(now.at, &snapshot, &self.instance);
+                let report = match shown {
+                    AdminView::Live => readings.live(),
+                    AdminView::Ready => readings.ready(),
+                    AdminView::Summary | AdminView::Metrics => readings.summary(),
+                };
+                tell(out, method, report.status, HEALTH_TYPE, &report.body);
+            }
+            Ok(AdminTask::Progress) => self.progress(out, method),
+            Ok(AdminTask::Drain) => {
+                if self.vitals.drain.begin(Cause::Operator, (self.clock)()) == Began::Now {
+                    (self.waker)();
+                    self.metrics.admin.did("drain");
+                    tracing::info!(%peer, "drain begun by operator");
+                }
+                self.progress(out, method);
+            }
+            Ok(AdminTask::Ask(ask)) => self.ask(out, method, ask, peer),
+        }
+    }
+
+    /// The progress of a drain.
+    fn progress(&self, out: &mut Vec<u8>, method: Method) {
+        let progress = self.vitals.drain.progress((self.clock)().at, self.vitals.connections());
+        tell(out, method, 200, "application/json", &progress.json());
+    }
+
+    fn ask(&self, out: &mut Vec<u8>, method: Method, ask: AdminQuestion, peer: SocketAddr) {
+        let action = match &ask {
+            AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission => None,
+            AdminQuestion::Act(AdminAction::Probe(_)) => Some("probe"),
+            AdminQuestion::Act(AdminAction::Force(..)) => Some("force"),
+            AdminQuestion::Act(AdminAction::Release(_)) => Some("release"),
+            AdminQuestion::Act(AdminAction::Admission(_)) => Some("admission"),
+        };
+        match self.desk.ask(ask, peer) {
+            Some(AdminAnswer::Report(report)) => {
+                if let Some(action) = action {
+                    self.metrics.admin.did(action);
+                }
+                tell(out, method, report.status, HEALTH_TYPE, &report.body);
+            }
+            Some(AdminAnswer::Unknown(known)) => {
+                refuse(out, method, &AdminRefusal::unknown_dependency(&known))
+            }
+            Some(AdminAnswer::NotHeld) => refuse(out, method, &AdminRefusal::not_held()),
+            None => refuse(out, method, &AdminRefusal::no_answer()),
+        }
+    }
+}
+
+fn tell(out: &mut Vec<u8>, method: Method, status: u16, form: &str, body: &str) {
+    let options = ResponseOptions::plain(method, After::Close);
+    response::answer(out, status, form, body.as_bytes(), &options);
+}
+
+fn refuse(out: &mut Vec<u8>, method: Method, refusal: &AdminRefusal) {
+    let options =
+        ResponseOptions { headers: &refusal.headers, ..ResponseOptions::plain(method, After::Close) };
+    response::answer(out, refusal.status, "application/json", refusal.body().as_bytes(), &options);
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test measures how long an answer takes")]
+mod tests;

@@ -1,0 +1,308 @@
+//! Routing: a method, a path and a body become a task, or a refusal that says what to send instead.
+
+use crate::health::breaker::Forced;
+use crate::health::snapshot::AdmissionMode;
+use crate::job::admin::{AdminAction, AdminQuestion};
+use crate::wire::json;
+use crate::wire::request::Method;
+use serde_json::{Map, Value};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a state may be forced: a forgotten order ends within a day.
+const MINUTES: RangeInclusive<u64> = 1..=1_440;
+
+/// The task that a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AdminTask {
+    /// A view that any thread can render.
+    Show(AdminView),
+    /// A question or an order for the watch thread.
+    Ask(AdminQuestion),
+    /// The progress of a drain.
+    Progress,
+    /// To begin a drain; answered with its progress.
+    Drain,
+}
+
+/// A view that any thread can render.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AdminView {
+    Live,
+    Ready,
+    Summary,
+    Metrics,
+}
+
+/// A request that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AdminRefusal {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(&'static str, &'static str)>,
+    word: &'static str,
+    message: String,
+}
+
+/// The paths; each accepts certain methods.
+enum AdminPath<'a> {
+    Shown(AdminView),
+    Dependencies,
+    Dependency(&'a str),
+    Probe(&'a str),
+    Force(&'a str),
+    Admission,
+    Drain,
+}
+
+/// Reads a request.
+pub(super) fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminRefusal> {
+    // The path of an unknown method was not parsed.
+    if method == Method::Unknown {
+        return Err(AdminRefusal::method("GET, HEAD, POST, PUT, DELETE"));
+    }
+    let path = AdminPath::of(path).ok_or_else(AdminRefusal::unknown_path)?;
+    let act = |action| Ok(AdminTask::Ask(AdminQuestion::Act(action)));
+    match (path, method) {
+        (AdminPath::Shown(shown), Method::Get | Method::Head) => Ok(AdminTask::Show(shown)),
+        (AdminPath::Dependencies, Method::Get | Method::Head) => {
+            Ok(AdminTask::Ask(AdminQuestion::Dependencies))
+        }
+        (AdminPath::Dependency(name), Method::Get | Method::Head) => {
+            Ok(AdminTask::Ask(AdminQuestion::Dependency(name.to_owned())))
+        }
+        (AdminPath::Probe(name), Method::Post) => act(AdminAction::Probe(name.to_owned())),
+        (AdminPath::Force(name), Method::Post) => {
+            let (to, period) = force(body)?;
+            act(AdminAction::Force(name.to_owned(), to, period))
+        }
+        (AdminPath::Force(name), Method::Delete) => act(AdminAction::Release(name.to_owned())),
+        (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
+        (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
+        (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
+        (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
+        (AdminPath::Shown(_) | AdminPath::Dependencies | AdminPath::Dependency(_), _) => {
+            Err(AdminRefusal::method("GET, HEAD"))
+        }
+        (AdminPath::Probe(_), _) => Err(AdminRefusal::method("POST")),
+        (AdminPath::Force(_), _) => Err(AdminRefusal::method("POST, DELETE")),
+        (AdminPath::Drain, _) => Err(AdminRefusal::method("GET, HEAD, POST")),
+        (AdminPath::Admission, _) => Err(AdminRefusal::method("GET, HEAD, PUT")),
+    }
+}
+
+impl AdminPath<'_> {
+    fn of(path: &str) -> Option<AdminPath<'_>> {
+        Some(match path {
+            "/health" => AdminPath::Shown(AdminView::Summary),
+            "/health/live" | "/livez" => AdminPath::Shown(AdminView::Live),
+            "/health/ready" | "/readyz" => AdminPath::Shown(AdminView::Ready),
+            "/metrics" => AdminPath::Shown(AdminView::Metrics),
+            "/health/dependencies" => AdminPath::Dependencies,
+            "/health/admission" => AdminPath::Admission,
+            "/drain" => AdminPath::Drain,
+            _ => {
+                let rest = path.strip_prefix("/health/dependencies/")?;
+                match rest.split_once('/') {
+                    None if !rest.is_empty() => AdminPath::Dependency(rest),
+                    Some((name, "probe")) => AdminPath::Probe(name),
+                    Some((name, "force")) => AdminPath::Force(name),
+                    None | Some(_) => return None,
+                }
+            }
+        })
+    }
+}
+
+const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
+const MODE: &str = r#"{"mode":"enforce"|"observe"}"#;
+
+fn force(body: &[u8]) -> Result<(Forced, Duration), AdminRefusal> {
+    let members = members(body, &["to", "minutes"], FORCE)?;
+    let to = [Forced::Open, Forced::Closed]
+        .into_iter()
+        .find(|forced| members.get("to").and_then(Value::as_str) == Some(forced.as_str()))
+        .ok_or_else(|| AdminRefusal::body_wrong("to must be \"open\" or \"closed\"", FORCE))?;
+    let minutes = members.get("minutes").and_then(Value::as_u64).filter(|minutes| MINUTES.contains(minutes));
+    let minutes = minutes
+        .ok_or_else(|| AdminRefusal::body_wrong("minutes must be a whole number from 1 to 1440", FORCE))?;
+    Ok((to, Duration::from_secs(minutes * 60)))
+}
+
+fn mode(body: &[u8]) -> Result<AdmissionMode, AdminRefusal> {
+    let members = members(body, &["mode"], MODE)?;
+    [AdmissionMode::Enforce, AdmissionMode::Observe]
+        .into_iter()
+        .find(|mode| members.get("mode").and_then(Value::as_str) == Some(mode.as_str()))
+        .ok_or_else(|| AdminRefusal::body_wrong("mode must be \"enforce\" or \"observe\"", MODE))
+}
+
+/// The members of a JSON object. An unknown one is rejected, because it may be a misspelling.
+fn members(body: &[u8], known: &[&str], form: &'static str) -> Result<Map<String, Value>, AdminRefusal> {
+    let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+        AdminRefusal::body_wrong(format_args!("the body is no JSON object ({error})"), form)
+    })?;
+    match members.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(members),
+        Some(key) => Err(AdminRefusal::body_wrong(format_args!("unknown member {key:?}"), form)),
+    }
+}
+
+impl AdminRefusal {
+    fn new(status: u16, word: &'static str, message: impl Into<String>) -> AdminRefusal {
+        AdminRefusal { status, headers: Vec::new(), word, message: message.into() }
+    }
+
+    /// `{"error":"…","message":"…"}`, as on the public listener.
+    pub(super) fn body(&self) -> String {
+        let mut out = Vec::with_capacity(256);
+        json::object(&mut out, |out| {
+            json::text(out, "error", self.word);
+            json::text(out, "message", &self.message);
+        });
+        out.push(b'\n');
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    pub(super) fn unauthorized() -> AdminRefusal {
+        AdminRefusal {
+            headers: vec![("WWW-Authenticate", "Bearer realm=\"seawall admin\"")],
+            ..AdminRefusal::new(
+                401,
+                "unauthorized",
+                "send Authorization: Bearer with the token: admin.token, or the file admin.token in store.data; \
+                 the first lines of seawall name it",
+            )
+        }
+    }
+
+    fn method(allow: &'static str) -> AdminRefusal {
+        let message = format!("this path takes {allow}");
+        AdminRefusal {
+            headers: vec![("Allow", allow)],
+            ..AdminRefusal::new(405, "method_not_allowed", message)
+        }
+    }
+
+    fn unknown_path() -> AdminRefusal {
+        AdminRefusal::new(404, "not_found", "there is nothing here; the paths are in docs/admin.md")
+    }
+
+    pub(super) fn unknown_dependency(known: &[Arc<str>]) -> AdminRefusal {
+        let known = known.join(", ");
+        AdminRefusal::new(404, "not_found", format!("no dependency has this name; there are: {known}"))
+    }
+
+    pub(super) fn not_held() -> AdminRefusal {
+        let message = "gateway is this process itself: it can be looked at, and not be forced";
+        AdminRefusal::new(409, "not_forced", message)
+    }
+
+    pub(super) fn no_length() -> AdminRefusal {
+        AdminRefusal::new(411, "length_required", "send the body with a Content-Length")
+    }
+
+    pub(super) fn body_too_large(bound: usize) -> AdminRefusal {
+        AdminRefusal::new(413, "body_too_large", format!("a body has at most {bound} bytes here"))
+    }
+
+    pub(super) fn no_answer() -> AdminRefusal {
+        let message = "the watch thread did not answer within a second: the process ends or is starved; \
+                       an action may have been done all the same, so look before it is repeated";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    fn body_wrong(what: impl Display, form: &str) -> AdminRefusal {
+        AdminRefusal::new(400, "malformed", format!("{what}; send {form}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(method: Method, path: &str, body: &str) -> AdminRefusal {
+        wish(method, path, body.as_bytes()).expect_err("refused")
+    }
+
+    #[test]
+    fn path_accepts_its_methods_and_lists_them_for_others() {
+        let cases = [
+            ("/health/live", "GET, HEAD"),
+            ("/metrics", "GET, HEAD"),
+            ("/health/dependencies", "GET, HEAD"),
+            ("/health/dependencies/store", "GET, HEAD"),
+            ("/health/dependencies/store/probe", "POST"),
+            ("/health/dependencies/store/force", "POST, DELETE"),
+            ("/health/admission", "GET, HEAD, PUT"),
+            ("/drain", "GET, HEAD, POST"),
+        ];
+        let methods = [
+            ("GET", Method::Get),
+            ("HEAD", Method::Head),
+            ("POST", Method::Post),
+            ("PUT", Method::Put),
+            ("DELETE", Method::Delete),
+        ];
+        for (path, allow) in cases {
+            for method in [Method::Options, Method::Other] {
+                let refusal = refused(method, path, "");
+                assert_eq!(
+                    (refusal.status, refusal.headers.as_slice()),
+                    (405, &[("Allow", allow)][..]),
+                    "{path}"
+                );
+            }
+            for (name, method) in methods {
+                // A missing body is another matter than a method that is not accepted.
+                let taken = wish(method, path, b"").map_or_else(|refusal| refusal.status == 400, |_| true);
+                assert_eq!(taken, allow.split(", ").any(|own| own == name), "{name} {path}");
+            }
+        }
+        assert_eq!(refused(Method::Unknown, "/", "").status, 405);
+        for path in [
+            "/",
+            "/ws",
+            "/health/",
+            "/health/dependencies/",
+            "/health/dependencies/a/b",
+            "/health/dependencies/a/probe/",
+        ] {
+            assert_eq!(refused(Method::Get, path, "").status, 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn order_is_read_completely_or_refused_with_advice() {
+        let path = "/health/dependencies/db.1/force";
+        let order = wish(Method::Post, path, br#"{"to":"open","minutes":1440}"#);
+        let expected = AdminAction::Force("db.1".into(), Forced::Open, Duration::from_secs(86_400));
+        assert_eq!(order, Ok(AdminTask::Ask(AdminQuestion::Act(expected))));
+        for (body, named) in [
+            ("", "no JSON object"),
+            ("[]", "no JSON object"),
+            (r#"{"to":"shut","minutes":1}"#, "to must be"),
+            (r#"{"to":"open"}"#, "minutes must be"),
+            (r#"{"to":"open","minutes":0}"#, "minutes must be"),
+            (r#"{"to":"open","minutes":1441}"#, "minutes must be"),
+            (r#"{"to":"open","minutes":1.5}"#, "minutes must be"),
+            (r#"{"to":"open","minutes":1,"why":"x"}"#, "unknown member"),
+        ] {
+            let refusal = refused(Method::Post, path, body);
+            assert_eq!(refusal.status, 400, "{body}");
+            assert!(
+                refusal.message.contains(named) && refusal.message.contains(FORCE),
+                "{}",
+                refusal.message
+            );
+            serde_json::from_str::<Value>(&refusal.body()).expect("JSON");
+        }
+        let observe = wish(Method::Put, "/health/admission", br#"{"mode":"observe"}"#);
+        assert_eq!(
+            observe,
+            Ok(AdminTask::Ask(AdminQuestion::Act(AdminAction::Admission(AdmissionMode::Observe))))
+        );
+        assert_eq!(refused(Method::Put, "/health/admission", r#"{"mode":"off"}"#).status, 400);
+    }
+}

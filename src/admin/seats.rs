@@ -1,0 +1,154 @@
+//! The bounded number of connections served at once, each on a thread. A silent peer cannot keep its seat.
+//!
+//! When all seats are taken, the peer that has been sending its request for longest is disconnected: a request is one packet,
+//! so a peer that needs longer than the arrival of seven others is slow or silent. A peer that is being answered stays; its
+//! answer has a deadline.
+
+use parking_lot::{Condvar, Mutex};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+pub(super) const SEATS: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    taken: Mutex<Taken>,
+    left: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    /// In the order of arrival.
+    places: Vec<TakenSeat>,
+    numbers: u64,
+}
+
+#[derive(Debug)]
+struct TakenSeat {
+    number: u64,
+    stream: Arc<TcpStream>,
+    doing: Doing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// The peer has to send or close.
+    Waiting,
+    /// The gateway has to answer.
+    Answering,
+    /// It was disconnected; its thread is about to notice.
+    Leaving,
+}
+
+/// One seat; dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    seats: Arc<Seats>,
+    number: u64,
+    stream: Arc<TcpStream>,
+}
+
+impl Seats {
+    /// Gives a connection a seat, and returns how many peers were disconnected for it. Waits while all are being answered.
+    pub(super) fn take(seats: &Arc<Seats>, stream: TcpStream) -> (Seat, u64) {
+        let stream = Arc::new(stream);
+        let mut turned_out = 0;
+        let mut taken = seats.taken.lock();
+        while taken.places.len() >= SEATS {
+            let leaves = taken.places.iter().any(|place| place.doing == Doing::Leaving);
+            let waits = taken.places.iter_mut().find(|place| place.doing == Doing::Waiting);
+            if let (false, Some(place)) = (leaves, waits) {
+                place.doing = Doing::Leaving;
+                turned_out += 1;
+                // Fails if the peer left by itself, which its thread notices as well.
+                let _ = place.stream.shutdown(Shutdown::Both);
+            }
+            seats.left.wait(&mut taken);
+        }
+        let number = taken.numbers;
+        taken.numbers += 1;
+        taken.places.push(TakenSeat { number, stream: Arc::clone(&stream), doing: Doing::Waiting });
+        (Seat { seats: Arc::clone(seats), number, stream }, turned_out)
+    }
+}
+
+impl Seat {
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The request is complete, or will not come.
+    pub(super) fn answers(&self) {
+        self.now(Doing::Answering);
+    }
+
+    /// The answer is sent; the peer should close the connection.
+    pub(super) fn lingers(&self) {
+        self.now(Doing::Waiting);
+    }
+
+    fn now(&self, doing: Doing) {
+        let mut taken = self.seats.taken.lock();
+        if let Some(place) = taken.places.iter_mut().find(|place| place.number == self.number)
+            && place.doing != Doing::Leaving
+        {
+            place.doing = doing;
+        }
+        // A connection that waits for a seat may now have a peer to disconnect.
+        self.seats.left.notify_one();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.seats.taken.lock().places.retain(|place| place.number != self.number);
+        self.seats.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        client.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+        (client, listener.accept().expect("it came").0)
+    }
+
+    #[test]
+    fn slowest_peer_is_disconnected_and_answered_peer_stays() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let seats = Arc::new(Seats::default());
+        let (mut clients, mut held) = (Vec::new(), Vec::new());
+        for _ in 0..SEATS {
+            let (client, server) = pair(&listener);
+            let (seat, turned_out) = Seats::take(&seats, server);
+            assert_eq!(turned_out, 0);
+            clients.push(client);
+            held.push(seat);
+        }
+        held[0].answers();
+        // The thread of the second peer: it reads, and leaves when it is disconnected.
+        let silent = held.remove(1);
+        let (done, leaves) = channel();
+        std::thread::spawn(move || {
+            let read = silent.stream().read(&mut [0]);
+            done.send(matches!(read, Ok(0))).expect("the test waits");
+            drop(silent);
+        });
+        let (_client, server) = pair(&listener);
+        let (given, taken) = channel();
+        std::thread::spawn(move || given.send(Seats::take(&seats, server)).expect("the test waits"));
+        let (_seat, turned_out) = taken.recv_timeout(Duration::from_secs(10)).expect("a place in time");
+        assert_eq!(turned_out, 1);
+        assert!(leaves.recv_timeout(Duration::from_secs(10)).expect("it left"));
+        assert_eq!(clients[1].read_to_end(&mut Vec::new()).expect("an end"), 0);
+        clients[0].set_nonblocking(true).expect("a mode can be set");
+        assert!(clients[0].read(&mut [0]).is_err(), "the answered peer is still there");
+    }
+}

@@ -1,0 +1,37 @@
+//! A connection that waits for a judgement, and what it is answered.
+
+use crate::auth::known::Person;
+use crate::auth::token::TokenFault;
+use crate::clock::Moment;
+use std::time::Duration;
+
+/// How long a token may wait: less than `limits::REPLY_TIMEOUT`, so that the auth worker answers and not the reactor's deadline.
+pub const WAIT_MAX: Duration = Duration::from_millis(4_000);
+
+/// A connection that waits for a judgement.
+pub struct Waiter<W> {
+    /// Whom to answer.
+    pub asker: W,
+    pub(super) until: Moment,
+}
+
+impl<W> Waiter<W> {
+    /// Its time begins now.
+    pub fn new(asker: W, now: Moment) -> Waiter<W> {
+        Waiter { asker, until: now + WAIT_MAX }
+    }
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The token itself is at fault.
+    Token(TokenFault),
+    /// The auth service did not answer, so that nothing is known about the token.
+    Unjudged,
+    /// As many connections as allowed wait already.
+    TooManyWaiting,
+}
+
+/// The answer to one waiter.
+pub type Judgement<W> = (Waiter<W>, Result<Person, Rejection>);

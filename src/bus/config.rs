@@ -1,0 +1,32 @@
+//! The settings of the bus, and the names of its channels.
+
+use crate::job::Witness;
+use crate::job::delivery::Monitor;
+use crate::metrics::bus::BusCounters;
+use crate::net::target::Target;
+use crate::wire::envelope::Origin;
+use std::sync::Arc;
+
+/// The settings of the bus.
+#[derive(Clone, Debug)]
+pub struct BusSettings {
+    pub target: Target,
+    /// The prefix of its channel names: one for each system that shares a Redis.
+    pub prefix: Arc<str>,
+    /// This process.
+    pub origin: Origin,
+    /// Where connections and calls are reported.
+    pub witness: Option<Witness>,
+    /// The shared state of delivery.
+    pub monitor: Arc<Monitor>,
+    pub counters: Arc<BusCounters>,
+}
+
+/// `PREFIX:c:`, the beginning of a channel's name on the bus.
+pub(super) fn channel_prefix(prefix: &str) -> String {
+    format!("{prefix}:c:")
+}
+
+pub(super) fn canary_channel(prefix: &str) -> String {
+    format!("{prefix}:canary")
+}

@@ -1,0 +1,445 @@
+//! The receiving thread: follows the channels that reactors want, passes on what arrives, and surveys the logs while nothing
+//! does.
+//!
+//! It waits for the socket and for the reactors' waker at once. The follower of a new channel is answered when Redis has
+//! confirmed the subscription, so that nothing published after its log was read can be missed. Without a connection the
+//! follower is answered at once, and the logs are surveyed every second.
+
+use super::config::{BusSettings, canary_channel, channel_prefix};
+use super::ends::Ends;
+use super::redial::{LinkState, Redial};
+use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
+use crate::follow::subscriptions::{BusCommand, FollowState, Follows};
+use crate::follow::survey::{Delivering, Survey};
+use crate::health::advice::look_at;
+use crate::health::definition::{Kind, Use};
+use crate::health::delivery::{INSTANCES_MAX, Subscribed};
+use crate::health::finding::{Cause, Evidence, Fault, Finding};
+use crate::id::ChannelName;
+use crate::job::bus::{Canary, Interest, Slice};
+use crate::job::wake::wake;
+use crate::job::{Completion, Live, Read, Ticket};
+use crate::metrics::store::{add, bump};
+use crate::net::dial::Dialer;
+use crate::net::redis::{RedisConnection, is_text, trouble_of};
+use crate::net::trouble::Trouble;
+use crate::wire::envelope::{self, Message, Origin};
+use crate::wire::publication::Published;
+use ::redis::{Value, cmd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Values taken from the socket before other work is checked.
+const VALUES_MAX: usize = 1_024;
+/// Interests taken before other work is checked.
+const INTERESTS_MAX: usize = 4_096;
+/// The silence after which the receiver sends a ping.
+const PING_AFTER: Duration = Duration::from_secs(2);
+/// The silence after which the connection is dead. Redis confirms a subscription within this time as well.
+const SILENCE_MAX: Duration = Duration::from_millis(3_500);
+/// Own canaries that may be outstanding.
+const CANARIES_MAX: usize = 8;
+/// The longest wait while a canary is on its way to the reactors.
+const GLANCE: Duration = Duration::from_millis(10);
+/// The longest wait while a client waits for a subscription: silence must be noticed before the client is refused.
+const ANSWER_GLANCE: Duration = Duration::from_millis(250);
+
+/// An open connection that subscribes.
+struct SubscriberConnection {
+    connection: RedisConnection,
+    heard: Instant,
+    pinged: bool,
+    /// Since when a confirmation has been outstanding.
+    asked: Instant,
+    /// The canary channel is subscribed to.
+    canaries: bool,
+    /// Everything followed when it was opened is subscribed to.
+    complete: bool,
+}
+
+pub(super) struct BusReceiver {
+    config: BusSettings,
+    ends: Ends,
+    dialer: Dialer,
+    channels: String,
+    canary: String,
+    follows: Follows<Ticket>,
+    survey: Survey,
+    /// The slice that the store has. The store drops it when it is done with it.
+    slice: Option<Arc<Slice>>,
+    link: LinkState<SubscriberConnection>,
+    redial: Redial,
+    delivering: Delivering,
+    /// The last verdict was good.
+    was_well: bool,
+    under_way: Vec<(Arc<Canary>, Instant)>,
+    /// The number of publications that each other instance said it could not send.
+    dropped: HashMap<Origin, u64>,
+}
+
+impl BusReceiver {
+    pub(super) fn new(config: BusSettings, ends: Ends) -> BusReceiver {
+        BusReceiver {
+            dialer: config.target.dialer(),
+            channels: channel_prefix(&config.prefix),
+            canary: canary_channel(&config.prefix),
+            config,
+            ends,
+            follows: Follows::default(),
+            survey: Survey::default(),
+            slice: None,
+            link: LinkState::Resting(monotonic()),
+            redial: Redial::new("listen to"),
+            delivering: Delivering::No,
+            was_well: true,
+            under_way: Vec::new(),
+            dropped: HashMap::new(),
+        }
+    }
+
+    /// Runs until the process stops.
+    pub(super) fn run(mut self, stopping: &AtomicBool) {
+        while !stopping.load(Ordering::Acquire) {
+            self.wait();
+            self.ends.waker.answer();
+            self.take_interests();
+            self.connect();
+            let listened = self.listen();
+            if let Err(trouble) = listened.and_then(|()| self.send()) {
+                self.lose(trouble);
+            }
+            self.judge();
+            self.look_at_logs();
+        }
+    }
+
+    fn wait(&mut self) {
+        let mut rest = self.survey.patience(self.delivering, self.config.monitor.now());
+        if !self.under_way.is_empty() {
+            rest = rest.min(GLANCE);
+        }
+        let mut ready = vec![PollFd::new(&*self.ends.waker, PollFlags::IN)];
+        match &self.link {
+            LinkState::Up(subscriber) => {
+                ready.push(PollFd::new(&subscriber.connection, PollFlags::IN));
+                if self.follows.outstanding() > 0 {
+                    rest = rest.min(ANSWER_GLANCE);
+                }
+            }
+            LinkState::Resting(until) => rest = rest.min(until.saturating_duration_since(monotonic())),
+        }
+        let rest = Timespec::try_from(rest.max(Duration::from_millis(1))).unwrap_or_default();
+        // An interrupting signal is as good as an event.
+        let _ = poll(&mut ready, Some(&rest));
+    }
+
+    fn take_interests(&mut self) {
+        let mut answered = Vec::new();
+        for interest in self.ends.interests.try_iter().take(INTERESTS_MAX) {
+            match interest {
+                Interest::Follow { ticket, channel } if self.delivering == Delivering::No => {
+                    // It does not wait for a confirmation that may not come: the next survey finds the channel.
+                    self.follows.want(channel);
+                    answered.push(ticket);
+                }
+                Interest::Follow { ticket, channel } => match self.follows.follow(channel, ticket) {
+                    FollowState::Subscribed => answered.push(ticket),
+                    FollowState::Asked => {}
+                },
+                Interest::Leave { channel } => self.follows.leave(channel),
+            }
+        }
+        if !self.ends.interests.is_empty() {
+            self.ends.waker.ring();
+        }
+        self.answer(answered);
+        self.config.counters.channels.store(self.follows.count() as u64, Ordering::Relaxed);
+    }
+
+    fn answer(&self, tickets: Vec<Ticket>) {
+        for ticket in tickets {
+            if let Some(mailbox) = self.ends.mailboxes.get(usize::from(ticket.reactor.0)) {
+                mailbox.answer(Completion::Followed { ticket });
+                wake(mailbox);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let LinkState::Resting(until) = self.link else { return };
+        let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
+        let deadline = monotonic() + DIAL_TIMEOUT;
+        let opened = RedisConnection::open(&mut self.dialer, target, deadline).and_then(|mut connection| {
+            let subscribe = cmd("SUBSCRIBE").arg(&self.canary).get_packed_command();
+            connection.say(&subscribe, deadline).map(|()| connection)
+        });
+        match opened {
+            Ok(connection) => {
+                self.follows.connected();
+                let now = monotonic();
+                let (heard, asked) = (now, now);
+                let subscriber = SubscriberConnection {
+                    connection,
+                    heard,
+                    pinged: false,
+                    asked,
+                    canaries: false,
+                    complete: false,
+                };
+                self.link = LinkState::Up(Box::new(subscriber));
+            }
+            Err(trouble) => self.lose(trouble),
+        }
+    }
+
+    /// Takes the values that arrived, including those before the end of the connection.
+    fn listen(&mut self) -> Result<(), Trouble> {
+        let LinkState::Up(subscriber) = &mut self.link else { return Ok(()) };
+        let now = monotonic();
+        let mut values = Vec::new();
+        let end = loop {
+            match subscriber.connection.take(now + CALL_TIMEOUT) {
+                Ok(Some(value)) if values.len() < VALUES_MAX => values.push(value),
+                Ok(Some(value)) => {
+                    values.push(value);
+                    // The parser may hold more, which no poll reports.
+                    self.ends.waker.ring();
+                    break Ok(());
+                }
+                Ok(None) => break Ok(()),
+                Err(trouble) => break Err(trouble),
+            }
+        };
+        if !values.is_empty() {
+            (subscriber.heard, subscriber.pinged) = (now, false);
+        }
+        let mut publications = Vec::new();
+        let heard: Result<(), Trouble> =
+            values.iter().try_for_each(|value| self.take_value(value, &mut publications));
+        self.publish(publications);
+        heard.and(end)
+    }
+
+    fn take_value(&mut self, value: &Value, publications: &mut Vec<Published>) -> Result<(), Trouble> {
+        match value {
+            Value::ServerError(error) => return Err(trouble_of(error)),
+            Value::Array(parts) => match parts.as_slice() {
+                [kind, Value::BulkString(name), Value::BulkString(message)] if is_text(kind, "message") => {
+                    self.message(name, message, publications);
+                }
+                [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => self.subscribed(name),
+                [kind, ..] if is_text(kind, "unsubscribe") || is_text(kind, "pong") => {}
+                _ => self.garbled(),
+            },
+            _ => self.garbled(),
+        }
+        Ok(())
+    }
+
+    fn garbled(&mut self) {
+        bump(&self.config.counters.garbled);
+        self.survey.want();
+    }
+
+    fn message(&mut self, name: &[u8], message: &[u8], publications: &mut Vec<Published>) {
+        let Some(origin) = envelope::origin(message) else { return self.garbled() };
+        if name == self.canary.as_bytes() {
+            return self.canary(origin, message);
+        }
+        // The reactors already have what this process sent.
+        if origin == self.config.origin {
+            return;
+        }
+        match self.channel(name).map(|channel| (envelope::read(message, &channel), channel)) {
+            Some((Ok(Message::Publications(more)), _)) => {
+                add(&self.config.counters.publications, more.len() as u64);
+                publications.extend(more);
+            }
+            Some((Ok(Message::Signal(frame)), channel)) => {
+                // It must not overtake what was published before it.
+                self.publish(std::mem::take(publications));
+                bump(&self.config.counters.signals);
+                self.offer(&Live::Signal { channel, frame });
+            }
+            Some((Err(_), _)) | None => self.garbled(),
+        }
+    }
+
+    fn channel(&self, name: &[u8]) -> Option<ChannelName> {
+        let name = name.strip_prefix(self.channels.as_bytes())?;
+        ChannelName::parse(std::str::from_utf8(name).ok()?).ok()
+    }
+
+    fn canary(&mut self, origin: Origin, message: &[u8]) {
+        let Ok(note) = envelope::read_canary(message, &self.canary) else {
+            return bump(&self.config.counters.garbled);
+        };
+        if origin == self.config.origin {
+            let canary = Arc::new(Canary::new(note.number, self.ends.mailboxes.len()));
+            self.offer(&Live::Canary(Arc::clone(&canary)));
+            self.under_way.truncate(CANARIES_MAX - 1);
+            self.under_way.push((canary, monotonic()));
+            return;
+        }
+        self.config.monitor.heard(origin.0, note.number);
+        if self.dropped.len() >= INSTANCES_MAX {
+            self.dropped.clear();
+        }
+        // An instance heard for the first time may have sent before.
+        if self.dropped.insert(origin, note.dropped) != Some(note.dropped) {
+            self.survey.want();
+        }
+    }
+
+    fn subscribed(&mut self, name: &[u8]) {
+        if let LinkState::Up(subscriber) = &mut self.link {
+            subscriber.asked = monotonic();
+            subscriber.canaries |= name == self.canary.as_bytes();
+        }
+        if let Some(channel) = self.channel(name) {
+            let confirmed = self.follows.subscribed(&channel);
+            if confirmed.unwaited {
+                self.survey.want();
+            }
+            self.answer(confirmed.waiting);
+        }
+        let LinkState::Up(subscriber) = &mut self.link else { return };
+        if !subscriber.complete && subscriber.canaries && self.follows.is_complete() {
+            subscriber.complete = true;
+            if self.redial.works() {
+                tracing::info!(channels = self.follows.count(), "bus resubscribed");
+            }
+            // Publications missed meanwhile are read from the store.
+            self.survey.want();
+            self.config.monitor.set_subscribed(Subscribed::Yes);
+        }
+    }
+
+    fn publish(&self, publications: Vec<Published>) {
+        if !publications.is_empty() {
+            self.offer(&Live::Published(Arc::from(publications)));
+        }
+    }
+
+    fn offer(&self, live: &Live) {
+        for mailbox in self.ends.mailboxes.iter() {
+            mailbox.offer(live.clone());
+            wake(mailbox);
+        }
+    }
+
+    /// Sends outstanding commands, and a ping after a long silence.
+    fn send(&mut self) -> Result<(), Trouble> {
+        let LinkState::Up(subscriber) = &mut self.link else { return Ok(()) };
+        let now = monotonic();
+        let silence = now.saturating_duration_since(subscriber.heard);
+        let unanswered = self.follows.outstanding() > 0 || !subscriber.canaries;
+        if silence > SILENCE_MAX
+            || (unanswered && now.saturating_duration_since(subscriber.asked) > SILENCE_MAX)
+        {
+            let text = format!("{} says nothing to our subscriptions", subscriber.connection.peer());
+            return Err(Trouble::new(Fault::Timeout, text));
+        }
+        let mut bytes = Vec::new();
+        if silence > PING_AFTER && !std::mem::replace(&mut subscriber.pinged, true) {
+            cmd("PING").write_packed_command(&mut bytes);
+        }
+        if !unanswered {
+            subscriber.asked = now;
+        }
+        while let Some(command) = self.follows.next_command() {
+            let (mut said, names) = match command {
+                BusCommand::Subscribe(names) => (cmd("SUBSCRIBE"), names),
+                BusCommand::Unsubscribe(names) => (cmd("UNSUBSCRIBE"), names),
+            };
+            for name in names {
+                said.arg(format!("{}{}", self.channels, name.as_str()));
+            }
+            said.write_packed_command(&mut bytes);
+        }
+        if bytes.is_empty() { Ok(()) } else { subscriber.connection.say(&bytes, now + CALL_TIMEOUT) }
+    }
+
+    fn lose(&mut self, trouble: Trouble) {
+        let look_at = look_at(Kind::Redis, trouble.fault);
+        let cause = trouble.into_cause(look_at, self.config.target.secrets());
+        if let LinkState::Up(subscriber) = &self.link {
+            bump(&self.config.counters.lost);
+            // A connection that was never fully subscribed would be redialled without a pause.
+            if subscriber.complete && !self.config.monitor.is_lost() {
+                self.redial.lost();
+            }
+        }
+        let next = self.redial.failed(&cause);
+        let waiting = self.follows.lost();
+        self.config.monitor.set_subscribed(Subscribed::No);
+        self.report(Err(cause));
+        self.link = LinkState::Resting(next);
+        // Before any follower relies on it: now the logs are surveyed.
+        self.delivering = Delivering::No;
+        self.answer(waiting);
+    }
+
+    /// Judges whether delivery works, and reports a change to the watch thread.
+    fn judge(&mut self) {
+        let BusSettings { monitor, counters, witness, .. } = &self.config;
+        self.under_way.retain(|(canary, sent)| {
+            let (back, took) = (canary.is_everywhere(), sent.elapsed());
+            if back {
+                monitor.came_back(canary.number());
+                counters.canary_us.store(took.as_micros() as u64, Ordering::Relaxed);
+                bump(&counters.canaries);
+                if let Some(witness) = witness {
+                    witness.tell(Evidence::Call(Use::Subscription, Ok(()), took));
+                }
+            }
+            !back && took < SILENCE_MAX
+        });
+        let complete = matches!(&self.link, LinkState::Up(subscriber) if subscriber.complete);
+        let (verdict, lost) = (monitor.verdict(), complete && monitor.is_lost());
+        let before = self.delivering;
+        self.delivering = if complete && verdict.is_ok() { Delivering::Yes } else { Delivering::No };
+        counters.delivering.store(u64::from(self.delivering == Delivering::Yes), Ordering::Relaxed);
+        let hurried = self.delivering == Delivering::No || !monitor.is_proven();
+        self.ends.hurried.store(hurried, Ordering::Relaxed);
+        if before == Delivering::Yes && self.delivering == Delivering::No {
+            let waiting = self.follows.release();
+            self.answer(waiting);
+        }
+        if std::mem::replace(&mut self.was_well, verdict.is_ok()) != verdict.is_ok() {
+            if verdict.is_ok() {
+                self.survey.want();
+            }
+            self.report(verdict);
+        }
+        if lost {
+            // A proxy may have reconnected without our subscriptions, or lead to another server than before.
+            self.config.monitor.doubt();
+            self.lose(Trouble::new(Fault::Delivery, "a canary was sent over the bus and did not come back"));
+        }
+    }
+
+    fn report(&self, result: Result<(), Cause>) {
+        if let Some(witness) = &self.config.witness {
+            let result = result.map(|()| None);
+            witness.tell(Evidence::Connection(Finding { latency: Duration::ZERO, result }));
+        }
+    }
+
+    fn look_at_logs(&mut self) {
+        let now = self.config.monitor.now();
+        if let Some(slice) = self.slice.take_if(|slice| Arc::strong_count(slice) == 1) {
+            self.survey.ended(if slice.is_answered() { &[] } else { slice.channels() });
+        }
+        if let Some(channels) = self.survey.slice(self.delivering, self.follows.names(), now) {
+            let slice = Arc::new(Slice::new(channels));
+            self.slice = Some(Arc::clone(&slice));
+            bump(&self.config.counters.surveys);
+            // Full: the slice is dropped unanswered, and asked for again.
+            let _ = self.ends.reads.try_send(Read::Survey(slice));
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The sending thread: publishes what the store committed here, signals and canaries, many in one round trip.
+//!
+//! No thread waits for it. Without a connection everything is dropped and counted. Canaries report the count to the other
+//! instances, which then read the log.
+
+use super::config::{BusSettings, canary_channel, channel_prefix};
+use super::redial::{LinkState, Redial};
+use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
+use crate::health::advice::look_at;
+use crate::health::definition::{Kind, Use};
+use crate::health::finding::{Cause, Evidence, Fault, Finding};
+use crate::id::ChannelName;
+use crate::job::bus::{Committed, SignalFrame};
+use crate::metrics::store::{add, bump};
+use crate::net::dial::Dialer;
+use crate::net::redis::{RedisConnection, trouble_of};
+use crate::net::trouble::Trouble;
+use crate::wire::envelope::{self, CanaryNote};
+use crate::wire::publication::Published;
+use ::redis::{Cmd, cmd};
+use crossbeam_channel::{Receiver, never, select};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Batches of publications taken for one round trip, and signals.
+const BATCHES_MAX: usize = 32;
+const SIGNALS_MAX: usize = 256;
+/// Bytes of frames in one message of publications of one channel: a receiver takes at most 256 KiB at once.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// The longest frame sent over the bus; the other instances read a longer publication from the log. Only a raised
+/// `limits.frame_bytes` or `limits.message_bytes` allows one.
+const FRAME_BYTES_MAX: usize = 192 << 10;
+
+/// The consequence of losing commands. Signals and canaries may be lost: the log is not read for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loses {
+    Publications,
+    Nothing,
+}
+
+/// The fate of commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendOutcome {
+    /// All were sent; this many were rejected.
+    But(usize),
+    /// The connection ended during them, with this error.
+    Lost(Fault),
+    /// There is no connection.
+    NotAtAll,
+}
+
+pub(super) struct BusSender {
+    config: BusSettings,
+    publications: Receiver<Arc<[Published]>>,
+    signals: Receiver<SignalFrame>,
+    canaries: Receiver<Committed>,
+    dropped: Arc<AtomicU64>,
+    dialer: Dialer,
+    channels: String,
+    link: LinkState<RedisConnection>,
+    redial: Redial,
+    /// The number of doubts about the connection that were acted on.
+    doubts: u64,
+}
+
+impl BusSender {
+    pub(super) fn new(
+        config: BusSettings,
+        publications: Receiver<Arc<[Published]>>,
+        signals: Receiver<SignalFrame>,
+        canaries: Receiver<Committed>,
+        dropped: Arc<AtomicU64>,
+    ) -> BusSender {
+        BusSender {
+            dialer: config.target.dialer(),
+            channels: channel_prefix(&config.prefix),
+            config,
+            publications,
+            signals,
+            canaries,
+            dropped,
+            link: LinkState::Resting(monotonic()),
+            redial: Redial::new("send over"),
+            doubts: 0,
+        }
+    }
+
+    /// Runs until all publishers are gone and all they published is sent.
+    pub(super) fn run(mut self) {
+        let (mut signals, mut canaries) = (self.signals.clone(), self.canaries.clone());
+        loop {
+            self.reconnect_if_doubted();
+            self.connect();
+            let mut commands = Vec::new();
+            let loses = select! {
+                recv(self.publications) -> first => match first {
+                    Ok(first) => {
+                        self.add_publications(first, &mut commands);
+                        Loses::Publications
+                    }
+                    // Disconnected and empty: nothing waits here. The other queues may disconnect earlier, and must not end the
+                    // thread.
+                    Err(_) => return,
+                },
+                recv(signals) -> first => {
+                    match first {
+                        Ok(first) => self.add_signals(first, &mut commands),
+                        Err(_) => signals = never(),
+                    }
+                    Loses::Nothing
+                },
+                recv(canaries) -> canary => {
+                    match canary {
+                        Ok(canary) => self.add_canary(&canary, &mut commands),
+                        Err(_) => canaries = never(),
+                    }
+                    Loses::Nothing
+                },
+                default(self.patience()) => Loses::Nothing,
+            };
+            if !commands.is_empty() {
+                self.send(&commands, loses);
+            }
+        }
+    }
+
+    /// Reconnects when canaries do not come back: the connection may lead to another server than the receivers'.
+    fn reconnect_if_doubted(&mut self) {
+        let doubts = self.config.monitor.doubts();
+        if std::mem::replace(&mut self.doubts, doubts) != doubts {
+            self.link = LinkState::Resting(monotonic());
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.link {
+            LinkState::Up(_) => Duration::from_secs(1),
+            LinkState::Resting(until) => until.saturating_duration_since(monotonic()),
+        }
+    }
+
+    fn connect(&mut self) {
+        let LinkState::Resting(until) = self.link else { return };
+        let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
+        let begun = monotonic();
+        // A stopped server's kernel still accepts: only an answer shows that the server is up.
+        let opened = RedisConnection::open(&mut self.dialer, target, begun + DIAL_TIMEOUT)
+            .and_then(|mut connection| connection.call(&[cmd("PING")]).map(|_| connection));
+        match opened {
+            Ok(connection) => {
+                if self.redial.works() {
+                    tracing::info!("bus connected");
+                }
+                self.link = LinkState::Up(Box::new(connection));
+                self.report(Ok(None), begun.elapsed());
+            }
+            Err(trouble) => self.lose(trouble, begun.elapsed()),
+        }
+    }
+
+    /// Puts publications of one channel together. A batch comes from one commit, so a channel's publications in it are in
+    /// order.
+    fn add_publications(&self, first: Arc<[Published]>, commands: &mut Vec<Cmd>) {
+        let batches: Vec<_> =
+            std::iter::once(first).chain(self.publications.try_iter().take(BATCHES_MAX - 1)).collect();
+        let mut order: Vec<&ChannelName> = Vec::new();
+        let mut channels: HashMap<&ChannelName, Vec<&Published>, ahash::RandomState> = HashMap::default();
+        let whole = batches.iter().flat_map(|batch| batch.iter());
+        for published in whole.filter(|published| self.travels(published)) {
+            channels
+                .entry(&published.channel)
+                .or_insert_with(|| {
+                    order.push(&published.channel);
+                    Vec::new()
+                })
+                .push(published);
+        }
+        for channel in order {
+            let mut rest = channels.remove(channel).unwrap_or_default();
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let fits = rest.iter().take_while(|one| {
+                    bytes += one.frame.len();
+                    bytes <= MESSAGE_BYTES_MAX
+                });
+                let later = rest.split_off(fits.count().max(1));
+                let mut message = Vec::new();
+                envelope::publications(&mut message, self.config.origin, channel.as_str(), rest);
+                commands.push(publish(&format!("{}{}", self.channels, channel.as_str()), &message));
+                rest = later;
+            }
+        }
+    }
+
+    fn travels(&self, published: &Published) -> bool {
+        let travels = published.frame.len() <= FRAME_BYTES_MAX;
+        if !travels {
+            bump(&self.dropped);
+        }
+        travels
+    }
+
+    fn add_signals(&self, first: SignalFrame, commands: &mut Vec<Cmd>) {
+        for (channel, frame) in std::iter::once(first).chain(self.signals.try_iter().take(SIGNALS_MAX - 1)) {
+            if frame.len() > FRAME_BYTES_MAX {
+                continue;
+            }
+            let mut message = Vec::new();
+            envelope::signal(&mut message, self.config.origin, channel.as_str(), &frame);
+            commands.push(publish(&format!("{}{}", self.channels, channel.as_str()), &message));
+        }
+    }
+
+    fn add_canary(&self, canary: &Committed, commands: &mut Vec<Cmd>) {
+        self.config.monitor.committed(canary.number, &canary.seen);
+        let note = CanaryNote { number: canary.number, dropped: self.dropped.load(Ordering::Relaxed) };
+        let name = canary_channel(&self.config.prefix);
+        let mut message = Vec::new();
+        envelope::canary(&mut message, self.config.origin, &name, note);
+        commands.push(publish(&name, &message));
+    }
+
+    /// Sends, and once more if the connection proves to have ended while idle. Receivers drop duplicates.
+    fn send(&mut self, commands: &[Cmd], loses: Loses) {
+        let mut sent = self.attempt(commands);
+        if sent == SendOutcome::Lost(Fault::Reset) {
+            self.connect();
+            sent = self.attempt(commands);
+        }
+        let lost = match (sent, loses) {
+            (SendOutcome::But(refused), Loses::Publications) => refused,
+            (SendOutcome::Lost(_) | SendOutcome::NotAtAll, Loses::Publications) => commands.len(),
+            (_, Loses::Nothing) => 0,
+        };
+        add(&self.dropped, lost as u64);
+    }
+
+    fn attempt(&mut self, commands: &[Cmd]) -> SendOutcome {
+        let begun = monotonic();
+        let LinkState::Up(connection) = &mut self.link else { return SendOutcome::NotAtAll };
+        connection.begin(begun + CALL_TIMEOUT);
+        let answers = connection.ask(commands);
+        let (result, sent) = match &answers {
+            Ok(answers) => {
+                let refused: Vec<Trouble> =
+                    answers.iter().filter_map(|answer| answer.as_ref().err().map(trouble_of)).collect();
+                let count = refused.len();
+                add(&self.config.counters.sent, (commands.len() - count) as u64);
+                (refused.into_iter().next().map_or(Ok(()), Err), SendOutcome::But(count))
+            }
+            Err(trouble) => (Err(trouble.clone()), SendOutcome::Lost(trouble.fault)),
+        };
+        if let Some(witness) = &self.config.witness {
+            let result = result.map_err(|trouble| self.cause(trouble));
+            witness.tell(Evidence::Call(Use::Command, result, begun.elapsed()));
+        }
+        if let Err(trouble) = answers {
+            bump(&self.config.counters.lost);
+            self.redial.lost();
+            self.lose(trouble, begun.elapsed());
+        }
+        sent
+    }
+
+    fn lose(&mut self, trouble: Trouble, took: Duration) {
+        let cause = self.cause(trouble);
+        self.link = LinkState::Resting(self.redial.failed(&cause));
+        self.report(Err(cause), took);
+    }
+
+    fn report(&self, result: Result<Option<String>, Cause>, latency: Duration) {
+        if let Some(witness) = &self.config.witness {
+            witness.tell(Evidence::Connection(Finding { latency, result }));
+        }
+    }
+
+    fn cause(&self, trouble: Trouble) -> Cause {
+        let look_at = look_at(Kind::Redis, trouble.fault);
+        trouble.into_cause(look_at, self.config.target.secrets())
+    }
+}
+
+fn publish(channel: &str, message: &[u8]) -> Cmd {
+    cmd("PUBLISH").arg(channel).arg(message).take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::bus::bus;
+    use crate::job::delivery::Monitor;
+    use crate::net::target::Target;
+    use crate::wire::envelope::Origin;
+    use crate::wire::publication::Change;
+
+    fn config() -> BusSettings {
+        BusSettings {
+            // No server listens there.
+            target: Target::parse(Kind::Redis, "redis://127.0.0.1:1").expect("an address"),
+            prefix: Arc::from("test"),
+            origin: Origin(1),
+            witness: None,
+            monitor: Arc::new(Monitor::new()),
+            counters: Arc::default(),
+        }
+    }
+
+    fn published(channel: usize, frame: &[u8]) -> Arc<[Published]> {
+        let channel = ChannelName::parse(&format!("c{channel}")).expect("valid");
+        let (offset, change, frame) = (crate::id::Offset(1), Change::None, Arc::from(frame));
+        Arc::from([Published { channel, offset, change, frame }])
+    }
+
+    /// Runs a sender on queued messages without a server; returns the number of lost messages.
+    fn lost(fill: impl Fn(&crate::job::bus::Bus)) -> u64 {
+        let (way, inbox) = bus().expect("a descriptor");
+        fill(&way);
+        drop(way);
+        let dropped = Arc::clone(&inbox.dropped);
+        BusSender::new(config(), inbox.publications, inbox.signals, inbox.canaries, inbox.dropped).run();
+        dropped.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn queued_messages_are_handled_after_all_publishers_are_gone() {
+        for _ in 0..20 {
+            let waiting =
+                |way: &crate::job::bus::Bus| (0..200).for_each(|at| way.publish(&published(at, b"x")));
+            assert_eq!(lost(waiting), 200);
+        }
+    }
+
+    #[test]
+    fn lost_signal_does_not_make_instances_read_the_log() {
+        let channel = ChannelName::parse("c").expect("valid");
+        assert_eq!(lost(|way| way.signal(&channel, &Arc::from(&b"x"[..]))), 0);
+    }
+
+    #[test]
+    fn frame_too_long_for_receivers_is_left_to_the_log() {
+        let long = vec![0; FRAME_BYTES_MAX + 1];
+        assert_eq!(lost(|way| way.publish(&published(1, &long))), 1);
+    }
+}

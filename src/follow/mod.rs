@@ -1,0 +1,4 @@
+//! Decisions about following channels over a bus: what to say to its server, and when to look at the logs instead.
+
+pub mod subscriptions;
+pub mod survey;

@@ -1,0 +1,300 @@
+//! The auth worker: checks tokens, counts connections, asks an introspection service and fetches key sets.
+//!
+//! An RSA signature takes tens of microseconds, which a reactor with thousands of sockets cannot spare, and a bound across
+//! reactors needs one place that counts. The thread `auth` does both. If an auth service is used, threads of its own wait for
+//! it, and `auth` keeps the connections that wait for them.
+
+mod fetcher;
+mod judge;
+pub mod service;
+
+use self::judge::{Asker, TokenJudge, Verdict};
+pub use self::service::Clock;
+use self::service::{AuthService, ServiceNews};
+use crate::auth::census::{Arrival, Census, Entry};
+pub use crate::auth::inquiry::EarlierAnswers;
+use crate::auth::inquiry::{TICK, Waiter};
+use crate::auth::known::Person;
+use crate::auth::permission::Permissions;
+use crate::auth::token::{Judged, TokenFault, Verifier};
+use crate::clock::{Moment, Now};
+use crate::id::UserName;
+use crate::job::{AddressDenied, Admit, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
+use crate::metrics::auth::AuthCounters;
+use crate::rate::Rate;
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use std::io;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Jobs handled before the reactors are woken: the first of a burst should not wait for the last.
+const BATCH_MAX: usize = 64;
+
+#[derive(Debug)]
+pub struct RunningAuth {
+    thread: JoinHandle<()>,
+    renewals: Sender<AuthRenewal>,
+}
+
+/// A change while the thread runs.
+pub enum AuthRenewal {
+    /// Replaces the keys and the service. Waiting tokens are judged by the new ones.
+    Trust(Box<TokenTrust>, EarlierAnswers),
+    /// Changes the bounds: connections per user, connections per address, and the rate of an address.
+    Bounds(u32, u32, Option<Rate>),
+}
+
+impl RunningAuth {
+    /// A sender of changes.
+    pub fn renewals(&self) -> Sender<AuthRenewal> {
+        self.renewals.clone()
+    }
+
+    /// Waits for its end, which comes once every sender of its queue is gone. An error is a panic.
+    pub fn join(self) -> std::thread::Result<()> {
+        self.thread.join()
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// Changes that may wait for the thread; they are as rare as reloads.
+const RENEWALS: usize = 4;
+
+/// The longest wait while no connection waits for a judgement.
+const REST: Duration = Duration::from_secs(60);
+
+/// The keys and the service that judge tokens.
+pub struct TokenTrust {
+    /// Judges by the configured keys.
+    pub verifier: Verifier,
+    /// The service to ask, if there is one.
+    pub service: Option<AuthService>,
+}
+
+/// Starts the thread `auth` and the threads that call its service. `mailboxes` are indexed by reactor. Without trust, auth is
+/// off: every token is that of `anonymous`, who may do everything.
+pub fn start(
+    trust: Option<TokenTrust>,
+    census: Census,
+    mailboxes: Arc<[Mailbox]>,
+    jobs: Receiver<Admit>,
+    counters: Arc<AuthCounters>,
+    clock: Clock,
+) -> io::Result<RunningAuth> {
+    let (judge, news) = match trust {
+        Some(TokenTrust { verifier, service }) => {
+            let (judge, news) = TokenJudge::start(verifier, service.as_ref(), &counters.service, &clock)?;
+            (Some(judge), news)
+        }
+        None => (None, never()),
+    };
+    let to_wake = vec![false; mailboxes.len()];
+    let (renewals, renewed) = bounded(RENEWALS);
+    let mut worker = AuthWorker { judge, news, census, counters, mailboxes, to_wake };
+    let body = move || worker.serve(&jobs, renewed, &clock);
+    let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
+    Ok(RunningAuth { thread, renewals })
+}
+
+struct AuthWorker {
+    judge: Option<TokenJudge>,
+    /// Results of the calling threads.
+    news: Receiver<ServiceNews>,
+    census: Census,
+    counters: Arc<AuthCounters>,
+    mailboxes: Arc<[Mailbox]>,
+    /// Reactors that were answered but not yet woken.
+    to_wake: Vec<bool>,
+}
+
+impl AuthWorker {
+    /// Takes jobs until all senders are gone, in batches: one clock reading and one wake per reactor each.
+    fn serve(&mut self, jobs: &Receiver<Admit>, mut renewed: Receiver<AuthRenewal>, clock: &Clock) {
+        loop {
+            let wait = match &self.judge {
+                Some(judge) if judge.is_waited_for() => TICK,
+                Some(_) | None => REST,
+            };
+            select! {
+                recv(jobs) -> job => {
+                    let Ok(first) = job else { return };
+                    let now = clock();
+                    for job in std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)) {
+                        self.handle(job, now);
+                    }
+                }
+                recv(renewed) -> renewal => match renewal {
+                    Ok(renewal) => self.renew(renewal, clock),
+                    Err(_) => renewed = never(),
+                },
+                recv(self.news) -> heard => match heard {
+                    Ok(heard) => self.inquire(clock(), |judge, now| judge.hear(heard, now)),
+                    // The calling threads are gone: waiting tokens are answered when their time is over.
+                    Err(_) => self.news = never(),
+                },
+                default(wait) => {}
+            }
+            self.inquire(clock(), TokenJudge::tick);
+            self.wake();
+        }
+    }
+
+    fn inquire(&mut self, now: Now, step: impl FnOnce(&mut TokenJudge, Now) -> Vec<Verdict>) {
+        let Some(judge) = &mut self.judge else { return };
+        for judgement in step(judge, now) {
+            self.judged(judgement);
+        }
+    }
+
+    fn renew(&mut self, renewal: AuthRenewal, clock: &Clock) {
+        let (TokenTrust { verifier, service }, answers) = match renewal {
+            AuthRenewal::Trust(trust, answers) => (*trust, answers),
+            AuthRenewal::Bounds(per_user, per_address, rate) => {
+                return self.census.bound(per_user, per_address, rate);
+            }
+        };
+        match TokenJudge::start(verifier, service.as_ref(), &self.counters.service, clock) {
+            Ok((mut judge, news)) => {
+                let waiting = match self.judge.take() {
+                    Some(before) => judge.succeed(before, answers),
+                    None => Vec::new(),
+                };
+                (self.judge, self.news) = (Some(judge), news);
+                let now = clock();
+                for (token, waiter) in waiting {
+                    self.check(token, waiter, now);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "auth service threads could not start")
+            }
+        }
+    }
+
+    fn check(&mut self, token: Box<str>, waiter: Waiter<Asker>, now: Now) {
+        let judgement = match &mut self.judge {
+            Some(judge) => {
+                let judged = unwinding(&self.counters, || judge.check(&token, now));
+                judge.judge(judged, token, waiter, now)
+            }
+            None => Some((waiter.asker, Ok(anonymous()))),
+        };
+        if let Some(judgement) = judgement {
+            self.judged(judgement);
+        }
+    }
+
+    fn wake(&mut self) {
+        for (mailbox, should_wake) in self.mailboxes.iter().zip(&mut self.to_wake) {
+            if std::mem::take(should_wake) && mailbox.ring().is_err() {
+                add_one(&self.counters.rings_failed);
+            }
+        }
+        self.counters.users.store(self.census.users() as u64, Ordering::Relaxed);
+        self.counters.addresses.store(self.census.addresses() as u64, Ordering::Relaxed);
+    }
+
+    fn handle(&mut self, job: Admit, now: Now) {
+        match job {
+            Admit::Token { ticket, token, occasion } => {
+                let waiter = Waiter::new(Asker { ticket, occasion }, now.at);
+                self.check(token, waiter, now);
+            }
+            Admit::Address { ticket, address } => {
+                let outcome = self.arrive(address, now.at);
+                self.answer(ticket, Completion::AddressChecked { ticket, address, outcome });
+            }
+            Admit::Leave { user } => self.census.leave_user(&user),
+            Admit::Depart { address } => self.census.depart(address),
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Completion) {
+        let reactor = usize::from(ticket.reactor.0);
+        if let (Some(mailbox), Some(should_wake)) =
+            (self.mailboxes.get(reactor), self.to_wake.get_mut(reactor))
+        {
+            mailbox.answer(answer);
+            *should_wake = true;
+        }
+    }
+
+    fn judged(&mut self, (asker, judged): Verdict) {
+        let Asker { ticket, occasion } = asker;
+        let outcome = judged.and_then(|person| self.admit(person, &occasion));
+        self.count(outcome.as_ref().err());
+        self.answer(ticket, Completion::TokenChecked { ticket, outcome });
+    }
+
+    fn count(&self, denied: Option<&Denied>) {
+        add_one(&self.counters.tokens_checked);
+        match denied {
+            // Unjudged tokens are counted where that is found.
+            None | Some(Denied::Unjudged { .. } | Denied::TooManyWaiting) => {}
+            Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
+            Some(Denied::OtherUser) => add_one(&self.counters.other_user),
+            Some(Denied::TooManyOfUser) => add_one(&self.counters.too_many_of_user),
+        }
+    }
+
+    fn admit(&mut self, person: Person, occasion: &Occasion) -> Result<Identity, Denied> {
+        let Person { user, permissions, expires_unix_ms } = person;
+        let counted = match occasion {
+            Occasion::Connect => match self.census.enter_user(&user) {
+                Entry::Granted => Counted::Yes,
+                Entry::TooMany => return Err(Denied::TooManyOfUser),
+            },
+            Occasion::Refresh(same) if *same == user => Counted::No,
+            Occasion::Refresh(_) => return Err(Denied::OtherUser),
+        };
+        Ok(Identity { user, permissions, expires_unix_ms, counted })
+    }
+
+    fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
+        add_one(&self.counters.addresses_checked);
+        match self.census.arrive(address, now) {
+            Arrival::Granted => Ok(()),
+            Arrival::TooMany => {
+                add_one(&self.counters.addresses_too_many);
+                Err(AddressDenied::TooMany)
+            }
+            Arrival::TooFast(wait) => {
+                add_one(&self.counters.addresses_too_fast);
+                Err(AddressDenied::TooFast { retry_ms: whole_milliseconds(wait) })
+            }
+        }
+    }
+}
+
+/// Runs a check so that a panic in a library costs one token and not the worker. Unwinding loses no state: a check only reads
+/// the keys.
+fn unwinding(counters: &AuthCounters, check: impl FnOnce() -> Judged) -> Judged {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        add_one(&counters.panics);
+        Judged::Settled(Err(TokenFault::Malformed))
+    })
+}
+
+fn anonymous() -> Person {
+    let permissions = Arc::new(Permissions::everything());
+    Person { user: UserName::anonymous(), permissions, expires_unix_ms: None }
+}
+
+fn add_one(cell: &AtomicU64) {
+    cell.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Rounds up, so that a client that waits this long is not refused again.
+fn whole_milliseconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! A blocking HTTP client, for probes and for calls to an auth service.
+//!
+//! `ureq` speaks the protocol over [`Line`], so that a call keeps its deadline and leaves from the configured address.
+//! Redirects are not followed and proxies from the environment are not used: the request goes to the address as written.
+
+use crate::health::finding::Fault;
+use crate::net::deadline::{left, now};
+use crate::net::dial::Dialer;
+use crate::net::line::Line;
+use crate::net::peer::PeerAddress;
+use crate::net::trouble::Trouble;
+use parking_lot::Mutex;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+
+/// The bytes of a body that are read.
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The characters of a body that a cause may quote.
+pub(crate) const QUOTE_CHARS: usize = 80;
+
+/// An answer, its body cut at 64 KiB.
+#[derive(Debug)]
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    /// The body was longer.
+    pub(crate) is_cut: bool,
+}
+
+impl HttpAnswer {
+    /// The beginning of the body, for people.
+    pub(crate) fn quote(&self) -> String {
+        String::from_utf8_lossy(&self.body).trim().chars().take(QUOTE_CHARS).collect()
+    }
+}
+
+/// An HTTP client that keeps its connection.
+#[derive(Debug)]
+pub(crate) struct HttpClient {
+    agent: ureq::Agent,
+}
+
+impl HttpClient {
+    pub(crate) fn new(dialer: Arc<Mutex<Dialer>>) -> HttpClient {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_connections(1)
+            .max_response_header_size(16 * 1024)
+            .proxy(None)
+            .user_agent(concat!("seawall/", env!("CARGO_PKG_VERSION")))
+            .build();
+        HttpClient { agent: ureq::Agent::with_parts(config, LineConnector { dialer }, Unresolved) }
+    }
+
+    /// Sends `GET`.
+    pub(crate) fn fetch(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+        peer: &PeerAddress,
+        deadline: Instant,
+    ) -> Result<HttpAnswer, Trouble> {
+        in_time(peer, deadline)?;
+        let request = self.agent.get(url).config().timeout_global(Some(left(deadline, now()))).build();
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        answered(request.call(), peer)
+    }
+
+    /// Sends `POST` with a form (`application/x-www-form-urlencoded`).
+    pub(crate) fn post_form(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+        form: &str,
+        peer: &PeerAddress,
+        deadline: Instant,
+    ) -> Result<HttpAnswer, Trouble> {
+        in_time(peer, deadline)?;
+        let request = self.agent.post(url).config().timeout_global(Some(left(deadline, now()))).build();
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        answered(request.send(form), peer)
+    }
+}
+
+/// Fails with a timeout once the deadline has passed.
+pub(crate) fn in_time(peer: &PeerAddress, deadline: Instant) -> Result<(), Trouble> {
+    if now() < deadline {
+        return Ok(());
+    }
+    Err(Trouble::new(Fault::Timeout, format!("no answer from {peer} in time")))
+}
+
+fn answered(
+    called: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    peer: &PeerAddress,
+) -> Result<HttpAnswer, Trouble> {
+    let mut response = called.map_err(|error| trouble_of(&error, peer))?;
+    let mut body = Vec::new();
+    // Reads to the very end, so that the connection can be kept.
+    let read = response.body_mut().as_reader().take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut body);
+    read.map_err(|error| match error.get_ref().and_then(|inside| inside.downcast_ref::<ureq::Error>()) {
+        Some(inside) => trouble_of(inside, peer),
+        None => Trouble::of_io(&peer.to_string(), &error),
+    })?;
+    let is_cut = body.len() > BODY_BYTES_MAX;
+    body.truncate(BODY_BYTES_MAX);
+    Ok(HttpAnswer { status: response.status().as_u16(), body, is_cut })
+}
+
+fn trouble_of(error: &ureq::Error, peer: &PeerAddress) -> Trouble {
+    match error {
+        ureq::Error::Io(error) => Trouble::of_io(&peer.to_string(), error),
+        ureq::Error::Timeout(_) => Trouble::new(Fault::Timeout, format!("no answer from {peer} in time")),
+        // The library's text may repeat the address, and with it a secret in its query.
+        ureq::Error::BadUri(_) => {
+            Trouble::new(Fault::Internal, format!("the address of {peer} cannot be asked for"))
+        }
+        other => Trouble::new(Fault::Protocol, format!("{peer} does not answer as HTTP: {other}")),
+    }
+}
+
+/// Gives `ureq` the address it wants to see; the dialer resolves names.
+#[derive(Debug)]
+struct Unresolved;
+
+impl Resolver for Unresolved {
+    fn resolve(
+        &self,
+        _: &http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        Ok(addresses)
+    }
+}
+
+#[derive(Debug)]
+struct LineConnector {
+    dialer: Arc<Mutex<Dialer>>,
+}
+
+impl Connector for LineConnector {
+    type Out = LineTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<LineTransport>, ureq::Error> {
+        let io = |trouble: Trouble| ureq::Error::Io(trouble.into_io());
+        let host = details.uri.host().unwrap_or_default().to_string();
+        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
+        let mut dialer = self.dialer.lock();
+        let peer = PeerAddress::Tcp { host: host.clone(), port };
+        let mut line = dialer.dial(&peer, now() + *details.timeout.after).map_err(io)?;
+        if details.needs_tls() {
+            line = line.secure(&dialer.trust, &host).map_err(io)?;
+        }
+        let buffers =
+            LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(LineTransport { line, buffers, is_open: true }))
+    }
+}
+
+#[derive(Debug)]
+struct LineTransport {
+    line: Line,
+    buffers: LazyBuffers,
+    is_open: bool,
+}
+
+impl Transport for LineTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        // The first bytes of a request begin its look.
+        self.line.begin(now() + *timeout.after);
+        let output = self.buffers.output();
+        let sent =
+            self.line.write_all(output.get(..amount).unwrap_or_default()).and_then(|()| self.line.flush());
+        self.is_open = sent.is_ok();
+        sent.map_err(ureq::Error::Io)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.line.set_deadline(now() + *timeout.after);
+        match self.line.read(self.buffers.input_append_buf()) {
+            Ok(count) => {
+                self.buffers.input_appended(count);
+                Ok(count > 0)
+            }
+            Err(error) => {
+                self.is_open = false;
+                // The end of the connection may be the end of a body without a length.
+                if self.line.has_ended() { Ok(false) } else { Err(ureq::Error::Io(error)) }
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.is_open
+    }
+
+    fn is_tls(&self) -> bool {
+        self.line.is_tls()
+    }
+}

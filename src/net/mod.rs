@@ -1,0 +1,20 @@
+//! Blocking network clients for the workers: sockets with deadlines, TLS, addresses, and the HTTP and Redis codecs on top of
+//! them.
+//!
+//! This module knows none of the workers. All bytes go through [`line`], which bounds every wait by the deadline of the whole
+//! call.
+
+pub(crate) mod address;
+pub mod auth_endpoint;
+pub(crate) mod binding;
+pub(crate) mod deadline;
+pub(crate) mod dial;
+pub(crate) mod http_client;
+pub(crate) mod line;
+pub(crate) mod peer;
+pub(crate) mod postgres;
+pub(crate) mod redis;
+pub(crate) mod resolve;
+pub mod target;
+pub(crate) mod tls;
+pub(crate) mod trouble;

@@ -1,0 +1,277 @@
+//! The target of a probe: plain data parsed from strings, with errors that say what to write instead.
+//!
+//! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
+
+use super::address::{self, HttpTarget, RedisTarget, error};
+pub use super::address::{Expect, TargetError};
+use super::auth_endpoint::Endpoint;
+use super::dial::Dialer;
+use super::peer::PeerAddress;
+use super::postgres::{AddressError, PostgresAddress};
+use super::resolve::Resolver;
+use super::tls::TlsTrust;
+pub use crate::health::definition::Kind;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+#[derive(Clone)]
+pub struct Target {
+    pub(crate) service: TargetService,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) ca_file: Option<PathBuf>,
+    secrets: Vec<String>,
+}
+
+#[derive(Clone)]
+pub(crate) enum TargetService {
+    Postgres(PostgresTarget),
+    Redis(RedisTarget),
+    Http(HttpTarget),
+    Clickhouse(HttpTarget),
+    Tcp { peer: PeerAddress, tls: Option<String> },
+    Auth(AuthTarget),
+}
+
+/// The endpoints of an auth service; at least one.
+#[derive(Clone)]
+pub(crate) struct AuthTarget {
+    pub(crate) introspection: Option<Endpoint>,
+    pub(crate) key_set: Option<Endpoint>,
+}
+
+#[derive(Clone)]
+pub(crate) struct PostgresTarget {
+    pub(crate) address: PostgresAddress,
+    pub(crate) tables: Vec<String>,
+    pub(crate) purpose: Purpose,
+}
+
+/// The purpose of a PostgreSQL server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A service of another system.
+    Service,
+    /// Our store, which has further requirements.
+    Store,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Target({} {})", self.kind().as_str(), self.address())
+    }
+}
+
+impl Target {
+    /// Reads an address of this kind. Resolves no name and opens nothing.
+    pub fn parse(kind: Kind, address: &str) -> Result<Target, TargetError> {
+        let (service, secrets) = match kind {
+            Kind::Postgres => postgres(address)?,
+            Kind::Redis => {
+                address::redis(address).map(|(target, secrets)| (TargetService::Redis(target), secrets))?
+            }
+            Kind::Http => {
+                address::http(address).map(|(target, secrets)| (TargetService::Http(target), secrets))?
+            }
+            Kind::Clickhouse => address::http(address)
+                .map(|(target, secrets)| (TargetService::Clickhouse(target), secrets))?,
+            Kind::Tcp => {
+                address::tcp(address).map(|(peer, tls)| (TargetService::Tcp { peer, tls }, Vec::new()))?
+            }
+            Kind::Gateway => return error("this process is not looked at over a network"),
+        };
+        Ok(Target { service, source: None, ca_file: None, secrets })
+    }
+
+    /// An auth service, probed the way it is used: by introspecting a token, fetching the key set, or both.
+    pub fn auth_service(introspection: Option<Endpoint>, key_set: Option<Endpoint>) -> Target {
+        let endpoints = introspection.iter().chain(&key_set);
+        let secrets = endpoints.flat_map(|endpoint| endpoint.secrets().iter().cloned()).collect();
+        let service = TargetService::Auth(AuthTarget { introspection, key_set });
+        Target { service, source: None, ca_file: None, secrets }
+    }
+
+    /// Connections leave from this address; `None`: the system chooses.
+    pub fn with_source(mut self, source: Option<IpAddr>) -> Target {
+        self.source = source;
+        self
+    }
+
+    /// Trusts the authorities in this file (PEM) instead of the system's. A PostgreSQL address names its file itself
+    /// (`sslrootcert`).
+    pub fn with_ca_file(mut self, file: PathBuf) -> Target {
+        self.ca_file = Some(file);
+        self
+    }
+
+    /// PostgreSQL tables to read in each look, `name` or `schema.name`.
+    pub fn with_tables(mut self, tables: &[&str]) -> Result<Target, TargetError> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
+        if let Some(bad) = tables.iter().find(|name| name.is_empty() || !name.chars().all(plain)) {
+            return error(format!("{bad:?} is no table's name here: a-z, 0-9, _ and one dot after a schema"));
+        }
+        let TargetService::Postgres(target) = &mut self.service else {
+            return error(format!("tables are read in postgres, not in {}", self.kind().as_str()));
+        };
+        target.tables = tables.iter().map(|name| name.to_string()).collect();
+        Ok(self)
+    }
+
+    /// Makes it the store: reads these tables, opens sessions like the store's, and reports anything that makes it unfit as a
+    /// fault.
+    pub fn for_store(self, tables: &[&str]) -> Result<Target, TargetError> {
+        let mut target = self.with_tables(tables)?;
+        if let TargetService::Postgres(target) = &mut target.service {
+            target.purpose = Purpose::Store;
+        }
+        Ok(target)
+    }
+
+    /// The answer that an HTTP service must give.
+    pub fn with_expect(mut self, expect: Expect) -> Result<Target, TargetError> {
+        if let Some(status) = expect.status.filter(|status| !(100..600).contains(status)) {
+            return error(format!("the expected status is {status}; it must be in 100 to 599"));
+        }
+        if expect.field.as_ref().is_some_and(|(path, _)| path.split('.').any(str::is_empty)) {
+            return error("the field's path is empty or has an empty part; write it like checks.0.state");
+        }
+        let TargetService::Http(target) = &mut self.service else {
+            return error(format!("an expected answer is for http, not for {}", self.kind().as_str()));
+        };
+        target.expect = expect;
+        Ok(self)
+    }
+
+    /// The protocol.
+    pub fn kind(&self) -> Kind {
+        match &self.service {
+            TargetService::Postgres(_) => Kind::Postgres,
+            TargetService::Redis(_) => Kind::Redis,
+            TargetService::Http(_) | TargetService::Auth(_) => Kind::Http,
+            TargetService::Clickhouse(_) => Kind::Clickhouse,
+            TargetService::Tcp { .. } => Kind::Tcp,
+        }
+    }
+
+    /// Host and port, or the path of a socket: the part of the address that may be logged.
+    pub fn address(&self) -> String {
+        match &self.service {
+            TargetService::Postgres(target) => {
+                target.address.peers().iter().map(PeerAddress::to_string).collect::<Vec<_>>().join(",")
+            }
+            TargetService::Redis(RedisTarget { peer, .. }) | TargetService::Tcp { peer, .. } => {
+                peer.to_string()
+            }
+            TargetService::Http(target) | TargetService::Clickhouse(target) => target.peer.to_string(),
+            TargetService::Auth(AuthTarget { introspection, key_set }) => {
+                introspection.iter().chain(key_set).map(Endpoint::address).collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+
+    /// A dialer for connections to it.
+    pub(crate) fn dialer(&self) -> Dialer {
+        let trust = match &self.service {
+            TargetService::Postgres(target) => target.address.trust(),
+            TargetService::Redis(_)
+            | TargetService::Http(_)
+            | TargetService::Clickhouse(_)
+            | TargetService::Tcp { .. }
+            | TargetService::Auth(_) => TlsTrust::new(self.ca_file.clone()),
+        };
+        Dialer { source: self.source, trust, resolver: Resolver::default() }
+    }
+
+    /// The target if it is a Redis.
+    pub(crate) fn redis(&self) -> Option<&RedisTarget> {
+        match &self.service {
+            TargetService::Redis(target) => Some(target),
+            TargetService::Postgres(_)
+            | TargetService::Http(_)
+            | TargetService::Clickhouse(_)
+            | TargetService::Tcp { .. }
+            | TargetService::Auth(_) => None,
+        }
+    }
+
+    pub(crate) fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+}
+
+fn postgres(address: &str) -> Result<(TargetService, Vec<String>), TargetError> {
+    const FORM: &str =
+        "a postgres address names a host and a user: postgres://user:password@host:port/database";
+    let address = match PostgresAddress::parse(address) {
+        Ok(address) => address,
+        Err(AddressError::Form(_)) => return error(FORM.replace("names", "is written with")),
+        Err(other) => return error(other.to_string()),
+    };
+    if address.peers().is_empty() || address.config.get_user().is_none() {
+        return error(FORM);
+    }
+    let secrets = address.config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
+    let target = PostgresTarget { address, tables: Vec::new(), purpose: Purpose::Service };
+    Ok((TargetService::Postgres(target), secrets.into_iter().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_shown_without_its_secrets() {
+        let written = [
+            (Kind::Postgres, "postgres://seawall:hunter22@db:5433/chat", "db:5433"),
+            (Kind::Postgres, "host=a,b user=seawall password=hunter22", "a:5432,b:5432"),
+            (Kind::Postgres, "host=/run/pg user=s port=1", "/run/pg/.s.PGSQL.1"),
+            (Kind::Redis, "rediss://:hunter22@cache", "cache:6379"),
+            (Kind::Redis, "unix:///run/redis.sock", "/run/redis.sock"),
+            (Kind::Http, "https://me:hunter22@api.example/v1?key=hunter22", "api.example:443"),
+            (Kind::Clickhouse, "http://[::1]:8123", "[::1]:8123"),
+            (Kind::Tcp, "tls://mail:465", "mail:465"),
+        ];
+        for (kind, address, shown) in written {
+            let target = Target::parse(kind, address).unwrap_or_else(|error| panic!("{address}: {error}"));
+            assert_eq!(target.address(), shown);
+            assert!(!format!("{target:?}").contains("hunter22"));
+            assert_eq!(target.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn bad_address_is_answered_with_the_right_form_and_never_repeated() {
+        let bad = [
+            (Kind::Postgres, "postgres://hunter22"),
+            (Kind::Postgres, "nonsense hunter22"),
+            (Kind::Redis, "http://:hunter22@x"),
+            (Kind::Redis, "redis://:hunter22@x/zero"),
+            (Kind::Http, "redis://hunter22@x"),
+            (Kind::Clickhouse, "hunter22"),
+            (Kind::Tcp, "hunter22"),
+            (Kind::Tcp, "ftp://hunter22:1"),
+            (Kind::Tcp, "hunter22:99999"),
+        ];
+        for (kind, address) in bad {
+            let error = Target::parse(kind, address).expect_err(address).to_string();
+            assert!(
+                error.contains("written") || error.contains("names") || error.contains("number"),
+                "{error}"
+            );
+            assert!(!error.contains("hunter22"), "{error}");
+        }
+    }
+
+    #[test]
+    fn option_that_does_not_fit_the_kind_is_refused() {
+        let tcp = Target::parse(Kind::Tcp, "a:1").expect("an address");
+        assert!(tcp.clone().with_tables(&["x"]).is_err());
+        assert!(tcp.with_expect(Expect::default()).is_err());
+        let store = Target::parse(Kind::Postgres, "postgres://a@b/c").expect("an address");
+        assert!(store.clone().with_tables(&["x; drop table y"]).is_err());
+        assert!(store.with_tables(&["chat.log"]).is_ok());
+        let web = Target::parse(Kind::Http, "http://a/").expect("an address");
+        let expect = Expect { status: Some(99), field: None };
+        assert!(web.clone().with_expect(expect).is_err());
+        assert!(web.with_expect(Expect { status: None, field: Some(("a..b".into(), "1".into())) }).is_err());
+    }
+}

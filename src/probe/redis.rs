@@ -1,0 +1,142 @@
+//! Redis as a bus: PING, its role, a key written, read and deleted, and a publication that must come back.
+//!
+//! PING shows only that the server answers PING. Publications can be lost all the same: a subscriber's output buffer overflows,
+//! a proxy does not pass on pub/sub, a permission is missing. So each look publishes to a subscription of its own on a second
+//! connection.
+//!
+//! The crate `redis` is the codec.
+
+use crate::health::finding::Fault;
+use crate::net::address::RedisTarget;
+use crate::net::dial::Dialer;
+use crate::net::redis::{RedisConnection, is_text, trouble_of};
+use crate::net::trouble::Trouble;
+use ::redis::{ServerError, Value, cmd};
+use std::time::Instant;
+
+/// How long a look's key lives. It outlives the look only if that dies between two commands.
+const KEY_LIFE_MS: u32 = 60_000;
+
+/// The connections kept between two looks.
+#[derive(Debug)]
+pub(super) struct RedisSession {
+    commands: RedisConnection,
+    subscription: RedisConnection,
+    looks: u64,
+}
+
+/// One look. Returns the connections for the next one.
+pub(super) fn look(
+    dialer: &mut Dialer,
+    target: &RedisTarget,
+    instance: &str,
+    kept: Option<Box<RedisSession>>,
+    deadline: Instant,
+) -> Result<(Option<String>, Box<RedisSession>), Trouble> {
+    let name = format!("seawall:probe:{instance}");
+    let mut session = match kept {
+        Some(mut session) => {
+            session.commands.begin(deadline);
+            session.subscription.begin(deadline);
+            session
+        }
+        None => {
+            let mut commands = RedisConnection::open(dialer, target, deadline)?;
+            commands.call(&[cmd("PING")])?;
+            let mut subscription = RedisConnection::open(dialer, target, deadline)?;
+            subscription.call(&[cmd("SUBSCRIBE").arg(&name).take()])?;
+            Box::new(RedisSession { commands, subscription, looks: 0 })
+        }
+    };
+    session.looks = session.looks.wrapping_add(1);
+    let token = format!("{}-{}", std::process::id(), session.looks);
+    exercise(&mut session.commands, &name, &token)?;
+    let heard = publish(&mut session.commands, &name, &token)?;
+    expect(&mut session.subscription, &name, &token, heard)?;
+    Ok((None, session))
+}
+
+/// PING, the role, and a key written, read and deleted, in one round trip.
+fn exercise(over: &mut RedisConnection, key: &str, token: &str) -> Result<(), Trouble> {
+    let commands = [
+        cmd("PING"),
+        cmd("ROLE"),
+        cmd("SET").arg(key).arg(token).arg("PX").arg(KEY_LIFE_MS).take(),
+        cmd("GET").arg(key).take(),
+        cmd("DEL").arg(key).take(),
+    ];
+    let answers = over.ask(&commands)?;
+    let [ping, role, set, get, del] = answers.as_slice() else {
+        return Err(Trouble::new(Fault::Protocol, "answers are missing"));
+    };
+    demand("PING", ping, |value| matches!(value, Value::SimpleString(text) if text == "PONG"))?;
+    // A role that may not be queried is no fault: the write shows what matters.
+    if let Ok(Value::Array(parts)) = role
+        && parts.first().is_some_and(|part| is_text(part, "slave"))
+    {
+        let text = "the server is a replica (ROLE): what is written there is lost";
+        return Err(Trouble::new(Fault::Standby, text));
+    }
+    demand("SET", set, |value| matches!(value, Value::Okay))?;
+    demand("GET", get, |value| is_text(value, token))?;
+    demand("DEL", del, |value| matches!(value, Value::Int(1)))
+}
+
+/// Publishes, and returns the number of subscribers that the server counts.
+fn publish(over: &mut RedisConnection, channel: &str, token: &str) -> Result<i64, Trouble> {
+    let answers = over.call(&[cmd("PUBLISH").arg(channel).arg(token).take()])?;
+    match answers.first() {
+        Some(Value::Int(count)) => Ok(*count),
+        _ => Err(Trouble::new(Fault::Protocol, "PUBLISH is answered with something else than a number")),
+    }
+}
+
+/// Waits for the publication with this token; older ones may arrive before it.
+fn expect(over: &mut RedisConnection, channel: &str, token: &str, heard: i64) -> Result<(), Trouble> {
+    loop {
+        let value = match over.receive() {
+            Ok(value) => value,
+            Err(Trouble { fault: Fault::Timeout, .. }) => {
+                let text = format!(
+                    "{} answers, but a publication to our own subscription did not arrive (PUBLISH counted {heard} subscribers)",
+                    over.peer()
+                );
+                return Err(Trouble::new(Fault::Delivery, text));
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        match value {
+            Value::ServerError(error) => return Err(trouble_of(&error)),
+            Value::Array(parts) => {
+                if let [kind, name, text] = parts.as_slice()
+                    && is_text(kind, "message")
+                    && is_text(name, channel)
+                    && is_text(text, token)
+                {
+                    return Ok(());
+                }
+            }
+            _ => {
+                return Err(Trouble::new(
+                    Fault::Protocol,
+                    "a subscription receives something other than messages",
+                ));
+            }
+        }
+    }
+}
+
+fn demand(
+    command: &str,
+    answer: &Result<Value, ServerError>,
+    is_right: impl Fn(&Value) -> bool,
+) -> Result<(), Trouble> {
+    match answer {
+        Ok(value) if is_right(value) => Ok(()),
+        Ok(_) => Err(Trouble::new(
+            Fault::Protocol,
+            format!("{command} is answered with something else than it should be"),
+        )),
+        Err(error) => Err(trouble_of(error)),
+    }
+}

@@ -1,0 +1,127 @@
+//! Answers to the reactors that asked, and announcements of new publications to all reactors and to the bus.
+
+use super::outcome::{Outcome, RETRY_MS, change_of};
+use crate::id::ReactorId;
+use crate::job::bus::Bus;
+use crate::job::wake::wake;
+use crate::job::{Append, AppendError, Appended, Attempt, Completion, Live, Mailbox, Offered};
+use crate::metrics::store::{StoreCounters, bump};
+use crate::wire::publication::{Published, Stored};
+use crate::wire::push;
+use std::borrow::Borrow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Sends to the reactors of this instance, and over the bus to the others.
+#[derive(Clone)]
+pub(super) struct Answers {
+    mailboxes: Arc<[Mailbox]>,
+    bus: Option<Bus>,
+    counters: Arc<StoreCounters>,
+}
+
+impl Answers {
+    /// `mailboxes` are indexed by reactor.
+    pub(super) fn new(mailboxes: Arc<[Mailbox]>, bus: Option<Bus>, counters: Arc<StoreCounters>) -> Answers {
+        Answers { mailboxes, bus, counters }
+    }
+
+    /// Answers each job with its outcome, announces the new publications, and wakes each reactor once. The outcomes are in the
+    /// order of the jobs.
+    pub(super) fn settled<J: Borrow<Append>>(&self, jobs: &[J], outcomes: Vec<Outcome>) {
+        if outcomes.is_empty() {
+            return;
+        }
+        let published = catch_unwind(AssertUnwindSafe(|| publish(jobs, &outcomes))).unwrap_or_else(|_| {
+            // Subscribers notice the gap at the next beat; the acknowledgements below are true.
+            tracing::error!("announcing a batch panicked");
+            Arc::from([])
+        });
+        for (job, outcome) in jobs.iter().map(Borrow::borrow).zip(outcomes) {
+            bump(cell(&self.counters, &outcome));
+            self.answer(job.ticket.reactor, Completion::Appended { ticket: job.ticket, outcome });
+        }
+        if !published.is_empty() {
+            self.offer(&Live::Published(Arc::clone(&published)));
+            if let Some(bus) = &self.bus {
+                bus.publish(&published);
+            }
+        }
+        self.mailboxes.iter().for_each(wake);
+    }
+
+    /// Announces to all reactors, and wakes them.
+    pub(super) fn all(&self, live: &Live) {
+        self.offer(live);
+        self.mailboxes.iter().for_each(wake);
+    }
+
+    fn offer(&self, live: &Live) {
+        for mailbox in self.mailboxes.iter() {
+            match mailbox.offer(live.clone()) {
+                Offered::Taken => bump(&self.counters.live_offered),
+                Offered::Missed => bump(&self.counters.live_missed),
+            }
+        }
+    }
+
+    /// Answers `unavailable`: these appends are certainly not stored.
+    pub(super) fn unavailable<J: Borrow<Append>>(&self, jobs: &[J]) {
+        self.refuse(jobs, &AppendError::Unavailable { retry_ms: RETRY_MS });
+    }
+
+    /// Answers all jobs with one error.
+    pub(super) fn refuse<J: Borrow<Append>>(&self, jobs: &[J], error: &AppendError) {
+        self.settled(jobs, jobs.iter().map(|_| Err(error.clone())).collect());
+    }
+
+    pub(super) fn one(&self, reactor: ReactorId, completion: Completion) {
+        self.answer(reactor, completion);
+        if let Some(mailbox) = self.mailboxes.get(usize::from(reactor.0)) {
+            wake(mailbox);
+        }
+    }
+
+    fn answer(&self, reactor: ReactorId, completion: Completion) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(reactor.0)) {
+            mailbox.answer(completion);
+        }
+    }
+}
+
+/// Encodes the new publications of a batch: each once, for all reactors.
+fn publish<J: Borrow<Append>>(jobs: &[J], outcomes: &[Outcome]) -> Arc<[Published]> {
+    let mut frame = Vec::new();
+    let encode = |(job, outcome): (&Append, &Outcome)| {
+        let Ok(Appended { offset, time_ms, attempt: Attempt::First, .. }) = outcome else { return None };
+        frame.clear();
+        let change = change_of(job.change);
+        let stored = Stored {
+            offset: *offset,
+            key: job.key.as_ref().map(|key| key.as_str()),
+            user: job.user.as_str(),
+            time_ms: *time_ms,
+            change,
+            deleted_by: None,
+            data: &job.data,
+        };
+        push::publication(&mut frame, &job.channel, &stored);
+        let (channel, frame) = (job.channel.clone(), Arc::from(frame.as_slice()));
+        Some(Published { channel, offset: *offset, change, frame })
+    };
+    jobs.iter().map(Borrow::borrow).zip(outcomes).filter_map(encode).collect()
+}
+
+fn cell<'a>(counters: &'a StoreCounters, outcome: &Outcome) -> &'a AtomicU64 {
+    match outcome {
+        Ok(Appended { attempt: Attempt::First, .. }) => &counters.appends,
+        Ok(Appended { attempt: Attempt::Repeat, .. }) => &counters.duplicates,
+        Err(AppendError::KeyConflict) => &counters.refused_key_conflict,
+        Err(AppendError::NotFound) => &counters.refused_not_found,
+        Err(AppendError::NotAuthor) => &counters.refused_not_author,
+        Err(AppendError::TooManyChannels) => &counters.refused_too_many_channels,
+        Err(AppendError::Unavailable { .. }) => &counters.unavailable,
+        Err(AppendError::Unconfirmed { .. }) => &counters.unconfirmed,
+    }
+}

@@ -1,0 +1,18 @@
+//! The queues, mailboxes and counters that a store's threads share with the rest of the process.
+
+use crate::job::{Append, Mailbox, Read};
+use crate::metrics::store::StoreCounters;
+use crossbeam_channel::Receiver;
+use std::sync::Arc;
+
+/// The queues that a store serves, and where its answers and counts go. The store's threads end when all senders of the queues
+/// are gone.
+pub struct StoreEnds {
+    /// The way to each reactor, by its id.
+    pub mailboxes: Arc<[Mailbox]>,
+    /// Publications to commit.
+    pub appends: Receiver<Append>,
+    /// Pages and heads to read.
+    pub reads: Receiver<Read>,
+    pub counters: Arc<StoreCounters>,
+}

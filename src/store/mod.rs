@@ -1,0 +1,19 @@
+//! The durable log of every channel, in SQLite inside the data folder or in a PostgreSQL database.
+//!
+//! Each database has a module of its own. The files next to them are what both share: answers to the reactors, pages, outcomes,
+//! idempotency and the encoding of columns.
+
+mod answers;
+mod columns;
+mod ends;
+mod idempotency;
+mod outcome;
+mod page_body;
+pub mod postgres;
+mod retention;
+pub mod sqlite;
+mod thread;
+mod wall_clock;
+
+pub use ends::StoreEnds;
+pub use retention::Retention;

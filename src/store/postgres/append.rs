@@ -1,0 +1,296 @@
+//! The threads that commit batches of appends.
+//!
+//! A batch whose connection dies is in doubt. Its appends with a key are repeated under that key over the next connection,
+//! which stores them or finds them stored. The others, and those whose time is up, are answered `unconfirmed`. While there is
+//! no connection, arriving appends are refused at once.
+
+use super::batch::{self, SettledAppend};
+use super::connection::StoreConnection;
+use super::epoch::KnownEpoch;
+use super::fault::{CallFault, Fate};
+use super::route::Waiting;
+use super::timing::{jittered, monotonic};
+use super::trial::Trials;
+use crate::id::ChannelName;
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
+use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
+use crate::metrics::store::{StoreCounters, add, bump};
+use crate::store::answers::Answers;
+use crate::store::outcome::Outcome;
+use crate::store::outcome::RETRY_MS;
+use crate::store::wall_clock::WallClock;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often a batch is retried after a deadlock or a similar fault.
+const RETRIES: u32 = 3;
+/// The pause before the first retry; each further one waits longer.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// An append in doubt is repeated until this long after its arrival; the rest of the time is for delivering the answer.
+const DOUBT_MAX: Duration = Duration::from_millis(4_200);
+const _: () = assert!(DOUBT_MAX.as_millis() < REPLY_TIMEOUT.as_millis());
+
+pub(super) struct PostgresAppender {
+    pub(super) connection: StoreConnection,
+    pub(super) clock: WallClock,
+    pub(super) jobs: Receiver<Waiting>,
+    pub(super) answers: Answers,
+    pub(super) counters: Arc<StoreCounters>,
+    pub(super) channels_max: u64,
+    /// The number of publications a channel may hold; 0 is no bound.
+    pub(super) publications: u64,
+    /// To retention: channels that hold more.
+    pub(super) overfull: Sender<ChannelName>,
+    /// The epoch by which answers are known to come from the same logs.
+    pub(super) epoch: Arc<KnownEpoch>,
+    /// Appends whose commit is unknown.
+    pub(super) doubt: Vec<Waiting>,
+    /// Writes that test for room after one found none.
+    pub(super) trials: Trials,
+}
+
+impl PostgresAppender {
+    /// Runs until all senders are gone. What they sent is answered by then.
+    pub(super) fn run(mut self) {
+        loop {
+            self.connect();
+            self.settle_doubt();
+            self.trials.advance(&mut self.connection);
+            let up = self.connection.is_up() && !self.epoch.is_replaced();
+            match self.jobs.recv_timeout(self.patience()) {
+                Ok(first) if up => {
+                    let batch = self.gather(first);
+                    self.commit(batch);
+                }
+                Ok(waiting) => self.answers.unavailable(&[waiting]),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        while !self.doubt.is_empty() {
+            self.connect();
+            self.settle_doubt();
+            self.connection.pause(Duration::from_millis(20));
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let oldest = self.doubt.iter().map(|waiting| waiting.since).min();
+        let doubt = oldest.map_or(Duration::MAX, |since| DOUBT_MAX.saturating_sub(since.elapsed()));
+        let trial = if self.connection.is_up() { self.trials.patience() } else { Duration::MAX };
+        self.connection.patience().min(doubt).min(trial)
+    }
+
+    /// Maintains the connection. Meanwhile, refuses arriving appends and gives up those in doubt for too long.
+    fn connect(&mut self) {
+        let was_up = self.connection.is_up();
+        let (jobs, answers, doubt) = (&self.jobs, &self.answers, &mut self.doubt);
+        let result = self.connection.advance(|| {
+            answers.unavailable(&jobs.try_iter().collect::<Vec<_>>());
+            give_up_late(doubt, answers);
+        });
+        match result {
+            Ok(()) if !was_up && self.connection.is_up() => self.counters.failing.store(0, Ordering::Relaxed),
+            Ok(()) => {}
+            Err(_) => self.counters.failing.store(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Collects the appends that wait already. The batch exceeds its bound in bytes by less than one publication.
+    fn gather(&self, first: Waiting) -> Vec<Waiting> {
+        let mut bytes = first.job.data.len();
+        let mut batch = vec![first];
+        while batch.len() < APPEND_BATCH_MAX
+            && bytes < APPEND_BATCH_BYTES_MAX
+            && let Ok(waiting) = self.jobs.try_recv()
+        {
+            bytes += waiting.job.data.len();
+            batch.push(waiting);
+        }
+        batch
+    }
+
+    /// Commits a batch without the appends that the reactor has already answered: a publication must not appear long after its
+    /// author was notified of a failure.
+    fn commit(&mut self, batch: Vec<Waiting>) {
+        let now = monotonic();
+        let (batch, late): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|waiting| now.duration_since(waiting.since) < REPLY_TIMEOUT);
+        self.answers.unavailable(&late);
+        if !batch.is_empty() {
+            self.attempt(batch);
+        }
+    }
+
+    /// Repeats appends in doubt if there is a connection, and gives up the ones that took too long.
+    fn settle_doubt(&mut self) {
+        give_up_late(&mut self.doubt, &self.answers);
+        if self.connection.is_up() && !self.doubt.is_empty() {
+            let batch = std::mem::take(&mut self.doubt);
+            self.attempt(batch);
+        }
+    }
+
+    fn attempt(&mut self, batch: Vec<Waiting>) {
+        let begun = monotonic();
+        let result = self.store(&batch);
+        bump(&self.counters.batches);
+        add(&self.counters.batched, batch.len() as u64);
+        let took = begun.elapsed();
+        self.counters.commit_latency.record(took);
+        match &result {
+            Ok(_) => self.connection.wrote(Ok(()), took),
+            Err(fault) if fault.fate == Fate::OfTheData => {}
+            Err(fault) => {
+                self.trials.failed(&fault.cause);
+                self.connection.wrote(Err(fault.cause.clone()), took);
+            }
+        }
+        match result {
+            Ok(settled) if self.is_of_other_logs(&settled) => unconfirmed(&self.answers, &batch),
+            Ok(settled) => {
+                self.counters.failing.store(0, Ordering::Relaxed);
+                self.note_overfull(&batch, &settled);
+                let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
+                self.answers.settled(&batch, outcomes.collect());
+            }
+            Err(fault) if batch.len() > 1 && fault.fate == Fate::OfTheData => self.halve(batch),
+            Err(fault) if fault.is_held_up() && is_mixed(&batch) => self.apart(batch),
+            Err(fault) => self.failed(batch, &fault),
+        }
+    }
+
+    /// Stored, but in logs that this process does not know: the offsets to announce mean something else here.
+    fn is_of_other_logs(&self, settled: &[SettledAppend]) -> bool {
+        let mut epochs =
+            settled.iter().filter_map(|settled| settled.outcome.as_ref().ok()).map(|it| it.epoch);
+        epochs.any(|epoch| self.epoch.meet(epoch).is_err())
+    }
+
+    /// Something in the batch takes too long or waits for a lock. New publications go first and alone: a change of one
+    /// publication may touch many rows, and must not fail all the others.
+    fn apart(&mut self, batch: Vec<Waiting>) {
+        let (new, changes) = batch.into_iter().partition(is_new);
+        self.attempt(new);
+        if self.connection.is_up() {
+            self.attempt(changes);
+        } else {
+            self.not_done(changes);
+        }
+    }
+
+    fn store(&mut self, batch: &[Waiting]) -> Result<Vec<SettledAppend>, CallFault> {
+        let jobs: Vec<&Append> = batch.iter().map(|waiting| &waiting.job).collect();
+        let mut tried = 0;
+        loop {
+            let now_ms = self.clock.unix_ms();
+            let (connection, channels_max) = (&mut self.connection, self.channels_max);
+            let attempt = AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, channels_max));
+            match catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked())) {
+                Err(fault) if fault.fate == Fate::Again && tried < RETRIES => {
+                    tried += 1;
+                    self.connection.pause(jittered(RETRY_PAUSE * tried * tried));
+                }
+                Ok(settled) if settled.len() != jobs.len() => {
+                    let fault = CallFault::incomplete();
+                    self.connection.drop_link(&fault);
+                    return Err(fault);
+                }
+                Err(fault) if fault.fate == Fate::Unknown => {
+                    self.connection.drop_link(&fault);
+                    return Err(fault);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// One append of the batch is at fault: halving finds it, and only that one is refused.
+    fn halve(&mut self, mut batch: Vec<Waiting>) {
+        let rest = batch.split_off(batch.len() / 2);
+        self.attempt(batch);
+        if self.connection.is_up() {
+            self.attempt(rest);
+        } else {
+            self.not_done(rest);
+        }
+    }
+
+    fn failed(&mut self, batch: Vec<Waiting>, fault: &CallFault) {
+        match fault.fate {
+            Fate::OfTheData => {
+                tracing::warn!(cause = %fault.cause.text, "append failed");
+                let (doubtful, fresh): (Vec<_>, Vec<_>) =
+                    batch.into_iter().partition(|waiting| waiting.doubtful);
+                unconfirmed(&self.answers, &doubtful);
+                self.not_done(fresh);
+            }
+            Fate::NotDone | Fate::Again => {
+                if self.counters.failing.swap(1, Ordering::Relaxed) == 0 {
+                    tracing::error!(cause = %fault.cause.text, look_at = fault.cause.look_at, "the store does not take writes");
+                }
+                self.not_done(batch);
+            }
+            Fate::Unknown => {
+                let (keyed, bare): (Vec<_>, Vec<_>) =
+                    batch.into_iter().partition(|waiting| waiting.job.key.is_some());
+                unconfirmed(&self.answers, &bare);
+                self.doubt.extend(keyed.into_iter().map(|waiting| Waiting { doubtful: true, ..waiting }));
+            }
+        }
+    }
+
+    /// This attempt certainly stored none of these. If an earlier one may have, the doubt remains.
+    fn not_done(&mut self, batch: Vec<Waiting>) {
+        let (doubtful, fresh): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.doubtful);
+        self.doubt.extend(doubtful);
+        self.answers.unavailable(&fresh);
+    }
+
+    fn note_overfull(&self, batch: &[Waiting], settled: &[SettledAppend]) {
+        if self.publications == 0 {
+            return;
+        }
+        for (waiting, settled) in batch.iter().zip(settled) {
+            if settled.retained > self.publications {
+                // A lost note is made again by the next append.
+                let _ = self.overfull.try_send(waiting.job.channel.clone());
+            }
+        }
+    }
+}
+
+fn is_new(waiting: &Waiting) -> bool {
+    match waiting.job.change {
+        AppendChange::Original => true,
+        AppendChange::Edit(..) | AppendChange::Delete(..) => false,
+    }
+}
+
+fn is_mixed(batch: &[Waiting]) -> bool {
+    batch.iter().any(is_new) && !batch.iter().all(is_new)
+}
+
+/// The outcome to announce. An append whose first attempt was in doubt and proves to be stored is new to its author and was
+/// never announced. Subscribers that know it already drop it by its offset.
+fn told_of(waiting: &Waiting, settled: SettledAppend) -> Outcome {
+    settled.outcome.map(|appended| match waiting.doubtful {
+        true => Appended { attempt: Attempt::First, ..appended },
+        false => appended,
+    })
+}
+
+/// Answers the appends in doubt whose time is up.
+fn give_up_late(doubt: &mut Vec<Waiting>, answers: &Answers) {
+    if !doubt.is_empty() {
+        let late: Vec<_> = doubt.extract_if(.., |waiting| waiting.since.elapsed() >= DOUBT_MAX).collect();
+        unconfirmed(answers, &late);
+    }
+}
+
+fn unconfirmed(answers: &Answers, batch: &[Waiting]) {
+    answers.refuse(batch, &AppendError::Unconfirmed { retry_ms: RETRY_MS });
+}

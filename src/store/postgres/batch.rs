@@ -1,0 +1,99 @@
+//! Encoding a batch for the database, and decoding its outcomes.
+
+use super::connection::StoreConnection;
+use super::fault::CallFault;
+use crate::id::{Epoch, Offset};
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
+use crate::store::columns::kind;
+use crate::store::columns::{integer, natural};
+use crate::store::idempotency::digest;
+use crate::store::outcome::{Outcome, change_of};
+use crate::wire::publication::Change;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+/// The statement that appends a batch.
+const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
+     FROM seawall.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+/// The outcome of one append, with the state of its channel.
+#[derive(Debug)]
+pub(super) struct SettledAppend {
+    pub(super) outcome: Outcome,
+    /// The number of publications that the channel retains; 0 if nothing was stored.
+    pub(super) retained: u64,
+}
+
+/// Commits a batch, its appends in order, in one statement and one round trip.
+pub(super) fn commit(
+    connection: &mut StoreConnection,
+    jobs: &[&Append],
+    now_ms: u64,
+    channels_max: u64,
+) -> Result<Vec<SettledAppend>, CallFault> {
+    let changes: Vec<Change> = jobs.iter().map(|job| change_of(job.change)).collect();
+    let names: Vec<&str> = jobs.iter().map(|job| job.channel.as_str()).collect();
+    let authors: Vec<&str> = jobs.iter().map(|job| job.user.as_str()).collect();
+    let keys: Vec<Option<&str>> = jobs.iter().map(|job| job.key.as_ref().map(|key| key.as_str())).collect();
+    let kinds: Vec<i16> = changes.iter().map(|change| kind(*change) as i16).collect();
+    let targets: Vec<Option<i64>> = changes.iter().map(target).collect();
+    let moderates: Vec<bool> = jobs.iter().map(|job| moderates(job.change)).collect();
+    let digests: Vec<Option<Vec<u8>>> = jobs
+        .iter()
+        .zip(&changes)
+        .map(|(job, change)| job.key.as_ref().map(|_| digest(*change, &job.data).to_vec()))
+        .collect();
+    let texts: Vec<&str> = jobs.iter().map(|job| &*job.data).collect();
+    let rows = connection.query(
+        APPEND,
+        &[
+            (&integer(now_ms), Type::INT8),
+            (&integer(channels_max), Type::INT8),
+            (&names, Type::TEXT_ARRAY),
+            (&authors, Type::TEXT_ARRAY),
+            (&keys, Type::TEXT_ARRAY),
+            (&kinds, Type::INT2_ARRAY),
+            (&targets, Type::INT8_ARRAY),
+            (&moderates, Type::BOOL_ARRAY),
+            (&digests, Type::BYTEA_ARRAY),
+            (&texts, Type::TEXT_ARRAY),
+        ],
+    )?;
+    rows.iter().map(settled).collect::<Result<_, _>>().map_err(|error| CallFault::garbled(&error))
+}
+
+fn target(change: &Change) -> Option<i64> {
+    match change {
+        Change::None => None,
+        Change::Edits(target) | Change::Deletes(target) => Some(integer(target.0)),
+    }
+}
+
+fn moderates(change: AppendChange) -> bool {
+    match change {
+        AppendChange::Original => false,
+        AppendChange::Edit(_, authority) | AppendChange::Delete(_, authority) => {
+            authority == Authority::Moderator
+        }
+    }
+}
+
+fn settled(row: &Row) -> Result<SettledAppend, tokio_postgres::Error> {
+    let status: i16 = row.try_get(0)?;
+    let attempt = match status {
+        0 => Attempt::First,
+        1 => Attempt::Repeat,
+        2 => return Ok(refused(AppendError::KeyConflict)),
+        3 => return Ok(refused(AppendError::NotFound)),
+        4 => return Ok(refused(AppendError::NotAuthor)),
+        _ => return Ok(refused(AppendError::TooManyChannels)),
+    };
+    let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    let epoch = Epoch(row.try_get::<_, i64>(4)? as u32);
+    let appended = Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt };
+    Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1) })
+}
+
+fn refused(error: AppendError) -> SettledAppend {
+    SettledAppend { outcome: Err(error), retained: 0 }
+}

@@ -1,0 +1,78 @@
+//! The epoch by which this process knows the store's logs.
+//!
+//! An operator who replaces it (`seawall store new-epoch`) declares that the logs may have lost what clients have seen. A
+//! process that continued would take new publications for known ones by their offsets. So from the first answer with another
+//! epoch, the store only refuses, and the process has to be restarted.
+
+use super::fault::{CallFault, Fate};
+use crate::health::finding::{Cause, Fault};
+use crate::id::Epoch;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The value for "none yet": an epoch has 32 bits.
+const NONE: u64 = u64::MAX;
+
+/// The known epoch, shared by all threads of a store.
+#[derive(Debug)]
+pub(super) struct KnownEpoch {
+    known: AtomicU64,
+    found: AtomicU64,
+}
+
+impl Default for KnownEpoch {
+    fn default() -> KnownEpoch {
+        KnownEpoch { known: AtomicU64::new(NONE), found: AtomicU64::new(NONE) }
+    }
+}
+
+impl KnownEpoch {
+    /// Compares an answer's epoch. The first one becomes the known one; any other is an error, then and ever after.
+    pub(super) fn meet(&self, epoch: Epoch) -> Result<(), CallFault> {
+        let met = u64::from(epoch.0);
+        let known = match self.known.compare_exchange(NONE, met, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => met,
+            Err(known) => known,
+        };
+        if known != met && self.found.swap(met, Ordering::AcqRel) == NONE {
+            tracing::error!(known, found = met, "the store's epoch was replaced; restart this process");
+        }
+        if self.is_replaced() { Err(fault()) } else { Ok(()) }
+    }
+
+    /// True if an answer came with another epoch than the first one.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced().is_some()
+    }
+
+    /// The known epoch, and the other one.
+    pub(super) fn replaced(&self) -> Option<(Epoch, Epoch)> {
+        let of = |cell: &AtomicU64| u32::try_from(cell.load(Ordering::Acquire)).ok().map(Epoch);
+        of(&self.known).zip(of(&self.found))
+    }
+}
+
+/// The fate of work that met another epoch.
+fn fault() -> CallFault {
+    let text = "the store's epoch was replaced while this process ran";
+    let cause =
+        Cause::new(Fault::Schema, text, "who ran `seawall store new-epoch`; start this process again");
+    CallFault { fate: Fate::NotDone, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_epoch_is_known_and_any_other_is_final() {
+        let epoch = KnownEpoch::default();
+        assert!(epoch.meet(Epoch(7)).is_ok() && epoch.meet(Epoch(7)).is_ok());
+        assert_eq!(epoch.replaced(), None);
+        assert!(epoch.meet(Epoch(8)).is_err());
+        assert_eq!(epoch.replaced(), Some((Epoch(7), Epoch(8))));
+        assert!(
+            epoch.meet(Epoch(7)).is_err(),
+            "an answer of an older connection does not bring the old logs back"
+        );
+    }
+}

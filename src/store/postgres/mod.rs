@@ -1,0 +1,264 @@
+//! The store in PostgreSQL: the same log as in SQLite, for many instances on one database.
+//!
+//! `store-route` passes each append to the worker of its channel, `store-append-N` commit batches, each in one statement,
+//! `store-read-N` read pages, and `store-retention` deletes. Each has one connection, which reconnects by itself: a gateway
+//! starts while its database is down and refuses publications until it is up.
+
+mod append;
+mod batch;
+mod canary;
+mod connection;
+mod dial;
+mod epoch;
+mod fault;
+mod link;
+mod presence;
+mod read;
+mod retention;
+mod route;
+mod schema;
+mod secure;
+mod timing;
+mod trial;
+
+pub use crate::net::postgres::AddressError;
+pub use fault::Unfit;
+
+use crate::id::Epoch;
+use crate::job::Witness;
+use crate::job::bus::Bus;
+use crate::limits::APPEND_QUEUE;
+use crate::store::answers::Answers;
+use crate::store::thread::{spawn, warn_of_panic};
+use crate::store::wall_clock::WallClock;
+use crate::store::{Retention, StoreEnds};
+use crate::wire::envelope::Origin;
+use append::PostgresAppender;
+use canary::CanaryWorker;
+use connection::{ConnectionRole, ServerTarget, StoreConnection};
+use crossbeam_channel::bounded;
+use epoch::KnownEpoch;
+use presence::Presence;
+use read::PostgresReader;
+use retention::RetentionWorker;
+use schema::ConnectRefusal;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Channels noted for retention and not yet handled.
+const NOTES: usize = 4_096;
+
+/// The settings of a store in PostgreSQL.
+#[derive(Clone)]
+pub struct PostgresConfig {
+    /// The address: `postgres://user:password@host/database`. It holds a secret and is never shown.
+    pub url: String,
+    pub retention: Retention,
+    /// `limits.channels`: the number of channels that may exist.
+    pub channels_max: u64,
+    /// The number of threads that append, each with a connection; at least 1.
+    pub writers: usize,
+    /// The number of threads that read pages, each with a connection; at least 1.
+    pub readers: usize,
+    /// The address that connections leave from; `None`: the system chooses.
+    pub source: Option<IpAddr>,
+    /// The bus, and this instance on it; `None` if it is the only instance.
+    pub bus: Option<BusMember>,
+    /// Where connections made, refused and lost are reported.
+    pub witness: Option<Witness>,
+}
+
+/// An instance on its bus.
+#[derive(Clone, Debug)]
+pub struct BusMember {
+    pub bus: Bus,
+    pub origin: Origin,
+    /// Its name, for people.
+    pub instance: Arc<str>,
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PostgresConfig").finish_non_exhaustive()
+    }
+}
+
+/// The reason why a store in PostgreSQL cannot be opened.
+#[derive(Debug)]
+pub enum PostgresOpenError {
+    /// The URL is not one of PostgreSQL, or contradicts itself.
+    Url(AddressError),
+    /// The database answers but cannot be our store.
+    Unfit(Unfit),
+    /// The database does not answer, and the command needs it.
+    Unreachable(String),
+    /// The system gave no thread or timer.
+    System(io::Error),
+}
+
+impl fmt::Display for PostgresOpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PostgresOpenError::Url(error) => write!(f, "store.url: {error}"),
+            PostgresOpenError::Unfit(unfit) => write!(f, "store.url: {unfit}"),
+            PostgresOpenError::Unreachable(text) => write!(f, "the store cannot be reached: {text}"),
+            PostgresOpenError::System(error) => write!(f, "cannot set the store's workers up: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PostgresOpenError {}
+
+impl From<io::Error> for PostgresOpenError {
+    fn from(error: io::Error) -> PostgresOpenError {
+        PostgresOpenError::System(error)
+    }
+}
+
+/// A store whose threads do not run yet.
+#[derive(Debug)]
+pub struct PostgresStore {
+    config: PostgresConfig,
+    target: ServerTarget,
+}
+
+impl PostgresStore {
+    /// Reads the URL and connects once. A server that is down, or a standby that may be promoted, is only logged; a database
+    /// written by a newer program is refused.
+    pub fn open(config: PostgresConfig) -> Result<PostgresStore, PostgresOpenError> {
+        let target = target(&config.url, config.source)?;
+        let mut first = StoreConnection::new(&target, ConnectionRole::Append, Arc::default(), None)?;
+        match first.advance(|| {}) {
+            Err(ConnectRefusal::Unfit(unfit @ (Unfit::Newer { .. } | Unfit::Encoding { .. }))) => {
+                Err(PostgresOpenError::Unfit(unfit))
+            }
+            Ok(()) | Err(ConnectRefusal::Unfit(_) | ConnectRefusal::Call(_)) => {
+                Ok(PostgresStore { config, target })
+            }
+        }
+    }
+
+    /// Starts the threads.
+    pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
+        let StoreEnds { mailboxes, appends, reads, counters } = ends;
+        let PostgresStore { config, target } = self;
+        let answers = Answers::new(
+            mailboxes,
+            config.bus.as_ref().map(|named| named.bus.clone()),
+            Arc::clone(&counters),
+        );
+        let connect =
+            |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.witness.clone());
+        let (overfull, notes) = bounded(NOTES);
+        let epoch = Arc::new(KnownEpoch::default());
+        let mut threads = Vec::new();
+        let mut workers = Vec::new();
+        let writers = config.writers.max(1);
+        for number in 0..writers {
+            let (sender, jobs) = bounded(APPEND_QUEUE.div_ceil(writers));
+            workers.push(sender);
+            let worker = PostgresAppender {
+                connection: connect(ConnectionRole::Append)?,
+                clock: WallClock::System,
+                jobs,
+                answers: answers.clone(),
+                counters: Arc::clone(&counters),
+                channels_max: config.channels_max,
+                publications: config.retention.publications,
+                overfull: overfull.clone(),
+                epoch: Arc::clone(&epoch),
+                doubt: Vec::new(),
+                trials: trial::Trials::default(),
+            };
+            threads.push(spawn(format!("store-append-{number}"), move || worker.run())?);
+        }
+        drop(overfull);
+        let presence = Presence::default();
+        for number in 0..config.readers.max(1) {
+            let (connection, answers) = (connect(ConnectionRole::Read)?, answers.clone());
+            let (jobs, counters, epoch) = (reads.clone(), Arc::clone(&counters), Arc::clone(&epoch));
+            let presence = presence.another();
+            let worker = PostgresReader { connection, jobs, answers, counters, epoch, presence };
+            threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
+        }
+        let connection = connect(ConnectionRole::Retention)?;
+        let cells = Arc::clone(&counters);
+        let worker = RetentionWorker::new(
+            connection,
+            WallClock::System,
+            config.retention,
+            notes,
+            cells,
+            Arc::clone(&epoch),
+        );
+        threads.push(spawn("store-retention".into(), move || worker.run())?);
+        let (alive, over) = bounded(0);
+        if let Some(BusMember { bus, origin, instance }) = config.bus.clone() {
+            let worker = CanaryWorker {
+                connection: connect(ConnectionRole::Canary)?,
+                origin: origin.0,
+                instance,
+                bus,
+                over,
+            };
+            threads.push(spawn("store-canary".into(), move || worker.run())?);
+        }
+        let route = move || {
+            route::run(&appends, &workers, &answers);
+            drop(alive);
+        };
+        threads.push(spawn("store-route".into(), route)?);
+        Ok(RunningPostgres { threads, epoch })
+    }
+}
+
+/// A store whose threads run.
+#[derive(Debug)]
+pub struct RunningPostgres {
+    threads: Vec<JoinHandle<()>>,
+    epoch: Arc<KnownEpoch>,
+}
+
+impl RunningPostgres {
+    /// The known epoch and the one that replaced it, if it was replaced: the process has to be restarted. Checked once a
+    /// second.
+    pub fn replaced_epoch(&self) -> Option<(Epoch, Epoch)> {
+        self.epoch.replaced()
+    }
+
+    /// Waits until all senders are gone and what they sent is answered.
+    pub fn join(self) {
+        for thread in self.threads {
+            warn_of_panic(thread.join());
+        }
+    }
+}
+
+/// Gives the store another epoch, for use after a restore or an asynchronous failover, when logs may have lost what clients
+/// have seen. Returns the old and the new one. Running gateways notice within a second or two and end, because what they know
+/// belongs to the old logs.
+pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), PostgresOpenError> {
+    let mut connection =
+        StoreConnection::new(&target(url, source)?, ConnectionRole::Append, Arc::default(), None)?;
+    let fresh = Epoch(getrandom::u32().map_err(|_| io::Error::other("no random number"))?);
+    let refused = |refusal| match refusal {
+        ConnectRefusal::Unfit(unfit) => PostgresOpenError::Unfit(unfit),
+        ConnectRefusal::Call(fault) => PostgresOpenError::Unreachable(fault.cause.text),
+    };
+    connection.advance(|| {}).map_err(refused)?;
+    match connection.link() {
+        Some(link) => schema::replace_epoch(link, fresh).map_err(refused),
+        None => Err(PostgresOpenError::Unreachable("the connection was lost".into())),
+    }
+}
+
+fn target(url: &str, source: Option<IpAddr>) -> Result<ServerTarget, PostgresOpenError> {
+    ServerTarget::parse(url, source).map_err(PostgresOpenError::Url)
+}
+
+/// The longest that an append waits for a silent server.
+pub const SILENCE_MAX: Duration = link::CALL_TIMEOUT;

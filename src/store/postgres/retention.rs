@@ -1,0 +1,224 @@
+//! The thread that deletes publications over their channel's number or age, and keys that no client will send again, in short
+//! slices.
+//!
+//! Every instance does so without knowing of the others: a slice that another one did first finds nothing. Channels over their
+//! number are noted by the append workers. A scan of all channels after each connect, and now and then, finds what other
+//! instances left when they ended.
+
+use super::connection::StoreConnection;
+use super::epoch::KnownEpoch;
+use super::fault::CallFault;
+use super::timing::{jittered, monotonic};
+use crate::id::{ChannelName, Epoch};
+use crate::metrics::store::{StoreCounters, add, bump};
+use crate::store::Retention;
+use crate::store::columns::{integer, natural};
+use crate::store::idempotency::KEY_AGE_MIN;
+use crate::store::wall_clock::WallClock;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_postgres::types::Type;
+
+/// The pause between two rounds.
+const ROUND_PERIOD: Duration = Duration::from_secs(1);
+/// The pause between two scans of all channels.
+const SCAN_PERIOD: Duration = Duration::from_secs(600);
+/// Rows deleted, or keys examined, per slice: a few milliseconds.
+const SLICE_ROWS: i64 = 512;
+/// Slices of one duty per round; the rest waits for the next round.
+const SLICES_MAX: u32 = 64;
+/// The number of channels noted at once; the next scan finds more.
+const NOTED_MAX: usize = 100_000;
+
+pub(super) struct RetentionWorker {
+    connection: StoreConnection,
+    clock: WallClock,
+    retention: Retention,
+    notes: Receiver<ChannelName>,
+    counters: Arc<StoreCounters>,
+    /// Checked each round, so that an idle gateway notices a new epoch as well.
+    epoch: Arc<KnownEpoch>,
+    /// In the order in which rows are locked.
+    overfull: BTreeSet<String>,
+    next_round: Instant,
+    next_scan: Instant,
+    swept: (i64, String, String),
+}
+
+impl RetentionWorker {
+    /// Ends when all senders of notes are gone.
+    pub(super) fn new(
+        connection: StoreConnection,
+        clock: WallClock,
+        retention: Retention,
+        notes: Receiver<ChannelName>,
+        counters: Arc<StoreCounters>,
+        epoch: Arc<KnownEpoch>,
+    ) -> RetentionWorker {
+        let now = monotonic();
+        RetentionWorker {
+            connection,
+            clock,
+            retention,
+            notes,
+            counters,
+            epoch,
+            overfull: BTreeSet::new(),
+            next_round: now + jittered(ROUND_PERIOD),
+            next_scan: now,
+            swept: Default::default(),
+        }
+    }
+
+    /// Runs until all senders of notes are gone.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.notes.recv_timeout(self.next_round.saturating_duration_since(monotonic())) {
+                Ok(name) => {
+                    if self.overfull.len() < NOTED_MAX {
+                        self.overfull.insert(name.as_str().to_owned());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.round(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        let was_up = self.connection.is_up();
+        // The connection reports a failure and tries again.
+        let _ = self.connection.advance(|| {});
+        if self.connection.is_up() {
+            if !was_up {
+                self.next_scan = monotonic();
+            }
+            if let Err(fault) = self.duties() {
+                bump(&self.counters.retention_failures);
+                tracing::debug!(cause = %fault.cause.text, "retention slice failed");
+            }
+        }
+        self.next_round = monotonic() + jittered(ROUND_PERIOD);
+    }
+
+    fn duties(&mut self) -> Result<(), CallFault> {
+        self.look_at_epoch()?;
+        // A failed duty does not cost the others their turn.
+        let number = self.by_number();
+        let aged = self.by_age();
+        let keys = self.sweep_keys();
+        number.and(aged).and(keys)
+    }
+
+    fn look_at_epoch(&mut self) -> Result<(), CallFault> {
+        let rows = self.connection.query("SELECT value FROM seawall.meta WHERE name = 'epoch'", &[])?;
+        match rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()) {
+            Some(epoch) => self.epoch.meet(Epoch(epoch as u32)),
+            None => Ok(()),
+        }
+    }
+
+    fn by_number(&mut self) -> Result<(), CallFault> {
+        if self.retention.publications == 0 {
+            return Ok(());
+        }
+        self.scan()?;
+        for _ in 0..SLICES_MAX {
+            if !self.cut_number()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn by_age(&mut self) -> Result<(), CallFault> {
+        let Some(age) = self.retention.age else { return Ok(()) };
+        for _ in 0..SLICES_MAX {
+            if !self.cut_aged(age)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self) -> Result<(), CallFault> {
+        if monotonic() < self.next_scan {
+            return Ok(());
+        }
+        self.next_scan = monotonic() + jittered(SCAN_PERIOD);
+        let rows = self.connection.query(
+            "SELECT name FROM seawall.channels WHERE head - floor + 1 > $1 LIMIT $2",
+            &[(&integer(self.retention.publications), Type::INT8), (&(NOTED_MAX as i64), Type::INT8)],
+        )?;
+        self.overfull.extend(rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()));
+        Ok(())
+    }
+
+    /// Cuts the noted channels; true if more is left.
+    fn cut_number(&mut self) -> Result<bool, CallFault> {
+        let names: Vec<String> = self.overfull.iter().take(SLICE_ROWS as usize).cloned().collect();
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let share = (SLICE_ROWS / names.len() as i64).max(1);
+        let rows = self.connection.query(
+            "SELECT name, removed, excess FROM seawall.cut_number($1, $2, $3)",
+            &[
+                (&names, Type::TEXT_ARRAY),
+                (&integer(self.retention.publications), Type::INT8),
+                (&share, Type::INT8),
+            ],
+        )?;
+        for name in &names {
+            self.overfull.remove(name);
+        }
+        for row in rows {
+            add(&self.counters.retention_deletes, natural(row.try_get(1).unwrap_or(0)));
+            if row.try_get::<_, i64>(2).unwrap_or(0) > 0
+                && let Ok(name) = row.try_get(0)
+            {
+                self.overfull.insert(name);
+            }
+        }
+        Ok(!self.overfull.is_empty())
+    }
+
+    /// Cuts the channels that hold too old publications; true if more is left.
+    fn cut_aged(&mut self, age: Duration) -> Result<bool, CallFault> {
+        let before = self.before(age);
+        let rows = self.connection.query(
+            "SELECT removed, more FROM seawall.cut_aged($1, $2)",
+            &[(&before, Type::INT8), (&SLICE_ROWS, Type::INT8)],
+        )?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        add(&self.counters.retention_deletes, natural(row.try_get(0).unwrap_or(0)));
+        Ok(row.try_get(1).unwrap_or(false))
+    }
+
+    fn sweep_keys(&mut self) -> Result<(), CallFault> {
+        let before = self.before(self.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN)));
+        let (channel, author, key) = &self.swept;
+        let rows = self.connection.query(
+            "SELECT forgotten, channel, author, key FROM seawall.sweep_keys($1, $2, $3, $4, $5)",
+            &[
+                (channel, Type::INT8),
+                (author, Type::TEXT),
+                (key, Type::TEXT),
+                (&before, Type::INT8),
+                (&(SLICE_ROWS as i32), Type::INT4),
+            ],
+        )?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        add(&self.counters.keys_forgotten, natural(row.try_get(0).unwrap_or(0)));
+        let at = |place| row.try_get::<_, Option<String>>(place).ok().flatten().unwrap_or_default();
+        self.swept = (row.try_get::<_, Option<i64>>(1).ok().flatten().unwrap_or(0), at(2), at(3));
+        Ok(())
+    }
+
+    fn before(&self, age: Duration) -> i64 {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        integer(self.clock.unix_ms().saturating_sub(age))
+    }
+}

@@ -1,0 +1,12 @@
+//! The bounds of what a store retains.
+
+use std::time::Duration;
+
+/// How much a store retains, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Publications per channel; 0 keeps any number.
+    pub publications: u64,
+    /// Age of a publication; `None` keeps any age.
+    pub age: Option<Duration>,
+}

@@ -1,0 +1,261 @@
+//! The thread that writes: batches of appends, and retention between them.
+//!
+//! A batch is what arrived during the last commit. No append waits for a timer: an idle store commits the first one at once,
+//! and a busy store shares each sync among all that arrived.
+
+use super::checkpoint::{GROWN_BYTES, Grown};
+use super::connection::Checkpoint;
+use super::log::{BatchFault, Log};
+use super::retention::{Duty, Rest, RetentionSlice};
+use crate::job::{Append, AppendError};
+use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
+use crate::metrics::store::{StoreCounters, add, bump};
+use crate::store::answers::Answers;
+use crate::store::outcome::RETRY_MS;
+use crate::store::wall_clock::WallClock;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The pause between two rounds of retention.
+const ROUND_PERIOD: Duration = Duration::from_secs(1);
+/// The pause before retrying a restart of the write-ahead log that a reader blocked: a backup may take long, and appends wait
+/// for each attempt.
+const RESTART_PAUSE: Duration = Duration::from_secs(5);
+
+/// The bytes of pages that even a small publication changes.
+const PAGES_BYTES: usize = 4_096;
+
+/// The append thread.
+pub(super) struct SqliteAppender {
+    log: Log,
+    clock: WallClock,
+    jobs: Receiver<Append>,
+    answers: Answers,
+    counters: Arc<StoreCounters>,
+    checkpoints: Checkpoints,
+    /// About how many bytes were written since the checkpoint thread was last notified.
+    grown: usize,
+    restart_after: Instant,
+    /// Duties left in this round of retention; each gets one slice at a time.
+    round: VecDeque<Duty>,
+    next_round: Instant,
+    writes: Writes,
+}
+
+/// The signals between the append thread and the checkpoint thread.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    /// To the checkpoint thread: the log has grown.
+    pub(super) grown: Sender<Grown>,
+    /// Set by the checkpoint thread when the log should start again. That thread makes no pass until the flag is cleared.
+    pub(super) restart_wanted: Arc<AtomicBool>,
+}
+
+/// The result of the last attempt to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    Work,
+    Fail,
+}
+
+impl SqliteAppender {
+    /// The thread ends when all senders of `jobs` are gone.
+    pub(super) fn new(
+        log: Log,
+        clock: WallClock,
+        jobs: Receiver<Append>,
+        answers: Answers,
+        counters: Arc<StoreCounters>,
+        checkpoints: Checkpoints,
+    ) -> SqliteAppender {
+        let now = monotonic();
+        SqliteAppender {
+            log,
+            clock,
+            jobs,
+            answers,
+            counters,
+            checkpoints,
+            grown: 0,
+            restart_after: now,
+            round: VecDeque::new(),
+            next_round: now + ROUND_PERIOD,
+            writes: Writes::Work,
+        }
+    }
+
+    /// Runs until all senders are gone. What they sent is committed and answered by then.
+    pub(super) fn run(mut self) -> Log {
+        loop {
+            match self.jobs.recv_timeout(self.patience()) {
+                Ok(first) => {
+                    let batch = self.gather(first);
+                    self.commit(&batch);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.log,
+            }
+            self.begin_round();
+            self.retain();
+            self.restart_wal();
+        }
+    }
+
+    /// The time to wait for an append. A round of retention in progress continues as soon as no append waits.
+    fn patience(&self) -> Duration {
+        if self.round.is_empty() {
+            self.next_round.saturating_duration_since(monotonic())
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Collects the appends that wait already. The batch exceeds its bound in bytes by less than one publication.
+    fn gather(&self, first: Append) -> Vec<Append> {
+        let mut bytes = first.data.len();
+        let mut batch = vec![first];
+        while batch.len() < APPEND_BATCH_MAX
+            && bytes < APPEND_BATCH_BYTES_MAX
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            bytes += job.data.len();
+            batch.push(job);
+        }
+        batch
+    }
+
+    fn commit(&mut self, batch: &[Append]) {
+        let begun = monotonic();
+        let (log, clock) = (&mut self.log, &self.clock);
+        let result = match catch_unwind(AssertUnwindSafe(|| log.append(batch, clock.unix_ms()))) {
+            Ok(Ok(outcomes)) => {
+                self.writes_work();
+                Ok(outcomes)
+            }
+            Ok(Err(BatchFault::NotStored(error))) => {
+                self.writes_fail(&error);
+                Err(AppendError::Unavailable { retry_ms: RETRY_MS })
+            }
+            Ok(Err(BatchFault::Unknown(error))) => {
+                self.writes_fail(&error);
+                Err(AppendError::Unconfirmed { retry_ms: RETRY_MS })
+            }
+            Err(_) => {
+                self.log.close();
+                self.writes_fail(&"the append thread panicked");
+                Err(AppendError::Unconfirmed { retry_ms: RETRY_MS })
+            }
+        };
+        bump(&self.counters.batches);
+        add(&self.counters.batched, batch.len() as u64);
+        self.counters.commit_latency.record(begun.elapsed());
+        match result {
+            Ok(outcomes) => self.answers.settled(batch, outcomes),
+            Err(error) => self.answers.refuse(batch, &error),
+        }
+        self.note_growth(batch);
+    }
+
+    /// Notifies the checkpoint thread when enough was written. Each publication changes a page or two.
+    fn note_growth(&mut self, batch: &[Append]) {
+        self.grown += batch.iter().map(|job| PAGES_BYTES + job.data.len()).sum::<usize>();
+        if self.grown >= GROWN_BYTES {
+            self.grown = 0;
+            // Full: a notification is waiting already.
+            let _ = self.checkpoints.grown.try_send(Grown);
+        }
+    }
+
+    /// Begins a round of retention when it is due. While writes fail, first tests whether the store takes writes again, so that
+    /// an idle gateway notices when the disk has room.
+    fn begin_round(&mut self) {
+        if !self.round.is_empty() || monotonic() < self.next_round {
+            return;
+        }
+        self.next_round = monotonic() + ROUND_PERIOD;
+        if self.writes == Writes::Fail {
+            match self.log.probe() {
+                Ok(()) => self.writes_work(),
+                Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) => {
+                    return self.writes_fail(&error);
+                }
+            }
+        }
+        self.round.extend([Duty::Number, Duty::Age, Duty::Keys]);
+    }
+
+    /// Does one slice of the round in progress.
+    fn retain(&mut self) {
+        let Some(duty) = self.round.pop_front() else { return };
+        let (log, clock) = (&mut self.log, &self.clock);
+        match catch_unwind(AssertUnwindSafe(|| log.retain(duty, clock.unix_ms()))) {
+            Ok(Ok(RetentionSlice { publications, keys, rest })) => {
+                add(&self.counters.retention_deletes, publications);
+                add(&self.counters.keys_forgotten, keys);
+                if rest == Rest::Some {
+                    self.round.push_back(duty);
+                }
+            }
+            Ok(Err(BatchFault::NotStored(error) | BatchFault::Unknown(error))) => {
+                self.retention_failed(&error);
+            }
+            Err(_) => {
+                self.log.close();
+                self.retention_failed(&"retention panicked");
+            }
+        }
+    }
+
+    fn retention_failed(&mut self, cause: &dyn std::fmt::Display) {
+        bump(&self.counters.retention_failures);
+        self.round.clear();
+        self.writes_fail(cause);
+    }
+
+    /// Restarts the write-ahead log if the checkpoint thread asked for it. That thread makes no pass until the flag is cleared.
+    fn restart_wal(&mut self) {
+        if !self.checkpoints.restart_wanted.load(Ordering::Acquire) {
+            return;
+        }
+        if monotonic() >= self.restart_after {
+            match self.log.checkpoint(Checkpoint::Restart) {
+                Ok(size) if !size.blocked => bump(&self.counters.checkpoints),
+                Ok(_) => self.restart_failed(&"a reader is in the way"),
+                Err(error) => self.restart_failed(&error),
+            }
+        }
+        self.checkpoints.restart_wanted.store(false, Ordering::Release);
+    }
+
+    fn restart_failed(&mut self, cause: &dyn std::fmt::Display) {
+        tracing::debug!(%cause, "restart of the write-ahead log failed");
+        bump(&self.counters.checkpoint_failures);
+        self.restart_after = monotonic() + RESTART_PAUSE;
+    }
+
+    fn writes_work(&mut self) {
+        if self.writes == Writes::Fail {
+            tracing::info!("the store takes writes again");
+        }
+        self.writes = Writes::Work;
+        self.counters.failing.store(0, Ordering::Relaxed);
+    }
+
+    /// Logs once per outage; sets the gauge each time.
+    fn writes_fail(&mut self, cause: &dyn std::fmt::Display) {
+        if self.writes == Writes::Work {
+            tracing::error!(%cause, "the store does not take writes");
+        }
+        self.writes = Writes::Fail;
+        self.counters.failing.store(1, Ordering::Relaxed);
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
+fn monotonic() -> Instant {
+    Instant::now()
+}

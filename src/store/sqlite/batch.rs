@@ -1,0 +1,222 @@
+//! One open transaction: each append is looked up, checked and written, in the order of arrival.
+//!
+//! Channel rows read or changed in the batch stay in the batch until its commit. A refused append has
+//! every check comes before the first write.
+
+use super::keys::{self, Claim, Owned};
+use super::place::{ChannelNumber, RowKey};
+use super::rows::{self, ChannelRow, RowMemory};
+use crate::id::{ChannelName, Epoch, Offset};
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
+use crate::store::columns::{self, integer};
+use crate::store::idempotency::{ContentDigest, digest};
+use crate::store::outcome::{Outcome, change_of};
+use crate::wire::publication::Change;
+use ahash::AHashMap;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// An open transaction and its changes so far.
+pub(crate) struct Batch<'a> {
+    connection: &'a Connection,
+    committed: &'a RowMemory,
+    epoch: Epoch,
+    now_ms: u64,
+    channels_left: u64,
+    /// Rows as this transaction sees them.
+    pub(crate) touched: AHashMap<ChannelName, Touched>,
+    /// The number of channels created in it.
+    pub(crate) created: u64,
+}
+
+/// A channel's row inside the transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    pub(crate) row: ChannelRow,
+    pub(crate) head: HeadState,
+}
+
+/// The state of a channel's head in this transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadState {
+    /// Unchanged.
+    AsStored,
+    /// Moved: it has to be written.
+    Moved,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch in the transaction that is open on `connection`. It may create up to `channels_left` channels.
+    pub(crate) fn new(
+        connection: &'a Connection,
+        committed: &'a RowMemory,
+        epoch: Epoch,
+        now_ms: u64,
+        channels_left: u64,
+    ) -> Batch<'a> {
+        Batch { connection, committed, epoch, now_ms, channels_left, touched: AHashMap::new(), created: 0 }
+    }
+
+    /// Does one append or refuses it. After an error of SQLite the batch must be rolled back.
+    pub(crate) fn append(&mut self, job: &Append) -> rusqlite::Result<Outcome> {
+        let existing = self.row(&job.channel)?;
+        let change = change_of(job.change);
+        let keyed = job.key.as_ref().map(|key| (key.as_str(), digest(change, &job.data)));
+        // A repeated change must be recognised by its key even if its target is gone, so its key is looked up first. A new
+        // publication has no target and finds a repeat when it claims its key.
+        if change != Change::None
+            && let (Some(row), Some((key, digest))) = (existing, &keyed)
+            && let Some(earlier) = self.earlier(row.id, job.user.as_str(), key, digest)?
+        {
+            return Ok(earlier);
+        }
+        if let Err(refusal) = self.check_target(existing, job)? {
+            return Ok(Err(refusal));
+        }
+        let row = match existing {
+            Some(row) => row,
+            None if self.created >= self.channels_left => return Ok(Err(AppendError::TooManyChannels)),
+            None => {
+                self.created += 1;
+                rows::create(self.connection, job.channel.as_str())?
+            }
+        };
+        let next = row.advanced(self.now_ms);
+        if let Some((key, digest)) = &keyed {
+            let owned = Owned { channel: row.id, user: job.user.as_str(), key };
+            if keys::claim(self.connection, owned, next.head, next.time_ms, digest)? == Claim::Known {
+                let earlier = self.earlier(row.id, job.user.as_str(), key, digest)?;
+                return earlier.ok_or(rusqlite::Error::QueryReturnedNoRows);
+            }
+        }
+        let row = self.store(row, next, job, change)?;
+        self.touched.insert(job.channel.clone(), Touched { row, head: HeadState::Moved });
+        Ok(Ok(Appended {
+            epoch: self.epoch,
+            offset: row.head,
+            time_ms: row.time_ms,
+            attempt: Attempt::First,
+        }))
+    }
+
+    /// Writes the heads that moved: once per channel, not once per publication.
+    pub(crate) fn write_heads(&self) -> rusqlite::Result<()> {
+        let moved = self.touched.values().filter(|touched| touched.head == HeadState::Moved);
+        moved.map(|touched| &touched.row).try_for_each(|row| rows::raise_head(self.connection, row))
+    }
+
+    fn row(&mut self, name: &ChannelName) -> rusqlite::Result<Option<ChannelRow>> {
+        if let Some(touched) = self.touched.get(name) {
+            return Ok(Some(touched.row));
+        }
+        if let Some(row) = self.committed.recall(name) {
+            return Ok(Some(row));
+        }
+        let found = rows::find(self.connection, name.as_str())?;
+        if let Some(row) = found {
+            self.touched.insert(name.clone(), Touched { row, head: HeadState::AsStored });
+        }
+        Ok(found)
+    }
+
+    /// The answer to an append whose key was used before.
+    fn earlier(
+        &self,
+        channel: ChannelNumber,
+        user: &str,
+        key: &str,
+        digest: &ContentDigest,
+    ) -> rusqlite::Result<Option<Outcome>> {
+        let known = keys::find(self.connection, channel, user, key)?;
+        Ok(known.map(|known| {
+            if known.digest.as_ref() != Some(digest) {
+                return Err(AppendError::KeyConflict);
+            }
+            Ok(Appended {
+                epoch: self.epoch,
+                offset: known.offset,
+                time_ms: known.time_ms,
+                attempt: Attempt::Repeat,
+            })
+        }))
+    }
+
+    /// Checks that the target of an edit or a delete exists and that the append may change it.
+    fn check_target(
+        &self,
+        existing: Option<ChannelRow>,
+        job: &Append,
+    ) -> rusqlite::Result<Result<(), AppendError>> {
+        let (target, authority) = match job.change {
+            AppendChange::Original => return Ok(Ok(())),
+            AppendChange::Edit(target, authority) | AppendChange::Delete(target, authority) => {
+                (target, authority)
+            }
+        };
+        let Some(row) = existing.filter(|row| row.floor <= target && target <= row.head) else {
+            return Ok(Err(AppendError::NotFound));
+        };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT kind = 0 AND deleted_by IS NULL, user = ?2 FROM publications WHERE place = ?1",
+        )?;
+        let found: Option<(bool, bool)> = statement
+            .query_row(params![RowKey::of(row.id, target).0, job.user.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        Ok(match (found, authority) {
+            (None | Some((false, _)), _) => Err(AppendError::NotFound),
+            (Some((true, false)), Authority::Author) => Err(AppendError::NotAuthor),
+            (Some((true, true)), Authority::Author) | (Some((true, _)), Authority::Moderator) => Ok(()),
+        })
+    }
+
+    /// Writes the publication that turns `before` into `row`. Its key is already claimed.
+    fn store(
+        &self,
+        before: ChannelRow,
+        mut row: ChannelRow,
+        job: &Append,
+        change: Change,
+    ) -> rusqlite::Result<ChannelRow> {
+        let target = match change {
+            Change::None => None,
+            Change::Edits(target) | Change::Deletes(target) => Some(RowKey::of(row.id, target)),
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO publications (place, user, key, time, kind, target, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                RowKey::of(row.id, row.head).0,
+                job.user.as_str(),
+                job.key.as_ref().map(|key| key.as_str()),
+                integer(row.time_ms),
+                columns::kind(change),
+                target.map(|place| place.0),
+                &*job.data
+            ])?;
+        if before.retained() == 0 {
+            row.floor = row.head;
+            rows::set_floor(self.connection, &row, Some(row.time_ms))?;
+        }
+        if let (Change::Deletes(_), Some(target)) = (change, target) {
+            self.erase(target, row.head)?;
+        }
+        Ok(row)
+    }
+
+    /// Removes the text of an original and of its edits from the log. Their rows stay, because offsets have no gaps.
+    fn erase(&self, original: RowKey, by: Offset) -> rusqlite::Result<()> {
+        let by = integer(by.0);
+        self.connection
+            .prepare_cached("UPDATE publications SET data = NULL, deleted_by = ?2 WHERE place = ?1")?
+            .execute(params![original.0, by])?;
+        self.connection
+            .prepare_cached(
+                "UPDATE publications SET data = NULL, deleted_by = ?2 WHERE target = ?1 AND kind = 1",
+            )?
+            .execute(params![original.0, by])
+            .map(drop)
+    }
+}

@@ -1,0 +1,326 @@
+//! The log as its only writer sees it: a batch goes in; outcomes or a definite statement about the commit come out.
+//!
+//! The meaning of a failed commit:
+//!
+//! - An error before `COMMIT` rolls back: nothing of the batch is stored.
+//! - `SQLITE_FULL` at `COMMIT` means that a frame of the write-ahead log could not be written. The frame
+//!   that makes a transaction valid is the last one written (the default file system layer promises
+//!   power-safe overwrites, so no padding follows it), hence it was not: nothing of the batch is stored.
+//! - Any other error at `COMMIT`, above all of the sync, leaves the outcome open. A repeat under the same key finds out. The
+//!   connection is reopened, because its view of the file is in doubt.
+
+use super::batch::{Batch, HeadState};
+use super::connection::{self, Checkpoint, WalSize};
+use super::keys::SweepCursor;
+use super::overfull::Overfull;
+use super::place::CHANNELS_MAX;
+use super::rows::RowMemory;
+use crate::id::Epoch;
+use crate::job::{Append, AppendError};
+use crate::store::Retention;
+use crate::store::columns::natural;
+use crate::store::outcome::{Outcome, RETRY_MS};
+use rusqlite::{Connection, ErrorCode};
+use std::path::PathBuf;
+
+/// The bounds of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogBounds {
+    pub(crate) retention: Retention,
+    /// The number of channels that may exist.
+    pub(crate) channels_max: u64,
+}
+
+/// The reason why a batch has no outcomes.
+#[derive(Debug)]
+pub(crate) enum BatchFault {
+    /// Nothing of the batch is stored.
+    NotStored(rusqlite::Error),
+    /// All or nothing of the batch is stored; which one is unknown.
+    Unknown(rusqlite::Error),
+}
+
+/// The log and its only writing connection.
+///
+/// Invariants: no transaction is open between calls; `memory` and `channels` reflect committed state, and both are read again
+/// after any failure.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    pub(super) bounds: LogBounds,
+    epoch: Epoch,
+    /// `None` after a failure that left the connection in doubt.
+    writer: Option<Connection>,
+    pub(super) memory: RowMemory,
+    channels: u64,
+    pub(super) overfull: Overfull,
+    pub(super) swept: SweepCursor,
+}
+
+/// How the appends of a batch share its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isolation {
+    /// Without savepoints: fast, but a fault of one is a fault of all.
+    Together,
+    /// Each in a savepoint of its own.
+    Apart,
+}
+
+/// The reason why a batch stopped.
+enum Stop {
+    /// One append is at fault, for example a value that is too large or violates a constraint.
+    Append,
+    /// The store is at fault.
+    Store(BatchFault),
+}
+
+impl Log {
+    /// Takes an open, migrated file.
+    pub(crate) fn new(
+        path: PathBuf,
+        writer: Connection,
+        epoch: Epoch,
+        bounds: LogBounds,
+    ) -> rusqlite::Result<Log> {
+        let bounds = LogBounds { channels_max: bounds.channels_max.min(CHANNELS_MAX), ..bounds };
+        let mut log = Log {
+            path,
+            bounds,
+            epoch,
+            writer: None,
+            memory: RowMemory::default(),
+            channels: 0,
+            overfull: Overfull::default(),
+            swept: SweepCursor::default(),
+        };
+        log.adopt(writer)?;
+        Ok(log)
+    }
+
+    /// The identity of the log.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Commits a batch and returns the outcome of each append, in order.
+    pub(crate) fn append(&mut self, jobs: &[Append], now_ms: u64) -> Result<Vec<Outcome>, BatchFault> {
+        let outcomes = match self.attempt(jobs, now_ms, Isolation::Together) {
+            Err(Stop::Append) => {
+                self.roll_back();
+                self.attempt(jobs, now_ms, Isolation::Apart)
+            }
+            other => other,
+        };
+        outcomes.map_err(|stop| {
+            let fault = match stop {
+                Stop::Append => BatchFault::NotStored(rusqlite::Error::InvalidQuery),
+                Stop::Store(fault) => fault,
+            };
+            self.recover(&fault);
+            fault
+        })
+    }
+
+    fn attempt(&mut self, jobs: &[Append], now_ms: u64, isolation: Isolation) -> Result<Vec<Outcome>, Stop> {
+        self.open()?;
+        let channels_left = self.bounds.channels_max.saturating_sub(self.channels);
+        let Some(writer) = self.writer.as_ref() else {
+            return Err(Stop::from(rusqlite::Error::InvalidQuery));
+        };
+        begin(writer)?;
+        let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, channels_left);
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            outcomes.push(match isolation {
+                Isolation::Together => batch.append(job).map_err(|error| stop(writer, error))?,
+                Isolation::Apart => append_apart(writer, &mut batch, job)?,
+            });
+        }
+        batch.write_heads()?;
+        let (touched, created) = (batch.touched, batch.created);
+        commit(writer).map_err(Stop::Store)?;
+        self.channels += created;
+        for (name, touched) in touched {
+            if touched.head == HeadState::Moved {
+                self.overfull.note(&name, &touched.row, self.bounds.retention.publications);
+            }
+            self.memory.remember(name, touched.row);
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes one row outside every channel's log, to test whether the store takes commits again.
+    pub(crate) fn probe(&mut self) -> Result<(), BatchFault> {
+        let result = self.transaction(|connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO meta (name, value) VALUES ('probe', 1)
+                     ON CONFLICT DO UPDATE SET value = value + 1",
+                )?
+                .execute([])
+                .map(drop)
+        });
+        result.inspect_err(|fault| self.recover(fault))
+    }
+
+    /// Runs `work` in a transaction. After a fault the caller must call [`Log::recover`].
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, BatchFault> {
+        let writer = self.connection().map_err(BatchFault::NotStored)?;
+        begin(writer).map_err(BatchFault::NotStored)?;
+        let done = work(writer).map_err(BatchFault::NotStored)?;
+        commit(writer)?;
+        Ok(done)
+    }
+
+    /// The writing connection, opened if necessary.
+    pub(super) fn connection(&mut self) -> rusqlite::Result<&Connection> {
+        self.open()?;
+        self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)
+    }
+
+    /// Runs a checkpoint. It waits briefly for readers in its way, but not for a backup.
+    pub(crate) fn checkpoint(&mut self, how: Checkpoint) -> rusqlite::Result<WalSize> {
+        let writer = self.connection()?;
+        writer.busy_timeout(connection::CHECKPOINT_TIMEOUT)?;
+        let size = connection::checkpoint(writer, how);
+        writer.busy_timeout(connection::BUSY_TIMEOUT)?;
+        size
+    }
+
+    /// Closes any open transaction and forgets everything that was not committed.
+    pub(crate) fn recover(&mut self, fault: &BatchFault) {
+        let sound = match fault {
+            BatchFault::Unknown(_) => false,
+            BatchFault::NotStored(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::TooBig)
+            ),
+        };
+        if sound {
+            self.roll_back();
+        } else {
+            self.close();
+        }
+        self.memory.clear();
+    }
+
+    /// Drops the connection, and with it any open transaction. The next use opens another.
+    pub(crate) fn close(&mut self) {
+        self.writer = None;
+        self.memory.clear();
+    }
+
+    fn roll_back(&mut self) {
+        let clean = self.writer.as_ref().is_none_or(|writer| {
+            // SQLite itself rolls back after some errors; a second rollback would be an error.
+            writer.is_autocommit() || writer.execute_batch("ROLLBACK").is_ok()
+        });
+        if !clean {
+            self.close();
+        }
+    }
+
+    fn open(&mut self) -> rusqlite::Result<()> {
+        if self.writer.is_some() {
+            return Ok(());
+        }
+        let writer = connection::writer(&self.path)?;
+        connection::prepare_writer(&writer)?;
+        self.adopt(writer)
+    }
+
+    /// Reads what memory must reflect: the number of channels, and the channels that hold too much.
+    fn adopt(&mut self, writer: Connection) -> rusqlite::Result<()> {
+        self.channels =
+            writer.query_row("SELECT count(*) FROM channels", [], |row| row.get(0).map(natural))?;
+        self.overfull = Overfull::scan(&writer, self.bounds.retention.publications)?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// The writing connection itself, so that tests can make it fail.
+    #[cfg(test)]
+    pub(crate) fn raw(&mut self) -> &Connection {
+        self.connection().expect("the store opens")
+    }
+}
+
+fn begin(writer: &Connection) -> rusqlite::Result<()> {
+    writer.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+}
+
+fn commit(writer: &Connection) -> Result<(), BatchFault> {
+    let committed = writer.prepare_cached("COMMIT").and_then(|mut statement| statement.execute([]));
+    committed.map(drop).map_err(commit_fault)
+}
+
+fn commit_fault(error: rusqlite::Error) -> BatchFault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => BatchFault::NotStored(error),
+        _ => BatchFault::Unknown(error),
+    }
+}
+
+/// True if the fault lies in the values of one append and the transaction can go on.
+fn is_of_one_append(writer: &Connection, error: &rusqlite::Error) -> bool {
+    let its_own = match error.sqlite_error_code() {
+        Some(code) => matches!(
+            code,
+            ErrorCode::TooBig
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+                | ErrorCode::ParameterOutOfRange
+        ),
+        // A value out of the range of its type, in either direction.
+        None => true,
+    };
+    its_own && !writer.is_autocommit()
+}
+
+fn stop(writer: &Connection, error: rusqlite::Error) -> Stop {
+    if is_of_one_append(writer, &error) { Stop::Append } else { Stop::from(error) }
+}
+
+/// Does one append in a savepoint: if it fails, it alone is undone and answered.
+fn append_apart(writer: &Connection, batch: &mut Batch<'_>, job: &Append) -> rusqlite::Result<Outcome> {
+    writer.execute_batch("SAVEPOINT one")?;
+    let created = batch.created;
+    match batch.append(job) {
+        Ok(outcome) => {
+            writer.execute_batch("RELEASE one")?;
+            Ok(outcome)
+        }
+        Err(error) if is_of_one_append(writer, &error) => {
+            batch.created = created;
+            writer.execute_batch("ROLLBACK TO one; RELEASE one")?;
+            tracing::warn!(channel = %job.channel, %error, "append failed");
+            Ok(Err(AppendError::Unavailable { retry_ms: RETRY_MS }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    /// An error before `COMMIT`.
+    fn from(error: rusqlite::Error) -> Stop {
+        Stop::Store(BatchFault::NotStored(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn only_a_full_disk_proves_that_a_commit_did_not_happen() {
+        let fault = |code| commit_fault(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert!(matches!(fault(ffi::SQLITE_FULL), BatchFault::NotStored(_)));
+        for code in [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_BUSY, ffi::SQLITE_NOMEM] {
+            assert!(matches!(fault(code), BatchFault::Unknown(_)), "{code}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The store in SQLite: a file in the data folder.
+//!
+//! One thread appends, a few read, and one copies the write-ahead log into the database file. They share only the file: appends
+//! and reads never wait for each other.
+//!
+//! A publication is acknowledged after its transaction is committed and synced, and announced after that. While the disk
+//! refuses writes, appends are answered `unavailable` and pages are still served. The next batch tries again, so no restart is
+//! needed.
+
+mod append;
+mod batch;
+mod checkpoint;
+mod connection;
+mod fault;
+mod keys;
+mod lock;
+mod log;
+mod overfull;
+mod page;
+mod place;
+mod read;
+mod retention;
+mod rows;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use fault::SqliteOpenError;
+pub use store::{RunningSqlite, SqliteConfig, SqliteStore, new_epoch};

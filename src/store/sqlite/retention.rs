@@ -1,0 +1,198 @@
+//! Retention: deletes publications over their channel's number or age, and keys that no client will send again.
+//!
+//! Each duty works in slices, a short transaction each, so that appends wait for one slice at most. None of them scans all
+//! channels: channels over the number are noted when they are written, those over the age have an index, and keys are swept a
+//! piece at a time.
+
+use super::keys;
+use super::log::{BatchFault, Log};
+use super::place::RowKey;
+use super::rows::{self, ChannelRow};
+use crate::id::{ChannelName, Offset};
+use crate::store::columns::{integer, natural};
+use crate::store::idempotency::KEY_AGE_MIN;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::time::Duration;
+
+/// Rows deleted, or keys examined, per slice: a few milliseconds.
+const SLICE_ROWS: u64 = 512;
+
+/// A task of retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Channels with more publications than `retention.publications`.
+    Number,
+    /// Publications older than `retention.age`.
+    Age,
+    /// Keys older than eight days, and than `retention.age`, whose publication is gone.
+    Keys,
+}
+
+/// The result of one slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RetentionSlice {
+    /// The number deleted.
+    pub(crate) publications: u64,
+    /// The number forgotten.
+    pub(crate) keys: u64,
+    pub(crate) rest: Rest,
+}
+
+/// The rest of a duty in this round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Rest {
+    #[default]
+    None,
+    Some,
+}
+
+/// A channel whose floor rose.
+struct Cut {
+    name: ChannelName,
+    row: ChannelRow,
+    removed: u64,
+}
+
+impl Log {
+    /// Does one slice of a duty.
+    pub(crate) fn retain(&mut self, duty: Duty, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
+        let slice = match duty {
+            Duty::Number => self.retain_number(),
+            Duty::Age => self.retain_age(now_ms),
+            Duty::Keys => self.retain_keys(now_ms),
+        };
+        slice.inspect_err(|fault| self.recover(fault))
+    }
+
+    fn retain_number(&mut self) -> Result<RetentionSlice, BatchFault> {
+        let publications = self.bounds.retention.publications;
+        let mut names = Vec::new();
+        while (names.len() as u64) < SLICE_ROWS
+            && let Some(name) = self.overfull.pop()
+        {
+            names.push(name);
+        }
+        if names.is_empty() {
+            return Ok(RetentionSlice::default());
+        }
+        let cuts = self.transaction(|connection| {
+            let share = (SLICE_ROWS / names.len() as u64).max(1);
+            let mut cuts = Vec::with_capacity(names.len());
+            for name in &names {
+                if let Some(row) = rows::find(connection, name.as_str())? {
+                    let excess = row.retained().saturating_sub(publications);
+                    cuts.push(cut(connection, name.clone(), row, excess.min(share))?);
+                }
+            }
+            Ok(cuts)
+        });
+        if cuts.is_err() {
+            names.into_iter().for_each(|name| self.overfull.push(name));
+        }
+        let removed = self.adopt_cuts(cuts?);
+        let rest = if self.overfull.is_empty() { Rest::None } else { Rest::Some };
+        Ok(RetentionSlice { publications: removed, keys: 0, rest })
+    }
+
+    fn retain_age(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
+        let Some(age) = self.bounds.retention.age else { return Ok(RetentionSlice::default()) };
+        let before_ms = before(now_ms, age);
+        let due = self.connection().and_then(|connection| oldest_due(connection, before_ms));
+        if due.map_err(BatchFault::NotStored)?.is_none() {
+            return Ok(RetentionSlice::default());
+        }
+        let (cuts, rest) = self.transaction(|connection| {
+            let mut cuts = Vec::new();
+            let mut left = SLICE_ROWS;
+            while left > 0 {
+                let Some((name, row)) = oldest_due(connection, before_ms)? else {
+                    return Ok((cuts, Rest::None));
+                };
+                let aged = aged(connection, &row, before_ms, left)?;
+                cuts.push(cut(connection, name, row, aged)?);
+                // A row with a wrong `oldest` is corrected by the cut, and counts as one.
+                left = left.saturating_sub(aged.max(1));
+            }
+            Ok((cuts, Rest::Some))
+        })?;
+        Ok(RetentionSlice { publications: self.adopt_cuts(cuts), keys: 0, rest })
+    }
+
+    fn retain_keys(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
+        let age = self.bounds.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN));
+        let before_ms = before(now_ms, age);
+        let from = self.swept.clone();
+        let sweep = self
+            .connection()
+            .and_then(|connection| keys::sweep(connection, &from, before_ms, SLICE_ROWS as usize))
+            .map_err(BatchFault::NotStored)?;
+        if !sweep.expired.is_empty() {
+            self.transaction(|connection| {
+                sweep.expired.iter().try_for_each(|key| keys::forget(connection, key))
+            })?;
+        }
+        self.swept = sweep.cursor;
+        Ok(RetentionSlice { publications: 0, keys: sweep.expired.len() as u64, rest: Rest::None })
+    }
+
+    /// Remembers committed rows. Those still over their number are noted again, after the others.
+    fn adopt_cuts(&mut self, cuts: Vec<Cut>) -> u64 {
+        let mut removed = 0;
+        for cut in cuts {
+            removed += cut.removed;
+            self.overfull.note(&cut.name, &cut.row, self.bounds.retention.publications);
+            self.memory.remember(cut.name, cut.row);
+        }
+        removed
+    }
+}
+
+fn before(now_ms: u64, age: Duration) -> u64 {
+    now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The channel with the oldest publication, if that is older than `before_ms`.
+fn oldest_due(
+    connection: &Connection,
+    before_ms: u64,
+) -> rusqlite::Result<Option<(ChannelName, ChannelRow)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT name FROM channels WHERE oldest < ?1 ORDER BY oldest LIMIT 1")?;
+    let name: Option<String> = statement.query_row([integer(before_ms)], |row| row.get(0)).optional()?;
+    let Some(name) = name.and_then(|name| ChannelName::parse(&name).ok()) else { return Ok(None) };
+    Ok(rows::find(connection, name.as_str())?.map(|row| (name, row)))
+}
+
+/// The number of the channel's oldest publications that are older than `before_ms`, up to `most`. Times never decrease along a
+/// log.
+fn aged(connection: &Connection, row: &ChannelRow, before_ms: u64, most: u64) -> rusqlite::Result<u64> {
+    let most = most.min(row.retained());
+    let mut statement = connection.prepare_cached(
+        "SELECT place FROM publications WHERE place >= ?1 AND place < ?2 AND time >= ?3
+         ORDER BY place LIMIT 1",
+    )?;
+    let end = Offset(row.floor.0 + most);
+    let young: Option<i64> = statement
+        .query_row(
+            params![RowKey::of(row.id, row.floor).0, RowKey::of(row.id, end).0, integer(before_ms)],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(young.map_or(most, |place| RowKey(place).offset().0.saturating_sub(row.floor.0)))
+}
+
+/// Deletes the channel's `count` oldest publications and raises its floor. The caller has a transaction open.
+fn cut(connection: &Connection, name: ChannelName, mut row: ChannelRow, count: u64) -> rusqlite::Result<Cut> {
+    let first = RowKey::of(row.id, row.floor);
+    row.floor = Offset(row.floor.0 + count);
+    let floor = RowKey::of(row.id, row.floor);
+    let removed = connection
+        .prepare_cached("DELETE FROM publications WHERE place >= ?1 AND place < ?2")?
+        .execute(params![first.0, floor.0])?;
+    let oldest: Option<i64> = connection
+        .prepare_cached("SELECT time FROM publications WHERE place = ?1")?
+        .query_row([floor.0], |row| row.get(0))
+        .optional()?;
+    rows::set_floor(connection, &row, oldest.map(natural))?;
+    Ok(Cut { name, row, removed: removed as u64 })
+}

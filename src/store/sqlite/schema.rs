@@ -1,0 +1,153 @@
+//! The tables, and the migrations that update an older file.
+//!
+//! `PRAGMA user_version` counts the migrations a file has had. Each runs in a transaction of its own together with the new
+//! count, so a crash leaves a complete version. A new version adds an entry to [`STEPS`]; released entries never change.
+
+use super::place::ChannelNumber;
+use crate::id::Epoch;
+use crate::store::columns;
+use crate::store::idempotency::digest;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+/// The application id of our databases: `SeaW`.
+const APPLICATION_ID: i32 = 0x5365_6157;
+
+type Step = fn(&Connection) -> rusqlite::Result<()>;
+
+/// Entry n turns version n into version n + 1.
+const STEPS: [Step; 2] = [log_and_channels, keys_and_ages];
+
+/// The version that this program writes.
+pub(crate) const VERSION: u32 = STEPS.len() as u32;
+
+/// The reason why a file cannot be migrated.
+#[derive(Debug)]
+pub(crate) enum SchemaFault {
+    /// A program with more migrations wrote the file.
+    Newer {
+        /// Its version.
+        found: u32,
+    },
+    /// It has tables but not our application id.
+    NotOurs,
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for SchemaFault {
+    fn from(source: rusqlite::Error) -> SchemaFault {
+        SchemaFault::Sqlite(source)
+    }
+}
+
+/// Checks whose file it is and how new, without changing it.
+pub(crate) fn check(connection: &Connection) -> Result<u32, SchemaFault> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let mark: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if mark != APPLICATION_ID && (tables > 0 || found > 0) {
+        return Err(SchemaFault::NotOurs);
+    }
+    if found > VERSION {
+        return Err(SchemaFault::Newer { found });
+    }
+    Ok(found)
+}
+
+/// Runs the missing migrations.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), SchemaFault> {
+    migrate_to(connection, VERSION)
+}
+
+/// Stops at `version`: tests make the fixture of an older file with the migrations that made it then.
+pub(crate) fn migrate_to(connection: &mut Connection, version: u32) -> Result<(), SchemaFault> {
+    let found = check(connection)?;
+    for (at, step) in (0u32..).zip(STEPS).take(version as usize).skip(found as usize) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step(&transaction)?;
+        transaction.execute_batch(&format!("PRAGMA user_version = {}", at + 1))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn log_and_channels(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+    connection.execute_batch(
+        "CREATE TABLE meta (
+             name TEXT PRIMARY KEY,
+             value INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         -- A channel's row outlives its publications: offsets never start again within an epoch.
+         CREATE TABLE channels (
+             id INTEGER PRIMARY KEY,
+             name TEXT NOT NULL UNIQUE,
+             head INTEGER NOT NULL,
+             floor INTEGER NOT NULL,
+             time INTEGER NOT NULL
+         ) STRICT;
+         -- place: channel and offset in one integer. kind: 0 original, 1 edit, 2 delete. target: the place
+         -- that an edit or a delete is about. deleted_by: an offset; data is then NULL.
+         CREATE TABLE publications (
+             place INTEGER PRIMARY KEY,
+             user TEXT NOT NULL,
+             key TEXT,
+             time INTEGER NOT NULL,
+             kind INTEGER NOT NULL,
+             target INTEGER,
+             deleted_by INTEGER,
+             data TEXT
+         ) STRICT;",
+    )
+}
+
+fn keys_and_ages(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "CREATE TABLE keys (
+             channel INTEGER NOT NULL,
+             user TEXT NOT NULL,
+             key TEXT NOT NULL,
+             offset INTEGER NOT NULL,
+             time INTEGER NOT NULL,
+             digest BLOB NOT NULL,
+             PRIMARY KEY (channel, user, key)
+         ) STRICT, WITHOUT ROWID;
+         CREATE INDEX publications_by_target ON publications (target) WHERE target IS NOT NULL;
+         -- The time of the oldest retained publication: retention finds what is due without a scan.
+         ALTER TABLE channels ADD COLUMN oldest INTEGER;
+         UPDATE channels SET oldest =
+             (SELECT time FROM publications WHERE place = (channels.id << 39) | channels.floor);
+         CREATE INDEX channels_by_oldest ON channels (oldest) WHERE oldest IS NOT NULL;",
+    )?;
+    let mut keyed = connection.prepare(
+        "SELECT place >> 39, place & ((1 << 39) - 1), user, key, time, kind, target & ((1 << 39) - 1), data
+         FROM publications WHERE key IS NOT NULL AND deleted_by IS NULL",
+    )?;
+    let mut remember = connection.prepare("INSERT OR IGNORE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut rows = keyed.query([])?;
+    while let Some(row) = rows.next()? {
+        let channel = ChannelNumber(row.get(0)?);
+        let change = columns::change(row.get(5)?, row.get::<_, Option<i64>>(6)?);
+        let digest = digest(change, row.get_ref(7)?.as_str_or_null()?.unwrap_or("null"));
+        let (offset, time): (i64, i64) = (row.get(1)?, row.get(4)?);
+        let (user, key) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
+        remember.execute(params![channel.0, user, key, offset, time, digest])?;
+    }
+    Ok(())
+}
+
+/// The store's epoch. If there is none yet, it becomes `fresh`.
+pub(crate) fn epoch(connection: &Connection, fresh: Epoch) -> rusqlite::Result<Epoch> {
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?1)", [fresh.0])?;
+    stored_epoch(connection).map(|epoch| epoch.unwrap_or(fresh))
+}
+
+pub(crate) fn stored_epoch(connection: &Connection) -> rusqlite::Result<Option<Epoch>> {
+    connection
+        .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0).map(Epoch))
+        .optional()
+}
+
+/// Makes `fresh` the store's epoch. Every cursor that clients hold becomes void.
+pub(crate) fn replace_epoch(connection: &Connection, fresh: Epoch) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)", [fresh.0]).map(drop)
+}

@@ -1,0 +1,195 @@
+//! Opening the store in a data folder, and starting its threads.
+
+use super::append::{Checkpoints, SqliteAppender};
+use super::checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds};
+use super::connection::{self, Checkpoint, FILE_NAME};
+use super::fault::SqliteOpenError;
+use super::lock::FolderLock;
+use super::log::{Log, LogBounds};
+use super::read::SqliteReader;
+use super::schema::{self, SchemaFault};
+use crate::id::Epoch;
+use crate::store::answers::Answers;
+use crate::store::thread::{spawn, warn_of_panic};
+use crate::store::wall_clock::WallClock;
+use crate::store::{Retention, StoreEnds};
+use crossbeam_channel::bounded;
+use rusqlite::{Connection, ErrorCode};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+/// The settings of a store in SQLite.
+#[derive(Clone, Debug)]
+pub struct SqliteConfig {
+    /// The data folder; it is created if missing.
+    pub data: PathBuf,
+    pub retention: Retention,
+    /// `limits.channels`: the number of channels that may exist, up to 16,777,215.
+    pub channels_max: u64,
+    /// The number of threads that read pages; at least 1.
+    pub readers: usize,
+}
+
+/// An open store whose threads do not run yet. It owns the data folder.
+#[derive(Debug)]
+pub struct SqliteStore {
+    config: SqliteConfig,
+    clock: WallClock,
+    pub(super) wal: WalBounds,
+    log: Log,
+    /// Last, because fields are dropped in order: the file is closed before the folder is unlocked.
+    lock: FolderLock,
+}
+
+impl SqliteStore {
+    /// Locks the folder, migrates the file to this version and reads the epoch.
+    pub fn open(config: SqliteConfig) -> Result<SqliteStore, SqliteOpenError> {
+        SqliteStore::open_with(config, WallClock::System)
+    }
+
+    pub(super) fn open_with(config: SqliteConfig, clock: WallClock) -> Result<SqliteStore, SqliteOpenError> {
+        make_folder(&config.data)
+            .map_err(|source| SqliteOpenError::Folder { path: config.data.clone(), source })?;
+        let lock = FolderLock::take(&config.data)?;
+        let path = config.data.join(FILE_NAME);
+        let writer = open_file(&path)?;
+        let failed = |doing| move |source| SqliteOpenError::Sqlite { path: path.clone(), doing, source };
+        let epoch = schema::epoch(&writer, random_epoch()?).map_err(failed.clone()("reading the epoch"))?;
+        let bounds = LogBounds { retention: config.retention, channels_max: config.channels_max };
+        let log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds)
+            .map_err(failed("reading the channels"))?;
+        Ok(SqliteStore { config, clock, wal: WAL_BOUNDS, log, lock })
+    }
+
+    /// The identity of the store's logs.
+    pub fn epoch(&self) -> Epoch {
+        self.log.epoch()
+    }
+
+    /// Starts `store-append`, `store-read-N` and `store-checkpoint`.
+    pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
+        let StoreEnds { mailboxes, appends, reads, counters } = ends;
+        let path = self.config.data.join(FILE_NAME);
+        let epoch = self.log.epoch();
+        let answers = Answers::new(mailboxes, None, Arc::clone(&counters));
+        let restart_wanted = Arc::new(AtomicBool::new(false));
+        let (grown, looks) = bounded(1);
+        let (wanted, cells) = (Arc::clone(&restart_wanted), Arc::clone(&counters));
+        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, wanted, cells);
+        let checkpointer = spawn("store-checkpoint".into(), move || checkpointer.run())?;
+        let readers = (0..self.config.readers.max(1))
+            .map(|number| {
+                let (answers, cells) = (answers.clone(), Arc::clone(&counters));
+                let worker = SqliteReader::new(path.clone(), epoch, reads.clone(), answers, cells);
+                spawn(format!("store-read-{number}"), move || worker.run())
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let checkpoints = Checkpoints { grown, restart_wanted };
+        let appender = SqliteAppender::new(self.log, self.clock, appends, answers, counters, checkpoints);
+        // The lock moves into the thread that writes, so that the folder is unlocked only when that thread has ended.
+        let lock = self.lock;
+        let appender = spawn("store-append".into(), move || (appender.run(), lock))?;
+        Ok(RunningSqlite { appender, readers, checkpointer })
+    }
+}
+
+/// A store whose threads run.
+#[derive(Debug)]
+pub struct RunningSqlite {
+    appender: JoinHandle<(Log, FolderLock)>,
+    readers: Vec<JoinHandle<()>>,
+    checkpointer: JoinHandle<()>,
+}
+
+impl RunningSqlite {
+    /// Waits until all senders are gone and all they sent is committed and answered, then truncates the write-ahead log, so
+    /// that the file is complete.
+    pub fn join(self) {
+        let log = self.appender.join();
+        for reader in self.readers {
+            warn_of_panic(reader.join());
+        }
+        warn_of_panic(self.checkpointer.join());
+        match log {
+            Ok((mut log, _lock)) => {
+                if let Err(error) = log.checkpoint(Checkpoint::Truncate) {
+                    tracing::warn!(%error, "last checkpoint failed; the next start repeats it");
+                }
+            }
+            Err(panic) => warn_of_panic(Err(panic)),
+        }
+    }
+}
+
+/// Gives the store in `data` another epoch, for use after a restore or an asynchronous failover, when logs may have lost what
+/// clients have seen. Returns the old and the new one. The gateway must be stopped.
+pub fn new_epoch(data: &Path) -> Result<(Epoch, Epoch), SqliteOpenError> {
+    let path = data.join(FILE_NAME);
+    if !path.is_file() {
+        return Err(SqliteOpenError::Missing { path });
+    }
+    let _lock = FolderLock::take(data)?;
+    let file = open_file(&path)?;
+    let failed = |source| SqliteOpenError::Sqlite { path: path.clone(), doing: "changing the epoch", source };
+    let old = schema::epoch(&file, random_epoch()?).map_err(failed)?;
+    let new = loop {
+        let fresh = random_epoch()?;
+        if fresh != old {
+            break fresh;
+        }
+    };
+    schema::replace_epoch(&file, new).map_err(failed)?;
+    connection::checkpoint(&file, Checkpoint::Truncate).map_err(failed)?;
+    Ok((old, new))
+}
+
+/// Creates the folder and makes its name durable: a power cut must not lose the folder with everything acknowledged in it.
+/// Parent folders that cannot be opened were not created here.
+fn make_folder(data: &Path) -> io::Result<()> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    // Only the gateway's user may read it: messages are private.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    for above in data.canonicalize()?.ancestors().skip(1) {
+        // Some file systems cannot sync folders; there is nothing more to do then.
+        let _ = File::open(above).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+/// Opens the file for writing, checks whose it is, and migrates it.
+pub(super) fn open_file(path: &Path) -> Result<Connection, SqliteOpenError> {
+    let failed = |doing| move |source| sqlite_fault(path, doing, source);
+    let mut writer = connection::writer(path).map_err(failed("opening"))?;
+    schema::check(&writer).map_err(|fault| schema_fault(path, fault))?;
+    connection::prepare_writer(&writer).map_err(failed("preparing"))?;
+    schema::migrate(&mut writer).map_err(|fault| schema_fault(path, fault))?;
+    Ok(writer)
+}
+
+fn schema_fault(path: &Path, fault: SchemaFault) -> SqliteOpenError {
+    let path = path.to_owned();
+    match fault {
+        SchemaFault::Newer { found } => SqliteOpenError::Newer { path, found, known: schema::VERSION },
+        SchemaFault::NotOurs => SqliteOpenError::NotOurs { path },
+        SchemaFault::Sqlite(source) => sqlite_fault(&path, "reading or migrating the schema", source),
+    }
+}
+
+fn sqlite_fault(path: &Path, doing: &'static str, source: rusqlite::Error) -> SqliteOpenError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => SqliteOpenError::NotADatabase { path },
+        Some(_) | None => SqliteOpenError::Sqlite { path, doing, source },
+    }
+}
+
+fn random_epoch() -> Result<Epoch, SqliteOpenError> {
+    getrandom::u32().map(Epoch).map_err(|_| SqliteOpenError::Randomness)
+}

@@ -1,0 +1,66 @@
+//! The cost of the log compared with bare SQLite: `cargo test --release -- --ignored store_against_a_bare_loop`.
+
+use super::super::connection;
+use super::support::{KEEP_ALL, Shelf, append};
+use crate::job::Append;
+use crate::store::idempotency::digest;
+use crate::wire::publication::Change;
+use rusqlite::params;
+use std::time::{Duration, Instant};
+
+const BATCH: usize = 200;
+const CHANNELS: usize = 50;
+const BATCHES: usize = 60;
+
+/// Batches of 200 over 50 channels, against a loop that commits the same rows and checks nothing. The rounds alternate, so that
+/// a noisy machine disturbs both.
+#[test]
+#[ignore = "a measurement, to be read and not to pass"]
+#[allow(clippy::disallowed_methods, reason = "a measurement needs the clock")]
+fn store_against_a_bare_loop() {
+    let (mut log_took, mut bare_took) = (Duration::ZERO, Duration::ZERO);
+    let mut shelf = Shelf::new(KEEP_ALL);
+    let bare_shelf = Shelf::new(KEEP_ALL);
+    let bare = connection::writer(&bare_shelf.path()).expect("a connection");
+    connection::prepare_writer(&bare).expect("the same settings");
+    for round in 0..BATCHES {
+        let jobs = batch(round);
+        let begun = Instant::now();
+        shelf.append(&jobs, round as u64);
+        log_took += begun.elapsed();
+        let begun = Instant::now();
+        commit_bare(&bare, &jobs, round);
+        bare_took += begun.elapsed();
+    }
+    let per_s = |took: Duration| (BATCH * BATCHES) as f64 / took.as_secs_f64();
+    let (log, bare) = (per_s(log_took), per_s(bare_took));
+    println!("log {log:.0}/s, bare loop {bare:.0}/s, ratio {:.2}", log / bare);
+}
+
+fn batch(round: usize) -> Vec<Append> {
+    (0..BATCH)
+        .map(|n| {
+            let data = format!("{{\"text\":\"{}\"}}", "message ".repeat(12));
+            let key = format!("01J9ZK5M7Q8R3S6T{:010}", round * BATCH + n);
+            append(&format!("channel-{}", n % CHANNELS), "some-user", Some(&key), &data)
+        })
+        .collect()
+}
+
+fn commit_bare(bare: &rusqlite::Connection, jobs: &[Append], round: usize) {
+    bare.execute_batch("BEGIN IMMEDIATE").expect("begins");
+    for (n, job) in jobs.iter().enumerate() {
+        let channel = (n % CHANNELS) as i64 + 1;
+        let offset = (round * BATCH / CHANNELS + n / CHANNELS) as i64 + 1;
+        let key = job.key.as_ref().expect("a key").as_str();
+        bare.prepare_cached("INSERT INTO publications VALUES (?1, ?2, ?3, ?4, 0, NULL, NULL, ?5)")
+            .expect("prepares")
+            .execute(params![(channel << 39) | offset, job.user.as_str(), key, offset, &*job.data])
+            .expect("inserts");
+        bare.prepare_cached("INSERT INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+            .expect("prepares")
+            .execute(params![channel, job.user.as_str(), key, offset, offset, digest(Change::None, "")])
+            .expect("inserts");
+    }
+    bare.execute_batch("COMMIT").expect("commits");
+}

@@ -1,0 +1,8 @@
+//! Tests of the store on real files: first its log alone, then its threads.
+
+mod log;
+mod measure;
+mod model;
+mod opening;
+mod support;
+mod threads;

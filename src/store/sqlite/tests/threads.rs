@@ -1,0 +1,220 @@
+//! The store's threads, driven through the queues and mailboxes that a reactor has.
+
+use super::super::checkpoint::WalBounds;
+use super::super::connection::{self, FILE_NAME};
+use super::super::{RunningSqlite, SqliteConfig, SqliteStore};
+use super::support::{append, name, offsets, plain, request};
+use crate::id::{Offset, ReactorId};
+use crate::job::{Append, AppendError, Completion, Inbox, Live, Read, Span, Ticket, inbox};
+use crate::limits::APPEND_BATCH_MAX;
+use crate::metrics::store::StoreCounters;
+use crate::store::wall_clock::{BROKEN, WallClock};
+use crate::store::{Retention, StoreEnds};
+use crossbeam_channel::{Sender, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Rig {
+    folder: TempDir,
+    clock: Arc<AtomicU64>,
+    counters: Arc<StoreCounters>,
+    append: Sender<Append>,
+    read: Sender<Read>,
+    inboxes: Vec<Inbox>,
+    _polls: Vec<mio::Poll>,
+    running: RunningSqlite,
+}
+
+fn rig(reactors: usize, retention: Retention) -> Rig {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = SqliteConfig { data: folder.path().to_owned(), retention, channels_max: 100, readers: 2 };
+    let clock = Arc::new(AtomicU64::new(1_000));
+    let mut store = SqliteStore::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
+    store.wal = WalBounds { passive_bytes: 256 << 10, restart_bytes: 1 << 20, quiet_looks: 2 };
+    let polls: Vec<mio::Poll> = (0..reactors).map(|_| mio::Poll::new().expect("a poll")).collect();
+    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = polls
+        .iter()
+        .map(|poll| inbox(mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker")))
+        .unzip();
+    let (append, appends) = bounded(4_096);
+    let (read, reads) = bounded(4_096);
+    let counters = Arc::new(StoreCounters::default());
+    let running = store
+        .start(StoreEnds { mailboxes: mailboxes.into(), appends, reads, counters: Arc::clone(&counters) })
+        .expect("threads start");
+    Rig { folder, clock, counters, append, read, inboxes, _polls: polls, running }
+}
+
+const KEEP_ALL: Retention = Retention { publications: 0, age: None };
+
+impl Rig {
+    fn send(&self, reactor: u16, request: u64, job: Append) {
+        let ticket = Ticket { reactor: ReactorId(reactor), request };
+        self.append.send(Append { ticket, ..job }).expect("the worker lives");
+    }
+
+    fn answer(&self, reactor: usize) -> Completion {
+        self.inboxes[reactor].answers.recv_timeout(PATIENCE).expect("an answer")
+    }
+
+    fn outcome(&self, reactor: usize) -> Result<u64, AppendError> {
+        match self.answer(reactor) {
+            Completion::Appended { outcome, .. } => outcome.map(|appended| appended.offset.0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn heads(&self, channel: &str) -> (u64, u64) {
+        let ticket = Ticket { reactor: ReactorId(0), request: 9 };
+        self.read.send(Read::Heads { ticket, channels: vec![name(channel)] }).expect("readers live");
+        match self.answer(0) {
+            Completion::Heads { outcome, .. } => {
+                let position = outcome.expect("heads are read")[0].1;
+                (position.head.0, position.floor.0)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn close(self) -> (TempDir, Vec<Inbox>) {
+        drop((self.append, self.read));
+        self.running.join();
+        (self.folder, self.inboxes)
+    }
+}
+
+#[test]
+fn append_is_answered_to_its_reactor_and_announced_once_to_all() {
+    let rig = rig(2, KEEP_ALL);
+    rig.send(0, 1, append("c", "ann", Some("k"), "1"));
+    assert_eq!(rig.outcome(0), Ok(1));
+    rig.send(1, 2, append("c", "ann", Some("k"), "1"));
+    assert_eq!(rig.outcome(1), Ok(1));
+    rig.send(1, 3, plain("c", "2"));
+    assert_eq!(rig.outcome(1), Ok(2));
+    let (folder, inboxes) = rig.close();
+    for inbox in inboxes {
+        let announced: Vec<u64> = inbox
+            .live
+            .try_iter()
+            .flat_map(|live| match live {
+                Live::Published(batch) => batch.iter().map(|one| one.offset.0).collect::<Vec<_>>(),
+                other => panic!("nothing of the kind was asked for: {other:?}"),
+            })
+            .collect();
+        assert_eq!(announced, [1, 2]);
+    }
+    drop(folder);
+}
+
+#[test]
+fn closing_the_queues_commits_answers_and_empties_the_write_ahead_log() {
+    let rig = rig(1, KEEP_ALL);
+    let count = APPEND_BATCH_MAX as u64 + 300;
+    for request in 0..count {
+        rig.send(0, request, plain("c", "1"));
+    }
+    let counters = Arc::clone(&rig.counters);
+    let (folder, inboxes) = rig.close();
+    assert_eq!(inboxes[0].answers.try_iter().count() as u64, count);
+    assert_eq!(counters.appends.load(Ordering::Relaxed), count);
+    let wal = std::fs::metadata(folder.path().join(FILE_NAME).with_extension("db-wal"));
+    assert!(wal.map_or(0, |wal| wal.len()) == 0);
+    let file = connection::reader(&folder.path().join(FILE_NAME)).expect("the file");
+    let rows: i64 =
+        file.query_row("SELECT count(*) FROM publications", [], |row| row.get(0)).expect("a count");
+    assert_eq!(rows as u64, count);
+}
+
+#[test]
+fn outage_is_answered_unavailable_pages_continue_and_recovery_needs_no_append() {
+    let rig = rig(1, KEEP_ALL);
+    rig.send(0, 1, plain("c", "1"));
+    assert_eq!(rig.outcome(0), Ok(1));
+    let thief = connection::writer(&rig.folder.path().join(FILE_NAME)).expect("another program");
+    thief.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    rig.send(0, 2, plain("c", "2"));
+    rig.read.send(Read::Page(request("c", Span::After(Offset::ZERO)))).expect("readers live");
+    match rig.answer(0) {
+        Completion::Page { outcome, .. } => assert_eq!(offsets(&outcome.expect("a page")), [1]),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(rig.outcome(0), Err(AppendError::Unavailable { retry_ms: 1.. })));
+    assert_eq!(rig.counters.failing.load(Ordering::Relaxed), 1);
+    thief.execute_batch("ROLLBACK").expect("the lock is free");
+    wait_until(|| rig.counters.failing.load(Ordering::Relaxed) == 0);
+    rig.send(0, 3, plain("c", "2"));
+    assert_eq!(rig.outcome(0), Ok(2));
+    rig.close();
+}
+
+#[test]
+fn panic_leaves_no_append_unanswered_and_the_store_continues() {
+    let rig = rig(1, KEEP_ALL);
+    rig.clock.store(BROKEN, Ordering::SeqCst);
+    rig.send(0, 1, plain("c", "1"));
+    assert!(matches!(rig.outcome(0), Err(AppendError::Unconfirmed { retry_ms: 1.. })));
+    rig.clock.store(1, Ordering::SeqCst);
+    rig.send(0, 2, plain("c", "1"));
+    assert_eq!(rig.outcome(0), Ok(1));
+    rig.close();
+}
+
+#[test]
+fn old_publications_are_deleted_without_appends() {
+    let rig = rig(1, Retention { publications: 0, age: Some(Duration::from_millis(500)) });
+    rig.send(0, 1, plain("c", "1"));
+    assert_eq!(rig.outcome(0), Ok(1));
+    rig.clock.store(2_000, Ordering::SeqCst);
+    wait_until(|| rig.heads("c") == (1, 2));
+    assert_eq!(rig.counters.retention_deletes.load(Ordering::Relaxed), 1);
+    rig.close();
+}
+
+#[test]
+fn write_ahead_log_stays_bounded_under_sustained_appends() {
+    let rig = rig(1, KEEP_ALL);
+    let data = format!("\"{}\"", "x".repeat(30_000));
+    let mut longest = 0;
+    for request in 0..4_000 {
+        rig.send(0, request, plain("c", &data));
+        if request >= 8 {
+            assert!(rig.outcome(0).is_ok());
+        }
+        longest = longest.max(rig.counters.wal_bytes.load(Ordering::Relaxed));
+    }
+    let written = 4_000 * data.len() as u64;
+    let wal = rig.folder.path().join(FILE_NAME).with_extension("db-wal");
+    let length = std::fs::metadata(wal).expect("the log").len();
+    assert!(longest >= 1 << 20, "the bound was met: {longest}");
+    assert!(length < written / 2, "{length} of {written}");
+    rig.close();
+}
+
+#[test]
+fn idle_store_has_a_complete_file_without_its_write_ahead_log() {
+    let rig = rig(1, KEEP_ALL);
+    rig.send(0, 1, plain("c", "\"a-rare-word\""));
+    assert_eq!(rig.outcome(0), Ok(1));
+    let path = rig.folder.path().join(FILE_NAME);
+    wait_until(|| {
+        let file = std::fs::read(&path).expect("the file");
+        file.windows(11).any(|window| window == b"a-rare-word")
+    });
+    rig.close();
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let (_hold, never) = bounded::<()>(0);
+    for _ in 0..PATIENCE.as_millis() / 20 {
+        if condition() {
+            return;
+        }
+        let _ = never.recv_timeout(Duration::from_millis(20));
+    }
+    panic!("the condition never came true");
+}
