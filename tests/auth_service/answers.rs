@@ -1,6 +1,6 @@
 //! What the service says of a token, good or garbage, and how often it is asked.
 
-use crate::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
+use crate::auth_service::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
 use crate::servers::Answer;
 use crate::support::token::{SECRET, token_of, unix_s};
 use crate::support::wait::{SOON, until};

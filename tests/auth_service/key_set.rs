@@ -1,6 +1,6 @@
 //! Keys that the issuer publishes: used, replaced, and kept while it is gone.
 
-use crate::issuer::{Issuer, JWKS, connect, logged, refused, state};
+use crate::auth_service::issuer::{Issuer, JWKS, connect, logged, refused, state};
 use crate::servers::Answer;
 use crate::support::Gateway;
 use crate::support::token::{asymmetric, claims, signed};

@@ -1,6 +1,6 @@
 //! The service is gone: who is known, who is not, and how it is over.
 
-use crate::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
+use crate::auth_service::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
 use crate::servers::Answer;
 use crate::support::token::unix_s;
 use crate::support::wait::{SOON, until};

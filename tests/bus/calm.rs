@@ -1,6 +1,6 @@
 //! The bus works.
 
-use crate::rig::{BY_BUS, Rig, delivers, publication};
+use crate::bus::rig::{BY_BUS, Rig, delivers, publication};
 use crate::support::Client;
 use crate::support::wait::{SOON, until};
 use rustix::process::Signal;

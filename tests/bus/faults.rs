@@ -1,6 +1,6 @@
 //! The bus fails, each way: people are told, nobody is disconnected, everything arrives in order and once, and it comes back.
 
-use crate::rig::{Rig, delivers, publication};
+use crate::bus::rig::{Rig, delivers, publication};
 use crate::support::Client;
 use crate::support::wait::{SOON, until};
 use seawall_fault::{Direction, Garble, Mode};

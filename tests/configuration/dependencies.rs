@@ -1,6 +1,6 @@
 //! The dependencies of a gateway, as its configuration defines them.
 
-use crate::bench::{Bench, assert_listed};
+use crate::configuration::bench::{Bench, assert_listed};
 
 #[test]
 fn ready_made_dependency_needs_only_its_name_and_settings_imply_store_and_bus() {

@@ -1,6 +1,6 @@
 //! Keys and passwords are read and checked, but never printed.
 
-use crate::bench::{Bench, SECRET, assert_listed};
+use crate::configuration::bench::{Bench, SECRET, assert_listed};
 
 const PUBLIC_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
 

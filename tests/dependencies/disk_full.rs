@@ -1,8 +1,8 @@
 //! A store whose disk is full: what it cannot take is refused, and it is told once, not with every probe that finds room.
 
-use crate::matrix::people::{Listener, Publisher};
+use crate::dependencies::matrix::people::{Listener, Publisher};
+use crate::dependencies::stand;
 use crate::servers::{Disk, Postgres};
-use crate::stand;
 use crate::support::{Client, SOON, Setup, until};
 use serde_json::json;
 use std::time::{Duration, Instant};

@@ -2,9 +2,9 @@
 //!
 //! `SEAWALL_TEST_FLAPPING_S=60` is the whole minute of the specification; by default it is a third of that.
 
-use crate::matrix::people::{Listener, Publisher};
-use crate::outage::with_store;
-use crate::stand;
+use crate::dependencies::matrix::people::{Listener, Publisher};
+use crate::dependencies::outage::with_store;
+use crate::dependencies::stand;
 use crate::support::wait::size;
 use crate::support::{Client, SOON, Setup, until};
 use seawall_fault::{Mode, Proxy};

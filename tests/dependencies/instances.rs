@@ -1,9 +1,9 @@
 //! Two gateways on one database, while the database, the way of one to it, or one of them fails: the accounts of all who publish
 //! agree with the log in the end, and who listens on the other instance gets all of it, in order.
 
-use crate::matrix::people::log;
+use crate::dependencies::matrix::people::log;
+use crate::dependencies::stand::way_to;
 use crate::servers::Postgres;
-use crate::stand::way_to;
 use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use seawall_fault::{Mode, Proxy};

@@ -1,7 +1,7 @@
 //! Everybody comes back while the store is down: each hears why, and nothing grows.
 
-use crate::outage::with_store;
-use crate::stand;
+use crate::dependencies::outage::with_store;
+use crate::dependencies::stand;
 use crate::support::raw::dial;
 use crate::support::wait::{SOON, size};
 use crate::support::{Client, RawClient};

@@ -1,7 +1,7 @@
 //! What an operator does on the admin listener, and what people see of it.
 
+use crate::dependencies::stand;
 use crate::servers::{Answer, Http};
-use crate::stand;
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, Operator, Setup};
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ fn the_drill_down_holds_the_last_fifty_probes() {
 #[test]
 fn live_answers_operators_while_the_store_is_frozen_and_its_workers_wait() {
     let store = stand::postgres();
-    let gateway = crate::outage::with_store(&store).with_admin().start();
+    let gateway = crate::dependencies::outage::with_store(&store).with_admin().start();
     let operator = Operator::of(&gateway);
     let mut client = Client::connect(&gateway);
     until(SOON, "the store takes a publication", || {

@@ -1,7 +1,7 @@
 //! What people see of an outage beside the table of `matrix`: a start without a database, a verdict that is only observed.
 
-use crate::matrix::people::Publisher;
-use crate::stand;
+use crate::dependencies::matrix::people::Publisher;
+use crate::dependencies::stand;
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Setup};
 use seawall_fault::Mode;

@@ -1,7 +1,7 @@
 //! One test can start a gateway and all it may stand on, and fail each way alone.
 
+use crate::dependencies::stand;
 use crate::servers::{Answer, Reply, redis};
-use crate::stand;
 use crate::support::raw::dial;
 use crate::support::{Client, Gateway, RawClient};
 use seawall_fault::Mode;

@@ -1,6 +1,6 @@
 //! Everything that goes over ws goes over wss: chat, large frames, small records, slow readers, ends.
 
-use crate::slow_subscriber::short_lag;
+use crate::e2e::slow_subscriber::short_lag;
 use crate::support::raw::{UPGRADE, dial};
 use crate::support::{Certificate, Client, Frame, Gateway, Line, RawClient, SOON, Setup, until};
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! Dependencies that come, go and change under a running gateway, and an auth service that moves.
 
-use crate::reload::{reload, says};
+use crate::operations::reload::{reload, says};
 use crate::servers::{Answer, Http};
 use crate::support::token::claims;
 use crate::support::{Client, Gateway, Operator, SOON, Setup, until};

@@ -1,11 +1,11 @@
 //! A reload that reaches only some of the threads: it is told as such, and the next one hands everything out anew.
 
-use crate::reload::{file, hang_up, loaded_s, reload, says};
-use crate::reload_dependencies::{state, table};
+use crate::operations::reload::{file, hang_up, loaded_s, reload, says};
+use crate::operations::reload_dependencies::{state, table};
+use crate::operations::systemd::Held;
 use crate::servers::Http;
 use crate::support::token::{SECRET, claims, signed};
 use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
-use crate::systemd::Held;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! What a store promises, checked against SQLite and PostgreSQL alike.
 
-use crate::rig::{KEEP_ALL, Rig, append, keyed, offsets, plain, publications, request};
+use crate::postgres::rig::{KEEP_ALL, Rig, append, keyed, offsets, plain, publications, request};
 use crate::servers::Postgres;
-use crate::wait;
+use crate::support::wait;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use seawall::id::Offset;
@@ -200,9 +200,9 @@ impl Planned {
 fn random_appends_become_the_same_in_both_stores() {
     let server = Postgres::start();
     let one = Rig::sqlite(KEEP_ALL, 1_000_000);
-    let other = Rig::postgres_with(crate::rig::PostgresConfig {
+    let other = Rig::postgres_with(crate::postgres::rig::PostgresConfig {
         writers: 1,
-        ..crate::rig::config(server.url(), KEEP_ALL, 1_000_000)
+        ..crate::postgres::rig::config(server.url(), KEEP_ALL, 1_000_000)
     })
     .ready();
     let stores = RefCell::new((one, other, 0));
@@ -218,7 +218,8 @@ fn random_appends_become_the_same_in_both_stores() {
                 .map(|planned| (planned, one.send(planned.job(*runs)), other.send(planned.job(*runs))))
                 .collect();
             for (planned, at_one, at_other) in sent {
-                let plain = |outcome: crate::rig::Outcome| outcome.map(|it| (it.offset.0, it.attempt));
+                let plain =
+                    |outcome: crate::postgres::rig::Outcome| outcome.map(|it| (it.offset.0, it.attempt));
                 let (got, expected) = (plain(other.outcome(at_other)), plain(one.outcome(at_one)));
                 prop_assert_eq!(got, expected, "{:?}", planned);
             }

@@ -1,8 +1,8 @@
 //! An epoch that is replaced while gateways run: nobody takes one log for the other.
 
-use crate::rig::{KEEP_ALL, Rig, keyed, plain, request};
+use crate::postgres::rig::{KEEP_ALL, Rig, keyed, plain, request};
 use crate::servers::Postgres;
-use crate::wait::{SOON, until};
+use crate::support::wait::{SOON, until};
 use seawall::id::Offset;
 use seawall::job::{AppendError, Attempt, Span};
 use seawall::store::postgres::new_epoch;

@@ -1,9 +1,9 @@
 //! A server that dies, hangs, reads only or is not there: what was acknowledged is stored, once, and everybody
 //! is answered in time.
 
-use crate::rig::{KEEP_ALL, Outcome, PATIENCE, Rig, append, config, keyed, plain};
+use crate::postgres::rig::{KEEP_ALL, Outcome, PATIENCE, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
-use crate::wait;
+use crate::support::wait;
 use seawall::job::{AppendError, Attempt};
 use seawall::store::postgres::SILENCE_MAX;
 use std::collections::HashMap;
@@ -210,7 +210,7 @@ fn a_standby_and_a_server_without_durable_commits_are_no_store_until_that_change
 #[test]
 fn one_bad_row_refuses_only_itself() {
     let server = Postgres::start();
-    let config = crate::rig::PostgresConfig { writers: 1, ..config(server.url(), KEEP_ALL, 1_000) };
+    let config = crate::postgres::rig::PostgresConfig { writers: 1, ..config(server.url(), KEEP_ALL, 1_000) };
     let mut rig = Rig::postgres_with(config).ready();
     let sent: Vec<_> = (0..50)
         .map(

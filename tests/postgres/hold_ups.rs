@@ -1,8 +1,8 @@
 //! What holds a worker up: a commit that hangs, a lock that somebody holds, an answer that is lost, a host that says nothing.
 
-use crate::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, keyed, plain};
+use crate::postgres::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
-use crate::wait::{SOON, comes_true, until};
+use crate::support::wait::{SOON, comes_true, until};
 use seawall::id::Offset;
 use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Live};
 use seawall_fault::{Direction, Mode, Proxy};

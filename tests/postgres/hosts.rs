@@ -1,8 +1,8 @@
 //! Several hosts in one address.
 
-use crate::rig::{KEEP_ALL, Rig, config, plain};
+use crate::postgres::rig::{KEEP_ALL, Rig, config, plain};
 use crate::servers::Postgres;
-use crate::wait::{SOON, until};
+use crate::support::wait::{SOON, until};
 use seawall::store::postgres::new_epoch;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

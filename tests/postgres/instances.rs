@@ -1,6 +1,6 @@
 //! Several instances on one database: one log a channel, whoever writes to it.
 
-use crate::rig::{KEEP_ALL, Rig, append, config, offsets, plain, publications, request};
+use crate::postgres::rig::{KEEP_ALL, Rig, append, config, offsets, plain, publications, request};
 use crate::servers::Postgres;
 use seawall::id::Offset;
 use seawall::job::{Attempt, Span};

@@ -1,9 +1,9 @@
 //! Through pgbouncer: what works, in which mode, and what is said where it does not.
 
-use crate::rig::{KEEP_ALL, Rig, config, keyed, plain};
+use crate::postgres::rig::{KEEP_ALL, Rig, config, keyed, plain};
 use crate::servers::Postgres;
 use crate::servers::process::{self, Process, User};
-use crate::wait::{SOON, until};
+use crate::support::wait::{SOON, until};
 use seawall::health::finding::Fault;
 use seawall::net::target::{Kind, Target};
 use seawall::probe::Probe;

@@ -1,8 +1,8 @@
 //! Retention as one of many: what is busy is passed over, what fails keeps nothing else from its turn, and keys go in slices.
 
-use crate::rig::{KEEP_ALL, Rig, plain};
+use crate::postgres::rig::{KEEP_ALL, Rig, plain};
 use crate::servers::Postgres;
-use crate::wait::{SOON, until};
+use crate::support::wait::{SOON, until};
 use seawall::store::Retention;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

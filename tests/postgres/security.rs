@@ -1,6 +1,6 @@
 //! TLS: what each `sslmode` believes, what is said of what is not believed, and that the probe agrees with the store.
 
-use crate::rig::{KEEP_ALL, Rig, keyed};
+use crate::postgres::rig::{KEEP_ALL, Rig, keyed};
 use crate::servers::{Postgres, process};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use seawall::net::target::{Kind, Target};
@@ -69,7 +69,7 @@ pub fn rule(server: &Postgres, rules: &str) {
     std::fs::write(file, rules).expect("rules are written");
     server.sql("SELECT pg_reload_conf()");
     let loaded = || server.sql("SELECT count(*) FROM pg_hba_file_rules") == rules.lines().count().to_string();
-    crate::wait::until(crate::wait::SOON, "the rules are read", loaded);
+    crate::support::wait::until(crate::support::wait::SOON, "the rules are read", loaded);
 }
 
 fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
@@ -161,9 +161,11 @@ fn a_self_signed_certificate_is_its_own_authority_unless_it_says_that_it_is_one(
         server.sql("SELECT pg_reload_conf()");
     };
     show(IsCa::ExplicitNoCa);
-    crate::wait::until(crate::wait::SOON, "the server shows it", || both(&url) == (None, None));
+    crate::support::wait::until(crate::support::wait::SOON, "the server shows it", || {
+        both(&url) == (None, None)
+    });
     show(IsCa::Ca(BasicConstraints::Unconstrained));
-    crate::wait::until(crate::wait::SOON, "the server shows the other one", || {
+    crate::support::wait::until(crate::support::wait::SOON, "the server shows the other one", || {
         both(&url).0.is_some_and(|text| text.contains("CaUsedAsEndEntity"))
     });
     fails(&url, &["CaUsedAsEndEntity", "CA:FALSE"]);
@@ -190,7 +192,7 @@ fn publications_are_stored_over_tls_and_a_connection_that_is_cut_comes_back_over
     let papers = Papers::new();
     let server = papers.server();
     let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
-    let mut rig = Rig::postgres_with(crate::rig::config(url, KEEP_ALL, 1_000)).ready();
+    let mut rig = Rig::postgres_with(crate::postgres::rig::config(url, KEEP_ALL, 1_000)).ready();
     let clear = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'seawall' AND NOT ssl";
     for n in 1..=20 {
         assert_eq!(rig.offset(keyed("c", &format!("k{n}"))), n);
@@ -199,7 +201,7 @@ fn publications_are_stored_over_tls_and_a_connection_that_is_cut_comes_back_over
             server.sql(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'seawall'",
             );
-            crate::wait::until(crate::wait::SOON, "all are back", || rig.is_connected());
+            crate::support::wait::until(crate::support::wait::SOON, "all are back", || rig.is_connected());
         }
     }
     assert_eq!(server.sql(clear), "0");
@@ -212,11 +214,11 @@ fn a_commit_that_hangs_is_cancelled_over_tls_and_leaves_no_session_behind() {
     let papers = Papers::new();
     let server = papers.server();
     let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
-    let mut rig = Rig::postgres_with(crate::rig::config(url, KEEP_ALL, 1_000)).ready();
+    let mut rig = Rig::postgres_with(crate::postgres::rig::config(url, KEEP_ALL, 1_000)).ready();
     server.hang_commits();
     let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(std::sync::atomic::Ordering::Relaxed);
     let mut n = 0;
-    crate::wait::until(crate::wait::SOON * 3, "three connections are given up", || {
+    crate::support::wait::until(crate::support::wait::SOON * 3, "three connections are given up", || {
         n += 1;
         assert!(rig.append(keyed("c", &format!("k{n}"))).is_err());
         abandoned(&rig) >= 3
@@ -224,11 +226,13 @@ fn a_commit_that_hangs_is_cancelled_over_tls_and_leaves_no_session_behind() {
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'seawall' AND wait_event = 'SyncRep'";
     // Each of two writers may be in its next attempt.
-    crate::wait::until(crate::wait::SOON, "those that were given up have ended", || {
+    crate::support::wait::until(crate::support::wait::SOON, "those that were given up have ended", || {
         server.sql(waiting).parse::<u32>().expect("a number") <= 2
     });
     server.let_commits_go();
-    crate::wait::until(crate::wait::SOON, "it stores again", || rig.append(keyed("c", "last")).is_ok());
+    crate::support::wait::until(crate::support::wait::SOON, "it stores again", || {
+        rig.append(keyed("c", "last")).is_ok()
+    });
     rig.close();
 }
 

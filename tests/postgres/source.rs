@@ -1,7 +1,7 @@
 //! Where connections come from.
 
-use crate::rig::{KEEP_ALL, PostgresConfig, Rig, config, plain};
-use crate::security::rule;
+use crate::postgres::rig::{KEEP_ALL, PostgresConfig, Rig, config, plain};
+use crate::postgres::security::rule;
 use crate::servers::Postgres;
 use seawall::health::finding::Fault;
 use seawall::job::AppendError;

@@ -1,8 +1,8 @@
 //! What an append costs the server: it must not grow with what the channel holds.
 
-use crate::rig::{KEEP_ALL, Rig, keyed};
+use crate::postgres::rig::{KEEP_ALL, Rig, keyed};
 use crate::servers::Postgres;
-use crate::wait::{SOON, until};
+use crate::support::wait::{SOON, until};
 
 #[test]
 fn a_key_is_looked_up_without_reading_the_other_keys_of_its_channel() {

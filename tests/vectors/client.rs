@@ -1,7 +1,7 @@
 //! `backoff.json` and `cursor.json`: the duties of a client. The client itself is written in TypeScript; this file checks
 //! the examples against the rules of `docs/protocol.md`.
 
-use crate::{names_differ, read};
+use super::{names_differ, read};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! `closes.json`: the end of a connection, and what a client does for each code.
 
-use crate::{names_differ, payload, read};
+use super::{names_differ, payload, read};
 use seawall::close::{CloseReason, Farewell};
 use seawall::wire::push;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! `commands.json`: valid commands, and the errors for invalid ones.
 
-use crate::{names_differ, read};
+use super::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key};
 use seawall::wire::command::{Bounds, Command, Content, Fault, From, Range, Request, parse};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! `pushes.json`: the server's frames, byte for byte.
 
-use crate::{names_differ, payload, read};
+use super::{names_differ, payload, read};
 use seawall::id::{ChannelName, CommandId, Epoch, Offset};
 use seawall::wire::publication::{Change, Stored};
 use seawall::wire::push::{self, *};

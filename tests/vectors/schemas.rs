@@ -1,7 +1,7 @@
 //! `docs/asyncapi.yaml` matches every example and rejects invalid frames.
 
+use super::{closes, commands, pushes, read};
 use crate::support_schema::{Schemas, document};
-use crate::{closes, commands, pushes, read};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
 use seawall::health::definition::{Criticality, Definition, Gate, Kind};

@@ -1,9 +1,9 @@
 //! A dependency of each kind with the way to it, and what a gateway is told of it.
 
 use super::table::{Pace, Row, Weight};
+use crate::dependencies::stand::{self, Behind};
 use crate::servers::postgres::Occupied;
 use crate::servers::{Answer, Http as HttpServer, Postgres, Redis as RedisServer};
-use crate::stand::{self, Behind};
 use crate::support::Setup;
 use seawall_fault::Proxy;
 

@@ -3,17 +3,11 @@
 //! The examples are the contract: a change of the wire changes them first. Every entry is used, and an unknown key in an entry is
 //! an error.
 
-#[path = "vectors/client.rs"]
 mod client;
-#[path = "vectors/closes.rs"]
 mod closes;
-#[path = "vectors/commands.rs"]
 mod commands;
-#[path = "vectors/pushes.rs"]
 mod pushes;
-#[path = "vectors/schemas.rs"]
 mod schemas;
-mod support_schema;
 
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;

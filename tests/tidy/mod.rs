@@ -4,21 +4,13 @@
 //! Each rule is a function of a path and a text, so each is shown to find a planted violation. A finding
 //! names file and line and says what to do.
 
-#[path = "tidy/circles.rs"]
 mod circles;
-#[path = "tidy/finding.rs"]
 mod finding;
-#[path = "tidy/finds.rs"]
 mod finds;
-#[path = "tidy/floors.rs"]
 mod floors;
-#[path = "tidy/phrases.rs"]
 mod phrases;
-#[path = "tidy/rules.rs"]
 mod rules;
-#[path = "tidy/source.rs"]
 mod source;
-#[path = "tidy/types.rs"]
 mod types;
 
 use circles::{CIRCLES_LEFT, check_circles};

@@ -1,6 +1,6 @@
 //! Replays the fuzz targets' named corpora, and seeded mutations of them, without a fuzzer.
 
-#[path = "../fuzz/src/lib.rs"]
+#[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
 use std::fs;

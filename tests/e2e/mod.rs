@@ -3,9 +3,7 @@
 //! Tests run side by side, so each has a gateway of its own on a free port and a folder of its own.
 //! Nothing sleeps: a test waits for a condition, with a deadline.
 //!
-//! `SEAWALL_TEST_TLS=1 cargo test --test e2e` tries all of it over TLS.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
-#![allow(dead_code, reason = "not every run of a behaviour needs every tool")]
+//! `SEAWALL_TEST_TLS=1 cargo test --test program e2e` tries all of it over TLS.
 
 mod admin;
 mod beat_and_ping;
@@ -47,9 +45,6 @@ mod start_refused;
 mod storm;
 mod subprotocols;
 mod subscriptions_bound;
-mod support;
-#[path = "../support_schema/mod.rs"]
-mod support_schema;
 mod tls_certificates;
 mod tls_chat;
 mod tls_handshakes;

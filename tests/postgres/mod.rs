@@ -1,0 +1,14 @@
+//! The store in PostgreSQL, against a real server that is killed, stopped and cut off.
+
+mod contract;
+mod epoch;
+mod faults;
+mod hold_ups;
+mod hosts;
+mod instances;
+mod pooler;
+mod retention;
+mod rig;
+mod security;
+mod source;
+mod work;
