@@ -26,9 +26,10 @@ class Failure(Exception):
 
 
 def programs(names=NAMES):
-    """The paths of the release programs."""
+    """The paths of the programs of the release profile, or of the profile that tools/test builds."""
+    profile = os.environ.get("SEAWALL_TEST_PROFILE", "release")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-    paths = {name: target / "release" / name for name in names}
+    paths = {name: target / profile / name for name in names}
     missing = [str(path) for path in paths.values() if not path.exists()]
     if missing:
         raise Failure(f"missing {', '.join(missing)}: run `{BUILD}` first")

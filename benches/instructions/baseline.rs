@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The file that holds them.
-pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
+pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
 
 /// The relative increase at which a path fails, and the decrease that is worth keeping.
 const MARGIN: f64 = 0.03;

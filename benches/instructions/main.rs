@@ -72,8 +72,7 @@ const COUNTED: &[Counted] = &[
 ];
 
 fn main() -> ExitCode {
-    // `cargo bench` adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["--run", name, times] => run(name, times).map(|()| ExitCode::SUCCESS),

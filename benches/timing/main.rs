@@ -1,4 +1,4 @@
-//! Times the hot paths with criterion: `cargo bench --bench timing`, optionally with part of a name after `--`.
+//! Times the hot paths with criterion: `cargo bench -p seawall-benches --bench timing`, optionally with part of a name after `--`.
 //!
 //! Times vary between machines and hours, so the gate counts instructions instead (`tools/instructions`). Some paths are
 //! timed and not counted: the store, which waits, and the refusals of an outage.
