@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Builds all test targets and runs them several at a time, since most of them wait most of the time: for servers, outages
-and timeouts.
+"""Builds all test targets, and runs each as soon as it is built, several at a time. The page is tested beside them.
 
-Of a target that passes it prints one line. With the first that fails it prints what that said and ends; who started it ends
-what still runs, which is in its process group.
+Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. Of a target
+that passes it prints one line. With the first that fails it prints what that said and ends; who started it ends what still
+runs, which is in its process group.
 """
 
 import concurrent.futures
@@ -15,56 +15,78 @@ import sys
 import tempfile
 import time
 
+# Benches are built as well, so that they are linted.
+BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message-format", "json-render-diagnostics"]
+# So many targets run at a time, and one of those that compute.
 AT_ONCE = 3
-# The longest begin first, so that none of them is alone at the end; then all others.
-LONGEST = ["servers", "program", "seawall (lib)", "probes", "simulation", "power_loss"]
+# Targets that wait for nothing. They give way to the others, whose tests have deadlines.
+COMPUTING = {"pure", "simulation"}
+# The tests of a target that run at once, where that is more than there are processors: the rest take two each.
+TESTS_AT_ONCE = {"servers": 6, "program": 4}
+# How much the compiler and the computing targets give way to the others.
+NICE = 5
+START = time.monotonic()
 
 
-def built():
-    """The name, the executable and the folder of each test target."""
-    command = ["cargo", "test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]
-    build = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if build.returncode != 0:
-        sys.exit(build.returncode)
-    targets = []
-    for line in build.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["profile"]["test"]:
-            folder = pathlib.Path(message["manifest_path"]).parent
-            kind = message["target"]["kind"][0]
-            name = message["target"]["name"] if kind == "test" else f"{message['target']['name']} ({kind})"
-            member = "" if folder == pathlib.Path.cwd() else f"{folder.name}: "
-            targets.append((member + name, message["executable"], folder))
-    return targets
+class Job:
+    """A command whose output is shown when it fails."""
+
+    def __init__(self, name, command, folder, settings):
+        self.name, self.command, self.folder, self.settings = name, command, folder, settings
+
+    def run(self):
+        start = time.monotonic()
+        with tempfile.TemporaryFile() as output:
+            status = subprocess.call(
+                self.command, cwd=self.folder, env=os.environ | self.settings, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output,
+            )
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        took = f"{time.monotonic() - start:4.0f} s"
+        if status != 0:
+            print(f"{text}\n{took}  {self.name}: FAILED (status {status})", flush=True)
+            # Not an exception: it would wait for the others.
+            os._exit(1)
+        results = [line for line in text.splitlines() if line.startswith("test result: ")]
+        result = results[-1].removeprefix("test result: ").split("; 0 measured")[0] if results else "ok"
+        print(f"{took}  {self.name}: {result}", flush=True)
 
 
-def run(target):
-    name, executable, folder = target
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        environment = os.environ | {"CARGO_MANIFEST_DIR": str(folder)}
-        status = subprocess.call(
-            [executable], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    took = f"{time.monotonic() - start:4.0f} s"
-    results = [line for line in text.splitlines() if line.startswith("test result: ")]
-    if status != 0 or not results:
-        print(f"{text}\n{took}  {name}: FAILED (status {status})", flush=True)
-        # Not an exception: it would wait for the others.
-        os._exit(1)
-    print(f"{took}  {name}: {results[-1].removeprefix('test result: ').split('; 0 measured')[0]}", flush=True)
+def test_job(message):
+    """The job of a test target, and whether it computes."""
+    folder = pathlib.Path(message["manifest_path"]).parent
+    kind, target = message["target"]["kind"][0], message["target"]["name"]
+    name = target if kind == "test" else f"{target} ({kind})"
+    member = "" if folder == pathlib.Path.cwd() else f"{folder.name}: "
+    settings = {"CARGO_MANIFEST_DIR": str(folder)}
+    if not member and name in TESTS_AT_ONCE:
+        settings["RUST_TEST_THREADS"] = str(max(TESTS_AT_ONCE[name], os.cpu_count()))
+    computes = not member and name in COMPUTING
+    command = (["nice", "-n", str(NICE)] if computes else []) + [message["executable"]]
+    return Job(member + name, command, folder, settings), computes
 
 
 def main():
-    start = time.monotonic()
-    place = {name: at for at, name in enumerate(LONGEST)}
-    targets = sorted(built(), key=lambda target: place.get(target[0], len(place)))
-    print(f"{len(targets)} targets, built in {time.monotonic() - start:.0f} s; {AT_ONCE} at a time", flush=True)
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as at_once:
-        for done in [at_once.submit(run, target) for target in targets]:
-            done.result()
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as waiting, concurrent.futures.ThreadPoolExecutor(1) as computing:
+        build = subprocess.Popen(["nice", "-n", str(NICE), *BUILD], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        jobs = []
+        for line in build.stdout:
+            message = json.loads(line)
+            if not message.get("executable"):
+                continue
+            kind, name = message["target"]["kind"][0], message["target"]["name"]
+            if message["profile"]["test"] and message["target"]["test"]:
+                job, computes = test_job(message)
+                jobs.append((computing if computes else waiting).submit(job.run))
+            elif kind == "bin" and name == "seawall":
+                job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
+                jobs.append(waiting.submit(job.run))
+        if build.wait() != 0:
+            os._exit(build.returncode)
+        print(f"{len(jobs)} targets, built in {time.monotonic() - START:.0f} s", flush=True)
+        for job in jobs:
+            job.result()
 
 
 main()
