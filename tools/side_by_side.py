@@ -22,7 +22,7 @@ AT_ONCE = 3
 # Targets that wait for nothing. They give way to the others, whose tests have deadlines.
 COMPUTING = {"pure", "simulation"}
 # The tests of a target that run at once, where that is more than there are processors: the rest take two each.
-TESTS_AT_ONCE = {"servers": 6, "program": 4}
+TESTS_AT_ONCE = {"servers": 5, "program": 3}
 # How much the compiler and the computing targets give way to the others.
 NICE = 5
 START = time.monotonic()
