@@ -17,8 +17,8 @@ import time
 
 # Benches are built as well, so that they are linted.
 BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message-format", "json-render-diagnostics"]
-# So many targets run at a time, and one of those that compute.
-AT_ONCE = 3
+# So many targets run at a time, and beside them one of those that compute, and the page's.
+AT_ONCE = 2
 # Targets that wait for nothing. They give way to the others, whose tests have deadlines.
 COMPUTING = {"pure", "simulation"}
 # The tests of a target that run at once, where that is more than there are processors: the rest take two each.
@@ -68,7 +68,8 @@ def test_job(message):
 
 
 def main():
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as waiting, concurrent.futures.ThreadPoolExecutor(1) as computing:
+    pool = concurrent.futures.ThreadPoolExecutor
+    with pool(AT_ONCE) as waiting, pool(1) as computing, pool(1) as page:
         build = subprocess.Popen(["nice", "-n", str(NICE), *BUILD], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         jobs = []
         for line in build.stdout:
@@ -81,7 +82,7 @@ def main():
                 jobs.append((computing if computes else waiting).submit(job.run))
             elif kind == "bin" and name == "seawall":
                 job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
-                jobs.append(waiting.submit(job.run))
+                jobs.append(page.submit(job.run))
         if build.wait() != 0:
             os._exit(build.returncode)
         print(f"{len(jobs)} targets, built in {time.monotonic() - START:.0f} s", flush=True)
