@@ -37,7 +37,7 @@ pub(super) struct Arrivals {
     pub(super) heads: VecDeque<SlotId>,
     /// To be written at the end of the turn.
     pub(super) dirty: Vec<SlotId>,
-    /// When somebody published last.
+    /// The last time that a client published.
     pub(super) published: Moment,
     /// The end of the current rest, and its length.
     rests_until: Moment,
@@ -145,8 +145,8 @@ impl Engine {
         }
     }
 
-    /// True exactly when the process has so many connections that the kernel keeps further ones. Past the bound some more are
-    /// accepted, only to be refused with a reason.
+    /// True exactly when the process is full and the kernel keeps further connections. A few past the bound are accepted, only
+    /// to be refused with a reason.
     pub fn is_crowded(&self) -> bool {
         let vitals = &self.setup.vitals;
         let reactors = vitals.reactors.iter().enumerate();
@@ -206,7 +206,7 @@ impl Engine {
     pub(super) fn note_arrival(&mut self, id: SlotId) {
         if let Some(peer) = self.peers.get_mut(id)
             && peer.arrival == Arrival::Upgraded
-            && peer.chat_mut().is_some_and(|chat| chat.session.is_open())
+            && peer.is_open()
         {
             peer.arrival = Arrival::Settling;
             self.tally.connected.add(1);
@@ -269,6 +269,6 @@ mod tests {
         arrivals.settle_rest(Duration::ZERO, ms(1_014));
         assert_eq!(arrivals.patience(), None);
         arrivals.settle_rest(rest, ms(1_000) + PUBLISHED_LATELY);
-        assert!(!arrivals.rests(ms(1_200)), "nobody published for a while");
+        assert!(!arrivals.rests(ms(1_200)), "no client published for a while");
     }
 }

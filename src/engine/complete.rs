@@ -1,11 +1,12 @@
 //! Takes completions and broadcasts: each goes to the session or the channel that waits for it.
 
 use super::Engine;
-use super::peer::{Peer, Reading, Stage};
-use super::pending::Request;
+use super::peer::{Reading, Stage};
+use super::pending::{Request, Unanswered};
 use super::recover::{Recovery, Retry};
 use super::slots::SlotId;
 use crate::hub::ChannelId;
+use crate::id::{ChannelName, CommandId, Key};
 use crate::job::{Admit, Completion, Counted, Denied, Identity, Live, Page, ReadError, Ticket};
 use crate::limits::COMPLETIONS_PER_TURN;
 use crate::session::{AppendOutcome, HistoryOutcome};
@@ -63,10 +64,7 @@ impl Engine {
                     if outcome.is_ok() {
                         self.tally.published.add(1);
                     }
-                    let outcome = AppendOutcome::Answered(outcome);
-                    self.with_session(slot, |session, cx| {
-                        session.appended(id, &channel, key.as_ref(), outcome, cx);
-                    });
+                    self.appended(slot, id, &channel, key.as_ref(), AppendOutcome::Answered(outcome));
                 }
             }
             Completion::Page { ticket, outcome } => self.page(ticket, outcome),
@@ -93,9 +91,20 @@ impl Engine {
         }
     }
 
+    pub(super) fn appended(
+        &mut self,
+        slot: SlotId,
+        id: CommandId,
+        channel: &ChannelName,
+        key: Option<&Key>,
+        outcome: AppendOutcome,
+    ) {
+        self.with_session(slot, |session, cx| session.appended(id, channel, key, outcome, cx));
+    }
+
     fn token_checked(&mut self, ticket: Ticket, outcome: Result<Identity, Denied>) {
         match (self.pending.take(ticket), outcome) {
-            (Some(Request::Token { slot, id }), outcome) if self.is_chat(slot) => {
+            (Some(Request::Token { slot, id }), outcome) if self.chat_mut(slot).is_some() => {
                 self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
                 // The token may expire before anything else is due.
                 self.schedule(slot);
@@ -108,16 +117,9 @@ impl Engine {
         }
     }
 
-    fn is_chat(&mut self, id: SlotId) -> bool {
-        self.peers.get_mut(id).is_some_and(|peer| peer.chat_mut().is_some())
-    }
-
     fn awaits_address(&mut self, id: SlotId) -> bool {
-        let alive = |peer: &&mut Peer| peer.reading != Reading::Dead;
-        self.peers.get_mut(id).filter(alive).is_some_and(|peer| match peer.stage {
-            Stage::Address(_) => true,
-            Stage::Head(_) | Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
-        })
+        let peer = self.peers.get_mut(id).filter(|peer| peer.reading != Reading::Dead);
+        peer.is_some_and(|peer| matches!(peer.stage, Stage::Address(_)))
     }
 
     fn page(&mut self, ticket: Ticket, outcome: Result<Page, ReadError>) {
@@ -144,11 +146,10 @@ impl Engine {
         }
     }
 
-    /// The position of a channel's log was read, or not: the subscriptions that wait for it begin, or are refused.
+    /// Begins the subscriptions that wait for the position of a channel's log; refuses them if it could not be read.
     pub(super) fn position(&mut self, channel: ChannelId, page: Option<Page>) {
         for (subscription, decision) in self.hub.position_read(channel, page.as_ref().map(Into::into)) {
-            let slot = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot));
-            if let Some(slot) = slot {
+            if let Some(slot) = self.slot_of(subscription) {
                 self.with_session(slot, |session, cx| session.opened(subscription, decision, cx));
             }
         }
@@ -161,22 +162,39 @@ impl Engine {
         }
     }
 
-    /// Answers a request whose deadline passed, without its worker.
-    pub(super) fn answer_late(&mut self, request: Request) {
-        self.tally.late.add(1);
+    /// Answers a request that its worker did not answer.
+    pub(super) fn answer_without_worker(&mut self, request: Request, why: Unanswered) {
+        match why {
+            Unanswered::Late => self.tally.late.add(1),
+            Unanswered::Refused => self.tally.recoveries_refused.add(u64::from(request.is_recovery())),
+        }
         match request {
-            Request::Append { slot, id, channel, key } => self.with_session(slot, |session, cx| {
-                session.appended(id, &channel, key.as_ref(), AppendOutcome::Late, cx);
-            }),
-            Request::History { slot, id, channel } => self.with_session(slot, |session, cx| {
-                session.history_read(id, &channel, &HistoryOutcome::Late, cx);
-            }),
+            Request::Append { slot, id, channel, key } => {
+                let outcome = match why {
+                    Unanswered::Late => AppendOutcome::Late,
+                    Unanswered::Refused => AppendOutcome::QueueFull,
+                };
+                self.appended(slot, id, &channel, key.as_ref(), outcome);
+            }
+            Request::History { slot, id, channel } => {
+                let outcome = match why {
+                    Unanswered::Late => HistoryOutcome::Late,
+                    Unanswered::Refused => HistoryOutcome::QueueFull,
+                };
+                self.with_session(slot, |session, cx| session.history_read(id, &channel, &outcome, cx));
+            }
             Request::Token { slot, id } => {
                 self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
             }
             Request::Address { slot } => self.address_checked(slot, None),
             Request::Replay { subscribers } => self.replay_page(&subscribers, None),
-            Request::Position(channel) | Request::Follow(channel) => self.position(channel, None),
+            Request::Follow(channel) => {
+                if why == Unanswered::Refused {
+                    self.hub.not_asked(channel);
+                }
+                self.position(channel, None);
+            }
+            Request::Position(channel) => self.position(channel, None),
             Request::Older(channel) => self.older(channel, None),
             Request::Fill(channel) => self.fill(channel, None),
             Request::Heads => {}

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Frames whose copy a turn remembers: twice as many as a page holds.
+/// Frames whose copy is kept for a turn: twice as many as a page holds.
 const SHARED_FRAMES: usize = 2 * REPLAY_PAGE_BYTES_MAX / SHARED_FRAME_BYTES_MIN;
 
 #[derive(Debug)]
@@ -120,13 +120,8 @@ impl Engine {
     /// Steps each of a connection's subscriptions that is behind.
     pub(super) fn catch_up(&mut self, id: SlotId) {
         let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut) else { return };
-        let behind: Vec<SubscriptionId> = chat
-            .session
-            .subscriptions()
-            .iter()
-            .copied()
-            .filter(|subscription| !self.hub.is_live(*subscription))
-            .collect();
+        let subscriptions = chat.session.subscriptions().iter().copied();
+        let behind: Vec<SubscriptionId> = subscriptions.filter(|one| !self.hub.is_live(*one)).collect();
         if behind.is_empty() && chat.replays == Replays::Stepping {
             chat.replays = Replays::None;
         }
@@ -137,7 +132,7 @@ impl Engine {
 
     /// Lets one subscription catch up as far as its outbox has room.
     pub(super) fn step(&mut self, subscription: SubscriptionId) {
-        let Some(id) = self.hub.slot(subscription).and_then(|slot| self.slot_of(slot)) else { return };
+        let Some(id) = self.slot_of(subscription) else { return };
         loop {
             let paused = self.relief.waiting_bytes > self.outbox_bytes_max();
             let is_full = self.turn_is_full();
@@ -148,8 +143,7 @@ impl Engine {
                 return;
             }
             if !room {
-                note_behind(peer);
-                return;
+                return note_behind(peer);
             }
             let paging = match chat.replays {
                 Replays::None | Replays::Stepping => Paging::Allowed,
@@ -174,14 +168,10 @@ impl Engine {
             match step {
                 Step::Done => return,
                 Step::Wrote | Step::Shares(_) => {}
-                Step::Waits => {
-                    self.note_behind_at(id);
-                    return;
-                }
+                Step::Waits => return self.note_behind_at(id),
                 Step::Page { channel, after, limit } => {
                     self.note_behind_at(id);
-                    self.ask_page(Subscriber { slot: id, subscription }, channel, after, limit);
-                    return;
+                    return self.ask_page(Subscriber { slot: id, subscription }, channel, after, limit);
                 }
             }
         }
@@ -189,7 +179,7 @@ impl Engine {
 
     /// Pauses a peer's replays for a while: one retry a peer, however many replays it has.
     pub(super) fn rest(&mut self, id: SlotId) {
-        let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut) else { return };
+        let Some(chat) = self.chat_mut(id) else { return };
         match chat.replays {
             Replays::None | Replays::Stepping => {
                 chat.replays = Replays::Resting;
@@ -202,7 +192,7 @@ impl Engine {
 
     /// Continues replays after their pause.
     pub(super) fn catch_up_again(&mut self, id: SlotId) {
-        if let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut)
+        if let Some(chat) = self.chat_mut(id)
             && chat.replays == Replays::Resting
         {
             chat.replays = Replays::Stepping;
@@ -241,7 +231,7 @@ mod tests {
         let first = sharing.frame(&frames[0]);
         assert!(Rc::ptr_eq(&first, &sharing.frame(&frames[0])) && *first == *frames[0]);
         let others: Vec<_> = frames[1..].iter().map(|frame| sharing.frame(frame)).collect();
-        assert!(others.iter().all(|copy| !Rc::ptr_eq(copy, &first)), "each is its own");
+        assert!(others.iter().all(|copy| !Rc::ptr_eq(copy, &first)), "each frame has its own copy");
         assert!(!Rc::ptr_eq(&first, &sharing.frame(&frames[0])), "the oldest is forgotten");
         assert_eq!((sharing.frames.len(), sharing.bytes()), (SHARED_FRAMES, 10 * (SHARED_FRAMES + 3)));
         sharing.clear();

@@ -5,8 +5,8 @@
 //! the turn: thousands at once would hold up everything else.
 
 use super::Engine;
-use super::peer::{Peer, Reading, Stage, Transport};
-use super::pending::Request;
+use super::peer::{Reading, Stage, Transport};
+use super::pending::{Request, Unanswered};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -16,7 +16,6 @@ use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
 use crate::wire::push;
 use crate::wire::request::{After, HttpFault, Method};
-use crate::wire::response;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -103,9 +102,7 @@ impl Engine {
             Phase::Serving | Phase::Accepting => {}
             Phase::Moving => self.plan_slots(),
             Phase::Closing => {
-                let upgraded =
-                    self.peers.iter().filter(|(_, peer)| matches!(peer.stage, Stage::WebSocket(_)));
-                let upgraded = upgraded.count();
+                let upgraded = self.peers.iter().filter(|(_, peer)| peer.is_upgraded()).count();
                 self.draining.close(self.peers.ids(), upgraded);
             }
         }
@@ -147,10 +144,9 @@ impl Engine {
     /// Tells one peer when to move. The slot is told relative to now, whenever it was planned.
     fn give_slot(&mut self, id: SlotId, at: Moment) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
-        let is_open = self.is_open(id);
         let Some(peer) = self.peers.get_mut(id) else { return };
         match &peer.stage {
-            Stage::WebSocket(_) if is_open && peer.outbox.bytes() < bytes_max => {
+            Stage::WebSocket(_) if peer.is_open() && peer.outbox.bytes() < bytes_max => {
                 let slot_ms = whole_ms(at.since(self.now.at));
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
@@ -160,17 +156,12 @@ impl Engine {
             }
             // Somebody who asked something before and now only keeps the peer.
             Stage::Head(head) if head.is_idle() => {
-                self.end_http(id);
+                self.end_when_sent(id);
                 self.finish_if_sent(id);
             }
             Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) => self.draining.late.push(id),
             Stage::Closing(_) | Stage::Lingering { .. } => {}
         }
-    }
-
-    fn is_open(&mut self, id: SlotId) -> bool {
-        let peer = self.peers.get_mut(id);
-        peer.and_then(Peer::chat_mut).is_some_and(|chat| chat.session.is_open())
     }
 
     /// Closes the next peers, and those that got their last answer.
@@ -182,8 +173,7 @@ impl Engine {
         let from = self.draining.open.len().saturating_sub(TELLS_PER_TURN);
         let next = self.draining.open.split_off(from);
         for id in next.into_iter().chain(std::mem::take(&mut self.draining.awaiting)) {
-            let peer = self.peers.get_mut(id);
-            let awaits = peer.and_then(Peer::chat_mut).is_some_and(|chat| chat.session.awaits_answers());
+            let awaits = self.chat_mut(id).is_some_and(|chat| chat.session.awaits_answers());
             if awaits && !given_up {
                 self.draining.awaiting.push(id);
             } else {
@@ -200,7 +190,7 @@ impl Engine {
             if matches!(request, Request::Append { .. }) {
                 self.count_drain(|cells| &cells.appends, 1);
             }
-            self.answer_late(request);
+            self.answer_without_worker(request, Unanswered::Late);
         }
         self.fail_waiting();
     }
@@ -226,7 +216,7 @@ impl Engine {
             }
             Stage::Head(_) | Stage::Address(_) => {
                 self.refuse_unanswered(id);
-                self.end_http(id);
+                self.end_when_sent(id);
                 self.finish_if_sent(id);
             }
             Stage::Closing(_) | Stage::Lingering { .. } => {}
@@ -247,10 +237,7 @@ impl Engine {
         }
         let returns = self.setup.vitals.drain.timetable().plan.returns;
         let fault = HttpFault::Unavailable { retry_ms: whole_ms(returns.mul_f32(self.random.f32())) };
-        self.tally.count_refused(fault.status());
-        self.write(id, |out| {
-            response::fault(out, fault, Method::Get, After::Close);
-        });
+        self.write_fault(id, fault, Method::Get, After::Close);
     }
 
     /// True exactly when nothing is left to do, or no time is left to do it.
@@ -277,8 +264,7 @@ impl Engine {
 
     /// Counts the peers that are dropped unfinished.
     pub fn give_up_rest(&mut self) {
-        let left: Vec<SlotId> = self.peers.iter().map(|(id, _)| id).collect();
-        left.into_iter().for_each(|id| self.count_unsent(id));
+        self.peers.ids().into_iter().for_each(|id| self.count_unsent(id));
     }
 
     /// Counts a peer that is dropped, while the process ends, before it was sent everything.

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::order::Notice;
 use super::peer::{HeadStage, Peer, Reading, Role, Stage, Transport, WebSocket};
+use super::pending::Unanswered;
 use super::recover::Retry;
 use super::slots::SlotId;
 use super::timers::Timers;
@@ -29,7 +30,7 @@ impl Engine {
             }
         }
         while let Some(request) = self.pending.pop_late(self.now.at) {
-            self.answer_late(request);
+            self.answer_without_worker(request, Unanswered::Late);
         }
         while let Some(retry) = self.reads.pop_retry(self.now.at) {
             match retry {
@@ -70,11 +71,8 @@ impl Engine {
                 }
                 HeadVerdict::Slow => {
                     let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
-                    self.tally.count_refused(fault.status());
-                    self.write(id, |out| {
-                        crate::wire::response::fault(out, fault, Method::Get, After::Close);
-                    });
-                    self.end_http(id);
+                    self.write_fault(id, fault, Method::Get, After::Close);
+                    self.end_when_sent(id);
                 }
             },
             // The auth worker's answer has a deadline of its own.
@@ -89,8 +87,7 @@ impl Engine {
     fn expire_websocket(&mut self, id: SlotId) {
         let periods = self.periods();
         let (now, limits) = (self.now.at, &self.setup.policy.limits);
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        let Stage::WebSocket(websocket) = &mut peer.stage else { return };
+        let Some(websocket) = self.peers.get_mut(id).and_then(Peer::websocket_mut) else { return };
         if let Some(reason) = websocket.overdue(now, limits) {
             return self.close(id, reason);
         }

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::order::Order;
-use super::peer::{Awaited, Flushed, Peer, Queued, Reading, Replays, Stage, Stall, Transport};
+use super::peer::{Awaited, Closing, Flushed, Peer, Queued, Reading, Replays, Stage, Stall, Transport};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -79,7 +79,7 @@ impl Engine {
         peer.sealed_bytes = written.sealed_bytes;
         if written.flushed == Flushed::Empty && peer.keeps_up() {
             // All but a few of a fan-out: one look at the peer is all it costs.
-            if let Stage::WebSocket(websocket) = &mut peer.stage {
+            if let Some(websocket) = peer.websocket_mut() {
                 websocket.heartbeat.said(self.now.at);
             }
             return;
@@ -160,11 +160,9 @@ impl Engine {
         let until = self.now.at + LINGER_TIMEOUT;
         let Some(peer) = self.peers.get_mut(id) else { return };
         let sent = !peer.wants_flush();
-        let Stage::Closing(closing) = &peer.stage else { return };
-        match closing.awaited {
-            Awaited::CloseFrame(_) => return,
-            Awaited::Nothing if !sent => return,
-            Awaited::Nothing => {}
+        let Stage::Closing(Closing { awaited: Awaited::Nothing, .. }) = &peer.stage else { return };
+        if !sent {
+            return;
         }
         if peer.owes_done() {
             peer.transport = Transport::Done;

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::order::Notice;
-use super::peer::{Arrival, Awaited, CheckedUpgrade, Closing, Expects, HeadStage, Stage, Transport};
+use super::peer::{Arrival, CheckedUpgrade, Expects, HeadStage, Stage, Transport};
 use super::setup::Echo;
 use super::slots::SlotId;
 use crate::admission::handshakes::Done;
@@ -74,15 +74,15 @@ impl Engine {
                     // The one answer that a TLS client understands.
                     self.out.notices.push(Notice::TlsOnPlain);
                     self.write(id, |out| out.extend_from_slice(&NO_TLS_HERE));
-                    return self.end_http(id);
+                    return self.end_when_sent(id);
                 }
                 Parsed::Refused(fault) => self.refuse_request(id, fault, method, After::Close, 0),
                 Parsed::Complete(head) => self.answer(id, &head, address),
             };
             match answered {
-                Answered::Next(_) if self.is_over_hard_bound(id) => return self.end_http(id),
+                Answered::Next(_) if self.is_over_hard_bound(id) => return self.end_when_sent(id),
                 Answered::Next(length) => at += length,
-                Answered::Last => return self.end_http(id),
+                Answered::Last => return self.end_when_sent(id),
                 Answered::Upgrade(length, upgrade, address) => {
                     let frames = bytes.get_mut(at + length..).unwrap_or_default();
                     return self.admit(id, upgrade, address, frames);
@@ -98,7 +98,7 @@ impl Engine {
             peer.transport = Transport::Plain;
         }
         self.refuse_request(id, HttpFault::Malformed(Malformed::Plain), Method::Get, After::Close, 0);
-        self.end_http(id);
+        self.end_when_sent(id);
     }
 
     pub(super) fn is_plain(&mut self, id: SlotId) -> bool {
@@ -182,11 +182,23 @@ impl Engine {
         after: After,
         length: usize,
     ) -> Answered {
-        self.tally.count_refused(fault.status());
         self.note_answer(id, Done::Answered);
+        let follows = self.write_fault(id, fault, method, after);
+        self.next(follows, length)
+    }
+
+    /// Queues the answer to a refused request, and returns what follows it.
+    pub(super) fn write_fault(
+        &mut self,
+        id: SlotId,
+        fault: HttpFault,
+        method: Method,
+        after: After,
+    ) -> After {
+        self.tally.count_refused(fault.status());
         let mut follows = After::Close;
         self.write(id, |out| follows = response::fault(out, fault, method, after));
-        self.next(follows, length)
+        follows
     }
 
     fn plain(&mut self, id: SlotId, head: &Head<'_>) -> Result<(), HttpFault> {
@@ -206,9 +218,7 @@ impl Engine {
             Route::Ready => self.report(id, &options, |readings| readings.ready()),
             Route::Dependencies => {
                 let report = self.setup.outlook.report();
-                self.write(id, |out| {
-                    response::answer(out, report.status, HEALTH_TYPE, report.body.as_bytes(), &options);
-                });
+                self.write_report(id, &report, &options);
             }
             Route::Ws | Route::Echo | Route::Unknown => return Err(HttpFault::UnknownPath),
         }
@@ -219,6 +229,10 @@ impl Engine {
         let instance = &self.setup.policy.instance.0;
         let readings = self.setup.vitals.readings(self.now.at, &self.health.snapshot, instance);
         let report = make(&readings);
+        self.write_report(id, &report, options);
+    }
+
+    fn write_report(&mut self, id: SlotId, report: &Report, options: &ResponseOptions<'_>) {
         self.write(id, |out| {
             response::answer(out, report.status, HEALTH_TYPE, report.body.as_bytes(), options);
         });
@@ -259,10 +273,9 @@ impl Engine {
     }
 
     /// Ends the connection once its last answer is sent.
-    pub(super) fn end_http(&mut self, id: SlotId) {
+    pub(super) fn end_when_sent(&mut self, id: SlotId) {
         if let Some(peer) = self.peers.get_mut(id) {
-            let until = self.now.at + CLOSE_TIMEOUT;
-            peer.stage = Stage::Closing(Closing { until, awaited: Awaited::Nothing });
+            peer.end(self.now.at + CLOSE_TIMEOUT);
         }
         self.schedule(id);
     }

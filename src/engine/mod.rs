@@ -77,7 +77,7 @@ use crate::wire::outbox::Arena;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use order::Output;
-use peer::{Arrival, Listed, Peer, Queued, Reading};
+use peer::{Arrival, Chat, Listed, Peer, Queued, Reading};
 use pending::Pending;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -269,6 +269,15 @@ impl Engine {
     /// True exactly when there is no peer.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
+    }
+
+    fn chat_mut(&mut self, id: SlotId) -> Option<&mut Chat> {
+        self.peers.get_mut(id)?.chat_mut()
+    }
+
+    /// True exactly when the peer's session is `connected`.
+    fn is_open(&mut self, id: SlotId) -> bool {
+        self.peers.get_mut(id).is_some_and(|peer| peer.is_open())
     }
 
     /// Removes the peer at the end of the turn.

@@ -2,35 +2,17 @@
 
 use super::Engine;
 use super::order::{Follows, Job};
-use super::pending::Request;
-use super::recover::Recovery;
-use crate::clock::Moment;
-use crate::hub::{ChannelId, Need};
+use super::pending::{Request, Unanswered};
+use super::recover::{HeadsRound, Recovery};
+use crate::hub::{ChannelId, Need, Wanted};
 use crate::id::Offset;
+use crate::job::Read;
 use crate::job::bus::Interest;
-use crate::job::{Form, PageRequest, Read, Span};
-use crate::limits::{HEADS_CHANNELS_MAX, HEADS_PERIOD, REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
-
-/// The progress of the round over all channels' heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadsRound {
-    /// The next round begins at this moment.
-    Rests(Moment),
-    /// The next slice begins at this channel.
-    Runs(usize),
-    /// The same, and something was missed since the round began, so another round follows at once. (A round that
-    /// restarted at each miss would never reach the last channels.)
-    RunsAndAgain(usize),
-}
-
-impl HeadsRound {
-    pub(super) fn starting(now: Moment) -> HeadsRound {
-        HeadsRound::Rests(now + HEADS_PERIOD)
-    }
-}
+use crate::limits::{HEADS_CHANNELS_MAX, REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
+use crate::wire::command::Range;
 
 impl Engine {
-    /// The lane of broadcasts was full: the heads of all channels are read, so that holes show.
+    /// Reads the heads of all channels after the lane of broadcasts was full, so that holes show.
     pub fn handle_missed(&mut self) {
         self.tally.live_missed.add(1);
         self.reads.heads = match self.reads.heads {
@@ -58,47 +40,31 @@ impl Engine {
         self.recover_waiting();
     }
 
-    /// The fill of a hole does not queue behind recoveries: subscribers that are live already miss it.
+    /// Reads what a hole in a channel lacks. It does not queue behind recoveries, because live subscribers already miss it.
     fn ask_fill(&mut self, id: ChannelId, after: Offset) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
-        let asked = self.ask_store(Request::Fill(id), self.now.at, |ticket| {
-            let (span, form) = (Span::After(after), Form::Frames);
-            let (limit, bytes_max) = (REPLAY_PUBLICATIONS_MAX as u32, REPLAY_PAGE_BYTES_MAX);
-            Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
-        });
-        if !asked {
-            self.fill(id, None);
-        }
+        let wanted = Wanted { range: Range::After(after), limit: REPLAY_PUBLICATIONS_MAX as u32 };
+        self.ask_log(Request::Fill(id), channel, wanted, REPLAY_PAGE_BYTES_MAX);
     }
 
-    /// Has the bus bring a channel. The position of its log is read after that, so what is published in between comes by the
-    /// bus.
+    /// Subscribes the bus to a channel. The position of its log is read after that, so that whatever is published in between
+    /// comes by the bus.
     fn follow(&mut self, id: ChannelId) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
+        let request = Request::Follow(id);
         // Channels that wait to be left go first, or one that is followed again would end up left.
-        let room = self.out.unfollowing.is_empty();
-        let ticket = room.then(|| self.pending.insert(Request::Follow(id), self.now.at).ok()).flatten();
-        match ticket {
-            Some(ticket) => self.out.jobs.push(Job::Interest(Interest::Follow { ticket, channel })),
-            None => self.not_followed(id),
+        if !self.out.unfollowing.is_empty() {
+            return self.answer_without_worker(request, Unanswered::Refused);
         }
+        self.ask(request, self.now.at, |ticket| Job::Interest(Interest::Follow { ticket, channel }));
     }
 
-    /// The bus does not bring the channel: its subscriptions are refused, and the next one asks again.
-    pub(super) fn not_followed(&mut self, id: ChannelId) {
-        self.hub.not_asked(id);
-        self.position(id, None);
-    }
-
-    /// Tells the bus of channels without subscribers. They wait here while its queue is full.
+    /// Unsubscribes the bus from channels without subscribers. They wait here while its queue is full.
     pub(super) fn send_unfollowed(&mut self) {
         self.out.unfollowing.extend(self.hub.take_unfollowed());
         let unfollowed = self.out.unfollowing.drain(..);
-        match self.out.follows {
-            Follows::Alone => drop(unfollowed),
-            Follows::ByBus => {
-                self.out.jobs.extend(unfollowed.map(|channel| Job::Interest(Interest::Leave { channel })));
-            }
+        if self.out.follows == Follows::ByBus {
+            self.out.jobs.extend(unfollowed.map(|channel| Job::Interest(Interest::Leave { channel })));
         }
     }
 
@@ -118,7 +84,7 @@ impl Engine {
             (None, HeadsRound::Runs(_) | HeadsRound::Rests(_)) => HeadsRound::starting(self.now.at),
         };
         if !channels.is_empty() {
-            self.ask_store(Request::Heads, self.now.at, |ticket| Read::Heads { ticket, channels });
+            self.ask(Request::Heads, self.now.at, |ticket| Job::Read(Read::Heads { ticket, channels }));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::wire::outbox::Outbox;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
-/// A peer at rest owns no buffer.
+/// One connection. An idle one owns no buffer.
 #[derive(Debug)]
 pub struct Peer {
     pub(super) outbox: Outbox,
@@ -46,7 +46,7 @@ impl Stall {
     }
 }
 
-/// What is between the engine's bytes and the socket, as the shell last reported it.
+/// The layer between the engine's bytes and the socket, as the shell last reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Plain,
@@ -177,7 +177,7 @@ pub(super) enum Wants {
     Chat {
         token: Option<Box<str>>,
     },
-    /// Over capacity: the client is told when to return.
+    /// Over capacity: a `bye` says when to return.
     Later {
         retry_ms: u32,
     },
@@ -239,7 +239,7 @@ pub(super) struct Closing {
     pub(super) awaited: Awaited,
 }
 
-/// What must arrive before our half is shut.
+/// The bytes that must arrive before our half is shut.
 #[derive(Debug)]
 pub(super) enum Awaited {
     /// The peer's close frame.
@@ -282,8 +282,10 @@ impl Peer {
     /// catches up with nothing.
     pub(super) fn keeps_up(&self) -> bool {
         let at_rest = match &self.stage {
-            Stage::WebSocket(WebSocket { role: Role::Chat(chat), .. }) => chat.replays == Replays::None,
-            Stage::WebSocket(WebSocket { role: Role::Echo, .. }) => true,
+            Stage::WebSocket(websocket) => match &websocket.role {
+                Role::Chat(chat) => chat.replays == Replays::None,
+                Role::Echo => true,
+            },
             Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
         };
         at_rest && self.stalled_since.is_none() && self.counted_bytes == 0 && self.reading != Reading::Paused
@@ -304,39 +306,19 @@ impl Peer {
         self.transport == Transport::Encrypted
     }
 
-    /// True exactly when its incoming bytes may be commands.
-    pub(super) fn takes_commands(&self) -> bool {
-        match &self.stage {
-            Stage::WebSocket(_) => true,
-            Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
-        }
-    }
-
-    /// True exactly for an upgraded chat, which understands `bye`.
-    pub(super) fn understands_bye(&self) -> bool {
-        match &self.stage {
-            Stage::WebSocket(websocket) => match websocket.role {
-                Role::Chat(_) => true,
-                Role::Echo => false,
-            },
-            Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => false,
-        }
+    /// True exactly while the peer is upgraded and not closed: its incoming bytes may be commands.
+    pub(super) fn is_upgraded(&self) -> bool {
+        matches!(self.stage, Stage::WebSocket(_))
     }
 
     /// True exactly when the session is `connected`.
     pub(super) fn is_open(&self) -> bool {
-        match &self.stage {
-            Stage::WebSocket(WebSocket { role: Role::Chat(chat), .. }) => chat.session.is_open(),
-            Stage::WebSocket(WebSocket { role: Role::Echo, .. })
-            | Stage::Head(_)
-            | Stage::Address(_)
-            | Stage::Closing(_)
-            | Stage::Lingering { .. } => false,
-        }
+        self.chat().is_some_and(|chat| chat.session.is_open())
     }
 
-    pub(super) fn chat_mut(&mut self) -> Option<&mut Chat> {
-        match &mut self.stage {
+    /// The session of an upgraded chat.
+    pub(super) fn chat(&self) -> Option<&Chat> {
+        match &self.stage {
             Stage::WebSocket(WebSocket { role: Role::Chat(chat), .. }) => Some(chat),
             Stage::WebSocket(WebSocket { role: Role::Echo, .. })
             | Stage::Head(_)
@@ -346,22 +328,38 @@ impl Peer {
         }
     }
 
+    pub(super) fn chat_mut(&mut self) -> Option<&mut Chat> {
+        match self.websocket_mut() {
+            Some(WebSocket { role: Role::Chat(chat), .. }) => Some(chat),
+            Some(WebSocket { role: Role::Echo, .. }) | None => None,
+        }
+    }
+
+    pub(super) fn websocket_mut(&mut self) -> Option<&mut WebSocket> {
+        match &mut self.stage {
+            Stage::WebSocket(websocket) => Some(websocket),
+            Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => None,
+        }
+    }
+
+    /// Ends the connection once what is queued is sent, or at `until`. Nothing is awaited of the peer.
+    pub(super) fn end(&mut self, until: Moment) {
+        self.stage = Stage::Closing(Closing { until, awaited: Awaited::Nothing });
+    }
+
     /// Panics in a debug build if the fields contradict each other.
     pub(super) fn check_invariants(&self) {
-        let upgraded = match &self.stage {
-            Stage::Head(_) | Stage::Address(_) => false,
-            Stage::WebSocket(_) | Stage::Closing(_) | Stage::Lingering { .. } => true,
-        };
+        let is_http = matches!(self.stage, Stage::Head(_) | Stage::Address(_));
         debug_assert!(
             self.transport != Transport::Plain || self.sealed_bytes == 0,
             "a plain peer with encrypted bytes: {self:?}"
         );
         debug_assert!(
-            upgraded || !matches!(self.arrival, Arrival::Upgraded | Arrival::Settling),
+            !is_http || !matches!(self.arrival, Arrival::Upgraded | Arrival::Settling),
             "an arrival ahead of its stage: {self:?}"
         );
         debug_assert!(
-            self.arrival != Arrival::Settling || !matches!(self.stage, Stage::WebSocket(_)) || self.is_open(),
+            self.arrival != Arrival::Settling || !self.is_upgraded() || self.is_open(),
             "settling, and not connected: {self:?}"
         );
         debug_assert!(

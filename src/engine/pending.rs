@@ -1,8 +1,7 @@
-//! Requests that wait for a worker, and when they are answered without it.
+//! Requests that wait for a worker, each with a deadline.
 //!
-//! A command is answered in time whatever a worker does: each request has a deadline here, all with the same
-//! timeout, so that the order of asking is the order of expiry. What a worker answers later than that finds
-//! nothing and is dropped.
+//! A command is answered in time whatever a worker does. All requests have the same timeout, so they expire in the order in
+//! which they were made. A worker's answer that comes after the deadline finds no request and is dropped.
 
 use super::slots::SlotId;
 use crate::clock::Moment;
@@ -13,61 +12,47 @@ use crate::limits::{OUTSTANDING_MAX, REPLY_TIMEOUT};
 use slab::Slab;
 use std::collections::VecDeque;
 
-/// What a request was for.
+/// A request to a worker, and what waits for the answer: a client's command, subscribers, or a channel of the hub.
 #[derive(Debug)]
 pub enum Request {
-    /// A publication.
     Append {
-        /// Who waits.
         slot: SlotId,
-        /// Their command.
         id: CommandId,
-        /// The channel.
         channel: ChannelName,
-        /// The key.
         key: Option<Key>,
     },
     /// A page of history.
     History {
-        /// Who waits.
         slot: SlotId,
-        /// Their command.
         id: CommandId,
-        /// The channel.
         channel: ChannelName,
     },
-    /// A token.
     Token {
-        /// Who waits.
         slot: SlotId,
-        /// Their command.
         id: CommandId,
     },
-    /// An address.
     Address {
-        /// Who waits.
         slot: SlotId,
     },
     /// A page of a replay.
     Replay {
-        /// Who wait.
         subscribers: Vec<Subscriber>,
     },
-    /// Where a channel's log stands.
+    /// The position of a channel's log.
     Position(ChannelId),
     /// Older publications for a channel's tail.
     Older(ChannelId),
-    /// What a channel missed.
+    /// The publications that a channel missed.
     Fill(ChannelId),
-    /// That the bus brings a channel.
+    /// The bus's subscription to a channel.
     Follow(ChannelId),
-    /// Where many logs stand.
+    /// The positions of many logs.
     Heads,
 }
 
 impl Request {
-    /// True exactly when it is read for who comes back, and may wait for its place among those.
-    fn is_recovery(&self) -> bool {
+    /// True exactly for the reads that recovering clients need; at most `limits::RECOVERIES_AT_ONCE` are made at once.
+    pub fn is_recovery(&self) -> bool {
         match self {
             Request::Replay { .. } | Request::Position(_) | Request::Older(_) => true,
             Request::Append { .. }
@@ -81,12 +66,19 @@ impl Request {
     }
 }
 
+/// The reason why a request is answered without its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Its deadline passed.
+    Late,
+    /// The worker's queue was full, or too many requests were outstanding.
+    Refused,
+}
+
 /// A peer, for one of its subscriptions.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber {
-    /// The peer.
     pub slot: SlotId,
-    /// Which subscription.
     pub subscription: SubscriptionId,
 }
 
@@ -96,7 +88,7 @@ struct Entry {
     request: Request,
 }
 
-/// See the module.
+/// The requests of one reactor that wait for an answer.
 #[derive(Debug)]
 pub struct Pending {
     reactor: ReactorId,
@@ -108,16 +100,15 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// None yet.
     pub fn new(reactor: ReactorId) -> Pending {
         let (entries, deadlines) = (Slab::new(), VecDeque::new());
         Pending { reactor, entries, serial: 0, deadlines, appends: 0, recoveries: 0 }
     }
 
-    /// Reserves a place for the answer; gives the request back when `limits::OUTSTANDING_MAX` wait already.
+    /// Reserves a place for the answer; gives the request back if `limits::OUTSTANDING_MAX` wait already.
     ///
-    /// The deadline runs from `asked`. That is nearly always now; a command that was held for a while finds
-    /// its place a few entries before the end.
+    /// The deadline runs from `asked`, which is nearly always now. The request of a command that was held for a while is
+    /// inserted a few entries before the end.
     pub fn insert(&mut self, request: Request, asked: Moment) -> Result<Ticket, Request> {
         if self.entries.len() >= OUTSTANDING_MAX {
             return Err(request);
@@ -133,7 +124,7 @@ impl Pending {
         Ok(Ticket { reactor: self.reactor, request: name })
     }
 
-    /// Takes the request a ticket names, unless it was answered already.
+    /// Takes the request of a ticket, unless it was answered already.
     pub fn take(&mut self, ticket: Ticket) -> Option<Request> {
         self.take_named(ticket.request)
     }
@@ -197,17 +188,14 @@ impl Pending {
         assert!(self.deadlines.iter().is_sorted_by_key(|(deadline, _)| *deadline), "deadlines out of order");
     }
 
-    /// How many wait.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Publications that wait.
     pub fn appends(&self) -> usize {
         self.appends
     }
 
-    /// Reads for recoveries that wait.
     pub fn recoveries(&self) -> usize {
         self.recoveries
     }
@@ -219,7 +207,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_request_that_was_held_expires_by_when_it_came() {
+    fn held_request_expires_by_the_time_of_its_command() {
         let mut pending = Pending::new(ReactorId(0));
         let at = |seconds| Moment::ZERO + Duration::from_secs(seconds);
         for seconds in [10, 20] {
@@ -243,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_answered_once_by_the_worker_or_by_the_clock() {
+    fn request_is_answered_once_by_its_worker_or_at_its_deadline() {
         let mut pending = Pending::new(ReactorId(3));
         let start = Moment::from_micros(1);
         let answered = pending.insert(Request::Heads, start).expect("room");
@@ -256,7 +244,7 @@ mod tests {
         assert!(pending.take(late).is_none(), "too late");
         assert_eq!(pending.len(), 0);
         let reused = pending.insert(Request::Heads, start).expect("room");
-        assert!(pending.take(late).is_none(), "not the one that took its place");
+        assert!(pending.take(late).is_none(), "a ticket does not name the request that took its place");
         assert!(pending.take(reused).is_some());
     }
 }

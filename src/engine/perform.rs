@@ -1,22 +1,20 @@
-//! Does what sessions ask for: one arm an effect.
+//! Performs the effects of sessions: requests to workers, signals, and the end of a connection.
 
 use super::Engine;
 use super::order::Job;
 use super::peer::{Awaited, Closing, Stage};
-use super::pending::Request;
-use super::recover::Recovery;
+use super::pending::{Request, Unanswered};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::{CloseReason, Farewell};
 use crate::health::snapshot::Availability;
 use crate::health::template::Template;
-use crate::hub::Slot;
+use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId};
 use crate::job::bus::Interest;
 use crate::job::{Admit, Append, AppendError, Form, PageRequest, Read, Span, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
-use crate::session::{AppendEffect, AppendOutcome, Effect, HistoryOutcome};
-use crate::wire::frames::Decoder;
+use crate::session::{AppendEffect, AppendOutcome, Effect};
 use crate::wire::push;
 use crate::wire::server_frame::{self, Kind};
 use std::sync::Arc;
@@ -37,10 +35,7 @@ impl Engine {
             }
             Effect::CheckToken { token, occasion, id: command, asked } => {
                 let request = Request::Token { slot: id, id: command };
-                let asked = self.ask_auth(request, asked, |ticket| Admit::Token { ticket, token, occasion });
-                if !asked {
-                    self.with_session(id, |session, cx| session.token_checked(command, None, cx));
-                }
+                self.ask(request, asked, |ticket| Job::Admit(Admit::Token { ticket, token, occasion }));
             }
             Effect::Signal { channel, frame } => self.signal(channel, frame),
             Effect::Replay(subscription) => self.step(subscription),
@@ -57,19 +52,10 @@ impl Engine {
         if !doubted && let Some(outage) = self.health.snapshot.outage_of(STORE) {
             let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
             let outcome = AppendOutcome::Answered(Err(AppendError::Unavailable { retry_ms }));
-            return self
-                .with_session(slot, |session, cx| session.appended(id, &channel, key.as_ref(), outcome, cx));
+            return self.appended(slot, id, &channel, key.as_ref(), outcome);
         }
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
-        match self.pending.insert(request, asked) {
-            Ok(ticket) => {
-                self.tally.publishes.add(1);
-                self.out.jobs.push(Job::Append(Append { ticket, channel, user, key, change, data }));
-            }
-            Err(_) => self.with_session(slot, |session, cx| {
-                session.appended(id, &channel, None, AppendOutcome::QueueFull, cx);
-            }),
-        }
+        self.ask(request, asked, |ticket| Job::Append(Append { ticket, channel, user, key, change, data }));
     }
 
     fn history(
@@ -81,41 +67,28 @@ impl Engine {
         asked: Moment,
     ) {
         let request = Request::History { slot, id, channel: channel.clone() };
-        let name = channel.clone();
-        let asked = self.ask_store(request, asked, |ticket| {
+        self.ask(request, asked, |ticket| {
             let (bytes_max, form) = (HISTORY_PAGE_BYTES_MAX, Form::Json);
-            Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
+            Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
         });
-        if !asked {
-            self.with_session(slot, |session, cx| {
-                session.history_read(id, &name, &HistoryOutcome::QueueFull, cx);
-            });
+    }
+
+    /// Asks a worker. If too many requests are outstanding, the request is answered at once.
+    pub(super) fn ask(&mut self, request: Request, asked: Moment, job: impl FnOnce(Ticket) -> Job) {
+        let recoveries = u64::from(request.is_recovery());
+        match self.pending.insert(request, asked) {
+            Err(request) => self.answer_without_worker(request, Unanswered::Refused),
+            Ok(ticket) => {
+                let job = job(ticket);
+                match job {
+                    Job::Append(_) => self.tally.publishes.add(1),
+                    Job::Read(_) => self.out.read_room = self.out.read_room.saturating_sub(1),
+                    Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } => {}
+                }
+                self.tally.recovery_reads.add(recoveries);
+                self.out.jobs.push(job);
+            }
         }
-    }
-
-    /// Asks for a read; false when too many requests are outstanding, and nothing will come of it.
-    pub(super) fn ask_store(
-        &mut self,
-        request: Request,
-        asked: Moment,
-        job: impl FnOnce(Ticket) -> Read,
-    ) -> bool {
-        let Ok(ticket) = self.pending.insert(request, asked) else { return false };
-        self.out.read_room = self.out.read_room.saturating_sub(1);
-        self.out.jobs.push(Job::Read(job(ticket)));
-        true
-    }
-
-    /// Asks the auth worker; false when too many requests are outstanding, and nothing will come of it.
-    pub(super) fn ask_auth(
-        &mut self,
-        request: Request,
-        asked: Moment,
-        job: impl FnOnce(Ticket) -> Admit,
-    ) -> bool {
-        let Ok(ticket) = self.pending.insert(request, asked) else { return false };
-        self.out.jobs.push(Job::Admit(job(ticket)));
-        true
     }
 
     /// Has the auth worker release a user or an address.
@@ -135,16 +108,16 @@ impl Engine {
         self.out.read_room = room;
     }
 
-    /// Takes a job that did not fit into its queue: its client is answered, and what must not be lost is handed out again.
+    /// Takes a job that did not fit into its queue: its client is answered, and a release is handed out again.
     pub fn handle_refused(&mut self, job: Job) {
         match job {
             Job::Append(Append { ticket, .. }) => {
                 self.tally.publishes.take_back(1);
-                self.refuse_request_of(ticket);
+                self.refuse(ticket);
             }
             Job::Read(Read::Page(PageRequest { ticket, .. }) | Read::Heads { ticket, .. })
             | Job::Admit(Admit::Token { ticket, .. } | Admit::Address { ticket, .. })
-            | Job::Interest(Interest::Follow { ticket, .. }) => self.refuse_request_of(ticket),
+            | Job::Interest(Interest::Follow { ticket, .. }) => self.refuse(ticket),
             Job::Admit(release @ (Admit::Leave { .. } | Admit::Depart { .. })) => {
                 self.out.releases.push(release);
             }
@@ -154,34 +127,10 @@ impl Engine {
         }
     }
 
-    fn refuse_request_of(&mut self, ticket: Ticket) {
-        match self.pending.take(ticket) {
-            Some(Request::Append { slot, id, channel, .. }) => self.with_session(slot, |session, cx| {
-                session.appended(id, &channel, None, AppendOutcome::QueueFull, cx);
-            }),
-            Some(Request::History { slot, id, channel }) => self.with_session(slot, |session, cx| {
-                session.history_read(id, &channel, &HistoryOutcome::QueueFull, cx);
-            }),
-            Some(Request::Token { slot, id }) => {
-                self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
-            }
-            Some(Request::Address { slot }) => self.address_checked(slot, None),
-            Some(Request::Replay { subscribers }) => {
-                self.tally.recovery_reads.take_back(1);
-                self.fail_page(&subscribers);
-            }
-            Some(Request::Position(channel)) => {
-                self.tally.recovery_reads.take_back(1);
-                self.fail_recovery(Recovery::Position(channel));
-            }
-            Some(Request::Older(channel)) => {
-                self.tally.recovery_reads.take_back(1);
-                self.fail_recovery(Recovery::Older(channel));
-            }
-            Some(Request::Fill(channel)) => self.fill(channel, None),
-            Some(Request::Follow(channel)) => self.not_followed(channel),
-            Some(Request::Heads) | None => {}
-        }
+    fn refuse(&mut self, ticket: Ticket) {
+        let Some(request) = self.pending.take(ticket) else { return };
+        self.tally.recovery_reads.take_back(u64::from(request.is_recovery()));
+        self.answer_without_worker(request, Unanswered::Refused);
     }
 
     /// A signal goes to this reactor's subscribers now, and to the others' through their lanes.
@@ -203,11 +152,8 @@ impl Engine {
 
     /// Ends a connection: the reason, the time to return, and the close frame; then waits for the peer's close frame.
     pub(super) fn close(&mut self, id: SlotId, reason: CloseReason) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        if !matches!(peer.stage, Stage::WebSocket(_)) {
-            return;
-        }
-        let says_bye = reason.farewell() == Farewell::Bye && peer.understands_bye();
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_upgraded()) else { return };
+        let says_bye = reason.farewell() == Farewell::Bye && peer.chat().is_some();
         self.tally.count_close(reason.code());
         self.end_session(id);
         if reason.farewell() == Farewell::None {
@@ -222,23 +168,26 @@ impl Engine {
         self.await_peer(id, reason.farewell());
     }
 
-    /// Everything is queued; only the peer's half of the closing handshake is left.
+    /// Waits for the peer's half of the closing handshake; everything of ours is queued.
     fn await_peer(&mut self, id: SlotId, said: Farewell) {
         let until = self.now.at + CLOSE_TIMEOUT;
         if let Some(peer) = self.peers.get_mut(id) {
             let awaited = match said {
                 // It closed first, or its bytes can no longer be read.
                 Farewell::CloseOnly | Farewell::None => Awaited::Nothing,
-                Farewell::Bye => Awaited::CloseFrame(take_decoder(&mut peer.stage)),
+                // Its decoder continues, because the peer may be in the middle of a frame.
+                Farewell::Bye => Awaited::CloseFrame(
+                    peer.websocket_mut().map(|peer| std::mem::take(&mut peer.decoder)).unwrap_or_default(),
+                ),
             };
             peer.stage = Stage::Closing(Closing { until, awaited });
         }
         self.schedule(id);
     }
 
-    /// The slot of a subscription's peer.
-    pub(super) fn slot_of(&mut self, slot: Slot) -> Option<SlotId> {
-        self.peers.at_mut(slot.0).map(|(id, _)| id)
+    /// The peer of a subscription.
+    pub(super) fn slot_of(&mut self, subscription: SubscriptionId) -> Option<SlotId> {
+        self.peers.at_mut(self.hub.slot(subscription)?.0).map(|(id, _)| id)
     }
 }
 
@@ -246,15 +195,5 @@ fn write_close(out: &mut Vec<u8>, reason: &CloseReason) {
     match reason {
         CloseReason::Answered(code) => server_frame::write(out, Kind::Close, &code.to_be_bytes()),
         reason => server_frame::write_close(out, reason.code(), &reason.text()),
-    }
-}
-
-/// The decoder goes on where it stood: the peer may be in the middle of a frame.
-fn take_decoder(stage: &mut Stage) -> Decoder {
-    match stage {
-        Stage::WebSocket(websocket) => std::mem::take(&mut websocket.decoder),
-        Stage::Head(_) | Stage::Address(_) | Stage::Closing(_) | Stage::Lingering { .. } => {
-            Decoder::default()
-        }
     }
 }

@@ -4,10 +4,9 @@ use super::Engine;
 use super::peer::{Awaited, Closing, Listed, Reading, Stage};
 use super::slots::SlotId;
 use crate::clock::Moment;
-use crate::limits::CLOSE_TIMEOUT;
 use crate::wire::frames::{Frame, FrameLimits, Input};
 
-/// What the poll reports of one socket.
+/// The poll's report on one socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
     pub readable: bool,
@@ -70,7 +69,7 @@ impl Engine {
         let holds = self.draining.holds_commands();
         self.peers.get_mut(id).is_some_and(|peer| {
             peer.listed = Listed::No;
-            !(holds && peer.takes_commands())
+            !(holds && peer.is_upgraded())
         })
     }
 
@@ -135,24 +134,13 @@ impl Engine {
             Reading::Dead | Reading::Ended => return,
             Reading::Open | Reading::Ending | Reading::Paused => peer.reading = Reading::Ended,
         }
-        let ends_now = match &mut peer.stage {
-            Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) | Stage::Lingering { .. } => true,
-            Stage::Closing(closing) => {
-                closing.awaited = Awaited::Nothing;
-                false
-            }
-        };
-        let owes_nothing = !peer.wants_flush() && !peer.owes_done();
-        if ends_now && owes_nothing {
+        if let Stage::Closing(closing) = &mut peer.stage {
+            closing.awaited = Awaited::Nothing;
+        } else if !peer.wants_flush() && !peer.owes_done() {
             return self.kill(id);
-        }
-        if ends_now {
+        } else {
             self.end_session(id);
-            let until = self.now.at + CLOSE_TIMEOUT;
-            if let Some(peer) = self.peers.get_mut(id) {
-                peer.stage = Stage::Closing(Closing { until, awaited: Awaited::Nothing });
-            }
-            self.schedule(id);
+            self.end_when_sent(id);
         }
         self.finish_if_sent(id);
     }
@@ -161,26 +149,21 @@ impl Engine {
     pub fn handle_tls_failure(&mut self, id: SlotId) {
         self.note_answer(id, crate::admission::handshakes::Done::Failed);
         self.end_session(id);
-        let until = self.now.at + CLOSE_TIMEOUT;
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.outbox.clear();
-        peer.stage = Stage::Closing(Closing { until, awaited: Awaited::Nothing });
         self.mark_dirty(id);
-        self.schedule(id);
+        self.end_when_sent(id);
         self.finish_if_sent(id);
     }
 
     /// True exactly when the peer has been upgraded and not yet closed.
     pub fn is_upgraded(&mut self, id: SlotId) -> bool {
-        self.peers.get_mut(id).is_some_and(|peer| peer.takes_commands())
+        self.peers.get_mut(id).is_some_and(|peer| peer.is_upgraded())
     }
 
     /// True exactly when the peer's bytes are discarded because our half is shut.
     pub fn is_lingering(&mut self, id: SlotId) -> bool {
-        self.peers.get_mut(id).is_some_and(|peer| match peer.stage {
-            Stage::Lingering { .. } => true,
-            Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) | Stage::Closing(_) => false,
-        })
+        self.peers.get_mut(id).is_some_and(|peer| matches!(peer.stage, Stage::Lingering { .. }))
     }
 }
 

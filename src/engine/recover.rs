@@ -8,17 +8,17 @@
 //! page is being read gets a read of its own, because a publication that was erased in between must not be sent.
 
 use super::Engine;
-use super::needs::HeadsRound;
-use super::peer::{Peer, Replays};
-use super::pending::{Request, Subscriber};
+use super::order::Job;
+use super::peer::Replays;
+use super::pending::{Request, Subscriber, Unanswered};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::hub::{ChannelId, ReplayPage, Wanted};
 use crate::id::{ChannelName, Offset};
 use crate::job::{Form, Page, PageRequest, Read, Span};
 use crate::limits::{
-    RECOVERIES_AT_ONCE, RECOVERIES_WAITING_MAX, RECOVERY_PAGE_BYTES_MAX, REFILL_RETRY, REPLAY_PAGE_BYTES_MAX,
-    REPLAYS_PER_READ,
+    HEADS_PERIOD, RECOVERIES_AT_ONCE, RECOVERIES_WAITING_MAX, RECOVERY_PAGE_BYTES_MAX, REFILL_RETRY,
+    REPLAY_PAGE_BYTES_MAX, REPLAYS_PER_READ,
 };
 use crate::wire::command::Range;
 use std::collections::{HashMap, VecDeque};
@@ -61,6 +61,24 @@ impl Reads {
     #[cfg(test)]
     pub(super) fn retries(&self) -> usize {
         self.retries.len()
+    }
+}
+
+/// The progress of the round over all channels' heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadsRound {
+    /// The next round begins at this moment.
+    Rests(Moment),
+    /// The next slice begins at this channel.
+    Runs(usize),
+    /// The same, and something was missed since the round began, so another round follows at once. (A round that
+    /// restarted at each miss would never reach the last channels.)
+    RunsAndAgain(usize),
+}
+
+impl HeadsRound {
+    pub(super) fn starting(now: Moment) -> HeadsRound {
+        HeadsRound::Rests(now + HEADS_PERIOD)
     }
 }
 
@@ -130,7 +148,7 @@ impl Recoveries {
         assert_eq!(waiting, self.pages.len(), "pages whose reads wait");
     }
 
-    /// Notes a subscriber that lacks a page; true exactly when no read for it waits yet.
+    /// Notes a subscriber that lacks a page; true exactly if no read for it waited yet.
     fn lack(&mut self, key: &PageKey, subscriber: Subscriber, limit: u32) -> bool {
         let lacking = self.pages.entry(key.clone()).or_default();
         lacking.limit = lacking.limit.max(limit);
@@ -186,21 +204,16 @@ impl Engine {
     }
 
     fn read_recovery(&mut self, recovery: Recovery) {
-        let asked = match &recovery {
-            Recovery::Position(id) => {
-                let Some(channel) = self.hub.channel_name(*id).cloned() else { return };
-                let wanted = self.hub.wanted(*id);
-                self.ask_log(Request::Position(*id), channel, wanted, RECOVERY_PAGE_BYTES_MAX)
-            }
-            Recovery::Older(id) => {
-                let Some(wanted) = self.hub.older(*id) else { return };
-                let Some(channel) = self.hub.channel_name(*id).cloned() else { return };
-                self.ask_log(Request::Older(*id), channel, wanted, RECOVERY_PAGE_BYTES_MAX)
-            }
-            Recovery::Page(key) => return self.read_page(key),
+        let (request, id, wanted) = match recovery {
+            Recovery::Position(id) => (Request::Position(id), id, self.hub.wanted(id)),
+            Recovery::Older(id) => match self.hub.older(id) {
+                Some(wanted) => (Request::Older(id), id, wanted),
+                None => return,
+            },
+            Recovery::Page(key) => return self.read_page(&key),
         };
-        if !asked {
-            self.fail_recovery(recovery);
+        if let Some(channel) = self.hub.channel_name(id).cloned() {
+            self.ask_log(request, channel, wanted, RECOVERY_PAGE_BYTES_MAX);
         }
     }
 
@@ -211,10 +224,8 @@ impl Engine {
         if !here.is_empty() {
             self.tally.replay_pages.add(1);
             let wanted = Wanted { range: Range::After(key.after), limit };
-            let request = Request::Replay { subscribers: here.clone() };
-            if !self.ask_log(request, key.channel.clone(), wanted, REPLAY_PAGE_BYTES_MAX) {
-                self.fail_page(&here);
-            }
+            let request = Request::Replay { subscribers: here };
+            self.ask_log(request, key.channel.clone(), wanted, REPLAY_PAGE_BYTES_MAX);
         }
         // These subscriptions ended while they waited; the other subscriptions of their connections go on.
         for one in gone {
@@ -223,36 +234,30 @@ impl Engine {
         }
     }
 
-    fn ask_log(&mut self, request: Request, channel: ChannelName, wanted: Wanted, bytes_max: usize) -> bool {
+    /// Reads frames of a channel's log.
+    pub(super) fn ask_log(
+        &mut self,
+        request: Request,
+        channel: ChannelName,
+        wanted: Wanted,
+        bytes_max: usize,
+    ) {
         let Wanted { range, limit } = wanted;
-        let asked = self.ask_store(request, self.now.at, |ticket| {
+        self.ask(request, self.now.at, |ticket| {
             let (span, form) = (Span::from(range), Form::Frames);
-            Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form })
+            Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
         });
-        self.tally.recovery_reads.add(u64::from(asked));
-        asked
     }
 
-    pub(super) fn fail_recovery(&mut self, recovery: Recovery) {
-        match recovery {
-            Recovery::Position(id) => {
-                self.tally.recoveries_refused.add(1);
-                self.position(id, None);
-            }
-            Recovery::Older(id) => {
-                self.tally.recoveries_refused.add(1);
-                self.older(id, None);
-            }
+    fn fail_recovery(&mut self, recovery: Recovery) {
+        let request = match recovery {
+            Recovery::Position(id) => Request::Position(id),
+            Recovery::Older(id) => Request::Older(id),
             Recovery::Page(key) => {
-                let lacking = self.reads.recoveries.take_lacking(&key);
-                self.fail_page(&lacking.subscribers);
+                Request::Replay { subscribers: self.reads.recoveries.take_lacking(&key).subscribers }
             }
-        }
-    }
-
-    pub(super) fn fail_page(&mut self, subscribers: &[Subscriber]) {
-        self.tally.recoveries_refused.add(1);
-        self.replay_page(subscribers, None);
+        };
+        self.answer_without_worker(request, Unanswered::Refused);
     }
 
     /// Asks for a page for one subscriber, and for all that lack the same page by the time it is read.
@@ -270,7 +275,7 @@ impl Engine {
         }
     }
 
-    /// Gives a page to the subscribers it was read for; without one they try again a little later.
+    /// Gives a page to the subscribers that it was read for; without one they try again a little later.
     pub(super) fn replay_page(&mut self, subscribers: &[Subscriber], page: Option<Page>) {
         let frames: Rc<[u8]> = page.as_ref().map_or_else(Rc::default, |page| Rc::from(page.body.as_slice()));
         let piece = page.as_ref().map(|page| ReplayPage {
@@ -294,12 +299,12 @@ impl Engine {
     }
 
     fn note_page(&mut self, slot: SlotId, replays: Replays) {
-        if let Some(chat) = self.peers.get_mut(slot).and_then(Peer::chat_mut) {
+        if let Some(chat) = self.chat_mut(slot) {
             chat.replays = replays;
         }
     }
 
-    /// The publications that a tail lacked were read, or not: its subscribers go on, now or after the next try.
+    /// Takes the publications that a tail lacked. Without a page they are read again a little later.
     pub(super) fn older(&mut self, channel: ChannelId, page: Option<Page>) {
         match &page {
             Some(page) => self.hub.older_read(channel, Some(page.into())),
@@ -355,7 +360,7 @@ mod tests {
         assert_eq!(recoveries.waiting(), 1, "the others wait for the next");
         assert!(!recoveries.lack(&key(7), subscriber(0), 1), "they wait already");
         assert_eq!(recoveries.take_lacking(&key(7)).subscribers.len(), 2);
-        assert!(recoveries.lack(&key(7), subscriber(0), 1), "what is being read is not joined");
+        assert!(recoveries.lack(&key(7), subscriber(0), 1), "a page that is being read is not joined");
         assert_eq!(recoveries.waiting(), 1);
     }
 }

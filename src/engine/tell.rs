@@ -67,7 +67,7 @@ impl Engine {
         let from = self.health.left.len().saturating_sub(TELLS_PER_TURN);
         for id in self.health.left.split_off(from) {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            if !peer.chat_mut().is_some_and(|chat| chat.session.is_open()) {
+            if !peer.is_open() {
                 continue;
             }
             match peer.outbox.offer(&frame, bytes_max) {

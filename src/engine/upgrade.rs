@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::http::Answered;
+use super::order::Job;
 use super::peer::{
     Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Reading, Replays, Role, Stage, Wants,
     WebSocket,
@@ -84,7 +85,7 @@ impl Engine {
     /// Admits an upgrade, after the auth worker has counted its address where addresses are counted.
     pub(super) fn admit(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
         match (self.setup.addresses, &upgrade.wants) {
-            // A client that is told to return later does not count as a connection of its address.
+            // A client that must return later does not count as a connection of its address.
             (Addresses::Uncounted, _) | (Addresses::Counted, Wants::Later { .. }) => {
                 self.upgrade(id, upgrade, frames);
             }
@@ -93,12 +94,9 @@ impl Engine {
                 if let Some(peer) = self.peers.get_mut(id) {
                     peer.stage = Stage::Address(Box::new(admission));
                 }
-                let asked = self.ask_auth(Request::Address { slot: id }, self.now.at, |ticket| {
-                    Admit::Address { ticket, address }
+                self.ask(Request::Address { slot: id }, self.now.at, |ticket| {
+                    Job::Admit(Admit::Address { ticket, address })
                 });
-                if !asked {
-                    self.address_checked(id, None);
-                }
             }
         }
     }
@@ -131,7 +129,7 @@ impl Engine {
             None => HttpFault::Unavailable { retry_ms: 1_000 },
         };
         self.refuse_request(id, fault, Method::Get, After::Close, 0);
-        self.end_http(id);
+        self.end_when_sent(id);
     }
 
     /// Completes the upgrade; bytes that arrived after the head are read as frames.
