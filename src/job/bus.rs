@@ -1,8 +1,9 @@
-//! What the reactors and the store give to the bus, and what it needs to know of them.
+//! The queues into the bus.
 //!
-//! Nobody waits for the bus: what does not fit is dropped. Publications among it are counted, and the log makes up for them.
+//! No sender waits for the bus: a message that does not fit is dropped. Dropped publications are counted, and the log makes up
+//! for them.
 
-use super::Ticket;
+pub use super::message::{Canary, Interest, Slice};
 use crate::health::capacity::Depth;
 use crate::health::delivery::Seen;
 use crate::id::ChannelName;
@@ -14,96 +15,20 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-/// What a reactor wants to hear.
-#[derive(Debug)]
-pub enum Interest {
-    /// A channel; answered when the bus is subscribed to it, or does not deliver anyway.
-    Follow {
-        /// Whom to answer.
-        ticket: Ticket,
-        /// The channel.
-        channel: ChannelName,
-    },
-    /// It has no subscriber of the channel any more.
-    Leave {
-        /// The channel.
-        channel: ChannelName,
-    },
-}
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A canary that was committed to the store.
 #[derive(Debug)]
 pub struct Committed {
-    /// Counts them.
     pub number: u64,
-    /// The other instances that live, as the store has it.
+    /// The other live instances, according to the store.
     pub seen: Vec<Seen>,
 }
 
 /// A signal on its way: its channel, and a complete frame.
 pub type SignalFrame = (ChannelName, Arc<[u8]>);
 
-/// A canary on its way to the reactors of this process: each counts itself off.
-#[derive(Debug)]
-pub struct Canary {
-    number: u64,
-    left: AtomicUsize,
-}
-
-impl Canary {
-    /// For so many reactors.
-    pub fn new(number: u64, reactors: usize) -> Canary {
-        Canary { number, left: AtomicUsize::new(reactors) }
-    }
-
-    /// Which one it is.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// A reactor got it.
-    pub fn arrive(&self) {
-        self.left.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// True exactly when all reactors got it.
-    pub fn is_everywhere(&self) -> bool {
-        self.left.load(Ordering::Relaxed) == 0
-    }
-}
-
-/// Channels whose logs' heads are asked for in one question.
-#[derive(Debug)]
-pub struct Slice {
-    channels: Vec<ChannelName>,
-    answered: AtomicBool,
-}
-
-impl Slice {
-    /// Not answered yet.
-    pub fn new(channels: Vec<ChannelName>) -> Slice {
-        Slice { channels, answered: AtomicBool::new(false) }
-    }
-
-    /// Which channels.
-    pub fn channels(&self) -> &[ChannelName] {
-        &self.channels
-    }
-
-    /// The reactors were told.
-    pub fn answer(&self) {
-        self.answered.store(true, Ordering::Release);
-    }
-
-    /// True exactly when the reactors were told.
-    pub fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Acquire)
-    }
-}
-
-/// The way to the bus. Cloned freely.
+/// Sends to the bus. Cloned freely.
 #[derive(Clone)]
 pub struct Bus {
     publications: Sender<Arc<[Published]>>,
@@ -115,19 +40,18 @@ pub struct Bus {
     hurried: Arc<AtomicBool>,
 }
 
-/// What the bus receives.
+/// The bus's end of its queues.
 pub struct BusInbox {
-    /// Publications that were committed here, a batch of the store at a time.
+    /// Publications that this process committed, one batch of the store at a time.
     pub publications: Receiver<Arc<[Published]>>,
     /// Signals of this process's clients.
     pub signals: Receiver<SignalFrame>,
-    /// Canaries that were committed here.
+    /// Canaries that this process committed.
     pub canaries: Receiver<Committed>,
-    /// What reactors want to hear.
     pub interests: Receiver<Interest>,
-    /// Rings when there is an interest.
+    /// Rings when an interest is sent.
     pub bell: Arc<Bell>,
-    /// Publications' messages that could not be sent.
+    /// The number of publication batches that were dropped.
     pub dropped: Arc<AtomicU64>,
     /// Set while a canary should come sooner than usual.
     pub hurried: Arc<AtomicBool>,
@@ -140,7 +64,7 @@ pub struct Bell {
     rung: AtomicBool,
 }
 
-/// Makes the two ends of the way to the bus.
+/// Makes the two ends of the queues to the bus.
 pub fn bus() -> io::Result<(Bus, BusInbox)> {
     let (publications, publications_in) = bounded(BUS_PUBLICATIONS);
     let (signals, signals_in) = bounded(BUS_SIGNALS);
@@ -163,24 +87,24 @@ pub fn bus() -> io::Result<(Bus, BusInbox)> {
 }
 
 impl Bus {
-    /// Has the other instances' subscribers told what was committed.
+    /// Sends committed publications to the other instances' subscribers.
     pub fn publish(&self, batch: &Arc<[Published]>) {
         if self.publications.try_send(Arc::clone(batch)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Has the other instances' subscribers told a signal. One that does not fit is lost.
+    /// Sends a signal to the other instances' subscribers. One that does not fit is lost.
     pub fn signal(&self, channel: &ChannelName, frame: &Arc<[u8]>) {
         let _ = self.signals.try_send((channel.clone(), Arc::clone(frame)));
     }
 
-    /// Sends a canary that was committed. While one waits to be sent, no other need be.
+    /// Sends a committed canary, unless another one waits to be sent.
     pub fn canary(&self, committed: Committed) {
         let _ = self.canaries.try_send(committed);
     }
 
-    /// How full its queues are. What does not fit there is dropped: the log makes up for publications, signals may be lost.
+    /// The depths of the queues whose overflow is dropped: the log makes up for publications, and signals may be lost.
     pub fn depths(&self) -> [Depth; 2] {
         let depth =
             |name, waiting: usize, bound: usize| Depth { name, waiting: waiting as u64, bound: bound as u64 };
@@ -195,7 +119,7 @@ impl Bus {
         self.hurried.load(Ordering::Relaxed)
     }
 
-    /// Asks for a channel's messages; gives the question back when there is no room.
+    /// Sends an interest in a channel; gives it back if the queue is full.
     pub fn want(&self, interest: Interest) -> Result<(), Interest> {
         let sent = self.interests.try_send(interest).map_err(TrySendError::into_inner);
         self.bell.ring();
@@ -210,15 +134,15 @@ impl fmt::Debug for Bus {
 }
 
 impl Bell {
-    /// Wakes who waits, once until it looks.
+    /// Wakes the waiting thread, at most once until it calls [`answer`](Bell::answer).
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // Full it cannot be: it is written once between two looks.
+            // It cannot be full, because it is written at most once between two reads.
             let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Says that the waiting thread is looking: it is rung again from here on. Call it before taking.
+    /// Clears the wake flag, so that the next interest wakes the thread. Call before draining the queue.
     pub fn answer(&self) {
         let _ = rustix::io::read(&self.fd, &mut [0_u8; 8]);
         self.rung.swap(false, Ordering::AcqRel);
@@ -235,18 +159,10 @@ impl AsFd for Bell {
 mod tests {
     use super::*;
     use crate::id::ReactorId;
+    use crate::job::Ticket;
 
     #[test]
-    fn a_canary_is_everywhere_when_each_reactor_has_it() {
-        let canary = Canary::new(3, 2);
-        canary.arrive();
-        assert!(!canary.is_everywhere());
-        canary.arrive();
-        assert!(canary.is_everywhere());
-    }
-
-    #[test]
-    fn what_the_bus_cannot_take_is_counted_or_given_back_and_nobody_waits() {
+    fn full_bus_drops_and_counts_publications_and_gives_interests_back() {
         let (bus, inbox) = bus().expect("a descriptor");
         let batch: Arc<[Published]> = Arc::from([]);
         for _ in 0..BUS_PUBLICATIONS + 3 {

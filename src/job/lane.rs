@@ -1,11 +1,11 @@
 //! The bounded queues between threads, the waking of reactors, and the health snapshot that all of them read.
 //!
-//! Two lanes lead into a reactor. *Answers* have as many places as jobs may be outstanding, so a worker never waits for room.
-//! *Live* broadcasts, which are publications and signals, are only tried: a full lane marks the reactor as having missed
-//! something, and its hub refills from the log. Workers never block on reactors.
+//! Two lanes lead into a reactor. The lane of answers has as many places as jobs may be outstanding. The lane of live
+//! broadcasts may be full: the reactor is then marked as having missed something, and its hub refills from the log. So workers
+//! never wait for reactors.
 
 use super::bus;
-use super::{Admit, Append, Completion, Live, Read};
+use super::message::{Admit, Append, Completion, Live, Read};
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
 use crate::health::finding::Evidence;
@@ -32,11 +32,9 @@ struct Doorbell {
     missed: AtomicBool,
 }
 
-/// What a reactor receives.
+/// The reactor's end of its lanes.
 pub struct Inbox {
-    /// Answers to its jobs.
     pub answers: Receiver<Completion>,
-    /// Publications and signals.
     pub live: Receiver<Live>,
     signal: Arc<Doorbell>,
 }
@@ -53,13 +51,13 @@ pub fn inbox(waker: mio::Waker) -> (Mailbox, Inbox) {
 }
 
 impl Mailbox {
-    /// Answers a job. The lane has room for all that are outstanding; should it be full all the same, the
-    /// answer is dropped and the reactor answers at the deadline.
+    /// Answers a job. The lane has room for all outstanding jobs; if it were full, the answer would be dropped and the reactor
+    /// would answer at the deadline.
     pub fn answer(&self, completion: Completion) {
         let _ = self.answers.try_send(completion);
     }
 
-    /// Passes on a publication or a signal, or marks the reactor as having missed a publication.
+    /// Offers a broadcast. If publications or heads do not fit, the reactor is marked as having missed something.
     pub fn offer(&self, live: Live) -> Offered {
         match self.live.try_send(live) {
             Ok(()) => Offered::Taken,
@@ -73,59 +71,55 @@ impl Mailbox {
         }
     }
 
-    /// How full the lane of publications is. A full one loses nothing: the reactor reads what it missed from the log.
+    /// The depth of the lane of broadcasts. A full one loses no publication: the reactor reads those it missed from the log.
     pub fn live_depth(&self) -> Depth {
         Depth { name: "live", waiting: self.live.len() as u64, bound: LIVE_LANE as u64 }
     }
 
-    /// Wakes the reactor, once until it looks: call it after a batch, not after each piece.
+    /// Wakes the reactor, at most once until it calls [`Inbox::answer_door`]. Call after a batch, not after each message.
     pub fn ring(&self) -> io::Result<()> {
         if self.signal.rung.swap(true, Ordering::AcqRel) { Ok(()) } else { self.signal.waker.wake() }
     }
 }
 
-/// What became of a live offer.
+/// The result of offering a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered {
-    /// It is in the lane.
     Taken,
     /// The lane was full.
     Missed,
 }
 
 impl Inbox {
-    /// Says that the reactor is looking: senders ring again from here on. Call it before taking.
+    /// Clears the wake flag, so that the next send wakes the reactor. Call before draining the lanes.
     pub fn answer_door(&self) {
-        // A swap, not a store: it sees all that was sent before the ring it takes back.
+        // A swap, not a store: it sees everything that was sent before the wake-up that it clears.
         self.signal.rung.swap(false, Ordering::AcqRel);
     }
 
-    /// True exactly when a publication did not fit since the last call.
+    /// True exactly when publications or heads did not fit since the last call.
     pub fn take_missed(&self) -> bool {
         self.signal.missed.swap(false, Ordering::AcqRel)
     }
 }
 
-/// The workers' queues, as every reactor sees them.
+/// The queues into the workers. Every reactor has a copy.
 #[derive(Clone)]
 pub struct Queues {
-    /// To the store's append worker.
     pub append: Sender<Append>,
-    /// To the store's readers.
     pub read: Sender<Read>,
-    /// To the bus; `None` when this instance is alone.
+    /// `None` if this instance is alone.
     pub bus: Option<bus::Bus>,
-    /// To the auth worker.
     pub admit: Sender<Admit>,
 }
 
 impl Queues {
-    /// The reads that still fit.
+    /// The number of reads that still fit.
     pub fn read_room(&self) -> usize {
         self.read.capacity().map_or(usize::MAX, |bound| bound.saturating_sub(self.read.len()))
     }
 
-    /// The queues whose overflow is answered `overloaded`: those that are, each with what waits in it.
+    /// The depths of the queues whose overflow clients see as `overloaded`.
     pub fn depths(&self) -> impl Iterator<Item = Depth> {
         let depth = |name, waiting: usize, bound: Option<usize>| {
             bound.map(|bound| Depth { name, waiting: waiting as u64, bound: bound as u64 })
@@ -139,53 +133,52 @@ impl Queues {
         .flatten()
     }
 
-    /// The queues whose overflow nobody is told of, since it is made up for.
+    /// The depths of the queues whose overflow clients do not see, because the log makes up for it.
     pub fn spare_depths(&self) -> impl Iterator<Item = Depth> {
         self.bus.iter().flat_map(bus::Bus::depths)
     }
 }
 
-/// Where a worker tells what it meets with one dependency, so that it is seen without waiting for the next probe.
+/// Sends a worker's evidence about one dependency to the health watch, which need not wait for its next probe.
 #[derive(Clone, Debug)]
 pub struct Witness {
     dependency: DependencyId,
-    told: Sender<(DependencyId, Evidence)>,
+    evidence: Sender<(DependencyId, Evidence)>,
 }
 
 impl Witness {
-    /// Of this dependency; whoever watches it has the other end.
-    pub fn new(dependency: DependencyId, told: Sender<(DependencyId, Evidence)>) -> Witness {
-        Witness { dependency, told }
+    /// `evidence` leads to the health watch.
+    pub fn new(dependency: DependencyId, evidence: Sender<(DependencyId, Evidence)>) -> Witness {
+        Witness { dependency, evidence }
     }
 
-    /// Tells. What does not fit is dropped: the watch has heard enough then.
+    /// Sends evidence, or drops it if the queue is full: the watch then has enough.
     pub fn tell(&self, evidence: Evidence) {
-        let _ = self.told.try_send((self.dependency, evidence));
+        let _ = self.evidence.try_send((self.dependency, evidence));
     }
 }
 
-/// What is known of the dependencies, as it was last published: one thread writes, all others read a pointer.
+/// The dependencies' state as last published: one thread writes, and all others read a pointer.
 #[derive(Debug)]
 pub struct Outlook {
     snapshot: Arc<ArcSwap<Snapshot>>,
     report: ArcSwap<Report>,
 }
 
-/// A reader's own way to the snapshot: to look costs one load while nothing changed.
+/// A cached reader of the snapshot: a look costs one load while nothing has changed.
 pub type SnapshotReader = Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>;
 
 impl Outlook {
-    /// Starts with these.
     pub fn new(snapshot: Arc<Snapshot>, report: Report) -> Outlook {
         Outlook { snapshot: Arc::new(ArcSwap::new(snapshot)), report: ArcSwap::from_pointee(report) }
     }
 
-    /// Another snapshot holds from here on. Ring the reactors after it: they look once a turn.
+    /// Replaces the snapshot. Wake the reactors afterwards; they look once a turn.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
     }
 
-    /// Another body of `/health/dependencies` holds from here on.
+    /// Replaces the response of `/health/dependencies`.
     pub fn publish_report(&self, report: Report) {
         self.report.store(Arc::new(report));
     }
@@ -195,12 +188,12 @@ impl Outlook {
         Cache::new(Arc::clone(&self.snapshot))
     }
 
-    /// The snapshot that holds now.
+    /// The current snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// The body of `/health/dependencies`.
+    /// The current response of `/health/dependencies`.
     pub fn report(&self) -> Arc<Report> {
         self.report.load_full()
     }

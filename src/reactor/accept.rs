@@ -1,7 +1,7 @@
-//! Accepts connections, as many as there is room for, and never spins when there is none.
+//! Accepts as many connections as there is room for, without spinning while there is none.
 
-use super::socket::Socket;
-use super::{Reactor, token_of};
+use super::Reactor;
+use super::socket::{Socket, token_of};
 use crate::clock::Moment;
 use crate::engine::AcceptQuota;
 use mio::Interest;
@@ -12,14 +12,14 @@ use std::time::Duration;
 /// The pause after a failed accept, or while the process is full: the kernel keeps waiting connections.
 const REST: Duration = Duration::from_millis(50);
 
-/// When to accept.
+/// The next time to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepting {
-    /// When the poll says so.
+    /// When the poll reports the listener.
     Edge,
-    /// In this turn: an edge came, or the last turn left some.
+    /// In this turn: the poll reported the listener, or the last turn left connections.
     Now,
-    /// From this moment on: there was no room, or arriving connections have to wait.
+    /// At this moment: there was no room, or arriving connections have to wait.
     After(Moment),
     /// Never again.
     Never,
@@ -52,11 +52,11 @@ impl Reactor {
         };
         let before = self.counters.accepted.read();
         for _ in 0..quota {
-            // They are read in the order they came, so more of them would only wait here.
             if self.engine.is_crowded() {
                 self.accepting = Accepting::After(now + REST);
                 break;
             }
+            // Heads are read in the order of arrival, so further connections would only wait here.
             if self.engine.has_heads_enough() || !self.accept_one() {
                 break;
             }
@@ -66,7 +66,7 @@ impl Reactor {
         }
     }
 
-    /// Accepts the next connection; false if there is none, or the system gives none.
+    /// Accepts the next connection; false if there is none, or accepting failed.
     pub(super) fn accept_one(&mut self) -> bool {
         let Some(listener) = &self.listener else { return false };
         match listener.accept() {
@@ -75,7 +75,7 @@ impl Reactor {
                 self.accepting = Accepting::Edge;
                 return false;
             }
-            // The peer left before it was accepted, or the call was interrupted.
+            // The client left before it was accepted, or the call was interrupted.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(error) => {

@@ -1,25 +1,24 @@
-//! The clock that is read once a turn.
+//! The process's clock.
 
 use crate::clock::{Moment, Now};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where the count begins: not at zero, so that a moment before the start can be told from the start.
+/// The moment of the start. It is not zero, so that a moment before the start differs from the start.
 const ORIGIN: Duration = Duration::from_secs(3_600);
 
-/// The process's origin of time; all threads share it by value.
+/// The origin of the process's time. All threads share it by value.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// Starts counting.
     #[allow(clippy::disallowed_methods, reason = "this is the one place a reactor's time comes from")]
     pub fn start() -> Clock {
         Clock { origin: Instant::now() }
     }
 
-    /// Reads the monotonic clock alone: how long something took.
+    /// Reads the monotonic clock alone, to measure a duration.
     pub fn moment(self) -> Moment {
         Moment::ZERO + ORIGIN + self.origin.elapsed()
     }

@@ -1,4 +1,4 @@
-//! The exchange with the workers and the other reactors: their answers and broadcasts in, the engine's jobs out.
+//! The exchange with the workers and the other reactors: their answers and broadcasts in, and the engine's jobs out.
 
 use super::Reactor;
 use crate::engine::Job;
@@ -6,7 +6,7 @@ use crate::job::Live;
 use crate::job::bus::Interest;
 use std::sync::Arc;
 
-/// Whether the bus refused an interest since the jobs were taken: then it must not get the later ones either.
+/// The bus's queue of interests. Once it refused one, it must not get the later ones of the same jobs either.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BusLane {
     Open,
@@ -14,7 +14,7 @@ enum BusLane {
 }
 
 impl Reactor {
-    /// Hands the engine what arrived, within its quotas, and sends what it asks for.
+    /// Hands the engine the broadcasts and completions that arrived, within its quotas, and sends its jobs.
     pub(super) fn exchange(&mut self) {
         self.inbox.answer_door();
         if self.engine.gathers(self.inbox.answers.len(), self.inbox.live.len()) {

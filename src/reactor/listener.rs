@@ -1,11 +1,11 @@
-//! A reactor's listener: how it is opened, and how it is left without losing who is on the way in.
+//! A reactor's listener, which closes without losing connections that are still being established.
 //!
-//! Who connects goes through two queues of the kernel before [`accept`](super::accept) sees him: handshakes that are not
-//! complete, and connections that nobody took. When a listener closes, the kernel resets both, also where another
-//! process listens at the same address (unless `net.ipv4.tcp_migrate_req` is 1, which no system sets by itself). So a
-//! listener that shares its port is left in two steps: from now on no new handshake begins here, which a packet filter
-//! on the listener sees to; what has begun is completed and accepted. Then it closes. A client whose first packet was
-//! filtered sends it again after a second (RFC 6298 section 2) and finds only the successor.
+//! A connection passes through two queues of the kernel before [`accept`](super::accept) sees it: incomplete handshakes, and
+//! connections that were not accepted yet. When a listener closes, the kernel resets both, even if another process listens at
+//! the same address (unless `net.ipv4.tcp_migrate_req` is 1, which no system sets by default). So a listener that shares its
+//! port closes in two steps. First a packet filter on it keeps new handshakes from beginning, while those that have begun are
+//! completed and accepted. Then it closes. A client whose first packet was filtered sends it again after a second (RFC 6298
+//! section 2) and reaches only the successor.
 
 use super::Reactor;
 use super::accept::Accepting;
@@ -17,32 +17,29 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// For handshakes that have begun: longer than a round trip to most clients, and shorter than the second after which
-/// a filtered first packet comes again.
+/// The time for handshakes that have begun: longer than a round trip to most clients, and shorter than the second after which
+/// a client repeats a filtered first packet.
 const HANDOVER: Duration = Duration::from_millis(500);
 
-/// Whether another process may listen at the same address.
+/// The use of the listener's address by other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// None does.
+    /// No other process listens there.
     Own,
-    /// A successor may.
+    /// A successor may listen there.
     Shared,
 }
 
-/// How far the listener is left.
+/// The progress of closing the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
-    /// It takes in whoever comes.
     No,
-    /// It takes in who was on the way, until then.
+    /// Until then it accepts connections whose handshakes have begun.
     HandingOver(Moment),
-    /// It is closed.
     Left,
 }
 
 impl Leaving {
-    /// When there is something to do again.
     pub(super) fn due(self) -> Option<Moment> {
         match self {
             Leaving::HandingOver(until) => Some(until),
@@ -51,11 +48,10 @@ impl Leaving {
     }
 }
 
-/// Opens one reactor's listener. Several share an address by `SO_REUSEPORT`, and the kernel spreads
-/// connections over them.
+/// Opens one reactor's listener. Several share an address by `SO_REUSEPORT`, and the kernel spreads connections over them.
 ///
-/// What accepted sockets inherit is set here: no delay, since a chat's messages are small and each is sent
-/// whole, and a bound on what the kernel holds unsent.
+/// Accepted sockets inherit two options: no delay, because a chat's messages are small and each is sent whole, and a bound on
+/// the unsent bytes that the kernel holds.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -69,13 +65,13 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Reactor {
-    /// Leaves the port; to be called each turn until it answers [`Leaving::Left`]. A port of its own is left at once.
+    /// Closes the listener; call it each turn until it returns [`Leaving::Left`]. One that shares no port closes at once.
     pub(super) fn leave_port(&mut self) -> Leaving {
         self.leaving_port = match (self.leaving_port, self.setup.port, &self.listener) {
             (Leaving::No, Port::Shared, Some(listener)) => match begin_no_handshake(listener) {
                 Ok(()) => Leaving::HandingOver(self.engine.now().at + HANDOVER),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot filter the listener: who connects in this moment may be reset");
+                    tracing::warn!(%error, "listener not filtered; connections that begin now may be reset");
                     self.close_port()
                 }
             },
@@ -87,10 +83,10 @@ impl Reactor {
         self.leaving_port
     }
 
-    /// Takes in who waits, then closes in the same turn: the time in which somebody may still come is as short as can be.
+    /// Accepts the connections that wait, and closes in the same turn, so that as few as possible arrive in between.
     fn close_port(&mut self) -> Leaving {
         if self.listener.is_some() {
-            // Twice as many as can wait: some come meanwhile.
+            // Twice as many as can wait, because some arrive meanwhile.
             for _ in 0..=2 * LISTEN_BACKLOG {
                 if !self.accept_one() {
                     break;
@@ -109,7 +105,7 @@ fn begin_no_handshake(listener: &TcpListener) -> io::Result<()> {
     const AND: u16 = 0x54;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
-    /// Where the flags stand in a TCP header, and two of them.
+    /// The offset of the flags in a TCP header, and two of them.
     const FLAGS_AT: u32 = 13;
     const SYN: u32 = 0x02;
     const ACK: u32 = 0x10;

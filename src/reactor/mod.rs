@@ -7,44 +7,59 @@
 mod accept;
 mod clock;
 mod exchange;
-mod flush;
 mod listener;
 mod observe;
-mod prepared;
-mod read;
 mod renew;
 mod secure;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transfer;
 
 pub use crate::engine::{Addresses, Echo, Hosts, ProxyHeader};
 pub use clock::Clock;
 pub use listener::{Port, listen};
-pub use prepared::Prepared;
 pub use renew::{Setup, Setups};
 
 use crate::drain::Phase;
-use crate::engine::{Engine, Follows, Job, SlotId};
+use crate::engine::{Engine, Follows, Job, Readiness};
 use crate::id::ReactorId;
-use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader};
+use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader, inbox};
 use crate::limits::READ_BYTES;
 use crate::metrics::reactor::ReactorCounters;
 use listener::Leaving;
 use mio::net::TcpListener;
-use mio::{Events, Poll, Token};
-use socket::Sockets;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket::{Sockets, slot_of};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The two tokens that name no socket: no peer has their generation.
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
-/// Events taken from the kernel in a turn.
+/// The most events taken from the kernel in a turn.
 const EVENTS: usize = 1_024;
 
-/// See the module.
+/// The parts of a reactor that are created before its thread starts: everything a configuration mistake can make fail.
+pub struct Prepared {
+    poll: Poll,
+    listener: TcpListener,
+    inbox: Inbox,
+}
+
+impl Prepared {
+    /// Creates the poll and the inbox of a reactor, and registers its listener.
+    pub fn new(mut listener: TcpListener) -> io::Result<(Mailbox, Prepared)> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let (mailbox, inbox) = inbox(Waker::new(poll.registry(), WAKER)?);
+        Ok((mailbox, Prepared { poll, listener, inbox }))
+    }
+}
+
+/// The shell of one engine.
 pub struct Reactor {
     id: ReactorId,
     engine: Engine,
@@ -68,7 +83,7 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// Puts a reactor together, on its own thread.
+    /// Assembles a reactor on its own thread.
     pub fn new(
         id: ReactorId,
         prepared: Prepared,
@@ -101,7 +116,7 @@ impl Reactor {
         }
     }
 
-    /// Turns until the process stops and its connections are closed.
+    /// Runs turns until the process stops and its connections are closed.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.engine.is_drained() {
@@ -111,7 +126,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// One pass: everything that a reactor does.
+    /// Does everything that a reactor does, once.
     pub fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.wait(events)?;
         self.renew();
@@ -151,7 +166,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// How long nothing is due.
+    /// The time until something is due.
     fn patience(&self) -> Duration {
         if self.accepting == accept::Accepting::Now {
             return Duration::ZERO;
@@ -177,12 +192,12 @@ impl Reactor {
     }
 
     fn push_status(&mut self) {
-        // Once more, after the waker was rearmed: a snapshot that was published since the look above woke nobody.
+        // Looks again after the waker was rearmed: a snapshot that was published since `look` did not wake this reactor.
         self.look();
         self.engine.push_status();
     }
 
-    /// Follows the process to its end. The engine enters the phases that need a closed listener once it is closed.
+    /// Follows the phases of the process's drain. The engine enters those that need a closed listener once it is closed.
     fn drain(&mut self) {
         let phase = self.setup.engine.vitals.drain.phase();
         let may_enter = match phase {
@@ -217,18 +232,8 @@ impl Reactor {
     }
 }
 
-/// The name of a peer's socket for the poll.
-fn token_of(id: SlotId) -> Token {
-    Token((id.generation as usize) << 32 | id.index as usize)
-}
-
-/// The reverse of [`token_of`].
-fn slot_of(token: Token) -> SlotId {
-    SlotId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
-}
-
-fn readiness(event: &mio::event::Event) -> crate::engine::Readiness {
-    crate::engine::Readiness {
+fn readiness(event: &mio::event::Event) -> Readiness {
+    Readiness {
         readable: event.is_readable(),
         writable: event.is_writable(),
         read_closed: event.is_read_closed(),

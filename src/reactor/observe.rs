@@ -1,4 +1,4 @@
-//! The end of a turn: the engine's counts are published, and its notices logged.
+//! The end of a turn: publishes the engine's counts and logs its notices.
 
 use super::Reactor;
 use super::secure::Warned;
@@ -31,8 +31,8 @@ impl Reactor {
         }
     }
 
-    /// Says that no further connection will come to this reactor, after counting those that are here: the gateway ends when
-    /// it sees neither.
+    /// Announces that this reactor accepts no further connections. Its present ones are counted first, because the gateway ends
+    /// once every reactor has announced this and none has connections.
     pub(super) fn announce_closed(&self, phase: Phase) {
         let closed = match phase {
             Phase::Serving | Phase::Accepting => return,

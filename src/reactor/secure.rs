@@ -1,4 +1,4 @@
-//! TLS in a reactor: the engine gets plain bytes, and connections end in order.
+//! TLS in a reactor: decrypts bytes for the engine, and reports the state of TLS to it.
 
 use super::Reactor;
 use super::tls::{Buffers, HANDSHAKE_RECORD, Opened, Phase, Tls};
@@ -22,12 +22,12 @@ pub(super) enum Warned {
 }
 
 impl Reactor {
-    /// TLS for a new connection, where it is configured.
+    /// TLS for a new connection; `None` if none is configured.
     pub(super) fn new_tls(&self) -> Result<Option<Box<Tls>>, Error> {
         self.setup.tls.as_ref().map(|config| Tls::new(config.clone()).map(Box::new)).transpose()
     }
 
-    /// Takes bytes of an encrypted connection. A PROXY header comes before TLS, in plain.
+    /// Takes bytes of an encrypted connection. A PROXY header comes before TLS, unencrypted.
     pub(super) fn received_sealed(&mut self, id: SlotId, bytes: &mut [u8]) {
         if !self.engine.expects_proxy_header(id) {
             return self.unseal(id, bytes);
@@ -43,7 +43,7 @@ impl Reactor {
         let Some(tls) = &socket.tls else { return };
         let (phase, first) = (tls.phase(), bytes.first().copied());
         if lingering || matches!(phase, Phase::Done | Phase::Failed) {
-            // Discarded, whatever it is.
+            // The engine discards them.
             return self.engine.handle_bytes(id, bytes);
         }
         if phase == Phase::New && first.is_some_and(|first| first.is_ascii_alphabetic()) {
@@ -70,7 +70,7 @@ impl Reactor {
         self.secrecy.buffers.opened = opened;
     }
 
-    /// Decrypts bytes, and measures them while they belong to a handshake. `None` if the connection is gone.
+    /// Decrypts bytes, and measures the time while they belong to a handshake. `None` if the connection is gone.
     fn open(&mut self, id: SlotId, bytes: &mut [u8], opened: &mut Vec<u8>) -> Option<Opened> {
         let tls = self.sockets.get_mut(id)?.tls.as_mut()?;
         let outcome = if tls.is_shaking_hands() {
@@ -105,8 +105,8 @@ impl Reactor {
         }
     }
 
-    /// The socket ended. Without a close_notify before it, that is an abandoned handshake or a truncated connection. A peer
-    /// that sent nothing at all, as probes of load balancers do, is no failure.
+    /// Counts a socket that ended without a close_notify: an abandoned handshake or a truncated connection. A peer that sent
+    /// nothing at all, as probes of load balancers do, is no failure.
     pub(super) fn note_truncated(&mut self, id: SlotId) {
         let upgraded = self.engine.is_upgraded(id);
         let Some(tls) = self.sockets.get_mut(id).and_then(|socket| socket.tls.as_ref()) else { return };
@@ -119,7 +119,6 @@ impl Reactor {
 }
 
 impl Tls {
-    /// The state that the engine needs to know.
     pub(super) fn transport(&self) -> Transport {
         match self.phase() {
             Phase::New | Phase::Handshake => Transport::Handshaking,

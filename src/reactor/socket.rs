@@ -4,15 +4,16 @@ use super::tls::{Buffers, Tls};
 use crate::engine::{Flushed, SlotId, Transport, Written};
 use crate::limits::{IOVECS_MAX, TLS_RECORD_BYTES};
 use crate::wire::outbox::{Arena, Outbox};
+use mio::Token;
 use mio::net::TcpStream;
 use rustix::net::{SendFlags, send};
 use std::io::{self, ErrorKind, IoSlice, Write};
 
-/// An idle socket owns no buffer.
+/// A socket and its TLS. An idle one owns no buffer.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
-    /// `None` where bytes are plain.
+    /// `None` if bytes are plain.
     pub(super) tls: Option<Box<Tls>>,
 }
 
@@ -56,8 +57,17 @@ impl Sockets {
     }
 }
 
+/// The name of a peer's socket for the poll.
+pub(super) fn token_of(id: SlotId) -> Token {
+    Token((id.generation as usize) << 32 | id.index as usize)
+}
+
+/// The reverse of [`token_of`].
+pub(super) fn slot_of(token: Token) -> SlotId {
+    SlotId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}
+
 impl Socket {
-    /// The state that the engine needs to know of TLS.
     pub(super) fn transport(&self) -> Transport {
         self.tls.as_ref().map_or(Transport::Plain, |tls| tls.transport())
     }
@@ -78,12 +88,12 @@ impl Socket {
     }
 }
 
-/// It goes on after a short write, because only a would-block makes the poll report the next room.
+/// Writes plain bytes. It continues after a short write, because the poll reports new room only after a would-block.
 fn flush_plain(stream: &mut TcpStream, outbox: &mut Outbox, arena: &Arena) -> (usize, Flushed) {
     let mut total = 0;
     while !outbox.is_empty() {
         let written = match outbox.single(arena) {
-            // Not through the C library: it makes each call a cancellation point, at some 40 instructions.
+            // Not through the C library, which makes each call a cancellation point at a cost of some 40 instructions.
             Some(bytes) => send(&*stream, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from),
             None => {
                 let mut slices = [IoSlice::new(&[]); IOVECS_MAX];
@@ -104,7 +114,7 @@ fn flush_plain(stream: &mut TcpStream, outbox: &mut Outbox, arena: &Arena) -> (u
     (total, Flushed::Empty)
 }
 
-/// The same, a record at a time: encrypted bytes that the socket does not take are kept, at most one record.
+/// Encrypts and writes one record at a time. Encrypted bytes that the socket does not take are kept: at most one record.
 fn flush_sealed(
     stream: &TcpStream,
     tls: &mut Tls,
@@ -147,8 +157,7 @@ fn flush_sealed(
     }
 }
 
-/// A connection that ends says so in TLS even if nothing was left to wait for. If the socket does not take it at once, the
-/// peer sees a truncated connection.
+/// Sends a close_notify if none was sent. If the socket does not take it at once, the peer sees a truncated connection.
 impl Drop for Socket {
     fn drop(&mut self) {
         let Some(tls) = &mut self.tls else { return };
@@ -197,7 +206,7 @@ mod tests {
     use std::rc::Rc;
 
     #[test]
-    fn waiting_pieces_become_one_record_which_is_never_too_long() {
+    fn waiting_pieces_become_one_record_of_bounded_length() {
         let (mut outbox, mut arena, mut gathered) = (Outbox::default(), Arena::default(), Vec::new());
         outbox.push_shared(Rc::from(*b"ab"));
         outbox.push(&mut arena, |out| out.extend_from_slice(b"cd"));

@@ -1,9 +1,9 @@
-//! A reactor with real sockets, turned by hand.
+//! A reactor with real sockets, one turn at a time.
 
 use super::tls::tests::{client, pair};
 use super::*;
 use crate::clock::Moment;
-use crate::engine;
+use crate::engine::{self, SlotId};
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
 use crate::id::InstanceName;
@@ -14,7 +14,7 @@ use crate::metrics::vitals::Vitals;
 use crate::session::{AuthMode, Policy};
 use crossbeam_channel::bounded;
 use rustls::version::TLS13;
-use socket::Socket;
+use socket::{Socket, token_of};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use tls::Phase;
@@ -60,7 +60,7 @@ impl Stage {
         Stage { reactor, events: Events::with_capacity(1_024), mailbox, address }
     }
 
-    /// Turns until `done`, which must come within seconds.
+    /// Runs turns until `done`, which must become true within seconds.
     fn turn_until(&mut self, mut done: impl FnMut(&mut Stage) -> bool) {
         let clock = self.reactor.setup.clock;
         let start = clock.moment();
@@ -83,7 +83,7 @@ fn tls_handshakes_of_a_crowd_are_spread_over_turns() {
     let mut crowd: Vec<TcpStream> =
         (0..CROWD).map(|_| TcpStream::connect(stage.address).expect("listening")).collect();
     stage.turn_until(|stage| stage.reactor.engine.len() == CROWD);
-    // All send before the next turn.
+    // All clients send before the next turn.
     for socket in &mut crowd {
         let mut hello = Vec::new();
         client(&pair).write_tls(&mut hello).expect("memory");
@@ -112,7 +112,7 @@ fn tls_costs_a_plain_connection_one_pointer() {
 }
 
 #[test]
-fn token_names_the_slot_it_was_made_of() {
+fn token_of_a_slot_is_decoded_to_the_same_slot() {
     let id = SlotId { index: 7, generation: 0xFFFF_FFFE };
     assert_eq!(slot_of(token_of(id)), id);
     assert!(token_of(id) != LISTENER && token_of(id) != WAKER);

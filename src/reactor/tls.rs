@@ -1,12 +1,12 @@
-//! TLS of one connection: encrypted bytes from the socket become plain ones, and the other way round.
+//! TLS of one connection: decrypts bytes from the socket, and encrypts bytes for it.
 //!
-//! rustls decides; the buffers are ours, so that an idle connection owns none. What the socket brought is decrypted
-//! out of the reactor's one read buffer; only a record that is not whole yet is kept. What goes out is taken from the
-//! outbox a record at a time, so that many small frames of a turn share one; only what the socket did not take of that
-//! record is kept. So a peer that reads nothing costs its outbox and one record more.
+//! rustls decides; the buffers are ours, so that an idle connection owns none. Received bytes are decrypted in the reactor's one
+//! read buffer, and only an incomplete record is kept. Outgoing bytes are taken from the outbox a record at a time, so that many
+//! small frames of a turn share one record, and only the part of it that the socket did not take is kept. So a peer that reads
+//! nothing costs its outbox and one record.
 //!
-//! Invariant: `rest` holds exactly the bytes that rustls has seen and not consumed. It finds its place in them again by
-//! their position, so they go in front of whatever comes next, also where only something is to be written.
+//! Invariant: `rest` holds exactly the bytes that rustls has seen and not consumed. rustls finds its place in them by position,
+//! so they precede whatever is processed next, even if that only writes.
 
 use crate::limits::{TLS_HELD_BYTES_MAX, TLS_RECORD_BYTES};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -16,68 +16,66 @@ use rustls::unbuffered::{
 use rustls::{Error, HandshakeKind, ServerConfig};
 use std::sync::Arc;
 
-/// A record's header, nonce, padding and tag, at most (RFC 5246 section 6.2.3 allows 2 KiB; ours take under 64).
+/// The most bytes of a record's header, nonce, padding and tag (RFC 5246 section 6.2.3 allows 2 KiB; ours take under 64).
 const RECORD_OVERHEAD: usize = 64;
-/// The first byte of a TLS handshake: the type of its record (RFC 8446 section 5.1).
+/// The first byte of a TLS handshake: its record type (RFC 8446 section 5.1).
 pub(super) const HANDSHAKE_RECORD: u8 = 0x16;
 
 type Traffic<'a> = WriteTraffic<'a, ServerConnectionData>;
 
-/// See the module.
+/// The TLS state of one connection.
 pub(super) struct Tls {
     connection: UnbufferedServerConnection,
     phase: Phase,
     rest: Vec<u8>,
-    /// Encrypted, and from `sent` on not taken by the socket yet.
+    /// Encrypted bytes. The socket has taken the first `sent`.
     unsent: Vec<u8>,
     sent: usize,
 }
 
-/// How far a connection has come.
+/// The progress of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing came yet.
+    /// Nothing was received yet.
     New,
-    /// The handshake has begun.
     Handshake,
-    /// Both sides may speak.
+    /// Both sides may send.
     Open,
-    /// The peer said that it says nothing more; we may.
+    /// The peer sent its close_notify; we may still send.
     PeerDone,
-    /// We said so: nothing is encrypted any more, and what comes is not looked at.
+    /// We sent our close_notify: nothing more is encrypted, and received bytes are ignored.
     Done,
-    /// An alert is all that is still to be sent.
+    /// At most an alert is still to be sent.
     Failed,
 }
 
-/// What came of some bytes.
+/// The result of decrypting bytes.
 #[derive(Debug, PartialEq)]
 pub(super) enum Opened {
-    /// More may come.
+    /// The connection goes on.
     More,
-    /// The peer ended its half in order.
+    /// The peer sent its close_notify.
     PeerDone,
-    /// The connection cannot go on; an alert that says so waits to be sent, unless the peer sent one.
+    /// The connection failed. An alert waits to be sent, unless the peer sent one.
     Failed(Error),
 }
 
-/// Nothing can be encrypted: the keys are used up, or the handshake is not complete.
+/// The error that nothing can be encrypted: the keys are used up, or the handshake is not complete.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unsealable;
 
-/// Buffers that all connections of a reactor share. They are as large as the largest use so far.
+/// Buffers that all connections of a reactor share, as large as their largest use so far.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    /// What a read was decrypted to.
+    /// The decrypted bytes of one read.
     pub(super) opened: Vec<u8>,
-    /// Pieces of an outbox, put together for one record.
+    /// Pieces of an outbox, joined for one record.
     pub(super) gathered: Vec<u8>,
-    /// A record.
+    /// One encrypted record.
     pub(super) sealed: Vec<u8>,
 }
 
 impl Tls {
-    /// A connection that speaks first when spoken to.
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Tls, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
         Ok(Tls { connection, phase: Phase::New, rest: Vec::new(), unsent: Vec::new(), sent: 0 })
@@ -87,29 +85,23 @@ impl Tls {
         self.phase
     }
 
-    /// True exactly while application bytes can neither come nor go because the handshake is not complete.
+    /// True exactly while the handshake is not complete: application bytes can be neither received nor sent.
     pub(super) fn is_shaking_hands(&self) -> bool {
-        match self.phase {
-            Phase::New | Phase::Handshake => true,
-            Phase::Open | Phase::PeerDone | Phase::Done | Phase::Failed => false,
-        }
+        matches!(self.phase, Phase::New | Phase::Handshake)
     }
 
-    /// True exactly when the handshake is complete and we may speak.
+    /// True exactly when the handshake is complete and we may send.
     pub(super) fn is_established(&self) -> bool {
-        match self.phase {
-            Phase::Open | Phase::PeerDone => true,
-            Phase::New | Phase::Handshake | Phase::Done | Phase::Failed => false,
-        }
+        matches!(self.phase, Phase::Open | Phase::PeerDone)
     }
 
-    /// How the handshake went; `None` until it is complete.
+    /// The kind of the handshake; `None` until it is complete.
     pub(super) fn handshake_kind(&self) -> Option<HandshakeKind> {
         self.connection.handshake_kind()
     }
 
-    /// Takes what the socket brought, at least a byte, and appends what it means to `opened`. Handshake messages and alerts of our own
-    /// are then among [`Tls::unsent`].
+    /// Decrypts received bytes, at least one, and appends the application's to `opened`. Our handshake messages and alerts are
+    /// appended to [`Tls::unsent`].
     pub(super) fn open(&mut self, bytes: &mut [u8], opened: &mut Vec<u8>) -> Opened {
         match self.phase {
             Phase::New => self.phase = Phase::Handshake,
@@ -117,16 +109,14 @@ impl Tls {
             Phase::Done | Phase::Failed => return Opened::More,
         }
         let mut rest = std::mem::take(&mut self.rest);
-        let outcome = if rest.is_empty() {
-            let (consumed, outcome) = self.process(bytes, opened);
-            self.rest = bytes.get(consumed..).unwrap_or_default().to_vec();
-            outcome
+        let bytes = if rest.is_empty() {
+            bytes
         } else {
             rest.extend_from_slice(bytes);
-            let (consumed, outcome) = self.process(&mut rest, opened);
-            self.rest = rest.get(consumed..).unwrap_or_default().to_vec();
-            outcome
+            &mut rest
         };
+        let (consumed, outcome) = self.process(bytes, opened);
+        self.rest = bytes.get(consumed..).unwrap_or_default().to_vec();
         match outcome {
             Opened::More if self.rest.len() > TLS_HELD_BYTES_MAX => {
                 self.fail(Error::General("an incomplete handshake message is too long".into()))
@@ -142,7 +132,7 @@ impl Tls {
         Opened::Failed(error)
     }
 
-    /// Lets rustls go through `bytes` as far as they reach; says how many it is done with.
+    /// Lets rustls process `bytes`; returns how many it consumed.
     fn process(&mut self, bytes: &mut [u8], opened: &mut Vec<u8>) -> (usize, Opened) {
         let mut consumed = 0;
         loop {
@@ -176,7 +166,7 @@ impl Tls {
                     Opened::PeerDone
                 }
                 Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Opened::More,
-                // Early data is off, and a state of a later rustls is none we asked for.
+                // Early data is off, and a state of a later rustls is not expected.
                 Ok(_) => Opened::Failed(Error::General("an unexpected state".into())),
                 Err(error) => {
                     self.take_alert(bytes.get_mut(consumed..).unwrap_or_default());
@@ -187,7 +177,7 @@ impl Tls {
         }
     }
 
-    /// After an error: what rustls has to say of it. The bytes that it is about must not be looked at again.
+    /// Takes the alert that rustls sends after an error. The bytes that caused it must not be processed again.
     fn take_alert(&mut self, unseen: &mut [u8]) {
         while self.connection.wants_write() {
             match self.connection.process_tls_records(unseen).state {
@@ -198,14 +188,13 @@ impl Tls {
         }
     }
 
-    /// Encrypts as one record, or as few as it takes, behind what `out` has.
+    /// Encrypts `plain` in as few records as possible, and appends them to `out`.
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Unsealable> {
         let room = plain.len() + RECORD_OVERHEAD * (1 + plain.len() / TLS_RECORD_BYTES);
         self.write(room, out, |traffic, out| traffic.encrypt(plain, out))
     }
 
-    /// Says, once, that nothing more comes from us, so that the end is no cut. True exactly when it now waits to be
-    /// sent.
+    /// Queues our close_notify, so that the end is no truncation. True exactly when it was queued now; it is queued once.
     pub(super) fn say_done(&mut self) -> bool {
         let mut unsent = std::mem::take(&mut self.unsent);
         let said = self.write(RECORD_OVERHEAD, &mut unsent, |traffic, out| traffic.queue_close_notify(out));
@@ -216,7 +205,7 @@ impl Tls {
         said.is_ok()
     }
 
-    /// Lets `encrypt` write behind what `out` has, which is given `room`, or what it says it needs.
+    /// Lets `encrypt` append to `out`, with `room` bytes or as many as it asks for.
     fn write(
         &mut self,
         room: usize,
@@ -243,12 +232,12 @@ impl Tls {
         if written.is_some_and(|written| written > 0) { Ok(()) } else { Err(Unsealable) }
     }
 
-    /// What waits for the socket.
+    /// Encrypted bytes that wait for the socket.
     pub(super) fn unsent(&self) -> &[u8] {
         self.unsent.get(self.sent..).unwrap_or_default()
     }
 
-    /// The socket took so many bytes of [`Tls::unsent`].
+    /// Removes bytes of [`Tls::unsent`] that the socket took.
     pub(super) fn advance(&mut self, taken: usize) {
         self.sent += taken;
         if self.sent >= self.unsent.len() {
@@ -257,7 +246,7 @@ impl Tls {
         }
     }
 
-    /// Keeps what the socket did not take of a record.
+    /// Keeps the part of a record that the socket did not take.
     pub(super) fn keep(&mut self, sealed: &[u8]) {
         debug_assert!(self.unsent.is_empty());
         self.unsent = sealed.to_vec();
@@ -266,12 +255,7 @@ impl Tls {
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (rest, unsent) = (self.rest.len(), self.unsent().len());
-        f.debug_struct("Tls")
-            .field("phase", &self.phase)
-            .field("rest", &rest)
-            .field("unsent", &unsent)
-            .finish()
+        write!(f, "Tls({:?}, {} bytes kept, {} unsent)", self.phase, self.rest.len(), self.unsent().len())
     }
 }
 
@@ -283,8 +267,8 @@ fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
     });
 }
 
-/// Makes `room` behind what `out` has and lets `write` fill it; it is asked again when it says that it needs more. The
-/// bytes written, or `None` when it needs more than it said.
+/// Appends `room` bytes to `out` and lets `write` fill them, a second time with more if it asks for more. Returns the bytes
+/// written; `None` if it needs more than it asked for.
 fn append(
     out: &mut Vec<u8>,
     room: usize,

@@ -1,4 +1,4 @@
-//! A connection against a client of rustls, over memory: every cut of the bytes, every end.
+//! A connection against a rustls client over memory, with the bytes cut in every way and every kind of end.
 
 use super::*;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 use std::io::{Read as _, Write as _};
 
-/// What both sides are told.
+/// The configurations of both sides.
 pub(in crate::reactor) struct Pair {
     pub(in crate::reactor) server: Arc<ServerConfig>,
     pub(in crate::reactor) client: Arc<ClientConfig>,
@@ -45,7 +45,7 @@ pub(in crate::reactor) fn client(pair: &Pair) -> ClientConnection {
     ClientConnection::new(Arc::clone(&pair.client), name).expect("a client")
 }
 
-/// Both ends and what was received.
+/// Both ends, and the bytes that each received.
 struct Line {
     client: ClientConnection,
     server: Tls,
@@ -67,7 +67,7 @@ impl Line {
         line
     }
 
-    /// Carries everything that waits both ways, in pieces of so many bytes at most.
+    /// Carries all waiting bytes in both directions, in pieces of at most `piece` bytes.
     fn exchange(&mut self, piece: usize) {
         loop {
             let mut up = Vec::new();
@@ -108,7 +108,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn bytes_come_out_as_they_went_in_however_they_are_cut(
+    fn bytes_arrive_unchanged_in_pieces_of_any_size(
         piece in prop_oneof![Just(1usize), 2usize..40, 1_000usize..40_000],
         up in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20_000), 0..4),
         down in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..17_000), 0..4),
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_panics_and_never_opens(
+    fn garbage_neither_panics_nor_opens_a_connection(
         garbage in prop::collection::vec(any::<u8>(), 1..2_000),
         begins in prop_oneof![Just(&[][..]), Just(&[0x16, 3, 1][..]), Just(&[0x16, 3, 3, 0, 40, 1, 0, 0, 36][..])],
         piece in 1usize..600,
@@ -154,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_were_changed_on_the_way_are_refused_with_an_alert(at in 5usize..40, bit in 0u8..8) {
+    fn altered_bytes_are_refused_with_an_alert(at in 5usize..40, bit in 0u8..8) {
         let mut line = Line::open(&pair(&[&TLS13]));
         line.client.writer().write_all(b"twenty bytes of text").expect("memory");
         let mut up = Vec::new();
@@ -170,7 +170,7 @@ proptest! {
 }
 
 #[test]
-fn many_small_frames_share_a_record_and_a_large_one_takes_as_few_as_it_can() {
+fn bytes_are_encrypted_in_as_few_records_as_possible() {
     let mut line = Line::open(&pair(&[&TLS13]));
     for (length, records) in [(1, 1), (16_384, 1), (16_385, 2), (40_000, 3)] {
         let mut sealed = Vec::new();
@@ -182,7 +182,7 @@ fn many_small_frames_share_a_record_and_a_large_one_takes_as_few_as_it_can() {
 }
 
 #[test]
-fn a_second_connection_resumes_with_the_ticket_of_the_first_in_both_versions() {
+fn second_connection_resumes_with_the_ticket_of_the_first_in_both_versions() {
     for version in [&TLS12, &TLS13] {
         let pair = pair(&[version]);
         let kinds = [Line::open(&pair), Line::open(&pair)].map(|line| line.server.handshake_kind());
@@ -191,7 +191,7 @@ fn a_second_connection_resumes_with_the_ticket_of_the_first_in_both_versions() {
 }
 
 #[test]
-fn each_side_says_that_it_is_done_and_the_other_hears_it() {
+fn close_notify_of_each_side_reaches_the_other() {
     for version in [&TLS12, &TLS13] {
         let mut line = Line::open(&pair(&[version]));
         line.client.send_close_notify();
@@ -210,7 +210,7 @@ fn each_side_says_that_it_is_done_and_the_other_hears_it() {
 }
 
 #[test]
-fn what_comes_after_our_end_is_not_looked_at() {
+fn bytes_received_after_our_close_notify_are_ignored() {
     let mut line = Line::open(&pair(&[&TLS13]));
     assert!(line.server.say_done());
     let mut wrong = [0xFF; 100];
@@ -219,7 +219,7 @@ fn what_comes_after_our_end_is_not_looked_at() {
 }
 
 #[test]
-fn keys_are_changed_when_the_client_asks_for_it() {
+fn keys_are_updated_when_the_client_asks_for_it() {
     let mut line = Line::open(&pair(&[&TLS13]));
     for round in 0..3 {
         line.client.refresh_traffic_keys().expect("TLS 1.3");
@@ -233,14 +233,14 @@ fn keys_are_changed_when_the_client_asks_for_it() {
 }
 
 #[test]
-fn nothing_is_said_before_the_handshake_is_complete() {
+fn nothing_is_sent_before_the_handshake_is_complete() {
     let mut server = Tls::new(Arc::clone(&pair(&[&TLS13]).server)).expect("a server");
     assert_eq!(server.seal(b"x", &mut Vec::new()), Err(Unsealable));
     assert!(!server.say_done() && server.unsent().is_empty());
 }
 
 #[test]
-fn a_client_hello_without_end_is_given_up() {
+fn endless_client_hello_fails_the_connection() {
     let mut server = Tls::new(Arc::clone(&pair(&[&TLS13]).server)).expect("a server");
     // A handshake message that claims 60,000 bytes, in records of 16,000.
     let mut hello = vec![1, 0, 0xEA, 0x60];
