@@ -2,8 +2,8 @@
 //!
 //! The heads, upgrades and `connect` commands of a storm would fill turns of many milliseconds, and every connected client
 //! would wait that long for each publication. So arriving peers have lists of their own. They are read after all others, for
-//! as long as the others' work took in the last turn, within [`SLICE`]; upgraded ones go first, so that what is begun is
-//! finished. A publication also passes through the store and other processes, which need a core as well: while clients
+//! as long as the others' work took in the last turn, within [`SLICE`]; upgraded ones go first, so that handshakes under
+//! way are finished. A publication also passes through the store and other processes, which need a core as well: while clients
 //! publish, slices are short, and a slice is followed by a rest (`Handshakes::rest`). Admission goes by the cost of all this
 //! (`admission::handshakes`); TLS handshakes are part of it because they are read here.
 
@@ -23,19 +23,19 @@ const SHORT_SLICE: std::ops::RangeInclusive<Duration> =
     Duration::from_micros(100)..=Duration::from_micros(250);
 /// The pause of accepting while even refusals would take too much time.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// Clients publish exactly when one did within this time.
+/// Clients count as publishing for this time after a publication.
 const PUBLISHED_LATELY: Duration = Duration::from_millis(200);
-/// Heads that may wait to be read; the kernel keeps further ones. They are also no more than can be answered in half a
-/// second, because the time for a head runs from the accept.
+/// Bounds of the number of heads that may wait to be read; the kernel keeps further connections. Within them it is as many as
+/// can be answered in half a second, because the time for a head runs from the accept.
 const HEADS_WAITING: std::ops::RangeInclusive<usize> = 16..=512;
 
-/// Arriving peers that have work to be done, and what handshakes cost.
+/// Arriving peers that have work, and the cost of handshakes.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    /// To be read: upgraded, then not.
+    /// Peers to be read. Upgraded ones come first.
     upgraded: VecDeque<SlotId>,
     pub(super) heads: VecDeque<SlotId>,
-    /// To be written at the end of the turn.
+    /// Peers to be written at the end of the turn.
     pub(super) dirty: Vec<SlotId>,
     /// The last time that a client published.
     pub(super) published: Moment,
@@ -43,14 +43,14 @@ pub(super) struct Arrivals {
     rests_until: Moment,
     rest: Duration,
     pub(super) handshakes: Handshakes,
-    /// Time that handshakes took in this turn, and all other work in the last one.
+    /// The time of handshakes in this turn, and of all other work in the last one.
     handshake_time: Duration,
     others: Duration,
     /// The number of sessions that were given a name.
     pub(super) named: u64,
 }
 
-/// How many connections may be accepted now.
+/// The number of connections that may be accepted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptQuota {
     /// At most this many; check [`Engine::is_crowded`] before each.
@@ -80,12 +80,12 @@ impl Arrivals {
         self.upgraded.is_empty() && self.heads.is_empty()
     }
 
-    /// True exactly when nothing is done for arriving peers now.
+    /// True exactly during a rest, in which arriving peers are not read.
     pub(super) fn rests(&self, now: Moment) -> bool {
         self.rests_until > now
     }
 
-    /// The time after this turn at which arriving peers have work.
+    /// The time from this turn's end until arriving peers are read; `None` if none waits for the end of a rest.
     pub(super) fn patience(&self) -> Option<Duration> {
         (self.rest > Duration::ZERO && !self.is_idle()).then_some(self.rest)
     }
@@ -95,7 +95,7 @@ impl Arrivals {
         now.since(self.published) < PUBLISHED_LATELY
     }
 
-    /// A turn ended; a rest of `rest` is due if clients publish.
+    /// Begins a rest of `rest` at the end of a turn if clients publish.
     fn settle_rest(&mut self, rest: Duration, end: Moment) {
         self.rest = match self.rests_until > end {
             true => self.rests_until.since(end),
@@ -130,7 +130,7 @@ impl Arrivals {
 }
 
 impl Engine {
-    /// How many connections the shell may accept in this turn.
+    /// The number of connections that the shell may accept in this turn.
     pub fn accept_quota(&self) -> AcceptQuota {
         let (arrivals, now) = (&self.arrivals, self.now.at);
         if arrivals.rests(now) {
@@ -183,13 +183,13 @@ impl Engine {
         None
     }
 
-    /// Adds time of this turn that went into handshakes, for whatever purpose.
+    /// Adds time of this turn that handshakes took.
     pub fn handle_handshake_time(&mut self, time: Duration) {
         self.arrivals.handshakes.spent(time);
         self.arrivals.handshake_time += time;
     }
 
-    /// Decides on one request for an upgrade to the chat.
+    /// The admission decision for one upgrade to the chat.
     pub(super) fn judge_arrival(&mut self) -> Passage {
         let bound = self.setup.policy.limits.admissions_per_s;
         let per_s = (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64);

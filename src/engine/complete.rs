@@ -1,4 +1,4 @@
-//! Takes completions and broadcasts: each goes to the session or the channel that waits for it.
+//! Completions and broadcasts: each goes to the session or the channel that waits for it.
 
 use super::Engine;
 use super::peer::{Reading, Stage};
@@ -12,8 +12,8 @@ use crate::limits::COMPLETIONS_PER_TURN;
 use crate::session::{AppendOutcome, HistoryOutcome};
 
 impl Engine {
-    /// Takes a publication, a signal or log heads that arrived. Broadcasts come before completions, because a completion
-    /// may have been read later and know of them.
+    /// Takes publications, a signal or log heads. Broadcasts come before completions, because a completion may contain
+    /// publications that were broadcast before it was read.
     pub fn handle_broadcast(&mut self, broadcast: Live) {
         let cost = match broadcast {
             Live::Published(batch) => {
@@ -41,13 +41,13 @@ impl Engine {
         self.gathering.quota = self.gathering.quota.saturating_sub(cost);
     }
 
-    /// Takes the broadcasts out of the way of completions: each lane has a quota of its own.
+    /// Delivers the broadcasts, and begins the quota of completions.
     pub fn finish_broadcasts(&mut self) {
         self.deliver();
         self.gathering.quota = COMPLETIONS_PER_TURN;
     }
 
-    /// Asks for what the completions left open, and delivers what they brought.
+    /// Makes the requests that follow from the completions, and delivers their publications.
     pub fn finish_completions(&mut self) {
         self.read_heads();
         self.ask_needs();

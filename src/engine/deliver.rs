@@ -1,4 +1,4 @@
-//! Fan-out, and catching up for subscribers that fell behind.
+//! Fan-out, and replays for subscribers that fell behind.
 
 use super::Engine;
 use super::peer::{Peer, Queued, Replays};
@@ -26,12 +26,11 @@ struct Shared {
 pub(super) struct Sharing {
     /// Frames of the hub's memory, which all reactors share, with the copies that the outboxes of this reactor share.
     frames: VecDeque<Shared>,
-    /// Bytes that were queued in this turn.
     bytes: usize,
 }
 
 impl Sharing {
-    /// Bytes that this turn queued.
+    /// The number of bytes that this turn queued.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -64,7 +63,7 @@ impl Sharing {
 }
 
 impl Engine {
-    /// Gives each channel's run of this turn to its live subscribers: one reference each.
+    /// Queues each channel's run of this turn for its live subscribers: one reference each.
     pub fn deliver(&mut self) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let mut fallen: Vec<Live> = Vec::new();
@@ -104,7 +103,7 @@ impl Engine {
     /// Continues the replays of peers whose outboxes drained since the last turn.
     pub fn catch_up_rooms(&mut self) {
         let mut rooms = std::mem::take(&mut self.reads.rooms);
-        // Several subscriptions of one connection may have put it there.
+        // Several subscriptions of one connection may have listed it.
         rooms.sort_unstable_by_key(|id| id.index);
         rooms.dedup();
         if rooms.is_empty() {
@@ -113,7 +112,7 @@ impl Engine {
         for id in rooms {
             self.catch_up(id);
         }
-        // Nothing else of this turn asks, and the shell may be about to sleep.
+        // The rest of the turn makes no requests, and the shell may be about to sleep.
         self.ask_needs();
     }
 
@@ -130,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// Lets one subscription catch up as far as its outbox has room.
+    /// Lets one subscription catch up while its outbox has room.
     pub(super) fn step(&mut self, subscription: SubscriptionId) {
         let Some(id) = self.slot_of(subscription) else { return };
         loop {
@@ -152,7 +151,7 @@ impl Engine {
             if paused {
                 return self.rest(id);
             }
-            // So much was written in this turn that further pieces wait for the next.
+            // This turn has written so much that further pieces wait for the next.
             if is_full {
                 self.note_behind_at(id);
                 self.reads.rooms.push(id);
@@ -177,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// Pauses a peer's replays for a while: one retry a peer, however many replays it has.
+    /// Pauses a peer's replays for a while. A peer has one retry, however many replays it has.
     pub(super) fn rest(&mut self, id: SlotId) {
         let Some(chat) = self.chat_mut(id) else { return };
         match chat.replays {
@@ -225,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_has_one_copy_of_a_frame() {
+    fn turn_copies_each_shared_frame_once() {
         let mut sharing = Sharing::default();
         let frames: Vec<Arc<[u8]>> = (0..=SHARED_FRAMES).map(|_| Arc::from([7; 10].as_slice())).collect();
         let first = sharing.frame(&frames[0]);

@@ -1,8 +1,9 @@
-//! The end of a process: clients are told when to move, those that stay are closed with a `bye`, then the engine is done.
+//! The end of a process: clients are asked to move at given times, the remaining ones are closed with a `bye`, and then the
+//! engine is done.
 //!
-//! The gateway leads through the phases (`drain`), and the engine follows when the shell reports one. By then the
-//! listener is closed, so the peers of that moment are all that will ever have to be told. Telling and closing are paced by
-//! the turn: thousands at once would hold up everything else.
+//! The gateway determines the phases (`drain`), and the engine enters each when the shell reports it. By then the listener is
+//! closed, so no peers are added. A turn notifies or closes only some peers, because thousands at once would hold up everything
+//! else.
 
 use super::Engine;
 use super::peer::{Reading, Stage, Transport};
@@ -19,22 +20,22 @@ use crate::wire::request::{After, HttpFault, Method};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Why clients are asked to move.
+/// The reason that clients get.
 const REASON: &str = "deploy";
-/// The delay after which a peer that could not be told is tried again: it was not `connected`, or had no room.
+/// The delay after which a peer that could not be notified is retried: it was not `connected`, or its outbox was full.
 const LATE_PERIOD: Duration = Duration::from_millis(100);
 
-/// How far this engine has followed.
+/// The engine's progress through the drain.
 #[derive(Debug, Default)]
 pub(super) struct Draining {
     pub(super) phase: Phase,
-    /// Peers to be told when to move; the earliest slots last.
+    /// Peers to be notified, with the time to move; the earliest slots last.
     planned: Vec<(Moment, SlotId)>,
-    /// Peers that could not be told yet.
+    /// Peers that could not be notified yet.
     late: Vec<SlotId>,
     again: Moment,
-    /// Peers that were told to move and are not closed yet.
-    told: HashSet<SlotId, ahash::RandomState>,
+    /// Peers that were asked to move and are not closed yet.
+    notified: HashSet<SlotId, ahash::RandomState>,
     /// Peers to be closed.
     open: Vec<SlotId>,
     /// Peers to be closed that still wait for an answer.
@@ -45,7 +46,7 @@ pub(super) struct Draining {
 }
 
 impl Draining {
-    /// All peers are to be closed; none is told to move any more.
+    /// Begins to close all peers; none is asked to move any more.
     fn close(&mut self, open: Vec<SlotId>, upgraded: usize) {
         self.planned.clear();
         self.late.clear();
@@ -58,14 +59,14 @@ impl Draining {
         self.planned.is_empty() && self.open.is_empty()
     }
 
-    /// Commands that came too late stay in their socket: none is read that would not be answered.
+    /// True exactly when commands stay in their sockets: none is read that would not be answered.
     pub(super) fn holds_commands(&self) -> bool {
         self.phase == Phase::Closing
     }
 }
 
 impl Engine {
-    /// Follows the process into `phase`, and does the next part of it. The shell reports `Moving` and `Closing` only once its
+    /// Enters `phase` if it is new, and does the next part of its work. The shell reports `Moving` and `Closing` only once its
     /// listener is closed.
     pub fn drain(&mut self, phase: Phase) {
         if phase != self.draining.phase {
@@ -78,12 +79,12 @@ impl Engine {
         }
     }
 
-    /// The phase that the engine is in.
+    /// The engine's phase, which may be behind the process's.
     pub fn phase(&self) -> Phase {
         self.draining.phase
     }
 
-    /// The moment at which the drain has something to do, if nothing else happens.
+    /// The moment at which the drain next has something to do by itself.
     pub(super) fn drain_due(&self) -> Option<Moment> {
         match self.draining.phase {
             Phase::Serving | Phase::Accepting => None,
@@ -108,7 +109,7 @@ impl Engine {
         }
     }
 
-    /// Gives every `connected` peer a share of the time, in random order: clients that came together must not leave together.
+    /// Spreads the `connected` peers over the time in random order, because clients that came together must not leave together.
     fn plan_slots(&mut self) {
         let mut ids = self.peers.ids();
         self.random.shuffle(&mut ids);
@@ -124,7 +125,7 @@ impl Engine {
         self.draining.again = self.now.at;
     }
 
-    /// Tells the next peers, the earliest slots first, so that none has passed before it is told.
+    /// Notifies the next peers, the earliest slots first, so that no slot has passed before its peer is notified.
     fn give_slots(&mut self) {
         let from = self.draining.planned.len().saturating_sub(TELLS_PER_TURN);
         for (at, id) in self.draining.planned.split_off(from).into_iter().rev() {
@@ -141,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// Tells one peer when to move. The slot is told relative to now, whenever it was planned.
+    /// Notifies one peer when to move. The time is sent relative to now, whenever it was planned.
     fn give_slot(&mut self, id: SlotId, at: Moment) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -151,10 +152,10 @@ impl Engine {
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
                 self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms));
-                self.draining.told.insert(id);
+                self.draining.notified.insert(id);
                 self.count_drain(|cells| &cells.told, 1);
             }
-            // Somebody who asked something before and now only keeps the peer.
+            // A client that was answered and only keeps its connection open.
             Stage::Head(head) if head.is_idle() => {
                 self.end_when_sent(id);
                 self.finish_if_sent(id);
@@ -164,7 +165,7 @@ impl Engine {
         }
     }
 
-    /// Closes the next peers, and those that got their last answer.
+    /// Closes the next peers, and the peers that meanwhile got their last answer.
     fn close_next(&mut self) {
         let given_up = self.setup.vitals.drain.answer_by() <= self.now.at;
         if given_up {
@@ -182,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// Answers all outstanding requests: their time is over, and the outcome is not known.
+    /// Answers all outstanding requests as late: their outcome is not known.
     fn give_answers_up(&mut self) {
         // Some of these answers lead to further requests.
         for _ in 0..self.pending.len() {
@@ -203,7 +204,7 @@ impl Engine {
                 let (index, count) = (self.draining.closed, self.draining.to_close);
                 let retry_ms = whole_ms(slot(index, count, returns, self.random.f32()));
                 self.draining.closed += 1;
-                self.draining.told.remove(&id);
+                self.draining.notified.remove(&id);
                 self.count_drain(|cells| &cells.stragglers, 1);
                 self.close(id, CloseReason::Restart { retry_ms });
                 // Its edge may have come while its commands were held.
@@ -223,8 +224,7 @@ impl Engine {
         }
     }
 
-    /// Answers a peer with an open request, which will not be served. A peer without one, or in the middle of a TLS
-    /// handshake, can get no answer.
+    /// Refuses the open request of a peer. A peer without one, or in the middle of a TLS handshake, can get no answer.
     fn refuse_unanswered(&mut self, id: SlotId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let asks = match &peer.stage {
@@ -246,8 +246,8 @@ impl Engine {
             && (self.peers.is_empty() || self.setup.vitals.drain.end_by() <= self.now.at)
     }
 
-    /// The peer took too long to close its half. In a drain, a peer that is still reading may go on until the drain ends; the
-    /// rest is then counted.
+    /// Removes a peer that took too long to close its half. In a drain, a peer that is still reading has until the drain ends;
+    /// its unsent bytes are then counted.
     pub(super) fn close_overdue(&mut self, id: SlotId) {
         let end = self.setup.vitals.drain.end_by();
         if self.draining.phase == Phase::Closing
@@ -262,12 +262,12 @@ impl Engine {
         self.kill(id);
     }
 
-    /// Counts the peers that are dropped unfinished.
+    /// Counts the peers that are dropped before they were sent everything.
     pub fn give_up_rest(&mut self) {
         self.peers.ids().into_iter().for_each(|id| self.count_unsent(id));
     }
 
-    /// Counts a peer that is dropped, while the process ends, before it was sent everything.
+    /// Counts a peer that is dropped during a drain before it was sent everything.
     pub(super) fn count_unsent(&mut self, id: SlotId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let lacks = match &peer.stage {
@@ -282,9 +282,9 @@ impl Engine {
         }
     }
 
-    /// Counts a peer that left by itself, after it was told to move and before it was closed.
+    /// Counts a peer that left by itself after it was asked to move.
     pub(super) fn count_left(&mut self, id: SlotId) {
-        if self.draining.told.remove(&id) {
+        if self.draining.notified.remove(&id) {
             self.count_drain(|cells| &cells.moved, 1);
         }
     }
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn close_that_overtakes_the_slots_leaves_no_work_for_the_next_turn() {
+    fn close_before_all_slots_are_sent_leaves_no_work_for_the_next_turn() {
         let id = SlotId { index: 0, generation: 1 };
         let mut draining =
             Draining { planned: vec![(Moment::ZERO, id)], late: vec![id], ..Draining::default() };

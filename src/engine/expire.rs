@@ -1,4 +1,4 @@
-//! Deadlines of peers, of requests, and of retries.
+//! The deadlines of peers, requests and retries.
 
 use super::Engine;
 use super::order::Notice;
@@ -59,22 +59,20 @@ impl Engine {
             return self.give_up(id);
         }
         match &peer.stage {
-            Stage::Head(head) => match head.verdict(now, limits) {
-                HeadVerdict::Waits => {}
-                HeadVerdict::Idle => self.kill(id),
-                HeadVerdict::Slow if peer.transport == Transport::Handshaking => {
-                    // Nothing can be said before a TLS handshake is complete.
-                    if peer.reading != Reading::Dead {
-                        self.out.notices.push(Notice::TlsTimeout);
-                        self.kill(id);
-                    }
+            Stage::Head(head) if head.deadline(limits) > now => {}
+            Stage::Head(head) if head.is_idle() => self.kill(id),
+            Stage::Head(_) if peer.transport == Transport::Handshaking => {
+                // No answer can be sent before the TLS handshake is complete.
+                if peer.reading != Reading::Dead {
+                    self.out.notices.push(Notice::TlsTimeout);
+                    self.kill(id);
                 }
-                HeadVerdict::Slow => {
-                    let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
-                    self.write_fault(id, fault, Method::Get, After::Close);
-                    self.end_when_sent(id);
-                }
-            },
+            }
+            Stage::Head(_) => {
+                let fault = HttpFault::HeadTimeout { bound_ms: limits.head_ms };
+                self.write_fault(id, fault, Method::Get, After::Close);
+                self.end_when_sent(id);
+            }
             // The auth worker's answer has a deadline of its own.
             Stage::Address(_) => {}
             Stage::WebSocket(_) => self.expire_websocket(id),
@@ -123,32 +121,14 @@ fn ms(milliseconds: u32) -> Duration {
     Duration::from_millis(u64::from(milliseconds))
 }
 
-enum HeadVerdict {
-    Waits,
-    /// No request is open: the connection may end without an answer.
-    Idle,
-    /// A head has begun, or is the first.
-    Slow,
-}
-
 impl HeadStage {
     fn deadline(&self, limits: &Limits) -> Moment {
         self.since + ms(if self.is_idle() { limits.keep_alive_ms } else { limits.head_ms })
     }
-
-    fn verdict(&self, now: Moment, limits: &Limits) -> HeadVerdict {
-        if self.deadline(limits) > now {
-            HeadVerdict::Waits
-        } else if self.is_idle() {
-            HeadVerdict::Idle
-        } else {
-            HeadVerdict::Slow
-        }
-    }
 }
 
 impl WebSocket {
-    /// The reason to close if the peer is too late with something.
+    /// The reason to close if a deadline of the peer has passed.
     fn overdue(&self, now: Moment, limits: &Limits) -> Option<CloseReason> {
         let message = self.decoder.incomplete_since();
         if message.is_some_and(|since| since + ms(limits.message_ms) <= now) {
@@ -184,7 +164,7 @@ impl WebSocket {
 }
 
 impl Peer {
-    /// The moment to look at it again, at the latest; `None` if only the peer or a worker can move it.
+    /// The peer's earliest deadline; `None` if only the peer or a worker can change its state.
     fn deadline(&self, now: Now, limits: &Limits, periods: Periods) -> Option<Moment> {
         let stall = self.stalled_since.map(|since| since.moment() + ms(limits.stall_ms));
         let stage = match &self.stage {

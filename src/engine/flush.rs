@@ -1,4 +1,4 @@
-//! One write for each peer that got something in this turn, and what follows from how much of it the socket took.
+//! One write for each peer that got something in this turn, and the consequences of how much of it the socket took.
 
 use super::Engine;
 use super::order::Order;
@@ -10,10 +10,10 @@ use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLAY_PAGE_BYTES_MAX};
 use crate::wire::outbox::{Arena, Outbox};
 use std::time::Duration;
 
-/// The pause between two searches for the longest stalled peers: each looks at all peers.
+/// The pause between two searches for the longest stalled peers, because each looks at all peers.
 const RELIEF_PERIOD: Duration = Duration::from_millis(100);
 
-/// The bytes that wait for all sockets, and the next look at whether they are too many.
+/// The bytes that wait for all sockets, and the earliest time of the next search.
 #[derive(Debug)]
 pub(super) struct Relief {
     pub(super) waiting_bytes: u64,
@@ -39,7 +39,7 @@ pub struct Written {
 impl Engine {
     /// Flushes every peer that is served and got something in this turn. `write` moves bytes from an outbox to its socket.
     pub fn flush(&mut self, mut write: impl FnMut(SlotId, &mut Outbox, &Arena) -> Written) {
-        // Sessions that end meanwhile may queue others; each peer is written once.
+        // Sessions that end meanwhile may queue further peers; each peer is written once.
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             self.flush_peer(id, &mut write);
@@ -78,7 +78,7 @@ impl Engine {
         let written = write(id, &mut peer.outbox, &self.scratch.arena);
         peer.sealed_bytes = written.sealed_bytes;
         if written.flushed == Flushed::Empty && peer.keeps_up() {
-            // All but a few of a fan-out: one look at the peer is all it costs.
+            // The common case of a fan-out, which needs only one look at the peer.
             if let Some(websocket) = peer.websocket_mut() {
                 websocket.heartbeat.said(self.now.at);
             }
@@ -135,7 +135,7 @@ impl Engine {
         }
     }
 
-    /// There may be room again: reading and replays continue, and a closing peer whose last bytes are sent ends.
+    /// Continues reading and replays if there is room again, and ends a closing peer whose last bytes are sent.
     fn drained(&mut self, id: SlotId) {
         let outbox_bytes = self.setup.policy.limits.outbox_bytes as usize;
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -146,7 +146,7 @@ impl Engine {
         }
         if peer.reading == Reading::Paused && bytes < outbox_bytes && !matches!(peer.stage, Stage::Address(_))
         {
-            // The edge of the peer's end may have come meanwhile, so it is read to the end.
+            // The poll may have reported the peer's end meanwhile, so it is read to the end.
             peer.reading = Reading::Ending;
             self.mark_ready(id);
         }
@@ -182,7 +182,7 @@ impl Engine {
         self.schedule(id);
     }
 
-    /// The shell's TLS changed: its state, and the encrypted bytes that wait for the socket.
+    /// Takes the state of the shell's TLS, and the number of encrypted bytes that wait for the socket.
     pub fn handle_transport(&mut self, id: SlotId, transport: Transport, sealed_bytes: u32) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         (peer.transport, peer.sealed_bytes) = (transport, sealed_bytes);

@@ -1,11 +1,13 @@
-//! Frames of an upgraded peer: to its session, or back from the echo.
+//! Frames of an upgraded peer: a chat's go to its session, and an echo's are sent back.
 
 use super::Engine;
 use super::peer::{Arrival, Role, Stage, WebSocket};
 use super::slots::SlotId;
+use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::Slot;
-use crate::session::{Context, Effect, Session};
+use crate::rate::Meter;
+use crate::session::{Context, Effect, Policy, Session};
 use crate::wire::frames::{Frame, Input};
 use crate::wire::outbox::Outbox;
 use crate::wire::server_frame::{self, Kind};
@@ -133,17 +135,13 @@ impl Engine {
         }
     }
 
-    /// Ends the session of a peer that leaves: its subscriptions, and its count at the auth worker.
+    /// Ends the session of a peer that leaves: ends its subscriptions and releases its user.
     pub(super) fn end_session(&mut self, id: SlotId) {
         self.with_session(id, |session, cx| session.end(cx));
     }
 }
 
-fn admit_control(
-    meter: &mut crate::rate::Meter,
-    policy: &crate::session::Policy,
-    now: crate::clock::Moment,
-) -> Option<CloseReason> {
+fn admit_control(meter: &mut Meter, policy: &Policy, now: Moment) -> Option<CloseReason> {
     let wait: Duration = meter.admit(policy.control_frames?, now).err()?;
     let retry_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1_000);
     Some(CloseReason::RateLimited { bound: "limits.control_frames_per_s", retry_ms })

@@ -1,4 +1,4 @@
-//! Waiting for more publications: a moment's delay that halves the writes of a costly fan-out.
+//! A short wait for more publications, which halves the writes of a costly fan-out.
 
 use super::Engine;
 use crate::clock::Moment;
@@ -6,21 +6,21 @@ use crate::drain::Phase;
 use crate::limits::{COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN};
 use std::time::Duration;
 
-/// The inbox of this turn: how much of it may still be taken, and the wait for more.
+/// The quota of the inbox in this turn, and the wait for more publications.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
-    /// The quota left some of the inbox for the next turn.
     left: InboxLeft,
     /// Publications, and then completions, that may still be taken in this turn.
     pub(super) quota: usize,
     /// The start of the wait; `None` while there is none.
     since: Option<Moment>,
-    /// The duration of the last turn that gave out publications.
+    /// The duration of the last turn that delivered publications.
     pub(super) fan_out: Duration,
-    /// Runs given out before this turn.
+    /// The total of delivered runs at the last measurement.
     runs_before: u64,
 }
 
+/// Says that the quota left a part of the inbox for the next turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum InboxLeft {
     #[default]
@@ -39,7 +39,7 @@ impl Gathering {
         self.since.map(|since| since + self.fan_out.min(GATHER_MAX))
     }
 
-    /// Notes a turn that took `took`, if it gave out runs.
+    /// Notes a turn that took `took`, if it delivered runs.
     pub(super) fn measure(&mut self, runs: u64, took: Duration) {
         if runs != self.runs_before {
             self.runs_before = runs;
@@ -49,12 +49,12 @@ impl Gathering {
 }
 
 impl Engine {
-    /// Decides to leave the inbox for a moment because more publications of this reactor's clients are about to come.
+    /// True exactly when the inbox is left for a moment because more publications of this reactor's clients are about to come.
     ///
-    /// A subscriber gets everything of a turn with one write, so two publications in one turn cost half of two turns with
-    /// one each. While a fan-out runs, the store commits the next publications, and the two would alternate for ever with
-    /// each turn finding only a part. So a fan-out waits until the store has answered everything it was given, but never
-    /// longer than the last fan-out took: a quiet reactor waits for nothing, and a busy one gains more than it waits.
+    /// A subscriber gets all publications of a turn with one write, so two publications in one turn cost half as much as in two
+    /// turns. While a fan-out runs, the store commits the next publications; without a wait, the two would alternate for ever and
+    /// each turn would find only a part. So a fan-out waits until the store has answered every append, but never longer than the
+    /// last fan-out took: a quiet reactor waits for nothing, and a busy one gains more than it waits.
     ///
     /// `answers` and `broadcasts` are the lengths of the two lanes.
     pub fn gathers(&mut self, answers: usize, broadcasts: usize) -> bool {
@@ -76,18 +76,16 @@ impl Engine {
 
     /// True exactly when another broadcast may be handed in; false leaves the rest for the next turn.
     pub fn wants_broadcast(&mut self) -> bool {
-        self.keep_left(self.gathering.quota > 0)
+        self.gathering.quota > 0 || self.leave_rest()
     }
 
     /// True exactly when another completion may be handed in; false leaves the rest for the next turn.
     pub fn wants_completion(&mut self) -> bool {
-        self.keep_left(self.gathering.quota > 0 && !self.turn_is_full())
+        self.gathering.quota > 0 && !self.turn_is_full() || self.leave_rest()
     }
 
-    fn keep_left(&mut self, wants_more: bool) -> bool {
-        if !wants_more {
-            self.gathering.left = InboxLeft::Yes;
-        }
-        wants_more
+    fn leave_rest(&mut self) -> bool {
+        self.gathering.left = InboxLeft::Yes;
+        false
     }
 }

@@ -1,4 +1,5 @@
-//! Plain HTTP of a peer: heads are read, requests are answered, and upgrades are handed on.
+//! HTTP of a peer: reads heads, answers plain requests, and hands upgrades on. Before the first head there may be the PROXY
+//! header of a load balancer, which precedes TLS and is never encrypted.
 
 use super::Engine;
 use super::order::Notice;
@@ -13,6 +14,7 @@ use crate::limits::CLOSE_TIMEOUT;
 use crate::session::heartbeat::Periods;
 use crate::wire::outbox::Outbox;
 use crate::wire::page;
+use crate::wire::proxy::{ProxyHead, proxy_v2};
 use crate::wire::request::{After, Head, HttpFault, Malformed, Method, Parsed, Route, parse};
 use crate::wire::response::{self, ResponseOptions};
 use crate::wire::upgrade;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 const HEALTH_TYPE: &str = "application/health+json";
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// A fatal alert, protocol_version (RFC 8446 section 6): no version of TLS is spoken here.
+/// A fatal alert, protocol_version (RFC 8446 section 6): this listener supports no version of TLS.
 const NO_TLS_HERE: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
 
 /// The result of one head.
@@ -67,16 +69,16 @@ impl Engine {
             if rest.is_empty() {
                 return self.keep_head(id, rest);
             }
-            let (method, address) = (Method::Get, stage.address);
+            let address = stage.address;
             let answered = match parse(rest, self.bounds.heads) {
                 Parsed::Partial => return self.keep_head(id, rest),
                 Parsed::Refused(HttpFault::Malformed(Malformed::Tls)) if self.is_plain(id) => {
-                    // The one answer that a TLS client understands.
+                    // A TLS client understands no other answer.
                     self.out.notices.push(Notice::TlsOnPlain);
                     self.write(id, |out| out.extend_from_slice(&NO_TLS_HERE));
                     return self.end_when_sent(id);
                 }
-                Parsed::Refused(fault) => self.refuse_request(id, fault, method, After::Close, 0),
+                Parsed::Refused(fault) => return self.refuse_and_end(id, fault),
                 Parsed::Complete(head) => self.answer(id, &head, address),
             };
             match answered {
@@ -97,8 +99,7 @@ impl Engine {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.transport = Transport::Plain;
         }
-        self.refuse_request(id, HttpFault::Malformed(Malformed::Plain), Method::Get, After::Close, 0);
-        self.end_when_sent(id);
+        self.refuse_and_end(id, HttpFault::Malformed(Malformed::Plain));
     }
 
     pub(super) fn is_plain(&mut self, id: SlotId) -> bool {
@@ -135,9 +136,7 @@ impl Engine {
         match head.route {
             Route::Ws => self.check_upgrade(id, head, address),
             Route::Echo if self.setup.echo == Echo::On => self.check_upgrade(id, head, address),
-            Route::Echo => {
-                self.refuse_request(id, HttpFault::UnknownPath, head.method, head.after, head.length)
-            }
+            Route::Echo => self.refuse_request(id, HttpFault::UnknownPath, head),
             Route::Page(_)
             | Route::Health
             | Route::Live
@@ -149,12 +148,12 @@ impl Engine {
                     self.tally.requests.add(1);
                     self.note_answer(id, Done::Answered);
                     if let Some(peer) = self.peers.get_mut(id) {
-                        // It came for plain requests, and may send more.
+                        // The client came for plain requests, and may send more.
                         peer.arrival = Arrival::In;
                     }
                     self.next(head.after, head.length)
                 }
-                Err(fault) => self.refuse_request(id, fault, head.method, head.after, head.length),
+                Err(fault) => self.refuse_request(id, fault, head),
             },
         }
     }
@@ -166,7 +165,7 @@ impl Engine {
         }
     }
 
-    /// Once the listener is closed, a connection gets one more answer; the client then asks elsewhere.
+    /// Once the listener is closed, a connection gets one more answer; the client then connects elsewhere.
     fn after(&self, asked: After) -> After {
         match self.draining.phase {
             Phase::Serving | Phase::Accepting => asked,
@@ -174,17 +173,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn refuse_request(
-        &mut self,
-        id: SlotId,
-        fault: HttpFault,
-        method: Method,
-        after: After,
-        length: usize,
-    ) -> Answered {
+    pub(super) fn refuse_request(&mut self, id: SlotId, fault: HttpFault, head: &Head<'_>) -> Answered {
         self.note_answer(id, Done::Answered);
-        let follows = self.write_fault(id, fault, method, after);
-        self.next(follows, length)
+        let follows = self.write_fault(id, fault, head.method, head.after);
+        self.next(follows, head.length)
+    }
+
+    /// Refuses a request after which nothing can be read, and ends the connection.
+    pub(super) fn refuse_and_end(&mut self, id: SlotId, fault: HttpFault) {
+        self.note_answer(id, Done::Answered);
+        self.write_fault(id, fault, Method::Get, After::Close);
+        self.end_when_sent(id);
     }
 
     /// Queues the answer to a refused request, and returns what follows it.
@@ -238,8 +237,8 @@ impl Engine {
         });
     }
 
-    /// Answers a plain request for the chat while a critical dependency is down: status and body say why, for clients that
-    /// are no browsers.
+    /// Answers a plain request for the chat while a critical dependency is down: status and body give the reason to clients
+    /// that are not browsers.
     pub(super) fn report_outage(&mut self, id: SlotId, head: &Head<'_>) -> Answered {
         let Availability::Refuse(outage) = &self.health.snapshot.availability else {
             return self.next(head.after, head.length);
@@ -278,5 +277,42 @@ impl Engine {
             peer.end(self.now.at + CLOSE_TIMEOUT);
         }
         self.schedule(id);
+    }
+
+    /// Reads the PROXY header and returns its length once it is complete. The bytes of an incomplete one are kept.
+    pub(super) fn proxy_header(&mut self, id: SlotId, bytes: &[u8]) -> Option<usize> {
+        match proxy_v2(bytes) {
+            ProxyHead::Partial => {
+                self.keep_head(id, bytes);
+                None
+            }
+            ProxyHead::Complete { length, source } => {
+                let stage = self.head_stage(id)?;
+                stage.expects = Expects::FirstHead;
+                stage.address = source.map_or(stage.address, |source| source.ip().to_canonical());
+                Some(length)
+            }
+            // The peer is no proxy of ours, and gets no answer that it could learn from.
+            ProxyHead::Invalid(fault) => {
+                self.out.notices.push(Notice::BadProxyHeader(fault));
+                self.kill(id);
+                None
+            }
+        }
+    }
+
+    /// Takes bytes of an encrypted peer that must begin with a PROXY header. Returns the bytes after it, which belong to TLS;
+    /// `None` if there are none yet.
+    pub fn strip_proxy_header(&mut self, id: SlotId, bytes: &[u8]) -> Option<Vec<u8>> {
+        let stage = self.head_stage(id)?;
+        let mut all = std::mem::take(&mut stage.bytes);
+        all.extend_from_slice(bytes);
+        let length = self.proxy_header(id, &all)?;
+        Some(all.split_off(length)).filter(|rest| !rest.is_empty())
+    }
+
+    /// True exactly when a PROXY header must come before anything else.
+    pub fn expects_proxy_header(&mut self, id: SlotId) -> bool {
+        self.head_stage(id).is_some_and(|stage| stage.expects == Expects::ProxyHeader)
     }
 }

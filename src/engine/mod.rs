@@ -26,8 +26,8 @@
 //!
 //! Invariants of a turn:
 //!
-//! - a peer is written at most once, at the end, with everything it got;
-//! - a slot is freed only at the very end, so an event of the batch never reaches the peer that took the slot over.
+//! - a peer is written at most once, at the end, with everything queued for it;
+//! - a slot is freed only at the very end, so an event of the turn never reaches the next peer in that slot.
 
 mod arrive;
 mod complete;
@@ -45,7 +45,6 @@ mod order;
 mod peer;
 mod pending;
 mod perform;
-mod proxy;
 mod read;
 mod recover;
 mod setup;
@@ -89,7 +88,7 @@ use timers::Timers;
 /// The longest wait without work, so that the vitals show a living reactor.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// One reactor's decisions and state.
 pub struct Engine {
     id: ReactorId,
     setup: Arc<Setup>,
@@ -101,7 +100,7 @@ pub struct Engine {
     pending: Pending,
     timers: Timers,
     scratch: Scratch,
-    /// Peers to be read: an edge came, or a quota left bytes behind.
+    /// Peers to be read: their sockets became ready, or a quota left bytes behind.
     ready: VecDeque<SlotId>,
     /// Peers to be written at the end of the turn.
     dirty: Vec<SlotId>,
@@ -115,7 +114,7 @@ pub struct Engine {
     tally: Tally,
 }
 
-/// Limits in the form that parsers take.
+/// Limits in the form that the parsers take.
 struct Bounds {
     frames: FrameLimits,
     heads: HeadLimits,
@@ -128,7 +127,7 @@ impl Bounds {
     }
 }
 
-/// Memory of a turn, kept for the next one.
+/// Memory that each turn uses.
 #[derive(Default)]
 struct Scratch {
     arena: Arena,
@@ -138,7 +137,7 @@ struct Scratch {
 }
 
 impl Engine {
-    /// Starts without peers. `seed` decides every later random choice.
+    /// An engine without peers. `seed` determines every later random choice.
     pub fn new(
         id: ReactorId,
         setup: Arc<Setup>,
@@ -174,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// Begins a turn: everything until the next one happens at `now`.
+    /// Begins a turn: everything until the next call happens at `now`.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
     }
@@ -184,8 +183,8 @@ impl Engine {
         self.now
     }
 
-    /// Applies new settings. Connections that exist come under the new limits with their next frame, command or deadline.
-    /// A limit that is now below what is in use takes nothing away; there is no more until there is room.
+    /// Applies new settings. Existing connections come under the new limits with their next frame, command or deadline. A
+    /// limit below the present use takes nothing away; there is no more until there is room.
     pub fn handle_setup(&mut self, setup: Arc<Setup>) {
         self.bounds = Bounds::of(&setup);
         self.hub.bound_tails(tail_bytes(&setup));
@@ -209,12 +208,12 @@ impl Engine {
         Some(id)
     }
 
-    /// The connection is broken: nothing more is read from it or written to it.
+    /// Takes the report that a connection is broken: it is neither read nor written any more.
     pub fn handle_broken(&mut self, id: SlotId) {
         self.kill(id);
     }
 
-    /// How long nothing is due: zero while a list has work left.
+    /// The time until something is due; zero while a list has work left.
     pub fn patience(&self) -> Duration {
         let idle = self.ready.is_empty()
             && (self.arrivals.is_idle() || self.arrivals.patience().is_some())
@@ -235,7 +234,7 @@ impl Engine {
         rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)
     }
 
-    /// Takes the jobs since the last call, in order, into an empty buffer of the caller.
+    /// Takes the jobs since the last call, in order, into `into`, which must be empty.
     pub fn take_jobs(&mut self, into: &mut Vec<Job>) {
         debug_assert!(into.is_empty(), "jobs would be lost");
         std::mem::swap(&mut self.out.jobs, into);
@@ -251,7 +250,7 @@ impl Engine {
         std::mem::take(&mut self.out.notices)
     }
 
-    /// The snapshot that holds.
+    /// The current snapshot.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.health.snapshot
     }
@@ -290,7 +289,7 @@ impl Engine {
         }
     }
 
-    /// Frees the slots of the dead, whose sockets the shell then closes.
+    /// Frees the slots of dead peers, and returns them; the shell then closes their sockets.
     pub fn reap(&mut self) -> Vec<SlotId> {
         let dead = std::mem::take(&mut self.out.dead);
         for &id in &dead {

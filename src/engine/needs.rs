@@ -1,4 +1,4 @@
-//! Asks for what the hub lacks: positions and pages from the store, and channels from the bus.
+//! Requests for the hub's needs: positions and pages from the store, and channels from the bus.
 
 use super::Engine;
 use super::order::{Follows, Job};
@@ -21,7 +21,7 @@ impl Engine {
         };
     }
 
-    /// Asks for what the hub lacks. Where a channel is new, the bus is asked before the store.
+    /// Makes the requests that the hub needs. For a new channel, the bus is asked before the store.
     pub(super) fn ask_needs(&mut self) {
         self.send_unfollowed();
         while self.hub.has_needs() {

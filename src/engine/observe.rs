@@ -1,4 +1,4 @@
-//! The end of a turn: its counts, its measurements, and the memory that the next turn does not need.
+//! The end of a turn: its counts, its measurements, and the release of its memory.
 
 use super::Engine;
 use super::peer::{Listed, Queued, Reading, Role, Stage, WebSocket};
@@ -11,7 +11,7 @@ use std::time::Duration;
 const CHECKED_PEERS_MAX: usize = 256;
 
 impl Engine {
-    /// True exactly when this turn wrote as much for single peers as it should before it flushes.
+    /// True exactly when this turn has written as much for single peers as it should before it flushes.
     pub fn turn_is_full(&self) -> bool {
         self.scratch.arena.bytes() + self.scratch.sharing.bytes() > ARENA_BYTES_MAX
     }
@@ -21,7 +21,7 @@ impl Engine {
         self.scratch.arena.clear(ARENA_BYTES_KEPT);
         self.scratch.sharing.clear();
         let others = self.measure_arrivals(busy);
-        // Without the time of handshakes: waiting saves nothing of that.
+        // Without the time of handshakes, because a wait saves none of it.
         self.gathering.measure(self.tally.runs.read(), others);
         let tally = &self.tally;
         for code in self.scratch.refused.drain(..) {

@@ -8,10 +8,10 @@ use crate::wire::proxy::ProxyFault;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Something that a worker or another reactor is to do.
+/// Work for a worker or another reactor.
 ///
 /// The shell sends jobs in their order. A job that does not fit goes back through
-/// [`Engine::handle_refused`](super::Engine::handle_refused), and its client gets an answer all the same.
+/// [`Engine::handle_refused`](super::Engine::handle_refused), so that its client still gets an answer.
 #[derive(Debug)]
 pub enum Job {
     /// For the store's append worker.
@@ -20,8 +20,8 @@ pub enum Job {
     Read(Read),
     /// For the auth worker.
     Admit(Admit),
-    /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same turn, or a channel
-    /// that is left and followed again would end up left.
+    /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same jobs, or a channel that is
+    /// left and followed again would end up left.
     Interest(Interest),
     /// For the bus and the other reactors; a full lane loses it.
     Signal {
@@ -31,7 +31,7 @@ pub enum Job {
     },
 }
 
-/// What the shell does to one socket.
+/// An order of the engine for one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Queue a TLS close_notify and report the bytes with [`Engine::handle_transport`](super::Engine::handle_transport).
@@ -63,7 +63,7 @@ pub enum Follows {
     ByBus,
 }
 
-/// The engine's output since the shell last took it, and what it must hand out again.
+/// The engine's output since the shell last took it, and refused jobs that it must hand out again.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) follows: Follows,
@@ -74,9 +74,10 @@ pub(super) struct Output {
     pub(super) notices: Vec<Notice>,
     /// Peers to be removed at the end of the turn.
     pub(super) dead: Vec<SlotId>,
-    /// Releases for the auth worker, which was full. They must not be lost; at most as many wait as connections ended.
+    /// Releases that the auth worker's queue had no room for. They must not be lost; there is at most one of each kind for each
+    /// connection that ended.
     pub(super) releases: Vec<Admit>,
-    /// Channels without subscribers that the bus, which was full, is still to be told of.
+    /// Channels without subscribers that the bus still follows because its queue was full.
     pub(super) unfollowing: VecDeque<ChannelName>,
 }
 

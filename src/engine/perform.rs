@@ -10,14 +10,12 @@ use crate::close::{CloseReason, Farewell};
 use crate::health::snapshot::Availability;
 use crate::health::template::Template;
 use crate::hub::SubscriptionId;
-use crate::id::{ChannelName, CommandId};
 use crate::job::bus::Interest;
-use crate::job::{Admit, Append, AppendError, Form, PageRequest, Read, Span, Ticket};
+use crate::job::{Admit, Append, AppendError, Form, PageRequest, Read, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect};
 use crate::wire::push;
 use crate::wire::server_frame::{self, Kind};
-use std::sync::Arc;
 
 /// The dependency without which nothing is published.
 const STORE: &str = "store";
@@ -31,13 +29,22 @@ impl Engine {
         match effect {
             Effect::Append(append) => self.append(id, *append),
             Effect::History { id: command, channel, range, limit, asked } => {
-                self.history((id, command), channel, range.into(), limit, asked);
+                let request = Request::History { slot: id, id: command, channel: channel.clone() };
+                let (span, bytes_max, form) = (range.into(), HISTORY_PAGE_BYTES_MAX, Form::Json);
+                self.ask(request, asked, |ticket| {
+                    Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
+                });
             }
             Effect::CheckToken { token, occasion, id: command, asked } => {
                 let request = Request::Token { slot: id, id: command };
                 self.ask(request, asked, |ticket| Job::Admit(Admit::Token { ticket, token, occasion }));
             }
-            Effect::Signal { channel, frame } => self.signal(channel, frame),
+            // This reactor's subscribers get a signal now, and the others' through their lanes.
+            Effect::Signal { channel, frame } => {
+                self.tally.signals.add(1);
+                self.hub.signal(&channel, &frame);
+                self.out.jobs.push(Job::Signal { channel, frame });
+            }
             Effect::Replay(subscription) => self.step(subscription),
             Effect::Leave(user) => self.release(Admit::Leave { user }),
             Effect::Close(reason) => self.close(id, reason),
@@ -56,21 +63,6 @@ impl Engine {
         }
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
         self.ask(request, asked, |ticket| Job::Append(Append { ticket, channel, user, key, change, data }));
-    }
-
-    fn history(
-        &mut self,
-        (slot, id): (SlotId, CommandId),
-        channel: ChannelName,
-        span: Span,
-        limit: u32,
-        asked: Moment,
-    ) {
-        let request = Request::History { slot, id, channel: channel.clone() };
-        self.ask(request, asked, |ticket| {
-            let (bytes_max, form) = (HISTORY_PAGE_BYTES_MAX, Form::Json);
-            Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
-        });
     }
 
     /// Asks a worker. If too many requests are outstanding, the request is answered at once.
@@ -133,14 +125,7 @@ impl Engine {
         self.answer_without_worker(request, Unanswered::Refused);
     }
 
-    /// A signal goes to this reactor's subscribers now, and to the others' through their lanes.
-    fn signal(&mut self, channel: ChannelName, frame: Arc<[u8]>) {
-        self.tally.signals.add(1);
-        self.hub.signal(&channel, &frame);
-        self.out.jobs.push(Job::Signal { channel, frame });
-    }
-
-    /// Turns away a connection that was just upgraded, with bytes that were prepared when the outage began.
+    /// Ends a connection that was just upgraded, with bytes that were prepared when the outage began.
     pub(super) fn turn_away(&mut self, id: SlotId, outage: &Template) {
         let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
         self.tally.turned_away.add(1);

@@ -1,4 +1,4 @@
-//! Readiness of sockets, and the bytes that were read from them, by the stage of their peer.
+//! The readiness of sockets, and the bytes read from them.
 
 use super::Engine;
 use super::peer::{Awaited, Closing, Listed, Reading, Stage};
@@ -16,12 +16,11 @@ pub struct Readiness {
     pub error: bool,
 }
 
-/// How far the shell reads a socket.
+/// The extent to which the shell reads a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// Not now.
     Nothing,
-    /// Until a short read: the next edge will come.
+    /// Until a short read: the poll reports further bytes.
     UntilShort,
     /// Until nothing is left, because the end of the peer's half may not be reported again.
     ToEnd,
@@ -47,7 +46,7 @@ impl Engine {
         }
     }
 
-    /// The number of peers to be read now. Peers that become ready meanwhile wait for the next turn.
+    /// The number of peers to read in this turn. Peers that become ready meanwhile wait for the next turn.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
@@ -73,12 +72,11 @@ impl Engine {
         })
     }
 
-    /// The peer used up its quota of reads: it is read on in the next turn.
+    /// Notes that a peer used up its quota of reads, and is read again in the next turn.
     pub fn handle_more(&mut self, id: SlotId) {
         self.mark_ready(id);
     }
 
-    /// How far the shell may read the peer's socket.
     pub fn reads(&mut self, id: SlotId) -> Reads {
         match self.peers.get_mut(id).map(|peer| peer.reading) {
             Some(Reading::Open) => Reads::UntilShort,
@@ -87,14 +85,14 @@ impl Engine {
         }
     }
 
-    /// Takes plain bytes that a peer sent.
+    /// Takes decrypted bytes that a peer sent.
     pub fn handle_bytes(&mut self, id: SlotId, bytes: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         match &mut peer.stage {
             Stage::Head(_) => self.head_bytes(id, bytes),
             Stage::Address(admission) => {
                 admission.rest.extend_from_slice(bytes);
-                // Bytes before the verdict are kept within a bound; the socket keeps the rest.
+                // Bytes before the answer are kept within a bound; the socket keeps the rest.
                 if admission.rest.len() > self.setup.policy.limits.head_bytes as usize {
                     peer.reading = Reading::Paused;
                 }
@@ -116,7 +114,7 @@ impl Engine {
         self.check(id);
     }
 
-    /// A peer that does not read its responses is not read either.
+    /// Stops reading a peer that does not read its responses.
     fn pause_if_full(&mut self, id: SlotId) {
         let bytes_max = self.setup.policy.limits.outbox_bytes_hard as usize;
         if let Some(peer) = self.peers.get_mut(id)
@@ -127,7 +125,7 @@ impl Engine {
         }
     }
 
-    /// The peer's half has ended. Responses on their way are still sent; nothing new is.
+    /// Takes the end of a peer's half. Queued bytes are still sent, and nothing else.
     pub fn handle_end(&mut self, id: SlotId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         match peer.reading {
@@ -145,7 +143,7 @@ impl Engine {
         self.finish_if_sent(id);
     }
 
-    /// TLS cannot continue: an alert, if there is one, is the last thing to be sent.
+    /// Takes the failure of a peer's TLS: at most an alert is still sent.
     pub fn handle_tls_failure(&mut self, id: SlotId) {
         self.note_answer(id, crate::admission::handshakes::Done::Failed);
         self.end_session(id);
@@ -168,7 +166,7 @@ impl Engine {
 }
 
 impl Closing {
-    /// Reads on for the peer's close frame alone; true once there is nothing to wait for.
+    /// Reads until the peer's close frame; true once nothing is awaited.
     fn heard_close(&mut self, bytes: &mut [u8], limits: FrameLimits, now: Moment) -> bool {
         let Awaited::CloseFrame(decoder) = &mut self.awaited else { return true };
         let mut input = Input::new(bytes);

@@ -1,8 +1,8 @@
 //! Store reads for recovering clients: a few at a time, the others in order behind them.
 //!
-//! When all clients return at once, the store's readers would be asked for everything at once, and a client that pages
-//! through history would wait behind it. So an engine has a handful of such reads under way. A session answers its client at
-//! its own deadline, however long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
+//! When all clients return at once, their reads would fill the store's queue, and a client that pages through history would wait
+//! behind them. So an engine has only a few such reads outstanding. A session answers its client at its own deadline, however
+//! long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
 //!
 //! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that asks while the
 //! page is being read gets a read of its own, because a publication that was erased in between must not be sent.
@@ -24,10 +24,10 @@ use crate::wire::command::Range;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-/// Reads of the log that are still to be made, and what is tried again.
+/// Reads of the log that are still to be made, and reads to be repeated.
 #[derive(Debug)]
 pub(super) struct Reads {
-    /// Outboxes with room again whose subscriptions are catching up.
+    /// Peers with subscriptions that are catching up, whose outboxes have room again.
     pub(super) rooms: Vec<SlotId>,
     retries: VecDeque<(Moment, Retry)>,
     pub(super) recoveries: Recoveries,
@@ -71,8 +71,8 @@ pub(super) enum HeadsRound {
     Rests(Moment),
     /// The next slice begins at this channel.
     Runs(usize),
-    /// The same, and something was missed since the round began, so another round follows at once. (A round that
-    /// restarted at each miss would never reach the last channels.)
+    /// The same, and broadcasts were missed since the round began, so another round follows at once. (A round that restarted
+    /// at each miss would never reach the last channels.)
     RunsAndAgain(usize),
 }
 
@@ -170,7 +170,7 @@ impl Recoveries {
 }
 
 impl Engine {
-    /// Makes the read now or in its turn. It is answered in any case, with a failure if too many wait.
+    /// Makes the read now or in its turn. If too many wait, it is refused.
     pub(super) fn recover(&mut self, recovery: Recovery) {
         if self.reads.recoveries.waiting.is_empty() && self.has_recovery_room() {
             self.read_recovery(recovery);
@@ -181,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// Makes the next reads, as far as there is room.
+    /// Makes the waiting reads that there is room for.
     pub(super) fn recover_waiting(&mut self) {
         while self.has_recovery_room()
             && let Some(recovery) = self.reads.recoveries.waiting.pop_front()
@@ -227,7 +227,7 @@ impl Engine {
             let request = Request::Replay { subscribers: here };
             self.ask_log(request, key.channel.clone(), wanted, REPLAY_PAGE_BYTES_MAX);
         }
-        // These subscriptions ended while they waited; the other subscriptions of their connections go on.
+        // These subscriptions ended while they waited; the other subscriptions of their connections continue.
         for one in gone {
             self.note_page(one.slot, Replays::Stepping);
             self.catch_up(one.slot);

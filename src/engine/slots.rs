@@ -1,14 +1,14 @@
-//! Where connections live: a slab whose keys carry a generation, so that an event, a timer or an answer for
-//! a connection that is gone never reaches the one that took its place.
+//! A slab of connections whose keys carry a generation, so that an event, a timer or an answer for a closed connection never
+//! reaches the next one in its place.
 
 use slab::Slab;
 
-/// Names one connection of one reactor, once.
+/// The name of one connection of one reactor. It is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotId {
-    /// Its place; the hub knows a connection by this alone.
+    /// The connection's place. The hub knows a connection by this alone.
     pub index: u32,
-    /// Which of the connections that had this place.
+    /// Differs for each connection in this place.
     pub generation: u32,
 }
 
@@ -18,7 +18,7 @@ struct Entry<T> {
     value: T,
 }
 
-/// See the module.
+/// Connections by name.
 #[derive(Debug)]
 pub struct Slots<T> {
     slab: Slab<Entry<T>>,
@@ -27,26 +27,24 @@ pub struct Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// None yet.
     pub fn new() -> Slots<T> {
         Slots { slab: Slab::new(), generation: 0 }
     }
 
-    /// Takes one in.
     pub fn insert(&mut self, value: T) -> SlotId {
         self.generation = (self.generation + 1) % (u32::MAX - 1);
         let index = self.slab.insert(Entry { generation: self.generation, value });
         SlotId { index: index as u32, generation: self.generation }
     }
 
-    /// The connection of that name, unless it is gone.
+    /// The connection of that name, unless it was removed.
     #[inline]
     pub fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
         let entry = self.slab.get_mut(id.index as usize)?;
         (entry.generation == id.generation).then_some(&mut entry.value)
     }
 
-    /// The connection in that place: for the hub, whose subscriptions end with their peer.
+    /// The connection in that place. The hub may use it, because subscriptions end with their peer.
     #[inline]
     pub fn at_mut(&mut self, index: u32) -> Option<(SlotId, &mut T)> {
         let entry = self.slab.get_mut(index as usize)?;
@@ -59,41 +57,33 @@ impl<T> Slots<T> {
         (entry.generation == id.generation).then_some(&entry.value)
     }
 
-    /// True exactly when the connection of that name is still here.
     pub fn contains(&self, id: SlotId) -> bool {
         self.get(id).is_some()
     }
 
-    /// Gives the place back.
+    /// Removes the connection of that name, and frees its place.
     pub fn remove(&mut self, id: SlotId) -> Option<T> {
         self.get_mut(id)?;
         let removed = self.slab.remove(id.index as usize).value;
         if self.slab.is_empty() {
-            // After a storm nothing of it stays.
+            // The memory of a storm is given back.
             self.slab.shrink_to_fit();
         }
         Some(removed)
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// True exactly when there is none.
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
-    /// All names.
     pub fn ids(&self) -> Vec<SlotId> {
-        self.slab
-            .iter()
-            .map(|(index, entry)| SlotId { index: index as u32, generation: entry.generation })
-            .collect()
+        self.iter().map(|(id, _)| id).collect()
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (SlotId, &T)> {
         self.slab.iter().map(|(index, entry)| {
             (SlotId { index: index as u32, generation: entry.generation }, &entry.value)
@@ -106,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_does_not_reach_who_took_its_place() {
+    fn name_does_not_reach_the_next_connection_in_its_place() {
         let mut slots = Slots::new();
         let first = slots.insert("first");
         assert_eq!(slots.remove(first), Some("first"));

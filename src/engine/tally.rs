@@ -1,4 +1,4 @@
-//! What the engine counts, as plain numbers. The shell publishes them once a turn, so a scrape costs the engine nothing.
+//! The engine's counts, as plain numbers. The shell publishes them once a turn, so a scrape costs the engine nothing.
 
 use crate::metrics::reactor::{CLOSE_CODES, ReactorCounters};
 use crate::wire::push::ErrorCode;
@@ -33,7 +33,7 @@ impl Count {
 /// Declares the counts that have a cell of the same name in [`ReactorCounters`].
 macro_rules! tally {
     ($($name:ident),* $(,)?) => {
-        /// Totals since the start, and sizes as of now. [`ReactorCounters`] says what each one is.
+        /// Totals since the start, and current sizes. [`ReactorCounters`] documents each one.
         #[derive(Debug, Default)]
         pub struct Tally {
             $(pub $name: Count,)*
@@ -78,7 +78,7 @@ impl Tally {
         self.count(self.requests_refused.get(usize::from(status >= 500)));
     }
 
-    /// Counts a close frame of ours.
+    /// Counts a close frame that we sent.
     pub(super) fn count_close(&self, code: u16) {
         let index = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
         self.count(self.closes.get(index));

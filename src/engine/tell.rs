@@ -1,4 +1,4 @@
-//! The health snapshot: taken once a turn, and sent to every session when its `status` changed.
+//! The health snapshot: taken once a turn, and sent to every session if its `status` changed.
 
 use super::Engine;
 use super::peer::Queued;
@@ -19,7 +19,7 @@ pub(super) struct Health {
     pub(super) snapshot: Arc<Snapshot>,
     frame: Option<Rc<[u8]>>,
     left: Vec<SlotId>,
-    /// Peers whose outboxes were full. They are tried again after [`LATE_PERIOD`].
+    /// Peers whose outboxes were full. They are retried after [`LATE_PERIOD`].
     late: Vec<SlotId>,
     again: Moment,
 }
@@ -35,11 +35,6 @@ impl Health {
     /// True exactly when no session is to be notified now.
     pub(super) fn is_done(&self) -> bool {
         self.left.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn left(&self) -> usize {
-        self.left.len()
     }
 }
 

@@ -1,4 +1,4 @@
-//! An engine turned by hand: a `Job` is answered with a `Completion`.
+//! An engine on a virtual clock: the test answers each `Job` with a `Completion`.
 
 use super::peer::{Peer, Replays};
 use super::*;
@@ -29,7 +29,7 @@ mod stage;
 use stage::{CONNECT, Client, Stage, identity, page};
 
 #[test]
-fn peer_that_reads_no_responses_is_not_answered_without_end() {
+fn peer_that_reads_no_responses_gets_a_bounded_number() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.client();
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -41,7 +41,7 @@ fn peer_that_reads_no_responses_is_not_answered_without_end() {
 }
 
 #[test]
-fn each_message_counts_and_a_violation_does_not() {
+fn each_message_is_counted_and_a_violation_is_not() {
     const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
     const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 3, 0xE8];
     const RESERVED: [u8; 6] = [0xF1, 0x80, 0, 0, 0, 0];
@@ -56,7 +56,7 @@ fn each_message_counts_and_a_violation_does_not() {
 }
 
 #[test]
-fn peer_is_listed_once_to_be_read() {
+fn peer_that_becomes_ready_often_is_listed_once() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.client();
     for _ in 0..10 {
@@ -66,7 +66,7 @@ fn peer_is_listed_once_to_be_read() {
 }
 
 #[test]
-fn tails_that_cannot_be_read_have_one_retry_a_channel() {
+fn failed_read_of_a_tail_is_retried_once_for_its_channel() {
     let mut stage = Stage::new(AuthMode::Off);
     let clients: Vec<Client> = (0..10).map(|_| stage.chat(&[CONNECT])).collect();
     stage.turn_until(|stage| stage.engine.tally.connected.read() == 10);
@@ -76,7 +76,7 @@ fn tails_that_cannot_be_read_have_one_retry_a_channel() {
     stage.turn_until(|stage| stage.engine.tally.commands.read() == 20);
     let position = stage.asked();
     stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
-    // One more for the clients that joined after the first was decided on, and one for the tail.
+    // One more for the clients that subscribed after the first was made, and one for the tail.
     let (position, older) = (stage.asked(), stage.asked());
     stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(page(9)) });
     stage.answer(Completion::Page { ticket: older.ticket, outcome: Err(ReadError { retry_ms: 1 }) });
@@ -85,14 +85,14 @@ fn tails_that_cannot_be_read_have_one_retry_a_channel() {
 }
 
 #[test]
-fn replays_that_cannot_be_read_have_one_retry_a_peer() {
+fn failed_read_of_a_replay_is_retried_once_for_its_peer() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT]);
     for index in 0..10 {
         stage
             .say(client, &format!(r#"{{"id":{},"subscribe":{{"channel":"c{index}","last":9}}}}"#, index + 2));
     }
-    // Reads for all bring nothing, so each replay needs pages of its own.
+    // The shared reads bring nothing, so each replay needs pages of its own.
     let mut own = Vec::new();
     while own.is_empty() || stage.engine.pending.recoveries() > own.len() {
         let request = stage.asked();
@@ -115,7 +115,7 @@ fn replays_that_cannot_be_read_have_one_retry_a_peer() {
 }
 
 #[test]
-fn replay_that_paused_for_want_of_memory_continues_by_itself() {
+fn replay_paused_by_the_outbox_total_continues_by_itself() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#]);
     let request = stage.asked();
@@ -135,7 +135,7 @@ fn replay_that_paused_for_want_of_memory_continues_by_itself() {
 }
 
 #[test]
-fn user_is_released_once_though_a_refresh_is_answered_after_the_end() {
+fn user_is_released_once_if_a_refresh_is_answered_after_the_end() {
     let mut stage = Stage::new(AuthMode::Required);
     let client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
     let ticket = stage.token(&Occasion::Connect);
@@ -152,7 +152,7 @@ fn user_is_released_once_though_a_refresh_is_answered_after_the_end() {
 }
 
 #[test]
-fn token_that_expires_before_anything_else_is_due_ends_the_session_in_time() {
+fn token_that_expires_first_ends_the_session_in_time() {
     let mut stage = Stage::new(AuthMode::Required);
     let client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
     let ticket = stage.token(&Occasion::Connect);
@@ -164,7 +164,7 @@ fn token_that_expires_before_anything_else_is_due_ends_the_session_in_time() {
 }
 
 #[test]
-fn costly_fan_out_waits_for_its_answers_and_no_longer_than_the_last_one_took() {
+fn costly_fan_out_waits_for_appends_at_most_as_long_as_the_last_one_took() {
     let mut stage = Stage::new(AuthMode::Off);
     let append = || pending::Request::Append {
         slot: SlotId { index: 0, generation: 0 },
@@ -176,13 +176,13 @@ fn costly_fan_out_waits_for_its_answers_and_no_longer_than_the_last_one_took() {
     let start = engine.now.at;
     engine.gathering.fan_out = Duration::from_millis(3);
     engine.pending.insert(append(), start).expect("room");
-    assert!(!engine.gathers(0, 0), "nothing is there to be given out");
-    assert!(engine.gathers(0, 1), "one of ours is with the store");
+    assert!(!engine.gathers(0, 0), "no broadcast waits");
+    assert!(engine.gathers(0, 1), "an append is outstanding");
     engine.now.at = start + Duration::from_millis(2);
     assert!(engine.gathers(0, 1));
     engine.now.at = start + Duration::from_millis(3);
     assert!(!engine.gathers(0, 1), "the last fan-out took no longer");
-    assert!(engine.gathers(0, 1), "the next wait is another one");
+    assert!(engine.gathers(0, 1), "the next wait begins");
     assert!(!engine.gathers(1, 1), "everything is answered");
     engine.gathering.fan_out = Duration::from_micros(900);
     assert!(!engine.gathers(0, 1), "a short fan-out waits for nothing");
@@ -238,7 +238,7 @@ fn recovery_reads_wait_while_the_store_queue_is_full() {
     for _ in 0..100 {
         stage.turn();
     }
-    assert_eq!(stage.reads.as_ref().map(VecDeque::len), Some(0), "asked, and there was no room");
+    assert_eq!(stage.reads.as_ref().map(VecDeque::len), Some(0), "a read was made without room");
     assert_eq!(stage.engine.tally.recoveries_refused.read(), 0);
     stage.read_room = 1;
     let request = stage.asked();
@@ -246,20 +246,20 @@ fn recovery_reads_wait_while_the_store_queue_is_full() {
     stage.turn_until(|stage| stage.has(client, r#""id":2,"subscribed""#));
 }
 
-/// Uses up the handshakes of a second.
+/// Uses up the admissions of a second.
 fn use_up(engine: &mut Engine) {
     while engine.arrivals.handshakes.admit(engine.now.at, Some(1.0), 0.5) == Passage::Admit {}
 }
 
 #[test]
-fn client_over_capacity_is_upgraded_to_be_told_and_one_far_over_it_is_refused() {
+fn client_over_capacity_gets_a_bye_and_one_far_over_it_is_refused() {
     let limits = Limits { admissions_per_s: 1, ..Limits::default() };
     let mut stage = Stage::with(limits, AuthMode::Off);
     stage.pause = Duration::ZERO;
     use_up(&mut stage.engine);
-    let told = stage.chat(&[CONNECT]);
-    stage.turn_until(|stage| stage.has(told, "limits.admissions_per_s"));
-    assert!(stage.has(told, "101 Switching Protocols") && stage.has(told, r#""code":1013"#));
+    let deferred = stage.chat(&[CONNECT]);
+    stage.turn_until(|stage| stage.has(deferred, "limits.admissions_per_s"));
+    assert!(stage.has(deferred, "101 Switching Protocols") && stage.has(deferred, r#""code":1013"#));
     assert_eq!(stage.engine.tally.handshakes_deferred.read(), 1);
     let refused = stage.chat(&[]);
     stage.turn_until(|stage| {
@@ -269,21 +269,21 @@ fn client_over_capacity_is_upgraded_to_be_told_and_one_far_over_it_is_refused() 
     });
     assert!(stage.has(refused, "HTTP/1.1 503 ") && stage.has(refused, "Retry-After: "));
     assert_eq!(stage.engine.tally.handshakes_refused.read(), 1);
-    // Plain requests are answered all the same.
+    // Plain requests are still answered.
     let asks = stage.client();
     stage.send(asks, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stage.turn_until(|stage| stage.has(asks, "HTTP/1.1 200 "));
 }
 
 #[test]
-fn refused_requests_are_part_of_what_handshakes_cost() {
+fn refused_requests_count_towards_the_cost_of_handshakes() {
     let mut stage = Stage::new(AuthMode::Off);
     let clients: Vec<Client> = (0..200).map(|_| stage.client()).collect();
     for client in &clients {
         stage.send(*client, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
     stage.turn_until(|stage| clients.iter().all(|client| stage.has(*client, "HTTP/1.1 404 ")));
-    // Too little was done for a measurement, unless these requests are part of it.
+    // Without these requests there would be too little for a measurement.
     let now = stage.engine.now.at;
     let handshakes = &mut stage.engine.arrivals.handshakes;
     let before = handshakes.cost();
@@ -308,7 +308,7 @@ fn connected_peer_stops_arriving_with_its_first_commands() {
 }
 
 #[test]
-fn release_that_the_auth_worker_refused_is_handed_out_again() {
+fn release_refused_by_the_auth_worker_is_handed_out_again() {
     let mut stage = Stage::new(AuthMode::Off);
     let release = Admit::Leave { user: UserName::anonymous() };
     stage.engine.handle_refused(Job::Admit(release));
@@ -334,6 +334,6 @@ fn crowd_of_newcomers_is_spread_over_turns() {
 
 #[test]
 fn plain_peer_fits_its_share_of_memory() {
-    // An outbox and a stage, mostly a session; the socket is the shell's, in sixteen bytes more.
+    // An outbox and a stage, mostly a session. The shell's socket takes sixteen bytes more.
     assert!(size_of::<Peer>() <= 472, "{}", size_of::<Peer>());
 }

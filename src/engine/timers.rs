@@ -1,19 +1,19 @@
-//! When to look at which connection again: a timing wheel (Varghese and Lauck, 1987) of one revolution.
+//! The deadlines of connections: a timing wheel (Varghese and Lauck, 1987) of one revolution.
 //!
-//! A connection has one entry, whatever it waits for: the reactor works its earliest deadline out, and when
-//! the entry comes up it looks what is due and works out the next. A deadline that moves later, as nearly
-//! all do, costs nothing; only one that moves earlier makes a second entry, and the first is then ignored.
+//! A connection has one entry, for its earliest deadline. When the entry comes up, the engine handles what is due and schedules
+//! the next deadline. A deadline that moves later, as nearly all do, costs nothing; only one that moves earlier makes a second
+//! entry, and the first is then ignored.
 
 use super::slots::SlotId;
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// Width of a bucket. No deadline of ours is finer.
+/// The width of a bucket, in microseconds. No deadline needs a finer one.
 const BUCKET_US: u64 = 32_768;
-/// Buckets in the wheel: 33 s, past the usual ping. A farther deadline is looked at once more on the way.
+/// The number of buckets: 33 s, past the usual ping. An entry for a later deadline comes up once before it.
 const BUCKETS: usize = 1_024;
 
-/// What is remembered for a connection: when its entry comes up.
+/// The bucket of a connection's entry; zero if it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scheduled(u64);
 
@@ -23,17 +23,16 @@ struct Entry {
     bucket: u64,
 }
 
-/// See the module.
+/// The timing wheel.
 #[derive(Debug)]
 pub struct Timers {
     buckets: Vec<Vec<Entry>>,
     occupied: [u64; BUCKETS / 64],
-    /// The first bucket that was not emptied yet, counted from the clock's origin.
+    /// The first bucket that was not emptied yet, counted from the zero of the clock.
     next: u64,
 }
 
 impl Timers {
-    /// Empty, at `now`.
     pub fn new(now: Moment) -> Timers {
         Timers {
             buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
@@ -42,10 +41,10 @@ impl Timers {
         }
     }
 
-    /// Sees to it that the connection is looked at no later than a bucket after `deadline`.
+    /// Schedules the connection for at most a bucket after `deadline`.
     #[inline]
     pub fn ensure(&mut self, id: SlotId, scheduled: &mut Scheduled, deadline: Moment) {
-        // Rounded up: an entry never comes up before its deadline, so it is not looked at twice.
+        // Rounded up: an entry never comes up just before its deadline, which would cost a second one.
         let wanted = (deadline.micros() / BUCKET_US + 1).clamp(self.next, self.next + BUCKETS as u64 - 1);
         if scheduled.0 != 0 && scheduled.0 <= wanted && scheduled.0 >= self.next {
             return;
@@ -56,7 +55,7 @@ impl Timers {
         self.occupied[place / 64] |= 1 << (place % 64);
     }
 
-    /// True exactly when the entry that came up is the connection's current one; it is then used up.
+    /// True exactly when the entry that came up is the connection's current one, which is then cleared.
     pub fn claim(scheduled: &mut Scheduled, bucket: u64) -> bool {
         let current = scheduled.0 == bucket;
         if current {
@@ -65,7 +64,7 @@ impl Timers {
         current
     }
 
-    /// Takes one bucket that came up by `now`; to be called until it gives nothing.
+    /// Takes one bucket that came up by `now`; call it until it returns `None`.
     pub fn pop(&mut self, now: Moment) -> Option<Vec<(SlotId, u64)>> {
         let current = now.micros() / BUCKET_US;
         while self.next <= current {
@@ -80,11 +79,11 @@ impl Timers {
         None
     }
 
-    /// How long nothing comes up, at most one revolution.
+    /// The time until an entry comes up, at most one revolution.
     pub fn rest(&self, now: Moment) -> Duration {
         let words = BUCKETS / 64;
         let first = (self.next % BUCKETS as u64) as usize;
-        // One word more than there are: the first one is looked at in two parts, from its bit on and up to it.
+        // One more than the number of words, because the first is searched in two parts: from its bit on, and up to it.
         for step in 0..=words {
             let word = (first / 64 + step) % words;
             let mask = match step {
@@ -113,10 +112,9 @@ mod tests {
     }
 
     proptest! {
-        /// Every connection comes up once for its earliest deadline: never before, at most a bucket late
-        /// (or at the end of a revolution, when it is farther than that).
+        /// Every connection comes up for its deadline: never before, and at most two buckets late.
         #[test]
-        fn each_comes_up_in_time(deadlines in prop::collection::vec(1u64..120_000, 1..50)) {
+        fn each_connection_comes_up_in_time(deadlines in prop::collection::vec(1u64..120_000, 1..50)) {
             let start = at_ms(3_600_000);
             let mut timers = Timers::new(start);
             let mut scheduled = vec![Scheduled::default(); deadlines.len()];

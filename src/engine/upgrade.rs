@@ -1,10 +1,10 @@
-//! Upgrades: checked, admitted by capacity and by the count of their address, and completed.
+//! Upgrades: their check, their admission by capacity and by the count of their address, and their completion.
 
 use super::Engine;
 use super::http::Answered;
 use super::order::Job;
 use super::peer::{
-    Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Reading, Replays, Role, Stage, Wants,
+    Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Peer, Reading, Replays, Role, Stage, Wants,
     WebSocket,
 };
 use super::pending::Request;
@@ -23,22 +23,15 @@ use crate::session::heartbeat::Heartbeat;
 use crate::wire::frames::Decoder;
 use crate::wire::origin::Scheme;
 use crate::wire::proxy::forwarded_for;
-use crate::wire::request::{After, Head, HttpFault, Method, Route};
+use crate::wire::request::{Head, HttpFault, Route};
 use crate::wire::response;
 use crate::wire::upgrade::{self, Offered, UpgradePolicy};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The bound that an upgrade over capacity meets.
+/// The setting that an upgrade over capacity exceeds.
 const ADMISSIONS: &str = "limits.admissions_per_s";
-
-/// The purpose of an upgrade. An echo needs no dependency: it measures this process alone.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    Chat,
-    Echo,
-}
 
 impl Engine {
     pub(super) fn check_upgrade(&mut self, id: SlotId, head: &Head<'_>, peer: IpAddr) -> Answered {
@@ -49,14 +42,13 @@ impl Engine {
             Err(HttpFault::UpgradeRequired) if head.route == Route::Ws && self.is_refusing() => {
                 return self.report_outage(id, head);
             }
-            Err(fault) => return self.refuse_request(id, fault, head.method, head.after, head.length),
+            Err(fault) => return self.refuse_request(id, fault, head),
         };
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
             (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
-            // The client gets bytes that were prepared when the outage began.
             (_, Offered::V1Named | Offered::NotNamed) if self.is_refusing() => {
-                // The outage may be over by the time that its address is counted.
+                // The outage may be over once the address is counted. If not, the client gets bytes prepared for the outage.
                 Wants::Chat { token: upgrade.token.map(Box::from) }
             }
             (_, Offered::V1Named | Offered::NotNamed) => match self.judge_arrival() {
@@ -64,7 +56,7 @@ impl Engine {
                 Passage::Later { retry_ms } => Wants::Later { retry_ms },
                 Passage::Refuse { retry_ms } => {
                     let fault = HttpFault::OverCapacity { retry_ms };
-                    return self.refuse_request(id, fault, head.method, head.after, head.length);
+                    return self.refuse_request(id, fault, head);
                 }
             },
         };
@@ -101,12 +93,10 @@ impl Engine {
         }
     }
 
-    /// The auth worker answered about an address; `None` if it did not in time.
+    /// Takes the auth worker's answer about an address; `None` if there is none.
     pub(super) fn address_checked(&mut self, id: SlotId, outcome: Option<Result<(), AddressDenied>>) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        if !matches!(peer.stage, Stage::Address(_)) {
-            return;
-        }
+        let is_address = |peer: &&mut Peer| matches!(peer.stage, Stage::Address(_));
+        let Some(peer) = self.peers.get_mut(id).filter(is_address) else { return };
         let closing = Closing { until: self.now.at + CLOSE_TIMEOUT, awaited: Awaited::Nothing };
         let Stage::Address(mut admission) = std::mem::replace(&mut peer.stage, Stage::Closing(closing))
         else {
@@ -128,20 +118,15 @@ impl Engine {
             Some(Err(AddressDenied::TooFast { retry_ms })) => HttpFault::TooFast { retry_ms },
             None => HttpFault::Unavailable { retry_ms: 1_000 },
         };
-        self.refuse_request(id, fault, Method::Get, After::Close, 0);
-        self.end_when_sent(id);
+        self.refuse_and_end(id, fault);
     }
 
-    /// Completes the upgrade; bytes that arrived after the head are read as frames.
+    /// Completes the upgrade. `frames` are the bytes that arrived after the head.
     fn upgrade(&mut self, id: SlotId, upgrade: CheckedUpgrade, frames: &mut [u8]) {
         self.tally.upgrades.add(1);
         self.write(id, |out| out.extend_from_slice(&upgrade.response));
         let limits = &self.setup.policy.limits;
         let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
-        let wanted = match upgrade.wants {
-            Wants::Echo => Wanted::Echo,
-            Wants::Chat { .. } | Wants::Later { .. } | Wants::UnsupportedVersion => Wanted::Chat,
-        };
         let (role, refusal) = match upgrade.wants {
             Wants::Echo => (Role::Echo, None),
             Wants::Chat { token } => (self.chat(token, connect_by), None),
@@ -151,15 +136,22 @@ impl Engine {
             }
             Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
         };
+        // An echo needs no dependency: it measures this process alone.
+        let (arrival, outage) = match (&role, &self.health.snapshot.availability) {
+            (Role::Echo, _) => (Arrival::In, None),
+            (Role::Chat(_), Availability::Admit) => (Arrival::Upgraded, None),
+            (Role::Chat(_), Availability::Refuse(outage)) => (Arrival::Upgraded, Some(Arc::clone(outage))),
+            (Role::Chat(_), Availability::Observe(_)) => {
+                self.tally.observed.add(1);
+                (Arrival::Upgraded, None)
+            }
+        };
         let heartbeat = Heartbeat::new(self.now.at, self.periods(), self.random.f32());
         let websocket =
             WebSocket { decoder: Decoder::default(), heartbeat, control_frames: Meter::default(), role };
         if let Some(peer) = self.peers.get_mut(id) {
             peer.stage = Stage::WebSocket(websocket);
-            peer.arrival = match wanted {
-                Wanted::Chat => Arrival::Upgraded,
-                Wanted::Echo => Arrival::In,
-            };
+            peer.arrival = arrival;
         }
         self.arrivals.handshakes.done(if refusal.is_some() { Done::Told } else { Done::Upgraded });
         let vitals = &self.setup.vitals;
@@ -168,14 +160,6 @@ impl Engine {
             connections_max: vitals.connections_max(),
             memory_bytes: vitals.memory_bytes(),
             memory_bytes_max: vitals.memory_bytes_max(),
-        };
-        let outage = match (&self.health.snapshot.availability, wanted) {
-            (Availability::Admit, _) | (_, Wanted::Echo) => None,
-            (Availability::Refuse(outage), Wanted::Chat) => Some(Arc::clone(outage)),
-            (Availability::Observe(_), Wanted::Chat) => {
-                self.tally.observed.add(1);
-                None
-            }
         };
         match (refusal, outage, capacity.verdict(self.random.f32())) {
             (Some(reason), _, _) | (None, None, Verdict::Refuse(reason)) => self.close(id, reason),

@@ -3,8 +3,8 @@
 //! A connection passes through two queues of the kernel before [`accept`](super::accept) sees it: incomplete handshakes, and
 //! connections that were not accepted yet. When a listener closes, the kernel resets both, even if another process listens at
 //! the same address (unless `net.ipv4.tcp_migrate_req` is 1, which no system sets by default). So a listener that shares its
-//! port closes in two steps. First a packet filter on it keeps new handshakes from beginning, while those that have begun are
-//! completed and accepted. Then it closes. A client whose first packet was filtered sends it again after a second (RFC 6298
+//! port closes in two steps. First a packet filter on it keeps new handshakes from beginning, while handshakes under way
+//! are completed and accepted. Then it closes. A client whose first packet was filtered sends it again after a second (RFC 6298
 //! section 2) and reaches only the successor.
 
 use super::Reactor;

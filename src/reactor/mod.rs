@@ -197,7 +197,8 @@ impl Reactor {
         self.engine.push_status();
     }
 
-    /// Follows the phases of the process's drain. The engine enters those that need a closed listener once it is closed.
+    /// Follows the phases of the process's drain. The engine enters `Moving` and `Closing` only once the listener is
+    /// closed.
     fn drain(&mut self) {
         let phase = self.setup.engine.vitals.drain.phase();
         let may_enter = match phase {

@@ -1,10 +1,10 @@
-//! The end of a process, for peers that still wait.
+//! The end of a process while peers still wait.
 
 use super::stage::UPGRADE;
 use super::*;
 use crate::drain::{Cause, Ending, Phase};
 
-/// The time for answers is over, and that for closing is not.
+/// Enters the closing phase: the time for answers is over, and the time for closing is not.
 fn close(stage: &Stage) {
     let now = stage.engine.now();
     let later = now.at + Duration::from_secs(60);
@@ -14,7 +14,7 @@ fn close(stage: &Stage) {
 }
 
 #[test]
-fn reads_that_wait_for_their_turn_are_answered_before_the_close() {
+fn waiting_recovery_reads_are_answered_before_the_close() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT]);
     let last = 2 * RECOVERIES_AT_ONCE + 1;
@@ -53,7 +53,7 @@ fn open_http_request_is_answered_before_the_close() {
 }
 
 #[test]
-fn only_a_client_that_was_told_to_move_counts_as_moved() {
+fn only_a_client_that_was_asked_to_move_counts_as_moved() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT]);
     stage.turn_until(|stage| stage.has(client, "connected"));

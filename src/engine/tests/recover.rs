@@ -1,4 +1,4 @@
-//! Recoveries that wait for their turn, and the reads they share.
+//! Recoveries that wait for their turn, and the reads that they share.
 
 use super::*;
 use crate::limits::REPLAYS_PER_READ;
@@ -26,7 +26,7 @@ fn crowd(stage: &mut Stage) -> Client {
 }
 
 #[test]
-fn client_that_leaves_a_channel_whose_page_waits_gets_the_pages_of_its_other_channels() {
+fn client_that_leaves_a_channel_with_a_waiting_page_gets_its_other_pages() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[
         CONNECT,
@@ -34,8 +34,8 @@ fn client_that_leaves_a_channel_whose_page_waits_gets_the_pages_of_its_other_cha
         r#"{"id":3,"subscribe":{"channel":"c1","last":9}}"#,
     ]);
     let mut tails = vec![stage.asked(), stage.asked()];
-    // Reads for all bring nothing, several times, until a page is read for this subscriber alone. Each time other clients
-    // have taken all places before.
+    // Shared reads bring nothing several times, until a page is read for this subscriber alone. Each time other clients have
+    // taken all places before.
     let mut others = Vec::new();
     let left = loop {
         others.push(crowd(&mut stage));
@@ -56,7 +56,7 @@ fn client_that_leaves_a_channel_whose_page_waits_gets_the_pages_of_its_other_cha
 
     stage.say(client, &format!(r#"{{"id":4,"unsubscribe":{{"channel":"{left}"}}}}"#));
     stage.turn_until(|stage| stage.has(client, r#""id":4,"unsubscribed""#));
-    assert!(in_line(&stage).is_some(), "its turn had come");
+    assert!(in_line(&stage).is_some(), "its read was made already");
     let next = loop {
         let request = stage.asked();
         if request.channel.as_str().starts_with('c') {
@@ -69,7 +69,7 @@ fn client_that_leaves_a_channel_whose_page_waits_gets_the_pages_of_its_other_cha
 }
 
 #[test]
-fn page_that_many_lack_is_read_for_many_and_sent_to_each_once() {
+fn page_that_many_lack_is_shared_and_sent_to_each_once() {
     const MANY: usize = RECOVERIES_AT_ONCE + 1 + REPLAYS_PER_READ + 10;
     let mut stage = Stage::new(AuthMode::Off);
     let mut clients: Vec<Client> = (0..MANY).map(|_| stage.chat(&[CONNECT])).collect();
@@ -77,7 +77,7 @@ fn page_that_many_lack_is_read_for_many_and_sent_to_each_once() {
     for client in &clients {
         stage.say(*client, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#);
     }
-    // Reads for all bring nothing, so each needs a page of its own.
+    // The shared reads bring nothing, so each client needs a page of its own.
     let mut own = Vec::new();
     while own.len() < RECOVERIES_AT_ONCE {
         let request = stage.asked();

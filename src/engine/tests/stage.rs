@@ -6,7 +6,7 @@ pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 pub(super) const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
 
-/// Turns of a millisecond after which a test has waited long enough.
+/// The most turns that a test waits, each a millisecond.
 const TURNS_MAX: usize = 8_000;
 
 /// One client: what it sends and what it received.
@@ -18,7 +18,7 @@ struct Line {
     ended: bool,
 }
 
-/// Names a client of a stage.
+/// The name of a client of a stage.
 pub(super) type Client = SlotId;
 
 pub(super) struct Stage {
@@ -26,7 +26,7 @@ pub(super) struct Stage {
     pub(super) setup: Arc<Setup>,
     lines: Vec<(SlotId, Line)>,
     pub(super) appends: VecDeque<Append>,
-    /// Reads that were asked for; `None` refuses them as a full queue does.
+    /// Reads that were requested; `None` refuses them as a full queue does.
     pub(super) reads: Option<VecDeque<Read>>,
     pub(super) admits: VecDeque<Admit>,
     pub(super) answers: VecDeque<Completion>,
@@ -201,7 +201,7 @@ impl Stage {
         self.engine.finish_flush();
     }
 
-    /// Turns until `done`, which must come within seconds of the virtual clock.
+    /// Runs turns until `done`, which must become true within seconds of the virtual clock.
     pub(super) fn turn_until(&mut self, mut done: impl FnMut(&mut Stage) -> bool) {
         for _ in 0..TURNS_MAX {
             if done(self) {
@@ -222,7 +222,7 @@ impl Stage {
         self.admits.pop_front().expect("not empty")
     }
 
-    /// The next page that is asked for.
+    /// The next page request.
     pub(super) fn asked(&mut self) -> PageRequest {
         let mut asked = None;
         self.turn_until(|stage| {
