@@ -4,7 +4,7 @@
 //! would wait that long for each publication. So arriving peers have lists of their own. They are read after all others, for
 //! as long as the others' work took in the last turn, within [`SLICE`]; upgraded ones go first, so that handshakes under
 //! way are finished. A publication also passes through the store and other processes, which need a core as well: while clients
-//! publish, slices are short, and a slice is followed by a rest (`Handshakes::rest`). Admission goes by the cost of all this
+//! publish, slices are short, and a slice is followed by a rest (`Handshakes::rest`). Admission depends on the cost of all this
 //! (`admission::handshakes`); TLS handshakes are part of it because they are read here.
 
 use super::Engine;

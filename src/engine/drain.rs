@@ -109,7 +109,7 @@ impl Engine {
         }
     }
 
-    /// Spreads the `connected` peers over the time in random order, because clients that came together must not leave together.
+    /// Gives every `connected` peer a slot, in random order, because clients that came together must not leave together.
     fn plan_slots(&mut self) {
         let mut ids = self.peers.ids();
         self.random.shuffle(&mut ids);
@@ -207,7 +207,7 @@ impl Engine {
                 self.draining.notified.remove(&id);
                 self.count_drain(|cells| &cells.stragglers, 1);
                 self.close(id, CloseReason::Restart { retry_ms });
-                // Its edge may have come while its commands were held.
+                // The poll may have reported it readable while its commands were held.
                 if let Some(peer) = self.peers.get_mut(id)
                     && matches!(peer.reading, Reading::Open | Reading::Ending)
                 {

@@ -9,7 +9,7 @@
 //! - `take_*` and `next_*` hand out work for the shell: jobs, orders, notices, peers to read, to flush or to remove;
 //! - the steps of a turn do what has become due.
 //!
-//! A turn calls them in this order, and sends [`take_jobs`](Engine::take_jobs) after each step that may ask for something:
+//! A turn calls them in this order, and sends [`take_jobs`](Engine::take_jobs) after each step that may create jobs:
 //!
 //! 1. [`begin_turn`](Engine::begin_turn), [`handle_setup`](Engine::handle_setup) and
 //!    [`handle_snapshot`](Engine::handle_snapshot) if there are new ones;
@@ -69,6 +69,7 @@ use crate::clock::Now;
 use crate::health::snapshot::Snapshot;
 use crate::hub::Hub;
 use crate::id::ReactorId;
+use crate::job::Admit;
 use crate::random::Random;
 use crate::session::Effect;
 use crate::wire::frames::FrameLimits;
@@ -178,7 +179,6 @@ impl Engine {
         self.now = now;
     }
 
-    /// The moment of the turn.
     pub fn now(&self) -> Now {
         self.now
     }
@@ -250,7 +250,6 @@ impl Engine {
         std::mem::take(&mut self.out.notices)
     }
 
-    /// The current snapshot.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.health.snapshot
     }
@@ -260,12 +259,10 @@ impl Engine {
         &self.tally
     }
 
-    /// The number of peers.
     pub fn len(&self) -> usize {
         self.peers.len()
     }
 
-    /// True exactly when there is no peer.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
@@ -298,7 +295,7 @@ impl Engine {
             self.count_left(id);
             self.relief.waiting_bytes -= u64::from(peer.counted_bytes);
             if let Some(address) = peer.counted_address.take() {
-                self.release(crate::job::Admit::Depart { address: *address });
+                self.release(Admit::Depart { address: *address });
             }
         }
         dead

@@ -40,15 +40,16 @@ impl Engine {
         self.recover_waiting();
     }
 
-    /// Reads what a hole in a channel lacks. It does not queue behind recoveries, because live subscribers already miss it.
+    /// Reads the publications that a channel missed. The read does not queue behind recoveries, because live subscribers already
+    /// wait for it.
     fn ask_fill(&mut self, id: ChannelId, after: Offset) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
         let wanted = Wanted { range: Range::After(after), limit: REPLAY_PUBLICATIONS_MAX as u32 };
         self.ask_log(Request::Fill(id), channel, wanted, REPLAY_PAGE_BYTES_MAX);
     }
 
-    /// Subscribes the bus to a channel. The position of its log is read after that, so that whatever is published in between
-    /// comes by the bus.
+    /// Subscribes the bus to a channel. The position of its log is read after that, so that the bus delivers what is
+    /// published in between.
     fn follow(&mut self, id: ChannelId) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
         let request = Request::Follow(id);

@@ -21,7 +21,7 @@ impl Engine {
         self.scratch.arena.clear(ARENA_BYTES_KEPT);
         self.scratch.sharing.clear();
         let others = self.measure_arrivals(busy);
-        // Without the time of handshakes, because a wait saves none of it.
+        // The time of handshakes is left out, because a wait does not reduce it.
         self.gathering.measure(self.tally.runs.read(), others);
         let tally = &self.tally;
         for code in self.scratch.refused.drain(..) {

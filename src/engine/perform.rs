@@ -53,8 +53,8 @@ impl Engine {
 
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
         let AppendEffect { id, channel, user, key, change, data, asked } = effect;
-        // A store that is down is not asked: its queue would fill with jobs that are answered late. While verdicts are only
-        // observed, it is.
+        // Nothing is sent to a store that is down, because its queue would fill with jobs that are answered late. While
+        // verdicts are only observed, the store is asked.
         let doubted = matches!(self.health.snapshot.availability, Availability::Observe(_));
         if !doubted && let Some(outage) = self.health.snapshot.outage_of(STORE) {
             let retry_ms = outage.retry_ms(self.now.at, self.random.f32());

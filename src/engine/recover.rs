@@ -4,8 +4,8 @@
 //! behind them. So an engine has only a few such reads outstanding. A session answers its client at its own deadline, however
 //! long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
 //!
-//! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that asks while the
-//! page is being read gets a read of its own, because a publication that was erased in between must not be sent.
+//! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that needs the page while it is
+//! being read gets a separate read, because a publication that was erased in between must not be sent.
 
 use super::Engine;
 use super::order::Job;
@@ -260,7 +260,7 @@ impl Engine {
         self.answer_without_worker(request, Unanswered::Refused);
     }
 
-    /// Asks for a page for one subscriber, and for all that lack the same page by the time it is read.
+    /// Requests a page for one subscriber. All that lack the same page by the time it is read share it.
     pub(super) fn ask_page(
         &mut self,
         subscriber: Subscriber,

@@ -39,7 +39,7 @@ impl Reactor {
         self.send_jobs();
     }
 
-    /// Sends the engine's jobs. A job without room goes back, and its client gets an answer.
+    /// Sends the engine's jobs. A job that does not fit is returned to the engine, so that its client still gets an answer.
     pub(super) fn send_jobs(&mut self) {
         let mut jobs = std::mem::take(&mut self.jobs);
         loop {

@@ -2,7 +2,7 @@
 //!
 //! The [`Engine`] decides; a reactor moves bytes between it and the kernel, jobs between it and the workers, and reads the
 //! clocks: once when the poll returns, and around handshakes, whose cost is measured. Reactors share nothing mutable; all they
-//! send to each other and to the workers goes through `job::lane`. The turn is the list of verbs in [`Reactor::turn`].
+//! send to each other and to the workers goes through `job::lane`. [`Reactor::turn`] lists the steps of a turn.
 
 mod accept;
 mod clock;
