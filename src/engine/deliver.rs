@@ -87,7 +87,9 @@ impl Engine {
                 self.tally.lagged.add(1);
                 self.hub.fall_behind(live);
                 if let Some((id, peer)) = self.peers.at_mut(live.slot.0) {
-                    note_behind(peer);
+                    if let Some(chat) = peer.chat_mut() {
+                        chat.fall_behind();
+                    }
                     // A run that is too long even for an empty outbox is not announced by a drained one.
                     if peer.outbox.is_empty() {
                         self.reads.rooms.push(id);
@@ -142,7 +144,7 @@ impl Engine {
                 return;
             }
             if !room {
-                return note_behind(peer);
+                return chat.fall_behind();
             }
             let paging = match chat.replays {
                 Replays::None | Replays::Stepping => Paging::Allowed,
@@ -153,7 +155,7 @@ impl Engine {
             }
             // This turn has written so much that further pieces wait for the next.
             if is_full {
-                self.note_behind_at(id);
+                chat.fall_behind();
                 self.reads.rooms.push(id);
                 return;
             }
@@ -167,9 +169,13 @@ impl Engine {
             match step {
                 Step::Done => return,
                 Step::Wrote | Step::Shares(_) => {}
-                Step::Waits => return self.note_behind_at(id),
+                Step::Waits => {
+                    if let Some(chat) = self.chat_mut(id) {
+                        chat.fall_behind();
+                    }
+                    return;
+                }
                 Step::Page { channel, after, limit } => {
-                    self.note_behind_at(id);
                     return self.ask_page(Subscriber { slot: id, subscription }, channel, after, limit);
                 }
             }
@@ -199,23 +205,9 @@ impl Engine {
         self.catch_up(id);
     }
 
-    fn note_behind_at(&mut self, id: SlotId) {
-        if let Some(peer) = self.peers.get_mut(id) {
-            note_behind(peer);
-        }
-    }
-
     /// This reactor's share of `limits.outbox_bytes_total`.
     pub fn outbox_bytes_max(&self) -> u64 {
         self.setup.policy.limits.outbox_bytes_total / self.setup.reactors.max(1) as u64
-    }
-}
-
-fn note_behind(peer: &mut Peer) {
-    if let Some(chat) = peer.chat_mut()
-        && chat.replays == Replays::None
-    {
-        chat.replays = Replays::Stepping;
     }
 }
 

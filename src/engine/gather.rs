@@ -51,10 +51,10 @@ impl Gathering {
 impl Engine {
     /// True exactly when the inbox is left for a moment because more publications of this reactor's clients are about to come.
     ///
-    /// A subscriber gets all publications of a turn with one write, so two publications in one turn cost half as much as in two
-    /// turns. While a fan-out runs, the store commits the next publications; without a wait, the two would alternate for ever and
-    /// each turn would find only a part. So a fan-out waits until the store has answered every append, but never longer than the
-    /// last fan-out took: a quiet reactor waits for nothing, and a busy one gains more than it waits.
+    /// A subscriber gets all publications of a turn with one write, so two publications in one turn cost half as much as in
+    /// two turns. While a fan-out runs, the store commits the next publications; without a wait, the two would alternate for
+    /// ever and each turn would find only a part. So a fan-out waits until the store has answered every append, but never
+    /// longer than the last fan-out took: a quiet reactor waits for nothing, and a busy one gains more than it waits.
     ///
     /// `answers` and `broadcasts` are the lengths of the two lanes.
     pub fn gathers(&mut self, answers: usize, broadcasts: usize) -> bool {

@@ -167,7 +167,7 @@ impl Engine {
             relief: flush::Relief::new(now.at),
             health: tell::Health::new(snapshot),
             draining: drain::Draining::default(),
-            out: Output::new(follows),
+            out: Output { follows, ..Output::default() },
             tally: Tally::default(),
             random,
             setup,

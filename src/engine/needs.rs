@@ -40,8 +40,8 @@ impl Engine {
         self.recover_waiting();
     }
 
-    /// Reads the publications that a channel missed. The read does not queue behind recoveries, because live subscribers already
-    /// wait for it.
+    /// Reads the publications that a channel missed. The read does not queue behind recoveries, because live subscribers
+    /// already wait for it.
     fn ask_fill(&mut self, id: ChannelId, after: Offset) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
         let wanted = Wanted { range: Range::After(after), limit: REPLAY_PUBLICATIONS_MAX as u32 };

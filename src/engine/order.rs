@@ -55,16 +55,17 @@ pub enum Notice {
 }
 
 /// The source of publications of other instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Follows {
     /// There are no other instances.
+    #[default]
     Alone,
     /// The bus, which must be subscribed to a channel before its log is read.
     ByBus,
 }
 
 /// The engine's output since the shell last took it, and refused jobs that it must hand out again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) follows: Follows,
     /// Reads that the store's queue has room for.
@@ -79,19 +80,4 @@ pub(super) struct Output {
     pub(super) releases: Vec<Admit>,
     /// Channels without subscribers that the bus still follows because its queue was full.
     pub(super) unfollowing: VecDeque<ChannelName>,
-}
-
-impl Output {
-    pub(super) fn new(follows: Follows) -> Output {
-        Output {
-            follows,
-            read_room: 0,
-            jobs: Vec::new(),
-            orders: Vec::new(),
-            notices: Vec::new(),
-            dead: Vec::new(),
-            releases: Vec::new(),
-            unfollowing: VecDeque::new(),
-        }
-    }
 }

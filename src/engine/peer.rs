@@ -232,6 +232,15 @@ pub(super) enum Replays {
     Resting,
 }
 
+impl Chat {
+    /// Notes that one of the session's subscriptions is not live.
+    pub(super) fn fall_behind(&mut self) {
+        if self.replays == Replays::None {
+            self.replays = Replays::Stepping;
+        }
+    }
+}
+
 /// The end of a connection.
 #[derive(Debug)]
 pub(super) struct Closing {

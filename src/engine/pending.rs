@@ -130,20 +130,22 @@ impl Pending {
     }
 
     fn take_named(&mut self, name: u64) -> Option<Request> {
-        let index = (name & u64::from(u32::MAX)) as usize;
-        let serial = (name >> 32) as u32;
-        self.entries.get(index).filter(|entry| entry.serial == serial)?;
-        let request = self.entries.remove(index).request;
+        let request = self.entries.remove(self.index(name)?).request;
         self.appends -= usize::from(matches!(request, Request::Append { .. }));
         self.recoveries -= usize::from(request.is_recovery());
         Some(request)
     }
 
+    /// The place of a request, unless it was answered.
+    fn index(&self, name: u64) -> Option<usize> {
+        let (index, serial) = ((name & u64::from(u32::MAX)) as usize, (name >> 32) as u32);
+        self.entries.get(index).is_some_and(|entry| entry.serial == serial).then_some(index)
+    }
+
     /// Takes a request whose deadline passed.
     pub fn pop_late(&mut self, now: Moment) -> Option<Request> {
         while let Some((deadline, name)) = self.deadlines.front().copied() {
-            let waits = self.entries.get((name & u64::from(u32::MAX)) as usize);
-            let answered = waits.is_none_or(|entry| entry.serial != (name >> 32) as u32);
+            let answered = self.index(name).is_none();
             if !answered && deadline > now {
                 return None;
             }

@@ -1,11 +1,11 @@
 //! Store reads for recovering clients: a few at a time, the others in order behind them.
 //!
-//! When all clients return at once, their reads would fill the store's queue, and a client that pages through history would wait
-//! behind them. So an engine has only a few such reads outstanding. A session answers its client at its own deadline, however
-//! long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
+//! When all clients return at once, their reads would fill the store's queue, and a client that pages through history would
+//! wait behind them. So an engine has only a few such reads outstanding. A session answers its client at its own deadline,
+//! however long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
 //!
-//! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that needs the page while it is
-//! being read gets a separate read, because a publication that was erased in between must not be sent.
+//! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that needs the page
+//! while it is being read gets a separate read, because a publication that was erased in between must not be sent.
 
 use super::Engine;
 use super::order::Job;

@@ -17,16 +17,11 @@ const BUCKETS: usize = 1_024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scheduled(u64);
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: SlotId,
-    bucket: u64,
-}
-
 /// The timing wheel.
 #[derive(Debug)]
 pub struct Timers {
-    buckets: Vec<Vec<Entry>>,
+    /// Connections, each with the bucket that its entry was made for.
+    buckets: Vec<Vec<(SlotId, u64)>>,
     occupied: [u64; BUCKETS / 64],
     /// The first bucket that was not emptied yet, counted from the zero of the clock.
     next: u64,
@@ -51,7 +46,7 @@ impl Timers {
         }
         scheduled.0 = wanted;
         let place = (wanted % BUCKETS as u64) as usize;
-        self.buckets[place].push(Entry { id, bucket: wanted });
+        self.buckets[place].push((id, wanted));
         self.occupied[place / 64] |= 1 << (place % 64);
     }
 
@@ -72,8 +67,7 @@ impl Timers {
             self.next += 1;
             if self.occupied[place / 64] & (1 << (place % 64)) != 0 {
                 self.occupied[place / 64] &= !(1 << (place % 64));
-                let due = std::mem::take(&mut self.buckets[place]);
-                return Some(due.into_iter().map(|entry| (entry.id, entry.bucket)).collect());
+                return Some(std::mem::take(&mut self.buckets[place]));
             }
         }
         None

@@ -95,7 +95,8 @@ pub struct Page {
 pub enum Admit {
     /// Checks a token and counts its user's connections. `Leave` releases a user that was counted.
     Token { ticket: Ticket, token: Box<str>, occasion: Occasion },
-    /// Counts a connection of an address: the client's, as trusted proxies report it. `Depart` releases one that was counted.
+    /// Counts a connection of an address, which is the client's even behind trusted proxies. `Depart` releases one that was
+    /// counted.
     Address { ticket: Ticket, address: IpAddr },
     /// Releases a user: a counted connection ended.
     Leave { user: UserName },

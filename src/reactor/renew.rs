@@ -32,8 +32,8 @@ impl Setups {
         self.0.load_full()
     }
 
-    /// Replaces the setup. Wake the reactors afterwards. The number of reactors, the clock, vitals, outlook and metrics are fixed
-    /// at the start and must be the same.
+    /// Replaces the setup. Wake the reactors afterwards. The number of reactors, the clock, vitals, outlook and metrics are
+    /// fixed at the start and must be the same.
     pub fn publish(&self, setup: Setup) {
         self.0.store(Arc::new(setup));
     }

@@ -1,9 +1,9 @@
 //! TLS of one connection: decrypts bytes from the socket, and encrypts bytes for it.
 //!
-//! rustls decides; the buffers are ours, so that an idle connection owns none. Received bytes are decrypted in the reactor's one
-//! read buffer, and only an incomplete record is kept. Outgoing bytes are taken from the outbox a record at a time, so that many
-//! small frames of a turn share one record, and only the part of it that the socket did not take is kept. So a peer that reads
-//! nothing costs its outbox and one record.
+//! rustls decides; the buffers are ours, so that an idle connection owns none. Received bytes are decrypted in the reactor's
+//! one read buffer, and only an incomplete record is kept. Outgoing bytes are taken from the outbox a record at a time, so
+//! that many small frames of a turn share one record, and only the part of it that the socket did not take is kept. So a peer
+//! that reads nothing costs its outbox and one record.
 //!
 //! Invariant: `rest` holds exactly the bytes that rustls has seen and not consumed. rustls finds its place in them by position,
 //! so they precede whatever is processed next, even if that only writes.
