@@ -46,7 +46,7 @@ pub struct Link {
     latency: Duration,
 }
 
-/// What a client knows of one channel.
+/// A client's knowledge of one channel.
 #[derive(Debug, Default)]
 struct Track {
     epoch: Option<Epoch>,
@@ -68,7 +68,7 @@ enum Subscription {
     Held,
 }
 
-/// What is to be published.
+/// A publication that the client wants stored.
 #[derive(Debug)]
 struct Draft {
     content: Content,
@@ -149,7 +149,7 @@ impl Client {
         }
     }
 
-    /// Nobody took it in: while it moves it keeps what it has.
+    /// No process accepted it. While it moves, it keeps its old connection.
     pub fn refused(&mut self, now: Moment, rng: &mut Rng) {
         match &self.link {
             None => self.lost(now, rng),
@@ -163,7 +163,7 @@ impl Client {
         }
     }
 
-    /// What still comes on the connection it leaves counts; answers are those of the new one.
+    /// Publications that still arrive on the old connection count; replies are those of the new one.
     fn read_old(&mut self, now: Moment) {
         let Some(old) = &self.old else { return };
         let frames = old.socket.borrow_mut().read(self.pace);

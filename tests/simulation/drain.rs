@@ -13,15 +13,14 @@ pub const PLAN: Plan = Plan {
     exit: Duration::from_millis(4_500),
     returns: Duration::from_millis(1_000),
 };
-/// A client that was connected for this long, with room all the time, has been told when to move: some steps, and a turn that
-/// did not come.
+/// A client that was connected for this long, with room all the time, has its slot: some steps, and a turn that did not come.
 const TOLD_WITHIN: Duration = Duration::from_millis(1_000);
 /// Steps are at most 150 ms, and one reactor in ten misses its turn.
 const LATE: Duration = Duration::from_millis(900);
-/// A slot is told in whole milliseconds, relative to a turn.
+/// A slot is sent in whole milliseconds, relative to a turn.
 const ROUNDED: Duration = Duration::from_millis(1);
 
-/// The progress of a process that was told to end.
+/// The progress of a process that ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
     pub phase: Phase,
@@ -48,7 +47,7 @@ pub struct Slots {
     planned_at: Option<Moment>,
     /// Clients that are connected, and have a slot each.
     open: usize,
-    told_ms: Vec<u64>,
+    sent_ms: Vec<u64>,
     /// The moment of a plan that is complete.
     complete_at: Option<Moment>,
 }
@@ -58,9 +57,9 @@ impl Slots {
         (self.planned_at, self.open) = (Some(now), open);
     }
 
-    pub fn told(&mut self, slot_ms: u64) {
+    pub fn sent(&mut self, slot_ms: u64) {
         if self.planned_at.is_some() {
-            self.told_ms.push(slot_ms);
+            self.sent_ms.push(slot_ms);
         }
     }
 
@@ -69,16 +68,16 @@ impl Slots {
     }
 
     /// Slots are uniform: of n clients, the k-th moves in the k-th of n equal parts of the time. A client whose outbox was full
-    /// was not told, and its part may be any.
+    /// got no slot, and its part may be any.
     fn check(&mut self, timetable: Timetable) {
         let Some(at) = self.complete_at.take() else { return };
-        let mut told = std::mem::take(&mut self.told_ms);
-        told.sort_unstable();
+        let mut sent = std::mem::take(&mut self.sent_ms);
+        sent.sort_unstable();
         let (spread, count) = (timetable.slots_until().since(at), self.open as u32);
-        let untold = count.checked_sub(told.len() as u32).expect("only connected clients are told");
-        for (index, slot_ms) in (0u32..).zip(told) {
+        let missing = count.checked_sub(sent.len() as u32).expect("only connected clients get slots");
+        for (index, slot_ms) in (0u32..).zip(sent) {
             let slot = Duration::from_millis(slot_ms);
-            let (from, to) = (spread * index / count, spread * (index + 1 + untold) / count);
+            let (from, to) = (spread * index / count, spread * (index + 1 + missing) / count);
             assert!(
                 from <= slot + ROUNDED && slot <= to + ROUNDED,
                 "slot {index} of {count} at {slot:?}, its part is {from:?} to {to:?}"
@@ -139,7 +138,7 @@ impl World {
         if drain.phase != was {
             self.trace.note(self.now, || format!("gw-{index} {was:?} {connections}: {:?}", drain.phase));
             if drain.phase == Phase::Closing {
-                self.check_told(index);
+                self.check_slotted(index);
             }
         }
         let Some(ending) = drain.ending else { return };
@@ -150,15 +149,15 @@ impl World {
         }
     }
 
-    /// Every client that could be told when to move was told, before any is closed.
-    fn check_told(&self, index: usize) {
+    /// Every client with room in its outbox got a slot before any client is closed.
+    fn check_slotted(&self, index: usize) {
         let now = self.now.at;
         for line in self.instances[index].shells.iter().flat_map(|shell| &shell.lines) {
             let Some(shadow) = self.shadows.get(&(index, line.serial)) else { continue };
             let since = shadow.moves_since(PLAN.accept).max(line.crowded_at);
             assert!(
-                shadow.is_told() || since.is_none_or(|since| now < since + TOLD_WITHIN),
-                "#{} was never told to move, and had room since {since:?}",
+                shadow.has_slot() || since.is_none_or(|since| now < since + TOLD_WITHIN),
+                "#{} never got a slot, and had room since {since:?}",
                 line.serial
             );
         }

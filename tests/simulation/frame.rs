@@ -1,4 +1,4 @@
-//! What a server says, read from its bytes: each frame once, whoever looks at it.
+//! The server's frames, parsed from their bytes: each frame once, for all that look at it.
 
 use seawall::id::Epoch;
 use serde::Deserialize;

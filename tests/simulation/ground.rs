@@ -1,5 +1,5 @@
-//! What a gateway stands on, failing by the seed, under the board that judges it: probes, work and handshakes as a process makes
-//! them, on a clock of our own.
+//! A gateway's dependencies, which fail by the seed, under the board that judges them: probes, calls and handshakes as a process
+//! makes them, on a clock of our own.
 
 use super::promises::Promises;
 use super::schedule::{chance, pause_ms};
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Steps with faults: some minutes.
 const STEPS: u32 = 9_000;
-/// All is well again for so long before the last look, and nothing happens for so long after it.
+/// All dependencies are well for the first period before the last check, and nothing happens for the second one after it.
 const CALM: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(70);
 
@@ -48,7 +48,7 @@ impl Truth {
         [Truth::Refuses, Truth::Silent, Truth::Fails, Truth::Moody][rng.usize(..4)]
     }
 
-    /// What somebody meets who asks it, and how long that takes.
+    /// The result of a call, and its duration.
     fn meet(self, timeout: Duration, rng: &mut Rng) -> (Result<(), Fault>, Duration) {
         let now = match self {
             Truth::Moody if rng.bool() => Truth::Well,
@@ -74,7 +74,7 @@ struct Under<T> {
     met: Result<(), Fault>,
 }
 
-/// Whether a call was let through to try a breaker that is half-open.
+/// The purpose of a call: ordinary work, or a trial of a breaker that is half-open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Work,
@@ -150,9 +150,9 @@ impl Ground {
         self.truths.iter_mut().for_each(|truth| *truth = (Truth::Well, self.now.at));
         self.last_for(CALM);
         self.promises.check_all_is_well(&self.board);
-        let told = self.promises.events;
+        let before = self.promises.events;
         self.last_for(QUIET);
-        assert_eq!(self.promises.events, told, "something is told while nothing happens");
+        assert_eq!(self.promises.events, before, "an event while nothing happens");
     }
 
     fn last_for(&mut self, length: Duration) {

@@ -19,12 +19,12 @@ use std::sync::Arc;
 const REACTORS: u16 = 2;
 
 pub struct Instance {
-    /// The number of its life: answers for an earlier one reach nobody.
+    /// The number of its life: answers for an earlier one are dropped.
     pub life: u32,
     pub up: bool,
     pub shells: Vec<Shell>,
     pub auth: Auth,
-    /// Set once it was told to end.
+    /// Set once it has begun to drain.
     pub drain: Option<Drain>,
     pub setup: Arc<Setup>,
     name: InstanceName,

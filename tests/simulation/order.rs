@@ -1,4 +1,4 @@
-//! What clients send: each command with what it means, so that nobody has to parse it again.
+//! The commands of clients, each with its meaning, so that it need not be parsed again.
 
 use super::frame::Channel;
 use seawall::id::{Epoch, Offset};
@@ -34,7 +34,7 @@ pub enum Begin {
     After(Epoch, u64),
 }
 
-/// What is to be published.
+/// The content of a publish command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     pub channel: Channel,

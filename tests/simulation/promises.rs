@@ -1,4 +1,4 @@
-//! What the board promises to those who read its snapshots, held against how the dependencies really are.
+//! The board's promises to the readers of its snapshots, compared with the true state of the dependencies.
 
 use super::ground::{Purpose, Truth};
 use seawall::clock::{Moment, Now};
@@ -13,20 +13,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A step is at most 150 ms, and what begins or ends waits for the next one: some of them stand between a fault and its verdict.
+/// A step is at most 150 ms, and each beginning or end waits for the next one: several steps lie between a fault and its verdict.
 const STEPS_BETWEEN: Duration = Duration::from_millis(6 * 150);
-/// The longest that flapping is damped, the next look and the trials after it.
+/// The longest damping of flaps, with the next probe and the trials after it.
 const DAMPED_MAX: Duration = Duration::from_secs(18 + 3);
-/// What failed so long ago opens no breaker and is in no window.
+/// A fault of this age opens no breaker and is in no window.
 const FORGOTTEN: Duration = Duration::from_secs(20);
-/// What is down for the first time in a minute does not flap.
+/// A dependency that is down for the first time in a minute does not flap.
 const FLAP_WINDOW: Duration = Duration::from_secs(62);
 
-/// What is remembered of one dependency.
+/// The history of one dependency.
 #[derive(Debug)]
 struct Seen {
     outage: Option<Reference>,
-    /// Without a break in what is really the case.
+    /// Without an interruption of the true state.
     bad_since: Option<Moment>,
     well_since: Option<Moment>,
     not_well_at: Option<Moment>,
@@ -65,7 +65,7 @@ impl Promises {
     /// One reference an outage, revisions that grow with what `status` says, and only then.
     pub fn take(&mut self, changes: &Changes, board: &Board, now: Now) {
         for event in &changes.events {
-            // Where nobody calls, a breaker's trials take their time; people are told nothing of them.
+            // Without calls, a breaker's trials take their time; users are not notified of them.
             self.events += u64::from(!matches!(event.what, What::Breaker { .. }));
             let place = board.id(&event.dependency).expect("on the board").place();
             let seen = &mut self.seen[place];
@@ -75,7 +75,7 @@ impl Promises {
                     assert_eq!(seen.outage.replace(*reference), None, "down while down");
                     assert!(!cause.text.is_empty());
                     let lately = seen.not_well_at.is_some_and(|at| now.at.since(at) < FORGOTTEN);
-                    assert!(lately, "{} is told down and was well for long: {cause:?}", event.dependency);
+                    assert!(lately, "{} is down, and was well for long: {cause:?}", event.dependency);
                     seen.down_at = Some(now.at);
                 }
                 What::Recovered { reference, .. } => {
@@ -84,7 +84,7 @@ impl Promises {
                 }
                 What::Became { from, to } => assert!(*from != State::Down && *to != State::Down),
                 What::Breaker { from, to, .. } => assert_ne!(from, to),
-                What::Forced(_) | What::Released => panic!("nobody forced anything"),
+                What::Forced(_) | What::Released => panic!("no operator forced anything"),
             }
         }
         if let Some(snapshot) = &changes.snapshot {
@@ -92,7 +92,7 @@ impl Promises {
             assert_eq!(snapshot.revision, self.published.revision + u64::from(!same), "{}", snapshot.status);
             self.published = Arc::clone(snapshot);
         }
-        // Whoever reads the last one that was published knows all there is to know.
+        // The last published snapshot contains everything.
         assert!(Arc::ptr_eq(&self.published, board.snapshot()));
         self.check_level(board);
     }
@@ -114,7 +114,7 @@ impl Promises {
         }
     }
 
-    /// One who comes reads the snapshot, and is told of an outage that there is.
+    /// A handshake reads the snapshot, and is refused exactly during an outage that stops handshakes.
     pub fn handshake(&self, board: &Board, now: Now, random: f32) {
         let critical = |it: &&Dependency| {
             let definition = it.definition();
@@ -130,7 +130,7 @@ impl Promises {
                 assert_eq!(template.reference(), outage.reference);
                 read_refusal(template, now, random);
             }
-            (told, mode) => panic!("{told:?} in mode {mode:?}"),
+            (availability, mode) => panic!("{availability:?} in mode {mode:?}"),
         }
     }
 
@@ -154,7 +154,7 @@ impl Promises {
         }
     }
 
-    /// What must be seen by now is seen, and what must be over by now is over.
+    /// Every fault is noticed in time, and every outage ends in time.
     pub fn check_time(&mut self, board: &Board, truths: &[Truth], now: Now) {
         for ((seen, truth), dependency) in self.seen.iter_mut().zip(truths).zip(board.dependencies()) {
             seen.note(*truth, now.at);

@@ -17,7 +17,7 @@ pub struct Rogue {
     until: Moment,
 }
 
-/// What it does while one connection lasts.
+/// The behaviour during one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
     /// It sends all kinds of commands, and reads.
@@ -95,7 +95,7 @@ impl Rogue {
         }
     }
 
-    /// It goes without a word.
+    /// It leaves without a close frame.
     pub fn leave(&mut self) {
         if let Some(socket) = self.socket.take() {
             socket.borrow_mut().client_gone = true;

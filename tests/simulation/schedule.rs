@@ -1,9 +1,9 @@
-//! What goes wrong when: every choice comes from the seed.
+//! The faults and their times: every choice comes from the seed.
 
 use fastrand::Rng;
 use std::ops::Range;
 
-/// What the store does with appends.
+/// The store's behaviour towards appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
     Work,
@@ -15,7 +15,7 @@ pub enum Writes {
     Stuck,
 }
 
-/// What the store does with reads, and the auth worker with tokens.
+/// The store's behaviour towards reads, and the auth worker's towards tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     Work,
@@ -23,7 +23,7 @@ pub enum Reads {
     Stuck,
 }
 
-/// What holds at the moment.
+/// The faults of the moment.
 #[derive(Clone, Debug)]
 pub struct Weather {
     pub writes: Writes,

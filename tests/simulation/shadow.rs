@@ -1,4 +1,4 @@
-//! What a connection was promised, checked with every frame as it enters the outbox.
+//! The promises to one connection, checked with every frame as it enters the outbox.
 
 use super::drain::Drain;
 use super::frame::{Beginning, Channel, Frame, Publication, Published, Push, Reply};
@@ -25,13 +25,13 @@ pub struct Shadow {
     now: Moment,
     /// When it was connected.
     since: Option<Moment>,
-    /// Its process, where that was told to end.
+    /// Its process, once that drains.
     pub process: Option<Drain>,
-    told: bool,
+    has_slot: bool,
     connected: bool,
     /// Commands that were read and not answered.
     unanswered: BTreeMap<u64, (Moment, Ask)>,
-    /// For those that begin subscriptions: the store's heads when they were read, in the order asked.
+    /// For commands that begin subscriptions: the store's heads when they were read, in the order of the command.
     heads: BTreeMap<u64, Vec<u64>>,
     complaints_due: usize,
     subscriptions: BTreeMap<Channel, Followed>,
@@ -47,11 +47,11 @@ enum Ending {
 
 #[derive(Debug)]
 struct Followed {
-    /// The last publication it was sent, or was told it lacks.
+    /// The last publication that it was sent, or knows that it lacks.
     last: u64,
-    /// The newest head it was told.
-    told: u64,
-    /// It may not be called synced before this one.
+    /// The newest head that it knows.
+    known: u64,
+    /// It must not be called synced before this one.
     until: u64,
     synced: bool,
 }
@@ -64,7 +64,7 @@ impl Shadow {
             now: Moment::ZERO,
             since: None,
             process: None,
-            told: false,
+            has_slot: false,
             connected: false,
             unanswered: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -88,7 +88,7 @@ impl Shadow {
                 self.said(frame, store);
                 if self.connected != connected {
                     self.since = Some(now);
-                    // What was held is served from here on.
+                    // Held commands are served from now on.
                     self.unanswered.values_mut().for_each(|(at, _)| *at = now);
                 }
             }
@@ -143,7 +143,7 @@ impl Shadow {
         match frame {
             Frame::Reply(id, reply) => self.reply(*id, reply, store),
             Frame::Complaint(code) => {
-                assert!(self.complaints_due > 0, "{code}, and nobody earned it");
+                assert!(self.complaints_due > 0, "{code}, and no command caused it");
                 self.complaints_due -= 1;
             }
             Frame::Push(push) => self.push(push, store),
@@ -168,12 +168,14 @@ impl Shadow {
                 assert!(entry.log.is_some(), "a subscription begins somewhere");
                 self.begin(from, entry, heads[0], store);
             }
-            (Ask::Unsubscribe { channel }, Reply::Unsubscribed(told)) => {
-                assert_eq!(channel, *told);
+            (Ask::Unsubscribe { channel }, Reply::Unsubscribed(reported)) => {
+                assert_eq!(channel, *reported);
                 // None where the `subscribe` it ends was not answered yet.
                 self.subscriptions.remove(&channel);
             }
-            (Ask::Publish(content), Reply::Published(told)) => self.published(id, &content, told, store),
+            (Ask::Publish(content), Reply::Published(reported)) => {
+                self.published(id, &content, reported, store)
+            }
             (Ask::History { channel, after }, Reply::History(page)) => {
                 assert_eq!(channel, page.channel);
                 let log = store.position(channel);
@@ -226,16 +228,16 @@ impl Shadow {
                 if why.is_none() { offset } else { head }
             }
         };
-        self.subscriptions.insert(entry.channel, Followed { last, told: head, until: head, synced: false });
+        self.subscriptions.insert(entry.channel, Followed { last, known: head, until: head, synced: false });
     }
 
-    fn published(&self, id: u64, content: &Content, told: &Published, store: &Store) {
-        assert_eq!((content.channel, &content.key), (told.channel, &told.key));
-        let log = store.log(told.epoch, told.channel).expect("published in a log that exists");
-        let entry = log.at(told.offset).unwrap_or_else(|| panic!("{told:?} is not stored"));
+    fn published(&self, id: u64, content: &Content, reported: &Published, store: &Store) {
+        assert_eq!((content.channel, &content.key), (reported.channel, &reported.key));
+        let log = store.log(reported.epoch, reported.channel).expect("published in a log that exists");
+        let entry = log.at(reported.offset).unwrap_or_else(|| panic!("{reported:?} is not stored"));
         assert_eq!(entry.user, self.user);
         assert_eq!((&entry.key, entry.change, &entry.data), (&content.key, content.change, &content.data));
-        assert_eq!(told.duplicate, entry.origin != (self.serial, id), "{told:?} for {entry:?}");
+        assert_eq!(reported.duplicate, entry.origin != (self.serial, id), "{reported:?} for {entry:?}");
         if let Some(key) = &content.key {
             let same = |other: &&Entry| other.user == self.user && other.key.as_ref() == Some(key);
             assert_eq!(log.entries.iter().filter(same).count(), 1, "stored once");
@@ -285,7 +287,7 @@ impl Shadow {
                 let followed = self.followed(*channel);
                 assert!(!std::mem::replace(&mut followed.synced, true), "synced once");
                 assert_eq!(*offset, followed.last, "synced at the last one");
-                assert!(*offset >= followed.until, "synced at {offset}, before what was told: {followed:?}");
+                assert!(*offset >= followed.until, "synced at {offset}, before the known head: {followed:?}");
             }
             Push::Lag { channel, from, head } => {
                 let truth = store.head(*channel);
@@ -298,26 +300,26 @@ impl Shadow {
                 for (channel, head) in heads {
                     let truth = store.head(*channel);
                     let followed = self.followed(*channel);
-                    assert!(*head > followed.told, "a head that did not move");
+                    assert!(*head > followed.known, "a head that did not move");
                     assert!(*head <= truth, "a head above the store's");
-                    followed.told = *head;
+                    followed.known = *head;
                 }
             }
-            Push::Drain { slot_ms, deadline_ms } => self.told_to_move(*slot_ms, *deadline_ms),
+            Push::Drain { slot_ms, deadline_ms } => self.slot(*slot_ms, *deadline_ms),
             Push::Bye(_) => {}
         }
     }
 
     /// Once, with a slot that is over before the close.
-    fn told_to_move(&mut self, slot_ms: u64, deadline_ms: u64) {
+    fn slot(&mut self, slot_ms: u64, deadline_ms: u64) {
         let Drain { phase, timetable, .. } = self.process.expect("its process goes");
         assert_eq!(phase, Phase::Moving);
-        assert!(!std::mem::replace(&mut self.told, true), "told to move once");
+        assert!(!std::mem::replace(&mut self.has_slot, true), "one slot a connection");
         let at = |ms| self.now + Duration::from_millis(ms);
         assert!(slot_ms <= deadline_ms, "a slot in {slot_ms} ms, of {deadline_ms}");
-        // Who is told late is to move at once.
+        // A client that is notified late moves at once.
         assert!(slot_ms == 0 || at(slot_ms) <= timetable.slots_until(), "a slot in {slot_ms} ms");
-        // Told in the very moment in which it is over: nothing is left.
+        // Notified in the very moment in which the time is over: nothing is left.
         let left = timetable.close_at().since(self.now);
         assert_eq!(Duration::from_millis(deadline_ms), left, "what is left until the close");
     }
@@ -329,19 +331,19 @@ impl Shadow {
         assert!(!self.connected || self.unanswered.is_empty(), "closed over {:?}", self.unanswered);
     }
 
-    pub fn is_told(&self) -> bool {
-        self.told
+    pub fn has_slot(&self) -> bool {
+        self.has_slot
     }
 
-    /// Since when it could be told to move: the listener is closed so long after the beginning, and it is connected.
+    /// The moment from which it could get a slot: the listener closes `accept` after the beginning, and it is connected.
     pub fn moves_since(&self, accept: Duration) -> Option<Moment> {
         let process = self.process?;
         self.since.map(|since| since.max(process.timetable.since + accept))
     }
 
-    /// Its process is gone: it was told so, or went by itself.
+    /// Its process is gone: it had a `bye`, or went by itself.
     pub fn check_left(&self) {
-        assert_ne!(self.ending, Ending::None, "#{} was left without a word", self.serial);
+        assert_ne!(self.ending, Ending::None, "#{} was left without a bye", self.serial);
     }
 
     fn followed(&mut self, channel: Channel) -> &mut Followed {

@@ -10,7 +10,7 @@ const MOST: Duration = Duration::from_millis(5);
 const MOST_WHILE_PUBLISHING: Duration = Duration::from_micros(250);
 const PUBLISHING: Duration = Duration::from_millis(200);
 
-/// What arriving connections are allowed in the next turn.
+/// The time that arriving connections are allowed in the next turn.
 #[derive(Debug, Default)]
 pub struct Share {
     others: Duration,

@@ -62,7 +62,7 @@ pub struct Shell {
     habits: Habits,
 }
 
-/// What the machine is like, by the seed.
+/// Properties of the machine, by the seed.
 #[derive(Debug)]
 struct Habits {
     /// The time that reading one arriving connection takes, while faults last.
@@ -89,7 +89,7 @@ pub struct Line {
     pub serial: u64,
     id: SlotId,
     pub socket: Shared,
-    /// What happened, in order, for the shadow to judge.
+    /// Its events, in order, for the shadow to judge.
     pub events: Vec<Event>,
     /// The last moment at which its outbox had no room for a push.
     pub crowded_at: Option<Moment>,
@@ -101,7 +101,7 @@ pub struct Line {
     connected: bool,
 }
 
-/// What the shadow has to know of a connection.
+/// An event that the shadow has to know.
 #[derive(Debug)]
 pub enum Event {
     /// The engine read it.
@@ -347,7 +347,7 @@ impl Shell {
                 match job {
                     Job::Append(append) if rooms.0 > 0 => {
                         rooms.0 -= 1;
-                        // The drain gave up its answer in the same call: the client was told that the outcome is unknown,
+                        // The drain gave up its answer in the same call: the client has learned that the outcome is unknown,
                         // and here it is not stored.
                         if let Some(origin) = self.origin(&append) {
                             self.jobs.push(Work::Append(append, origin));
@@ -426,7 +426,7 @@ impl Shell {
                     newest.push((publication.channel, publication.offset));
                 }
                 match &*frame {
-                    Frame::Push(Push::Drain { slot_ms, .. }) => self.slots.told(*slot_ms),
+                    Frame::Push(Push::Drain { slot_ms, .. }) => self.slots.sent(*slot_ms),
                     Frame::Reply(_, Reply::Connected(_)) => line.connected = true,
                     Frame::Push(_) | Frame::Reply(..) | Frame::Complaint(_) => {}
                     Frame::Close(_) | Frame::Ping | Frame::Pong => {}

@@ -65,7 +65,7 @@ pub struct Socket {
     tapped_end: usize,
     taken: usize,
     delivered: usize,
-    /// What the kernel holds at most.
+    /// The bytes that the kernel holds at most.
     pub capacity: usize,
     pub server_gone: bool,
     pub client_gone: bool,

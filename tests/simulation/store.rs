@@ -21,7 +21,7 @@ pub struct Entry {
     pub user: String,
     pub key: Option<String>,
     pub change: Change,
-    /// What it said, also when it is erased.
+    /// Its content, kept when it is erased.
     pub data: String,
     pub deleted_by: Option<u64>,
     pub time_ms: u64,
@@ -59,7 +59,7 @@ pub struct Store {
     keys: Keys,
     /// The logs of earlier epochs, as they were when they were lost.
     lost: BTreeMap<u32, BTreeMap<Channel, Log>>,
-    /// Commands that were told they are certainly not stored.
+    /// Commands whose clients learned that they are certainly not stored.
     pub refused: BTreeSet<Origin>,
 }
 
@@ -102,7 +102,7 @@ impl Store {
             return Ok(Appended { epoch, offset: Offset(offset), time_ms: entry.time_ms, attempt });
         }
         self.check_target(channel, job)?;
-        assert!(!self.refused.contains(&origin), "{origin:?} was told it is certainly not stored");
+        assert!(!self.refused.contains(&origin), "{origin:?} was answered as certainly not stored");
         let log = self.logs.entry(channel).or_default();
         log.entries.push(Entry {
             user: job.user.as_str().into(),
@@ -145,7 +145,7 @@ impl Store {
         }
     }
 
-    /// What reactors are sent of a commit.
+    /// The announcement of a commit to the reactors.
     pub fn published(&self, name: &ChannelName, offset: Offset) -> Published {
         let entry = self.logs.get(&number(name)).and_then(|log| log.at(offset.0)).expect("it is stored");
         let mut frame = Vec::new();

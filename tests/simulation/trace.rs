@@ -1,4 +1,4 @@
-//! The last events of a run, kept only when somebody will read them.
+//! The last events of a run, kept only for a run that is shown.
 
 use seawall::clock::Now;
 use std::cell::{Cell, RefCell};

@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// What happens to processes and to the log, seldom.
+    /// Rare events of processes and of the log.
     fn mishap(&mut self) {
         match self.rng.u16(..600) {
             0 => {
@@ -359,7 +359,7 @@ fn client(number: usize, mode: AuthMode, rng: &mut Rng) -> Client {
     Client::new(number, user(number, mode), &channels, rng)
 }
 
-/// What was given to the live ones as erased is not given out of memory any more.
+/// A publication that live subscribers know to be erased is not sent out of memory any more.
 fn check_erased(store: &Store, channel: Channel, frame: &Frame, given: u64) {
     let Frame::Push(super::frame::Push::Publication(publication)) = frame else { return };
     let entry = store.logs.get(&channel).and_then(|log| log.at(publication.offset));
