@@ -1,9 +1,9 @@
 //! Seawall: a WebSocket chat gateway that stores what it acknowledges and says what it cannot do.
 //!
-//! **The pure floors decide, the reactor performs, the workers wait.**
+//! **The pure floors decide, the reactors perform, the workers wait.**
 //!
-//! A module imports strictly lower floors and its own folder; siblings never import each other.
-//! `tests/tidy.rs` reads the source and holds this table:
+//! A module imports strictly lower floors and its own folder; siblings never import each other, and no files import each other
+//! in a circle. `tests/tidy` reads the source and checks this table:
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
@@ -17,19 +17,34 @@
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
-//! One publication's journey, four types long, **`Command` → `Effect` → `Job` → `Completion`**:
+//! # One publication's journey
 //!
-//! 1. `reactor::connection` reads bytes into the reactor's one read buffer;
-//! 2. `wire::frames` and `wire::command` make a `Command::Publish` of them;
-//! 3. `session` answers with an `Effect::Append`;
-//! 4. `reactor::perform` puts a `job::Append` on the store's queue, or answers `overloaded`;
-//! 5. `store` commits a batch, then answers with a `Completion::Appended` and announces the
-//!    publications to every reactor;
-//! 6. `hub` gives each subscriber of the channel one reference to the same bytes;
-//! 7. `reactor` writes each dirty connection once a turn.
+//! Four types long: [`Command`](wire::command::Command) → [`Effect`](session::Effect) → [`Job`](engine::Job) →
+//! [`Completion`](job::Completion). Each hop is one function:
 //!
-//! Absent on purpose, and checked by a test or a lint: `unsafe`, async, unbounded queues, locks in
-//! `reactor`, a clock or randomness below floor 4, a panic reachable from the network, `build.rs`.
+//! 1. [`Reactor::turn`](reactor::Reactor::turn) waits, and `read` in [`reactor::transfer`] reads a socket's bytes into the one
+//!    buffer of its reactor;
+//! 2. [`Engine::handle_bytes`](engine::Engine::handle_bytes) gives them to [`engine::frames`], where a
+//!    [`Decoder`](wire::frames::Decoder) unmasks them in place;
+//! 3. [`Session::text`](session::Session::text) has [`wire::command::parse()`] make a `Command::Publish` of the text, borrowed
+//!    from that buffer; [`session::publish`] checks the rate and the permission and answers with an `Effect::Append`;
+//! 4. [`engine::perform`] makes a `Job::Append` of it, with a [`Ticket`](job::Ticket) for the answer, and `send_jobs` in
+//!    [`reactor::exchange`] puts it on the store's queue; if that is full, the client is answered `overloaded`;
+//! 5. the store's one writer ([`store::sqlite::append`], or [`store::postgres::append`] for the channel) commits a batch;
+//!    [`store::answers`] sends a `Completion::Appended` to the reactor that asked and the publications to every reactor, through
+//!    its [`Mailbox`](job::lane::Mailbox);
+//! 6. [`Engine::handle_completion`](engine::Engine::handle_completion) answers the author with `published`, and
+//!    [`Engine::handle_broadcast`](engine::Engine::handle_broadcast) gives the publication to [`Hub::publish`](hub::Hub::publish),
+//!    which compares its offset with the channel's head: the next one, a known one, or a hole;
+//! 7. [`Engine::deliver`](engine::Engine::deliver) gives the outbox of each live subscriber one reference to the channel's run,
+//!    or lets the subscriber fall behind;
+//! 8. [`Engine::flush`](engine::Engine::flush) and `flush` in [`reactor::transfer`] write each connection that got something,
+//!    once a turn.
+//!
+//! # Absent on purpose
+//!
+//! A test or a lint rejects: `unsafe`, async, unbounded queues, locks in `engine` and `reactor`, a clock or randomness below
+//! floor 6 (the log's time stamps and the engine's seed come from outside), a panic reachable from the network, `build.rs`.
 
 pub mod admin;
 pub mod admission;

@@ -1,7 +1,7 @@
 //! Blocking network clients for the workers: sockets with deadlines, TLS, addresses, and the HTTP and Redis codecs on top of
 //! them.
 //!
-//! This module knows none of the workers. All bytes go through [`line`], which bounds every wait by the deadline of the whole
+//! This module knows none of the workers. All bytes go through [`mod@line`], which bounds every wait by the deadline of the whole
 //! call.
 
 pub(crate) mod address;

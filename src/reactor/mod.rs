@@ -6,7 +6,7 @@
 
 mod accept;
 mod clock;
-mod exchange;
+pub(crate) mod exchange;
 mod listener;
 mod observe;
 mod renew;
@@ -15,7 +15,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod transfer;
+pub(crate) mod transfer;
 
 pub use crate::engine::{Addresses, Echo, Hosts, ProxyHeader};
 pub use clock::Clock;

@@ -19,7 +19,7 @@ pub mod heartbeat;
 mod member;
 pub mod outcome;
 pub mod policy;
-mod publish;
+pub(crate) mod publish;
 mod refusal;
 mod restoring;
 mod subscribe;

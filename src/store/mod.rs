@@ -3,7 +3,7 @@
 //! Each database has a module of its own. The files next to them are what both share: answers to the reactors, pages, outcomes,
 //! idempotency and the encoding of columns.
 
-mod answers;
+pub(crate) mod answers;
 mod columns;
 mod ends;
 mod idempotency;

@@ -1,6 +1,6 @@
 //! Client to server: one text frame becomes one [`Command`], or a [`Rejected`] that explains the fault.
 //!
-//! [`parse`] passes over the text once and keeps slices of it. It never looks into `data`, and for a `publish` it
+//! [`parse()`] passes over the text once and keeps slices of it. It never looks into `data`, and for a `publish` it
 //! copies only the channel's name and the key.
 
 mod arguments;

@@ -2,7 +2,7 @@
 //!
 //! The driver is asynchronous inside. Each worker has a small runtime of its own and waits on it as on any blocking call,
 //! except that every wait is bounded. A server that accepts bytes and stays silent, because it was stopped or its disk hangs,
-//! costs the worker [`CALL_TIMEOUT`] and a connection, which is abandoned; it never blocks the worker.
+//! costs the worker [`CALL_TIMEOUT`](super::link::CALL_TIMEOUT) and a connection, which is abandoned; it never blocks the worker.
 
 use super::dial::{Dialled, Patience, Way};
 use super::fault::CallFault;

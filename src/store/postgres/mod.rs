@@ -4,7 +4,7 @@
 //! `store-read-N` read pages, and `store-retention` deletes. Each has one connection, which reconnects by itself: a gateway
 //! starts while its database is down and refuses publications until it is up.
 
-mod append;
+pub(crate) mod append;
 mod batch;
 mod canary;
 mod connection;

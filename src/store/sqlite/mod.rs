@@ -7,7 +7,7 @@
 //! refuses writes, appends are answered `unavailable` and pages are still served. The next batch tries again, so no restart is
 //! needed.
 
-mod append;
+pub(crate) mod append;
 mod batch;
 mod checkpoint;
 mod connection;
