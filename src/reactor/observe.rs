@@ -59,8 +59,9 @@ impl Reactor {
                 if self.secrecy.warned == Warned::No {
                     self.secrecy.warned = Warned::Yes;
                     tracing::warn!(
-                        "TLS handshake on a plain listener: the client uses wss:// or https:// where ws:// or http:// is \
-                         served, or [tls] is not configured; further ones are only counted (tls_failures_total)"
+                        advice = "use ws:// or http:// at this address, or configure [tls]; further ones are only counted in \
+                                  tls_failures_total",
+                        "TLS handshake on plain listener"
                     );
                 }
             }

@@ -335,8 +335,12 @@ impl Shadow {
         self.has_slot
     }
 
-    /// The moment from which it could get a slot: the listener closes `accept` after the beginning, and it is connected.
+    /// The moment from which it could get a slot: the listener closes `accept` after the beginning, it is connected, and it is
+    /// not closed.
     pub fn moves_since(&self, accept: Duration) -> Option<Moment> {
+        if self.ending != Ending::None {
+            return None;
+        }
         let process = self.process?;
         self.since.map(|since| since.max(process.timetable.since + accept))
     }

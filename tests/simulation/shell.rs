@@ -206,6 +206,7 @@ impl Shell {
         self.exchange(&mut rooms);
         self.engine.expire();
         self.send_jobs(&mut rooms);
+        self.tap(Source::Memory);
         self.engine.push_status();
         let planned = phase != self.engine.phase() && phase == Phase::Moving;
         let open =

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Places in the store's queues.
 const APPENDS: usize = 12;
-const READS: usize = 24;
+const READS: usize = 6;
 
 /// An instance and which of its lives.
 type Asker = (usize, u32);
