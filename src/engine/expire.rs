@@ -23,7 +23,9 @@ impl Engine {
         while let Some(bucket) = self.timers.pop(self.now.at) {
             for (id, bucket) in bucket {
                 let Some(peer) = self.peers.get_mut(id) else { continue };
-                if Timers::claim(&mut peer.scheduled, bucket) {
+                // Otherwise a late turn would give up a stalled peer once for every bucket that has passed.
+                let is_dead = peer.reading == Reading::Dead;
+                if Timers::claim(&mut peer.scheduled, bucket) && !is_dead {
                     self.expire_connection(id);
                     self.schedule(id);
                 }

@@ -1,6 +1,6 @@
 //! An engine on a virtual clock: the test answers each `Job` with a `Completion`.
 
-use super::peer::{Peer, Replays};
+use super::peer::{Peer, Replays, Stall};
 use super::*;
 use crate::admission::handshakes::{Passage, Rests};
 use crate::auth::permission::Permissions;
@@ -53,6 +53,20 @@ fn each_message_is_counted_and_a_violation_is_not() {
         stage.turn_until(|stage| stage.engine.tally.closes[at].read() == 1);
         assert_eq!(stage.engine.tally.messages_received.read(), wanted, "{code}");
     }
+}
+
+#[test]
+fn stalled_peer_is_closed_once_after_a_late_turn() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = stage.chat(&[CONNECT]);
+    stage.turn_until(|stage| stage.engine.tally.connected.read() == 1);
+    let since = Stall::at(stage.engine.now().at);
+    stage.engine.peers.get_mut(client).expect("connected").stalled_since = Some(since);
+    stage.engine.schedule(client);
+    stage.pause = Duration::from_secs(20);
+    stage.turn();
+    let at = CLOSE_CODES.iter().position(|known| *known == 4408).expect("counted by itself");
+    assert_eq!((stage.engine.tally.closes[at].read(), stage.engine.len()), (1, 0));
 }
 
 #[test]
