@@ -100,6 +100,23 @@ fn operations() {
     replay_target("operations");
 }
 
+/// Outcomes that the operations do not cause: other targets or nothing in the engine does.
+const NOT_REACHED: [&str; 4] = ["close 1001", "close 4503", "close 4505", "error draining"];
+
+#[test]
+fn corpus_of_operations_reaches_every_outcome() {
+    let mut total: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    for (_, bytes) in corpus("operations") {
+        for (name, count) in targets::operations::reached(&bytes) {
+            *total.entry(name).or_default() += count;
+        }
+    }
+    let jobs = ["append", "read", "admission", "release", "interest"].map(|job| format!("refused {job}"));
+    for name in total.keys().cloned().chain(jobs).filter(|name| !NOT_REACHED.contains(&name.as_str())) {
+        assert!(total.get(&name).is_some_and(|count| *count > 0), "no file reaches {name}: {total:#?}");
+    }
+}
+
 #[test]
 fn every_target_has_a_test_and_a_corpus() {
     let mut folders: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus"))

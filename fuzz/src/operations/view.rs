@@ -1,10 +1,11 @@
-//! What one client sees: each frame is held against what the protocol promises.
+//! The view of one client: checks each byte that it receives against what the protocol promises.
 
-use super::store::{EPOCH, Store};
+use super::store::EPOCH;
+use super::workers::Workers;
 use seawall::id::ChannelName;
 use seawall::wire::command::{Command, From, Request};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Errors that say when to try again.
 const WITH_RETRY: [&str; 4] = ["rate_limited", "unavailable", "overloaded", "unconfirmed"];
@@ -19,104 +20,163 @@ const FINAL: [&str; 8] = [
     "not_found",
     "key_conflict",
 ];
+/// The close code of a restart.
+const RESTART: u64 = 1012;
 
 /// A subscription as a client counts it.
 #[derive(Debug)]
 pub struct Following {
-    /// The last offset it has; `None` when `last` left it open where the replay begins.
+    /// The last publication that it has, or that `lag` said it lacks.
     pub last: u64,
     pub synced: bool,
+}
+
+/// What the received bytes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Receives {
+    #[default]
+    Head,
+    Frames,
+    /// The response to a refused upgrade, until the end.
+    Body,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct View {
-    /// Commands that must still be answered once.
+    /// Every id ever used: a client counts up.
+    pub used: BTreeSet<u64>,
+    sent_bytes: usize,
+    read_bytes: usize,
+    /// Commands that the server has not read: where their bytes end, and their ids.
+    unread: VecDeque<(usize, u64)>,
+    /// Commands that the server has read and must answer once.
     owed: BTreeSet<u64>,
     /// Signals with an id: answered at most once, and only by an error.
     signals: BTreeSet<u64>,
-    /// Where each `subscribe`, and each cursor of `connect`, wanted to begin.
+    /// The start that each `subscribe`, and each cursor of `connect`, asked for.
     begins: BTreeMap<(u64, String), From>,
     pub following: BTreeMap<String, Following>,
-    saw_bye: bool,
-    saw_close: bool,
+    receives: Receives,
+    received: Vec<u8>,
+    /// The client sent bytes that are no commands, so its responses are not matched to commands.
+    pub is_wild: bool,
+    /// The client sent a close frame first.
+    pub closes: bool,
+    /// The client came when everything was at rest, so it must get nothing that was erased.
+    pub is_late: bool,
+    pub is_connected: bool,
+    revision: u64,
+    saw_drain: bool,
+    /// The code of `bye`.
+    pub bye: Option<u64>,
+    pub saw_close: bool,
 }
 
 impl View {
-    /// A command is sent.
-    pub fn asks(&mut self, request: &Request<'_>) {
-        let Some(id) = request.id else { return };
-        let id = id.0;
-        match &request.command {
-            Command::Signal { .. } => {
-                self.signals.insert(id);
-                return;
-            }
-            Command::Subscribe { channel, from } => {
+    /// The client sends `bytes`, which end with a command if there is one.
+    pub fn sends(&mut self, bytes: usize, request: Option<&Request<'_>>, id: Option<u64>) {
+        self.sent_bytes += bytes;
+        let Some(id) = id else { return };
+        let mut is_answered = true;
+        match request.map(|request| &request.command) {
+            Some(Command::Signal { .. }) => is_answered = false,
+            Some(Command::Subscribe { channel, from }) => {
                 self.begins.insert((id, channel.to_string()), *from);
             }
-            Command::Connect(connect) => {
+            Some(Command::Connect(connect)) => {
                 for cursor in &connect.recover {
                     let from = From::After { epoch: cursor.epoch, offset: cursor.offset };
                     self.begins.insert((id, cursor.channel.to_string()), from);
                 }
             }
-            Command::Refresh { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Publish(_)
-            | Command::History { .. } => {}
+            Some(
+                Command::Refresh { .. }
+                | Command::Unsubscribe { .. }
+                | Command::Publish(_)
+                | Command::History { .. },
+            )
+            | None => {}
         }
-        self.owed.insert(id);
+        if is_answered {
+            self.unread.push_back((self.sent_bytes, id));
+        } else {
+            self.signals.insert(id);
+        }
     }
 
-    /// A frame is sent that is refused, with this id.
-    pub fn owes(&mut self, id: u64) {
-        self.owed.insert(id);
-    }
-
-    pub fn owed(&self) -> &BTreeSet<u64> {
-        &self.owed
-    }
-
-    pub fn is_closed(&self) -> bool {
-        self.saw_close
-    }
-
-    /// The socket gave these bytes: whole frames of a server.
-    pub fn read(&mut self, bytes: &[u8], store: &Store) {
-        let mut rest = bytes;
-        while let [first, second, after @ ..] = rest {
-            assert!(!self.saw_close, "nothing comes after a close frame");
-            let (length, payload) = match second {
-                0..=125 => (usize::from(*second), after),
-                126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
-                127 => (
-                    usize::try_from(u64::from_be_bytes(*after.first_chunk().expect("a length")))
-                        .expect("small"),
-                    &after[8..],
-                ),
-                _ => panic!("a server masks nothing"),
-            };
-            let (payload, after) = payload.split_at(length);
-            rest = after;
-            match first {
-                0x81 => self.text(payload, store),
-                0x88 => self.close(payload),
-                other => panic!("frame {other:#x}"),
+    /// The server read bytes; `is_late` if it had said `bye` before.
+    pub fn is_read(&mut self, bytes: usize, is_late: bool) {
+        self.read_bytes += bytes;
+        while let Some((_, id)) = self.unread.pop_front_if(|(end, _)| *end <= self.read_bytes) {
+            if !is_late {
+                self.owed.insert(id);
             }
         }
-        assert!(rest.is_empty(), "half a frame");
+    }
+
+    /// True exactly when the client may still send commands.
+    pub fn is_served(&self) -> bool {
+        self.receives != Receives::Body && self.bye.is_none() && !self.saw_close
+    }
+
+    /// True exactly when every subscription has everything.
+    pub fn is_settled(&self, workers: &Workers) -> bool {
+        let has_all = |(channel, following): (&String, &Following)| {
+            following.synced && following.last == workers.store.head(&channel_of(channel))
+        };
+        self.owed.is_empty() && self.following.iter().all(has_all)
+    }
+
+    /// The client receives bytes. Returns the frames that it owes the server for them.
+    pub fn receives(&mut self, bytes: &[u8], workers: &Workers) -> Vec<(u8, Vec<u8>)> {
+        self.received.extend_from_slice(bytes);
+        let received = std::mem::take(&mut self.received);
+        let mut rest: &[u8] = &received;
+        let mut owes = Vec::new();
+        if self.receives == Receives::Head
+            && let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n")
+        {
+            rest = &received[end + 4..];
+            let status = std::str::from_utf8(&received[9..12]).expect("a status");
+            assert!(["101", "400", "408", "429", "503"].contains(&status), "{}", received.escape_ascii());
+            self.receives = if status == "101" { Receives::Frames } else { Receives::Body };
+        }
+        while self.receives == Receives::Frames
+            && let Some((kind, payload, after)) = split(rest)
+        {
+            assert!(!self.saw_close, "nothing comes after a close frame");
+            match kind {
+                0x81 => self.text(payload, workers),
+                0x88 => {
+                    self.close(payload);
+                    owes.push((0x88, payload[..payload.len().min(2)].to_vec()));
+                }
+                0x89 => owes.push((0x8A, payload.to_vec())),
+                0x8A => assert!(self.is_wild, "a pong without a ping"),
+                other => panic!("frame {other:#x}"),
+            }
+            rest = after;
+        }
+        self.received = rest.to_vec();
+        owes
     }
 
     fn close(&mut self, payload: &[u8]) {
         let (code, reason) = payload.split_first_chunk::<2>().expect("a code");
-        assert!((1000..5000).contains(&u16::from_be_bytes(*code)) && reason.len() <= 123);
-        assert!(std::str::from_utf8(reason).is_ok() && self.saw_bye, "a close says why");
+        let code = u64::from(u16::from_be_bytes(*code));
+        assert!(
+            (1000..5000).contains(&code) && std::str::from_utf8(reason).is_ok_and(|text| text.len() <= 123)
+        );
+        match self.bye {
+            Some(said) => assert_eq!(said, code, "`bye` and the close frame agree"),
+            None => assert!(self.is_wild || self.closes, "a close {code} without `bye`"),
+        }
         self.saw_close = true;
     }
 
-    fn text(&mut self, payload: &[u8], store: &Store) {
-        assert!(!self.saw_bye, "nothing but the close comes after bye");
+    fn text(&mut self, payload: &[u8], workers: &Workers) {
+        assert!(self.bye.is_none(), "nothing but the close comes after `bye`");
         let frame: Value = serde_json::from_slice(payload).expect("a frame is JSON");
         let members = frame.as_object().expect("an object");
         let (name, body) = members.iter().find(|(name, _)| *name != "id").expect("a name");
@@ -125,19 +185,28 @@ impl View {
         if let Some(id) = id {
             let is_error = name == "error";
             let expected = self.owed.remove(&id) || (is_error && self.signals.remove(&id));
-            assert!(expected, "answered twice, or unasked: {frame}");
+            assert!(expected || self.is_wild, "answered twice, or unasked: {frame}");
         }
+        let is_early = ["connected", "error", "bye"].contains(&name.as_str());
+        assert!(self.is_connected || is_early, "before `connected`: {frame}");
         match (name.as_str(), id) {
-            ("connected", Some(id)) => self.connected(id, body, store),
-            ("subscribed", Some(id)) => self.begin(id, body, store),
+            ("connected", Some(id)) => self.connected(id, body, workers),
+            ("subscribed", Some(id)) => self.begin(id, body, workers),
             ("unsubscribed", Some(_)) => {
                 self.following.remove(text(body, "channel"));
             }
-            ("published", Some(_)) => check_published(body, store),
-            ("history", Some(_)) => check_history(body, store),
-            ("refreshed", Some(_)) => {}
-            ("error", _) => check_error(body),
-            ("publication", None) => self.publication(body, store),
+            ("published", Some(_)) => check_published(body, workers),
+            ("history", Some(_)) => self.check_history(body, workers),
+            ("refreshed", Some(id)) => {
+                if workers.is_restricted(&format!("t{id}")) {
+                    self.following.retain(|channel, _| channel == "a");
+                }
+            }
+            ("error", id) => {
+                check_error(body);
+                self.forget_refused(id, text(body, "code"));
+            }
+            ("publication", None) => self.publication(body, workers),
             ("signal", None) => assert!(self.following.contains_key(text(body, "channel")), "{body}"),
             ("synced", None) => {
                 let following = self.followed(body);
@@ -153,18 +222,48 @@ impl View {
             }
             ("beat", None) => {
                 for (channel, head) in body["heads"].as_object().expect("heads") {
-                    assert!(head.as_u64() <= Some(store.head(&channel_of(channel))), "{body}");
+                    assert!(head.as_u64() <= Some(workers.store.head(&channel_of(channel))), "{body}");
                 }
             }
-            ("bye", None) => self.saw_bye = true,
+            ("status", None) => self.status(body),
+            ("drain", None) => {
+                assert!(body["slot_ms"].as_u64() <= body["deadline_ms"].as_u64(), "{body}");
+                assert!(!std::mem::replace(&mut self.saw_drain, true), "told to move once: {body}");
+            }
+            ("bye", None) => {
+                let code = body["code"].as_u64().expect("a code");
+                let is_complete = code != RESTART || !self.is_connected || self.owed.is_empty();
+                assert!(is_complete || self.is_wild, "closed without an answer to {:?}", self.owed);
+                self.bye = Some(code);
+            }
             (name, id) => panic!("{name} with {id:?}: {frame}"),
         }
     }
 
-    fn connected(&mut self, id: u64, body: &Value, store: &Store) {
+    /// A `subscribe` that is refused has ended an earlier subscription to the channel, unless it was not even looked at.
+    fn forget_refused(&mut self, id: Option<u64>, code: &str) {
+        let keeps = ["malformed", "rate_limited", "forbidden"].contains(&code);
+        let begin = self.begins.keys().find(|(begin, _)| Some(*begin) == id).cloned();
+        if let Some(begin) = begin {
+            self.begins.remove(&begin);
+            if !keeps {
+                self.following.remove(&begin.1);
+            }
+        }
+    }
+
+    fn status(&mut self, body: &Value) {
+        let revision = body["revision"].as_u64().expect("a revision");
+        assert!(revision >= self.revision, "a status older than the last one: {body}");
+        self.revision = revision;
+    }
+
+    fn connected(&mut self, id: u64, body: &Value, workers: &Workers) {
+        assert!(!std::mem::replace(&mut self.is_connected, true), "connected once: {body}");
+        self.status(&body["status"]);
         for recovered in body["recovered"].as_array().into_iter().flatten() {
             if recovered.get("head").is_some() {
-                self.begin(id, recovered, store);
+                self.begin(id, recovered, workers);
             } else {
                 assert!(["forbidden", "unavailable"].contains(&text(recovered, "because")), "{body}");
                 self.begins.remove(&(id, text(recovered, "channel").to_owned()));
@@ -173,13 +272,13 @@ impl View {
         assert!(self.begins.keys().all(|(other, _)| *other != id), "every cursor is answered: {body}");
     }
 
-    /// Where the subscription begins, by the protocol's own arithmetic.
-    fn begin(&mut self, id: u64, body: &Value, store: &Store) {
+    /// The subscription begins where the protocol's arithmetic says.
+    fn begin(&mut self, id: u64, body: &Value, workers: &Workers) {
         let name = text(body, "channel");
         let from = self.begins.remove(&(id, name.to_owned())).expect("it was asked for");
         let number = |key: &str| body[key].as_u64().expect("a number");
         let (head, floor) = (number("head"), number("floor"));
-        assert!(head <= store.head(&channel_of(name)), "a head that is not in the store: {body}");
+        assert!(head <= workers.store.head(&channel_of(name)), "a head that is not in the store: {body}");
         let last = match from {
             From::Now => head,
             From::Last(count) => head.saturating_sub(count.into()).max(floor.saturating_sub(1)).min(head),
@@ -200,13 +299,60 @@ impl View {
         self.following.get_mut(text(body, "channel")).unwrap_or_else(|| panic!("not subscribed: {body}"))
     }
 
-    fn publication(&mut self, body: &Value, store: &Store) {
+    fn publication(&mut self, body: &Value, workers: &Workers) {
         let following = self.followed(body);
         let offset = body["offset"].as_u64().expect("an offset");
         assert_eq!(offset, following.last + 1, "a gap or a duplicate: {body}");
         following.last = offset;
-        check_data(body, store, &channel_of(text(body, "channel")));
+        self.check_data(body, &channel_of(text(body, "channel")), workers);
     }
+
+    fn check_history(&self, body: &Value, workers: &Workers) {
+        let channel = channel_of(text(body, "channel"));
+        let mut last = 0;
+        for publication in body["publications"].as_array().expect("an array") {
+            let offset = publication["offset"].as_u64().expect("an offset");
+            assert!(offset > last, "ascending: {body}");
+            last = offset;
+            self.check_data(publication, &channel, workers);
+        }
+    }
+
+    fn check_data(&self, body: &Value, channel: &ChannelName, workers: &Workers) {
+        let offset = body["offset"].as_u64().expect("an offset");
+        let entry = workers.store.entry(channel, offset).expect("it is in the store");
+        if body.get("deleted_by").is_some() {
+            assert_eq!(
+                (body["deleted_by"].as_u64(), &body["data"]),
+                (entry.deleted_by, &Value::Null),
+                "{body}"
+            );
+            return;
+        }
+        assert!(!self.is_late || entry.deleted_by.is_none(), "erased, and still given out: {body}");
+        // What serde_json cannot hold as a value (1e999, half a surrogate pair) it cannot read in a frame either.
+        let data: Value = serde_json::from_str(&entry.data).expect("JSON");
+        assert_eq!(body["data"], data, "{body}");
+    }
+}
+
+/// Splits the first frame off: its first byte, its payload, and the rest; `None` if it is not complete.
+fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[kind, second], after) = bytes.split_first_chunk()?;
+    let (length, after) = match second {
+        0..=125 => (usize::from(second), after),
+        126 => {
+            let (length, after) = after.split_first_chunk()?;
+            (usize::from(u16::from_be_bytes(*length)), after)
+        }
+        127 => {
+            let (length, after) = after.split_first_chunk()?;
+            (usize::try_from(u64::from_be_bytes(*length)).expect("small"), after)
+        }
+        128..=255 => panic!("a server masks nothing"),
+    };
+    let (payload, after) = after.split_at_checked(length)?;
+    Some((kind, payload, after))
 }
 
 fn text<'a>(body: &'a Value, key: &str) -> &'a str {
@@ -217,29 +363,10 @@ fn channel_of(name: &str) -> ChannelName {
     ChannelName::parse(name).expect("a channel's name")
 }
 
-fn check_data(body: &Value, store: &Store, channel: &ChannelName) {
-    let offset = body["offset"].as_u64().expect("an offset");
-    let data = store.data(channel, offset).expect("it is in the store");
-    // What serde_json cannot hold as a value (1e999, half a surrogate pair) it cannot read in a frame either.
-    let data: Value = serde_json::from_str(data).expect("JSON");
-    assert_eq!(body["data"], data, "{body}");
-}
-
-fn check_published(body: &Value, store: &Store) {
+fn check_published(body: &Value, workers: &Workers) {
     let offset = body["offset"].as_u64().expect("an offset");
     let channel = channel_of(text(body, "channel"));
-    assert!(store.data(&channel, offset).is_some(), "published means stored: {body}");
-}
-
-fn check_history(body: &Value, store: &Store) {
-    let channel = channel_of(text(body, "channel"));
-    let mut last = 0;
-    for publication in body["publications"].as_array().expect("an array") {
-        let offset = publication["offset"].as_u64().expect("an offset");
-        assert!(offset > last, "ascending: {body}");
-        last = offset;
-        check_data(publication, store, &channel);
-    }
+    assert!(workers.store.entry(&channel, offset).is_some(), "published means stored: {body}");
 }
 
 fn check_error(body: &Value) {
