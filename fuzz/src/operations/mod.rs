@@ -30,7 +30,7 @@ pub fn check(bytes: &[u8]) {
     world.end();
 }
 
-/// What an input reaches before its faults end, by name: a corpus must reach all of it.
+/// Counts each outcome that an input reaches before its faults end. The corpus must reach all of them.
 pub fn reached(bytes: &[u8]) -> BTreeMap<String, u64> {
     play(bytes).map(|world| world.reached()).unwrap_or_default()
 }

@@ -42,6 +42,13 @@ pub struct Line {
     pub view: View,
 }
 
+impl Line {
+    /// True exactly when no bytes are on their way.
+    pub fn is_idle(&self) -> bool {
+        self.unread.is_empty() && self.sent.is_empty() && !self.edge.writable
+    }
+}
+
 /// The sizes that an input chooses.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -95,7 +102,7 @@ impl Shell {
     }
 
     /// One turn, `pause` after the last one, in the order that the engine prescribes. At most `broadcasts` of the lane arrive;
-    /// the bits of `lost` and `doubled` select those that do not, or arrive twice.
+    /// the bits of `lost` and `doubled` drop or double them.
     pub fn turn(&mut self, pause: Duration, broadcasts: usize, lost: u8, doubled: u8) {
         let now = self.engine.now();
         let at = now.at + pause + self.busy + Duration::from_micros(10);

@@ -31,7 +31,7 @@ pub struct Following {
     pub synced: bool,
 }
 
-/// What the received bytes are.
+/// The part of the stream that the next bytes belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Receives {
     #[default]
@@ -228,7 +228,7 @@ impl View {
             ("status", None) => self.status(body),
             ("drain", None) => {
                 assert!(body["slot_ms"].as_u64() <= body["deadline_ms"].as_u64(), "{body}");
-                assert!(!std::mem::replace(&mut self.saw_drain, true), "told to move once: {body}");
+                assert!(!std::mem::replace(&mut self.saw_drain, true), "asked twice to move: {body}");
             }
             ("bye", None) => {
                 let code = body["code"].as_u64().expect("a code");
@@ -330,7 +330,7 @@ impl View {
             return;
         }
         assert!(!self.is_late || entry.deleted_by.is_none(), "erased, and still given out: {body}");
-        // What serde_json cannot hold as a value (1e999, half a surrogate pair) it cannot read in a frame either.
+        // A value that serde_json cannot hold (1e999, half a surrogate pair) cannot be read in a frame either.
         let data: Value = serde_json::from_str(&entry.data).expect("JSON");
         assert_eq!(body["data"], data, "{body}");
     }

@@ -37,6 +37,8 @@ const MASK: [u8; 4] = [0x5E, 0xA0, 0x0A, 0x11];
 pub struct World {
     pub shell: Shell,
     board: Board,
+    /// The store is declared down.
+    is_down: bool,
     /// The connection that each client has now.
     current: [usize; PEERS],
 }
@@ -62,7 +64,7 @@ impl World {
         let socket = if has(4) { 4 << 10 } else { 256 };
         let sizes = Sizes { socket, read: if has(128) { 61 } else { 4 << 10 } };
         let shell = Shell::new(Arc::new(setup), now, follows, workers, sizes, has(64));
-        let mut world = World { shell, board, current: [0; PEERS] };
+        let mut world = World { shell, board, is_down: false, current: [0; PEERS] };
         (0..PEERS).for_each(|peer| world.connect(peer));
         world.turn();
         world
@@ -184,6 +186,7 @@ impl World {
 
     /// The store is declared down, or up again.
     pub fn order(&mut self, down: bool, mode: AdmissionMode) {
+        self.is_down = down;
         let now = self.shell.engine.now();
         let to = if down { Forced::Open } else { Forced::Closed };
         let order = Order { to, until: now.at + Duration::from_secs(600) };
@@ -235,7 +238,10 @@ impl World {
         self.shell.workers.full = Full::default();
         self.shell.busy = Duration::ZERO;
         self.shell.sizes.socket = 1 << 20;
-        self.order(false, AdmissionMode::Enforce);
+        if self.is_down {
+            // Only then: a `status` would move replays that are stuck.
+            self.order(false, AdmissionMode::Enforce);
+        }
         if self.shell.setup.vitals.drain.phase() == Phase::Moving {
             self.drain();
         }
@@ -252,7 +258,7 @@ impl World {
             }
         }
         let unsettled = self.unsettled();
-        assert!(unsettled.is_none(), "the world never comes to rest: {unsettled:?}");
+        assert!(unsettled.is_none(), "something never ends: {unsettled:?}");
         let served = self.shell.lines.iter().filter(|line| line.id.is_some() && line.view.is_served());
         let following: usize = served.map(|line| line.view.following.len()).sum();
         let tally = self.shell.engine.tally();
@@ -273,7 +279,7 @@ impl World {
             None => line.is_over,
             // The engine must not wait for a client that ended or was closed.
             Some(_) if line.ended || !line.view.is_served() => false,
-            Some(_) => line.unread.is_empty() && line.sent.is_empty() && line.view.is_settled(&shell.workers),
+            Some(_) => line.is_idle() && line.view.is_settled(&shell.workers),
         };
         shell.lines.iter().find(|line| !is_settled(line)).map(Unsettled::Line)
     }
@@ -338,7 +344,7 @@ impl World {
                 self.answer(0, GRANT);
             }
             self.shell.turn(PAUSE, usize::MAX, 0, 0);
-            // What the last ones leave is sent with the next turn.
+            // The next turn sends the jobs that the last clients leave.
             if was_empty && self.shell.workers.waiting() == 0 {
                 break;
             }
