@@ -117,7 +117,7 @@ impl View {
 
     /// True exactly when the client may still send commands.
     pub fn is_served(&self) -> bool {
-        self.receives != Receives::Body && self.bye.is_none() && !self.saw_close
+        self.receives != Receives::Body && self.bye.is_none() && !self.saw_close && !self.closes
     }
 
     /// True exactly when every subscription has everything.
