@@ -115,6 +115,10 @@ impl Shell {
         self.accept();
         self.read();
         self.exchange(broadcasts, lost, doubled);
+        // An address that was counted completes an upgrade without a read.
+        for line in &mut self.lines {
+            line.was_upgraded |= line.id.is_some_and(|id| self.engine.is_upgraded(id));
+        }
         self.engine.expire();
         self.send_jobs();
         self.engine.push_status();
