@@ -125,7 +125,7 @@ impl View {
         let has_all = |(channel, following): (&String, &Following)| {
             following.synced && following.last == workers.store.head(&channel_of(channel))
         };
-        self.owed.is_empty() && self.following.iter().all(has_all)
+        (self.owed.is_empty() || self.is_wild) && self.following.iter().all(has_all)
     }
 
     /// The client receives bytes. Returns the frames that it owes the server for them.
