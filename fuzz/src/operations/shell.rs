@@ -3,10 +3,10 @@
 use super::view::View;
 use super::workers::Workers;
 use seawall::clock::{Moment, Now};
+use seawall::drain::Phase;
 use seawall::engine::{
     AcceptQuota, Engine, Flushed, Follows, Job, Order, Readiness, Reads, Setup, SlotId, Transport, Written,
 };
-use seawall::health::drain::Phase;
 use seawall::id::ReactorId;
 use seawall::job::{Admit, Completion, Live};
 use seawall::limits::READS_PER_TURN;

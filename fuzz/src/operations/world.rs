@@ -3,19 +3,19 @@
 use super::shell::{Line, Shell, Sizes};
 use super::workers::{Full, GRANT, Workers};
 use seawall::clock::{Moment, Now};
+use seawall::drain::{Cause, Ending, Phase};
 use seawall::engine::{Addresses, Echo, Follows, Hosts, ProxyHeader, Setup};
 use seawall::health::board::Board;
 use seawall::health::breaker::Forced;
 use seawall::health::definition::{Criticality, Definition, Gate, Kind};
 use seawall::health::dependency::Order;
-use seawall::health::drain::{Cause, Ending, Phase};
 use seawall::health::report::Report;
 use seawall::health::snapshot::AdmissionMode;
 use seawall::id::InstanceName;
 use seawall::job::Outlook;
 use seawall::limits::Limits;
 use seawall::metrics::reactor::CLOSE_CODES;
-use seawall::metrics::scrape::Metrics;
+use seawall::metrics::scrape::{MetricSources, Metrics};
 use seawall::metrics::vitals::Vitals;
 use seawall::session::{AuthMode, Policy};
 use seawall::wire::command::parse;
@@ -398,7 +398,11 @@ fn setup(limits: Limits, auth: AuthMode, board: &Board, now: Now) -> Setup {
         reactors: 1,
         vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, now.at)),
         outlook: Arc::new(Outlook::new(Arc::clone(board.snapshot()), report)),
-        metrics: Arc::new(Metrics::new(1, Arc::from("gw"), (Arc::default(), None), || 0)),
+        metrics: Arc::new(Metrics::new(
+            1,
+            Arc::from("gw"),
+            MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
+        )),
     }
 }
 
