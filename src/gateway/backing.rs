@@ -7,7 +7,6 @@ use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, RunningSqlite, SqliteConfig, SqliteStore};
 use crate::store::{Retention, StoreEnds};
 use std::io;
-use std::sync::Arc;
 
 /// Threads that read pages; more than one, so that a long page does not delay short ones.
 const READERS: usize = 2;

@@ -19,8 +19,8 @@ use crate::net::auth_endpoint::{Blame, Endpoint, Unanswered};
 use crate::net::deadline::now;
 use crate::net::dial::Dialer;
 use crate::net::http_client::HttpClient;
+use crate::net::tls;
 use crate::net::trouble::Trouble;
-use crate::net::{resolve, tls};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use std::io;
@@ -119,7 +119,7 @@ impl Caller {
         news: &Sender<ServiceNews>,
     ) -> Caller {
         let (source, trust) = (service.source, tls::TlsTrust::new(None));
-        let dialer = Dialer { source, trust, resolver: resolve::Resolver::default() };
+        let dialer = Dialer::new(source, trust);
         Caller {
             endpoint: endpoint.clone(),
             browser: HttpClient::new(Arc::new(Mutex::new(dialer))),

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::retry_on_intr;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
-use socket2::Socket;
+use socket2::{Domain, Socket, TcpKeepalive};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ const LOOK_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Line {
     stream: Stream,
     peer: String,
+    /// The bound on what is read between two calls of `begin`.
+    bytes_max: usize,
     bytes_left: usize,
     /// The error that ended a read or a write, for codecs that do not pass it on.
     trouble: Option<Trouble>,
@@ -43,13 +45,30 @@ enum Stream {
 impl Line {
     pub(super) fn new(socket: Socket, peer: &PeerAddress, deadline: Instant) -> Line {
         let stream = Stream::Plain(Plain { socket, deadline, waits: ReadWait::ToDeadline });
-        Line { stream, peer: peer.to_string(), bytes_left: LOOK_BYTES_MAX, trouble: None, has_ended: false }
+        let (peer, bytes_max) = (peer.to_string(), LOOK_BYTES_MAX);
+        Line { stream, peer, bytes_max, bytes_left: bytes_max, trouble: None, has_ended: false }
+    }
+
+    /// Sets how much may be read after each `begin`.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// Makes the kernel end a TCP connection if the peer acknowledges nothing for this long, or ignores keepalive probes.
+    pub(crate) fn keep_alive(&self, unacknowledged_max: Duration) -> io::Result<()> {
+        let Stream::Plain(Plain { socket, .. }) = &self.stream else { return Ok(()) };
+        if socket.domain()? == Domain::UNIX {
+            return Ok(());
+        }
+        socket.set_tcp_user_timeout(Some(unacknowledged_max))?;
+        let alive = TcpKeepalive::new().with_time(Duration::from_secs(10));
+        socket.set_tcp_keepalive(&alive.with_interval(Duration::from_secs(2)).with_retries(3))
     }
 
     /// Begins a look on a kept connection.
     pub(crate) fn begin(&mut self, deadline: Instant) {
         self.set_deadline(deadline);
-        self.bytes_left = LOOK_BYTES_MAX;
+        self.bytes_left = self.bytes_max;
         self.trouble = None;
     }
 
@@ -75,9 +94,9 @@ impl Line {
         })
     }
 
-    /// Starts TLS; the certificate must be valid for `name`.
+    /// Speaks TLS from here on; the certificate must be valid for `name`.
     pub(crate) fn secure(self, trust: &TlsTrust, name: &str) -> Result<Line, Trouble> {
-        let Line { stream, peer, bytes_left, .. } = self;
+        let Line { stream, peer, bytes_max, bytes_left, .. } = self;
         let Stream::Plain(mut plain) = stream else {
             return Err(Trouble::new(Fault::Tls, format!("{peer} speaks TLS already")));
         };
@@ -96,7 +115,7 @@ impl Line {
             })?;
         }
         let stream = Stream::Tls(Box::new(StreamOwned::new(tls, plain)));
-        Ok(Line { stream, peer, bytes_left, trouble: None, has_ended: false })
+        Ok(Line { stream, peer, bytes_max, bytes_left, trouble: None, has_ended: false })
     }
 
     /// The peer's certificate in DER.
@@ -130,7 +149,7 @@ impl Line {
 impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.bytes_left == 0 {
-            let text = format!("{} sends more than {LOOK_BYTES_MAX} bytes in one look", self.peer);
+            let text = format!("{} sends more than {} bytes in one look", self.peer, self.bytes_max);
             return Err(self.keep(Trouble::new(Fault::Protocol, text).into_io()));
         }
         let bound = buffer.len().min(self.bytes_left);

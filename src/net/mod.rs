@@ -1,5 +1,4 @@
-//! Blocking network clients for the workers: sockets with deadlines, TLS, addresses, and the HTTP and Redis codecs on top of
-//! them.
+//! Blocking network clients for the workers: sockets with deadlines, TLS, addresses, and HTTP, Redis and PostgreSQL over them.
 //!
 //! This module knows none of the workers. All bytes go through [`mod@line`], which bounds every wait by the deadline of the whole
 //! call.

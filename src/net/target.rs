@@ -8,7 +8,6 @@ use super::auth_endpoint::Endpoint;
 use super::dial::Dialer;
 use super::peer::PeerAddress;
 use super::postgres::{AddressError, PostgresAddress};
-use super::resolve::Resolver;
 use super::tls::TlsTrust;
 pub use crate::health::definition::Kind;
 use std::net::IpAddr;
@@ -178,7 +177,7 @@ impl Target {
             | TargetService::Tcp { .. }
             | TargetService::Auth(_) => TlsTrust::new(self.ca_file.clone()),
         };
-        Dialer { source: self.source, trust, resolver: Resolver::default() }
+        Dialer::new(self.source, trust)
     }
 
     /// The target if it is a Redis.
@@ -206,10 +205,10 @@ fn postgres(address: &str) -> Result<(TargetService, Vec<String>), TargetError> 
         Err(AddressError::Form(_)) => return error(FORM.replace("names", "is written with")),
         Err(other) => return error(other.to_string()),
     };
-    if address.peers().is_empty() || address.config.get_user().is_none() {
+    if address.peers().is_empty() || address.user.is_none() {
         return error(FORM);
     }
-    let secrets = address.config.get_password().map(|it| String::from_utf8_lossy(it).into_owned());
+    let secrets = address.password.as_ref().map(|it| String::from_utf8_lossy(it).into_owned());
     let target = PostgresTarget { address, tables: Vec::new(), purpose: Purpose::Service };
     Ok((TargetService::Postgres(target), secrets.into_iter().collect()))
 }

@@ -14,10 +14,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The checks of a server's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of a server's certificate is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Its issuer, and its validity for the server's name.
+    /// Who signed it, and that it is valid for the name we know the server by.
+    #[default]
     Name,
     /// Its issuer.
     Chain,

@@ -91,7 +91,7 @@ fn publish(over: &mut RedisConnection, channel: &str, token: &str) -> Result<i64
     }
 }
 
-/// Waits for the publication with this token; older ones may arrive before it.
+/// ReadWait for the publication with this token; older ones may arrive before it.
 fn expect(over: &mut RedisConnection, channel: &str, token: &str, heard: i64) -> Result<(), Trouble> {
     loop {
         let value = match over.receive() {

@@ -1,30 +1,37 @@
-//! PostgreSQL as a store: connect, query its state, read the tables, commit a write.
+//! PostgreSQL as a store: connect, ask it what it is, read the tables, commit a write.
 //!
-//! The write is one row per instance in a table of its own, `seawall_probe`, outside every channel's log, in the schema of the
-//! tables that are read. It commits, because a rolled-back write misses a commit that hangs, such as one that waits for a
-//! synchronous standby.
+//! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log, in the schema of the
+//! tables that are read. It commits: a write that
+//! is rolled back misses a commit that hangs, such as one that waits for a synchronous standby.
 //!
-//! It cannot detect a full disk while the row finds room on its page. Appends meet that first and report it by SQLSTATE.
+//! What it cannot see is a full disk as long as the row finds room on its page. Appends meet that first and say so by SQLSTATE.
 
-mod wire;
-
-use self::wire::{DialHost, ErrorReport, Failure, ProbeConnection, Row};
 use super::age::Age;
 use crate::health::finding::Fault;
-use crate::net::deadline::{left, now};
+use crate::net::deadline::now;
 use crate::net::dial::Dialer;
-use crate::net::postgres::{WEAKNESSES, startup_advice, weakness};
+use crate::net::postgres::{Connection, Failure, Startup, WEAKNESSES, session_options};
+use crate::net::postgres::{startup_advice, weakness};
 use crate::net::target::{PostgresTarget, Purpose};
 use crate::net::trouble::Trouble;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// The share of connections in use at which a look warns, in percent.
+/// Share of the connections in use at which a look warns, in percent.
 const CONNECTIONS_WARN_PERCENT: u64 = 80;
 
-/// The connection kept between two looks.
-pub(super) type PostgresSession = ProbeConnection;
+/// The time for a cancellation, after the look's deadline.
+const CANCEL: Duration = Duration::from_millis(40);
 
-/// One look. Returns the connection for the next one.
+/// The bound on all answers of one look: they have some hundred bytes.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// The columns of a row.
+type Row = Vec<Option<String>>;
+
+/// What is kept between two looks.
+pub(super) type PostgresSession = Connection;
+
+/// One look; the connection is given back for the next.
 pub(super) fn look(
     dialer: &mut Dialer,
     target: &PostgresTarget,
@@ -40,29 +47,29 @@ pub(super) fn look(
     match examine(&mut session, target, instance, age) {
         Ok(warning) => Ok((warning, session)),
         Err(failure) => {
-            let trouble = trouble_of(failure);
+            let trouble = told(failure);
             if trouble.fault == Fault::Timeout {
-                session.cancel(dialer, now());
+                session.cancel(now() + CANCEL);
             }
             Err(trouble)
         }
     }
 }
 
-/// Connects to the first host that accepts. Each gets its share of the time, so that a silent host does not block the next.
 fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<PostgresSession, Trouble> {
-    let mut last = Trouble::new(Fault::Unreachable, "the address names no host");
-    let peers = target.address.peers();
-    let count = peers.len();
-    for (index, peer) in peers.iter().enumerate() {
-        let now = now();
-        let share = left(deadline, now) / u32::try_from(count - index).unwrap_or(u32::MAX);
-        match ProbeConnection::open(dialer, target, DialHost { place: index, peer }, now + share) {
-            Ok(session) => return Ok(session),
-            Err(failure) => last = trouble_of(failure),
-        }
-    }
-    Err(last)
+    let own = target.address.options.as_deref().unwrap_or_default();
+    let options = match target.purpose {
+        Purpose::Service => own.to_owned(),
+        Purpose::Store => format!("{} {own}", session_options()),
+    };
+    let startup = Startup {
+        address: target.address.clone(),
+        application_name: "seawall-probe".into(),
+        options,
+        share_min: Duration::ZERO,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+    };
+    Connection::open(dialer, &startup, deadline).map_err(told)
 }
 
 fn examine(
@@ -71,8 +78,8 @@ fn examine(
     instance: &str,
     age: Age,
 ) -> Result<Option<String>, Failure> {
-    let rows = session.query(&question(&target.tables))?;
-    let answer = PostgresAnswer::of(rows.first())?;
+    let rows = session.simple(&question(&target.tables))?;
+    let answer = PostgresAnswer::of(rows.first().map(|row| row.texts()).as_ref())?;
     answer.role()?;
     answer.is_fit(target.purpose)?;
     let (there, missing): (Vec<_>, Vec<_>) =
@@ -82,7 +89,7 @@ fn examine(
             .iter()
             .map(|(name, _)| format!("(SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT 1) t)"))
             .collect();
-        session.query(&format!("SELECT {}", reads.join(",")))?;
+        session.simple(&format!("SELECT {}", reads.join(",")))?;
     }
     write(session, &own_table(&target.tables), instance, age)?;
     let mut warnings = Vec::new();
@@ -97,8 +104,8 @@ fn examine(
     Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
 }
 
-/// One query for everything that can be asked at once. `pg_stat_database` counts the connections of every role;
-/// `pg_stat_activity` hides those of other roles from a role without rights.
+/// One query for all that can be asked at once. `pg_stat_database` counts the connections for every role; `pg_stat_activity` hides
+/// what others do from a role without rights.
 fn question(tables: &[String]) -> String {
     let tables: Vec<String> =
         tables.iter().map(|name| format!(", to_regclass('{name}') IS NOT NULL")).collect();
@@ -111,7 +118,7 @@ fn question(tables: &[String]) -> String {
     )
 }
 
-/// The number of columns before those of the tables.
+/// Columns before those of the tables.
 const COLUMNS: usize = 9;
 
 struct PostgresAnswer {
@@ -162,7 +169,7 @@ impl PostgresAnswer {
         Ok(())
     }
 
-    /// Checks what the store requires, so that a look does not report a server as well that accepts no publication.
+    /// What the store refuses, so that a look does not find well what no publication gets through.
     fn is_fit(&self, purpose: Purpose) -> Result<(), Trouble> {
         if purpose == Purpose::Store && self.synchronous_commit == "off" {
             let text = "synchronous_commit is off: what is acknowledged could be lost; set it to on for this role or database";
@@ -179,7 +186,7 @@ impl PostgresAnswer {
     }
 }
 
-/// The table that looks write to: next to the first table that is read, where the role surely has its rights.
+/// The table that looks write: beside the first table that is read, where the role surely has its rights.
 fn own_table(tables: &[String]) -> String {
     match tables.first().and_then(|name| name.rsplit_once('.')) {
         Some((schema, _)) => format!("{schema}.seawall_probe"),
@@ -192,60 +199,39 @@ fn write(session: &mut PostgresSession, table: &str, instance: &str, age: Age) -
         "INSERT INTO {table} (instance, looked_at) VALUES ('{instance}', now()) \
          ON CONFLICT (instance) DO UPDATE SET looked_at = excluded.looked_at"
     );
-    match session.query(&upsert) {
-        Err(Failure::Server(report)) if report.code == "42P01" => {
+    match session.simple(&upsert) {
+        Err(Failure::Server(error)) if error.code == "42P01" => {
             let columns = "instance text PRIMARY KEY, looked_at timestamptz NOT NULL";
-            match session.query(&format!("CREATE TABLE IF NOT EXISTS {table} ({columns})")) {
+            match session.simple(&format!("CREATE TABLE IF NOT EXISTS {table} ({columns})")) {
                 // Another instance created it at the same moment.
-                Err(Failure::Server(report))
-                    if matches!(report.code.as_str(), "23505" | "42710" | "42P07") => {}
-                // The schema does not exist yet, nor do its tables: the look warns about these.
-                Err(Failure::Server(report)) if report.code == "3F000" => return Ok(()),
+                Err(Failure::Server(error)) if matches!(error.code.as_str(), "23505" | "42710" | "42P07") => {
+                }
+                // The schema is not there yet, nor are the tables in it: the look warns of those.
+                Err(Failure::Server(error)) if error.code == "3F000" => return Ok(()),
                 other => drop(other?),
             }
-            session.query(&upsert)?;
+            session.simple(&upsert)?;
         }
         other => drop(other?),
     }
     match age {
-        // Rows of former instances would accumulate. Deleting them once per connection is often enough.
+        // Rows of instances that are gone would gather for ever. Once a connection is often enough.
         Age::New => {
             let old = "looked_at < now() - interval '1 day'";
-            session.query(&format!("DELETE FROM {table} WHERE {old}")).map(drop)
+            session.simple(&format!("DELETE FROM {table} WHERE {old}")).map(drop)
         }
         Age::Kept => Ok(()),
     }
 }
 
-fn trouble_of(failure: Failure) -> Trouble {
+fn told(failure: Failure) -> Trouble {
     match failure {
         Failure::Line(trouble) => trouble,
-        Failure::Server(ErrorReport { code, message }) => {
-            let advice = startup_advice(&message);
-            Trouble::new(fault_of(&code), format!("PostgreSQL reports {code}: {message}{advice}"))
+        Failure::Server(error) => {
+            let advice = startup_advice(&error.message);
+            let text = format!("PostgreSQL reports {}: {}{advice}", error.code, error.message);
+            Trouble::new(error.fault(), text)
         }
-    }
-}
-
-/// Codes of SQLSTATE (PostgreSQL documentation, appendix A).
-fn fault_of(code: &str) -> Fault {
-    match code {
-        "53100" => Fault::DiskFull,
-        "53200" => Fault::MemoryFull,
-        "53300" => Fault::ConnectionLimit,
-        "57P01" | "57P02" | "57P03" => Fault::NotReady,
-        "57014" | "55P03" => Fault::Timeout,
-        "25006" => Fault::ReadOnly,
-        "3D000" | "3F000" => Fault::Schema,
-        "08P01" => Fault::Protocol,
-        // The connection was idle for longer than the server allows.
-        "57P05" => Fault::Reset,
-        _ => match code.get(..2) {
-            Some("28") => Fault::Credentials,
-            Some("42") => Fault::Schema,
-            Some("08") => Fault::Reset,
-            _ => Fault::Internal,
-        },
     }
 }
 
@@ -258,24 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn server_faults_are_distinguished_by_their_code() {
-        let expected = [
-            ("53100", Fault::DiskFull),
-            ("53300", Fault::ConnectionLimit),
-            ("57P03", Fault::NotReady),
-            ("28P01", Fault::Credentials),
-            ("42501", Fault::Schema),
-            ("3D000", Fault::Schema),
-            ("XX000", Fault::Internal),
-            ("", Fault::Internal),
-        ];
-        for (code, fault) in expected {
-            assert_eq!(fault_of(code), fault, "{code}");
-        }
-    }
-
-    #[test]
-    fn four_fifths_of_the_connections_in_use_is_a_warning() {
+    fn four_fifths_of_the_connections_are_a_warning() {
         let of = |used: &str| {
             PostgresAnswer::of(Some(&row(&["1", "f", "off", used, "100", "on", "on", "1s", "1s"])))
                 .expect("an answer")
@@ -286,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn standby_is_no_store_and_incomplete_answer_is_rejected() {
+    fn a_standby_is_no_store_and_half_an_answer_is_none() {
         let of = |columns: &[&str]| {
             let columns = [columns, &["1", "97", "on", "on", "1s", "1s", "t"]].concat();
             PostgresAnswer::of(Some(&row(&columns))).and_then(|answer| answer.role()).map_err(|it| it.fault)
@@ -299,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn store_requirements_apply_only_to_the_store() {
+    fn what_the_store_refuses_is_a_fault_of_the_store_alone() {
         let columns = ["1", "f", "off", "1", "97", "off", "off", "0", "0"];
         let answer = PostgresAnswer::of(Some(&row(&columns))).expect("an answer");
         assert_eq!(answer.is_fit(Purpose::Store).map_err(|it| it.fault), Err(Fault::Schema));

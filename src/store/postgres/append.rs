@@ -9,7 +9,7 @@ use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::route::Waiting;
-use super::timing::{jittered, monotonic};
+use super::timing::{jittered, monotonic, pause};
 use super::trial::Trials;
 use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
@@ -73,7 +73,7 @@ impl PostgresAppender {
         while !self.doubt.is_empty() {
             self.connect();
             self.settle_doubt();
-            self.connection.pause(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
     }
 
@@ -192,7 +192,7 @@ impl PostgresAppender {
             match catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked())) {
                 Err(fault) if fault.fate == Fate::Again && tried < RETRIES => {
                     tried += 1;
-                    self.connection.pause(jittered(RETRY_PAUSE * tried * tried));
+                    pause(jittered(RETRY_PAUSE * tried * tried));
                 }
                 Ok(settled) if settled.len() != jobs.len() => {
                     let fault = CallFault::incomplete();

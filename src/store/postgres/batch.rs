@@ -4,13 +4,14 @@ use super::connection::StoreConnection;
 use super::fault::CallFault;
 use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
+use crate::net::postgres::Row;
+use crate::net::trouble::Trouble;
 use crate::store::columns::kind;
 use crate::store::columns::{integer, natural};
 use crate::store::idempotency::digest;
 use crate::store::outcome::{Outcome, change_of};
 use crate::wire::publication::Change;
-use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use postgres_types::Type;
 
 /// The statement that appends a batch.
 const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
@@ -78,7 +79,7 @@ fn moderates(change: AppendChange) -> bool {
     }
 }
 
-fn settled(row: &Row) -> Result<SettledAppend, tokio_postgres::Error> {
+fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
     let status: i16 = row.try_get(0)?;
     let attempt = match status {
         0 => Attempt::First,
@@ -89,7 +90,7 @@ fn settled(row: &Row) -> Result<SettledAppend, tokio_postgres::Error> {
         _ => return Ok(refused(AppendError::TooManyChannels)),
     };
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-    let epoch = Epoch(row.try_get::<_, i64>(4)? as u32);
+    let epoch = Epoch(row.try_get::<i64>(4)? as u32);
     let appended = Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt };
     Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1) })
 }

@@ -7,11 +7,12 @@ use super::fault::CallFault;
 use super::timing::{jittered, monotonic};
 use crate::health::delivery::Seen;
 use crate::job::bus::{Bus, Committed};
+use crate::net::trouble::Trouble;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use postgres_types::Type;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_postgres::types::Type;
 
 /// The time between two canaries, varied by ±20 %.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -66,11 +67,11 @@ impl CanaryWorker {
         )?;
         rows.iter()
             .map(|row| {
-                let name = Arc::from(row.try_get::<_, &str>(1)?);
+                let name = Arc::from(row.try_get::<&str>(1)?);
                 let (origin, number): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
                 Ok(Seen { origin: origin.cast_unsigned(), name, number: number.cast_unsigned() })
             })
-            .collect::<Result<_, tokio_postgres::Error>>()
+            .collect::<Result<_, Trouble>>()
             .map_err(|error| CallFault::garbled(&error))
     }
 }

@@ -1,11 +1,9 @@
 //! One connection to the server, with a deadline on everything it does.
 //!
-//! The driver is asynchronous inside. Each worker has a small runtime of its own and waits on it as on any blocking call,
-//! except that every wait is bounded. A server that accepts bytes and stays silent, because it was stopped or its disk hangs,
-//! costs the worker [`CALL_TIMEOUT`](super::link::CALL_TIMEOUT) and a connection, which is abandoned; it never blocks the worker.
+//! A server that takes bytes and says nothing, because it was stopped or its disk hangs, costs a worker
+//! [`CALL_TIMEOUT`](super::link::CALL_TIMEOUT) and a connection, which is abandoned; it never costs the worker.
 
-use super::dial::{Dialled, Patience, Way};
-use super::fault::CallFault;
+use super::fault::{CallFault, cause, silence};
 use super::link::Link;
 use super::schema::{self, ConnectRefusal, Durability};
 use super::timing::{GLANCE, jittered, monotonic};
@@ -14,30 +12,38 @@ use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::Epoch;
 use crate::job::Witness;
 use crate::metrics::store::{StoreCounters, bump};
-use crate::net::postgres::{AddressError, PostgresAddress, session_options};
-use std::io;
+use crate::net::dial::Dialer;
+use crate::net::postgres::{self, AddressError, Param, PostgresAddress, Row, Startup, session_options};
+use crate::net::tls::TlsTrust;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
 
 /// How long the server keeps an idle transaction of ours. Only a migration has one open between statements.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an append or read waits for the first connection of a new process, before anything is known to be wrong.
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
-/// The pause between two attempts to connect, at first; each failure doubles it.
+/// The time to connect, for all hosts together.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The least share of that time for each of several hosts.
+const SHARE_MIN: Duration = Duration::from_millis(400);
+/// The longest answer, a list of overfull channels for retention, has about 15 MB.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Between two tries to connect, at first and at most; each fails as often as the one before doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause. It is short because clients are notified that the store is back when the probe says so, and then it
 /// should be.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
-/// The server's address and how to connect to it.
+
+/// Where the store is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub(super) struct ServerTarget {
-    way: Way,
-    /// Set once the server's weaknesses are logged: once for all connections.
+    startup: Startup,
+    trust: Arc<TlsTrust>,
+    source: Option<IpAddr>,
+    /// Whether the log has what is weak about the server: once for all connections.
     warned: Arc<AtomicBool>,
 }
 
@@ -52,28 +58,29 @@ pub(super) enum ConnectionRole {
 }
 
 impl ServerTarget {
-    /// Reads a PostgreSQL URL. Connections leave from `source`.
+    /// Reads a URL of PostgreSQL. Connections leave from `source`.
     pub(super) fn parse(url: &str, source: Option<IpAddr>) -> Result<ServerTarget, AddressError> {
-        let mut address = PostgresAddress::parse(url)?;
-        if address.config.get_application_name().is_none() {
-            address.config.application_name("seawall");
-        }
-        Ok(ServerTarget { way: Way::new(&address, source), warned: Arc::default() })
+        let address = PostgresAddress::parse(url)?;
+        let trust = Arc::new(address.trust());
+        let application_name = address.application_name.clone().unwrap_or_else(|| "seawall".into());
+        let (share_min, answer_bytes_max) = (SHARE_MIN, ANSWER_BYTES_MAX);
+        let startup =
+            Startup { address, application_name, options: String::new(), share_min, answer_bytes_max };
+        Ok(ServerTarget { startup, trust, source, warned: Arc::default() })
     }
 
-    fn for_role(&self, role: ConnectionRole) -> Way {
-        let mut way = self.way.clone();
+    fn for_role(&self, role: ConnectionRole) -> Startup {
         let durability = match role {
             ConnectionRole::Append | ConnectionRole::Read | ConnectionRole::Canary => "",
             ConnectionRole::Retention => " -c synchronous_commit=off",
         };
-        let own = way.config.get_options().unwrap_or_default().to_owned();
-        way.config.options(format!(
-            "{} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {own}",
+        let options = format!(
+            "{} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {}",
             session_options(),
             IDLE_TIMEOUT.as_millis(),
-        ));
-        way
+            self.startup.address.options.as_deref().unwrap_or_default(),
+        );
+        Startup { options, ..self.startup.clone() }
     }
 }
 
@@ -83,10 +90,10 @@ enum ConnectionState {
     Resting(Instant),
 }
 
-/// A connection that reconnects by itself.
+/// A connection that comes back by itself.
 pub(super) struct StoreConnection {
-    runtime: Arc<Runtime>,
-    way: Way,
+    dialer: Dialer,
+    startup: Startup,
     role: ConnectionRole,
     state: ConnectionState,
     pause: Duration,
@@ -106,13 +113,11 @@ impl StoreConnection {
         role: ConnectionRole,
         counters: Arc<StoreCounters>,
         witness: Option<Witness>,
-    ) -> io::Result<StoreConnection> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
+    ) -> StoreConnection {
         let now = monotonic();
-        Ok(StoreConnection {
-            runtime: Arc::new(runtime),
-            way: target.for_role(role),
+        StoreConnection {
+            dialer: Dialer::new(target.source, Arc::clone(&target.trust)),
+            startup: target.for_role(role),
             role,
             state: ConnectionState::Resting(now),
             pause: PAUSE_MIN,
@@ -122,7 +127,7 @@ impl StoreConnection {
             last_used: now,
             counters,
             witness,
-        })
+        }
     }
 
     /// True if the connection is open, as far as is known.
@@ -138,14 +143,12 @@ impl StoreConnection {
         }
     }
 
-    /// Checks whether an idle connection is still there, and dials when it is time. Calls `meanwhile` often.
+    /// Looks whether an idle connection is still there, and dials when it is time. `meanwhile` is called often.
     pub(super) fn advance(&mut self, mut meanwhile: impl FnMut()) -> Result<(), ConnectRefusal> {
-        if let ConnectionState::Up(link) = &mut self.state {
-            link.listen();
-            if link.is_lost() {
-                let fault = link.closed_before();
-                self.lose(&fault);
-            }
+        if let ConnectionState::Up(link) = &mut self.state
+            && let Err(fault) = link.listen()
+        {
+            self.lose(&fault);
         }
         match self.state {
             ConnectionState::Up(_) => Ok(()),
@@ -154,12 +157,9 @@ impl StoreConnection {
         }
     }
 
-    /// Runs one statement. If the connection is lost during it, the next [`StoreConnection::advance`] reconnects at once.
-    pub(super) fn query(
-        &mut self,
-        sql: &str,
-        params: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, CallFault> {
+    /// Runs one statement. A connection that is lost over it is dialled anew by the next
+    /// [`StoreConnection::advance`], at once.
+    pub(super) fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, CallFault> {
         let idle = self.last_used.elapsed() > GLANCE;
         let ConnectionState::Up(link) = &mut self.state else {
             return Err(CallFault::not_sent(Cause::new(
@@ -168,26 +168,20 @@ impl StoreConnection {
                 "the line before",
             )));
         };
-        if idle {
-            link.listen();
-        }
-        let result = link.query(sql, params);
+        let heard = if idle { link.listen() } else { Ok(()) };
+        let result = heard.and_then(|()| link.query(sql, params));
         let lost = link.is_lost();
         if let Err(fault) = &result
             && lost
         {
-            self.lose(&fault.clone());
+            self.lose(fault);
         }
         self.last_used = monotonic();
         result
     }
 
-    /// Runs one statement that changes nothing, over a second connection if the first proves dead.
-    pub(super) fn read(
-        &mut self,
-        sql: &str,
-        params: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, CallFault> {
+    /// Runs one statement that changes nothing: over a second connection when the first one turns out to be dead.
+    pub(super) fn read(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, CallFault> {
         match self.query(sql, params) {
             // If the first connection was silent, there is no time for another.
             Err(fault) if !self.is_up() && fault.cause.fault != Fault::Timeout => {
@@ -266,18 +260,33 @@ impl StoreConnection {
         }
     }
 
-    /// Dials, and looks at the queue meanwhile.
-    fn open(&self, meanwhile: &mut dyn FnMut()) -> Result<Link, CallFault> {
-        let Dialled { client, driver, again } =
-            self.way.dial(&mut Patience { runtime: &self.runtime, meanwhile })?;
-        let driver = self.runtime.spawn(driver);
-        Ok(Link::new(Arc::clone(&self.runtime), client, driver, again))
-    }
-
-    /// Waits on the runtime for the pause before a retry.
-    pub(super) fn pause(&self, length: Duration) {
-        let _inside = self.runtime.enter();
-        self.runtime.block_on(tokio::time::sleep(length));
+    /// Connects on another thread, which ends by the deadline, and meanwhile keeps looking at the queue on this one.
+    fn open(&mut self, meanwhile: &mut dyn FnMut()) -> Result<Link, CallFault> {
+        let (dialer, startup) = (&mut self.dialer, &self.startup);
+        let (sender, opened) = bounded(1);
+        std::thread::scope(|scope| {
+            let deadline = monotonic() + DIAL_TIMEOUT;
+            let dial =
+                move || sender.send(postgres::Connection::open(dialer, startup, deadline)).unwrap_or(());
+            if let Err(error) =
+                std::thread::Builder::new().name("store-dial".into()).spawn_scoped(scope, dial)
+            {
+                let text = format!("no thread to connect with: {error}");
+                let cause = Cause::new(Fault::Internal, text, "the limits of this process");
+                return Err(CallFault::not_sent(cause));
+            }
+            loop {
+                match opened.recv_timeout(GLANCE) {
+                    Ok(Ok(connection)) => return Ok(Link::new(connection)),
+                    Ok(Err(failure)) if failure.is_silence() => {
+                        return Err(CallFault::not_sent(silence("a new connection", DIAL_TIMEOUT)));
+                    }
+                    Ok(Err(failure)) => return Err(CallFault::not_sent(cause(&failure))),
+                    Err(RecvTimeoutError::Timeout) => meanwhile(),
+                    Err(RecvTimeoutError::Disconnected) => return Err(CallFault::panicked()),
+                }
+            }
+        })
     }
 
     /// The open connection, for use before the threads run.

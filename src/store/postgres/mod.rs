@@ -8,7 +8,6 @@ pub(crate) mod append;
 mod batch;
 mod canary;
 mod connection;
-mod dial;
 mod epoch;
 mod fault;
 mod link;
@@ -17,7 +16,6 @@ mod read;
 mod retention;
 mod route;
 mod schema;
-mod secure;
 mod timing;
 mod trial;
 
@@ -131,7 +129,7 @@ impl PostgresStore {
     /// written by a newer program is refused.
     pub fn open(config: PostgresConfig) -> Result<PostgresStore, PostgresOpenError> {
         let target = target(&config.url, config.source)?;
-        let mut first = StoreConnection::new(&target, ConnectionRole::Append, Arc::default(), None)?;
+        let mut first = StoreConnection::new(&target, ConnectionRole::Append, Arc::default(), None);
         match first.advance(|| {}) {
             Err(ConnectRefusal::Unfit(unfit @ (Unfit::Newer { .. } | Unfit::Encoding { .. }))) => {
                 Err(PostgresOpenError::Unfit(unfit))
@@ -162,7 +160,7 @@ impl PostgresStore {
             let (sender, jobs) = bounded(APPEND_QUEUE.div_ceil(writers));
             workers.push(sender);
             let worker = PostgresAppender {
-                connection: connect(ConnectionRole::Append)?,
+                connection: connect(ConnectionRole::Append),
                 clock: WallClock::System,
                 jobs,
                 answers: answers.clone(),
@@ -179,13 +177,13 @@ impl PostgresStore {
         drop(overfull);
         let presence = Presence::default();
         for number in 0..config.readers.max(1) {
-            let (connection, answers) = (connect(ConnectionRole::Read)?, answers.clone());
+            let (connection, answers) = (connect(ConnectionRole::Read), answers.clone());
             let (jobs, counters, epoch) = (reads.clone(), Arc::clone(&counters), Arc::clone(&epoch));
             let presence = presence.another();
             let worker = PostgresReader { connection, jobs, answers, counters, epoch, presence };
             threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
         }
-        let connection = connect(ConnectionRole::Retention)?;
+        let connection = connect(ConnectionRole::Retention);
         let cells = Arc::clone(&counters);
         let worker = RetentionWorker::new(
             connection,
@@ -199,7 +197,7 @@ impl PostgresStore {
         let (alive, over) = bounded(0);
         if let Some(BusMember { bus, origin, instance }) = config.bus.clone() {
             let worker = CanaryWorker {
-                connection: connect(ConnectionRole::Canary)?,
+                connection: connect(ConnectionRole::Canary),
                 origin: origin.0,
                 instance,
                 bus,
@@ -230,7 +228,7 @@ impl RunningPostgres {
         self.epoch.replaced()
     }
 
-    /// Waits until all senders are gone and what they sent is answered.
+    /// ReadWait until all senders are gone and what they sent is answered.
     pub fn join(self) {
         for thread in self.threads {
             warn_of_panic(thread.join());
@@ -238,12 +236,12 @@ impl RunningPostgres {
     }
 }
 
-/// Gives the store another epoch, for use after a restore or an asynchronous failover, when logs may have lost what clients
-/// have seen. Returns the old and the new one. Running gateways notice within a second or two and end, because what they know
-/// belongs to the old logs.
+/// Gives the store another epoch: for after a restore or an asynchronous failover, when logs may have lost
+/// what clients have seen. Answers the old and the new one. Gateways that run see it within a second or two and end, since what they
+/// know is of the old logs.
 pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), PostgresOpenError> {
     let mut connection =
-        StoreConnection::new(&target(url, source)?, ConnectionRole::Append, Arc::default(), None)?;
+        StoreConnection::new(&target(url, source)?, ConnectionRole::Append, Arc::default(), None);
     let fresh = Epoch(getrandom::u32().map_err(|_| io::Error::other("no random number"))?);
     let refused = |refusal| match refusal {
         ConnectRefusal::Unfit(unfit) => PostgresOpenError::Unfit(unfit),

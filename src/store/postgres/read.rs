@@ -4,10 +4,12 @@ use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::presence::Presence;
-use super::timing::GLANCE;
+use super::timing::{GLANCE, pause};
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Completion, Live, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
+use crate::net::postgres::Row;
+use crate::net::trouble::Trouble;
 use crate::store::answers::Answers;
 use crate::store::columns::change;
 use crate::store::columns::{integer, natural};
@@ -16,10 +18,9 @@ use crate::store::page_body::{PageBody, Room};
 use crate::wire::publication::Stored;
 use crate::wire::push::LogPosition;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use postgres_types::Type;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tokio_postgres::types::Type;
-use tokio_postgres::{Error, Row};
 
 const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, stamp, kind, target, deleted_by, data
      FROM seawall.page($1, $2, $3, $4, $5, $6)";
@@ -46,7 +47,7 @@ impl PostgresReader {
                 if !self.presence.has_others() && self.refuse_all() == TryRecvError::Disconnected {
                     return;
                 }
-                self.connection.pause(self.connection.patience().min(GLANCE));
+                pause(self.connection.patience().min(GLANCE));
                 continue;
             }
             match self.jobs.recv_timeout(self.connection.patience()) {
@@ -150,7 +151,7 @@ impl PostgresReader {
         let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
         let rows = self.connection.read(HEADS, &[(&names, Type::TEXT_ARRAY)])?;
         self.check(&rows)?;
-        let positions: Result<Vec<_>, Error> = rows.iter().map(position).collect();
+        let positions: Result<Vec<_>, Trouble> = rows.iter().map(position).collect();
         let positions = positions.map_err(|error| CallFault::garbled(&error))?;
         Ok(channels.into_iter().zip(positions).collect())
     }
@@ -179,14 +180,14 @@ fn refuse(answers: &Answers, counters: &StoreCounters, job: Read) {
     }
 }
 
-fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Error> {
+fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
     let mut body = PageBody::new(request);
     let mut log_position = LogPosition { epoch: Epoch(0), head: Offset::ZERO, floor: Offset(1) };
     if let Some(first) = rows.first() {
         log_position = position(first)?;
     }
     for row in rows {
-        let Some(offset) = row.try_get::<_, Option<i64>>(3)? else { break };
+        let Some(offset) = row.try_get::<Option<i64>>(3)? else { break };
         let kind: i16 = row.try_get(7)?;
         let deleted_by: Option<i64> = row.try_get(9)?;
         let stored = Stored {
@@ -196,7 +197,7 @@ fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Error> {
             time_ms: natural(row.try_get(6)?),
             change: change(i64::from(kind), row.try_get(8)?),
             deleted_by: deleted_by.map(|by| Offset(natural(by))),
-            data: row.try_get::<_, Option<&str>>(10)?.unwrap_or("null"),
+            data: row.try_get::<Option<&str>>(10)?.unwrap_or("null"),
         };
         if body.take(&stored) == Room::None {
             break;
@@ -205,7 +206,7 @@ fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Error> {
     Ok(body.finish(log_position))
 }
 
-fn position(row: &Row) -> Result<LogPosition, Error> {
+fn position(row: &Row) -> Result<LogPosition, Trouble> {
     let head: Option<i64> = row.try_get(0)?;
     let floor: Option<i64> = row.try_get(1)?;
     let epoch: i64 = row.try_get(2)?;

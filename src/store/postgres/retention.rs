@@ -16,10 +16,10 @@ use crate::store::columns::{integer, natural};
 use crate::store::idempotency::KEY_AGE_MIN;
 use crate::store::wall_clock::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use postgres_types::Type;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_postgres::types::Type;
 
 /// The pause between two rounds.
 const ROUND_PERIOD: Duration = Duration::from_secs(1);
@@ -114,7 +114,7 @@ impl RetentionWorker {
 
     fn look_at_epoch(&mut self) -> Result<(), CallFault> {
         let rows = self.connection.query("SELECT value FROM seawall.meta WHERE name = 'epoch'", &[])?;
-        match rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()) {
+        match rows.first().and_then(|row| row.try_get::<i64>(0).ok()) {
             Some(epoch) => self.epoch.meet(Epoch(epoch as u32)),
             None => Ok(()),
         }
@@ -152,7 +152,7 @@ impl RetentionWorker {
             "SELECT name FROM seawall.channels WHERE head - floor + 1 > $1 LIMIT $2",
             &[(&integer(self.retention.publications), Type::INT8), (&(NOTED_MAX as i64), Type::INT8)],
         )?;
-        self.overfull.extend(rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()));
+        self.overfull.extend(rows.iter().filter_map(|row| row.try_get::<String>(0).ok()));
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl RetentionWorker {
         }
         for row in rows {
             add(&self.counters.retention_deletes, natural(row.try_get(1).unwrap_or(0)));
-            if row.try_get::<_, i64>(2).unwrap_or(0) > 0
+            if row.try_get::<i64>(2).unwrap_or(0) > 0
                 && let Ok(name) = row.try_get(0)
             {
                 self.overfull.insert(name);
@@ -212,8 +212,8 @@ impl RetentionWorker {
         )?;
         let Some(row) = rows.first() else { return Ok(()) };
         add(&self.counters.keys_forgotten, natural(row.try_get(0).unwrap_or(0)));
-        let at = |place| row.try_get::<_, Option<String>>(place).ok().flatten().unwrap_or_default();
-        self.swept = (row.try_get::<_, Option<i64>>(1).ok().flatten().unwrap_or(0), at(2), at(3));
+        let at = |place| row.try_get::<Option<String>>(place).ok().flatten().unwrap_or_default();
+        self.swept = (row.try_get::<Option<i64>>(1).ok().flatten().unwrap_or(0), at(2), at(3));
         Ok(())
     }
 

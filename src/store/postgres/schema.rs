@@ -8,8 +8,8 @@ use super::link::Link;
 use crate::health::finding::Cause;
 use crate::id::Epoch;
 use crate::net::postgres::{WEAKNESSES, weakness};
+use postgres_types::Type;
 use std::time::Duration;
-use tokio_postgres::types::Type;
 
 /// Entry n turns version n into version n + 1.
 const STEPS: [&[&str]; 3] = [
@@ -82,8 +82,8 @@ pub(super) fn prepare(
         &[],
     )?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let text = |at: usize| row.try_get::<_, String>(at).unwrap_or_default();
-    let truth = |at: usize| row.try_get::<_, bool>(at).unwrap_or(false);
+    let text = |at: usize| row.try_get::<String>(at).unwrap_or_default();
+    let truth = |at: usize| row.try_get::<bool>(at).unwrap_or(false);
     if truth(0) {
         return Err(ConnectRefusal::Unfit(Unfit::Standby));
     }

@@ -1,6 +1,9 @@
 //! The clock and the pauses of the store's PostgreSQL workers.
 
-use std::time::{Duration, Instant};
+pub(super) use crate::net::deadline::now as monotonic;
+use crossbeam_channel::never;
+use std::convert::Infallible;
+use std::time::Duration;
 
 /// How often a dialling worker looks at its queue.
 pub(super) const GLANCE: Duration = Duration::from_millis(20);
@@ -10,7 +13,8 @@ pub(super) fn jittered(length: Duration) -> Duration {
     length.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
-#[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
-pub(super) fn monotonic() -> Instant {
-    Instant::now()
+/// ReadWait, such as before a statement is tried again.
+pub(super) fn pause(length: Duration) {
+    // Nothing is ever sent, so it ends by its time.
+    let _ = never::<Infallible>().recv_timeout(length);
 }

@@ -9,8 +9,8 @@ use super::fault::CallFault;
 use super::timing::{jittered, monotonic};
 use crate::health::breaker::QUIET;
 use crate::health::finding::{Cause, Fault};
+use postgres_types::Type;
 use std::time::{Duration, Instant};
-use tokio_postgres::types::Type;
 
 /// The time between two trials, varied by ±20 %. The breaker ignores probes here; half-open, it takes silence as success, so
 /// several trials must fall into that time.

@@ -1,0 +1,141 @@
+//! Requests to the server and its answers, one statement at a time.
+
+use super::connection::Connection;
+use super::failure::{Failure, ServerError};
+use super::row::{self, Row};
+use crate::health::finding::Fault;
+use crate::net::line::ReadWait;
+use crate::net::trouble::Trouble;
+use bytes::BytesMut;
+use postgres_protocol::IsNull;
+use postgres_protocol::message::backend::{Header, Message};
+use postgres_protocol::message::frontend::{self, BindError};
+use postgres_types::{ToSql, Type};
+use std::error::Error;
+use std::io::{Read as _, Write as _};
+
+/// A value and the type of its parameter.
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The size of one read.
+const READ_BYTES: usize = 16 * 1024;
+/// The initial capacity for a request: many are shorter.
+const STATEMENT_BYTES: usize = 1024;
+
+impl Connection {
+    /// Runs one statement. Parameters and answer travel in one round trip, and no prepared statement stays on the server, because
+    /// a pooler may run the next one on another server process.
+    pub(crate) fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
+        let mut out = BytesMut::with_capacity(STATEMENT_BYTES);
+        encode(sql, params, &mut out).map_err(|error| Failure::Server(ServerError::of_value(&error)))?;
+        self.exchange(&out)
+    }
+
+    /// Runs statements without parameters; the values in the answer are text. It commits unless the statements say otherwise.
+    pub(crate) fn simple(&mut self, sql: &str) -> Result<Vec<Row>, Failure> {
+        let mut out = BytesMut::with_capacity(STATEMENT_BYTES);
+        frontend::query(sql, &mut out).map_err(|error| Failure::Server(ServerError::of_value(&error)))?;
+        self.exchange(&out)
+    }
+
+    /// Reads messages that the server sent between calls. Fails with the server's reason if it ended the connection.
+    pub(crate) fn listen(&mut self) -> Result<(), Failure> {
+        self.line.set_waits(ReadWait::Never);
+        let heard = loop {
+            match self.receive() {
+                Ok(Message::ErrorResponse(body)) => break Err(Failure::Server(ServerError::of(&body))),
+                Ok(_) => {}
+                Err(trouble) if trouble.fault == Fault::Timeout => break Ok(()),
+                Err(trouble) => break Err(trouble.into()),
+            }
+        };
+        self.line.set_waits(ReadWait::ToDeadline);
+        heard
+    }
+
+    fn exchange(&mut self, out: &[u8]) -> Result<Vec<Row>, Failure> {
+        if let Err(trouble) = self.send(out) {
+            // A server that ended the connection may have sent its reason.
+            return Err(self
+                .listen()
+                .err()
+                .filter(|failure| matches!(failure, Failure::Server(_)))
+                .unwrap_or(trouble.into()));
+        }
+        let (mut columns, mut rows, mut error) = (row::Columns::default(), Vec::new(), None);
+        loop {
+            match self.receive() {
+                Ok(Message::DataRow(body)) => {
+                    rows.push(Row::new(&columns, body).map_err(|error| self.garbled(&error.to_string()))?);
+                }
+                Ok(Message::RowDescription(body)) => {
+                    columns = row::columns(&body).map_err(|error| self.garbled(&error.to_string()))?;
+                }
+                Ok(Message::ErrorResponse(body)) => {
+                    let error = error.insert(ServerError::of(&body));
+                    if !error.is_of_statement() {
+                        return Err(Failure::Server(error.clone()));
+                    }
+                }
+                Ok(Message::ReadyForQuery(_)) => {
+                    return error.map_or(Ok(rows), |error| Err(Failure::Server(error)));
+                }
+                // Notices, and confirmations without content.
+                Ok(_) => {}
+                Err(trouble) => return Err(trouble.into()),
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, out: &[u8]) -> Result<(), Trouble> {
+        let sent = self.line.write_all(out).and_then(|()| self.line.flush());
+        sent.map_err(|error| self.line.trouble_or(error))
+    }
+
+    pub(super) fn receive(&mut self) -> Result<Message, Trouble> {
+        loop {
+            // The codec reserves the announced length: four bytes of garbage could announce two gigabytes.
+            let header = Header::parse(&self.received).map_err(|error| self.garbled(&error.to_string()))?;
+            if let Some(header) = header {
+                let is_possible =
+                    usize::try_from(header.len()).is_ok_and(|bytes| bytes <= self.answer_bytes_max);
+                if !is_possible || !header.tag().is_ascii_alphanumeric() {
+                    return Err(self.garbled("the header of a message is impossible"));
+                }
+            }
+            let parsed = Message::parse(&mut self.received);
+            if let Some(message) = parsed.map_err(|error| self.garbled(&error.to_string()))? {
+                return Ok(message);
+            }
+            let filled = self.received.len();
+            self.received.resize(filled + READ_BYTES, 0);
+            let read = self.line.read(self.received.get_mut(filled..).unwrap_or_default());
+            self.received.truncate(filled + read.as_ref().map_or(0, |count| *count));
+            read.map_err(|error| self.line.trouble_or(error))?;
+        }
+    }
+
+    pub(super) fn garbled(&self, what: &str) -> Trouble {
+        let text = format!("{} does not answer as PostgreSQL does: {what}", self.line.peer());
+        Trouble::new(Fault::Protocol, text)
+    }
+}
+
+fn encode(sql: &str, params: &[Param<'_>], out: &mut BytesMut) -> Result<(), Box<dyn Error + Send + Sync>> {
+    const BINARY: [i16; 1] = [1];
+    let put = |(value, kind): &Param<'_>, out: &mut BytesMut| {
+        value.to_sql_checked(kind, out).map(|is_null| match is_null {
+            postgres_types::IsNull::Yes => IsNull::Yes,
+            postgres_types::IsNull::No => IsNull::No,
+        })
+    };
+    frontend::parse("", sql, params.iter().map(|(_, kind)| kind.oid()), out)?;
+    frontend::bind("", "", BINARY, params, put, BINARY, out).map_err(|error| match error {
+        BindError::Conversion(error) => error,
+        BindError::Serialization(error) => error.into(),
+    })?;
+    frontend::describe(b'P', "", out)?;
+    frontend::execute("", 0, out)?;
+    frontend::sync(out);
+    Ok(())
+}
