@@ -102,6 +102,8 @@ impl Reactor {
     fn hand_on(&mut self, id: SlotId, opened: &mut [u8]) {
         if !opened.is_empty() {
             self.engine.handle_bytes(id, opened);
+            // A close_notify is queued at once: bytes that the client still sends must not bring a shutdown before it.
+            self.obey();
         }
     }
 

@@ -13,9 +13,10 @@ use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::session::{AuthMode, Policy};
 use crossbeam_channel::bounded;
+use rustls::ClientConnection;
 use rustls::version::TLS13;
 use socket::{Socket, token_of};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use tls::Phase;
 
@@ -124,4 +125,41 @@ fn idle_reactor_sleeps() {
     stage.turn_until(|stage| stage.reactor.accepting == accept::Accepting::Edge);
     assert!(stage.reactor.patience() > Duration::from_millis(100));
     assert!(stage.reactor.engine.now().at > Moment::ZERO);
+}
+
+#[test]
+fn close_notify_is_sent_though_the_client_still_sends() {
+    const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    // A binary frame is a misuse: the gateway says `bye` and waits for the close frame.
+    const BINARY: [u8; 6] = [0x82, 0x80, 0, 0, 0, 0];
+    const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 3, 0xE8];
+    let pair = pair(&[&TLS13]);
+    let mut stage = Stage::new(Some(pair.server.clone()));
+    let mut socket = TcpStream::connect(stage.address).expect("listening");
+    socket.set_nonblocking(true).expect("a socket");
+    let mut client = client(&pair);
+    client.writer().write_all(UPGRADE.as_bytes()).expect("memory");
+    client.writer().write_all(&BINARY).expect("memory");
+    let mut received = Vec::new();
+    stage.turn_until(|_| {
+        exchange(&mut client, &mut socket, &mut received);
+        received.windows(5).any(|five| five == b"\"bye\"")
+    });
+    // More than one read takes, so the close frame and what follows it are read one after the other.
+    client.set_buffer_limit(None);
+    client.writer().write_all(&CLOSE).expect("memory");
+    client.writer().write_all(&[0; READ_BYTES + READ_BYTES / 2]).expect("memory");
+    exchange(&mut client, &mut socket, &mut received);
+    assert!(!client.wants_write(), "the socket has room for all");
+    stage.turn_until(|_| exchange(&mut client, &mut socket, &mut received));
+}
+
+/// Moves what there is; true once the server's close_notify came.
+fn exchange(client: &mut ClientConnection, socket: &mut TcpStream, received: &mut Vec<u8>) -> bool {
+    while client.wants_write() && client.write_tls(socket).is_ok() {}
+    while client.read_tls(socket).is_ok_and(|bytes| bytes > 0) {}
+    let state = client.process_new_packets().expect("valid records");
+    let _ = client.reader().read_to_end(received);
+    state.peer_has_closed()
 }

@@ -199,8 +199,9 @@ impl Tls {
         let mut unsent = std::mem::take(&mut self.unsent);
         let said = self.write(RECORD_OVERHEAD, &mut unsent, |traffic, out| traffic.queue_close_notify(out));
         self.unsent = unsent;
-        if said.is_ok() {
-            self.phase = Phase::Done;
+        if self.is_established() {
+            // After a failure TLS carries nothing more, and no close_notify is ordered again.
+            self.phase = if said.is_ok() { Phase::Done } else { Phase::Failed };
         }
         said.is_ok()
     }

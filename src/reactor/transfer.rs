@@ -89,7 +89,7 @@ impl Reactor {
     }
 
     /// Carries out the engine's orders since the last call.
-    fn obey(&mut self) {
+    pub(super) fn obey(&mut self) {
         for order in self.engine.take_orders() {
             match order {
                 Order::SayDone(id) => {
