@@ -47,12 +47,13 @@ impl Engine {
         self.gathering.quota = COMPLETIONS_PER_TURN;
     }
 
-    /// Makes the requests that follow from the completions, and delivers their publications.
-    pub fn finish_completions(&mut self) {
+    /// Makes the requests that follow from the completions, and delivers their publications. Of the releases that the auth
+    /// worker's queue refused, as many as it has room for by now, `auth_room`, are handed out again.
+    pub fn finish_completions(&mut self, auth_room: usize) {
         self.read_heads();
         self.ask_needs();
         self.deliver();
-        self.release_again();
+        self.release_again(auth_room);
     }
 
     /// Takes a worker's answer to a job.

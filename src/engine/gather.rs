@@ -79,9 +79,11 @@ impl Engine {
         self.gathering.quota > 0 || self.leave_rest()
     }
 
-    /// True exactly when another completion may be handed in; false leaves the rest for the next turn.
+    /// True exactly when another completion may be handed in; false leaves the rest for the next turn. One is taken even in
+    /// a full turn: turns that reads fill again and again must not starve the workers' answers.
     pub fn wants_completion(&mut self) -> bool {
-        self.gathering.quota > 0 && !self.turn_is_full() || self.leave_rest()
+        let quota = self.gathering.quota;
+        quota == COMPLETIONS_PER_TURN || quota > 0 && !self.turn_is_full() || self.leave_rest()
     }
 
     fn leave_rest(&mut self) -> bool {

@@ -19,8 +19,6 @@ use crate::wire::server_frame::{self, Kind};
 
 /// The dependency without which nothing is published.
 const STORE: &str = "store";
-/// Releases that are handed out again in a turn after the auth worker had no room for them.
-const RELEASES_PER_TURN: usize = 256;
 /// The close code of an outage.
 const UNAVAILABLE: u16 = 1011;
 
@@ -88,9 +86,10 @@ impl Engine {
         self.out.jobs.push(Job::Admit(release));
     }
 
-    /// Hands out releases that the auth worker had no room for, some each turn.
-    pub(super) fn release_again(&mut self) {
-        let from = self.out.releases.len().saturating_sub(RELEASES_PER_TURN);
+    /// Hands out releases that the auth worker had no room for, as many as fit by now: an idle reactor turns once a second,
+    /// and a user is counted until the release arrives.
+    pub(super) fn release_again(&mut self, room: usize) {
+        let from = self.out.releases.len().saturating_sub(room);
         self.out.jobs.extend(self.out.releases.drain(from..).map(Job::Admit));
     }
 

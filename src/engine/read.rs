@@ -51,11 +51,14 @@ impl Engine {
         self.ready.len()
     }
 
-    /// The next peer to read; `None` if there is none, or the turn has written so much that the rest waits for the next.
-    pub fn next_ready(&mut self) -> Option<SlotId> {
-        while !self.turn_is_full()
+    /// The next peer to read, of the `left` first ones on the list; `None` if there is none, or the turn has written so much
+    /// that the rest waits for the next.
+    pub fn next_ready(&mut self, left: &mut usize) -> Option<SlotId> {
+        while *left > 0
+            && !self.turn_is_full()
             && let Some(id) = self.ready.pop_front()
         {
+            *left -= 1;
             if self.unlist(id) {
                 return Some(id);
             }

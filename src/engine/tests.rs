@@ -11,7 +11,7 @@ use crate::job::{
     Admit, Append, Completion, Counted, Identity, Live, Occasion, Outlook, Page, PageRequest, Read,
     ReadError, Span, Ticket,
 };
-use crate::limits::{GATHER_MAX, Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
+use crate::limits::{ARENA_BYTES_MAX, AUTH_QUEUE, GATHER_MAX, Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
@@ -350,4 +350,45 @@ fn crowd_of_newcomers_is_spread_over_turns() {
 fn plain_peer_fits_its_share_of_memory() {
     // An outbox and a stage, mostly a session. The shell's socket takes sixteen bytes more.
     assert!(size_of::<Peer>() <= 472, "{}", size_of::<Peer>());
+}
+
+#[test]
+fn releases_of_a_crowd_are_handed_out_as_fast_as_the_auth_queue_takes_them() {
+    let mut stage = Stage::new(AuthMode::Off);
+    for _ in 0..=AUTH_QUEUE {
+        stage.engine.handle_refused(Job::Admit(Admit::Leave { user: UserName::anonymous() }));
+    }
+    stage.turn();
+    assert_eq!(stage.admits.len(), AUTH_QUEUE);
+    stage.turn();
+    assert_eq!(stage.admits.len(), AUTH_QUEUE + 1);
+}
+
+#[test]
+fn full_turn_still_takes_one_completion() {
+    let mut stage = Stage::new(AuthMode::Off);
+    stage.engine.gathers(0, 0);
+    let (_, out) = Outbox::mark(&mut stage.engine.scratch.arena);
+    out.resize(ARENA_BYTES_MAX + 1, 0);
+    assert!(stage.engine.turn_is_full());
+    assert!(stage.engine.wants_completion());
+    let ticket = Ticket { reactor: ReactorId(0), request: 0 };
+    stage.engine.handle_completion(Completion::Followed { ticket });
+    assert!(!stage.engine.wants_completion());
+}
+
+#[test]
+fn peer_is_read_once_a_turn_whatever_was_listed_with_it() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let [gone, client] = [stage.client(), stage.client()];
+    for id in [gone, client] {
+        stage.engine.peers.get_mut(id).expect("accepted").arrival = peer::Arrival::In;
+        stage.engine.mark_ready(id);
+    }
+    stage.engine.kill(gone);
+    stage.engine.reap();
+    let mut left = stage.engine.ready();
+    assert_eq!(stage.engine.next_ready(&mut left), Some(client));
+    stage.engine.handle_more(client);
+    assert_eq!(stage.engine.next_ready(&mut left), None);
 }

@@ -116,7 +116,12 @@ pub struct Queues {
 impl Queues {
     /// The number of reads that still fit.
     pub fn read_room(&self) -> usize {
-        self.read.capacity().map_or(usize::MAX, |bound| bound.saturating_sub(self.read.len()))
+        room(&self.read)
+    }
+
+    /// The number of jobs for the auth worker that still fit.
+    pub fn auth_room(&self) -> usize {
+        room(&self.admit)
     }
 
     /// The depths of the queues whose overflow clients see as `overloaded`.
@@ -137,6 +142,10 @@ impl Queues {
     pub fn spare_depths(&self) -> impl Iterator<Item = Depth> {
         self.bus.iter().flat_map(bus::Bus::depths)
     }
+}
+
+fn room<T>(queue: &Sender<T>) -> usize {
+    queue.capacity().map_or(usize::MAX, |bound| bound.saturating_sub(queue.len()))
 }
 
 /// Sends a worker's evidence about one dependency to the health watch, which need not wait for its next probe.

@@ -35,7 +35,7 @@ impl Reactor {
             self.engine.handle_completion(completion);
         }
         self.engine.set_read_room(self.queues.read_room());
-        self.engine.finish_completions();
+        self.engine.finish_completions(self.queues.auth_room());
         self.send_jobs();
     }
 

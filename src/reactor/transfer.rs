@@ -13,8 +13,8 @@ impl Reactor {
     /// of time.
     pub(super) fn read(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..self.engine.ready() {
-            let Some(id) = self.engine.next_ready() else { break };
+        let mut left = self.engine.ready();
+        while let Some(id) = self.engine.next_ready(&mut left) {
             self.read_socket(id, &mut buffer);
         }
         if let Some(slice) = self.engine.arrival_slice() {

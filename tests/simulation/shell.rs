@@ -247,8 +247,8 @@ impl Shell {
                 self.engine.handle_readiness(line.id, readiness);
             }
         }
-        for _ in 0..self.engine.ready() {
-            let Some(id) = self.engine.next_ready() else { break };
+        let mut left = self.engine.ready();
+        while let Some(id) = self.engine.next_ready(&mut left) {
             self.read_line(id, rooms);
         }
         let slice = self.engine.arrival_slice();
@@ -331,7 +331,7 @@ impl Shell {
             self.tap(Source::Store);
         }
         self.engine.set_read_room(rooms.1);
-        self.engine.finish_completions();
+        self.engine.finish_completions(usize::MAX);
         self.send_jobs(rooms);
         self.tap(Source::Memory);
     }

@@ -155,8 +155,8 @@ impl Shell {
                 self.engine.handle_readiness(id, std::mem::take(&mut line.edge));
             }
         }
-        for _ in 0..self.engine.ready() {
-            let Some(id) = self.engine.next_ready() else { break };
+        let mut left = self.engine.ready();
+        while let Some(id) = self.engine.next_ready(&mut left) {
             self.read_line(id);
         }
         if self.engine.arrival_slice().is_some() {
@@ -219,7 +219,7 @@ impl Shell {
             self.engine.handle_completion(completion);
         }
         self.engine.set_read_room(self.workers.read_room());
-        self.engine.finish_completions();
+        self.engine.finish_completions(usize::MAX);
         self.send_jobs();
     }
 

@@ -115,8 +115,8 @@ impl Stage {
                 self.engine.handle_readiness(*id, readiness);
             }
         }
-        for _ in 0..self.engine.ready() {
-            let Some(id) = self.engine.next_ready() else { break };
+        let mut left = self.engine.ready();
+        while let Some(id) = self.engine.next_ready(&mut left) {
             self.read_line(id);
         }
         let slice = self.engine.arrival_slice().unwrap_or_default();
@@ -158,7 +158,7 @@ impl Stage {
             self.engine.handle_completion(completion);
         }
         self.engine.set_read_room(self.read_room);
-        self.engine.finish_completions();
+        self.engine.finish_completions(AUTH_QUEUE);
         self.send_jobs();
     }
 
