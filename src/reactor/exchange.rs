@@ -6,6 +6,9 @@ use crate::job::Live;
 use crate::job::bus::Interest;
 use std::sync::Arc;
 
+/// Jobs for which memory is kept: when a crowd leaves, each of its peers has a job in one turn.
+const JOBS_KEPT: usize = 1_024;
+
 /// The bus's queue of interests. Once it refused one, it must not get the later ones of the same jobs either.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BusLane {
@@ -55,6 +58,7 @@ impl Reactor {
             }
             self.engine.set_read_room(self.queues.read_room());
         }
+        jobs.shrink_to(JOBS_KEPT);
         self.jobs = jobs;
     }
 

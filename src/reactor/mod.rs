@@ -153,6 +153,8 @@ impl Reactor {
         }
         let now = self.setup.clock.read();
         self.engine.begin_turn(now);
+        // The other reactors have used the queue meanwhile.
+        self.engine.set_read_room(self.queues.read_room());
         if let Some(vitals) = self.setup.engine.vitals.reactors.get(usize::from(self.id.0)) {
             vitals.began.set(now.at.micros());
         }
