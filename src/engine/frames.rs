@@ -126,6 +126,7 @@ impl Engine {
         if self.scratch.effects.is_empty() {
             return;
         }
+        self.check_effects(id);
         let mut effects = std::mem::take(&mut self.scratch.effects);
         for effect in effects.drain(..) {
             self.perform(id, effect);

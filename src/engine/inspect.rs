@@ -25,6 +25,11 @@ impl Engine {
         self.pending.asker(ticket)
     }
 
+    /// The commands of a peer that wait for a worker.
+    pub fn commands_of(&self, id: SlotId) -> usize {
+        self.pending.commands_of(id)
+    }
+
     /// The outbox of a peer, with the arena that it refers to; `None` if the peer is gone or about to go.
     pub fn outbox(&self, id: SlotId) -> Option<(&Outbox, &Arena)> {
         let peer = self.peers.get(id).filter(|peer| peer.reading != Reading::Dead)?;

@@ -1,10 +1,11 @@
 //! The end of a turn: its counts, its measurements, and the release of its memory.
 
 use super::Engine;
-use super::peer::{Listed, Queued, Reading, Role, Stage, WebSocket};
+use super::peer::{Listed, Peer, Queued, Reading, Role, Stage, WebSocket};
 use super::slots::SlotId;
 use crate::hub::Slot;
 use crate::limits::{ARENA_BYTES_KEPT, ARENA_BYTES_MAX};
+use crate::session::Effect;
 use std::time::Duration;
 
 /// Engines with more peers are not checked as a whole after each turn, or debug builds would take quadratic time in a storm.
@@ -37,6 +38,22 @@ impl Engine {
         tally.tail_bytes.set(tail_bytes as u64);
         if cfg!(debug_assertions) && self.peers.len() <= CHECKED_PEERS_MAX {
             self.check_invariants();
+        }
+    }
+
+    /// Checks what a session asked for at once: it closes once, and asks for nothing afterwards but to release its user.
+    #[inline]
+    pub(super) fn check_effects(&mut self, id: SlotId) {
+        let effects = &self.scratch.effects;
+        if cfg!(debug_assertions)
+            && let Some(close) = effects.iter().position(|effect| matches!(effect, Effect::Close(_)))
+        {
+            let after = &effects[close + 1..];
+            let releases = after.iter().filter(|effect| matches!(effect, Effect::Leave(_))).count();
+            assert!(releases == after.len() && releases <= 1, "after a close: {after:?}");
+            let chat = self.peers.get(id).and_then(Peer::chat);
+            let serves = chat.is_some_and(|chat| chat.session.is_open() || chat.session.awaits_connect());
+            assert!(!serves, "a session that closed serves on");
         }
     }
 

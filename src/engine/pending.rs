@@ -51,6 +51,22 @@ pub enum Request {
 }
 
 impl Request {
+    /// The peer and the command that asked for it, if one did.
+    fn command(&self) -> Option<(SlotId, CommandId)> {
+        match self {
+            Request::Append { slot, id, .. }
+            | Request::History { slot, id, .. }
+            | Request::Token { slot, id } => Some((*slot, *id)),
+            Request::Address { .. }
+            | Request::Replay { .. }
+            | Request::Position(_)
+            | Request::Older(_)
+            | Request::Fill(_)
+            | Request::Follow(_)
+            | Request::Heads => None,
+        }
+    }
+
     /// True exactly for the reads that recovering clients need; at most `limits::RECOVERIES_AT_ONCE` are made at once.
     pub fn is_recovery(&self) -> bool {
         match self {
@@ -164,20 +180,13 @@ impl Pending {
 
     /// The peer and the command that wait for a ticket.
     pub fn asker(&self, ticket: Ticket) -> Option<(SlotId, CommandId)> {
-        let (index, serial) = (ticket.request & u64::from(u32::MAX), (ticket.request >> 32) as u32);
-        let entry = self.entries.get(index as usize).filter(|entry| entry.serial == serial)?;
-        match entry.request {
-            Request::Append { slot, id, .. }
-            | Request::History { slot, id, .. }
-            | Request::Token { slot, id } => Some((slot, id)),
-            Request::Address { .. }
-            | Request::Replay { .. }
-            | Request::Position(_)
-            | Request::Older(_)
-            | Request::Fill(_)
-            | Request::Follow(_)
-            | Request::Heads => None,
-        }
+        self.entries.get(self.index(ticket.request)?)?.request.command()
+    }
+
+    /// The commands of a peer that wait.
+    pub fn commands_of(&self, slot: SlotId) -> usize {
+        let commands = self.entries.iter().filter_map(|(_, entry)| entry.request.command());
+        commands.filter(|(of, _)| *of == slot).count()
     }
 
     /// Panics if the counts differ from the entries.

@@ -268,6 +268,8 @@ impl Engine {
         after: Offset,
         limit: u32,
     ) {
+        let replays = self.chat_mut(subscriber.slot).map(|chat| chat.replays);
+        debug_assert_ne!(replays, Some(Replays::PageAsked), "one page at a time");
         self.note_page(subscriber.slot, Replays::PageAsked);
         let key = PageKey { channel, after };
         if self.reads.recoveries.lack(&key, subscriber, limit) {

@@ -226,6 +226,8 @@ impl Shell {
         self.send_jobs(&mut rooms);
         self.tap(Source::Memory);
         self.flush();
+        let pending_max = self.engine.limits().pending as usize;
+        assert!(self.lines.iter().all(|line| self.engine.commands_of(line.id) <= pending_max));
         self.reap(&mut rooms);
         let busy = spent + Duration::from_micros(self.habits.rng.u64(..=self.habits.busy_us_max));
         self.engine.end_turn(busy);
