@@ -1,14 +1,14 @@
-//! The pure floors under everything that goes wrong, on a clock of our own, from a seed.
+//! The pure floors and the engine under simulated failures, on a virtual clock, from a seed.
 //!
-//! Two instances of two reactors each stand on one store. The store refuses, doubts, answers late; lanes
-//! lose, delay and double; sockets stall; processes crash, or drain and are replaced; logs are restored from a backup. Honest
-//! clients follow the client duties, rogues do not. A shadow of each connection checks every frame against what
-//! `docs/protocol.md` promises, and in the end every honest client must have everything.
+//! Two instances with two reactors each share one store. The store refuses, leaves outcomes unknown and answers late;
+//! lanes lose, delay and duplicate; sockets stall; processes crash, or drain and are replaced; logs are restored from a
+//! backup. Honest clients follow the client's duties, rogue ones do not. A shadow of each connection checks every frame
+//! against the promises of `docs/protocol.md`, and in the end every honest client must have everything.
 //!
-//! A second world is the dependencies alone: they fail by the seed under the real board, with probes, work and handshakes, and
-//! what the board says is held against how they are.
+//! A second world has only the dependencies: they fail by the seed under the real board, with probes, work and
+//! handshakes, and what the board reports is compared with their true state.
 //!
-//! `SEED=7 cargo test --test simulation` replays one run with its last events, `SEEDS=5000` runs more.
+//! `SEED=7 cargo test --test simulation` replays one run and prints its last events; `SEEDS=5000` runs more seeds.
 
 mod simulation {
     pub mod auth;
@@ -40,9 +40,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::thread;
 
-/// Runs in continuous integration.
+/// The number of seeds by default.
 const SEEDS: u64 = 256;
-/// The same of dependencies that fail under the board: each is some minutes.
+/// The same for the dependencies under the board, where each run lasts some minutes of virtual time.
 const GROUND_SEEDS: u64 = 96;
 
 fn number(variable: &str) -> Option<u64> {
@@ -50,7 +50,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number, got {text:?}")))
 }
 
-/// One run of one kind of world.
+/// One run of one of the two worlds.
 type Run = fn(u64, Rc<Trace>);
 
 fn run(of: Run, seed: u64, trace: &Rc<Trace>) -> std::thread::Result<()> {
@@ -65,20 +65,20 @@ fn dependencies(seed: u64, trace: Rc<Trace>) {
     Ground::new(seed, trace).run();
 }
 
-/// Runs every `stride`th seed until one fails, and names it. A run has one thread; runs share nothing.
+/// Runs every `stride`th seed until one fails, and returns it. A run has one thread, and runs share no state.
 fn first_failure(of: Run, seeds: Range<u64>, stride: usize) -> Option<u64> {
     seeds.step_by(stride).find(|seed| run(of, *seed, &Rc::new(Trace::silent())).is_err())
 }
 
-/// Runs the seed once more and shows how it came to that.
+/// Runs the seed again and prints the last events before the failure.
 fn show(of: Run, seed: u64) -> ! {
     let trace = Rc::new(Trace::kept());
     let outcome = run(of, seed, &trace);
-    eprintln!("seed {seed}, event {}: the last ones were", trace.count());
+    eprintln!("seed {seed}, event {}: the last events were", trace.count());
     trace.print();
     eprintln!("replay it with: SEED={seed} cargo test --test simulation");
     match outcome {
-        Ok(()) => panic!("seed {seed} failed once and not again: something is not decided by the seed"),
+        Ok(()) => panic!("seed {seed} failed once but not again, so something does not depend on the seed"),
         Err(cause) => std::panic::resume_unwind(cause),
     }
 }
@@ -103,17 +103,17 @@ fn run_all(of: Run, usual: u64) {
 }
 
 #[test]
-fn every_promise_holds_whatever_goes_wrong() {
+fn every_promise_holds_under_simulated_failures() {
     run_all(conversation, SEEDS);
 }
 
 #[test]
-fn whatever_it_stands_on_fails_is_told_in_time_once_and_taken_back() {
+fn failed_dependency_is_announced_in_time_once_and_its_recovery_too() {
     run_all(dependencies, GROUND_SEEDS);
 }
 
 #[test]
-fn a_seed_decides_everything() {
+fn same_seed_gives_the_same_run() {
     let events = |of, seed| {
         let trace = Rc::new(Trace::silent());
         run(of, seed, &trace).map(|()| trace.count()).map_err(|_| "the run failed")

@@ -1,4 +1,4 @@
-//! What the service says of a token, good or garbage, and how often it is asked.
+//! Good and malformed introspection answers, and how many calls are made.
 
 use crate::auth_service::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
 use crate::servers::Answer;
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 #[test]
-fn who_is_active_is_let_in_and_who_is_not_gets_4501() {
+fn active_token_is_admitted_and_any_other_is_closed_with_4501() {
     let issuer = Issuer::start();
     issuer.knows("good", "ann");
     let mut expired = active("ann");
     expired["exp"] = json!(unix_s() - 100);
     issuer.says("expired", Answer::json(200, &expired.to_string()));
-    issuer.says("nobody", Answer::json(200, r#"{"active":true}"#));
+    issuer.says("nameless", Answer::json(200, r#"{"active":true}"#));
     let gateway = issuer.introspected().start();
     let mut client = connect(&gateway, "good");
     assert_eq!(client.connected["user"], "ann");
@@ -24,7 +24,7 @@ fn who_is_active_is_let_in_and_who_is_not_gets_4501() {
     for (token, words) in [
         ("unknown", "not active"),
         ("expired", "expired"),
-        ("nobody", "no sub"),
+        ("nameless", "no sub"),
         ("", "send a token"),
         ("\u{7f}", "not a JWT"),
     ] {
@@ -32,11 +32,11 @@ fn who_is_active_is_let_in_and_who_is_not_gets_4501() {
         closed.is(4501, "unauthenticated");
         assert!(closed.reason.contains(words), "{token}: {closed:?}");
     }
-    assert_eq!(issuer.asked("\u{7f}"), 0, "what is no token is not asked about");
+    assert_eq!(issuer.asked("\u{7f}"), 0, "bytes that cannot be a token cause no call");
 }
 
 #[test]
-fn the_client_shows_who_it_is_and_other_members_may_be_read() {
+fn gateway_authenticates_to_the_service_and_reads_the_configured_members() {
     let issuer = Issuer::start();
     let answer =
         json!({"active": true, "username": "ann", "chat": [{"pattern": "a", "rights": ["publish"]}]});
@@ -53,7 +53,8 @@ fn the_client_shows_who_it_is_and_other_members_may_be_read() {
     client.publish("a", json!(1));
     client.refused(json!({"publish": {"channel": "b", "data": 1}}), "forbidden");
     let requests = issuer.server.requests();
-    let request = requests.iter().find(|request| request.body.starts_with("token=t&")).expect("it was asked");
+    let request =
+        requests.iter().find(|request| request.body.starts_with("token=t&")).expect("the service was called");
     assert_eq!(request.method, "POST");
     assert_eq!(request.headers["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(request.headers["authorization"], "Basic Y2hhdCtnYXRld2F5Omh1bnRlcjIlM0FodW50ZXIy");
@@ -61,7 +62,7 @@ fn the_client_shows_who_it_is_and_other_members_may_be_read() {
 }
 
 #[test]
-fn configured_keys_come_first_and_cost_no_call() {
+fn token_signed_by_a_configured_key_causes_no_call() {
     let issuer = Issuer::start();
     let gateway = issuer.introspected().env("SEAWALL_AUTH_SECRET", SECRET).start();
     assert_eq!(connect(&gateway, &token_of("ann")).connected["user"], "ann");
@@ -69,7 +70,7 @@ fn configured_keys_come_first_and_cost_no_call() {
 }
 
 #[test]
-fn a_hundred_clients_with_one_token_are_one_call() {
+fn hundred_clients_with_one_token_cause_one_call() {
     let issuer = Issuer::start();
     issuer.says("t", Answer::json(200, &active("ann").to_string()).after(Duration::from_millis(500)));
     let gateway = issuer.introspected().limit("connections_per_user", 0).start();
@@ -81,14 +82,14 @@ fn a_hundred_clients_with_one_token_are_one_call() {
     }
     assert_eq!(issuer.asked("t"), 1);
     connect(&gateway, "t");
-    assert_eq!(issuer.asked("t"), 1, "what is known is not asked again");
+    assert_eq!(issuer.asked("t"), 1, "a cached token causes no second call");
     let saved = gateway.metric("seawall_introspections_joined_total");
     let hits = gateway.metrics()["seawall_introspection_cache_total{found=\"fresh\"}"];
     assert_eq!(saved + hits, 100.0);
 }
 
 #[test]
-fn the_cache_is_bounded_and_old_answers_are_asked_for_again() {
+fn cache_is_bounded_and_expired_answers_are_fetched_again() {
     let issuer = Issuer::start();
     let gateway = issuer
         .introspected()
@@ -101,15 +102,15 @@ fn the_cache_is_bounded_and_old_answers_are_asked_for_again() {
         refused(&gateway, &format!("bad{number}")).is(4501, "unauthenticated");
     }
     assert_eq!(gateway.metric("seawall_introspection_cache_entries"), 16.0 + 4.0);
-    until(SOON, "an answer that is old is asked for again", || {
+    until(SOON, "an expired answer is fetched again", || {
         connect(&gateway, "t39");
         issuer.asked("t39") >= 2
     });
 }
 
-/// Answers that are none. None of them says anything of the token, so none may be 4501.
+/// Malformed answers. None of them says anything about the token, so none may lead to 4501.
 #[test]
-fn garbage_is_no_answer_and_nobody_is_called_unauthenticated_for_it() {
+fn malformed_answer_is_unavailable_and_never_unauthenticated() {
     let huge = format!("{{\"active\":true,\"sub\":\"ann\",\"x\":\"{}\"}}", "x".repeat(100_000));
     let with = |status: u16, content_type: &str, body: &str| Answer::With {
         status,
@@ -154,7 +155,7 @@ fn garbage_is_no_answer_and_nobody_is_called_unauthenticated_for_it() {
 }
 
 #[test]
-fn a_service_that_believes_everything_is_seen_by_its_probe() {
+fn probe_detects_a_service_that_accepts_every_token() {
     let issuer = Issuer::start();
     issuer.server.answer(INTROSPECT, Answer::json(200, &active("root").to_string()));
     let gateway = issuer.introspected().start();
@@ -163,7 +164,7 @@ fn a_service_that_believes_everything_is_seen_by_its_probe() {
 }
 
 #[test]
-fn no_token_is_in_the_log_whatever_becomes_of_it() {
+fn tokens_are_never_logged() {
     let issuer = Issuer::start();
     issuer.knows("TOPSECRETgood", "ann");
     let echo = Answer::by(|request| Answer::json(503, &request.body));
@@ -177,16 +178,16 @@ fn no_token_is_in_the_log_whatever_becomes_of_it() {
 }
 
 #[test]
-fn auth_is_on_with_a_service_alone_and_what_has_no_effect_is_refused() {
+fn service_alone_turns_auth_on_and_settings_without_effect_are_rejected() {
     let without = |setup: Setup| setup.try_start().err().expect("it must not start").output;
-    let told = without(Setup::new().env("SEAWALL_AUTH_CLIENT_SECRET", "hunter2"));
-    assert!(told.contains("auth.client_secret") && told.contains("auth.introspection_url"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let output = without(Setup::new().env("SEAWALL_AUTH_CLIENT_SECRET", "hunter2"));
+    assert!(output.contains("auth.client_secret") && output.contains("auth.introspection_url"), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
     let issuer = Issuer::start();
-    let told = without(issuer.introspected().env("SEAWALL_AUTH_CLIENT_ID", "chat"));
-    assert!(told.contains("auth.client_id") && told.contains("auth.client_secret"), "{told}");
-    let told = without(issuer.trusted().env("SEAWALL_AUTH_JWKS_REFRESH_MS", "1000"));
-    assert!(told.contains("auth.jwks_refresh_ms") && told.contains("auth.jwks_pause_ms"), "{told}");
+    let output = without(issuer.introspected().env("SEAWALL_AUTH_CLIENT_ID", "chat"));
+    assert!(output.contains("auth.client_id") && output.contains("auth.client_secret"), "{output}");
+    let output = without(issuer.trusted().env("SEAWALL_AUTH_JWKS_REFRESH_MS", "1000"));
+    assert!(output.contains("auth.jwks_refresh_ms") && output.contains("auth.jwks_pause_ms"), "{output}");
     let gateway = issuer.trusted().listen(([0, 0, 0, 0], 0).into()).start();
     logged(&gateway, "serving");
 }

@@ -1,4 +1,4 @@
-//! An auth service as a test tells it to be: tokens it knows, keys it publishes, and calls that are counted.
+//! A scripted auth service: it knows certain tokens, publishes certain keys, and counts calls.
 
 use crate::servers::{Answer, Http};
 use crate::support::token::unix_s;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 pub const INTROSPECT: &str = "/introspect";
 pub const JWKS: &str = "/jwks";
 
-/// What the service knows, shared with its script.
+/// The answers by token, shared with the script.
 type Tokens = Arc<Mutex<HashMap<String, Answer>>>;
 
 pub struct Issuer {
@@ -21,7 +21,7 @@ pub struct Issuer {
     tokens: Tokens,
 }
 
-/// Members of an active answer: a user who may do everything.
+/// The members of an active answer, for a user with every right.
 pub fn active(user: &str) -> Value {
     json!({
         "active": true,
@@ -32,18 +32,18 @@ pub fn active(user: &str) -> Value {
 }
 
 impl Issuer {
-    /// Knows no token and publishes no key.
+    /// Starts without a token or a published key.
     #[track_caller]
     pub fn start() -> Issuer {
         let server = Http::start();
-        let proxy = Proxy::start(server.address()).expect("a port and a thread are left");
+        let proxy = Proxy::start(server.address()).expect("the proxy starts");
         let issuer = Issuer { server, proxy, tokens: Tokens::default() };
         issuer.answer_tokens();
         issuer.publishes(&[]);
         issuer
     }
 
-    /// Answers about tokens by what it was told of each.
+    /// Answers introspection with what was set for each token, or with inactive.
     pub fn answer_tokens(&self) {
         let known = Arc::clone(&self.tokens);
         let script = move |request: &crate::servers::http::Request| {
@@ -55,7 +55,7 @@ impl Issuer {
         self.server.answer(INTROSPECT, Answer::by(script));
     }
 
-    /// A token, of letters that no form escapes, and how the service answers when asked about it.
+    /// Sets the answer for a token. The token must have only letters that a form does not escape.
     pub fn says(&self, token: &str, answer: Answer) {
         self.tokens.lock().expect("no holder panics").insert(token.into(), answer);
     }
@@ -68,7 +68,7 @@ impl Issuer {
         self.server.answer(JWKS, Answer::json(200, &json!({ "keys": keys }).to_string()));
     }
 
-    /// How often it was asked about this token.
+    /// The number of introspections of this token.
     pub fn asked(&self, token: &str) -> usize {
         let sought = format!("token={token}&");
         self.server.requests().iter().filter(|request| request.body.starts_with(&sought)).count()
@@ -82,12 +82,12 @@ impl Issuer {
         format!("http://{}{path}", self.proxy.address())
     }
 
-    /// A gateway that asks it about tokens.
+    /// Configures a gateway that introspects tokens here.
     pub fn introspected(&self) -> Setup {
         Setup::new().env("SEAWALL_AUTH_INTROSPECTION_URL", &self.url(INTROSPECT))
     }
 
-    /// A gateway that uses its keys.
+    /// Configures a gateway that uses the keys published here.
     pub fn trusted(&self) -> Setup {
         Setup::new().env("SEAWALL_AUTH_JWKS_URL", &self.url(JWKS))
     }
@@ -103,13 +103,13 @@ pub fn refused(gateway: &Gateway, token: &str) -> Closed {
     client.expect_close()
 }
 
-/// Waits until the log, which is written apart, has this.
+/// Waits until the log, which a thread of its own writes, contains `words`.
 #[track_caller]
 pub fn logged(gateway: &Gateway, words: &str) {
-    until(SOON, &format!("the log has {words:?}"), || gateway.output().contains(words));
+    until(SOON, &format!("the log contains {words:?}"), || gateway.output().contains(words));
 }
 
-/// The state of the dependency `auth`, as anybody may see it.
+/// The state of the dependency `auth` in the public report.
 pub fn state(gateway: &Gateway) -> String {
     let report = gateway.fetch("/health/dependencies").body;
     let report: Value = serde_json::from_str(&report).expect("JSON");

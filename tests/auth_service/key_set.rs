@@ -1,4 +1,4 @@
-//! Keys that the issuer publishes: used, replaced, and kept while it is gone.
+//! Keys that the issuer publishes: they are used, replaced, and kept while the issuer is down.
 
 use crate::auth_service::issuer::{Issuer, JWKS, connect, logged, refused, state};
 use crate::servers::Answer;
@@ -44,7 +44,7 @@ fn keys_rotate_without_a_restart() {
 }
 
 #[test]
-fn made_up_keys_cause_few_fetches() {
+fn invented_key_ids_cause_few_fetches() {
     let issuer = Issuer::start();
     issuer.publishes(&[published(Algorithm::RS256, "k")]);
     let gateway = issuer.trusted().start();
@@ -56,7 +56,7 @@ fn made_up_keys_cause_few_fetches() {
 }
 
 #[test]
-fn it_starts_without_keys_and_fetches_them_once_they_are_there() {
+fn gateway_starts_without_keys_and_fetches_them_when_they_appear() {
     let mut issuer = Issuer::start();
     issuer.publishes(&[published(Algorithm::ES256, "k")]);
     issuer.server.stop();
@@ -68,14 +68,14 @@ fn it_starts_without_keys_and_fetches_them_once_they_are_there() {
     closed.is(1011, "unavailable");
     assert_eq!(closed.bye.unwrap()["dependency"], "auth");
     issuer.server.start_again();
-    let mended = Instant::now();
+    let restarted = Instant::now();
     until(SOON, "the keys are fetched", || keys_in_use(&gateway) == 1.0);
-    assert!(mended.elapsed() < Duration::from_secs(3), "{:?}", mended.elapsed());
+    assert!(restarted.elapsed() < Duration::from_secs(3), "{:?}", restarted.elapsed());
     assert_eq!(connect(&gateway, &token).connected["user"], "ann");
 }
 
 #[test]
-fn the_keys_at_hand_stay_in_use_while_the_issuer_is_gone_or_serves_garbage() {
+fn keys_stay_in_use_while_the_issuer_is_down_or_serves_garbage() {
     let mut issuer = Issuer::start();
     issuer.publishes(&[published(Algorithm::RS256, "k")]);
     let gateway = issuer
@@ -87,7 +87,7 @@ fn the_keys_at_hand_stay_in_use_while_the_issuer_is_gone_or_serves_garbage() {
     connect(&gateway, &known);
     for garbage in ["<html>", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#] {
         issuer.server.answer(JWKS, Answer::json(200, garbage));
-        until(SOON, "it is down", || state(&gateway) == "down");
+        until(SOON, "auth is down", || state(&gateway) == "down");
         assert_eq!(connect(&gateway, &known).connected["user"], "ann");
         logged(&gateway, "the keys at hand stay in use");
     }
@@ -98,7 +98,7 @@ fn the_keys_at_hand_stay_in_use_while_the_issuer_is_gone_or_serves_garbage() {
 }
 
 #[test]
-fn a_secret_that_is_published_signs_for_nobody() {
+fn published_symmetric_key_is_not_accepted() {
     let issuer = Issuer::start();
     let secret = b"0123456789abcdef0123456789abcdef";
     let exposed =

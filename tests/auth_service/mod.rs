@@ -1,4 +1,4 @@
-//! The gateway beside a real auth service: introspection, a key set, and what people see when it is gone.
+//! The gateway with an auth service: introspection, a key set, and what clients see during an outage.
 
 mod answers;
 mod issuer;

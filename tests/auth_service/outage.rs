@@ -1,4 +1,4 @@
-//! The service is gone: who is known, who is not, and how it is over.
+//! An outage of the auth service: known tokens, unknown tokens, and the recovery.
 
 use crate::auth_service::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
 use crate::servers::Answer;
@@ -9,19 +9,19 @@ use seawall_fault::Mode;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// A way in which the service fails, and comes back.
+/// One way for the service to fail, and how to repair it.
 struct Way {
     name: &'static str,
     fail: fn(&mut Issuer),
-    mend: fn(&mut Issuer),
+    repair: fn(&mut Issuer),
 }
 
 const WAYS: [Way; 4] = [
-    Way { name: "killed", fail: |issuer| issuer.server.stop(), mend: |issuer| issuer.server.start_again() },
+    Way { name: "killed", fail: |issuer| issuer.server.stop(), repair: |issuer| issuer.server.start_again() },
     Way {
         name: "frozen",
         fail: |issuer| issuer.proxy.set(Mode::Stall),
-        mend: |issuer| issuer.proxy.set(Mode::Pass),
+        repair: |issuer| issuer.proxy.set(Mode::Pass),
     },
     Way {
         name: "reset",
@@ -29,26 +29,26 @@ const WAYS: [Way; 4] = [
             issuer.proxy.set(Mode::Refuse);
             issuer.proxy.reset();
         },
-        mend: |issuer| issuer.proxy.set(Mode::Pass),
+        repair: |issuer| issuer.proxy.set(Mode::Pass),
     },
     Way {
         name: "failing",
         fail: |issuer| issuer.server.answer(INTROSPECT, Answer::json(500, "no")),
-        mend: |issuer| issuer.answer_tokens(),
+        repair: |issuer| issuer.answer_tokens(),
     },
 ];
 
 #[test]
-fn who_is_known_stays_and_who_is_not_is_told_why_until_it_is_over() {
+fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
     for way in &WAYS {
         let mut issuer = Issuer::start();
         issuer.knows("known", "ann");
         issuer.knows("other", "bob");
-        // Short, so that what is known is old when the service is gone.
+        // Short, so that cached answers have expired when the outage begins.
         let gateway = issuer.introspected().env("SEAWALL_AUTH_CACHE_MS", "1").start();
         let mut resident = connect(&gateway, "known");
         (way.fail)(&mut issuer);
-        tell_the_unknown(&gateway, way.name);
+        unknown_tokens_are_refused(&gateway, way.name);
         assert_eq!(connect(&gateway, "known").connected["status"]["level"], "down", "{}", way.name);
         let error = resident.refused(json!({"refresh": {"token": "other"}}), "unavailable");
         assert_eq!(error["dependency"], "auth", "{}: {error}", way.name);
@@ -59,22 +59,22 @@ fn who_is_known_stays_and_who_is_not_is_told_why_until_it_is_over() {
         let began = Instant::now();
         refused(&gateway, "unknown").is(1011, "unavailable");
         assert!(began.elapsed() < Duration::from_secs(1), "{}: {:?}", way.name, began.elapsed());
-        assert_eq!(gateway.metric("seawall_introspections_total"), calls, "{}: nobody is called", way.name);
-        (way.mend)(&mut issuer);
-        let mended = Instant::now();
+        assert_eq!(gateway.metric("seawall_introspections_total"), calls, "{}: no call is made", way.name);
+        (way.repair)(&mut issuer);
+        let repaired = Instant::now();
         until(Duration::from_secs(4), "a new token is judged again", || {
             let mut client = Client::open(&gateway);
             let id = client.send(json!({"connect": {"token": "other"}}));
             client.try_reply(id).is_some_and(|reply| reply.get("connected").is_some())
         });
-        assert!(mended.elapsed() < Duration::from_secs(3), "{}: {:?}", way.name, mended.elapsed());
+        assert!(repaired.elapsed() < Duration::from_secs(3), "{}: {:?}", way.name, repaired.elapsed());
         refused(&gateway, "unknown").is(4501, "unauthenticated");
         assert!(resident.is_open(), "{}", way.name);
     }
 }
 
-/// The first one meets the fault itself, before anybody has seen an outage.
-fn tell_the_unknown(gateway: &Gateway, way: &str) {
+/// Checks that unknown tokens are refused with a reason. The first meets the fault before the outage is detected.
+fn unknown_tokens_are_refused(gateway: &Gateway, way: &str) {
     let mut waits = Vec::new();
     for turn in 0..3 {
         let began = Instant::now();
@@ -95,7 +95,7 @@ fn tell_the_unknown(gateway: &Gateway, way: &str) {
 }
 
 #[test]
-fn a_known_token_that_expires_in_an_outage_is_4501_as_ever() {
+fn known_token_that_expires_during_an_outage_is_closed_with_4501() {
     let mut issuer = Issuer::start();
     let mut short = active("ann");
     short["exp"] = json!(unix_s() + 3);
@@ -104,29 +104,29 @@ fn a_known_token_that_expires_in_an_outage_is_4501_as_ever() {
         issuer.introspected().env("SEAWALL_AUTH_LEEWAY_MS", "0").env("SEAWALL_AUTH_CACHE_MS", "1").start();
     let mut resident = connect(&gateway, "short");
     issuer.server.stop();
-    until(SOON, "it is down", || state(&gateway) == "down");
+    until(SOON, "auth is down", || state(&gateway) == "down");
     resident.expect_close().is(4501, "unauthenticated");
     refused(&gateway, "short").is(4501, "unauthenticated");
     refused(&gateway, "unknown").is(1011, "unavailable");
 }
 
 #[test]
-fn it_starts_while_the_service_is_down_and_observing_lets_no_stranger_in() {
+fn gateway_starts_during_an_outage_and_observe_admits_no_unknown_token() {
     let mut issuer = Issuer::start();
     issuer.knows("t", "ann");
     issuer.server.stop();
     let gateway = issuer.introspected().env("SEAWALL_HEALTH_ADMISSION", "observe").start();
-    until(SOON, "it is down", || state(&gateway) == "down");
+    until(SOON, "auth is down", || state(&gateway) == "down");
     let closed = refused(&gateway, "t");
     closed.is(1011, "unavailable");
     assert_eq!(closed.bye.unwrap()["dependency"], "auth");
     issuer.server.start_again();
-    until(SOON, "it is back", || state(&gateway) == "ok");
+    until(SOON, "auth has recovered", || state(&gateway) == "ok");
     assert_eq!(connect(&gateway, "t").connected["user"], "ann");
 }
 
 #[test]
-fn more_tokens_than_may_wait_are_told_to_come_back() {
+fn tokens_beyond_the_waiting_limit_are_closed_as_over_capacity() {
     let issuer = Issuer::start();
     issuer.server.answer(INTROSPECT, Answer::Hang);
     let gateway = issuer
@@ -143,7 +143,7 @@ fn more_tokens_than_may_wait_are_told_to_come_back() {
     assert_eq!(over, 24, "{closed:?}");
     let waited = closed.iter().filter(|closed| closed.code == 1011).count();
     assert_eq!(waited, 16);
-    let told = closed.iter().find(|closed| closed.code == 1013).unwrap();
-    told.is(1013, "over_capacity");
-    assert!(told.reason.contains("auth.waiting"), "{told:?}");
+    let refusal = closed.iter().find(|closed| closed.code == 1013).unwrap();
+    refusal.is(1013, "over_capacity");
+    assert!(refusal.reason.contains("auth.waiting"), "{refusal:?}");
 }

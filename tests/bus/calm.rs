@@ -1,4 +1,4 @@
-//! The bus works.
+//! A bus that works.
 
 use crate::bus::rig::{BY_BUS, Rig, delivers, publication};
 use crate::support::Client;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 
 #[test]
-fn what_is_published_or_signalled_on_one_instance_reaches_the_other() {
+fn publications_and_signals_of_one_instance_reach_the_other() {
     let rig = Rig::start();
     let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
     let (mut here, mut there) = (Client::connect(&one), Client::connect(&two));
@@ -18,7 +18,7 @@ fn what_is_published_or_signalled_on_one_instance_reaches_the_other() {
     for number in 1..=20_u64 {
         assert_eq!(here.publish("c", json!(number)), number);
         assert_eq!(publication(&mut there, BY_BUS), (number, json!(number)));
-        // The publisher's own instance is told once, not by the bus as well.
+        // The publisher's own instance delivers it once, not by the bus as well.
         assert_eq!(publication(&mut here, BY_BUS), (number, json!(number)));
     }
     here.send_text(r#"{"signal":{"channel":"c","data":{"typing":true}}}"#);
@@ -30,10 +30,10 @@ fn what_is_published_or_signalled_on_one_instance_reaches_the_other() {
     here.expect_no("publication");
 }
 
-/// Subscribed is said when the bus has confirmed it: what is published the moment after arrives by the bus, not when the logs are
-/// looked at. The subscriber's way to the bus is slow, the publisher's is not.
+/// `subscribed` is sent after the bus has confirmed the subscription, so a publication made right after it arrives by
+/// the bus, not when the logs are polled. The subscriber's path to the bus is slow, the publisher's is not.
 #[test]
-fn whoever_is_told_that_he_is_subscribed_misses_nothing() {
+fn subscriber_misses_nothing_after_the_subscribed_reply() {
     let rig = Rig::start();
     let one = rig.setup("gw-1").env("SEAWALL_BUS_URL", &rig.redis.url()).start();
     let two = rig.gateway("gw-2");
@@ -49,7 +49,7 @@ fn whoever_is_told_that_he_is_subscribed_misses_nothing() {
 }
 
 #[test]
-fn a_channel_is_followed_as_long_as_somebody_listens() {
+fn channel_is_followed_while_it_has_subscribers() {
     let rig = Rig::start();
     let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
     let mut publisher = Client::connect(&one);
@@ -73,7 +73,7 @@ fn a_channel_is_followed_as_long_as_somebody_listens() {
 }
 
 #[test]
-fn a_gateway_that_stops_has_sent_what_it_acknowledged() {
+fn stopping_gateway_sends_all_it_acknowledged() {
     let rig = Rig::start();
     let (mut one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
@@ -89,7 +89,7 @@ fn a_gateway_that_stops_has_sent_what_it_acknowledged() {
 }
 
 #[test]
-fn two_systems_on_one_redis_hear_nothing_of_each_other() {
+fn systems_with_different_prefixes_share_no_messages() {
     let rig = Rig::start();
     let one = rig.gateway("gw-1");
     let other = rig.setup("gw-2").env("SEAWALL_BUS_PREFIX", "other").start();
@@ -97,7 +97,7 @@ fn two_systems_on_one_redis_hear_nothing_of_each_other() {
     let (mut publisher, mut stranger) = (Client::connect(&one), Client::connect(&other));
     stranger.subscribe("c");
     publisher.publish("c", json!(1));
-    // The log is the same here, so the stranger hears of it when the logs are looked at; by the bus it never comes.
+    // Both use the same log here, so the stranger gets it when the logs are polled; it never arrives by the bus.
     publication(&mut stranger, Duration::from_secs(15));
     assert_eq!(other.metric("seawall_bus_publications_total"), 0.0);
     assert_eq!(other.metric("seawall_bus_messages_garbled_total"), 0.0);

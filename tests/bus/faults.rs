@@ -1,4 +1,5 @@
-//! The bus fails, each way: people are told, nobody is disconnected, everything arrives in order and once, and it comes back.
+//! Faults of the bus: clients are notified and stay connected, every publication arrives once, in order, and the bus
+//! recovers.
 
 use crate::bus::rig::{Rig, delivers, publication};
 use crate::support::Client;
@@ -8,39 +9,39 @@ use serde_json::json;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// What clients are to hear of a fault.
-enum Told {
-    /// `degraded`, within this.
+/// The status that clients get during a fault.
+enum Notice {
+    /// `degraded`, within this time.
     Within(Duration),
-    /// Nothing: it is over before it is an outage.
+    /// None, because the fault ends before it counts as an outage.
     Nothing,
 }
 
-/// A way in which a bus fails, and comes back.
+/// One way for the bus to fail, and how to repair it.
 struct Way {
     name: &'static str,
     fail: fn(&mut Rig),
-    mend: fn(&mut Rig),
-    told: Told,
+    repair: fn(&mut Rig),
+    notice: Notice,
     back: Duration,
 }
 
-/// Hard faults are met by the canaries at the latest; a silent one by two looks of two seconds, five seconds apart.
-const HARD: Told = Told::Within(Duration::from_secs(4));
-const SILENT: Told = Told::Within(Duration::from_secs(11));
-/// While the bus does not deliver, the logs are looked at each second.
+/// Canaries find a hard fault; a silent one takes two probes of two seconds, five seconds apart.
+const HARD: Notice = Notice::Within(Duration::from_secs(4));
+const SILENT: Notice = Notice::Within(Duration::from_secs(11));
+/// While the bus does not deliver, the logs are polled each second.
 const BY_LOG: Duration = Duration::from_secs(4);
-/// An outage that was the first for a minute is over two seconds after its cause; the rest is for a busy machine.
+/// The first outage in a minute ends two seconds after its cause; the rest is for a busy machine.
 const RECOVERY: Duration = Duration::from_secs(8);
-/// What comes and goes within a minute is believed later: at most 18 s.
+/// A fault that recurs within a minute is damped: recovery takes up to 18 s.
 const AFTER_FLAPS: Duration = Duration::from_secs(25);
 
 const ENDINGS: [Way; 4] = [
     Way {
         name: "killed",
         fail: |rig| rig.redis.kill9(),
-        mend: |rig| rig.redis.start_again(),
-        told: HARD,
+        repair: |rig| rig.redis.start_again(),
+        notice: HARD,
         back: RECOVERY,
     },
     Way {
@@ -49,15 +50,15 @@ const ENDINGS: [Way; 4] = [
             rig.proxy.set(Mode::Refuse);
             rig.proxy.cut();
         },
-        mend: |rig| rig.proxy.set(Mode::Pass),
-        told: HARD,
+        repair: |rig| rig.proxy.set(Mode::Pass),
+        notice: HARD,
         back: RECOVERY,
     },
     Way {
         name: "reset",
         fail: |rig| rig.proxy.set(Mode::Reset),
-        mend: |rig| rig.proxy.set(Mode::Pass),
-        told: HARD,
+        repair: |rig| rig.proxy.set(Mode::Pass),
+        notice: HARD,
         back: RECOVERY,
     },
     Way {
@@ -65,8 +66,8 @@ const ENDINGS: [Way; 4] = [
         fail: |rig| {
             assert!(rig.redis.end_subscriptions() > 0);
         },
-        mend: |_| {},
-        told: Told::Nothing,
+        repair: |_| {},
+        notice: Notice::Nothing,
         back: RECOVERY,
     },
 ];
@@ -75,22 +76,22 @@ const SILENCES: [Way; 3] = [
     Way {
         name: "frozen",
         fail: |rig| rig.redis.sigstop(),
-        mend: |rig| rig.redis.sigcont(),
-        told: SILENT,
+        repair: |rig| rig.redis.sigcont(),
+        notice: SILENT,
         back: RECOVERY,
     },
     Way {
         name: "stalled",
         fail: |rig| rig.proxy.set(Mode::Stall),
-        mend: |rig| rig.proxy.set(Mode::Pass),
-        told: SILENT,
+        repair: |rig| rig.proxy.set(Mode::Pass),
+        notice: SILENT,
         back: RECOVERY,
     },
     Way {
         name: "half open",
         fail: |rig| rig.proxy.set(Mode::HalfOpen(Direction::Answers)),
-        mend: |rig| rig.proxy.set(Mode::Pass),
-        told: SILENT,
+        repair: |rig| rig.proxy.set(Mode::Pass),
+        notice: SILENT,
         back: RECOVERY,
     },
 ];
@@ -99,8 +100,8 @@ const LIES: [Way; 3] = [
     Way {
         name: "dead pub/sub behind a green PING",
         fail: |rig| rig.redis.deny_channels(),
-        mend: |rig| rig.redis.allow_channels(),
-        told: SILENT,
+        repair: |rig| rig.redis.allow_channels(),
+        notice: SILENT,
         back: RECOVERY,
     },
     Way {
@@ -108,35 +109,35 @@ const LIES: [Way; 3] = [
         fail: |rig| {
             rig.proxy.set(Mode::Garble(Garble { seed: 7, every: NonZeroU32::MIN.saturating_add(39) }))
         },
-        mend: |rig| rig.proxy.set(Mode::Pass),
-        told: SILENT,
+        repair: |rig| rig.proxy.set(Mode::Pass),
+        notice: SILENT,
         back: AFTER_FLAPS,
     },
     Way {
         name: "a replica",
         fail: |rig| rig.redis.read_only(),
-        mend: |rig| rig.redis.read_write(),
-        told: SILENT,
+        repair: |rig| rig.redis.read_write(),
+        notice: SILENT,
         back: RECOVERY,
     },
 ];
 
 #[test]
-fn a_bus_that_ends_is_made_up_for() {
+fn publications_arrive_when_the_bus_connection_ends() {
     each(&ENDINGS);
 }
 
 #[test]
-fn a_bus_that_falls_silent_is_made_up_for() {
+fn publications_arrive_when_the_bus_falls_silent() {
     each(&SILENCES);
 }
 
 #[test]
-fn a_bus_that_lies_is_made_up_for() {
+fn publications_arrive_when_the_bus_misbehaves_while_it_answers() {
     each(&LIES);
 }
 
-/// Gateways of its own for each way: an outage soon after another is over later, by design.
+/// Starts new gateways for each way, because an outage soon after another ends later, by design.
 fn each(ways: &[Way]) {
     let mut rig = Rig::start();
     for way in ways {
@@ -163,38 +164,38 @@ fn fails(rig: &mut Rig, way: &Way) {
     exchange(&mut publisher, &mut subscriber, 2);
     (way.fail)(rig);
     let failed = Instant::now();
-    match way.told {
-        Told::Within(bound) => {
+    match way.notice {
+        Notice::Within(bound) => {
             for client in [&mut publisher, &mut subscriber] {
-                let told = client.next_status("degraded", bound);
-                assert_eq!(told["lost"], json!(["instant_delivery"]), "{}", way.name);
+                let status = client.next_status("degraded", bound);
+                assert_eq!(status["lost"], json!(["instant_delivery"]), "{}", way.name);
             }
         }
-        Told::Nothing => {}
+        Notice::Nothing => {}
     }
-    let (told, asked) = (failed.elapsed(), Instant::now());
+    let (notified, asked) = (failed.elapsed(), Instant::now());
     exchange(&mut publisher, &mut subscriber, 5);
     let arrived = asked.elapsed();
-    // A newcomer is let in, hears how it stands, and gets what is there.
+    // A newcomer is admitted, gets the status, and gets the publications.
     let mut newcomer = Client::open(&two).with_connect(json!({}));
     newcomer.subscribe(&channel);
     exchange(&mut publisher, &mut subscriber, 1);
     assert_eq!(publication(&mut newcomer, BY_LOG).0, 8, "{}", way.name);
-    (way.mend)(rig);
-    let mended = Instant::now();
-    match way.told {
-        Told::Within(_) => {
+    (way.repair)(rig);
+    let repaired = Instant::now();
+    match way.notice {
+        Notice::Within(_) => {
             publisher.next_status("ok", way.back);
             subscriber.next_status("ok", way.back);
-            let back = mended.elapsed();
+            let back = repaired.elapsed();
             println!(
-                "{}: told after {told:?}, five publications there after {arrived:?}, back after {back:?}",
+                "{}: notified after {notified:?}, five publications there after {arrived:?}, back after {back:?}",
                 way.name
             );
         }
-        Told::Nothing => {
+        Notice::Nothing => {
             delivers(&two);
-            // Longer than a blink may last, and than a first canary may take.
+            // Longer than a short fault may last, and than the first canary may take.
             assert_eq!(newcomer.next_push_within("status", Duration::from_secs(5)), None);
             for client in [&mut publisher, &mut subscriber] {
                 client.expect_no("status");
@@ -209,7 +210,7 @@ fn fails(rig: &mut Rig, way: &Way) {
 }
 
 #[test]
-fn a_gateway_starts_without_its_bus_and_finds_it_later() {
+fn gateway_starts_without_its_bus_and_connects_later() {
     let mut rig = Rig::start();
     rig.redis.stop();
     let (one, two) = (rig.setup("gw-1").start(), rig.setup("gw-2").start());
@@ -222,11 +223,11 @@ fn a_gateway_starts_without_its_bus_and_finds_it_later() {
     delivers(&one);
     publisher.publish("c", json!(2));
     assert_eq!(publication(&mut subscriber, BY_LOG), (2, json!(2)));
-    until(SOON, "by the bus", || two.metric("seawall_bus_publications_total") > 0.0);
+    until(SOON, "publications arrive by the bus", || two.metric("seawall_bus_publications_total") > 0.0);
 }
 
 #[test]
-fn a_thousand_channels_are_followed_again_after_the_bus_was_away() {
+fn thousand_channels_are_followed_again_after_a_bus_outage() {
     let mut rig = Rig::start();
     let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
     let mut publisher = Client::connect(&one);
@@ -258,9 +259,9 @@ fn subscriptions(rig: &Rig) -> usize {
     }
 }
 
-/// Every try is accepted and refused at once: without a pause that would be thousands of connections a second.
+/// Every attempt is accepted and refused at once: without a pause that would be thousands of connections a second.
 #[test]
-fn a_bus_that_refuses_subscriptions_is_not_dialled_without_a_pause() {
+fn bus_that_refuses_subscriptions_is_retried_with_a_pause() {
     let rig = Rig::start();
     let gateway = rig.gateway("gw-1");
     let mut client = Client::connect(&gateway);
@@ -269,7 +270,7 @@ fn a_bus_that_refuses_subscriptions_is_not_dialled_without_a_pause() {
     let before = connections(&rig);
     assert_eq!(client.next_push_within("status", Duration::from_secs(3)), None);
     let made = connections(&rig) - before;
-    // The listener two to three a second, the probe four, and the sender none.
+    // The receiver makes two to three a second, the probe four, the sender none.
     assert!((3..=40).contains(&made), "{made} connections in 3 s");
 }
 

@@ -1,4 +1,4 @@
-//! Two gateways on one PostgreSQL and one Redis, all of it real: what is published on one reaches the other, whatever the bus does.
+//! Two gateways on one real PostgreSQL and one real Redis: publications of one reach the other, whatever the bus does.
 
 mod calm;
 mod faults;

@@ -1,4 +1,4 @@
-//! What these tests stand on: a store and a bus, a proxy before the bus, and gateways.
+//! The rig of these tests: a store, a bus, a proxy in front of the bus, and gateways.
 
 use crate::servers::{Postgres, Redis};
 use crate::support::wait::{SOON, until};
@@ -7,7 +7,7 @@ use seawall_fault::Proxy;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Longer than a bus takes that works, far shorter than the ten seconds after which the logs are looked at anyway.
+/// Longer than a working bus takes, far shorter than the ten seconds between polls of the logs.
 pub const BY_BUS: Duration = Duration::from_secs(4);
 
 pub struct Rig {
@@ -19,7 +19,7 @@ pub struct Rig {
 impl Rig {
     pub fn start() -> Rig {
         let redis = Redis::start();
-        let proxy = Proxy::start(redis.address()).expect("a port and a thread are left");
+        let proxy = Proxy::start(redis.address()).expect("the proxy starts");
         Rig { store: Postgres::start(), redis, proxy }
     }
 
@@ -30,17 +30,17 @@ impl Rig {
             .env("SEAWALL_SERVER_INSTANCE", name)
     }
 
-    /// A gateway whose bus delivers, and who has looked at its store: a client that comes before is told what it finds.
+    /// A gateway whose bus delivers and whose store was probed: an earlier client may get a `status` first.
     pub fn gateway(&self, name: &str) -> Gateway {
         let gateway = self.setup(name).start();
         delivers(&gateway);
         let well = r#"seawall_dependency_state{dependency="store",state="ok"}"#;
-        until(SOON, "the store is looked at", || gateway.metrics()[well] == 1.0);
+        until(SOON, "the store is probed", || gateway.metrics()[well] == 1.0);
         gateway
     }
 }
 
-/// Waits until canaries have shown that the bus delivers.
+/// Waits until canaries have proved that the bus delivers.
 #[track_caller]
 pub fn delivers(gateway: &Gateway) {
     until(SOON, "the bus delivers", || {
@@ -48,7 +48,7 @@ pub fn delivers(gateway: &Gateway) {
     });
 }
 
-/// The next publication's offset and data.
+/// The offset and data of the next publication.
 #[track_caller]
 pub fn publication(client: &mut Client, within: Duration) -> (u64, Value) {
     let Some(push) = client.next_push_within("publication", within) else {

@@ -100,7 +100,7 @@ fn service_links_of_kubernetes_are_ignored() {
 }
 
 #[test]
-fn a_value_out_of_bounds_is_refused_with_key_value_bound_and_origin() {
+fn value_out_of_bounds_is_rejected_with_key_value_bound_and_origin() {
     let bench = Bench::with_file("[limits]\nframe_bytes = 12\n\njson_depth = -1\n")
         .variable("SEAWALL_LIMITS_PUBLISHES_BURST", "0");
     assert_eq!(

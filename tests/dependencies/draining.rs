@@ -1,4 +1,4 @@
-//! A gateway that is drained while its store does not answer, and one whose clients move to another instance.
+//! A gateway that drains while its store does not answer, and one whose clients move to another instance.
 
 use crate::servers::{Postgres, Redis};
 use crate::support::wait::{SOON, until};
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_store_that_hangs_costs_the_answer_and_not_the_exit_and_the_log_names_it() {
+fn hanging_store_leaves_publishes_unconfirmed_but_does_not_delay_the_exit() {
     let server = Postgres::start();
     let setup = Setup::new().env("SEAWALL_STORE_URL", &server.url()).drain("exit", 4_000);
     let mut gateway = setup.start();
@@ -19,16 +19,16 @@ fn a_store_that_hangs_costs_the_answer_and_not_the_exit_and_the_log_names_it() {
     client.publish("c", json!("the store answers"));
     server.sigstop();
     let id = client.send(json!({"publish": {"channel": "c", "key": "k", "data": "into the ice"}}));
-    until(SOON, "it is on its way", || gateway.metric("seawall_publishes_total") >= 2.0);
+    until(SOON, "the publish is counted", || gateway.metric("seawall_publishes_total") >= 2.0);
     let began = Instant::now();
     gateway.signal(Signal::TERM);
-    // Who waits for nothing is not kept waiting.
+    // A client without a pending request is not kept waiting.
     idle.expect_close().is(1012, "restart");
     let idle_after = began.elapsed();
-    let reply = client.try_reply(id).expect("an answer before the end");
+    let reply = client.try_reply(id).expect("a reply before the exit");
     assert_eq!(reply["error"]["code"], "unconfirmed", "{reply}");
     client.expect_close().is(1012, "restart");
-    assert!(idle_after < Duration::from_secs(2), "the idle one was closed first: {idle_after:?}");
+    assert!(idle_after < Duration::from_secs(2), "the idle client was closed late: {idle_after:?}");
     assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     let said = gateway.output();
@@ -41,20 +41,20 @@ const PUBLISHERS: usize = 2;
 /// Publications of each publisher once it has moved.
 const AFTERWARDS: u64 = 20;
 
-/// Somebody who moves as the protocol asks: a new connection first, then the end of the old one.
+/// A client that moves as the protocol asks: it opens a new connection before it closes the old one.
 struct Mover {
     client: Client,
     to: SocketAddr,
-    /// The log's identity, and the last offset that was applied.
+    /// The epoch of the log, and the last offset that was applied.
     epoch: String,
     last: u64,
-    /// When to move, once that was told.
+    /// The time to move, once the server has sent it.
     slot: Option<Instant>,
     moved: bool,
 }
 
 impl Mover {
-    fn come(from: &Gateway, to: SocketAddr) -> Mover {
+    fn start(from: &Gateway, to: SocketAddr) -> Mover {
         let mut client = Client::connect(from);
         let subscribed = client.subscribe("c");
         let epoch = subscribed["epoch"].as_str().expect("an epoch").to_owned();
@@ -68,7 +68,7 @@ impl Mover {
         }
     }
 
-    /// Takes in what has come: nothing may be missing, and what comes twice is what both connections brought.
+    /// Reads what has arrived. Nothing may be missing; a repeated offset is one that both connections brought.
     fn listen(&mut self) {
         while let Some(publication) = self.client.next_push_within("publication", Duration::from_millis(5)) {
             let offset = publication["offset"].as_u64().expect("an offset");
@@ -95,7 +95,7 @@ impl Mover {
         self.moved = true;
     }
 
-    /// Publishes one after the other until it has moved and gone on for a while: how many.
+    /// Publishes one by one until it has moved and published `AFTERWARDS` more. Returns the number of publications.
     fn publish(mut self, own: usize) -> (u64, Mover) {
         let (mut count, mut rest) = (0, AFTERWARDS);
         while rest > 0 {
@@ -120,17 +120,17 @@ impl Mover {
 }
 
 #[test]
-fn clients_move_to_another_instance_and_miss_nothing_while_people_publish() {
+fn moving_clients_miss_nothing_while_others_publish() {
     let (server, bus) = (Postgres::start(), Redis::start());
     let setup = || {
-        let setup = Setup::new().unhurried().env("SEAWALL_STORE_URL", &server.url());
+        let setup = Setup::new().unlimited().env("SEAWALL_STORE_URL", &server.url());
         let setup = setup.env("SEAWALL_BUS_URL", &bus.url());
         setup.drain("accept", 300).drain("spread", 2_000).drain("close", 20_000).drain("exit", 30_000)
     };
     let (mut leaves, stays) = (setup().start(), setup().start());
-    let come = |_| Mover::come(&leaves, stays.address);
-    let listeners: Vec<Mover> = (0..LISTENERS).map(come).collect();
-    let publishers: Vec<Mover> = (0..PUBLISHERS).map(come).collect();
+    let start = |_| Mover::start(&leaves, stays.address);
+    let listeners: Vec<Mover> = (0..LISTENERS).map(start).collect();
+    let publishers: Vec<Mover> = (0..PUBLISHERS).map(start).collect();
     let (head, began) = (&OnceLock::new(), Instant::now());
     std::thread::scope(|scope| {
         let begin = |(own, mover): (usize, Mover)| scope.spawn(move || mover.publish(own));
@@ -140,7 +140,7 @@ fn clients_move_to_another_instance_and_miss_nothing_while_people_publish() {
             .map(|mut mover| {
                 scope.spawn(move || {
                     while head.get().is_none() {
-                        assert!(began.elapsed() < SOON * 6, "nobody publishes to an end");
+                        assert!(began.elapsed() < SOON * 6, "the publishers do not finish");
                         mover.listen();
                     }
                     mover.reach(*head.get().expect("just seen"));
@@ -157,7 +157,7 @@ fn clients_move_to_another_instance_and_miss_nothing_while_people_publish() {
         listeners.into_iter().for_each(|one| one.join().expect("no panic"));
         let mut reader = Client::connect(&stays);
         let page = reader.ask(json!({"history": {"channel": "c", "limit": 1}}), "history");
-        assert_eq!(page["head"], total, "every one once");
+        assert_eq!(page["head"], total, "each was stored once");
     });
     assert_eq!(leaves.ends_within(SOON), Some(0), "{}", leaves.output());
     let moved = format!("stopped moved={} stragglers=0", LISTENERS + PUBLISHERS);

@@ -1,10 +1,10 @@
-//! A dependency that goes up and down every second: people hear of it a few times, not every second.
+//! A dependency that goes up and down every second: clients get a few `status` pushes, not one every second.
 //!
-//! `SEAWALL_TEST_FLAPPING_S=60` is the whole minute of the specification; by default it is a third of that.
+//! `SEAWALL_TEST_FLAPPING_S=60` runs the whole minute of the specification; the default is a third of that.
 
-use crate::dependencies::matrix::people::{Listener, Publisher};
+use crate::dependencies::matrix::clients::{Listener, Publisher};
 use crate::dependencies::outage::with_store;
-use crate::dependencies::stand;
+use crate::dependencies::proxied;
 use crate::support::wait::size;
 use crate::support::{Client, SOON, Setup, until};
 use seawall_fault::{Mode, Proxy};
@@ -12,12 +12,12 @@ use serde_json::json;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// "At most a handful", over the whole minute.
+/// The specification's "at most a handful", over the whole minute.
 const CHANGES_MAX: usize = 6;
-/// The last outage may be damped for so long after the service is there for good, and is probed then.
+/// The longest damping of the last outage after the service is back for good, plus the next probe.
 const DAMPED_MAX: Duration = Duration::from_secs(18 + 2);
 
-/// Goes down and up every second, `meanwhile` in between; seconds that it took.
+/// Goes down and up every second, and calls `meanwhile` in between with the time that is left of the second.
 fn flap(proxy: &Proxy, mut meanwhile: impl FnMut(Duration)) {
     let seconds = size("SEAWALL_TEST_FLAPPING_S", 20) as u64;
     let begun = Instant::now();
@@ -34,7 +34,7 @@ fn flap(proxy: &Proxy, mut meanwhile: impl FnMut(Duration)) {
     proxy.set(Mode::Pass);
 }
 
-/// Takes the levels of all `status` that come within so long.
+/// The levels of all `status` pushes that arrive within this time.
 fn levels(listener: &mut Listener, within: Duration) -> Vec<String> {
     let end = Instant::now() + within;
     let left = || end.saturating_duration_since(Instant::now());
@@ -43,14 +43,14 @@ fn levels(listener: &mut Listener, within: Duration) -> Vec<String> {
 }
 
 #[track_caller]
-fn a_handful(of: &str, told: &[String]) {
-    println!("{of}: told {told:?}");
-    assert!((2..=CHANGES_MAX).contains(&told.len()), "{told:?}");
-    assert_eq!(told.last().map(String::as_str), Some("ok"));
+fn assert_a_handful(of: &str, levels_seen: &[String]) {
+    println!("{of}: levels {levels_seen:?}");
+    assert!((2..=CHANGES_MAX).contains(&levels_seen.len()), "{levels_seen:?}");
+    assert_eq!(levels_seen.last().map(String::as_str), Some("ok"));
 }
 
 #[test]
-fn what_flaps_is_told_a_handful_of_times_and_nothing_is_lost() {
+fn flapping_dependency_is_announced_a_few_times_and_nothing_is_lost() {
     thread::scope(|scope| {
         scope.spawn(a_critical_store);
         scope.spawn(an_optional_service);
@@ -58,50 +58,50 @@ fn what_flaps_is_told_a_handful_of_times_and_nothing_is_lost() {
 }
 
 fn a_critical_store() {
-    let store = stand::postgres();
+    let store = proxied::postgres();
     let gateway = with_store(&store).limit("publishes_per_s", 0).start();
-    let mut publisher = Publisher::at_ease(&gateway, "c");
+    let mut publisher = Publisher::ready(&gateway, "c");
     let mut listener = Listener::new(&gateway, "c");
-    let (mut count, mut told) = (0, Vec::new());
+    let (mut count, mut levels_seen) = (0, Vec::new());
     flap(&store.proxy, |left| {
         let end = Instant::now() + left;
         while Instant::now() < end {
             count += 1;
             publisher.publish(&format!("flap-{count}"));
-            // A newcomer is let in or told why; nobody hangs.
+            // A newcomer is admitted or refused with a reason, and never hangs.
             let mut newcomer = Client::open(&gateway);
             let id = newcomer.send(json!({"connect": {}}));
             if newcomer.try_reply(id).is_none() {
                 newcomer.expect_close().is(1011, "unavailable");
             }
-            told.extend(levels(&mut listener, Duration::from_millis(100)));
+            levels_seen.extend(levels(&mut listener, Duration::from_millis(100)));
         }
     });
     let stopped = Instant::now();
     let well = || gateway.fetch("/health/dependencies").status == 200;
-    until(DAMPED_MAX, "it is believed to be there again", well);
+    until(DAMPED_MAX, "the store counts as available again", well);
     println!("store: back {:?} after the last fall, {count} publications meanwhile", stopped.elapsed());
     publisher.catch_up();
     let head = publisher.check(&mut Client::connect(&gateway));
     listener.hears(head, SOON);
-    told.extend(levels(&mut listener, Duration::from_millis(1)));
-    a_handful("store", &told);
+    levels_seen.extend(levels(&mut listener, Duration::from_millis(1)));
+    assert_a_handful("store", &levels_seen);
 }
 
 fn an_optional_service() {
-    let service = stand::http();
+    let service = proxied::http();
     let url = format!("http://{}/", service.address());
-    // As often as a gateway may be told to look: with the defaults it would hardly notice.
+    // As often as a probe can be configured: with the defaults the gateway would hardly notice.
     let table = format!(
         "[[dependency]]\nname = \"assistant\"\nkind = \"http\"\nurl = \"{url}\"\ninterval_ms = 100\ntimeout_ms = 100"
     );
     let gateway = Setup::new().toml(&table).start();
     let mut listener = Listener::new(&gateway, "c");
-    let mut told = Vec::new();
-    flap(&service.proxy, |left| told.extend(levels(&mut listener, left)));
+    let mut levels_seen = Vec::new();
+    flap(&service.proxy, |left| levels_seen.extend(levels(&mut listener, left)));
     let well = || gateway.fetch("/health/ready").json()["degraded"] == json!(false);
-    until(DAMPED_MAX, "it is believed to be there again", well);
-    until(SOON, "it is told", || gateway.metric("seawall_dependency_up") == 1.0);
-    told.extend(levels(&mut listener, Duration::from_millis(1)));
-    a_handful("service", &told);
+    until(DAMPED_MAX, "the service counts as available again", well);
+    until(SOON, "the metric says so", || gateway.metric("seawall_dependency_up") == 1.0);
+    levels_seen.extend(levels(&mut listener, Duration::from_millis(1)));
+    assert_a_handful("service", &levels_seen);
 }

@@ -1,8 +1,10 @@
-//! Two gateways on one database, while the database, the way of one to it, or one of them fails: the accounts of all who publish
-//! agree with the log in the end, and who listens on the other instance gets all of it, in order.
+//! Two gateways on one database, while the database, one gateway's path to it, or one gateway fails.
+//!
+//! In the end the records of all publishers agree with the log, and subscribers of the other instance have got all of
+//! it, in order.
 
-use crate::dependencies::matrix::people::log;
-use crate::dependencies::stand::way_to;
+use crate::dependencies::matrix::clients::log;
+use crate::dependencies::proxied::proxy_to;
 use crate::servers::Postgres;
 use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
@@ -16,39 +18,39 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const CHANNELS: [&str; 2] = ["a", "b"];
-/// The other instance reads the heads of what is subscribed there every ten seconds; the rest is for the machine.
+/// The other instance polls the heads of its subscribed channels every ten seconds; the rest is for a slow machine.
 const FILLED_WITHIN: Duration = Duration::from_secs(10 + 5);
-/// Between two publications of one author.
+/// The time between two publications of one author.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What everybody of a run shares.
-struct Stage {
+/// The state shared by all threads of a run.
+struct Shared {
     server: Mutex<Postgres>,
-    ways: [Proxy; 2],
-    /// Where each gateway is now.
+    proxies: [Proxy; 2],
+    /// The current address of each gateway.
     addresses: Mutex<[SocketAddr; 2]>,
-    /// A connection may end without a word: a gateway is killed.
+    /// True while a connection may end without a close frame, because a gateway is killed.
     may_vanish: AtomicBool,
-    /// Authors come to an end.
+    /// Asks the authors to finish.
     done: AtomicBool,
-    /// The last offset of each channel once that is known; 0 before.
+    /// The last offset of each channel when it is known, 0 before.
     heads: [AtomicU64; CHANNELS.len()],
     stored: AtomicU64,
-    /// Something does not hold: everybody goes home.
+    /// Asks all threads to stop, because a check failed.
     failed: AtomicBool,
 }
 
-/// Sends everybody home when the test ends early, which else would wait for them.
-struct Fails<'a>(&'a Stage);
+/// Stops all threads when the test ends early; the scope would otherwise wait for them.
+struct StopOnDrop<'a>(&'a Shared);
 
-impl Drop for Fails<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.failed.store(thread::panicking(), Ordering::SeqCst);
         self.0.done.store(true, Ordering::SeqCst);
     }
 }
 
-impl Stage {
+impl Shared {
     fn server(&self) -> MutexGuard<'_, Postgres> {
         self.server.lock().expect("no holder panics")
     }
@@ -59,13 +61,13 @@ impl Stage {
 
     fn setup(&self, at: usize) -> Setup {
         Setup::new()
-            .env("SEAWALL_STORE_URL", &self.server().url_through(self.ways[at].address()))
+            .env("SEAWALL_STORE_URL", &self.server().url_through(self.proxies[at].address()))
             .toml("[[dependency]]\nname = \"store\"\ninterval_ms = 300\ntimeout_ms = 500")
             .limit("publishes_per_s", 0)
     }
 
-    /// A connection whose `connect` was answered; `None` when it was turned away, with a reason, or its gateway is gone.
-    fn come(&self, at: usize) -> Option<Client> {
+    /// Opens a connection whose `connect` is answered. `None` if it was refused with a reason or its gateway is gone.
+    fn connect(&self, at: usize) -> Option<Client> {
         let vanishes = || self.may_vanish.load(Ordering::SeqCst);
         let mut client = match Client::try_open(self.address(at), &Upgrade::default()) {
             Ok(client) => client,
@@ -93,14 +95,15 @@ impl Stage {
     }
 }
 
-/// One who publishes without end, as a good client does: what is open is sent again under the same key.
+/// An author that publishes until it is stopped, as a correct client does: it sends a publish without a known outcome
+/// again under the same key.
 struct Author {
     name: String,
     channel: &'static str,
     next: u64,
     stored: BTreeMap<String, u64>,
     refused: Vec<String>,
-    /// Sent, and it is not known what became of it.
+    /// The key that was sent and whose outcome is unknown.
     open: Option<String>,
     slowest: Duration,
 }
@@ -111,21 +114,21 @@ impl Author {
         Author { name, channel, next: 0, stored, refused, open, slowest: Duration::ZERO }
     }
 
-    fn run(mut self, stage: &Stage, at: usize) -> Author {
+    fn run(mut self, shared: &Shared, at: usize) -> Author {
         let deadline = Instant::now() + SOON * 6;
-        while !stage.done.load(Ordering::SeqCst) || self.open.is_some() {
-            assert!(Instant::now() < deadline, "{} never comes to an end", self.name);
-            match stage.come(at) {
-                Some(client) => self.publish(stage, client),
-                None => stage.rest(PAUSE * 5),
+        while !shared.done.load(Ordering::SeqCst) || self.open.is_some() {
+            assert!(Instant::now() < deadline, "{} does not finish", self.name);
+            match shared.connect(at) {
+                Some(client) => self.publish(shared, client),
+                None => shared.rest(PAUSE * 5),
             }
         }
         self
     }
 
-    /// Until the connection ends, or all is done.
-    fn publish(&mut self, stage: &Stage, mut client: Client) {
-        while !stage.done.load(Ordering::SeqCst) || self.open.is_some() {
+    /// Publishes until the connection ends or the run is done.
+    fn publish(&mut self, shared: &Shared, mut client: Client) {
+        while !shared.done.load(Ordering::SeqCst) || self.open.is_some() {
             let doubted = self.open.is_some();
             let key = self.open.take().unwrap_or_else(|| {
                 self.next += 1;
@@ -138,47 +141,50 @@ impl Author {
             let Some(reply) = reply else {
                 self.open = Some(key);
                 let closed = client.expect_close();
-                assert!(stage.may_vanish.load(Ordering::SeqCst), "who is connected stays: {closed:?}");
+                assert!(
+                    shared.may_vanish.load(Ordering::SeqCst),
+                    "connected clients stay connected: {closed:?}"
+                );
                 return;
             };
             match (reply["published"]["offset"].as_u64(), reply["error"]["code"].as_str()) {
                 (Some(offset), _) => {
                     self.stored.insert(key, offset);
-                    stage.stored.fetch_add(1, Ordering::Relaxed);
+                    shared.stored.fetch_add(1, Ordering::Relaxed);
                 }
                 (None, Some("unavailable")) if !doubted => self.refused.push(key),
                 (None, Some("unavailable" | "unconfirmed")) => self.open = Some(key),
                 _ => panic!("{reply}"),
             }
-            stage.rest(if self.open.is_some() { PAUSE * 5 } else { PAUSE });
+            shared.rest(if self.open.is_some() { PAUSE * 5 } else { PAUSE });
         }
     }
 }
 
-/// One who listens to a channel through all of it, and comes back where it was.
+/// A subscriber that follows a channel through the whole run, and resumes where it was.
 struct Follower {
-    place: usize,
+    channel_index: usize,
     heard: u64,
     epoch: Value,
-    /// How many it had to ask for, since nobody brought them.
+    /// The number of publications that it had to read from history because no gateway sent them.
     pulled: u64,
 }
 
 impl Follower {
-    fn run(mut self, stage: &Stage, at: usize) -> Follower {
+    fn run(mut self, shared: &Shared, at: usize) -> Follower {
         let mut deadline = None;
-        while !self.has_all(stage) {
-            let Some(mut client) = stage.come(at) else {
-                stage.rest(PAUSE * 5);
+        while !self.has_all(shared) {
+            let Some(mut client) = shared.connect(at) else {
+                shared.rest(PAUSE * 5);
                 continue;
             };
             if !self.subscribe(&mut client) {
                 continue;
             }
-            while !self.has_all(stage) && client.is_open() {
-                if stage.heads[self.place].load(Ordering::SeqCst) > 0 {
+            while !self.has_all(shared) && client.is_open() {
+                if shared.heads[self.channel_index].load(Ordering::SeqCst) > 0 {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + FILLED_WITHIN);
-                    assert!(Instant::now() < deadline, "{} of {:?} at {at}", self.heard, stage.heads);
+                    assert!(Instant::now() < deadline, "{} of {:?} at {at}", self.heard, shared.heads);
                 }
                 if let Some(publication) = client.next_push_within("publication", PAUSE * 5) {
                     self.take(&publication);
@@ -188,14 +194,14 @@ impl Follower {
         self
     }
 
-    fn has_all(&self, stage: &Stage) -> bool {
-        let head = stage.heads[self.place].load(Ordering::SeqCst);
-        (head > 0 && self.heard >= head) || stage.failed.load(Ordering::SeqCst)
+    fn has_all(&self, shared: &Shared) -> bool {
+        let head = shared.heads[self.channel_index].load(Ordering::SeqCst);
+        (head > 0 && self.heard >= head) || shared.failed.load(Ordering::SeqCst)
     }
 
-    /// False when it was refused; it tries again.
+    /// Returns false if the subscription was refused; the caller tries again.
     fn subscribe(&mut self, client: &mut Client) -> bool {
-        let channel = CHANNELS[self.place];
+        let channel = CHANNELS[self.channel_index];
         let mut arguments = json!({"channel": channel});
         if self.heard > 0 {
             arguments["recover"] = json!({"epoch": self.epoch, "offset": self.heard});
@@ -217,18 +223,18 @@ impl Follower {
 
     fn take(&mut self, publication: &Value) {
         self.heard += 1;
-        assert_eq!(publication["offset"], json!(self.heard), "a gap, or one twice: {publication}");
+        assert_eq!(publication["offset"], json!(self.heard), "a gap or a duplicate: {publication}");
     }
 }
 
-/// Two gateways, authors and followers on both, and what happens to them meanwhile.
-fn play(name: &str, happens: impl FnOnce(&Stage, &mut [Option<Gateway>; 2])) {
+/// Runs two gateways with authors and followers on both, and calls `happens` meanwhile.
+fn run_two_gateways(name: &str, happens: impl FnOnce(&Shared, &mut [Option<Gateway>; 2])) {
     let server = Postgres::start();
-    let ways = [way_to(server.address()), way_to(server.address())];
+    let proxies = [proxy_to(server.address()), proxy_to(server.address())];
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    let stage = Stage {
+    let shared = Shared {
         server: Mutex::new(server),
-        ways,
+        proxies,
         addresses: Mutex::new([nowhere; 2]),
         may_vanish: AtomicBool::new(false),
         done: AtomicBool::new(false),
@@ -236,36 +242,37 @@ fn play(name: &str, happens: impl FnOnce(&Stage, &mut [Option<Gateway>; 2])) {
         stored: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     };
-    let mut gateways = [0, 1].map(|at| Some(stage.setup(at).start()));
-    *stage.addresses.lock().expect("no holder panics") =
+    let mut gateways = [0, 1].map(|at| Some(shared.setup(at).start()));
+    *shared.addresses.lock().expect("no holder panics") =
         [0, 1].map(|at| gateways[at].as_ref().expect("just started").address);
     let (authors, followers) = thread::scope(|scope| {
-        let stage = &stage;
-        let everybody = || (0..2).flat_map(|at| (0..CHANNELS.len()).map(move |place| (at, place)));
-        let followers: Vec<_> = everybody()
-            .map(|(at, place)| {
-                let follower = Follower { place, heard: 0, epoch: Value::Null, pulled: 0 };
-                scope.spawn(move || follower.run(stage, at))
+        let shared = &shared;
+        let pairs =
+            || (0..2).flat_map(|at| (0..CHANNELS.len()).map(move |channel_index| (at, channel_index)));
+        let followers: Vec<_> = pairs()
+            .map(|(at, channel_index)| {
+                let follower = Follower { channel_index, heard: 0, epoch: Value::Null, pulled: 0 };
+                scope.spawn(move || follower.run(shared, at))
             })
             .collect();
-        let authors: Vec<_> = everybody()
-            .map(|(at, place)| {
-                let author = Author::new(format!("{at}{place}"), CHANNELS[place]);
-                scope.spawn(move || author.run(stage, at))
+        let authors: Vec<_> = pairs()
+            .map(|(at, channel_index)| {
+                let author = Author::new(format!("{at}{channel_index}"), CHANNELS[channel_index]);
+                scope.spawn(move || author.run(shared, at))
             })
             .collect();
-        let _ends = Fails(stage);
-        more(stage, 100);
-        happens(stage, &mut gateways);
-        more(stage, 100);
-        stage.done.store(true, Ordering::SeqCst);
+        let _stop = StopOnDrop(shared);
+        more(shared, 100);
+        happens(shared, &mut gateways);
+        more(shared, 100);
+        shared.done.store(true, Ordering::SeqCst);
         let authors: Vec<Author> =
             authors.into_iter().map(|author| author.join().expect("an author")).collect();
-        for (place, channel) in CHANNELS.iter().enumerate() {
-            let reader = &mut Client::connect(gateways[1].as_ref().expect("this one is not killed"));
+        for (channel_index, channel) in CHANNELS.iter().enumerate() {
+            let reader = &mut Client::connect(gateways[1].as_ref().expect("this gateway is never killed"));
             let log = log(reader, channel);
             check(&log, authors.iter().filter(|author| author.channel == *channel));
-            stage.heads[place].store(log.len() as u64, Ordering::SeqCst);
+            shared.heads[channel_index].store(log.len() as u64, Ordering::SeqCst);
         }
         let followers: Vec<Follower> =
             followers.into_iter().map(|follower| follower.join().expect("a follower")).collect();
@@ -279,14 +286,14 @@ fn play(name: &str, happens: impl FnOnce(&Stage, &mut [Option<Gateway>; 2])) {
     assert!(slowest < Duration::from_millis(5_500), "{slowest:?}");
 }
 
-/// Waits until so many more are acknowledged.
+/// Waits until `count` more publications are acknowledged.
 #[track_caller]
-fn more(stage: &Stage, count: u64) {
-    let before = stage.stored.load(Ordering::Relaxed);
-    until(SOON * 2, "publications are stored", || stage.stored.load(Ordering::Relaxed) >= before + count);
+fn more(shared: &Shared, count: u64) {
+    let before = shared.stored.load(Ordering::Relaxed);
+    until(SOON * 2, "publications are stored", || shared.stored.load(Ordering::Relaxed) >= before + count);
 }
 
-/// The log of a channel is what its authors were told, no more and no less.
+/// Checks that the log of a channel holds exactly what its authors got acknowledged.
 #[track_caller]
 fn check<'a>(log: &[(String, u64)], authors: impl Iterator<Item = &'a Author>) {
     let mut promised = BTreeMap::new();
@@ -294,56 +301,56 @@ fn check<'a>(log: &[(String, u64)], authors: impl Iterator<Item = &'a Author>) {
         assert!(author.stored.len() > 10, "{} published {}", author.name, author.stored.len());
         promised.extend(author.stored.clone());
         for key in &author.refused {
-            assert!(log.iter().all(|(stored, _)| stored != key), "{key} was refused, and is stored");
+            assert!(log.iter().all(|(stored, _)| stored != key), "{key} was refused, but is stored");
         }
     }
     let mut found = BTreeMap::new();
     for (key, offset) in log {
         assert_eq!(found.insert(key.clone(), *offset), None, "{key} is stored twice");
     }
-    assert_eq!(found, promised, "what is stored and what was acknowledged differ");
+    assert_eq!(found, promised, "stored and acknowledged publications differ");
 }
 
 fn database_killed() {
-    play("database killed", |stage, _| {
-        stage.server().kill9();
-        stage.rest(Duration::from_secs(1));
-        stage.server().start_again();
+    run_two_gateways("database killed", |shared, _| {
+        shared.server().kill9();
+        shared.rest(Duration::from_secs(1));
+        shared.server().start_again();
     });
 }
 
 fn database_frozen() {
-    play("database frozen", |stage, _| {
-        stage.server().sigstop();
-        stage.rest(Duration::from_secs(5));
-        stage.server().sigcont();
+    run_two_gateways("database frozen", |shared, _| {
+        shared.server().sigstop();
+        shared.rest(Duration::from_secs(5));
+        shared.server().sigcont();
     });
 }
 
 fn one_cut_off() {
-    play("one cut off", |stage, _| {
-        stage.ways[0].set(Mode::Refuse);
-        stage.ways[0].reset();
-        // The other goes on.
-        more(stage, 100);
-        stage.ways[0].set(Mode::Pass);
+    run_two_gateways("one cut off", |shared, _| {
+        shared.proxies[0].set(Mode::Refuse);
+        shared.proxies[0].reset();
+        // The other gateway continues.
+        more(shared, 100);
+        shared.proxies[0].set(Mode::Pass);
     });
 }
 
 fn one_gateway_killed() {
-    play("one gateway killed", |stage, gateways| {
-        stage.may_vanish.store(true, Ordering::SeqCst);
+    run_two_gateways("one gateway killed", |shared, gateways| {
+        shared.may_vanish.store(true, Ordering::SeqCst);
         drop(gateways[0].take().expect("it runs").kill9());
-        more(stage, 50);
-        let again = stage.setup(0).start();
-        stage.addresses.lock().expect("no holder panics")[0] = again.address;
+        more(shared, 50);
+        let again = shared.setup(0).start();
+        shared.addresses.lock().expect("no holder panics")[0] = again.address;
         gateways[0] = Some(again);
-        more(stage, 50);
-        stage.may_vanish.store(false, Ordering::SeqCst);
+        more(shared, 50);
+        shared.may_vanish.store(false, Ordering::SeqCst);
     });
 }
 
-/// They wait more than they work.
+/// Runs both at once, because they mostly wait.
 fn both(one: fn(), other: fn()) {
     thread::scope(|scope| {
         scope.spawn(one);
@@ -352,11 +359,11 @@ fn both(one: fn(), other: fn()) {
 }
 
 #[test]
-fn a_database_that_is_killed_or_freezes_under_two_gateways() {
+fn killed_or_frozen_database_loses_nothing_that_two_gateways_acknowledged() {
     both(database_killed, database_frozen);
 }
 
 #[test]
-fn one_of_two_gateways_that_is_cut_off_or_killed() {
+fn gateway_that_is_cut_off_or_killed_leaves_the_other_consistent() {
     both(one_cut_off, one_gateway_killed);
 }

@@ -1,4 +1,4 @@
-//! The gateway and what it stands on, all of it real, with a fault proxy before each.
+//! The gateway with real dependencies, and a fault proxy before each.
 
 mod disk_full;
 mod draining;
@@ -9,6 +9,6 @@ mod newcomers;
 mod one_database;
 mod operators;
 mod outage;
+mod proxied;
 mod side_by_side;
-mod stand;
 mod unsure_client;

@@ -1,7 +1,7 @@
-//! Everybody comes back while the store is down: each hears why, and nothing grows.
+//! All clients reconnect while the store is down: each is refused with a reason, and memory does not grow.
 
 use crate::dependencies::outage::with_store;
-use crate::dependencies::stand;
+use crate::dependencies::proxied;
 use crate::support::raw::dial;
 use crate::support::wait::{SOON, size};
 use crate::support::{Client, RawClient};
@@ -11,7 +11,7 @@ use std::thread;
 
 const THREADS: usize = 4;
 
-/// One newcomer; the code of its close and when it may come back, in milliseconds.
+/// Connects a new client. Returns the code of its close and its wait in milliseconds.
 fn come(to: SocketAddr, number: usize) -> (u16, u64) {
     let source = Ipv4Addr::new(127, 0, 1 + (number % 200) as u8, 1);
     let mut client = RawClient::from(dial(to, Some(source), None).expect("the gateway accepts"));
@@ -24,15 +24,15 @@ fn come(to: SocketAddr, number: usize) -> (u16, u64) {
 }
 
 #[test]
-fn each_of_many_newcomers_hears_why_and_memory_stays_flat() {
+fn each_of_many_new_clients_is_refused_with_a_reason_and_memory_stays_flat() {
     let count = size("SEAWALL_TEST_NEWCOMERS", 2_000);
-    let store = stand::postgres();
+    let store = proxied::postgres();
     let gateway = with_store(&store).start();
     let mut client = Client::connect(&gateway);
     store.proxy.set(Mode::Refuse);
     store.proxy.cut();
     client.next_status("down", SOON);
-    // What is taken once, buffers and the like, is taken by the first.
+    // The first clients cause all one-time allocations, such as buffers.
     (0..200).for_each(|number| assert_eq!(come(gateway.address, number).0, 1011));
     let before = gateway.rss_bytes();
     let address = gateway.address;
@@ -49,13 +49,13 @@ fn each_of_many_newcomers_hears_why_and_memory_stays_flat() {
             .collect();
         threads
             .into_iter()
-            .flat_map(|thread| thread.join().expect("nobody was left without a reason"))
+            .flat_map(|thread| thread.join().expect("each client was given a reason"))
             .collect()
     });
     assert_eq!(waits.len(), count);
-    // The waits grow with the outage; were they not drawn for each, none would be shorter than the one before.
+    // The waits grow with the outage. Without a random share for each, none would be shorter than the one before.
     let shorter = waits.windows(2).filter(|pair| matches!(pair, [before, after] if after < before)).count();
-    assert!(shorter > count / 10, "only {shorter} of {count} were told to come sooner than the one before");
+    assert!(shorter > count / 10, "only {shorter} of {count} waits are shorter than the one before");
     assert_eq!(gateway.metric("seawall_upgrades_turned_away_total"), (count + 200) as f64);
     let grown = gateway.rss_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "{count} newcomers left {grown} bytes behind");

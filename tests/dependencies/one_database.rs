@@ -1,4 +1,4 @@
-//! A gateway and its database: an epoch that is replaced, the address it comes from, and what `doctor` says of a weak server.
+//! One gateway and its database: a replaced epoch, the source address, and what `doctor` reports of a weak server.
 
 use crate::servers::Postgres;
 use crate::support::wait::{SOON, until};
@@ -25,7 +25,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn a_gateway_ends_by_itself_when_its_store_gets_another_epoch_and_says_good_bye() {
+fn gateway_says_bye_and_exits_when_its_store_gets_another_epoch() {
     let server = Postgres::start();
     let mut gateway = on(&server).start();
     let mut client = Client::connect(&gateway);
@@ -39,7 +39,7 @@ fn a_gateway_ends_by_itself_when_its_store_gets_another_epoch_and_says_good_bye(
 }
 
 #[test]
-fn store_and_probe_of_a_gateway_leave_from_its_source_address() {
+fn store_and_probe_connect_from_the_source_address() {
     let server = Postgres::start();
     std::fs::write(
         server.data().join("pg_hba.conf"),
@@ -50,7 +50,7 @@ fn store_and_probe_of_a_gateway_leave_from_its_source_address() {
     until(SOON, "the rules are read", || server.sql("SELECT count(*) FROM pg_hba_file_rules") == "2");
     let gateway = on(&server).env("SEAWALL_SERVER_SOURCE_ADDRESS", "127.0.0.2").start();
     let seen = "SELECT string_agg(DISTINCT application_name || ' ' || host(client_addr), ',') FROM pg_stat_activity WHERE usename = 'seawall'";
-    until(SOON, "both are there", || server.sql(seen) == "seawall 127.0.0.2,seawall-probe 127.0.0.2");
+    until(SOON, "both have connected", || server.sql(seen) == "seawall 127.0.0.2,seawall-probe 127.0.0.2");
     drop(gateway);
     let doctor = run(&server, "192.0.2.1", &["doctor"]);
     assert_eq!(doctor.status.code(), Some(2), "{}", text(&doctor));
@@ -58,10 +58,10 @@ fn store_and_probe_of_a_gateway_leave_from_its_source_address() {
 }
 
 #[test]
-fn a_server_that_does_not_sync_is_warned_of_by_log_and_doctor() {
+fn log_and_doctor_warn_of_a_server_that_does_not_sync() {
     let server = Postgres::start();
     let gateway = on(&server).start();
-    until(SOON, "the log has it", || gateway.output().contains("fsync is off"));
+    until(SOON, "the warning is logged", || gateway.output().contains("fsync is off"));
     let doctor = run(&server, "", &["doctor"]);
     assert_eq!(doctor.status.code(), Some(0), "{}", text(&doctor));
     assert!(text(&doctor).contains("fsync is off"), "{}", text(&doctor));

@@ -1,14 +1,14 @@
-//! What an operator does on the admin listener, and what people see of it.
+//! An operator's actions on the admin listener, and their effect on clients.
 
-use crate::dependencies::stand;
+use crate::dependencies::proxied;
 use crate::servers::{Answer, Http};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, Operator, Setup};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// A gateway that stands on one critical service, which is well.
-fn stand(service: &Http, interval_ms: u64) -> (Gateway, Operator) {
+/// A gateway with one critical service, which is healthy.
+fn start(service: &Http, interval_ms: u64) -> (Gateway, Operator) {
     let table = format!(
         "[[dependency]]\nname = \"backend\"\nkind = \"http\"\nurl = \"http://{}/\"\ncriticality = \"critical\"\n\
          interval_ms = {interval_ms}\ntimeout_ms = 1000\nfailures = 1\nsuccesses = 1\nlost = [\"replies\"]",
@@ -16,7 +16,7 @@ fn stand(service: &Http, interval_ms: u64) -> (Gateway, Operator) {
     );
     let gateway = Setup::new().with_admin().toml(&table).start();
     let operator = Operator::of(&gateway);
-    until(SOON, "the service was looked at", || backend(&operator)["state"] == "ok");
+    until(SOON, "the service was probed", || backend(&operator)["state"] == "ok");
     (gateway, operator)
 }
 
@@ -32,9 +32,9 @@ fn force(operator: &Operator, to: &str) -> Value {
 }
 
 #[test]
-fn what_is_forced_open_turns_newcomers_away_until_it_is_released() {
+fn forced_open_dependency_refuses_new_clients_until_released() {
     let service = Http::start();
-    let (gateway, operator) = stand(&service, 2_000);
+    let (gateway, operator) = start(&service, 2_000);
     let mut resident = Client::connect(&gateway);
 
     let held = force(&operator, "open");
@@ -57,7 +57,7 @@ fn what_is_forced_open_turns_newcomers_away_until_it_is_released() {
     Client::connect(&gateway);
     assert_eq!(sample("dependency_forced"), 0.0);
     assert_eq!(gateway.metric("seawall_admin_actions_total"), 2.0);
-    // Each is in the log once, with who did it.
+    // Each action is logged once, with its origin.
     let said = gateway.output();
     for event in ["dependency forced by operator", "dependency released by operator"] {
         let lines: Vec<&str> = said.lines().filter(|line| line.contains(event)).collect();
@@ -68,9 +68,9 @@ fn what_is_forced_open_turns_newcomers_away_until_it_is_released() {
 }
 
 #[test]
-fn what_is_forced_closed_lets_people_in_although_it_fails() {
+fn forced_closed_dependency_admits_clients_although_it_fails() {
     let service = Http::start();
-    let (gateway, operator) = stand(&service, 200);
+    let (gateway, operator) = start(&service, 200);
     service.answer("", Answer::json(500, "{}"));
     until(SOON, "the outage is seen", || backend(&operator)["state"] == "down");
     Client::open(&gateway).expect_close().is(1011, "unavailable");
@@ -78,13 +78,13 @@ fn what_is_forced_closed_lets_people_in_although_it_fails() {
     assert_eq!((&held["state"], &held["forced"]["to"]), (&json!("ok"), &json!("closed")));
     Client::connect(&gateway);
     operator.send("DELETE", "/health/dependencies/backend/force", None);
-    until(SOON, "what the probes say holds again", || backend(&operator)["state"] == "down");
+    until(SOON, "the probes decide again", || backend(&operator)["state"] == "down");
 }
 
 #[test]
-fn admission_is_observed_and_enforced_as_an_operator_says() {
+fn operator_switches_admission_between_observe_and_enforce() {
     let service = Http::start();
-    let (gateway, operator) = stand(&service, 2_000);
+    let (gateway, operator) = start(&service, 2_000);
     assert_eq!(operator.get("/health/admission").json(), json!({"mode": "enforce"}));
     force(&operator, "open");
     Client::open(&gateway).expect_close().is(1011, "unavailable");
@@ -109,18 +109,18 @@ fn admission_is_observed_and_enforced_as_an_operator_says() {
 }
 
 #[test]
-fn a_probe_that_is_asked_for_does_not_wait_for_its_time() {
+fn requested_probe_runs_at_once() {
     let service = Http::start();
-    let (gateway, operator) = stand(&service, 3_600_000);
+    let (gateway, operator) = start(&service, 3_600_000);
     let before = service.count();
     service.answer("", Answer::json(503, "{}"));
     let asked = operator.send("POST", "/health/dependencies/backend/probe", None);
     assert_eq!((asked.status, &asked.json()["name"]), (202, &json!("backend")));
-    until(SOON, "the probe came back", || backend(&operator)["state"] == "down");
+    until(SOON, "the probe has finished", || backend(&operator)["state"] == "down");
     assert!(service.count() > before);
-    let told = backend(&operator);
-    let newest = &told["probes"][0];
-    assert_eq!((&newest["ok"], &newest["fault"]), (&json!(false), &json!("status")), "{told}");
+    let detail = backend(&operator);
+    let newest = &detail["probes"][0];
+    assert_eq!((&newest["ok"], &newest["fault"]), (&json!(false), &json!("status")), "{detail}");
     for field in ["time", "latency_us"] {
         assert!(newest[field].is_u64(), "{newest}");
     }
@@ -130,25 +130,25 @@ fn a_probe_that_is_asked_for_does_not_wait_for_its_time() {
 }
 
 #[test]
-fn the_drill_down_holds_the_last_fifty_probes() {
+fn dependency_detail_lists_the_last_fifty_probes() {
     let service = Http::start();
-    let (gateway, operator) = stand(&service, 100);
+    let (gateway, operator) = start(&service, 100);
     let most = Duration::from_secs(30);
     until(most, "more than fifty probes", || gateway.metric("seawall_dependency_probes_total") >= 55.0);
-    let told = backend(&operator);
-    let probes = told["probes"].as_array().expect("a list");
+    let detail = backend(&operator);
+    let probes = detail["probes"].as_array().expect("a list");
     assert_eq!(probes.len(), 50);
     let times: Vec<u64> = probes.iter().filter_map(|probe| probe["time"].as_u64()).collect();
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
-    assert!(told["latency_us"]["p99"].is_u64() && told["last_success"].is_u64(), "{told}");
-    assert!(told["address"].as_str().is_some_and(|address| address.contains("127.0.0.1")), "{told}");
+    assert!(detail["latency_us"]["p99"].is_u64() && detail["last_success"].is_u64(), "{detail}");
+    assert!(detail["address"].as_str().is_some_and(|address| address.contains("127.0.0.1")), "{detail}");
     assert!(gateway.metric("seawall_dependency_probe_seconds") > 0.0);
     assert!(gateway.metric("seawall_dependency_last_success_seconds") > 1e9);
 }
 
 #[test]
-fn live_answers_operators_while_the_store_is_frozen_and_its_workers_wait() {
-    let store = stand::postgres();
+fn live_is_answered_while_the_store_is_frozen_and_its_workers_wait() {
+    let store = proxied::postgres();
     let gateway = crate::dependencies::outage::with_store(&store).with_admin().start();
     let operator = Operator::of(&gateway);
     let mut client = Client::connect(&gateway);

@@ -1,6 +1,6 @@
-//! One test can start a gateway and all it may stand on, and fail each way alone.
+//! One test can start a gateway and all its dependencies, and make each fail alone.
 
-use crate::dependencies::stand;
+use crate::dependencies::proxied;
 use crate::servers::{Answer, Reply, redis};
 use crate::support::raw::dial;
 use crate::support::{Client, Gateway, RawClient};
@@ -8,8 +8,8 @@ use seawall_fault::Mode;
 use serde_json::json;
 
 #[test]
-fn each_way_fails_alone_and_comes_back() {
-    let (store, bus, auth) = (stand::postgres(), stand::redis(), stand::http());
+fn each_proxy_fails_alone_and_recovers() {
+    let (store, bus, auth) = (proxied::postgres(), proxied::redis(), proxied::http());
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     auth.server.answer("/introspect", Answer::json(200, r#"{"active":true}"#));
@@ -25,7 +25,7 @@ fn each_way_fails_alone_and_comes_back() {
         let up = [ask_store().is_ok(), ask_bus().is_ok(), ask_auth().is_some()];
         assert_eq!(up, [down != 0, down != 1, down != 2]);
         proxies[down].set(Mode::Pass);
-        assert_eq!(client.publish("c", json!(down)), down as u64 + 1, "the gateway needs none of them yet");
+        assert_eq!(client.publish("c", json!(down)), down as u64 + 1, "this gateway uses none of them");
     }
     assert_eq!(ask_store(), Ok("1".into()));
     assert_eq!(ask_bus().expect("it answers"), Reply::Status("PONG".into()));

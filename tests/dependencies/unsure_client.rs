@@ -1,13 +1,13 @@
-//! A client that does not know whether its publication was taken asks again under the same key.
+//! A client that does not know whether its publication was stored sends it again under the same key.
 
 use crate::support::{Client, Gateway, SOON, Upgrade, until};
 use seawall_fault::{Direction, Mode, Proxy};
 use serde_json::json;
 
 #[test]
-fn a_reply_that_broke_off_is_asked_for_again_and_nothing_is_doubled() {
+fn publish_repeated_after_a_lost_reply_is_stored_once() {
     let gateway = Gateway::start();
-    let proxy = Proxy::start(gateway.address).expect("a port and a thread are left");
+    let proxy = Proxy::start(gateway.address).expect("the proxy starts");
     let faults = [Mode::ResetOnce(20), Mode::ResetOnce(1), Mode::HalfOpen(Direction::Answers)];
     for (offset, fault) in (1u64..).zip(faults) {
         let publish = json!({"publish": {"channel": "c", "key": offset.to_string(), "data": offset}});
@@ -15,13 +15,13 @@ fn a_reply_that_broke_off_is_asked_for_again_and_nothing_is_doubled() {
         proxy.set(fault);
         let before = proxy.stats().request_bytes;
         let id = client.send(publish.clone());
-        until(SOON, "the gateway has it", || proxy.stats().request_bytes > before);
+        until(SOON, "the gateway has read the request", || proxy.stats().request_bytes > before);
         if fault == Mode::HalfOpen(Direction::Answers) {
-            let mut witness = Client::connect(&gateway);
+            let mut reader = Client::connect(&gateway);
             let head = |client: &mut Client| {
                 client.ask(json!({"history": {"channel": "c", "limit": 1}}), "history")["head"].as_u64()
             };
-            until(SOON, "it is stored", || head(&mut witness) == Some(offset));
+            until(SOON, "it is stored", || head(&mut reader) == Some(offset));
             proxy.cut();
             proxy.set(Mode::Pass);
         }

@@ -1,4 +1,4 @@
-//! The admin listener: who is let in, what is answered, and that nobody keeps it busy.
+//! The admin listener: authorization, the answers of each path, and slow or silent clients.
 
 use crate::support::wait::{SOON, comes_true};
 use crate::support::{Gateway, Operator, Setup, until};
@@ -28,7 +28,7 @@ fn start() -> (Gateway, Operator) {
 }
 
 #[test]
-fn nothing_is_said_or_done_without_the_token() {
+fn request_without_the_token_is_refused_and_does_nothing() {
     let (gateway, operator) = start();
     let right = format!("Authorization: Bearer {}", operator.token);
     let longer = format!("{right}x");
@@ -51,10 +51,10 @@ fn nothing_is_said_or_done_without_the_token() {
 }
 
 #[test]
-fn the_token_is_made_once_for_its_owner_and_never_shown() {
+fn generated_token_is_kept_private_to_its_owner_and_never_shown() {
     let (gateway, operator) = start();
     let file = gateway.setup().data().join("admin.token");
-    assert_eq!(file.metadata().expect("it is there").mode() & 0o7777, 0o600);
+    assert_eq!(file.metadata().expect("the token file exists").mode() & 0o7777, 0o600);
     assert!(gateway.output().contains("admin.token"), "{}", gateway.output());
     assert!(!gateway.output().contains(&operator.token));
     let setup = gateway.kill9();
@@ -64,12 +64,12 @@ fn the_token_is_made_once_for_its_owner_and_never_shown() {
     drop(again);
 
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("set");
-    let Err(refused) = setup.try_start() else { panic!("a token that others may read is refused") };
+    let Err(refused) = setup.try_start() else { panic!("the gateway accepted a token that others may read") };
     assert!(refused.output.contains("chmod 600"), "{}", refused.output);
 }
 
 #[test]
-fn a_token_of_the_operators_own_leaves_no_file() {
+fn configured_token_is_not_written_to_a_file() {
     let token = "an-operators-own-token-of-enough-letters";
     let gateway = Setup::new().with_admin().env("SEAWALL_ADMIN_TOKEN", token).start();
     let operator = Operator { address: crate::support::admin::address(&gateway), token: token.into() };
@@ -79,7 +79,7 @@ fn a_token_of_the_operators_own_leaves_no_file() {
 }
 
 #[test]
-fn every_path_answers_and_says_what_it_takes() {
+fn each_path_answers_and_names_its_allowed_methods() {
     let (gateway, operator) = start();
     for path in ["/health", "/health/live", "/livez", "/health/ready", "/readyz"] {
         let response = operator.get(path);
@@ -87,7 +87,7 @@ fn every_path_answers_and_says_what_it_takes() {
         assert_eq!(operator.send("HEAD", path, None).status, 200, "{path}");
     }
     assert!(operator.get("/metrics").body.contains("seawall_admin_requests_total"));
-    until(SOON, "the gateway has looked at itself", || {
+    until(SOON, "the gateway has probed itself", || {
         operator.get("/health/dependencies").json()["checks"]["gateway"][0]["state"] == "ok"
     });
     let all = operator.get("/health/dependencies").json();
@@ -117,7 +117,7 @@ fn every_path_answers_and_says_what_it_takes() {
     assert_eq!(large.status, 413);
     assert!(operator.get("/health").header("access-control-allow-origin").is_none());
 
-    // The public listener has none of it.
+    // The public listener serves none of this.
     let public = gateway.fetch("/health/dependencies").json();
     assert_eq!(public["checks"]["gateway"][0]["state"], "ok");
     assert!(public["checks"]["gateway"][0].get("address").is_none(), "{public}");
@@ -127,11 +127,11 @@ fn every_path_answers_and_says_what_it_takes() {
 }
 
 #[test]
-fn silent_and_slow_peers_keep_nobody_out() {
+fn silent_and_slow_clients_do_not_block_others() {
     let (gateway, operator) = start();
     let mut slow: Vec<_> = (0..30).map(|_| operator.connect()).collect();
     for (index, client) in slow.iter_mut().enumerate() {
-        // Some say nothing, some half a head; those who were shown out already cannot be written to.
+        // Some send nothing, some half a head. Clients that were already disconnected cannot be written to.
         if index % 2 == 0 {
             let _ = client.try_write(b"GET /health/live HTTP/1.1\r\nHost: loc");
         }
@@ -143,7 +143,7 @@ fn silent_and_slow_peers_keep_nobody_out() {
 }
 
 #[test]
-fn who_is_late_with_a_request_is_told_so() {
+fn late_request_is_answered_with_408() {
     let gateway = Setup::new().with_admin().limit("head_ms", 200).start();
     let operator = Operator::of(&gateway);
     let mut client = operator.connect();
@@ -155,16 +155,16 @@ fn who_is_late_with_a_request_is_told_so() {
         "PUT /health/admission HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n"
     );
     client.write(head.as_bytes());
-    assert_eq!(client.response().status, 408, "the body is awaited no longer than the head");
+    assert_eq!(client.response().status, 408, "the deadline of the body is that of the head");
 }
 
 #[test]
-fn the_default_address_is_given_up_with_a_warning_and_a_wanted_one_is_not() {
-    // Whoever holds it, this test or somebody else: it is taken.
+fn taken_default_address_is_a_warning_and_taken_configured_address_is_an_error() {
+    // The address is taken, either by this test or by another process.
     let _held = TcpListener::bind("127.0.0.1:8081");
     let gateway = Setup::new().with_default_admin().start();
     assert_eq!(gateway.fetch("/health/ready").status, 200);
-    until(SOON, "the warning is there", || {
+    until(SOON, "the warning is logged", || {
         let said = gateway.output();
         said.contains("admin listener unavailable")
             && said.contains("127.0.0.1:8081")
@@ -175,7 +175,7 @@ fn the_default_address_is_given_up_with_a_warning_and_a_wanted_one_is_not() {
     let held = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = held.local_addr().expect("an address").to_string();
     let Err(refused) = Setup::new().env("SEAWALL_ADMIN_LISTEN", &address).try_start() else {
-        panic!("a wanted address that is taken keeps the gateway from starting")
+        panic!("the gateway started although its configured address is taken")
     };
     assert_eq!(refused.status.code(), Some(1), "{}", refused.output);
     assert!(
@@ -186,7 +186,7 @@ fn the_default_address_is_given_up_with_a_warning_and_a_wanted_one_is_not() {
 }
 
 #[test]
-fn an_address_that_is_not_loopback_is_served_with_a_warning() {
+fn address_outside_loopback_is_served_with_a_warning() {
     let gateway = Setup::new().env("SEAWALL_ADMIN_LISTEN", "0.0.0.0:0").start();
     let operator = Operator::of(&gateway);
     assert_eq!(operator.send_lines("GET", "/health", &[], None).status, 401);
@@ -196,7 +196,7 @@ fn an_address_that_is_not_loopback_is_served_with_a_warning() {
 }
 
 #[test]
-fn an_open_connection_holds_up_no_end() {
+fn open_connection_does_not_delay_the_exit() {
     let (mut gateway, operator) = start();
     let _silent = operator.connect();
     assert_eq!(gateway.ends_after(Signal::TERM).0, Some(0));

@@ -1,4 +1,4 @@
-//! Signs of life in both directions.
+//! Pings and beats.
 
 use crate::support::frame::{PING, PONG};
 use crate::support::{Client, Frame, Gateway, RawClient, SOON, Setup, until};
@@ -10,7 +10,7 @@ fn quick() -> Gateway {
 }
 
 #[test]
-fn one_that_answers_pings_stays_and_hears_beats() {
+fn client_that_answers_pings_stays_connected_and_gets_beats() {
     let gateway = quick();
     let mut client = Client::connect(&gateway);
     assert_eq!(client.connected["ping_ms"], 300);
@@ -24,7 +24,7 @@ fn one_that_answers_pings_stays_and_hears_beats() {
 }
 
 #[test]
-fn one_that_is_silent_is_pinged_then_closed() {
+fn silent_client_is_pinged_then_closed() {
     let gateway = quick();
     let mut client = RawClient::connected(&gateway);
     let mut pinged = false;
@@ -42,16 +42,16 @@ fn any_frame_is_a_sign_of_life() {
     let mut client = RawClient::connected(&gateway);
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(2) {
-        // Every frame of the server is taken as the occasion for one of ours; pings stay unanswered.
+        // The client sends a frame for each frame of the server, but never answers a ping.
         client.next_frame();
         client.send(&Frame::new(PONG, ""));
     }
     client.send(&Frame::text(r#"{"id":9,"history":{"channel":"c"}}"#));
-    until(SOON, "the reply", || client.next_json()["id"] == 9);
+    until(SOON, "the reply arrives", || client.next_json()["id"] == 9);
 }
 
 #[test]
-fn a_ping_is_answered_with_its_payload() {
+fn ping_is_answered_with_its_payload() {
     let gateway = Gateway::start();
     let mut client = RawClient::connected(&gateway);
     let payload = [b'p'; 125];
@@ -61,7 +61,7 @@ fn a_ping_is_answered_with_its_payload() {
 }
 
 #[test]
-fn the_beat_carries_the_heads_that_moved() {
+fn beat_carries_the_heads_that_moved() {
     let gateway = quick();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");

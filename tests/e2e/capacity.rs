@@ -1,10 +1,10 @@
-//! At its bound the gateway says so, and goes on.
+//! A gateway at its bounds refuses with a reason and continues.
 
 use crate::support::{Client, SOON, Setup, until};
 use serde_json::json;
 
 #[test]
-fn the_one_too_many_is_told_and_the_others_go_on() {
+fn connection_over_the_bound_is_refused_and_others_stay() {
     let gateway = Setup::new().limit("connections", 50).start();
     let mut clients: Vec<Client> = (0..50).map(|_| Client::connect(&gateway)).collect();
     for _ in 0..5 {
@@ -19,7 +19,7 @@ fn the_one_too_many_is_told_and_the_others_go_on() {
     }
     assert_eq!(clients[0].publish("c", json!(1)), 1);
     clients.pop();
-    until(SOON, "a place is free again", || {
+    until(SOON, "another client fits again", || {
         let mut next = Client::open(&gateway);
         next.send(json!({"connect": {}}));
         next.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
@@ -27,7 +27,7 @@ fn the_one_too_many_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn many_refusals_leave_nothing_behind() {
+fn refusals_leave_no_socket_open() {
     let gateway = Setup::new().limit("connections", 2).start();
     let _held = [Client::connect(&gateway), Client::connect(&gateway)];
     let before = gateway.open_sockets();
@@ -37,5 +37,5 @@ fn many_refusals_leave_nothing_behind() {
             client.expect_close().is(1013, "over_capacity");
         }
     }
-    until(SOON, "every refused one is gone", || gateway.open_sockets() <= before);
+    until(SOON, "every refused connection is closed", || gateway.open_sockets() <= before);
 }

@@ -1,10 +1,10 @@
-//! `connect` comes first, and its answer says what a client needs to know.
+//! `connect` is the first command, and its reply has the settings that a client needs.
 
 use crate::support::{Client, Gateway};
 use serde_json::json;
 
 #[test]
-fn connected_tells_who_where_and_which_limits() {
+fn connected_names_user_connection_instance_and_limits() {
     let gateway = Gateway::start();
     let client = Client::connect(&gateway);
     let connected = &client.connected;
@@ -21,7 +21,7 @@ fn connected_tells_who_where_and_which_limits() {
 }
 
 #[test]
-fn every_connection_has_a_name_of_its_own() {
+fn each_connection_has_a_unique_name() {
     let gateway = Gateway::start();
     let (a, b) = (Client::connect(&gateway), Client::connect(&gateway));
     assert_ne!(a.connected["connection"], b.connected["connection"]);
@@ -29,7 +29,7 @@ fn every_connection_has_a_name_of_its_own() {
 }
 
 #[test]
-fn another_command_first_is_not_authenticated() {
+fn command_before_connect_is_unauthenticated() {
     let gateway = Gateway::start();
     for command in [
         json!({"subscribe": {"channel": "a"}}),

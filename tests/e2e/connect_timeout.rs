@@ -1,4 +1,4 @@
-//! An upgraded connection that does not say `connect` is closed in time.
+//! A connection without `connect` in time is closed.
 
 use crate::support::{Client, Frame, Gateway, RawClient, Setup};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ fn gateway() -> Gateway {
 }
 
 #[test]
-fn silence_after_the_upgrade_is_closed_with_bye() {
+fn silent_connection_is_closed_with_bye() {
     let gateway = gateway();
     let start = Instant::now();
     let mut client = Client::open(&gateway);
@@ -18,7 +18,7 @@ fn silence_after_the_upgrade_is_closed_with_bye() {
 }
 
 #[test]
-fn pings_do_not_put_it_off() {
+fn pings_do_not_extend_the_timeout() {
     let gateway = gateway();
     let start = Instant::now();
     let mut client = RawClient::upgraded(&gateway, "/ws");
@@ -29,7 +29,7 @@ fn pings_do_not_put_it_off() {
 }
 
 #[test]
-fn one_that_connected_stays() {
+fn connected_client_stays() {
     let gateway = gateway();
     let mut late = Client::open(&gateway);
     let mut client = Client::connect(&gateway);

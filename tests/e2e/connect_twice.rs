@@ -4,7 +4,7 @@ use crate::support::{Client, Gateway};
 use serde_json::json;
 
 #[test]
-fn a_second_connect_is_malformed_and_the_session_goes_on() {
+fn second_connect_is_malformed_and_the_session_continues() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.refused(json!({"connect": {}}), "malformed");
@@ -22,7 +22,7 @@ fn two_connects_in_one_segment_are_answered_in_order() {
 }
 
 #[test]
-fn commands_may_follow_connect_without_waiting() {
+fn commands_sent_with_connect_are_answered() {
     let gateway = Gateway::start();
     let mut client = Client::open(&gateway);
     let connect = client.send(json!({"connect": {}}));
@@ -31,7 +31,7 @@ fn commands_may_follow_connect_without_waiting() {
     assert!(client.reply(connect).get("connected").is_some());
     let subscribed = client.reply(subscribe);
     assert_eq!(client.reply(publish)["published"]["offset"], 1);
-    // The publication is either part of the log that was subscribed to, or it is live.
+    // The publication is either part of the subscribed log, or arrives live.
     match subscribed["subscribed"]["head"].as_u64() {
         Some(0) => assert_eq!(client.offsets(1), [1]),
         head => assert_eq!(head, Some(1), "{subscribed}"),

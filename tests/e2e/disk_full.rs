@@ -1,10 +1,10 @@
-//! A full disk refuses what would be stored, and nothing else.
+//! A full disk refuses publications, and nothing else.
 
 use crate::support::{Client, Gateway, SOON, Setup, until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// The data folder as the gateway sees it: it is mounted in its own namespace.
+/// The data folder as the gateway sees it, in its own mount namespace.
 fn inside(gateway: &Gateway) -> PathBuf {
     let data = gateway.setup().data();
     let path = data.strip_prefix("/").expect("a whole path").to_path_buf();
@@ -16,14 +16,14 @@ fn publish(client: &mut Client, n: usize) -> Value {
 }
 
 #[test]
-fn publishing_is_refused_until_there_is_room_again() {
+fn publishing_is_refused_until_space_is_free() {
     let mount =
         std::process::Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
     if !mount.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: this machine allows no mount in a namespace, so no disk can be filled");
         return;
     }
-    let gateway = Setup::new().unhurried().tmpfs("size=12m").start();
+    let gateway = Setup::new().unlimited().tmpfs("size=12m").start();
     let ballast = inside(&gateway).join("ballast");
     std::fs::write(&ballast, vec![0; 5 << 20]).expect("room for ballast");
     let mut client = Client::connect(&gateway);
@@ -45,13 +45,13 @@ fn publishing_is_refused_until_there_is_room_again() {
     assert_eq!(refusal["error"]["dependency"], "store", "{refusal}");
     assert!(stored > 10, "{stored}");
     let page = client.ask(json!({"history": {"channel": "c", "limit": 1}}), "history");
-    assert_eq!(page["head"], stored, "reading goes on, and what was refused is not there");
+    assert_eq!(page["head"], stored, "history is served without the refused publication");
     assert!(client.is_open());
-    std::fs::remove_file(ballast).expect("the ballast goes");
+    std::fs::remove_file(ballast).expect("the ballast is removed");
     until(SOON * 2, "publishing works again", || {
         let reply = publish(&mut client, stored + 1);
         if let Some(published) = reply.get("published") {
-            assert_eq!(published["offset"], stored + 1, "no offset was lost to a refusal");
+            assert_eq!(published["offset"], stored + 1, "a refusal uses no offset");
         }
         reply.get("published").is_some()
     });

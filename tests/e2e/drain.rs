@@ -1,4 +1,4 @@
-//! A drain as clients and load balancers see it: not ready, still accepting; slots; everything works; a `bye` at the end.
+//! A drain as clients and load balancers see it: not ready but still accepting; then slots; then `bye`.
 
 use crate::support::admin::Operator;
 use crate::support::wait::{SOON, until};
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// Phases that are long enough to be told apart on a busy machine.
-fn unhurried() -> Setup {
+/// Phases long enough to be distinguished on a busy machine.
+fn slow_phases() -> Setup {
     Setup::new().drain("accept", 1_500).drain("spread", 1_000).drain("close", 4_000).drain("exit", 8_000)
 }
 
@@ -17,31 +17,31 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a number: {value}"))
 }
 
-/// Whether somebody new is let in; a listener that is gone refuses at once.
+/// Returns true if a new connection is accepted. A closed listener refuses at once.
 fn accepts(gateway: &Gateway) -> bool {
     TcpStream::connect(gateway.address).is_ok()
 }
 
 #[test]
-fn a_drain_goes_through_its_phases_and_everything_works_until_the_close() {
-    let mut gateway = unhurried().with_admin().start();
+fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
+    let mut gateway = slow_phases().with_admin().start();
     let operator = Operator::of(&gateway);
     let mut early = Client::connect(&gateway);
     early.subscribe("c");
     let began = Instant::now();
     gateway.signal(Signal::TERM);
 
-    until(SOON, "it is not ready", || gateway.fetch("/health/ready").status == 503);
+    until(SOON, "the gateway is not ready", || gateway.fetch("/health/ready").status == 503);
     let ready = gateway.fetch("/health/ready").json();
     assert_eq!(ready["drain"]["phase"], "accepting", "{ready}");
     assert!(ready["drain"]["since"].is_u64() && ready["drain"]["connections"].is_u64(), "{ready}");
     assert_eq!(ready["faults"][0], "the process is draining: accepting");
     assert_eq!(gateway.fetch("/health").json()["drain"]["phase"], "accepting");
     assert_eq!(gateway.fetch("/health/live").status, 200);
-    // Who comes now is served as ever.
+    // A client that connects now is served as usual.
     let mut late = Client::connect(&gateway);
     late.subscribe("c");
-    late.publish("c", json!("from who came late"));
+    late.publish("c", json!("from the late client"));
     assert!(began.elapsed() < Duration::from_millis(1_500), "too slow a machine for this test");
 
     for client in [&mut early, &mut late] {
@@ -51,14 +51,14 @@ fn a_drain_goes_through_its_phases_and_everything_works_until_the_close() {
         assert!(slot_ms <= 1_000, "{drain}");
         assert!((1_500..=2_500).contains(&deadline_ms), "{drain}");
     }
-    assert!(began.elapsed() >= Duration::from_millis(1_500), "told before the listener closed");
-    // The other reactor may need a turn more.
-    until(SOON, "nobody is let in", || !accepts(&gateway));
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "notified before the listener closed");
+    // The other reactor may need one more turn.
+    until(SOON, "no connection is accepted", || !accepts(&gateway));
     let metrics = operator.get("/metrics").body;
     for sample in ["seawall_drain_phase{phase=\"moving\"} 1", "seawall_drain_told_total 2"] {
         assert!(metrics.contains(sample), "{sample}: {metrics}");
     }
-    // They stay, and everything works.
+    // Connected clients stay, and all commands work.
     early.publish("c", json!("moving"));
     assert_eq!(late.offsets(2), [1, 2]);
     assert_eq!(early.ask(json!({"history": {"channel": "c"}}), "history")["head"], 2);
@@ -70,9 +70,9 @@ fn a_drain_goes_through_its_phases_and_everything_works_until_the_close() {
         let retry_ms = number(&closed.bye.expect("checked")["retry_ms"]);
         assert!(retry_ms <= 10_000, "{retry_ms}");
     }
-    assert!(began.elapsed() >= Duration::from_millis(4_000), "closed before its time");
+    assert!(began.elapsed() >= Duration::from_millis(4_000), "closed too early");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
-    assert!(began.elapsed() < Duration::from_secs(8), "gone too late");
+    assert!(began.elapsed() < Duration::from_secs(8), "exited too late");
     let said = gateway.output();
     for line in [
         "drain started",
@@ -85,7 +85,7 @@ fn a_drain_goes_through_its_phases_and_everything_works_until_the_close() {
 }
 
 #[test]
-fn hundreds_of_slots_are_even_and_it_ends_when_everybody_has_left() {
+fn slots_are_spread_evenly_and_the_drain_ends_when_all_clients_have_left() {
     const CLIENTS: usize = 300;
     const SECONDS: usize = 20;
     let setup = Setup::new().arguments(&["--reactors", "2"]).drain("spread", SECONDS as u64 * 1_000);
@@ -103,7 +103,7 @@ fn hundreds_of_slots_are_even_and_it_ends_when_everybody_has_left() {
     slots.sort_unstable();
     for second in 0..SECONDS {
         let within = slots.iter().filter(|slot| (*slot / 1_000) as usize == second).count();
-        // Each reactor gives its own; what was planned for the next second may be told within this one.
+        // Each reactor assigns its own slots, so one planned for the next second may fall into this one.
         assert!((CLIENTS / SECONDS).abs_diff(within) <= 6, "{within} in second {second}: {slots:?}");
     }
     let gap = slots.windows(2).map(|pair| pair[1] - pair[0]).max();
@@ -118,11 +118,11 @@ fn hundreds_of_slots_are_even_and_it_ends_when_everybody_has_left() {
 }
 
 #[test]
-fn who_was_accepted_before_the_end_and_opens_after_it_is_told_as_well() {
-    let mut gateway = unhurried().drain("accept", 0).with_admin().start();
+fn connection_accepted_before_and_opened_after_the_listener_closed_gets_a_slot() {
+    let mut gateway = slow_phases().drain("accept", 0).with_admin().start();
     let operator = Operator::of(&gateway);
     let (mut slow, mut silent) = (RawClient::to(&gateway), RawClient::to(&gateway));
-    // One that only keeps its connection, and one that asks again on it.
+    // `idle` keeps its connection open after a request, `silent` sends a request only later.
     let mut idle = RawClient::to(&gateway);
     assert_eq!(idle.fetch("GET", "/health").status, 200);
     slow.write(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -134,8 +134,8 @@ fn who_was_accepted_before_the_end_and_opens_after_it_is_told_as_well() {
     assert_eq!(slow.response().status, 101);
     slow.send(&crate::support::Frame::text(r#"{"id":1,"connect":{}}"#));
     assert_eq!(slow.next_json()["id"], 1);
-    let told = slow.next_json();
-    assert!(told["drain"]["slot_ms"].is_u64(), "{told}");
+    let push = slow.next_json();
+    assert!(push["drain"]["slot_ms"].is_u64(), "{push}");
     let answer = silent.fetch("GET", "/health/ready");
     assert_eq!((answer.status, answer.header("connection")), (503, Some("close")));
     silent.expect_end();
@@ -144,7 +144,7 @@ fn who_was_accepted_before_the_end_and_opens_after_it_is_told_as_well() {
 }
 
 #[test]
-fn who_ignores_it_is_told_to_come_back_at_different_times() {
+fn clients_that_ignore_the_drain_get_different_retry_times() {
     const CLIENTS: usize = 100;
     let mut gateway = Setup::new().drain("return", 10_000).start();
     let mut clients: Vec<RawClient> = (0..CLIENTS).map(|_| RawClient::connected(&gateway)).collect();
@@ -161,7 +161,7 @@ fn who_ignores_it_is_told_to_come_back_at_different_times() {
 }
 
 #[test]
-fn with_nobody_there_it_ends_once_it_no_longer_accepts() {
+fn drain_without_clients_ends_when_the_gateway_stops_accepting() {
     let mut gateway = Setup::new().drain("accept", 300).drain("close", 60_000).drain("exit", 70_000).start();
     let (code, took) = gateway.ends_after(Signal::TERM);
     assert_eq!(code, Some(0));
@@ -169,18 +169,20 @@ fn with_nobody_there_it_ends_once_it_no_longer_accepts() {
 }
 
 #[test]
-fn a_publish_in_flight_at_the_close_is_answered_first() {
+fn publish_in_flight_at_the_close_is_answered_first() {
     let mut gateway = Setup::new().start();
     let mut client = Client::connect(&gateway);
-    client.publish("c", json!("the file is there"));
+    client.publish("c", json!("the file exists"));
     let lock = rusqlite::Connection::open(gateway.setup().data().join("seawall.db")).expect("the store");
     lock.execute_batch("BEGIN IMMEDIATE").expect("the store can be locked");
     let id = client.send(json!({"publish": {"channel": "c", "key": "k", "data": "in flight"}}));
-    until(SOON, "it is on its way", || gateway.metric("seawall_publishes_total") >= 2.0);
+    until(SOON, "the publish is counted", || gateway.metric("seawall_publishes_total") >= 2.0);
     gateway.signal(Signal::TERM);
-    until(SOON, "it closes", || gateway.output().contains("drain closing remaining connections"));
+    until(SOON, "the drain closes connections", || {
+        gateway.output().contains("drain closing remaining connections")
+    });
     lock.execute_batch("ROLLBACK").expect("the store can be unlocked");
-    let reply = client.try_reply(id).expect("an answer before the end");
+    let reply = client.try_reply(id).expect("a reply before the close");
     client.expect_close().is(1012, "restart");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
     let stored = 1 + u64::from(reply.get("published").is_some());
@@ -190,8 +192,8 @@ fn a_publish_in_flight_at_the_close_is_answered_first() {
 }
 
 #[test]
-fn publishing_all_along_loses_nothing_and_doubles_nothing() {
-    let setup = Setup::new().unhurried().drain("accept", 200).drain("spread", 300).drain("close", 900);
+fn publishing_through_a_drain_loses_and_duplicates_nothing() {
+    let setup = Setup::new().unlimited().drain("accept", 200).drain("spread", 300).drain("close", 900);
     let mut gateway = setup.drain("exit", 4_000).start();
     let mut publishers: Vec<Client> = (0..4).map(|_| Client::connect(&gateway)).collect();
     let address = gateway.address;
@@ -210,18 +212,18 @@ fn publishing_all_along_loses_nothing_and_doubles_nothing() {
     let mut client = Client::open_with(again.address, &Upgrade::default()).with_connect(json!({}));
     for (own, (answered, unanswered)) in outcomes.iter().enumerate() {
         assert!(*answered > 0, "publisher {own} published");
-        // What has no answer is sent again under its key, as clients do.
+        // Publishes without a reply are sent again under the same key, as clients do.
         for key in unanswered {
             let publish = json!({"publish": {"channel": format!("c{own}"), "key": key, "data": key}});
             client.ask(publish, "published");
         }
         open.push(answered + unanswered.len() as u64);
         let head = client.ask(json!({"history": {"channel": format!("c{own}"), "limit": 1}}), "history");
-        assert_eq!(head["head"], *open.last().expect("just pushed"), "every one once");
+        assert_eq!(head["head"], *open.last().expect("just pushed"), "each was stored once");
     }
 }
 
-/// Publishes one after the other until the connection ends: how many were acknowledged, and which keys were not.
+/// Publishes one by one until the connection ends. Returns the number acknowledged, and the keys without a reply.
 fn publish_until_closed(client: &mut Client, own: usize) -> (u64, Vec<String>) {
     for n in 0.. {
         let key = format!("{own}-{n}");

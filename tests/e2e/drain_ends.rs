@@ -1,4 +1,4 @@
-//! How a drain ends otherwise: at once by a second signal, or with something unfinished.
+//! Drains that end early, by a second signal, or with unfinished work.
 
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, RawClient, Setup, Upgrade};
@@ -11,7 +11,7 @@ fn endless() -> Setup {
     Setup::new().drain("accept", 60_000).drain("spread", 0).drain("close", 90_000).drain("exit", 120_000)
 }
 
-/// Sends a second signal and reads how everybody is closed.
+/// Sends a second signal, and checks that each client is closed with 1012.
 fn end_at_once(gateway: &mut Gateway, clients: &mut [RawClient]) -> (Option<i32>, Duration) {
     let start = Instant::now();
     gateway.signal(Signal::INT);
@@ -22,11 +22,11 @@ fn end_at_once(gateway: &mut Gateway, clients: &mut [RawClient]) -> (Option<i32>
 }
 
 #[test]
-fn a_second_signal_closes_everybody_at_once() {
+fn second_signal_closes_all_clients_at_once() {
     let mut gateway = endless().start();
     let mut clients: Vec<RawClient> = (0..20).map(|_| RawClient::connected(&gateway)).collect();
     gateway.signal(Signal::TERM);
-    until(SOON, "it drains", || gateway.fetch("/health/ready").status == 503);
+    until(SOON, "the drain has begun", || gateway.fetch("/health/ready").status == 503);
     let (code, took) = end_at_once(&mut gateway, &mut clients);
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(code, Some(0), "{}", gateway.output());
@@ -34,7 +34,7 @@ fn a_second_signal_closes_everybody_at_once() {
 }
 
 #[test]
-fn a_second_signal_while_clients_move_closes_them_at_once() {
+fn second_signal_while_clients_move_closes_them_at_once() {
     let mut gateway = endless().drain("accept", 0).drain("spread", 60_000).start();
     let mut clients: Vec<RawClient> = (0..20).map(|_| RawClient::connected(&gateway)).collect();
     gateway.signal(Signal::TERM);
@@ -46,54 +46,54 @@ fn a_second_signal_while_clients_move_closes_them_at_once() {
     assert_eq!(code, Some(0), "{}", gateway.output());
 }
 
-/// One that reads nothing for now, with all that fits waiting for it, and one that reads.
-fn deaf_and_hearing(gateway: &Gateway) -> (Client, Client) {
+/// A client that does not read, with full buffers towards it, and one that reads.
+fn stalled_and_reading(gateway: &Gateway) -> (Client, Client) {
     let upgrade = Upgrade::default().receive_buffer(4096);
-    let mut deaf = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));
-    deaf.subscribe("c");
+    let mut stalled = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));
+    stalled.subscribe("c");
     let mut publisher = Client::connect(gateway);
     for _ in 0..100 {
         publisher.publish("c", json!("x".repeat(30_000)));
     }
-    (deaf, publisher)
+    (stalled, publisher)
 }
 
-/// Closes at once and has more time for it than a peer usually has to close its half.
+/// A setup that closes at once and waits for the last bytes longer than a peer usually gets.
 fn patient() -> Setup {
-    Setup::new().drain("exit", 5_000).unhurried()
+    Setup::new().drain("exit", 5_000).unlimited()
 }
 
 #[test]
-fn a_deaf_peer_is_waited_for_until_the_end_and_counted() {
+fn drain_waits_for_a_stalled_client_until_the_exit_and_counts_it() {
     let mut gateway = patient().start();
-    let (deaf, mut publisher) = deaf_and_hearing(&gateway);
+    let (stalled, mut publisher) = stalled_and_reading(&gateway);
     gateway.signal(Signal::TERM);
     publisher.expect_close().is(1012, "restart");
     let start = Instant::now();
     assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
     assert!(start.elapsed() > Duration::from_secs(3), "{:?}", start.elapsed());
     assert!(gateway.output().contains(" unsent_closes=1 "), "{}", gateway.output());
-    drop(deaf);
+    drop(stalled);
 }
 
 #[test]
-fn who_is_slow_to_take_its_farewell_gets_all_of_it() {
+fn slow_client_gets_its_whole_close() {
     let mut gateway = patient().start();
-    let (mut slow, mut publisher) = deaf_and_hearing(&gateway);
+    let (mut slow, mut publisher) = stalled_and_reading(&gateway);
     gateway.signal(Signal::TERM);
     publisher.expect_close().is(1012, "restart");
     let start = Instant::now();
-    until(SOON, "it is later than a peer usually may be", || start.elapsed() > Duration::from_millis(2_500));
+    until(SOON, "the usual wait for a close is over", || start.elapsed() > Duration::from_millis(2_500));
     slow.expect_close().is(1012, "restart");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
 }
 
 #[test]
-fn what_a_deaf_peer_did_not_take_is_counted_and_the_exit_code_says_so() {
-    let mut gateway = endless().unhurried().start();
-    let (deaf, mut publisher) = deaf_and_hearing(&gateway);
+fn unsent_close_is_counted_and_sets_the_exit_code() {
+    let mut gateway = endless().unlimited().start();
+    let (stalled, mut publisher) = stalled_and_reading(&gateway);
     gateway.signal(Signal::TERM);
-    until(SOON, "it drains", || gateway.fetch("/health/ready").status == 503);
+    until(SOON, "the drain has begun", || gateway.fetch("/health/ready").status == 503);
     let start = Instant::now();
     gateway.signal(Signal::TERM);
     publisher.expect_close().is(1012, "restart");
@@ -101,5 +101,5 @@ fn what_a_deaf_peer_did_not_take_is_counted_and_the_exit_code_says_so() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let said = gateway.output();
     assert!(said.contains("stopped with unfinished work unanswered_publishes=0 unsent_closes=1 "), "{said}");
-    drop(deaf);
+    drop(stalled);
 }

@@ -1,4 +1,4 @@
-//! Drains that operators begin and watch: the admin listener, and `seawall drain`.
+//! Drains that operators start and watch, by the admin listener and by `seawall drain`.
 
 use crate::support::admin::Operator;
 use crate::support::wait::{SOON, until};
@@ -12,7 +12,7 @@ fn moving_for_long() -> Setup {
     Setup::new().drain("spread", 60_000).drain("close", 90_000).drain("exit", 120_000).with_admin()
 }
 
-/// Runs `seawall drain` as somebody with this gateway's configuration.
+/// Runs `seawall drain` with the configuration of this gateway.
 fn drain(gateway: &Gateway, arguments: &[&str]) -> Output {
     let address = Operator::of(gateway).address.to_string();
     let arguments: Vec<&str> = ["drain"].into_iter().chain(arguments.iter().copied()).collect();
@@ -24,7 +24,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn an_operator_begins_one_and_a_second_request_changes_nothing() {
+fn operator_starts_a_drain_and_a_second_request_changes_nothing() {
     let mut gateway = moving_for_long().start();
     let operator = Operator::of(&gateway);
     let mut client = RawClient::connected(&gateway);
@@ -46,14 +46,14 @@ fn an_operator_begins_one_and_a_second_request_changes_nothing() {
 }
 
 #[test]
-fn a_signal_after_an_operators_drain_lets_it_go_on_and_the_next_one_ends_it() {
+fn first_signal_after_an_operators_drain_changes_nothing_and_the_second_ends_it() {
     let mut gateway = moving_for_long().start();
     let mut client = Client::connect(&gateway);
     assert_eq!(Operator::of(&gateway).send("POST", "/drain", None).status, 200);
     client.next_push("drain");
-    // Kubernetes sends one after its preStop hook began a drain.
+    // Kubernetes sends SIGTERM after a preStop hook, which may have started a drain.
     gateway.signal(Signal::TERM);
-    until(SOON, "it says so", || gateway.output().contains("drain already running"));
+    until(SOON, "the signal is logged", || gateway.output().contains("drain already running"));
     assert!(client.is_open());
     gateway.signal(Signal::TERM);
     client.expect_close().is(1012, "restart");
@@ -61,7 +61,7 @@ fn a_signal_after_an_operators_drain_lets_it_go_on_and_the_next_one_ends_it() {
 }
 
 #[test]
-fn the_command_begins_one_and_watches_it_to_the_end() {
+fn command_starts_a_drain_and_watches_it_to_the_end() {
     let mut gateway = moving_for_long().start();
     let clients: Vec<RawClient> = (0..3).map(|_| RawClient::connected(&gateway)).collect();
     let serving = drain(&gateway, &["--status"]);
@@ -73,10 +73,10 @@ fn the_command_begins_one_and_watches_it_to_the_end() {
     assert!(text(&drain(&gateway, &[])).starts_with("already draining: moving, 3 connections"));
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| drain(&gateway, &["--status"]));
-        // It is watched before anybody leaves: each look is a request of the admin listener.
+        // The watch begins before a client leaves: each poll is a request to the admin listener.
         let operator = Operator::of(&gateway);
         let (before, mut own) = (gateway_requests(&operator), 0);
-        until(SOON, "it is watched", || {
+        until(SOON, "the drain is watched", || {
             own += 1;
             gateway_requests(&operator) >= before + own + 2
         });
@@ -96,7 +96,7 @@ fn gateway_requests(operator: &Operator) -> u64 {
 }
 
 #[test]
-fn the_command_says_what_is_wrong_and_what_to_do() {
+fn failed_command_names_the_cause_and_the_remedy() {
     let gateway = moving_for_long().start();
     let address = Operator::of(&gateway).address.to_string();
     let elsewhere = Setup::new();
@@ -106,7 +106,7 @@ fn the_command_says_what_is_wrong_and_what_to_do() {
         text(&output)
     };
     let wrong = "a".repeat(40);
-    let nobody = HeldPort::loopback().expect("a port");
+    let unused = HeldPort::loopback().expect("a port");
     let cases = [
         (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "off")]), "send its process SIGTERM"),
         (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "127.0.0.1:0")]), "has port 0"),
@@ -120,7 +120,7 @@ fn the_command_says_what_is_wrong_and_what_to_do() {
             "is not a gateway, or is an older version",
         ),
         (
-            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &nobody.address().to_string())]),
+            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &unused.address().to_string())]),
             "no process answers at",
         ),
     ];
@@ -128,5 +128,5 @@ fn the_command_says_what_is_wrong_and_what_to_do() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     let ready: Value = gateway.fetch("/health/ready").json();
-    assert_eq!(ready["status"], "pass", "nothing of this began a drain");
+    assert_eq!(ready["status"], "pass", "no failed command started a drain");
 }

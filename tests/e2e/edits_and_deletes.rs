@@ -9,7 +9,7 @@ fn history(client: &mut Client) -> Vec<Value> {
 }
 
 #[test]
-fn an_edit_consumes_an_offset_and_names_the_original() {
+fn edit_uses_an_offset_and_names_the_original() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
@@ -24,7 +24,7 @@ fn an_edit_consumes_an_offset_and_names_the_original() {
 }
 
 #[test]
-fn a_delete_erases_the_originals_data_everywhere() {
+fn delete_erases_the_data_of_the_original_everywhere() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
@@ -40,12 +40,16 @@ fn a_delete_erases_the_originals_data_everywhere() {
     let mut late = Client::connect(&gateway);
     late.ask(json!({"subscribe": {"channel": "c", "recover": {"epoch": epoch, "offset": 0}}}), "subscribed");
     let replayed = late.next_push("publication");
-    assert_eq!((&replayed["offset"], &replayed["data"]), (&json!(1), &Value::Null), "a replay knows as well");
+    assert_eq!(
+        (&replayed["offset"], &replayed["data"]),
+        (&json!(1), &Value::Null),
+        "the replay has no data either"
+    );
     assert_eq!(replayed["deleted_by"], 2);
 }
 
 #[test]
-fn what_is_not_there_cannot_be_changed() {
+fn edit_or_delete_of_an_absent_publication_is_not_found() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.publish("c", json!(1));
@@ -56,11 +60,11 @@ fn what_is_not_there_cannot_be_changed() {
     client.ask(json!({"publish": {"channel": "c", "deletes": 1, "data": null}}), "published");
     client.refused(json!({"publish": {"channel": "c", "edits": 1, "data": 2}}), "not_found");
     client.refused(json!({"publish": {"channel": "c", "edits": 2, "data": 2}}), "not_found");
-    assert_eq!(client.publish("c", json!(3)), 3, "a refusal takes no offset");
+    assert_eq!(client.publish("c", json!(3)), 3, "a refusal uses no offset");
 }
 
 #[test]
-fn an_edit_is_idempotent_like_any_other() {
+fn edit_with_the_same_key_is_stored_once() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.publish("c", json!(1));

@@ -1,11 +1,11 @@
-//! Without descriptors the gateway says so, burns no processor, and goes on afterwards.
+//! Without free descriptors the gateway refuses connections, does not spin, and recovers.
 
 use crate::support::{Client, RawClient, SOON, Setup, until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[test]
-fn out_of_descriptors_is_an_answer_and_no_spin() {
+fn connection_without_a_free_descriptor_is_refused_and_the_gateway_does_not_spin() {
     let gateway = Setup::new().descriptors(600).start();
     let mut held = Vec::new();
     let mut refused = 0;
@@ -33,12 +33,12 @@ fn out_of_descriptors_is_an_answer_and_no_spin() {
     assert!(held.len() > 100, "only {} fit into 600 descriptors", held.len());
     let _queued: Vec<RawClient> = (0..30).map(|_| RawClient::to(&gateway)).collect();
     let (before, start) = (gateway.processor_time(), Instant::now());
-    until(SOON, "a second passes", || start.elapsed() > Duration::from_secs(1));
+    until(SOON, "a second has passed", || start.elapsed() > Duration::from_secs(1));
     let used = gateway.processor_time() - before;
     assert!(used < Duration::from_millis(400), "{used:?} of processor time in an idle second");
-    assert_eq!(held[0].publish("c", json!(1)), 1, "who is in goes on");
+    assert_eq!(held[0].publish("c", json!(1)), 1, "connected clients are served");
     drop(held);
-    until(SOON, "there is room again", || {
+    until(SOON, "descriptors are free again", || {
         let Ok(mut client) = Client::try_open(gateway.address, &Default::default()) else { return false };
         client.send(json!({"connect": {}}));
         client.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())

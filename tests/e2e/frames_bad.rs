@@ -1,9 +1,9 @@
-//! Every violation of RFC 6455 is answered with its close code, and the answer arrives.
+//! Every violation of RFC 6455 is closes_with with its close code, and the close arrives.
 
 use crate::support::frame::{BINARY, CONTINUATION, PING, TEXT};
 use crate::support::{Closed, Frame, Gateway, RawClient, Setup};
 
-/// What a peer sends after its violation: more than one read, less than a linger throws away.
+/// Bytes sent after a violation: more than one read, less than the gateway discards while it lingers.
 static GARBAGE: [u8; 100_000] = [0x5A; 100_000];
 
 fn after(gateway: &Gateway, frames: &[Frame]) -> Closed {
@@ -13,51 +13,51 @@ fn after(gateway: &Gateway, frames: &[Frame]) -> Closed {
     client.expect_close()
 }
 
-/// The same with garbage behind it in the same breath: the close frame must still arrive.
+/// The same with garbage in the same write: the close frame must still arrive.
 fn after_with_garbage(gateway: &Gateway, frames: &[Frame]) -> Closed {
     let mut client = RawClient::connected(gateway);
     let mut bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
     bytes.extend(GARBAGE);
-    // The gateway may be done with us before all of it is written.
+    // The gateway may close before all of it is written.
     let _ = client.try_write(&bytes);
     client.expect_close()
 }
 
 #[track_caller]
-fn answered(gateway: &Gateway, code: u16, frames: &[Frame]) {
+fn closes_with(gateway: &Gateway, code: u16, frames: &[Frame]) {
     for closed in [after(gateway, frames), after_with_garbage(gateway, frames)] {
         assert_eq!(closed.code, code, "{closed:?} after {frames:?}");
-        assert!(closed.bye.is_none(), "no bye where the layer below is broken: {closed:?}");
+        assert!(closed.bye.is_none(), "a protocol error is closed without bye: {closed:?}");
     }
 }
 
 #[test]
-fn the_masking_and_the_header_bits_are_checked() {
+fn unmasked_frame_or_reserved_bits_or_opcode_is_a_protocol_error() {
     let gateway = Gateway::start();
-    answered(&gateway, 1002, &[Frame::text("{}").unmasked()]);
+    closes_with(&gateway, 1002, &[Frame::text("{}").unmasked()]);
     for bits in 1..=7 {
-        answered(&gateway, 1002, &[Frame::text("{}").reserved(bits)]);
+        closes_with(&gateway, 1002, &[Frame::text("{}").reserved(bits)]);
     }
     for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF] {
-        answered(&gateway, 1002, &[Frame::new(opcode, "x")]);
+        closes_with(&gateway, 1002, &[Frame::new(opcode, "x")]);
     }
 }
 
 #[test]
-fn control_frames_are_short_and_whole() {
+fn long_or_fragmented_control_frame_is_a_protocol_error() {
     let gateway = Gateway::start();
-    answered(&gateway, 1002, &[Frame::new(PING, [b'x'; 126])]);
-    answered(&gateway, 1002, &[Frame::new(PING, "x").declaring(1 << 40)]);
-    answered(&gateway, 1002, &[Frame::new(PING, "x").unfinished()]);
+    closes_with(&gateway, 1002, &[Frame::new(PING, [b'x'; 126])]);
+    closes_with(&gateway, 1002, &[Frame::new(PING, "x").declaring(1 << 40)]);
+    closes_with(&gateway, 1002, &[Frame::new(PING, "x").unfinished()]);
 }
 
 #[test]
-fn fragments_follow_their_rules() {
+fn fragment_out_of_order_is_a_protocol_error() {
     let gateway = Gateway::start();
-    answered(&gateway, 1002, &[Frame::new(CONTINUATION, "x")]);
-    answered(&gateway, 1002, &[Frame::text("{").unfinished(), Frame::text("}")]);
-    answered(&gateway, 1002, &[Frame::text("{").unfinished(), Frame::new(BINARY, "}")]);
-    answered(
+    closes_with(&gateway, 1002, &[Frame::new(CONTINUATION, "x")]);
+    closes_with(&gateway, 1002, &[Frame::text("{").unfinished(), Frame::text("}")]);
+    closes_with(&gateway, 1002, &[Frame::text("{").unfinished(), Frame::new(BINARY, "}")]);
+    closes_with(
         &gateway,
         1002,
         &[Frame::text("{}").unfinished(), Frame::new(CONTINUATION, ""), Frame::new(CONTINUATION, "")],
@@ -65,15 +65,15 @@ fn fragments_follow_their_rules() {
 }
 
 #[test]
-fn text_is_utf8() {
+fn invalid_utf8_is_closed_with_1007() {
     let gateway = Gateway::start();
     let euro = "€".as_bytes();
-    answered(&gateway, 1007, &[Frame::text([0xFF])]);
-    answered(&gateway, 1007, &[Frame::text([0xC0, 0xAF])]);
-    answered(&gateway, 1007, &[Frame::text([0xED, 0xA0, 0x80])]);
-    answered(&gateway, 1007, &[Frame::text(&euro[..2])]);
-    answered(&gateway, 1007, &[Frame::text(&euro[..2]).unfinished(), Frame::new(CONTINUATION, "x")]);
-    // A character in two fragments is fine, and the text then only no command.
+    closes_with(&gateway, 1007, &[Frame::text([0xFF])]);
+    closes_with(&gateway, 1007, &[Frame::text([0xC0, 0xAF])]);
+    closes_with(&gateway, 1007, &[Frame::text([0xED, 0xA0, 0x80])]);
+    closes_with(&gateway, 1007, &[Frame::text(&euro[..2])]);
+    closes_with(&gateway, 1007, &[Frame::text(&euro[..2]).unfinished(), Frame::new(CONTINUATION, "x")]);
+    // A character split between two fragments is valid; the text is then only not a command.
     let mut client = RawClient::connected(&gateway);
     client.send(&Frame::text([b"\"", &euro[..1]].concat()).unfinished());
     client.send(&Frame::new(CONTINUATION, [&euro[1..], b"\""].concat()));
@@ -81,7 +81,7 @@ fn text_is_utf8() {
 }
 
 #[test]
-fn too_large_is_known_by_the_header_alone() {
+fn too_large_message_is_refused_by_its_header() {
     let gateway = Gateway::start();
     for length in [65_537, 1 << 20, 1 << 40, u64::MAX >> 1] {
         for opcode in [TEXT, BINARY] {
@@ -91,14 +91,14 @@ fn too_large_is_known_by_the_header_alone() {
         }
     }
     // RFC 6455 section 5.2: the top bit must be zero.
-    answered(&gateway, 1002, &[Frame::text("").declaring(u64::MAX)]);
+    closes_with(&gateway, 1002, &[Frame::text("").declaring(u64::MAX)]);
     let part = Frame::text([b' '; 40_000]).unfinished();
     let rest = Frame::new(CONTINUATION, [b' '; 40_000]);
-    answered(&gateway, 1009, &[part, rest]);
+    closes_with(&gateway, 1009, &[part, rest]);
 }
 
 #[test]
-fn a_message_of_endless_fragments_ends() {
+fn message_of_endless_fragments_is_closed() {
     let gateway = Gateway::start();
     let mut flood = vec![Frame::text("").unfinished()];
     flood.resize(1_100, Frame::new(CONTINUATION, "").unfinished());
@@ -108,13 +108,13 @@ fn a_message_of_endless_fragments_ends() {
 }
 
 #[test]
-fn binary_is_misuse_outside_echo() {
+fn binary_message_outside_echo_is_misuse() {
     let gateway = Gateway::start();
     after(&gateway, &[Frame::new(BINARY, "{}")]).is(4500, "misuse");
 }
 
 #[test]
-fn a_flood_of_pings_is_closed() {
+fn flood_of_pings_is_closed() {
     let gateway = Gateway::start();
     let mut client = RawClient::connected(&gateway);
     let flood: Vec<u8> = (0..200).flat_map(|_| Frame::new(PING, "flood").bytes()).collect();
@@ -123,7 +123,7 @@ fn a_flood_of_pings_is_closed() {
 }
 
 #[test]
-fn a_close_frame_is_checked_and_answered() {
+fn close_frame_is_checked_and_answered() {
     let gateway = Gateway::start();
     for code in [1000, 1001, 1011, 3000, 4000, 4999] {
         let closed = after(&gateway, &[Frame::close(code, "done")]);
@@ -140,7 +140,7 @@ fn a_close_frame_is_checked_and_answered() {
 }
 
 #[test]
-fn nothing_after_a_close_frame_counts() {
+fn frames_after_a_close_frame_are_ignored() {
     let gateway = Gateway::start();
     let mut client = RawClient::connected(&gateway);
     let publish = Frame::text(r#"{"id":7,"publish":{"channel":"c","data":1}}"#);
@@ -152,7 +152,7 @@ fn nothing_after_a_close_frame_counts() {
 }
 
 #[test]
-fn a_peer_that_vanishes_is_forgotten() {
+fn vanished_client_is_cleaned_up() {
     let gateway = Gateway::start();
     for end in [0, 1, 2, 5, 20] {
         let mut client = RawClient::connected(&gateway);
@@ -161,14 +161,14 @@ fn a_peer_that_vanishes_is_forgotten() {
         client.stop_sending();
         client.drain();
     }
-    // The scrape is a connection itself.
-    crate::support::until(crate::support::SOON, "all are gone", || {
+    // The scrape is a connection too.
+    crate::support::until(crate::support::SOON, "all connections are closed", || {
         gateway.metric("seawall_connections") <= 1.0
     });
 }
 
 #[test]
-fn a_frame_that_drips_ends_in_time() {
+fn frame_sent_byte_by_byte_is_closed_in_time() {
     let gateway = Setup::new().limit("message_ms", 500).start();
     let mut client = RawClient::connected(&gateway);
     let frame = Frame::text([b' '; 2_000]).bytes();
@@ -177,7 +177,7 @@ fn a_frame_that_drips_ends_in_time() {
         if !client.is_quiet_for(std::time::Duration::from_millis(20)) || client.try_write(&[byte]).is_err() {
             break;
         }
-        assert!(start.elapsed().as_secs() < 5, "a byte at a time puts nothing off");
+        assert!(start.elapsed().as_secs() < 5, "single bytes do not extend the deadline");
     }
     client.expect_close().is(4408, "message_timeout");
 }

@@ -1,4 +1,4 @@
-//! Everything RFC 6455 allows is understood, however it is cut.
+//! Everything RFC 6455 allows is accepted, however the bytes are split.
 
 use crate::support::frame::{BINARY, CONTINUATION, PING, PONG, TEXT};
 use crate::support::{Client, Frame, Gateway, RawClient, Setup, Upgrade};
@@ -28,7 +28,7 @@ fn echo_returns_text_and_binary_of_any_length() {
 }
 
 #[test]
-fn fragments_are_joined_and_a_ping_may_lie_between() {
+fn fragments_are_joined_and_a_ping_between_them_is_answered() {
     let (_gateway, mut client) = echo();
     client.send(&Frame::text("one ").unfinished());
     client.send(&Frame::new(CONTINUATION, "").unfinished());
@@ -36,13 +36,17 @@ fn fragments_are_joined_and_a_ping_may_lie_between() {
     client.send(&Frame::new(CONTINUATION, "two").unfinished());
     client.send(&Frame::new(CONTINUATION, ""));
     let pong = client.next_frame();
-    assert_eq!((pong.opcode, pong.payload.as_slice()), (PONG, &b"now"[..]), "not after the message");
+    assert_eq!(
+        (pong.opcode, pong.payload.as_slice()),
+        (PONG, &b"now"[..]),
+        "the pong comes before the message"
+    );
     let text = client.next_frame();
     assert_eq!((text.opcode, text.payload.as_slice()), (TEXT, &b"one two"[..]));
 }
 
 #[test]
-fn frames_arrive_a_byte_at_a_time_or_many_at_once() {
+fn frames_sent_byte_by_byte_or_many_at_once_are_read() {
     let (_gateway, mut client) = echo();
     for byte in [Frame::text("slowly").bytes(), Frame::new(BINARY, [7; 130]).bytes()].concat() {
         client.write(&[byte]);
@@ -57,7 +61,7 @@ fn frames_arrive_a_byte_at_a_time_or_many_at_once() {
 }
 
 #[test]
-fn a_split_at_every_byte_gives_the_same() {
+fn split_at_any_byte_gives_the_same_message() {
     let (_gateway, mut client) = echo();
     let bytes =
         [Frame::text("ab").unfinished().bytes(), Frame::new(CONTINUATION, [b'c'; 126]).bytes()].concat();
@@ -69,7 +73,7 @@ fn a_split_at_every_byte_gives_the_same() {
 }
 
 #[test]
-fn an_unsolicited_pong_is_ignored() {
+fn unsolicited_pong_is_ignored() {
     let (_gateway, mut client) = echo();
     client.send(&Frame::new(PONG, "unasked"));
     client.send(&Frame::text("next"));
@@ -77,14 +81,14 @@ fn an_unsolicited_pong_is_ignored() {
 }
 
 #[test]
-fn an_echo_bye_is_a_close_like_any_other() {
+fn close_on_echo_is_answered() {
     let (_gateway, mut client) = echo();
     client.send(&Frame::close(1000, "enough"));
     assert_eq!(client.expect_close().code, 1000);
 }
 
 #[test]
-fn the_largest_message_is_published_whole() {
+fn largest_message_is_published_whole() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
@@ -95,7 +99,7 @@ fn the_largest_message_is_published_whole() {
 }
 
 #[test]
-fn a_library_client_is_echoed() {
+fn tungstenite_client_is_echoed() {
     let gateway = Setup::new().arguments(&["--echo"]).start();
     let mut client = Client::open_with(gateway.address, &Upgrade::default().path("/echo"));
     for message in [Message::text("héllo"), Message::binary(vec![0, 255]), Message::text("")] {

@@ -1,29 +1,29 @@
-//! The gateway as something that is watched.
+//! The gateway as a watched component.
 
 use crate::support::wait::SOON;
 use crate::support::{Client, Operator, Setup, until};
 use serde_json::json;
 use std::time::Duration;
 
-/// Errors are those of 10 s, and the gateway looks at itself every 500 ms then.
+/// Time for the errors to leave their 10 s window, with a self-probe every 500 ms.
 const FORGOTTEN: Duration = Duration::from_secs(40);
 
 #[test]
-fn a_gateway_that_cannot_do_what_it_is_asked_says_so_and_lets_people_in() {
-    let gateway = Setup::new().with_admin().unhurried().limit("pending", 1).start();
+fn overloaded_gateway_reports_itself_degraded_and_still_admits_clients() {
+    let gateway = Setup::new().with_admin().unlimited().limit("pending", 1).start();
     let operator = Operator::of(&gateway);
     let mut client = Client::connect(&gateway);
     let entry = || operator.get("/health/dependencies").json()["checks"]["gateway"][0].clone();
-    until(SOON, "it has looked at itself", || entry()["state"] == "ok");
+    until(SOON, "the gateway has probed itself", || entry()["state"] == "ok");
     assert_eq!(gateway.metric("seawall_gateway_up"), 1.0);
 
-    // One read, one answer under way: all but a few are answered `overloaded`.
+    // One read holds them all but one answer may be pending, so all but a few get `overloaded`.
     let publish = |id: u64| json!({"id": id, "publish": {"channel": "c", "data": id}}).to_string();
     let ids: Vec<u64> = (0..400).map(|_| 0).collect();
     for (index, _) in ids.iter().enumerate() {
         client.send_text(&publish(10_000 + index as u64));
     }
-    until(SOON, "it is in need", || entry()["state"] == "down");
+    until(SOON, "the gateway is degraded", || entry()["state"] == "down");
     let down = entry();
     assert!(down["output"].as_str().is_some_and(|text| text.contains("commands failed")), "{down}");
     let public = gateway.fetch("/health/dependencies");
@@ -38,15 +38,15 @@ fn a_gateway_that_cannot_do_what_it_is_asked_says_so_and_lets_people_in() {
         json!({"revision": 1, "level": "ok", "dependencies": [], "lost": []})
     );
 
-    until(FORGOTTEN, "it is well again", || entry()["state"] == "ok");
-    until(SOON, "that is told", || gateway.output().contains("gateway recovered"));
+    until(FORGOTTEN, "the gateway has recovered", || entry()["state"] == "ok");
+    until(SOON, "the recovery is logged", || gateway.output().contains("gateway recovered"));
     assert_eq!(gateway.metric("seawall_gateway_changes_total"), 3.0);
 }
 
 #[test]
-fn queues_lanes_and_turns_are_measured() {
+fn queues_lanes_and_turns_have_metrics() {
     let gateway = Setup::new().start();
-    until(SOON, "it has looked at itself", || {
+    until(SOON, "the gateway has probed itself", || {
         gateway.metrics().keys().any(|key| key.starts_with("seawall_queue_depth{"))
     });
     for name in ["seawall_queue_depth_max", "seawall_lane_depth", "seawall_turn_longest_seconds"] {

@@ -1,9 +1,9 @@
-//! What probes ask.
+//! The health endpoints that probes request.
 
 use crate::support::{Client, Gateway, RawClient};
 
 #[test]
-fn a_running_gateway_is_live_ready_and_healthy() {
+fn running_gateway_is_live_ready_and_healthy() {
     let gateway = Gateway::start();
     for path in ["/health/live", "/livez", "/health/ready", "/readyz", "/health", "/livez?verbose"] {
         let response = gateway.fetch(path);
@@ -16,7 +16,7 @@ fn a_running_gateway_is_live_ready_and_healthy() {
 }
 
 #[test]
-fn probes_may_use_head_and_one_connection() {
+fn head_requests_on_one_connection_are_answered() {
     let gateway = Gateway::start();
     let mut probe = RawClient::to(&gateway);
     for _ in 0..50 {
@@ -25,9 +25,9 @@ fn probes_may_use_head_and_one_connection() {
 }
 
 #[test]
-fn health_is_answered_while_every_place_is_taken() {
+fn health_is_answered_while_the_gateway_is_full() {
     let gateway = crate::support::Setup::new().limit("connections", 2).start();
     let _clients = [Client::connect(&gateway), Client::connect(&gateway)];
     let response = gateway.fetch("/health/live");
-    assert!([200, 503].contains(&response.status), "an answer, not silence: {response:?}");
+    assert!([200, 503].contains(&response.status), "the gateway answers: {response:?}");
 }

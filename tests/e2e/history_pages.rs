@@ -4,7 +4,7 @@ use crate::support::{Client, Gateway, Setup};
 use serde_json::{Value, json};
 
 fn filled(count: u64) -> (Gateway, Client) {
-    let gateway = Setup::new().unhurried().start();
+    let gateway = Setup::new().unlimited().start();
     let mut client = Client::connect(&gateway);
     let ids: Vec<u64> =
         (1..=count).map(|n| client.send(json!({"publish": {"channel": "c", "data": n}}))).collect();
@@ -43,14 +43,14 @@ fn pages_are_ascending_from_either_end() {
 }
 
 #[test]
-fn the_limit_is_clamped() {
+fn limit_of_a_page_is_clamped() {
     let (_gateway, mut client) = filled(310);
     assert_eq!(page(&mut client, json!({"after": 0, "limit": 100_000})).0.len(), 300);
     assert_eq!(page(&mut client, json!({"after": 0, "limit": 0})).0, [1]);
 }
 
 #[test]
-fn a_channel_without_publications_has_an_empty_page() {
+fn channel_without_publications_has_an_empty_page() {
     let (_gateway, mut client) = filled(0);
     let (offsets, page) = page(&mut client, json!({}));
     assert_eq!(offsets, span(1, 0));
@@ -58,8 +58,8 @@ fn a_channel_without_publications_has_an_empty_page() {
 }
 
 #[test]
-fn a_page_is_bounded_in_bytes_and_never_empty_while_there_is_more() {
-    let gateway = Setup::new().unhurried().start();
+fn page_is_bounded_in_bytes_and_never_empty_before_the_head() {
+    let gateway = Setup::new().unlimited().start();
     let mut client = Client::connect(&gateway);
     let text = "x".repeat(60_000);
     for _ in 0..8 {
@@ -79,7 +79,7 @@ fn a_page_is_bounded_in_bytes_and_never_empty_while_there_is_more() {
 }
 
 #[test]
-fn both_ends_at_once_or_a_bad_bound_are_malformed() {
+fn both_ends_at_once_or_a_bad_bound_is_malformed() {
     let (_gateway, mut client) = filled(1);
     for arguments in [
         json!({"channel": "c", "before": 1, "after": 1}),

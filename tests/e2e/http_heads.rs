@@ -1,4 +1,4 @@
-//! Plain HTTP from good and bad peers: every one is answered, and none costs more than its bound.
+//! Plain HTTP from good and bad clients: each request is answered, and none costs more than its bound.
 
 use crate::support::raw::{Response, UPGRADE};
 use crate::support::{Frame, Gateway, RawClient, Setup};
@@ -49,14 +49,14 @@ fn bad_heads_are_answered_with_their_status() {
         let shown: String = request.chars().take(90).collect();
         assert_eq!(response.status, status, "{shown:?}: {response:?}");
         if status != 200 {
-            assert!(!response.body.is_empty(), "{shown:?} is told why");
+            assert!(!response.body.is_empty(), "{shown:?} has a body with the reason");
         }
     }
     assert_eq!(gateway.fetch("/health/live").status, 200);
 }
 
 #[test]
-fn an_answer_arrives_although_more_is_sent() {
+fn response_arrives_although_more_is_sent() {
     let gateway = Gateway::start();
     for _ in 0..20 {
         let mut client = RawClient::to(&gateway);
@@ -66,22 +66,25 @@ fn an_answer_arrives_although_more_is_sent() {
 }
 
 #[test]
-fn head_has_no_body_and_405_names_what_is_allowed() {
+fn head_has_no_body_and_405_names_the_allowed_methods() {
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);
     let head = client.fetch("HEAD", "/health/live");
     assert_eq!(head.status, 200);
-    assert!(head.header("content-length").is_some_and(|length| length != "0"), "as GET would have: {head:?}");
+    assert!(
+        head.header("content-length").is_some_and(|length| length != "0"),
+        "the same length as for GET: {head:?}"
+    );
     let next = client.fetch("POST", "/health/live");
     assert_eq!(
         (next.status, next.header("allow")),
         (405, Some("GET, HEAD")),
-        "nothing lay between: {next:?}"
+        "no body lies between: {next:?}"
     );
 }
 
 #[test]
-fn a_connection_is_kept_and_requests_may_be_pipelined() {
+fn connection_is_kept_alive_and_pipelined_requests_are_answered() {
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);
     let request = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -97,7 +100,7 @@ fn a_connection_is_kept_and_requests_may_be_pipelined() {
 }
 
 #[test]
-fn a_kept_connection_is_not_kept_for_ever() {
+fn idle_connection_is_closed_after_keep_alive() {
     let gateway = Setup::new().limit("keep_alive_ms", 300).limit("head_ms", 300).start();
     let mut client = RawClient::to(&gateway);
     assert_eq!(client.fetch("GET", "/health/live").status, 200);
@@ -107,7 +110,7 @@ fn a_kept_connection_is_not_kept_for_ever() {
 }
 
 #[test]
-fn a_head_that_drips_is_answered_408_in_time() {
+fn head_sent_byte_by_byte_is_answered_with_408_in_time() {
     let gateway = Setup::new().limit("head_ms", 500).start();
     let mut client = RawClient::to(&gateway);
     let start = Instant::now();
@@ -115,28 +118,28 @@ fn a_head_that_drips_is_answered_408_in_time() {
         if !client.is_quiet_for(Duration::from_millis(20)) || client.try_write(&[byte]).is_err() {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "a byte at a time puts nothing off");
+        assert!(start.elapsed() < Duration::from_secs(5), "single bytes do not extend the deadline");
     }
     assert_eq!(client.response().status, 408);
     client.expect_end();
 }
 
 #[test]
-fn a_second_head_that_drips_has_no_more_time_than_the_first() {
+fn second_head_has_the_same_deadline_as_the_first() {
     let gateway = Setup::new().limit("head_ms", 500).limit("keep_alive_ms", 60_000).start();
     let mut client = RawClient::to(&gateway);
     client.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.response().status, 200);
     let start = Instant::now();
     while client.is_quiet_for(Duration::from_millis(20)) && client.try_write(b"G").is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(5), "a byte at a time puts nothing off");
+        assert!(start.elapsed() < Duration::from_secs(5), "single bytes do not extend the deadline");
     }
     assert_eq!(client.response().status, 408);
     client.expect_end();
 }
 
 #[test]
-fn one_that_sends_nothing_is_closed_in_time() {
+fn silent_connection_is_closed_in_time() {
     let gateway = Setup::new().limit("head_ms", 300).limit("keep_alive_ms", 300).start();
     let mut client = RawClient::to(&gateway);
     let start = Instant::now();
@@ -145,7 +148,7 @@ fn one_that_sends_nothing_is_closed_in_time() {
 }
 
 #[test]
-fn a_head_may_come_in_any_pieces() {
+fn head_sent_byte_by_byte_is_accepted() {
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);
     for byte in UPGRADE.bytes() {
@@ -155,7 +158,7 @@ fn a_head_may_come_in_any_pieces() {
 }
 
 #[test]
-fn bytes_behind_an_upgrade_are_frames() {
+fn bytes_after_an_upgrade_are_read_as_frames() {
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);
     let connect = Frame::text(r#"{"id":1,"connect":{}}"#).bytes();
@@ -173,19 +176,19 @@ fn bytes_behind_an_upgrade_are_frames() {
 }
 
 #[test]
-fn requests_whose_answers_nobody_reads_are_bounded() {
+fn unread_responses_are_bounded() {
     let gateway = Setup::new().limit("stall_ms", 1_500).start();
     let before = gateway.rss_bytes();
     let stream = crate::support::raw::dial(gateway.address, None, Some(4096)).expect("accepted");
     let mut client = RawClient::from(stream);
     let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
-    // Far more than the kernel holds of requests, and each page is some kilobytes.
+    // Far more requests than the kernel buffers, each with a response of some kilobytes.
     let mut rounds = 0;
     while rounds < 1_000 && client.try_write(requests.as_bytes()).is_ok() {
         rounds += 1;
     }
     let grown = gateway.rss_bytes().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more");
-    assert!(rounds < 1_000, "all was read, and no answer taken");
+    assert!(rounds < 1_000, "all requests were read although no response was");
     assert_eq!(gateway.fetch("/health/live").status, 200);
 }

@@ -1,4 +1,4 @@
-//! The same key is stored once, whatever lies between two attempts.
+//! A publish with the same key is stored once, whatever happens between the attempts.
 
 use crate::support::{Client, Gateway};
 use serde_json::json;
@@ -8,7 +8,7 @@ fn publish(client: &mut Client, key: &str, data: u32) -> serde_json::Value {
 }
 
 #[test]
-fn a_repeat_answers_with_the_first_offset_and_is_not_fanned_out() {
+fn repeat_is_answered_with_the_first_offset_and_not_fanned_out() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
@@ -37,7 +37,7 @@ fn pipelined_repeats_are_stored_once() {
 }
 
 #[test]
-fn other_content_under_the_same_key_is_a_conflict() {
+fn different_content_under_the_same_key_is_a_conflict() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     publish(&mut client, "k", 1);
@@ -47,7 +47,7 @@ fn other_content_under_the_same_key_is_a_conflict() {
 }
 
 #[test]
-fn the_same_key_in_another_channel_is_another_publication() {
+fn same_key_in_another_channel_is_another_publication() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     publish(&mut client, "k", 1);
@@ -56,7 +56,7 @@ fn the_same_key_in_another_channel_is_another_publication() {
 }
 
 #[test]
-fn without_a_key_there_is_no_idempotency() {
+fn publishes_without_a_key_are_stored_each_time() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     assert_eq!(client.publish("c", json!(1)), 1);
@@ -64,7 +64,7 @@ fn without_a_key_there_is_no_idempotency() {
 }
 
 #[test]
-fn a_key_is_known_on_other_connections_and_after_a_crash() {
+fn key_is_known_on_other_connections_and_after_a_crash() {
     let gateway = Gateway::start();
     let first = publish(&mut Client::connect(&gateway), "k", 1);
     let again = publish(&mut Client::connect(&gateway), "k", 1);

@@ -1,10 +1,10 @@
-//! The zoo of bad commands: each is answered with its field and its bound, and the connection goes on.
+//! Malformed commands: each error names the field and the bound, and the connection continues.
 
 use crate::support::{Client, Gateway};
 use serde_json::json;
 
-/// A frame, whether its id can be read, the error code, and a word the message must have.
-const ZOO: &[(&str, bool, &str, &str)] = &[
+/// A frame, true if its id can be read, the error code, and a word that the message must contain.
+const MALFORMED: &[(&str, bool, &str, &str)] = &[
     ("", false, "malformed", ""),
     ("nonsense", false, "malformed", ""),
     ("[]", false, "malformed", ""),
@@ -38,9 +38,9 @@ const ZOO: &[(&str, bool, &str, &str)] = &[
 ];
 
 #[test]
-fn each_is_answered_and_survived() {
+fn malformed_command_is_answered_and_the_connection_continues() {
     let gateway = Gateway::start();
-    for (index, (text, has_id, code, word)) in ZOO.iter().enumerate() {
+    for (index, (text, has_id, code, word)) in MALFORMED.iter().enumerate() {
         let mut client = Client::connect(&gateway);
         client.send_text(text);
         let error = if *has_id {
@@ -57,7 +57,7 @@ fn each_is_answered_and_survived() {
 }
 
 #[test]
-fn names_have_a_length() {
+fn name_over_its_bound_is_malformed() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     let error = client.refused(json!({"history": {"channel": "x".repeat(129)}}), "malformed");
@@ -70,7 +70,7 @@ fn names_have_a_length() {
 }
 
 #[test]
-fn nesting_has_a_bound() {
+fn nesting_over_its_bound_is_malformed() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     for depth in [33, 1_000, 30_000] {

@@ -1,7 +1,7 @@
-//! What was acknowledged is there after a crash, once, at the acknowledged offset.
+//! Acknowledged publications survive a crash: each is stored once, at the acknowledged offset.
 //!
-//! `kill -9` ends the process and not the machine: what the kernel holds is not lost. So this
-//! shows that an acknowledgement comes after the commit, not that the commit reached the disk.
+//! `kill -9` ends the process, not the machine, so nothing in the kernel's buffers is lost. These tests therefore show
+//! that an acknowledgement comes after the commit, not that the commit reached the disk.
 
 use crate::support::publisher::{self, Publisher};
 use crate::support::wait::comes_true;
@@ -12,8 +12,8 @@ const PUBLISHERS: usize = 3;
 const ROUNDS: usize = 4;
 
 #[test]
-fn nothing_acknowledged_is_lost_or_doubled() {
-    let mut gateway = Setup::new().unhurried().start();
+fn acknowledged_publication_is_neither_lost_nor_duplicated_by_a_kill() {
+    let mut gateway = Setup::new().unlimited().start();
     let mut publishers: Vec<Publisher> =
         (0..PUBLISHERS).map(|name| Publisher { name, ..Publisher::default() }).collect();
     for round in 1..=ROUNDS {
@@ -24,7 +24,7 @@ fn nothing_acknowledged_is_lost_or_doubled() {
                 scope.spawn(move || assert_eq!(publisher.publish(client, acknowledged), None));
             }
             let on = comes_true(SOON, || acknowledged.load(Ordering::Relaxed) > 50 * round);
-            // The publishers go on until the connection breaks, also in a test that fails.
+            // The publishers continue until the connection breaks, also in a test that fails.
             gateway.signal(rustix::process::Signal::KILL);
             on
         });
@@ -33,13 +33,13 @@ fn nothing_acknowledged_is_lost_or_doubled() {
         let log = publisher::log(&gateway);
         for publisher in &mut publishers {
             for (key, offset) in &publisher.acknowledged {
-                assert_eq!(log.get(offset), Some(key), "round {round}: acknowledged and not there");
+                assert_eq!(log.get(offset), Some(key), "round {round}: acknowledged but not stored");
             }
             publisher.resend(&gateway);
         }
         let log = publisher::log(&gateway);
         let published: usize = publishers.iter().map(|publisher| publisher.sent).sum();
-        assert_eq!(log.len(), published, "round {round}: each key is there exactly once");
+        assert_eq!(log.len(), published, "round {round}: each key is stored exactly once");
         for publisher in &publishers {
             for (key, offset) in &publisher.acknowledged {
                 assert_eq!(log.get(offset), Some(key), "round {round}");

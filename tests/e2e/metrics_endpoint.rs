@@ -4,7 +4,7 @@ use crate::support::{Client, Gateway, SOON, until};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Checks the text exposition format 0.0.4 (or OpenMetrics 1.0): every sample is of a declared family.
+/// Checks the text exposition format 0.0.4 (or OpenMetrics 1.0): each sample must belong to a declared family.
 fn check(page: &str) -> usize {
     let mut types: BTreeMap<&str, &str> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -33,7 +33,10 @@ fn check(page: &str) -> usize {
 
 fn check_series(series: &str, types: &BTreeMap<&str, &str>) {
     let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-    assert!(name.starts_with("seawall_") || name.starts_with("process_"), "a name of ours: {series}");
+    assert!(
+        name.starts_with("seawall_") || name.starts_with("process_"),
+        "the name has a known prefix: {series}"
+    );
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     assert!(name.chars().all(legal), "snake case: {series}");
     let endings = ["", "_total", "_bucket", "_sum", "_count", "_info", "_created"];
@@ -47,7 +50,7 @@ fn check_series(series: &str, types: &BTreeMap<&str, &str>) {
 }
 
 #[test]
-fn the_page_is_valid_and_complete() {
+fn metrics_page_is_valid_and_complete() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
@@ -60,7 +63,7 @@ fn the_page_is_valid_and_complete() {
 }
 
 #[test]
-fn counters_move_with_what_they_count() {
+fn counters_increase_with_the_events_they_count() {
     let gateway = Gateway::start();
     let before = gateway.metrics();
     let mut client = Client::connect(&gateway);
@@ -78,7 +81,7 @@ fn counters_move_with_what_they_count() {
     for part in ["connection", "publish", "received"] {
         assert!(moved.iter().any(|name| name.contains(part)), "nothing about {part} moved: {moved:?}");
     }
-    until(SOON, "this client and the scrape itself are all there is", || {
+    until(SOON, "only this client and the scrape are connected", || {
         gateway.metric("seawall_connections") == 2.0
     });
 }

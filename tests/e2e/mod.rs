@@ -1,9 +1,9 @@
-//! Proof from outside: the real binary, real sockets, one behaviour a file.
+//! Black-box tests: the real binary and real sockets, one behaviour per file.
 //!
-//! Tests run side by side, so each has a gateway of its own on a free port and a folder of its own.
+//! Tests run in parallel, so each has its own gateway on a free port, with its own folder.
 //! Nothing sleeps: a test waits for a condition, with a deadline.
 //!
-//! `SEAWALL_TEST_TLS=1 cargo test --test program e2e` tries all of it over TLS.
+//! `SEAWALL_TEST_TLS=1 cargo test --test program e2e` runs all of them over TLS.
 
 mod admin;
 mod beat_and_ping;

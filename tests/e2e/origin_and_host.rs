@@ -1,4 +1,4 @@
-//! Other people's pages stay out: by `Origin`, and on loopback by `Host`.
+//! Requests from other sites are refused by `Origin`, and on loopback by `Host`.
 
 use crate::support::raw::UPGRADE;
 use crate::support::token::SECRET;
@@ -15,7 +15,7 @@ fn status(gateway: &Gateway, host: &str, origin: Option<&str>) -> u16 {
 }
 
 #[test]
-fn on_loopback_only_loopbacks_own_names_are_answered() {
+fn on_loopback_only_loopback_and_configured_hosts_are_answered() {
     let gateway = Setup::new().toml("[server]\nhosts = [\"chat.local\"]").start();
     let port = gateway.address.port();
     for host in ["localhost", "LOCALHOST", "127.0.0.1", "[::1]", "chat.local"] {
@@ -35,7 +35,7 @@ fn with_auth_any_host_is_answered() {
 }
 
 #[test]
-fn an_origin_is_the_hosts_own_or_configured() {
+fn only_the_hosts_own_or_a_configured_origin_is_admitted() {
     let gateway = Setup::new().plain().toml("[server]\norigins = [\"https://chat.example\"]").start();
     let port = gateway.address.port();
     let host = format!("localhost:{port}");
@@ -56,7 +56,7 @@ fn an_origin_is_the_hosts_own_or_configured() {
 }
 
 #[test]
-fn health_is_asked_by_any_name() {
+fn health_is_answered_for_any_host() {
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);
     client.write(b"GET /health/live HTTP/1.1\r\nHost: pod-7.internal\r\n\r\n");

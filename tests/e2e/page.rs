@@ -1,11 +1,11 @@
-//! The page at `/` and the files it loads, as a browser asks for them.
+//! The page at `/` and the files it loads, as a browser requests them.
 
 use crate::support::raw::Response;
 use crate::support::token::SECRET;
 use crate::support::{Gateway, RawClient, Setup};
 use std::io::Read;
 
-/// The paths that the page names.
+/// The paths of the files that the page loads.
 fn loaded(page: &str) -> Vec<&str> {
     page.split('"').filter(|part| part.starts_with("/assets/")).collect()
 }
@@ -17,7 +17,7 @@ fn ask(gateway: &Gateway, method: &str, path: &str, lines: &str) -> Response {
 }
 
 #[test]
-fn the_page_and_all_it_loads_are_served_with_their_types() {
+fn page_and_its_files_are_served_with_their_types() {
     let gateway = Gateway::start();
     let page = ask(&gateway, "GET", "/", "");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
@@ -37,11 +37,11 @@ fn the_page_and_all_it_loads_are_served_with_their_types() {
     }
     let client = ask(&gateway, "GET", "/seawall-client.js", "");
     assert_eq!((client.status, client.header("cache-control")), (200, Some("no-cache")));
-    assert!(client.body.contains("export"), "it is a module");
+    assert!(client.body.contains("export"), "the client is a module");
 }
 
 #[test]
-fn a_browser_that_has_a_file_gets_304_and_head_gets_no_body() {
+fn cached_file_is_answered_with_304_and_head_has_no_body() {
     let gateway = Gateway::start();
     let page = ask(&gateway, "GET", "/", "");
     for path in ["/", "/seawall-client.js", loaded(&page.body)[0]] {
@@ -49,7 +49,7 @@ fn a_browser_that_has_a_file_gets_304_and_head_gets_no_body() {
         let etag = whole.header("etag").expect("a validator").to_string();
         let mut client = RawClient::to(&gateway);
         let condition = format!("If-None-Match: {etag}\r\n");
-        // What follows on the same connection shows that nothing came behind either answer.
+        // A later request on the same connection shows that neither response had a body.
         for (method, lines, status) in [("GET", condition.as_str(), 304), ("HEAD", "", 200)] {
             let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
             client.write(request.as_bytes());
@@ -61,7 +61,7 @@ fn a_browser_that_has_a_file_gets_304_and_head_gets_no_body() {
 }
 
 #[test]
-fn other_paths_and_methods_are_refused_as_anywhere() {
+fn other_paths_and_methods_are_refused() {
     let gateway = Gateway::start();
     for path in ["/assets/", "/assets/page.js", "/index.html", "/assets/../", "/files.rs", "//"] {
         assert_eq!(ask(&gateway, "GET", path, "").status, 404, "{path}");
@@ -73,7 +73,7 @@ fn other_paths_and_methods_are_refused_as_anywhere() {
 }
 
 #[test]
-fn on_loopback_no_file_is_served_to_another_name() {
+fn on_loopback_no_file_is_served_for_another_host() {
     let gateway = Gateway::start();
     for path in ["/", "/seawall-client.js"] {
         let mut client = RawClient::to(&gateway);
@@ -87,19 +87,19 @@ fn on_loopback_no_file_is_served_to_another_name() {
 }
 
 #[test]
-fn who_asks_for_much_and_reads_nothing_costs_no_more_than_the_bound() {
+fn unread_files_are_bounded() {
     const ASKED: usize = 2_000;
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);
     let one = "GET /seawall-client.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let length = RawClient::to(&gateway).fetch("GET", "/seawall-client.js").body.len();
-    // The gateway may have ended before it is all written.
+    // The gateway may close before all of it is written.
     let _ = client.try_write(one.repeat(ASKED).as_bytes());
     let (mut buffer, mut got) = (vec![0; 65_536], 0);
     while let Ok(read @ 1..) = client.stream.read(&mut buffer) {
         got += read;
     }
-    // What waits is bounded by `limits.outbox_bytes_hard`, 1 MiB; the kernel holds some more.
+    // Waiting responses are bounded by `limits.outbox_bytes_hard`, 1 MiB; the kernel buffers some more.
     assert!(got < ASKED * length / 4, "{got} bytes of {}", ASKED * length);
     assert_eq!(RawClient::to(&gateway).fetch("GET", "/health/live").status, 200);
 }

@@ -1,4 +1,4 @@
-//! Whose address counts: the peer's, or the one a trusted proxy tells.
+//! The client's address: the peer's own, or the one that a trusted proxy forwards.
 
 use crate::support::raw::UPGRADE;
 use crate::support::{Gateway, RawClient, SOON, Setup, until};
@@ -21,7 +21,7 @@ fn open(gateway: &Gateway, before: &[u8], header: &str) -> (RawClient, u16) {
 }
 
 #[test]
-fn a_forwarded_address_counts_when_the_proxy_is_trusted() {
+fn forwarded_address_counts_if_the_proxy_is_trusted() {
     let gateway = Setup::new()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]")
         .limit("connections_per_address", 2)
@@ -31,16 +31,16 @@ fn a_forwarded_address_counts_when_the_proxy_is_trusted() {
     assert_eq!(
         held.each_ref().map(|(_, status)| *status),
         [101, 101],
-        "the last untrusted one is the client"
+        "the last untrusted address is the client"
     );
     assert_eq!(from("203.0.113.7").1, 429);
     assert_eq!(from("198.51.100.1").1, 101);
     drop(held);
-    until(SOON, "the places are free again", || from("203.0.113.7").1 == 101);
+    until(SOON, "the address has no connection left", || from("203.0.113.7").1 == 101);
 }
 
 #[test]
-fn a_forwarded_address_of_a_stranger_is_not_believed() {
+fn forwarded_address_from_an_untrusted_peer_is_ignored() {
     let gateway = Setup::new().limit("connections_per_address", 2).start();
     let from = |n: u8| open(&gateway, b"", &format!("X-Forwarded-For: 203.0.113.{n}\r\n"));
     let held = [from(1), from(2)];
@@ -49,13 +49,13 @@ fn a_forwarded_address_of_a_stranger_is_not_believed() {
 }
 
 #[test]
-fn a_proxy_header_tells_the_address() {
+fn proxy_header_sets_the_address() {
     let gateway = Setup::new()
         .plain()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
         .limit("connections_per_address", 1)
         .try_start();
-    // Starting is proven by the first good connection.
+    // The first good connection shows that the gateway works.
     let gateway = gateway.unwrap_or_else(|refused| panic!("{}", refused.output));
     let of = |n: u8| proxy_v2(Ipv4Addr::new(203, 0, 113, n));
     let held = open(&gateway, &of(1), "");
@@ -67,7 +67,7 @@ fn a_proxy_header_tells_the_address() {
 }
 
 #[test]
-fn without_the_required_header_there_is_no_service() {
+fn connection_without_the_required_proxy_header_is_refused() {
     let gateway = Setup::new()
         .plain()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
@@ -83,7 +83,7 @@ fn without_the_required_header_there_is_no_service() {
 }
 
 #[test]
-fn one_address_connects_only_so_often() {
+fn handshakes_of_one_address_are_rate_limited() {
     let gateway = Setup::new().limit("handshakes_per_s", 1).start();
     let answers: Vec<u16> = (0..14).map(|_| open(&gateway, b"", "").1).collect();
     assert_eq!(answers[..10], [101; 10], "the burst is ten times the rate");
@@ -91,7 +91,7 @@ fn one_address_connects_only_so_often() {
 }
 
 #[test]
-fn a_proxy_header_may_come_in_any_pieces() {
+fn proxy_header_sent_byte_by_byte_is_accepted() {
     let gateway = Setup::new()
         .plain()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")

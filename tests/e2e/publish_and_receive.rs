@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 #[test]
-fn the_publisher_receives_its_own_and_can_join_them_by_key() {
+fn publisher_receives_its_own_publication_with_its_key() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     let subscribed = client.subscribe("c1");
     assert_eq!((&subscribed["head"], &subscribed["floor"]), (&json!(0), &json!(1)));
-    assert_eq!(subscribed.get("recovered"), None, "none was asked for");
+    assert_eq!(subscribed.get("recovered"), None, "no recovery was requested");
     let published =
         client.ask(json!({"publish": {"channel": "c1", "key": "k-1", "data": {"text": "hi"}}}), "published");
     assert_eq!(published["offset"], 1);
@@ -36,7 +36,7 @@ fn data_is_returned_byte_for_byte() {
     client.send_text(&format!(r#"{{"id":900,"publish":{{"channel":"c1","data":{data}}}}}"#));
     client.reply(900);
     client.send_text(r#"{"id":901,"history":{"channel":"c1"}}"#);
-    // `Value` would forget the bytes, so they are looked for in a raw copy of the conversation.
+    // `Value` would not keep the bytes, so they are compared in a raw copy of the reply.
     let mut raw = crate::support::RawClient::connected(&gateway);
     raw.send(&crate::support::Frame::text(r#"{"id":2,"history":{"channel":"c1"}}"#));
     let frame = raw.next_frame();
@@ -46,7 +46,7 @@ fn data_is_returned_byte_for_byte() {
 
 #[test]
 fn subscribers_on_all_reactors_receive_the_same_in_order() {
-    let gateway = Setup::new().unhurried().arguments(&["--reactors", "2"]).start();
+    let gateway = Setup::new().unlimited().arguments(&["--reactors", "2"]).start();
     let mut subscribers: Vec<Client> = (2..10u8)
         .map(|last| {
             let upgrade = Upgrade::default().from(Ipv4Addr::new(127, 0, 1, last));
@@ -68,7 +68,7 @@ fn subscribers_on_all_reactors_receive_the_same_in_order() {
 }
 
 #[test]
-fn channels_are_apart() {
+fn channels_have_separate_offsets_and_subscribers() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("a");
@@ -80,7 +80,7 @@ fn channels_are_apart() {
 }
 
 #[test]
-fn an_unsubscribed_connection_receives_nothing_more() {
+fn unsubscribed_connection_receives_nothing_more() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     client.subscribe("a");
@@ -95,7 +95,7 @@ fn an_unsubscribed_connection_receives_nothing_more() {
 
 #[test]
 fn concurrent_publishers_get_distinct_offsets_without_gaps() {
-    let gateway = Setup::new().unhurried().start();
+    let gateway = Setup::new().unlimited().start();
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let mut client = Client::connect(&gateway);
@@ -111,7 +111,7 @@ fn concurrent_publishers_get_distinct_offsets_without_gaps() {
     let mut all = BTreeSet::new();
     for thread in threads {
         let offsets = thread.join().unwrap();
-        assert!(offsets.is_sorted(), "one publisher's order is kept: {offsets:?}");
+        assert!(offsets.is_sorted(), "the order of one publisher is kept: {offsets:?}");
         all.extend(offsets);
     }
     assert_eq!(all, (1..=200).collect());

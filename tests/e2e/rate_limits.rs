@@ -1,4 +1,4 @@
-//! Too much is refused with a time to come back; ignoring that ends the connection.
+//! Commands over a rate are refused with `retry_ms`; a client that ignores it is closed.
 
 use crate::support::{Client, SOON, Setup, until};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ fn publish(client: &mut Client) -> Value {
 }
 
 #[test]
-fn past_the_burst_a_publish_is_refused_until_retry_ms() {
+fn publish_over_the_burst_is_refused_until_retry_ms() {
     let gateway = Setup::new().limit("publishes_per_s", 2).limit("publishes_burst", 3).start();
     let mut client = Client::connect(&gateway);
     assert_eq!(client.connected["limits"]["publishes_burst"], 3);
@@ -21,24 +21,24 @@ fn past_the_burst_a_publish_is_refused_until_retry_ms() {
     assert_eq!(refused["error"]["code"], "rate_limited");
     assert!((1..=500).contains(&retry_ms), "{refused}");
     let deadline = Instant::now() + Duration::from_millis(retry_ms);
-    until(SOON, "retry_ms passes", || Instant::now() >= deadline);
+    until(SOON, "retry_ms has passed", || Instant::now() >= deadline);
     assert_eq!(publish(&mut client)["published"]["offset"], 4);
     let mut other = Client::connect(&gateway);
-    assert_eq!(publish(&mut other)["published"]["offset"], 5, "the limit is a connection's own");
+    assert_eq!(publish(&mut other)["published"]["offset"], 5, "each connection has its own limit");
 }
 
 #[test]
-fn other_commands_have_a_limit_of_their_own() {
+fn other_commands_have_their_own_limit() {
     let gateway = Setup::new().limit("commands_per_s", 1).limit("commands_burst", 5).start();
     let mut client = Client::connect(&gateway);
     let ids: Vec<u64> = (0..20).map(|_| client.send(json!({"history": {"channel": "c"}}))).collect();
     let refused = ids.iter().filter(|id| client.reply(**id)["error"]["code"] == "rate_limited").count();
     assert!((14..20).contains(&refused), "{refused}");
-    assert_eq!(client.publish("c", json!(1)), 1, "publishing is counted apart");
+    assert_eq!(client.publish("c", json!(1)), 1, "publishes have a separate limit");
 }
 
 #[test]
-fn one_that_ignores_the_limit_is_closed() {
+fn client_that_ignores_the_limit_is_closed() {
     let gateway = Setup::new().limit("publishes_per_s", 1).limit("publishes_burst", 1).start();
     let mut client = Client::connect(&gateway);
     for _ in 0..150 {
@@ -52,7 +52,7 @@ fn one_that_ignores_the_limit_is_closed() {
 }
 
 #[test]
-fn the_eleventh_malformed_command_in_a_minute_is_misuse() {
+fn eleventh_malformed_command_in_a_minute_is_misuse() {
     let gateway = Setup::new().start();
     let mut client = Client::connect(&gateway);
     for _ in 0..10 {

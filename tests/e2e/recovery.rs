@@ -1,4 +1,4 @@
-//! After a reconnect a client has everything once, or is told that it must page.
+//! After a reconnect a client gets each publication once, or learns that it must read history.
 
 use crate::support::{Client, Gateway, SOON, Setup, until};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn subscribe(client: &mut Client, channel: &str, epoch: &str, offset: u64) -> Va
     client.ask(json!({"subscribe": {"channel": channel, "recover": recover}}), "subscribed")
 }
 
-/// Not recovered, for this reason; `synced` comes all the same, and live publications after it.
+/// Checks that `subscribed` says not recovered, for this reason; `synced` and live publications follow all the same.
 fn not_recovered(client: &mut Client, subscribed: &Value, because: &str, head: u64) {
     assert_eq!((&subscribed["recovered"], &subscribed["because"]), (&json!(false), &json!(because)));
     assert_eq!(subscribed["head"], head);
@@ -31,8 +31,8 @@ fn not_recovered(client: &mut Client, subscribed: &Value, because: &str, head: u
 }
 
 #[test]
-fn what_was_missed_is_replayed_in_order_and_then_synced() {
-    let gateway = Setup::new().unhurried().start();
+fn missed_publications_are_replayed_in_order_before_synced() {
+    let gateway = Setup::new().unlimited().start();
     let epoch = fill(&gateway, "c", 10);
     let mut client = Client::connect(&gateway);
     let subscribed = subscribe(&mut client, "c", &epoch, 4);
@@ -44,7 +44,7 @@ fn what_was_missed_is_replayed_in_order_and_then_synced() {
 }
 
 #[test]
-fn nothing_missed_is_recovered_too() {
+fn cursor_at_the_head_is_recovered() {
     let gateway = Gateway::start();
     let epoch = fill(&gateway, "c", 3);
     let mut client = Client::connect(&gateway);
@@ -60,13 +60,13 @@ fn connect_recovers_several_channels_at_once() {
     let cursor = |channel: &str, epoch: &str, offset: u64| json!({"channel": channel, "epoch": epoch, "offset": offset});
     let recover = json!([cursor("a", &epoch, 1), cursor("b", &epoch, 4), cursor("d", "other", 0)]);
     let mut client = Client::open(&gateway).with_connect(json!({"recover": recover}));
-    let told: Vec<(String, bool)> = client.connected["recovered"]
+    let recovered: Vec<(String, bool)> = client.connected["recovered"]
         .as_array()
-        .expect("an entry a cursor")
+        .expect("one entry for each cursor")
         .iter()
         .map(|entry| (entry["channel"].as_str().unwrap().into(), entry["recovered"] == true))
         .collect();
-    assert_eq!(told, [("a".into(), true), ("b".into(), true), ("d".into(), false)]);
+    assert_eq!(recovered, [("a".into(), true), ("b".into(), true), ("d".into(), false)]);
     assert_eq!(client.connected["recovered"][2]["because"], "epoch_changed");
     let mut synced: Vec<(String, u64)> = (0..3)
         .map(|_| client.next_push("synced"))
@@ -76,12 +76,12 @@ fn connect_recovers_several_channels_at_once() {
     assert_eq!(synced, [("a".into(), 3), ("b".into(), 4), ("d".into(), 0)]);
     assert_eq!(client.offsets(2), [2, 3]);
     client.publish("b", json!(1));
-    assert_eq!(client.offsets(1), [5], "connect.recover subscribes");
+    assert_eq!(client.offsets(1), [5], "connect.recover also subscribes");
 }
 
 #[test]
-fn more_than_the_replay_bound_is_too_far() {
-    let gateway = Setup::new().unhurried().start();
+fn cursor_beyond_the_replay_bound_is_too_far() {
+    let gateway = Setup::new().unlimited().start();
     let epoch = fill(&gateway, "c", 302);
     let mut client = Client::connect(&gateway);
     let subscribed = subscribe(&mut client, "c", &epoch, 1);
@@ -92,7 +92,7 @@ fn more_than_the_replay_bound_is_too_far() {
 }
 
 #[test]
-fn another_epoch_or_a_cursor_beyond_the_head_is_epoch_changed() {
+fn cursor_of_another_epoch_or_beyond_the_head_is_epoch_changed() {
     let gateway = Gateway::start();
     let epoch = fill(&gateway, "c", 2);
     for (epoch, offset, head) in [("zzz", 1, 2), ("not an epoch!", 1, 3), (epoch.as_str(), 9, 4)] {
@@ -103,8 +103,8 @@ fn another_epoch_or_a_cursor_beyond_the_head_is_epoch_changed() {
 }
 
 #[test]
-fn what_is_no_longer_retained_is_expired() {
-    let gateway = Setup::new().unhurried().toml("[retention]\npublications = 100").start();
+fn cursor_below_the_floor_is_expired() {
+    let gateway = Setup::new().unlimited().toml("[retention]\npublications = 100").start();
     let epoch = fill(&gateway, "c", 250);
     let mut client = Client::connect(&gateway);
     let mut floor = 0;
@@ -113,7 +113,7 @@ fn what_is_no_longer_retained_is_expired() {
         let page = client.ask(json!({"history": {"channel": "c", "after": 0, "limit": 1}}), "history");
         floor = page["floor"].as_u64().unwrap();
         if let Some(first) = page["publications"][0]["offset"].as_u64() {
-            assert_eq!(first, floor, "the floor is the oldest retained");
+            assert_eq!(first, floor, "the floor is the oldest retained offset");
         }
         floor > 100
     });
@@ -122,7 +122,7 @@ fn what_is_no_longer_retained_is_expired() {
 }
 
 #[test]
-fn the_last_few_can_be_asked_for() {
+fn subscribe_with_last_replays_that_many() {
     let gateway = Gateway::start();
     fill(&gateway, "c", 5);
     let mut client = Client::connect(&gateway);
@@ -146,7 +146,7 @@ fn recovery_survives_a_crash() {
     assert_eq!(client.offsets(4), [3, 4, 5, 6]);
 }
 
-/// Ends a publisher, also when the test fails before it would.
+/// Stops the publisher, also when the test fails first.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -155,18 +155,18 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Comes back again and again, each time from where it left, and takes a few publications each time.
+/// Reconnects repeatedly, each time from its last offset, and reads a few publications each time.
 fn visit(gateway: &Gateway, epoch: &str, rounds: u64) {
     let mut last = 1;
     let mut recovered = 0;
     for round in 0..rounds {
-        let (mut client, told) = come_back(gateway, epoch, last, round);
-        if told["recovered"] == true {
+        let (mut client, reply) = reconnect(gateway, epoch, last, round);
+        if reply["recovered"] == true {
             recovered += 1;
         } else {
-            // A machine that is busy otherwise lets the publisher run away; it is told, and begins anew.
-            assert_eq!(told["because"], "too_far", "{told}");
-            last = told["head"].as_u64().unwrap();
+            // On a busy machine the publisher may get too far ahead; the client then starts over at the head.
+            assert_eq!(reply["because"], "too_far", "{reply}");
+            last = reply["head"].as_u64().unwrap();
         }
         for _ in 0..(round * 7) % 60 + 1 {
             last = follow(&mut client, last, round);
@@ -175,7 +175,7 @@ fn visit(gateway: &Gateway, epoch: &str, rounds: u64) {
     assert!(recovered > 0, "always too far behind: the load is too much for this machine");
 }
 
-/// Reads one publication, and returns its offset: it is the next one, or the first after a `lag` that names all between.
+/// Reads one publication and returns its offset: the next one, or the first after a `lag` that names the gap.
 fn follow(client: &mut Client, mut last: u64, round: u64) -> u64 {
     loop {
         let push = client.next_any_push();
@@ -184,27 +184,27 @@ fn follow(client: &mut Client, mut last: u64, round: u64) -> u64 {
             return offset;
         }
         if let Some(head) = push["lag"]["head"].as_u64() {
-            // As above: the publisher ran away while the log was read.
+            // As above: the publisher got ahead while the log was read.
             assert_eq!(push["lag"]["from"], last + 1, "round {round}");
             last = head;
         }
     }
 }
 
-/// Recovers in `connect` or in `subscribe`, and returns what was said of it.
-fn come_back(gateway: &Gateway, epoch: &str, last: u64, round: u64) -> (Client, Value) {
+/// Recovers in `connect` or in `subscribe`, and returns the outcome.
+fn reconnect(gateway: &Gateway, epoch: &str, last: u64, round: u64) -> (Client, Value) {
     if round.is_multiple_of(2) {
         let cursor = json!({"channel": "c", "epoch": epoch, "offset": last});
         let client = Client::open(gateway).with_connect(json!({"recover": [cursor]}));
-        let told = client.connected["recovered"][0].clone();
-        return (client, told);
+        let outcome = client.connected["recovered"][0].clone();
+        return (client, outcome);
     }
     let mut client = Client::connect(gateway);
-    let told = subscribe(&mut client, "c", epoch, last);
-    (client, told)
+    let outcome = subscribe(&mut client, "c", epoch, last);
+    (client, outcome)
 }
 
-/// Publishes as fast as it is answered until told to stop; returns the head.
+/// Publishes as fast as it is acknowledged until stopped, and returns the head.
 fn publish_until(gateway: &Gateway, stop: &AtomicBool) -> u64 {
     let mut client = Client::connect(gateway);
     let mut head = 1;
@@ -218,18 +218,18 @@ fn publish_until(gateway: &Gateway, stop: &AtomicBool) -> u64 {
     head
 }
 
-fn reconnect_under_load(reactors: &str, visitors: usize) {
-    let gateway = Setup::new().unhurried().arguments(&["--reactors", reactors]).start();
+fn reconnect_under_load(reactors: &str, clients: usize) {
+    let gateway = Setup::new().unlimited().arguments(&["--reactors", reactors]).start();
     let epoch = fill(&gateway, "c", 1);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let publisher = scope.spawn(|| publish_until(&gateway, &stop));
         let stopper = StopOnDrop(&stop);
-        let visitors: Vec<_> = (0..visitors).map(|_| scope.spawn(|| visit(&gateway, &epoch, 60))).collect();
-        let all_well = visitors.into_iter().map(|visitor| visitor.join()).all(|visit| visit.is_ok());
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(|| visit(&gateway, &epoch, 60))).collect();
+        let all_succeeded = clients.into_iter().map(|client| client.join()).all(|visit| visit.is_ok());
         drop(stopper);
         let head = publisher.join().unwrap();
-        assert!(all_well, "a visitor skipped or doubled one");
+        assert!(all_succeeded, "a client skipped or repeated a publication");
         let mut client = Client::connect(&gateway);
         let page = client.ask(json!({"history": {"channel": "c", "after": head - 1}}), "history");
         assert_eq!(page["head"], head);
@@ -237,21 +237,21 @@ fn reconnect_under_load(reactors: &str, visitors: usize) {
 }
 
 #[test]
-fn reconnecting_alone_under_full_load_skips_and_doubles_nothing() {
+fn single_client_reconnecting_under_load_gets_each_publication_once() {
     reconnect_under_load("1", 1);
 }
 
 #[test]
-fn reconnecting_among_others_under_full_load_skips_and_doubles_nothing() {
+fn several_clients_reconnecting_under_load_get_each_publication_once() {
     reconnect_under_load("2", 3);
 }
 
 #[test]
-fn a_new_epoch_is_told_to_who_comes_back() {
+fn reconnecting_client_learns_of_a_new_epoch() {
     let gateway = Gateway::start();
     let old = fill(&gateway, "c", 3);
     let refused = gateway.setup().run(&["store", "new-epoch"]);
-    assert!(!refused.status.success(), "the folder has an owner");
+    assert!(!refused.status.success(), "the folder is in use");
     let setup = gateway.kill9();
     let done = setup.run(&["store", "new-epoch"]);
     assert!(done.status.success(), "{done:?}");

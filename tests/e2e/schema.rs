@@ -1,6 +1,6 @@
-//! What the gateway sends is what `docs/asyncapi.yaml` says, kind by kind.
+//! Every kind of frame that the gateway sends conforms to `docs/asyncapi.yaml`.
 //!
-//! Every [`Client`] holds its first frames against the schema; this makes sure that each kind is among them.
+//! Every [`Client`] checks its first frames against the schema; this test makes sure that each kind is among them.
 
 use crate::support::token::{SECRET, token_of};
 use crate::support::{Client, Setup};
@@ -8,11 +8,11 @@ use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Kinds that take an outage, a slow socket or a drain to see.
+/// Kinds that need an outage, a slow socket or a drain.
 const SEEN_ELSEWHERE: [&str; 3] = ["status", "lag", "drain"];
 
 #[test]
-fn a_conversation_shows_every_kind_as_documented() {
+fn conversation_has_every_documented_kind_of_frame() {
     let schemas = Schemas::load();
     let gateway = Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).limit("ping_ms", 200).start();
     let mut client = Client::open(&gateway);
@@ -54,7 +54,7 @@ fn a_conversation_shows_every_kind_as_documented() {
         .server_kinds()
         .filter(|kind| !kinds.contains(*kind) && !SEEN_ELSEWHERE.contains(kind))
         .collect();
-    assert!(unseen.is_empty(), "documented and never seen: {unseen:?}");
+    assert!(unseen.is_empty(), "documented but never seen: {unseen:?}");
 }
 
 fn kind(frame: &Value) -> Option<String> {

@@ -1,26 +1,26 @@
-//! A data folder has one owner.
+//! A data folder belongs to one process.
 
 use crate::support::{Client, Gateway};
 use serde_json::json;
 
 #[test]
-fn a_second_process_on_the_same_data_refuses_to_start() {
+fn second_process_on_the_same_data_refuses_to_start() {
     let gateway = Gateway::start();
-    let Err(refused) = gateway.setup().clone().try_start() else { panic!("two owners of one folder") };
+    let Err(refused) = gateway.setup().clone().try_start() else { panic!("two processes share one folder") };
     assert!(!refused.status.success());
-    assert!(refused.status.code().is_some(), "it ends itself: {}", refused.status);
+    assert!(refused.status.code().is_some(), "it exits by itself: {}", refused.status);
     let folder = gateway.setup().data();
     assert!(
         refused.output.contains(folder.to_str().expect("text")),
-        "it names the folder: {}",
+        "the error names the folder: {}",
         refused.output
     );
     let mut client = Client::connect(&gateway);
-    assert_eq!(client.publish("c", json!(1)), 1, "the first goes on");
+    assert_eq!(client.publish("c", json!(1)), 1, "the first gateway still works");
 }
 
 #[test]
-fn a_crashed_owner_leaves_no_lock() {
+fn crashed_process_leaves_no_lock() {
     let gateway = Gateway::start().kill9().start();
     assert_eq!(Client::connect(&gateway).publish("c", json!(1)), 1);
 }

@@ -1,10 +1,10 @@
-//! Signals reach who is there and leave no trace.
+//! Signals reach the current subscribers and are not stored.
 
 use crate::support::{Client, Gateway, Setup};
 use serde_json::json;
 
 #[test]
-fn a_signal_reaches_other_subscribers_and_is_not_kept() {
+fn signal_reaches_other_subscribers_and_is_not_stored() {
     let gateway = Gateway::start();
     let (mut a, mut b) = (Client::connect(&gateway), Client::connect(&gateway));
     a.subscribe("c");
@@ -20,7 +20,7 @@ fn a_signal_reaches_other_subscribers_and_is_not_kept() {
 }
 
 #[test]
-fn signals_cross_reactors() {
+fn signal_reaches_subscribers_on_other_reactors() {
     let gateway = Setup::new().arguments(&["--reactors", "2"]).start();
     let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(&gateway)).collect();
     for client in &mut clients {
@@ -34,7 +34,7 @@ fn signals_cross_reactors() {
 }
 
 #[test]
-fn a_signal_needs_a_subscription() {
+fn signal_without_a_subscription_is_refused() {
     let gateway = Gateway::start();
     let (mut a, mut b) = (Client::connect(&gateway), Client::connect(&gateway));
     b.subscribe("c");

@@ -1,4 +1,4 @@
-//! A signal ends the gateway in order: what is on its way is answered, everybody is told, exit code 0.
+//! SIGTERM and SIGINT end the gateway in order: pending publishes are answered, all clients get `bye`, exit code 0.
 
 use crate::support::{Client, Gateway, RawClient, Setup};
 use rustix::process::Signal;
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 
 fn ends_in_order(signal: Signal) {
-    let mut gateway = Setup::new().unhurried().start();
+    let mut gateway = Setup::new().unlimited().start();
     let mut publisher = Client::connect(&gateway);
     let mut idle = Client::connect(&gateway);
     let _silent = RawClient::to(&gateway);
@@ -14,7 +14,7 @@ fn ends_in_order(signal: Signal) {
     let ids: Vec<u64> = (0..50)
         .map(|n| publisher.send(json!({"publish": {"channel": "c", "key": n.to_string(), "data": n}})))
         .collect();
-    // The first answer shows that the rest is on its way.
+    // The first reply shows that the rest is being processed.
     assert!(publisher.reply(ids[0]).get("published").is_some());
     let stored = std::thread::scope(|scope| {
         let publisher = scope.spawn(|| {
@@ -26,13 +26,13 @@ fn ends_in_order(signal: Signal) {
         let (code, took) = gateway.ends_after(signal);
         assert_eq!(code, Some(0), "{}", gateway.output());
         assert!(took < Duration::from_secs(2), "{took:?}");
-        idle.join().expect("the idle one is told");
-        publisher.join().expect("the publisher is told")
+        idle.join().expect("the idle client got bye");
+        publisher.join().expect("the publisher got bye")
     });
     let gateway = gateway.setup().clone().start();
     let mut client = Client::connect(&gateway);
     let page = client.ask(json!({"history": {"channel": "c"}}), "history");
-    assert_eq!(page["head"], stored, "exactly what was acknowledged");
+    assert_eq!(page["head"], stored, "exactly the acknowledged publications are stored");
 }
 
 fn is_stored(client: &mut Client, id: u64) -> bool {
@@ -51,34 +51,34 @@ fn expect_restart(client: &mut Client) {
 }
 
 #[test]
-fn sigterm_ends_it_in_order() {
+fn sigterm_ends_the_gateway_in_order() {
     ends_in_order(Signal::TERM);
 }
 
 #[test]
-fn sigint_ends_it_in_order() {
+fn sigint_ends_the_gateway_in_order() {
     ends_in_order(Signal::INT);
 }
 
 #[test]
-fn a_peer_that_never_reads_does_not_hold_it_up() {
-    let mut gateway = Setup::new().unhurried().start();
+fn client_that_never_reads_does_not_delay_the_exit() {
+    let mut gateway = Setup::new().unlimited().start();
     let upgrade = crate::support::Upgrade::default().receive_buffer(4096);
-    let mut deaf = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));
-    deaf.subscribe("c");
+    let mut stalled = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));
+    stalled.subscribe("c");
     let mut publisher = Client::connect(&gateway);
     for _ in 0..100 {
         publisher.publish("c", json!("x".repeat(30_000)));
     }
     let (code, took) = gateway.ends_after(Signal::TERM);
     assert!(took < Duration::from_secs(5), "{took:?}");
-    // It did not take its close, and that is said.
+    // It did not read its close, and the exit code says so.
     assert_eq!(code, Some(1));
     assert!(gateway.output().contains("unsent_closes=1 "), "{}", gateway.output());
 }
 
 #[test]
-fn it_can_start_again_at_once_on_the_same_port() {
+fn gateway_restarts_at_once_on_the_same_port() {
     let mut gateway = Gateway::start();
     let _client = Client::connect(&gateway);
     let address = gateway.address;
@@ -89,10 +89,10 @@ fn it_can_start_again_at_once_on_the_same_port() {
 }
 
 #[test]
-fn hundreds_are_told() {
+fn hundreds_of_clients_are_closed_with_bye() {
     let mut gateway = Setup::new().arguments(&["--reactors", "2"]).start();
     let mut clients: Vec<RawClient> = (0..300).map(|_| RawClient::connected(&gateway)).collect();
-    let told = std::thread::spawn(move || {
+    let closes = std::thread::spawn(move || {
         for client in &mut clients {
             client.expect_close().is(1012, "restart");
         }
@@ -100,11 +100,11 @@ fn hundreds_are_told() {
     let (code, took) = gateway.ends_after(Signal::TERM);
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
-    told.join().expect("everybody is told");
+    closes.join().expect("all clients got bye");
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_the_gateway_at_once() {
     let mut gateway = Gateway::start();
     let _clients: Vec<RawClient> = (0..20).map(|_| RawClient::connected(&gateway)).collect();
     gateway.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! Thousands that connect and say nothing are closed in time, and others do not notice.
+//! Thousands of silent connections are closed in time, and other clients do not notice.
 
 use crate::support::raw::{UPGRADE, dial};
 use crate::support::wait::size;
@@ -8,13 +8,13 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 #[test]
-fn silent_connections_go_and_others_do_not_notice() {
+fn silent_connections_are_closed_and_others_do_not_notice() {
     let count = size("SEAWALL_TEST_SCALE", 400);
     let gateway = Setup::new()
         .limit("head_ms", 1_500)
         .limit("keep_alive_ms", 1_500)
         .limit("connect_ms", 1_500)
-        .unhurried()
+        .unlimited()
         .start();
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
@@ -22,7 +22,7 @@ fn silent_connections_go_and_others_do_not_notice() {
         .map(|n| {
             let source = Ipv4Addr::new(127, 0, 2, (n % 200) as u8 + 1);
             let mut silent = RawClient::from(dial(gateway.address, Some(source), None).expect("accepted"));
-            // A third says nothing at all, a third half a head, a third upgrades and then falls silent.
+            // A third sends nothing at all, a third half a head, a third upgrades and then falls silent.
             match n % 3 {
                 0 => {}
                 1 => silent.write(&UPGRADE.as_bytes()[..40]),
@@ -49,6 +49,6 @@ fn silent_connections_go_and_others_do_not_notice() {
             }
         }
     }
-    until(SOON, "their places are free again", || gateway.metric("seawall_connections") <= 2.0);
+    until(SOON, "the silent connections are closed", || gateway.metric("seawall_connections") <= 2.0);
     assert!(client.is_open());
 }

@@ -1,10 +1,10 @@
-//! One that does not read costs a bound and nobody else's time; the log gives it what it missed.
+//! A subscriber that does not read costs bounded memory and delays no client; it gets what it missed from the log.
 
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// A subscriber whose kernel takes little, so that its outbox fills soon.
+/// A subscriber with a small receive buffer, so that its outbox fills soon.
 fn slow(gateway: &Gateway) -> Client {
     let upgrade = Upgrade::default().receive_buffer(4096);
     let mut client = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));
@@ -27,23 +27,23 @@ fn publish(client: &mut Client, count: usize, bytes: usize) {
     }
 }
 
-/// Reads on until `head`; returns the holes it was told of, after filling each through `history`.
+/// Reads up to `head`, fills each gap named by `lag` through `history`, and returns the gaps.
 fn catch_up(client: &mut Client, head: u64) -> Vec<(u64, u64)> {
     let mut last = 0;
-    let mut holes = Vec::new();
+    let mut gaps = Vec::new();
     while last < head {
         let push = client.next_any_push();
         if let Some(publication) = push.get("publication") {
-            assert_eq!(publication["offset"], last + 1, "in order, nothing skipped or doubled");
+            assert_eq!(publication["offset"], last + 1, "in order, nothing skipped or repeated");
             last += 1;
         } else if let Some(lag) = push.get("lag") {
             let (from, to) = (lag["from"].as_u64().unwrap(), lag["head"].as_u64().unwrap());
-            assert_eq!(from, last + 1, "`from` is the first it lacks");
+            assert_eq!(from, last + 1, "`from` is the first missing offset");
             last = fill(client, last, to);
-            holes.push((from, to));
+            gaps.push((from, to));
         }
     }
-    holes
+    gaps
 }
 
 fn fill(client: &mut Client, mut last: u64, head: u64) -> u64 {
@@ -60,36 +60,36 @@ fn fill(client: &mut Client, mut last: u64, head: u64) -> u64 {
 }
 
 #[test]
-fn a_short_lag_is_replayed_in_order() {
-    short_lag(&Setup::new().unhurried().start());
+fn short_lag_is_replayed_in_order() {
+    short_lag(&Setup::new().unlimited().start());
 }
 
-/// One that reads late, within the replay bound, on an unhurried gateway.
+/// A subscriber that reads late, within the replay bound.
 pub fn short_lag(gateway: &Gateway) {
     let mut slow = slow(gateway);
     let mut publisher = Client::connect(gateway);
     publish(&mut publisher, 250, 30_000);
-    assert_eq!(catch_up(&mut slow, 250), [], "250 are within the replay bound");
+    assert_eq!(catch_up(&mut slow, 250), [], "250 publications are within the replay bound");
     publisher.publish("c", json!("live"));
     assert_eq!(slow.next_push("publication")["offset"], 251);
 }
 
 #[test]
-fn a_long_lag_is_told_and_live_goes_on_after_it() {
-    let gateway = Setup::new().unhurried().start();
+fn long_lag_is_pushed_and_live_publications_follow() {
+    let gateway = Setup::new().unlimited().start();
     let mut slow = slow(&gateway);
     let mut publisher = Client::connect(&gateway);
     publish(&mut publisher, 900, 8_000);
-    let holes = catch_up(&mut slow, 900);
-    assert!(!holes.is_empty(), "more than 300 were missed");
+    let gaps = catch_up(&mut slow, 900);
+    assert!(!gaps.is_empty(), "more than 300 were missed");
     publisher.publish("c", json!("live"));
     assert_eq!(slow.next_push("publication")["offset"], 901);
-    assert!(gateway.metric("seawall_connections") >= 2.0, "it was not dropped");
+    assert!(gateway.metric("seawall_connections") >= 2.0, "the slow client was not closed");
 }
 
 #[test]
-fn others_do_not_notice_and_memory_is_bounded() {
-    let gateway = Setup::new().unhurried().start();
+fn slow_subscribers_do_not_delay_others_and_memory_is_bounded() {
+    let gateway = Setup::new().unlimited().start();
     let slow: Vec<Client> = (0..10).map(|_| slow(&gateway)).collect();
     let mut publisher = Client::connect(&gateway);
     publisher.subscribe("c");
@@ -106,14 +106,14 @@ fn others_do_not_notice_and_memory_is_bounded() {
     }
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     let grown = gateway.rss_bytes().saturating_sub(before);
-    // 10 outboxes of 256 KiB, and the tail that keeps recent publications for everybody (6 MB here).
+    // 10 outboxes of 256 KiB, and the tail that keeps recent publications for all subscribers (6 MB here).
     assert!(grown < 40 << 20, "{grown} bytes more");
     drop(slow);
 }
 
 #[test]
-fn signals_to_a_full_outbox_are_dropped_and_publications_are_not() {
-    let gateway = Setup::new().unhurried().start();
+fn full_outbox_drops_signals_but_no_publications() {
+    let gateway = Setup::new().unlimited().start();
     let mut slow = slow(&gateway);
     let mut publisher = Client::connect(&gateway);
     publisher.subscribe("c");
@@ -125,13 +125,13 @@ fn signals_to_a_full_outbox_are_dropped_and_publications_are_not() {
     catch_up(&mut slow, 201);
     let signals: Vec<Value> =
         std::iter::from_fn(|| slow.next_push_within("signal", Duration::ZERO)).collect();
-    assert!(signals.len() < 100, "an outbox past its bound takes no signals");
+    assert!(signals.len() < 100, "a full outbox accepts no signals");
 }
 
 #[test]
-fn a_socket_that_takes_nothing_at_all_is_given_up() {
-    let gateway = Setup::new().unhurried().limit("stall_ms", 700).start();
-    let deaf = slow(&gateway);
+fn subscriber_that_reads_nothing_is_closed() {
+    let gateway = Setup::new().unlimited().limit("stall_ms", 700).start();
+    let stalled = slow(&gateway);
     let mut reads = Client::connect(&gateway);
     reads.subscribe("c");
     let mut publisher = Client::connect(&gateway);
@@ -139,24 +139,24 @@ fn a_socket_that_takes_nothing_at_all_is_given_up() {
         scope.spawn(|| publish(&mut publisher, 300, 30_000));
         assert_eq!(reads.offsets(300), (1..=300).collect::<Vec<u64>>());
     });
-    until(SOON, "the deaf one is given up", || gateway.metric("seawall_subscriptions") == 1.0);
-    drop(deaf);
+    until(SOON, "the stalled client is closed", || gateway.metric("seawall_subscriptions") == 1.0);
+    drop(stalled);
 }
 
 #[test]
-fn one_that_reads_slowly_stays() {
-    let gateway = Setup::new().unhurried().limit("stall_ms", 1_500).start();
+fn subscriber_that_reads_slowly_stays() {
+    let gateway = Setup::new().unlimited().limit("stall_ms", 1_500).start();
     let mut slow = slow(&gateway);
     let mut publisher = Client::connect(&gateway);
     std::thread::scope(|scope| {
         scope.spawn(|| publish(&mut publisher, 250, 30_000));
-        // 200 kB a second: much longer than `stall_ms` in all, and never that long without taking a byte.
+        // 200 kB/s: this takes much longer than `stall_ms` in all, but never that long without reading a byte.
         let start = std::time::Instant::now();
         for offset in 1..=30u64 {
             let due = Duration::from_millis(offset * 150);
-            until(SOON, "a moment passes", || start.elapsed() >= due);
+            until(SOON, "the next read is due", || start.elapsed() >= due);
             assert_eq!(slow.next_push("publication")["offset"], offset);
         }
     });
-    assert_eq!(gateway.metric("seawall_subscriptions"), 1.0, "it was given up although it reads");
+    assert_eq!(gateway.metric("seawall_subscriptions"), 1.0, "it was closed although it reads");
 }

@@ -1,4 +1,4 @@
-//! What cannot be served is said in one sentence, before anything starts.
+//! Reasons that keep the gateway from starting: each is one sentence, before anything starts.
 
 use crate::support::{Gateway, Setup};
 
@@ -13,25 +13,25 @@ fn refused(setup: Setup, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn an_address_in_use() {
+fn address_in_use_is_refused() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("an address");
     refused(Setup::new().listen(address), 1, &[&address.to_string()]);
 }
 
 #[test]
-fn an_address_that_another_gateway_has() {
+fn address_of_another_gateway_is_refused() {
     let gateway = Gateway::start();
     refused(Setup::new().listen(gateway.address), 1, &[&gateway.address.to_string()]);
 }
 
 #[test]
-fn the_network_without_auth() {
+fn network_listener_without_auth_is_refused() {
     refused(Setup::new().listen(([0, 0, 0, 0], 0).into()), 2, &["server.listen", "auth"]);
 }
 
 #[test]
-fn a_wrong_configuration_all_at_once() {
+fn wrong_configuration_is_refused_with_all_errors_at_once() {
     let setup = Setup::new()
         .toml("[limits]\nping_ms = 1\nnonsense = 3\n[server]\norigins = [\"not an origin\"]")
         .env("SEAWALL_LIMITS_FRAGMENTS", "many");
@@ -39,7 +39,7 @@ fn a_wrong_configuration_all_at_once() {
 }
 
 #[test]
-fn a_data_folder_that_is_a_file() {
+fn data_folder_below_a_file_is_refused() {
     let setup = Setup::new();
     let data = setup.data();
     let file = data.parent().expect("a folder").join("file");

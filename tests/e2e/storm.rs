@@ -1,17 +1,17 @@
-//! Everybody comes back at once: nobody is left out, and the store hears little of it.
+//! All clients reconnect at once: each is admitted in the end, and the store gets few reads.
 
 use crate::support::{Client, Closed, Gateway, SOON, Setup, until};
 use serde_json::{Value, json};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Let in at once by each reactor, however small the rate.
+/// Admitted at once by each reactor, however low the rate.
 const BACKLOG_LEAST: usize = 256;
 
-/// Sends `connect`; the close, if that is the answer.
+/// Sends `connect`, and returns the close if that is the answer.
 fn connect(gateway: &Gateway) -> Result<Client, Closed> {
     let mut client = Client::open(gateway);
-    // Who is told to come back may be gone before it said anything.
+    // A deferred client may be closed before it has sent anything.
     let answered = client.try_send(json!({"connect": {}})).ok().and_then(|id| client.try_reply(id));
     match answered {
         Some(reply) if reply.get("connected").is_some() => Ok(client),
@@ -20,41 +20,42 @@ fn connect(gateway: &Gateway) -> Result<Client, Closed> {
 }
 
 #[test]
-fn who_is_over_the_rate_is_told_when_to_come_back_and_let_in_then() {
+fn deferred_client_is_admitted_after_its_retry_ms() {
     let gateway = Setup::new().limit("admissions_per_s", 40).start();
     let (mut held, mut later) = (Vec::new(), Vec::new());
-    // As many as fit at once into two reactors, what they let in meanwhile, and some more.
+    // As many as two reactors admit at once, those they admit meanwhile, and some more.
     let start = Instant::now();
     while later.len() < 60 {
-        assert!(held.len() < 8 * BACKLOG_LEAST, "nobody is told to come back");
+        assert!(held.len() < 8 * BACKLOG_LEAST, "no client is deferred");
         match connect(&gateway) {
             Ok(client) => held.push(client),
             Err(closed) => {
                 closed.is(1013, "over_capacity");
-                let bye = closed.bye.as_ref().expect("why, and when to come back");
+                let bye = closed.bye.as_ref().expect("a bye with the reason and retry_ms");
                 assert!(closed.reason.contains("limits.admissions_per_s"), "{closed:?}");
-                later.push(start.elapsed() + Duration::from_millis(bye["retry_ms"].as_u64().expect("when")));
+                later
+                    .push(start.elapsed() + Duration::from_millis(bye["retry_ms"].as_u64().expect("a wait")));
             }
         }
     }
     later.sort();
-    assert!(later[59] - later[0] > Duration::from_millis(1_000), "all would come back at once: {later:?}");
+    assert!(later[59] - later[0] > Duration::from_millis(1_000), "all would reconnect at once: {later:?}");
     assert!(later[59] < start.elapsed() + Duration::from_secs(20), "bounded: {later:?}");
     let mut deferred = later.len();
     for at in later {
-        until(2 * SOON, "its place comes", || start.elapsed() >= at);
-        // Those who came for the first time after it was told took of the same bucket.
+        until(2 * SOON, "its wait is over", || start.elapsed() >= at);
+        // New clients that connected in between took tokens from the same bucket.
         let mut attempts = 0;
         let client = loop {
             attempts += 1;
-            assert!(attempts <= 3, "nobody is left out");
+            assert!(attempts <= 3, "no client is deferred again and again");
             match connect(&gateway) {
                 Ok(client) => break client,
                 Err(closed) => {
                     deferred += 1;
-                    let wait = closed.bye.as_ref().and_then(|bye| bye["retry_ms"].as_u64()).expect("when");
+                    let wait = closed.bye.as_ref().and_then(|bye| bye["retry_ms"].as_u64()).expect("a wait");
                     let at = start.elapsed() + Duration::from_millis(wait);
-                    until(2 * SOON, "its place comes", || start.elapsed() >= at);
+                    until(2 * SOON, "its wait is over", || start.elapsed() >= at);
                 }
             }
         };
@@ -68,10 +69,10 @@ fn who_is_over_the_rate_is_told_when_to_come_back_and_let_in_then() {
 }
 
 #[test]
-fn after_a_crash_the_store_is_read_for_each_channel_and_not_for_each_client() {
+fn recovery_after_a_crash_reads_the_store_per_channel_not_per_client() {
     const CHANNELS: usize = 8;
     const CLIENTS: usize = 25;
-    let gateway = Setup::new().unhurried().start();
+    let gateway = Setup::new().unlimited().start();
     let mut publisher = Client::connect(&gateway);
     let mut epochs = Vec::new();
     for channel in 0..CHANNELS {
@@ -90,18 +91,21 @@ fn after_a_crash_the_store_is_read_for_each_channel_and_not_for_each_client() {
                 let mut all: Vec<Client> =
                     (0..CLIENTS).map(|n| recovers(gateway, channel, epoch, 40 - n as u64 % 20)).collect();
                 let offset = all[0].publish(&format!("c{channel}"), json!("live"));
-                assert!(all.iter_mut().all(|client| client.offsets(1) == [offset]), "and goes on");
+                assert!(
+                    all.iter_mut().all(|client| client.offsets(1) == [offset]),
+                    "live publications follow"
+                );
             });
         }
     });
     let reads = gateway.metric("seawall_store_reads_total") - before;
-    // Two for each channel and reactor: the first comer's, and one for those whose cursors are lower. What is published
-    // while a position is read may cost one more, and the probe and the round over the heads are a few.
+    // Two for each channel and reactor: the first client's, and one for clients with lower cursors. A publication while
+    // a position is read may cost one more, and the probe and the poll of the heads add a few.
     let most = (CHANNELS * 2 * 2 + CHANNELS + 6) as f64;
     assert!(reads <= most, "{reads} reads for {} clients", CHANNELS * CLIENTS);
 }
 
-/// Connects with a cursor, and takes what it lacks.
+/// Connects with a cursor, and reads what it missed.
 fn recovers(gateway: &Gateway, channel: usize, epoch: &str, offset: u64) -> Client {
     let recover = json!([{"channel": format!("c{channel}"), "epoch": epoch, "offset": offset}]);
     let mut client = Client::open(gateway).with_connect(json!({"recover": recover}));

@@ -1,4 +1,4 @@
-//! Which subprotocol is echoed, and what follows from one the gateway does not speak.
+//! The echoed subprotocol, and the answer to versions that the gateway does not speak.
 
 use crate::support::raw::UPGRADE;
 use crate::support::{Client, Gateway, RawClient, Upgrade};
@@ -13,7 +13,7 @@ fn echoed(client: &Client) -> Option<&str> {
 }
 
 #[test]
-fn its_own_is_echoed_and_none_is_served_as_v1() {
+fn v1_is_echoed_and_a_client_without_a_subprotocol_is_served() {
     let gateway = Gateway::start();
     for offered in ["seawall.v1", "chat, seawall.v1", "seawall.v9, seawall.v1", "seawall.v1, seawall.token.x"]
     {
@@ -25,7 +25,7 @@ fn its_own_is_echoed_and_none_is_served_as_v1() {
 }
 
 #[test]
-fn another_version_is_echoed_then_closed_for_good() {
+fn unknown_version_is_echoed_then_closed_for_good() {
     let gateway = Gateway::start();
     for offered in ["seawall.v2", "seawall.v2, seawall.token.x", "chat, seawall.v10"] {
         let mut client = open(&gateway, offered);
@@ -35,7 +35,7 @@ fn another_version_is_echoed_then_closed_for_good() {
 }
 
 #[test]
-fn only_foreign_ones_are_a_bad_request() {
+fn only_foreign_subprotocols_are_a_bad_request() {
     let gateway = Gateway::start();
     for offered in ["chat", "seawall.token.x", "seawall", "Seawall.V1"] {
         let mut client = RawClient::to(&gateway);
@@ -43,12 +43,12 @@ fn only_foreign_ones_are_a_bad_request() {
         client.write(UPGRADE.replace("\r\n\r\n", &header).as_bytes());
         let response = client.response();
         assert_eq!(response.status, 400, "{offered}");
-        assert!(response.body.contains("seawall.v1"), "it says what to offer: {response:?}");
+        assert!(response.body.contains("seawall.v1"), "the body says what to offer: {response:?}");
     }
 }
 
 #[test]
-fn an_offer_over_several_header_lines_counts_as_one() {
+fn offers_in_several_header_lines_are_combined() {
     let gateway = Gateway::start();
     let upgrade = Upgrade::default().subprotocols("seawall.v1");
     let mut client = Client::open_with(gateway.address, &upgrade).with_connect(json!({}));

@@ -1,11 +1,11 @@
-//! One connection holds so many channels and no more, however fast it asks.
+//! The bounds on subscriptions, per connection and per reactor.
 
 use crate::support::{Client, Gateway, Setup};
 use serde_json::json;
 
 #[test]
-fn the_channel_after_the_last_is_too_large() {
-    let gateway = Setup::new().unhurried().start();
+fn subscription_over_the_bound_is_too_large() {
+    let gateway = Setup::new().unlimited().start();
     let mut client = Client::connect(&gateway);
     for n in 0..128 {
         client.subscribe(&format!("c{n}"));
@@ -19,7 +19,7 @@ fn the_channel_after_the_last_is_too_large() {
 }
 
 #[test]
-fn subscribing_twice_to_one_channel_takes_one_place() {
+fn subscribing_twice_to_one_channel_counts_once() {
     let gateway = Setup::new().limit("subscriptions", 2).start();
     let mut client = Client::connect(&gateway);
     client.subscribe("a");
@@ -32,7 +32,7 @@ fn subscribing_twice_to_one_channel_takes_one_place() {
 }
 
 #[test]
-fn so_many_channels_are_known_at_once() {
+fn channel_over_the_bound_is_overloaded() {
     let gateway = Setup::new().limit("channels", 5).arguments(&["--reactors", "1"]).start();
     let mut client = Client::connect(&gateway);
     for n in 0..5 {
@@ -53,7 +53,7 @@ fn connect_recover_has_the_same_bound() {
 }
 
 #[test]
-fn a_flood_of_subscribes_is_answered_one_by_one() {
+fn each_of_a_flood_of_subscribes_is_answered() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway);
     let ids: Vec<u64> =
@@ -72,8 +72,8 @@ fn a_flood_of_subscribes_is_answered_one_by_one() {
 }
 
 #[test]
-fn subscribing_and_leaving_in_one_breath_leaves_the_last_word() {
-    let gateway = Setup::new().unhurried().start();
+fn last_of_pipelined_subscribes_and_unsubscribes_wins() {
+    let gateway = Setup::new().unlimited().start();
     let mut client = Client::connect(&gateway);
     let mut last = 0;
     for _ in 0..50 {

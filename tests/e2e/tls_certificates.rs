@@ -1,4 +1,4 @@
-//! Certificates: a wrong one is refused at the start with a sentence, one that ends soon is warned of.
+//! Certificates: a wrong one is refused at the start with an error, one that expires soon causes a warning.
 
 use crate::support::line::trust;
 use crate::support::raw::dial;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use rustls::{ClientConfig, HandshakeKind};
 use std::sync::Arc;
 
-/// How a gateway with these files refuses to start.
+/// Starts a gateway with these files, which must fail, and returns its output.
 fn refused(certificate: &str, key: &str) -> String {
     let setup = Setup::new().env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "tls.key");
     std::fs::write(setup.folder().join("tls.crt"), certificate).expect("written");
@@ -31,7 +31,7 @@ fn ending_in(days: i64) -> impl FnOnce(&mut CertificateParams) {
 }
 
 #[test]
-fn a_wrong_certificate_or_key_is_refused_with_a_sentence() {
+fn wrong_certificate_or_key_is_refused_with_the_reason() {
     let good = Certificate::new();
     let said = refused(&good.pem, &Certificate::new().key);
     assert!(
@@ -53,7 +53,7 @@ fn a_wrong_certificate_or_key_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_is_warned_of_and_measured() {
+fn certificate_that_expires_soon_causes_a_warning_and_a_metric() {
     let gateway = Setup::new().tls(Certificate::with(ending_in(10))).start();
     until(SOON, "the log warns", || gateway.output().contains("in 10 days: renew it and send SIGHUP"));
     let end = gateway.metric("seawall_tls_certificate_not_after_seconds");
@@ -66,42 +66,49 @@ fn a_certificate_that_ends_soon_is_warned_of_and_measured() {
 }
 
 #[test]
-fn a_renewed_certificate_is_served_after_sighup_and_costs_nobody_a_connection_or_a_ticket() {
+fn renewed_certificate_is_served_after_sighup_and_connections_and_tickets_stay_valid() {
     let old = Certificate::with(ending_in(30));
     let gateway = Setup::new().tls(old.clone()).start();
     let mut chat = Client::connect(&gateway);
     let resumer = Arc::new(old.client());
-    assert_eq!(shake(&gateway, &resumer).ok(), Some(HandshakeKind::Full));
+    assert_eq!(handshake(&gateway, &resumer).ok(), Some(HandshakeKind::Full));
 
     let new = Certificate::with(ending_in(90));
     new.write(gateway.setup().folder());
     gateway.signal(Signal::HUP);
-    until(SOON, "the new one is announced", || gateway.output().contains("reloaded changed=1"));
+    until(SOON, "the reload is logged", || gateway.output().contains("reloaded changed=1"));
     trust(gateway.address, Some(Arc::new(new.client())));
     let days = (gateway.metric("seawall_tls_certificate_not_after_seconds") - unix_s() as f64) / 86_400.0;
     assert!((89.9..90.1).contains(&days), "{days}");
-    assert!(shake(&gateway, &Arc::new(old.client())).is_err(), "who trusts the old one alone");
-    assert_eq!(shake(&gateway, &Arc::new(new.client())).ok(), Some(HandshakeKind::Full));
-    assert_eq!(shake(&gateway, &resumer).ok(), Some(HandshakeKind::Resumed), "by a ticket of before");
+    assert!(
+        handshake(&gateway, &Arc::new(old.client())).is_err(),
+        "a client that trusts only the old certificate connected"
+    );
+    assert_eq!(handshake(&gateway, &Arc::new(new.client())).ok(), Some(HandshakeKind::Full));
+    assert_eq!(
+        handshake(&gateway, &resumer).ok(),
+        Some(HandshakeKind::Resumed),
+        "a ticket from before the renewal resumes"
+    );
     assert_eq!(chat.publish("c", serde_json::json!("still here")), 1);
 }
 
 #[test]
-fn a_wrong_file_is_refused_by_a_reload_and_the_old_certificate_stays() {
+fn reload_with_a_wrong_file_keeps_the_old_certificate() {
     let good = Certificate::new();
     let gateway = Setup::new().tls(good.clone()).start();
     std::fs::write(gateway.setup().folder().join("tls.key"), &Certificate::new().key).expect("written");
     gateway.signal(Signal::HUP);
-    until(SOON, "the log says why not", || gateway.output().contains("the key does not match the first"));
-    assert!(shake(&gateway, &Arc::new(good.client())).is_ok());
-    std::fs::remove_file(gateway.setup().folder().join("tls.key")).expect("it was there");
+    until(SOON, "the reason is logged", || gateway.output().contains("the key does not match the first"));
+    assert!(handshake(&gateway, &Arc::new(good.client())).is_ok());
+    std::fs::remove_file(gateway.setup().folder().join("tls.key")).expect("the key file exists");
     gateway.signal(Signal::HUP);
-    until(SOON, "the log says why not", || gateway.output().contains("cannot read tls.key"));
-    assert!(shake(&gateway, &Arc::new(good.client())).is_ok());
+    until(SOON, "the reason is logged", || gateway.output().contains("cannot read tls.key"));
+    assert!(handshake(&gateway, &Arc::new(good.client())).is_ok());
 }
 
-/// A handshake, and the first bytes behind it, among which are the tickets.
-fn shake(gateway: &Gateway, config: &Arc<ClientConfig>) -> std::io::Result<HandshakeKind> {
+/// Completes a handshake and an upgrade, because the tickets arrive with the first bytes after the handshake.
+fn handshake(gateway: &Gateway, config: &Arc<ClientConfig>) -> std::io::Result<HandshakeKind> {
     let socket = dial(gateway.address, None, None)?;
     let mut line = Line::tls(socket, Arc::clone(config), "localhost");
     line.set_read_timeout(Some(SOON))?;

@@ -1,4 +1,4 @@
-//! Everything that goes over ws goes over wss: chat, large frames, small records, slow readers, ends.
+//! Over wss everything works as over ws: chat, large frames, small records, slow readers, closes.
 
 use crate::e2e::slow_subscriber::short_lag;
 use crate::support::raw::{UPGRADE, dial};
@@ -12,13 +12,13 @@ fn gateway() -> Gateway {
 }
 
 #[test]
-fn people_chat_over_wss_and_what_is_printed_says_so() {
+fn clients_chat_over_wss_and_the_printed_urls_say_so() {
     let gateway = gateway();
     let address = gateway.address;
     for line in
         [format!("listening on wss://{address}/ws"), format!("https://{address}/health"), "TLS  ".into()]
     {
-        // It serves before it has said everything.
+        // It serves before it has printed everything.
         until(SOON, &line, || gateway.output().contains(&line));
     }
     let (mut alice, mut bob) = (Client::connect(&gateway), Client::connect(&gateway));
@@ -37,7 +37,7 @@ fn people_chat_over_wss_and_what_is_printed_says_so() {
 }
 
 #[test]
-fn a_burst_of_small_frames_takes_few_records_and_a_frame_in_small_records_arrives() {
+fn small_frames_share_records_and_a_frame_in_many_records_arrives() {
     let certificate = Certificate::new();
     let gateway = Setup::new().arguments(&["--echo"]).tls(certificate.clone()).start();
     let mut config = certificate.client();
@@ -56,37 +56,37 @@ fn a_burst_of_small_frames_takes_few_records_and_a_frame_in_small_records_arrive
         assert_eq!(client.next_frame().payload, b"z");
     }
     let sent = gateway.metric("seawall_sent_bytes_total") - before;
-    // Three bytes each; 22 more for each record, and the metrics' own answers.
+    // Three bytes for each frame, 22 more for each record, and the responses with metrics.
     let answer = gateway.fetch("/metrics").body.len() as f64 + 4_000.0;
     assert!(sent < 500.0 * 3.0 + answer + 22.0 * 60.0, "{sent} bytes were sent");
 }
 
 #[test]
-fn a_subscriber_that_reads_late_gets_everything_in_order() {
-    let gateway = Setup::new().unhurried().tls(Certificate::new()).start();
+fn subscriber_that_reads_late_gets_everything_in_order() {
+    let gateway = Setup::new().unlimited().tls(Certificate::new()).start();
     short_lag(&gateway);
 }
 
 #[test]
-fn who_reads_nothing_costs_no_more_than_the_bound() {
+fn client_that_reads_nothing_costs_no_more_than_the_bound() {
     let gateway =
         Setup::new().arguments(&["--echo"]).limit("stall_ms", 1_500).tls(Certificate::new()).start();
     let socket = dial(gateway.address, None, Some(4096)).expect("accepted");
-    let mut deaf = RawClient::from(socket);
-    deaf.upgrade("/echo");
-    deaf.stream.set_write_timeout(Some(SOON)).expect("a timeout");
+    let mut stalled = RawClient::from(socket);
+    stalled.upgrade("/echo");
+    stalled.stream.set_write_timeout(Some(SOON)).expect("a timeout");
     let frame = Frame::text("x".repeat(60_000)).bytes();
     let mut bound = 0.0_f64;
-    // It ends with an error: the gateway stops to read, and then gives the connection up.
-    while deaf.try_write(&frame).is_ok() {
+    // The writes end with an error, because the gateway stops reading and then closes the connection.
+    while stalled.try_write(&frame).is_ok() {
         bound = bound.max(gateway.metric("seawall_outbox_bytes"));
     }
     assert!(bound > 0.0 && bound < (1 << 20) as f64 + 300_000.0, "{bound} bytes waited");
-    until(SOON, "the connection is given up", || gateway.metric("seawall_outbox_bytes") == 0.0);
+    until(SOON, "the connection is closed", || gateway.metric("seawall_outbox_bytes") == 0.0);
 }
 
 #[test]
-fn the_end_is_said_in_tls_as_well() {
+fn close_notify_precedes_the_end_of_a_connection() {
     let gateway = gateway();
     let mut client = RawClient::connected(&gateway);
     client.send(&Frame::close(1000, ""));
@@ -102,7 +102,7 @@ fn the_end_is_said_in_tls_as_well() {
 }
 
 #[test]
-fn a_connection_that_is_dropped_without_a_last_word_ends_in_order_as_well() {
+fn idle_connection_is_closed_with_close_notify() {
     let gateway = Setup::new().limit("keep_alive_ms", 200).tls(Certificate::new()).start();
     let mut idle = RawClient::to(&gateway);
     idle.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -112,7 +112,7 @@ fn a_connection_that_is_dropped_without_a_last_word_ends_in_order_as_well() {
 }
 
 #[test]
-fn a_clients_end_is_answered_when_it_is_said_and_counted_when_it_is_a_cut() {
+fn client_close_notify_is_answered_and_its_absence_is_counted() {
     let gateway = gateway();
     let mut polite = RawClient::connected(&gateway);
     polite.stream.connection_mut().send_close_notify();
@@ -123,12 +123,12 @@ fn a_clients_end_is_answered_when_it_is_said_and_counted_when_it_is_a_cut() {
 
     let rude = RawClient::connected(&gateway);
     rude.stream.tcp().shutdown(std::net::Shutdown::Both).expect("open");
-    until(SOON, "the cut is counted", || gateway.metric("seawall_tls_truncated_total") == 1.0);
-    until(SOON, "nobody is left but who asks", || gateway.metric("seawall_connections") == 1.0);
+    until(SOON, "the truncation is counted", || gateway.metric("seawall_tls_truncated_total") == 1.0);
+    until(SOON, "only the scrape is connected", || gateway.metric("seawall_connections") == 1.0);
 }
 
 #[test]
-fn a_changed_record_ends_the_connection_with_an_alert() {
+fn altered_record_ends_the_connection_with_an_alert() {
     let gateway = gateway();
     let mut client = RawClient::connected(&gateway);
     let mut wrong = vec![0x17, 3, 3, 0, 32];
@@ -141,7 +141,7 @@ fn a_changed_record_ends_the_connection_with_an_alert() {
 }
 
 #[test]
-fn a_page_that_came_in_plain_is_no_page_of_a_gateway_with_tls() {
+fn http_origin_is_refused_by_a_gateway_with_tls() {
     let gateway = gateway();
     let address = gateway.address;
     let upgrade = |scheme: &str| {

@@ -1,4 +1,4 @@
-//! Handshakes as they come: good ones, resumed ones, half ones, and bytes that are none.
+//! TLS handshakes: good ones, resumed ones, incomplete ones, and bytes that are not TLS.
 
 use crate::support::raw::{UPGRADE, dial};
 use crate::support::{Certificate, Client, Gateway, Line, RawClient, SOON, Setup, until};
@@ -20,7 +20,7 @@ fn socket(gateway: &Gateway) -> TcpStream {
     socket
 }
 
-/// An upgraded connection of this client.
+/// Opens an upgraded connection with this client configuration.
 fn upgraded(gateway: &Gateway, config: &Arc<ClientConfig>, name: &'static str) -> Line {
     let mut client = RawClient { stream: Line::tls(socket(gateway), Arc::clone(config), name) };
     client.upgrade("/ws");
@@ -35,7 +35,7 @@ fn handshakes(gateway: &Gateway, kind: &str) -> f64 {
     gateway.metrics()[&format!("seawall_tls_handshakes_total{{kind=\"{kind}\"}}")]
 }
 
-/// What a connection of raw bytes is answered, to its end.
+/// Sends raw bytes and reads the answer to the end of the connection.
 fn answer(gateway: &Gateway, bytes: &[u8]) -> Vec<u8> {
     let mut socket = socket(gateway);
     socket.write_all(bytes).expect("open");
@@ -45,7 +45,7 @@ fn answer(gateway: &Gateway, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn versions_1_2_and_1_3_are_spoken_with_any_name_and_without_one() {
+fn tls_1_2_and_1_3_are_served_with_any_name_and_without_one() {
     let certificate = Certificate::with(|params| {
         params.subject_alt_names.push(SanType::DnsName("other.example".try_into().expect("a name")));
     });
@@ -63,7 +63,7 @@ fn versions_1_2_and_1_3_are_spoken_with_any_name_and_without_one() {
 }
 
 #[test]
-fn who_comes_back_resumes_whichever_reactor_it_meets() {
+fn reconnecting_client_resumes_on_any_reactor() {
     let certificate = Certificate::new();
     let gateway = Setup::new().arguments(&["--reactors", "2"]).tls(certificate.clone()).start();
     let client = Arc::new(certificate.client());
@@ -71,13 +71,13 @@ fn who_comes_back_resumes_whichever_reactor_it_meets() {
         (0..12).map(|_| upgraded(&gateway, &client, "localhost").connection().handshake_kind()).collect();
     assert_eq!(kinds.first(), Some(&Some(HandshakeKind::Full)));
     assert!(kinds.iter().skip(1).all(|kind| *kind == Some(HandshakeKind::Resumed)), "{kinds:?}");
-    // The metrics come over TLS as well, by a client of its own, which begins with a full handshake.
+    // The metrics are fetched over TLS too, by a client of their own, which begins with a full handshake.
     assert_eq!(handshakes(&gateway, "full"), 2.0);
     assert!(handshakes(&gateway, "resumed") >= 11.0);
 }
 
 #[test]
-fn plain_http_is_told_to_use_https() {
+fn plain_http_is_refused_with_a_hint_to_use_https() {
     let gateway = start(&Certificate::new());
     let said = answer(&gateway, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let said = String::from_utf8(said).expect("text");
@@ -92,7 +92,7 @@ fn tls_to_a_plain_listener_is_answered_in_tls() {
     let error = Line::tls(socket(&gateway), config, "localhost").handshake().expect_err("no TLS here");
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
     assert_eq!(failures(&gateway, "hello_on_plain"), 1.0);
-    until(SOON, "the log line", || gateway.output().contains("TLS handshake on plain listener"));
+    until(SOON, "the cause is logged", || gateway.output().contains("this listener is plain"));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn garbage_is_answered_with_an_alert_and_counted() {
 }
 
 #[test]
-fn half_handshakes_are_given_up_in_time_and_hold_up_nobody() {
+fn incomplete_handshakes_time_out_and_delay_no_client() {
     let certificate = Certificate::new();
     let gateway = Setup::new().limit("head_ms", 400).tls(certificate.clone()).start();
     let mut chat = Client::connect(&gateway);
@@ -130,7 +130,7 @@ fn half_handshakes_are_given_up_in_time_and_hold_up_nobody() {
         socket.read_to_end(&mut rest).expect("an end in time");
     }
     assert_eq!(failures(&gateway, "timeout"), 30.0);
-    // One that said nothing at all, as a probe does, is no failure; one that leaves in the middle is.
+    // A connection without a byte, like that of a port probe, is no failure; one that ends in the middle is.
     drop(socket(&gateway));
     let mut leaver = socket(&gateway);
     leaver.write_all(&hello[..20]).expect("open");
@@ -139,7 +139,7 @@ fn half_handshakes_are_given_up_in_time_and_hold_up_nobody() {
 }
 
 #[test]
-fn refusals_of_either_side_are_told_and_counted() {
+fn refusal_by_either_side_is_reported_and_counted() {
     let certificate = Certificate::new();
     let gateway = start(&certificate);
     let stranger = Arc::new(Certificate::new().client());
@@ -155,7 +155,7 @@ fn refusals_of_either_side_are_told_and_counted() {
 }
 
 #[test]
-fn a_proxy_header_comes_before_tls() {
+fn proxy_header_is_read_before_tls() {
     let certificate = Certificate::new();
     let gateway = Setup::new()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
@@ -179,7 +179,7 @@ fn a_proxy_header_comes_before_tls() {
 }
 
 #[test]
-fn many_at_once_are_all_served_while_one_chats_on() {
+fn many_concurrent_handshakes_are_served_while_a_client_chats() {
     let certificate = Certificate::new();
     let gateway = start(&certificate);
     let mut chat = Client::connect(&gateway);

@@ -1,4 +1,4 @@
-//! Who a token says one is, what that allows, and what happens when it ends.
+//! Tokens: the user they identify, the rights they give, and their expiry.
 
 use crate::support::token::{SECRET, asymmetric, claims, signed, token, token_of, unix_s};
 use crate::support::{Client, Closed, Gateway, Setup, Upgrade};
@@ -20,7 +20,7 @@ fn refused(gateway: &Gateway, token: &str) -> Closed {
 }
 
 #[test]
-fn a_token_may_come_three_ways() {
+fn token_is_accepted_in_header_subprotocol_and_connect() {
     let gateway = with_secret().start();
     let token = token_of("ann");
     assert_eq!(connect(&gateway, &token).connected["user"], "ann");
@@ -34,18 +34,18 @@ fn a_token_may_come_three_ways() {
     assert_eq!(echoed, "seawall.v1", "the token is never echoed");
     let both = header.subprotocols(&format!("seawall.v1, seawall.token.{}", token_of("bob")));
     let client = Client::open_with(gateway.address, &both).with_connect(json!({"token": token_of("cat")}));
-    assert_eq!(client.connected["user"], "ann", "the header comes first");
+    assert_eq!(client.connected["user"], "ann", "the header takes precedence");
 }
 
 #[test]
-fn a_bad_token_is_a_completed_upgrade_and_4501() {
+fn bad_token_is_closed_with_4501_after_the_upgrade() {
     let gateway = with_secret().start();
     let mut expired = claims("ann");
     expired["exp"] = json!(unix_s() - 10);
     let mut early = claims("ann");
     early["nbf"] = json!(unix_s() + 100);
-    let mut nobody = claims("ann");
-    nobody.as_object_mut().unwrap().remove("sub");
+    let mut nameless = claims("ann");
+    nameless.as_object_mut().unwrap().remove("sub");
     let other = EncodingKey::from_secret(b"another secret of thirty-two bytes");
     let unsigned = {
         let parts: Vec<String> = token_of("ann").split('.').map(String::from).collect();
@@ -57,7 +57,7 @@ fn a_bad_token_is_a_completed_upgrade_and_4501() {
         "a.b.c".to_string(),
         token(&expired),
         token(&early),
-        token(&nobody),
+        token(&nameless),
         signed(&claims("ann"), Algorithm::HS256, None, &other),
         signed(&claims("ann"), Algorithm::HS512, None, &EncodingKey::from_secret(SECRET.as_bytes())),
         unsigned,
@@ -74,7 +74,7 @@ fn a_bad_token_is_a_completed_upgrade_and_4501() {
 }
 
 #[test]
-fn every_algorithm_is_checked_with_the_key_of_its_kid() {
+fn token_is_verified_with_the_key_and_algorithm_of_its_kid() {
     let mut toml = String::from("[auth]\nleeway_ms = 0\n");
     let algorithms = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
     for algorithm in algorithms {
@@ -93,7 +93,7 @@ fn every_algorithm_is_checked_with_the_key_of_its_kid() {
         let confused = EncodingKey::from_secret(public.as_bytes());
         let confused = signed(&claims("ann"), Algorithm::HS256, Some(&kid), &confused);
         refused(&gateway, &confused).is(4501, "unauthenticated");
-        let wrong_kid = signed(&claims("ann"), algorithm, Some("nobody"), &private);
+        let wrong_kid = signed(&claims("ann"), algorithm, Some("unknown"), &private);
         refused(&gateway, &wrong_kid).is(4501, "unauthenticated");
     }
     let secret = EncodingKey::from_secret(SECRET.as_bytes());
@@ -108,7 +108,7 @@ fn expiring(user: &str, seconds: u64) -> String {
 }
 
 #[test]
-fn a_session_ends_with_its_token_unless_refreshed() {
+fn session_ends_with_its_token_unless_refreshed() {
     let gateway = with_secret().start();
     let mut ends = connect(&gateway, &expiring("ann", 2));
     let mut stays = connect(&gateway, &expiring("ann", 2));
@@ -126,7 +126,7 @@ fn a_session_ends_with_its_token_unless_refreshed() {
 }
 
 #[test]
-fn a_refresh_must_be_good_and_of_the_same_user() {
+fn refresh_needs_a_valid_token_of_the_same_user() {
     let gateway = with_secret().start();
     let mut client = connect(&gateway, &token_of("ann"));
     for bad in ["nonsense".to_string(), token_of("bob")] {
@@ -136,7 +136,7 @@ fn a_refresh_must_be_good_and_of_the_same_user() {
 }
 
 #[test]
-fn rights_are_asked_channel_by_channel() {
+fn rights_are_checked_for_each_channel() {
     let gateway = with_secret().start();
     let of = |user: &str, channels: Value| {
         let mut claims = claims(user);
@@ -164,9 +164,9 @@ fn rights_are_asked_channel_by_channel() {
     let mut moderator = of("eve", json!([{"pattern": "*", "rights": ["publish", "moderate"]}]));
     let edit = moderator.ask(json!({"publish": {"channel": "room.1", "edits": 1, "data": 2}}), "published");
     assert_eq!(edit["offset"], 2);
-    let mut nobody = of("dan", json!([]));
-    nobody.refused(json!({"publish": {"channel": "room.1", "data": 1}}), "forbidden");
-    assert!(nobody.is_open(), "a command error closes nothing");
+    let mut powerless = of("dan", json!([]));
+    powerless.refused(json!({"publish": {"channel": "room.1", "data": 1}}), "forbidden");
+    assert!(powerless.is_open(), "a command error does not close the connection");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn recovery_without_the_right_is_forbidden() {
 }
 
 #[test]
-fn the_same_key_of_another_user_is_another_publication() {
+fn same_key_of_another_user_is_another_publication() {
     let gateway = with_secret().start();
     let publish = json!({"publish": {"channel": "c", "key": "k", "data": 1}});
     let ann = connect(&gateway, &token_of("ann")).ask(publish.clone(), "published");
@@ -191,7 +191,7 @@ fn the_same_key_of_another_user_is_another_publication() {
 }
 
 #[test]
-fn a_user_has_so_many_connections() {
+fn connection_over_the_bound_of_a_user_is_refused() {
     let gateway = with_secret().limit("connections_per_user", 2).start();
     let token = token_of("ann");
     let mut first = connect(&gateway, &token);
@@ -201,7 +201,7 @@ fn a_user_has_so_many_connections() {
     assert!(closed.reason.contains("connections_per_user"), "{closed:?}");
     connect(&gateway, &token_of("bob"));
     first.close();
-    crate::support::until(crate::support::SOON, "a place is free again", || {
+    crate::support::until(crate::support::SOON, "another connection fits again", || {
         let mut client = Client::open(&gateway);
         client.send(json!({"connect": {"token": token}}));
         client.next_push_within("bye", std::time::Duration::from_millis(200)).is_none()

@@ -1,4 +1,4 @@
-//! What is no valid opening handshake (RFC 6455 section 4.2.1) is told why.
+//! Invalid opening handshakes (RFC 6455 section 4.2.1) are refused with the matching status.
 
 use crate::support::raw::{Response, UPGRADE};
 use crate::support::{Gateway, RawClient};
@@ -9,14 +9,14 @@ fn answer(gateway: &Gateway, request: &str) -> Response {
     client.response()
 }
 
-/// The good upgrade with one piece of it replaced.
+/// The valid upgrade with one part of it replaced.
 fn with(from: &str, to: &str) -> String {
     assert!(UPGRADE.contains(from), "{from}");
     UPGRADE.replacen(from, to, 1)
 }
 
 #[test]
-fn each_fault_has_its_status() {
+fn each_handshake_fault_is_answered_with_its_status() {
     let gateway = Gateway::start();
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
@@ -45,7 +45,7 @@ fn each_fault_has_its_status() {
 }
 
 #[test]
-fn a_426_says_what_to_upgrade_to() {
+fn response_426_names_the_upgrade_and_version() {
     let gateway = Gateway::start();
     let plain = answer(&gateway, "GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((plain.status, plain.header("upgrade")), (426, Some("websocket")));

@@ -1,4 +1,4 @@
-//! A gateway as its supervisor and the network before it see it: reloads, systemd's protocol, a successor at the same port.
+//! Operation of a gateway: reloads, systemd's protocol, a successor on the same port, and proxies in front of it.
 
 mod proxies;
 mod reload;

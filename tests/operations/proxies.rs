@@ -1,4 +1,4 @@
-//! HAProxy and nginx before real gateways, by the very files that docs/deploy.md leads to: only ports are put in.
+//! HAProxy and nginx in front of real gateways, with the files from docs/deploy; only the ports are replaced.
 
 use crate::servers::Postgres;
 use crate::servers::process::{Process, User, command, program};
@@ -19,9 +19,9 @@ enum Kind {
     Nginx,
 }
 
-/// A proxy before gateways; it ends with this.
+/// A running proxy; dropping it ends the process.
 struct Proxy {
-    /// In the test's own process group: a run that is ended ends it as well.
+    /// In the test's own process group, so that it ends with an aborted run.
     process: Process,
     port: HeldPort,
     folder: TempDir,
@@ -46,7 +46,7 @@ impl Proxy {
         }
         let folder = tempfile::tempdir().expect("a folder");
         if kind == Kind::Nginx {
-            // Folders that it makes although it needs none; by itself where only root may.
+            // Folders that nginx creates although they are unused; the defaults need root.
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
             let lines = temporary.map(|of| format!("{of}_temp_path {}/{of};", folder.path().display()));
             text = text.replace("access_log off;", &format!("access_log off; {}", lines.join(" ")));
@@ -76,7 +76,7 @@ fn gateway(kind: Kind, server: &Postgres) -> Gateway {
         .env("SEAWALL_SERVER_TRUSTED_PROXIES", "127.0.0.0/8")
         .env("SEAWALL_SERVER_PROXY_PROTOCOL", protocol)
         .limit("connections_per_address", 1)
-        // HAProxy looks once a second, twice.
+        // HAProxy's health check takes two polls, a second apart.
         .drain("accept", 2_500)
         .drain("spread", 1_000)
         .drain("close", 4_500)
@@ -85,13 +85,13 @@ fn gateway(kind: Kind, server: &Postgres) -> Gateway {
         .start()
 }
 
-/// A client of its own address each.
+/// A client with its own address.
 fn from(number: u16) -> Upgrade {
     let [high, low] = number.to_be_bytes();
     Upgrade::default().from(Ipv4Addr::new(127, 9, high, low))
 }
 
-/// The name of the instance that a client got.
+/// The name of the instance that serves a client.
 fn instance(client: &Client) -> String {
     client.connected["instance"].as_str().expect("a name").to_owned()
 }
@@ -100,25 +100,28 @@ fn connect(proxy: &Proxy, number: u16) -> Client {
     Client::open_with(proxy.port.address(), &from(number)).with_connect(json!({}))
 }
 
-fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
+fn chat_passes_and_a_gateway_drains(kind: Kind) {
     let server = Postgres::start();
     let (mut one, two) = (gateway(kind, &server), gateway(kind, &server));
     let proxy = Proxy::start(kind, [one.address, two.address]);
 
-    // Publications go through, and each client has its own address: one connection each is allowed, on each gateway.
+    // Publications pass, and each client has its own address: each gateway allows one connection for each address.
     let mut clients: Vec<Client> = (1..=6).map(|number| connect(&proxy, number)).collect();
     let names: BTreeSet<String> = clients.iter().map(instance).collect();
-    assert_eq!(names.len(), 2, "both have some: {names:?}");
+    assert_eq!(names.len(), 2, "both gateways have clients: {names:?}");
     for client in &mut clients {
         client.publish("c", json!("hello"));
     }
     let again: Vec<_> = (0..2).map(|_| Client::try_open(proxy.port.address(), &from(1))).collect();
-    assert!(again.iter().any(Result::is_err), "of three of one address two gateways take two");
+    assert!(
+        again.iter().any(Result::is_err),
+        "two gateways accept two of three connections from one address"
+    );
     let path = from(7).path("/metrics");
-    assert!(Client::try_open(proxy.port.address(), &path).is_err(), "what is for operators is not passed on");
+    assert!(Client::try_open(proxy.port.address(), &path).is_err(), "operators' paths are not forwarded");
     drop(again);
 
-    // One leaves. Whoever comes from the signal on is let in, each at the first attempt.
+    // One gateway drains. Every connection from the signal on is accepted at the first attempt.
     let leaving = instance_of(&one);
     one.signal(Signal::TERM);
     let (began, mut number) = (Instant::now(), 1_000);
@@ -127,13 +130,13 @@ fn chat_goes_through_and_a_gateway_may_leave(kind: Kind) {
         let took = began.elapsed();
         client.unwrap_or_else(|error| panic!("newcomer {number}, {took:?} after the signal: {error}"));
         number += 1;
-        assert!(took < 2 * SOON, "it does not leave");
+        assert!(took < 2 * SOON, "the gateway does not exit");
     }
     assert!(number > 1_020, "only {number}");
     assert_ne!(instance(&connect(&proxy, 99)), leaving);
-    // Who was there was told to move, through the proxy, and not cut off.
-    let told = clients.iter_mut().filter(|client| instance(client) == leaving);
-    assert!(told.map(|client| client.next_push("drain")).count() > 0);
+    // Clients of the draining gateway were sent `drain` through the proxy, and not disconnected.
+    let moving = clients.iter_mut().filter(|client| instance(client) == leaving);
+    assert!(moving.map(|client| client.next_push("drain")).count() > 0);
 }
 
 fn instance_of(gateway: &Gateway) -> String {
@@ -143,11 +146,11 @@ fn instance_of(gateway: &Gateway) -> String {
 }
 
 #[test]
-fn haproxy_tells_addresses_by_the_proxy_protocol_and_passes_over_who_leaves() {
-    chat_goes_through_and_a_gateway_may_leave(Kind::HaProxy);
+fn haproxy_forwards_addresses_by_proxy_protocol_and_avoids_a_draining_gateway() {
+    chat_passes_and_a_gateway_drains(Kind::HaProxy);
 }
 
 #[test]
-fn nginx_tells_addresses_by_a_header_and_passes_over_who_leaves() {
-    chat_goes_through_and_a_gateway_may_leave(Kind::Nginx);
+fn nginx_forwards_addresses_by_header_and_avoids_a_draining_gateway() {
+    chat_passes_and_a_gateway_drains(Kind::Nginx);
 }

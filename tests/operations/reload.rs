@@ -1,4 +1,4 @@
-//! SIGHUP: what is in the file afterwards holds, for whom it can; what is wrong changes nothing.
+//! SIGHUP: the settings in the file apply to all that can change; a wrong file changes nothing.
 
 use crate::support::token::{SECRET, claims, signed, token_of};
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
@@ -16,14 +16,14 @@ fn reloads(gateway: &Gateway, outcome: &str) -> f64 {
     gateway.metrics()[&format!("seawall_reloads_total{{outcome=\"{outcome}\"}}")]
 }
 
-/// Writes the file anew, sends SIGHUP and waits until that was tried.
+/// Writes the file, sends SIGHUP, and waits for the outcome.
 #[track_caller]
 pub fn reload(gateway: &Gateway, toml: &str, outcome: &str) {
     std::fs::write(file(gateway), toml).expect("written");
     hang_up(gateway, outcome);
 }
 
-/// Sends SIGHUP and waits until that was tried.
+/// Sends SIGHUP and waits for the outcome.
 #[track_caller]
 pub fn hang_up(gateway: &Gateway, outcome: &str) {
     let outcomes =
@@ -34,19 +34,19 @@ pub fn hang_up(gateway: &Gateway, outcome: &str) {
     assert_eq!(reloads(gateway, outcome), expected, "{}", gateway.output());
 }
 
-/// Waits for a line of the log: its writer is a thread of its own.
+/// Waits for a line of the log, which a thread of its own writes.
 #[track_caller]
 pub fn says(gateway: &Gateway, line: &str) {
     until(SOON, line, || gateway.output().contains(line));
 }
 
-/// When the configuration that holds was read.
+/// The time at which the current configuration was read.
 pub fn loaded_s(gateway: &Gateway) -> f64 {
     gateway.metric("seawall_configuration_loaded_seconds")
 }
 
 #[test]
-fn limits_hold_at_once_for_who_is_connected_and_take_nothing_away() {
+fn lower_limits_apply_at_once_and_keep_connections_and_subscriptions() {
     let gateway = Setup::new().toml("[limits]\nsubscriptions = 10\npublishes_per_s = 1000").start();
     let mut client = Client::connect(&gateway);
     assert_eq!(client.connected["limits"]["subscriptions"], 10);
@@ -82,7 +82,7 @@ fn limits_hold_at_once_for_who_is_connected_and_take_nothing_away() {
 }
 
 #[test]
-fn what_is_wrong_is_all_in_the_log_and_changes_nothing() {
+fn wrong_file_is_logged_with_all_errors_and_changes_nothing() {
     let gateway = Setup::new().toml("[limits]\nsubscriptions = 10").start();
     let before = loaded_s(&gateway);
     reload(&gateway, "[limits]\nsubscriptions = 0\nframe_bytes = 12\npings = 3\njson_depth = 5", "refused");
@@ -105,7 +105,7 @@ fn what_is_wrong_is_all_in_the_log_and_changes_nothing() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_keeps_its_value() {
+fn setting_that_needs_a_restart_is_logged_and_keeps_its_value() {
     let gateway = Setup::new().toml("[limits]\nchannels = 500").start();
     let wanted = "[limits]\nchannels = 600\npending = 7\n[server]\nreactors = 3\n[log]\nformat = \"json\"";
     reload(&gateway, wanted, "applied");
@@ -117,19 +117,19 @@ fn what_needs_a_restart_is_named_and_keeps_its_value() {
     ] {
         says(&gateway, line);
     }
-    // It is said again as long as it is so, and auth cannot be turned on under people who were let in without it.
+    // The warning is repeated at each reload. Auth cannot be turned on, because clients were admitted without it.
     let auth = format!("{wanted}\n[auth]\nsecret = \"{SECRET}\"");
     reload(&gateway, &auth, "unchanged");
     says(&gateway, r#"needs a restart key="auth" current="off" wanted="on""#);
     let reactors = r#"needs a restart key="server.reactors" current="0" wanted="3""#;
-    until(SOON, "it is said again", || gateway.output().matches(reactors).count() == 2);
+    until(SOON, "the warning is repeated", || gateway.output().matches(reactors).count() == 2);
     let output = gateway.output();
     assert!(!output.contains(SECRET), "{output}");
     Client::connect(&gateway);
 }
 
 #[test]
-fn origins_hosts_and_addresses_are_judged_by_the_new_rules() {
+fn origins_and_address_limits_follow_the_new_rules() {
     let gateway = Setup::new().toml("[server]\norigins = [\"https://a.example\"]").start();
     let opens = |origin: &str| {
         Client::try_open(gateway.address, &Upgrade::default().header("Origin", origin)).is_ok()
@@ -142,23 +142,23 @@ fn origins_hosts_and_addresses_are_judged_by_the_new_rules() {
         "applied",
     );
     assert!(!opens("https://a.example") && opens("https://b.example"));
-    // Who came before was not counted; of those that come now one may stay.
-    until(SOON, "the last one is counted off", || gateway.metric("seawall_addresses") == 0.0);
+    // Earlier connections were not counted; of the new ones, one per address is allowed.
+    until(SOON, "the last connection is released", || gateway.metric("seawall_addresses") == 0.0);
     let first = Client::open_with(gateway.address, &Upgrade::default().path("/echo"));
     assert!(!opens("https://b.example"));
     drop(first);
-    until(SOON, "its place is free again", || opens("https://b.example"));
+    until(SOON, "the address is released", || opens("https://b.example"));
     reload(&gateway, "", "applied");
     let all: Vec<Client> = (0..3).map(|_| Client::connect(&gateway)).collect();
     drop(all);
-    // Those that were counted are counted off, whatever holds meanwhile.
+    // Connections that were counted are released, whatever the current setting.
     reload(&gateway, limit, "applied");
-    until(SOON, "nobody is counted", || gateway.metric("seawall_addresses") == 0.0);
+    until(SOON, "no address is counted", || gateway.metric("seawall_addresses") == 0.0);
     Client::connect(&gateway);
 }
 
 #[test]
-fn keys_change_without_an_interruption_and_without_being_shown() {
+fn keys_change_without_an_interruption_and_are_not_logged() {
     const NEXT: &str = "the-next-secret-of-at-least-32-bytes";
     let key = |kid: &str, secret: &str| {
         format!("[[auth.keys]]\nkid = \"{kid}\"\nalgorithm = \"HS256\"\nsecret = \"{secret}\"\n")
@@ -182,11 +182,11 @@ fn keys_change_without_an_interruption_and_without_being_shown() {
 
     reload(&gateway, &(key("next", NEXT) + "[limits]\nconnections_per_user = 1"), "applied");
     connect(&old).expect_close().is(4501, "unauthenticated");
-    // Who is there was let in; it counts as hers.
+    // The connected client stays, and counts towards the user's limit.
     assert_eq!(resident.publish("c", json!(1)), 1);
     connect(&next).expect_close().is(1013, "over_capacity");
     resident.close();
-    until(SOON, "her place is free", || {
+    until(SOON, "the connection is released", || {
         connect(&next).try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
     });
 
@@ -196,7 +196,7 @@ fn keys_change_without_an_interruption_and_without_being_shown() {
 }
 
 #[test]
-fn a_key_file_that_was_replaced_is_read_again_and_one_that_is_no_key_changes_nothing() {
+fn replaced_key_file_is_read_again_and_an_invalid_one_changes_nothing() {
     const ONE: &str = include_str!("../keys/test_only_rsa_one.public.pem");
     const TWO: &str = include_str!("../keys/test_only_rsa_two.public.pem");
     let signing = [
@@ -207,7 +207,7 @@ fn a_key_file_that_was_replaced_is_read_again_and_one_that_is_no_key_changes_not
     let path = setup.folder().join("issuer.pem");
     std::fs::write(&path, ONE).expect("written");
     let gateway = setup.start();
-    let believed = || {
+    let accepted = || {
         signing.map(|pem| {
             let key = EncodingKey::from_rsa_pem(pem).expect("a key");
             let mut client = Client::open(&gateway);
@@ -215,20 +215,20 @@ fn a_key_file_that_was_replaced_is_read_again_and_one_that_is_no_key_changes_not
             client.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
         })
     };
-    assert_eq!(believed(), [true, false]);
-    // Half of a file, as one that is just being written.
+    assert_eq!(accepted(), [true, false]);
+    // Half a file, like one that is being written.
     std::fs::write(&path, &TWO[..TWO.len() / 2]).expect("written");
     hang_up(&gateway, "refused");
     says(&gateway, "auth.keys.public_key_file: not a public key of this algorithm");
-    assert_eq!(believed(), [true, false]);
+    assert_eq!(accepted(), [true, false]);
     std::fs::write(&path, TWO).expect("written");
     hang_up(&gateway, "applied");
     says(&gateway, "with other material");
-    assert_eq!(believed(), [false, true]);
+    assert_eq!(accepted(), [false, true]);
 }
 
 #[test]
-fn a_variable_goes_before_the_file_at_a_reload_as_well() {
+fn variable_overrides_the_file_at_a_reload_too() {
     let gateway = Setup::new().limit("subscriptions", 5).toml("[limits]\nsubscriptions = 10").start();
     reload(&gateway, "[limits]\nsubscriptions = 20", "unchanged");
     reload(&gateway, "[limits]\nsubscriptions = 30\npending = 9", "applied");
@@ -237,43 +237,43 @@ fn a_variable_goes_before_the_file_at_a_reload_as_well() {
 }
 
 #[test]
-fn of_signals_that_come_in_a_crowd_the_last_one_counts() {
+fn last_of_many_signals_wins() {
     let gateway = Setup::new().toml("[limits]\nsubscriptions = 10").start();
     for subscriptions in 11..=40 {
         let toml = format!("[limits]\nsubscriptions = {subscriptions}");
-        // Replaced as a whole, as whoever deploys does: what is read is one or the other.
+        // The file is replaced by a rename, as deployment tools do, so that a reload reads one version or the other.
         let next = file(&gateway).with_extension("next");
         std::fs::write(&next, toml).expect("written");
         std::fs::rename(next, file(&gateway)).expect("renamed");
         gateway.signal(Signal::HUP);
     }
-    until(SOON, "the last one holds", || {
+    until(SOON, "the last version applies", || {
         Client::connect(&gateway).connected["limits"]["subscriptions"] == 40
     });
     assert_eq!(reloads(&gateway, "refused"), 0.0);
 }
 
 #[test]
-fn the_level_of_the_log_changes() {
+fn log_level_changes_at_a_reload() {
     let gateway = Setup::new().toml("[log]\nlevel = \"error\"").start();
     reload(&gateway, "[log]\nlevel = \"error\"\n[limits]\npending = 5", "applied");
     assert!(!gateway.output().contains("pending"), "{}", gateway.output());
     reload(&gateway, "[log]\nlevel = \"info\"", "applied");
     says(&gateway, r#"change="error" -> "info""#);
     reload(&gateway, "[log]\nlevel = \"error\"\n[limits]\npending = 6", "applied");
-    // The last lines are at the old level.
+    // The last lines are written at the old level.
     says(&gateway, "change=5 -> 6");
 }
 
 #[test]
-fn a_process_that_leaves_takes_no_reload_and_goes_on_leaving() {
+fn draining_process_rejects_a_reload_and_keeps_draining() {
     let setup = Setup::new().toml("[limits]\npending = 5");
     let setup =
         setup.drain("accept", 30_000).drain("spread", 1_000).drain("close", 32_000).drain("exit", 34_000);
     let mut gateway = setup.start();
     let client = Client::connect(&gateway);
     gateway.signal(Signal::TERM);
-    until(SOON, "it is not ready any more", || gateway.fetch("/health/ready").status == 503);
+    until(SOON, "the gateway is no longer ready", || gateway.fetch("/health/ready").status == 503);
     reload(&gateway, "[limits]\npending = 9", "refused");
     says(&gateway, r#"reload rejected reason="the process is draining""#);
     assert_eq!(gateway.fetch("/health/ready").status, 503);

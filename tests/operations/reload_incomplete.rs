@@ -1,4 +1,5 @@
-//! A reload that reaches only some of the threads: it is told as such, and the next one hands everything out anew.
+//! A reload that reaches only some of the threads is reported as incomplete, and the next one distributes everything
+//! again.
 
 use crate::operations::reload::{file, hang_up, loaded_s, reload, says};
 use crate::operations::reload_dependencies::{state, table};
@@ -9,20 +10,20 @@ use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
-fn is_whole(gateway: &Gateway) -> bool {
+fn is_complete(gateway: &Gateway) -> bool {
     gateway.metric("seawall_configuration_whole") == 1.0
 }
 
 #[test]
-fn what_the_watch_took_too_late_is_taken_back_by_the_file_of_before() {
+fn change_taken_late_by_the_watch_is_undone_by_the_previous_file() {
     let (well, mut broken) = (Http::start(), Http::start());
     broken.stop();
     let before = format!("[limits]\nsubscriptions = 10\n{}", table("mail", &well, ""));
     let gateway = Setup::new().with_admin().toml(&before).start();
     let operator = Operator::of(&gateway);
-    until(SOON, "it was judged", || state(&operator, "mail") == "ok");
+    until(SOON, "the dependency was probed", || state(&operator, "mail") == "ok");
     let loaded = loaded_s(&gateway);
-    assert!(is_whole(&gateway));
+    assert!(is_complete(&gateway));
 
     let held = Held::thread(&gateway, "watch");
     let next = format!(
@@ -32,28 +33,28 @@ fn what_the_watch_took_too_late_is_taken_back_by_the_file_of_before() {
     );
     reload(&gateway, &next, "incomplete");
     says(&gateway, "reload incomplete");
-    assert!(!is_whole(&gateway));
+    assert!(!is_complete(&gateway));
     assert_eq!(loaded_s(&gateway), loaded);
     assert_eq!(Client::connect(&gateway).connected["limits"]["subscriptions"], 10);
-    // What is wrong in the next file changes nothing of that, and is not all that is wrong.
+    // An invalid file changes nothing of that, and the log also says that the earlier reload is incomplete.
     reload(&gateway, "[limits]\nsubscriptions = 0", "refused");
     says(&gateway, "earlier reload still incomplete");
-    assert!(!is_whole(&gateway));
+    assert!(!is_complete(&gateway));
     drop(held);
-    // The message was waiting for it.
-    until(SOON, "the watch took its part", || state(&operator, "mail") == "down");
+    // The message was waiting for the watch thread.
+    until(SOON, "the watch has applied its part", || state(&operator, "mail") == "down");
     assert_eq!(operator.get("/health/dependencies/search").status, 200);
 
     reload(&gateway, &before, "applied");
-    assert!(is_whole(&gateway) && loaded_s(&gateway) > loaded);
+    assert!(is_complete(&gateway) && loaded_s(&gateway) > loaded);
     assert_eq!(operator.get("/health/dependencies/search").status, 404);
-    until(SOON, "it is looked at where it was", || state(&operator, "mail") == "ok");
+    until(SOON, "the old address is probed again", || state(&operator, "mail") == "ok");
     hang_up(&gateway, "unchanged");
-    assert!(is_whole(&gateway));
+    assert!(is_complete(&gateway));
 }
 
 #[test]
-fn what_the_auth_worker_took_alone_is_taken_back_and_the_same_file_is_handed_out_again() {
+fn change_taken_by_the_auth_worker_alone_is_undone_and_the_file_is_distributed_again() {
     const NEXT: &str = "the-next-secret-of-at-least-32-bytes";
     let toml = |secret: &str, subscriptions: u32| {
         format!(
@@ -69,17 +70,17 @@ fn what_the_auth_worker_took_alone_is_taken_back_and_the_same_file_is_handed_out
     let gateway = Setup::new().toml(&toml(SECRET, 10)).start();
     assert_eq!(connect(&gateway, SECRET).connected["limits"]["subscriptions"], 10);
 
-    // Four messages wait for it at most, and each reload has one: other keys are one more.
+    // At most four messages wait for the auth worker. Each reload sends one, and a change of keys one more.
     let held = Held::thread(&gateway, "auth");
     for subscriptions in [11, 12, 13] {
         reload(&gateway, &toml(SECRET, subscriptions), "applied");
     }
     reload(&gateway, &toml(NEXT, 20), "incomplete");
-    assert!(!is_whole(&gateway));
+    assert!(!is_complete(&gateway));
     drop(held);
-    // Its half: other keys, and the limits of before.
+    // It has applied its half: the new keys, with the previous limits.
     let mut limits = json!(null);
-    until(SOON, "the auth worker took its part", || {
+    until(SOON, "the auth worker has applied its part", || {
         let key = EncodingKey::from_secret(NEXT.as_bytes());
         let token = signed(&claims("ann"), Algorithm::HS256, Some("k"), &key);
         let mut client = Client::open(&gateway);
@@ -91,8 +92,8 @@ fn what_the_auth_worker_took_alone_is_taken_back_and_the_same_file_is_handed_out
 
     reload(&gateway, &toml(SECRET, 13), "applied");
     assert_eq!(connect(&gateway, SECRET).connected["limits"]["subscriptions"], 13);
-    assert!(is_whole(&gateway));
+    assert!(is_complete(&gateway));
     std::fs::remove_file(file(&gateway)).expect("removed");
     hang_up(&gateway, "refused");
-    assert!(is_whole(&gateway), "who is whole stays so");
+    assert!(is_complete(&gateway), "a complete configuration stays complete");
 }

@@ -1,4 +1,4 @@
-//! The protocol of sd_notify(3), as the gateway speaks it to a real socket.
+//! The protocol of sd_notify(3), between the gateway and a real socket.
 
 use crate::support::wait::{left, resumed};
 use crate::support::{Client, Gateway, SOON, Setup};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A supervisor's end.
+/// The supervisor's end of the socket.
 struct Supervisor {
     socket: UnixDatagram,
     folder: TempDir,
@@ -27,7 +27,7 @@ impl Supervisor {
         setup.env("NOTIFY_SOCKET", path.to_str().expect("text")).start()
     }
 
-    /// The next lines, if they come within a time.
+    /// The lines of the next message, or `None` if none arrives in time.
     fn next(&self, within: Duration) -> Option<Vec<String>> {
         let mut buffer = [0; 4_096];
         let deadline = Instant::now() + within;
@@ -40,7 +40,7 @@ impl Supervisor {
         Some(text.lines().map(str::to_owned).collect())
     }
 
-    /// Waits for a line that begins so.
+    /// Waits for a line with this prefix.
     #[track_caller]
     fn until(&self, start: &str) -> String {
         let deadline = Instant::now() + SOON;
@@ -56,7 +56,7 @@ impl Supervisor {
 }
 
 #[test]
-fn a_supervisor_is_told_of_the_start_of_how_it_stands_of_a_reload_and_of_the_end() {
+fn supervisor_is_notified_of_start_status_reload_and_stop() {
     let supervisor = Supervisor::new();
     let mut gateway = supervisor.start(Setup::new());
     supervisor.until("READY=1");
@@ -74,7 +74,7 @@ fn a_supervisor_is_told_of_the_start_of_how_it_stands_of_a_reload_and_of_the_end
 }
 
 #[test]
-fn a_reload_says_when_it_began_on_the_clock_that_systemd_compares() {
+fn reload_reports_its_start_on_the_monotonic_clock() {
     let supervisor = Supervisor::new();
     let gateway = supervisor.start(Setup::new());
     supervisor.until("READY=1");
@@ -89,7 +89,7 @@ fn a_reload_says_when_it_began_on_the_clock_that_systemd_compares() {
     assert!((before..=monotonic_us()).contains(&said), "{before} {said}");
 }
 
-/// A thread of the gateway that is stopped while this lives, by ptrace(2): no other means stops one of many.
+/// A thread of the gateway that is stopped while this exists. Only ptrace(2) can stop a single thread.
 pub struct Held(Child);
 
 impl Held {
@@ -117,7 +117,7 @@ impl Held {
             .expect("python3 runs");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it says something");
+        BufReader::new(stdout).read_line(&mut line).expect("a line of output");
         assert_eq!(line, "held\n");
         Held(child)
     }
@@ -125,14 +125,14 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A thread whose tracer ends goes on.
+        // A thread continues when its tracer ends.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 #[test]
-fn the_watchdog_is_fed_while_every_reactor_turns_and_starves_while_one_does_not() {
+fn watchdog_is_fed_only_while_every_reactor_turns() {
     let supervisor = Supervisor::new();
     let setup = Setup::new().arguments(&["--reactors", "2"]).env("WATCHDOG_USEC", "600000");
     let gateway = supervisor.start(setup);
@@ -141,7 +141,7 @@ fn the_watchdog_is_fed_while_every_reactor_turns_and_starves_while_one_does_not(
     }
     let held = Held::thread(&gateway, "reactor-1");
     supervisor.until("STATUS=reactor 1 made no turn for");
-    // From here on none may come, as long as it is held: ten times what systemd would wait for.
+    // No WATCHDOG=1 may arrive while the thread is stopped; this waits ten times as long as systemd would.
     let deadline = Instant::now() + Duration::from_secs(6);
     while let Some(lines) = supervisor.next(left(deadline)) {
         assert!(!lines.iter().any(|line| line == "WATCHDOG=1"), "{lines:?}");

@@ -1,4 +1,4 @@
-//! A successor listens at the same port while the first process leaves it: nobody who connects meanwhile is refused or reset.
+//! A successor listens on the same port while the first process leaves it: no connection is refused or reset meanwhile.
 
 use crate::servers::Postgres;
 use crate::support::{Client, Gateway, SOON, Setup, until};
@@ -11,11 +11,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Threads that open connections, one after the other, as fast as they can.
+/// Threads that open connections, one after another, as fast as they can.
 const CONNECTORS: usize = 12;
-/// Connections that each of them opens before it asks on the first.
+/// Connections that each of them opens before it sends a request on the first.
 const BATCH: usize = 40;
-/// Processes that take over, one after the other.
+/// Successive takeovers.
 const ROUNDS: usize = 4;
 const REQUEST: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -24,7 +24,7 @@ fn instance(server: &Postgres, listen: Option<SocketAddr>) -> Setup {
         .env("SEAWALL_STORE_URL", &server.url())
         .env("SEAWALL_SERVER_TAKEOVER", "true")
         .arguments(&["--reactors", "2"])
-        // Long enough for everybody who was taken in last to ask and be answered.
+        // Long enough for the last accepted clients to get a response.
         .drain("accept", 200)
         .drain("spread", 1_000)
         .drain("close", 7_000)
@@ -35,20 +35,20 @@ fn instance(server: &Postgres, listen: Option<SocketAddr>) -> Setup {
     }
 }
 
-/// Opens connections and asks on each; anything but an answer is a fault.
+/// Opens connections and sends a request on each; anything but a response is a fault.
 fn ask(address: SocketAddr) -> Vec<Result<(), String>> {
-    let told = |what: &str, error: std::io::Error| format!("{what}: {:?}", error.kind());
-    // First all of them, so that many wait in the kernel: it completes a handshake without the gateway.
+    let describe = |what: &str, error: std::io::Error| format!("{what}: {:?}", error.kind());
+    // All are opened first, so that many wait in the accept queue: the kernel completes handshakes without the gateway.
     let opened: Vec<Result<TcpStream, String>> = (0..BATCH)
-        .map(|_| TcpStream::connect_timeout(&address, SOON).map_err(|error| told("connect", error)))
+        .map(|_| TcpStream::connect_timeout(&address, SOON).map_err(|error| describe("connect", error)))
         .collect();
     let answered = |stream: Result<TcpStream, String>| {
         let mut stream = stream?;
-        stream.set_read_timeout(Some(SOON)).map_err(|error| told("timeout", error))?;
-        stream.write_all(REQUEST).map_err(|error| told("write", error))?;
+        stream.set_read_timeout(Some(SOON)).map_err(|error| describe("timeout", error))?;
+        stream.write_all(REQUEST).map_err(|error| describe("write", error))?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).map_err(|error| told("read", error))?;
-        // A process that leaves may end a connection before it was asked anything. A reset that is not.
+        stream.read_to_end(&mut answer).map_err(|error| describe("read", error))?;
+        // A draining process may close a connection before its first request, but must not reset one.
         let is_well = answer.is_empty() || answer.starts_with(b"HTTP/1.1 200");
         if is_well { Ok(()) } else { Err("another answer".into()) }
     };
@@ -56,7 +56,7 @@ fn ask(address: SocketAddr) -> Vec<Result<(), String>> {
 }
 
 #[test]
-fn nobody_is_refused_or_reset_while_one_process_after_the_other_takes_over() {
+fn no_connection_is_refused_or_reset_during_successive_takeovers() {
     let server = Postgres::start();
     let mut gateway = instance(&server, None).start();
     let address = gateway.address;
@@ -82,7 +82,7 @@ fn nobody_is_refused_or_reset_while_one_process_after_the_other_takes_over() {
         for round in 0..ROUNDS {
             let successor = instance(&server, Some(address)).start();
             let goal = opened.load(Ordering::Relaxed) + 200;
-            until(SOON, "both are reached", || opened.load(Ordering::Relaxed) > goal);
+            until(SOON, "both processes are reached", || opened.load(Ordering::Relaxed) > goal);
             let (code, _) = gateway.ends_after(Signal::TERM);
             assert_eq!(code, Some(0), "round {round}: {}", gateway.output());
             gateway = successor;
@@ -97,25 +97,25 @@ fn nobody_is_refused_or_reset_while_one_process_after_the_other_takes_over() {
 }
 
 #[test]
-fn without_the_setting_a_second_process_is_refused_and_with_sqlite_the_setting_is() {
+fn second_process_without_takeover_is_refused_and_so_is_takeover_with_sqlite() {
     let server = Postgres::start();
     let gateway = instance(&server, None).start();
     let alone = instance(&server, Some(gateway.address)).env("SEAWALL_SERVER_TAKEOVER", "false");
     let Err(refused) = alone.try_start() else {
-        panic!("two processes at one port that one of them wanted alone")
+        panic!("two processes share a port although one did not allow it")
     };
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.output.contains("cannot listen on"), "{}", refused.output);
 
     let Err(refused) = Setup::new().env("SEAWALL_SERVER_TAKEOVER", "true").try_start() else {
-        panic!("a successor to an embedded store")
+        panic!("a takeover with an embedded store")
     };
     assert_eq!(refused.status.code(), Some(2));
     assert!(refused.output.contains("the embedded store has one owner"), "{}", refused.output);
 }
 
 #[test]
-fn who_is_told_to_move_finds_the_successor_at_the_same_address() {
+fn moving_client_reaches_the_successor_at_the_same_address() {
     let server = Postgres::start();
     let mut gateway = instance(&server, None).start();
     let mut resident = Client::connect(&gateway);
@@ -123,7 +123,7 @@ fn who_is_told_to_move_finds_the_successor_at_the_same_address() {
     let successor = instance(&server, Some(gateway.address)).start();
     gateway.signal(Signal::TERM);
     resident.next_push("drain");
-    // The port was left before anybody was told.
+    // The listener was closed before the first `drain` was sent.
     let mut moved = Client::connect(&successor);
     assert_eq!(moved.publish("c", json!("after")), 2);
     for _ in 0..20 {
@@ -131,7 +131,7 @@ fn who_is_told_to_move_finds_the_successor_at_the_same_address() {
         assert_eq!(another.connected["instance"], moved.connected["instance"]);
     }
     assert_ne!(resident.connected["instance"], moved.connected["instance"]);
-    assert!(resident.is_open(), "make before break");
+    assert!(resident.is_open(), "the old connection stays until the new one works");
     resident.close();
-    until(SOON, "it has left", || !gateway.is_running());
+    until(SOON, "the first process has exited", || !gateway.is_running());
 }

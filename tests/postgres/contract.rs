@@ -1,4 +1,4 @@
-//! What a store promises, checked against SQLite and PostgreSQL alike.
+//! The contract of a store, checked for SQLite and PostgreSQL alike.
 
 use crate::postgres::rig::{KEEP_ALL, Rig, append, keyed, offsets, plain, publications, request};
 use crate::servers::Postgres;
@@ -11,19 +11,19 @@ use seawall::store::Retention;
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// A name, the bounds it needs, and what must hold.
+/// A name, the store's bounds, and the check.
 type Case = (&'static str, Retention, u64, fn(&mut Rig));
 
 const CASES: &[Case] = &[
-    ("offsets start at one, each channel its own", KEEP_ALL, 100, offsets_count),
+    ("offsets of each channel start at one", KEEP_ALL, 100, offsets_count),
     ("a repeat is answered with the first offset", KEEP_ALL, 100, repeats),
     ("edits and deletes", KEEP_ALL, 100, changes),
     ("pages both ways keep to their bounds", KEEP_ALL, 100, pages),
-    ("one channel too many is refused", KEEP_ALL, 3, channels_bound),
+    ("a channel over the bound is refused", KEEP_ALL, 3, channels_bound),
     ("any JSON comes back byte for byte", KEEP_ALL, 100, bytes),
-    ("what is over its number goes", Retention { publications: 5, age: None }, 100, number),
+    ("publications over the number are deleted", Retention { publications: 5, age: None }, 100, number),
     (
-        "what is over its age goes, and offsets go on",
+        "publications over the age are deleted, and offsets continue",
         Retention { publications: 0, age: Some(Duration::from_millis(300)) },
         100,
         age,
@@ -31,7 +31,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn both_stores_keep_the_same_promises() {
+fn both_stores_keep_the_same_contract() {
     let server = Postgres::start();
     for (name, retention, channels_max, case) in CASES {
         println!("{name}: sqlite");
@@ -62,7 +62,7 @@ fn offsets_count(rig: &mut Rig) {
         assert_eq!(rig.offset(plain("a", "1")), expected);
         assert_eq!(rig.offset(plain("b", "1")), expected);
     }
-    let at = rig.heads(&["a", "nobody", "b", "a"]).expect("heads");
+    let at = rig.heads(&["a", "absent", "b", "a"]).expect("heads");
     assert_eq!(at, [(3, 1), (0, 1), (3, 1), (3, 1)]);
 }
 
@@ -151,7 +151,7 @@ fn number(rig: &mut Rig) {
         ));
     }
     rig.offset(plain("d", "1"));
-    wait::until(wait::SOON, "the oldest are gone", || rig.heads(&["c"]).expect("heads") == [(30, 26)]);
+    wait::until(wait::SOON, "the oldest are deleted", || rig.heads(&["c"]).expect("heads") == [(30, 26)]);
     assert_eq!(offsets(&rig.all("c")), [26, 27, 28, 29, 30]);
     assert_eq!(rig.append(edit("c", 25, "ann", Authority::Author)), Err(AppendError::NotFound));
     assert_eq!(rig.heads(&["d"]).expect("heads"), [(1, 1)]);
@@ -161,7 +161,7 @@ fn age(rig: &mut Rig) {
     for _ in 0..3 {
         rig.offset(plain("c", "1"));
     }
-    wait::until(wait::SOON, "all are gone", || rig.heads(&["c"]).expect("heads") == [(3, 4)]);
+    wait::until(wait::SOON, "all are deleted", || rig.heads(&["c"]).expect("heads") == [(3, 4)]);
     assert_eq!(rig.all("c").len(), 0);
     assert_eq!(rig.offset(plain("c", "1")), 4);
 }
@@ -195,9 +195,9 @@ impl Planned {
     }
 }
 
-/// Batches form as they happen to; what becomes of each append must not depend on it.
+/// Batches form by chance, and the outcome of an append must not depend on them.
 #[test]
-fn random_appends_become_the_same_in_both_stores() {
+fn random_appends_have_the_same_outcome_in_both_stores() {
     let server = Postgres::start();
     let one = Rig::sqlite(KEEP_ALL, 1_000_000);
     let other = Rig::postgres_with(crate::postgres::rig::PostgresConfig {

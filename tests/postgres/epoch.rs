@@ -1,4 +1,4 @@
-//! An epoch that is replaced while gateways run: nobody takes one log for the other.
+//! An epoch that is replaced while gateways run: no gateway mistakes one log for the other.
 
 use crate::postgres::rig::{KEEP_ALL, Rig, keyed, plain, request};
 use crate::servers::Postgres;
@@ -8,7 +8,7 @@ use seawall::job::{AppendError, Attempt, Span};
 use seawall::store::postgres::new_epoch;
 
 #[test]
-fn a_store_with_work_refuses_from_the_first_answer_and_its_successor_has_the_new_epoch() {
+fn busy_store_refuses_appends_after_its_epoch_was_replaced_and_a_new_store_has_the_new_epoch() {
     let server = Postgres::start();
     let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
     let before = rig.append(plain("c", "1")).expect("stored").epoch;
@@ -22,7 +22,7 @@ fn a_store_with_work_refuses_from_the_first_answer_and_its_successor_has_the_new
     assert!(rig.page(request("c", Span::After(Offset(0)))).is_err());
     assert!(rig.heads(&["c"]).is_err());
     while let Ok(live) = rig.inbox.live.try_recv() {
-        assert!(!format!("{live:?}").contains("\"k\""), "announced in the old logs");
+        assert!(!format!("{live:?}").contains("\"k\""), "broadcast with the old epoch");
     }
     rig.close();
     let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
@@ -30,17 +30,17 @@ fn a_store_with_work_refuses_from_the_first_answer_and_its_successor_has_the_new
     assert_eq!(
         (again.epoch, again.offset),
         (new, Offset(2)),
-        "once, whether the first attempt came through or not"
+        "stored once, whether or not the first attempt was stored"
     );
     assert!(matches!(again.attempt, Attempt::First | Attempt::Repeat));
     rig.close();
 }
 
 #[test]
-fn a_store_with_nothing_to_do_sees_it_too() {
+fn idle_store_detects_a_replaced_epoch() {
     let server = Postgres::start();
     let rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
     new_epoch(&server.url(), None).expect("an epoch");
-    until(SOON, "it is seen", || rig.has_lost_its_epoch());
+    until(SOON, "the replaced epoch is detected", || rig.has_lost_its_epoch());
     rig.close();
 }

@@ -1,5 +1,5 @@
-//! A server that dies, hangs, reads only or is not there: what was acknowledged is stored, once, and everybody
-//! is answered in time.
+//! A server that is killed, hangs, is read-only or is down: acknowledged publications are stored once, and every
+//! request is answered in time.
 
 use crate::postgres::rig::{KEEP_ALL, Outcome, PATIENCE, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
@@ -10,21 +10,21 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The gateway's own bound on a reply, at which a reactor answers whatever the store does.
+/// The gateway's bound on a reply, after which the reactor answers whatever the store does.
 const REPLY_MAX: Duration = Duration::from_millis(4_500);
-/// The store gives up before that, unless a call is under way: that one ends by its own deadline. What is left of both is
-/// for a machine that has other work.
+/// The store gives up before that, unless a call is in progress: the call ends at its own deadline. The rest of both is
+/// a margin for a busy machine.
 const ANSWER_MAX: Duration = REPLY_MAX.saturating_add(SILENCE_MAX);
 const CHANNELS: u64 = 6;
 
-/// Publishes under keys of its own, never more than this at once, and remembers what was promised.
+/// Publishes under its own keys, with a bounded number pending, and records the outcomes.
 struct Publisher {
     rig: Rig,
     sent: u64,
     waiting: HashMap<u64, (u64, Instant)>,
     acknowledged: HashMap<u64, u64>,
     open: Vec<u64>,
-    /// How long the answer took to those that were given up.
+    /// The times until an answer of publishes with an unknown outcome.
     given_up: Vec<Duration>,
     slowest: Duration,
 }
@@ -40,7 +40,7 @@ impl Publisher {
         append(&format!("c{}", n % CHANNELS), "ann", Some(&format!("k{n}")), &n.to_string())
     }
 
-    /// Publishes for a while.
+    /// Publishes for this time.
     fn run(&mut self, length: Duration) {
         let end = Instant::now() + length;
         while Instant::now() < end {
@@ -55,7 +55,7 @@ impl Publisher {
         }
     }
 
-    /// Takes answers while something is done to the server: how long that takes is not how long an answer took.
+    /// Reads answers while the server is being changed, so that the time of the change does not count as latency.
     fn listen_while(&mut self, change: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
             let changing = scope.spawn(change);
@@ -73,7 +73,7 @@ impl Publisher {
         self.slowest = self.slowest.max(took);
         match outcome {
             Ok(appended) => drop(self.acknowledged.insert(n, appended.offset.0)),
-            // Certainly not stored: the comparison with the log at the end would find it.
+            // Certainly not stored: the comparison with the log at the end would find it otherwise.
             Err(AppendError::Unavailable { .. }) => {}
             Err(AppendError::Unconfirmed { .. }) => {
                 self.given_up.push(took);
@@ -83,10 +83,10 @@ impl Publisher {
         }
     }
 
-    /// Takes the last answers, repeats what is open, and compares everything with the log.
+    /// Reads the last answers, repeats publishes with an unknown outcome, and compares all with the log.
     fn check(mut self) {
         while !self.waiting.is_empty() {
-            let (request, outcome) = self.rig.next(PATIENCE).expect("everybody is answered");
+            let (request, outcome) = self.rig.next(PATIENCE).expect("every request is answered");
             self.note(request, &outcome);
         }
         assert!(self.slowest < ANSWER_MAX, "{:?}", self.slowest);
@@ -115,7 +115,7 @@ impl Publisher {
 }
 
 #[test]
-fn a_server_that_is_killed_loses_nothing_acknowledged_and_doubles_nothing() {
+fn killed_server_loses_and_duplicates_nothing_acknowledged() {
     let mut server = Postgres::start_with(&[("fsync", "on")]);
     let mut publisher = Publisher::new(Rig::postgres(&server, KEEP_ALL, 1_000).ready());
     for _ in 0..3 {
@@ -130,7 +130,7 @@ fn a_server_that_is_killed_loses_nothing_acknowledged_and_doubles_nothing() {
 }
 
 #[test]
-fn sessions_that_are_ended_under_load_cost_no_keyed_publication() {
+fn sessions_terminated_under_load_lose_no_keyed_publication() {
     let server = Postgres::start();
     let mut publisher = Publisher::new(Rig::postgres(&server, KEEP_ALL, 1_000).ready());
     for _ in 0..10 {
@@ -145,17 +145,17 @@ fn sessions_that_are_ended_under_load_cost_no_keyed_publication() {
 }
 
 #[test]
-fn a_stopped_server_keeps_nobody_waiting_and_goes_on_when_it_continues() {
+fn frozen_server_delays_no_answer_over_the_bound_and_recovers_when_it_continues() {
     let server = Postgres::start();
     let mut publisher = Publisher::new(Rig::postgres(&server, KEEP_ALL, 1_000).ready());
     publisher.run(Duration::from_millis(300));
     server.sigstop();
-    // Longer than the longest answer may take, so that one that waits for the server comes too late.
+    // Longer than the longest answer may take, so that an answer that waits for the server would be too late.
     publisher.run(ANSWER_MAX + Duration::from_secs(1));
     let mut given_up = std::mem::take(&mut publisher.given_up);
     given_up.sort_unstable();
-    // One may be late on a busy machine, but not half of them.
-    let median = *given_up.get(given_up.len() / 2).expect("what was under way was given up");
+    // Single answers may be late on a busy machine, but not half of them.
+    let median = *given_up.get(given_up.len() / 2).expect("pending appends were given up");
     assert!(median < REPLY_MAX, "{median:?}");
     assert!(publisher.rig.counters.connections_abandoned.load(Ordering::Relaxed) >= 2);
     let begun = Instant::now();
@@ -164,12 +164,12 @@ fn a_stopped_server_keeps_nobody_waiting_and_goes_on_when_it_continues() {
     server.sigcont();
     let before = publisher.acknowledged.len();
     publisher.run(Duration::from_secs(3));
-    assert!(publisher.acknowledged.len() > before, "it goes on by itself");
+    assert!(publisher.acknowledged.len() > before, "it recovers by itself");
     publisher.check();
 }
 
 #[test]
-fn a_gateway_starts_with_its_database_down_and_refuses_at_once_until_it_is_there() {
+fn store_starts_without_its_database_and_refuses_at_once_until_it_is_up() {
     let mut server = Postgres::start();
     server.stop();
     let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000);
@@ -188,7 +188,7 @@ fn a_gateway_starts_with_its_database_down_and_refuses_at_once_until_it_is_there
 }
 
 #[test]
-fn a_standby_and_a_server_without_durable_commits_are_no_store_until_that_changes() {
+fn standby_and_server_without_durable_commits_are_refused_until_that_changes() {
     let mut server = Postgres::start();
     server.stop();
     server.become_standby();
@@ -208,7 +208,7 @@ fn a_standby_and_a_server_without_durable_commits_are_no_store_until_that_change
 }
 
 #[test]
-fn one_bad_row_refuses_only_itself() {
+fn bad_row_in_a_batch_is_refused_alone() {
     let server = Postgres::start();
     let config = crate::postgres::rig::PostgresConfig { writers: 1, ..config(server.url(), KEEP_ALL, 1_000) };
     let mut rig = Rig::postgres_with(config).ready();
@@ -226,12 +226,12 @@ fn one_bad_row_refuses_only_itself() {
         }
     }
     assert_eq!(rig.all("c").len(), 49);
-    assert_eq!(rig.counters.reconnects.load(Ordering::Relaxed), 0, "the connection is not at fault");
+    assert_eq!(rig.counters.reconnects.load(Ordering::Relaxed), 0, "the connection is kept");
     rig.close();
 }
 
 #[test]
-fn a_server_that_reads_only_refuses_publications_and_serves_pages() {
+fn read_only_server_refuses_publications_and_serves_pages() {
     let server = Postgres::start();
     let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
     rig.offset(plain("c", "1"));
@@ -240,7 +240,7 @@ fn a_server_that_reads_only_refuses_publications_and_serves_pages() {
     assert!(matches!(rig.append(plain("c", "1")), Err(AppendError::Unavailable { .. })));
     assert!(!rig.all("c").is_empty());
     server.read_write();
-    wait::until(wait::SOON, "publications are taken again", || rig.append(plain("c", "1")).is_ok());
+    wait::until(wait::SOON, "publications are stored again", || rig.append(plain("c", "1")).is_ok());
     assert_eq!(rig.counters.failing.load(Ordering::Relaxed), 0);
     rig.close();
 }

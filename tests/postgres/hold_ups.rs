@@ -1,4 +1,4 @@
-//! What holds a worker up: a commit that hangs, a lock that somebody holds, an answer that is lost, a host that says nothing.
+//! Causes that block a worker: a commit that hangs, a lock held by another session, a lost answer, a silent host.
 
 use crate::postgres::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
@@ -9,13 +9,13 @@ use seawall_fault::{Direction, Mode, Proxy};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Server processes that work for the store.
+/// The number of server processes that serve the store.
 fn backends(server: &Postgres) -> usize {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seawall'";
     server.sql(count).parse().expect("a number")
 }
 
-/// A rig whose workers all have their connection; how many that are.
+/// A rig whose workers are all connected, and the number of connections.
 fn whole(server: &Postgres, config: PostgresConfig) -> (Rig, usize) {
     let count = config.writers + config.readers + 1;
     let rig = Rig::postgres_with(config).ready();
@@ -29,7 +29,7 @@ fn delete(channel: &str, target: u64) -> Append {
 }
 
 #[test]
-fn a_commit_that_hangs_keeps_no_place_on_the_server() {
+fn hanging_commit_keeps_no_connection_on_the_server() {
     let server = Postgres::start();
     let (mut rig, whole) = whole(&server, config(server.url(), KEEP_ALL, 100));
     server.hang_commits();
@@ -47,16 +47,16 @@ fn a_commit_that_hangs_keeps_no_place_on_the_server() {
         assert!(now <= whole + 2, "{now} server processes for {whole} workers");
     }
     server.let_commits_go();
-    until(SOON, "they are as many as at first", || {
+    until(SOON, "there are as many as at first", || {
         let _ = rig.append(keyed("c0", "after"));
         backends(&server) == whole
     });
     rig.close();
 }
 
-/// Connections of clients to a server that are open at their end, as the kernel has them.
+/// Client connections to the server that the kernel lists as established.
 fn open_connections(server: &Postgres) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells of its sockets");
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists its sockets");
     let port = format!(":{:04X}", server.address().port());
     let is_open = |line: &&str| {
         let cells: Vec<&str> = line.split_whitespace().collect();
@@ -66,13 +66,13 @@ fn open_connections(server: &Postgres) -> usize {
 }
 
 #[test]
-fn a_server_that_is_frozen_costs_each_worker_one_connection() {
+fn frozen_server_costs_each_worker_one_connection() {
     let server = Postgres::start();
     let (mut rig, whole) = whole(&server, config(server.url(), KEEP_ALL, 100));
     server.sigstop();
     let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(Ordering::Relaxed);
     let deadline = Instant::now() + PATIENCE;
-    // Two that append and two that read.
+    // Two workers that append and two that read.
     while abandoned(&rig) < 4 {
         assert!(Instant::now() < deadline, "{} were abandoned", abandoned(&rig));
         let sent: Vec<u64> = (0..4).map(|c| rig.send(plain(&format!("c{c}"), "1"))).collect();
@@ -92,27 +92,27 @@ fn a_server_that_is_frozen_costs_each_worker_one_connection() {
 }
 
 #[test]
-fn a_connection_that_ends_within_a_migration_ends_no_worker() {
+fn connection_lost_during_a_migration_ends_no_worker() {
     let server = Postgres::start();
-    // The key of the lock that migrations take.
+    // The advisory lock that migrations take.
     let holder = server.hold("SELECT pg_advisory_lock(x'53656157616c6c30'::bigint)");
     let proxy = Proxy::start(server.address()).expect("a port");
     let mut rig = Rig::postgres_with(config(server.url_through(proxy.address()), KEEP_ALL, 100));
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'seawall'";
     for _ in 0..3 {
         until(SOON, "several wait for the lock", || server.sql(waiting).parse::<u64>().is_ok_and(|n| n >= 3));
-        // What ends a connection in the middle of a call is asked for twice: by the call, and by the end of the migration.
+        // The end of the connection is reported twice: by the call, and by the end of the migration.
         proxy.cut();
     }
     drop(holder);
     rig = rig.ready();
-    // Of each kind of worker, all are there.
+    // All workers of each kind are connected.
     until(SOON, "every worker is connected", || backends(&server) == 5);
     rig.close();
 }
 
 #[test]
-fn one_whose_answer_was_lost_is_told_and_announced_as_the_first() {
+fn append_with_a_lost_answer_is_acknowledged_and_broadcast_as_the_first_attempt() {
     let server = Postgres::start();
     let proxy = Proxy::start(server.address()).expect("a port");
     let (mut rig, _) = whole(&server, config(server.url_through(proxy.address()), KEEP_ALL, 100));
@@ -123,9 +123,9 @@ fn one_whose_answer_was_lost_is_told_and_announced_as_the_first() {
     until(SOON, "it is stored", stored);
     proxy.reset();
     proxy.set(Mode::Pass);
-    let appended = rig.outcome(request).expect("settled by asking again");
+    let appended = rig.outcome(request).expect("settled by a repeat");
     assert_eq!((appended.offset, appended.attempt), (Offset(1), Attempt::First));
-    let live = rig.inbox.live.recv_timeout(PATIENCE).expect("announced: nobody else will");
+    let live = rig.inbox.live.recv_timeout(PATIENCE).expect("broadcast, because no other instance will");
     assert!(matches!(&live, Live::Published(all) if all.len() == 1 && all[0].offset == Offset(1)));
     assert_eq!(rig.append(keyed("c", "k")).map(|it| it.attempt), Ok(Attempt::Repeat));
     assert!(stored());
@@ -133,7 +133,7 @@ fn one_whose_answer_was_lost_is_told_and_announced_as_the_first() {
 }
 
 #[test]
-fn what_waits_for_a_lock_does_not_hold_up_what_is_new() {
+fn append_that_waits_for_a_lock_does_not_delay_new_ones() {
     let server = Postgres::start();
     let one = PostgresConfig { writers: 1, ..config(server.url(), KEEP_ALL, 100) };
     let (mut rig, _) = whole(&server, one);
@@ -142,12 +142,12 @@ fn what_waits_for_a_lock_does_not_hold_up_what_is_new() {
     let holder = server.hold(&held);
     let first = rig.send(delete("c", target));
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'seawall'";
-    until(SOON, "the first one waits", || server.sql(waits) == "1");
-    // These gather behind it, and are one batch.
+    until(SOON, "the first append waits", || server.sql(waits) == "1");
+    // These collect behind it and form one batch.
     let second = rig.send(delete("c", target));
     let new: Vec<u64> = (0..5).map(|n| rig.send(keyed("c", &format!("k{n}")))).collect();
     for request in new {
-        assert!(rig.outcome(request).is_ok(), "it was held up by somebody else's change");
+        assert!(rig.outcome(request).is_ok(), "an append waited for the lock of another");
     }
     for request in [first, second] {
         assert!(matches!(rig.outcome(request), Err(AppendError::Unavailable { .. })));
@@ -157,7 +157,7 @@ fn what_waits_for_a_lock_does_not_hold_up_what_is_new() {
     rig.close();
 }
 
-/// Two hosts, of which the first is behind this proxy.
+/// The configuration of a store with two hosts, the first behind this proxy.
 fn two_hosts(server: &Postgres, first: &Proxy) -> PostgresConfig {
     let hosts = format!("{},{}", first.address(), server.address());
     let url = server.url().replace(&server.address().to_string(), &hosts);
@@ -165,7 +165,7 @@ fn two_hosts(server: &Postgres, first: &Proxy) -> PostgresConfig {
 }
 
 #[test]
-fn a_first_host_that_answers_no_call_does_not_hide_the_second() {
+fn unresponsive_first_host_does_not_hide_the_second() {
     let server = Postgres::start();
     for mode in [Mode::Refuse, Mode::Unanswered, Mode::BlackHole, Mode::Stall] {
         let first = Proxy::start(server.address()).expect("a port");
@@ -179,24 +179,24 @@ fn a_first_host_that_answers_no_call_does_not_hide_the_second() {
 }
 
 #[test]
-fn a_reader_without_a_connection_leaves_the_reads_to_those_that_have_one() {
+fn reader_without_a_connection_leaves_reads_to_the_connected_ones() {
     let server = Postgres::start();
-    // Eight workers want five places: of six readers at least one is out, and of five that are in at least three read.
+    // Eight workers compete for five connections: at least one of six readers has none, and at least three have one.
     server.sql("ALTER ROLE seawall CONNECTION LIMIT 5");
     let many = PostgresConfig { writers: 1, readers: 6, ..config(server.url(), KEEP_ALL, 100) };
     let mut rig = Rig::postgres_with(many);
-    until(SOON, "one reads", || rig.heads(&["c"]).is_ok());
+    until(SOON, "a reader is connected", || rig.heads(&["c"]).is_ok());
     for n in 0..200 {
-        assert!(rig.heads(&["c"]).is_ok(), "read {n} was refused by one that cannot read");
+        assert!(rig.heads(&["c"]).is_ok(), "read {n} was refused by a reader without a connection");
     }
     server.sql("ALTER ROLE seawall CONNECTION LIMIT -1");
     until(SOON, "every worker is connected", || backends(&server) == 8);
     server.sql("ALTER ROLE seawall NOLOGIN");
     server.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'seawall'");
     let begun = Instant::now();
-    assert!(rig.heads(&["c"]).is_err(), "nobody reads");
+    assert!(rig.heads(&["c"]).is_err(), "no reader is connected");
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     server.sql("ALTER ROLE seawall LOGIN");
-    until(SOON, "one reads again", || rig.heads(&["c"]).is_ok());
+    until(SOON, "a reader is connected again", || rig.heads(&["c"]).is_ok());
     rig.close();
 }

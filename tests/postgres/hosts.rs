@@ -13,25 +13,26 @@ fn url(hosts: &[u16], query: &str) -> String {
 }
 
 #[test]
-fn the_first_host_that_writes_is_taken_and_the_next_when_that_has_changed() {
+fn first_writable_host_is_used_and_the_next_one_after_a_change() {
     let (mut one, mut two) = (Postgres::start(), Postgres::start());
     one.stop();
     one.become_standby();
     one.start_again();
     let ports = [one.address().port(), two.address().port()];
-    let anyone = new_epoch(&url(&ports, ""), None).expect_err("the first one takes us").to_string();
-    assert!(anyone.contains("standby"), "{anyone}");
+    let error =
+        new_epoch(&url(&ports, ""), None).expect_err("the first host accepts the session").to_string();
+    assert!(error.contains("standby"), "{error}");
     let mut rig =
         Rig::postgres_with(config(url(&ports, "&target_session_attrs=read-write"), KEEP_ALL, 1_000)).ready();
     rig.offset(plain("c", "1"));
     assert_eq!(two.sql("SELECT count(*) FROM seawall.publications WHERE data = '1'"), "2");
     two.stop();
-    until(SOON, "its end is seen", || rig.append(plain("c", "2")).is_err());
+    until(SOON, "the stop is detected", || rig.append(plain("c", "2")).is_err());
     let none =
         new_epoch(&url(&ports[..1], "&target_session_attrs=read-write"), None).expect_err("none").to_string();
     assert!(none.contains("takes no writes"), "{none}");
     two.start_again();
-    until(SOON, "it is back", || rig.append(plain("c", "3")).is_ok());
+    until(SOON, "publications are stored again", || rig.append(plain("c", "3")).is_ok());
     rig.close();
 }
 
@@ -42,7 +43,7 @@ fn silent_hosts_leave_time_for_the_next() {
     let of = |listener: &TcpListener| listener.local_addr().expect("bound").port();
     let ports = [of(&one), of(&two), server.address().port()];
     let begun = Instant::now();
-    new_epoch(&url(&ports, ""), None).expect("the third one answers");
-    // Two thirds of two seconds; two seconds and more if the first one took it all.
+    new_epoch(&url(&ports, ""), None).expect("the third host answers");
+    // Two thirds of two seconds; it would be more than two seconds if the first host used all of the time.
     assert!(begun.elapsed() < Duration::from_millis(2_000), "{:?}", begun.elapsed());
 }

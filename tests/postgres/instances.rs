@@ -1,4 +1,4 @@
-//! Several instances on one database: one log a channel, whoever writes to it.
+//! Several instances on one database share one log for each channel.
 
 use crate::postgres::rig::{KEEP_ALL, Rig, append, config, offsets, plain, publications, request};
 use crate::servers::Postgres;
@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const CHANNELS: u64 = 8;
 const APPENDS: u64 = 1_500;
 
-/// Appends, a third of them under keys that both instances use; answers channel and offset of what this one
-/// stored first.
+/// Appends, a third under keys that both instances use. Returns channel and offset of each publication that this
+/// instance stored first.
 fn write(server: &Postgres, instance: u64) -> Vec<(u64, u64)> {
     let mut rig = Rig::postgres(server, KEEP_ALL, 1_000).ready();
     let mut sent = Vec::new();
     for n in 0..APPENDS {
-        // In different orders, so that locks taken in the order of a batch would meet.
+        // The instances use different orders, so that locks taken in the order of a batch would deadlock.
         let channel = if instance == 0 { n % CHANNELS } else { CHANNELS - 1 - n % CHANNELS };
         let key = if n % 3 == 0 { format!("shared{}", n / CHANNELS) } else { format!("own{instance}-{n}") };
         sent.push((channel, rig.send(append(&format!("c{channel}"), "ann", Some(&key), "1"))));
@@ -33,7 +33,7 @@ fn write(server: &Postgres, instance: u64) -> Vec<(u64, u64)> {
     stored
 }
 
-/// Reads what is new, as a hub does: what comes after a position is there for good, without a gap.
+/// Reads new publications, as a hub does: what follows a position is final and has no gap.
 fn follow(server: &Postgres, done: &AtomicBool) {
     let mut rig = Rig::postgres(server, KEEP_ALL, 1_000).ready();
     let mut heads = vec![0; CHANNELS as usize];
@@ -54,7 +54,7 @@ fn follow(server: &Postgres, done: &AtomicBool) {
 }
 
 #[test]
-fn two_writers_leave_no_gap_and_no_duplicate_and_a_reader_sees_commits_in_the_order_of_offsets() {
+fn two_writers_leave_no_gap_or_duplicate_and_readers_see_commits_in_offset_order() {
     let server = Postgres::start();
     Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
     let done = AtomicBool::new(false);
@@ -67,12 +67,13 @@ fn two_writers_leave_no_gap_and_no_duplicate_and_a_reader_sees_commits_in_the_or
         follower.join().expect("the follower");
         stored
     });
-    let told: BTreeSet<(u64, u64)> = stored.iter().copied().collect();
-    assert_eq!(told.len(), stored.len(), "an offset was given twice");
+    let acknowledged: BTreeSet<(u64, u64)> = stored.iter().copied().collect();
+    assert_eq!(acknowledged.len(), stored.len(), "an offset was given twice");
     let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
     for channel in 0..CHANNELS {
         let kept = offsets(&rig.all(&format!("c{channel}")));
-        let expected: Vec<u64> = told.iter().filter(|(of, _)| *of == channel).map(|(_, at)| *at).collect();
+        let expected: Vec<u64> =
+            acknowledged.iter().filter(|(of, _)| *of == channel).map(|(_, at)| *at).collect();
         assert_eq!(kept, expected);
         assert_eq!(kept, (1..=kept.len() as u64).collect::<Vec<_>>());
     }
@@ -82,7 +83,7 @@ fn two_writers_leave_no_gap_and_no_duplicate_and_a_reader_sees_commits_in_the_or
 }
 
 #[test]
-fn many_instances_that_start_at_once_migrate_once() {
+fn instances_that_start_at_once_migrate_once() {
     let server = Postgres::start();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -96,7 +97,7 @@ fn many_instances_that_start_at_once_migrate_once() {
 }
 
 #[test]
-fn a_newer_schema_is_refused() {
+fn newer_schema_is_refused() {
     let server = Postgres::start();
     Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
     server.sql("UPDATE seawall.meta SET value = 99 WHERE name = 'version'");

@@ -1,4 +1,4 @@
-//! The store in PostgreSQL, against a real server that is killed, stopped and cut off.
+//! The store in PostgreSQL, with a real server that is killed, stopped and cut off.
 
 mod contract;
 mod epoch;

@@ -1,4 +1,4 @@
-//! Through pgbouncer: what works, in which mode, and what is said where it does not.
+//! The store through pgbouncer: the modes in which it works, and the errors and warnings otherwise.
 
 use crate::postgres::rig::{KEEP_ALL, Rig, config, keyed, plain};
 use crate::servers::Postgres;
@@ -14,21 +14,21 @@ use std::net::TcpStream;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How pgbouncer hands out its connections.
+/// The unit for which pgbouncer assigns a server connection.
 #[derive(Clone, Copy)]
 enum Mode {
     Session,
     Transaction,
 }
 
-/// Whether it lets the startup parameter `options` pass without a word, and drops it.
+/// Its treatment of the startup parameter `options`: dropped without an error, or refused.
 #[derive(Clone, Copy)]
 enum Options {
     Ignored,
     Refused,
 }
 
-/// A pgbouncer before a server, with two connections to it for everybody.
+/// A pgbouncer in front of a server; in transaction mode it has two connections to it.
 struct Pooler {
     _process: Process,
     port: HeldPort,
@@ -82,7 +82,7 @@ fn with_timeouts(server: &Postgres) {
     );
 }
 
-/// More workers than the pooler has connections, edits and pages among the appends.
+/// Checks the store with more workers than the pooler has connections, over several channels.
 fn works_through(mode: Mode) {
     let server = Postgres::start_with(&[("fsync", "on")]);
     with_timeouts(&server);
@@ -104,24 +104,24 @@ fn works_through(mode: Mode) {
     for _ in 0..3 {
         assert_eq!(probe.look(Duration::from_secs(10)).result, Ok(None));
     }
-    // Its connections are cut, as when it restarts the pool.
+    // Its server connections are cut, as when pgbouncer restarts the pool.
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'seawall'");
-    until(SOON, "it goes on", || rig.append(plain("c0", "1")).is_ok());
+    until(SOON, "publications are stored again", || rig.append(plain("c0", "1")).is_ok());
     rig.close();
 }
 
 #[test]
-fn the_store_works_through_pgbouncer_in_transaction_mode() {
+fn store_works_through_pgbouncer_in_transaction_mode() {
     works_through(Mode::Transaction);
 }
 
 #[test]
-fn the_store_works_through_pgbouncer_in_session_mode() {
+fn store_works_through_pgbouncer_in_session_mode() {
     works_through(Mode::Session);
 }
 
 #[test]
-fn a_pooler_that_refuses_our_options_is_told_so_by_store_and_probe() {
+fn pooler_that_refuses_startup_options_is_reported_by_store_and_probe() {
     let server = Postgres::start();
     let pooler = Pooler::before(&server, Mode::Transaction, Options::Refused);
     let error = new_epoch(&pooler.url(), None).expect_err("refused").to_string();
@@ -130,13 +130,13 @@ fn a_pooler_that_refuses_our_options_is_told_so_by_store_and_probe() {
     for text in [error, cause.text] {
         assert!(text.contains("options") && text.contains("ignore_startup_parameters"), "{text}");
     }
-    // Whoever does not store needs none of that.
+    // A probe that is not for a store needs no options.
     let target = Target::parse(Kind::Postgres, &pooler.url()).expect("an address");
     assert!(Probe::new(target, "one").look(Duration::from_secs(5)).result.is_ok());
 }
 
 #[test]
-fn a_pooler_that_drops_our_timeouts_is_warned_of() {
+fn pooler_that_drops_the_timeouts_causes_a_warning() {
     let server = Postgres::start_with(&[("fsync", "on")]);
     let pooler = Pooler::before(&server, Mode::Transaction, Options::Ignored);
     Rig::postgres_with(config(pooler.url(), KEEP_ALL, 1_000)).ready().close();
@@ -145,6 +145,6 @@ fn a_pooler_that_drops_our_timeouts_is_warned_of() {
     assert!(warning.contains("statement_timeout") && warning.contains("ALTER ROLE"), "{warning}");
     with_timeouts(&server);
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'seawall'");
-    // The first look after it may meet a connection of the pooler that was just ended.
-    until(SOON, "there is nothing to warn of", || look() == Ok(None));
+    // The first probe after that may get a pooler connection that was just terminated.
+    until(SOON, "there is no warning", || look() == Ok(None));
 }

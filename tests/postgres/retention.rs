@@ -1,4 +1,4 @@
-//! Retention as one of many: what is busy is passed over, what fails keeps nothing else from its turn, and keys go in slices.
+//! Retention: busy channels are skipped, a failing task does not stop the others, and keys are deleted in slices.
 
 use crate::postgres::rig::{KEEP_ALL, Rig, plain};
 use crate::servers::Postgres;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 const FIVE: Retention = Retention { publications: 5, age: None };
 
-/// Publications of a channel that the server holds.
+/// The number of publications of a channel on the server.
 fn held(server: &Postgres, channel: &str) -> String {
     server.sql(&format!(
         "SELECT count(*) FROM seawall.publications p JOIN seawall.channels c ON c.id = p.channel WHERE c.name = '{channel}'"
     ))
 }
 
-/// A server whose channels hold this many.
+/// A server whose channels have this many publications each.
 fn filled(channels: &[&str], count: u64) -> Postgres {
     let server = Postgres::start();
     let mut rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
@@ -29,33 +29,33 @@ fn filled(channels: &[&str], count: u64) -> Postgres {
 }
 
 #[test]
-fn a_channel_that_is_busy_is_passed_over_and_has_its_turn_later() {
+fn busy_channel_is_skipped_and_trimmed_later() {
     let server = filled(&["a-busy", "b"], 20);
     let holder = server.hold("SELECT 1 FROM seawall.channels WHERE name = 'a-busy' FOR UPDATE");
     let mut rig = Rig::postgres(&server, FIVE, 100).ready();
-    until(SOON, "the one behind it is cut", || held(&server, "b") == "5");
+    until(SOON, "the channel after it is trimmed", || held(&server, "b") == "5");
     assert_eq!(held(&server, "a-busy"), "20");
-    assert_eq!(rig.counters.retention_failures.load(Ordering::Relaxed), 0, "it waits for nobody");
+    assert_eq!(rig.counters.retention_failures.load(Ordering::Relaxed), 0, "it waits for no lock");
     drop(holder);
-    until(SOON, "it takes publications again", || rig.append(plain("a-busy", "1")).is_ok());
-    until(SOON, "it is cut as well", || held(&server, "a-busy") == "5");
+    until(SOON, "it stores publications again", || rig.append(plain("a-busy", "1")).is_ok());
+    until(SOON, "it is trimmed as well", || held(&server, "a-busy") == "5");
     rig.close();
 }
 
 #[test]
-fn a_duty_that_fails_keeps_no_other_from_its_turn() {
+fn failing_task_does_not_stop_the_others() {
     let server = filled(&["c"], 20);
     server.sql("ALTER FUNCTION seawall.cut_number RENAME TO away");
     old_keys(&server, 10, 0);
     let both = Retention { publications: 5, age: Some(Duration::from_millis(100)) };
     let rig = Rig::postgres(&server, both, 100).ready();
-    until(SOON, "what is too old goes", || held(&server, "c") == "0");
-    until(SOON, "keys go", || rig.counters.keys_forgotten.load(Ordering::Relaxed) == 10);
-    assert!(rig.counters.retention_failures.load(Ordering::Relaxed) > 0, "the first one does not fail");
+    until(SOON, "expired publications are deleted", || held(&server, "c") == "0");
+    until(SOON, "keys are deleted", || rig.counters.keys_forgotten.load(Ordering::Relaxed) == 10);
+    assert!(rig.counters.retention_failures.load(Ordering::Relaxed) > 0, "the first task did not fail");
     rig.close();
 }
 
-/// Keys of channel `c` of which nothing is left, made nine days ago, after so many that are new.
+/// Inserts old keys of channel `c` without publications, nine days old, sorted after `after` recent ones.
 fn old_keys(server: &Postgres, count: u64, after: u64) {
     let insert = |name: &str, count: u64, age: &str| {
         server.sql(&format!(
@@ -69,15 +69,15 @@ fn old_keys(server: &Postgres, count: u64, after: u64) {
 }
 
 #[test]
-fn keys_are_looked_at_in_slices_one_after_the_other() {
+fn old_keys_are_deleted_in_consecutive_slices() {
     let server = filled(&["c"], 1);
-    // More that stay than one slice looks at: who began anew each time would never come to the others.
+    // More recent keys than one slice examines: a scan that restarts each time would never reach the old ones.
     old_keys(&server, 1_300, 1_100);
     let rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
     let forgotten = || rig.counters.keys_forgotten.load(Ordering::Relaxed);
-    until(SOON, "a part is gone", || forgotten() > 0);
+    until(SOON, "some keys are deleted", || forgotten() > 0);
     assert!(forgotten() <= 2 * 512, "{} in one slice", forgotten());
-    until(SOON * 2, "all are gone", || forgotten() == 1_300);
+    until(SOON * 2, "all old keys are deleted", || forgotten() == 1_300);
     assert_eq!(server.sql("SELECT count(*) FROM seawall.keys WHERE key LIKE 'a-new%'"), "1100");
     rig.close();
 }

@@ -1,4 +1,4 @@
-//! A store as reactors see it, SQLite or PostgreSQL: jobs in, completions out.
+//! A running store, SQLite or PostgreSQL, as reactors see it: jobs in, completions out.
 
 use crate::servers::Postgres;
 use crossbeam_channel::{Sender, bounded};
@@ -17,14 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The promise is five seconds; the rest is for a busy machine.
+/// The promised bound is five seconds; the rest is for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 pub const KEEP_ALL: Retention = Retention { publications: 0, age: None };
 
 pub type Outcome = Result<Appended, AppendError>;
 
-/// A store whose threads run, with one reactor's lanes.
+/// A store with running threads, and the lanes of one reactor.
 pub struct Rig {
     pub counters: Arc<StoreCounters>,
     append: Sender<Append>,
@@ -85,7 +85,7 @@ impl Rig {
         }
     }
 
-    /// Waits until the store takes publications, each of its writers.
+    /// Waits until every writer of the store is connected and stores.
     pub fn ready(mut self) -> Rig {
         let deadline = Instant::now() + PATIENCE;
         while !self.is_connected() || self.append(plain("ready", "1")).is_err() {
@@ -95,8 +95,8 @@ impl Rig {
         self
     }
 
-    /// Whether pages are read and each writer has its connection. Nothing is stored for it: writers share the
-    /// channels, and what each of many is asked to edit does not exist.
+    /// Returns true if pages are read and every writer is connected. Stores nothing: it edits publications that do not
+    /// exist, in many channels, because the writers share the channels.
     pub fn is_connected(&mut self) -> bool {
         let change = AppendChange::Edit(Offset(1), Authority::Author);
         let edit = |n| Append { change, ..plain(&format!("absent{n}"), "1") };
@@ -106,7 +106,7 @@ impl Rig {
             && self.heads(&["absent"]).is_ok()
     }
 
-    /// Sends an append; its number finds the answer.
+    /// Sends an append and returns its request number.
     pub fn send(&mut self, job: Append) -> u64 {
         self.requests += 1;
         let ticket = Ticket { reactor: ReactorId(0), request: self.requests };
@@ -139,7 +139,7 @@ impl Rig {
         }
     }
 
-    /// The next answer to an append, whichever; `None` when there is none within `patience`.
+    /// The next answer to any append, or `None` if there is none within `patience`.
     pub fn next(&mut self, patience: Duration) -> Option<(u64, Outcome)> {
         let early = self.early.keys().next().copied().and_then(|request| self.early.remove(&request));
         match early.or_else(|| self.inbox.answers.recv_timeout(patience).ok())? {
@@ -153,7 +153,7 @@ impl Rig {
         self.outcome(request)
     }
 
-    /// The offset of one append that is stored.
+    /// Appends, which must succeed, and returns the offset.
     pub fn offset(&mut self, job: Append) -> u64 {
         self.append(job).expect("stored").offset.0
     }
@@ -181,7 +181,7 @@ impl Rig {
         }
     }
 
-    /// All that a channel holds, page by page.
+    /// All publications of a channel, read page by page.
     pub fn all(&mut self, channel: &str) -> Vec<serde_json::Value> {
         let (mut all, mut after) = (Vec::new(), Offset::ZERO);
         loop {
@@ -200,7 +200,7 @@ impl Rig {
         }
     }
 
-    /// Whether the store's epoch was replaced while it ran.
+    /// Returns true if the store's epoch was replaced while it ran.
     pub fn has_lost_its_epoch(&self) -> bool {
         match &self.running {
             Running::Sqlite(_) => false,

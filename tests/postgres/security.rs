@@ -1,4 +1,4 @@
-//! TLS: what each `sslmode` believes, what is said of what is not believed, and that the probe agrees with the store.
+//! TLS to PostgreSQL: what each `sslmode` verifies, the errors, and the agreement of probe and store.
 
 use crate::postgres::rig::{KEEP_ALL, Rig, keyed};
 use crate::servers::{Postgres, process};
@@ -13,25 +13,25 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// An authority, the files of a server that has a certificate of it for `localhost`, and another authority.
-struct Papers {
+/// Files of a certificate authority, of a server certificate for `localhost` signed by it, and of another authority.
+struct Certificates {
     folder: TempDir,
 }
 
-impl Papers {
-    fn new() -> Papers {
+impl Certificates {
+    fn new() -> Certificates {
         let folder = tempfile::Builder::new().prefix("seawall-tls-").tempdir().expect("a temporary folder");
         let (authority, signer) = authority("ours");
         let key = KeyPair::generate().expect("a key");
         let server = CertificateParams::new(["localhost".to_owned()]).expect("a name");
         let server = server.signed_by(&key, &signer).expect("a certificate");
-        let papers = Papers { folder };
-        papers.write("ca.pem", &authority);
-        papers.write("other.pem", &self::authority("another").0);
-        papers.write("server.pem", &server.pem());
-        papers.write("server.key", &key.serialize_pem());
-        process::give(papers.folder.path());
-        papers
+        let certificates = Certificates { folder };
+        certificates.write("ca.pem", &authority);
+        certificates.write("other.pem", &self::authority("another").0);
+        certificates.write("server.pem", &server.pem());
+        certificates.write("server.key", &key.serialize_pem());
+        process::give(certificates.folder.path());
+        certificates
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -49,7 +49,7 @@ impl Papers {
         format!("sslrootcert={}", self.path(name).display())
     }
 
-    /// A server with TLS that demands a password from whoever comes over it.
+    /// A server that accepts only TLS connections, with a password.
     fn server(&self) -> Postgres {
         let text = |name: &str| self.path(name).display().to_string();
         let (certificate, key) = (text("server.pem"), text("server.key"));
@@ -63,7 +63,7 @@ impl Papers {
     }
 }
 
-/// Who may come in, and how.
+/// Replaces the rules of pg_hba.conf and waits until they are loaded.
 pub fn rule(server: &Postgres, rules: &str) {
     let file: &Path = &server.data().join("pg_hba.conf");
     std::fs::write(file, rules).expect("rules are written");
@@ -85,7 +85,7 @@ fn url(server: &Postgres, host: &str, query: &str) -> String {
     format!("postgres://seawall:hunter22@{host}:{}/seawall?{query}", server.address().port())
 }
 
-/// What the store, and what the probe makes of an address: nothing, or words.
+/// The errors of the store and of the probe with this address; `None` for success.
 fn both(url: &str) -> (Option<String>, Option<String>) {
     let store = new_epoch(url, None).err().map(|error| error.to_string());
     let probed = Target::parse(Kind::Postgres, url).map_err(|error| error.to_string()).and_then(|target| {
@@ -110,10 +110,10 @@ fn fails(url: &str, words: &[&str]) {
 }
 
 #[test]
-fn each_mode_believes_what_libpq_says_and_an_error_says_what_to_do() {
-    let papers = Papers::new();
-    let server = papers.server();
-    let (ours, other) = (papers.roots("ca.pem"), papers.roots("other.pem"));
+fn each_sslmode_verifies_as_documented_by_libpq_and_errors_name_the_remedy() {
+    let certificates = Certificates::new();
+    let server = certificates.server();
+    let (ours, other) = (certificates.roots("ca.pem"), certificates.roots("other.pem"));
     for query in [
         "".into(),
         "sslmode=prefer".into(),
@@ -133,13 +133,13 @@ fn each_mode_believes_what_libpq_says_and_an_error_says_what_to_do() {
     fails(&url(&server, "localhost", &format!("sslmode=verify-ca&{other}")), &unknown);
     fails(&url(&server, "localhost", &format!("sslmode=require&{other}")), &unknown);
     fails(&url(&server, "localhost", "sslmode=verify-full"), &unknown);
-    let absent = papers.roots("absent.pem");
+    let absent = certificates.roots("absent.pem");
     fails(
         &url(&server, "localhost", &format!("sslmode=verify-full&{absent}")),
         &["sslrootcert", "absent.pem"],
     );
     fails(
-        &url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("server.key"))),
+        &url(&server, "localhost", &format!("sslmode=verify-full&{}", certificates.roots("server.key"))),
         &["has no certificate"],
     );
     fails(&url(&server, "localhost", "sslmode=disable"), &["28000", "pg_hba.conf"]);
@@ -147,32 +147,32 @@ fn each_mode_believes_what_libpq_says_and_an_error_says_what_to_do() {
 }
 
 #[test]
-fn a_self_signed_certificate_is_its_own_authority_unless_it_says_that_it_is_one() {
-    let papers = Papers::new();
-    let server = papers.server();
-    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("server.pem")));
+fn self_signed_certificate_is_its_own_authority_unless_marked_as_a_ca() {
+    let certificates = Certificates::new();
+    let server = certificates.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", certificates.roots("server.pem")));
     let show = |is_ca: IsCa| {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
         params.is_ca = is_ca;
-        papers.write("server.pem", &params.self_signed(&key).expect("a certificate").pem());
-        papers.write("server.key", &key.serialize_pem());
-        process::give(papers.folder.path());
+        certificates.write("server.pem", &params.self_signed(&key).expect("a certificate").pem());
+        certificates.write("server.key", &key.serialize_pem());
+        process::give(certificates.folder.path());
         server.sql("SELECT pg_reload_conf()");
     };
     show(IsCa::ExplicitNoCa);
-    crate::support::wait::until(crate::support::wait::SOON, "the server shows it", || {
+    crate::support::wait::until(crate::support::wait::SOON, "the server uses the new certificate", || {
         both(&url) == (None, None)
     });
     show(IsCa::Ca(BasicConstraints::Unconstrained));
-    crate::support::wait::until(crate::support::wait::SOON, "the server shows the other one", || {
+    crate::support::wait::until(crate::support::wait::SOON, "the server uses the other certificate", || {
         both(&url).0.is_some_and(|text| text.contains("CaUsedAsEndEntity"))
     });
     fails(&url, &["CaUsedAsEndEntity", "CA:FALSE"]);
 }
 
 #[test]
-fn a_server_without_tls_is_spoken_to_in_the_clear_exactly_where_that_is_allowed() {
+fn server_without_tls_is_used_only_where_sslmode_allows_it() {
     let server = Postgres::start();
     works(&url(&server, "localhost", "sslmode=prefer"));
     works(&url(&server, "localhost", "sslmode=disable"));
@@ -188,20 +188,22 @@ fn a_server_without_tls_is_spoken_to_in_the_clear_exactly_where_that_is_allowed(
 }
 
 #[test]
-fn publications_are_stored_over_tls_and_a_connection_that_is_cut_comes_back_over_it() {
-    let papers = Papers::new();
-    let server = papers.server();
-    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
+fn publications_are_stored_over_tls_and_reconnects_use_tls() {
+    let certificates = Certificates::new();
+    let server = certificates.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", certificates.roots("ca.pem")));
     let mut rig = Rig::postgres_with(crate::postgres::rig::config(url, KEEP_ALL, 1_000)).ready();
     let clear = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'seawall' AND NOT ssl";
     for n in 1..=20 {
         assert_eq!(rig.offset(keyed("c", &format!("k{n}"))), n);
         if n % 5 == 0 {
-            // It answers when they have ended.
+            // The call returns when the sessions have ended.
             server.sql(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'seawall'",
             );
-            crate::support::wait::until(crate::support::wait::SOON, "all are back", || rig.is_connected());
+            crate::support::wait::until(crate::support::wait::SOON, "all have reconnected", || {
+                rig.is_connected()
+            });
         }
     }
     assert_eq!(server.sql(clear), "0");
@@ -210,34 +212,34 @@ fn publications_are_stored_over_tls_and_a_connection_that_is_cut_comes_back_over
 }
 
 #[test]
-fn a_commit_that_hangs_is_cancelled_over_tls_and_leaves_no_session_behind() {
-    let papers = Papers::new();
-    let server = papers.server();
-    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", papers.roots("ca.pem")));
+fn hanging_commit_is_cancelled_over_tls_and_leaves_no_session() {
+    let certificates = Certificates::new();
+    let server = certificates.server();
+    let url = url(&server, "localhost", &format!("sslmode=verify-full&{}", certificates.roots("ca.pem")));
     let mut rig = Rig::postgres_with(crate::postgres::rig::config(url, KEEP_ALL, 1_000)).ready();
     server.hang_commits();
     let abandoned = |rig: &Rig| rig.counters.connections_abandoned.load(std::sync::atomic::Ordering::Relaxed);
     let mut n = 0;
-    crate::support::wait::until(crate::support::wait::SOON * 3, "three connections are given up", || {
+    crate::support::wait::until(crate::support::wait::SOON * 3, "three connections are abandoned", || {
         n += 1;
         assert!(rig.append(keyed("c", &format!("k{n}"))).is_err());
         abandoned(&rig) >= 3
     });
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'seawall' AND wait_event = 'SyncRep'";
-    // Each of two writers may be in its next attempt.
-    crate::support::wait::until(crate::support::wait::SOON, "those that were given up have ended", || {
+    // Each of the two writers may be in its next attempt.
+    crate::support::wait::until(crate::support::wait::SOON, "the abandoned sessions have ended", || {
         server.sql(waiting).parse::<u32>().expect("a number") <= 2
     });
     server.let_commits_go();
-    crate::support::wait::until(crate::support::wait::SOON, "it stores again", || {
+    crate::support::wait::until(crate::support::wait::SOON, "publications are stored again", || {
         rig.append(keyed("c", "last")).is_ok()
     });
     rig.close();
 }
 
 #[test]
-fn a_server_that_falls_silent_in_the_handshake_costs_two_seconds() {
+fn server_that_falls_silent_in_the_handshake_costs_two_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! The source address of connections.
 
 use crate::postgres::rig::{KEEP_ALL, PostgresConfig, Rig, config, plain};
 use crate::postgres::security::rule;
@@ -20,7 +20,7 @@ fn from(server: &Postgres, source: &str) -> PostgresConfig {
 }
 
 #[test]
-fn the_store_and_its_probe_leave_from_the_source_address() {
+fn store_and_probe_connect_from_the_source_address() {
     let server = Postgres::start();
     rule(&server, "local all all trust\nhost all all 127.0.0.2/32 trust\n");
     let mut rig = Rig::postgres_with(from(&server, "127.0.0.2")).ready();
@@ -36,7 +36,7 @@ fn the_store_and_its_probe_leave_from_the_source_address() {
 }
 
 #[test]
-fn a_look_at_a_web_service_leaves_from_the_source_address() {
+fn http_probe_connects_from_the_source_address() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let place = listener.local_addr().expect("bound");
     let peer = std::thread::spawn(move || listener.accept().map(|(_, peer)| peer.ip()));
@@ -46,14 +46,15 @@ fn a_look_at_a_web_service_leaves_from_the_source_address() {
 }
 
 #[test]
-fn an_address_that_is_not_ours_is_named_and_one_of_another_family_too() {
+fn unusable_source_address_is_named_in_the_error() {
     let server = Postgres::start();
     for (source, words) in [("192.0.2.1", "no address of this machine"), ("::1", "family")] {
-        let error = new_epoch(&server.url(), address(source)).expect_err("no way").to_string();
+        let error =
+            new_epoch(&server.url(), address(source)).expect_err("the address is unusable").to_string();
         assert!(error.contains(words) && error.contains("server.source_address"), "{error}");
         let target = Target::parse(Kind::Postgres, &server.url()).expect("an address");
         let found = Probe::new(target.with_source(address(source)), "one").look(Duration::from_secs(5));
-        let cause = found.result.expect_err("no way");
+        let cause = found.result.expect_err("the address is unusable");
         assert_eq!(cause.fault, Fault::Unreachable);
         assert!(cause.text.contains(words) && cause.text.contains("server.source_address"), "{cause:?}");
     }

@@ -1,4 +1,4 @@
-//! Machines whose power can go: one with a gateway that stores in SQLite, one with PostgreSQL and a gateway before it.
+//! Machines whose power can fail: one with a gateway that stores in SQLite, one with PostgreSQL and a gateway.
 
 use crate::servers::Postgres;
 use crate::support::wait::comes_true;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// What a sync takes: that of a usual solid state disk.
+/// The time of a sync on a usual solid state disk.
 const SYNC_TIME: Duration = Duration::from_millis(2);
-/// A clean stop of SQLite takes about so long: the power may go at any moment of it.
+/// The approximate time of a clean stop with SQLite; the power may fail at any moment of it.
 const STOP_MS: u64 = 40;
 
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -21,14 +21,14 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     library
 });
 
-/// A gateway and its store, which stand on a disk whose power can go.
+/// A gateway and its store, on a disk whose power can fail.
 pub trait Machine {
     fn gateway(&self) -> &Gateway;
 
-    /// The power goes: every process is gone in the middle of whatever it did.
-    fn power_goes(&mut self, random: &mut Rng);
+    /// Fails the power: every process ends in the middle of its work.
+    fn fail_power(&mut self, random: &mut Rng);
 
-    /// What the disk holds is what there is; says what was lost.
+    /// Reduces the files to what the disk holds, and returns what was lost.
     fn cut(&mut self, back: WrittenBack, random: &mut Rng) -> Lost;
 
     /// Starts from what the disk holds.
@@ -44,12 +44,12 @@ pub struct WithSqlite {
 
 impl WithSqlite {
     pub fn start(sync: Sync) -> WithSqlite {
-        let setup = Setup::new().unhurried();
-        // The gateway makes its data folder itself, and that must be durable as well.
+        let setup = Setup::new().unlimited();
+        // The gateway creates its data folder itself, and that must be durable too.
         let watched = setup.data().with_file_name("disk");
         std::fs::create_dir(&watched).expect("a folder is made");
         let setup = setup.data_at(watched.join("data"));
-        // SQLite syncs the folder for each file it makes, so the names of new files need no more than that.
+        // SQLite syncs the folder for each file it creates, so the names of new files become durable only by that.
         let model = Model { sync, names: Names::FolderSync, sync_time: SYNC_TIME };
         let disk = Disk::begin(&watched, &watched.with_file_name("shadow"), model).expect("a disk");
         let setup =
@@ -65,7 +65,7 @@ impl Machine for WithSqlite {
         self.gateway.as_ref().expect("it runs")
     }
 
-    fn power_goes(&mut self, random: &mut Rng) {
+    fn fail_power(&mut self, random: &mut Rng) {
         let mut gateway = self.gateway.take().expect("it runs");
         if random.u8(0..3) == 0 {
             gateway.signal(Signal::TERM);
@@ -95,20 +95,20 @@ impl WithPostgres {
     pub fn start(sync: Sync, settings: &[(&str, &str)]) -> WithPostgres {
         let safe = [
             ("fsync", "on"),
-            // So little that much is written before a checkpoint, and checkpoints come often.
+            // Small buffers and a small log, so that much is written before a checkpoint and checkpoints are frequent.
             ("shared_buffers", "1MB"),
             ("max_wal_size", "4MB"),
             ("min_wal_size", "2MB"),
             ("autovacuum_naptime", "1s"),
         ];
         let mut server = Postgres::prepare(&[&safe[..], settings].concat(), None);
-        // Small segments of its log, so that a run has many.
+        // Small log segments, so that a run has many.
         server.run_on_data("pg_resetwal", &["--wal-segsize=1"]);
         let shadow = server.data().with_file_name("shadow");
-        // It syncs the files of a new table and not the folder they are in: in 15 it trusts the file system there.
+        // PostgreSQL syncs the files of a new table but not their folder; version 15 relies on the file system there.
         let model = Model { sync, names: Names::FileSync, sync_time: SYNC_TIME };
         let disk = Disk::begin(server.data(), &shadow, model).expect("a disk");
-        // The server's user cannot go where cargo builds.
+        // The server's user cannot read cargo's target folder.
         let library = server.data().with_file_name("power-loss.so");
         std::fs::copy(&*LIBRARY, &library).expect("the library is copied");
         for (name, value) in disk.environment(&library) {
@@ -125,7 +125,7 @@ impl Machine for WithPostgres {
         self.gateway.as_ref().expect("it runs")
     }
 
-    fn power_goes(&mut self, random: &mut Rng) {
+    fn fail_power(&mut self, random: &mut Rng) {
         let gateway = self.gateway.take().expect("it runs");
         if random.bool() {
             drop(gateway);
@@ -142,9 +142,9 @@ impl Machine for WithPostgres {
 
     fn start_again(&mut self) {
         self.server.start_again();
-        let setup = Setup::new().unhurried().env("SEAWALL_STORE_URL", &self.server.url());
+        let setup = Setup::new().unlimited().env("SEAWALL_STORE_URL", &self.server.url());
         self.gateway = Some(setup.start());
-        // What was made new is in its files alone from here on, and no longer in the log that recovery reads.
+        // After this, what was created so far is only in its files, no longer in the log that recovery reads.
         self.server.sql("CHECKPOINT");
     }
 }

@@ -1,8 +1,8 @@
-//! What was acknowledged is there after the power went: the store's files hold what was synced, and of the rest whatever a
-//! disk had happened to write.
+//! Acknowledged publications survive a power loss. Afterwards the store's files hold what was synced, and of the rest
+//! whatever the disk happened to write.
 //!
-//! The gateway with SQLite, and PostgreSQL behind a gateway, run under the library of `tools/power-loss`. `SEED` repeats the
-//! draws of a run, though not its moments; `SEAWALL_TEST_LOSSES` is how often the power goes in each.
+//! The gateway with SQLite, and PostgreSQL behind a gateway, run under the library of `tools/power-loss`. `SEED`
+//! repeats the draws of a run, though not its timing; `SEAWALL_TEST_LOSSES` sets the number of losses in each test.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 #![allow(dead_code, unused_imports, reason = "not every test needs every tool")]
 

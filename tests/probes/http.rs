@@ -1,7 +1,7 @@
 //! HTTP services and ClickHouse's HTTP interface.
 
 use crate::servers::{Answer, Http};
-use crate::support::{BRIEF, fails, fails_within, nobody, parrot, probe, silent_in_time, well};
+use crate::support::{BRIEF, fails, fails_within, parrot, probe, silent_in_time, unused_address, well};
 use seawall::health::finding::Fault;
 use seawall::net::target::{Expect, Kind, Target};
 use seawall::probe::Probe;
@@ -12,7 +12,7 @@ fn text(status: u16, body: &str) -> Answer {
 }
 
 #[test]
-fn a_service_is_well_on_one_kept_connection_and_after_its_restart() {
+fn probe_keeps_one_connection_and_succeeds_after_a_restart() {
     let mut http = Http::start();
     let mut probe = probe(Kind::Http, &http.url("/health"));
     for _ in 0..3 {
@@ -22,7 +22,7 @@ fn a_service_is_well_on_one_kept_connection_and_after_its_restart() {
     fails(&mut probe, Fault::Refused, &["refuses", &http.address().to_string()]);
     http.start_again();
     well(&mut probe);
-    // Cut off between two looks: the next one connects anew and finds nothing wrong.
+    // Cut between two probes: the next one reconnects and finds no fault.
     http.stop();
     http.start_again();
     well(&mut probe);
@@ -30,7 +30,7 @@ fn a_service_is_well_on_one_kept_connection_and_after_its_restart() {
 }
 
 #[test]
-fn a_status_a_field_and_a_redirect_are_held_against_what_is_expected() {
+fn unexpected_status_field_or_redirect_is_a_fault() {
     let http = Http::start();
     http.answer("/sick", Answer::json(503, r#"{"error":"no database"}"#));
     http.answer("/health", Answer::json(200, r#"{"status":"degraded","checks":[{"state":"up"}]}"#));
@@ -48,7 +48,7 @@ fn a_status_a_field_and_a_redirect_are_held_against_what_is_expected() {
 }
 
 #[test]
-fn a_body_without_end_is_read_to_its_bound() {
+fn long_body_is_read_to_its_bound() {
     let http = Http::start();
     http.answer("/big", text(200, &"x".repeat(1 << 20)));
     assert_eq!(well(&mut probe(Kind::Http, &http.url("/big"))), None);
@@ -59,7 +59,7 @@ fn a_body_without_end_is_read_to_its_bound() {
 }
 
 #[test]
-fn one_that_hangs_resets_or_trickles_is_told_in_time() {
+fn service_that_hangs_resets_or_stops_halfway_is_reported_in_time() {
     let http = Http::start();
     http.answer("/hang", Answer::Hang);
     http.answer("/reset", Answer::Reset);
@@ -73,7 +73,7 @@ fn one_that_hangs_resets_or_trickles_is_told_in_time() {
 }
 
 #[test]
-fn what_is_not_http_is_named_and_its_secret_is_not() {
+fn non_http_answer_is_reported_without_the_secret() {
     let garbage = parrot(b"hunter22 \0\0\0 not HTTP\r\n\r\n");
     let address = format!("http://me:hunter22@{garbage}/?key=hunter22");
     let cause = fails_within(&mut probe(Kind::Http, &address), BRIEF * 4, Fault::Protocol, &["HTTP"]);
@@ -109,7 +109,7 @@ fn clickhouse_must_answer_ping_and_select() {
     fails(&mut probe, Fault::Status, &["243"]);
     http.answer("/ping", text(200, "<html>a web server</html>"));
     fails(&mut probe, Fault::Protocol, &["/ping", "<html>"]);
-    let (_port, gone) = nobody();
+    let (_port, gone) = unused_address();
     fails(
         &mut crate::support::probe(Kind::Clickhouse, &format!("http://{gone}")),
         Fault::Refused,

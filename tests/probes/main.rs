@@ -1,4 +1,4 @@
-//! Each probe against the real thing: well, gone, frozen, full, read-only, and what only pretends to be it.
+//! Each probe against a real server: healthy, stopped, frozen, full, read-only, and against a peer of another kind.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and reads the clock")]
 #![allow(clippy::duplicate_mod, reason = "the servers keep their way of waiting to themselves")]
 

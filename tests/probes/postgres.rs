@@ -1,9 +1,9 @@
-//! PostgreSQL, and the ways in which it is no store.
+//! PostgreSQL, and the states in which it cannot serve as a store.
 
 use crate::servers::process;
 use crate::servers::{Disk, Postgres};
 use crate::support::{
-    BRIEF, GRACE, certificate, fails, fails_within, nobody, parrot, probe, silent_in_time, well,
+    BRIEF, GRACE, certificate, fails, fails_within, parrot, probe, silent_in_time, unused_address, well,
 };
 use crate::wait::{SOON, size, until};
 use seawall::health::finding::Fault;
@@ -18,7 +18,7 @@ fn backends(postgres: &Postgres) -> usize {
 }
 
 #[test]
-fn a_store_is_well_one_row_an_instance_and_one_connection() {
+fn healthy_store_costs_one_row_for_each_instance_and_one_connection() {
     let postgres = Postgres::start();
     let target =
         || Target::parse(Kind::Postgres, &postgres.url()).unwrap().with_tables(&["chat_log"]).unwrap();
@@ -31,15 +31,15 @@ fn a_store_is_well_one_row_an_instance_and_one_connection() {
     let xmin = || postgres.sql("SELECT xmin FROM seawall_probe WHERE instance = 'one_s'");
     let before = xmin();
     well(&mut probe);
-    assert_ne!(xmin(), before, "a look commits");
+    assert_ne!(xmin(), before, "a probe commits");
     until(SOON, "one connection", || backends(&postgres) == 1);
     postgres.sql("REVOKE SELECT ON chat_log FROM seawall");
     fails(&mut probe, Fault::Schema, &["42501", "chat_log"]);
 }
 
-/// `IF NOT EXISTS` looks before it creates, and what it meets in between has three names.
+/// `IF NOT EXISTS` checks before it creates, and a race in between can fail with three different errors.
 #[test]
-fn instances_that_look_for_the_first_time_at_once_are_all_well() {
+fn first_probes_of_several_instances_at_once_succeed() {
     let postgres = Postgres::start();
     let target = || Target::parse(Kind::Postgres, &postgres.url()).unwrap();
     let mut probes: Vec<Probe> = (0..6).map(|number: u8| Probe::new(target(), &number.to_string())).collect();
@@ -54,7 +54,7 @@ fn instances_that_look_for_the_first_time_at_once_are_all_well() {
 }
 
 #[test]
-fn a_look_writes_beside_the_tables_that_it_reads() {
+fn probe_writes_in_the_schema_of_the_tables_that_it_reads() {
     let postgres = Postgres::start();
     let target = Target::parse(Kind::Postgres, &postgres.url()).unwrap();
     let mut probe = Probe::new(target.with_tables(&["chat.log"]).unwrap(), "one");
@@ -67,14 +67,14 @@ fn a_look_writes_beside_the_tables_that_it_reads() {
 }
 
 #[test]
-fn a_crash_a_restart_and_a_cut_connection_are_seen_as_they_are() {
+fn crash_is_a_fault_but_a_restart_or_a_cut_connection_is_not() {
     let mut postgres = Postgres::start();
     let mut probe = probe(Kind::Postgres, &postgres.url());
     well(&mut probe);
     postgres.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall-probe'",
     );
-    // One cut connection is no fault of the dependency.
+    // A single cut connection is no fault of the dependency.
     well(&mut probe);
     postgres.kill9();
     fails(&mut probe, Fault::Refused, &["refuses", &postgres.address().to_string()]);
@@ -83,7 +83,7 @@ fn a_crash_a_restart_and_a_cut_connection_are_seen_as_they_are() {
 }
 
 #[test]
-fn a_frozen_server_is_told_in_time_and_seen_again_at_once() {
+fn frozen_server_is_reported_in_time_and_recovers_at_once() {
     let postgres = Postgres::start();
     let mut probe = probe(Kind::Postgres, &postgres.url());
     well(&mut probe);
@@ -91,27 +91,27 @@ fn a_frozen_server_is_told_in_time_and_seen_again_at_once() {
     silent_in_time(&mut probe, Fault::Timeout);
     postgres.sigcont();
     well(&mut probe);
-    until(SOON, "the looks left no backend behind", || backends(&postgres) == 1);
+    until(SOON, "the probes left no backend", || backends(&postgres) == 1);
 }
 
 #[test]
-fn a_commit_that_hangs_is_seen_and_leaves_no_backend_behind() {
+fn hanging_commit_is_reported_and_leaves_no_backend() {
     let postgres = Postgres::start();
     let mut probe = probe(Kind::Postgres, &postgres.url());
     well(&mut probe);
-    postgres.reload("synchronous_standby_names", "nobody");
+    postgres.reload("synchronous_standby_names", "absent");
     for _ in 0..5 {
         let started = Instant::now();
         fails_within(&mut probe, BRIEF, Fault::Timeout, &["no answer"]);
         assert!(started.elapsed() <= BRIEF + GRACE);
     }
-    until(SOON, "cancelled looks are gone", || backends(&postgres) <= 1);
+    until(SOON, "cancelled probes have ended", || backends(&postgres) <= 1);
     postgres.reload("synchronous_standby_names", "");
     well(&mut probe);
 }
 
 #[test]
-fn a_standby_and_a_read_only_server_are_no_store() {
+fn standby_and_read_only_server_are_faults() {
     let mut postgres = Postgres::start();
     let mut probe = probe(Kind::Postgres, &postgres.url());
     well(&mut probe);
@@ -128,14 +128,14 @@ fn a_standby_and_a_read_only_server_are_no_store() {
 }
 
 #[test]
-fn connections_that_run_out_warn_first_and_fail_then() {
+fn connections_that_run_out_cause_a_warning_then_a_fault() {
     let postgres = Postgres::start_with(&[("max_connections", "13")]);
     let mut probe = probe(Kind::Postgres, &postgres.url());
     assert_eq!(well(&mut probe), None);
     let _most = postgres.occupy(8);
     let warning = well(&mut probe).unwrap();
     assert!(warning.ends_with("of 10 connections are in use"), "{warning}");
-    // Each keeps the connection it got.
+    // Each probe keeps its connection.
     let mut others: Vec<Probe> = Vec::new();
     let cause = loop {
         let mut other = crate::support::probe(Kind::Postgres, &postgres.url());
@@ -150,7 +150,7 @@ fn connections_that_run_out_warn_first_and_fail_then() {
 }
 
 #[test]
-fn passwords_databases_and_starting_servers_are_told_apart() {
+fn wrong_password_missing_database_and_starting_server_are_distinguished() {
     let mut postgres = Postgres::start();
     postgres.sql("ALTER ROLE seawall PASSWORD 'hunter22'");
     for method in ["scram-sha-256", "password"] {
@@ -158,7 +158,7 @@ fn passwords_databases_and_starting_servers_are_told_apart() {
         std::fs::write(postgres.data().join("pg_hba.conf"), rules).unwrap();
         postgres.sql("SELECT pg_reload_conf()");
         let with = |password: &str| postgres.url().replace("seawall@", &format!("seawall:{password}@"));
-        until(SOON, "the rules hold", || probe(Kind::Postgres, &postgres.url()).look(SOON).result.is_err());
+        until(SOON, "the rules apply", || probe(Kind::Postgres, &postgres.url()).look(SOON).result.is_err());
         well(&mut probe(Kind::Postgres, &with("hunter22")));
         let cause = fails(&mut probe(Kind::Postgres, &with("swordfish")), Fault::Credentials, &["28P01"]);
         assert!(!cause.text.contains("swordfish"), "{cause:?}");
@@ -172,7 +172,7 @@ fn passwords_databases_and_starting_servers_are_told_apart() {
         postgres.address().port()
     );
     well(&mut probe(Kind::Postgres, &socket));
-    // Hot standby off: a standby that is recovering takes nobody.
+    // With hot standby off, a recovering standby accepts no session.
     postgres.stop();
     postgres.become_standby();
     postgres.set("hot_standby", "off");
@@ -183,7 +183,7 @@ fn passwords_databases_and_starting_servers_are_told_apart() {
 }
 
 #[test]
-fn a_probe_that_is_connected_goes_on_where_nobody_else_is_let_in() {
+fn connected_probe_succeeds_while_new_connections_are_refused() {
     let postgres = Postgres::start();
     let mut probe = probe(Kind::Postgres, &postgres.url());
     well(&mut probe);
@@ -191,7 +191,7 @@ fn a_probe_that_is_connected_goes_on_where_nobody_else_is_let_in() {
     let warnings: Vec<String> = (0..LOOKS_PER_CONNECTION).filter_map(|_| well(&mut probe)).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("no further connection is taken") && warnings[0].contains("53300"));
-    // What it keeps is what work has; once that is lost, nobody is served.
+    // The store's workers keep their connections as the probe does; without its own, the probe must report the limit.
     probe.forget();
     fails(&mut probe, Fault::ConnectionLimit, &["53300"]);
     postgres.sql("ALTER ROLE seawall CONNECTION LIMIT -1");
@@ -199,7 +199,7 @@ fn a_probe_that_is_connected_goes_on_where_nobody_else_is_let_in() {
 }
 
 #[test]
-fn a_silent_host_does_not_hide_the_next_one() {
+fn silent_host_does_not_hide_the_next_one() {
     let postgres = Postgres::start();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ports = (silent.local_addr().unwrap().port(), postgres.address().port());
@@ -209,7 +209,7 @@ fn a_silent_host_does_not_hide_the_next_one() {
 }
 
 #[test]
-fn tls_is_used_where_it_is_required_and_its_certificate_is_checked() {
+fn tls_is_used_if_required_and_its_certificate_is_verified() {
     let postgres = Postgres::start();
     let (certified, folder) = (certificate(), postgres.data());
     std::fs::write(folder.join("server.crt"), certified.cert.pem()).unwrap();
@@ -228,19 +228,19 @@ fn tls_is_used_where_it_is_required_and_its_certificate_is_checked() {
 }
 
 #[test]
-fn a_full_disk_is_named() {
+fn full_disk_is_reported() {
     let Some(disk) = Disk::or_skip(120) else { return };
     let postgres = Postgres::start_at(disk.path(), &[]);
     let mut probe = probe(Kind::Postgres, &postgres.url());
-    // The row of a look that has room on its page needs none of the disk; a table that is not there yet does.
+    // A probe's row that fits its page needs no disk space, but a table that does not exist yet does.
     disk.fill();
     fails(&mut probe, Fault::DiskFull, &["53100", "No space left"]);
     disk.free();
-    until(SOON, "it is well with room", || probe.look(SOON).result.is_ok());
+    until(SOON, "the probe succeeds with free space", || probe.look(SOON).result.is_ok());
 }
 
 #[test]
-fn what_is_not_postgresql_is_named_and_nobody_refuses() {
+fn non_postgresql_answer_and_refused_connection_are_distinguished() {
     for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"R\0\0\0\x01", b"R\xff\xff\xff\xff"] {
         let address = parrot(answer);
         fails(
@@ -249,7 +249,7 @@ fn what_is_not_postgresql_is_named_and_nobody_refuses() {
             &["PostgreSQL"],
         );
     }
-    let (_port, gone) = nobody();
+    let (_port, gone) = unused_address();
     fails(
         &mut probe(Kind::Postgres, &format!("postgres://a:hunter22@{gone}/b")),
         Fault::Refused,

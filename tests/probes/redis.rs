@@ -1,14 +1,16 @@
-//! Redis, and the states in which it answers PING and does not work.
+//! Redis, and the states in which it answers PING but does not work.
 
 use crate::servers::Redis;
-use crate::support::{BRIEF, DeafProxy, fails, fails_within, nobody, parrot, probe, silent_in_time, well};
+use crate::support::{
+    BRIEF, DeafProxy, fails, fails_within, parrot, probe, silent_in_time, unused_address, well,
+};
 use seawall::health::finding::Fault;
 use seawall::net::target::Kind;
 use seawall::probe::LOOKS_PER_CONNECTION;
 use std::sync::atomic::Ordering;
 
 #[test]
-fn a_server_is_well_leaves_no_key_and_is_well_after_a_restart() {
+fn probe_leaves_no_key_and_succeeds_after_a_restart() {
     let mut redis = Redis::start();
     let mut probe = probe(Kind::Redis, &redis.url());
     assert_eq!(well(&mut probe), None);
@@ -18,12 +20,12 @@ fn a_server_is_well_leaves_no_key_and_is_well_after_a_restart() {
     redis.start_again();
     well(&mut probe);
     redis.end_subscriptions();
-    // One subscription that was cut between two looks is made anew in the same look.
+    // A subscription that was cut between two probes is renewed within the probe.
     well(&mut probe);
 }
 
 #[test]
-fn connections_are_kept_and_from_time_to_time_made_anew() {
+fn connections_are_kept_and_replaced_from_time_to_time() {
     let redis = Redis::start();
     let proxy = DeafProxy::before(redis.address());
     let mut probe = probe(Kind::Redis, &redis.url_through(proxy.address));
@@ -36,7 +38,7 @@ fn connections_are_kept_and_from_time_to_time_made_anew() {
 }
 
 #[test]
-fn a_frozen_server_is_told_in_time_and_seen_again_at_once() {
+fn frozen_server_is_reported_in_time_and_recovers_at_once() {
     let redis = Redis::start();
     let mut probe = probe(Kind::Redis, &redis.url());
     well(&mut probe);
@@ -47,7 +49,7 @@ fn a_frozen_server_is_told_in_time_and_seen_again_at_once() {
 }
 
 #[test]
-fn dead_pub_sub_behind_a_green_ping_is_a_fault_of_delivery() {
+fn dead_pub_sub_with_a_working_ping_is_a_delivery_fault() {
     let redis = Redis::start();
     let proxy = DeafProxy::before(redis.address());
     let mut probe = probe(Kind::Redis, &redis.url_through(proxy.address));
@@ -61,7 +63,7 @@ fn dead_pub_sub_behind_a_green_ping_is_a_fault_of_delivery() {
 }
 
 #[test]
-fn a_missing_right_to_channels_is_named() {
+fn missing_right_to_channels_is_reported() {
     let redis = Redis::start();
     let mut probe = probe(Kind::Redis, &redis.url());
     well(&mut probe);
@@ -72,7 +74,7 @@ fn a_missing_right_to_channels_is_named() {
 }
 
 #[test]
-fn a_replica_full_memory_and_loading_are_told_apart() {
+fn replica_full_memory_and_loading_are_distinguished() {
     let mut redis = Redis::start();
     let mut probe = probe(Kind::Redis, &redis.url());
     well(&mut probe);
@@ -94,7 +96,7 @@ fn a_replica_full_memory_and_loading_are_told_apart() {
 }
 
 #[test]
-fn wrong_missing_and_right_passwords_are_told_apart() {
+fn wrong_missing_and_right_passwords_are_distinguished() {
     let redis = Redis::start();
     redis.command(&["CONFIG", "SET", "requirepass", "hunter22"]);
     let with = |password: &str| redis.url().replace("redis://", &format!("redis://:{password}@"));
@@ -105,7 +107,7 @@ fn wrong_missing_and_right_passwords_are_told_apart() {
 }
 
 #[test]
-fn a_unix_socket_and_a_database_by_number_are_addresses_too() {
+fn unix_socket_and_database_number_are_valid_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("redis.sock");
     let redis = Redis::start_with(&[("unixsocket", socket.to_str().unwrap())]);
@@ -118,7 +120,7 @@ fn a_unix_socket_and_a_database_by_number_are_addresses_too() {
 }
 
 #[test]
-fn a_server_without_a_connection_left_says_so() {
+fn server_without_a_free_connection_is_reported() {
     let redis = Redis::start_with(&[("maxclients", "2")]);
     let held: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(redis.address()).unwrap()).collect();
     fails(&mut probe(Kind::Redis, &redis.url()), Fault::ConnectionLimit, &["max number of clients"]);
@@ -126,11 +128,11 @@ fn a_server_without_a_connection_left_says_so() {
 }
 
 #[test]
-fn what_is_not_redis_is_named_and_nobody_refuses() {
+fn non_redis_answer_and_refused_connection_are_distinguished() {
     let garbage = parrot(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     fails(&mut probe(Kind::Redis, &format!("redis://{garbage}")), Fault::Protocol, &["something else"]);
     let endless = parrot(b"$2000000000\r\n");
     fails_within(&mut probe(Kind::Redis, &format!("redis://{endless}")), BRIEF, Fault::Timeout, &[]);
-    let (_port, gone) = nobody();
+    let (_port, gone) = unused_address();
     fails(&mut probe(Kind::Redis, &format!("redis://{gone}")), Fault::Refused, &["refuses"]);
 }

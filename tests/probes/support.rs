@@ -1,4 +1,4 @@
-//! Looks whose outcome is asserted, and peers that only pretend.
+//! Probes with an expected outcome, and peers that do not speak the protocol.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use seawall::health::finding::{Cause, Fault};
@@ -12,24 +12,24 @@ use std::time::{Duration, Instant};
 
 use crate::wait::{SOON, until};
 
-/// Enough for a busy machine; a test that waits for silence takes [`BRIEF`].
+/// Long enough for a busy machine; a test that waits for silence uses [`BRIEF`].
 pub const PATIENT: Duration = Duration::from_secs(10);
 pub const BRIEF: Duration = Duration::from_millis(300);
-/// What a look may take beyond its timeout.
+/// The time that a probe may take beyond its timeout.
 pub const GRACE: Duration = Duration::from_millis(100);
 
 pub fn probe(kind: Kind, address: &str) -> Probe {
     Probe::new(Target::parse(kind, address).expect("a good address"), "test-1")
 }
 
-/// A look that finds nothing wrong; its warning.
+/// Runs a probe that must find no fault, and returns its warning.
 #[track_caller]
 pub fn well(probe: &mut Probe) -> Option<String> {
     let finding = probe.look(PATIENT);
     finding.result.unwrap_or_else(|cause| panic!("{cause:?} after {:?}", finding.latency))
 }
 
-/// A look that finds this fault, in words that hold all of `words`.
+/// Runs a probe that must find this fault, with a text that contains all of `words`.
 #[track_caller]
 pub fn fails(probe: &mut Probe, fault: Fault, words: &[&str]) -> Cause {
     fails_within(probe, PATIENT, fault, words)
@@ -46,7 +46,7 @@ pub fn fails_within(probe: &mut Probe, timeout: Duration, fault: Fault, words: &
     cause
 }
 
-/// Looks at a silent server end in time, every one, and leave no thread behind.
+/// Checks that several probes of a silent server end in time and leave no thread.
 #[track_caller]
 pub fn silent_in_time(probe: &mut Probe, fault: Fault) {
     let before = own_threads();
@@ -56,11 +56,11 @@ pub fn silent_in_time(probe: &mut Probe, fault: Fault) {
         let took = started.elapsed();
         assert!(took <= BRIEF + GRACE, "{took:?}");
     }
-    until(SOON, "no look has left a thread behind", || own_threads() <= before);
+    until(SOON, "the probes left no thread", || own_threads() <= before);
 }
 
-/// Threads that have the name of this one: a thread without a name of its own inherits that of its maker. Other tests of this
-/// process make threads as well.
+/// The number of threads with the name of this one. An unnamed thread inherits its creator's name, and other tests of
+/// this process create threads too.
 fn own_threads() -> usize {
     let name = |task: &std::path::Path| std::fs::read_to_string(task.join("comm")).unwrap_or_default();
     let own = name(std::path::Path::new("/proc/thread-self"));
@@ -68,14 +68,14 @@ fn own_threads() -> usize {
     tasks.filter(|task| task.as_ref().is_ok_and(|task| name(&task.path()) == own)).count()
 }
 
-/// An address that refuses: its port was ours a moment ago.
-pub fn nobody() -> (seawall_fault::HeldPort, SocketAddr) {
+/// An address that refuses connections, because nothing listens on its held port.
+pub fn unused_address() -> (seawall_fault::HeldPort, SocketAddr) {
     let port = seawall_fault::HeldPort::loopback().expect("a free port");
     let address = port.address();
     (port, address)
 }
 
-/// Answers each connection with these bytes whatever it is asked, then waits for its end.
+/// Answers each connection with these bytes, whatever it sends, until it ends.
 pub fn parrot(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -95,7 +95,7 @@ pub fn parrot(answer: &'static [u8]) -> SocketAddr {
     address
 }
 
-/// Sends these bytes again and again, one each few milliseconds: every single read is answered in time.
+/// Sends these bytes repeatedly, one every few milliseconds, so that every single read is answered in time.
 pub fn dripper(bytes: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -114,7 +114,7 @@ pub fn dripper(bytes: &'static [u8]) -> SocketAddr {
     address
 }
 
-/// Passes everything on but what a server sends to a subscription: what a balancer that knows no pub/sub does.
+/// Forwards everything except messages to a subscription, like a load balancer that does not support pub/sub.
 pub struct DeafProxy {
     pub address: SocketAddr,
     pub is_deaf: Arc<AtomicBool>,
@@ -157,12 +157,12 @@ fn pass(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool +
     });
 }
 
-/// A certificate of its own authority for `localhost`, in PEM, with its key.
+/// A self-signed certificate for `localhost`, with its key.
 pub fn certificate() -> CertifiedKey<rcgen::KeyPair> {
     generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate")
 }
 
-/// Shakes hands as a TLS server, and then answers nothing.
+/// Completes a TLS handshake as a server, and then answers nothing.
 pub fn tls_server(certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));

@@ -1,9 +1,9 @@
-//! Ports, certificates, source addresses, and a name that does not resolve.
+//! TCP ports, certificates, source addresses, and an unresolvable name.
 
 use crate::servers::Http;
 use crate::support::{
-    BRIEF, GRACE, certificate, dripper, fails, fails_within, nobody, parrot, probe, silent_in_time,
-    tls_server, well,
+    BRIEF, GRACE, certificate, dripper, fails, fails_within, parrot, probe, silent_in_time, tls_server,
+    unused_address, well,
 };
 use seawall::health::definition::Criticality;
 use seawall::health::finding::Fault;
@@ -16,16 +16,16 @@ use std::net::{IpAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_port_that_accepts_is_well_and_one_that_does_not_refuses() {
+fn open_port_is_healthy_and_closed_port_is_refused() {
     let http = Http::start();
     assert_eq!(well(&mut probe(Kind::Tcp, &http.address().to_string())), None);
-    let (_port, address) = nobody();
+    let (_port, address) = unused_address();
     let address = address.to_string();
     fails(&mut probe(Kind::Tcp, &address), Fault::Refused, &[&address]);
 }
 
 #[test]
-fn a_certificate_is_checked_against_its_authority_and_name() {
+fn certificate_is_verified_with_its_authority_and_name() {
     let certified = certificate();
     let port = tls_server(&certified).port();
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -41,7 +41,7 @@ fn a_certificate_is_checked_against_its_authority_and_name() {
 }
 
 #[test]
-fn what_speaks_no_tls_and_what_is_silent_in_a_handshake_are_told_apart() {
+fn peer_without_tls_and_peer_silent_in_the_handshake_are_distinguished() {
     let address = parrot(b"220 mail.example ESMTP\r\n");
     fails(&mut probe(Kind::Tcp, &format!("tls://{address}")), Fault::Tls, &["TLS"]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -50,12 +50,12 @@ fn what_speaks_no_tls_and_what_is_silent_in_a_handshake_are_told_apart() {
 }
 
 #[test]
-fn a_peer_that_drips_does_not_stretch_a_look() {
+fn peer_that_sends_byte_by_byte_does_not_prolong_a_probe() {
     let drips: [(Kind, &str, &[u8]); 4] = [
         (Kind::Http, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
         (Kind::Clickhouse, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
         (Kind::Redis, "redis://", b"$60000\r\n"),
-        // The first byte says that there is no TLS.
+        // The first byte refuses TLS.
         (Kind::Postgres, "postgres://a@", b"NN\0\0\x10\0"),
     ];
     for (kind, scheme, bytes) in drips {
@@ -67,7 +67,7 @@ fn a_peer_that_drips_does_not_stretch_a_look() {
 }
 
 #[test]
-fn a_connection_leaves_from_its_source_address() {
+fn probe_connects_from_its_source_address() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let target = |source: &str| {
@@ -86,7 +86,7 @@ fn a_connection_leaves_from_its_source_address() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_unreachable() {
+fn unresolvable_name_is_unreachable() {
     let timeout = Duration::from_secs(2);
     fails_within(
         &mut probe(Kind::Tcp, "no-such-host.invalid:1"),
@@ -97,7 +97,7 @@ fn a_name_that_does_not_resolve_is_unreachable() {
 }
 
 #[test]
-fn a_doctor_looks_at_all_at_once_and_keeps_their_order() {
+fn doctor_probes_all_at_once_and_keeps_their_order() {
     let http = Http::start();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());

@@ -7,7 +7,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Mutations of a target's corpus, all its files together.
+/// Mutations of a whole corpus.
 const MUTATIONS: usize = 3_000;
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -23,7 +23,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// One to four small changes, with pieces of `other` among them.
+/// Applies one to four small changes, some with pieces of `other`.
 fn mutated(bytes: &[u8], other: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..random.usize(1..=4) {
@@ -44,7 +44,7 @@ fn mutated(bytes: &[u8], other: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// Says which input it was, in a form that can be kept as a file.
+/// Runs a check, and prints an input that fails in a form that can be saved as a file.
 fn replay(check: fn(&[u8]), what: &str, bytes: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| check(bytes))).is_err() {
         panic!("{what} fails: b\"{}\"", bytes.escape_ascii());
@@ -66,37 +66,37 @@ fn replay_target(name: &str) {
 }
 
 #[test]
-fn heads() {
+fn corpus_of_heads_passes() {
     replay_target("head");
 }
 
 #[test]
-fn proxy_headers() {
+fn corpus_of_proxy_headers_passes() {
     replay_target("proxy");
 }
 
 #[test]
-fn frames() {
+fn corpus_of_frames_passes() {
     replay_target("frames");
 }
 
 #[test]
-fn commands() {
+fn corpus_of_commands_passes() {
     replay_target("command");
 }
 
 #[test]
-fn configurations() {
+fn corpus_of_configurations_passes() {
     replay_target("config");
 }
 
 #[test]
-fn envelopes() {
+fn corpus_of_envelopes_passes() {
     replay_target("envelope");
 }
 
 #[test]
-fn operations() {
+fn corpus_of_operations_passes() {
     replay_target("operations");
 }
 

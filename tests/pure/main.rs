@@ -1,5 +1,5 @@
-//! Tests that start no server and no gateway: the source against its rules, the wire against its examples, and the fuzz
-//! targets over their corpora.
+//! Tests that start no server and no gateway: the source against its rules, the wire format against its examples, and
+//! the fuzz targets over their corpora.
 
 mod fuzz_corpus;
 #[path = "../support_schema/mod.rs"]

@@ -1,4 +1,4 @@
-//! A small disk that can be filled and freed: a tmpfs of its own.
+//! A small disk that can be filled and freed: its own tmpfs.
 
 use super::process;
 use std::fs::File;
@@ -13,7 +13,7 @@ pub struct Disk {
     ballast: PathBuf,
 }
 
-/// Why there is no disk: the rights of this user on this machine.
+/// The reason why no disk can be mounted: the rights of this user on this machine.
 #[derive(Debug)]
 pub struct NotAllowed(String);
 
@@ -24,11 +24,11 @@ impl std::fmt::Display for NotAllowed {
 }
 
 impl Disk {
-    /// Mounts one that holds so many megabytes.
+    /// Mounts a disk of this many megabytes.
     ///
     /// # Errors
     ///
-    /// The message of `mount`, where it is not allowed.
+    /// The message of `mount` if it is not allowed.
     pub fn mount(megabytes: u32) -> Result<Disk, NotAllowed> {
         let folder = tempfile::Builder::new().prefix("seawall-disk-").tempdir().expect("a temporary folder");
         let mut mount = Command::new("mount");
@@ -43,22 +43,22 @@ impl Disk {
         Ok(Disk { folder, ballast })
     }
 
-    /// As [`Disk::mount`]; says on the test's output why it is skipped where there can be none.
+    /// As [`Disk::mount`]; prints why the test is skipped and returns `None` if it is not allowed.
     pub fn or_skip(megabytes: u32) -> Option<Disk> {
         Disk::mount(megabytes).map_err(|error| eprintln!("SKIPPED: {error}")).ok()
     }
 
-    /// An empty folder on it, which servers may use.
+    /// An empty folder on the disk that servers may use.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Leaves no byte free; how many bytes that took.
+    /// Fills the disk to the last byte, and returns the number of bytes written.
     pub fn fill(&self) -> u64 {
         let mut file =
             File::options().create(true).append(true).open(&self.ballast).expect("a file can be named");
         let mut written = 0;
-        // Large pieces first, then whatever still fits.
+        // Large pieces first, then ever smaller ones.
         for piece in [1 << 16, 1 << 12, 1 << 9, 1] {
             let bytes = vec![0; piece];
             loop {
@@ -72,7 +72,7 @@ impl Disk {
         written
     }
 
-    /// Gives back what [`Disk::fill`] took.
+    /// Frees what [`Disk::fill`] wrote.
     pub fn free(&self) {
         std::fs::remove_file(&self.ballast).expect("it was filled");
     }
@@ -80,7 +80,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: a server that is being killed may still hold a file.
+        // Lazily, because a server that is being killed may still have an open file.
         let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
     }
 }

@@ -1,4 +1,4 @@
-//! A tiny HTTP service that answers as it is told: a stand-in for auth services and backends.
+//! A small scripted HTTP service, in place of auth services and backends.
 
 use super::wait::SOON;
 use seawall_fault::HeldPort;
@@ -14,25 +14,25 @@ use std::time::{Duration, Instant};
 const KEPT: usize = 1_000;
 /// Connections served at once; more are closed.
 const CONNECTIONS: usize = 256;
-/// Bytes of a request's body.
+/// The longest body of a request.
 const BODY_MAX: usize = 1 << 20;
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// With a status, a type and a body, after a delay.
+    /// A status, a type and a body, after a delay.
     With { status: u16, content_type: String, body: String, after: Duration },
-    /// Never; the connection stays.
+    /// No answer; the connection stays open.
     Hang,
-    /// With a reset.
+    /// A reset.
     Reset,
-    /// With half of what [`Answer::With`] would send, and a reset.
+    /// Half of an [`Answer::With`], then a reset.
     HalfThenReset { body: String },
-    /// As this says, request by request.
+    /// The result of a script for each request.
     By(Script),
 }
 
-/// Answers a request by what is in it.
+/// Computes the answer from the request.
 #[derive(Clone)]
 pub struct Script(Arc<dyn Fn(&Request) -> Answer + Send + Sync>);
 
@@ -52,7 +52,7 @@ impl Answer {
         Answer::With { status, content_type, body: body.into(), after: Duration::ZERO }
     }
 
-    /// The same answer, later.
+    /// The same answer after a delay.
     pub fn after(self, delay: Duration) -> Answer {
         match self {
             Answer::With { status, content_type, body, .. } => {
@@ -63,18 +63,18 @@ impl Answer {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
     /// With its query.
     pub path: String,
-    /// Names in small letters.
+    /// Names are in lower case.
     pub headers: HashMap<String, String>,
     pub body: String,
 }
 
-/// A running service; it ends when dropped.
+/// A running service; dropping it stops it.
 pub struct Http {
     port: HeldPort,
     shared: Arc<Shared>,
@@ -89,7 +89,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// By path without query; the empty path stands for all others.
+    /// By path without query; the empty path is the default.
     answers: HashMap<String, Answer>,
     requests: Vec<Request>,
     count: u64,
@@ -98,7 +98,7 @@ struct State {
 }
 
 impl Http {
-    /// Starts one that answers 200 and `{}` to everything.
+    /// Starts a service that answers every request with 200 and `{}`.
     #[track_caller]
     pub fn start() -> Http {
         let mut http = Http {
@@ -110,7 +110,7 @@ impl Http {
         http
     }
 
-    /// Starts it on the same port, its answers and requests kept.
+    /// Starts it again on the same port, with its answers and requests kept.
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.accepting.is_none(), "the service runs already");
@@ -120,12 +120,12 @@ impl Http {
         self.accepting = Some(std::thread::spawn(move || {
             for (number, stream) in (0..).zip(listener.incoming()) {
                 if shared.lock().stopped {
-                    // A process that is started meanwhile has the socket for a moment as well; this ends it for both.
+                    // A child process that is being spawned may have inherited the socket; this closes it for both.
                     let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
                     return;
                 }
                 if let Ok(stream) = stream {
-                    serve_apart(&shared, number, stream);
+                    spawn_serve(&shared, number, stream);
                 }
             }
         }));
@@ -136,7 +136,7 @@ impl Http {
         let Some(accepting) = self.accepting.take() else { return };
         self.shared.lock().stopped = true;
         self.shared.changed.notify_all();
-        // Wakes the accepting thread, which looks at `stopped` first.
+        // Wakes the accepting thread, which checks `stopped` first.
         let woken = TcpStream::connect(self.address());
         accepting.join().expect("accepting never panics");
         drop(woken);
@@ -151,7 +151,7 @@ impl Http {
         format!("http://{}{path}", self.address())
     }
 
-    /// How requests for `path` (without query) are answered from now on; `""` is every path not named.
+    /// Sets the answer to requests for `path` (without query); `""` sets the default.
     pub fn answer(&self, path: &str, answer: Answer) {
         self.shared.lock().answers.insert(path.into(), answer);
         self.shared.changed.notify_all();
@@ -162,7 +162,7 @@ impl Http {
         self.shared.lock().requests.clone()
     }
 
-    /// How many requests came.
+    /// The number of requests so far.
     pub fn count(&self) -> u64 {
         self.shared.lock().count
     }
@@ -181,12 +181,12 @@ impl Shared {
 
     fn end_connections(&self) {
         for stream in self.lock().open.values() {
-            // Its peer may have gone.
+            // Its peer may have closed it.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Notes a request and says how to answer it.
+    /// Records a request and returns its answer.
     fn take(&self, request: Request) -> Answer {
         let mut state = self.lock();
         let path = request.path.split('?').next().unwrap_or_default();
@@ -202,7 +202,7 @@ impl Shared {
         answer.unwrap_or_else(|| Answer::json(200, "{}"))
     }
 
-    /// Waits out a delay; `false` when the service stopped first.
+    /// Waits for a delay to pass; returns `false` if the service stopped first.
     fn wait(&self, until: Option<Instant>) -> bool {
         let mut state = self.lock();
         while !state.stopped {
@@ -216,7 +216,7 @@ impl Shared {
     }
 }
 
-fn serve_apart(shared: &Arc<Shared>, number: u64, stream: TcpStream) {
+fn spawn_serve(shared: &Arc<Shared>, number: u64, stream: TcpStream) {
     let Ok(kept) = stream.try_clone() else { return };
     let mut state = shared.lock();
     if state.open.len() >= CONNECTIONS {
@@ -229,7 +229,7 @@ fn serve_apart(shared: &Arc<Shared>, number: u64, stream: TcpStream) {
         let end = serve(&shared, &stream);
         let kept = shared.lock().open.remove(&number);
         if matches!(end, Ok(End::Reset)) {
-            // Both descriptors close after this, with a reset in place of the end of the stream.
+            // Both descriptors are closed after this, with a reset instead of the end of the stream.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         drop((kept, stream));
@@ -255,11 +255,11 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<End> {
                 writer.write_all(response(status, &content_type, &body).as_bytes())?;
             }
             Answer::Hang => {
-                // A client that gives up is noticed with the end of the service.
+                // A client that gives up is noticed only when the service stops.
                 shared.wait(None);
                 return Ok(End::Closed);
             }
-            // A script that answers with a script has nothing to say.
+            // A script must not answer with a script.
             Answer::Reset | Answer::By(_) => return Ok(End::Reset),
             Answer::HalfThenReset { body } => {
                 let whole = response(200, "application/json", &body);
@@ -273,12 +273,12 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<End> {
 
 fn response(status: u16, content_type: &str, body: &str) -> String {
     format!(
-        "HTTP/1.1 {status} Told\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 {status} Scripted\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-/// The next request; nothing at the end of the stream.
+/// The next request, or `None` at the end of the stream.
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.by_ref().take(8_192).read_line(&mut line)? == 0 {

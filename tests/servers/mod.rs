@@ -1,7 +1,7 @@
-//! Real servers for tests: PostgreSQL, Redis, an HTTP service of ours, and a disk that can be filled.
+//! Real servers for tests: PostgreSQL, Redis, an HTTP service, and a disk that can be filled.
 //!
-//! Each is on a port that stays its own while it is down, keeps its data in a temporary folder, and ends with its
-//! value, whether a test passed, panicked or was killed. A test target takes the module in by its path:
+//! Each keeps its port while it is down, keeps its data in a temporary folder, and ends when its value is dropped,
+//! whether a test passed, panicked or was killed. A test target includes the module by its path:
 //!
 //! ```ignore
 //! #[path = "../servers/mod.rs"]
@@ -15,7 +15,7 @@ pub mod http;
 pub mod postgres;
 pub mod process;
 pub mod redis;
-#[allow(clippy::duplicate_mod, reason = "a test that has both has it twice, and no state is in it")]
+#[allow(clippy::duplicate_mod, reason = "a test target may include it twice, and it has no state")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;
 

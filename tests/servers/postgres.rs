@@ -1,4 +1,4 @@
-//! A real PostgreSQL: a database cluster of its own for one test.
+//! A real PostgreSQL, with its own database cluster for each test.
 
 use super::process::{self, Process, User};
 use super::wait::{SOON, comes_true};
@@ -11,15 +11,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use tempfile::TempDir;
 
-/// The database, and the role that owns it: no superuser, as in production, and without a password.
+/// The database and the role that owns it: without a password and, as in production, not a superuser.
 const NAME: &str = "seawall";
-/// Who may do anything, and has places of its own when connections run out.
+/// The superuser, with reserved connections when the others run out.
 const SUPERUSER: &str = "postgres";
 
-/// What every cluster is told.
+/// The settings of every cluster.
 ///
-/// No sync: a kernel that lives keeps what a killed process wrote, and only a power cut would not. Shared memory
-/// in files of the cluster's own folder, so that a killed one leaves none behind.
+/// Without syncs: the kernel keeps what a killed process wrote, and only a power loss would not. Shared memory is in
+/// files of the cluster's own folder, so that a killed server leaves none.
 const SETTINGS: &[(&str, &str)] = &[
     ("fsync", "off"),
     ("listen_addresses", "127.0.0.1"),
@@ -32,11 +32,11 @@ const SETTINGS: &[(&str, &str)] = &[
     ("min_wal_size", "32MB"),
 ];
 
-/// A PostgreSQL server. Its data and its port stay its own until it is dropped.
+/// A PostgreSQL server. It keeps its data and its port until it is dropped.
 pub struct Postgres {
     process: Option<Process>,
     port: HeldPort,
-    /// Holds sockets, the log, and the data unless these are elsewhere.
+    /// Holds sockets, the log, and the data unless that is elsewhere.
     folder: TempDir,
     data: PathBuf,
     settings: Vec<(String, String)>,
@@ -44,13 +44,13 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts an empty one and waits until it answers.
+    /// Starts an empty server and waits until it answers.
     #[track_caller]
     pub fn start() -> Postgres {
         Postgres::start_with(&[])
     }
 
-    /// Starts one with settings of `postgresql.conf`, which stand over our own.
+    /// Starts a server with settings of `postgresql.conf`, which override those of all tests.
     #[track_caller]
     pub fn start_with(settings: &[(&str, &str)]) -> Postgres {
         let mut postgres = Postgres::prepare(settings, None);
@@ -58,7 +58,7 @@ impl Postgres {
         postgres
     }
 
-    /// Starts one whose data are in `folder`, which exists and is empty: a disk that can be filled.
+    /// Starts a server whose data is in `folder`, which must exist and be empty, such as a disk that can be filled.
     #[track_caller]
     pub fn start_at(folder: &Path, settings: &[(&str, &str)]) -> Postgres {
         let mut postgres = Postgres::prepare(settings, Some(folder));
@@ -66,7 +66,7 @@ impl Postgres {
         postgres
     }
 
-    /// Makes one that does not run yet.
+    /// Prepares a server without starting it.
     #[track_caller]
     pub fn prepare(settings: &[(&str, &str)], at: Option<&Path>) -> Postgres {
         let folder = tempfile::Builder::new().prefix("seawall-pg-").tempdir().expect("a temporary folder");
@@ -79,12 +79,12 @@ impl Postgres {
         Postgres { process: None, port, folder, data, settings, environment: Vec::new() }
     }
 
-    /// A variable that its processes have from the next start.
+    /// Sets an environment variable of its processes from the next start on.
     pub fn env(&mut self, name: &str, value: &str) {
         self.environment.push((name.into(), value.into()));
     }
 
-    /// Runs a program of PostgreSQL's on its data while it is down.
+    /// Runs one of PostgreSQL's programs on its data while it is down.
     #[track_caller]
     pub fn run_on_data(&self, name: &str, arguments: &[&str]) {
         let mut command = process::command(&binary(name), User::NotRoot);
@@ -92,7 +92,7 @@ impl Postgres {
         process::run(command).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
-    /// Starts it on the same port and data, and waits until it answers.
+    /// Starts it again on the same port and data, and waits until it answers.
     #[track_caller]
     pub fn start_again(&mut self) {
         self.launch();
@@ -101,7 +101,7 @@ impl Postgres {
         process.until("it answers", || process::run(ready()).is_ok());
     }
 
-    /// Starts it and waits for nothing.
+    /// Starts it without waiting.
     #[track_caller]
     pub fn launch(&mut self) {
         assert!(!self.is_running(), "PostgreSQL runs already");
@@ -130,17 +130,17 @@ impl Postgres {
         self.port.address()
     }
 
-    /// For clients that speak to it directly.
+    /// The URL for clients that connect directly.
     pub fn url(&self) -> String {
         self.url_through(self.address())
     }
 
-    /// For clients that reach it through a proxy at `address`.
+    /// The URL for clients that connect through a proxy at `address`.
     pub fn url_through(&self, address: SocketAddr) -> String {
         format!("postgres://{NAME}@{address}/{NAME}")
     }
 
-    /// The folder of its unix socket: a way in that no proxy and no address is part of.
+    /// The folder of its unix socket, which bypasses every proxy.
     pub fn socket_folder(&self) -> &Path {
         self.folder.path()
     }
@@ -158,17 +158,18 @@ impl Postgres {
         self.process.as_mut().is_some_and(Process::is_running)
     }
 
-    /// A setting that holds from the next start.
+    /// Sets a setting from the next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(own, _)| own != name);
         self.settings.push((name.into(), value.into()));
     }
 
-    /// Runs statements as the superuser, through `psql` and the unix socket: unaligned rows, columns parted by `|`; or the server's message.
+    /// Runs statements as the superuser, through `psql` and the unix socket. Returns unaligned rows with columns
+    /// separated by `|`.
     ///
     /// # Errors
     ///
-    /// What `psql` says, with the five characters of the SQLSTATE in it.
+    /// The message of `psql`, which includes the SQLSTATE.
     pub fn try_sql(&self, text: &str) -> Result<String, String> {
         process::run(self.psql(SUPERUSER, text))
     }
@@ -182,14 +183,14 @@ impl Postgres {
         process::run(self.psql(NAME, text))
     }
 
-    /// As [`Postgres::try_sql_as_owner`], over TCP to `address`: a proxy before the server.
+    /// As [`Postgres::try_sql_as_owner`], over TCP to `address`, such as that of a proxy.
     ///
     /// # Errors
     ///
     /// As [`Postgres::try_sql`].
     pub fn try_sql_at(&self, address: SocketAddr, text: &str) -> Result<String, String> {
         let mut command = self.psql(NAME, text);
-        // The last of two words for one thing holds.
+        // The last occurrence of an option counts.
         command.arg("-h").arg(address.ip().to_string()).args(["-p", &address.port().to_string()]);
         process::run(command)
     }
@@ -209,20 +210,20 @@ impl Postgres {
         command
     }
 
-    /// Ends it as an operator does: sessions are cut off, data are written out.
+    /// Stops it in order: sessions are ended and data is written.
     #[track_caller]
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("PostgreSQL runs");
         process.end(Signal::INT);
     }
 
-    /// Ends every process of it as a crash does.
+    /// Kills all its processes, like a crash.
     #[track_caller]
     pub fn kill9(&mut self) {
         self.process.take().expect("PostgreSQL runs").kill9();
     }
 
-    /// Freezes every process of it.
+    /// Freezes all its processes.
     #[track_caller]
     pub fn sigstop(&self) {
         self.process.as_ref().expect("PostgreSQL runs").sigstop();
@@ -233,7 +234,7 @@ impl Postgres {
         self.process.as_ref().expect("PostgreSQL runs").sigcont();
     }
 
-    /// New transactions only read, sessions that are open included, until [`Postgres::read_write`].
+    /// Makes new transactions read-only, also those of open sessions, until [`Postgres::read_write`].
     #[track_caller]
     pub fn read_only(&self) {
         self.reload("default_transaction_read_only", "on");
@@ -244,7 +245,7 @@ impl Postgres {
         self.reload("default_transaction_read_only", "off");
     }
 
-    /// Changes a setting while it runs, and waits until new sessions see it.
+    /// Changes a setting while it runs, and waits until new sessions have it.
     #[track_caller]
     pub fn reload(&self, name: &str, value: &str) {
         self.sql(&format!("ALTER SYSTEM SET {name} = '{value}'"));
@@ -253,28 +254,28 @@ impl Postgres {
         assert!(seen, "{name} is not {value}; is it on the command line?\n{}", self.log());
     }
 
-    /// From the next start on it is a standby without a primary: it answers, reads, and never writes.
+    /// Makes it a standby without a primary from the next start on: it serves reads, but never writes.
     #[track_caller]
     pub fn become_standby(&mut self) {
         std::fs::write(self.data.join("standby.signal"), "").expect("the data folder is there");
         process::give(&self.data);
     }
 
-    /// Ends being a standby; returns when it writes.
+    /// Promotes a standby, and returns when it accepts writes.
     #[track_caller]
     pub fn promote(&self) {
         assert_eq!(self.sql("SELECT pg_promote(true, 30)"), "t");
     }
 
-    /// Takes so many connections as the owner's role; dropping gives them back. Of `max_connections`,
-    /// `superuser_reserved_connections` (3) cannot be taken this way, so [`Postgres::sql`] still works.
+    /// Takes this many connections as the owner's role until the value is dropped. `superuser_reserved_connections` (3
+    /// of `max_connections`) cannot be taken this way, so [`Postgres::sql`] still works.
     #[track_caller]
     pub fn occupy(&self, count: usize) -> Occupied {
         let before = self.asleep();
         let mut occupied = Occupied { sleepers: (0..count).map(|_| self.sleeper("SELECT 1")).collect() };
         let taken = comes_true(SOON, || {
             for sleeper in &mut occupied.sleepers {
-                // It was refused: a client that has gone may keep its place for a moment longer.
+                // It was refused, because a client that has left may keep its connection for a moment.
                 if sleeper.try_wait().is_ok_and(|ended| ended.is_some()) {
                     *sleeper = self.sleeper("SELECT 1");
                 }
@@ -294,19 +295,19 @@ impl Postgres {
         holder
     }
 
-    /// Every commit that wrote waits, as for a standby that is gone; reading goes on.
+    /// Makes every commit that wrote wait, as for an absent standby; reads continue.
     #[track_caller]
     pub fn hang_commits(&self) {
-        self.reload("synchronous_standby_names", "nobody");
+        self.reload("synchronous_standby_names", "absent");
     }
 
-    /// Commits that wait are done.
+    /// Releases waiting commits.
     #[track_caller]
     pub fn let_commits_go(&self) {
         self.reload("synchronous_standby_names", "");
     }
 
-    /// Connections that [`Occupied`] holds.
+    /// The number of connections that [`Occupied`] values hold.
     fn asleep(&self) -> usize {
         let found = self.sql(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'occupied' AND wait_event = 'PgSleep'",
@@ -315,9 +316,9 @@ impl Postgres {
     }
 
     fn sleeper(&self, statement: &str) -> Child {
-        // Statements of one text are one transaction.
+        // Statements in one text are one transaction.
         let mut command = self.psql(NAME, &format!("{statement}; SELECT pg_sleep(3600)"));
-        // A backend asleep sees only by this that its client has gone; milliseconds.
+        // A sleeping backend notices only by this check that its client has left; in milliseconds.
         command.env("PGOPTIONS", "-c client_connection_check_interval=50");
         command.env("PGAPPNAME", "occupied").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("psql starts")
@@ -327,7 +328,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // Frozen or not, an immediate shutdown takes its shared memory with it.
+            // An immediate shutdown also removes its shared memory; it must be continued for that if it is frozen.
             process.sigcont();
             if process.is_running() && !std::thread::panicking() {
                 process.end(Signal::QUIT);
@@ -337,7 +338,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Connections taken from everybody else.
+/// Occupied connections, released on drop.
 pub struct Occupied {
     sleepers: Vec<Child>,
 }
@@ -351,7 +352,8 @@ impl Drop for Occupied {
     }
 }
 
-/// The System V segment of a cluster that was killed outlives it, and the kernel has few; its lock file names it.
+/// Removes the System V segment of a killed cluster, named in its lock file: it outlives the cluster, and the kernel
+/// has few.
 fn forget_shared_memory(data: &Path) {
     let Ok(lock) = std::fs::read_to_string(data.join("postmaster.pid")) else { return };
     let segment = lock.lines().nth(6).and_then(|line| line.split_whitespace().nth(1));
@@ -371,12 +373,12 @@ fn binary(name: &str) -> PathBuf {
         name.to_str().and_then(|text| text.parse().ok()).unwrap_or_default()
     };
     folders.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
-    // The newest, and never a wrapper in PATH that chooses a cluster of the machine.
+    // The newest version, and never a wrapper in PATH that selects a cluster of the machine.
     let installed = folders.into_iter().map(|folder| folder.join(name)).find(|place| place.is_file());
     installed.unwrap_or_else(|| process::program(name, &[], "postgresql"))
 }
 
-/// An initialized cluster that was never started, made once and kept for every later test.
+/// An initialized cluster that was never started, created once and kept for all later tests.
 fn template() -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -386,7 +388,7 @@ fn template() -> PathBuf {
         command
     });
     let version =
-        version.expect("postgres tells its version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        version.expect("postgres prints its version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let kept = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let template = kept.join(format!("seawall-small-cluster-{version}"));
     if !template.join("PG_VERSION").is_file() {
@@ -404,7 +406,7 @@ fn make_template(template: &Path) {
     initdb.args(["--no-sync", "--no-instructions"]);
     initdb.arg("-D").arg(&data).current_dir(folder.path());
     process::run(initdb).unwrap_or_else(|error| panic!("initdb: {error}"));
-    // Another test binary may make the same: each copies aside, and the first to rename wins.
+    // Another test binary may do the same: each copies to a temporary folder, and the first to rename wins.
     own_database(&data);
     let kept = template.parent().expect("a file of a folder");
     let aside =
@@ -414,13 +416,13 @@ fn make_template(template: &Path) {
     assert!(renamed.is_ok() || template.join("PG_VERSION").is_file(), "{}: {renamed:?}", template.display());
 }
 
-/// Makes the role and the database, in the mode that needs no server.
+/// Creates the role and the database, in the single-user mode.
 fn own_database(data: &Path) {
     let mut single = process::command(&binary("postgres"), User::NotRoot);
     single.args(["--single", "-c", "dynamic_shared_memory_type=mmap", "-D"]).arg(data).arg("template1");
     single.current_dir(data).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut single = single.spawn().expect("postgres starts");
-    // Each database is 300 files that every test copies, so it keeps no others than it needs.
+    // Each database is 300 files that every test copies, so only the needed one is kept.
     let drop =
         "UPDATE pg_database SET datistemplate = false;\nDROP DATABASE template0;\nDROP DATABASE postgres;\n";
     let statements = format!("CREATE ROLE {NAME} LOGIN;\nCREATE DATABASE {NAME} OWNER {NAME};\n{drop}");

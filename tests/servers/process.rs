@@ -1,4 +1,4 @@
-//! A server as a child process: started under another user where it must be, frozen, killed, never left behind.
+//! A server as a child process: runs as another user if necessary, can be frozen and killed, never outlives the test.
 
 use super::wait::{SOON, comes_true};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,29 +11,29 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{LazyLock, Mutex};
 
-/// Lines of a server's log that a failed test shows.
+/// The number of log lines that a failed test shows.
 const TAIL_LINES: usize = 30;
-/// `nobody`, on every Linux: servers that refuse to be root run under it.
+/// The user `nobody` on every Linux, for servers that refuse to run as root.
 const NOBODY: u32 = 65_534;
 
 type Order = (Command, SyncSender<io::Result<Child>>);
 
-/// The one thread that starts servers.
+/// The single thread that starts servers.
 ///
-/// The kernel sends the signal of a parent's death when the *thread* that started a child ends, which for a test
-/// may be long before the process does.
+/// The kernel sends the parent-death signal when the *thread* that started a child ends, which in a test may be long
+/// before the process does.
 static STARTER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
     let (sender, orders) = channel::<Order>();
     std::thread::spawn(move || {
         for (mut command, answer) in orders {
-            // Whoever asked waits for it.
+            // The requester is waiting for the answer.
             let _ = answer.send(command.spawn());
         }
     });
     Mutex::new(sender)
 });
 
-/// Whom a server runs as.
+/// The user of a server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
     /// The user of the test.
@@ -46,7 +46,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A program with its arguments, to be run as `user`, that the kernel kills when this process ends.
+/// A command for a program run as `user`, which the kernel kills when this process ends.
 pub fn command(program: &Path, user: User) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
@@ -55,12 +55,12 @@ pub fn command(program: &Path, user: User) -> Command {
         command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
     }
     command.arg("--").arg(program);
-    // A message in another language would not be recognized.
+    // Messages in other languages would not be recognized.
     command.env("LC_ALL", "C").env_remove("PGHOST").env_remove("PGPORT").env_remove("PGUSER");
     command
 }
 
-/// Hands a folder over to whom [`User::NotRoot`] means, and makes sure that it can be reached.
+/// Gives a folder to the user of [`User::NotRoot`], and makes sure that this user can reach it.
 #[track_caller]
 pub fn give(folder: &Path) {
     if !is_root() {
@@ -79,14 +79,14 @@ pub fn give(folder: &Path) {
     assert!(status.is_ok_and(|status| status.success()), "{} cannot be given to `nobody`", folder.display());
 }
 
-/// Runs a program to its end; its error output is the error.
+/// Runs a program to its end and returns its output, or its error output if it failed.
 pub fn run(mut command: Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_string();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// Where a program is: in `PATH` or in one of these folders.
+/// The path of a program, in `PATH` or one of these folders.
 #[track_caller]
 pub fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -97,17 +97,17 @@ pub fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {
     })
 }
 
-/// A running server with the processes it made.
+/// A running server and its child processes.
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Lives while the server is frozen.
+    /// Present while the server is frozen.
     guard: Mutex<Option<Child>>,
 }
 
 impl Process {
-    /// Starts a server; what it writes goes to the file `log`.
+    /// Starts a server with its output in the file `log`.
     #[track_caller]
     pub fn start(name: &str, mut command: Command, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).expect("a log can be written");
@@ -127,7 +127,7 @@ impl Process {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
-    /// The last lines it wrote.
+    /// The last lines of its output.
     pub fn log(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -136,17 +136,17 @@ impl Process {
         tail.iter().map(|line| format!("    {line}\n")).collect()
     }
 
-    /// Waits until `holds`, or fails with the server's log; sooner if the server has ended.
+    /// Waits until `holds` returns true. Panics with the server's log at the deadline or if the server exits.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
-        let came = comes_true(SOON * 3, || holds() || !self.is_running());
+        let held = comes_true(SOON * 3, || holds() || !self.is_running());
         let log = self.log();
-        assert!(came && self.is_running(), "{}: still not so: {what}\n{log}", self.name);
+        assert!(held && self.is_running(), "{}: still not so: {what}\n{log}", self.name);
     }
 
-    /// Freezes it and all it made: nothing is answered, and the kernel still acknowledges what arrives.
+    /// Freezes it and its children: it answers nothing, but the kernel still acknowledges what arrives.
     pub fn sigstop(&self) {
-        // The parent first, so that it makes no more while its children are frozen.
+        // The parent first, so that it starts no more children meanwhile.
         self.stop_main();
         let children = children(self.pid());
         signal_all(&children, Signal::STOP);
@@ -154,7 +154,7 @@ impl Process {
         *self.guard.lock().expect("no holder panics") = Some(guard);
     }
 
-    /// Lets it go on.
+    /// Continues it.
     pub fn sigcont(&self) {
         self.dismiss_guard();
         signal_all(&children(self.pid()), Signal::CONT);
@@ -168,20 +168,20 @@ impl Process {
         }
     }
 
-    /// Ends it and all it made as a crash would.
+    /// Kills it and its children, like a crash.
     pub fn kill9(&mut self) {
         self.dismiss_guard();
-        // One that is made after the list was would live on, as an orphan that writes.
+        // A child started after the list was taken would survive as an orphan that writes.
         self.stop_main();
         let children = children(self.pid());
         self.signal_main(Signal::KILL);
         signal_all(&children, Signal::KILL);
         self.child.wait().expect("a child can be waited for");
         let gone = comes_true(SOON, || children.iter().all(|pid| !is_alive(*pid)));
-        assert!(gone, "{}: a process of it outlives SIGKILL", self.name);
+        assert!(gone, "{}: one of its processes survived SIGKILL", self.name);
     }
 
-    /// Asks it to end with `signal` and waits for that.
+    /// Sends `signal` and waits for the exit.
     #[track_caller]
     pub fn end(&mut self, signal: Signal) -> ExitStatus {
         self.signal_main(signal);
@@ -199,14 +199,14 @@ impl Process {
         status.expect("just seen")
     }
 
-    /// Returns when it makes no more children.
+    /// Stops the main process, and returns when it can start no more children.
     fn stop_main(&self) {
         self.signal_main(Signal::STOP);
         comes_true(SOON, || stat(self.pid()).is_none_or(|(state, _)| matches!(state, 'T' | 't' | 'Z')));
     }
 
     fn signal_main(&self, signal: Signal) {
-        // It may have ended by itself; the child was not waited for, so its number is still its own.
+        // It may have exited by itself, but it was not waited for, so its pid is not reused.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 }
@@ -227,23 +227,23 @@ impl Drop for Process {
     }
 }
 
-/// Kills frozen processes when this one ends, however it ends.
+/// Starts a process that kills these frozen processes when the test process ends, however it ends.
 ///
-/// A frozen child of a server does not notice that the server was killed, and would stay for good. The guard is
-/// in a group of its own, since a test run is ended by its group.
+/// A frozen child of a server does not notice that the server was killed, and would stay forever. The guard is in its
+/// own process group, because a test run is aborted by its group.
 fn guard(frozen: impl Iterator<Item = u32>) -> Child {
     let mut command = Command::new("sh");
     command
         .args(["-c", r#"read -r _; kill -KILL "$@" 2>/dev/null"#, "sh"])
         .args(frozen.map(|pid| pid.to_string()));
-    // The kernel closes our end of its input.
+    // When this process ends, the kernel closes the other end of the guard's input.
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     command.spawn().expect("a shell starts")
 }
 
 fn signal_all(pids: &[u32], signal: Signal) {
     for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-        // One may have ended since it was listed.
+        // It may have ended since it was listed.
         let _ = kill_process(pid, signal);
     }
 }
@@ -259,7 +259,7 @@ fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| state != 'Z')
 }
 
-/// Processes that this one made and that still live.
+/// The living children of a process.
 fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("Linux has /proc");
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

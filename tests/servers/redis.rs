@@ -1,4 +1,4 @@
-//! A real Redis: a server of its own for one test, and the states in which it answers but does not work.
+//! A real Redis for each test, and the states in which it answers but does not work.
 
 use super::process::{self, Process, User};
 use super::wait::SOON;
@@ -8,12 +8,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tempfile::TempDir;
 
-/// What Redis answers (RESP 2).
+/// A reply of Redis (RESP 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A short text: `OK`, `PONG`.
     Status(String),
-    /// An error, its word first: `LOADING …`, `READONLY …`, `OOM …`.
+    /// An error, beginning with its kind: `LOADING …`, `READONLY …`, `OOM …`.
     Error(String),
     Number(i64),
     Text(String),
@@ -22,7 +22,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Whether it is an error that begins with this word.
+    /// Returns true for an error of this kind.
     pub fn is_error(&self, word: &str) -> bool {
         matches!(self, Reply::Error(text) if text.split(' ').next() == Some(word))
     }
@@ -32,7 +32,7 @@ impl Reply {
     }
 }
 
-/// A Redis server. Its port stays its own until it is dropped; it keeps nothing over an end, unless it saved.
+/// A Redis server. It keeps its port until it is dropped; it loses its data when it ends, unless it saved.
 pub struct Redis {
     process: Option<Process>,
     port: HeldPort,
@@ -46,7 +46,7 @@ impl Redis {
         Redis::start_with(&[])
     }
 
-    /// Starts one with settings of `redis.conf`, which stand over our own.
+    /// Starts a server with settings of `redis.conf`, which override those of all tests.
     #[track_caller]
     pub fn start_with(settings: &[(&str, &str)]) -> Redis {
         let folder = tempfile::Builder::new().prefix("seawall-redis-").tempdir().expect("a temporary folder");
@@ -57,16 +57,16 @@ impl Redis {
         redis
     }
 
-    /// Starts it on the same port and waits until it takes writes.
+    /// Starts it on the same port and waits until it accepts writes.
     #[track_caller]
     pub fn start_again(&mut self) {
         self.launch(&[]);
         self.until("it answers", |reply| *reply == Reply::Status("PONG".into()));
     }
 
-    /// Starts it on what it saved so slowly that it answers `LOADING` for about `keys` times 10 ms.
+    /// Starts it on its saved data, so slowly that it answers `LOADING` for about `keys` times 10 ms.
     ///
-    /// It looks at commands after every dozen keys, so answers come late as well.
+    /// It reads commands only after every dozen keys, so its answers are late too.
     #[track_caller]
     pub fn start_loading(&mut self, keys: usize) {
         self.start_again();
@@ -76,7 +76,7 @@ impl Redis {
         }
         assert!(self.command(&["SAVE"]).is_ok());
         self.kill9();
-        // Microseconds a key, and a look at the network after so many bytes, the fewest there can be.
+        // The delay for each key in microseconds, and the bytes between two reads of the network, here the minimum.
         self.launch(&["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]);
         self.until("it is loading", |reply| reply.is_error("LOADING"));
     }
@@ -119,7 +119,7 @@ impl Redis {
         self.url_through(self.address())
     }
 
-    /// For clients that reach it through a proxy at `address`.
+    /// The URL for clients that connect through a proxy at `address`.
     pub fn url_through(&self, address: SocketAddr) -> String {
         format!("redis://{address}/0")
     }
@@ -132,17 +132,17 @@ impl Redis {
         self.process.as_mut().is_some_and(Process::is_running)
     }
 
-    /// A setting that holds from the next start.
+    /// Sets a setting from the next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(own, _)| own != name);
         self.settings.push((name.into(), value.into()));
     }
 
-    /// Runs one command on a connection of its own.
+    /// Runs one command on its own connection.
     ///
     /// # Errors
     ///
-    /// No connection, or no answer in time. An error that Redis answers is a [`Reply`].
+    /// No connection, or no answer in time. An error from Redis is a [`Reply`].
     pub fn try_command(&self, words: &[&str]) -> io::Result<Reply> {
         ask(self.address(), words)
     }
@@ -158,7 +158,7 @@ impl Redis {
         assert!(reply.is_ok(), "{words:?}: {reply:?}");
     }
 
-    /// Ends it as an operator does.
+    /// Stops it in order.
     #[track_caller]
     pub fn stop(&mut self) {
         self.process.take().expect("Redis runs").end(Signal::TERM);
@@ -180,7 +180,7 @@ impl Redis {
         self.process.as_ref().expect("Redis runs").sigcont();
     }
 
-    /// Commands that would take memory are refused with `OOM`; what reads, and pub/sub, goes on.
+    /// Makes it refuse commands that need memory with `OOM`; reads and pub/sub continue.
     #[track_caller]
     pub fn out_of_memory(&self) {
         self.must(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
@@ -192,28 +192,28 @@ impl Redis {
         self.must(&["CONFIG", "SET", "maxmemory", "0"]);
     }
 
-    /// Makes it a replica whose primary is gone: writes are refused with `READONLY`, reads are served.
+    /// Makes it a replica of an absent primary: writes are refused with `READONLY`, reads are served.
     #[track_caller]
     pub fn read_only(&self) {
-        // Nobody listens on port 1.
+        // Nothing listens on port 1.
         self.must(&["REPLICAOF", "127.0.0.1", "1"]);
     }
 
-    /// As [`Redis::read_only`], and reads are refused with `MASTERDOWN` as well.
+    /// As [`Redis::read_only`], and reads are refused with `MASTERDOWN` too.
     #[track_caller]
     pub fn without_primary(&self) {
         self.must(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
         self.read_only();
     }
 
-    /// Ends being a replica.
+    /// Makes it a primary again.
     #[track_caller]
     pub fn read_write(&self) {
         self.must(&["REPLICAOF", "NO", "ONE"]);
         self.must(&["CONFIG", "SET", "replica-serve-stale-data", "yes"]);
     }
 
-    /// No channel may be used: PING is answered and keys are kept, while pub/sub is refused with `NOPERM`.
+    /// Forbids all channels: PING is answered and keys can be written, but pub/sub is refused with `NOPERM`.
     #[track_caller]
     pub fn deny_channels(&self) {
         self.must(&["ACL", "SETUSER", "default", "resetchannels"]);
@@ -224,7 +224,7 @@ impl Redis {
         self.must(&["ACL", "SETUSER", "default", "allchannels"]);
     }
 
-    /// Ends every subscription's connection; the number ended.
+    /// Closes all connections with subscriptions, and returns their number.
     #[track_caller]
     pub fn end_subscriptions(&self) -> i64 {
         match self.command(&["CLIENT", "KILL", "TYPE", "pubsub"]) {
@@ -233,7 +233,7 @@ impl Redis {
         }
     }
 
-    /// No client is served until the time is over or [`Redis::unpause`].
+    /// Serves no client for this time, or until [`Redis::unpause`].
     #[track_caller]
     pub fn pause(&self, for_ms: u64) {
         self.must(&["CLIENT", "PAUSE", &for_ms.to_string(), "ALL"]);
@@ -245,7 +245,7 @@ impl Redis {
     }
 }
 
-/// Runs one command on a connection of its own to `address`: a server, or a proxy before it.
+/// Runs one command on its own connection to `address`, that of a server or of a proxy in front of it.
 ///
 /// # Errors
 ///
@@ -265,7 +265,7 @@ pub fn ask(address: SocketAddr, words: &[&str]) -> io::Result<Reply> {
 fn read_reply(from: &mut impl BufRead) -> io::Result<Reply> {
     let mut line = String::new();
     from.read_line(&mut line)?;
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("no reply of Redis: {line:?}"));
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("not a reply of Redis: {line:?}"));
     let text = line.strip_suffix("\r\n").ok_or_else(bad)?;
     let (kind, text) = text.split_at_checked(1).ok_or_else(bad)?;
     let number = || text.parse::<i64>().map_err(|_| bad());

@@ -1,6 +1,6 @@
-//! The ways in which a dependency fails, and how each ends.
+//! The faults of a dependency, and how each is repaired.
 
-use super::ground::{Ground, Of, Server};
+use super::target::{Kind, Server, Target};
 use crate::servers::{Answer, Http, Postgres, Redis, Reply};
 use crate::support::SOON;
 use crate::support::until;
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    // Of the server.
+    // Faults of the server.
     Killed,
     Stopped,
     Frozen,
-    // Of the way.
+    // Faults of the path to it.
     Refused,
     Cut,
     Reset,
@@ -28,19 +28,19 @@ pub enum Fault {
     AnswersHeld,
     BlackHole,
     Unanswered,
-    // Of PostgreSQL, and `Standby` of Redis as well.
+    // Faults of PostgreSQL; `Standby` also of Redis.
     ReadOnly,
     Standby,
     ConnectionsTaken,
-    /// The role may open no further connection.
+    /// The role may open no more connections.
     RoleFull,
     CommitsHang,
-    // Of Redis.
+    // Faults of Redis.
     MemoryFull,
     DeafChannels,
     Paused,
     Loading,
-    // Of an HTTP service.
+    // Faults of an HTTP service.
     Fails,
     FieldWrong,
     Hangs,
@@ -48,25 +48,25 @@ pub enum Fault {
 }
 use Fault::*;
 
-/// Places of PostgreSQL that are left to others: `max_connections` less those for superusers.
-const PLACES: usize = 50 - 3;
+/// The connections of PostgreSQL for ordinary roles: `max_connections` less those reserved for superusers.
+const CONNECTIONS_MAX: usize = 50 - 3;
 
 fn slow(latency_ms: u64) -> Mode {
     Mode::Slow(Pace { bytes_per_s: None, latency: Duration::from_millis(latency_ms) })
 }
 
 impl Fault {
-    /// How the proxy behaves meanwhile, and whether connections that are open end with that.
-    fn on_the_way(self) -> Option<(Mode, bool)> {
+    /// The proxy's mode during this fault, and whether open connections end when it begins.
+    fn on_the_path(self) -> Option<(Mode, bool)> {
         Some(match self {
             Refused => (Mode::Refuse, true),
             Cut => (Mode::Cut, false),
             Reset => (Mode::Reset, false),
-            // Less than any greeting.
+            // Fewer bytes than any greeting.
             ResetMidAnswer => (Mode::ResetEach(5), true),
             ResetOnce => (Mode::ResetOnce(5), false),
             Stalled => (Mode::Stall, false),
-            // A look of four round trips stays well under its timeout of 500 ms.
+            // A probe of four round trips stays well under its timeout of 500 ms.
             Slow => (slow(20), false),
             TooSlow => (slow(1_500), false),
             Garbled => (Mode::Garble(Garble { seed: 7, every: NonZeroU32::MIN.saturating_add(3) }), false),
@@ -82,28 +82,28 @@ impl Fault {
     }
 }
 
-impl Ground {
+impl Target {
     #[track_caller]
-    pub fn strike(&mut self, fault: Fault) {
-        if let Some((mode, ends)) = fault.on_the_way() {
+    pub fn inject(&mut self, fault: Fault) {
+        if let Some((mode, ends)) = fault.on_the_path() {
             self.proxy.set(mode);
             if ends {
                 self.proxy.cut();
             }
             return;
         }
-        let free = PLACES.saturating_sub(self.connections());
+        let free = CONNECTIONS_MAX.saturating_sub(self.connections());
         match &mut self.server {
             Server::Postgres(server) if fault == ConnectionsTaken => {
                 self.occupied = Some(server.occupy(free));
             }
-            Server::Postgres(server) => strike_postgres(server, fault),
-            Server::Redis(server) => strike_redis(server, fault),
-            Server::Http(server) => strike_http(server, fault, self.of),
+            Server::Postgres(server) => break_postgres(server, fault),
+            Server::Redis(server) => break_redis(server, fault),
+            Server::Http(server) => break_http(server, fault, self.kind),
         }
     }
 
-    /// Connections of clients, as PostgreSQL counts them; settled, as far as can be seen.
+    /// The number of client connections that PostgreSQL counts, or 0 if it cannot be asked.
     fn connections(&self) -> usize {
         let Server::Postgres(server) = &self.server else { return 0 };
         if !matches!(server.try_sql("SELECT 1"), Ok(one) if one == "1") {
@@ -113,16 +113,16 @@ impl Ground {
         server.sql(count).parse().expect("a number")
     }
 
-    /// Returns when the service answers again.
+    /// Repairs the fault, and returns when the service answers again.
     #[track_caller]
-    pub fn mend(&mut self, fault: Fault) {
+    pub fn repair(&mut self, fault: Fault) {
         self.occupied = None;
-        if fault.on_the_way().is_some() {
+        if fault.on_the_path().is_some() {
             return self.proxy.set(Mode::Pass);
         }
         match &mut self.server {
-            Server::Postgres(server) => mend_postgres(server, fault),
-            Server::Redis(server) => mend_redis(server, fault),
+            Server::Postgres(server) => repair_postgres(server, fault),
+            Server::Redis(server) => repair_redis(server, fault),
             Server::Http(server) => {
                 if fault == Stopped {
                     server.start_again();
@@ -133,7 +133,7 @@ impl Ground {
     }
 }
 
-fn strike_postgres(server: &mut Postgres, fault: Fault) {
+fn break_postgres(server: &mut Postgres, fault: Fault) {
     match fault {
         Killed => server.kill9(),
         Stopped => server.stop(),
@@ -146,11 +146,11 @@ fn strike_postgres(server: &mut Postgres, fault: Fault) {
             server.become_standby();
             server.start_again();
         }
-        other => panic!("{other:?} is none of PostgreSQL"),
+        other => panic!("{other:?} is not a fault of PostgreSQL"),
     }
 }
 
-fn mend_postgres(server: &mut Postgres, fault: Fault) {
+fn repair_postgres(server: &mut Postgres, fault: Fault) {
     match fault {
         Killed | Stopped => server.start_again(),
         Frozen => server.sigcont(),
@@ -159,14 +159,14 @@ fn mend_postgres(server: &mut Postgres, fault: Fault) {
         RoleFull => drop(server.sql("ALTER ROLE seawall CONNECTION LIMIT -1")),
         Standby => server.promote(),
         ConnectionsTaken => {}
-        other => panic!("{other:?} is none of PostgreSQL"),
+        other => panic!("{other:?} is not a fault of PostgreSQL"),
     }
 }
 
-/// A pause ends by itself: it stops the command that would end it as well.
+/// A pause ends by itself, because it also blocks the command that would end it.
 const PAUSE_MS: u64 = 3_500;
 
-fn strike_redis(server: &mut Redis, fault: Fault) {
+fn break_redis(server: &mut Redis, fault: Fault) {
     match fault {
         Killed => server.kill9(),
         Frozen => server.sigstop(),
@@ -178,11 +178,11 @@ fn strike_redis(server: &mut Redis, fault: Fault) {
             server.kill9();
             server.start_loading(400);
         }
-        other => panic!("{other:?} is none of Redis"),
+        other => panic!("{other:?} is not a fault of Redis"),
     }
 }
 
-fn mend_redis(server: &mut Redis, fault: Fault) {
+fn repair_redis(server: &mut Redis, fault: Fault) {
     match fault {
         Killed => server.start_again(),
         Frozen => server.sigcont(),
@@ -192,19 +192,19 @@ fn mend_redis(server: &mut Redis, fault: Fault) {
         Paused | Loading => until(SOON, "it answers", || {
             server.try_command(&["PING"]).is_ok_and(|reply| reply == Reply::Status("PONG".into()))
         }),
-        other => panic!("{other:?} is none of Redis"),
+        other => panic!("{other:?} is not a fault of Redis"),
     }
 }
 
-fn strike_http(server: &mut Http, fault: Fault, of: Of) {
+fn break_http(server: &mut Http, fault: Fault, kind: Kind) {
     let answer = match fault {
         Stopped => return server.stop(),
         Fails => Answer::json(503, r#"{"checks":{"db":"ok"}}"#),
         FieldWrong => Answer::json(200, r#"{"checks":{"db":"no"}}"#),
         Hangs => Answer::Hang,
         HalfAnswer => Answer::HalfThenReset { body: r#"{"checks":{"db":"ok"}}"#.into() },
-        other => panic!("{other:?} is none of HTTP"),
+        other => panic!("{other:?} is not a fault of HTTP"),
     };
-    let path = if of == Of::Clickhouse { "/" } else { "" };
+    let path = if kind == Kind::Clickhouse { "/" } else { "" };
     server.answer(path, answer);
 }

@@ -1,23 +1,23 @@
-//! Every dependency, every fault, and what each must see of it and by when: new connections, existing ones, publishers, readers,
-//! health endpoints.
+//! Every dependency with every fault, and what each party must see of it and by when: new connections, existing ones,
+//! publishers, readers, health endpoints.
 //!
-//! A row has a gateway of its own, so that no fault is the second within a minute, which would be flapping; rows of one lane share
-//! a server. The bounds of time are those of the specification, with [`table::SLACK`] for a busy machine.
+//! A row has a gateway of its own, so that no fault is the second within a minute, which would count as flapping. Rows
+//! of one lane share a server. Time bounds are those of the specification plus [`table::SLACK`] for a busy machine.
 
+pub mod clients;
 mod fault;
-mod ground;
-pub mod people;
 mod row;
 mod table;
+mod target;
 
-use ground::{Ground, Of};
 use row::Measured;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 use table::{HTTP, REDIS, Row, STORE_HARD, STORE_SILENT};
+use target::{Kind, Target};
 
-/// Rows of one table under way at once: they wait more than they work.
+/// Rows of one table that run at once, because they mostly wait.
 const LANES: usize = 4;
 
 /// Runs every row, and names all that failed.
@@ -30,63 +30,63 @@ fn run(rows: &[Row]) {
         let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(|| lane(next))).collect();
         lanes.into_iter().flat_map(|lane| lane.join().expect("panics are caught")).collect()
     });
-    assert!(failed.is_empty(), "these rows do not hold: {failed:?}");
+    assert!(failed.is_empty(), "these rows failed: {failed:?}");
 }
 
 fn lane<'a>(next: impl Fn() -> Option<&'a Row>) -> Vec<String> {
     let mut failed = Vec::new();
-    let mut ground: Option<Ground> = None;
+    let mut target: Option<Target> = None;
     while let Some(row) = next() {
-        let own = ground.take().filter(|ground| ground.of == row.of);
+        let own = target.take().filter(|target| target.kind == row.kind);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut ground = own.unwrap_or_else(|| Ground::new(row.of));
-            (row::run(row, &mut ground), ground)
+            let mut target = own.unwrap_or_else(|| Target::new(row.kind));
+            (row::run(row, &mut target), target)
         }));
         match outcome {
-            Ok((Measured { told, back }, own)) => {
-                println!("{}: told after {told:?}, back after {back:?}", name(row));
-                ground = Some(own);
+            Ok((Measured { notified, back }, own)) => {
+                println!("{}: notified after {notified:?}, back after {back:?}", name(row));
+                target = Some(own);
             }
-            // What it stood on is in no known state, and went with it.
+            // The state of its dependency is unknown, so it was dropped.
             Err(_) => failed.push(name(row)),
         }
     }
     failed
 }
 
-/// As `SEAWALL_TEST_ROW` chooses it.
+/// The name of a row, as `SEAWALL_TEST_ROW` selects it.
 fn name(row: &Row) -> String {
-    format!("{:?} {:?} {:?} {:?}", row.of, row.weight, row.fault, row.pace)
+    format!("{:?} {:?} {:?} {:?}", row.kind, row.weight, row.fault, row.pace)
 }
 
 #[test]
-fn a_store_whose_connections_end() {
+fn store_whose_connections_end_is_reported_and_recovers() {
     run(STORE_HARD);
 }
 
 #[test]
-fn a_store_that_says_nothing() {
+fn silent_store_is_reported_and_recovers() {
     run(STORE_SILENT);
 }
 
 #[test]
-fn redis_in_every_way() {
+fn redis_with_each_fault_is_reported_and_recovers() {
     run(REDIS);
 }
 
 #[test]
-fn services_over_http_and_tcp_in_every_way() {
+fn http_and_tcp_services_with_each_fault_are_reported_and_recover() {
     run(HTTP);
 }
 
 #[test]
-fn the_table_leaves_out_no_kind_and_no_weight() {
+fn table_covers_each_kind_and_weight() {
     let all = || [STORE_HARD, STORE_SILENT, REDIS, HTTP].into_iter().flatten();
-    for of in [Of::Store, Of::Redis, Of::Http, Of::Tcp, Of::Clickhouse] {
-        assert!(all().any(|row| row.of == of), "{of:?}");
+    for kind in [Kind::Store, Kind::Redis, Kind::Http, Kind::Tcp, Kind::Clickhouse] {
+        assert!(all().any(|row| row.kind == kind), "{kind:?}");
     }
-    for of in [Of::Redis, Of::Http, Of::Tcp] {
-        assert!(all().any(|row| row.of == of && row.weight == table::Weight::Critical), "{of:?}");
-        assert!(all().any(|row| row.of == of && row.weight == table::Weight::Optional), "{of:?}");
+    for kind in [Kind::Redis, Kind::Http, Kind::Tcp] {
+        assert!(all().any(|row| row.kind == kind && row.weight == table::Weight::Critical), "{kind:?}");
+        assert!(all().any(|row| row.kind == kind && row.weight == table::Weight::Optional), "{kind:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! One row: everything is well, the dependency fails, everybody is told, it comes back, and the accounts are checked.
+//! One row: all is healthy, the dependency fails, clients are notified, it recovers, and the records match the log.
 
-use super::ground::{Ground, Of};
-use super::people::{Listener, Publisher};
+use super::clients::{Listener, Publisher};
 use super::table::{Nature, Reads, Row, Sees, Weight};
+use super::target::{Kind, Target};
 use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, RawClient, SOON, Upgrade, until};
 use serde_json::{Value, json};
@@ -10,19 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Channels of rows that share a database.
+/// Makes the channel of each row unique, because rows share a database.
 static CHANNELS: AtomicU64 = AtomicU64::new(0);
 
-/// An answer that asks nobody.
+/// The bound on an answer that needs no dependency.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// What a row took.
+/// The times that a row took.
 pub struct Measured {
-    pub told: Duration,
+    pub notified: Duration,
     pub back: Duration,
 }
 
-/// A gateway and those who are connected to it.
+/// A gateway and its clients.
 struct Scene<'a> {
     row: &'a Row,
     gateway: Gateway,
@@ -32,30 +32,30 @@ struct Scene<'a> {
 }
 
 #[track_caller]
-pub fn run(row: &Row, ground: &mut Ground) -> Measured {
+pub fn run(row: &Row, target: &mut Target) -> Measured {
     let channel = format!("row-{}", CHANNELS.fetch_add(1, Ordering::Relaxed));
-    let gateway = ground.setup(row).start();
-    until(SOON, "all is well at first", || {
+    let gateway = target.setup(row).start();
+    until(SOON, "all is healthy at first", || {
         let report = gateway.fetch("/health/dependencies").json();
-        report["checks"][ground.name()][0]["state"] == json!("ok")
+        report["checks"][target.name()][0]["state"] == json!("ok")
     });
-    until(SOON, "every worker has its connection", || ground.is_taken_up());
+    until(SOON, "every worker has its connection", || target.is_fully_connected());
     let mut publisher = Publisher::new(&gateway, &channel);
     until(SOON, "the store takes publications", || publisher.publish("before") == "published");
     until(SOON, "history is served", || publisher.reads());
     let listener = Listener::new(&gateway, &channel);
     let mut scene = Scene { row, gateway, publisher, listener, channel };
     let measured = match row.sees {
-        Sees::Nothing(length) => scene.nothing(ground, length),
-        Sees::Outage(nature) | Sees::WritesFail(nature) => scene.outage(ground, nature),
+        Sees::Nothing(length) => scene.nothing(target, length),
+        Sees::Outage(nature) | Sees::WritesFail(nature) => scene.outage(target, nature),
     };
-    scene.end(ground);
+    scene.end(target);
     measured
 }
 
 impl Scene<'_> {
-    fn nothing(&mut self, ground: &mut Ground, length: Duration) -> Measured {
-        ground.strike(self.row.fault);
+    fn nothing(&mut self, target: &mut Target, length: Duration) -> Measured {
+        target.inject(self.row.fault);
         let begun = Instant::now();
         let mut count = 0;
         while begun.elapsed() < length {
@@ -68,52 +68,59 @@ impl Scene<'_> {
             assert_eq!(self.listener.client.next_push_within("status", Duration::from_millis(50)), None);
         }
         assert!(count > 3, "{count} in {length:?}");
-        ground.mend(self.row.fault);
-        Measured { told: Duration::ZERO, back: Duration::ZERO }
+        target.repair(self.row.fault);
+        Measured { notified: Duration::ZERO, back: Duration::ZERO }
     }
 
-    fn outage(&mut self, ground: &mut Ground, nature: Nature) -> Measured {
-        let struck = Instant::now();
-        ground.strike(self.row.fault);
-        // A server that is ended in order takes its time, and tells its clients before.
-        let met = if nature == Nature::Hard { Instant::now() } else { struck };
+    fn outage(&mut self, target: &mut Target, nature: Nature) -> Measured {
+        let injected = Instant::now();
+        target.inject(self.row.fault);
+        // An orderly stop takes time, and the server disconnects its clients before it returns.
+        let met = if nature == Nature::Hard { Instant::now() } else { injected };
         let level = if self.row.weight == Weight::Critical { "down" } else { "degraded" };
         let (publisher, listener) = (&mut self.publisher, &mut self.listener);
         let (answer, (status, at)) = thread::scope(|scope| {
             let meeting = scope.spawn(|| publisher.publish("met"));
-            let told = listener.status(level, SOON + Duration::from_secs(5));
-            (meeting.join().expect("answered in time"), told)
+            let notified = listener.status(level, SOON + Duration::from_secs(5));
+            (meeting.join().expect("answered in time"), notified)
         });
-        let told = at.saturating_duration_since(met);
-        assert!(told <= self.row.seen_within(), "told after {told:?}; bound {:?}", self.row.seen_within());
-        self.status_says_it(&status, ground);
+        let notified = at.saturating_duration_since(met);
+        assert!(
+            notified <= self.row.seen_within(),
+            "notified after {notified:?}; bound {:?}",
+            self.row.seen_within()
+        );
+        self.check_status(&status, target);
         assert_eq!(answer != "published", self.row.refuses_publish(), "{answer}");
 
-        let reference = self.newcomers(level, ground);
+        let reference = self.newcomers(level, target);
         self.work();
-        self.endpoints(ground);
-        self.log_says_it(&reference);
-        assert!(self.listener.client.is_open() && self.publisher.client.is_open(), "who is connected stays");
+        self.endpoints(target);
+        self.check_log(&reference);
+        assert!(
+            self.listener.client.is_open() && self.publisher.client.is_open(),
+            "connected clients stay connected"
+        );
 
-        ground.mend(self.row.fault);
-        let mended = Instant::now();
-        let back = self.let_in(mended);
+        target.repair(self.row.fault);
+        let repaired = Instant::now();
+        let back = self.readmits(repaired);
         self.listener.status("ok", SOON);
-        Measured { told, back }
+        Measured { notified, back }
     }
 
     #[track_caller]
-    fn status_says_it(&self, status: &Value, ground: &Ground) {
+    fn check_status(&self, status: &Value, target: &Target) {
         let entry = &status["dependencies"][0];
-        assert_eq!((&entry["name"], &entry["state"]), (&json!(ground.name()), &json!("down")), "{status}");
+        assert_eq!((&entry["name"], &entry["state"]), (&json!(target.name()), &json!("down")), "{status}");
         assert_eq!(entry["critical"], json!(self.row.weight == Weight::Critical), "{status}");
-        assert_eq!(status["lost"], json!(ground.lost()), "{status}");
+        assert_eq!(status["lost"], json!(target.lost()), "{status}");
         assert!(status["message"].as_str().is_some_and(|text| text.ends_with('.')), "{status}");
     }
 
-    /// New connections, by WebSocket and without; the outage's reference if they are told one.
+    /// Connects new clients, by WebSocket and plain HTTP, and returns the outage's reference if they are refused.
     #[track_caller]
-    fn newcomers(&mut self, level: &str, ground: &Ground) -> Option<String> {
+    fn newcomers(&mut self, level: &str, target: &Target) -> Option<String> {
         let plain = RawClient::to(&self.gateway).fetch("GET", "/ws");
         if self.row.weight == Weight::Optional {
             assert_eq!(plain.status, 426, "{plain:?}");
@@ -128,14 +135,14 @@ impl Scene<'_> {
         assert!(came.elapsed() < AT_ONCE, "the refusal took {:?}", came.elapsed());
         closed.is(1011, "unavailable");
         let bye = closed.bye.expect("checked");
-        assert_eq!(bye["dependency"], json!(ground.name()), "{bye}");
+        assert_eq!(bye["dependency"], json!(target.name()), "{bye}");
         assert!(bye["retry_ms"].as_u64().is_some_and(|ms| (1_000..=15_000).contains(&ms)), "{bye}");
         let reference = bye["reference"].as_str().expect("a reference").to_owned();
         assert!(closed.reason.ends_with(&format!("ref={reference}")), "{}", closed.reason);
         Some(reference)
     }
 
-    /// Publications and reads while it is down.
+    /// Publishes and reads during the outage.
     #[track_caller]
     fn work(&mut self) {
         let asked = Instant::now();
@@ -150,7 +157,7 @@ impl Scene<'_> {
     }
 
     #[track_caller]
-    fn endpoints(&self, ground: &Ground) {
+    fn endpoints(&self, target: &Target) {
         let asked = Instant::now();
         let of = |path: &str| self.gateway.fetch(path);
         let (summary, live, ready) = (of("/health"), of("/health/live"), of("/health/ready"));
@@ -169,13 +176,13 @@ impl Scene<'_> {
         };
         let report = dependencies.json();
         assert_eq!((dependencies.status, &report["status"]), (code, &json!(status)), "{report}");
-        assert_eq!(report["checks"][ground.name()][0]["state"], json!("down"), "{report}");
-        assert_eq!(report["checks"][ground.name()][0]["lost"], json!(ground.lost()), "{report}");
+        assert_eq!(report["checks"][target.name()][0]["state"], json!("down"), "{report}");
+        assert_eq!(report["checks"][target.name()][0]["lost"], json!(target.lost()), "{report}");
     }
 
-    /// One line, with the cause, under the reference that people were told.
+    /// Checks that the log has one line with the cause, under the reference that clients got.
     #[track_caller]
-    fn log_says_it(&self, reference: &Option<String>) {
+    fn check_log(&self, reference: &Option<String>) {
         let lines = || -> Vec<String> {
             let output = self.gateway.output();
             let lines = output.lines().filter(|line| line.contains("dependency down"));
@@ -191,28 +198,31 @@ impl Scene<'_> {
         assert!(line.contains("look_at="), "{line}");
     }
 
-    /// Tries until one is let in; how long after it was mended that was.
+    /// Tries until a client is admitted, and returns the time since the repair.
     #[track_caller]
-    fn let_in(&mut self, mended: Instant) -> Duration {
+    fn readmits(&mut self, repaired: Instant) -> Duration {
         let admitted = comes_true(SOON, || match self.row.weight {
             Weight::Critical => RawClient::to(&self.gateway).fetch("GET", "/ws").status == 426,
             Weight::Optional => self.gateway.fetch("/health/ready").json()["degraded"] == json!(false),
         });
-        let back = mended.elapsed();
+        let back = repaired.elapsed();
         assert!(admitted && back <= self.row.back_within(), "back after {back:?}\n{}", self.gateway.output());
         drop(Client::connect(&self.gateway));
         back
     }
 
-    /// Everybody catches up, and the accounts are compared with the log: as another instance has it, if there can be one.
+    /// Lets all clients catch up, and compares their records with the log, as another instance reads it if possible.
     #[track_caller]
-    fn end(&mut self, ground: &Ground) {
+    fn end(&mut self, target: &Target) {
         self.publisher.catch_up();
-        let other = ground.other_instance().map(|setup| setup.start());
+        let other = target.other_instance().map(|setup| setup.start());
         let mut reader = Client::connect(other.as_ref().unwrap_or(&self.gateway));
         let head = self.publisher.check(&mut reader);
         self.listener.hears(head, SOON);
-        assert!(self.listener.client.is_open() && self.publisher.client.is_open(), "who was connected stays");
+        assert!(
+            self.listener.client.is_open() && self.publisher.client.is_open(),
+            "connected clients stay connected"
+        );
         assert_eq!(self.listener.client.next_push_within("publication", Duration::from_millis(1)), None);
         let up = self.gateway.metric("seawall_dependency_up");
         assert_eq!(up, 1.0, "of {}", self.channel);

@@ -1,10 +1,10 @@
-//! The table: each dependency, each way in which it fails, and what follows from that for everybody.
+//! The table: each dependency, each fault, and the expected effect for each client.
 
 use super::fault::Fault::{self, *};
-use super::ground::Of::{self, *};
+use super::target::Kind::{self, *};
 use std::time::Duration;
 
-/// What hangs on a dependency.
+/// The criticality of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     Critical,
@@ -12,65 +12,65 @@ pub enum Weight {
 }
 use Weight::{Critical, Optional};
 
-/// How often it is looked at.
+/// The interval of its probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As the defaults have it.
+    /// The default.
     Usual,
     /// Every 300 ms, with a timeout of 500 ms, so that a test is short.
     Quick,
 }
 use Pace::{Quick, Usual};
 
-/// What a fault looks like to the one who asks.
+/// How a caller experiences a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nature {
-    /// A connection ends or is refused: the store's workers meet it.
+    /// A connection ends or is refused, so the store's workers meet the fault.
     Hard,
-    /// Nothing is said, or what is said is wrong: a probe finds it.
+    /// The dependency is silent or answers wrongly, so a probe finds the fault.
     Silent,
 }
 use Nature::{Hard, Silent};
 
-/// What becomes of reads meanwhile. Of a dependency that is no store they are served.
+/// The result of reads during the outage. They are served unless the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     Served,
     Refused,
 }
 
-/// What must be seen.
+/// The expected effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sees {
-    /// It is down: newcomers are turned away with the reason if it is critical, else `status` says what is lost.
+    /// The dependency is down: new clients are refused if it is critical, else `status` says what is lost.
     Outage(Nature),
-    /// The same, and the store is read all the same.
+    /// The same, but the store can still be read.
     WritesFail(Nature),
-    /// Nobody notices anything, for so long.
+    /// No client notices anything for this time.
     Nothing(Duration),
 }
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    pub of: Of,
+    pub kind: Kind,
     pub weight: Weight,
     pub pace: Pace,
     pub fault: Fault,
     pub sees: Sees,
-    /// As the log names it, any of these: which is met first may be chance.
+    /// The fault that the log may name; which of these is met first may be chance.
     pub named: &'static [&'static str],
 }
 
-/// Beyond a bound, for a test machine of few processors that runs other tests as well.
+/// Added to each bound, for a test machine with few processors that runs other tests as well.
 pub const SLACK: Duration = Duration::from_millis(500);
 
 impl Row {
-    /// From the fault, or from the work that meets it, to the first who is told.
+    /// The time from the fault, or from the work that meets it, to the first notification.
     pub fn seen_within(&self) -> Duration {
-        let ms = match (self.sees, self.of, self.pace, self.weight) {
+        let ms = match (self.sees, self.kind, self.pace, self.weight) {
             (Sees::Outage(Hard) | Sees::WritesFail(Hard), Store, _, _) => 100,
-            // A fifth more than the interval, and two looks that take their timeout.
+            // 1.2 intervals, and two probes that take their timeout.
             (_, _, Quick, _) => 360 + 2 * 500,
             (_, _, Usual, Critical) => return Duration::from_secs(5),
             (_, _, Usual, Optional) => return Duration::from_secs(11),
@@ -78,39 +78,39 @@ impl Row {
         Duration::from_millis(ms) + SLACK
     }
 
-    /// From the first answer of the service to the first who is let in.
+    /// The time from the first answer of the service to the first admitted client.
     pub fn back_within(&self) -> Duration {
         Duration::from_secs(2) + SLACK
     }
 
     pub fn reads(&self) -> Reads {
-        match (self.of, self.sees) {
+        match (self.kind, self.sees) {
             (Store, Sees::Outage(_)) => Reads::Refused,
             _ => Reads::Served,
         }
     }
 
-    /// Whether publications are refused meanwhile.
+    /// True if publications are refused during the fault.
     pub fn refuses_publish(&self) -> bool {
-        self.of == Store && !matches!(self.sees, Sees::Nothing(_))
+        self.kind == Store && !matches!(self.sees, Sees::Nothing(_))
     }
 }
 
-const fn row(of: Of, weight: Weight, fault: Fault, sees: Sees, named: &'static [&'static str]) -> Row {
-    Row { of, weight, pace: Quick, fault, sees, named }
+const fn row(kind: Kind, weight: Weight, fault: Fault, sees: Sees, named: &'static [&'static str]) -> Row {
+    Row { kind, weight, pace: Quick, fault, sees, named }
 }
 
-/// One with the probes that a gateway has by default.
+/// The same row with the default probes.
 const fn usual(row: Row) -> Row {
     Row { pace: Usual, ..row }
 }
 
 const HARD: Sees = Sees::Outage(Hard);
 const SILENT: Sees = Sees::Outage(Silent);
-/// Longer than two looks, and than ten in a row with new connections.
+/// Longer than two probes, and than ten in a row with new connections.
 const NOTHING: Sees = Sees::Nothing(Duration::from_millis(4_500));
 
-/// The store, where a connection ends or is refused, or nobody notices.
+/// Faults of the store that end or refuse a connection, or that no client notices.
 pub const STORE_HARD: &[Row] = &[
     usual(row(Store, Critical, Killed, HARD, &["refused", "reset", "not_ready"])),
     row(Store, Critical, Killed, HARD, &["refused", "reset", "not_ready"]),
@@ -127,7 +127,7 @@ pub const STORE_HARD: &[Row] = &[
     row(Store, Critical, ResetOnce, NOTHING, &[]),
 ];
 
-/// The store, where nothing is said.
+/// Faults that silence the store.
 pub const STORE_SILENT: &[Row] = &[
     usual(row(Store, Critical, Frozen, SILENT, &["timeout"])),
     usual(row(Store, Critical, Stalled, SILENT, &["timeout"])),

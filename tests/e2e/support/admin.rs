@@ -1,4 +1,4 @@
-//! An operator: the admin listener's address, its token, and one request a connection.
+//! An operator: the address of the admin listener, its token, and one connection for each request.
 
 use super::gateway::Gateway;
 use super::raw::{RawClient, Response, dial};
@@ -6,7 +6,7 @@ use super::wait::{SOON, until};
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// Somebody who may ask.
+/// A client of the admin listener.
 #[derive(Clone, Debug)]
 pub struct Operator {
     pub address: SocketAddr,
@@ -14,7 +14,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Of a gateway with an admin listener, with the token of its data folder.
+    /// The operator of a gateway with an admin listener, with the token of its data folder.
     #[track_caller]
     pub fn of(gateway: &Gateway) -> Operator {
         let path = gateway.setup().data().join("admin.token");
@@ -37,7 +37,7 @@ impl Operator {
         self.send_lines(method, path, &[&authorization], body)
     }
 
-    /// A request with these header lines.
+    /// Sends a request with these header lines.
     #[track_caller]
     pub fn send_lines(&self, method: &str, path: &str, lines: &[&str], body: Option<Value>) -> Response {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
@@ -56,11 +56,11 @@ impl Operator {
     }
 }
 
-/// Where a gateway says that its admin listener is.
+/// The admin listener's address, as the gateway prints it.
 #[track_caller]
 pub fn address(gateway: &Gateway) -> SocketAddr {
     let mut address = None;
-    until(SOON, "the gateway says where its admin listener is", || {
+    until(SOON, "the gateway prints the address of its admin listener", || {
         let said = gateway.output();
         let line = said.lines().find_map(|line| line.trim().strip_prefix("admin  ")).map(str::trim);
         let host = line.and_then(|line| line.strip_prefix("http://")?.split('/').next());

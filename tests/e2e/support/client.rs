@@ -1,4 +1,4 @@
-//! A well-behaved client: one connection, replies by their id, pushes in the order they came.
+//! A well-behaved client: one connection, replies by their id, pushes in order of arrival.
 
 use super::gateway::Gateway;
 use super::line::Line;
@@ -15,7 +15,7 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::http::{HeaderName, HeaderValue, Response};
 use tungstenite::{Error, Message, WebSocket};
 
-/// How a connection is opened.
+/// The options of a new connection.
 #[derive(Clone, Default)]
 pub struct Upgrade {
     headers: Vec<(String, String)>,
@@ -50,17 +50,17 @@ impl Upgrade {
     }
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, Clone)]
 pub struct Closed {
     pub code: u16,
     pub reason: String,
-    /// What `bye` said, if one came.
+    /// The content of `bye`, if one came.
     pub bye: Option<Value>,
 }
 
 impl Closed {
-    /// The code in both the close frame and the `bye`, and the word in both.
+    /// Checks code and reason in both the close frame and the `bye`.
     #[track_caller]
     pub fn is(&self, code: u16, word: &str) {
         assert_eq!(self.code, code, "{self:?}");
@@ -75,7 +75,7 @@ impl Closed {
 pub struct Client {
     socket: WebSocket<Line>,
     pub response: Response<Option<Vec<u8>>>,
-    /// What `connected` said; null before it.
+    /// The content of `connected`; null before it.
     pub connected: Value,
     pushes: VecDeque<Value>,
     replies: HashMap<u64, Value>,
@@ -84,13 +84,13 @@ pub struct Client {
     received: usize,
 }
 
-/// Frames of one connection that are held against the documented schema; a load would only repeat them.
+/// Frames of each connection that are checked against the schema; more would only repeat them and cost time.
 const CHECKED_FRAMES: usize = 64;
 
 static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::load);
 
 impl Client {
-    /// Upgraded and connected.
+    /// Opens a connection and sends `connect`.
     #[track_caller]
     pub fn connect(gateway: &Gateway) -> Client {
         Client::open(gateway).with_connect(json!({}))
@@ -105,7 +105,7 @@ impl Client {
     pub fn open_with(address: SocketAddr, upgrade: &Upgrade) -> Client {
         match Client::try_open(address, upgrade) {
             Ok(client) => client,
-            Err(error) => panic!("the upgrade is accepted: {error}"),
+            Err(error) => panic!("the upgrade failed: {error}"),
         }
     }
 
@@ -132,14 +132,14 @@ impl Client {
         })
     }
 
-    /// Sends `connect` with these arguments, which must be answered `connected`.
+    /// Sends `connect` with these arguments; the reply must be `connected`.
     #[track_caller]
     pub fn with_connect(mut self, arguments: Value) -> Client {
         self.connected = self.ask(json!({"connect": arguments}), "connected");
         self
     }
 
-    /// Sends a command under a fresh id, which is returned, and waits for nothing.
+    /// Sends a command with a new id, returns the id, and does not wait for the reply.
     #[track_caller]
     pub fn send(&mut self, mut command: Value) -> u64 {
         let id = self.next_id;
@@ -156,7 +156,7 @@ impl Client {
 
     #[track_caller]
     pub fn send_message(&mut self, message: Message) {
-        self.socket.send(message).expect("the gateway takes a message");
+        self.socket.send(message).expect("the message is sent");
     }
 
     pub fn try_send(&mut self, mut command: Value) -> Result<u64, Error> {
@@ -166,7 +166,7 @@ impl Client {
         self.socket.send(Message::text(command.to_string())).map(|()| id)
     }
 
-    /// The whole reply to a command; pushes that come before it are kept.
+    /// Sends a command and returns the whole reply; earlier pushes are kept.
     #[track_caller]
     pub fn command(&mut self, command: Value) -> Value {
         let id = self.send(command);
@@ -185,7 +185,7 @@ impl Client {
         }
     }
 
-    /// The reply, or nothing when the connection ends first.
+    /// The reply, or `None` if the connection ends first.
     #[track_caller]
     pub fn try_reply(&mut self, id: u64) -> Option<Value> {
         let deadline = Instant::now() + SOON;
@@ -194,7 +194,7 @@ impl Client {
         self.replies.remove(&id)
     }
 
-    /// The value of the reply's one key beside `id`, which must be `kind`.
+    /// Sends a command and returns the value of the reply's only key except `id`, which must be `kind`.
     #[track_caller]
     pub fn ask(&mut self, command: Value, kind: &str) -> Value {
         let mut reply = self.command(command);
@@ -204,7 +204,7 @@ impl Client {
         }
     }
 
-    /// The error a command is answered with, which must have this code.
+    /// Sends a command and returns its error, which must have this code.
     #[track_caller]
     pub fn refused(&mut self, command: Value, code: &str) -> Value {
         let error = self.ask(command, "error");
@@ -228,7 +228,7 @@ impl Client {
         published["offset"].as_u64().expect("an offset")
     }
 
-    /// The next push of this kind; others stay queued.
+    /// The next push of this kind; others are kept.
     #[track_caller]
     pub fn next_push(&mut self, kind: &str) -> Value {
         match self.next_push_within(kind, SOON) {
@@ -264,7 +264,7 @@ impl Client {
         }
     }
 
-    /// The next push, whatever it is.
+    /// The next push of any kind.
     #[track_caller]
     pub fn next_any_push(&mut self) -> Value {
         let deadline = Instant::now() + SOON;
@@ -276,13 +276,13 @@ impl Client {
         }
     }
 
-    /// Offsets of the next `count` publications, with their channel.
+    /// The offsets of the next `count` publications.
     #[track_caller]
     pub fn offsets(&mut self, count: usize) -> Vec<u64> {
         (0..count).map(|_| self.next_push("publication")["offset"].as_u64().expect("an offset")).collect()
     }
 
-    /// Fails when a push of this kind is there once all that was sent so far has arrived.
+    /// Fails if a push of this kind has arrived; first waits for all that the gateway has sent so far.
     #[track_caller]
     pub fn expect_no(&mut self, kind: &str) {
         self.command(json!({"history": {"channel": "barrier", "limit": 1}}));
@@ -290,13 +290,13 @@ impl Client {
         assert!(found.is_none(), "an unexpected {found:?}");
     }
 
-    /// The next message as it is; for `/echo`.
+    /// The next raw message, for `/echo`.
     #[track_caller]
     pub fn next_message(&mut self) -> Message {
         self.socket.read().expect("a message in time")
     }
 
-    /// Reads to the end: the close frame, the `bye` before it, and the end of the connection after it.
+    /// Reads up to the close frame, the `bye` before it, and the end of the connection after it.
     #[track_caller]
     pub fn expect_close(&mut self) -> Closed {
         let deadline = Instant::now() + SOON;
@@ -304,19 +304,19 @@ impl Client {
             assert!(self.receive(deadline), "no close frame in time");
         }
         while self.receive(deadline) {}
-        assert!(Instant::now() < deadline, "the close frame was not followed by the end");
+        assert!(Instant::now() < deadline, "the connection did not end after the close frame");
         let (code, reason) = self.closed.clone().expect("just seen");
         let bye = self.pushes.iter().find_map(|push| push.get("bye").cloned());
         Closed { code, reason, bye }
     }
 
-    /// Whether the connection is still there, all it has to say taken.
+    /// Reads all that has arrived, and returns true if the connection is still open.
     pub fn is_open(&mut self) -> bool {
         while self.closed.is_none() && self.receive(Instant::now()) {}
         self.closed.is_none() && self.socket.can_read()
     }
 
-    /// What it speaks through.
+    /// The transport.
     pub fn line(&mut self) -> &mut Line {
         self.socket.get_mut()
     }
@@ -327,7 +327,7 @@ impl Client {
         let _ = self.socket.flush();
     }
 
-    /// Takes one message in; `false` at the deadline or the end.
+    /// Reads one message; returns `false` at the deadline or the end.
     fn receive(&mut self, deadline: Instant) -> bool {
         self.socket.get_ref().set_read_timeout(Some(left(deadline))).expect("a timeout can be set");
         let read = self.socket.read();

@@ -1,4 +1,4 @@
-//! WebSocket frames made and read by hand (RFC 6455 section 5.2), so that a test can send wrong ones.
+//! WebSocket frames encoded and decoded by hand (RFC 6455 section 5.2), so that a test can send invalid ones.
 
 use std::io::{self, Read};
 
@@ -9,7 +9,7 @@ pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xA;
 
-/// A frame a client sends: valid unless told otherwise.
+/// A frame of a client, valid unless modified.
 #[derive(Clone, Debug)]
 pub struct Frame {
     first: u8,
@@ -31,13 +31,13 @@ impl Frame {
         Frame::new(CLOSE, [&code.to_be_bytes(), reason.as_bytes()].concat())
     }
 
-    /// More fragments follow.
+    /// Clears FIN, so that more fragments follow.
     pub fn unfinished(mut self) -> Frame {
         self.first &= 0x7F;
         self
     }
 
-    /// Sets reserved bits, of 0b111.
+    /// Sets the reserved bits; `bits` is a mask of 0b111.
     pub fn reserved(mut self, bits: u8) -> Frame {
         self.first |= bits << 4;
         self
@@ -48,7 +48,7 @@ impl Frame {
         self
     }
 
-    /// Claims a length in the longest form, whatever the payload has.
+    /// Declares this length in the longest form, whatever the payload.
     pub fn declaring(mut self, length: u64) -> Frame {
         self.declared = Some(length);
         self
@@ -83,7 +83,7 @@ impl Frame {
     }
 }
 
-/// A frame a server sent.
+/// A frame of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     pub opcode: u8,
@@ -91,7 +91,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads one frame, and fails on one that no server may send.
+    /// Reads one frame, and panics on one that no server may send.
     pub fn read(from: &mut impl Read) -> io::Result<Received> {
         let mut head = [0; 2];
         from.read_exact(&mut head)?;
@@ -115,7 +115,7 @@ impl Received {
         Ok(Received { opcode: head[0] & 0x0F, payload })
     }
 
-    /// Code and reason of a close frame.
+    /// The code and reason of a close frame.
     pub fn close(&self) -> (u16, String) {
         assert_eq!(self.opcode, CLOSE, "a close frame: {self:?}");
         let code = self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));

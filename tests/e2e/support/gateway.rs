@@ -1,4 +1,4 @@
-//! The real binary as a child process, on a free port and a data folder of its own.
+//! The real binary as a child process, on a free port, with its own data folder.
 
 use super::line::{self, Certificate};
 use super::raw::{RawClient, Response};
@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Lines of output kept for the message of a failed test.
+/// The number of output lines kept for the message of a failed test.
 const TAIL_LINES: usize = 60;
 
 const ADMIN_LISTEN: &str = "SEAWALL_ADMIN_LISTEN";
-/// A drain that hardly lasts, for tests of everything else.
+/// A drain that takes almost no time, for tests of everything else.
 const SHORT_DRAIN: [(&str, u64); 4] = [("accept", 0), ("spread", 20), ("close", 50), ("exit", 1_950)];
 
-/// How a gateway is started.
+/// The options of a gateway to start.
 #[derive(Clone)]
 pub struct Setup {
     listen: SocketAddr,
@@ -36,12 +36,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// On a free port of loopback; over TLS where `SEAWALL_TEST_TLS` is set, so that every behaviour can be tried both ways.
+    /// A gateway on a free loopback port, over TLS if `SEAWALL_TEST_TLS` is set, so that every test can run both ways.
     pub fn new() -> Setup {
         let setup = Setup {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             arguments: Vec::new(),
-            // All tests together have one default address: who wants the admin listener asks for it.
             environment: environment(),
             toml: String::new(),
             descriptors: None,
@@ -53,13 +52,13 @@ impl Setup {
         if std::env::var_os("SEAWALL_TEST_TLS").is_some() { setup.tls(Certificate::new()) } else { setup }
     }
 
-    /// One of `[limits]`, by its configuration name.
+    /// Sets a key of `[limits]`.
     pub fn limit(self, name: &str, value: u64) -> Setup {
         self.env(&format!("SEAWALL_LIMITS_{}", name.to_uppercase()), &value.to_string())
     }
 
-    /// No rate on what one connection may send, and room for many commands at once: for tests that load.
-    pub fn unhurried(self) -> Setup {
+    /// Turns off the rates of a connection and allows many pending commands, for tests with load.
+    pub fn unlimited(self) -> Setup {
         self.limit("publishes_per_s", 0).limit("commands_per_s", 0).limit("pending", 1_000)
     }
 
@@ -68,36 +67,36 @@ impl Setup {
         self
     }
 
-    /// One of `[drain]`, by its configuration name without its unit.
+    /// Sets a key of `[drain]`, named without its unit.
     pub fn drain(self, name: &str, ms: u64) -> Setup {
         self.env(&drain_variable(name), &ms.to_string())
     }
 
-    /// Over TLS, with this certificate.
+    /// Serves over TLS with this certificate.
     pub fn tls(mut self, certificate: Certificate) -> Setup {
         certificate.write(self.folder.path());
         self.certificate = Some(certificate);
         self.env("SEAWALL_TLS_CERTIFICATE", "tls.crt").env("SEAWALL_TLS_KEY", "tls.key")
     }
 
-    /// Without TLS, also where all others have it: for what is about plain sockets.
+    /// Serves without TLS even under `SEAWALL_TEST_TLS`, for tests of plain sockets.
     pub fn plain(mut self) -> Setup {
         self.certificate = None;
         self.environment.retain(|name, _| !name.starts_with("SEAWALL_TLS_"));
         self
     }
 
-    /// Where it runs: what its configuration names without a slash is here.
+    /// The working directory, to which relative paths in the configuration refer.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
-    /// With the admin listener, on a free port.
+    /// Enables the admin listener on a free port.
     pub fn with_admin(self) -> Setup {
         self.env(ADMIN_LISTEN, "127.0.0.1:0")
     }
 
-    /// With the admin listener where it is without a word of configuration.
+    /// Enables the admin listener on its default address.
     pub fn with_default_admin(mut self) -> Setup {
         self.environment.remove(ADMIN_LISTEN);
         self
@@ -108,32 +107,32 @@ impl Setup {
         self
     }
 
-    /// Lines of the configuration file.
+    /// Adds lines to the configuration file.
     pub fn toml(mut self, text: &str) -> Setup {
         self.toml.push_str(text);
         self.toml.push('\n');
         self
     }
 
-    /// Another address than any free port of loopback.
+    /// Sets the address of the listener; the default is a free port of loopback.
     pub fn listen(mut self, address: SocketAddr) -> Setup {
         self.listen = address;
         self
     }
 
-    /// `ulimit -n` of the process.
+    /// Sets `ulimit -n` of the process.
     pub fn descriptors(mut self, count: u32) -> Setup {
         self.descriptors = Some(count);
         self
     }
 
-    /// Mounts a small filesystem on the data folder, visible to the gateway alone; `options` as for mount.
+    /// Mounts a small filesystem on the data folder, visible only to the gateway; `options` as for mount.
     pub fn tmpfs(mut self, options: &str) -> Setup {
         self.tmpfs = Some(options.into());
         self
     }
 
-    /// The data folder: made beforehand, unless another path was given.
+    /// The data folder. It exists before the start unless another path was set.
     pub fn data(&self) -> PathBuf {
         self.elsewhere.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
@@ -172,12 +171,12 @@ impl Setup {
         command
     }
 
-    /// Runs another command of the binary on the same data to its end.
+    /// Runs another command of the binary on the same data until it exits.
     pub fn run(&self, arguments: &[&str]) -> std::process::Output {
         self.run_with(arguments, &[])
     }
 
-    /// The same, with these variables.
+    /// The same, with these environment variables.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
@@ -198,7 +197,7 @@ impl Setup {
         }
     }
 
-    /// Starts the gateway, or says how it refused to.
+    /// Starts the gateway, or returns its status and output if it refuses to start.
     pub fn try_start(self) -> Result<Gateway, Refused> {
         if self.elsewhere.is_none() {
             std::fs::create_dir_all(self.data()).expect("the data folder is made");
@@ -224,14 +223,14 @@ impl Setup {
     }
 }
 
-/// What every gateway under test is started with, unless a test says otherwise.
+/// The environment of every gateway, unless a test overrides it.
 fn environment() -> BTreeMap<String, String> {
-    // All tests together have one default admin address: who wants the listener asks for it.
+    // All tests share one default admin address, so a test that needs the admin listener enables it.
     let drain = SHORT_DRAIN.map(|(name, ms)| (drain_variable(name), ms.to_string()));
     drain.into_iter().chain([(ADMIN_LISTEN.into(), "off".into())]).collect()
 }
 
-/// The gateway refuses a variable it does not know, those for these tests included.
+/// Removes all `SEAWALL_` variables, because the gateway refuses those it does not know, such as those of the tests.
 fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
         command.env_remove(name);
@@ -242,12 +241,12 @@ fn drain_variable(name: &str) -> String {
     format!("SEAWALL_DRAIN_{}_MS", name.to_uppercase())
 }
 
-/// The binary under test: the one cargo built beside the tests, or an optimised one.
+/// The binary under test: the one that cargo built with the tests, or the one in `SEAWALL_TEST_BINARY`.
 fn binary() -> String {
     std::env::var("SEAWALL_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_seawall").into())
 }
 
-/// A gateway that ended before it listened.
+/// A gateway that exited before it listened.
 pub struct Refused {
     pub status: ExitStatus,
     pub output: String,
@@ -264,7 +263,7 @@ fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
     }
 }
 
-/// The last lines a child wrote.
+/// The last lines of output of a child process.
 #[derive(Clone, Default)]
 struct Output {
     lines: Arc<Mutex<VecDeque<String>>>,
@@ -283,7 +282,7 @@ impl Output {
                 }
                 lines.push_back(line.clone());
                 if let Some(copy) = &copy {
-                    // Nobody listens any more once the address is known.
+                    // The receiver is gone once the address is known.
                     let _ = copy.send(line);
                 }
             }
@@ -322,7 +321,7 @@ impl Gateway {
         &self.setup
     }
 
-    /// The last lines it wrote.
+    /// The last lines of its output.
     pub fn output(&self) -> String {
         self.output.text()
     }
@@ -332,28 +331,28 @@ impl Gateway {
         kill_process(pid, signal).expect("the gateway still runs");
     }
 
-    /// Ends the process as a crash would, and returns how to start it again on the same data.
+    /// Kills the process as a crash would, and returns the setup to start it again on the same data.
     pub fn kill9(mut self) -> Setup {
         self.child.kill().expect("the gateway still runs");
         self.child.wait().expect("a child can be waited for");
         self.setup.clone()
     }
 
-    /// Sends a signal and waits for the end: exit code and how long it took.
+    /// Sends a signal, waits for the exit, and returns the exit code and the time it took.
     pub fn ends_after(&mut self, signal: Signal) -> (Option<i32>, Duration) {
         let start = Instant::now();
         self.signal(signal);
         (self.ends_within(SOON), start.elapsed())
     }
 
-    /// Waits for the end: the exit code.
+    /// Waits for the exit and returns the exit code.
     pub fn ends_within(&mut self, within: Duration) -> Option<i32> {
         let mut status = None;
         until(within, "the gateway ends", || {
             status = self.child.try_wait().expect("a child can be waited for");
             status.is_some()
         });
-        // What it said last is read by then.
+        // Then its last output has been read.
         self.output.ended();
         status.and_then(|status| status.code())
     }
@@ -366,7 +365,7 @@ impl Gateway {
         RawClient::to(self).fetch("GET", path)
     }
 
-    /// Every sample of `/metrics` by its name and labels, as it stands there.
+    /// Every sample of `/metrics`, by its name and labels as written there.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let page = self.fetch("/metrics");
         assert_eq!(page.status, 200, "{page:?}");
@@ -400,17 +399,17 @@ impl Gateway {
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kilobytes") << 10
     }
 
-    /// Open sockets. Files of the store are not counted: it opens them when it first needs them.
+    /// The number of open sockets. Files of the store are not counted, because it opens them on demand.
     pub fn open_sockets(&self) -> usize {
         let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the gateway still runs");
-        // One may close while it is looked at.
+        // A descriptor may be closed meanwhile.
         let targets = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
-    /// Bytes that the kernel holds for the gateway's sockets, written and not yet acknowledged by a peer.
+    /// Bytes in the kernel's send queues of the gateway's sockets: written, but not acknowledged by the peer.
     pub fn kernel_bytes(&self) -> u64 {
-        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells of its sockets");
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists its sockets");
         let own = format!(":{:04X}", self.address.port());
         let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let queues = lines.filter(|cells| cells.get(1).is_some_and(|local| local.ends_with(&own)));
@@ -420,7 +419,7 @@ impl Gateway {
             .sum()
     }
 
-    /// Processor time used so far, in user and kernel mode.
+    /// The processor time used so far, in user and kernel mode.
     pub fn processor_time(&self) -> Duration {
         let stat = self.proc("stat");
         let after_name = stat.rsplit(") ").next().expect("a name in brackets");

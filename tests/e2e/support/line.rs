@@ -1,4 +1,4 @@
-//! A byte stream to a gateway: plain, or through TLS where the gateway speaks it.
+//! A byte stream to a gateway: plain, or TLS if the gateway uses it.
 
 use super::wait::{is_interrupted, left, resumed};
 use rcgen::{CertificateParams, KeyPair};
@@ -14,15 +14,15 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-/// What clients of the gateways that speak TLS are to know, by address: so a test that names an address reaches it
-/// either way.
+/// The TLS configuration of a client for each gateway with TLS, by address, so that a test reaches an address the same
+/// way with or without TLS.
 static TRUSTED: LazyLock<Mutex<HashMap<SocketAddr, Arc<ClientConfig>>>> = LazyLock::new(Mutex::default);
 
 pub fn trust(address: SocketAddr, config: Option<Arc<ClientConfig>>) {
     let mut trusted = TRUSTED.lock().expect("no holder panics");
     match config {
         Some(config) => trusted.insert(address, config),
-        // An address of a gateway that is gone may come again.
+        // The address of an earlier gateway may be reused.
         None => trusted.remove(&address),
     };
 }
@@ -31,7 +31,7 @@ pub fn trusted(address: SocketAddr) -> Option<Arc<ClientConfig>> {
     TRUSTED.lock().expect("no holder panics").get(&address).cloned()
 }
 
-/// A certificate of its own for localhost, as files, and a client's view of it.
+/// A self-signed certificate for localhost, and the configuration of a client that trusts it.
 #[derive(Clone)]
 pub struct Certificate {
     pub pem: String,
@@ -59,12 +59,12 @@ impl Certificate {
         std::fs::write(folder.join("tls.key"), &self.key).expect("written");
     }
 
-    /// A client that trusts this certificate alone, and resumes.
+    /// The configuration of a client that trusts only this certificate and resumes sessions.
     pub fn client(&self) -> ClientConfig {
         self.client_of(&[&TLS12, &TLS13])
     }
 
-    /// The same, of these versions of TLS.
+    /// The same, limited to these TLS versions.
     pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a certificate");
@@ -78,14 +78,14 @@ impl Certificate {
     }
 }
 
-/// See the module.
+/// A plain or TLS stream over one socket.
 pub enum Line {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Line {
-    /// Over an open socket: TLS where its peer is known to speak it.
+    /// Wraps an open socket, in TLS if the gateway at its peer address uses it.
     pub fn over(socket: TcpStream) -> Line {
         match socket.peer_addr().ok().and_then(trusted) {
             Some(config) => Line::tls(socket, config, "localhost"),
@@ -106,7 +106,7 @@ impl Line {
         }
     }
 
-    /// The client's side of TLS.
+    /// The TLS connection; panics on a plain one.
     pub fn connection(&self) -> &ClientConnection {
         match self {
             Line::Plain(_) => panic!("a plain connection"),

@@ -1,4 +1,4 @@
-//! What a test stands on: the real binary, a WebSocket client, a raw socket, tokens, and waiting.
+//! Support for the tests: the real binary, a WebSocket client, a raw socket, tokens, and waiting.
 
 pub mod admin;
 pub mod client;

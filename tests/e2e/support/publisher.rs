@@ -1,25 +1,25 @@
-//! One who publishes until a crash, what it was promised, and the log that must keep the promise.
+//! A publisher that runs until a crash, a record of its acknowledgements, and a check of the log against them.
 
 use super::{Client, Gateway};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where all of them publish.
+/// The channel of all publishers.
 pub const CHANNEL: &str = "c";
-/// Publications that one has on the way at once.
+/// Pending publishes of one publisher.
 const AT_ONCE: usize = 8;
-/// The longest text: some pages of a store, so that a publication can be torn.
+/// The longest text. It fills several pages of a store, so that a publication can be torn.
 const TEXT_MAX: usize = 12_000;
 
-/// One publication as it must be in the log.
+/// The data of a publication, derived from its key and number.
 fn content(key: &str, number: usize) -> Value {
     let letter = char::from(b'a' + (number % 26) as u8);
     let length = (number * 2_003) % TEXT_MAX / (1 + number % 7);
     json!({ "of": key, "text": letter.to_string().repeat(length) })
 }
 
-/// One who publishes, and knows its keys in order and the offsets it was told.
+/// A publisher that records its keys in order, and the acknowledged offsets.
 #[derive(Default)]
 pub struct Publisher {
     pub name: usize,
@@ -29,8 +29,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes until the connection breaks, always with several on the way; or until an answer that is no
-    /// acknowledgement, which is returned.
+    /// Publishes with several requests pending until the connection breaks, or until a reply other than `published`,
+    /// which is returned.
     pub fn publish(&mut self, mut client: Client, acknowledged: &AtomicUsize) -> Option<Value> {
         let mut last = 0;
         loop {
@@ -60,7 +60,7 @@ impl Publisher {
         self.acknowledged.insert(key, offset);
     }
 
-    /// Sends what was not answered again, under the same keys.
+    /// Sends unanswered publishes again, under the same keys.
     pub fn resend(&mut self, gateway: &Gateway) {
         let mut client = Client::connect(gateway);
         for (key, number) in self.unanswered.clone() {
@@ -74,7 +74,7 @@ fn publish(key: &str, number: usize) -> Value {
     json!({"publish": {"channel": CHANNEL, "key": key, "data": content(key, number)}})
 }
 
-/// The log from its beginning, by offset; it has no gap, and says what was published.
+/// The log from its beginning, keys by offset. Checks that it has no gap and that the data is what was published.
 pub fn log(gateway: &Gateway) -> BTreeMap<u64, String> {
     let mut client = Client::connect(gateway);
     let mut log = BTreeMap::new();
@@ -92,7 +92,7 @@ pub fn log(gateway: &Gateway) -> BTreeMap<u64, String> {
             assert_eq!(offset, log.len() as u64 + 1, "no gap");
             let key = publication["key"].as_str().expect("a key").to_string();
             let number = key.rsplit('-').next().and_then(|text| text.parse().ok()).expect("a number");
-            assert_eq!(publication["data"], content(&key, number), "another content");
+            assert_eq!(publication["data"], content(&key, number), "the data differs");
             log.insert(offset, key);
         }
     }

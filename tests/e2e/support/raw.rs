@@ -1,4 +1,4 @@
-//! A bare socket: any bytes in any pieces, and what comes back.
+//! A raw socket: sends any bytes in any pieces, and reads what comes back.
 
 use super::client::Closed;
 use super::frame::{CLOSE, Frame, PING, Received, TEXT};
@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The head of an upgrade that any gateway accepts.
+/// The head of an upgrade that every gateway accepts.
 pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
@@ -34,8 +34,8 @@ impl Response {
     }
 }
 
-/// Opens a TCP connection; `source` spares ports when thousands are opened, `receive_buffer` makes the
-/// kernel take little.
+/// Opens a TCP connection. Different values of `source` save ports when thousands of connections are opened; a small
+/// `receive_buffer` limits what the kernel buffers.
 pub fn dial(
     to: SocketAddr,
     source: Option<Ipv4Addr>,
@@ -70,7 +70,7 @@ impl RawClient {
         RawClient { stream: Line::over(stream) }
     }
 
-    /// A completed upgrade of `path`.
+    /// Opens a connection and upgrades it at `path`.
     #[track_caller]
     pub fn upgraded(gateway: &Gateway, path: &str) -> RawClient {
         let mut client = RawClient::to(gateway);
@@ -78,7 +78,7 @@ impl RawClient {
         client
     }
 
-    /// An upgraded connection whose `connect` was answered.
+    /// Opens an upgraded connection and sends `connect`.
     #[track_caller]
     pub fn connected(gateway: &Gateway) -> RawClient {
         let mut client = RawClient::upgraded(gateway, "/ws");
@@ -97,10 +97,10 @@ impl RawClient {
 
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the gateway takes bytes");
+        self.stream.write_all(bytes).expect("the bytes are written");
     }
 
-    /// Writes to a peer that may have gone.
+    /// Writes to a peer that may have closed the connection.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -124,7 +124,7 @@ impl RawClient {
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             let read = self.stream.read(&mut byte).expect("a response in time");
-            assert_ne!(read, 0, "the end within a head: {:?}", String::from_utf8_lossy(&head));
+            assert_ne!(read, 0, "the connection ended within a head: {:?}", String::from_utf8_lossy(&head));
             head.push(byte[0]);
         }
         let text = String::from_utf8(head).expect("a head is text");
@@ -153,13 +153,13 @@ impl RawClient {
         response
     }
 
-    /// The next frame, whatever it is.
+    /// The next frame of any kind.
     #[track_caller]
     pub fn next_frame(&mut self) -> Received {
         Received::read(&mut self.stream).expect("a frame in time")
     }
 
-    /// The next text frame as JSON. Pings are passed over and not answered.
+    /// The next text frame as JSON. Pings are skipped and not answered.
     #[track_caller]
     pub fn next_json(&mut self) -> Value {
         loop {
@@ -176,7 +176,7 @@ impl RawClient {
         }
     }
 
-    /// Reads to the end: the close frame must come before it, and nothing after it.
+    /// Reads to the end of the connection; a close frame must come last.
     #[track_caller]
     pub fn expect_close(&mut self) -> Closed {
         let mut bye = None;
@@ -197,7 +197,7 @@ impl RawClient {
         }
     }
 
-    /// The gateway ends the connection in time and sends nothing more.
+    /// Checks that the gateway closes the connection in time and sends nothing more.
     #[track_caller]
     pub fn expect_end(&mut self) {
         let mut rest = [0; 64];
@@ -209,7 +209,7 @@ impl RawClient {
         }
     }
 
-    /// Whether nothing arrives within `period` and the connection stays.
+    /// Returns true if nothing arrives within `period` and the connection stays open.
     pub fn is_quiet_for(&mut self, period: Duration) -> bool {
         let deadline = Instant::now() + period;
         let came = resumed(|| {
@@ -224,10 +224,10 @@ impl RawClient {
         quiet
     }
 
-    /// Everything the peer sends from now on, until it ends.
+    /// Reads everything up to the end of the connection.
     pub fn drain(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
-        // A reset after the last byte ends the reading as well.
+        // A reset after the last byte also ends the reading.
         let _ = self.stream.read_to_end(&mut all);
         all
     }

@@ -1,17 +1,17 @@
-//! Tokens as an application's backend would make them, and the keys a gateway is given.
+//! Tokens as an application's backend makes them, and the keys for a gateway's configuration.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An HS256 secret of the least length.
+/// An HS256 secret of the minimum length.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
-/// Claims of a user who may do everything everywhere, for an hour.
+/// The claims of a user with all rights on all channels, for an hour.
 pub fn claims(user: &str) -> Value {
     json!({
         "sub": user,
@@ -20,7 +20,7 @@ pub fn claims(user: &str) -> Value {
     })
 }
 
-/// Signed with [`SECRET`].
+/// A token signed with [`SECRET`].
 pub fn token(claims: &Value) -> String {
     signed(claims, Algorithm::HS256, None, &EncodingKey::from_secret(SECRET.as_bytes()))
 }
@@ -35,7 +35,7 @@ pub fn signed(claims: &Value, algorithm: Algorithm, kid: Option<&str>, key: &Enc
     encode(&header, claims, key).expect("claims can be signed")
 }
 
-/// A private key of the tests, and the public half as a gateway's configuration takes it.
+/// A private key of the tests, and its public half for the configuration.
 pub fn asymmetric(algorithm: Algorithm) -> (EncodingKey, &'static str) {
     let pair = match algorithm {
         Algorithm::RS256 => (

@@ -1,53 +1,54 @@
-//! Waiting is a condition with a deadline; nothing here waits for time alone.
+//! Waiting for a condition, with a deadline; nothing here waits only for time to pass.
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what should happen at once: long, so that a busy machine fails no test.
+/// The bound on what should happen at once, long enough that a busy machine fails no test.
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// Between two looks at a condition.
-const GLANCE: Duration = Duration::from_millis(5);
+/// The interval between two checks of a condition.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Waits until `holds`, or fails and says what it waited for.
+/// Waits until `holds` returns true, or panics with `what` it waited for.
 #[track_caller]
 pub fn until(within: Duration, what: &str, holds: impl FnMut() -> bool) {
     assert!(comes_true(within, holds), "still not after {within:?}: {what}");
 }
 
-/// Waits until `holds`; `false` at the deadline.
+/// Waits until `holds` returns true; returns `false` at the deadline.
 pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + within;
     while !holds() {
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(CHECK_INTERVAL);
     }
     true
 }
 
-/// Time left until a deadline, at least a millisecond: a socket takes a timeout of zero for none.
+/// The time left until a deadline, at least a millisecond, because a socket takes a timeout of zero as none.
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
-/// A number from the environment, for tests that exist in a small and a large size.
+/// A size from the environment, for tests with a small and a large variant.
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// Whether all that came of a call is that the process was stopped and goes on: signal(7) has a call with a timeout end so.
-pub fn is_interrupted<T>(came: &io::Result<T>) -> bool {
-    came.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted)
+/// Returns true if a call failed only because the process was stopped and continued, which ends calls with a timeout
+/// (signal(7)).
+pub fn is_interrupted<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted)
 }
 
-/// What comes of a call, made again where it was interrupted.
+/// Runs a call, and repeats it while it is interrupted.
 pub fn resumed<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
-        let came = call();
-        if !is_interrupted(&came) {
-            return came;
+        let result = call();
+        if !is_interrupted(&result) {
+            return result;
         }
     }
 }

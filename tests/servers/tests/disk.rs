@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 #[test]
-fn a_small_disk_fills_frees_and_leaves_nothing_mounted() {
+fn small_disk_fills_and_frees_and_leaves_no_mount() {
     let Some(disk) = Disk::or_skip(2) else { return };
     let path: PathBuf = disk.path().into();
     std::fs::write(path.join("before"), "kept").expect("there is room");

@@ -30,7 +30,7 @@ fn receive(mut stream: &TcpStream, end: &str) -> String {
 }
 
 #[test]
-fn answers_are_those_it_was_told_and_requests_are_noted() {
+fn scripted_answers_are_sent_and_requests_recorded() {
     let http = Http::start();
     http.answer("/a", Answer::json(503, r#"{"a":1}"#));
     let stream = open(&http);
@@ -48,7 +48,7 @@ fn answers_are_those_it_was_told_and_requests_are_noted() {
 }
 
 #[test]
-fn an_answer_can_be_late_or_never_come() {
+fn answer_is_delayed_or_withheld() {
     let http = Http::start();
     http.answer("", Answer::json(200, "{}").after(Duration::from_millis(120)));
     let stream = open(&http);
@@ -64,7 +64,7 @@ fn an_answer_can_be_late_or_never_come() {
 }
 
 #[test]
-fn an_answer_can_be_a_reset_or_break_off_in_the_middle() {
+fn answer_is_replaced_or_cut_by_a_reset() {
     let http = Http::start();
     http.answer("", Answer::Reset);
     let stream = open(&http);
@@ -78,14 +78,14 @@ fn an_answer_can_be_a_reset_or_break_off_in_the_middle() {
 }
 
 #[test]
-fn a_stopped_service_refuses_and_starts_again_where_it_was() {
+fn stopped_service_refuses_connections_and_restarts_on_its_port() {
     let mut http = Http::start();
     http.answer("", Answer::json(418, "{}"));
     let stream = open(&http);
     http.stop();
     let end = (&stream).read_exact(&mut [0]).expect_err("an orderly end");
     assert_eq!(end.kind(), ErrorKind::UnexpectedEof);
-    let refused = TcpStream::connect(http.address()).expect_err("nobody listens");
+    let refused = TcpStream::connect(http.address()).expect_err("the port is closed");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     http.start_again();
     let stream = open(&http);

@@ -1,4 +1,4 @@
-//! One file a server.
+//! Tests of the servers themselves, one file for each.
 
 mod disk;
 mod http;

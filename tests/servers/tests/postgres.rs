@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[test]
-fn what_was_committed_outlives_a_stop_and_a_crash_on_the_same_port() {
+fn committed_rows_survive_a_stop_and_a_crash_on_the_same_port() {
     let mut postgres = Postgres::start();
     let address = postgres.address();
     postgres.sql("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
     postgres.stop();
-    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    let refused = TcpStream::connect(address).expect_err("the port is closed");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     postgres.start_again();
     postgres.sql("INSERT INTO t VALUES (2)");
@@ -25,7 +25,7 @@ fn what_was_committed_outlives_a_stop_and_a_crash_on_the_same_port() {
 }
 
 #[test]
-fn two_of_them_are_apart_and_leave_nothing() {
+fn two_servers_are_independent_and_leave_nothing() {
     let (one, two) = (Postgres::start(), Postgres::start());
     one.sql("CREATE TABLE t (n int)");
     let absent = two.try_sql("SELECT * FROM t").expect_err("another cluster");
@@ -39,12 +39,13 @@ fn two_of_them_are_apart_and_leave_nothing() {
 }
 
 #[test]
-fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
+fn frozen_server_accepts_bytes_and_answers_only_after_it_continues() {
     let postgres = Postgres::start();
     postgres.sigstop();
-    let mut stream = TcpStream::connect(postgres.address()).expect("its kernel accepts");
-    // SSLRequest: one byte is the answer.
-    std::io::Write::write_all(&mut stream, &[0, 0, 0, 8, 4, 210, 22, 47]).expect("its kernel takes bytes");
+    let mut stream = TcpStream::connect(postgres.address()).expect("the kernel accepts");
+    // The answer to an SSLRequest is one byte.
+    std::io::Write::write_all(&mut stream, &[0, 0, 0, 8, 4, 210, 22, 47])
+        .expect("the kernel buffers the bytes");
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     let kind = stream.read_exact(&mut [0]).expect_err("silence").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
@@ -56,7 +57,7 @@ fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
 }
 
 #[test]
-fn read_only_by_setting_and_as_a_standby() {
+fn read_only_server_and_standby_refuse_writes() {
     let mut postgres = Postgres::start();
     postgres.sql("CREATE TABLE t (n int)");
     postgres.read_only();
@@ -75,20 +76,20 @@ fn read_only_by_setting_and_as_a_standby() {
 }
 
 #[test]
-fn occupied_connections_are_missed_until_they_are_given_back() {
+fn occupied_connections_are_unavailable_until_released() {
     let postgres = Postgres::start_with(&[("max_connections", "6")]);
     postgres.try_sql_as_owner("SELECT 1").expect("there is room");
     let occupied = postgres.occupy(3);
-    let refused = postgres.try_sql_as_owner("SELECT 1").expect_err("no place left");
+    let refused = postgres.try_sql_as_owner("SELECT 1").expect_err("no connection is left");
     assert!(refused.contains("remaining connection slots are reserved"), "{refused}");
-    assert_eq!(postgres.sql("SELECT 1"), "1", "the superuser has places of its own");
+    assert_eq!(postgres.sql("SELECT 1"), "1", "the superuser has reserved connections");
     drop(occupied);
     let mut tries = std::iter::repeat_with(|| postgres.try_sql_as_owner("SELECT 1")).take(200);
-    assert!(tries.any(|answer| answer.is_ok()), "the places were not given back");
+    assert!(tries.any(|answer| answer.is_ok()), "the connections were not released");
 }
 
 #[test]
-fn commits_hang_while_reading_goes_on() {
+fn hanging_commits_do_not_block_reads() {
     let postgres = Postgres::start();
     postgres.sql("CREATE TABLE t (n int)");
     postgres.hang_commits();
@@ -98,7 +99,7 @@ fn commits_hang_while_reading_goes_on() {
         let writing = scope.spawn(|| postgres.try_sql("INSERT INTO t VALUES (1)"));
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         assert!((0..200).any(|_| postgres.sql(waiting) == "1"), "the commit does not wait");
-        assert_eq!(postgres.sql(limited), "0", "not seen before it is committed");
+        assert_eq!(postgres.sql(limited), "0", "the row is not visible before its commit");
         postgres.let_commits_go();
         writing.join().expect("no panic").expect("it is committed");
     });
@@ -106,7 +107,7 @@ fn commits_hang_while_reading_goes_on() {
 }
 
 #[test]
-fn a_held_lock_is_met_until_it_is_dropped() {
+fn held_lock_blocks_others_until_dropped() {
     let postgres = Postgres::start();
     postgres.try_sql_as_owner("CREATE TABLE t (n int)").expect("its own schema");
     let holder = postgres.hold("LOCK TABLE t");
@@ -117,7 +118,7 @@ fn a_held_lock_is_met_until_it_is_dropped() {
 }
 
 #[test]
-fn the_owner_of_the_database_makes_its_tables() {
+fn owner_of_the_database_can_create_tables_but_no_roles() {
     let postgres = Postgres::start();
     postgres.try_sql_as_owner("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").expect("its own schema");
     assert_eq!(postgres.sql("SELECT n FROM t"), "1");
@@ -126,7 +127,7 @@ fn the_owner_of_the_database_makes_its_tables() {
 }
 
 #[test]
-fn a_full_disk_refuses_writes_until_it_is_freed() {
+fn full_disk_refuses_writes_until_freed() {
     let Some(disk) = Disk::or_skip(100) else { return };
     let mut postgres = Postgres::start_at(disk.path(), &[]);
     postgres.sql("CREATE TABLE t (n int, x text)");

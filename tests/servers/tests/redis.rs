@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
-fn a_stopped_or_killed_one_refuses_and_starts_again_empty_where_it_was() {
+fn stopped_or_killed_server_refuses_connections_and_restarts_empty_on_its_port() {
     let mut redis = Redis::start();
     assert!(redis.command(&["SET", "a", "1"]).is_ok());
     assert_eq!(redis.command(&["GET", "a"]), Reply::Text("1".into()));
@@ -21,12 +21,12 @@ fn a_stopped_or_killed_one_refuses_and_starts_again_empty_where_it_was() {
 }
 
 #[test]
-fn a_test_that_panics_leaves_no_server() {
+fn panicking_test_leaves_no_server() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
         let redis = Redis::start();
         redis.sigstop();
-        sender.send(redis.address()).expect("somebody waits");
+        sender.send(redis.address()).expect("the test waits");
         std::panic::resume_unwind(Box::new("as an assertion would"));
     });
     let address = receiver.recv().expect("it started");
@@ -35,11 +35,11 @@ fn a_test_that_panics_leaves_no_server() {
 }
 
 #[test]
-fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
+fn frozen_server_accepts_bytes_and_answers_only_after_it_continues() {
     let redis = Redis::start();
     redis.sigstop();
-    let mut stream = TcpStream::connect(redis.address()).expect("its kernel accepts");
-    stream.write_all(b"PING\r\n").expect("its kernel takes bytes");
+    let mut stream = TcpStream::connect(redis.address()).expect("the kernel accepts");
+    stream.write_all(b"PING\r\n").expect("the kernel buffers the bytes");
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     let kind = stream.read_exact(&mut [0]).expect_err("silence").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
@@ -51,7 +51,7 @@ fn a_frozen_one_acknowledges_and_answers_nothing_until_it_goes_on() {
 }
 
 #[test]
-fn out_of_memory_refuses_writes_and_answers_the_rest() {
+fn server_without_memory_refuses_only_writes() {
     let redis = Redis::start();
     redis.out_of_memory();
     assert!(redis.command(&["SET", "a", "1"]).is_error("OOM"));
@@ -61,7 +61,7 @@ fn out_of_memory_refuses_writes_and_answers_the_rest() {
 }
 
 #[test]
-fn a_replica_without_its_primary_refuses_writes_and_then_reads() {
+fn replica_without_its_primary_refuses_writes_and_optionally_reads() {
     let redis = Redis::start();
     redis.read_only();
     assert!(redis.command(&["SET", "a", "1"]).is_error("READONLY"));
@@ -73,7 +73,7 @@ fn a_replica_without_its_primary_refuses_writes_and_then_reads() {
 }
 
 #[test]
-fn one_that_loads_says_so_until_it_is_done() {
+fn loading_server_says_so_until_it_is_done() {
     let mut redis = Redis::start();
     redis.stop();
     redis.start_loading(100);
@@ -84,7 +84,7 @@ fn one_that_loads_says_so_until_it_is_done() {
 }
 
 #[test]
-fn pub_sub_can_be_dead_while_ping_is_answered() {
+fn pub_sub_is_refused_while_ping_is_answered() {
     let redis = Redis::start();
     redis.deny_channels();
     assert!(redis.command(&["PUBLISH", "a", "1"]).is_error("NOPERM"));
@@ -101,7 +101,7 @@ fn pub_sub_can_be_dead_while_ping_is_answered() {
 }
 
 #[test]
-fn a_paused_one_is_silent_for_the_time() {
+fn paused_server_is_silent_for_that_time() {
     let redis = Redis::start();
     redis.pause(300);
     let asked = std::time::Instant::now();

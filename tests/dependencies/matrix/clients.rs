@@ -1,4 +1,4 @@
-//! Those who are connected through an outage: what they were promised, and what they were given.
+//! Clients that stay connected through an outage, with a record of what each was promised and got.
 
 use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, SOON, until};
@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The promise on every command, and what the test machine may add.
+/// The bound on the answer to any command, plus a margin for the test machine.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(5_500);
 
-/// One who publishes to a channel, and keeps account of each key.
+/// A client that publishes to one channel, and records the outcome of each key.
 pub struct Publisher {
     pub client: Client,
     channel: String,
-    /// Follows the key in what is published.
+    /// Appended to the key in the data of each publication.
     ballast: String,
-    /// Acknowledged, with the offset.
+    /// The offset of each acknowledged key.
     stored: BTreeMap<String, u64>,
-    /// Refused as certainly not stored, and not sent again.
+    /// Keys refused as certainly not stored, and not sent again.
     refused: Vec<String>,
-    /// Their outcome is open: they are sent again in the end.
+    /// Keys with an unknown outcome; they are sent again at the end.
     open: Vec<String>,
 }
 
@@ -30,32 +30,32 @@ impl Publisher {
         Publisher { client, channel: channel.into(), ballast, stored, refused, open }
     }
 
-    /// One on a gateway that has made its connections to the store: a publication went in, and is read.
+    /// A publisher on a gateway whose store connections work: one publication was stored and read.
     #[track_caller]
-    pub fn at_ease(gateway: &Gateway, channel: &str) -> Publisher {
+    pub fn ready(gateway: &Gateway, channel: &str) -> Publisher {
         let well =
             || gateway.fetch("/health/dependencies").json()["checks"]["store"][0]["state"] == json!("ok");
-        until(SOON, "the store is looked at", well);
+        until(SOON, "the store is probed", well);
         let mut publisher = Publisher::new(gateway, channel);
         until(SOON, "the store takes publications", || publisher.publish("before") == "published");
         until(SOON, "history is served", || publisher.reads());
         publisher
     }
 
-    /// One whose publications take so many bytes, which no database makes smaller.
+    /// Adds this many incompressible bytes to each publication.
     pub fn with_ballast(self, bytes: usize) -> Publisher {
         let mut random = fastrand::Rng::with_seed(7);
         Publisher { ballast: (0..bytes).map(|_| random.alphanumeric()).collect(), ..self }
     }
 
-    /// Sends one, and waits for nothing.
+    /// Sends one publication without waiting for the reply.
     fn send(&mut self, key: &str) -> (u64, Instant) {
         let data = format!("{key}{}", self.ballast);
         let publish = json!({"publish": {"channel": self.channel, "key": key, "data": data}});
         (self.client.send(publish), Instant::now())
     }
 
-    /// The word it is answered with: `published` or the code of an error.
+    /// Awaits the reply: `published` or the code of an error.
     #[track_caller]
     fn answer(&mut self, key: &str, (id, since): (u64, Instant)) -> String {
         let reply = self.client.reply(id);
@@ -82,7 +82,7 @@ impl Publisher {
         self.answer(key, sent)
     }
 
-    /// As a client does when all is well again: what is open under the same key, then one that is new.
+    /// Sends what a client sends after an outage: keys with an unknown outcome again, then a new one.
     #[track_caller]
     pub fn catch_up(&mut self) {
         self.catch_up_within(SOON);
@@ -100,14 +100,14 @@ impl Publisher {
                 next = if due { Instant::now() + Duration::from_millis(100) } else { next };
                 due && self.publish(&key) == "published"
             });
-            assert!(stored, "{key} is not stored {:?} after all is well", begun.elapsed());
-            // What was refused on the way was sent again.
+            assert!(stored, "{key} is not stored {:?} after the recovery", begun.elapsed());
+            // A key that was refused earlier has been sent again and stored.
             self.refused.retain(|refused| *refused != key);
             self.open.retain(|open| *open != key);
         }
     }
 
-    /// How a command is answered that reads: true for a page.
+    /// Reads history; returns true if a page came, false if it was unavailable.
     #[track_caller]
     pub fn reads(&mut self) -> bool {
         let since = Instant::now();
@@ -122,7 +122,7 @@ impl Publisher {
         }
     }
 
-    /// Compares what was promised with the log as another connection reads it; answers the log's length.
+    /// Compares the recorded outcomes with the log as another connection reads it, and returns the log's length.
     #[track_caller]
     pub fn check(&self, reader: &mut Client) -> u64 {
         let log = log(reader, &self.channel);
@@ -130,15 +130,15 @@ impl Publisher {
         for (key, offset) in &log {
             assert!(found.insert(key.clone(), *offset).is_none(), "{key} is stored twice: {log:?}");
         }
-        assert_eq!(found, self.stored, "what is stored and what was acknowledged differ");
+        assert_eq!(found, self.stored, "stored and acknowledged publications differ");
         for key in &self.refused {
-            assert!(!found.contains_key(key), "{key} was refused as certainly not stored, and is");
+            assert!(!found.contains_key(key), "{key} was refused as certainly not stored, but is stored");
         }
         log.len() as u64
     }
 }
 
-/// Keys and offsets of a channel, in order and without a gap.
+/// The keys and offsets of a channel, checked to be in order and without a gap.
 #[track_caller]
 pub fn log(reader: &mut Client, channel: &str) -> Vec<(String, u64)> {
     let mut all = Vec::new();
@@ -162,7 +162,7 @@ pub fn log(reader: &mut Client, channel: &str) -> Vec<(String, u64)> {
     }
 }
 
-/// One who only listens: gets each publication once, in order.
+/// A client that only listens, and gets each publication once and in order.
 pub struct Listener {
     pub client: Client,
     pub heard: u64,
@@ -172,7 +172,7 @@ impl Listener {
     pub fn new(gateway: &Gateway, channel: &str) -> Listener {
         let mut client = Client::connect(gateway);
         let mut subscribed = Value::Null;
-        // One of the readers may not have its connection yet.
+        // One of the readers may not be connected yet.
         until(SOON, "it is subscribed", || {
             subscribed = client.command(json!({"subscribe": {"channel": channel}}))["subscribed"].take();
             !subscribed.is_null()
@@ -182,7 +182,7 @@ impl Listener {
         Listener { client, heard }
     }
 
-    /// Takes what there is until `head` came, or fails.
+    /// Reads publications up to `head`, or fails.
     #[track_caller]
     pub fn hears(&mut self, head: u64, within: Duration) {
         let deadline = Instant::now() + within;
@@ -192,11 +192,11 @@ impl Listener {
                 panic!("{} of {head} publications after {within:?}", self.heard);
             };
             self.heard += 1;
-            assert_eq!(publication["offset"], json!(self.heard), "a gap, or one twice: {publication}");
+            assert_eq!(publication["offset"], json!(self.heard), "a gap or a duplicate: {publication}");
         }
     }
 
-    /// The next `status` of this level; when it came.
+    /// The next `status` of this level, and when it came.
     #[track_caller]
     pub fn status(&mut self, level: &str, within: Duration) -> (Value, Instant) {
         let deadline = Instant::now() + within;

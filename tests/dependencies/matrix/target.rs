@@ -1,18 +1,18 @@
-//! A dependency of each kind with the way to it, and what a gateway is told of it.
+//! A dependency of each kind behind a proxy, and the gateway configuration for it.
 
 use super::table::{Pace, Row, Weight};
-use crate::dependencies::stand::{self, Behind};
+use crate::dependencies::proxied::{self, Proxied};
 use crate::servers::postgres::Occupied;
 use crate::servers::{Answer, Http as HttpServer, Postgres, Redis as RedisServer};
 use crate::support::Setup;
 use seawall_fault::Proxy;
 
-/// Threads of a gateway's store that have a connection: two append, two read, one deletes what is old.
+/// Threads of a gateway's store that hold a connection: two append, two read, one deletes expired publications.
 const WORKERS: usize = 5;
 
-/// Which dependency.
+/// The kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
+pub enum Kind {
     /// `store.url`: PostgreSQL.
     Store,
     Redis,
@@ -24,71 +24,71 @@ pub enum Of {
 pub enum Server {
     Postgres(Postgres),
     Redis(RedisServer),
-    /// Stands in for whatever accepts TCP or speaks HTTP.
+    /// Answers anything that speaks HTTP or accepts TCP.
     Http(HttpServer),
 }
 
-/// A dependency that fails on command, and comes back.
-pub struct Ground {
-    pub of: Of,
+/// A dependency that fails on command and can be repaired.
+pub struct Target {
+    pub kind: Kind,
     pub server: Server,
     pub proxy: Proxy,
     pub occupied: Option<Occupied>,
 }
 
-impl Ground {
+impl Target {
     #[track_caller]
-    pub fn new(of: Of) -> Ground {
-        let (server, proxy) = match of {
-            Of::Store => {
-                let Behind { server, proxy } = stand::postgres();
+    pub fn new(kind: Kind) -> Target {
+        let (server, proxy) = match kind {
+            Kind::Store => {
+                let Proxied { server, proxy } = proxied::postgres();
                 (Server::Postgres(server), proxy)
             }
-            Of::Redis => {
-                let Behind { server, proxy } = stand::redis();
+            Kind::Redis => {
+                let Proxied { server, proxy } = proxied::redis();
                 (Server::Redis(server), proxy)
             }
-            Of::Http | Of::Tcp | Of::Clickhouse => {
-                let Behind { server, proxy } = stand::http();
+            Kind::Http | Kind::Tcp | Kind::Clickhouse => {
+                let Proxied { server, proxy } = proxied::http();
                 (Server::Http(server), proxy)
             }
         };
-        let ground = Ground { of, server, proxy, occupied: None };
-        ground.answer_well();
-        ground
+        let target = Target { kind, server, proxy, occupied: None };
+        target.answer_well();
+        target
     }
 
-    /// What an HTTP service answers while nothing is wrong with it.
+    /// Sets the answers of a healthy HTTP service.
     pub fn answer_well(&self) {
         let Server::Http(http) = &self.server else { return };
-        match self.of {
-            Of::Clickhouse => {
+        match self.kind {
+            Kind::Clickhouse => {
                 http.answer("/ping", Answer::json(200, "Ok.\n"));
                 http.answer("/", Answer::json(200, "1\n"));
             }
-            Of::Store | Of::Redis | Of::Http | Of::Tcp => {
+            Kind::Store | Kind::Redis | Kind::Http | Kind::Tcp => {
                 http.answer("", Answer::json(200, r#"{"checks":{"db":"ok"}}"#));
             }
         }
     }
 
-    /// The name that people are told.
+    /// The name that clients see.
     pub fn name(&self) -> &'static str {
-        match self.of {
-            Of::Store => "store",
-            Of::Redis | Of::Http | Of::Tcp | Of::Clickhouse => "service",
+        match self.kind {
+            Kind::Store => "store",
+            Kind::Redis | Kind::Http | Kind::Tcp | Kind::Clickhouse => "service",
         }
     }
 
-    /// What people lose.
+    /// The features that clients lose during an outage, as `status` names them.
     pub fn lost(&self) -> &'static [&'static str] {
-        match self.of {
-            Of::Store => &["publish", "history"],
-            Of::Redis | Of::Http | Of::Tcp | Of::Clickhouse => &["replies"],
+        match self.kind {
+            Kind::Store => &["publish", "history"],
+            Kind::Redis | Kind::Http | Kind::Tcp | Kind::Clickhouse => &["replies"],
         }
     }
 
-    /// A gateway that stands on it.
+    /// The configuration of a gateway that depends on it.
     pub fn setup(&self, row: &Row) -> Setup {
         let address = self.proxy.address();
         let pace = match row.pace {
@@ -106,33 +106,33 @@ impl Ground {
             )
         };
         let setup = Setup::new().limit("publishes_per_s", 0);
-        match (self.of, &self.server) {
+        match (self.kind, &self.server) {
             (_, Server::Postgres(server)) => setup
                 .env("SEAWALL_STORE_URL", &server.url_through(address))
                 .toml(&format!("[[dependency]]\nname = \"store\"\n{pace}")),
             (_, Server::Redis(server)) => {
                 setup.toml(&service(&format!("kind = \"redis\"\nurl = \"{}\"", server.url_through(address))))
             }
-            (Of::Tcp, Server::Http(_)) => {
+            (Kind::Tcp, Server::Http(_)) => {
                 setup.toml(&service(&format!("kind = \"tcp\"\naddress = \"{address}\"")))
             }
-            (Of::Clickhouse, Server::Http(_)) => {
+            (Kind::Clickhouse, Server::Http(_)) => {
                 setup.toml(&service(&format!("kind = \"clickhouse\"\nurl = \"http://{address}/\"")))
             }
-            (Of::Http | Of::Redis | Of::Store, Server::Http(_)) => setup.toml(&service(&format!(
+            (Kind::Http | Kind::Redis | Kind::Store, Server::Http(_)) => setup.toml(&service(&format!(
                 "kind = \"http\"\nurl = \"http://{address}/health\"\nfield = \"checks.db=ok\""
             ))),
         }
     }
 
-    /// Whether a gateway has all the connections that it makes.
-    pub fn is_taken_up(&self) -> bool {
+    /// Returns true when the gateway has opened all its connections.
+    pub fn is_fully_connected(&self) -> bool {
         let Server::Postgres(server) = &self.server else { return true };
         let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seawall'";
         server.sql(count).parse::<usize>().is_ok_and(|count| count >= WORKERS)
     }
 
-    /// Where all that was stored can be read without the way that failed: another instance.
+    /// Another instance, which reads all that was stored without the failing path.
     pub fn other_instance(&self) -> Option<Setup> {
         match &self.server {
             Server::Postgres(server) => Some(Setup::new().env("SEAWALL_STORE_URL", &server.url())),
