@@ -160,7 +160,7 @@ fn probe_detects_a_service_that_accepts_every_token() {
     issuer.server.answer(INTROSPECT, Answer::json(200, &active("root").to_string()));
     let gateway = issuer.introspected().start();
     until(SOON, "it is down", || state(&gateway) == "down");
-    logged(&gateway, "which nobody issued");
+    logged(&gateway, "reports a made-up token as active");
 }
 
 #[test]
