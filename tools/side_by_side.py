@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Builds all test targets, and runs each as soon as it is built, several at a time. The page is tested beside them.
+"""Builds all test targets and runs each as soon as it is built, several at a time. The page is tested at the same time.
 
-Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. Of a target
-that passes it prints one line. With the first that fails it prints what that said and ends; who started it ends what still
-runs, which is in its process group.
+Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. A target that
+passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end the
+process group, in which other targets may still be running.
 """
 
 import concurrent.futures
@@ -17,13 +17,13 @@ import time
 
 # Benches are built as well, so that they are linted.
 BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message-format", "json-render-diagnostics"]
-# So many targets run at a time, and beside them one of those that compute, and the page's.
+# The number of waiting targets that run at a time, in addition to one computing target and the page's tests.
 AT_ONCE = 2
-# Targets that wait for nothing. They give way to the others, whose tests have deadlines.
+# Targets that compute without waiting. They run with a lower priority than the others, whose tests have deadlines.
 COMPUTING = {"pure", "simulation"}
-# The tests of a target that run at once, where that is more than there are processors: the rest take two each.
+# The least number of tests of a target that run at a time. Other targets run one for each processor.
 TESTS_AT_ONCE = {"servers": 5, "program": 3}
-# How much the compiler and the computing targets give way to the others.
+# The niceness of the compiler and the computing targets.
 NICE = 5
 START = time.monotonic()
 
@@ -46,7 +46,7 @@ class Job:
         took = f"{time.monotonic() - start:4.0f} s"
         if status != 0:
             print(f"{text}\n{took}  {self.name}: FAILED (status {status})", flush=True)
-            # Not an exception: it would wait for the others.
+            # Not an exception, which would wait for the other targets.
             os._exit(1)
         results = [line for line in text.splitlines() if line.startswith("test result: ")]
         result = results[-1].removeprefix("test result: ").split("; 0 measured")[0] if results else "ok"
