@@ -40,7 +40,7 @@ pub enum Format {
 
 /// The least important level that is logged, from least to most verbose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum LogLevel {
     /// Events that an operator must act on.
     Error,
     /// Events that an operator should know.
@@ -59,7 +59,7 @@ pub fn dropped() -> u64 {
 
 /// Starts the writer thread and sends the log of this process to it. A second call in one process changes nothing:
 /// the first subscriber stays.
-pub fn start(format: Format, level: Level) -> Handle {
+pub fn start(format: Format, level: LogLevel) -> Handle {
     let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
     let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
     let (filter, levels) = reload::Layer::new(level.filter());
@@ -80,20 +80,20 @@ pub fn start(format: Format, level: Level) -> Handle {
 }
 
 /// Changes the least important level that is logged. It does nothing before [`start`].
-pub fn set_level(level: Level) {
+pub fn set_level(level: LogLevel) {
     if let Some(levels) = LEVEL.get() {
         // This fails only if the subscriber is gone, and with it the log.
         let _ = levels.reload(level.filter());
     }
 }
 
-impl Level {
+impl LogLevel {
     fn filter(self) -> LevelFilter {
         match self {
-            Level::Error => LevelFilter::ERROR,
-            Level::Warn => LevelFilter::WARN,
-            Level::Info => LevelFilter::INFO,
-            Level::Debug => LevelFilter::DEBUG,
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
         }
     }
 }

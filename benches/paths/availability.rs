@@ -4,7 +4,7 @@ use super::Path;
 use arc_swap::{ArcSwap, Cache};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
-use seawall::health::definition::{Criticality, Definition, Gate, Kind};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::{AdmissionMode, Availability, Snapshot};
 use std::hint::black_box;
@@ -39,7 +39,7 @@ impl Path for Refusal {
     fn prepare() -> Refusal {
         let definition = Definition {
             name: "store".into(),
-            kind: Kind::Postgres,
+            kind: DependencyKind::Postgres,
             address: "db:5432".into(),
             criticality: Criticality::Critical,
             gate: Gate::Handshake,

@@ -2,7 +2,7 @@
 
 use super::Path;
 use super::reactor::{Scheduled, SlotId, Timers};
-use seawall::admission::{Capacity, Verdict};
+use seawall::admission::{AdmissionDecision, Capacity};
 use seawall::clock::Moment;
 use seawall::rate::{Meter, Rate};
 use std::hint::black_box;
@@ -100,6 +100,6 @@ impl Path for HandshakeVerdict {
     }
 
     fn once(&mut self) {
-        assert!(matches!(black_box(&self.capacity).verdict(black_box(0.5)), Verdict::Admit));
+        assert!(matches!(black_box(&self.capacity).verdict(black_box(0.5)), AdmissionDecision::Admit));
     }
 }

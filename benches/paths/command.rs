@@ -3,7 +3,7 @@
 use super::{Path, text_frame};
 use seawall::clock::Moment;
 use seawall::limits::Limits;
-use seawall::wire::command::{self, Bounds, Command};
+use seawall::wire::command::{self, Command, CommandBounds};
 use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ const SUBSCRIBE: &str =
     r#"{"id":2,"subscribe":{"channel":"room:lobby","recover":{"epoch":"k3f9","offset":41}}}"#;
 const HISTORY: &str = r#"{"id":5,"history":{"channel":"room:lobby","before":58,"limit":50}}"#;
 
-const BOUNDS: Bounds = Bounds { json_depth: 32, subscriptions: 128 };
+const BOUNDS: CommandBounds = CommandBounds { json_depth: 32, subscriptions: 128 };
 
 fn parsed(text: &str) -> Command<'_> {
     command::parse(text, BOUNDS).expect("a good command").command

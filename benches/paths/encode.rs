@@ -4,7 +4,7 @@ use super::Path;
 use seawall::health::snapshot::Snapshot;
 use seawall::id::{ChannelName, CommandId, Epoch, Offset};
 use seawall::wire::publication::{Change, Stored};
-use seawall::wire::push::{self, Connected, PublishedReply, ToldLimits};
+use seawall::wire::push::{self, Connected, PublishedReply, ReportedLimits};
 use std::hint::black_box;
 
 const KEY: &str = "01J9ZK5M7Q8R3S6T4V2W1X0Y9Z";
@@ -93,7 +93,7 @@ impl Path for EncodeConnected {
             user: "alice",
             ping_ms: 25_000,
             stable_ms: 10_000,
-            limits: ToldLimits {
+            limits: ReportedLimits {
                 frame_bytes: 65_536,
                 publishes_per_s: 20,
                 publishes_burst: 40,

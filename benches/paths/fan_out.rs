@@ -2,9 +2,9 @@
 
 use super::Path;
 use super::encode::{STORED, channel};
-use seawall::hub::{Hub, LogPage, Need, Paging, Slot, Step};
+use seawall::hub::{CatchUpStep, Hub, LogPage, Need, Paging, Slot};
 use seawall::id::{Epoch, Offset};
-use seawall::wire::command::From;
+use seawall::wire::command::StartAt;
 use seawall::wire::outbox::{Arena, Offer, Outbox};
 use seawall::wire::publication::{Change, Published};
 use seawall::wire::push::{self, LogPosition};
@@ -44,7 +44,7 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
         let mut hub = Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4));
         let mut ids = Vec::with_capacity(SUBSCRIBERS);
         for slot in 0..SUBSCRIBERS {
-            ids.push(hub.open(&name, Slot(slot as u32), From::Now).expect("room for the channel").0);
+            ids.push(hub.open(&name, Slot(slot as u32), StartAt::Now).expect("room for the channel").0);
         }
         let position = LogPosition { epoch: Epoch(1), head: Offset(0), floor: Offset(1) };
         while hub.has_needs() {
@@ -56,7 +56,7 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
             }
         }
         for id in ids {
-            assert_eq!(hub.step(id, Paging::Allowed, &mut Vec::new()), Step::Done);
+            assert_eq!(hub.step(id, Paging::Allowed, &mut Vec::new()), CatchUpStep::Done);
         }
         let mut frame = Vec::new();
         push::publication(&mut frame, &name, &STORED);

@@ -5,7 +5,7 @@ use seawall::clock::Moment;
 use seawall::limits::Limits;
 use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
 use seawall::wire::outbox::{Arena, Outbox};
-use seawall::wire::server_frame::{self, Kind};
+use seawall::wire::server_frame::{self, Opcode};
 use std::hint::black_box;
 
 const NOW: Moment = Moment::from_micros(3_600_000_000);
@@ -79,7 +79,7 @@ impl<const BYTES: usize> Path for Echo<BYTES> {
         let (start, out) = Outbox::mark(&mut self.arena);
         let mut input = Input::new(black_box(bytes));
         while let Frame::Text(text) = decoder.next(&mut input, *limits, NOW) {
-            server_frame::write(out, Kind::Text, text.as_bytes());
+            server_frame::write(out, Opcode::Text, text.as_bytes());
         }
         self.outbox.push_from(&self.arena, start);
         let taken = self.outbox.single(&self.arena).map_or(0, <[u8]>::len);

@@ -6,12 +6,12 @@
 
 use seawall::id::Epoch;
 use seawall::wire::command::{
-    Bounds, Command, Connect, Content, Cursor, From, Publish, Range, Request, parse,
+    Command, CommandBounds, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt, parse,
 };
 use serde_json::value::RawValue;
 use std::fmt::Write;
 
-const BOUNDS: Bounds = Bounds { json_depth: 8, subscriptions: 4 };
+const BOUNDS: CommandBounds = CommandBounds { json_depth: 8, subscriptions: 4 };
 /// A message repeats at most a short piece of the peer's text.
 const MESSAGE_BYTES_MAX: usize = 300;
 
@@ -36,7 +36,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// Writes the request as JSON, with the bytes of `data` unchanged.
-fn written(request: &Request<'_>) -> String {
+fn written(request: &CommandFrame<'_>) -> String {
     let mut text = String::from("{");
     if let Some(id) = request.id {
         put(&mut text, "id", id.0);
@@ -83,8 +83,8 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
         Command::History { channel, range, limit } => {
             put(&mut text, "channel", string(channel.as_str()));
             match range {
-                Range::Before(offset) => put(&mut text, "before", offset.0),
-                Range::After(offset) => put(&mut text, "after", offset.0),
+                HistoryRange::Before(offset) => put(&mut text, "before", offset.0),
+                HistoryRange::After(offset) => put(&mut text, "after", offset.0),
             }
             put(&mut text, "limit", limit);
             "history"
@@ -116,11 +116,11 @@ fn put_connect(text: &mut String, connect: &Connect<'_>) {
     put(text, "recover", format!("[{}]", cursors.collect::<Vec<_>>().join(",")));
 }
 
-fn put_from(text: &mut String, from: From) {
+fn put_from(text: &mut String, from: StartAt) {
     match from {
-        From::Now => {}
-        From::Last(count) => put(text, "last", count),
-        From::After { epoch, offset } => {
+        StartAt::Now => {}
+        StartAt::Last(count) => put(text, "last", count),
+        StartAt::After { epoch, offset } => {
             put(text, "recover", format!("{{\"epoch\":{},\"offset\":{}}}", epoch_text(epoch), offset.0));
         }
     }

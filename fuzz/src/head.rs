@@ -11,7 +11,7 @@ use seawall::wire::origin::{HostRule, Scheme};
 use seawall::wire::proxy::forwarded_for;
 use seawall::wire::request::{Body, Head, HeadLimits, Parsed, Route, Version, parse};
 use seawall::wire::response;
-use seawall::wire::upgrade::{self, Offered, Upgrade, UpgradePolicy};
+use seawall::wire::upgrade::{self, OfferedVersion, Upgrade, UpgradePolicy};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Small bounds, so that a fuzzer's short inputs reach each of them.
@@ -104,7 +104,9 @@ fn check_accepted(head: &Head<'_>, upgrade: &Upgrade<'_>, origins: &[String], ho
     assert!(matches!(head.route, Route::Ws | Route::Echo) && head.version == Version::Http11);
     assert!(upgrade.accept.len() == 28 && upgrade.accept.is_ascii());
     assert!(upgrade.token.is_none_or(|token| token.bytes().all(|byte| byte.is_ascii_graphic())));
-    assert!(head.route == Route::Ws || (upgrade.version == Offered::NotNamed && upgrade.token.is_none()));
+    assert!(
+        head.route == Route::Ws || (upgrade.version == OfferedVersion::NotNamed && upgrade.token.is_none())
+    );
     let host = head.host.expect("HTTP/1.1 has one").name.to_ascii_lowercase();
     if let HostRule::LoopbackOr(_) = hosts {
         assert!(["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str()), "rebinding: {host}");
@@ -120,7 +122,7 @@ fn check_accepted(head: &Head<'_>, upgrade: &Upgrade<'_>, origins: &[String], ho
     response::switching(&mut out, upgrade);
     let text = std::str::from_utf8(&out).expect("an answer is text");
     let lines = text.split("\r\n").count() - 2;
-    let expected = 4 + usize::from(upgrade.version != Offered::NotNamed);
+    let expected = 4 + usize::from(upgrade.version != OfferedVersion::NotNamed);
     assert!(text.ends_with("\r\n\r\n") && lines == expected, "a line was injected: {text:?}");
 }
 

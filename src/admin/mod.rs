@@ -9,7 +9,7 @@ mod route;
 mod seats;
 
 use crate::clock::Now;
-use crate::drain::Cause;
+use crate::drain::DrainCause;
 use crate::job::Outlook;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
 use crate::metrics::drain::Began;
@@ -47,7 +47,7 @@ pub fn is_bearer(text: &[u8]) -> bool {
 pub struct Admin<C> {
     /// The token that operators present.
     pub token: Vec<u8>,
-    pub desk: AdminRequests,
+    pub requests: AdminRequests,
     /// Wakes the thread that leads a drain, after a drain was begun.
     pub waker: Arc<dyn Fn() + Send + Sync>,
     pub clock: C,
@@ -144,9 +144,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             }
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
-                if self.vitals.drain.begin(Cause::Operator, (self.clock)()) == Began::Now {
+                if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {
                     (self.waker)();
-                    self.metrics.admin.did("drain");
+                    self.metrics.admin.count_action("drain");
                     tracing::info!(%peer, "drain begun by operator");
                 }
                 self.progress(out, method);
@@ -169,10 +169,10 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             AdminQuestion::Act(AdminAction::Release(_)) => Some("release"),
             AdminQuestion::Act(AdminAction::Admission(_)) => Some("admission"),
         };
-        match self.desk.ask(ask, peer) {
+        match self.requests.ask(ask, peer) {
             Some(AdminAnswer::Report(report)) => {
                 if let Some(action) = action {
-                    self.metrics.admin.did(action);
+                    self.metrics.admin.count_action(action);
                 }
                 tell(out, method, report.status, HEALTH_TYPE, &report.body);
             }

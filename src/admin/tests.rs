@@ -15,7 +15,7 @@ fn started(vitals: Vitals) -> SocketAddr {
     let began = Instant::now();
     let admin = Admin {
         token: TOKEN.into(),
-        desk: AdminRequests::unserved(),
+        requests: AdminRequests::unserved(),
         waker: Arc::new(|| {}),
         clock: move || Now { at: Moment::from_micros(3_600_000_000) + began.elapsed(), unix_ms: 0 },
         outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),

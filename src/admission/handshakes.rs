@@ -54,10 +54,10 @@ const COST_FACTOR_MAX: f64 = 4.0;
 
 /// The decision on one handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passage {
+pub enum HandshakeDecision {
     Admit,
     /// Complete the upgrade only to send the retry time.
-    Later {
+    Defer {
         retry_ms: u32,
     },
     /// Refuse without an upgrade.
@@ -68,7 +68,7 @@ pub enum Passage {
 
 /// The publishing activity, which decides whether handshakes back off between their slices of the turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rests {
+pub enum Publishing {
     /// No client publishes.
     No,
     /// Clients publish.
@@ -113,7 +113,7 @@ pub enum Done {
     /// A session reached `connected`.
     Connected,
     /// An upgrade was completed only to send a retry time.
-    Told,
+    Deferred,
     /// A request was answered in another way.
     Answered,
     /// A TLS handshake failed. It is counted as a whole handshake, because it may have failed at its very end.
@@ -136,13 +136,13 @@ impl Handshakes {
             window,
             spent: Duration::ZERO,
         };
-        handshakes.update_rate(Rests::No);
+        handshakes.update_rate(Publishing::No);
         handshakes
     }
 
     /// Decides on one handshake. `per_s` is the operator's bound for this reactor and replaces the measured rate.
     /// `random` is in `0.0 .. 1.0`.
-    pub fn admit(&mut self, now: Moment, per_s: Option<f64>, random: f32) -> Passage {
+    pub fn admit(&mut self, now: Moment, per_s: Option<f64>, random: f32) -> HandshakeDecision {
         let rate = per_s.unwrap_or(self.rate).max(f64::MIN_POSITIVE);
         let period = Duration::from_secs_f64((1.0 / rate).min(RETRY_HORIZON.as_secs_f64()));
         let backlog = BACKLOG.max(period.saturating_mul(BACKLOG_LEAST));
@@ -151,20 +151,20 @@ impl Handshakes {
         let finished_at = self.finished_at.max(now) + period;
         if finished_at.since(now) <= backlog {
             self.finished_at = finished_at;
-            return Passage::Admit;
+            return HandshakeDecision::Admit;
         }
         let retry_ms = self.next_retry_ms(now, period, random);
-        let Some(rejections) = self.rejections() else { return Passage::Later { retry_ms } };
+        let Some(rejections) = self.rejections() else { return HandshakeDecision::Defer { retry_ms } };
         // The same holds for deferrals and refusals.
         self.deferred.cap(rejections, now);
         self.refused.cap(rejections, now);
         if self.deferred.admit(rejections, now).is_ok() {
-            return Passage::Later { retry_ms };
+            return HandshakeDecision::Defer { retry_ms };
         }
         if let Err(rest) = self.refused.admit(rejections, now) {
             self.paused_until = now + rest;
         }
-        Passage::Refuse { retry_ms }
+        HandshakeDecision::Refuse { retry_ms }
     }
 
     /// Assigns the next retry time, in milliseconds from now.
@@ -201,7 +201,7 @@ impl Handshakes {
     /// Records a finished part of a handshake.
     pub fn done(&mut self, what: Done) {
         self.window.quarters += match what {
-            Done::Upgraded | Done::Connected | Done::Told => 2,
+            Done::Upgraded | Done::Connected | Done::Deferred => 2,
             Done::Answered => 1,
             Done::Failed => 4,
         };
@@ -217,7 +217,7 @@ impl Handshakes {
     }
 
     /// Ends a turn that took `busy`. Returns true exactly if the rate was recomputed.
-    pub fn turned(&mut self, now: Moment, busy: Duration, rests: Rests) -> bool {
+    pub fn turned(&mut self, now: Moment, busy: Duration, rests: Publishing) -> bool {
         self.window.spent += std::mem::take(&mut self.spent);
         self.window.busy += busy;
         let length = now.since(self.window.began);
@@ -239,10 +239,10 @@ impl Handshakes {
         true
     }
 
-    fn update_rate(&mut self, rests: Rests) {
+    fn update_rate(&mut self, rests: Publishing) {
         let share_max = match rests {
-            Rests::No => 1.0,
-            Rests::Yes => 1.0 / (1.0 + self.back_off_factor()),
+            Publishing::No => 1.0,
+            Publishing::Yes => 1.0 / (1.0 + self.back_off_factor()),
         };
         let share = (1.0 - self.other_share).max(SHARE_LEAST).min(share_max);
         let rate = HEADROOM * share * 1e6 / self.cost_us.max(1.0);

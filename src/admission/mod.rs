@@ -16,7 +16,7 @@ pub struct Capacity {
 
 /// The decision on one handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AdmissionDecision {
     Admit,
     /// Complete the upgrade, send the reason and close, because a browser cannot read the response to a refused
     /// upgrade.
@@ -29,17 +29,17 @@ const RETRY_MS: std::ops::RangeInclusive<u32> = 2_000..=10_000;
 
 impl Capacity {
     /// Judges a connection that `connections` already includes. `random` is in `0.0 .. 1.0`.
-    pub fn verdict(&self, random: f32) -> Verdict {
+    pub fn verdict(&self, random: f32) -> AdmissionDecision {
         let bound = if self.connections > self.connections_max {
             "limits.connections"
         } else if self.memory_bytes > self.memory_bytes_max {
             "limits.memory_bytes"
         } else {
-            return Verdict::Admit;
+            return AdmissionDecision::Admit;
         };
         let span = (RETRY_MS.end() - RETRY_MS.start()) as f32;
         let retry_ms = RETRY_MS.start() + (random.clamp(0.0, 1.0) * span) as u32;
-        Verdict::Refuse(CloseReason::OverCapacity { bound, retry_ms })
+        AdmissionDecision::Refuse(CloseReason::OverCapacity { bound, retry_ms })
     }
 }
 
@@ -51,9 +51,9 @@ mod tests {
     fn refusal_names_the_exceeded_bound() {
         let capacity =
             Capacity { connections: 50, connections_max: 50, memory_bytes: 10, memory_bytes_max: 10 };
-        assert_eq!(capacity.verdict(0.5), Verdict::Admit);
+        assert_eq!(capacity.verdict(0.5), AdmissionDecision::Admit);
         let refused = |capacity: Capacity, random| match capacity.verdict(random) {
-            Verdict::Refuse(CloseReason::OverCapacity { bound, retry_ms }) => (bound, retry_ms),
+            AdmissionDecision::Refuse(CloseReason::OverCapacity { bound, retry_ms }) => (bound, retry_ms),
             other => panic!("{other:?}"),
         };
         assert_eq!(refused(Capacity { connections: 51, ..capacity }, 0.0), ("limits.connections", 2_000));

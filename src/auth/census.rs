@@ -18,7 +18,7 @@ const SWEEP_ARRIVALS_MIN: usize = 1_024;
 
 /// The decision on one more connection of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum UserDecision {
     /// Granted. `leave_user` releases it.
     Granted,
     /// The user has the maximum number of connections.
@@ -27,7 +27,7 @@ pub enum Entry {
 
 /// The decision on one more connection of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum AddressDecision {
     /// Granted. `depart` releases it.
     Granted,
     /// The address has the maximum number of connections.
@@ -77,17 +77,17 @@ impl Census {
     }
 
     /// Counts one more connection of `user`. `anonymous` represents any number of people, so it is never counted.
-    pub fn enter_user(&mut self, user: &UserName) -> Entry {
+    pub fn enter_user(&mut self, user: &UserName) -> UserDecision {
         if *user == UserName::anonymous() {
-            return Entry::Granted;
+            return UserDecision::Granted;
         }
         // Connections are counted even without a bound, because a reload may set one.
         match self.users.get_mut(user) {
-            Some(count) if self.per_user != 0 && *count >= self.per_user => return Entry::TooMany,
+            Some(count) if self.per_user != 0 && *count >= self.per_user => return UserDecision::TooMany,
             Some(count) => *count += 1,
             None => drop(self.users.insert(user.clone(), 1)),
         }
-        Entry::Granted
+        UserDecision::Granted
     }
 
     /// Releases a connection that was granted to `user`. Does nothing if there is none.
@@ -101,20 +101,20 @@ impl Census {
     }
 
     /// Counts one more connection of `address` at `now`. A refused connection consumes nothing.
-    pub fn arrive(&mut self, address: IpAddr, now: Moment) -> Arrival {
+    pub fn arrive(&mut self, address: IpAddr, now: Moment) -> AddressDecision {
         if self.per_address == 0 && self.address_rate.is_none() {
-            return Arrival::Granted;
+            return AddressDecision::Granted;
         }
         self.sweep_if_due(now);
         let counted = self.addresses.entry(place(address)).or_default();
         if self.per_address != 0 && counted.connections >= self.per_address {
-            return Arrival::TooMany;
+            return AddressDecision::TooMany;
         }
         if let Some(Err(wait)) = self.address_rate.map(|rate| counted.meter.admit(rate, now)) {
-            return Arrival::TooFast(wait);
+            return AddressDecision::TooFast(wait);
         }
         counted.connections = counted.connections.saturating_add(1);
-        Arrival::Granted
+        AddressDecision::Granted
     }
 
     /// Releases a connection that was granted to `address`. Does nothing if there is none.
@@ -174,22 +174,22 @@ mod tests {
     #[test]
     fn user_at_the_bound_is_refused_until_a_connection_is_released() {
         let mut census = Census::new(2, 0, None);
-        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
-        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
-        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
-        assert_eq!(census.enter_user(&user("bob")), Entry::Granted);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
+        assert_eq!(census.enter_user(&user("bob")), UserDecision::Granted);
         census.leave_user(&user("ann"));
-        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
-        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
     }
 
     #[test]
     fn anonymous_is_never_counted_and_zero_disables_a_bound() {
         let mut census = Census::new(1, 0, None);
-        assert!((0..50).all(|_| census.enter_user(&UserName::anonymous()) == Entry::Granted));
+        assert!((0..50).all(|_| census.enter_user(&UserName::anonymous()) == UserDecision::Granted));
         let mut off = Census::new(0, 0, None);
-        assert!((0..50).all(|_| off.enter_user(&user("ann")) == Entry::Granted));
-        assert!((0..50).all(|_| off.arrive(address("192.0.2.1"), Moment::ZERO) == Arrival::Granted));
+        assert!((0..50).all(|_| off.enter_user(&user("ann")) == UserDecision::Granted));
+        assert!((0..50).all(|_| off.arrive(address("192.0.2.1"), Moment::ZERO) == AddressDecision::Granted));
         (0..50).for_each(|_| off.leave_user(&user("ann")));
         off.depart(address("192.0.2.1"));
         assert_eq!((census.users(), off.users(), off.addresses()), (0, 0, 0));
@@ -198,26 +198,26 @@ mod tests {
     #[test]
     fn connections_opened_without_a_bound_count_against_a_later_one() {
         let mut census = Census::new(0, 0, None);
-        assert!((0..3).all(|_| census.enter_user(&user("ann")) == Entry::Granted));
+        assert!((0..3).all(|_| census.enter_user(&user("ann")) == UserDecision::Granted));
         census.bound(2, 0, None);
-        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
         census.leave_user(&user("ann"));
-        assert_eq!(census.enter_user(&user("ann")), Entry::TooMany);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
         census.leave_user(&user("ann"));
-        assert_eq!(census.enter_user(&user("ann")), Entry::Granted);
+        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
     }
 
     #[test]
     fn slash_64_is_one_address_and_mapped_addresses_are_ipv4() {
         let mut census = Census::new(0, 1, None);
-        assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), Arrival::Granted);
-        assert_eq!(census.arrive(address("2001:db8::ffff:1:2:3"), Moment::ZERO), Arrival::TooMany);
-        assert_eq!(census.arrive(address("2001:db8:0:1::1"), Moment::ZERO), Arrival::Granted);
-        assert_eq!(census.arrive(address("192.0.2.1"), Moment::ZERO), Arrival::Granted);
-        assert_eq!(census.arrive(address("::ffff:192.0.2.1"), Moment::ZERO), Arrival::TooMany);
-        assert_eq!(census.arrive(address("192.0.2.2"), Moment::ZERO), Arrival::Granted);
+        assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), AddressDecision::Granted);
+        assert_eq!(census.arrive(address("2001:db8::ffff:1:2:3"), Moment::ZERO), AddressDecision::TooMany);
+        assert_eq!(census.arrive(address("2001:db8:0:1::1"), Moment::ZERO), AddressDecision::Granted);
+        assert_eq!(census.arrive(address("192.0.2.1"), Moment::ZERO), AddressDecision::Granted);
+        assert_eq!(census.arrive(address("::ffff:192.0.2.1"), Moment::ZERO), AddressDecision::TooMany);
+        assert_eq!(census.arrive(address("192.0.2.2"), Moment::ZERO), AddressDecision::Granted);
         census.depart(address("2001:db8::abcd"));
-        assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), Arrival::Granted);
+        assert_eq!(census.arrive(address("2001:db8::1"), Moment::ZERO), AddressDecision::Granted);
     }
 
     #[test]
@@ -225,34 +225,34 @@ mod tests {
         let mut census = Census::new(0, 1, Rate::new(1, 2));
         let home = address("192.0.2.1");
         for _ in 0..2 {
-            assert_eq!(census.arrive(home, Moment::ZERO), Arrival::Granted);
+            assert_eq!(census.arrive(home, Moment::ZERO), AddressDecision::Granted);
             assert_eq!(
                 census.arrive(home, Moment::ZERO),
-                Arrival::TooMany,
+                AddressDecision::TooMany,
                 "a refused connection consumes nothing of the rate"
             );
             census.depart(home);
         }
         let wait = Duration::from_secs(1);
-        assert_eq!(census.arrive(home, Moment::ZERO), Arrival::TooFast(wait));
-        assert_eq!(census.arrive(home, Moment::ZERO + wait), Arrival::Granted);
+        assert_eq!(census.arrive(home, Moment::ZERO), AddressDecision::TooFast(wait));
+        assert_eq!(census.arrive(home, Moment::ZERO + wait), AddressDecision::Granted);
     }
 
     #[test]
     fn addresses_at_rest_are_forgotten_but_connected_ones_are_kept() {
         let mut census = Census::new(0, 2, Rate::new(1, 1));
         let stays = address("192.0.2.1");
-        assert_eq!(census.arrive(stays, Moment::ZERO), Arrival::Granted);
+        assert_eq!(census.arrive(stays, Moment::ZERO), AddressDecision::Granted);
         for n in 0..50_000u32 {
             let passing = IpAddr::V4((0x0A00_0000 + n).into());
             let now = Moment::from_micros(u64::from(n) * 10_000);
-            assert_eq!(census.arrive(passing, now), Arrival::Granted);
+            assert_eq!(census.arrive(passing, now), AddressDecision::Granted);
             census.depart(passing);
             assert!(census.addresses() <= 2 * SWEEP_ARRIVALS_MIN, "{} after {n}", census.addresses());
         }
         let later = Moment::from_micros(1 << 40);
-        assert_eq!(census.arrive(stays, later), Arrival::Granted);
-        assert_eq!(census.arrive(stays, later + Duration::from_secs(2)), Arrival::TooMany);
+        assert_eq!(census.arrive(stays, later), AddressDecision::Granted);
+        assert_eq!(census.arrive(stays, later + Duration::from_secs(2)), AddressDecision::TooMany);
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Enter(who) => {
-                        let granted = census.enter_user(&user(&who.to_string())) == Entry::Granted;
+                        let granted = census.enter_user(&user(&who.to_string())) == UserDecision::Granted;
                         prop_assert_eq!(granted, room(&users, who, per_user));
                         if granted { users.push(who); }
                     }
@@ -311,7 +311,7 @@ mod tests {
                         remove(&mut users, who);
                     }
                     Step::Arrive(who) => {
-                        let granted = census.arrive(IpAddr::from([192, 0, 2, who]), Moment::ZERO) == Arrival::Granted;
+                        let granted = census.arrive(IpAddr::from([192, 0, 2, who]), Moment::ZERO) == AddressDecision::Granted;
                         prop_assert_eq!(granted, room(&addresses, who, per_address));
                         if granted { addresses.push(who); }
                     }

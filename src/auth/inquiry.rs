@@ -9,8 +9,8 @@ mod waiter;
 pub use waiter::{Judgement, Rejection, WAIT_MAX, Waiter};
 
 use super::key_set::KeySet;
-use super::known::{Bounds, Found, Known, Person, TokenHash};
-use super::token::{Claims, Form, Judged, TokenFault, Verifier};
+use super::known::{CacheBounds, Found, Person, TokenCache, TokenHash};
+use super::token::{Claims, Judged, TokenFault, TokenForm, Verifier};
 use crate::clock::{Moment, Now};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct InquirySettings {
     /// Connections that may wait at once.
     pub waiting_max: usize,
     /// The bounds of remembered answers, and a salt for their hashes; `None` if no service is asked.
-    pub introspection: Option<(Bounds, [u8; 16])>,
+    pub introspection: Option<(CacheBounds, [u8; 16])>,
     /// The shortest time between two fetches that unknown keys cause; `None` if no key set is fetched.
     pub key_set_pause: Option<Duration>,
 }
@@ -112,7 +112,7 @@ enum Fetch {
 }
 
 struct Asking<W> {
-    known: Known,
+    known: TokenCache,
     salt: [u8; 16],
     calls: Vec<Question>,
     flights: HashMap<TokenHash, TokenFlight<W>>,
@@ -132,7 +132,7 @@ impl<W> Inquiry<W> {
     pub fn new(settings: InquirySettings) -> Inquiry<W> {
         let InquirySettings { verifier, waiting_max, introspection, key_set_pause } = settings;
         let asking = introspection.map(|(bounds, salt)| Asking {
-            known: Known::new(bounds),
+            known: TokenCache::new(bounds),
             salt,
             calls: Vec::new(),
             flights: HashMap::new(),
@@ -220,7 +220,7 @@ impl<W> Inquiry<W> {
         match judged {
             Judged::Settled(claims) => Some((waiter, claims.map(Person::from).map_err(Rejection::Token))),
             Judged::Open { fault, form } => {
-                let is_fetched = form == Form::Jwt && self.keys.pause.is_some();
+                let is_fetched = form == TokenForm::Jwt && self.keys.pause.is_some();
                 if is_fetched {
                     self.keys.want(now.at);
                 }
@@ -246,7 +246,7 @@ impl<W> Inquiry<W> {
             return Some((waiter, Err(Rejection::Token(fault))));
         }
         if reach == Reach::Down {
-            return Some((waiter, Err(Rejection::Unjudged)));
+            return Some((waiter, Err(Rejection::Unchecked)));
         }
         if self.waiting >= self.waiting_max {
             self.tally.too_many_waiting += 1;
@@ -288,7 +288,7 @@ impl<W> Inquiry<W> {
                 self.tally.cache_stale += 1;
                 Some((waiter, Ok(person)))
             }
-            (None, None) if reach == Reach::Down => Some((waiter, Err(Rejection::Unjudged))),
+            (None, None) if reach == Reach::Down => Some((waiter, Err(Rejection::Unchecked))),
             (None, None) => {
                 self.tally.too_many_waiting += 1;
                 Some((waiter, Err(Rejection::TooManyWaiting)))
@@ -385,7 +385,7 @@ impl<W> Inquiry<W> {
         }
         self.waiting -= over.len() + judgements.len();
         self.tally.cache_stale += judgements.len() as u64;
-        judgements.extend(over.into_iter().map(|waiter| (waiter, Err(Rejection::Unjudged))));
+        judgements.extend(over.into_iter().map(|waiter| (waiter, Err(Rejection::Unchecked))));
         judgements
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     fn verifier() -> Verifier {
         let (audience, issuer) = (Some("chat".into()), None);
         let config = VerifierConfig { keys: Vec::new(), audience, issuer, leeway: Duration::ZERO };
-        Verifier::beside_a_service(config).expect("a service needs no keys")
+        Verifier::with_auth_service(config).expect("a service needs no keys")
     }
 
     fn read_as(body: &str, names: &ClaimNames) -> Result<Result<Claims, TokenFault>, NoAnswer> {

@@ -40,7 +40,7 @@ impl std::fmt::Debug for TokenHash {
 
 /// The bounds of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct CacheBounds {
     /// The number of positive results. A quarter as many negative ones are kept in addition.
     pub entries: usize,
     /// The approximate size of all positive results.
@@ -81,8 +81,8 @@ pub enum Found {
 
 /// The cache; see the module.
 #[derive(Debug)]
-pub struct Known {
-    bounds: Bounds,
+pub struct TokenCache {
+    bounds: CacheBounds,
     good: Recent<Good>,
     bad: Recent<Bad>,
 }
@@ -101,11 +101,15 @@ struct Bad {
     until: Moment,
 }
 
-impl Known {
+impl TokenCache {
     /// Creates an empty cache.
-    pub fn new(bounds: Bounds) -> Known {
+    pub fn new(bounds: CacheBounds) -> TokenCache {
         let bad = (bounds.entries * REFUSED_PERCENT / 100).max(1);
-        Known { bounds, good: Recent::new(bounds.entries, bounds.bytes), bad: Recent::new(bad, usize::MAX) }
+        TokenCache {
+            bounds,
+            good: Recent::new(bounds.entries, bounds.bytes),
+            bad: Recent::new(bad, usize::MAX),
+        }
     }
 
     /// Looks up a token.
@@ -216,7 +220,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BOUNDS: Bounds = Bounds {
+    const BOUNDS: CacheBounds = CacheBounds {
         entries: 8,
         bytes: 100_000,
         fresh: Duration::from_secs(60),
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn positive_result_is_fresh_then_stale_until_the_token_expires() {
-        let mut known = Known::new(BOUNDS);
+        let mut known = TokenCache::new(BOUNDS);
         let ann = person("ann", Some(1_000));
         known.granted(token("a"), ann.clone(), now(0));
         assert_eq!(known.find(&token("a"), now(59)), Found::Fresh(ann.clone()));
@@ -251,14 +255,14 @@ mod tests {
 
     #[test]
     fn token_that_expires_early_is_refused_while_its_result_is_fresh() {
-        let mut known = Known::new(BOUNDS);
+        let mut known = TokenCache::new(BOUNDS);
         known.granted(token("a"), person("ann", Some(10)), now(0));
         assert_eq!(known.find(&token("a"), now(10)), Found::Refused(TokenFault::Expired));
     }
 
     #[test]
     fn token_without_expiry_is_forgotten_after_a_day() {
-        let mut known = Known::new(BOUNDS);
+        let mut known = TokenCache::new(BOUNDS);
         let ann = person("ann", None);
         known.granted(token("a"), ann.clone(), now(0));
         assert_eq!(known.find(&token("a"), now(24 * 3_600 - 1)), Found::Stale(ann));
@@ -267,7 +271,7 @@ mod tests {
 
     #[test]
     fn negative_result_replaces_a_positive_one_for_a_short_time() {
-        let mut known = Known::new(BOUNDS);
+        let mut known = TokenCache::new(BOUNDS);
         known.granted(token("a"), person("ann", None), now(0));
         known.refused(token("a"), TokenFault::Inactive, now(1));
         assert_eq!(known.find(&token("a"), now(5)), Found::Refused(TokenFault::Inactive));
@@ -276,7 +280,7 @@ mod tests {
 
     #[test]
     fn made_up_tokens_evict_no_user_and_the_least_recent_goes_first() {
-        let mut known = Known::new(BOUNDS);
+        let mut known = TokenCache::new(BOUNDS);
         for name in 0..8 {
             known.granted(token(&name.to_string()), person("ann", None), now(0));
         }
@@ -299,7 +303,7 @@ mod tests {
     proptest! {
         #[test]
         fn cache_never_exceeds_its_bounds(steps in prop::collection::vec((0_u8..40, any::<bool>(), 0_u64..90), 0..200), entries in 1_usize..12, bytes in 0_usize..4_000) {
-            let mut known = Known::new(Bounds { entries, bytes, ..BOUNDS });
+            let mut known = TokenCache::new(CacheBounds { entries, bytes, ..BOUNDS });
             let mut at = 0;
             for (name, good, wait) in steps {
                 at += wait;

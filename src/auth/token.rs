@@ -56,13 +56,13 @@ pub enum Judged {
     Open {
         /// The fault to report if no other source is asked.
         fault: TokenFault,
-        form: Form,
+        form: TokenForm,
     },
 }
 
 /// The form of a token that no available key can verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TokenForm {
     /// A JWT whose key may be in a newer key set.
     Jwt,
     /// A token that only its issuer can read.
@@ -86,11 +86,11 @@ impl fmt::Debug for Verifier {
 impl Verifier {
     /// Prepares the keys. The fault names the first key that cannot be used.
     pub fn new(config: VerifierConfig) -> Result<Verifier, KeyFault> {
-        if config.keys.is_empty() { Err(KeyFault::NoKeys) } else { Verifier::beside_a_service(config) }
+        if config.keys.is_empty() { Err(KeyFault::NoKeys) } else { Verifier::with_auth_service(config) }
     }
 
     /// Like [`Verifier::new`], but with an auth service that is asked as well, so there may be no keys.
-    pub fn beside_a_service(config: VerifierConfig) -> Result<Verifier, KeyFault> {
+    pub fn with_auth_service(config: VerifierConfig) -> Result<Verifier, KeyFault> {
         Ok(Verifier {
             keys: key::prepare(config.keys)?,
             audience: config.audience,
@@ -114,7 +114,7 @@ impl Verifier {
             1..=TOKEN_BYTES_MAX => {}
             _ => return Judged::Settled(Err(TokenFault::TooLong)),
         }
-        let opaque = |fault| Judged::Open { fault, form: Form::Opaque };
+        let opaque = |fault| Judged::Open { fault, form: TokenForm::Opaque };
         let parts = match Parts::of(token) {
             Ok(parts) => parts,
             Err(fault) => return opaque(fault),
@@ -198,7 +198,7 @@ enum Signer {
     /// Not the key that the token names.
     Forged,
     /// No key of the set; the token names none of them.
-    Unknown(TokenFault, Form),
+    Unknown(TokenFault, TokenForm),
 }
 
 /// A search for the key of a signature.
@@ -227,9 +227,9 @@ impl KeySearch<'_> {
         }
         match (known, fault, self.algorithm) {
             (true, TokenFault::BadSignature, _) => Signer::Forged,
-            (_, fault, Algorithm::Hs256) => Signer::Unknown(fault, Form::Opaque),
+            (_, fault, Algorithm::Hs256) => Signer::Unknown(fault, TokenForm::Opaque),
             (_, fault, Algorithm::Rs256 | Algorithm::Es256 | Algorithm::EdDsa) => {
-                Signer::Unknown(fault, Form::Jwt)
+                Signer::Unknown(fault, TokenForm::Jwt)
             }
         }
     }

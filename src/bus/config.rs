@@ -1,6 +1,6 @@
 //! The settings of the bus, and the names of its channels.
 
-use crate::job::Witness;
+use crate::job::EvidenceSender;
 use crate::job::delivery::Monitor;
 use crate::metrics::bus::BusCounters;
 use crate::net::target::Target;
@@ -16,7 +16,7 @@ pub struct BusSettings {
     /// This process.
     pub origin: Origin,
     /// Where connections and calls are reported.
-    pub witness: Option<Witness>,
+    pub evidence: Option<EvidenceSender>,
     /// The shared state of delivery.
     pub monitor: Arc<Monitor>,
     pub counters: Arc<BusCounters>,

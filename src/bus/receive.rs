@@ -12,13 +12,13 @@ use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
 use crate::follow::subscriptions::{BusCommand, FollowState, Follows};
 use crate::follow::survey::{Delivering, Survey};
 use crate::health::advice::look_at;
-use crate::health::definition::{Kind, Use};
+use crate::health::definition::{DependencyKind, Use};
 use crate::health::delivery::{INSTANCES_MAX, Subscribed};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::ChannelName;
 use crate::job::bus::{Canary, Interest, Slice};
 use crate::job::wake::wake;
-use crate::job::{Completion, Live, Read, Ticket};
+use crate::job::{Broadcast, Completion, Read, Ticket};
 use crate::metrics::store::{add, bump};
 use crate::net::dial::Dialer;
 use crate::net::redis::{RedisConnection, is_text, trouble_of};
@@ -262,7 +262,7 @@ impl BusReceiver {
                 // It must not overtake what was published before it.
                 self.publish(std::mem::take(publications));
                 bump(&self.config.counters.signals);
-                self.offer(&Live::Signal { channel, frame });
+                self.offer(&Broadcast::Signal { channel, frame });
             }
             Some((Err(_), _)) | None => self.garbled(),
         }
@@ -279,7 +279,7 @@ impl BusReceiver {
         };
         if origin == self.config.origin {
             let canary = Arc::new(Canary::new(note.number, self.ends.mailboxes.len()));
-            self.offer(&Live::Canary(Arc::clone(&canary)));
+            self.offer(&Broadcast::Canary(Arc::clone(&canary)));
             self.under_way.truncate(CANARIES_MAX - 1);
             self.under_way.push((canary, monotonic()));
             return;
@@ -320,11 +320,11 @@ impl BusReceiver {
 
     fn publish(&self, publications: Vec<Published>) {
         if !publications.is_empty() {
-            self.offer(&Live::Published(Arc::from(publications)));
+            self.offer(&Broadcast::Published(Arc::from(publications)));
         }
     }
 
-    fn offer(&self, live: &Live) {
+    fn offer(&self, live: &Broadcast) {
         for mailbox in self.ends.mailboxes.iter() {
             mailbox.offer(live.clone());
             wake(mailbox);
@@ -364,7 +364,7 @@ impl BusReceiver {
     }
 
     fn lose(&mut self, trouble: Trouble) {
-        let look_at = look_at(Kind::Redis, trouble.fault);
+        let look_at = look_at(DependencyKind::Redis, trouble.fault);
         let cause = trouble.into_cause(look_at, self.config.target.secrets());
         if let LinkState::Up(subscriber) = &self.link {
             bump(&self.config.counters.lost);
@@ -385,15 +385,15 @@ impl BusReceiver {
 
     /// Judges whether delivery works, and reports a change to the watch thread.
     fn judge(&mut self) {
-        let BusSettings { monitor, counters, witness, .. } = &self.config;
+        let BusSettings { monitor, counters, evidence, .. } = &self.config;
         self.under_way.retain(|(canary, sent)| {
             let (back, took) = (canary.is_everywhere(), sent.elapsed());
             if back {
                 monitor.came_back(canary.number());
                 counters.canary_us.store(took.as_micros() as u64, Ordering::Relaxed);
                 bump(&counters.canaries);
-                if let Some(witness) = witness {
-                    witness.tell(Evidence::Call(Use::Subscription, Ok(()), took));
+                if let Some(evidence) = evidence {
+                    evidence.tell(Evidence::Call(Use::Subscription, Ok(()), took));
                 }
             }
             !back && took < SILENCE_MAX
@@ -423,9 +423,9 @@ impl BusReceiver {
     }
 
     fn report(&self, result: Result<(), Cause>) {
-        if let Some(witness) = &self.config.witness {
+        if let Some(evidence) = &self.config.evidence {
             let result = result.map(|()| None);
-            witness.tell(Evidence::Connection(Finding { latency: Duration::ZERO, result }));
+            evidence.tell(Evidence::Connection(Finding { latency: Duration::ZERO, result }));
         }
     }
 

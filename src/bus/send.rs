@@ -7,7 +7,7 @@ use super::config::{BusSettings, canary_channel, channel_prefix};
 use super::redial::{LinkState, Redial};
 use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
 use crate::health::advice::look_at;
-use crate::health::definition::{Kind, Use};
+use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::ChannelName;
 use crate::job::bus::{Committed, SignalFrame};
@@ -252,9 +252,9 @@ impl BusSender {
             }
             Err(trouble) => (Err(trouble.clone()), SendOutcome::Lost(trouble.fault)),
         };
-        if let Some(witness) = &self.config.witness {
+        if let Some(evidence) = &self.config.evidence {
             let result = result.map_err(|trouble| self.cause(trouble));
-            witness.tell(Evidence::Call(Use::Command, result, begun.elapsed()));
+            evidence.tell(Evidence::Call(Use::Command, result, begun.elapsed()));
         }
         if let Err(trouble) = answers {
             bump(&self.config.counters.lost);
@@ -271,13 +271,13 @@ impl BusSender {
     }
 
     fn report(&self, result: Result<Option<String>, Cause>, latency: Duration) {
-        if let Some(witness) = &self.config.witness {
-            witness.tell(Evidence::Connection(Finding { latency, result }));
+        if let Some(evidence) = &self.config.evidence {
+            evidence.tell(Evidence::Connection(Finding { latency, result }));
         }
     }
 
     fn cause(&self, trouble: Trouble) -> Cause {
-        let look_at = look_at(Kind::Redis, trouble.fault);
+        let look_at = look_at(DependencyKind::Redis, trouble.fault);
         trouble.into_cause(look_at, self.config.target.secrets())
     }
 }
@@ -298,10 +298,10 @@ mod tests {
     fn config() -> BusSettings {
         BusSettings {
             // No server listens there.
-            target: Target::parse(Kind::Redis, "redis://127.0.0.1:1").expect("an address"),
+            target: Target::parse(DependencyKind::Redis, "redis://127.0.0.1:1").expect("an address"),
             prefix: Arc::from("test"),
             origin: Origin(1),
-            witness: None,
+            evidence: None,
             monitor: Arc::new(Monitor::new()),
             counters: Arc::default(),
         }

@@ -47,7 +47,7 @@ impl Default for Plan {
 
 /// The phase of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum DrainPhase {
     /// No drain has begun.
     #[default]
     Serving,
@@ -59,24 +59,25 @@ pub enum Phase {
     Closing,
 }
 
-impl Phase {
+impl DrainPhase {
     /// All phases, in order.
-    pub const ALL: [Phase; 4] = [Phase::Serving, Phase::Accepting, Phase::Moving, Phase::Closing];
+    pub const ALL: [DrainPhase; 4] =
+        [DrainPhase::Serving, DrainPhase::Accepting, DrainPhase::Moving, DrainPhase::Closing];
 
     /// The name in reports, metrics and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Phase::Serving => "serving",
-            Phase::Accepting => "accepting",
-            Phase::Moving => "moving",
-            Phase::Closing => "closing",
+            DrainPhase::Serving => "serving",
+            DrainPhase::Accepting => "accepting",
+            DrainPhase::Moving => "moving",
+            DrainPhase::Closing => "closing",
         }
     }
 }
 
 /// The reason why a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum DrainCause {
     Terminate,
     /// SIGINT, usually a Ctrl-C.
     Interrupt,
@@ -87,24 +88,25 @@ pub enum Cause {
     Fault,
 }
 
-impl Cause {
+impl DrainCause {
     /// All causes, in declaration order.
-    pub const ALL: [Cause; 4] = [Cause::Terminate, Cause::Interrupt, Cause::Operator, Cause::Fault];
+    pub const ALL: [DrainCause; 4] =
+        [DrainCause::Terminate, DrainCause::Interrupt, DrainCause::Operator, DrainCause::Fault];
 
     /// The name in reports and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Cause::Terminate => "SIGTERM",
-            Cause::Interrupt => "SIGINT",
-            Cause::Operator => "operator",
-            Cause::Fault => "fault",
+            DrainCause::Terminate => "SIGTERM",
+            DrainCause::Interrupt => "SIGINT",
+            DrainCause::Operator => "operator",
+            DrainCause::Fault => "fault",
         }
     }
 }
 
 /// The clients that have not left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Remaining {
     /// Reactors that may still accept connections.
     pub listeners: usize,
     /// Connections of all reactors.
@@ -140,21 +142,21 @@ impl Timetable {
     }
 
     /// The phase that follows `phase`, if `phase` is over now.
-    pub fn next(self, phase: Phase, now: Moment, left: Left) -> Option<Phase> {
+    pub fn next(self, phase: DrainPhase, now: Moment, left: Remaining) -> Option<DrainPhase> {
         let empty = left.listeners == 0 && left.connections == 0;
         match phase {
-            Phase::Accepting if now >= self.accept_until() => Some(Phase::Moving),
-            Phase::Moving if now >= self.close_at() || empty => Some(Phase::Closing),
-            Phase::Serving | Phase::Accepting | Phase::Moving | Phase::Closing => None,
+            DrainPhase::Accepting if now >= self.accept_until() => Some(DrainPhase::Moving),
+            DrainPhase::Moving if now >= self.close_at() || empty => Some(DrainPhase::Closing),
+            DrainPhase::Serving | DrainPhase::Accepting | DrainPhase::Moving | DrainPhase::Closing => None,
         }
     }
 
     /// The latest time at which [`Timetable::next`] must be asked again.
-    pub fn due(self, phase: Phase) -> Option<Moment> {
+    pub fn due(self, phase: DrainPhase) -> Option<Moment> {
         match phase {
-            Phase::Accepting => Some(self.accept_until()),
-            Phase::Moving => Some(self.close_at()),
-            Phase::Serving | Phase::Closing => None,
+            DrainPhase::Accepting => Some(self.accept_until()),
+            DrainPhase::Moving => Some(self.close_at()),
+            DrainPhase::Serving | DrainPhase::Closing => None,
         }
     }
 
@@ -226,8 +228,8 @@ mod tests {
 
     /// Returns the phases and when each begins, checked every `step_ms`. `left` returns the remaining clients at a
     /// time.
-    fn course(step_ms: u64, left: impl Fn(u64) -> Left) -> Vec<(Phase, u64)> {
-        let mut phase = Phase::Accepting;
+    fn course(step_ms: u64, left: impl Fn(u64) -> Remaining) -> Vec<(DrainPhase, u64)> {
+        let mut phase = DrainPhase::Accepting;
         let mut course = Vec::new();
         for ms in (0..60_000).step_by(step_ms as usize) {
             while let Some(next) = timetable().next(phase, after(ms), left(ms)) {
@@ -240,25 +242,25 @@ mod tests {
 
     #[test]
     fn default_drain_accepts_for_three_seconds_and_closes_after_twenty_three() {
-        let busy = |_| Left { listeners: 0, connections: 1 };
-        assert_eq!(course(10, busy), [(Phase::Moving, 3_000), (Phase::Closing, 23_000)]);
+        let busy = |_| Remaining { listeners: 0, connections: 1 };
+        assert_eq!(course(10, busy), [(DrainPhase::Moving, 3_000), (DrainPhase::Closing, 23_000)]);
     }
 
     #[test]
     fn drain_ends_once_all_clients_left_and_no_listener_is_open() {
-        let leaves = |ms| Left { listeners: 0, connections: u64::from(ms < 9_000) };
-        assert_eq!(course(10, leaves), [(Phase::Moving, 3_000), (Phase::Closing, 9_000)]);
-        let empty = |_| Left { listeners: 0, connections: 0 };
-        assert_eq!(course(10, empty), [(Phase::Moving, 3_000), (Phase::Closing, 3_000)]);
+        let leaves = |ms| Remaining { listeners: 0, connections: u64::from(ms < 9_000) };
+        assert_eq!(course(10, leaves), [(DrainPhase::Moving, 3_000), (DrainPhase::Closing, 9_000)]);
+        let empty = |_| Remaining { listeners: 0, connections: 0 };
+        assert_eq!(course(10, empty), [(DrainPhase::Moving, 3_000), (DrainPhase::Closing, 3_000)]);
         // A reactor that has not closed its listener may have accepted a connection.
-        let open = |ms| Left { listeners: usize::from(ms < 4_000), connections: 0 };
-        assert_eq!(course(10, open), [(Phase::Moving, 3_000), (Phase::Closing, 4_000)]);
+        let open = |ms| Remaining { listeners: usize::from(ms < 4_000), connections: 0 };
+        assert_eq!(course(10, open), [(DrainPhase::Moving, 3_000), (DrainPhase::Closing, 4_000)]);
     }
 
     #[test]
     fn late_check_enters_every_phase_in_order() {
-        let empty = |_| Left { listeners: 0, connections: 0 };
-        assert_eq!(course(30_000, empty), [(Phase::Moving, 30_000), (Phase::Closing, 30_000)]);
+        let empty = |_| Remaining { listeners: 0, connections: 0 };
+        assert_eq!(course(30_000, empty), [(DrainPhase::Moving, 30_000), (DrainPhase::Closing, 30_000)]);
     }
 
     #[test]

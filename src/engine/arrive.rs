@@ -10,7 +10,7 @@
 use super::Engine;
 use super::peer::Arrival;
 use super::slots::SlotId;
-use crate::admission::handshakes::{Done, Handshakes, Passage, Rests};
+use crate::admission::handshakes::{Done, HandshakeDecision, Handshakes, Publishing};
 use crate::clock::Moment;
 use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use std::collections::VecDeque;
@@ -190,14 +190,14 @@ impl Engine {
     }
 
     /// The admission decision for one upgrade to the chat.
-    pub(super) fn judge_arrival(&mut self) -> Passage {
+    pub(super) fn judge_arrival(&mut self) -> HandshakeDecision {
         let bound = self.setup.policy.limits.admissions_per_s;
         let per_s = (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64);
         let passage = self.arrivals.handshakes.admit(self.now.at, per_s, self.random.f32());
         match passage {
-            Passage::Admit => self.tally.handshakes_admitted.add(1),
-            Passage::Later { .. } => self.tally.handshakes_deferred.add(1),
-            Passage::Refuse { .. } => self.tally.handshakes_refused.add(1),
+            HandshakeDecision::Admit => self.tally.handshakes_admitted.add(1),
+            HandshakeDecision::Defer { .. } => self.tally.handshakes_deferred.add(1),
+            HandshakeDecision::Refuse { .. } => self.tally.handshakes_refused.add(1),
         }
         passage
     }
@@ -238,7 +238,7 @@ impl Engine {
         arrivals.others = busy.saturating_sub(spent);
         let end = self.now.at + busy;
         arrivals.settle_rest(arrivals.handshakes.rest(spent), end);
-        let rests = if arrivals.hears_publications(end) { Rests::Yes } else { Rests::No };
+        let rests = if arrivals.hears_publications(end) { Publishing::Yes } else { Publishing::No };
         if arrivals.handshakes.turned(end, busy, rests) {
             self.tally.handshake_cost_us.set(arrivals.handshakes.cost().as_micros() as u64);
             self.tally.admissions_per_s.set(arrivals.handshakes.rate() as u64);

@@ -7,33 +7,33 @@ use super::recover::{Recovery, Retry};
 use super::slots::SlotId;
 use crate::hub::ChannelId;
 use crate::id::{ChannelName, CommandId, Key};
-use crate::job::{Admit, Completion, Counted, Denied, Identity, Live, Page, ReadError, Ticket};
+use crate::job::{AuthJob, Broadcast, Completion, Counted, Denied, Identity, Page, ReadError, Ticket};
 use crate::limits::COMPLETIONS_PER_TURN;
 use crate::session::{AppendOutcome, HistoryOutcome};
 
 impl Engine {
     /// Takes publications, a signal or log heads. Broadcasts come before completions, because a completion may contain
     /// publications that were broadcast before it was read.
-    pub fn handle_broadcast(&mut self, broadcast: Live) {
+    pub fn handle_broadcast(&mut self, broadcast: Broadcast) {
         let cost = match broadcast {
-            Live::Published(batch) => {
+            Broadcast::Published(batch) => {
                 self.arrivals.published = self.now.at;
                 for published in batch.iter() {
                     self.hub.publish(published);
                 }
                 batch.len()
             }
-            Live::Signal { channel, frame } => {
+            Broadcast::Signal { channel, frame } => {
                 self.hub.signal(&channel, &frame);
                 1
             }
-            Live::Heads(heads) => {
+            Broadcast::Heads(heads) => {
                 for (channel, position) in heads.iter() {
                     self.hub.heads_read(channel, *position);
                 }
                 heads.len()
             }
-            Live::Canary(canary) => {
+            Broadcast::Canary(canary) => {
                 canary.arrive();
                 0
             }
@@ -86,7 +86,7 @@ impl Engine {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
                 }
-                _ if outcome.is_ok() => self.release(Admit::Depart { address }),
+                _ if outcome.is_ok() => self.release(AuthJob::ReleaseAddress { address }),
                 _ => {}
             },
         }
@@ -112,7 +112,7 @@ impl Engine {
             }
             // The client left before its token was checked, so its user is released. A refresh does not count.
             (_, Ok(identity)) if identity.counted == Counted::Yes => {
-                self.release(Admit::Leave { user: identity.user });
+                self.release(AuthJob::ReleaseUser { user: identity.user });
             }
             (_, _) => {}
         }

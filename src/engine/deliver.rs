@@ -5,7 +5,7 @@ use super::peer::{Peer, Queued, Replays};
 use super::pending::Subscriber;
 use super::recover::Retry;
 use super::slots::SlotId;
-use crate::hub::{Live, Paging, Step, SubscriptionId};
+use crate::hub::{CatchUpStep, LiveSubscriber, Paging, SubscriptionId};
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, SHARED_FRAME_BYTES_MIN};
 use crate::wire::outbox::{Offer, Outbox};
 use std::collections::VecDeque;
@@ -66,7 +66,7 @@ impl Engine {
     /// Queues each channel's run of this turn for its live subscribers: one reference each.
     pub fn deliver(&mut self) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
-        let mut fallen: Vec<Live> = Vec::new();
+        let mut fallen: Vec<LiveSubscriber> = Vec::new();
         while let Some(run) = self.hub.take_run() {
             for live in run.live {
                 let Some((id, peer)) = self.peers.at_mut(live.slot.0) else { continue };
@@ -162,20 +162,20 @@ impl Engine {
             let (start, out) = Outbox::mark(&mut self.scratch.arena);
             let step = self.hub.step(subscription, paging, out);
             peer.outbox.push_from(&self.scratch.arena, start);
-            if let Step::Shares(frame) = &step {
+            if let CatchUpStep::Shares(frame) = &step {
                 peer.outbox.push_shared(self.scratch.sharing.frame(frame));
             }
             self.mark_dirty(id);
             match step {
-                Step::Done => return,
-                Step::Wrote | Step::Shares(_) => {}
-                Step::Waits => {
+                CatchUpStep::Done => return,
+                CatchUpStep::Wrote | CatchUpStep::Shares(_) => {}
+                CatchUpStep::Waits => {
                     if let Some(chat) = self.chat_mut(id) {
                         chat.fall_behind();
                     }
                     return;
                 }
-                Step::Page { channel, after, limit } => {
+                CatchUpStep::Page { channel, after, limit } => {
                     return self.ask_page(Subscriber { slot: id, subscription }, channel, after, limit);
                 }
             }

@@ -11,7 +11,7 @@ use super::pending::{Request, Unanswered};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::drain::{Phase, slot, whole_ms};
+use crate::drain::{DrainPhase, slot, whole_ms};
 use crate::limits::{CLOSE_TIMEOUT, TELLS_PER_TURN};
 use crate::metrics::Cell;
 use crate::metrics::drain::ReactorDrain;
@@ -28,7 +28,7 @@ const LATE_PERIOD: Duration = Duration::from_millis(100);
 /// The engine's progress through the drain.
 #[derive(Debug, Default)]
 pub(super) struct Draining {
-    pub(super) phase: Phase,
+    pub(super) phase: DrainPhase,
     /// Peers to be notified, with the time to move; the earliest slots last.
     planned: Vec<(Moment, SlotId)>,
     /// Peers that could not be notified yet.
@@ -61,35 +61,35 @@ impl Draining {
 
     /// True exactly when commands stay in their sockets: none is read that would not be answered.
     pub(super) fn holds_commands(&self) -> bool {
-        self.phase == Phase::Closing
+        self.phase == DrainPhase::Closing
     }
 }
 
 impl Engine {
     /// Enters `phase` if it is new, and does the next part of its work. The shell reports `Moving` and `Closing` only once its
     /// listener is closed.
-    pub fn drain(&mut self, phase: Phase) {
+    pub fn drain(&mut self, phase: DrainPhase) {
         if phase != self.draining.phase {
             self.enter(phase);
         }
         match self.draining.phase {
-            Phase::Serving | Phase::Accepting => {}
-            Phase::Moving => self.give_slots(),
-            Phase::Closing => self.close_next(),
+            DrainPhase::Serving | DrainPhase::Accepting => {}
+            DrainPhase::Moving => self.give_slots(),
+            DrainPhase::Closing => self.close_next(),
         }
     }
 
     /// The engine's phase, which may be behind the process's.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> DrainPhase {
         self.draining.phase
     }
 
     /// The moment at which the drain next has something to do by itself.
     pub(super) fn drain_due(&self) -> Option<Moment> {
         match self.draining.phase {
-            Phase::Serving | Phase::Accepting => None,
-            Phase::Moving => (!self.draining.late.is_empty()).then_some(self.draining.again),
-            Phase::Closing => {
+            DrainPhase::Serving | DrainPhase::Accepting => None,
+            DrainPhase::Moving => (!self.draining.late.is_empty()).then_some(self.draining.again),
+            DrainPhase::Closing => {
                 let drain = &self.setup.vitals.drain;
                 let answers = (!self.draining.awaiting.is_empty()).then(|| drain.answer_by());
                 Some(answers.unwrap_or(drain.end_by()))
@@ -97,12 +97,12 @@ impl Engine {
         }
     }
 
-    fn enter(&mut self, phase: Phase) {
+    fn enter(&mut self, phase: DrainPhase) {
         self.draining.phase = phase;
         match phase {
-            Phase::Serving | Phase::Accepting => {}
-            Phase::Moving => self.plan_slots(),
-            Phase::Closing => {
+            DrainPhase::Serving | DrainPhase::Accepting => {}
+            DrainPhase::Moving => self.plan_slots(),
+            DrainPhase::Closing => {
                 let upgraded = self.peers.iter().filter(|(_, peer)| peer.is_upgraded()).count();
                 self.draining.close(self.peers.ids(), upgraded);
             }
@@ -153,7 +153,7 @@ impl Engine {
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
                 self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms));
                 self.draining.notified.insert(id);
-                self.count_drain(|cells| &cells.told, 1);
+                self.count_drain(|cells| &cells.notified, 1);
             }
             // A client that was answered and only keeps its connection open.
             Stage::Head(head) if head.is_idle() => {
@@ -242,7 +242,7 @@ impl Engine {
 
     /// True exactly when nothing is left to do, or no time is left to do it.
     pub fn is_drained(&self) -> bool {
-        self.draining.phase == Phase::Closing
+        self.draining.phase == DrainPhase::Closing
             && (self.peers.is_empty() || self.setup.vitals.drain.end_by() <= self.now.at)
     }
 
@@ -250,7 +250,7 @@ impl Engine {
     /// its unsent bytes are then counted.
     pub(super) fn close_overdue(&mut self, id: SlotId) {
         let end = self.setup.vitals.drain.end_by();
-        if self.draining.phase == Phase::Closing
+        if self.draining.phase == DrainPhase::Closing
             && let Some(peer) = self.peers.get_mut(id)
             && peer.wants_flush()
             && let Stage::Closing(closing) = &mut peer.stage
@@ -276,7 +276,7 @@ impl Engine {
             Stage::Head(_) | Stage::Address(_) | Stage::Lingering { .. } => false,
         };
         let bytes = peer.waiting_bytes() as u64;
-        if lacks && self.draining.phase == Phase::Closing {
+        if lacks && self.draining.phase == DrainPhase::Closing {
             self.count_drain(|cells| &cells.closes, 1);
             self.count_drain(|cells| &cells.bytes, bytes);
         }

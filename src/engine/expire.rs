@@ -10,11 +10,11 @@ use super::timers::Timers;
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::limits::Limits;
-use crate::session::heartbeat::{Beat, Due, Periods};
+use crate::session::heartbeat::{Beat, LivenessAction, Periods};
 use crate::session::write_beat;
 use crate::wire::outbox::Outbox;
 use crate::wire::request::{After, HttpFault, Method};
-use crate::wire::server_frame::{self, Kind};
+use crate::wire::server_frame::{self, Opcode};
 use std::time::Duration;
 
 impl Engine {
@@ -92,12 +92,12 @@ impl Engine {
             return self.close(id, reason);
         }
         match websocket.heartbeat.due(now, periods) {
-            Due::GiveUp => return self.close(id, CloseReason::NoSignOfLife),
-            Due::Ping => {
+            LivenessAction::GiveUp => return self.close(id, CloseReason::NoSignOfLife),
+            LivenessAction::Ping => {
                 self.tally.pings.add(1);
-                self.write(id, |out| server_frame::write(out, Kind::Ping, b""));
+                self.write(id, |out| server_frame::write(out, Opcode::Ping, b""));
             }
-            Due::Nothing => {}
+            LivenessAction::Nothing => {}
         }
         self.beat(id, periods);
         self.with_session(id, |session, cx| session.expire(cx));

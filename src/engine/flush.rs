@@ -80,7 +80,7 @@ impl Engine {
         if written.flushed == Flushed::Empty && peer.keeps_up() {
             // The common case of a fan-out, which needs only one look at the peer.
             if let Some(websocket) = peer.websocket_mut() {
-                websocket.heartbeat.said(self.now.at);
+                websocket.heartbeat.sent(self.now.at);
             }
             return;
         }
@@ -93,11 +93,11 @@ impl Engine {
         if written.bytes > 0
             && let Stage::WebSocket(websocket) = &mut peer.stage
         {
-            websocket.heartbeat.said(now);
+            websocket.heartbeat.sent(now);
             // A full socket has room again because the peer read. Its own bytes may be stuck meanwhile behind a ping that
             // is still in the queue.
             if peer.stalled_since.is_some() {
-                websocket.heartbeat.heard(now);
+                websocket.heartbeat.received(now);
             }
         }
         match written.flushed {

@@ -10,7 +10,7 @@ use crate::rate::Meter;
 use crate::session::{Context, Effect, Policy, Session};
 use crate::wire::frames::{Frame, Input};
 use crate::wire::outbox::Outbox;
-use crate::wire::server_frame::{self, Kind};
+use crate::wire::server_frame::{self, Opcode};
 use std::time::Duration;
 
 impl Engine {
@@ -20,7 +20,7 @@ impl Engine {
         let waiting_bytes = peer.outbox.bytes();
         let Stage::WebSocket(websocket) = &mut peer.stage else { return };
         let WebSocket { decoder, heartbeat, control_frames, role } = websocket;
-        heartbeat.heard(self.now.at);
+        heartbeat.received(self.now.at);
         let policy = &self.setup.policy;
         let (start, out) = Outbox::mark(&mut self.scratch.arena);
         let mut input = Input::new(bytes);
@@ -31,11 +31,11 @@ impl Engine {
             let reason = match (frame, &mut *role) {
                 (Frame::Incomplete, _) => break None,
                 (Frame::Text(text), Role::Echo) => {
-                    server_frame::write(out, Kind::Text, text.as_bytes());
+                    server_frame::write(out, Opcode::Text, text.as_bytes());
                     None
                 }
                 (Frame::Binary(bytes), Role::Echo) => {
-                    server_frame::write(out, Kind::Binary, bytes);
+                    server_frame::write(out, Opcode::Binary, bytes);
                     None
                 }
                 (Frame::Text(text), Role::Chat(chat)) => {
@@ -54,7 +54,8 @@ impl Engine {
                         refused: &mut self.scratch.refused,
                     };
                     chat.session.text(text, &mut cx);
-                    if matches!(self.scratch.effects.last(), Some(Effect::Close(_) | Effect::Leave(_))) {
+                    if matches!(self.scratch.effects.last(), Some(Effect::Close(_) | Effect::ReleaseUser(_)))
+                    {
                         break None;
                     }
                     None
@@ -63,7 +64,7 @@ impl Engine {
                     Some(CloseReason::Misuse("a binary frame; commands are text"))
                 }
                 (Frame::Ping(payload), _) => {
-                    server_frame::write(out, Kind::Pong, payload);
+                    server_frame::write(out, Opcode::Pong, payload);
                     admit_control(control_frames, policy, self.now.at)
                 }
                 (Frame::Pong, _) => admit_control(control_frames, policy, self.now.at),

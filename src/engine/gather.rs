@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::clock::Moment;
-use crate::drain::Phase;
+use crate::drain::DrainPhase;
 use crate::limits::{COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl Engine {
         gathering.quota = COMPLETIONS_PER_TURN;
         let gain = gathering.fan_out.min(GATHER_MAX);
         let answered = answers >= self.pending.appends();
-        if answered || gain < GATHER_MIN || broadcasts == 0 || self.draining.phase == Phase::Closing {
+        if answered || gain < GATHER_MIN || broadcasts == 0 || self.draining.phase == DrainPhase::Closing {
             gathering.since = None;
             return false;
         }

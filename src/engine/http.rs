@@ -7,7 +7,7 @@ use super::peer::{Arrival, CheckedUpgrade, Expects, HeadStage, Stage, Transport}
 use super::setup::Echo;
 use super::slots::SlotId;
 use crate::admission::handshakes::Done;
-use crate::drain::Phase;
+use crate::drain::DrainPhase;
 use crate::health::report::{Readings, Report};
 use crate::health::snapshot::Availability;
 use crate::limits::CLOSE_TIMEOUT;
@@ -168,8 +168,8 @@ impl Engine {
     /// Once the listener is closed, a connection gets one more answer; the client then connects elsewhere.
     fn after(&self, asked: After) -> After {
         match self.draining.phase {
-            Phase::Serving | Phase::Accepting => asked,
-            Phase::Moving | Phase::Closing => After::Close,
+            DrainPhase::Serving | DrainPhase::Accepting => asked,
+            DrainPhase::Moving | DrainPhase::Closing => After::Close,
         }
     }
 

@@ -58,9 +58,9 @@ mod upgrade;
 
 pub use arrive::AcceptQuota;
 pub use flush::Written;
-pub use order::{Follows, Job, Notice, Order};
+pub use order::{FollowMode, Job, Notice, Order};
 pub use peer::{Flushed, Transport};
-pub use read::{Readiness, Reads};
+pub use read::{ReadExtent, Readiness};
 pub use setup::{Addresses, Echo, Hosts, ProxyHeader, Setup};
 pub use slots::SlotId;
 pub use tally::Tally;
@@ -69,7 +69,7 @@ use crate::clock::Now;
 use crate::health::snapshot::Snapshot;
 use crate::hub::Hub;
 use crate::id::ReactorId;
-use crate::job::Admit;
+use crate::job::AuthJob;
 use crate::random::Random;
 use crate::session::Effect;
 use crate::wire::frames::FrameLimits;
@@ -109,7 +109,7 @@ pub struct Engine {
     gathering: gather::Gathering,
     reads: recover::Reads,
     relief: flush::Relief,
-    health: tell::Health,
+    health: tell::StatusRound,
     draining: drain::Draining,
     out: Output,
     tally: Tally,
@@ -144,7 +144,7 @@ impl Engine {
         setup: Arc<Setup>,
         snapshot: Arc<Snapshot>,
         now: Now,
-        follows: Follows,
+        follows: FollowMode,
         seed: u64,
     ) -> Engine {
         let mut random = Random::seeded(seed);
@@ -165,7 +165,7 @@ impl Engine {
             gathering: gather::Gathering::default(),
             reads: recover::Reads::new(now.at),
             relief: flush::Relief::new(now.at),
-            health: tell::Health::new(snapshot),
+            health: tell::StatusRound::new(snapshot),
             draining: drain::Draining::default(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
@@ -295,7 +295,7 @@ impl Engine {
             self.count_left(id);
             self.relief.waiting_bytes -= u64::from(peer.counted_bytes);
             if let Some(address) = peer.counted_address.take() {
-                self.release(Admit::Depart { address: *address });
+                self.release(AuthJob::ReleaseAddress { address: *address });
             }
         }
         dead

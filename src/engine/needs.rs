@@ -1,15 +1,15 @@
 //! Requests for the hub's needs: positions and pages from the store, and channels from the bus.
 
 use super::Engine;
-use super::order::{Follows, Job};
+use super::order::{FollowMode, Job};
 use super::pending::{Request, Unanswered};
 use super::recover::{HeadsRound, Recovery};
-use crate::hub::{ChannelId, Need, Wanted};
+use crate::hub::{ChannelId, Need, PageWanted};
 use crate::id::Offset;
 use crate::job::Read;
 use crate::job::bus::Interest;
 use crate::limits::{HEADS_CHANNELS_MAX, REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX};
-use crate::wire::command::Range;
+use crate::wire::command::HistoryRange;
 
 impl Engine {
     /// Reads the heads of all channels after the lane of broadcasts was full, so that holes show.
@@ -27,7 +27,9 @@ impl Engine {
         while self.hub.has_needs() {
             for need in self.hub.take_needs() {
                 match need {
-                    Need::Position(id) if self.out.follows == Follows::ByBus && self.hub.ask_follow(id) => {
+                    Need::Position(id)
+                        if self.out.follows == FollowMode::ByBus && self.hub.ask_follow(id) =>
+                    {
                         self.follow(id);
                     }
                     Need::Position(id) => self.recover(Recovery::Position(id)),
@@ -44,7 +46,7 @@ impl Engine {
     /// already wait for it.
     fn ask_fill(&mut self, id: ChannelId, after: Offset) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
-        let wanted = Wanted { range: Range::After(after), limit: REPLAY_PUBLICATIONS_MAX as u32 };
+        let wanted = PageWanted { range: HistoryRange::After(after), limit: REPLAY_PUBLICATIONS_MAX as u32 };
         self.ask_log(Request::Fill(id), channel, wanted, REPLAY_PAGE_BYTES_MAX);
     }
 
@@ -64,7 +66,7 @@ impl Engine {
     pub(super) fn send_unfollowed(&mut self) {
         self.out.unfollowing.extend(self.hub.take_unfollowed());
         let unfollowed = self.out.unfollowing.drain(..);
-        if self.out.follows == Follows::ByBus {
+        if self.out.follows == FollowMode::ByBus {
             self.out.jobs.extend(unfollowed.map(|channel| Job::Interest(Interest::Leave { channel })));
         }
     }

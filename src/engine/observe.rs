@@ -49,7 +49,7 @@ impl Engine {
             && let Some(close) = effects.iter().position(|effect| matches!(effect, Effect::Close(_)))
         {
             let after = &effects[close + 1..];
-            let releases = after.iter().filter(|effect| matches!(effect, Effect::Leave(_))).count();
+            let releases = after.iter().filter(|effect| matches!(effect, Effect::ReleaseUser(_))).count();
             assert!(releases == after.len() && releases <= 1, "after a close: {after:?}");
             let chat = self.peers.get(id).and_then(Peer::chat);
             let serves = chat.is_some_and(|chat| chat.session.is_open() || chat.session.awaits_connect());

@@ -3,7 +3,7 @@
 use super::slots::SlotId;
 use crate::id::ChannelName;
 use crate::job::bus::Interest;
-use crate::job::{Admit, Append, Read};
+use crate::job::{Append, AuthJob, Read};
 use crate::wire::proxy::ProxyFault;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub enum Job {
     /// For the store's readers.
     Read(Read),
     /// For the auth worker.
-    Admit(Admit),
+    Admit(AuthJob),
     /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same jobs, or a channel that is
     /// left and followed again would end up left.
     Interest(Interest),
@@ -56,7 +56,7 @@ pub enum Notice {
 
 /// The source of publications of other instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Follows {
+pub enum FollowMode {
     /// There are no other instances.
     #[default]
     Alone,
@@ -67,7 +67,7 @@ pub enum Follows {
 /// The engine's output since the shell last took it, and refused jobs that it must hand out again.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    pub(super) follows: Follows,
+    pub(super) follows: FollowMode,
     /// Reads that the store's queue has room for.
     pub(super) read_room: usize,
     pub(super) jobs: Vec<Job>,
@@ -77,7 +77,7 @@ pub(super) struct Output {
     pub(super) dead: Vec<SlotId>,
     /// Releases that the auth worker's queue had no room for. They must not be lost; there is at most one of each kind for each
     /// connection that ended.
-    pub(super) releases: Vec<Admit>,
+    pub(super) releases: Vec<AuthJob>,
     /// Channels without subscribers that the bus still follows because its queue was full.
     pub(super) unfollowing: VecDeque<ChannelName>,
 }

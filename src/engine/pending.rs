@@ -99,7 +99,7 @@ pub struct Subscriber {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct PendingEntry {
     serial: u32,
     request: Request,
 }
@@ -108,7 +108,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Pending {
     reactor: ReactorId,
-    entries: Slab<Entry>,
+    entries: Slab<PendingEntry>,
     serial: u32,
     deadlines: VecDeque<(Moment, u64)>,
     appends: usize,
@@ -132,7 +132,7 @@ impl Pending {
         self.appends += usize::from(matches!(request, Request::Append { .. }));
         self.recoveries += usize::from(request.is_recovery());
         self.serial = self.serial.wrapping_add(1);
-        let index = self.entries.insert(Entry { serial: self.serial, request });
+        let index = self.entries.insert(PendingEntry { serial: self.serial, request });
         let name = u64::from(self.serial) << 32 | index as u64;
         let deadline = asked + REPLY_TIMEOUT;
         let later = self.deadlines.iter().rev().take_while(|(other, _)| *other > deadline).count();
@@ -234,7 +234,7 @@ mod tests {
     fn channel() -> ChannelId {
         let mut hub = crate::hub::Hub::new(1, 0, ahash::RandomState::with_seeds(1, 2, 3, 4));
         let name = ChannelName::parse("c").expect("valid");
-        let _ = hub.open(&name, crate::hub::Slot(0), crate::wire::command::From::Now);
+        let _ = hub.open(&name, crate::hub::Slot(0), crate::wire::command::StartAt::Now);
         match hub.take_needs().pop() {
             Some(crate::hub::Need::Position(id)) => id,
             other => panic!("{other:?}"),

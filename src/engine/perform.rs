@@ -11,11 +11,11 @@ use crate::health::snapshot::Availability;
 use crate::health::template::Template;
 use crate::hub::SubscriptionId;
 use crate::job::bus::Interest;
-use crate::job::{Admit, Append, AppendError, Form, PageRequest, Read, Ticket};
+use crate::job::{Append, AppendError, AuthJob, Form, PageRequest, Read, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect};
 use crate::wire::push;
-use crate::wire::server_frame::{self, Kind};
+use crate::wire::server_frame::{self, Opcode};
 
 /// The dependency without which nothing is published.
 const STORE: &str = "store";
@@ -35,7 +35,9 @@ impl Engine {
             }
             Effect::CheckToken { token, occasion, id: command, asked } => {
                 let request = Request::Token { slot: id, id: command };
-                self.ask(request, asked, |ticket| Job::Admit(Admit::Token { ticket, token, occasion }));
+                self.ask(request, asked, |ticket| {
+                    Job::Admit(AuthJob::CheckToken { ticket, token, occasion })
+                });
             }
             // This reactor's subscribers get a signal now, and the others' through their lanes.
             Effect::Signal { channel, frame } => {
@@ -44,7 +46,7 @@ impl Engine {
                 self.out.jobs.push(Job::Signal { channel, frame });
             }
             Effect::Replay(subscription) => self.step(subscription),
-            Effect::Leave(user) => self.release(Admit::Leave { user }),
+            Effect::ReleaseUser(user) => self.release(AuthJob::ReleaseUser { user }),
             Effect::Close(reason) => self.close(id, reason),
         }
     }
@@ -82,7 +84,7 @@ impl Engine {
     }
 
     /// Has the auth worker release a user or an address.
-    pub(super) fn release(&mut self, release: Admit) {
+    pub(super) fn release(&mut self, release: AuthJob) {
         self.out.jobs.push(Job::Admit(release));
     }
 
@@ -107,9 +109,9 @@ impl Engine {
                 self.refuse(ticket);
             }
             Job::Read(Read::Page(PageRequest { ticket, .. }) | Read::Heads { ticket, .. })
-            | Job::Admit(Admit::Token { ticket, .. } | Admit::Address { ticket, .. })
+            | Job::Admit(AuthJob::CheckToken { ticket, .. } | AuthJob::AdmitAddress { ticket, .. })
             | Job::Interest(Interest::Follow { ticket, .. }) => self.refuse(ticket),
-            Job::Admit(release @ (Admit::Leave { .. } | Admit::Depart { .. })) => {
+            Job::Admit(release @ (AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. })) => {
                 self.out.releases.push(release);
             }
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
@@ -177,7 +179,7 @@ impl Engine {
 
 fn write_close(out: &mut Vec<u8>, reason: &CloseReason) {
     match reason {
-        CloseReason::Answered(code) => server_frame::write(out, Kind::Close, &code.to_be_bytes()),
+        CloseReason::Answered(code) => server_frame::write(out, Opcode::Close, &code.to_be_bytes()),
         reason => server_frame::write_close(out, reason.code(), &reason.text()),
     }
 }

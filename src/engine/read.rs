@@ -18,7 +18,7 @@ pub struct Readiness {
 
 /// The extent to which the shell reads a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+pub enum ReadExtent {
     Nothing,
     /// Until a short read: the poll reports further bytes.
     UntilShort,
@@ -80,11 +80,11 @@ impl Engine {
         self.mark_ready(id);
     }
 
-    pub fn reads(&mut self, id: SlotId) -> Reads {
+    pub fn reads(&mut self, id: SlotId) -> ReadExtent {
         match self.peers.get_mut(id).map(|peer| peer.reading) {
-            Some(Reading::Open) => Reads::UntilShort,
-            Some(Reading::Ending) => Reads::ToEnd,
-            Some(Reading::Paused | Reading::Ended | Reading::Dead) | None => Reads::Nothing,
+            Some(Reading::Open) => ReadExtent::UntilShort,
+            Some(Reading::Ending) => ReadExtent::ToEnd,
+            Some(Reading::Paused | Reading::Ended | Reading::Dead) | None => ReadExtent::Nothing,
         }
     }
 

@@ -13,14 +13,14 @@ use super::peer::Replays;
 use super::pending::{Request, Subscriber, Unanswered};
 use super::slots::SlotId;
 use crate::clock::Moment;
-use crate::hub::{ChannelId, ReplayPage, Wanted};
+use crate::hub::{ChannelId, PageWanted, ReplayPage};
 use crate::id::{ChannelName, Offset};
 use crate::job::{Form, Page, PageRequest, Read, Span};
 use crate::limits::{
     HEADS_PERIOD, RECOVERIES_AT_ONCE, RECOVERIES_WAITING_MAX, RECOVERY_PAGE_BYTES_MAX, REFILL_RETRY,
     REPLAY_PAGE_BYTES_MAX, REPLAYS_PER_READ,
 };
-use crate::wire::command::Range;
+use crate::wire::command::HistoryRange;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -223,7 +223,7 @@ impl Engine {
             subscribers.into_iter().partition(|one| self.hub.slot(one.subscription).is_some());
         if !here.is_empty() {
             self.tally.replay_pages.add(1);
-            let wanted = Wanted { range: Range::After(key.after), limit };
+            let wanted = PageWanted { range: HistoryRange::After(key.after), limit };
             let request = Request::Replay { subscribers: here };
             self.ask_log(request, key.channel.clone(), wanted, REPLAY_PAGE_BYTES_MAX);
         }
@@ -239,10 +239,10 @@ impl Engine {
         &mut self,
         request: Request,
         channel: ChannelName,
-        wanted: Wanted,
+        wanted: PageWanted,
         bytes_max: usize,
     ) {
-        let Wanted { range, limit } = wanted;
+        let PageWanted { range, limit } = wanted;
         self.ask(request, self.now.at, |ticket| {
             let (span, form) = (Span::from(range), Form::Frames);
             Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
@@ -315,11 +315,11 @@ impl Engine {
     }
 }
 
-impl From<Range> for Span {
-    fn from(range: Range) -> Span {
+impl From<HistoryRange> for Span {
+    fn from(range: HistoryRange) -> Span {
         match range {
-            Range::Before(offset) => Span::Before(offset),
-            Range::After(offset) => Span::After(offset),
+            HistoryRange::Before(offset) => Span::Before(offset),
+            HistoryRange::After(offset) => Span::After(offset),
         }
     }
 }
@@ -344,7 +344,7 @@ mod tests {
     fn subscribers_that_lack_the_same_page_share_reads_of_bounded_width() {
         let mut hub = crate::hub::Hub::new(1, 0, ahash::RandomState::with_seeds(1, 2, 3, 4));
         let channel = ChannelName::parse("c").expect("valid");
-        let opened = hub.open(&channel, crate::hub::Slot(0), crate::wire::command::From::Now);
+        let opened = hub.open(&channel, crate::hub::Slot(0), crate::wire::command::StartAt::Now);
         let (subscription, _) = opened.expect("room");
         let subscriber = |index| Subscriber { slot: SlotId { index, generation: 0 }, subscription };
         let key = |after| PageKey { channel: channel.clone(), after: Offset(after) };

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The snapshot of this turn, and a `status` on its way to all sessions: some of them each turn, because sending to thousands
 /// at once would hold up everything else.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct StatusRound {
     pub(super) snapshot: Arc<Snapshot>,
     frame: Option<Rc<[u8]>>,
     left: Vec<SlotId>,
@@ -27,9 +27,9 @@ pub(super) struct Health {
 /// The delay after which a full outbox is offered a `status` again.
 const LATE_PERIOD: Duration = Duration::from_secs(1);
 
-impl Health {
-    pub(super) fn new(snapshot: Arc<Snapshot>) -> Health {
-        Health { snapshot, frame: None, left: Vec::new(), late: Vec::new(), again: Moment::ZERO }
+impl StatusRound {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> StatusRound {
+        StatusRound { snapshot, frame: None, left: Vec::new(), late: Vec::new(), again: Moment::ZERO }
     }
 
     /// True exactly when no session is to be notified now.
@@ -49,7 +49,7 @@ impl Engine {
         let mut frame = Vec::new();
         push::status(&mut frame, &snapshot.status);
         let (frame, left) = (Some(Rc::from(frame)), self.peers.ids());
-        self.health = Health { frame, left, ..Health::new(snapshot) };
+        self.health = StatusRound { frame, left, ..StatusRound::new(snapshot) };
     }
 
     /// Sends the `status` to the next sessions. A session that is not `connected` yet learns it from `connected`.

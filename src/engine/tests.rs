@@ -2,13 +2,13 @@
 
 use super::peer::{Peer, Replays, Stall};
 use super::*;
-use crate::admission::handshakes::{Passage, Rests};
+use crate::admission::handshakes::{HandshakeDecision, Publishing};
 use crate::auth::permission::Permissions;
 use crate::clock::Moment;
 use crate::health::report::Report;
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, Offset, UserName};
 use crate::job::{
-    Admit, Append, Completion, Counted, Identity, Live, Occasion, Outlook, Page, PageRequest, Read,
+    Append, AuthJob, Broadcast, Completion, Counted, Identity, Occasion, Outlook, Page, PageRequest, Read,
     ReadError, Span, Ticket,
 };
 use crate::limits::{ARENA_BYTES_MAX, AUTH_QUEUE, GATHER_MAX, Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
@@ -159,7 +159,7 @@ fn user_is_released_once_if_a_refresh_is_answered_after_the_end() {
     let ticket = stage.token(&Occasion::Refresh(UserName::anonymous()));
     stage.leave(client);
     stage.turn_until(|stage| stage.engine.is_empty());
-    assert!(matches!(stage.admitted(), Admit::Leave { .. }));
+    assert!(matches!(stage.admitted(), AuthJob::ReleaseUser { .. }));
     let outcome = Ok(identity(&stage, Counted::No, None));
     stage.answer(Completion::TokenChecked { ticket, outcome });
     assert!(stage.admits.is_empty(), "it was counted once");
@@ -262,7 +262,7 @@ fn recovery_reads_wait_while_the_store_queue_is_full() {
 
 /// Uses up the admissions of a second.
 fn use_up(engine: &mut Engine) {
-    while engine.arrivals.handshakes.admit(engine.now.at, Some(1.0), 0.5) == Passage::Admit {}
+    while engine.arrivals.handshakes.admit(engine.now.at, Some(1.0), 0.5) == HandshakeDecision::Admit {}
 }
 
 #[test]
@@ -278,7 +278,9 @@ fn client_over_capacity_gets_a_bye_and_one_far_over_it_is_refused() {
     let refused = stage.chat(&[]);
     stage.turn_until(|stage| {
         let now = stage.engine.now.at;
-        while let Passage::Later { .. } = stage.engine.arrivals.handshakes.admit(now, Some(1.0), 0.5) {}
+        while let HandshakeDecision::Defer { .. } =
+            stage.engine.arrivals.handshakes.admit(now, Some(1.0), 0.5)
+        {}
         stage.has(refused, "over_capacity")
     });
     assert!(stage.has(refused, "HTTP/1.1 503 ") && stage.has(refused, "Retry-After: "));
@@ -301,7 +303,7 @@ fn refused_requests_count_towards_the_cost_of_handshakes() {
     let now = stage.engine.now.at;
     let handshakes = &mut stage.engine.arrivals.handshakes;
     let before = handshakes.cost();
-    assert!(handshakes.turned(now + Duration::from_secs(1), Duration::ZERO, Rests::No));
+    assert!(handshakes.turned(now + Duration::from_secs(1), Duration::ZERO, Publishing::No));
     assert_ne!(handshakes.cost(), before);
 }
 
@@ -324,9 +326,9 @@ fn connected_peer_stops_arriving_with_its_first_commands() {
 #[test]
 fn release_refused_by_the_auth_worker_is_handed_out_again() {
     let mut stage = Stage::new(AuthMode::Off);
-    let release = Admit::Leave { user: UserName::anonymous() };
+    let release = AuthJob::ReleaseUser { user: UserName::anonymous() };
     stage.engine.handle_refused(Job::Admit(release));
-    assert!(matches!(stage.admitted(), Admit::Leave { .. }));
+    assert!(matches!(stage.admitted(), AuthJob::ReleaseUser { .. }));
 }
 
 #[test]
@@ -356,7 +358,7 @@ fn plain_peer_fits_its_share_of_memory() {
 fn releases_of_a_crowd_are_handed_out_as_fast_as_the_auth_queue_takes_them() {
     let mut stage = Stage::new(AuthMode::Off);
     for _ in 0..=AUTH_QUEUE {
-        stage.engine.handle_refused(Job::Admit(Admit::Leave { user: UserName::anonymous() }));
+        stage.engine.handle_refused(Job::Admit(AuthJob::ReleaseUser { user: UserName::anonymous() }));
     }
     stage.turn();
     assert_eq!(stage.admits.len(), AUTH_QUEUE);

@@ -10,12 +10,12 @@ use super::peer::{
 use super::pending::Request;
 use super::setup::Addresses;
 use super::slots::SlotId;
-use crate::admission::handshakes::{Done, Passage};
-use crate::admission::{Capacity, Verdict};
+use crate::admission::handshakes::{Done, HandshakeDecision};
+use crate::admission::{AdmissionDecision, Capacity};
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::health::snapshot::Availability;
-use crate::job::{AddressDenied, Admit};
+use crate::job::{AddressDenied, AuthJob};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::rate::Meter;
 use crate::session::Session;
@@ -25,7 +25,7 @@ use crate::wire::origin::Scheme;
 use crate::wire::proxy::forwarded_for;
 use crate::wire::request::{Head, HttpFault, Route};
 use crate::wire::response;
-use crate::wire::upgrade::{self, Offered, UpgradePolicy};
+use crate::wire::upgrade::{self, OfferedVersion, UpgradePolicy};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,15 +46,15 @@ impl Engine {
         };
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
-            (_, Offered::Unsupported(_)) => Wants::UnsupportedVersion,
-            (_, Offered::V1Named | Offered::NotNamed) if self.is_refusing() => {
+            (_, OfferedVersion::Unsupported(_)) => Wants::UnsupportedVersion,
+            (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) if self.is_refusing() => {
                 // The outage may be over once the address is counted. If not, the client gets bytes prepared for the outage.
                 Wants::Chat { token: upgrade.token.map(Box::from) }
             }
-            (_, Offered::V1Named | Offered::NotNamed) => match self.judge_arrival() {
-                Passage::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
-                Passage::Later { retry_ms } => Wants::Later { retry_ms },
-                Passage::Refuse { retry_ms } => {
+            (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) => match self.judge_arrival() {
+                HandshakeDecision::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
+                HandshakeDecision::Defer { retry_ms } => Wants::Later { retry_ms },
+                HandshakeDecision::Refuse { retry_ms } => {
                     let fault = HttpFault::OverCapacity { retry_ms };
                     return self.refuse_request(id, fault, head);
                 }
@@ -87,7 +87,7 @@ impl Engine {
                     peer.stage = Stage::Address(Box::new(admission));
                 }
                 self.ask(Request::Address { slot: id }, self.now.at, |ticket| {
-                    Job::Admit(Admit::Address { ticket, address })
+                    Job::Admit(AuthJob::AdmitAddress { ticket, address })
                 });
             }
         }
@@ -153,7 +153,7 @@ impl Engine {
             peer.stage = Stage::WebSocket(websocket);
             peer.arrival = arrival;
         }
-        self.arrivals.handshakes.done(if refusal.is_some() { Done::Told } else { Done::Upgraded });
+        self.arrivals.handshakes.done(if refusal.is_some() { Done::Deferred } else { Done::Upgraded });
         let vitals = &self.setup.vitals;
         let capacity = Capacity {
             connections: vitals.connections().max(self.peers.len() as u64),
@@ -162,9 +162,9 @@ impl Engine {
             memory_bytes_max: vitals.memory_bytes_max(),
         };
         match (refusal, outage, capacity.verdict(self.random.f32())) {
-            (Some(reason), _, _) | (None, None, Verdict::Refuse(reason)) => self.close(id, reason),
+            (Some(reason), _, _) | (None, None, AdmissionDecision::Refuse(reason)) => self.close(id, reason),
             (None, Some(outage), _) => self.turn_away(id, &outage),
-            (None, None, Verdict::Admit) => {
+            (None, None, AdmissionDecision::Admit) => {
                 self.schedule(id);
                 if !frames.is_empty() {
                     self.frames(id, frames);

@@ -35,7 +35,7 @@ pub(super) enum PreparedAdmin {
 
 /// The values that the listener shares with the rest of the process.
 pub(super) struct AdminShared {
-    pub(super) desk: AdminRequests,
+    pub(super) requests: AdminRequests,
     /// Wakes the main thread after a drain was begun.
     pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
     pub(super) outlook: Arc<Outlook>,
@@ -134,10 +134,10 @@ impl PreparedAdmin {
             PreparedAdmin::Ready { listener, token, .. } => (listener, token),
             PreparedAdmin::Off | PreparedAdmin::Unavailable => return Ok(()),
         };
-        let AdminShared { desk, wake_main, outlook, vitals, metrics, instance } = shared;
+        let AdminShared { requests, wake_main, outlook, vitals, metrics, instance } = shared;
         let admin = Admin {
             token,
-            desk,
+            requests,
             waker: wake_main,
             clock,
             outlook,

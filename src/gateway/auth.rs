@@ -7,11 +7,11 @@ use super::config::value::Secret;
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
 use crate::auth::key::KeyFault;
-use crate::auth::known::Bounds;
+use crate::auth::known::CacheBounds;
 use crate::auth::token::{Verifier, VerifierConfig};
 use crate::introspect::service::{AuthService, Introspection, KeySetSource};
 use crate::introspect::{EarlierAnswers, TokenTrust};
-use crate::job::{Outlook, Witness};
+use crate::job::{EvidenceSender, Outlook};
 use crate::net::auth_endpoint::{Endpoint, Login};
 use crate::net::target::Target;
 use crate::rate::Rate;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(super) fn trust(
     config: &Config,
     outlook: &Arc<Outlook>,
-    reporter: Option<Witness>,
+    reporter: Option<EvidenceSender>,
 ) -> Result<Option<TokenTrust>, String> {
     let auth = &config.auth;
     if !auth.is_on() {
@@ -38,7 +38,7 @@ pub(super) fn trust(
         timeout: auth.timeout,
         waiting: auth.waiting as usize,
         outlook: Arc::clone(outlook),
-        witness: reporter,
+        evidence: reporter,
     });
     let verifier = verifier(auth).map_err(|fault| key_fault(config, &fault))?;
     Ok(Some(TokenTrust { verifier, service }))
@@ -52,7 +52,7 @@ fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introsp
             user: config.user.clone().unwrap_or(names.user),
             channels: config.channels.clone().unwrap_or(names.channels),
         },
-        bounds: Bounds {
+        bounds: CacheBounds {
             entries: config.cache_entries as usize,
             bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
             fresh: config.cache,
@@ -113,7 +113,7 @@ fn key_fault(config: &Config, fault: &KeyFault) -> String {
 }
 
 fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFault> {
-    Verifier::beside_a_service(VerifierConfig {
+    Verifier::with_auth_service(VerifierConfig {
         keys: auth.key_configs(),
         audience: auth.audience.clone(),
         issuer: auth.issuer.clone(),

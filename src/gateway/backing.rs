@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use crate::id::Epoch;
-use crate::job::Witness;
+use crate::job::EvidenceSender;
 use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, RunningSqlite, SqliteConfig, SqliteStore};
 use crate::store::{Retention, StoreEnds};
@@ -32,7 +32,7 @@ impl Backing {
     pub(super) fn open(
         config: &Config,
         bus: Option<BusMember>,
-        reporter: Option<Witness>,
+        reporter: Option<EvidenceSender>,
     ) -> Result<Backing, String> {
         match config.store.postgres() {
             None => SqliteStore::open(embedded(config))
@@ -47,7 +47,7 @@ impl Backing {
                 readers: READERS,
                 source: config.server.source_address,
                 bus,
-                witness: reporter,
+                evidence: reporter,
             })
             .map(Box::new)
             .map(Backing::Postgres)

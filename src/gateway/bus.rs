@@ -7,7 +7,7 @@ use crate::id::InstanceName;
 use crate::job::bus::{BusInbox, bus};
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
-use crate::net::target::{Kind, Target};
+use crate::net::target::{DependencyKind, Target};
 use crate::store::postgres::BusMember;
 use crate::wire::envelope::Origin;
 use crossbeam_channel::Sender;
@@ -32,7 +32,8 @@ impl PreparedBus {
         instance: &InstanceName,
     ) -> Result<Option<PreparedBus>, String> {
         let Some(url) = &config.bus.url else { return Ok(None) };
-        let target = Target::parse(Kind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
+        let target =
+            Target::parse(DependencyKind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
         let target = target.with_source(config.server.source_address);
         let (bus, inbox) = bus().map_err(|error| format!("cannot set up the bus: {error}"))?;
         let random = getrandom::u64().map_err(|_| "cannot set up the bus: no random number".to_owned())?;
@@ -42,7 +43,7 @@ impl PreparedBus {
             target,
             prefix: Arc::from(config.bus.prefix.as_deref().unwrap_or(PREFIX)),
             origin,
-            witness: watched.reporter(watch::BUS),
+            evidence: watched.reporter(watch::BUS),
             monitor: Arc::clone(watched.monitor()),
             counters: Arc::new(counters),
         };

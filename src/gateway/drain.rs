@@ -6,7 +6,7 @@
 use super::{capacity, config::Config};
 use crate::clock::{Moment, Now};
 use crate::drain::progress::Unfinished;
-use crate::drain::{Cause, Ending, Left, Phase};
+use crate::drain::{DrainCause, DrainPhase, Ending, Remaining};
 use crate::id::{Epoch, ReactorId};
 use crate::job::Mailbox;
 use crate::metrics::drain::Began;
@@ -24,9 +24,9 @@ const LEFT_PERIOD: Duration = Duration::from_millis(50);
 
 /// A notification for the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Notice {
+pub(super) enum DrainNotice {
     /// SIGTERM or SIGINT.
-    Signal(Cause),
+    Signal(DrainCause),
     /// An operator began a drain.
     Began,
     /// A reactor ended. That is a fault unless connections are being closed.
@@ -57,7 +57,7 @@ impl FatalFault {
 
 /// The threads that are being joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(super) enum AwaitedThread {
     /// They answer pending requests and close every connection.
     Reactors,
     Watch,
@@ -69,15 +69,15 @@ pub(super) enum Awaited {
     Auth,
 }
 
-impl Awaited {
+impl AwaitedThread {
     const fn as_str(self) -> &'static str {
         match self {
-            Awaited::Reactors => "the reactors",
-            Awaited::Watch => "the watch thread",
-            Awaited::BusReceive => "bus-receive",
-            Awaited::Store => "the store",
-            Awaited::BusSend => "bus-send",
-            Awaited::Auth => "the auth worker",
+            AwaitedThread::Reactors => "the reactors",
+            AwaitedThread::Watch => "the watch thread",
+            AwaitedThread::BusReceive => "bus-receive",
+            AwaitedThread::Store => "the store",
+            AwaitedThread::BusSend => "bus-send",
+            AwaitedThread::Auth => "the auth worker",
         }
     }
 }
@@ -85,7 +85,7 @@ impl Awaited {
 /// The progress of joining the threads.
 #[derive(Debug)]
 pub(super) enum JoinStep {
-    Awaits(Awaited),
+    Awaits(AwaitedThread),
     /// All threads are joined, with the first failure.
     Ended(Option<String>),
 }
@@ -95,18 +95,18 @@ pub(super) struct Leader<'a> {
     pub(super) clock: Clock,
     pub(super) vitals: &'a Vitals,
     pub(super) mailboxes: &'a [Mailbox],
-    pub(super) notices: Receiver<Notice>,
+    pub(super) notices: Receiver<DrainNotice>,
     announced: bool,
     signals: u32,
     gone_by: Moment,
 }
 
 /// Wakes the main thread after a drain was begun.
-pub(super) fn waker(notices: &Sender<Notice>) -> Arc<dyn Fn() + Send + Sync> {
+pub(super) fn waker(notices: &Sender<DrainNotice>) -> Arc<dyn Fn() + Send + Sync> {
     let notices = notices.clone();
     Arc::new(move || {
         // With a full queue, the main thread is awake already.
-        let _ = notices.try_send(Notice::Began);
+        let _ = notices.try_send(DrainNotice::Began);
     })
 }
 
@@ -115,7 +115,7 @@ impl<'a> Leader<'a> {
         clock: Clock,
         vitals: &'a Vitals,
         mailboxes: &'a [Mailbox],
-        notices: Receiver<Notice>,
+        notices: Receiver<DrainNotice>,
     ) -> Leader<'a> {
         let gone_by = Moment::from_micros(u64::MAX);
         Leader { clock, vitals, mailboxes, notices, announced: false, signals: 0, gone_by }
@@ -134,17 +134,17 @@ impl<'a> Leader<'a> {
                     return Some(self.fail(fault, now));
                 }
             }
-            if self.advance(now) == Phase::Closing {
+            if self.advance(now) == DrainPhase::Closing {
                 return None;
             }
             match self.notices.recv_timeout(self.patience(now.at, look_at)) {
-                Ok(Notice::Signal(cause)) => self.signalled(cause),
-                Ok(Notice::ReactorEnded(id)) => {
+                Ok(DrainNotice::Signal(cause)) => self.signalled(cause),
+                Ok(DrainNotice::ReactorEnded(id)) => {
                     return Some(self.fail(FatalFault::ReactorFailed(id), self.clock.read()));
                 }
-                Ok(Notice::Began) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(DrainNotice::Began) | Err(RecvTimeoutError::Timeout) => {}
                 // The threads that hold the senders live as long as the process.
-                Err(RecvTimeoutError::Disconnected) => self.signalled(Cause::Terminate),
+                Err(RecvTimeoutError::Disconnected) => self.signalled(DrainCause::Terminate),
             }
         }
     }
@@ -153,32 +153,32 @@ impl<'a> Leader<'a> {
         let drain = &self.vitals.drain;
         let phase = drain.phase();
         let due = drain.timetable().due(phase).map(|due| due.since(now));
-        let left = (phase == Phase::Moving).then_some(LEFT_PERIOD);
+        let left = (phase == DrainPhase::Moving).then_some(LEFT_PERIOD);
         due.into_iter().chain(left).fold(look_at.since(now), Duration::min)
     }
 
     /// Enters the phases that are due; returns the phase that is current then.
-    fn advance(&mut self, now: Now) -> Phase {
+    fn advance(&mut self, now: Now) -> DrainPhase {
         let vitals = self.vitals;
         let drain = &vitals.drain;
-        if drain.phase() != Phase::Serving && !self.announced {
+        if drain.phase() != DrainPhase::Serving && !self.announced {
             self.announced = true;
             self.announce();
         }
-        let left = Left { listeners: drain.listeners(), connections: vitals.connections() };
+        let left = Remaining { listeners: drain.listeners(), connections: vitals.connections() };
         while let Some(next) = drain.timetable().next(drain.phase(), now.at, left) {
             let progress = drain.progress(now.at, left.connections);
             match next {
-                Phase::Serving | Phase::Accepting => {}
-                Phase::Moving => {
+                DrainPhase::Serving | DrainPhase::Accepting => {}
+                DrainPhase::Moving => {
                     drain.enter(next);
                     tracing::info!(connections = left.connections, "drain moving clients");
                 }
-                Phase::Closing => {
+                DrainPhase::Closing => {
                     self.close(drain.timetable().ending(now.at));
                     tracing::info!(
                         connections = left.connections,
-                        notified = progress.told,
+                        notified = progress.notified,
                         moved = progress.moved,
                         "drain closing remaining connections"
                     );
@@ -205,7 +205,7 @@ impl<'a> Leader<'a> {
     }
 
     /// The first signal begins a drain, unless an operator has begun one. The next one ends it at once.
-    fn signalled(&mut self, cause: Cause) {
+    fn signalled(&mut self, cause: DrainCause) {
         self.signals += 1;
         let now = self.clock.read();
         match self.vitals.drain.begin(cause, now) {
@@ -239,7 +239,7 @@ impl<'a> Leader<'a> {
             FatalFault::ReactorFailed(id) => tracing::error!(reactor = id.0, "reactor failed, stopping"),
             FatalFault::EpochReplaced { .. } => tracing::error!("store epoch replaced, stopping"),
         }
-        self.vitals.drain.begin(Cause::Fault, now);
+        self.vitals.drain.begin(DrainCause::Fault, now);
         self.close(Ending::hurried(now.at));
         self.ring();
         fault
@@ -252,7 +252,7 @@ impl<'a> Leader<'a> {
 
     fn ring(&self) {
         for mailbox in self.mailboxes {
-            if let Err(error) = mailbox.ring() {
+            if let Err(error) = mailbox.wake() {
                 tracing::warn!(%error, "reactor not woken");
             }
         }
@@ -264,7 +264,7 @@ impl<'a> Leader<'a> {
         steps: &Receiver<JoinStep>,
         fault: Option<FatalFault>,
     ) -> Result<(), String> {
-        let mut awaited = Some(Awaited::Reactors);
+        let mut awaited = Some(AwaitedThread::Reactors);
         let mut failed = None;
         let mut hurried = fault.is_some() || self.signals > 1;
         let notices = self.notices.clone();
@@ -276,7 +276,7 @@ impl<'a> Leader<'a> {
                     Ok(JoinStep::Ended(failure)) => (awaited, failed) = (None, failure),
                     Err(_) => (awaited, failed) = (None, Some("joining the threads panicked: see the log".into())),
                 },
-                recv(notices) -> notice => if let Ok(Notice::Signal(_)) = notice {
+                recv(notices) -> notice => if let Ok(DrainNotice::Signal(_)) = notice {
                     self.signals += 1;
                     // If an operator began the drain, even the first signal may arrive this late.
                     if self.signals > 1 && !hurried {
@@ -293,7 +293,7 @@ impl<'a> Leader<'a> {
     }
 
     /// Writes the last line of the log. Returns an error if work is unfinished.
-    fn log_end(&self, unfinished: Unfinished, awaited: Option<Awaited>) -> Option<String> {
+    fn log_end(&self, unfinished: Unfinished, awaited: Option<AwaitedThread>) -> Option<String> {
         let progress = self.vitals.drain.progress(self.clock.read().at, 0);
         let (moved, stragglers) = (progress.moved, progress.stragglers);
         let took_ms = progress.elapsed.as_millis() as u64;
@@ -302,7 +302,7 @@ impl<'a> Leader<'a> {
             return None;
         }
         let Unfinished { appends, closes, bytes } = unfinished;
-        let awaited = awaited.map(Awaited::as_str);
+        let awaited = awaited.map(AwaitedThread::as_str);
         tracing::error!(
             unanswered_publishes = appends,
             unsent_closes = closes,

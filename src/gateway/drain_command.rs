@@ -283,17 +283,17 @@ impl ProgressDisplay {
 mod tests {
     use super::*;
     use crate::drain::progress::{Progress, Unfinished};
-    use crate::drain::{Cause, Phase, Plan};
+    use crate::drain::{DrainCause, DrainPhase, Plan};
 
     #[test]
     fn report_of_a_gateway_is_read() {
         let progress = Progress {
-            phase: Phase::Moving,
-            began: Some((Cause::Operator, 1_763_770_000_000)),
+            phase: DrainPhase::Moving,
+            began: Some((DrainCause::Operator, 1_763_770_000_000)),
             plan: Plan::default(),
             elapsed: Duration::from_millis(4_200),
             connections: 9,
-            told: 8,
+            notified: 8,
             moved: 7,
             stragglers: 6,
             unfinished: Unfinished { appends: 5, closes: 4, bytes: 3 },

@@ -1,12 +1,12 @@
 //! SIGHUP: reads the sources again and applies what a running process can change.
 //!
 //! First, everything is read, checked and built. If that fails, every fault is logged and nothing has changed. Then the new
-//! configuration is handed to each thread: the reactors find a new [`Setup`] in their next turn, the watch and the auth worker
+//! configuration is handed to each thread: the reactors find a new [`ShellSetup`] in their next turn, the watch and the auth worker
 //! get a message. A thread that hangs may interrupt this. Then the log says that the reload is incomplete, and because the
 //! state of the threads is unknown, the next reload hands out everything. A draining process rejects reloads, because they could
 //! undo its drain.
 //!
-//! [`Setup`]: crate::reactor::Setup
+//! [`ShellSetup`]: crate::reactor::ShellSetup
 
 use super::capacity::ProcessBounds;
 use super::config::Config;
@@ -21,9 +21,9 @@ use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::introspect::{AuthRenewal, TokenTrust};
 use crate::job::delivery::Monitor;
-use crate::job::{Mailbox, Witness};
+use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
-use crate::metrics::reload::Outcome;
+use crate::metrics::reload::ReloadOutcome;
 use crate::reactor::Setups;
 use crate::session::Policy;
 use crate::watch::{Reviser, Revision, Unrevised};
@@ -96,7 +96,7 @@ impl Reloader {
             for _ in signals.forever() {
                 self.notifier.reloading();
                 let outcome = self.reload();
-                if (outcome, self.handover) == (Outcome::Refused, Handover::Incomplete) {
+                if (outcome, self.handover) == (ReloadOutcome::Refused, Handover::Incomplete) {
                     tracing::warn!(
                         hint = "the next successful reload completes it",
                         "earlier reload still incomplete"
@@ -110,10 +110,10 @@ impl Reloader {
         std::thread::Builder::new().name("reload".into()).spawn(body).map(|_| ())
     }
 
-    fn reload(&mut self) -> Outcome {
+    fn reload(&mut self) -> ReloadOutcome {
         if self.setups.load().engine.vitals.stopping() {
             tracing::warn!(reason = "the process is draining", "reload rejected");
-            return Outcome::Refused;
+            return ReloadOutcome::Refused;
         }
         let Reload { config, taken, waiting } = match reread(&self.sources, &self.config) {
             Ok(reload) => reload,
@@ -121,7 +121,7 @@ impl Reloader {
                 for problem in &error.problems {
                     tracing::error!(%problem, "reload rejected; configuration unchanged");
                 }
-                return Outcome::Refused;
+                return ReloadOutcome::Refused;
             }
         };
         for SettingChange { key, from, to } in &waiting {
@@ -129,7 +129,7 @@ impl Reloader {
         }
         if taken.is_empty() && self.handover == Handover::Complete {
             tracing::info!(needs_restart = waiting.len(), "reload found no changes");
-            return Outcome::Unchanged;
+            return ReloadOutcome::Unchanged;
         }
         let built = self.build(&config).map_err(Halt::Before);
         if let Err(halt) = built.and_then(|built| self.hand_out(&config, built)) {
@@ -154,14 +154,14 @@ impl Reloader {
         log::set_level(config.log.level);
         self.config = config;
         self.handover = Handover::Complete;
-        Outcome::Applied
+        ReloadOutcome::Applied
     }
 
-    fn halted(&mut self, halt: Halt) -> Outcome {
+    fn halted(&mut self, halt: Halt) -> ReloadOutcome {
         match halt {
             Halt::Before(fault) => {
                 tracing::error!(fault, "reload rejected; configuration unchanged");
-                Outcome::Refused
+                ReloadOutcome::Refused
             }
             Halt::Within(fault) => {
                 self.handover = Handover::Incomplete;
@@ -171,7 +171,7 @@ impl Reloader {
                     hint = "send SIGHUP again to apply everything",
                     "reload incomplete"
                 );
-                Outcome::Incomplete
+                ReloadOutcome::Incomplete
             }
         }
     }
@@ -212,7 +212,7 @@ impl Reloader {
         if let Some(mut trust) = trust {
             if let Some(service) = &mut trust.service {
                 let id = watched.iter().find(|(name, _)| **name == *AUTH).map(|(_, id)| *id);
-                service.witness = id.map(|id| Witness::new(id, self.evidence.clone()));
+                service.evidence = id.map(|id| EvidenceSender::new(id, self.evidence.clone()));
             }
             renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
         }
@@ -234,7 +234,7 @@ impl Reloader {
         };
         self.setups.publish(new_setup(config, &fixed, policy, secured));
         for mailbox in self.mailboxes.iter() {
-            if let Err(error) = mailbox.ring() {
+            if let Err(error) = mailbox.wake() {
                 // The reactor sees the change in its next turn.
                 tracing::warn!(%error, "reactor not woken");
             }

@@ -111,11 +111,11 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         mailboxes: Arc::clone(&mailboxes),
     };
     let watch = watched.start(move || clock.read(), watch_sources).map_err(cannot_start)?;
-    let (desk, reviser, admin_address) = (watch.desk(), watch.reviser(), admin.describe());
+    let (requests, reviser, admin_address) = (watch.requests(), watch.reviser(), admin.describe());
     let parts = ThreadParts { store, bus, watch, trust, prepared, queues, jobs };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
-        desk,
+        requests,
         wake_main: threads.waker(),
         outlook: Arc::clone(&outlook),
         vitals: Arc::clone(&vitals),

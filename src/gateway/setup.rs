@@ -5,7 +5,7 @@ use crate::engine::{self, Addresses, Echo, Hosts, ProxyHeader};
 use crate::job::Outlook;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::reactor::{Clock, Port, Setup};
+use crate::reactor::{Clock, Port, ShellSetup};
 use crate::session::{AuthMode, Policy};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) fn setup(
     fixed: &Fixed<'_>,
     policy: Policy,
     tls: Option<Arc<rustls::ServerConfig>>,
-) -> Setup {
+) -> ShellSetup {
     let limits = &config.limits;
     let server = &config.server;
     let counts = limits.connections_per_address > 0 || limits.handshakes_per_s > 0;
@@ -47,7 +47,7 @@ pub(super) fn setup(
         vitals: Arc::clone(fixed.vitals),
         metrics: Arc::clone(fixed.metrics),
     };
-    Setup { engine: Arc::new(engine), port: port(config), clock: fixed.clock, tls }
+    ShellSetup { engine: Arc::new(engine), port: port(config), clock: fixed.clock, tls }
 }
 
 /// The port is shared if a successor may listen at the same address.

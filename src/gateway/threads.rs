@@ -3,12 +3,12 @@
 use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
-use super::drain::{self, Awaited, FatalFault, JoinStep, Leader, Notice};
+use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
 use super::{auth, tls};
-use crate::drain::Cause;
+use crate::drain::DrainCause;
 use crate::id::ReactorId;
 use crate::introspect::{self, AuthRenewal, TokenTrust};
-use crate::job::{Admit, Append, Mailbox, Queues, Read};
+use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
@@ -22,7 +22,7 @@ const STEPS: usize = 16;
 
 /// All threads of the process except the main one.
 pub(super) struct Threads {
-    notices: Receiver<Notice>,
+    notices: Receiver<DrainNotice>,
     waker: Arc<dyn Fn() + Send + Sync>,
     reminder: tls::Reminder,
     workers: Workers,
@@ -115,28 +115,28 @@ impl Threads {
 impl Workers {
     /// Joins the threads in order: the reactors and the watch, which hold the senders of the queues, then the workers, which
     /// end when those are dropped.
-    fn join(self, awaits: impl Fn(Awaited)) -> Option<String> {
+    fn join(self, awaits: impl Fn(AwaitedThread)) -> Option<String> {
         let mut failed = None;
-        awaits(Awaited::Reactors);
+        awaits(AwaitedThread::Reactors);
         for reactor in self.reactors {
             if reactor.join().is_err() {
                 failed.get_or_insert_with(|| "a reactor panicked: see the log".into());
             }
         }
-        awaits(Awaited::Watch);
+        awaits(AwaitedThread::Watch);
         if self.watch.stop().is_err() {
             failed.get_or_insert_with(|| "the watch thread panicked: see the log".into());
         }
         // `bus-receive` holds a sender to the store's readers and the store holds one to `bus-send`, so they stop in that order.
-        awaits(Awaited::BusReceive);
+        awaits(AwaitedThread::BusReceive);
         let bus = self.bus.map(crate::bus::RunningBus::stop_listening);
-        awaits(Awaited::Store);
+        awaits(AwaitedThread::Store);
         self.store.join();
-        awaits(Awaited::BusSend);
+        awaits(AwaitedThread::BusSend);
         if let Some(bus) = bus {
             bus.join();
         }
-        awaits(Awaited::Auth);
+        awaits(AwaitedThread::Auth);
         if self.auth.join().is_err() {
             failed.get_or_insert_with(|| "the auth worker panicked: see the log".into());
         }
@@ -148,7 +148,7 @@ impl Workers {
 pub(super) struct Jobs {
     append: Receiver<Append>,
     read: Receiver<Read>,
-    admit: Receiver<Admit>,
+    admit: Receiver<AuthJob>,
 }
 
 /// Creates the queues. The auth worker always has one, because a reload may turn its bounds on.
@@ -167,7 +167,7 @@ fn start_reactors(
     queues: &Queues,
     mailboxes: &Arc<[Mailbox]>,
     prepared: Vec<Prepared>,
-    notices: &Sender<Notice>,
+    notices: &Sender<DrainNotice>,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
     let cores = match config.server.pin_reactors {
         true => core_affinity::get_core_ids().unwrap_or_default(),
@@ -198,24 +198,24 @@ fn start_reactors(
 /// Notifies the main thread when a reactor ends, even by a panic.
 struct EndGuard {
     id: ReactorId,
-    notices: Sender<Notice>,
+    notices: Sender<DrainNotice>,
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
         // The receiver is gone when the process exits.
-        let _ = self.notices.try_send(Notice::ReactorEnded(self.id));
+        let _ = self.notices.try_send(DrainNotice::ReactorEnded(self.id));
     }
 }
 
-fn watch_signals(notices: Sender<Notice>) -> std::io::Result<()> {
+fn watch_signals(notices: Sender<DrainNotice>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     let watch = move || {
         for signal in signals.forever() {
-            let cause = if signal == SIGINT { Cause::Interrupt } else { Cause::Terminate };
+            let cause = if signal == SIGINT { DrainCause::Interrupt } else { DrainCause::Terminate };
             // A full queue means that the process is ending already.
-            let _ = notices.try_send(Notice::Signal(cause));
+            let _ = notices.try_send(DrainNotice::Signal(cause));
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch).map(|_| ())

@@ -6,10 +6,10 @@ use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::definition::Gate;
 use crate::health::finding::Evidence;
-use crate::health::report::dependencies::{Form, all};
+use crate::health::report::dependencies::{ReportAudience, all};
 use crate::job::delivery::Monitor;
 use crate::job::probing::Probing;
-use crate::job::{Outlook, Witness};
+use crate::job::{EvidenceSender, Outlook};
 use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
 use crate::net::target::{Expect, Target};
@@ -54,9 +54,10 @@ impl PreparedWatch {
         let monitor = Arc::new(Monitor::new());
         let probe = |each: &DependencyConfig| watching(config, each, instance, &monitor);
         let probes = config.dependencies.iter().map(probe).collect::<Result<_, _>>()?;
-        let outlook = Outlook::new(Arc::clone(board.snapshot()), all(&board, &own, now, Form::Public));
+        let outlook =
+            Outlook::new(Arc::clone(board.snapshot()), all(&board, &own, now, ReportAudience::Public));
         let counters = Arc::new(WatchCounters::new(board.dependencies(), reactors, board.mode()));
-        counters.stands(board.snapshot().level, board.snapshot().revision);
+        counters.record_snapshot(board.snapshot().level, board.snapshot().revision);
         let (evidence_in, evidence) = bounded(EVIDENCE_QUEUE);
         Ok(PreparedWatch {
             board,
@@ -89,8 +90,8 @@ impl PreparedWatch {
     }
 
     /// Reports what workers observe of the dependency of this name; `None` if there is no such dependency.
-    pub(super) fn reporter(&self, name: &str) -> Option<Witness> {
-        self.board.id(name).map(|id| Witness::new(id, self.evidence_in.clone()))
+    pub(super) fn reporter(&self, name: &str) -> Option<EvidenceSender> {
+        self.board.id(name).map(|id| EvidenceSender::new(id, self.evidence_in.clone()))
     }
 
     /// Starts the threads.

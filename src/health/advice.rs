@@ -1,16 +1,16 @@
 //! The first thing an operator should look at, for each kind of dependency and each kind of fault.
 
-use super::definition::Kind;
+use super::definition::DependencyKind;
 use super::finding::Fault;
 
 /// One sentence of advice; the runbooks say more.
-pub fn look_at(kind: Kind, fault: Fault) -> &'static str {
+pub fn look_at(kind: DependencyKind, fault: Fault) -> &'static str {
     match kind {
-        Kind::Postgres => postgres(fault),
-        Kind::Redis => redis(fault),
-        Kind::Http => http(fault),
-        Kind::Clickhouse => clickhouse(fault),
-        Kind::Tcp | Kind::Gateway => network(fault),
+        DependencyKind::Postgres => postgres(fault),
+        DependencyKind::Redis => redis(fault),
+        DependencyKind::Http => http(fault),
+        DependencyKind::Clickhouse => clickhouse(fault),
+        DependencyKind::Tcp | DependencyKind::Gateway => network(fault),
     }
 }
 

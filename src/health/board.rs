@@ -5,12 +5,12 @@
 //! before a call and [`Board::record`] after it. All of these return [`Changes`]: events to log exactly once, and the
 //! new snapshot, if there is one to publish.
 
-use super::breaker::{Forced, Open, Position, Ticket};
+use super::breaker::{BreakerTicket, Forced, Open, Position};
 use super::definition::{Criticality, Definition, Use};
-use super::dependency::{CallResult, Dependency, Order, State, StateChange};
+use super::dependency::{CallResult, Dependency, ForcedOrder, State, StateChange};
 use super::draw::Draw;
 use super::finding::{Cause, Finding};
-use super::judge::Look;
+use super::judge::ProbeReason;
 use super::outage::Reference;
 pub use super::schedule::Place;
 use super::snapshot::{AdmissionMode, Snapshot};
@@ -32,12 +32,12 @@ impl DependencyId {
 
 /// A probe that must be made now. Its number identifies the result.
 #[derive(Clone, Debug)]
-pub struct Due {
+pub struct DueProbe {
     /// The dependency to probe.
     pub dependency: DependencyId,
     pub definition: Arc<Definition>,
-    /// The reason for the probe. A [`Look::Reconnect`] opens a new connection.
-    pub look: Look,
+    /// The reason for the probe. A [`ProbeReason::Reconnect`] opens a new connection.
+    pub look: ProbeReason,
     number: u32,
 }
 
@@ -47,7 +47,7 @@ pub struct PermittedCall {
     pub dependency: DependencyId,
     pub of: Use,
     /// `None` if no breaker guards the use.
-    pub ticket: Option<Ticket>,
+    pub ticket: Option<BreakerTicket>,
 }
 
 /// A change of one dependency, to be logged and counted exactly once.
@@ -56,12 +56,12 @@ pub struct Event {
     /// The name of the dependency.
     pub dependency: Arc<str>,
     pub criticality: Criticality,
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// The change that an [`Event`] reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// The dependency went down.
     Down { reference: Reference, cause: Cause },
     Recovered {
@@ -143,11 +143,11 @@ impl Board {
     }
 
     /// Starts one probe that is due. Call it until it returns none.
-    pub fn due(&mut self, now: Moment) -> Option<Due> {
+    pub fn due(&mut self, now: Moment) -> Option<DueProbe> {
         self.ids.iter().zip(&mut self.dependencies).find_map(|(id, dependency)| {
             let (number, look) = dependency.schedule.start(now)?;
             let definition = dependency.shared_definition();
-            Some(Due { dependency: *id, definition, look, number })
+            Some(DueProbe { dependency: *id, definition, look, number })
         })
     }
 
@@ -157,7 +157,7 @@ impl Board {
     }
 
     /// Records the result of a probe.
-    pub fn observe(&mut self, due: &Due, finding: Finding, now: Now, random: u64) -> Changes {
+    pub fn observe(&mut self, due: &DueProbe, finding: Finding, now: Now, random: u64) -> Changes {
         self.change(due.dependency, now, random, |dependency, draw| {
             dependency.observe(due.number, finding, now, draw);
         })
@@ -171,7 +171,7 @@ impl Board {
         of: Use,
         now: Now,
         random: u64,
-    ) -> Result<Option<Ticket>, Open> {
+    ) -> Result<Option<BreakerTicket>, Open> {
         match self.dependency_mut(id) {
             Some(dependency) => dependency.admit(of, now, &mut Draw::new(random)),
             None => Ok(None),
@@ -208,12 +208,12 @@ impl Board {
     /// Schedules a probe now, at an operator's request.
     pub fn ask(&mut self, id: DependencyId, now: Now) {
         if let Some(dependency) = self.dependency_mut(id) {
-            dependency.schedule.request(Look::Probe, now.at);
+            dependency.schedule.request(ProbeReason::Probe, now.at);
         }
     }
 
     /// Sets an operator's order that forces a dependency open or closed for a while; `None` ends it.
-    pub fn order(&mut self, id: DependencyId, order: Option<Order>, now: Now, random: u64) -> Changes {
+    pub fn order(&mut self, id: DependencyId, order: Option<ForcedOrder>, now: Now, random: u64) -> Changes {
         self.change(id, now, random, |dependency, _| dependency.order(order, now))
     }
 
@@ -342,24 +342,24 @@ impl Before {
             });
         };
         match (self.forced, dependency.forced().map(|order| order.to)) {
-            (before, Some(to)) if before != Some(to) => report(What::Forced(to)),
-            (Some(_), None) => report(What::Released),
+            (before, Some(to)) if before != Some(to) => report(EventKind::Forced(to)),
+            (Some(_), None) => report(EventKind::Released),
             (None, None) | (_, Some(_)) => {}
         }
         for ((of, from), (_, to)) in self.breakers.into_iter().flatten().zip(dependency.breakers()) {
             if from != to {
-                report(What::Breaker { of, from, to });
+                report(EventKind::Breaker { of, from, to });
             }
         }
         match settled {
             Some(StateChange { to: State::Down, outage: Some(outage), .. }) => {
-                report(What::Down { reference: outage.reference, cause: outage.cause });
+                report(EventKind::Down { reference: outage.reference, cause: outage.cause });
             }
             Some(StateChange { from: State::Down, to, outage: Some(outage) }) => {
                 let lasted = now.at.since(outage.began.at);
-                report(What::Recovered { reference: outage.reference, lasted, to });
+                report(EventKind::Recovered { reference: outage.reference, lasted, to });
             }
-            Some(StateChange { from, to, .. }) => report(What::Became { from, to }),
+            Some(StateChange { from, to, .. }) => report(EventKind::Became { from, to }),
             None => {}
         }
     }

@@ -9,7 +9,7 @@
 //! from an earlier state is ignored, because it says nothing about the current one. Call [`Breaker::tick`] at
 //! [`Breaker::due`], because states also change with time.
 
-use super::window::{Tally, WINDOW, Window};
+use super::window::{CallCounts, WINDOW, Window};
 use crate::backoff::{Backoff, Steps, spread};
 use crate::clock::Moment;
 use std::time::Duration;
@@ -44,7 +44,7 @@ const RETRY_MS: std::ops::RangeInclusive<u128> = 100..=30_000;
 
 /// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     Answered,
     /// The dependency failed the call: it is read-only, its memory is full, or it had an error of its own.
     Failed,
@@ -59,7 +59,7 @@ pub enum Outcome {
 
 /// The permission for a call by [`Breaker::admit`], returned with the outcome of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct BreakerTicket {
     term: u32,
     trial: u32,
 }
@@ -174,17 +174,17 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Asks for permission to call. `random` is in `0.0 .. 1.0`.
-    pub fn admit(&mut self, now: Moment, random: f32) -> Result<Ticket, Open> {
+    pub fn admit(&mut self, now: Moment, random: f32) -> Result<BreakerTicket, Open> {
         self.tick(now, random);
         match &mut self.state {
             BreakerState::Closed | BreakerState::Forced { to: Forced::Closed, .. } => {
-                Ok(Ticket { term: self.term, trial: 0 })
+                Ok(BreakerTicket { term: self.term, trial: 0 })
             }
             BreakerState::HalfOpen { since: since @ None, .. } => {
                 *since = Some(now);
                 // 0 means "no trial".
                 self.trials = self.trials.checked_add(1).unwrap_or(1);
-                Ok(Ticket { term: self.term, trial: self.trials })
+                Ok(BreakerTicket { term: self.term, trial: self.trials })
             }
             BreakerState::HalfOpen { since: Some(_), .. }
             | BreakerState::Open { .. }
@@ -195,7 +195,14 @@ impl Breaker {
     }
 
     /// Records the outcome and the duration of a call.
-    pub fn record(&mut self, ticket: Ticket, outcome: Outcome, took: Duration, now: Moment, random: f32) {
+    pub fn record(
+        &mut self,
+        ticket: BreakerTicket,
+        outcome: CallOutcome,
+        took: Duration,
+        now: Moment,
+        random: f32,
+    ) {
         if ticket.term != self.term {
             return;
         }
@@ -216,7 +223,7 @@ impl Breaker {
                 self.confirm();
             }
             BreakerState::HalfOpen { since: Some(since), .. } if now.since(since) >= TRIAL_MAX => {
-                self.tried(Outcome::Unreached, now, random);
+                self.tried(CallOutcome::Unreached, now, random);
             }
             BreakerState::Forced { to, until } if now >= until => match to {
                 Forced::Open => self.half_open(OpenedBy::Delay, now),
@@ -295,52 +302,57 @@ impl Breaker {
         u32::try_from(ms).unwrap_or(u32::MAX)
     }
 
-    fn count(&mut self, outcome: Outcome, took: Duration, now: Moment, random: f32) {
+    fn count(&mut self, outcome: CallOutcome, took: Duration, now: Moment, random: f32) {
         let failures = match outcome {
-            Outcome::ByClient => return,
-            Outcome::Answered => 0,
-            Outcome::Failed | Outcome::Unseen | Outcome::Unreached => 1,
+            CallOutcome::ByClient => return,
+            CallOutcome::Answered => 0,
+            CallOutcome::Failed | CallOutcome::Unseen | CallOutcome::Unreached => 1,
         };
         let (run, last) = self.unreached;
         let run = if now.since(last) >= WINDOW { 0 } else { run };
         self.unreached = match outcome {
-            Outcome::Unreached => (run.saturating_add(1), now),
-            Outcome::Answered | Outcome::Failed | Outcome::Unseen | Outcome::ByClient => (0, last),
+            CallOutcome::Unreached => (run.saturating_add(1), now),
+            CallOutcome::Answered | CallOutcome::Failed | CallOutcome::Unseen | CallOutcome::ByClient => {
+                (0, last)
+            }
         };
-        self.window.count(Tally { calls: 1, failures, slow: u32::from(took > SLOW) }, now);
+        self.window.count(CallCounts { calls: 1, failures, slow: u32::from(took > SLOW) }, now);
         let total = self.window.total(now);
         let rates = total.calls >= CALLS_MIN
             && (total.reaches(total.failures, FAILURE_PERCENT) || total.reaches(total.slow, SLOW_PERCENT));
         if rates || self.unreached.0 >= UNREACHED_MAX {
             self.trust = match outcome {
-                Outcome::Answered | Outcome::Failed | Outcome::Unreached | Outcome::ByClient
+                CallOutcome::Answered
+                | CallOutcome::Failed
+                | CallOutcome::Unreached
+                | CallOutcome::ByClient
                     if self.backoff.rested(now) =>
                 {
                     ProbeTrust::Probes
                 }
-                Outcome::Answered
-                | Outcome::Failed
-                | Outcome::Unseen
-                | Outcome::Unreached
-                | Outcome::ByClient => ProbeTrust::DelayOnly,
+                CallOutcome::Answered
+                | CallOutcome::Failed
+                | CallOutcome::Unseen
+                | CallOutcome::Unreached
+                | CallOutcome::ByClient => ProbeTrust::DelayOnly,
             };
             self.open(now, random);
         }
     }
 
-    fn tried(&mut self, outcome: Outcome, now: Moment, random: f32) {
+    fn tried(&mut self, outcome: CallOutcome, now: Moment, random: f32) {
         let BreakerState::HalfOpen { well, since, opened, .. } = &mut self.state else { return };
         *since = None;
         match outcome {
-            Outcome::ByClient => {}
-            Outcome::Answered => {
+            CallOutcome::ByClient => {}
+            CallOutcome::Answered => {
                 *well += 1;
                 if *well >= TRIALS {
                     self.close(now);
                 }
             }
-            Outcome::Failed | Outcome::Unseen | Outcome::Unreached => {
-                if *opened == OpenedBy::Probe || outcome == Outcome::Unseen {
+            CallOutcome::Failed | CallOutcome::Unseen | CallOutcome::Unreached => {
+                if *opened == OpenedBy::Probe || outcome == CallOutcome::Unseen {
                     self.trust = ProbeTrust::DelayOnly;
                 }
                 self.open(now, random);

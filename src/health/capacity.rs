@@ -3,7 +3,7 @@
 //! A cause means that something fails now, a warning that it soon will. A finding names all of them, and is a failure
 //! if there is a cause.
 
-use super::definition::{Criticality, Definition, Gate, Kind};
+use super::definition::{Criticality, Definition, DependencyKind, Gate};
 use super::finding::{Cause, Fault, Finding};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const NAME: &str = "gateway";
 pub fn definition() -> Definition {
     Definition {
         name: Arc::from(NAME),
-        kind: Kind::Gateway,
+        kind: DependencyKind::Gateway,
         address: Arc::from("this process"),
         criticality: Criticality::Optional,
         gate: Gate::Handshake,

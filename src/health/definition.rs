@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum DependencyKind {
     Postgres,
     /// Redis, or a server with its protocol.
     Redis,
@@ -18,38 +18,44 @@ pub enum Kind {
     Gateway,
 }
 
-impl Kind {
+impl DependencyKind {
     /// The kinds that a dependency may have.
-    pub const ALL: [Kind; 5] = [Kind::Postgres, Kind::Redis, Kind::Http, Kind::Tcp, Kind::Clickhouse];
+    pub const ALL: [DependencyKind; 5] = [
+        DependencyKind::Postgres,
+        DependencyKind::Redis,
+        DependencyKind::Http,
+        DependencyKind::Tcp,
+        DependencyKind::Clickhouse,
+    ];
 
     /// The name in the configuration and in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Postgres => "postgres",
-            Kind::Redis => "redis",
-            Kind::Http => "http",
-            Kind::Tcp => "tcp",
-            Kind::Clickhouse => "clickhouse",
-            Kind::Gateway => "gateway",
+            DependencyKind::Postgres => "postgres",
+            DependencyKind::Redis => "redis",
+            DependencyKind::Http => "http",
+            DependencyKind::Tcp => "tcp",
+            DependencyKind::Clickhouse => "clickhouse",
+            DependencyKind::Gateway => "gateway",
         }
     }
 
     /// The uses, each with its own breaker.
     pub const fn uses(self) -> &'static [Use] {
         match self {
-            Kind::Postgres => &[Use::Write, Use::Read],
-            Kind::Redis => &[Use::Command, Use::Subscription],
-            Kind::Http | Kind::Tcp | Kind::Clickhouse => &[Use::Call],
-            Kind::Gateway => &[],
+            DependencyKind::Postgres => &[Use::Write, Use::Read],
+            DependencyKind::Redis => &[Use::Command, Use::Subscription],
+            DependencyKind::Http | DependencyKind::Tcp | DependencyKind::Clickhouse => &[Use::Call],
+            DependencyKind::Gateway => &[],
         }
     }
 
     /// The `componentType` of draft-inadarei-api-health-check.
     pub const fn component_type(self) -> &'static str {
         match self {
-            Kind::Postgres | Kind::Redis | Kind::Clickhouse => "datastore",
-            Kind::Http | Kind::Tcp => "component",
-            Kind::Gateway => "system",
+            DependencyKind::Postgres | DependencyKind::Redis | DependencyKind::Clickhouse => "datastore",
+            DependencyKind::Http | DependencyKind::Tcp => "component",
+            DependencyKind::Gateway => "system",
         }
     }
 }
@@ -152,7 +158,7 @@ impl Gate {
 pub struct Definition {
     /// The unique name, used by operators and in `status`.
     pub name: Arc<str>,
-    pub kind: Kind,
+    pub kind: DependencyKind,
     /// The address without secrets, for the admin listener and the log.
     pub address: Arc<str>,
     pub criticality: Criticality,

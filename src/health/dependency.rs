@@ -5,11 +5,11 @@
 //! only feeds the breaker. So faults that workers meet are detected without waiting for the next probe, and a single
 //! reset connection refuses no client.
 
-use super::breaker::{Breaker, Forced, Open, Outcome, Position, Ticket};
+use super::breaker::{Breaker, BreakerTicket, CallOutcome, Forced, Open, Position};
 use super::definition::{Definition, Use};
 use super::draw::Draw;
 use super::finding::{Cause, Fault, Finding, Suspicion};
-use super::judge::{Health, Judge, Look};
+use super::judge::{Health, Judge, ProbeReason};
 use super::latency::Latency;
 use super::outage::{Outage, retry_ms};
 use super::schedule::{DOWN_INTERVAL, Place, Schedule};
@@ -71,7 +71,7 @@ pub struct CallResult {
 
 /// An operator's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct ForcedOrder {
     /// `Open`: the dependency counts as down. `Closed`: it counts as up.
     pub to: Forced,
     pub until: Moment,
@@ -91,7 +91,7 @@ pub struct Dependency {
     /// The last failure, of a probe or of a call.
     cause: Option<Cause>,
     warning: Option<String>,
-    order: Option<Order>,
+    order: Option<ForcedOrder>,
     /// The state that was last published, its beginning, and its outage, which is `Some` exactly while the state is
     /// down.
     state: State,
@@ -165,7 +165,7 @@ impl Dependency {
     }
 
     /// Asks for permission to call. `None` means that no breaker guards this use.
-    pub fn admit(&mut self, of: Use, now: Now, draw: &mut Draw) -> Result<Option<Ticket>, Open> {
+    pub fn admit(&mut self, of: Use, now: Now, draw: &mut Draw) -> Result<Option<BreakerTicket>, Open> {
         let down = self.judge.health() == Health::Down && self.order.is_none();
         if down && let Some(outage) = &self.outage {
             return Err(Open { retry_ms: retry_ms(now.at.since(outage.began.at), draw.fraction()) });
@@ -177,11 +177,18 @@ impl Dependency {
     }
 
     /// Records the result of a call, with its ticket if it had one.
-    pub fn record(&mut self, of: Use, ticket: Option<Ticket>, result: CallResult, now: Now, draw: &mut Draw) {
+    pub fn record(
+        &mut self,
+        of: Use,
+        ticket: Option<BreakerTicket>,
+        result: CallResult,
+        now: Now,
+        draw: &mut Draw,
+    ) {
         let CallResult { work, took } = result;
         let outcome = match &work {
-            Work::Answered => Outcome::Answered,
-            Work::ByClient => Outcome::ByClient,
+            Work::Answered => CallOutcome::Answered,
+            Work::ByClient => CallOutcome::ByClient,
             Work::Failed(cause) => cause.fault.outcome(),
         };
         if let (Some((_, breaker)), Some(ticket)) =
@@ -201,9 +208,11 @@ impl Dependency {
         match (cause.fault.suspicion(), self.judge.health()) {
             (_, Health::Down) => {}
             (Suspicion::Connection, Health::Up | Health::Unknown) => {
-                self.schedule.request(Look::Reconnect, now.at);
+                self.schedule.request(ProbeReason::Reconnect, now.at);
             }
-            (Suspicion::Other, Health::Up | Health::Unknown) => self.schedule.request(Look::Probe, now.at),
+            (Suspicion::Other, Health::Up | Health::Unknown) => {
+                self.schedule.request(ProbeReason::Probe, now.at)
+            }
         }
         self.cause = Some(cause);
     }
@@ -232,15 +241,15 @@ impl Dependency {
     }
 
     /// Applies an operator's order, or ends it.
-    pub fn order(&mut self, order: Option<Order>, now: Now) {
+    pub fn order(&mut self, order: Option<ForcedOrder>, now: Now) {
         self.order = order;
         for (_, breaker) in &mut self.breakers {
             match order {
-                Some(Order { to, until }) => breaker.force(to, until),
+                Some(ForcedOrder { to, until }) => breaker.force(to, until),
                 None => breaker.release(now.at),
             }
         }
-        self.schedule.request(Look::Probe, now.at);
+        self.schedule.request(ProbeReason::Probe, now.at);
     }
 
     /// Compares the current state with the last published one; `None` if they are equal.
@@ -276,8 +285,8 @@ impl Dependency {
     /// Applies the rule of the verdict in the module doc.
     fn condition(&self) -> State {
         match self.order {
-            Some(Order { to: Forced::Open, .. }) => return State::Down,
-            Some(Order { to: Forced::Closed, .. }) => return State::Ok,
+            Some(ForcedOrder { to: Forced::Open, .. }) => return State::Down,
+            Some(ForcedOrder { to: Forced::Closed, .. }) => return State::Ok,
             None => {}
         }
         let barred = |decides| {
@@ -337,7 +346,7 @@ impl Dependency {
     }
 
     /// The operator's order in force.
-    pub fn forced(&self) -> Option<Order> {
+    pub fn forced(&self) -> Option<ForcedOrder> {
         self.order
     }
 

@@ -1,7 +1,7 @@
 //! The result of one check of a dependency: of a probe, or of a worker's request. Probes and workers create findings;
 //! this module's siblings judge them.
 
-use super::breaker::Outcome;
+use super::breaker::CallOutcome;
 use super::definition::Use;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ impl Fault {
     }
 
     /// The meaning of this fault for a breaker.
-    pub const fn outcome(self) -> Outcome {
+    pub const fn outcome(self) -> CallOutcome {
         match self {
             Fault::Refused
             | Fault::Unreachable
@@ -113,8 +113,8 @@ impl Fault {
             | Fault::Tls
             | Fault::Credentials
             | Fault::ConnectionLimit
-            | Fault::NotReady => Outcome::Unreached,
-            Fault::DiskFull => Outcome::Unseen,
+            | Fault::NotReady => CallOutcome::Unreached,
+            Fault::DiskFull => CallOutcome::Unseen,
             Fault::Protocol
             | Fault::Standby
             | Fault::ReadOnly
@@ -123,7 +123,7 @@ impl Fault {
             | Fault::Delivery
             | Fault::Status
             | Fault::Field
-            | Fault::Internal => Outcome::Failed,
+            | Fault::Internal => CallOutcome::Failed,
         }
     }
 }

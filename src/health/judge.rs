@@ -28,7 +28,7 @@ pub enum Health {
 
 /// The reason for a probe, which decides how much its failure weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum ProbeReason {
     /// It was due, or requested.
     Probe,
     /// A worker's connection failed; this probe decides if the dependency failed.
@@ -104,13 +104,13 @@ impl Judge {
     }
 
     /// Records a failure. `random` is in `0.0 .. 1.0`.
-    pub fn failure(&mut self, look: Look, now: Now, random: f32) -> Turn {
+    pub fn failure(&mut self, look: ProbeReason, now: Now, random: f32) -> Turn {
         self.successes = 0;
         self.failures = self.failures.saturating_add(1);
         self.last_failure = now.at;
         let enough = match look {
-            Look::Probe => self.failures >= self.failures_to_trip,
-            Look::Reconnect => true,
+            ProbeReason::Probe => self.failures >= self.failures_to_trip,
+            ProbeReason::Reconnect => true,
         };
         match self.health {
             Health::Down => Turn::None,
@@ -164,13 +164,13 @@ mod tests {
     fn two_consecutive_failures_are_down_and_two_successes_up() {
         let mut judge = judge();
         for at in 0..50 {
-            assert_eq!(judge.failure(Look::Probe, now(at), 0.5), Turn::None);
+            assert_eq!(judge.failure(ProbeReason::Probe, now(at), 0.5), Turn::None);
             assert!(judge.undecided(now(at).at));
             assert_eq!(judge.success(now(at)), Turn::None);
             assert!(!judge.undecided(now(at).at));
         }
-        assert_eq!(judge.failure(Look::Probe, now(60), 0.5), Turn::None);
-        assert_eq!(judge.failure(Look::Probe, now(61), 0.5), Turn::Down);
+        assert_eq!(judge.failure(ProbeReason::Probe, now(60), 0.5), Turn::None);
+        assert_eq!(judge.failure(ProbeReason::Probe, now(61), 0.5), Turn::Down);
         assert_eq!(judge.success(now(70)), Turn::None);
         assert!(judge.undecided(now(70).at));
         assert_eq!(judge.success(now(71)), Turn::Up { was: Health::Down });
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn failed_reconnect_is_down_at_once() {
-        assert_eq!(judge().failure(Look::Reconnect, now(10), 0.5), Turn::Down);
+        assert_eq!(judge().failure(ProbeReason::Reconnect, now(10), 0.5), Turn::Down);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
             let well = ms >= 60_000 || (ms / 1_000) % 2 == 0;
             let turn = match well {
                 true => judge.success(now(ms)),
-                false => judge.failure(Look::Probe, now(ms), 0.99),
+                false => judge.failure(ProbeReason::Probe, now(ms), 0.99),
             };
             if turn != Turn::None {
                 turns += 1;
@@ -211,7 +211,7 @@ mod tests {
             for (well, pause) in looks {
                 at += pause;
                 run = if run.0 == well { (well, run.1 + 1) } else { (well, 1) };
-                let turn = if well { judge.success(now(at)) } else { judge.failure(Look::Probe, now(at), 1.0) };
+                let turn = if well { judge.success(now(at)) } else { judge.failure(ProbeReason::Probe, now(at), 1.0) };
                 if turn != Turn::None {
                     prop_assert!(run.1 >= 2);
                     prop_assert_eq!(turn == Turn::Down, !well);

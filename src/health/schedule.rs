@@ -3,7 +3,7 @@
 //! One probe runs at a time, for all requests: a hundred failed calls in a second cause one probe. A request during a
 //! probe causes another one after it, because the running probe may have begun before the fault.
 
-use super::judge::Look;
+use super::judge::ProbeReason;
 use crate::backoff::spread;
 use crate::clock::Moment;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LOST: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PendingProbe {
     number: u32,
-    look: Look,
+    look: ProbeReason,
     began: Moment,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Schedule {
     next: Moment,
     pending: Option<PendingProbe>,
     /// The requested kind of the next probe; `None` for an ordinary one.
-    wanted: Option<Look>,
+    wanted: Option<ProbeReason>,
     number: u32,
     last_began: Option<Moment>,
 }
@@ -60,11 +60,11 @@ impl Schedule {
     }
 
     /// Starts the probe that is due, if there is one.
-    pub(super) fn start(&mut self, now: Moment) -> Option<(u32, Look)> {
+    pub(super) fn start(&mut self, now: Moment) -> Option<(u32, ProbeReason)> {
         if self.pending.is_some() || now < self.next {
             return None;
         }
-        let look = self.wanted.take().unwrap_or(Look::Probe);
+        let look = self.wanted.take().unwrap_or(ProbeReason::Probe);
         self.number = self.number.wrapping_add(1);
         self.last_began = Some(now);
         self.pending = Some(PendingProbe { number: self.number, look, began: now });
@@ -72,7 +72,7 @@ impl Schedule {
     }
 
     /// Ends the probe with this number; `None` if it was given up before.
-    pub(super) fn end(&mut self, number: u32) -> Option<Look> {
+    pub(super) fn end(&mut self, number: u32) -> Option<ProbeReason> {
         self.pending.take_if(|pending| pending.number == number).map(|pending| pending.look)
     }
 
@@ -89,14 +89,14 @@ impl Schedule {
             Place::Same => {}
             Place::Other => self.pending = None,
         }
-        self.request(Look::Probe, now);
+        self.request(ProbeReason::Probe, now);
     }
 
     /// Requests a probe as soon as possible.
-    pub(super) fn request(&mut self, look: Look, now: Moment) {
+    pub(super) fn request(&mut self, look: ProbeReason, now: Moment) {
         self.wanted = match (self.wanted, look) {
-            (Some(Look::Reconnect), _) | (_, Look::Reconnect) => Some(Look::Reconnect),
-            (Some(Look::Probe) | None, Look::Probe) => Some(Look::Probe),
+            (Some(ProbeReason::Reconnect), _) | (_, ProbeReason::Reconnect) => Some(ProbeReason::Reconnect),
+            (Some(ProbeReason::Probe) | None, ProbeReason::Probe) => Some(ProbeReason::Probe),
         };
         let earliest = self.last_began.map_or(now, |began| began + GAP).max(now);
         self.next = self.next.min(earliest);
@@ -126,17 +126,17 @@ mod tests {
     fn many_requests_during_a_probe_cause_one_more_probe() {
         let mut schedule = Schedule::new(Duration::from_secs(1), ms(0));
         let (first, look) = schedule.start(ms(0)).expect("due");
-        assert_eq!(look, Look::Probe);
-        (0..1_000).for_each(|_| schedule.request(Look::Reconnect, ms(1)));
-        schedule.request(Look::Probe, ms(1));
+        assert_eq!(look, ProbeReason::Probe);
+        (0..1_000).for_each(|_| schedule.request(ProbeReason::Reconnect, ms(1)));
+        schedule.request(ProbeReason::Probe, ms(1));
         assert_eq!(schedule.start(ms(50)), None);
-        assert_eq!(schedule.end(first), Some(Look::Probe));
+        assert_eq!(schedule.end(first), Some(ProbeReason::Probe));
         schedule.plan(Some(Duration::from_secs(2)), ms(60), 0.5);
         assert_eq!(schedule.start(ms(99)), None);
         let (second, look) = schedule.start(ms(100)).expect("due again");
-        assert_eq!(look, Look::Reconnect);
+        assert_eq!(look, ProbeReason::Reconnect);
         assert_eq!(schedule.end(first), None);
-        assert_eq!(schedule.end(second), Some(Look::Reconnect));
+        assert_eq!(schedule.end(second), Some(ProbeReason::Reconnect));
         schedule.plan(Some(Duration::from_secs(2)), ms(110), 0.5);
         assert_eq!(schedule.due(), ms(2_110));
     }

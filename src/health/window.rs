@@ -15,7 +15,7 @@ pub const WINDOW: Duration = Duration::from_secs(SLOTS as u64);
 
 /// Numbers of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct CallCounts {
     pub calls: u32,
     pub failures: u32,
     /// Slow calls, failed or not.
@@ -25,14 +25,14 @@ pub struct Tally {
 /// The window. `total` is the sum of all slots.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
-    slots: [Tally; SLOTS],
-    total: Tally,
+    slots: [CallCounts; SLOTS],
+    total: CallCounts,
     /// The newest second with a slot.
     second: u64,
 }
 
 impl Window {
-    pub fn count(&mut self, call: Tally, now: Moment) {
+    pub fn count(&mut self, call: CallCounts, now: Moment) {
         self.forget(now);
         let slot = (self.second % SLOTS as u64) as usize;
         if let Some(tally) = self.slots.get_mut(slot) {
@@ -42,7 +42,7 @@ impl Window {
     }
 
     /// The calls in the window.
-    pub fn total(&mut self, now: Moment) -> Tally {
+    pub fn total(&mut self, now: Moment) -> CallCounts {
         self.forget(now);
         self.total
     }
@@ -60,14 +60,14 @@ impl Window {
     }
 }
 
-impl Tally {
-    fn add(&mut self, other: Tally) {
+impl CallCounts {
+    fn add(&mut self, other: CallCounts) {
         self.calls = self.calls.saturating_add(other.calls);
         self.failures = self.failures.saturating_add(other.failures);
         self.slow = self.slow.saturating_add(other.slow);
     }
 
-    fn subtract(&mut self, other: Tally) {
+    fn subtract(&mut self, other: CallCounts) {
         self.calls = self.calls.saturating_sub(other.calls);
         self.failures = self.failures.saturating_sub(other.failures);
         self.slow = self.slow.saturating_sub(other.slow);
@@ -88,15 +88,15 @@ mod tests {
         #[test]
         fn window_equals_a_list_of_all_recent_calls(steps in prop::collection::vec((0_u64..4_000, 0_u32..2, 0_u32..2), 0..300)) {
             let mut window = Window::default();
-            let mut all: Vec<(u64, Tally)> = Vec::new();
+            let mut all: Vec<(u64, CallCounts)> = Vec::new();
             let mut ms = 0;
             for (step, failures, slow) in steps {
                 ms += step;
-                let call = Tally { calls: 1, failures, slow };
+                let call = CallCounts { calls: 1, failures, slow };
                 let now = Moment::from_micros(ms * 1_000);
                 window.count(call, now);
                 all.push((ms / 1_000, call));
-                let mut expected = Tally::default();
+                let mut expected = CallCounts::default();
                 let recent = all.iter().filter(|(second, _)| second + (SLOTS as u64) > ms / 1_000);
                 recent.for_each(|(_, call)| expected.add(*call));
                 prop_assert_eq!(window.total(now), expected);

@@ -10,7 +10,7 @@ use slab::Slab;
 
 /// A subscriber that has everything up to the channel's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveSubscriber {
     pub slot: Slot,
     /// The index of its subscription in the hub.
     pub(super) subscription: u32,
@@ -92,7 +92,7 @@ pub(super) struct Channel {
     pub(super) filling: Filling,
     pub(super) following: Following,
     pub(super) subscribers: u32,
-    pub(super) live: Vec<Live>,
+    pub(super) live: Vec<LiveSubscriber>,
     pub(super) position_read: ReadState,
     /// The subscriptions that the position read under way decides, and the later ones that wait for the next read.
     pub(super) asked: Vec<SubscriptionId>,
@@ -240,8 +240,8 @@ pub(super) fn channel_mut(channels: &mut Slab<Channel>, id: ChannelId) -> Option
 mod tests {
     use crate::hub::{Hub, LogPage, Need, OpenRefused, Slot, SubscriptionId};
     use crate::id::{ChannelName, Epoch, Offset};
-    use crate::wire::command::From;
-    use crate::wire::push::{LogPosition, Recovery};
+    use crate::wire::command::StartAt;
+    use crate::wire::push::{LogPosition, RecoveryOutcome};
 
     fn hub() -> (Hub, ChannelName) {
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
@@ -252,8 +252,8 @@ mod tests {
         LogPosition { epoch: Epoch(7), head: Offset(head), floor: Offset(1) }
     }
 
-    fn after(offset: u64) -> From {
-        From::After { epoch: Some(Epoch(7)), offset: Offset(offset) }
+    fn after(offset: u64) -> StartAt {
+        StartAt::After { epoch: Some(Epoch(7)), offset: Offset(offset) }
     }
 
     fn opened(result: Result<(SubscriptionId, Option<crate::hub::Decision>), OpenRefused>) -> SubscriptionId {
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn late_subscriber_is_not_decided_by_a_read_started_before_it() {
         let (mut hub, name) = hub();
-        let first = opened(hub.open(&name, Slot(1), From::Now));
+        let first = opened(hub.open(&name, Slot(1), StartAt::Now));
         let needs = hub.take_needs();
         let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
         // The store reads head 40 now; the second client's cursor is newer than that.
@@ -276,16 +276,16 @@ mod tests {
         assert_eq!(hub.take_needs(), [Need::Position(channel)]);
         let decided = hub.position_read(channel, Some(LogPage::bare(at(50))));
         let [(id, Some(decision))] = decided[..] else { panic!("{decided:?}") };
-        assert_eq!((id, decision.outcome), (second, Recovery::Recovered));
+        assert_eq!((id, decision.outcome), (second, RecoveryOutcome::Recovered));
     }
 
     #[test]
     fn late_subscriber_is_decided_from_memory_if_the_earlier_read_suffices() {
         let (mut hub, name) = hub();
-        opened(hub.open(&name, Slot(1), From::Now));
+        opened(hub.open(&name, Slot(1), StartAt::Now));
         let needs = hub.take_needs();
         let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
-        let second = opened(hub.open(&name, Slot(2), From::Now));
+        let second = opened(hub.open(&name, Slot(2), StartAt::Now));
         let decided = hub.position_read(channel, Some(LogPage::bare(at(40))));
         assert!(decided.iter().any(|(id, decision)| *id == second && decision.is_some()));
         assert_eq!(hub.take_needs(), []);
@@ -294,10 +294,10 @@ mod tests {
     #[test]
     fn failed_position_read_fails_every_waiting_subscriber() {
         let (mut hub, name) = hub();
-        let first = opened(hub.open(&name, Slot(1), From::Now));
+        let first = opened(hub.open(&name, Slot(1), StartAt::Now));
         let needs = hub.take_needs();
         let [Need::Position(channel)] = needs[..] else { panic!("{needs:?}") };
-        let second = opened(hub.open(&name, Slot(2), From::Now));
+        let second = opened(hub.open(&name, Slot(2), StartAt::Now));
         assert_eq!(hub.position_read(channel, None), [(first, None), (second, None)]);
         assert_eq!(hub.take_needs(), []);
     }

@@ -2,7 +2,7 @@
 
 use super::id::ChannelId;
 use crate::id::{ChannelName, Offset};
-use crate::wire::command::Range;
+use crate::wire::command::HistoryRange;
 use crate::wire::push::LogPosition;
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub enum Need {
 
 /// The publications to read along with a log's position. `limits::RECOVERY_PAGE_BYTES_MAX` also bounds the read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PageWanted {
     /// The part of the log.
-    pub range: Range,
+    pub range: HistoryRange,
     /// The largest number of publications; 0 reads only the position.
     pub limit: u32,
 }
@@ -54,7 +54,7 @@ impl LogPage<'_> {
 
 /// The outcome of [`super::Hub::step`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CatchUpStep {
     /// The subscription is live.
     Done,
     /// Frames were written; call again when the outbox has room.

@@ -28,13 +28,13 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use channel::Live;
+pub use channel::LiveSubscriber;
 pub use cursor::Decision;
-pub use exchange::{LogPage, Need, Paging, ReplayPage, Step, Wanted};
+pub use exchange::{CatchUpStep, LogPage, Need, PageWanted, Paging, ReplayPage};
 pub use id::{ChannelId, Slot, SubscriptionId};
 
 use crate::id::{ChannelName, Offset};
-use crate::wire::command::From;
+use crate::wire::command::StartAt;
 use crate::wire::publication::Published;
 use channel::{Channel, channel_mut};
 use slab::Slab;
@@ -88,7 +88,7 @@ impl Hub {
         &mut self,
         name: &ChannelName,
         slot: Slot,
-        from: From,
+        from: StartAt,
     ) -> Result<(SubscriptionId, Option<Decision>), OpenRefused> {
         let channel_id = match self.names.get(name) {
             Some(id) => *id,
@@ -117,7 +117,7 @@ impl Hub {
         Ok(id)
     }
 
-    fn add_subscription(&mut self, channel: ChannelId, slot: Slot, from: From) -> SubscriptionId {
+    fn add_subscription(&mut self, channel: ChannelId, slot: Slot, from: StartAt) -> SubscriptionId {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
         let stage = SubscriptionStage::Opening { from };
@@ -253,7 +253,7 @@ impl Hub {
     }
 
     /// Marks a live subscriber as lagging because its outbox refused the last run of its channel.
-    pub fn fall_behind(&mut self, live: Live) {
+    pub fn fall_behind(&mut self, live: LiveSubscriber) {
         let Some(subscription) = self.subscriptions.get_mut(live.subscription as usize) else { return };
         let (SubscriptionStage::Live { at }, channel_id) = (subscription.stage, subscription.channel) else {
             return;
@@ -359,5 +359,5 @@ pub struct Run<'a> {
     /// The number of publications among them; the others are signals.
     pub publications: u32,
     /// The subscribers to send them to.
-    pub live: &'a [Live],
+    pub live: &'a [LiveSubscriber],
 }

@@ -9,7 +9,7 @@ use super::cursor::{self, Decision};
 use super::exchange::{LogPage, Need};
 use super::id::{ChannelId, SubscriptionId};
 use super::subscription::{Behind, Catching, SubscriptionStage, subscription_mut};
-use crate::wire::command::From;
+use crate::wire::command::StartAt;
 
 impl Hub {
     /// Answers [`Need::Position`], and returns the subscriptions that were decided. `None` means that the read
@@ -53,14 +53,14 @@ impl Hub {
         decided
     }
 
-    pub(super) fn opens_from(&self, id: SubscriptionId) -> Option<From> {
+    pub(super) fn opens_from(&self, id: SubscriptionId) -> Option<StartAt> {
         match self.subscription(id)?.stage {
             SubscriptionStage::Opening { from } => Some(from),
             SubscriptionStage::Behind(_) | SubscriptionStage::Live { .. } => None,
         }
     }
 
-    pub(super) fn decide_from_memory(&self, id: ChannelId, from: From) -> Option<Decision> {
+    pub(super) fn decide_from_memory(&self, id: ChannelId, from: StartAt) -> Option<Decision> {
         let channel = self.channel(id)?;
         cursor::decide_from_memory(from, channel.position()?, self.tails.covers(&channel.tail))
     }

@@ -8,8 +8,8 @@
 //! This is bounded: a subscriber that lacks more than a recovery would replay is sent `lag` and continues at the head.
 
 use super::Hub;
-use super::channel::{Channel, Knowledge, Live, ReadState, RunState, channel_mut};
-use super::exchange::{Need, Paging, ReplayPage, Step};
+use super::channel::{Channel, Knowledge, LiveSubscriber, ReadState, RunState, channel_mut};
+use super::exchange::{CatchUpStep, Need, Paging, ReplayPage};
 use super::id::SubscriptionId;
 use super::subscription::{Behind, Catching, SubscriptionStage, WaitsFor, subscription_mut};
 use crate::id::Offset;
@@ -21,39 +21,43 @@ impl Hub {
     /// Performs the next step of catching up, and appends at most one page of frames to `out`.
     ///
     /// Call when the outbox has room, after a page was read, and after [`Hub::take_caught_up`].
-    pub fn step(&mut self, id: SubscriptionId, paging: Paging, out: &mut Vec<u8>) -> Step {
-        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return Step::Done };
+    pub fn step(&mut self, id: SubscriptionId, paging: Paging, out: &mut Vec<u8>) -> CatchUpStep {
+        let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else {
+            return CatchUpStep::Done;
+        };
         let SubscriptionStage::Behind(behind) = &mut subscription.stage else {
             return match subscription.stage {
-                SubscriptionStage::Live { .. } => Step::Done,
-                SubscriptionStage::Opening { .. } | SubscriptionStage::Behind(_) => Step::Waits,
+                SubscriptionStage::Live { .. } => CatchUpStep::Done,
+                SubscriptionStage::Opening { .. } | SubscriptionStage::Behind(_) => CatchUpStep::Waits,
             };
         };
-        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else { return Step::Done };
-        let Some(position) = channel.position() else { return Step::Waits };
+        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else {
+            return CatchUpStep::Done;
+        };
+        let Some(position) = channel.position() else { return CatchUpStep::Waits };
         match behind.waits_for {
             WaitsFor::Room => {}
-            WaitsFor::Page | WaitsFor::Older | WaitsFor::Head => return Step::Waits,
+            WaitsFor::Page | WaitsFor::Older | WaitsFor::Head => return CatchUpStep::Waits,
         }
         // The pending run ends at the head; a subscriber that became live now would be sent it a second time.
         if channel.run_state == RunState::Dirty {
             behind.waits_for = WaitsFor::Head;
             channel.ahead.push(id);
-            return Step::Waits;
+            return CatchUpStep::Waits;
         }
         limit_chase(behind, channel, position.head, position.floor, out);
         if behind.cursor == position.head && behind.until <= position.head {
             if behind.catching == Catching::Opening {
                 push::synced(out, &channel.name, behind.cursor);
             }
-            channel.live.push(Live { slot: subscription.slot, subscription: id.index });
+            channel.live.push(LiveSubscriber { slot: subscription.slot, subscription: id.index });
             subscription.stage = SubscriptionStage::Live { at: channel.live.len() as u32 - 1 };
-            return Step::Done;
+            return CatchUpStep::Done;
         }
         if behind.cursor >= position.head {
             behind.waits_for = WaitsFor::Head;
             channel.ahead.push(id);
-            return Step::Waits;
+            return CatchUpStep::Waits;
         }
         if let Some(step) = write_from_tail(behind, channel, out) {
             return step;
@@ -65,17 +69,17 @@ impl Hub {
                 channel.older_read = ReadState::UnderWay;
                 self.needs.push(Need::Older(subscription.channel));
             }
-            return Step::Waits;
+            return CatchUpStep::Waits;
         }
         if paging == Paging::Busy {
-            return Step::Waits;
+            return CatchUpStep::Waits;
         }
         behind.waits_for = WaitsFor::Page;
         let limit = (position.head.0 - behind.cursor.0).min(REPLAY_PUBLICATIONS_MAX) as u32;
-        Step::Page { channel: channel.name.clone(), after: behind.cursor, limit }
+        CatchUpStep::Page { channel: channel.name.clone(), after: behind.cursor, limit }
     }
 
-    /// Answers [`Step::Page`]; `None` means that the read failed. True exactly when the page holds the publications
+    /// Answers [`CatchUpStep::Page`]; `None` means that the read failed. True exactly when the page holds the publications
     /// that the subscription lacks next, so that its frames must be sent. Call [`Hub::step`] afterwards; after a
     /// failure, only when a retry is worthwhile.
     #[must_use]
@@ -112,7 +116,7 @@ fn limit_chase(behind: &mut Behind, channel: &Channel, head: Offset, floor: Offs
     }
 }
 
-fn write_from_tail(behind: &mut Behind, channel: &Channel, out: &mut Vec<u8>) -> Option<Step> {
+fn write_from_tail(behind: &mut Behind, channel: &Channel, out: &mut Vec<u8>) -> Option<CatchUpStep> {
     let start = out.len();
     for (offset, frame) in channel.tail.after(behind.cursor) {
         if out.len() > start && out.len() - start + frame.len() > REPLAY_PAGE_BYTES_MAX {
@@ -120,9 +124,9 @@ fn write_from_tail(behind: &mut Behind, channel: &Channel, out: &mut Vec<u8>) ->
         }
         behind.cursor = offset;
         if frame.len() >= SHARED_FRAME_BYTES_MIN {
-            return Some(Step::Shares(Arc::clone(frame)));
+            return Some(CatchUpStep::Shares(Arc::clone(frame)));
         }
         out.extend_from_slice(frame);
     }
-    (out.len() > start).then_some(Step::Wrote)
+    (out.len() > start).then_some(CatchUpStep::Wrote)
 }

@@ -10,13 +10,13 @@
 
 use super::Hub;
 use super::channel::{Knowledge, ReadState, channel_mut};
-use super::exchange::{LogPage, Need, Wanted};
+use super::exchange::{LogPage, Need, PageWanted};
 use super::id::ChannelId;
 use super::subscription::{SubscriptionStage, WaitsFor, subscription_mut};
 use super::tail::Lengthened;
 use crate::id::Offset;
 use crate::limits::{REPLAY_PUBLICATIONS_MAX, TAIL_PUBLICATIONS_MAX};
-use crate::wire::command::{From, Range};
+use crate::wire::command::{HistoryRange, StartAt};
 use crate::wire::server_frame;
 
 #[cfg(test)]
@@ -28,32 +28,36 @@ const MARGIN: u64 = 16;
 
 impl Hub {
     /// The publications to read for [`Need::Position`], which the waiting subscriptions lack. Call when the read is made.
-    pub fn wanted(&self, id: ChannelId) -> Wanted {
-        let nothing = Wanted { range: Range::After(Offset::ZERO), limit: 0 };
+    pub fn wanted(&self, id: ChannelId) -> PageWanted {
+        let nothing = PageWanted { range: HistoryRange::After(Offset::ZERO), limit: 0 };
         let Some(channel) = self.channel(id) else { return nothing };
         let known = channel.position();
         let (mut lowest, mut newest) = (None::<Offset>, 0);
         for from in channel.asked.iter().chain(&channel.waiting).filter_map(|id| self.opens_from(*id)) {
             let cursor = match (from, known) {
-                (From::Now, _) => None,
-                (From::Last(count), None) => {
+                (StartAt::Now, _) => None,
+                (StartAt::Last(count), None) => {
                     newest = newest.max(count);
                     None
                 }
-                (From::Last(count), Some(known)) => Some(Offset(known.head.0.saturating_sub(count.into()))),
-                (From::After { offset, .. }, None) => Some(offset),
-                (From::After { epoch, offset }, Some(known)) => {
+                (StartAt::Last(count), Some(known)) => {
+                    Some(Offset(known.head.0.saturating_sub(count.into())))
+                }
+                (StartAt::After { offset, .. }, None) => Some(offset),
+                (StartAt::After { epoch, offset }, Some(known)) => {
                     (epoch == Some(known.epoch)).then_some(offset)
                 }
             };
             lowest = lowest.into_iter().chain(cursor).min();
         }
         match (known, lowest) {
-            (None, Some(lowest)) => Wanted {
-                range: Range::After(Offset(lowest.0.saturating_sub(MARGIN))),
+            (None, Some(lowest)) => PageWanted {
+                range: HistoryRange::After(Offset(lowest.0.saturating_sub(MARGIN))),
                 limit: (REPLAY_PUBLICATIONS_MAX + MARGIN) as u32,
             },
-            (None, None) if newest > 0 => Wanted { range: Range::Before(Offset(u64::MAX)), limit: newest },
+            (None, None) if newest > 0 => {
+                PageWanted { range: HistoryRange::Before(Offset(u64::MAX)), limit: newest }
+            }
             (Some(known), Some(lowest)) if lowest < channel.tail.begins_after(known.head) => {
                 self.older(id).unwrap_or(nothing)
             }
@@ -63,10 +67,10 @@ impl Hub {
 
     /// The publications to read for [`Need::Older`], which the tail lacks to serve any recovery. `None` when the
     /// channel is gone.
-    pub fn older(&self, id: ChannelId) -> Option<Wanted> {
+    pub fn older(&self, id: ChannelId) -> Option<PageWanted> {
         let channel = self.channel(id)?;
-        let range = Range::Before(channel.tail.begins_after(channel.position()?.head).next());
-        Some(Wanted { range, limit: channel.tail.room() as u32 })
+        let range = HistoryRange::Before(channel.tail.begins_after(channel.position()?.head).next());
+        Some(PageWanted { range, limit: channel.tail.room() as u32 })
     }
 
     /// Answers [`Need::Older`]. `None` means that the read failed; the caller then calls [`Hub::ask_older`] later.

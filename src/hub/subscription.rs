@@ -2,7 +2,7 @@
 
 use super::id::{ChannelId, Slot, SubscriptionId};
 use crate::id::Offset;
-use crate::wire::command::From;
+use crate::wire::command::StartAt;
 use slab::Slab;
 
 /// The number of shared reads that one subscriber waits for before it gets pages of its own: enough to fill a tail,
@@ -22,7 +22,7 @@ pub(super) struct Subscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SubscriptionStage {
     /// Waits for the log's position.
-    Opening { from: From },
+    Opening { from: StartAt },
     /// Has its own cursor and catches up.
     Behind(Behind),
     /// Has everything up to the channel's head; `at` is its index in the channel's live subscribers.

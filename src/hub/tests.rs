@@ -3,7 +3,7 @@
 mod world;
 
 use super::*;
-use crate::wire::push::Recovery;
+use crate::wire::push::RecoveryOutcome;
 use proptest::prelude::*;
 use world::{Act, FromKind, Store, World, act, name};
 
@@ -31,9 +31,9 @@ proptest! {
 #[test]
 fn channel_over_the_bound_is_refused() {
     let mut hub = Hub::new(1, 0, ahash::RandomState::with_seeds(1, 2, 3, 4));
-    assert!(hub.open(&name(0), Slot(0), From::Now).is_ok());
-    assert!(hub.open(&name(0), Slot(1), From::Now).is_ok());
-    assert_eq!(hub.open(&name(1), Slot(0), From::Now).err(), Some(OpenRefused::TooManyChannels));
+    assert!(hub.open(&name(0), Slot(0), StartAt::Now).is_ok());
+    assert!(hub.open(&name(0), Slot(1), StartAt::Now).is_ok());
+    assert_eq!(hub.open(&name(1), Slot(0), StartAt::Now).err(), Some(OpenRefused::TooManyChannels));
 }
 
 #[test]
@@ -103,5 +103,5 @@ fn position_read_for_a_closed_subscription_decides_no_other() {
     assert_eq!(world.hub.take_needs(), [Need::Position(asked)]);
     let decided = world.hub.position_read(asked, Some(LogPage::bare(world.logs[0].position())));
     let outcomes: Vec<_> = decided.into_iter().map(|(_, decision)| decision.map(|d| d.outcome)).collect();
-    assert_eq!(outcomes, [Some(Recovery::Recovered), Some(Recovery::Recovered)]);
+    assert_eq!(outcomes, [Some(RecoveryOutcome::Recovered), Some(RecoveryOutcome::Recovered)]);
 }

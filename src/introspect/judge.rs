@@ -197,7 +197,7 @@ impl TokenJudge {
         let outcome = judged.map_err(|rejection| match rejection {
             Rejection::Token(fault) => Denied::Token(fault),
             Rejection::TooManyWaiting => Denied::TooManyWaiting,
-            Rejection::Unjudged => self.unjudged(now),
+            Rejection::Unchecked => self.unjudged(now),
         });
         (waiter.asker, outcome)
     }
@@ -209,7 +209,7 @@ impl TokenJudge {
         let outage = self.snapshot.as_mut().and_then(|snapshot| snapshot.load().outage_of(AUTH).cloned());
         if let Some(outage) = outage {
             let (retry_ms, reference) = (outage.retry_ms(now, random), Some(outage.reference()));
-            return Denied::Unjudged { retry_ms, reference };
+            return Denied::Unchecked { retry_ms, reference };
         }
         if self.complained.is_none_or(|last| now.since(last) >= COMPLAINT_PAUSE) {
             self.complained = Some(now);
@@ -219,6 +219,6 @@ impl TokenJudge {
                 "tokens could not be judged in time although no outage is seen: see the auth service's own log and its latency"
             );
         }
-        Denied::Unjudged { retry_ms: self.random.u32(RETRY_MS), reference: None }
+        Denied::Unchecked { retry_ms: self.random.u32(RETRY_MS), reference: None }
     }
 }

@@ -11,7 +11,7 @@ pub mod service;
 use self::judge::{Asker, TokenJudge, Verdict};
 pub use self::service::Clock;
 use self::service::{AuthService, ServiceNews};
-use crate::auth::census::{Arrival, Census, Entry};
+use crate::auth::census::{AddressDecision, Census, UserDecision};
 pub use crate::auth::inquiry::EarlierAnswers;
 use crate::auth::inquiry::{TICK, Waiter};
 use crate::auth::known::Person;
@@ -19,7 +19,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
-use crate::job::{AddressDenied, Admit, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
+use crate::job::{AddressDenied, AuthJob, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
 use crate::metrics::auth::AuthCounters;
 use crate::rate::Rate;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -84,7 +84,7 @@ pub fn start(
     trust: Option<TokenTrust>,
     census: Census,
     mailboxes: Arc<[Mailbox]>,
-    jobs: Receiver<Admit>,
+    jobs: Receiver<AuthJob>,
     counters: Arc<AuthCounters>,
     clock: Clock,
 ) -> io::Result<RunningAuth> {
@@ -116,7 +116,7 @@ struct AuthWorker {
 
 impl AuthWorker {
     /// Takes jobs until all senders are gone, in batches: one clock reading and one wake per reactor each.
-    fn serve(&mut self, jobs: &Receiver<Admit>, mut renewed: Receiver<AuthRenewal>, clock: &Clock) {
+    fn serve(&mut self, jobs: &Receiver<AuthJob>, mut renewed: Receiver<AuthRenewal>, clock: &Clock) {
         loop {
             let wait = match &self.judge {
                 Some(judge) if judge.is_waited_for() => TICK,
@@ -193,26 +193,26 @@ impl AuthWorker {
 
     fn wake(&mut self) {
         for (mailbox, should_wake) in self.mailboxes.iter().zip(&mut self.to_wake) {
-            if std::mem::take(should_wake) && mailbox.ring().is_err() {
-                add_one(&self.counters.rings_failed);
+            if std::mem::take(should_wake) && mailbox.wake().is_err() {
+                add_one(&self.counters.wakes_failed);
             }
         }
         self.counters.users.store(self.census.users() as u64, Ordering::Relaxed);
         self.counters.addresses.store(self.census.addresses() as u64, Ordering::Relaxed);
     }
 
-    fn handle(&mut self, job: Admit, now: Now) {
+    fn handle(&mut self, job: AuthJob, now: Now) {
         match job {
-            Admit::Token { ticket, token, occasion } => {
+            AuthJob::CheckToken { ticket, token, occasion } => {
                 let waiter = Waiter::new(Asker { ticket, occasion }, now.at);
                 self.check(token, waiter, now);
             }
-            Admit::Address { ticket, address } => {
+            AuthJob::AdmitAddress { ticket, address } => {
                 let outcome = self.arrive(address, now.at);
                 self.answer(ticket, Completion::AddressChecked { ticket, address, outcome });
             }
-            Admit::Leave { user } => self.census.leave_user(&user),
-            Admit::Depart { address } => self.census.depart(address),
+            AuthJob::ReleaseUser { user } => self.census.leave_user(&user),
+            AuthJob::ReleaseAddress { address } => self.census.depart(address),
         }
     }
 
@@ -236,8 +236,8 @@ impl AuthWorker {
     fn count(&self, denied: Option<&Denied>) {
         add_one(&self.counters.tokens_checked);
         match denied {
-            // Unjudged tokens are counted where that is found.
-            None | Some(Denied::Unjudged { .. } | Denied::TooManyWaiting) => {}
+            // Unchecked tokens are counted where that is found.
+            None | Some(Denied::Unchecked { .. } | Denied::TooManyWaiting) => {}
             Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
             Some(Denied::OtherUser) => add_one(&self.counters.other_user),
             Some(Denied::TooManyOfUser) => add_one(&self.counters.too_many_of_user),
@@ -248,8 +248,8 @@ impl AuthWorker {
         let Person { user, permissions, expires_unix_ms } = person;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user) {
-                Entry::Granted => Counted::Yes,
-                Entry::TooMany => return Err(Denied::TooManyOfUser),
+                UserDecision::Granted => Counted::Yes,
+                UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
             Occasion::Refresh(same) if *same == user => Counted::No,
             Occasion::Refresh(_) => return Err(Denied::OtherUser),
@@ -260,12 +260,12 @@ impl AuthWorker {
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
         add_one(&self.counters.addresses_checked);
         match self.census.arrive(address, now) {
-            Arrival::Granted => Ok(()),
-            Arrival::TooMany => {
+            AddressDecision::Granted => Ok(()),
+            AddressDecision::TooMany => {
                 add_one(&self.counters.addresses_too_many);
                 Err(AddressDenied::TooMany)
             }
-            Arrival::TooFast(wait) => {
+            AddressDecision::TooFast(wait) => {
                 add_one(&self.counters.addresses_too_fast);
                 Err(AddressDenied::TooFast { retry_ms: whole_milliseconds(wait) })
             }

@@ -5,17 +5,17 @@
 
 use crate::auth::introspection::{self, ClaimNames};
 use crate::auth::key_set::KeySet;
-use crate::auth::known::{Bounds, TokenHash};
+use crate::auth::known::{CacheBounds, TokenHash};
 use crate::auth::token::{Claims, TokenFault, Verifier};
 use crate::clock::Now;
 use crate::health::advice::look_at;
-use crate::health::definition::{Kind, Use};
+use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault};
 use crate::health::snapshot::{AdmissionMode, Snapshot};
 use crate::health::template::Template;
-use crate::job::{Outlook, SnapshotReader, Witness};
+use crate::job::{EvidenceSender, Outlook, SnapshotReader};
 use crate::metrics::auth::ServiceCounters;
-use crate::net::auth_endpoint::{Blame, Endpoint, Unanswered};
+use crate::net::auth_endpoint::{Blame, Endpoint, FailedRequest};
 use crate::net::deadline::now;
 use crate::net::dial::Dialer;
 use crate::net::http_client::HttpClient;
@@ -51,7 +51,7 @@ pub struct AuthService {
     /// The known state of the service: it is not called while it is down.
     pub outlook: Arc<Outlook>,
     /// Where results of calls are reported.
-    pub witness: Option<Witness>,
+    pub evidence: Option<EvidenceSender>,
 }
 
 /// Introspection of tokens (RFC 7662).
@@ -61,7 +61,7 @@ pub struct Introspection {
     /// The claims that name the user and the permissions.
     pub names: ClaimNames,
     /// The bounds of remembered answers.
-    pub bounds: Bounds,
+    pub bounds: CacheBounds,
 }
 
 /// A key set that is fetched.
@@ -106,7 +106,7 @@ pub(super) struct Caller {
     browser: HttpClient,
     timeout: Duration,
     pub(super) snapshot: SnapshotReader,
-    witness: Option<Witness>,
+    evidence: Option<EvidenceSender>,
     pub(super) counters: Arc<ServiceCounters>,
     pub(super) news: Sender<ServiceNews>,
 }
@@ -125,7 +125,7 @@ impl Caller {
             browser: HttpClient::new(Arc::new(Mutex::new(dialer))),
             timeout: service.timeout,
             snapshot: service.outlook.reader(),
-            witness: service.witness.clone(),
+            evidence: service.evidence.clone(),
             counters: Arc::clone(counters),
             news: news.clone(),
         }
@@ -135,7 +135,7 @@ impl Caller {
     /// no fault.
     pub(super) fn call<T>(
         &self,
-        ask: impl Fn(&HttpClient, Instant) -> Result<T, Unanswered>,
+        ask: impl Fn(&HttpClient, Instant) -> Result<T, FailedRequest>,
     ) -> Result<(T, Duration), (Cause, Duration)> {
         let began = now();
         let deadline = began + self.timeout;
@@ -145,7 +145,7 @@ impl Caller {
             })
         };
         let asked = match once() {
-            Err(Unanswered { trouble: Trouble { fault: Fault::Reset, .. }, .. }) => once(),
+            Err(FailedRequest { trouble: Trouble { fault: Fault::Reset, .. }, .. }) => once(),
             asked => asked,
         };
         let took = now().saturating_duration_since(began);
@@ -154,8 +154,8 @@ impl Caller {
                 self.tell(Ok(()), took);
                 Ok((answer, took))
             }
-            Err(Unanswered { trouble, blame }) => {
-                let look_at = look_at(Kind::Http, trouble.fault);
+            Err(FailedRequest { trouble, blame }) => {
+                let look_at = look_at(DependencyKind::Http, trouble.fault);
                 let cause = trouble.into_cause(look_at, self.endpoint.secrets());
                 if blame == Blame::Service {
                     self.tell(Err(cause.clone()), took);
@@ -166,8 +166,8 @@ impl Caller {
     }
 
     fn tell(&self, result: Result<(), Cause>, took: Duration) {
-        if let Some(witness) = &self.witness {
-            witness.tell(Evidence::Call(Use::Call, result, took));
+        if let Some(evidence) = &self.evidence {
+            evidence.tell(Evidence::Call(Use::Call, result, took));
         }
     }
 }

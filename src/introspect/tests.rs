@@ -44,7 +44,7 @@ fn clock() -> Clock {
 
 /// A running worker, and the reactors' ends of its queues.
 struct Bench {
-    jobs: Sender<Admit>,
+    jobs: Sender<AuthJob>,
     reactors: Vec<(Inbox, mio::Poll)>,
     counters: Arc<AuthCounters>,
     running: RunningAuth,
@@ -69,7 +69,7 @@ impl Bench {
         Bench { jobs, reactors, counters, running }
     }
 
-    fn send(&self, job: Admit) {
+    fn send(&self, job: AuthJob) {
         self.jobs.send(job).expect("the worker lives");
     }
 
@@ -79,7 +79,7 @@ impl Bench {
 
     fn check(&self, token: Box<str>, occasion: Occasion) -> Result<Identity, Denied> {
         let asked = ticket(0, 7);
-        self.send(Admit::Token { ticket: asked, token, occasion });
+        self.send(AuthJob::CheckToken { ticket: asked, token, occasion });
         match self.answer(0) {
             Completion::TokenChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
@@ -88,7 +88,7 @@ impl Bench {
 
     fn arrive(&self, address: &str) -> Result<(), AddressDenied> {
         let asked = ticket(1, 9);
-        self.send(Admit::Address { ticket: asked, address: address.parse().expect("an address") });
+        self.send(AuthJob::AdmitAddress { ticket: asked, address: address.parse().expect("an address") });
         match self.answer(1) {
             Completion::AddressChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
@@ -133,7 +133,7 @@ fn connections_of_a_user_are_bounded_and_leave_frees_a_place() {
     assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
     assert_eq!(bench.check(of("ann"), Occasion::Connect).expect_err("one"), Denied::TooManyOfUser);
     assert!(bench.check(of("bob"), Occasion::Connect).is_ok());
-    bench.send(Admit::Leave { user: name("ann") });
+    bench.send(AuthJob::ReleaseUser { user: name("ann") });
     assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
     let counters = bench.end();
     assert_eq!((total(&counters.too_many_of_user), total(&counters.users)), (1, 2));
@@ -160,7 +160,7 @@ fn addresses_are_counted_and_retry_is_in_whole_milliseconds() {
     assert_eq!(bench.arrive("192.0.2.1"), Ok(()));
     assert_eq!(bench.arrive("192.0.2.1"), Err(AddressDenied::TooMany));
     for _ in 0..2 {
-        bench.send(Admit::Depart { address: "192.0.2.1".parse().expect("an address") });
+        bench.send(AuthJob::ReleaseAddress { address: "192.0.2.1".parse().expect("an address") });
         if let Err(AddressDenied::TooFast { retry_ms }) = bench.arrive("192.0.2.1") {
             assert!((1..=1_000).contains(&retry_ms), "{retry_ms}");
             assert_eq!(total(&bench.end().addresses_too_fast), 1);
@@ -173,7 +173,7 @@ fn addresses_are_counted_and_retry_is_in_whole_milliseconds() {
 #[test]
 fn answer_goes_to_its_reactor_and_wakes_it() {
     let mut bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    bench.send(Admit::Token { ticket: ticket(1, 5), token: of("ann"), occasion: Occasion::Connect });
+    bench.send(AuthJob::CheckToken { ticket: ticket(1, 5), token: of("ann"), occasion: Occasion::Connect });
     let mut events = mio::Events::with_capacity(4);
     bench.reactors[1].1.poll(&mut events, Some(PATIENCE)).expect("polls");
     assert!(!events.is_empty(), "woken before patience ran out");
@@ -189,7 +189,7 @@ fn more_than_a_batch_is_answered_in_order() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
     let jobs = BATCH_MAX as u64 * 3 + 1;
     for request in 0..jobs {
-        bench.send(Admit::Token {
+        bench.send(AuthJob::CheckToken {
             ticket: ticket(0, request),
             token: of("ann"),
             occasion: Occasion::Connect,
@@ -204,7 +204,7 @@ fn more_than_a_batch_is_answered_in_order() {
 #[test]
 fn ticket_of_an_unknown_reactor_is_dropped() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    bench.send(Admit::Token { ticket: ticket(9, 1), token: of("ann"), occasion: Occasion::Connect });
+    bench.send(AuthJob::CheckToken { ticket: ticket(9, 1), token: of("ann"), occasion: Occasion::Connect });
     assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
 }
 

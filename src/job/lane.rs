@@ -5,7 +5,7 @@
 //! never wait for reactors.
 
 use super::bus;
-use super::message::{Admit, Append, Completion, Live, Read};
+use super::message::{Append, AuthJob, Broadcast, Completion, Read};
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
 use crate::health::finding::Evidence;
@@ -22,31 +22,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone)]
 pub struct Mailbox {
     answers: Sender<Completion>,
-    live: Sender<Live>,
-    signal: Arc<Doorbell>,
+    live: Sender<Broadcast>,
+    state: Arc<WakerState>,
 }
 
-struct Doorbell {
+struct WakerState {
     waker: mio::Waker,
-    rung: AtomicBool,
+    woken: AtomicBool,
     missed: AtomicBool,
 }
 
 /// The reactor's end of its lanes.
 pub struct Inbox {
     pub answers: Receiver<Completion>,
-    pub live: Receiver<Live>,
-    signal: Arc<Doorbell>,
+    pub live: Receiver<Broadcast>,
+    state: Arc<WakerState>,
 }
 
 /// Makes the two ends of a reactor's inbox; `waker` wakes its poll.
 pub fn inbox(waker: mio::Waker) -> (Mailbox, Inbox) {
     let (answers, answers_in) = bounded(ANSWERS_LANE);
     let (live, live_in) = bounded(LIVE_LANE);
-    let signal = Arc::new(Doorbell { waker, rung: AtomicBool::new(false), missed: AtomicBool::new(false) });
+    let state = Arc::new(WakerState { waker, woken: AtomicBool::new(false), missed: AtomicBool::new(false) });
     (
-        Mailbox { answers, live, signal: Arc::clone(&signal) },
-        Inbox { answers: answers_in, live: live_in, signal },
+        Mailbox { answers, live, state: Arc::clone(&state) },
+        Inbox { answers: answers_in, live: live_in, state },
     )
 }
 
@@ -58,15 +58,16 @@ impl Mailbox {
     }
 
     /// Offers a broadcast. If publications or heads do not fit, the reactor is marked as having missed something.
-    pub fn offer(&self, live: Live) -> Offered {
+    pub fn offer(&self, live: Broadcast) -> Offered {
         match self.live.try_send(live) {
             Ok(()) => Offered::Taken,
-            Err(TrySendError::Full(Live::Published(_) | Live::Heads(_))) => {
-                self.signal.missed.store(true, Ordering::Release);
+            Err(TrySendError::Full(Broadcast::Published(_) | Broadcast::Heads(_))) => {
+                self.state.missed.store(true, Ordering::Release);
                 Offered::Missed
             }
             Err(
-                TrySendError::Full(Live::Signal { .. } | Live::Canary(_)) | TrySendError::Disconnected(_),
+                TrySendError::Full(Broadcast::Signal { .. } | Broadcast::Canary(_))
+                | TrySendError::Disconnected(_),
             ) => Offered::Missed,
         }
     }
@@ -76,9 +77,9 @@ impl Mailbox {
         Depth { name: "live", waiting: self.live.len() as u64, bound: LIVE_LANE as u64 }
     }
 
-    /// Wakes the reactor, at most once until it calls [`Inbox::answer_door`]. Call after a batch, not after each message.
-    pub fn ring(&self) -> io::Result<()> {
-        if self.signal.rung.swap(true, Ordering::AcqRel) { Ok(()) } else { self.signal.waker.wake() }
+    /// Wakes the reactor, at most once until it calls [`Inbox::rearm`]. Call after a batch, not after each message.
+    pub fn wake(&self) -> io::Result<()> {
+        if self.state.woken.swap(true, Ordering::AcqRel) { Ok(()) } else { self.state.waker.wake() }
     }
 }
 
@@ -92,14 +93,14 @@ pub enum Offered {
 
 impl Inbox {
     /// Clears the wake flag, so that the next send wakes the reactor. Call before draining the lanes.
-    pub fn answer_door(&self) {
+    pub fn rearm(&self) {
         // A swap, not a store: it sees everything that was sent before the wake-up that it clears.
-        self.signal.rung.swap(false, Ordering::AcqRel);
+        self.state.woken.swap(false, Ordering::AcqRel);
     }
 
     /// True exactly when publications or heads did not fit since the last call.
     pub fn take_missed(&self) -> bool {
-        self.signal.missed.swap(false, Ordering::AcqRel)
+        self.state.missed.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -110,7 +111,7 @@ pub struct Queues {
     pub read: Sender<Read>,
     /// `None` if this instance is alone.
     pub bus: Option<bus::Bus>,
-    pub admit: Sender<Admit>,
+    pub admit: Sender<AuthJob>,
 }
 
 impl Queues {
@@ -150,15 +151,15 @@ fn room<T>(queue: &Sender<T>) -> usize {
 
 /// Sends a worker's evidence about one dependency to the health watch, which need not wait for its next probe.
 #[derive(Clone, Debug)]
-pub struct Witness {
+pub struct EvidenceSender {
     dependency: DependencyId,
     evidence: Sender<(DependencyId, Evidence)>,
 }
 
-impl Witness {
+impl EvidenceSender {
     /// `evidence` leads to the health watch.
-    pub fn new(dependency: DependencyId, evidence: Sender<(DependencyId, Evidence)>) -> Witness {
-        Witness { dependency, evidence }
+    pub fn new(dependency: DependencyId, evidence: Sender<(DependencyId, Evidence)>) -> EvidenceSender {
+        EvidenceSender { dependency, evidence }
     }
 
     /// Sends evidence, or drops it if the queue is full: the watch then has enough.

@@ -92,16 +92,16 @@ pub struct Page {
 
 /// Work for the auth worker.
 #[derive(Debug)]
-pub enum Admit {
-    /// Checks a token and counts its user's connections. `Leave` releases a user that was counted.
-    Token { ticket: Ticket, token: Box<str>, occasion: Occasion },
-    /// Counts a connection of an address, which is the client's even behind trusted proxies. `Depart` releases one that was
+pub enum AuthJob {
+    /// Checks a token and counts its user's connections. `ReleaseUser` releases a user that was counted.
+    CheckToken { ticket: Ticket, token: Box<str>, occasion: Occasion },
+    /// Counts a connection of an address, which is the client's even behind trusted proxies. `ReleaseAddress` releases one that was
     /// counted.
-    Address { ticket: Ticket, address: IpAddr },
+    AdmitAddress { ticket: Ticket, address: IpAddr },
     /// Releases a user: a counted connection ended.
-    Leave { user: UserName },
+    ReleaseUser { user: UserName },
     /// Releases an address: a counted connection ended.
-    Depart { address: IpAddr },
+    ReleaseAddress { address: IpAddr },
 }
 
 /// A reactor's interest in a channel of the bus.
@@ -124,15 +124,15 @@ pub enum Completion {
     Heads { ticket: Ticket, outcome: Result<Vec<(ChannelName, LogPosition)>, ReadError> },
     /// Answers [`Interest::Follow`]: the bus now delivers the channel; or it does not work, and the logs are read each second.
     Followed { ticket: Ticket },
-    /// Answers [`Admit::Token`]. If the request no longer waits, a user that was counted must be released.
+    /// Answers [`AuthJob::CheckToken`]. If the request no longer waits, a user that was counted must be released.
     TokenChecked { ticket: Ticket, outcome: Result<Identity, Denied> },
-    /// Answers [`Admit::Address`]. If the request no longer waits, an address that was counted must be released.
+    /// Answers [`AuthJob::AdmitAddress`]. If the request no longer waits, an address that was counted must be released.
     AddressChecked { ticket: Ticket, address: IpAddr, outcome: Result<(), AddressDenied> },
 }
 
 /// A message that answers no job. It may be lost on the way; the log then makes up for it, except for signals.
 #[derive(Clone, Debug)]
-pub enum Live {
+pub enum Broadcast {
     /// The publications of one commit, in offset order within each channel.
     Published(Arc<[Published]>),
     /// A signal, as a complete frame with the same bytes for every subscriber.

@@ -10,5 +10,5 @@ pub mod probing;
 pub mod wake;
 
 pub use crate::session::outcome::*;
-pub use lane::{Inbox, Mailbox, Offered, Outlook, Queues, SnapshotReader, Witness, inbox};
+pub use lane::{EvidenceSender, Inbox, Mailbox, Offered, Outlook, Queues, SnapshotReader, inbox};
 pub use message::*;

@@ -4,7 +4,7 @@ use super::Mailbox;
 
 /// Wakes a reactor. If that fails, the reactor sees what was sent on its next turn.
 pub fn wake(mailbox: &Mailbox) {
-    if let Err(error) = mailbox.ring() {
+    if let Err(error) = mailbox.wake() {
         tracing::error!(%error, "reactor could not be woken");
     }
 }

@@ -20,7 +20,7 @@ pub struct AdminCounters {
 
 impl AdminCounters {
     /// Counts an action that was performed.
-    pub fn did(&self, action: &str) {
+    pub fn count_action(&self, action: &str) {
         if let Some(place) = ACTIONS.iter().position(|known| *known == action)
             && let Some(cell) = self.actions.get(place)
         {

@@ -58,7 +58,7 @@ pub struct AuthCounters {
     /// Addresses with too many new connections in a short time.
     pub addresses_too_fast: AtomicU64,
     /// Wake-ups that failed. The reactor sees its answers with its next turn.
-    pub rings_failed: AtomicU64,
+    pub wakes_failed: AtomicU64,
     pub service: Arc<ServiceCounters>,
     /// Users that are currently counted.
     pub users: AtomicU64,

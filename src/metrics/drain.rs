@@ -6,7 +6,7 @@
 use super::Cell;
 use crate::clock::{Moment, Now};
 use crate::drain::progress::{Progress, Unfinished};
-use crate::drain::{Cause, Ending, Phase, Plan, Timetable};
+use crate::drain::{DrainCause, DrainPhase, Ending, Plan, Timetable};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ pub struct ReactorDrain {
     /// True if the listener is closed and every connection it will ever accept is counted in `connections`.
     pub closed: AtomicBool,
     /// Connections that were assigned a slot.
-    pub told: Cell,
+    pub notified: Cell,
     /// Connections that left by themselves after they were assigned a slot.
     pub moved: Cell,
     /// Connections that the reactor closed.
@@ -83,7 +83,7 @@ impl Drain {
     }
 
     /// Begins a drain unless one has begun. The caller wakes the main thread afterwards.
-    pub fn begin(&self, cause: Cause, now: Now) -> Began {
+    pub fn begin(&self, cause: DrainCause, now: Now) -> Began {
         let since = now.at.micros().max(1);
         if self.since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return Began::Before;
@@ -92,29 +92,32 @@ impl Drain {
         self.cause.store(cause as u8, Ordering::Relaxed);
         self.since_unix_ms.store(now.unix_ms, Ordering::Relaxed);
         // A process that ends because of a fault skips this phase.
-        if cause != Cause::Fault {
-            self.enter(Phase::Accepting);
+        if cause != DrainCause::Fault {
+            self.enter(DrainPhase::Accepting);
         }
         Began::Now
     }
 
     /// Enters a phase, unless a later one was entered. Only the main thread may call it, after the drain has begun.
     /// The caller wakes the reactors afterwards.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: DrainPhase) {
         self.phase.fetch_max(phase as u8, Ordering::Release);
     }
 
-    /// Enters [`Phase::Closing`] with these deadlines. Only the main thread may call it; it may call it again with
+    /// Enters [`DrainPhase::Closing`] with these deadlines. Only the main thread may call it; it may call it again with
     /// earlier deadlines.
     pub fn close(&self, ending: Ending) {
         self.answer_by.fetch_min(ending.answer_by.micros(), Ordering::Relaxed);
         self.end_by.fetch_min(ending.end_by.micros(), Ordering::Relaxed);
-        self.enter(Phase::Closing);
+        self.enter(DrainPhase::Closing);
     }
 
     #[inline]
-    pub fn phase(&self) -> Phase {
-        Phase::ALL.get(usize::from(self.phase.load(Ordering::Acquire))).copied().unwrap_or(Phase::Closing)
+    pub fn phase(&self) -> DrainPhase {
+        DrainPhase::ALL
+            .get(usize::from(self.phase.load(Ordering::Acquire)))
+            .copied()
+            .unwrap_or(DrainPhase::Closing)
     }
 
     /// Deadline for answers. Requests without an answer are closed then.
@@ -133,10 +136,10 @@ impl Drain {
     }
 
     /// The cause and the beginning in Unix milliseconds.
-    pub fn began(&self) -> Option<(Cause, u64)> {
+    pub fn began(&self) -> Option<(DrainCause, u64)> {
         // The phase is written last.
-        let begun = self.phase() != Phase::Serving;
-        let cause = Cause::ALL.get(usize::from(self.cause.load(Ordering::Relaxed)));
+        let begun = self.phase() != DrainPhase::Serving;
+        let cause = DrainCause::ALL.get(usize::from(self.cause.load(Ordering::Relaxed)));
         begun.then_some((*cause?, self.since_unix_ms.load(Ordering::Relaxed)))
     }
 
@@ -163,7 +166,7 @@ impl Drain {
             plan: self.plan(),
             elapsed: began.map(|_| now.since(self.timetable().since)).unwrap_or_default(),
             connections,
-            told: self.sum(|reactor| &reactor.told),
+            notified: self.sum(|reactor| &reactor.notified),
             moved: self.sum(|reactor| &reactor.moved),
             stragglers: self.sum(|reactor| &reactor.stragglers),
             unfinished: self.unfinished(),
@@ -182,13 +185,13 @@ mod tests {
     #[test]
     fn drain_begins_once_and_leaves_serving_at_once() {
         let drain = Drain::new(1, Plan::default());
-        assert_eq!((drain.phase(), drain.began()), (Phase::Serving, None));
+        assert_eq!((drain.phase(), drain.began()), (DrainPhase::Serving, None));
         let now = |ms: u64| Now { at: Moment::from_micros(ms * 1_000), unix_ms: ms };
-        assert_eq!(drain.begin(Cause::Operator, now(7)), Began::Now);
-        assert_eq!(drain.phase(), Phase::Accepting);
-        assert_eq!(drain.begin(Cause::Terminate, now(9)), Began::Before);
+        assert_eq!(drain.begin(DrainCause::Operator, now(7)), Began::Now);
+        assert_eq!(drain.phase(), DrainPhase::Accepting);
+        assert_eq!(drain.begin(DrainCause::Terminate, now(9)), Began::Before);
         let progress = drain.progress(Moment::from_micros(12_000), 3);
-        assert_eq!(progress.began, Some((Cause::Operator, 7)));
+        assert_eq!(progress.began, Some((DrainCause::Operator, 7)));
         assert_eq!((progress.elapsed.as_millis(), progress.connections), (5, 3));
     }
 
@@ -196,7 +199,7 @@ mod tests {
     fn reload_changes_the_plan_only_before_the_drain_begins() {
         let drain = Drain::new(1, Plan::default());
         drain.revise(Plan { close: std::time::Duration::from_secs(40), ..Plan::default() });
-        drain.begin(Cause::Terminate, Now { at: Moment::from_micros(1_000_000), unix_ms: 1 });
+        drain.begin(DrainCause::Terminate, Now { at: Moment::from_micros(1_000_000), unix_ms: 1 });
         assert_eq!(drain.timetable().close_at(), Moment::from_micros(41_000_000));
         // The drain has begun, so a reload comes too late.
         drain.revise(Plan::default());
@@ -220,14 +223,14 @@ mod tests {
         drain.close(ending(4_000));
         assert_eq!(drain.answer_by(), Moment::from_micros(4_000_000));
         // The thread that began the drain may enter the first phase late.
-        drain.enter(Phase::Accepting);
-        assert_eq!(drain.phase(), Phase::Closing);
+        drain.enter(DrainPhase::Accepting);
+        assert_eq!(drain.phase(), DrainPhase::Closing);
     }
 
     #[test]
     fn every_phase_survives_the_atomic() {
         let drain = Drain::new(1, Plan::default());
-        for phase in Phase::ALL {
+        for phase in DrainPhase::ALL {
             drain.enter(phase);
             assert_eq!(drain.phase(), phase);
         }

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The outcomes, in the order of [`ReloadCounters::outcomes`].
-pub const OUTCOMES: [Outcome; 4] =
-    [Outcome::Applied, Outcome::Unchanged, Outcome::Refused, Outcome::Incomplete];
+pub const OUTCOMES: [ReloadOutcome; 4] =
+    [ReloadOutcome::Applied, ReloadOutcome::Unchanged, ReloadOutcome::Refused, ReloadOutcome::Incomplete];
 
 /// The outcome of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReloadOutcome {
     /// The changes are in force.
     Applied,
     /// No reloadable setting had changed.
@@ -20,14 +20,14 @@ pub enum Outcome {
     Incomplete,
 }
 
-impl Outcome {
+impl ReloadOutcome {
     /// The value in the metric and in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Outcome::Applied => "applied",
-            Outcome::Unchanged => "unchanged",
-            Outcome::Refused => "refused",
-            Outcome::Incomplete => "incomplete",
+            ReloadOutcome::Applied => "applied",
+            ReloadOutcome::Unchanged => "unchanged",
+            ReloadOutcome::Refused => "refused",
+            ReloadOutcome::Incomplete => "incomplete",
         }
     }
 }
@@ -49,15 +49,15 @@ impl ReloadCounters {
         self.holds(unix_ms);
     }
 
-    pub fn ended(&self, outcome: Outcome, unix_ms: u64) {
+    pub fn ended(&self, outcome: ReloadOutcome, unix_ms: u64) {
         if let Some(cell) = OUTCOMES.iter().position(|it| *it == outcome).and_then(|it| self.outcomes.get(it))
         {
             cell.fetch_add(1, Ordering::Relaxed);
         }
         match outcome {
-            Outcome::Applied | Outcome::Unchanged => self.holds(unix_ms),
-            Outcome::Refused => {}
-            Outcome::Incomplete => self.whole.store(0, Ordering::Relaxed),
+            ReloadOutcome::Applied | ReloadOutcome::Unchanged => self.holds(unix_ms),
+            ReloadOutcome::Refused => {}
+            ReloadOutcome::Incomplete => self.whole.store(0, Ordering::Relaxed),
         }
     }
 

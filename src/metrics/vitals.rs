@@ -3,7 +3,7 @@
 use super::Cell;
 use super::drain::Drain;
 use crate::clock::Moment;
-use crate::drain::{Phase, Plan};
+use crate::drain::{DrainPhase, Plan};
 use crate::health::report::{DrainSummary, Readings};
 use crate::health::snapshot::Snapshot;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +103,7 @@ impl Vitals {
 
     /// True exactly if the process drains, or ends without a drain.
     pub fn stopping(&self) -> bool {
-        self.drain.phase() != Phase::Serving
+        self.drain.phase() != DrainPhase::Serving
     }
 
     /// The open connections of all reactors.
@@ -112,9 +112,9 @@ impl Vitals {
     }
 
     /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long. Returns none during
-    /// [`Phase::Closing`], because a reactor that has finished makes no turns.
+    /// [`DrainPhase::Closing`], because a reactor that has finished makes no turns.
     pub fn silent(&self, now: Moment) -> Option<(usize, Duration)> {
-        if self.drain.phase() == Phase::Closing {
+        if self.drain.phase() == DrainPhase::Closing {
             return None;
         }
         self.reactors

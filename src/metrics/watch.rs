@@ -2,7 +2,7 @@
 
 use crate::health::breaker::{Forced, Position};
 use crate::health::capacity::Depth;
-use crate::health::definition::{Kind, Use};
+use crate::health::definition::{DependencyKind, Use};
 use crate::health::dependency::{Dependency, State};
 use crate::health::snapshot::{AdmissionMode, Level};
 use arc_swap::ArcSwap;
@@ -28,7 +28,7 @@ pub struct WatchCounters {
 pub struct DependencyCells {
     pub name: Arc<str>,
     /// The kind of the dependency. It decides which breakers exist.
-    kind: Kind,
+    kind: DependencyKind,
     pub probes: AtomicU64,
     /// Probes that found a fault.
     pub probe_failures: AtomicU64,
@@ -108,7 +108,7 @@ impl WatchCounters {
     }
 
     /// Records the level and the revision of a new snapshot.
-    pub fn stands(&self, level: Level, revision: u64) {
+    pub fn record_snapshot(&self, level: Level, revision: u64) {
         let level = match level {
             Level::Ok => 0,
             Level::Degraded => 1,

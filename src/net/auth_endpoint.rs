@@ -46,7 +46,7 @@ pub enum Login {
 
 /// The reason why a request was not answered.
 #[derive(Debug)]
-pub(crate) struct Unanswered {
+pub(crate) struct FailedRequest {
     pub(crate) trouble: Trouble,
     pub(crate) blame: Blame,
 }
@@ -59,9 +59,9 @@ pub(crate) enum Blame {
     Request,
 }
 
-impl From<Trouble> for Unanswered {
-    fn from(trouble: Trouble) -> Unanswered {
-        Unanswered { trouble, blame: Blame::Service }
+impl From<Trouble> for FailedRequest {
+    fn from(trouble: Trouble) -> FailedRequest {
+        FailedRequest { trouble, blame: Blame::Service }
     }
 }
 
@@ -105,7 +105,7 @@ impl Endpoint {
         browser: &HttpClient,
         token: &str,
         deadline: Instant,
-    ) -> Result<Vec<u8>, Unanswered> {
+    ) -> Result<Vec<u8>, FailedRequest> {
         let token: String = byte_serialize(token.as_bytes()).collect();
         let form = format!("token={token}&token_type_hint=access_token");
         let answer = browser.post_form(&self.url, &self.headers(), &form, &self.peer, deadline)?;
@@ -113,7 +113,7 @@ impl Endpoint {
             // The client's token may be what the service rejects: too long, or malformed.
             400 | 413 | 414 | 422 => {
                 let trouble = self.trouble(Fault::Status, format!("answers with status {}", answer.status));
-                Err(Unanswered { trouble, blame: Blame::Request })
+                Err(FailedRequest { trouble, blame: Blame::Request })
             }
             _ => Ok(self.body(answer)?),
         }

@@ -9,7 +9,7 @@ use super::dial::Dialer;
 use super::peer::PeerAddress;
 use super::postgres::{AddressError, PostgresAddress};
 use super::tls::TlsTrust;
-pub use crate::health::definition::Kind;
+pub use crate::health::definition::DependencyKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -62,21 +62,21 @@ impl std::fmt::Debug for Target {
 
 impl Target {
     /// Reads an address of this kind. Resolves no name and opens nothing.
-    pub fn parse(kind: Kind, address: &str) -> Result<Target, TargetError> {
+    pub fn parse(kind: DependencyKind, address: &str) -> Result<Target, TargetError> {
         let (service, secrets) = match kind {
-            Kind::Postgres => postgres(address)?,
-            Kind::Redis => {
+            DependencyKind::Postgres => postgres(address)?,
+            DependencyKind::Redis => {
                 address::redis(address).map(|(target, secrets)| (TargetService::Redis(target), secrets))?
             }
-            Kind::Http => {
+            DependencyKind::Http => {
                 address::http(address).map(|(target, secrets)| (TargetService::Http(target), secrets))?
             }
-            Kind::Clickhouse => address::http(address)
+            DependencyKind::Clickhouse => address::http(address)
                 .map(|(target, secrets)| (TargetService::Clickhouse(target), secrets))?,
-            Kind::Tcp => {
+            DependencyKind::Tcp => {
                 address::tcp(address).map(|(peer, tls)| (TargetService::Tcp { peer, tls }, Vec::new()))?
             }
-            Kind::Gateway => return error("this process is not looked at over a network"),
+            DependencyKind::Gateway => return error("this process is not looked at over a network"),
         };
         Ok(Target { service, source: None, ca_file: None, secrets })
     }
@@ -141,13 +141,13 @@ impl Target {
     }
 
     /// The protocol.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> DependencyKind {
         match &self.service {
-            TargetService::Postgres(_) => Kind::Postgres,
-            TargetService::Redis(_) => Kind::Redis,
-            TargetService::Http(_) | TargetService::Auth(_) => Kind::Http,
-            TargetService::Clickhouse(_) => Kind::Clickhouse,
-            TargetService::Tcp { .. } => Kind::Tcp,
+            TargetService::Postgres(_) => DependencyKind::Postgres,
+            TargetService::Redis(_) => DependencyKind::Redis,
+            TargetService::Http(_) | TargetService::Auth(_) => DependencyKind::Http,
+            TargetService::Clickhouse(_) => DependencyKind::Clickhouse,
+            TargetService::Tcp { .. } => DependencyKind::Tcp,
         }
     }
 
@@ -220,14 +220,14 @@ mod tests {
     #[test]
     fn address_is_shown_without_its_secrets() {
         let written = [
-            (Kind::Postgres, "postgres://seawall:hunter22@db:5433/chat", "db:5433"),
-            (Kind::Postgres, "host=a,b user=seawall password=hunter22", "a:5432,b:5432"),
-            (Kind::Postgres, "host=/run/pg user=s port=1", "/run/pg/.s.PGSQL.1"),
-            (Kind::Redis, "rediss://:hunter22@cache", "cache:6379"),
-            (Kind::Redis, "unix:///run/redis.sock", "/run/redis.sock"),
-            (Kind::Http, "https://me:hunter22@api.example/v1?key=hunter22", "api.example:443"),
-            (Kind::Clickhouse, "http://[::1]:8123", "[::1]:8123"),
-            (Kind::Tcp, "tls://mail:465", "mail:465"),
+            (DependencyKind::Postgres, "postgres://seawall:hunter22@db:5433/chat", "db:5433"),
+            (DependencyKind::Postgres, "host=a,b user=seawall password=hunter22", "a:5432,b:5432"),
+            (DependencyKind::Postgres, "host=/run/pg user=s port=1", "/run/pg/.s.PGSQL.1"),
+            (DependencyKind::Redis, "rediss://:hunter22@cache", "cache:6379"),
+            (DependencyKind::Redis, "unix:///run/redis.sock", "/run/redis.sock"),
+            (DependencyKind::Http, "https://me:hunter22@api.example/v1?key=hunter22", "api.example:443"),
+            (DependencyKind::Clickhouse, "http://[::1]:8123", "[::1]:8123"),
+            (DependencyKind::Tcp, "tls://mail:465", "mail:465"),
         ];
         for (kind, address, shown) in written {
             let target = Target::parse(kind, address).unwrap_or_else(|error| panic!("{address}: {error}"));
@@ -240,15 +240,15 @@ mod tests {
     #[test]
     fn bad_address_is_answered_with_the_right_form_and_never_repeated() {
         let bad = [
-            (Kind::Postgres, "postgres://hunter22"),
-            (Kind::Postgres, "nonsense hunter22"),
-            (Kind::Redis, "http://:hunter22@x"),
-            (Kind::Redis, "redis://:hunter22@x/zero"),
-            (Kind::Http, "redis://hunter22@x"),
-            (Kind::Clickhouse, "hunter22"),
-            (Kind::Tcp, "hunter22"),
-            (Kind::Tcp, "ftp://hunter22:1"),
-            (Kind::Tcp, "hunter22:99999"),
+            (DependencyKind::Postgres, "postgres://hunter22"),
+            (DependencyKind::Postgres, "nonsense hunter22"),
+            (DependencyKind::Redis, "http://:hunter22@x"),
+            (DependencyKind::Redis, "redis://:hunter22@x/zero"),
+            (DependencyKind::Http, "redis://hunter22@x"),
+            (DependencyKind::Clickhouse, "hunter22"),
+            (DependencyKind::Tcp, "hunter22"),
+            (DependencyKind::Tcp, "ftp://hunter22:1"),
+            (DependencyKind::Tcp, "hunter22:99999"),
         ];
         for (kind, address) in bad {
             let error = Target::parse(kind, address).expect_err(address).to_string();
@@ -262,13 +262,13 @@ mod tests {
 
     #[test]
     fn option_that_does_not_fit_the_kind_is_refused() {
-        let tcp = Target::parse(Kind::Tcp, "a:1").expect("an address");
+        let tcp = Target::parse(DependencyKind::Tcp, "a:1").expect("an address");
         assert!(tcp.clone().with_tables(&["x"]).is_err());
         assert!(tcp.with_expect(Expect::default()).is_err());
-        let store = Target::parse(Kind::Postgres, "postgres://a@b/c").expect("an address");
+        let store = Target::parse(DependencyKind::Postgres, "postgres://a@b/c").expect("an address");
         assert!(store.clone().with_tables(&["x; drop table y"]).is_err());
         assert!(store.with_tables(&["chat.log"]).is_ok());
-        let web = Target::parse(Kind::Http, "http://a/").expect("an address");
+        let web = Target::parse(DependencyKind::Http, "http://a/").expect("an address");
         let expect = Expect { status: Some(99), field: None };
         assert!(web.clone().with_expect(expect).is_err());
         assert!(web.with_expect(Expect { status: None, field: Some(("a..b".into(), "1".into())) }).is_err());

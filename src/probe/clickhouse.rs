@@ -51,12 +51,12 @@ fn expect(answer: &HttpAnswer, question: &str, wanted: &str, target: &HttpTarget
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::target::{Kind, Target, TargetService};
+    use crate::net::target::{DependencyKind, Target, TargetService};
 
     #[test]
     fn requests_keep_the_path_and_query_of_the_address() {
-        let target =
-            Target::parse(Kind::Clickhouse, "http://a:8123/proxy/?database=chat").expect("an address");
+        let target = Target::parse(DependencyKind::Clickhouse, "http://a:8123/proxy/?database=chat")
+            .expect("an address");
         let TargetService::Clickhouse(target) = target.service else { panic!("another kind") };
         assert_eq!(address(&target, "ping", None), "http://a:8123/proxy/ping?database=chat");
         assert_eq!(address(&target, "", Some("query=1")), "http://a:8123/proxy/?database=chat&query=1");

@@ -1,6 +1,6 @@
 //! The output of `seawall doctor`: one dependency per line, with advice under it, for an operator woken by a pager.
 
-use crate::health::definition::{Criticality, Kind};
+use crate::health::definition::{Criticality, DependencyKind};
 use crate::health::finding::Finding;
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 pub struct DiagnosisRow {
     /// Its name in the configuration.
     pub name: String,
-    pub kind: Kind,
+    pub kind: DependencyKind,
     /// Its address from [`Target::address`](crate::net::target::Target::address), so without a password.
     pub address: String,
     /// The effect of its failure.
@@ -131,7 +131,7 @@ mod tests {
         let finding = Finding { latency: Duration::from_micros(1_250), result };
         DiagnosisRow {
             name: name.into(),
-            kind: Kind::Redis,
+            kind: DependencyKind::Redis,
             address: "cache:6379".into(),
             criticality,
             finding,

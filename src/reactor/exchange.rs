@@ -2,7 +2,7 @@
 
 use super::Reactor;
 use crate::engine::Job;
-use crate::job::Live;
+use crate::job::Broadcast;
 use crate::job::bus::Interest;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ enum BusLane {
 impl Reactor {
     /// Hands the engine the broadcasts and completions that arrived, within its quotas, and sends its jobs.
     pub(super) fn exchange(&mut self) {
-        self.inbox.answer_door();
+        self.inbox.rearm();
         if self.engine.gathers(self.inbox.answers.len(), self.inbox.live.len()) {
             return;
         }
@@ -78,8 +78,9 @@ impl Reactor {
                 }
                 for (index, mailbox) in self.mailboxes.iter().enumerate() {
                     if index != usize::from(self.id.0) {
-                        mailbox.offer(Live::Signal { channel: channel.clone(), frame: Arc::clone(&frame) });
-                        if let Err(error) = mailbox.ring() {
+                        mailbox
+                            .offer(Broadcast::Signal { channel: channel.clone(), frame: Arc::clone(&frame) });
+                        if let Err(error) = mailbox.wake() {
                             tracing::warn!(%error, reactor = index, "reactor not woken");
                         }
                     }

@@ -20,10 +20,10 @@ pub(crate) mod transfer;
 pub use crate::engine::{Addresses, Echo, Hosts, ProxyHeader};
 pub use clock::Clock;
 pub use listener::{Port, listen};
-pub use renew::{Setup, Setups};
+pub use renew::{Setups, ShellSetup};
 
-use crate::drain::Phase;
-use crate::engine::{Engine, Follows, Job, Readiness};
+use crate::drain::DrainPhase;
+use crate::engine::{Engine, FollowMode, Job, Readiness};
 use crate::id::ReactorId;
 use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader, inbox};
 use crate::limits::READ_BYTES;
@@ -66,7 +66,7 @@ pub struct Reactor {
     sockets: Sockets,
     setups: renew::SetupReader,
     /// The setup of this turn.
-    setup: Arc<Setup>,
+    setup: Arc<ShellSetup>,
     health: SnapshotReader,
     counters: Arc<ReactorCounters>,
     poll: Poll,
@@ -93,7 +93,7 @@ impl Reactor {
     ) -> Reactor {
         let setup = setups.load();
         let mut health = setup.engine.outlook.reader();
-        let follows = if queues.bus.is_some() { Follows::ByBus } else { Follows::Alone };
+        let follows = if queues.bus.is_some() { FollowMode::ByBus } else { FollowMode::Alone };
         let (shared, snapshot) = (Arc::clone(&setup.engine), Arc::clone(health.load()));
         Reactor {
             id,
@@ -204,9 +204,9 @@ impl Reactor {
     fn drain(&mut self) {
         let phase = self.setup.engine.vitals.drain.phase();
         let may_enter = match phase {
-            Phase::Serving | Phase::Accepting => true,
-            Phase::Moving | Phase::Closing if phase == self.engine.phase() => true,
-            Phase::Moving | Phase::Closing => self.leave_port() == Leaving::Left,
+            DrainPhase::Serving | DrainPhase::Accepting => true,
+            DrainPhase::Moving | DrainPhase::Closing if phase == self.engine.phase() => true,
+            DrainPhase::Moving | DrainPhase::Closing => self.leave_port() == Leaving::Left,
         };
         if may_enter {
             self.announce_closed(phase);

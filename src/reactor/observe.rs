@@ -2,7 +2,7 @@
 
 use super::Reactor;
 use super::secure::Warned;
-use crate::drain::Phase;
+use crate::drain::DrainPhase;
 use crate::engine::Notice;
 use crate::metrics::tls::TlsFault;
 use std::sync::atomic::Ordering;
@@ -33,10 +33,10 @@ impl Reactor {
 
     /// Announces that this reactor accepts no further connections. Its present ones are counted first, because the gateway ends
     /// once every reactor has announced this and none has connections.
-    pub(super) fn announce_closed(&self, phase: Phase) {
+    pub(super) fn announce_closed(&self, phase: DrainPhase) {
         let closed = match phase {
-            Phase::Serving | Phase::Accepting => return,
-            Phase::Moving | Phase::Closing => phase != self.engine.phase(),
+            DrainPhase::Serving | DrainPhase::Accepting => return,
+            DrainPhase::Moving | DrainPhase::Closing => phase != self.engine.phase(),
         };
         let (vitals, place) = (&self.setup.engine.vitals, usize::from(self.id.0));
         if closed

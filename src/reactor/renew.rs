@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Cache};
 use std::sync::Arc;
 
 /// The engine's settings, and those of the shell.
-pub struct Setup {
+pub struct ShellSetup {
     pub engine: Arc<engine::Setup>,
     /// `server.takeover`
     pub port: Port,
@@ -19,22 +19,22 @@ pub struct Setup {
 
 /// The current setup of all reactors.
 #[derive(Clone)]
-pub struct Setups(Arc<ArcSwap<Setup>>);
+pub struct Setups(Arc<ArcSwap<ShellSetup>>);
 
-pub(super) type SetupReader = Cache<Arc<ArcSwap<Setup>>, Arc<Setup>>;
+pub(super) type SetupReader = Cache<Arc<ArcSwap<ShellSetup>>, Arc<ShellSetup>>;
 
 impl Setups {
-    pub fn new(setup: Setup) -> Setups {
+    pub fn new(setup: ShellSetup) -> Setups {
         Setups(Arc::new(ArcSwap::from_pointee(setup)))
     }
 
-    pub fn load(&self) -> Arc<Setup> {
+    pub fn load(&self) -> Arc<ShellSetup> {
         self.0.load_full()
     }
 
     /// Replaces the setup. Wake the reactors afterwards. The number of reactors, the clock, vitals, outlook and metrics are
     /// fixed at the start and must be the same.
-    pub fn publish(&self, setup: Setup) {
+    pub fn publish(&self, setup: ShellSetup) {
         self.0.store(Arc::new(setup));
     }
 
@@ -43,11 +43,11 @@ impl Setups {
     }
 }
 
-impl Setup {
+impl ShellSetup {
     /// Changes the TLS of new connections.
     #[must_use]
-    pub fn with_tls(self, tls: Option<Arc<rustls::ServerConfig>>) -> Setup {
-        Setup { tls, ..self }
+    pub fn with_tls(self, tls: Option<Arc<rustls::ServerConfig>>) -> ShellSetup {
+        ShellSetup { tls, ..self }
     }
 }
 

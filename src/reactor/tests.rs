@@ -51,7 +51,7 @@ impl Stage {
                 MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
             )),
         };
-        let setup = Setup { engine: Arc::new(engine), port: Port::Own, clock, tls };
+        let setup = ShellSetup { engine: Arc::new(engine), port: Port::Own, clock, tls };
         let (append, _) = bounded(OUTSTANDING_MAX);
         let (read, _) = bounded(OUTSTANDING_MAX);
         let (admit, _) = bounded(OUTSTANDING_MAX);
@@ -70,7 +70,7 @@ impl Stage {
                 clock.moment().since(start) < Duration::from_secs(8),
                 "the condition did not become true"
             );
-            self.mailbox.ring().expect("waker");
+            self.mailbox.wake().expect("waker");
             self.reactor.turn(&mut self.events).expect("poll");
         }
     }

@@ -1,7 +1,7 @@
 //! Moves bytes: sockets are read into the one buffer for the engine, and outboxes are written to their sockets.
 
 use super::Reactor;
-use crate::engine::{Flushed, Order, Reads, SlotId, Written};
+use crate::engine::{Flushed, Order, ReadExtent, SlotId, Written};
 use crate::limits::READS_PER_TURN;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -35,7 +35,7 @@ impl Reactor {
     fn read_socket(&mut self, id: SlotId, buffer: &mut [u8]) {
         for _ in 0..READS_PER_TURN {
             let reads = self.engine.reads(id);
-            if reads == Reads::Nothing {
+            if reads == ReadExtent::Nothing {
                 return;
             }
             let Some(socket) = self.sockets.get_mut(id) else { return };
@@ -46,7 +46,7 @@ impl Reactor {
                 }
                 Ok((length, _)) => {
                     // A short read means that the socket is drained, unless its end is still to be read.
-                    let drained = length < buffer.len() && reads == Reads::UntilShort;
+                    let drained = length < buffer.len() && reads == ReadExtent::UntilShort;
                     self.counters.bytes_received.add(length as u64);
                     match socket.tls {
                         None => self.engine.handle_bytes(id, &mut buffer[..length]),

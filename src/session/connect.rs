@@ -88,7 +88,7 @@ impl Session {
                 if let Some(Ok(identity)) = outcome
                     && identity.counted == Counted::Yes
                 {
-                    cx.effects.push(Effect::Leave(identity.user));
+                    cx.effects.push(Effect::ReleaseUser(identity.user));
                 }
             }
             stage @ (SessionStage::AwaitingConnect | SessionStage::AwaitingPositions { .. }) => {
@@ -158,7 +158,7 @@ fn close_reason(denied: Denied) -> CloseReason {
         Denied::TooManyOfUser => {
             CloseReason::OverCapacity { bound: "limits.connections_per_user", retry_ms: USER_RETRY_MS }
         }
-        Denied::Unjudged { retry_ms, reference } => CloseReason::Unavailable {
+        Denied::Unchecked { retry_ms, reference } => CloseReason::Unavailable {
             dependency: "auth".into(),
             retry_ms,
             reference: reference.map_or_else(|| UNANSWERED.into(), |reference| reference.to_string()),
@@ -177,7 +177,7 @@ fn refusal(denied: Denied) -> Refusal<'static> {
         Denied::TooManyOfUser => Refusal::BadToken(
             "limits.connections_per_user is reached; close another connection of this user first",
         ),
-        Denied::Unjudged { retry_ms, reference: _ } => Refusal::Unjudged { retry_ms },
+        Denied::Unchecked { retry_ms, reference: _ } => Refusal::Unchecked { retry_ms },
         Denied::TooManyWaiting => Refusal::Queue,
     }
 }

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, Key, UserName};
-use crate::wire::command::Range;
+use crate::wire::command::HistoryRange;
 use std::sync::Arc;
 
 /// One order.
@@ -17,7 +17,7 @@ pub enum Effect {
     History {
         id: CommandId,
         channel: ChannelName,
-        range: Range,
+        range: HistoryRange,
         /// The largest number of publications.
         limit: u32,
         /// The time at which the command arrived.
@@ -36,7 +36,7 @@ pub enum Effect {
     /// Start catching up, now that the reply is written.
     Replay(SubscriptionId),
     /// Release this connection from its user's count.
-    Leave(UserName),
+    ReleaseUser(UserName),
     /// Send the reason, and close.
     Close(CloseReason),
 }

@@ -16,7 +16,7 @@ pub struct Periods {
 
 /// The next action for a connection's liveness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum LivenessAction {
     Nothing,
     Ping,
     /// Close, because nothing arrived after the ping, not even a pong.
@@ -36,8 +36,8 @@ pub enum Beat {
 /// The liveness timers of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
-    heard: Moment,
-    said: Moment,
+    received: Moment,
+    sent: Moment,
     beat_at: Moment,
     /// The time of the ping that has not been answered.
     pinged: Option<Moment>,
@@ -48,32 +48,36 @@ impl Heartbeat {
     pub fn new(now: Moment, periods: Periods, phase: f32) -> Heartbeat {
         let first = now + periods.ping.mul_f32(phase.clamp(0.0, 1.0));
         // A backdated arrival puts the first ping at its phase; later pings do not depend on it.
-        Heartbeat { heard: first - periods.ping, said: now, beat_at: first, pinged: None }
+        Heartbeat { received: first - periods.ping, sent: now, beat_at: first, pinged: None }
     }
 
     /// Notes that bytes arrived.
-    pub fn heard(&mut self, now: Moment) {
-        self.heard = now;
+    pub fn received(&mut self, now: Moment) {
+        self.received = now;
         self.pinged = None;
     }
 
     /// Notes that bytes were sent. A turn with a ping does not count, because a page in a browser never sees pings.
-    pub fn said(&mut self, now: Moment) {
+    pub fn sent(&mut self, now: Moment) {
         if self.pinged != Some(now) {
-            self.said = now;
+            self.sent = now;
         }
     }
 
     /// Decides whether to ping or to close.
-    pub fn due(&mut self, now: Moment, periods: Periods) -> Due {
+    pub fn due(&mut self, now: Moment, periods: Periods) -> LivenessAction {
         if let Some(pinged) = self.pinged {
-            return if now >= pinged + periods.pong { Due::GiveUp } else { Due::Nothing };
+            return if now >= pinged + periods.pong {
+                LivenessAction::GiveUp
+            } else {
+                LivenessAction::Nothing
+            };
         }
-        if now < self.heard + periods.ping {
-            return Due::Nothing;
+        if now < self.received + periods.ping {
+            return LivenessAction::Nothing;
         }
         self.pinged = Some(now);
-        Due::Ping
+        LivenessAction::Ping
     }
 
     /// Decides whether a beat is due; if so, the next one is due a period later.
@@ -81,7 +85,7 @@ impl Heartbeat {
         if now < self.beat_at {
             return Beat::NotDue;
         }
-        let quiet = self.said + periods.ping <= now;
+        let quiet = self.sent + periods.ping <= now;
         self.beat_at = now + periods.ping;
         if quiet { Beat::Now } else { Beat::IfMoved }
     }
@@ -90,7 +94,7 @@ impl Heartbeat {
     pub fn deadline(&self, periods: Periods) -> Moment {
         let life = match self.pinged {
             Some(pinged) => pinged + periods.pong,
-            None => self.heard + periods.ping,
+            None => self.received + periods.ping,
         };
         life.min(self.beat_at)
     }
@@ -109,23 +113,23 @@ mod tests {
     #[test]
     fn first_ping_comes_at_its_phase_and_silence_closes_the_connection() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
-        assert_eq!(heartbeat.due(at(109), PERIODS), Due::Nothing);
-        assert_eq!(heartbeat.due(at(110), PERIODS), Due::Ping);
+        assert_eq!(heartbeat.due(at(109), PERIODS), LivenessAction::Nothing);
+        assert_eq!(heartbeat.due(at(110), PERIODS), LivenessAction::Ping);
         assert_eq!(heartbeat.deadline(PERIODS), at(110));
-        assert_eq!(heartbeat.due(at(119), PERIODS), Due::Nothing);
-        assert_eq!(heartbeat.due(at(120), PERIODS), Due::GiveUp);
+        assert_eq!(heartbeat.due(at(119), PERIODS), LivenessAction::Nothing);
+        assert_eq!(heartbeat.due(at(120), PERIODS), LivenessAction::GiveUp);
     }
 
     #[test]
     fn active_peer_is_pinged_only_after_silence() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
-        heartbeat.heard(at(112));
-        assert_eq!(heartbeat.due(at(113), PERIODS), Due::Nothing);
-        assert_eq!(heartbeat.due(at(136), PERIODS), Due::Nothing);
-        assert_eq!(heartbeat.due(at(137), PERIODS), Due::Ping);
-        heartbeat.heard(at(138));
-        assert_eq!(heartbeat.due(at(162), PERIODS), Due::Nothing);
-        assert_eq!(heartbeat.due(at(163), PERIODS), Due::Ping);
+        heartbeat.received(at(112));
+        assert_eq!(heartbeat.due(at(113), PERIODS), LivenessAction::Nothing);
+        assert_eq!(heartbeat.due(at(136), PERIODS), LivenessAction::Nothing);
+        assert_eq!(heartbeat.due(at(137), PERIODS), LivenessAction::Ping);
+        heartbeat.received(at(138));
+        assert_eq!(heartbeat.due(at(162), PERIODS), LivenessAction::Nothing);
+        assert_eq!(heartbeat.due(at(163), PERIODS), LivenessAction::Ping);
     }
 
     #[test]
@@ -134,7 +138,7 @@ mod tests {
         assert_eq!(heartbeat.beat(at(109), PERIODS), Beat::NotDue);
         assert_eq!(heartbeat.beat(at(110), PERIODS), Beat::IfMoved);
         assert_eq!(heartbeat.beat(at(135), PERIODS), Beat::Now);
-        heartbeat.said(at(150));
+        heartbeat.sent(at(150));
         assert_eq!(heartbeat.beat(at(160), PERIODS), Beat::IfMoved);
         assert_eq!(heartbeat.beat(at(161), PERIODS), Beat::NotDue);
     }
@@ -142,8 +146,8 @@ mod tests {
     #[test]
     fn ping_does_not_suppress_the_next_beat() {
         let mut heartbeat = Heartbeat::new(at(100), PERIODS, 0.4);
-        assert_eq!(heartbeat.due(at(110), PERIODS), Due::Ping);
-        heartbeat.said(at(110));
+        assert_eq!(heartbeat.due(at(110), PERIODS), LivenessAction::Ping);
+        heartbeat.sent(at(110));
         assert_eq!(heartbeat.beat(at(125), PERIODS), Beat::Now);
     }
 }

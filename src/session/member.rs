@@ -12,7 +12,7 @@ use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
 use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::rate::Meter;
-use crate::wire::command::{Command, Fault, Rejected, Request};
+use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
 use crate::wire::push;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ impl Member {
         }
     }
 
-    pub(super) fn command(&mut self, request: Request<'_>, cx: &mut Context<'_>) {
+    pub(super) fn command(&mut self, request: CommandFrame<'_>, cx: &mut Context<'_>) {
         let id = request.id;
         if let Err(refusal) = self.admit(&request.command, cx) {
             self.refuse_rate(id, &refusal, cx);
@@ -152,13 +152,13 @@ impl Member {
     pub(super) fn rejected(&mut self, rejected: &Rejected, cx: &mut Context<'_>) {
         cx.refuse_rejected(rejected);
         match rejected.fault {
-            Fault::Malformed => {
+            CommandFault::Malformed => {
                 if self.malformed.over(MALFORMED_MAX, cx.now.at) {
                     cx.close(CloseReason::Misuse("more than 10 malformed commands in a minute"));
                 }
             }
             // These cost as much as a command, so they are metered like one.
-            Fault::UnknownCommand | Fault::TooLarge => {
+            CommandFault::UnknownCommand | CommandFault::TooLarge => {
                 if let Some(rate) = cx.policy.commands
                     && self.commands.admit(rate, cx.now.at).is_err()
                     && self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at)
@@ -208,7 +208,7 @@ impl Member {
             cx.hub.close(*subscription);
         }
         if self.counted == Counted::Yes {
-            cx.effects.push(Effect::Leave(self.user));
+            cx.effects.push(Effect::ReleaseUser(self.user));
         }
     }
 

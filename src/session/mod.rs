@@ -36,7 +36,7 @@ use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::{Hub, SubscriptionId};
 use crate::id::{ChannelName, Offset};
-use crate::wire::command::{self, Command, Request};
+use crate::wire::command::{self, Command, CommandFrame};
 use crate::wire::push;
 use heartbeat::Beat;
 use member::Member;
@@ -130,7 +130,9 @@ impl Session {
 
     fn first(&mut self, text: &str, cx: &mut Context<'_>) {
         match command::parse(text, cx.policy.bounds) {
-            Ok(Request { id: Some(id), command: Command::Connect(connect) }) => self.connect(id, connect, cx),
+            Ok(CommandFrame { id: Some(id), command: Command::Connect(connect) }) => {
+                self.connect(id, connect, cx)
+            }
             Ok(_) => cx.close(CloseReason::Unauthenticated("send connect first")),
             Err(rejected) => {
                 // The client also learns what was wrong with the command.

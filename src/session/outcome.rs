@@ -69,7 +69,7 @@ pub enum Denied {
     /// `limits.connections_per_user` is reached.
     TooManyOfUser,
     /// The auth service does not answer, so the token was not checked.
-    Unjudged {
+    Unchecked {
         /// When to retry, in milliseconds.
         retry_ms: u32,
         /// The outage, if it is known.

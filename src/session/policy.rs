@@ -4,8 +4,8 @@ use crate::auth::permission::Permissions;
 use crate::id::{InstanceName, UserName};
 use crate::limits::Limits;
 use crate::rate::Rate;
-use crate::wire::command::Bounds;
-use crate::wire::push::ToldLimits;
+use crate::wire::command::CommandBounds;
+use crate::wire::push::ReportedLimits;
 use std::sync::Arc;
 
 /// The requirement for a token.
@@ -28,9 +28,9 @@ pub struct Policy {
     /// The rate of pings and pongs; `None` if off.
     pub control_frames: Option<Rate>,
     /// Bounds on a command's JSON.
-    pub bounds: Bounds,
+    pub bounds: CommandBounds,
     /// The limits that `connected` reports.
-    pub reported_limits: ToldLimits,
+    pub reported_limits: ReportedLimits,
     pub auth: AuthMode,
     pub instance: InstanceName,
     /// The user of every session if auth is off; one shared name.
@@ -47,8 +47,8 @@ impl Policy {
             publishes: Rate::new(limits.publishes_per_s, limits.publishes_burst),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
             control_frames: Rate::new(limits.control_frames_per_s, limits.control_frames_burst),
-            bounds: Bounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },
-            reported_limits: ToldLimits {
+            bounds: CommandBounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },
+            reported_limits: ReportedLimits {
                 frame_bytes: limits.frame_bytes,
                 publishes_per_s: limits.publishes_per_s,
                 publishes_burst: limits.publishes_burst,

@@ -10,7 +10,7 @@ use super::{Session, SessionStage};
 use crate::auth::permission::Right;
 use crate::id::{ChannelName, CommandId, Key};
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
-use crate::wire::command::{Content, Publish, Range};
+use crate::wire::command::{Content, HistoryRange, Publish};
 use crate::wire::push::{self, PublishedReply};
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Member {
         &mut self,
         id: CommandId,
         channel: ChannelName,
-        range: Range,
+        range: HistoryRange,
         limit: u32,
         cx: &mut Context<'_>,
     ) {

@@ -2,7 +2,7 @@
 
 use super::policy::Policy;
 use crate::id::CommandId;
-use crate::wire::command::{Fault, Rejected};
+use crate::wire::command::{CommandFault, Rejected};
 use crate::wire::push::{self, CommandError, ErrorCode};
 
 /// A reason to refuse a command.
@@ -45,7 +45,7 @@ pub enum Refusal<'a> {
     /// The token of `refresh` was denied, for this reason.
     BadToken(&'static str),
     /// The token of `refresh` could not be checked.
-    Unjudged { retry_ms: u32 },
+    Unchecked { retry_ms: u32 },
     /// `refresh` while auth is off.
     NoAuth,
 }
@@ -58,9 +58,9 @@ impl Refusal<'_> {
     pub fn code(&self) -> ErrorCode {
         match self {
             Refusal::Rejected(rejected) => match rejected.fault {
-                Fault::Malformed => ErrorCode::Malformed,
-                Fault::UnknownCommand => ErrorCode::UnknownCommand,
-                Fault::TooLarge => ErrorCode::TooLarge,
+                CommandFault::Malformed => ErrorCode::Malformed,
+                CommandFault::UnknownCommand => ErrorCode::UnknownCommand,
+                CommandFault::TooLarge => ErrorCode::TooLarge,
             },
             Refusal::ConnectedAlready => ErrorCode::Malformed,
             Refusal::Forbidden(_) | Refusal::NotAuthor => ErrorCode::Forbidden,
@@ -70,7 +70,7 @@ impl Refusal<'_> {
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
-            Refusal::Unavailable { .. } | Refusal::Unjudged { .. } => ErrorCode::Unavailable,
+            Refusal::Unavailable { .. } | Refusal::Unchecked { .. } => ErrorCode::Unavailable,
             Refusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
             Refusal::BadToken(_) | Refusal::NoAuth => ErrorCode::Unauthorized,
         }
@@ -81,7 +81,7 @@ impl Refusal<'_> {
             Refusal::PublishRate { retry_ms }
             | Refusal::CommandRate { retry_ms }
             | Refusal::Unavailable { retry_ms }
-            | Refusal::Unjudged { retry_ms }
+            | Refusal::Unchecked { retry_ms }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => Some(BUSY_RETRY_MS),
             Refusal::Rejected(_)
@@ -100,7 +100,7 @@ impl Refusal<'_> {
 
     fn dependency(&self) -> Option<&'static str> {
         match self {
-            Refusal::Unjudged { .. } => Some("auth"),
+            Refusal::Unchecked { .. } => Some("auth"),
             Refusal::Unavailable { .. } | Refusal::Unconfirmed { .. } => Some("store"),
             Refusal::Rejected(_)
             | Refusal::ConnectedAlready
@@ -177,7 +177,7 @@ impl Refusal<'_> {
             Refusal::Unconfirmed { .. } => {
                 "the publication may or may not be stored; send it again with the same key to find out".into()
             }
-            Refusal::Unjudged { .. } => {
+            Refusal::Unchecked { .. } => {
                 "the auth service does not answer; the session continues; retry after retry_ms".into()
             }
             Refusal::BadToken(text) => (*text).into(),

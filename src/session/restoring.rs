@@ -7,8 +7,8 @@ use crate::clock::Moment;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
-use crate::wire::command::{Cursor, From};
-use crate::wire::push::{self, Because, Connected, LogPosition, Recovered, Recovery};
+use crate::wire::command::{Cursor, StartAt};
+use crate::wire::push::{self, Connected, LogPosition, NotRecovered, Recovered, RecoveryOutcome};
 
 /// When a client should subscribe again to a channel whose log could not be read, in milliseconds.
 const RECOVER_RETRY_MS: u32 = 2_000;
@@ -41,12 +41,12 @@ struct RestoredChannel {
 #[derive(Clone, Copy, Debug)]
 enum RestoredState {
     Asked,
-    Answered { log: Option<LogPosition>, outcome: Recovery },
+    Answered { log: Option<LogPosition>, outcome: RecoveryOutcome },
 }
 
 const UNAVAILABLE: RestoredState = RestoredState::Answered {
     log: None,
-    outcome: Recovery::Not(Because::Unavailable { retry_ms: RECOVER_RETRY_MS }),
+    outcome: RecoveryOutcome::Not(NotRecovered::Unavailable { retry_ms: RECOVER_RETRY_MS }),
 };
 
 impl Restoring {
@@ -110,10 +110,11 @@ impl RestoredChannel {
         let Cursor { channel, epoch, offset } = cursor;
         let mut entry = RestoredChannel { channel, subscription: None, state: RestoredState::Asked };
         if !member.permissions.allow(Right::Subscribe, &entry.channel) {
-            entry.state = RestoredState::Answered { log: None, outcome: Recovery::Not(Because::Forbidden) };
+            entry.state =
+                RestoredState::Answered { log: None, outcome: RecoveryOutcome::Not(NotRecovered::Forbidden) };
             return entry;
         }
-        match cx.hub.open(&entry.channel, cx.slot, From::After { epoch, offset }) {
+        match cx.hub.open(&entry.channel, cx.slot, StartAt::After { epoch, offset }) {
             Ok((subscription, decision)) => {
                 member.subscriptions.push(subscription);
                 entry.subscription = Some(subscription);

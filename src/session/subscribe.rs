@@ -8,7 +8,7 @@ use crate::auth::permission::Right;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
-use crate::wire::command::From;
+use crate::wire::command::StartAt;
 use crate::wire::push::{self, Recovered};
 
 /// When a client should subscribe again if the log could not be read, in milliseconds.
@@ -19,7 +19,7 @@ impl Member {
         &mut self,
         id: CommandId,
         channel: &ChannelName,
-        from: From,
+        from: StartAt,
         cx: &mut Context<'_>,
     ) {
         if !self.may(Right::Subscribe, channel, Some(id), cx) {

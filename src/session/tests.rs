@@ -212,7 +212,7 @@ fn token_sets_the_user_and_expires_unless_refreshed() {
     bench.now.unix_ms += 60_000;
     bench.call(|session, cx| session.expire(cx));
     assert_eq!(bench.closed_with(), Some(4501));
-    assert!(bench.effects.contains(&Effect::Leave(UserName::parse("ann").expect("valid"))));
+    assert!(bench.effects.contains(&Effect::ReleaseUser(UserName::parse("ann").expect("valid"))));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn user_granted_after_the_connection_ended_is_released_exactly_once() {
     bench.call(|session, cx| session.end(cx));
     assert!(bench.effects.is_empty());
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
-    assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
+    assert_eq!(bench.effects, [Effect::ReleaseUser(UserName::parse("ann").expect("valid"))]);
     bench.call(|session, cx| session.end(cx));
     assert!(bench.effects.is_empty());
 }
@@ -259,7 +259,7 @@ fn refresh_answered_after_the_end_releases_no_user() {
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
     bench.say(r#"{"id":2,"refresh":{"token":"fresh"}}"#);
     bench.call(|session, cx| session.end(cx));
-    assert_eq!(bench.effects, [Effect::Leave(UserName::parse("ann").expect("valid"))]);
+    assert_eq!(bench.effects, [Effect::ReleaseUser(UserName::parse("ann").expect("valid"))]);
     let fresh = Identity { counted: Counted::No, ..identity("ann") };
     bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
     assert!(bench.effects.is_empty());

@@ -4,7 +4,7 @@ use super::outcome::{Outcome, RETRY_MS, change_of};
 use crate::id::ReactorId;
 use crate::job::bus::Bus;
 use crate::job::wake::wake;
-use crate::job::{Append, AppendError, Appended, Attempt, Completion, Live, Mailbox, Offered};
+use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
@@ -43,7 +43,7 @@ impl Answers {
             self.answer(job.ticket.reactor, Completion::Appended { ticket: job.ticket, outcome });
         }
         if !published.is_empty() {
-            self.offer(&Live::Published(Arc::clone(&published)));
+            self.offer(&Broadcast::Published(Arc::clone(&published)));
             if let Some(bus) = &self.bus {
                 bus.publish(&published);
             }
@@ -52,12 +52,12 @@ impl Answers {
     }
 
     /// Announces to all reactors, and wakes them.
-    pub(super) fn all(&self, live: &Live) {
+    pub(super) fn all(&self, live: &Broadcast) {
         self.offer(live);
         self.mailboxes.iter().for_each(wake);
     }
 
-    fn offer(&self, live: &Live) {
+    fn offer(&self, live: &Broadcast) {
         for mailbox in self.mailboxes.iter() {
             match mailbox.offer(live.clone()) {
                 Offered::Taken => bump(&self.counters.live_offered),

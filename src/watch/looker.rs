@@ -1,8 +1,8 @@
 //! The threads that probe: one per dependency.
 
 use super::news::WatchNews;
-use crate::health::board::Due;
-use crate::health::judge::Look;
+use crate::health::board::DueProbe;
+use crate::health::judge::ProbeReason;
 use crate::job::probing::{Probing, broken};
 use crossbeam_channel::{Sender, bounded};
 use std::io;
@@ -14,11 +14,11 @@ pub(super) fn looker(
     mut probe: Box<dyn Probing>,
     name: &str,
     news: Sender<WatchNews>,
-) -> io::Result<Sender<Due>> {
-    let (dues, inbox) = bounded::<Due>(1);
+) -> io::Result<Sender<DueProbe>> {
+    let (dues, inbox) = bounded::<DueProbe>(1);
     let look = move || {
         for due in inbox {
-            if due.look == Look::Reconnect {
+            if due.look == ProbeReason::Reconnect {
                 probe.forget();
             }
             let looked = catch_unwind(AssertUnwindSafe(|| probe.look(due.definition.timeout)));

@@ -1,7 +1,7 @@
 //! Messages to the watch thread.
 
 use super::revision::{Revision, Watched};
-use crate::health::board::Due;
+use crate::health::board::DueProbe;
 use crate::health::finding::Finding;
 use crossbeam_channel::Sender;
 
@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 #[derive(Debug)]
 pub(super) enum WatchNews {
     /// A probe returned.
-    Found(Due, Finding),
+    Found(DueProbe, Finding),
     Revised(Box<Asked>),
     Stop,
 }

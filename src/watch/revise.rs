@@ -8,7 +8,7 @@ use super::news::Asked;
 use super::revision::Revised;
 use super::thread::Watch;
 use crate::clock::Now;
-use crate::health::board::{DependencyId, Due, Place};
+use crate::health::board::{DependencyId, DueProbe, Place};
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
         let Asked { revision, news, reply } = asked;
         let now = (self.clock)();
         let mut definitions = Vec::new();
-        let mut newcomers: Vec<(Arc<str>, Sender<Due>)> = Vec::new();
+        let mut newcomers: Vec<(Arc<str>, Sender<DueProbe>)> = Vec::new();
         for Revised { definition, probe } in revision.dependencies {
             let place = if probe.is_some() { Place::Other } else { Place::Same };
             if let Some(probe) = probe {
@@ -44,13 +44,13 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 
     /// Replaces the threads of changed dependencies, and drops those of removed ones.
-    fn take_lookers(&mut self, newcomers: Vec<(Arc<str>, Sender<Due>)>) {
+    fn take_lookers(&mut self, newcomers: Vec<(Arc<str>, Sender<DueProbe>)>) {
         let board = &self.board;
-        let mut lookers: Vec<(DependencyId, Sender<Due>)> = newcomers
+        let mut lookers: Vec<(DependencyId, Sender<DueProbe>)> = newcomers
             .into_iter()
             .filter_map(|(name, looker)| board.id(&name).map(|id| (id, looker)))
             .collect();
-        let stays = |(id, looker): (DependencyId, Sender<Due>)| {
+        let stays = |(id, looker): (DependencyId, Sender<DueProbe>)| {
             let replaced = lookers.iter().any(|(newer, _)| *newer == id);
             (!replaced && board.holds(id)).then_some((id, looker))
         };

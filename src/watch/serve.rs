@@ -2,11 +2,11 @@
 
 use super::thread::Watch;
 use crate::clock::Now;
-use crate::health::board::{Board, Changes, DependencyId, What};
+use crate::health::board::{Board, Changes, DependencyId, EventKind};
 use crate::health::capacity;
-use crate::health::dependency::Order;
+use crate::health::dependency::ForcedOrder;
 use crate::health::report::Report;
-use crate::health::report::dependencies::{Form, admission, all, one, standing};
+use crate::health::report::dependencies::{ReportAudience, admission, all, one, standing};
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequest};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
         let now = (self.clock)();
         let answer = match ask {
             AdminQuestion::Dependencies => {
-                AdminAnswer::Report(all(&self.board, self.own.board(), now, Form::Admin))
+                AdminAnswer::Report(all(&self.board, self.own.board(), now, ReportAudience::Admin))
             }
             AdminQuestion::Dependency(name) => self.report_on(&name, one(self.board_of(&name), &name, now)),
             AdminQuestion::Admission => AdminAnswer::Report(admission(&self.board)),
@@ -69,7 +69,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                 if let Some(id) = self.board.id(&name) {
                     let minutes = period.as_secs() / 60;
                     tracing::warn!(%who, dependency = name, ?to, minutes, "dependency forced by operator");
-                    self.order(id, Some(Order { to, until: now.at + period }), now, random);
+                    self.order(id, Some(ForcedOrder { to, until: now.at + period }), now, random);
                 }
                 self.state_of(&name, now, 200)
             }
@@ -84,9 +84,9 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 
     /// Orders or releases a state. The change was just logged with the operator's address, so its event is not logged again.
-    fn order(&mut self, id: DependencyId, order: Option<Order>, now: Now, random: u64) {
+    fn order(&mut self, id: DependencyId, order: Option<ForcedOrder>, now: Now, random: u64) {
         let mut changes: Changes = self.board.order(id, order, now, random);
-        changes.events.retain(|event| !matches!(event.what, What::Forced(_) | What::Released));
+        changes.events.retain(|event| !matches!(event.what, EventKind::Forced(_) | EventKind::Released));
         self.apply(changes);
         self.show();
         self.report();

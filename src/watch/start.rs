@@ -44,7 +44,7 @@ pub struct RunningWatch {
 
 impl RunningWatch {
     /// A sender for operators' requests.
-    pub fn desk(&self) -> AdminRequests {
+    pub fn requests(&self) -> AdminRequests {
         AdminRequests::new(self.requests.clone())
     }
 

@@ -4,10 +4,10 @@ use super::log::{log, log_own};
 use super::news::WatchNews;
 use super::own::Own;
 use crate::clock::Now;
-use crate::health::board::{Board, Changes, DependencyId, Due, PermittedCall, What};
+use crate::health::board::{Board, Changes, DependencyId, DueProbe, EventKind, PermittedCall};
 use crate::health::dependency::{CallResult, Work};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
-use crate::health::report::dependencies::{Form, all};
+use crate::health::report::dependencies::{ReportAudience, all};
 use crate::job::admin::AdminRequest;
 use crate::job::wake::wake;
 use crate::job::{Mailbox, Outlook};
@@ -22,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Watch<C> {
     pub(super) board: Board,
-    pub(super) lookers: Vec<(DependencyId, Sender<Due>)>,
+    pub(super) lookers: Vec<(DependencyId, Sender<DueProbe>)>,
     pub(super) own: Own,
     pub(super) requests: Receiver<AdminRequest>,
     pub(super) evidence: Receiver<(DependencyId, Evidence)>,
@@ -106,7 +106,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 
     /// Passes a look to its thread. If that thread is still busy with the one before, the board has already given that one up.
-    fn send(&mut self, due: Due, now: Now, random: u64) {
+    fn send(&mut self, due: DueProbe, now: Now, random: u64) {
         let Some((_, looker)) = self.lookers.iter().find(|(id, _)| *id == due.dependency) else { return };
         if let Err(TrySendError::Full(due) | TrySendError::Disconnected(due)) = looker.try_send(due) {
             let cause = Cause::new(
@@ -120,7 +120,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
         }
     }
 
-    fn observe(&mut self, due: &Due, finding: Finding, random: u64) -> Changes {
+    fn observe(&mut self, due: &DueProbe, finding: Finding, random: u64) -> Changes {
         if let Some(cells) = self.counters.of(&due.definition.name) {
             cells.probes.fetch_add(1, Ordering::Relaxed);
             cells.probe_failures.fetch_add(u64::from(finding.result.is_err()), Ordering::Relaxed);
@@ -129,7 +129,12 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 
     pub(super) fn report(&self) {
-        self.outlook.publish_report(all(&self.board, self.own.board(), (self.clock)(), Form::Public));
+        self.outlook.publish_report(all(
+            &self.board,
+            self.own.board(),
+            (self.clock)(),
+            ReportAudience::Public,
+        ));
     }
 
     /// Updates the state of each dependency in the metrics.
@@ -165,7 +170,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
             self.show();
         }
         let Some(snapshot) = changes.snapshot else { return };
-        self.counters.stands(snapshot.level, snapshot.revision);
+        self.counters.record_snapshot(snapshot.level, snapshot.revision);
         // In this order: a client that reads that all is well must be admitted.
         self.outlook.publish(snapshot);
         self.report();
@@ -175,9 +180,9 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 }
 
-fn is_change_of_state(what: &What) -> bool {
+fn is_change_of_state(what: &EventKind) -> bool {
     match what {
-        What::Down { .. } | What::Recovered { .. } | What::Became { .. } => true,
-        What::Breaker { .. } | What::Forced(_) | What::Released => false,
+        EventKind::Down { .. } | EventKind::Recovered { .. } | EventKind::Became { .. } => true,
+        EventKind::Breaker { .. } | EventKind::Forced(_) | EventKind::Released => false,
     }
 }

@@ -10,6 +10,6 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{Bounds, CLIENT_BYTES_MAX, HISTORY_LIMIT_DEFAULT, TOKEN_BYTES_MAX, parse};
-pub use rejected::{Fault, Rejected};
-pub use request::{Command, Connect, Content, Cursor, From, Publish, Range, Request};
+pub use parse::{CLIENT_BYTES_MAX, CommandBounds, HISTORY_LIMIT_DEFAULT, TOKEN_BYTES_MAX, parse};
+pub use rejected::{CommandFault, Rejected};
+pub use request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};

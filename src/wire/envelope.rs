@@ -45,7 +45,7 @@ pub struct CanaryNote {
 
 /// The reason why bytes are not a valid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Garbled {
+pub enum EnvelopeFault {
     /// The message is shorter or longer than it declares.
     Length,
     /// The version is unknown.
@@ -126,50 +126,50 @@ fn check(message: &[u8], name: &str) -> u32 {
 }
 
 /// Reads a message that arrived under this name.
-pub fn read(bytes: &[u8], channel: &ChannelName) -> Result<Message, Garbled> {
+pub fn read(bytes: &[u8], channel: &ChannelName) -> Result<Message, EnvelopeFault> {
     let (kind, body) = open(bytes, channel.as_str())?;
     match kind {
         EnvelopeKind::Publications => entries(body, channel).map(Message::Publications),
         EnvelopeKind::Signal => Ok(Message::Signal(Arc::from(body))),
-        EnvelopeKind::Canary => Err(Garbled::Kind),
+        EnvelopeKind::Canary => Err(EnvelopeFault::Kind),
     }
 }
 
 /// Reads a canary that arrived under this name.
-pub fn read_canary(bytes: &[u8], name: &str) -> Result<CanaryNote, Garbled> {
+pub fn read_canary(bytes: &[u8], name: &str) -> Result<CanaryNote, EnvelopeFault> {
     let (kind, body) = open(bytes, name)?;
     match (kind, body.as_chunks::<8>()) {
         (EnvelopeKind::Canary, ([number, dropped], [])) => {
             Ok(CanaryNote { number: u64::from_le_bytes(*number), dropped: u64::from_le_bytes(*dropped) })
         }
-        (EnvelopeKind::Canary, _) => Err(Garbled::Length),
-        (EnvelopeKind::Publications | EnvelopeKind::Signal, _) => Err(Garbled::Kind),
+        (EnvelopeKind::Canary, _) => Err(EnvelopeFault::Length),
+        (EnvelopeKind::Publications | EnvelopeKind::Signal, _) => Err(EnvelopeFault::Kind),
     }
 }
 
-fn open<'a>(bytes: &'a [u8], name: &str) -> Result<(EnvelopeKind, &'a [u8]), Garbled> {
-    let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(Garbled::Length)?;
-    let [version, kind, .., a, b, c, d] = *head else { return Err(Garbled::Length) };
+fn open<'a>(bytes: &'a [u8], name: &str) -> Result<(EnvelopeKind, &'a [u8]), EnvelopeFault> {
+    let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(EnvelopeFault::Length)?;
+    let [version, kind, .., a, b, c, d] = *head else { return Err(EnvelopeFault::Length) };
     if version != VERSION {
-        return Err(Garbled::Version);
+        return Err(EnvelopeFault::Version);
     }
     let kind = match kind {
         1 => EnvelopeKind::Publications,
         2 => EnvelopeKind::Signal,
         3 => EnvelopeKind::Canary,
-        _ => return Err(Garbled::Kind),
+        _ => return Err(EnvelopeFault::Kind),
     };
     if u32::from_le_bytes([a, b, c, d]) == check(bytes, name) {
         Ok((kind, body))
     } else {
-        Err(Garbled::Check)
+        Err(EnvelopeFault::Check)
     }
 }
 
-fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Garbled> {
+fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, EnvelopeFault> {
     let mut publications = Vec::new();
     while !body.is_empty() {
-        let (head, rest) = body.split_at_checked(ENTRY_BYTES).ok_or(Garbled::Length)?;
+        let (head, rest) = body.split_at_checked(ENTRY_BYTES).ok_or(EnvelopeFault::Length)?;
         let number = |at: usize| {
             head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
         };
@@ -178,10 +178,10 @@ fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Gar
             Some(0) => Change::None,
             Some(1) => Change::Edits(target),
             Some(2) => Change::Deletes(target),
-            Some(_) | None => return Err(Garbled::Kind),
+            Some(_) | None => return Err(EnvelopeFault::Kind),
         };
         let length = head.get(17..).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
-        let (frame, rest) = rest.split_at_checked(length as usize).ok_or(Garbled::Length)?;
+        let (frame, rest) = rest.split_at_checked(length as usize).ok_or(EnvelopeFault::Length)?;
         let (channel, offset, frame) = (channel.clone(), Offset(number(0)), Arc::from(frame));
         publications.push(Published { channel, offset, change, frame });
         body = rest;
@@ -247,7 +247,7 @@ mod tests {
     fn message_under_another_name_is_garbled() {
         let mut bytes = Vec::new();
         signal(&mut bytes, ORIGIN, "c2", b"frame");
-        assert_eq!(read(&bytes, &channel()).err(), Some(Garbled::Check));
+        assert_eq!(read(&bytes, &channel()).err(), Some(EnvelopeFault::Check));
     }
 
     #[test]
@@ -255,10 +255,10 @@ mod tests {
         let (mut bytes, note) = (Vec::new(), CanaryNote { number: 5, dropped: 9 });
         canary(&mut bytes, ORIGIN, "c1", note);
         assert_eq!(read_canary(&bytes, "c1"), Ok(note));
-        assert_eq!(read(&bytes, &channel()).err(), Some(Garbled::Kind));
+        assert_eq!(read(&bytes, &channel()).err(), Some(EnvelopeFault::Kind));
         bytes.clear();
         signal(&mut bytes, ORIGIN, "c1", b"");
-        assert_eq!(read_canary(&bytes, "c1"), Err(Garbled::Kind));
+        assert_eq!(read_canary(&bytes, "c1"), Err(EnvelopeFault::Kind));
         assert!(matches!(read(&bytes, &channel()), Ok(Message::Signal(frame)) if frame.is_empty()));
     }
 
@@ -267,6 +267,6 @@ mod tests {
         let mut bytes = Vec::new();
         signal(&mut bytes, ORIGIN, "c1", b"frame");
         bytes[0] = 2;
-        assert_eq!(read(&bytes, &channel()).err(), Some(Garbled::Version));
+        assert_eq!(read(&bytes, &channel()).err(), Some(EnvelopeFault::Version));
     }
 }

@@ -11,7 +11,7 @@ pub use error_code::{CommandError, ErrorCode};
 
 use super::json;
 use super::publication::{Change, Stored};
-use super::server_frame::{self, Kind};
+use super::server_frame::{self, Opcode};
 use crate::close::CloseReason;
 use crate::id::{ChannelName, CommandId, Epoch, Offset};
 
@@ -27,7 +27,7 @@ pub struct Connected<'a> {
     pub ping_ms: u32,
     /// The time online after which the client may reset its backoff.
     pub stable_ms: u32,
-    pub limits: ToldLimits,
+    pub limits: ReportedLimits,
     /// The token's expiry, if it has one; the client must send `refresh` before it.
     pub expires: Option<Expires>,
     /// The `status` object, encoded when the health snapshot changed.
@@ -47,7 +47,7 @@ pub struct Expires {
 
 /// The limits that `connected` reports.
 #[derive(Clone, Copy, Debug)]
-pub struct ToldLimits {
+pub struct ReportedLimits {
     pub frame_bytes: u32,
     pub publishes_per_s: u32,
     pub publishes_burst: u32,
@@ -61,7 +61,7 @@ pub struct Recovered<'a> {
     /// The log's position; `None` if it could not be read (`unavailable`) or must not be (`forbidden`).
     pub log: Option<LogPosition>,
     /// The outcome of the client's cursor.
-    pub outcome: Recovery,
+    pub outcome: RecoveryOutcome,
 }
 
 /// The position of a channel's log.
@@ -76,18 +76,18 @@ pub struct LogPosition {
 
 /// The outcome of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
+pub enum RecoveryOutcome {
     /// No recovery was requested, or `last` was; the key `recovered` is omitted.
     NotAsked,
     /// `"recovered":true`: the missed publications follow.
     Recovered,
     /// `"recovered":false,"because":…`
-    Not(Because),
+    Not(NotRecovered),
 }
 
 /// The reason why a recovery was not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Because {
+pub enum NotRecovered {
     /// The client missed more publications than are replayed.
     TooFar,
     /// The missed publications are no longer retained.
@@ -126,7 +126,7 @@ pub fn connected(out: &mut Vec<u8>, id: CommandId, connected: &Connected<'_>) {
         json::integer(out, "ping_ms", connected.ping_ms.into());
         json::integer(out, "stable_ms", connected.stable_ms.into());
         json::key(out, "limits");
-        json::object(out, |out| told_limits(out, &connected.limits));
+        json::object(out, |out| reported_limits(out, &connected.limits));
         end_of_token(out, connected.expires);
         json::raw(out, "status", connected.status);
         json::key(out, "recovered");
@@ -318,7 +318,7 @@ pub fn bye(out: &mut Vec<u8>, reason: &CloseReason) {
 }
 
 fn frame(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
-    server_frame::write_with(out, Kind::Text, |out| json::object(out, members));
+    server_frame::write_with(out, Opcode::Text, |out| json::object(out, members));
 }
 
 fn push(out: &mut Vec<u8>, name: &'static str, members: impl FnOnce(&mut Vec<u8>)) {
@@ -343,7 +343,7 @@ fn end_of_token(out: &mut Vec<u8>, expires: Option<Expires>) {
     }
 }
 
-fn told_limits(out: &mut Vec<u8>, limits: &ToldLimits) {
+fn reported_limits(out: &mut Vec<u8>, limits: &ReportedLimits) {
     json::integer(out, "frame_bytes", limits.frame_bytes.into());
     json::integer(out, "publishes_per_s", limits.publishes_per_s.into());
     json::integer(out, "publishes_burst", limits.publishes_burst.into());
@@ -356,27 +356,27 @@ fn beginning(out: &mut Vec<u8>, recovered: &Recovered<'_>) {
         position(out, log);
     }
     match recovered.outcome {
-        Recovery::NotAsked => (),
-        Recovery::Recovered => json::truth(out, "recovered", true),
-        Recovery::Not(because) => {
+        RecoveryOutcome::NotAsked => (),
+        RecoveryOutcome::Recovered => json::truth(out, "recovered", true),
+        RecoveryOutcome::Not(because) => {
             json::truth(out, "recovered", false);
             json::text(out, "because", because.word());
-            if let Because::Unavailable { retry_ms } = because {
+            if let NotRecovered::Unavailable { retry_ms } = because {
                 json::integer(out, "retry_ms", retry_ms.into());
             }
         }
     }
 }
 
-impl Because {
+impl NotRecovered {
     /// The value of `because`.
     pub const fn word(self) -> &'static str {
         match self {
-            Because::TooFar => "too_far",
-            Because::Expired => "expired",
-            Because::EpochChanged => "epoch_changed",
-            Because::Forbidden => "forbidden",
-            Because::Unavailable { .. } => "unavailable",
+            NotRecovered::TooFar => "too_far",
+            NotRecovered::Expired => "expired",
+            NotRecovered::EpochChanged => "epoch_changed",
+            NotRecovered::Forbidden => "forbidden",
+            NotRecovered::Unavailable { .. } => "unavailable",
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::wire::fault::HttpFault;
 use crate::wire::request::{After, Method};
-use crate::wire::upgrade::{Offered, SUBPROTOCOL, Upgrade};
+use crate::wire::upgrade::{OfferedVersion, SUBPROTOCOL, Upgrade};
 use std::io::Write as _;
 
 /// The options of an answer, in addition to its body.
@@ -35,9 +35,9 @@ pub fn switching(out: &mut Vec<u8>, upgrade: &Upgrade<'_>) {
     out.extend_from_slice(upgrade.accept.as_bytes());
     out.extend_from_slice(b"\r\n");
     match upgrade.version {
-        Offered::V1Named => field(out, "Sec-WebSocket-Protocol", SUBPROTOCOL),
-        Offered::Unsupported(name) => field(out, "Sec-WebSocket-Protocol", name),
-        Offered::NotNamed => {}
+        OfferedVersion::V1Named => field(out, "Sec-WebSocket-Protocol", SUBPROTOCOL),
+        OfferedVersion::Unsupported(name) => field(out, "Sec-WebSocket-Protocol", name),
+        OfferedVersion::NotNamed => {}
     }
     out.extend_from_slice(b"\r\n");
 }

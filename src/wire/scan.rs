@@ -11,7 +11,7 @@ use std::fmt;
 
 /// The kind of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonKind {
     /// `{…}`
     Object,
     /// `[…]`
@@ -32,7 +32,7 @@ pub enum Kind {
 pub struct Raw<'a> {
     /// Valid JSON.
     pub text: &'a str,
-    pub kind: Kind,
+    pub kind: JsonKind,
 }
 
 /// The reason why a value is not a valid integer.
@@ -64,9 +64,9 @@ impl<'a> Raw<'a> {
     #[inline]
     pub fn string(self) -> Option<Cow<'a, str>> {
         match self.kind {
-            Kind::Plain => self.text.get(1..self.text.len().saturating_sub(1)).map(Cow::Borrowed),
-            Kind::Escaped => serde_json::from_str(self.text).ok().map(Cow::Owned),
-            Kind::Object | Kind::Array | Kind::Number | Kind::Truth | Kind::Null => None,
+            JsonKind::Plain => self.text.get(1..self.text.len().saturating_sub(1)).map(Cow::Borrowed),
+            JsonKind::Escaped => serde_json::from_str(self.text).ok().map(Cow::Owned),
+            JsonKind::Object | JsonKind::Array | JsonKind::Number | JsonKind::Truth | JsonKind::Null => None,
         }
     }
 
@@ -82,16 +82,16 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl Kind {
+impl JsonKind {
     /// The name of the kind with its article, for messages.
     pub const fn describe(self) -> &'static str {
         match self {
-            Kind::Object => "an object",
-            Kind::Array => "an array",
-            Kind::Plain | Kind::Escaped => "a string",
-            Kind::Number => "a number",
-            Kind::Truth => "true or false",
-            Kind::Null => "null",
+            JsonKind::Object => "an object",
+            JsonKind::Array => "an array",
+            JsonKind::Plain | JsonKind::Escaped => "a string",
+            JsonKind::Number => "a number",
+            JsonKind::Truth => "true or false",
+            JsonKind::Null => "null",
         }
     }
 }
@@ -133,8 +133,8 @@ impl<'a> Scanner<'a> {
         let first = self.peek();
         let start = self.at;
         let kind = match first {
-            Some(b'{') => self.nested().map(|()| Kind::Object),
-            Some(b'[') => self.nested().map(|()| Kind::Array),
+            Some(b'{') => self.nested().map(|()| JsonKind::Object),
+            Some(b'[') => self.nested().map(|()| JsonKind::Array),
             _ => self.scalar(),
         }?;
         Ok(Raw { text: self.since(start), kind })
@@ -263,18 +263,18 @@ impl<'a> Scanner<'a> {
         Ok(raw)
     }
 
-    fn scalar(&mut self) -> Result<Kind, Broken> {
+    fn scalar(&mut self) -> Result<JsonKind, Broken> {
         match self.byte() {
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal("true", Kind::Truth),
-            Some(b'f') => self.literal("false", Kind::Truth),
-            Some(b'n') => self.literal("null", Kind::Null),
+            Some(b't') => self.literal("true", JsonKind::Truth),
+            Some(b'f') => self.literal("false", JsonKind::Truth),
+            Some(b'n') => self.literal("null", JsonKind::Null),
             _ => Err(self.broken("a value")),
         }
     }
 
-    fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, Broken> {
+    fn literal(&mut self, word: &'static str, kind: JsonKind) -> Result<JsonKind, Broken> {
         if !self.rest().starts_with(word.as_bytes()) {
             return Err(self.broken("a value"));
         }
@@ -283,9 +283,9 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn string(&mut self) -> Result<Kind, Broken> {
+    fn string(&mut self) -> Result<JsonKind, Broken> {
         self.at += 1;
-        let mut kind = Kind::Plain;
+        let mut kind = JsonKind::Plain;
         loop {
             self.at += plain_bytes(self.rest());
             match self.byte() {
@@ -294,7 +294,7 @@ impl<'a> Scanner<'a> {
                     return Ok(kind);
                 }
                 Some(b'\\') => {
-                    kind = Kind::Escaped;
+                    kind = JsonKind::Escaped;
                     self.escape()?;
                 }
                 Some(_) => return Err(self.broken("an escape in place of a control character")),
@@ -321,7 +321,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Kind, Broken> {
+    fn number(&mut self) -> Result<JsonKind, Broken> {
         if self.byte() == Some(b'-') {
             self.at += 1;
         }
@@ -340,7 +340,7 @@ impl<'a> Scanner<'a> {
             }
             self.digits()?;
         }
-        Ok(Kind::Number)
+        Ok(JsonKind::Number)
     }
 
     fn digits(&mut self) -> Result<(), Broken> {

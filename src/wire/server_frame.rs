@@ -6,7 +6,7 @@
 /// The opcodes of server frames (RFC 6455 section 5.2), with the FIN bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum Opcode {
     Text = 0x81,
     Binary = 0x82,
     /// The payload is a code and a reason.
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 /// Appends one frame whose payload is known.
-pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+pub fn write(out: &mut Vec<u8>, kind: Opcode, payload: &[u8]) {
     let (header, length) = header(kind, payload.len());
     out.extend_from_slice(&header[..length]);
     out.extend_from_slice(payload);
@@ -28,7 +28,7 @@ pub fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
 ///
 /// Space for the usual header is reserved before the payload. A longer or shorter header moves the payload by a few
 /// bytes, which costs less than measuring it first.
-pub fn write_with(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) {
+pub fn write_with(out: &mut Vec<u8>, kind: Opcode, body: impl FnOnce(&mut Vec<u8>)) {
     const USUAL: usize = 4;
     let start = out.len();
     out.extend_from_slice(&[0; USUAL]);
@@ -45,7 +45,7 @@ pub fn write_with(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Vec<u8>)
 /// Appends a close frame with a code and a reason of at most 123 bytes, which the caller must ensure.
 pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     debug_assert!(reason.len() <= crate::limits::CLOSE_REASON_BYTES_MAX);
-    write_with(out, Kind::Close, |out| {
+    write_with(out, Opcode::Close, |out| {
         out.extend_from_slice(&code.to_be_bytes());
         out.extend_from_slice(reason.as_bytes());
     });
@@ -73,7 +73,7 @@ fn length(frame: &[u8]) -> Option<usize> {
     Some(payload)
 }
 
-fn header(kind: Kind, payload: usize) -> ([u8; 10], usize) {
+fn header(kind: Opcode, payload: usize) -> ([u8; 10], usize) {
     let mut bytes = [0u8; 10];
     bytes[0] = kind as u8;
     if payload < 126 {
@@ -101,9 +101,9 @@ mod tests {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
             let payload = vec![b'x'; length];
             let mut direct = b"before".to_vec();
-            write(&mut direct, Kind::Text, &payload);
+            write(&mut direct, Opcode::Text, &payload);
             let mut measured = b"before".to_vec();
-            write_with(&mut measured, Kind::Text, |out| out.extend_from_slice(&payload));
+            write_with(&mut measured, Opcode::Text, |out| out.extend_from_slice(&payload));
             assert_eq!(direct, measured, "{length}");
             let mut socket = FrameSocket::new(Cursor::new(direct[6..].to_vec()));
             let frame = socket.read(None).expect("valid").expect("one frame");
@@ -116,7 +116,7 @@ mod tests {
         let lengths = [0, 1, 125, 126, 65_535, 65_536, 3];
         let frame = |length: usize| {
             let mut frame = Vec::new();
-            write(&mut frame, Kind::Text, &vec![b'x'; length]);
+            write(&mut frame, Opcode::Text, &vec![b'x'; length]);
             frame
         };
         let frames: Vec<Vec<u8>> = lengths.map(frame).into();

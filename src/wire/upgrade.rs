@@ -32,14 +32,14 @@ pub struct Upgrade<'a> {
     /// `Sec-WebSocket-Accept`: 28 bytes of base64.
     pub accept: String,
     /// The version of the protocol that the client wants.
-    pub version: Offered<'a>,
+    pub version: OfferedVersion<'a>,
     /// The token of the upgrade request, unchecked; otherwise `connect` may carry one.
     pub token: Option<&'a str>,
 }
 
 /// The protocol version among the client's subprotocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offered<'a> {
+pub enum OfferedVersion<'a> {
     /// `seawall.v1`, which is echoed.
     V1Named,
     /// No subprotocol: v1, and nothing is echoed. Always the case on `/echo`.
@@ -77,7 +77,7 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
     check_origin(head, policy)?;
     let (version, token) = match head.route {
         Route::Ws => chat(head)?,
-        Route::Echo => (Offered::NotNamed, None),
+        Route::Echo => (OfferedVersion::NotNamed, None),
         Route::Page(_)
         | Route::Health
         | Route::Live
@@ -115,7 +115,7 @@ fn check_origin(head: &Head<'_>, policy: &UpgradePolicy<'_>) -> Result<(), HttpF
 }
 
 /// The version and the token of a chat connection.
-fn chat<'a>(head: &Head<'a>) -> Result<(Offered<'a>, Option<&'a str>), HttpFault> {
+fn chat<'a>(head: &Head<'a>) -> Result<(OfferedVersion<'a>, Option<&'a str>), HttpFault> {
     let mut offer = OfferedProtocols::default();
     match head.fields.protocol {
         Field::Absent => {}
@@ -178,11 +178,11 @@ impl<'a> OfferedProtocols<'a> {
         Ok(())
     }
 
-    fn version(&self, field: Field<'_>) -> Result<Offered<'a>, HttpFault> {
+    fn version(&self, field: Field<'_>) -> Result<OfferedVersion<'a>, HttpFault> {
         match (self.v1, self.other) {
-            (true, _) => Ok(Offered::V1Named),
-            (false, Some(other)) => Ok(Offered::Unsupported(other)),
-            (false, None) if field.is_absent() => Ok(Offered::NotNamed),
+            (true, _) => Ok(OfferedVersion::V1Named),
+            (false, Some(other)) => Ok(OfferedVersion::Unsupported(other)),
+            (false, None) if field.is_absent() => Ok(OfferedVersion::NotNamed),
             (false, None) => Err(HttpFault::Handshake(Handshake::SubprotocolUnknown)),
         }
     }

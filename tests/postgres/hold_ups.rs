@@ -4,7 +4,7 @@ use crate::postgres::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, conf
 use crate::servers::Postgres;
 use crate::support::wait::{SOON, comes_true, until};
 use seawall::id::Offset;
-use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Live};
+use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Broadcast};
 use seawall_fault::{Direction, Mode, Proxy};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -126,7 +126,7 @@ fn append_with_a_lost_answer_is_acknowledged_and_broadcast_as_the_first_attempt(
     let appended = rig.outcome(request).expect("settled by a repeat");
     assert_eq!((appended.offset, appended.attempt), (Offset(1), Attempt::First));
     let live = rig.inbox.live.recv_timeout(PATIENCE).expect("broadcast, because no other instance will");
-    assert!(matches!(&live, Live::Published(all) if all.len() == 1 && all[0].offset == Offset(1)));
+    assert!(matches!(&live, Broadcast::Published(all) if all.len() == 1 && all[0].offset == Offset(1)));
     assert_eq!(rig.append(keyed("c", "k")).map(|it| it.attempt), Ok(Attempt::Repeat));
     assert!(stored());
     rig.close();

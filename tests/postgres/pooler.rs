@@ -5,7 +5,7 @@ use crate::servers::Postgres;
 use crate::servers::process::{self, Process, User};
 use crate::support::wait::{SOON, until};
 use seawall::health::finding::Fault;
-use seawall::net::target::{Kind, Target};
+use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::Probe;
 use seawall::store::postgres::new_epoch;
 use seawall_fault::HeldPort;
@@ -72,7 +72,7 @@ impl Pooler {
 }
 
 fn store_probe(url: &str) -> Probe {
-    let target = Target::parse(Kind::Postgres, url).expect("an address");
+    let target = Target::parse(DependencyKind::Postgres, url).expect("an address");
     Probe::new(target.for_store(&["seawall.meta", "seawall.channels"]).expect("good names"), "one")
 }
 
@@ -131,7 +131,7 @@ fn pooler_that_refuses_startup_options_is_reported_by_store_and_probe() {
         assert!(text.contains("options") && text.contains("ignore_startup_parameters"), "{text}");
     }
     // A probe that is not for a store needs no options.
-    let target = Target::parse(Kind::Postgres, &pooler.url()).expect("an address");
+    let target = Target::parse(DependencyKind::Postgres, &pooler.url()).expect("an address");
     assert!(Probe::new(target, "one").look(Duration::from_secs(5)).result.is_ok());
 }
 

@@ -226,7 +226,7 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         readers: 2,
         source: None,
         bus: None,
-        witness: None,
+        evidence: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::postgres::rig::{KEEP_ALL, Rig, keyed};
 use crate::servers::{Postgres, process};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use seawall::net::target::{Kind, Target};
+use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::Probe;
 use seawall::store::postgres::new_epoch;
 use std::io::{Read, Write};
@@ -88,10 +88,11 @@ fn url(server: &Postgres, host: &str, query: &str) -> String {
 /// The errors of the store and of the probe with this address; `None` for success.
 fn both(url: &str) -> (Option<String>, Option<String>) {
     let store = new_epoch(url, None).err().map(|error| error.to_string());
-    let probed = Target::parse(Kind::Postgres, url).map_err(|error| error.to_string()).and_then(|target| {
-        let found = Probe::new(target, "one").look(Duration::from_secs(10)).result;
-        found.map_err(|cause| cause.text)
-    });
+    let probed =
+        Target::parse(DependencyKind::Postgres, url).map_err(|error| error.to_string()).and_then(|target| {
+            let found = Probe::new(target, "one").look(Duration::from_secs(10)).result;
+            found.map_err(|cause| cause.text)
+        });
     (store, probed.err())
 }
 

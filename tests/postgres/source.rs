@@ -5,7 +5,7 @@ use crate::postgres::security::rule;
 use crate::servers::Postgres;
 use seawall::health::finding::Fault;
 use seawall::job::AppendError;
-use seawall::net::target::{Kind, Target};
+use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::Probe;
 use seawall::store::postgres::new_epoch;
 use std::net::{IpAddr, TcpListener};
@@ -25,7 +25,7 @@ fn store_and_probe_connect_from_the_source_address() {
     rule(&server, "local all all trust\nhost all all 127.0.0.2/32 trust\n");
     let mut rig = Rig::postgres_with(from(&server, "127.0.0.2")).ready();
     rig.offset(plain("c", "1"));
-    let target = Target::parse(Kind::Postgres, &server.url()).expect("an address");
+    let target = Target::parse(DependencyKind::Postgres, &server.url()).expect("an address");
     let mut probe = Probe::new(target.with_source(address("127.0.0.2")), "one");
     assert!(probe.look(Duration::from_secs(10)).result.is_ok());
     let seen = server.sql(
@@ -40,7 +40,7 @@ fn http_probe_connects_from_the_source_address() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let place = listener.local_addr().expect("bound");
     let peer = std::thread::spawn(move || listener.accept().map(|(_, peer)| peer.ip()));
-    let target = Target::parse(Kind::Http, &format!("http://{place}/health")).expect("an address");
+    let target = Target::parse(DependencyKind::Http, &format!("http://{place}/health")).expect("an address");
     let _ = Probe::new(target.with_source(address("127.0.0.2")), "one").look(Duration::from_millis(200));
     assert_eq!(peer.join().expect("no panic").ok(), address("127.0.0.2"));
 }
@@ -52,7 +52,7 @@ fn unusable_source_address_is_named_in_the_error() {
         let error =
             new_epoch(&server.url(), address(source)).expect_err("the address is unusable").to_string();
         assert!(error.contains(words) && error.contains("server.source_address"), "{error}");
-        let target = Target::parse(Kind::Postgres, &server.url()).expect("an address");
+        let target = Target::parse(DependencyKind::Postgres, &server.url()).expect("an address");
         let found = Probe::new(target.with_source(address(source)), "one").look(Duration::from_secs(5));
         let cause = found.result.expect_err("the address is unusable");
         assert_eq!(cause.fault, Fault::Unreachable);

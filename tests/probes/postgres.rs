@@ -7,7 +7,7 @@ use crate::support::{
 };
 use crate::wait::{SOON, size, until};
 use seawall::health::finding::Fault;
-use seawall::net::target::{Kind, Target};
+use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::{LOOKS_PER_CONNECTION, Probe};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
@@ -20,8 +20,9 @@ fn backends(postgres: &Postgres) -> usize {
 #[test]
 fn healthy_store_costs_one_row_for_each_instance_and_one_connection() {
     let postgres = Postgres::start();
-    let target =
-        || Target::parse(Kind::Postgres, &postgres.url()).unwrap().with_tables(&["chat_log"]).unwrap();
+    let target = || {
+        Target::parse(DependencyKind::Postgres, &postgres.url()).unwrap().with_tables(&["chat_log"]).unwrap()
+    };
     let mut probe = Probe::new(target(), "one's");
     assert_eq!(well(&mut probe).as_deref(), Some("not there yet: table chat_log"));
     postgres.sql("CREATE TABLE chat_log (id int); GRANT SELECT ON chat_log TO seawall");
@@ -41,7 +42,7 @@ fn healthy_store_costs_one_row_for_each_instance_and_one_connection() {
 #[test]
 fn first_probes_of_several_instances_at_once_succeed() {
     let postgres = Postgres::start();
-    let target = || Target::parse(Kind::Postgres, &postgres.url()).unwrap();
+    let target = || Target::parse(DependencyKind::Postgres, &postgres.url()).unwrap();
     let mut probes: Vec<Probe> = (0..6).map(|number: u8| Probe::new(target(), &number.to_string())).collect();
     for _ in 0..size("SEAWALL_TEST_FIRST_LOOKS", 25) {
         postgres.sql("DROP TABLE IF EXISTS seawall_probe");
@@ -56,7 +57,7 @@ fn first_probes_of_several_instances_at_once_succeed() {
 #[test]
 fn probe_writes_in_the_schema_of_the_tables_that_it_reads() {
     let postgres = Postgres::start();
-    let target = Target::parse(Kind::Postgres, &postgres.url()).unwrap();
+    let target = Target::parse(DependencyKind::Postgres, &postgres.url()).unwrap();
     let mut probe = Probe::new(target.with_tables(&["chat.log"]).unwrap(), "one");
     assert_eq!(well(&mut probe).as_deref(), Some("not there yet: table chat.log"));
     postgres.sql("REVOKE CREATE ON SCHEMA public FROM pg_database_owner, public");
@@ -69,7 +70,7 @@ fn probe_writes_in_the_schema_of_the_tables_that_it_reads() {
 #[test]
 fn crash_is_a_fault_but_a_restart_or_a_cut_connection_is_not() {
     let mut postgres = Postgres::start();
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     well(&mut probe);
     postgres.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall-probe'",
@@ -85,7 +86,7 @@ fn crash_is_a_fault_but_a_restart_or_a_cut_connection_is_not() {
 #[test]
 fn frozen_server_is_reported_in_time_and_recovers_at_once() {
     let postgres = Postgres::start();
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     well(&mut probe);
     postgres.sigstop();
     silent_in_time(&mut probe, Fault::Timeout);
@@ -97,7 +98,7 @@ fn frozen_server_is_reported_in_time_and_recovers_at_once() {
 #[test]
 fn hanging_commit_is_reported_and_leaves_no_backend() {
     let postgres = Postgres::start();
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     well(&mut probe);
     postgres.reload("synchronous_standby_names", "absent");
     for _ in 0..5 {
@@ -113,7 +114,7 @@ fn hanging_commit_is_reported_and_leaves_no_backend() {
 #[test]
 fn standby_and_read_only_server_are_faults() {
     let mut postgres = Postgres::start();
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     well(&mut probe);
     postgres.read_only();
     fails(&mut probe, Fault::ReadOnly, &["default_transaction_read_only"]);
@@ -130,7 +131,7 @@ fn standby_and_read_only_server_are_faults() {
 #[test]
 fn connections_that_run_out_cause_a_warning_then_a_fault() {
     let postgres = Postgres::start_with(&[("max_connections", "13")]);
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     assert_eq!(well(&mut probe), None);
     let _most = postgres.occupy(8);
     let warning = well(&mut probe).unwrap();
@@ -138,7 +139,7 @@ fn connections_that_run_out_cause_a_warning_then_a_fault() {
     // Each probe keeps its connection.
     let mut others: Vec<Probe> = Vec::new();
     let cause = loop {
-        let mut other = crate::support::probe(Kind::Postgres, &postgres.url());
+        let mut other = crate::support::probe(DependencyKind::Postgres, &postgres.url());
         match other.look(SOON).result {
             Ok(_) => others.push(other),
             Err(cause) => break cause,
@@ -158,26 +159,29 @@ fn wrong_password_missing_database_and_starting_server_are_distinguished() {
         std::fs::write(postgres.data().join("pg_hba.conf"), rules).unwrap();
         postgres.sql("SELECT pg_reload_conf()");
         let with = |password: &str| postgres.url().replace("seawall@", &format!("seawall:{password}@"));
-        until(SOON, "the rules apply", || probe(Kind::Postgres, &postgres.url()).look(SOON).result.is_err());
-        well(&mut probe(Kind::Postgres, &with("hunter22")));
-        let cause = fails(&mut probe(Kind::Postgres, &with("swordfish")), Fault::Credentials, &["28P01"]);
+        until(SOON, "the rules apply", || {
+            probe(DependencyKind::Postgres, &postgres.url()).look(SOON).result.is_err()
+        });
+        well(&mut probe(DependencyKind::Postgres, &with("hunter22")));
+        let cause =
+            fails(&mut probe(DependencyKind::Postgres, &with("swordfish")), Fault::Credentials, &["28P01"]);
         assert!(!cause.text.contains("swordfish"), "{cause:?}");
-        fails(&mut probe(Kind::Postgres, &postgres.url()), Fault::Credentials, &["password"]);
+        fails(&mut probe(DependencyKind::Postgres, &postgres.url()), Fault::Credentials, &["password"]);
         let other = with("hunter22").replace("/seawall", "/nowhere").replace("//nowhere", "//seawall");
-        fails(&mut probe(Kind::Postgres, &other), Fault::Schema, &["3D000", "nowhere"]);
+        fails(&mut probe(DependencyKind::Postgres, &other), Fault::Schema, &["3D000", "nowhere"]);
     }
     let socket = format!(
         "host={} port={} user=seawall dbname=seawall",
         postgres.socket_folder().display(),
         postgres.address().port()
     );
-    well(&mut probe(Kind::Postgres, &socket));
+    well(&mut probe(DependencyKind::Postgres, &socket));
     // With hot standby off, a recovering standby accepts no session.
     postgres.stop();
     postgres.become_standby();
     postgres.set("hot_standby", "off");
     postgres.launch();
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     until(SOON, "it listens", || probe.look(SOON).result.is_err_and(|cause| cause.fault != Fault::Refused));
     fails(&mut probe, Fault::NotReady, &["57P03"]);
 }
@@ -185,7 +189,7 @@ fn wrong_password_missing_database_and_starting_server_are_distinguished() {
 #[test]
 fn connected_probe_succeeds_while_new_connections_are_refused() {
     let postgres = Postgres::start();
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     well(&mut probe);
     postgres.sql("ALTER ROLE seawall CONNECTION LIMIT 0");
     let warnings: Vec<String> = (0..LOOKS_PER_CONNECTION).filter_map(|_| well(&mut probe)).collect();
@@ -205,7 +209,7 @@ fn silent_host_does_not_hide_the_next_one() {
     let ports = (silent.local_addr().unwrap().port(), postgres.address().port());
     let address =
         format!("host=127.0.0.1,127.0.0.1 port={},{} user=seawall dbname=seawall", ports.0, ports.1);
-    assert!(probe(Kind::Postgres, &address).look(BRIEF * 10).result.is_ok());
+    assert!(probe(DependencyKind::Postgres, &address).look(BRIEF * 10).result.is_ok());
 }
 
 #[test]
@@ -217,12 +221,12 @@ fn tls_is_used_if_required_and_its_certificate_is_verified() {
     std::fs::set_permissions(folder.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let address =
         format!("postgres://seawall@localhost:{}/seawall?sslmode=verify-full", postgres.address().port());
-    fails(&mut probe(Kind::Postgres, &address), Fault::Tls, &["speaks no TLS"]);
+    fails(&mut probe(DependencyKind::Postgres, &address), Fault::Tls, &["speaks no TLS"]);
     process::give(folder);
     postgres.reload("ssl", "on");
-    fails(&mut probe(Kind::Postgres, &address), Fault::Tls, &["TLS", "localhost"]);
+    fails(&mut probe(DependencyKind::Postgres, &address), Fault::Tls, &["TLS", "localhost"]);
     well(&mut probe(
-        Kind::Postgres,
+        DependencyKind::Postgres,
         &format!("{address}&sslrootcert={}", folder.join("server.crt").display()),
     ));
 }
@@ -231,7 +235,7 @@ fn tls_is_used_if_required_and_its_certificate_is_verified() {
 fn full_disk_is_reported() {
     let Some(disk) = Disk::or_skip(120) else { return };
     let postgres = Postgres::start_at(disk.path(), &[]);
-    let mut probe = probe(Kind::Postgres, &postgres.url());
+    let mut probe = probe(DependencyKind::Postgres, &postgres.url());
     // A probe's row that fits its page needs no disk space, but a table that does not exist yet does.
     disk.fill();
     fails(&mut probe, Fault::DiskFull, &["53100", "No space left"]);
@@ -244,14 +248,14 @@ fn non_postgresql_answer_and_refused_connection_are_distinguished() {
     for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"R\0\0\0\x01", b"R\xff\xff\xff\xff"] {
         let address = parrot(answer);
         fails(
-            &mut probe(Kind::Postgres, &format!("postgres://a@{address}/b")),
+            &mut probe(DependencyKind::Postgres, &format!("postgres://a@{address}/b")),
             Fault::Protocol,
             &["PostgreSQL"],
         );
     }
     let (_port, gone) = unused_address();
     fails(
-        &mut probe(Kind::Postgres, &format!("postgres://a:hunter22@{gone}/b")),
+        &mut probe(DependencyKind::Postgres, &format!("postgres://a:hunter22@{gone}/b")),
         Fault::Refused,
         &["refuses"],
     );

@@ -2,7 +2,7 @@
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use seawall::health::finding::{Cause, Fault};
-use seawall::net::target::{Kind, Target};
+use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::Probe;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ pub const BRIEF: Duration = Duration::from_millis(300);
 /// The time that a probe may take beyond its timeout.
 pub const GRACE: Duration = Duration::from_millis(100);
 
-pub fn probe(kind: Kind, address: &str) -> Probe {
+pub fn probe(kind: DependencyKind, address: &str) -> Probe {
     Probe::new(Target::parse(kind, address).expect("a good address"), "test-1")
 }
 

@@ -7,7 +7,7 @@ use crate::support::{
 };
 use seawall::health::definition::Criticality;
 use seawall::health::finding::Fault;
-use seawall::net::target::{Kind, Target};
+use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::Probe;
 use seawall::probe::doctor::{Patient, look_at_all};
 use seawall::probe::table::diagnose;
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 #[test]
 fn open_port_is_healthy_and_closed_port_is_refused() {
     let http = Http::start();
-    assert_eq!(well(&mut probe(Kind::Tcp, &http.address().to_string())), None);
+    assert_eq!(well(&mut probe(DependencyKind::Tcp, &http.address().to_string())), None);
     let (_port, address) = unused_address();
     let address = address.to_string();
-    fails(&mut probe(Kind::Tcp, &address), Fault::Refused, &[&address]);
+    fails(&mut probe(DependencyKind::Tcp, &address), Fault::Refused, &[&address]);
 }
 
 #[test]
@@ -30,10 +30,14 @@ fn certificate_is_verified_with_its_authority_and_name() {
     let port = tls_server(&certified).port();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(certified.cert.pem().as_bytes()).unwrap();
-    let target = |address: &str| Target::parse(Kind::Tcp, address).unwrap();
+    let target = |address: &str| Target::parse(DependencyKind::Tcp, address).unwrap();
     let trusted = target(&format!("tls://localhost:{port}")).with_ca_file(file.path().into());
     well(&mut Probe::new(trusted, "test-1"));
-    fails(&mut probe(Kind::Tcp, &format!("tls://localhost:{port}")), Fault::Tls, &["TLS", "localhost"]);
+    fails(
+        &mut probe(DependencyKind::Tcp, &format!("tls://localhost:{port}")),
+        Fault::Tls,
+        &["TLS", "localhost"],
+    );
     let other_name = target(&format!("tls://127.0.0.1:{port}")).with_ca_file(file.path().into());
     fails(&mut Probe::new(other_name, "test-1"), Fault::Tls, &["127.0.0.1"]);
     let no_file = target(&format!("tls://localhost:{port}")).with_ca_file("/nowhere/ca.pem".into());
@@ -43,20 +47,28 @@ fn certificate_is_verified_with_its_authority_and_name() {
 #[test]
 fn peer_without_tls_and_peer_silent_in_the_handshake_are_distinguished() {
     let address = parrot(b"220 mail.example ESMTP\r\n");
-    fails(&mut probe(Kind::Tcp, &format!("tls://{address}")), Fault::Tls, &["TLS"]);
+    fails(&mut probe(DependencyKind::Tcp, &format!("tls://{address}")), Fault::Tls, &["TLS"]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    silent_in_time(&mut probe(Kind::Tcp, &format!("tls://{address}")), Fault::Timeout);
+    silent_in_time(&mut probe(DependencyKind::Tcp, &format!("tls://{address}")), Fault::Timeout);
 }
 
 #[test]
 fn peer_that_sends_byte_by_byte_does_not_prolong_a_probe() {
-    let drips: [(Kind, &str, &[u8]); 4] = [
-        (Kind::Http, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
-        (Kind::Clickhouse, "http://", b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
-        (Kind::Redis, "redis://", b"$60000\r\n"),
+    let drips: [(DependencyKind, &str, &[u8]); 4] = [
+        (
+            DependencyKind::Http,
+            "http://",
+            b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+        ),
+        (
+            DependencyKind::Clickhouse,
+            "http://",
+            b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+        ),
+        (DependencyKind::Redis, "redis://", b"$60000\r\n"),
         // The first byte refuses TLS.
-        (Kind::Postgres, "postgres://a@", b"NN\0\0\x10\0"),
+        (DependencyKind::Postgres, "postgres://a@", b"NN\0\0\x10\0"),
     ];
     for (kind, scheme, bytes) in drips {
         let address = format!("{scheme}{}", dripper(bytes));
@@ -72,7 +84,7 @@ fn probe_connects_from_its_source_address() {
     let address = listener.local_addr().unwrap().to_string();
     let target = |source: &str| {
         let source: IpAddr = source.parse().unwrap();
-        Target::parse(Kind::Tcp, &address).unwrap().with_source(Some(source))
+        Target::parse(DependencyKind::Tcp, &address).unwrap().with_source(Some(source))
     };
     well(&mut Probe::new(target("127.0.0.7"), "test-1"));
     let (_, peer) = listener.accept().unwrap();
@@ -89,7 +101,7 @@ fn probe_connects_from_its_source_address() {
 fn unresolvable_name_is_unreachable() {
     let timeout = Duration::from_secs(2);
     fails_within(
-        &mut probe(Kind::Tcp, "no-such-host.invalid:1"),
+        &mut probe(DependencyKind::Tcp, "no-such-host.invalid:1"),
         timeout,
         Fault::Unreachable,
         &["no-such-host.invalid"],
@@ -104,7 +116,7 @@ fn doctor_probes_all_at_once_and_keeps_their_order() {
     let patient = |name: &str, criticality, address: &str| Patient {
         name: name.into(),
         criticality,
-        probe: probe(Kind::Http, address),
+        probe: probe(DependencyKind::Http, address),
         timeout: BRIEF,
     };
     let patients = vec![

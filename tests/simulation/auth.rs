@@ -4,7 +4,7 @@ use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
 use seawall::clock::Moment;
 use seawall::id::UserName;
-use seawall::job::{Admit, Completion, Counted, Denied, Identity, Occasion};
+use seawall::job::{AuthJob, Completion, Counted, Denied, Identity, Occasion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ const CONNECTIONS_MAX: u32 = 8;
 
 #[derive(Debug, Default)]
 pub struct Auth {
-    pub queue: Vec<(Moment, Admit)>,
+    pub queue: Vec<(Moment, AuthJob)>,
     counted: BTreeMap<String, u32>,
     addresses: u32,
 }
 
 impl Auth {
     /// Does a job; a granted token ends at `expires_unix_ms`. Returns the completion, if there is one, and its reactor.
-    pub fn work(&mut self, admit: Admit, expires_unix_ms: Option<u64>) -> Option<(u16, Completion)> {
+    pub fn work(&mut self, admit: AuthJob, expires_unix_ms: Option<u64>) -> Option<(u16, Completion)> {
         match admit {
-            Admit::Token { ticket, token, occasion } => {
+            AuthJob::CheckToken { ticket, token, occasion } => {
                 let outcome = self.check(&token, &occasion).map(|(user, counted)| Identity {
                     user,
                     permissions: Arc::new(Permissions::everything()),
@@ -31,16 +31,16 @@ impl Auth {
                 });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
             }
-            Admit::Leave { user } => {
+            AuthJob::ReleaseUser { user } => {
                 let count = self.counted.get_mut(user.as_str()).filter(|count| **count > 0);
                 *count.unwrap_or_else(|| panic!("{user} was released more often than counted")) -= 1;
                 None
             }
-            Admit::Address { ticket, address } => {
+            AuthJob::AdmitAddress { ticket, address } => {
                 self.addresses += 1;
                 Some((ticket.reactor.0, Completion::AddressChecked { ticket, address, outcome: Ok(()) }))
             }
-            Admit::Depart { .. } => {
+            AuthJob::ReleaseAddress { .. } => {
                 self.addresses = self.addresses.checked_sub(1).expect("released more often than counted");
                 None
             }

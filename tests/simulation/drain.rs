@@ -3,7 +3,7 @@
 
 use super::world::World;
 use seawall::clock::Moment;
-use seawall::drain::{Cause, Ending, Left, Phase, Plan, Timetable};
+use seawall::drain::{DrainCause, DrainPhase, Ending, Plan, Remaining, Timetable};
 use std::time::Duration;
 
 pub const PLAN: Plan = Plan {
@@ -23,7 +23,7 @@ const ROUNDED: Duration = Duration::from_millis(1);
 /// The progress of a process that ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    pub phase: Phase,
+    pub phase: DrainPhase,
     pub timetable: Timetable,
     /// Set once the closing began.
     pub ending: Option<Ending>,
@@ -32,7 +32,7 @@ pub struct Drain {
 impl Drain {
     fn close(&mut self, ending: Ending) {
         let earlier = self.ending.unwrap_or(ending);
-        self.phase = Phase::Closing;
+        self.phase = DrainPhase::Closing;
         self.ending = Some(Ending {
             answer_by: ending.answer_by.min(earlier.answer_by),
             end_by: ending.end_by.min(earlier.end_by),
@@ -103,9 +103,9 @@ impl World {
                 process.close(ending);
             }
             None => {
-                process.begin(Cause::Operator, now);
+                process.begin(DrainCause::Operator, now);
                 let timetable = Timetable { since: now.at, plan: PLAN };
-                instance.drain = Some(Drain { phase: Phase::Accepting, timetable, ending: None });
+                instance.drain = Some(Drain { phase: DrainPhase::Accepting, timetable, ending: None });
             }
         }
     }
@@ -121,14 +121,14 @@ impl World {
         let listeners = instance.shells.iter().filter(|shell| listens(shell.engine.phase())).count();
         let was = drain.phase;
         let process = &instance.setup.vitals.drain;
-        while let Some(next) = drain.timetable.next(drain.phase, now, Left { listeners, connections }) {
+        while let Some(next) = drain.timetable.next(drain.phase, now, Remaining { listeners, connections }) {
             match next {
-                Phase::Closing => {
+                DrainPhase::Closing => {
                     let ending = drain.timetable.ending(now);
                     drain.close(ending);
                     process.close(ending);
                 }
-                Phase::Serving | Phase::Accepting | Phase::Moving => {
+                DrainPhase::Serving | DrainPhase::Accepting | DrainPhase::Moving => {
                     drain.phase = next;
                     process.enter(next);
                 }
@@ -137,7 +137,7 @@ impl World {
         let drain = *drain;
         if drain.phase != was {
             self.trace.note(self.now, || format!("gw-{index} {was:?} {connections}: {:?}", drain.phase));
-            if drain.phase == Phase::Closing {
+            if drain.phase == DrainPhase::Closing {
                 self.check_slotted(index);
             }
         }
@@ -177,9 +177,9 @@ impl World {
 }
 
 /// True exactly while newcomers are taken in.
-pub fn listens(phase: Phase) -> bool {
+pub fn listens(phase: DrainPhase) -> bool {
     match phase {
-        Phase::Serving | Phase::Accepting => true,
-        Phase::Moving | Phase::Closing => false,
+        DrainPhase::Serving | DrainPhase::Accepting => true,
+        DrainPhase::Moving | DrainPhase::Closing => false,
     }
 }

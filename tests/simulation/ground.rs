@@ -6,9 +6,9 @@ use super::schedule::{chance, pause_ms};
 use super::trace::Trace;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
-use seawall::health::board::{Board, Changes, DependencyId, Due, PermittedCall};
-use seawall::health::breaker::{Position, Ticket};
-use seawall::health::definition::{Criticality, Definition, Gate, Kind, Use};
+use seawall::health::board::{Board, Changes, DependencyId, DueProbe, PermittedCall};
+use seawall::health::breaker::{BreakerTicket, Position};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate, Use};
 use seawall::health::dependency::{CallResult, Work};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
@@ -81,7 +81,7 @@ pub enum Purpose {
     Trial,
 }
 
-type Call = (DependencyId, Use, Option<Ticket>);
+type Call = (DependencyId, Use, Option<BreakerTicket>);
 
 pub struct Ground {
     board: Board,
@@ -90,13 +90,13 @@ pub struct Ground {
     /// Of a hundred steps, how many begin a call: without any, the probes alone must see it all.
     busy: u8,
     truths: Vec<(Truth, Moment)>,
-    looks: Vec<Under<Due>>,
+    looks: Vec<Under<DueProbe>>,
     calls: Vec<(Purpose, Under<Call>)>,
     promises: Promises,
     trace: Rc<Trace>,
 }
 
-fn definition(name: &str, kind: Kind, criticality: Criticality, gate: Gate) -> Definition {
+fn definition(name: &str, kind: DependencyKind, criticality: Criticality, gate: Gate) -> Definition {
     Definition {
         name: Arc::from(name),
         kind,
@@ -118,10 +118,10 @@ impl Ground {
         let mut rng = Rng::with_seed(seed);
         let gate = Gate::ALL[rng.usize(..Gate::ALL.len())];
         let definitions = vec![
-            definition("store", Kind::Postgres, Criticality::Critical, Gate::Handshake),
-            definition("auth", Kind::Http, Criticality::Critical, gate),
-            definition("bus", Kind::Redis, Criticality::Optional, Gate::Handshake),
-            definition("assistant", Kind::Http, Criticality::Optional, Gate::Handshake),
+            definition("store", DependencyKind::Postgres, Criticality::Critical, Gate::Handshake),
+            definition("auth", DependencyKind::Http, Criticality::Critical, gate),
+            definition("bus", DependencyKind::Redis, Criticality::Optional, Gate::Handshake),
+            definition("assistant", DependencyKind::Http, Criticality::Optional, Gate::Handshake),
         ];
         let count = definitions.len();
         let board = Board::new(definitions, AdmissionMode::Enforce, now);

@@ -5,7 +5,7 @@ use super::drain::{Drain, PLAN};
 use super::shell::Shell;
 use fastrand::Rng;
 use seawall::clock::Now;
-use seawall::engine::{Addresses, Echo, Follows, Hosts, ProxyHeader, Setup};
+use seawall::engine::{Addresses, Echo, FollowMode, Hosts, ProxyHeader, Setup};
 use seawall::health::report::Report;
 use seawall::health::snapshot::Snapshot;
 use seawall::id::{InstanceName, ReactorId};
@@ -37,7 +37,7 @@ pub struct Instance {
 pub struct Kind {
     pub auth: AuthMode,
     pub addresses: Addresses,
-    pub follows: Follows,
+    pub follows: FollowMode,
 }
 
 impl Kind {
@@ -45,7 +45,7 @@ impl Kind {
         Kind {
             auth: if rng.bool() { AuthMode::Required } else { AuthMode::Off },
             addresses: if rng.bool() { Addresses::Counted } else { Addresses::Uncounted },
-            follows: if rng.bool() { Follows::ByBus } else { Follows::Alone },
+            follows: if rng.bool() { FollowMode::ByBus } else { FollowMode::Alone },
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::ground::{Purpose, Truth};
 use seawall::clock::{Moment, Now};
-use seawall::health::board::{Board, Changes, DependencyId, What};
-use seawall::health::breaker::{Open, Position, Ticket};
+use seawall::health::board::{Board, Changes, DependencyId, EventKind};
+use seawall::health::breaker::{BreakerTicket, Open, Position};
 use seawall::health::definition::Criticality;
 use seawall::health::dependency::{Dependency, State};
 use seawall::health::outage::Reference;
@@ -66,11 +66,11 @@ impl Promises {
     pub fn take(&mut self, changes: &Changes, board: &Board, now: Now) {
         for event in &changes.events {
             // Without calls, a breaker's trials take their time; users are not notified of them.
-            self.events += u64::from(!matches!(event.what, What::Breaker { .. }));
+            self.events += u64::from(!matches!(event.what, EventKind::Breaker { .. }));
             let place = board.id(&event.dependency).expect("on the board").place();
             let seen = &mut self.seen[place];
             match &event.what {
-                What::Down { reference, cause } => {
+                EventKind::Down { reference, cause } => {
                     assert!(self.references.insert(reference.to_string()), "{reference} is of two outages");
                     assert_eq!(seen.outage.replace(*reference), None, "down while down");
                     assert!(!cause.text.is_empty());
@@ -78,13 +78,13 @@ impl Promises {
                     assert!(lately, "{} is down, and was well for long: {cause:?}", event.dependency);
                     seen.down_at = Some(now.at);
                 }
-                What::Recovered { reference, .. } => {
+                EventKind::Recovered { reference, .. } => {
                     assert_eq!(seen.outage.take(), Some(*reference), "another outage ended than began");
                     seen.up_at = Some(now.at);
                 }
-                What::Became { from, to } => assert!(*from != State::Down && *to != State::Down),
-                What::Breaker { from, to, .. } => assert_ne!(from, to),
-                What::Forced(_) | What::Released => panic!("no operator forced anything"),
+                EventKind::Became { from, to } => assert!(*from != State::Down && *to != State::Down),
+                EventKind::Breaker { from, to, .. } => assert_ne!(from, to),
+                EventKind::Forced(_) | EventKind::Released => panic!("no operator forced anything"),
             }
         }
         if let Some(snapshot) = &changes.snapshot {
@@ -139,7 +139,7 @@ impl Promises {
         &self,
         board: &Board,
         (id, purpose, trials): (DependencyId, Purpose, usize),
-        admitted: &Result<Option<Ticket>, Open>,
+        admitted: &Result<Option<BreakerTicket>, Open>,
     ) {
         let dependency = board.dependencies().nth(id.place()).expect("on the board");
         let name = &dependency.definition().name;

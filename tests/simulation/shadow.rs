@@ -7,7 +7,7 @@ use super::shell::Event;
 use super::socket::is_push;
 use super::store::{Entry, Store};
 use seawall::clock::Moment;
-use seawall::drain::Phase;
+use seawall::drain::DrainPhase;
 use seawall::limits::REPLAY_PUBLICATIONS_MAX;
 use seawall::wire::publication::Change;
 use std::collections::BTreeMap;
@@ -313,7 +313,7 @@ impl Shadow {
     /// Once, with a slot that is over before the close.
     fn slot(&mut self, slot_ms: u64, deadline_ms: u64) {
         let Drain { phase, timetable, .. } = self.process.expect("its process goes");
-        assert_eq!(phase, Phase::Moving);
+        assert_eq!(phase, DrainPhase::Moving);
         assert!(!std::mem::replace(&mut self.has_slot, true), "one slot a connection");
         let at = |ms| self.now + Duration::from_millis(ms);
         assert!(slot_ms <= deadline_ms, "a slot in {slot_ms} ms, of {deadline_ms}");
@@ -327,7 +327,7 @@ impl Shadow {
     /// Closed because the process ends: not before that is due, and what was taken is answered.
     fn check_restart(&self) {
         let process = self.process.expect("its process goes");
-        assert_eq!(process.phase, Phase::Closing);
+        assert_eq!(process.phase, DrainPhase::Closing);
         assert!(!self.connected || self.unanswered.is_empty(), "closed over {:?}", self.unanswered);
     }
 

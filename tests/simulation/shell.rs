@@ -11,14 +11,14 @@ use super::socket::{Shared, Upward, parse};
 use super::store::{Origin, number};
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
-use seawall::drain::Phase;
+use seawall::drain::DrainPhase;
 use seawall::engine;
 use seawall::engine::{
-    AcceptQuota, Engine, Flushed, Follows, Job, Readiness, Reads, Setup, SlotId, Transport, Written,
+    AcceptQuota, Engine, Flushed, FollowMode, Job, ReadExtent, Readiness, Setup, SlotId, Transport, Written,
 };
 use seawall::id::{ChannelName, ReactorId};
 use seawall::job::bus::Interest;
-use seawall::job::{Admit, Append, Completion, Live, Read};
+use seawall::job::{Append, AuthJob, Broadcast, Completion, Read};
 use seawall::limits::{HISTORY_PAGE_BYTES_MAX, REPLAY_PAGE_BYTES_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -49,7 +49,7 @@ pub struct Shell {
     pub signals: Vec<(ChannelName, Arc<[u8]>)>,
     /// Completions and broadcasts on their way here, and when they arrive.
     pub answers: Vec<(Moment, Completion)>,
-    pub live: Vec<(Moment, Live)>,
+    pub live: Vec<(Moment, Broadcast)>,
     pub missed: bool,
     /// The newest offset given to live subscribers of a channel that is followed.
     given: BTreeMap<Channel, u64>,
@@ -79,7 +79,7 @@ struct Habits {
 pub enum Work {
     Append(Append, Origin),
     Read(Read),
-    Admit(Admit),
+    Admit(AuthJob),
     /// The bus follows a channel; the completion says so.
     Follow(Completion),
 }
@@ -133,7 +133,7 @@ enum Source {
 }
 
 impl Shell {
-    pub fn new(id: ReactorId, setup: &Arc<Setup>, now: Now, follows: Follows, seed: u64) -> Shell {
+    pub fn new(id: ReactorId, setup: &Arc<Setup>, now: Now, follows: FollowMode, seed: u64) -> Shell {
         let mut rng = Rng::with_seed(seed);
         let snapshot = setup.outlook.snapshot();
         Shell {
@@ -194,7 +194,7 @@ impl Shell {
     }
 
     /// One pass, in the order of the real shell. `rooms` are the appends and reads that the store's queues take.
-    pub fn turn(&mut self, now: Now, phase: Phase, calm: bool, rooms: (usize, usize)) {
+    pub fn turn(&mut self, now: Now, phase: DrainPhase, calm: bool, rooms: (usize, usize)) {
         let mut rooms = rooms;
         if calm {
             self.habits.arrival_cost = Duration::from_micros(20);
@@ -208,7 +208,7 @@ impl Shell {
         self.send_jobs(&mut rooms);
         self.tap(Source::Memory);
         self.engine.push_status();
-        let planned = phase != self.engine.phase() && phase == Phase::Moving;
+        let planned = phase != self.engine.phase() && phase == DrainPhase::Moving;
         let open =
             self.lines.iter().filter(|line| line.connected && self.engine.is_upgraded(line.id)).count();
         if !listens(phase) {
@@ -270,7 +270,7 @@ impl Shell {
         for _ in 0..READS {
             let now = self.engine.now().at;
             let Some(line) = self.lines.iter_mut().find(|line| line.id == id) else { return };
-            if self.engine.reads(id) == Reads::Nothing {
+            if self.engine.reads(id) == ReadExtent::Nothing {
                 return;
             }
             let (next, gone) = {
@@ -305,7 +305,7 @@ impl Shell {
 
     fn exchange(&mut self, rooms: &mut (usize, usize)) {
         let now = self.engine.now().at;
-        let due = |lane: &[(Moment, Live)]| lane.iter().filter(|(at, _)| *at <= now).count();
+        let due = |lane: &[(Moment, Broadcast)]| lane.iter().filter(|(at, _)| *at <= now).count();
         let answered = self.answers.iter().filter(|(at, _)| *at <= now).count();
         if self.engine.gathers(answered, due(&self.live)) {
             return;
@@ -314,7 +314,7 @@ impl Shell {
             && self.engine.wants_broadcast()
         {
             let (_, broadcast) = self.live.remove(place);
-            if matches!(broadcast, Live::Published(_)) {
+            if matches!(broadcast, Broadcast::Published(_)) {
                 self.share.published(now);
             }
             self.engine.handle_broadcast(broadcast);

@@ -5,7 +5,7 @@ use super::store::Origin;
 use super::world::World;
 use seawall::clock::Moment;
 use seawall::id::Offset;
-use seawall::job::{Append, AppendError, Appended, Attempt, Completion, Live, Read, ReadError};
+use seawall::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Read, ReadError};
 use seawall::wire::publication::Published;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl World {
                 }
                 for _ in 0..=usize::from(chance(&mut self.rng, weather.doubled)) {
                     let at = self.now.at + Duration::from_millis(weather.delay_ms(&mut self.rng));
-                    shell.live.push((at, Live::Published(Arc::clone(batch))));
+                    shell.live.push((at, Broadcast::Published(Arc::clone(batch))));
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::trace::Trace;
 use super::work::StoreQueue;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
-use seawall::job::{Completion, Live};
+use seawall::job::{Broadcast, Completion};
 use seawall::session::AuthMode;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -211,7 +211,7 @@ impl World {
         for (channel, frame) in std::mem::take(&mut instance.shells[which].signals) {
             for (other, shell) in instance.shells.iter_mut().enumerate() {
                 if other != which && shell.live.len() < self.weather.lane {
-                    let live = Live::Signal { channel: channel.clone(), frame: frame.clone() };
+                    let live = Broadcast::Signal { channel: channel.clone(), frame: frame.clone() };
                     shell.live.push((self.now.at, live));
                 }
             }

@@ -2,7 +2,9 @@
 
 use super::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key};
-use seawall::wire::command::{Bounds, Command, Content, Fault, From, Range, Request, parse};
+use seawall::wire::command::{
+    Command, CommandBounds, CommandFault, CommandFrame, Content, HistoryRange, StartAt, parse,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -44,7 +46,8 @@ fn frame_is_parsed_as_in_the_examples() {
     let file: File = read("commands.json");
     assert!(!file.about.is_empty());
     names_differ(file.cases.iter().map(|case| case.name.as_str()));
-    let bounds = Bounds { json_depth: file.bounds.json_depth, subscriptions: file.bounds.subscriptions };
+    let bounds =
+        CommandBounds { json_depth: file.bounds.json_depth, subscriptions: file.bounds.subscriptions };
     let (mut verbs, mut codes) = (BTreeSet::new(), BTreeSet::new());
     for case in &file.cases {
         let name = &case.name;
@@ -67,15 +70,15 @@ fn frame_is_parsed_as_in_the_examples() {
     assert_eq!(Vec::from_iter(codes), ["malformed", "too_large", "unknown_command"]);
 }
 
-const fn code(fault: Fault) -> &'static str {
+const fn code(fault: CommandFault) -> &'static str {
     match fault {
-        Fault::Malformed => "malformed",
-        Fault::UnknownCommand => "unknown_command",
-        Fault::TooLarge => "too_large",
+        CommandFault::Malformed => "malformed",
+        CommandFault::UnknownCommand => "unknown_command",
+        CommandFault::TooLarge => "too_large",
     }
 }
 
-fn described(request: &Request<'_>) -> Value {
+fn described(request: &CommandFrame<'_>) -> Value {
     let (verb, arguments) = match &request.command {
         Command::Connect(connect) => {
             let cursor = |cursor: &seawall::wire::command::Cursor| {
@@ -88,11 +91,11 @@ fn described(request: &Request<'_>) -> Value {
         Command::Refresh { token } => ("refresh", json!({ "token": token })),
         Command::Subscribe { channel, from } => {
             let from = match from {
-                From::Now => json!("now"),
-                From::After { epoch: of, offset } => {
+                StartAt::Now => json!("now"),
+                StartAt::After { epoch: of, offset } => {
                     json!({ "after": { "epoch": epoch(*of), "offset": offset.0 } })
                 }
-                From::Last(last) => json!({ "last": last }),
+                StartAt::Last(last) => json!({ "last": last }),
             };
             ("subscribe", json!({ "channel": name(channel), "from": from }))
         }
@@ -117,8 +120,8 @@ fn described(request: &Request<'_>) -> Value {
         }
         Command::History { channel, range, limit } => {
             let (side, offset) = match range {
-                Range::Before(offset) => ("before", offset),
-                Range::After(offset) => ("after", offset),
+                HistoryRange::Before(offset) => ("before", offset),
+                HistoryRange::After(offset) => ("after", offset),
             };
             ("history", json!({ "channel": name(channel), side: offset.0, "limit": limit }))
         }

@@ -263,7 +263,7 @@ impl ConnectedValue {
             user: &self.user,
             ping_ms: self.ping_ms,
             stable_ms: self.stable_ms,
-            limits: ToldLimits {
+            limits: ReportedLimits {
                 frame_bytes: self.limits.frame_bytes,
                 publishes_per_s: self.limits.publishes_per_s,
                 publishes_burst: self.limits.publishes_burst,
@@ -329,15 +329,17 @@ impl LogValue {
     }
 }
 
-fn outcome(recovered: Option<bool>, because: Option<&str>, retry_ms: Option<u32>) -> Recovery {
+fn outcome(recovered: Option<bool>, because: Option<&str>, retry_ms: Option<u32>) -> RecoveryOutcome {
     match (recovered, because, retry_ms) {
-        (None, None, None) => Recovery::NotAsked,
-        (Some(true), None, None) => Recovery::Recovered,
-        (None, Some("too_far"), None) => Recovery::Not(Because::TooFar),
-        (None, Some("expired"), None) => Recovery::Not(Because::Expired),
-        (None, Some("epoch_changed"), None) => Recovery::Not(Because::EpochChanged),
-        (None, Some("forbidden"), None) => Recovery::Not(Because::Forbidden),
-        (None, Some("unavailable"), Some(retry_ms)) => Recovery::Not(Because::Unavailable { retry_ms }),
+        (None, None, None) => RecoveryOutcome::NotAsked,
+        (Some(true), None, None) => RecoveryOutcome::Recovered,
+        (None, Some("too_far"), None) => RecoveryOutcome::Not(NotRecovered::TooFar),
+        (None, Some("expired"), None) => RecoveryOutcome::Not(NotRecovered::Expired),
+        (None, Some("epoch_changed"), None) => RecoveryOutcome::Not(NotRecovered::EpochChanged),
+        (None, Some("forbidden"), None) => RecoveryOutcome::Not(NotRecovered::Forbidden),
+        (None, Some("unavailable"), Some(retry_ms)) => {
+            RecoveryOutcome::Not(NotRecovered::Unavailable { retry_ms })
+        }
         other => panic!("no outcome: {other:?}"),
     }
 }

@@ -4,10 +4,10 @@ use super::{closes, commands, pushes, read};
 use crate::support_schema::{Schemas, document};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
-use seawall::health::definition::{Criticality, Definition, Gate, Kind};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
-use seawall::wire::command::{Bounds, parse};
+use seawall::wire::command::{CommandBounds, parse};
 use seawall::wire::push;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ fn status_of_an_outage_matches_its_schema() {
     let schemas = Schemas::load();
     let optional = |name: &str, sentence: &str| Definition {
         name: name.into(),
-        kind: Kind::Tcp,
+        kind: DependencyKind::Tcp,
         address: "a:1".into(),
         criticality: Criticality::Optional,
         gate: Gate::Handshake,
@@ -167,7 +167,7 @@ fn frames_in_the_manual_are_valid() {
             schemas.check_server(frame).unwrap_or_else(|fault| panic!("{fault}"));
             continue;
         }
-        match parse(frame, Bounds { json_depth: 32, subscriptions: 128 }) {
+        match parse(frame, CommandBounds { json_depth: 32, subscriptions: 128 }) {
             Ok(_) => schemas.check_client(frame).unwrap_or_else(|fault| panic!("{fault}")),
             Err(rejected) => {
                 let reply: Value = serde_json::from_str(&frames[place + 1].1).unwrap();

@@ -4,7 +4,7 @@ use super::workers::Full;
 use super::world::{PEERS, World};
 use seawall::health::snapshot::AdmissionMode;
 use seawall::id::{ChannelName, ReactorId, UserName};
-use seawall::job::{Append, AppendChange, Live, Ticket};
+use seawall::job::{Append, AppendChange, Broadcast, Ticket};
 use seawall::wire::push;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl<'a> Script<'a> {
                 data: format!("\"{number:0width$}\"", width = usize::from(count / 64) * 300).into(),
             };
             let Ok((_, Some(published))) = world.shell.workers.store.append(&append) else { return };
-            world.shell.broadcasts.push_back(Live::Published(Arc::from([published])));
+            world.shell.broadcasts.push_back(Broadcast::Published(Arc::from([published])));
         }
     }
 
@@ -211,7 +211,7 @@ impl<'a> Script<'a> {
             12 => {
                 let channel = self.channel_name();
                 let position = world.shell.workers.store.position(&channel);
-                world.shell.broadcasts.push_back(Live::Heads(Arc::from([(channel, position)])));
+                world.shell.broadcasts.push_back(Broadcast::Heads(Arc::from([(channel, position)])));
             }
             13 => {
                 let (peer, bytes) = (self.peer(), self.bytes());
@@ -220,7 +220,7 @@ impl<'a> Script<'a> {
             14 => {
                 let (channel, mut frame) = (self.channel_name(), Vec::new());
                 push::signal(&mut frame, &channel, "anonymous", "1");
-                world.shell.broadcasts.push_back(Live::Signal { channel, frame: Arc::from(frame) });
+                world.shell.broadcasts.push_back(Broadcast::Signal { channel, frame: Arc::from(frame) });
             }
             _ => {
                 let bounds = self.any();

@@ -3,12 +3,13 @@
 use super::view::View;
 use super::workers::Workers;
 use seawall::clock::{Moment, Now};
-use seawall::drain::Phase;
+use seawall::drain::DrainPhase;
 use seawall::engine::{
-    AcceptQuota, Engine, Flushed, Follows, Job, Order, Readiness, Reads, Setup, SlotId, Transport, Written,
+    AcceptQuota, Engine, Flushed, FollowMode, Job, Order, ReadExtent, Readiness, Setup, SlotId, Transport,
+    Written,
 };
 use seawall::id::ReactorId;
-use seawall::job::{Admit, Completion, Live};
+use seawall::job::{AuthJob, Broadcast, Completion};
 use seawall::limits::READS_PER_TURN;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -65,7 +66,7 @@ pub struct Shell {
     pub lines: Vec<Line>,
     pub workers: Workers,
     pub completions: VecDeque<Completion>,
-    pub broadcasts: VecDeque<Live>,
+    pub broadcasts: VecDeque<Broadcast>,
     /// The lane of broadcasts was full.
     pub missed: bool,
     /// Jobs that did not fit, by kind.
@@ -80,7 +81,7 @@ impl Shell {
     pub fn new(
         setup: Arc<Setup>,
         now: Now,
-        follows: Follows,
+        follows: FollowMode,
         workers: Workers,
         sizes: Sizes,
         tls: bool,
@@ -139,7 +140,7 @@ impl Shell {
     /// Accepts waiting connections while the listener is open.
     fn accept(&mut self) {
         let AcceptQuota::Now(most) = self.engine.accept_quota() else { return };
-        let is_listening = self.setup.vitals.drain.phase() < Phase::Moving;
+        let is_listening = self.setup.vitals.drain.phase() < DrainPhase::Moving;
         for line in self.lines.iter_mut().filter(|line| line.id.is_none() && !line.is_over).take(most) {
             line.id = None;
             if is_listening {
@@ -171,7 +172,7 @@ impl Shell {
         let line = self.lines.iter_mut().find(|line| line.id == Some(id)).expect("a peer has a socket");
         for _ in 0..READS_PER_TURN {
             let reads = self.engine.reads(id);
-            if reads == Reads::Nothing {
+            if reads == ReadExtent::Nothing {
                 return;
             }
             if line.reset {
@@ -188,7 +189,7 @@ impl Shell {
             line.view.is_read(bytes.len(), line.was_upgraded && !self.engine.is_upgraded(id));
             self.engine.handle_bytes(id, &mut bytes);
             line.was_upgraded |= self.engine.is_upgraded(id);
-            if is_short && reads == Reads::UntilShort {
+            if is_short && reads == ReadExtent::UntilShort {
                 return;
             }
         }
@@ -317,8 +318,8 @@ fn name(job: &Job) -> &'static str {
     match job {
         Job::Append(_) => "append",
         Job::Read(_) => "read",
-        Job::Admit(Admit::Token { .. } | Admit::Address { .. }) => "admission",
-        Job::Admit(Admit::Leave { .. } | Admit::Depart { .. }) => "release",
+        Job::Admit(AuthJob::CheckToken { .. } | AuthJob::AdmitAddress { .. }) => "admission",
+        Job::Admit(AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. }) => "release",
         Job::Interest(_) => "interest",
         Job::Signal { .. } => "signal",
     }

@@ -3,7 +3,7 @@
 use super::store::EPOCH;
 use super::workers::Workers;
 use seawall::id::ChannelName;
-use seawall::wire::command::{Command, From, Request};
+use seawall::wire::command::{Command, CommandFrame, StartAt};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -55,7 +55,7 @@ pub struct View {
     /// Signals with an id: answered at most once, and only by an error.
     signals: BTreeSet<u64>,
     /// The start that each `subscribe`, and each cursor of `connect`, asked for.
-    begins: BTreeMap<(u64, String), From>,
+    begins: BTreeMap<(u64, String), StartAt>,
     pub following: BTreeMap<String, Following>,
     receives: Receives,
     received: Vec<u8>,
@@ -75,7 +75,7 @@ pub struct View {
 
 impl View {
     /// The client sends `bytes`, which end with a command if there is one.
-    pub fn sends(&mut self, bytes: usize, request: Option<&Request<'_>>, id: Option<u64>) {
+    pub fn sends(&mut self, bytes: usize, request: Option<&CommandFrame<'_>>, id: Option<u64>) {
         self.sent_bytes += bytes;
         let Some(id) = id else { return };
         let mut is_answered = true;
@@ -86,7 +86,7 @@ impl View {
             }
             Some(Command::Connect(connect)) => {
                 for cursor in &connect.recover {
-                    let from = From::After { epoch: cursor.epoch, offset: cursor.offset };
+                    let from = StartAt::After { epoch: cursor.epoch, offset: cursor.offset };
                     self.begins.insert((id, cursor.channel.to_string()), from);
                 }
             }
@@ -280,9 +280,9 @@ impl View {
         let (head, floor) = (number("head"), number("floor"));
         assert!(head <= workers.store.head(&channel_of(name)), "a head that is not in the store: {body}");
         let last = match from {
-            From::Now => head,
-            From::Last(count) => head.saturating_sub(count.into()).max(floor.saturating_sub(1)).min(head),
-            From::After { epoch, offset } => match body["recovered"].as_bool() {
+            StartAt::Now => head,
+            StartAt::Last(count) => head.saturating_sub(count.into()).max(floor.saturating_sub(1)).min(head),
+            StartAt::After { epoch, offset } => match body["recovered"].as_bool() {
                 Some(true) => {
                     assert!(epoch == Some(EPOCH) && offset.0 <= head, "{body}");
                     assert!(head - offset.0 <= 300 && (offset.0 == head || offset.0 + 1 >= floor), "{body}");

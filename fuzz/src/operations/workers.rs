@@ -8,8 +8,8 @@ use seawall::engine::Job;
 use seawall::id::{ChannelName, UserName};
 use seawall::job::bus::Interest;
 use seawall::job::{
-    AddressDenied, Admit, Append, AppendError, Completion, Counted, Denied, Form, Identity, Live, Occasion,
-    Page, PageRequest, Read, ReadError,
+    AddressDenied, Append, AppendError, AuthJob, Broadcast, Completion, Counted, Denied, Form, Identity,
+    Occasion, Page, PageRequest, Read, ReadError,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -86,8 +86,8 @@ impl Workers {
             return Err(job);
         }
         match job {
-            Job::Admit(Admit::Leave { .. }) => self.users -= 1,
-            Job::Admit(Admit::Depart { .. }) => self.addresses -= 1,
+            Job::Admit(AuthJob::ReleaseUser { .. }) => self.users -= 1,
+            Job::Admit(AuthJob::ReleaseAddress { .. }) => self.addresses -= 1,
             Job::Interest(Interest::Leave { channel }) => {
                 assert!(self.followed.remove(&channel), "{channel} is left but was not followed");
             }
@@ -104,7 +104,7 @@ impl Workers {
     }
 
     /// Does one of the waiting jobs. What it publishes comes before its answer.
-    pub fn answer(&mut self, index: usize, how: u8, unix_ms: u64) -> (Option<Live>, Option<Completion>) {
+    pub fn answer(&mut self, index: usize, how: u8, unix_ms: u64) -> (Option<Broadcast>, Option<Completion>) {
         let Some(job) = self.waiting.remove(index) else { return (None, None) };
         let read_error = ReadError { retry_ms: 1 };
         let completion = match job {
@@ -121,11 +121,11 @@ impl Workers {
                 let outcome = if how < 2 { Err(read_error) } else { Ok(heads.collect()) };
                 Completion::Heads { ticket, outcome }
             }
-            Job::Admit(Admit::Token { ticket, token, occasion }) => {
+            Job::Admit(AuthJob::CheckToken { ticket, token, occasion }) => {
                 let outcome = self.check_token(&token, &occasion, how, unix_ms);
                 Completion::TokenChecked { ticket, outcome }
             }
-            Job::Admit(Admit::Address { ticket, address }) => {
+            Job::Admit(AuthJob::AdmitAddress { ticket, address }) => {
                 let outcome = match how {
                     0 => Err(AddressDenied::TooMany),
                     1 => Err(AddressDenied::TooFast { retry_ms: 1_000 }),
@@ -136,14 +136,14 @@ impl Workers {
             }
             Job::Interest(Interest::Follow { ticket, .. }) => Completion::Followed { ticket },
             job @ (Job::Read(Read::Survey(_))
-            | Job::Admit(Admit::Leave { .. } | Admit::Depart { .. })
+            | Job::Admit(AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. })
             | Job::Interest(Interest::Leave { .. })
             | Job::Signal { .. }) => panic!("not a job that waits: {job:?}"),
         };
         (None, Some(completion))
     }
 
-    fn append(&mut self, append: &Append, how: u8) -> (Option<Live>, Option<Completion>) {
+    fn append(&mut self, append: &Append, how: u8) -> (Option<Broadcast>, Option<Completion>) {
         let ticket = append.ticket;
         let answer = |outcome| Some(Completion::Appended { ticket, outcome });
         if how == 0 {
@@ -156,7 +156,7 @@ impl Workers {
             1 => Err(AppendError::Unconfirmed { retry_ms: 1 }),
             _ => stored.map(|(appended, _)| appended),
         };
-        (published.map(|published| Live::Published(Arc::from([published]))), answer(outcome))
+        (published.map(|published| Broadcast::Published(Arc::from([published]))), answer(outcome))
     }
 
     fn page(&mut self, request: &PageRequest) -> Page {
@@ -183,7 +183,7 @@ impl Workers {
             2 => return Err(Denied::TooManyOfUser),
             3 => (Permissions::from_claim(READER).expect("valid"), 1 << 40),
             4 => (Permissions::everything(), 2_000),
-            5 => return Err(Denied::Unjudged { retry_ms: 1_000, reference: None }),
+            5 => return Err(Denied::Unchecked { retry_ms: 1_000, reference: None }),
             6 => return Err(Denied::TooManyWaiting),
             _ => (Permissions::everything(), 1 << 40),
         };

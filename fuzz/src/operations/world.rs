@@ -3,12 +3,12 @@
 use super::shell::{Line, Shell, Sizes};
 use super::workers::{Full, GRANT, Workers};
 use seawall::clock::{Moment, Now};
-use seawall::drain::{Cause, Ending, Phase};
-use seawall::engine::{Addresses, Echo, Follows, Hosts, ProxyHeader, Setup};
+use seawall::drain::{DrainCause, DrainPhase, Ending};
+use seawall::engine::{Addresses, Echo, FollowMode, Hosts, ProxyHeader, Setup};
 use seawall::health::board::Board;
 use seawall::health::breaker::Forced;
-use seawall::health::definition::{Criticality, Definition, Gate, Kind};
-use seawall::health::dependency::Order;
+use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use seawall::health::dependency::ForcedOrder;
 use seawall::health::report::Report;
 use seawall::health::snapshot::AdmissionMode;
 use seawall::id::InstanceName;
@@ -59,7 +59,7 @@ impl World {
         let auth = if has(1) { AuthMode::Required } else { AuthMode::Off };
         let board = board(now);
         let setup = setup(limits(bounds), auth, &board, now);
-        let follows = if has(16) { Follows::ByBus } else { Follows::Alone };
+        let follows = if has(16) { FollowMode::ByBus } else { FollowMode::Alone };
         let workers = Workers::new(if has(8) { 64 << 10 } else { 1 << 10 });
         let socket = if has(4) { 4 << 10 } else { 256 };
         let sizes = Sizes { socket, read: if has(128) { 61 } else { 4 << 10 } };
@@ -189,7 +189,7 @@ impl World {
         self.is_down = down;
         let now = self.shell.engine.now();
         let to = if down { Forced::Open } else { Forced::Closed };
-        let order = Order { to, until: now.at + Duration::from_secs(600) };
+        let order = ForcedOrder { to, until: now.at + Duration::from_secs(600) };
         let id = self.board.id("store").expect("configured");
         let changes = [self.board.set_mode(mode, now), self.board.order(id, Some(order), now, 7)];
         for snapshot in changes.into_iter().filter_map(|change| change.snapshot) {
@@ -202,13 +202,13 @@ impl World {
         let now = self.shell.engine.now();
         let drain = &self.shell.setup.vitals.drain;
         match drain.phase() {
-            Phase::Serving => drop(drain.begin(Cause::Operator, now)),
-            Phase::Accepting => drain.enter(Phase::Moving),
-            Phase::Moving => {
+            DrainPhase::Serving => drop(drain.begin(DrainCause::Operator, now)),
+            DrainPhase::Accepting => drain.enter(DrainPhase::Moving),
+            DrainPhase::Moving => {
                 let later = |seconds| now.at + Duration::from_secs(seconds);
                 drain.close(Ending { answer_by: later(5), end_by: later(120), gone_by: later(130) });
             }
-            Phase::Closing => {}
+            DrainPhase::Closing => {}
         }
     }
 
@@ -242,7 +242,7 @@ impl World {
             // Only then: a `status` would move replays that are stuck.
             self.order(false, AdmissionMode::Enforce);
         }
-        if self.shell.setup.vitals.drain.phase() == Phase::Moving {
+        if self.shell.setup.vitals.drain.phase() == DrainPhase::Moving {
             self.drain();
         }
         for turn in 0..TURNS_MAX {
@@ -272,7 +272,7 @@ impl World {
         if (waiting, answered, shell.broadcasts.len()) != (0, 0, 0) {
             return Some(Unsettled::Jobs { waiting, answered, broadcasts: shell.broadcasts.len() });
         }
-        if shell.setup.vitals.drain.phase() == Phase::Closing && !shell.engine.is_empty() {
+        if shell.setup.vitals.drain.phase() == DrainPhase::Closing && !shell.engine.is_empty() {
             return Some(Unsettled::Drain);
         }
         let is_settled = |line: &&Line| match line.id {
@@ -286,7 +286,7 @@ impl World {
 
     /// A newcomer gets nothing that was erased, although the engine still keeps recent publications in memory.
     pub fn assert_nothing_erased_is_kept(&mut self) {
-        if self.shell.setup.vitals.drain.phase() != Phase::Serving {
+        if self.shell.setup.vitals.drain.phase() != DrainPhase::Serving {
             return;
         }
         let served = self.shell.lines.iter().filter(|line| line.id.is_some());
@@ -410,7 +410,7 @@ fn setup(limits: Limits, auth: AuthMode, board: &Board, now: Now) -> Setup {
 fn board(now: Now) -> Board {
     let store = Definition {
         name: Arc::from("store"),
-        kind: Kind::Postgres,
+        kind: DependencyKind::Postgres,
         address: Arc::from("db:5432"),
         criticality: Criticality::Critical,
         gate: Gate::Handshake,

@@ -29,13 +29,13 @@ fn storm(handshakes: &mut Handshakes, per_s: Option<f64>, clients: u32, late_ms:
     let mut storm = Storm { admitted: Vec::new(), attempts: 0, refused: 0 };
     while let Some(Reverse((now, client, attempt))) = comes.pop() {
         let retry_ms = match handshakes.admit(now, per_s, random.f32()) {
-            Passage::Admit => {
+            HandshakeDecision::Admit => {
                 storm.admitted.push(now);
                 storm.attempts = storm.attempts.max(attempt);
                 continue;
             }
-            Passage::Later { retry_ms } => retry_ms,
-            Passage::Refuse { retry_ms } => {
+            HandshakeDecision::Defer { retry_ms } => retry_ms,
+            HandshakeDecision::Refuse { retry_ms } => {
                 storm.refused += 1;
                 retry_ms
             }
@@ -62,11 +62,12 @@ fn storm_of_two_thousand_is_admitted_within_two_attempts() {
 #[test]
 fn handshakes_admitted_at_a_slower_rate_do_not_block_a_faster_one() {
     let mut handshakes = Handshakes::new(start());
-    let let_in = (0..1_000).filter(|_| handshakes.admit(start(), Some(0.5), 0.5) == Passage::Admit).count();
+    let let_in =
+        (0..1_000).filter(|_| handshakes.admit(start(), Some(0.5), 0.5) == HandshakeDecision::Admit).count();
     assert_eq!(let_in, BACKLOG_LEAST as usize, "minutes of work, at one every two seconds");
     // The operator removes the bound.
     handshakes.admit(start() + ms(1_000), None, 0.5);
-    assert_eq!(handshakes.admit(start() + ms(1_010), None, 0.5), Passage::Admit);
+    assert_eq!(handshakes.admit(start() + ms(1_010), None, 0.5), HandshakeDecision::Admit);
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn refusals_at_a_slower_rate_do_not_pause_accepting_at_a_faster_one() {
         handshakes.done(Done::Upgraded);
         handshakes.done(Done::Connected);
         handshakes.spent(ms(20));
-        handshakes.turned(now, ms(20), Rests::No);
+        handshakes.turned(now, ms(20), Publishing::No);
     }
     assert!(handshakes.rate() < 60.0);
     for _ in 0..2_000 {
@@ -87,7 +88,7 @@ fn refusals_at_a_slower_rate_do_not_pause_accepting_at_a_faster_one() {
     assert!(handshakes.rests(now));
     let now = work(&mut handshakes, now, 8, 0, 50);
     for _ in 0..100_000 {
-        if let Passage::Refuse { .. } = handshakes.admit(now, None, 0.5) {
+        if let HandshakeDecision::Refuse { .. } = handshakes.admit(now, None, 0.5) {
             break;
         }
     }
@@ -135,7 +136,7 @@ fn work(handshakes: &mut Handshakes, from: Moment, seconds: u64, others_us: u64,
         }
         handshakes.spent(Duration::from_micros(count * cost_us));
         now = now + ms(1);
-        handshakes.turned(now, ms(1), Rests::No);
+        handshakes.turned(now, ms(1), Publishing::No);
     }
     now
 }
@@ -162,7 +163,7 @@ fn rate_follows_the_measured_cost_within_seconds() {
         handshakes.done(Done::Upgraded);
         handshakes.done(Done::Connected);
         handshakes.spent(ms(8));
-        handshakes.turned(at, ms(10), Rests::No);
+        handshakes.turned(at, ms(10), Publishing::No);
     }
     near(&handshakes, 0.8 * 1_000.0 / 8.0);
 }
@@ -178,7 +179,7 @@ fn plain_requests_do_not_change_the_measured_cost() {
             handshakes.spent(ms(4));
         }
         now = now + ms(300);
-        handshakes.turned(now, ms(40), Rests::No);
+        handshakes.turned(now, ms(40), Publishing::No);
     }
     assert_eq!(handshakes.cost(), cost);
 }
@@ -218,12 +219,12 @@ proptest! {
         let mut now = start();
         for (pause, busy, spent, done) in turns {
             now = now + ms(pause);
-            (0..done).for_each(|_| handshakes.done(Done::Told));
+            (0..done).for_each(|_| handshakes.done(Done::Deferred));
             handshakes.spent(Duration::from_micros(spent));
-            handshakes.turned(now, Duration::from_micros(busy), Rests::No);
+            handshakes.turned(now, Duration::from_micros(busy), Publishing::No);
             prop_assert!(RATE.contains(&handshakes.rate()));
         }
-        prop_assert_eq!(handshakes.admit(now, None, 0.0), Passage::Admit);
+        prop_assert_eq!(handshakes.admit(now, None, 0.0), HandshakeDecision::Admit);
     }
 }
 
@@ -240,7 +241,7 @@ fn publishing_makes_handshakes_back_off_and_lowers_the_rate() {
             }
             let spent = Duration::from_micros(100 * cost_us);
             handshakes.spent(spent);
-            handshakes.turned(now, spent, Rests::Yes);
+            handshakes.turned(now, spent, Publishing::Yes);
         }
         handshakes
     };

@@ -12,9 +12,9 @@ fn at(ms: u64) -> Now {
 fn inquiry(waiting_max: usize) -> Inquiry<u8> {
     let config = VerifierConfig { keys: Vec::new(), audience: None, issuer: None, leeway: Duration::ZERO };
     let second = Duration::from_secs(1);
-    let bounds = Bounds { entries: 8, bytes: 8_192, fresh: second, refused: second };
+    let bounds = CacheBounds { entries: 8, bytes: 8_192, fresh: second, refused: second };
     Inquiry::new(InquirySettings {
-        verifier: Arc::new(Verifier::beside_a_service(config).expect("no key is a bad one")),
+        verifier: Arc::new(Verifier::with_auth_service(config).expect("no key is a bad one")),
         waiting_max,
         introspection: Some((bounds, [7; 16])),
         key_set_pause: None,
@@ -28,7 +28,7 @@ fn present(
     ms: u64,
     reach: Reach,
 ) -> Option<(u8, Result<Person, Rejection>)> {
-    let open = Judged::Open { fault: TokenFault::Malformed, form: Form::Opaque };
+    let open = Judged::Open { fault: TokenFault::Malformed, form: TokenForm::Opaque };
     let waiter = Waiter::new(asker, at(ms).at);
     inquiry.judge(open, "opaque".into(), waiter, at(ms), reach).map(named)
 }
@@ -68,7 +68,7 @@ fn failed_call_is_made_again_after_a_pause_until_the_waiters_time_is_over() {
     assert!(inquiry.tick(at(260), UP).is_empty());
     assert_eq!(inquiry.take_calls().len(), 1);
     let over: Vec<_> = inquiry.tick(at(4_000), UP).into_iter().map(named).collect();
-    assert_eq!(over, [(1, Err(Rejection::Unjudged))]);
+    assert_eq!(over, [(1, Err(Rejection::Unchecked))]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn outage_answers_every_waiter_and_a_known_person_stays() {
     present(&mut inquiry, 1, 0, UP);
     let hash = inquiry.take_calls()[0].hash;
     let over: Vec<_> = inquiry.tick(at(100), Reach::Down).into_iter().map(named).collect();
-    assert_eq!(over, [(1, Err(Rejection::Unjudged))]);
+    assert_eq!(over, [(1, Err(Rejection::Unchecked))]);
     assert!(inquiry.answered(hash, granted(), at(200)).is_empty(), "no connection waits for the late answer");
     let stale = present(&mut inquiry, 2, 5_000, Reach::Down);
     assert!(matches!(stale, Some((2, Ok(_)))), "an old answer is better than none");
@@ -100,7 +100,7 @@ fn waiter_keeps_its_deadline_when_the_settings_change() {
     present(&mut before, 1, 0, UP);
     let mut after = inquiry(8);
     let moved = after.succeed(before, EarlierAnswers::Forget);
-    let open = || Judged::Open { fault: TokenFault::Malformed, form: Form::Opaque };
+    let open = || Judged::Open { fault: TokenFault::Malformed, form: TokenForm::Opaque };
     for (token, waiter) in moved {
         assert!(after.judge(open(), token, waiter, at(3_000), UP).is_none());
     }

@@ -28,7 +28,7 @@ pub enum Rejection {
     /// The token itself is at fault.
     Token(TokenFault),
     /// The auth service did not answer, so that nothing is known about the token.
-    Unjudged,
+    Unchecked,
     /// As many connections as allowed wait already.
     TooManyWaiting,
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::auth::token::{Form, Judged, TokenFault, Verifier, VerifierConfig};
+use crate::auth::token::{Judged, TokenFault, TokenForm, Verifier, VerifierConfig};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn signed(algorithm: jsonwebtoken::Algorithm, key: &EncodingKey, kid: Option<&st
 
 fn verifier() -> Verifier {
     let config = VerifierConfig { keys: vec![], audience: None, issuer: None, leeway: Duration::ZERO };
-    Verifier::beside_a_service(config).expect("a service needs no keys")
+    Verifier::with_auth_service(config).expect("a service needs no keys")
 }
 
 #[test]
@@ -51,9 +51,9 @@ fn tokens_of_all_three_algorithms_are_verified_by_published_keys() {
             assert!(matches!(judged, Judged::Settled(Ok(_))), "{algorithm:?} {kid:?} {judged:?}");
         }
         let judged = verifier().judge(&signed(*algorithm, key, Some("newer")), &set, 0);
-        assert_eq!(judged, Judged::Open { fault: TokenFault::UnknownKey, form: Form::Jwt });
+        assert_eq!(judged, Judged::Open { fault: TokenFault::UnknownKey, form: TokenForm::Jwt });
         let judged = verifier().judge(&signed(*algorithm, key, Some("newer")), &KeySet::default(), 0);
-        assert_eq!(judged, Judged::Open { fault: TokenFault::UnknownKey, form: Form::Jwt });
+        assert_eq!(judged, Judged::Open { fault: TokenFault::UnknownKey, form: TokenForm::Jwt });
     }
     let forged = signed(keys[0].0, &keys[0].1, Some("e"));
     assert!(!matches!(verifier().judge(&forged, &set, 0), Judged::Settled(Ok(_))));
@@ -68,8 +68,8 @@ fn token_not_signed_by_the_key_it_names_is_settled() {
     let judge = |token: &str| verifier().judge(token, &set, 0);
     let bad = TokenFault::BadSignature;
     assert_eq!(judge(&signed(algorithm, &other, Some(kid))), Judged::Settled(Err(bad)));
-    assert_eq!(judge(&signed(algorithm, &other, None)), Judged::Open { fault: bad, form: Form::Jwt });
-    assert_eq!(judge("opaque"), Judged::Open { fault: TokenFault::Malformed, form: Form::Opaque });
+    assert_eq!(judge(&signed(algorithm, &other, None)), Judged::Open { fault: bad, form: TokenForm::Jwt });
+    assert_eq!(judge("opaque"), Judged::Open { fault: TokenFault::Malformed, form: TokenForm::Opaque });
 }
 
 #[test]

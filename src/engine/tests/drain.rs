@@ -2,14 +2,14 @@
 
 use super::stage::UPGRADE;
 use super::*;
-use crate::drain::{Cause, Ending, Phase};
+use crate::drain::{DrainCause, DrainPhase, Ending};
 
 /// Enters the closing phase: the time for answers is over, and the time for closing is not.
 fn close(stage: &Stage) {
     let now = stage.engine.now();
     let later = now.at + Duration::from_secs(60);
     let drain = &stage.setup.vitals.drain;
-    drain.begin(Cause::Operator, now);
+    drain.begin(DrainCause::Operator, now);
     drain.close(Ending { answer_by: now.at, end_by: later, gone_by: later });
 }
 
@@ -60,8 +60,8 @@ fn only_a_client_that_was_asked_to_move_counts_as_moved() {
     let probe = stage.client();
     let now = stage.engine.now();
     let vitals = Arc::clone(&stage.setup.vitals);
-    vitals.drain.begin(Cause::Operator, now);
-    vitals.drain.enter(Phase::Moving);
+    vitals.drain.begin(DrainCause::Operator, now);
+    vitals.drain.enter(DrainPhase::Moving);
     stage.turn_until(|stage| stage.has(client, r#""slot_ms""#));
     let moved = || vitals.drain.progress(now.at, 0).moved;
     stage.leave(probe);

@@ -4,8 +4,8 @@ use super::stage::UPGRADE;
 use super::*;
 use crate::health::board::Board;
 use crate::health::breaker::Forced;
-use crate::health::definition::{Criticality, Definition, Gate, Kind};
-use crate::health::dependency::Order;
+use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use crate::health::dependency::ForcedOrder;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::TELLS_PER_TURN;
 
@@ -13,7 +13,7 @@ use crate::limits::TELLS_PER_TURN;
 fn board(stage: &Stage, mode: AdmissionMode) -> Board {
     let store = Definition {
         name: Arc::from("store"),
-        kind: Kind::Postgres,
+        kind: DependencyKind::Postgres,
         address: Arc::from("db:5432"),
         criticality: Criticality::Critical,
         gate: Gate::Handshake,
@@ -29,7 +29,7 @@ fn board(stage: &Stage, mode: AdmissionMode) -> Board {
 
 fn hold(stage: &Stage, board: &mut Board, to: Option<Forced>) {
     let now = stage.engine.now();
-    let order = to.map(|to| Order { to, until: now.at + Duration::from_secs(60) });
+    let order = to.map(|to| ForcedOrder { to, until: now.at + Duration::from_secs(60) });
     let id = board.id("store").expect("configured");
     let changes = board.order(id, order, now, 7);
     stage.setup.outlook.publish(changes.snapshot.expect("it changed"));
@@ -71,13 +71,15 @@ fn token_is_checked_if_the_outage_ends_while_the_address_is_counted() {
     let client = stage.client();
     let request = UPGRADE.replace("\r\n\r\n", "\r\nAuthorization: Bearer mine\r\n\r\n");
     stage.send(client, request.as_bytes());
-    let Admit::Address { ticket, address } = stage.admitted() else { panic!("the address is counted first") };
+    let AuthJob::AdmitAddress { ticket, address } = stage.admitted() else {
+        panic!("the address is counted first")
+    };
     hold(&stage, &mut board, Some(Forced::Closed));
     stage.turn_until(|stage| !stage.engine.is_refusing());
     stage.answer(Completion::AddressChecked { ticket, address, outcome: Ok(()) });
     stage.turn_until(|stage| stage.has(client, "101 Switching Protocols"));
     stage.say(client, CONNECT);
-    let Admit::Token { token, .. } = stage.admitted() else { panic!("then the token is checked") };
+    let AuthJob::CheckToken { token, .. } = stage.admitted() else { panic!("then the token is checked") };
     assert_eq!(&*token, "mine");
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::REPLAYS_PER_READ;
-use crate::wire::server_frame::{self, Kind};
+use crate::wire::server_frame::{self, Opcode};
 
 /// Answers that the channel's head is 9, with an empty page.
 fn answer(stage: &mut Stage, request: &PageRequest) {
@@ -95,7 +95,7 @@ fn page_that_many_lack_is_shared_and_sent_to_each_once() {
     stage.turn_until(|stage| stage.engine.len() == MANY - 1);
     let mut frames = Vec::new();
     for offset in 1..=9 {
-        server_frame::write(&mut frames, Kind::Text, format!("<{offset}>").as_bytes());
+        server_frame::write(&mut frames, Opcode::Text, format!("<{offset}>").as_bytes());
     }
     let whole = || Page { count: 9, first: Offset(1), last: Offset(9), body: frames.clone(), ..page(9) };
     for ticket in own {

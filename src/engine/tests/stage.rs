@@ -28,9 +28,9 @@ pub(super) struct Stage {
     pub(super) appends: VecDeque<Append>,
     /// Reads that were requested; `None` refuses them as a full queue does.
     pub(super) reads: Option<VecDeque<Read>>,
-    pub(super) admits: VecDeque<Admit>,
+    pub(super) admits: VecDeque<AuthJob>,
     pub(super) answers: VecDeque<Completion>,
-    pub(super) broadcasts: VecDeque<Live>,
+    pub(super) broadcasts: VecDeque<Broadcast>,
     /// Reads that fit into the store's queue.
     pub(super) read_room: usize,
     /// The time between two turns.
@@ -68,7 +68,7 @@ impl Stage {
             )),
         });
         Stage {
-            engine: Engine::new(ReactorId(0), Arc::clone(&setup), snapshot, now, Follows::Alone, 7),
+            engine: Engine::new(ReactorId(0), Arc::clone(&setup), snapshot, now, FollowMode::Alone, 7),
             setup,
             lines: Vec::new(),
             appends: VecDeque::new(),
@@ -134,10 +134,10 @@ impl Stage {
 
     fn read_line(&mut self, id: SlotId) {
         let Some((_, line)) = self.lines.iter_mut().find(|(other, _)| *other == id) else { return };
-        if self.engine.reads(id) != Reads::Nothing && !line.sent.is_empty() {
+        if self.engine.reads(id) != ReadExtent::Nothing && !line.sent.is_empty() {
             self.engine.handle_bytes(id, &mut std::mem::take(&mut line.sent));
         }
-        if self.engine.reads(id) != Reads::Nothing && line.ended {
+        if self.engine.reads(id) != ReadExtent::Nothing && line.ended {
             self.engine.handle_end(id);
         }
     }
@@ -217,7 +217,7 @@ impl Stage {
         self.turn();
     }
 
-    pub(super) fn admitted(&mut self) -> Admit {
+    pub(super) fn admitted(&mut self) -> AuthJob {
         self.turn_until(|stage| !stage.admits.is_empty());
         self.admits.pop_front().expect("not empty")
     }
@@ -237,7 +237,7 @@ impl Stage {
 
     pub(super) fn token(&mut self, wanted: &Occasion) -> Ticket {
         match self.admitted() {
-            Admit::Token { ticket, occasion, .. } if occasion == *wanted => ticket,
+            AuthJob::CheckToken { ticket, occasion, .. } if occasion == *wanted => ticket,
             other => panic!("{other:?}"),
         }
     }

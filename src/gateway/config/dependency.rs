@@ -9,7 +9,7 @@ use super::raw::{RawValue, TableReader, one_of, quoted};
 use super::url::{Url, UrlKind};
 use super::value;
 use crate::health::capacity;
-use crate::health::definition::{Criticality, Definition, Gate, Kind};
+use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ pub(super) struct ImpliedDependency {
 pub(super) struct DependencyTable {
     origin: ValueOrigin,
     name: String,
-    kind: Option<Kind>,
+    kind: Option<DependencyKind>,
     url: Option<String>,
     address: Option<String>,
     criticality: Option<Criticality>,
@@ -129,7 +129,7 @@ pub(super) fn read(reader: &mut TableReader<'_>) -> Option<DependencyTable> {
     }
     let table = match name {
         Some(name) => DependencyTable {
-            kind: word(reader, "kind", Kind::ALL, Kind::as_str),
+            kind: word(reader, "kind", DependencyKind::ALL, DependencyKind::as_str),
             url: reader.take("url", "text, not empty", |raw| plain_text(raw.text()?, URL_BYTES_MAX)),
             address: reader.take("address", ADDRESS, |raw| address(raw.text()?)),
             criticality: word(
@@ -260,7 +260,7 @@ fn resolve_one(
     };
     let misplaced = table.status.map(|_| "status").or(table.field.as_ref().map(|_| "field"));
     if let Some(field) = misplaced
-        && (kind != Kind::Http || gate == Gate::Judgement)
+        && (kind != DependencyKind::Http || gate == Gate::Judgement)
     {
         let kind = if gate == Gate::Judgement { "auth" } else { kind.as_str() };
         return Err((field, ConfigFault::NotOfKind { kind }));
@@ -271,7 +271,11 @@ fn resolve_one(
     Ok(Some(DependencyConfig { definition, target, expected, origin }))
 }
 
-fn kind(table: &DependencyTable, ready: Option<&ReadyMade>, setting: Option<&str>) -> Result<Kind, Misfit> {
+fn kind(
+    table: &DependencyTable,
+    ready: Option<&ReadyMade>,
+    setting: Option<&str>,
+) -> Result<DependencyKind, Misfit> {
     match (table.kind, ready) {
         (Some(kind), Some(ready)) if setting.is_some() && kind != ready.kind => {
             let expected = format!("\"{}\", because its name is \"{}\"", ready.kind.as_str(), ready.name);
@@ -279,19 +283,20 @@ fn kind(table: &DependencyTable, ready: Option<&ReadyMade>, setting: Option<&str
         }
         (Some(kind), _) => Ok(kind),
         (None, Some(ready)) => Ok(ready.kind),
-        (None, None) => {
-            Err(("kind", ConfigFault::Missing { expected: one_of(&Kind::ALL.map(Kind::as_str)) }))
-        }
+        (None, None) => Err((
+            "kind",
+            ConfigFault::Missing { expected: one_of(&DependencyKind::ALL.map(DependencyKind::as_str)) },
+        )),
     }
 }
 
 /// The target that the table itself gives.
-fn own_target(table: &DependencyTable, kind: Kind) -> Result<DependencyTarget, Misfit> {
+fn own_target(table: &DependencyTable, kind: DependencyKind) -> Result<DependencyTarget, Misfit> {
     let url_kind = match kind {
-        Kind::Tcp | Kind::Gateway => None,
-        Kind::Postgres => Some(UrlKind::Postgres),
-        Kind::Redis => Some(UrlKind::Bus),
-        Kind::Http | Kind::Clickhouse => Some(UrlKind::Http),
+        DependencyKind::Tcp | DependencyKind::Gateway => None,
+        DependencyKind::Postgres => Some(UrlKind::Postgres),
+        DependencyKind::Redis => Some(UrlKind::Bus),
+        DependencyKind::Http | DependencyKind::Clickhouse => Some(UrlKind::Http),
     };
     let not_of_kind = |field| Err((field, ConfigFault::NotOfKind { kind: kind.as_str() }));
     let missing = |field, expected: &str| Err((field, ConfigFault::Missing { expected: expected.into() }));
@@ -314,7 +319,7 @@ fn own_target(table: &DependencyTable, kind: Kind) -> Result<DependencyTarget, M
 fn definition(
     table: DependencyTable,
     ready: Option<&ReadyMade>,
-    kind: Kind,
+    kind: DependencyKind,
     target: &DependencyTarget,
 ) -> Definition {
     let criticality =
@@ -370,7 +375,7 @@ pub(super) fn lines(config: &DependencyConfig) -> Vec<(&'static str, String)> {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadyMade {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: DependencyKind,
     pub criticality: Criticality,
     /// The features that users lose while it is down.
     pub lost: &'static [&'static str],
@@ -388,7 +393,7 @@ macro_rules! ready_made {
         /// Store and bus come first: the gateway itself depends on them, and settings hold their URLs.
         pub const READY_MADE: &[ReadyMade] = &[$(ReadyMade {
             name: $name,
-            kind: Kind::$kind,
+            kind: DependencyKind::$kind,
             criticality: Criticality::$criticality,
             lost: &[$($lost),+],
             sentence: $sentence,

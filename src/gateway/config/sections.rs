@@ -157,5 +157,5 @@ impl Default for AdminSection {
 #[derive(Clone, Debug, Default)]
 pub struct LogSection {
     pub format: log::Format,
-    pub level: log::Level,
+    pub level: log::LogLevel,
 }

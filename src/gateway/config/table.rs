@@ -17,7 +17,7 @@ use super::value::{
 };
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::OUTSTANDING_MAX;
-use crate::log::{Format, Level};
+use crate::log::{Format, LogLevel};
 
 /// Ten years, the longest retention.
 const RETENTION_MS_MAX: u64 = 3_650 * DAY_MS;
@@ -117,7 +117,7 @@ macro_rules! words {
 words!(PROXY_PROTOCOLS = ProxyProtocol { Off = "off", Required = "required" });
 words!(ADMISSION_MODES = AdmissionMode { Enforce = "enforce", Observe = "observe" });
 words!(FORMATS = Format { Text = "text", Json = "json" });
-words!(LEVELS = Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
+words!(LEVELS = LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
 
 /// The field of a setting: the path given, else the path that its name is.
 macro_rules! field {

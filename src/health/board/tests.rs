@@ -4,7 +4,7 @@ mod bench;
 mod revise;
 
 use super::*;
-use crate::health::definition::{Gate, Kind};
+use crate::health::definition::{DependencyKind, Gate};
 use crate::health::dependency::Work;
 use crate::health::finding::Fault;
 use crate::health::snapshot::{Availability, Level};
@@ -39,7 +39,7 @@ fn recovery_is_detected_within_two_seconds() {
         let took = bench.run_until(5_000, |bench| bench.level() == Level::Ok);
         assert!(took <= 2_000, "{took}");
         let lasted = bench.events.iter().find_map(|event| match event.what {
-            What::Recovered { lasted, .. } => Some(lasted),
+            EventKind::Recovered { lasted, .. } => Some(lasted),
             _ => None,
         });
         assert!(lasted.expect("an outage ended") > Duration::from_secs(5));
@@ -60,7 +60,8 @@ fn connection_refused_to_a_worker_is_down_after_one_reconnect() {
 
 #[test]
 fn failed_reconnect_decides_regardless_of_the_failure_count() {
-    let patient = Definition { failures: 10, ..definition("store", Kind::Postgres, Criticality::Critical) };
+    let patient =
+        Definition { failures: 10, ..definition("store", DependencyKind::Postgres, Criticality::Critical) };
     let mut bench = Bench::new(vec![patient]);
     bench.run(300);
     bench.worlds[0] = World::Silent;
@@ -100,8 +101,8 @@ fn failing_calls_behind_successful_probes_are_an_outage() {
         bench.work(broken());
     });
     assert_eq!(bench.level(), Level::Down);
-    let Some(Event { what: What::Down { cause, .. }, .. }) =
-        bench.events.iter().find(|event| matches!(event.what, What::Down { .. }))
+    let Some(Event { what: EventKind::Down { cause, .. }, .. }) =
+        bench.events.iter().find(|event| matches!(event.what, EventKind::Down { .. }))
     else {
         panic!("{:?}", bench.events)
     };
@@ -179,7 +180,7 @@ fn critical_outage_refuses_with_one_reference_and_only_counts_in_observe_mode() 
 
 #[test]
 fn older_of_two_critical_outages_is_the_reason() {
-    let critical = |name| definition(name, Kind::Http, Criticality::Critical);
+    let critical = |name| definition(name, DependencyKind::Http, Criticality::Critical);
     let mut bench = Bench::new(vec![critical("auth"), critical("backend")]);
     bench.run(10);
     let reason = |bench: &Bench| match &bench.board.snapshot().availability {
@@ -207,7 +208,7 @@ proptest! {
             gate: if *judges { Gate::Judgement } else { Gate::Handshake },
             ..definition(
                 &format!("d{place}"),
-                Kind::Http,
+                DependencyKind::Http,
                 if *critical { Criticality::Critical } else { Criticality::Optional },
             )
         };
@@ -256,7 +257,7 @@ fn operator_order_is_applied_and_expires() {
     let mut bench = Bench::pair();
     let id = bench.board.id("store").expect("configured");
     let until = bench.now().at + Duration::from_secs(60);
-    let changes = bench.board.order(id, Some(Order { to: Forced::Open, until }), bench.now(), 1);
+    let changes = bench.board.order(id, Some(ForcedOrder { to: Forced::Open, until }), bench.now(), 1);
     bench.take(changes);
     assert_eq!(bench.level(), Level::Down);
     assert!(!bench.work(Work::Answered));
@@ -264,10 +265,10 @@ fn operator_order_is_applied_and_expires() {
     assert_eq!(bench.level(), Level::Down);
     bench.run(5_000);
     assert_eq!(bench.level(), Level::Ok);
-    assert!(bench.events.iter().any(|event| event.what == What::Released));
+    assert!(bench.events.iter().any(|event| event.what == EventKind::Released));
     bench.worlds[0] = World::Refuses;
     let until = bench.now().at + Duration::from_secs(60);
-    let changes = bench.board.order(id, Some(Order { to: Forced::Closed, until }), bench.now(), 1);
+    let changes = bench.board.order(id, Some(ForcedOrder { to: Forced::Closed, until }), bench.now(), 1);
     bench.take(changes);
     bench.run(30_000);
     assert_eq!(bench.level(), Level::Ok);
@@ -277,7 +278,7 @@ fn operator_order_is_applied_and_expires() {
 
 #[test]
 fn probe_without_a_result_is_a_failure() {
-    let mut bench = Bench::new(vec![definition("store", Kind::Postgres, Criticality::Critical)]);
+    let mut bench = Bench::new(vec![definition("store", DependencyKind::Postgres, Criticality::Critical)]);
     for _ in 0..10_000 {
         while bench.board.due(bench.now().at).is_some() {}
         bench.ms += 1;
@@ -364,7 +365,7 @@ proptest! {
         prop_assert_eq!(bench.level(), Level::Ok);
         // Each outage and its end are reported exactly once, under the same reference.
         let ends: Vec<Reference> = bench.events.iter().filter_map(|event| match event.what {
-            What::Recovered { reference, .. } => Some(reference),
+            EventKind::Recovered { reference, .. } => Some(reference),
             _ => None,
         }).collect();
         let mut begins = bench.downs();

@@ -8,7 +8,7 @@ fn ms(n: u64) -> Moment {
     Moment::from_micros(n * 1_000)
 }
 
-fn call(breaker: &mut Breaker, outcome: Outcome, took: Duration, now: Moment) -> bool {
+fn call(breaker: &mut Breaker, outcome: CallOutcome, took: Duration, now: Moment) -> bool {
     match breaker.admit(now, MIDDLE) {
         Ok(ticket) => {
             breaker.record(ticket, outcome, took, now, MIDDLE);
@@ -25,12 +25,12 @@ fn tripped(now: Moment) -> Breaker {
 }
 
 fn trip(breaker: &mut Breaker, now: Moment) {
-    (0..UNREACHED_MAX).for_each(|_| assert!(call(breaker, Outcome::Unreached, QUICK, now)));
+    (0..UNREACHED_MAX).for_each(|_| assert!(call(breaker, CallOutcome::Unreached, QUICK, now)));
     assert_eq!(breaker.position(), Position::Open);
 }
 
 fn close(breaker: &mut Breaker, now: Moment) {
-    (0..TRIALS).for_each(|_| assert!(call(breaker, Outcome::Answered, QUICK, now)));
+    (0..TRIALS).for_each(|_| assert!(call(breaker, CallOutcome::Answered, QUICK, now)));
     assert_eq!(breaker.position(), Position::Closed);
 }
 
@@ -38,8 +38,8 @@ fn close(breaker: &mut Breaker, now: Moment) {
 fn five_consecutive_unreached_calls_open_it_but_four_do_not() {
     let mut breaker = Breaker::default();
     for _ in 0..100 {
-        (0..4).for_each(|_| assert!(call(&mut breaker, Outcome::Unreached, QUICK, ms(0))));
-        (0..9).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(0))));
+        (0..4).for_each(|_| assert!(call(&mut breaker, CallOutcome::Unreached, QUICK, ms(0))));
+        (0..9).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(0))));
     }
     trip(&mut breaker, ms(0));
 }
@@ -47,36 +47,37 @@ fn five_consecutive_unreached_calls_open_it_but_four_do_not() {
 #[test]
 fn ten_failures_of_twenty_calls_open_it_but_of_nineteen_do_not() {
     let mut breaker = Breaker::default();
-    (0..10).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(0))));
-    (0..9).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(9_000))));
+    (0..10).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(0))));
+    (0..9).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(9_000))));
     assert_eq!(breaker.position(), Position::Closed);
-    call(&mut breaker, Outcome::Answered, QUICK, ms(9_500));
+    call(&mut breaker, CallOutcome::Answered, QUICK, ms(9_500));
     assert_eq!(breaker.position(), Position::Open);
 }
 
 #[test]
 fn calls_older_than_ten_seconds_are_forgotten() {
     let mut breaker = Breaker::default();
-    (0..19).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(0))));
-    (0..19).for_each(|_| assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(10_000))));
+    (0..19).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(0))));
+    (0..19).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(10_000))));
     assert_eq!(breaker.position(), Position::Closed);
 }
 
 #[test]
 fn eighty_percent_of_slow_calls_open_it() {
     let mut breaker = Breaker::default();
-    (0..16).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, Duration::from_secs(2), ms(0))));
-    (0..4).for_each(|_| assert!(call(&mut breaker, Outcome::Answered, QUICK, ms(0))));
+    (0..16).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, Duration::from_secs(2), ms(0))));
+    (0..4).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(0))));
     assert_eq!(breaker.position(), Position::Open);
 }
 
 #[test]
 fn failures_caused_by_clients_never_count() {
     let mut breaker = Breaker::default();
-    (0..1_000).for_each(|_| assert!(call(&mut breaker, Outcome::ByClient, Duration::from_secs(9), ms(0))));
+    (0..1_000)
+        .for_each(|_| assert!(call(&mut breaker, CallOutcome::ByClient, Duration::from_secs(9), ms(0))));
     assert_eq!(breaker.position(), Position::Closed);
     let mut breaker = tripped(ms(0));
-    (0..10).for_each(|_| assert!(call(&mut breaker, Outcome::ByClient, QUICK, ms(2_000))));
+    (0..10).for_each(|_| assert!(call(&mut breaker, CallOutcome::ByClient, QUICK, ms(2_000))));
     assert_eq!(breaker.position(), Position::HalfOpen);
 }
 
@@ -87,14 +88,14 @@ fn three_single_trials_after_the_delay_close_it() {
     assert!((1..=1_000).contains(&open.retry_ms), "{open:?}");
     let trial = breaker.admit(ms(2_000), MIDDLE).expect("the first trial");
     assert!(breaker.admit(ms(2_000), MIDDLE).is_err());
-    breaker.record(trial, Outcome::Answered, QUICK, ms(2_001), MIDDLE);
+    breaker.record(trial, CallOutcome::Answered, QUICK, ms(2_001), MIDDLE);
     // Using the same ticket again is no second trial.
     let second = breaker.admit(ms(2_001), MIDDLE).expect("the second trial");
-    breaker.record(trial, Outcome::Answered, QUICK, ms(2_001), MIDDLE);
+    breaker.record(trial, CallOutcome::Answered, QUICK, ms(2_001), MIDDLE);
     assert!(breaker.admit(ms(2_001), MIDDLE).is_err());
-    breaker.record(second, Outcome::Answered, QUICK, ms(2_002), MIDDLE);
+    breaker.record(second, CallOutcome::Answered, QUICK, ms(2_002), MIDDLE);
     assert_eq!(breaker.position(), Position::HalfOpen);
-    call(&mut breaker, Outcome::Answered, QUICK, ms(2_003));
+    call(&mut breaker, CallOutcome::Answered, QUICK, ms(2_003));
     assert_eq!(breaker.position(), Position::Closed);
 }
 
@@ -114,21 +115,22 @@ fn late_results_from_before_the_opening_are_ignored() {
     trip(&mut breaker, ms(0));
     breaker.tick(ms(2_000), MIDDLE);
     let trial = breaker.admit(ms(2_000), MIDDLE).expect("a trial");
-    breaker.record(old, Outcome::Unreached, QUICK, ms(2_000), MIDDLE);
+    breaker.record(old, CallOutcome::Unreached, QUICK, ms(2_000), MIDDLE);
     assert_eq!(breaker.position(), Position::HalfOpen);
-    breaker.record(trial, Outcome::Unreached, QUICK, ms(2_000), MIDDLE);
+    breaker.record(trial, CallOutcome::Unreached, QUICK, ms(2_000), MIDDLE);
     assert_eq!(breaker.position(), Position::Open);
 }
 
 #[test]
 fn results_from_before_an_outage_do_not_start_the_next_one() {
     let mut breaker = Breaker::default();
-    let old: Vec<Ticket> =
+    let old: Vec<BreakerTicket> =
         (0..UNREACHED_MAX).map(|_| breaker.admit(ms(0), MIDDLE).expect("closed")).collect();
     trip(&mut breaker, ms(0));
     breaker.tick(ms(2_000), MIDDLE);
     close(&mut breaker, ms(2_000));
-    old.into_iter().for_each(|ticket| breaker.record(ticket, Outcome::Unreached, QUICK, ms(2_001), MIDDLE));
+    old.into_iter()
+        .for_each(|ticket| breaker.record(ticket, CallOutcome::Unreached, QUICK, ms(2_001), MIDDLE));
     assert_eq!(breaker.position(), Position::Closed);
 }
 
@@ -155,7 +157,7 @@ fn successful_probe_half_opens_it_unless_probes_are_distrusted() {
     trip(&mut breaker, ms(94_000));
     assert_eq!(breaker.due(), Some(ms(96_000)));
     breaker.probe_succeeded(ms(95_000));
-    call(&mut breaker, Outcome::Unreached, QUICK, ms(95_000));
+    call(&mut breaker, CallOutcome::Unreached, QUICK, ms(95_000));
     breaker.probe_succeeded(ms(95_000));
     assert_eq!(breaker.position(), Position::Open);
 }
@@ -165,9 +167,9 @@ fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
     let mut breaker = Breaker::default();
     let mut at = 0;
     for _ in 0..19 {
-        assert!(call(&mut breaker, Outcome::Failed, QUICK, ms(at)));
+        assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(at)));
     }
-    assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(at)));
+    assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(at)));
     for delay in [2_000, 4_000, 8_000] {
         // However many probes succeed, before and after the end of the delay, a trial decides.
         (0..9).for_each(|n| breaker.probe_succeeded(ms(at + n)));
@@ -177,11 +179,11 @@ fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
         (0..9).for_each(|n| breaker.probe_succeeded(ms(at + n)));
         assert!(breaker.counts_as_down() && breaker.position() == Position::HalfOpen);
         at += 300;
-        assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(at)));
+        assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(at)));
     }
     at += 15_000;
     (0..TRIALS).for_each(|_| {
-        assert!(breaker.counts_as_down() && call(&mut breaker, Outcome::Answered, QUICK, ms(at)))
+        assert!(breaker.counts_as_down() && call(&mut breaker, CallOutcome::Answered, QUICK, ms(at)))
     });
     assert_eq!(breaker.position(), Position::Closed);
 }
@@ -190,7 +192,7 @@ fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
 fn trial_with_a_fault_that_probes_cannot_notice_distrusts_probes() {
     let mut breaker = tripped(ms(0));
     breaker.tick(ms(2_000), MIDDLE);
-    assert!(call(&mut breaker, Outcome::Unseen, QUICK, ms(2_000)));
+    assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(2_000)));
     breaker.probe_succeeded(ms(2_001));
     assert_eq!(breaker.position(), Position::Open);
 }
@@ -205,7 +207,7 @@ fn forced_position_holds_until_it_expires() {
     assert!(breaker.admit(ms(60_000), MIDDLE).is_ok());
     assert_eq!(breaker.position(), Position::HalfOpen);
     breaker.force(Forced::Closed, ms(90_000));
-    (0..100).for_each(|_| assert!(call(&mut breaker, Outcome::Unreached, QUICK, ms(70_000))));
+    (0..100).for_each(|_| assert!(call(&mut breaker, CallOutcome::Unreached, QUICK, ms(70_000))));
     assert_eq!(breaker.position(), Position::Closed);
     breaker.tick(ms(90_000), MIDDLE);
     trip(&mut breaker, ms(90_000));
@@ -217,7 +219,7 @@ fn forced_position_holds_until_it_expires() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Admit,
-    Record(usize, Outcome, u64),
+    Record(usize, CallOutcome, u64),
     Pass(u64),
     Probed,
     Force(Forced, u64),
@@ -225,11 +227,11 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcome = prop_oneof![
-        1 => Just(Outcome::Answered),
-        1 => Just(Outcome::Failed),
-        1 => Just(Outcome::Unseen),
-        3 => Just(Outcome::Unreached),
-        1 => Just(Outcome::ByClient),
+        1 => Just(CallOutcome::Answered),
+        1 => Just(CallOutcome::Failed),
+        1 => Just(CallOutcome::Unseen),
+        3 => Just(CallOutcome::Unreached),
+        1 => Just(CallOutcome::ByClient),
     ];
     let step = prop_oneof![
         6 => Just(Step::Admit),
@@ -246,7 +248,7 @@ proptest! {
     #[test]
     fn breaker_keeps_its_promises_in_any_sequence(steps in steps(), random in 0.0_f32..1.0) {
         let mut breaker = Breaker::default();
-        let mut out: Vec<Ticket> = Vec::new();
+        let mut out: Vec<BreakerTicket> = Vec::new();
         let mut at = 0;
         for step in steps {
             let now = ms(at);
@@ -274,7 +276,7 @@ proptest! {
                     let before = format!("{:?}", (breaker.position(), breaker.window.total(now), breaker.term));
                     breaker.record(ticket, outcome, Duration::from_millis(took), now, random);
                     let after = format!("{:?}", (breaker.position(), breaker.window.total(now), breaker.term));
-                    if outcome == Outcome::ByClient {
+                    if outcome == CallOutcome::ByClient {
                         prop_assert_eq!(before, after);
                     }
                 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// The audience of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ReportAudience {
     /// Any client that can reach the listener.
     Public,
     Admin,
@@ -26,7 +26,7 @@ pub enum Form {
 /// The body of `/health/dependencies`: the gateway itself first, from `own`, the board that holds only it, then all
 /// dependencies. If the gateway is down, `status` becomes `warn`, but the level and the HTTP status stay, because
 /// they describe what instances share.
-pub fn all(board: &Board, own: &Board, now: Now, form: Form) -> Report {
+pub fn all(board: &Board, own: &Board, now: Now, form: ReportAudience) -> Report {
     let level = board.snapshot().level;
     let own_is_down = own.dependencies().any(|own| own.state() == State::Down);
     let report = object(|out| {
@@ -78,7 +78,7 @@ pub fn admission(board: &Board) -> Report {
 fn entry(out: &mut Vec<u8>, dependency: &Dependency, now: Now) {
     json::text(out, "name", &dependency.definition().name);
     json::integer(out, "now", now.unix_ms);
-    check(out, dependency, now, Form::Admin);
+    check(out, dependency, now, ReportAudience::Admin);
 }
 
 fn object(members: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -103,7 +103,7 @@ const fn state_status(state: State) -> &'static str {
     }
 }
 
-fn check(out: &mut Vec<u8>, dependency: &Dependency, now: Now, form: Form) {
+fn check(out: &mut Vec<u8>, dependency: &Dependency, now: Now, form: ReportAudience) {
     let definition = dependency.definition();
     json::text(out, "status", state_status(dependency.state()));
     json::text(out, "componentType", definition.kind.component_type());
@@ -138,8 +138,8 @@ fn check(out: &mut Vec<u8>, dependency: &Dependency, now: Now, form: Form) {
         json::text(out, "reference", outage.reference.as_str());
     }
     match form {
-        Form::Public => {}
-        Form::Admin => admin_fields(out, dependency, now.at),
+        ReportAudience::Public => {}
+        ReportAudience::Admin => admin_fields(out, dependency, now.at),
     }
 }
 
@@ -194,7 +194,7 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::health::capacity;
-    use crate::health::definition::{Criticality, Definition, Gate, Kind};
+    use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
     use crate::health::finding::{Cause, Fault};
     use crate::health::snapshot::AdmissionMode;
     use std::sync::Arc;
@@ -202,7 +202,7 @@ mod tests {
     fn board() -> Board {
         let definition = Definition {
             name: Arc::from("store"),
-            kind: Kind::Postgres,
+            kind: DependencyKind::Postgres,
             address: Arc::from("postgres://chat:(hidden)@db:5432"),
             criticality: Criticality::Critical,
             gate: Gate::Handshake,
@@ -237,7 +237,7 @@ mod tests {
         observe(&mut board, 10, Ok(None));
         let cause = Cause::new(Fault::DiskFull, "db:5432: could not \"extend\" file", "the disk of db");
         let now = observe(&mut board, 20, Err(cause));
-        let public = all(&board, &own(), now, Form::Public);
+        let public = all(&board, &own(), now, ReportAudience::Public);
         assert_eq!(public.status, 503);
         for secret in ["db:5432", "extend", "disk"] {
             assert!(!public.body.contains(secret), "{}", public.body);
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(check["lost"], serde_json::json!(["publish"]));
         assert_eq!(check["breakers"], serde_json::json!({"write": "closed", "read": "closed"}));
         assert!(check["latency_us"]["p99"].as_u64() >= Some(3_000));
-        let admin = json(&all(&board, &own(), now, Form::Admin));
+        let admin = json(&all(&board, &own(), now, ReportAudience::Admin));
         assert_eq!(admin["checks"]["store"][0]["fault"], "disk_full");
         assert_eq!(admin["checks"]["store"][0]["address"], "postgres://chat:(hidden)@db:5432");
     }
@@ -261,7 +261,7 @@ mod tests {
         observe(&mut board, 10, Ok(None));
         let cause = Cause::new(Fault::MemoryFull, "9 bytes of memory are in use", "/metrics");
         let now = observe(&mut own, 20, Err(cause));
-        let report = all(&board, &own, now, Form::Public);
+        let report = all(&board, &own, now, ReportAudience::Public);
         let body = json(&report);
         assert_eq!((report.status, &body["status"], &body["level"]), (200, &"warn".into(), &"ok".into()));
         assert_eq!(body["checks"]["gateway"][0]["state"], "down");

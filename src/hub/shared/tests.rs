@@ -1,12 +1,12 @@
 //! A storm on one channel: the store reads that it causes, and the pages that must not be kept.
 
 use super::*;
-use crate::hub::{Decision, Paging, Slot, Step, SubscriptionId};
+use crate::hub::{CatchUpStep, Decision, Paging, Slot, SubscriptionId};
 use crate::id::{ChannelName, Epoch};
 use crate::limits::SHARED_FRAME_BYTES_MIN;
 use crate::wire::publication::{Change, Published};
-use crate::wire::push::{LogPosition, Recovery};
-use crate::wire::server_frame::{self, Kind};
+use crate::wire::push::{LogPosition, RecoveryOutcome};
+use crate::wire::server_frame::{self, Opcode};
 use std::sync::Arc;
 
 const EPOCH: Epoch = Epoch(7);
@@ -17,7 +17,7 @@ fn name() -> ChannelName {
 
 fn frame(offset: u64) -> Vec<u8> {
     let mut frame = Vec::new();
-    server_frame::write(&mut frame, Kind::Text, format!("<{offset}>").as_bytes());
+    server_frame::write(&mut frame, Opcode::Text, format!("<{offset}>").as_bytes());
     frame
 }
 
@@ -33,8 +33,8 @@ fn published(offset: u64, change: Change) -> Published {
     Published { channel: name(), offset: Offset(offset), change, frame: Arc::from(frame(offset)) }
 }
 
-fn after(offset: u64) -> From {
-    From::After { epoch: Some(EPOCH), offset: Offset(offset) }
+fn after(offset: u64) -> StartAt {
+    StartAt::After { epoch: Some(EPOCH), offset: Offset(offset) }
 }
 
 struct Rig {
@@ -70,12 +70,12 @@ impl Rig {
             let wanted = match &need {
                 Need::Position(id) => self.hub.wanted(*id),
                 Need::Older(id) => self.hub.older(*id).expect("it is followed"),
-                Need::Fill(_, after) => Wanted { range: Range::After(*after), limit: 300 },
+                Need::Fill(_, after) => PageWanted { range: HistoryRange::After(*after), limit: 300 },
             };
             let limit = u64::from(wanted.limit).min(self.page_max);
             let (first, last) = match wanted.range {
-                Range::After(after) => (after.0 + 1, self.head.min(after.0 + limit)),
-                Range::Before(before) => {
+                HistoryRange::After(after) => (after.0 + 1, self.head.min(after.0 + limit)),
+                HistoryRange::Before(before) => {
                     let last = self.head.min(before.0 - 1);
                     ((last + 1).saturating_sub(limit).max(1), last)
                 }
@@ -98,7 +98,7 @@ impl Rig {
             match need {
                 Need::Position(id) => {
                     for (_, decision) in self.hub.position_read(id, Some(page)) {
-                        assert_eq!(decision.expect("it was read").outcome, Recovery::Recovered);
+                        assert_eq!(decision.expect("it was read").outcome, RecoveryOutcome::Recovered);
                     }
                 }
                 Need::Older(id) => self.hub.older_read(id, Some(page)),
@@ -114,16 +114,16 @@ impl Rig {
             let mut got = Vec::new();
             loop {
                 match self.hub.step(id, Paging::Allowed, &mut got) {
-                    Step::Done => break,
-                    Step::Wrote => {}
-                    Step::Shares(frame) => got.extend_from_slice(&frame),
-                    Step::Waits => {
+                    CatchUpStep::Done => break,
+                    CatchUpStep::Wrote => {}
+                    CatchUpStep::Shares(frame) => got.extend_from_slice(&frame),
+                    CatchUpStep::Waits => {
                         let asked = self.read();
                         assert!(!asked.is_empty(), "it waits although no read is under way");
                         self.answer(asked);
                         self.hub.take_caught_up();
                     }
-                    Step::Page { .. } => panic!("it asked for a page of its own after {cursor}"),
+                    CatchUpStep::Page { .. } => panic!("it asked for a page of its own after {cursor}"),
                 }
             }
             assert!(offsets(&got).into_iter().eq(cursor + 1..=self.head), "{cursor}: {:?}", offsets(&got));
@@ -203,11 +203,13 @@ fn long_frame_is_shared_by_all_subscribers_that_lack_it() {
     while rig.hub.take_run().is_some() {}
     for (id, _) in rig.subscriptions {
         let mut got = Vec::new();
-        let Step::Shares(shared) = rig.hub.step(id, Paging::Allowed, &mut got) else { panic!("it is long") };
+        let CatchUpStep::Shares(shared) = rig.hub.step(id, Paging::Allowed, &mut got) else {
+            panic!("it is long")
+        };
         assert!(Arc::ptr_eq(&shared, &long), "a copy");
         assert_eq!(got, *frames[0], "the frame before it");
         got.clear();
-        assert_eq!(rig.hub.step(id, Paging::Allowed, &mut got), Step::Wrote);
+        assert_eq!(rig.hub.step(id, Paging::Allowed, &mut got), CatchUpStep::Wrote);
         assert_eq!(got, *frames[2]);
     }
 }
@@ -231,7 +233,7 @@ fn page_read_before_a_delete_is_not_kept() {
     let mut got = Vec::new();
     assert_eq!(
         rig.hub.step(id, Paging::Allowed, &mut got),
-        Step::Waits,
+        CatchUpStep::Waits,
         "memory must not serve an erased publication"
     );
     assert!(got.is_empty());
@@ -241,12 +243,12 @@ fn page_read_before_a_delete_is_not_kept() {
 #[test]
 fn position_read_brings_only_the_publications_that_waiting_subscribers_need() {
     let mut rig = Rig::new(100);
-    rig.hub.open(&name(), Slot(0), From::Now).expect("room");
+    rig.hub.open(&name(), Slot(0), StartAt::Now).expect("room");
     let [Need::Position(id)] = rig.hub.take_needs()[..] else { panic!("a position is needed") };
     assert_eq!(rig.hub.wanted(id).limit, 0);
-    rig.hub.open(&name(), Slot(1), From::Last(20)).expect("room");
-    let newest = Wanted { range: Range::Before(Offset(u64::MAX)), limit: 20 };
+    rig.hub.open(&name(), Slot(1), StartAt::Last(20)).expect("room");
+    let newest = PageWanted { range: HistoryRange::Before(Offset(u64::MAX)), limit: 20 };
     assert_eq!(rig.hub.wanted(id), newest);
     rig.hub.open(&name(), Slot(2), after(70)).expect("room");
-    assert_eq!(rig.hub.wanted(id), Wanted { range: Range::After(Offset(54)), limit: 316 });
+    assert_eq!(rig.hub.wanted(id), PageWanted { range: HistoryRange::After(Offset(54)), limit: 316 });
 }

@@ -2,10 +2,10 @@
 
 use super::super::*;
 use crate::id::Epoch;
-use crate::wire::command::Range;
+use crate::wire::command::HistoryRange;
 use crate::wire::publication::Change;
-use crate::wire::push::{LogPosition, Recovery};
-use crate::wire::server_frame::{self, Kind};
+use crate::wire::push::{LogPosition, RecoveryOutcome};
+use crate::wire::server_frame::{self, Opcode};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) fn name(channel: usize) -> ChannelName {
 /// A frame that names its publication. Frames that the hub writes itself are JSON and begin differently.
 fn frame(channel: usize, offset: u64) -> Vec<u8> {
     let mut frame = Vec::new();
-    server_frame::write(&mut frame, Kind::Text, format!("<{channel}:{offset:05}>").as_bytes());
+    server_frame::write(&mut frame, Opcode::Text, format!("<{channel}:{offset:05}>").as_bytes());
     frame
 }
 
@@ -42,11 +42,11 @@ impl Log {
     }
 
     /// The same for the publications that the hub wants for a tail. `most` replaces the byte bound of a page.
-    fn wanted(&self, channel: usize, wanted: Wanted, most: u64) -> (u64, u64, u32, Vec<u8>) {
+    fn wanted(&self, channel: usize, wanted: PageWanted, most: u64) -> (u64, u64, u32, Vec<u8>) {
         let limit = u64::from(wanted.limit).min(most);
         match wanted.range {
-            Range::After(after) => self.page(channel, after.0.min(self.head), limit),
-            Range::Before(before) => {
+            HistoryRange::After(after) => self.page(channel, after.0.min(self.head), limit),
+            HistoryRange::Before(before) => {
                 let last = before.0.saturating_sub(1).min(self.head);
                 self.stretch(channel, (last + 1).saturating_sub(limit).max(self.floor).max(1), last)
             }
@@ -252,10 +252,10 @@ impl World {
         let head = self.logs[channel].head;
         let epoch = Some(EPOCH);
         let from = match from {
-            FromKind::Now => From::Now,
-            FromKind::Last(count) => From::Last(count),
-            FromKind::Behind(by) => From::After { epoch, offset: Offset(head.saturating_sub(by)) },
-            FromKind::Ahead => From::After { epoch, offset: Offset(head + 5) },
+            FromKind::Now => StartAt::Now,
+            FromKind::Last(count) => StartAt::Last(count),
+            FromKind::Behind(by) => StartAt::After { epoch, offset: Offset(head.saturating_sub(by)) },
+            FromKind::Ahead => StartAt::After { epoch, offset: Offset(head + 5) },
         };
         let slot = Slot(self.shadows.len() as u32);
         let (id, decision) = self.hub.open(&name(channel), slot, from).expect("room");
@@ -267,9 +267,9 @@ impl World {
     }
 
     /// Records the reply, which promises where the replay begins.
-    fn begin(&mut self, slot: Slot, from: From, decision: Decision) {
+    fn begin(&mut self, slot: Slot, from: StartAt, decision: Decision) {
         let Some(shadow) = self.shadows[slot.0 as usize].as_mut() else { return };
-        if let (From::After { offset, .. }, Recovery::Recovered) = (from, decision.outcome) {
+        if let (StartAt::After { offset, .. }, RecoveryOutcome::Recovered) = (from, decision.outcome) {
             assert_eq!(decision.cursor, offset, "a recovery begins at the client's cursor");
         }
         assert!(decision.position.head.0 <= self.logs[shadow.channel].head);
@@ -286,10 +286,10 @@ impl World {
         }
         while shadow.outbox.len() < OUTBOX_BYTES / 2 {
             match self.hub.step(id, Paging::Allowed, &mut shadow.outbox) {
-                Step::Done | Step::Waits => return,
-                Step::Wrote => {}
-                Step::Shares(frame) => shadow.outbox.extend_from_slice(&frame),
-                Step::Page { after, limit, .. } => {
+                CatchUpStep::Done | CatchUpStep::Waits => return,
+                CatchUpStep::Wrote => {}
+                CatchUpStep::Shares(frame) => shadow.outbox.extend_from_slice(&frame),
+                CatchUpStep::Page { after, limit, .. } => {
                     assert!(shadow.page_asked.is_none());
                     shadow.page_asked = Some((after.0, u64::from(limit)));
                     return;
@@ -331,7 +331,7 @@ impl World {
                     {
                         let slot = self.hub.slot(id).expect("it waits");
                         match decision {
-                            Some(decision) => self.begin(slot, From::Now, decision),
+                            Some(decision) => self.begin(slot, StartAt::Now, decision),
                             None => {
                                 self.hub.close(id);
                                 self.shadows[slot.0 as usize] = None;

@@ -3,7 +3,7 @@
 use super::sheet::Sheet;
 use super::values::Scrape;
 use crate::clock::Moment;
-use crate::drain::Phase;
+use crate::drain::DrainPhase;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
 
@@ -11,7 +11,7 @@ impl Scrape {
     pub(super) fn drain(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let progress = self.vitals.drain.progress(Moment::ZERO, self.vitals.connections());
         let phases =
-            Phase::ALL.map(|phase| ([("phase", phase.as_str())], u64::from(phase == progress.phase)));
+            DrainPhase::ALL.map(|phase| ([("phase", phase.as_str())], u64::from(phase == progress.phase)));
         let phases = phases.iter().map(|(label, is)| (&label[..], *is));
         sheet.labelled(
             "drain_phase",
@@ -27,7 +27,7 @@ impl Scrape {
         )?;
         let left = if progress.began.is_some() { progress.connections } else { 0 };
         sheet.gauge("drain_connections", "Connections that have not left yet", left)?;
-        sheet.counter("drain_told", "Connections that were assigned a time to move", progress.told)?;
+        sheet.counter("drain_told", "Connections that were assigned a time to move", progress.notified)?;
         let help = "Connections that left by themselves after being assigned a time to move";
         sheet.counter("drain_moved", help, progress.moved)?;
         let help = "Connections that were closed because they had not moved";

@@ -10,7 +10,7 @@ use super::timing::{GLANCE, jittered, monotonic};
 use crate::health::definition::Use;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::Epoch;
-use crate::job::Witness;
+use crate::job::EvidenceSender;
 use crate::metrics::store::{StoreCounters, bump};
 use crate::net::dial::Dialer;
 use crate::net::postgres::{self, AddressError, Param, PostgresAddress, Row, Startup, session_options};
@@ -103,7 +103,7 @@ pub(super) struct StoreConnection {
     warned: Arc<AtomicBool>,
     last_used: Instant,
     counters: Arc<StoreCounters>,
-    witness: Option<Witness>,
+    evidence: Option<EvidenceSender>,
 }
 
 impl StoreConnection {
@@ -112,7 +112,7 @@ impl StoreConnection {
         target: &ServerTarget,
         role: ConnectionRole,
         counters: Arc<StoreCounters>,
-        witness: Option<Witness>,
+        evidence: Option<EvidenceSender>,
     ) -> StoreConnection {
         let now = monotonic();
         StoreConnection {
@@ -126,7 +126,7 @@ impl StoreConnection {
             warned: Arc::clone(&target.warned),
             last_used: now,
             counters,
-            witness,
+            evidence,
         }
     }
 
@@ -298,15 +298,15 @@ impl StoreConnection {
     }
 
     fn testify(&self, latency: Duration, result: Result<Option<String>, Cause>) {
-        if let Some(witness) = &self.witness {
-            witness.tell(Evidence::Connection(Finding { latency, result }));
+        if let Some(evidence) = &self.evidence {
+            evidence.tell(Evidence::Connection(Finding { latency, result }));
         }
     }
 
     /// Reports the result of a write to the watch thread.
     pub(super) fn wrote(&self, result: Result<(), Cause>, took: Duration) {
-        if let Some(witness) = &self.witness {
-            witness.tell(Evidence::Call(Use::Write, result, took));
+        if let Some(evidence) = &self.evidence {
+            evidence.tell(Evidence::Call(Use::Write, result, took));
         }
     }
 }

@@ -23,7 +23,7 @@ pub use crate::net::postgres::AddressError;
 pub use fault::Unfit;
 
 use crate::id::Epoch;
-use crate::job::Witness;
+use crate::job::EvidenceSender;
 use crate::job::bus::Bus;
 use crate::limits::APPEND_QUEUE;
 use crate::store::answers::Answers;
@@ -67,7 +67,7 @@ pub struct PostgresConfig {
     /// The bus, and this instance on it; `None` if it is the only instance.
     pub bus: Option<BusMember>,
     /// Where connections made, refused and lost are reported.
-    pub witness: Option<Witness>,
+    pub evidence: Option<EvidenceSender>,
 }
 
 /// An instance on its bus.
@@ -150,7 +150,7 @@ impl PostgresStore {
             Arc::clone(&counters),
         );
         let connect =
-            |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.witness.clone());
+            |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.evidence.clone());
         let (overfull, notes) = bounded(NOTES);
         let epoch = Arc::new(KnownEpoch::default());
         let mut threads = Vec::new();

@@ -6,7 +6,7 @@ use super::fault::{CallFault, Fate};
 use super::presence::Presence;
 use super::timing::{GLANCE, pause};
 use crate::id::{ChannelName, Epoch, Offset};
-use crate::job::{Completion, Live, Page, PageRequest, Read, ReadError, Span};
+use crate::job::{Broadcast, Completion, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
@@ -103,7 +103,7 @@ impl PostgresReader {
             }
             Read::Survey(slice) => {
                 if let Ok(heads) = self.attempt(|worker| worker.heads(slice.channels().to_vec())) {
-                    self.answers.all(&Live::Heads(Arc::from(heads)));
+                    self.answers.all(&Broadcast::Heads(Arc::from(heads)));
                     slice.answer();
                 }
             }

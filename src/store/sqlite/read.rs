@@ -2,7 +2,7 @@
 
 use super::page::LogReader;
 use crate::id::Epoch;
-use crate::job::{Completion, Live, Read, ReadError};
+use crate::job::{Broadcast, Completion, Read, ReadError};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::store::answers::Answers;
 use crate::store::outcome::RETRY_MS;
@@ -45,7 +45,7 @@ impl SqliteReader {
                 }
                 Read::Survey(slice) => {
                     if let Ok(heads) = self.attempt(|reader| reader.heads(slice.channels())) {
-                        self.answers.all(&Live::Heads(Arc::from(heads)));
+                        self.answers.all(&Broadcast::Heads(Arc::from(heads)));
                         slice.answer();
                     }
                 }

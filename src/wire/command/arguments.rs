@@ -2,9 +2,9 @@
 //!
 //! A complaint names the field as a path (`publish.channel`), the received value and the required one.
 
-use super::rejected::Fault;
+use super::rejected::CommandFault;
 use crate::id::{CHANNEL_BYTES_MAX, ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, NameFault};
-use crate::wire::scan::{Broken, IntegerFault, Kind, Raw, Scanner};
+use crate::wire::scan::{Broken, IntegerFault, JsonKind, Raw, Scanner};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -14,18 +14,18 @@ const NAMES_MAX: usize = 5;
 /// A fault of a frame, before its `id` is known.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Complaint {
-    pub fault: Fault,
+    pub fault: CommandFault,
     /// A sentence for the client.
     pub message: String,
 }
 
 impl Complaint {
     pub fn malformed(message: String) -> Complaint {
-        Complaint { fault: Fault::Malformed, message }
+        Complaint { fault: CommandFault::Malformed, message }
     }
 
     pub fn too_large(message: String) -> Complaint {
-        Complaint { fault: Fault::TooLarge, message }
+        Complaint { fault: CommandFault::TooLarge, message }
     }
 }
 
@@ -50,7 +50,7 @@ pub struct Arguments<'a> {
     names: &'static [&'static str],
     values: [Option<Raw<'a>>; NAMES_MAX],
     twice: Option<&'static str>,
-    instead: Option<Kind>,
+    instead: Option<JsonKind>,
 }
 
 impl<'a> Arguments<'a> {
@@ -155,7 +155,7 @@ pub fn json<'a>(_: Path, raw: Raw<'a>) -> Result<&'a str, Complaint> {
 
 pub fn string<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
     raw.string().ok_or_else(|| match raw.kind {
-        Kind::Escaped => {
+        JsonKind::Escaped => {
             Complaint::malformed(format!("{path} contains half a surrogate pair, which is not valid text"))
         }
         kind => wrong_type(path, "a string", kind),
@@ -167,11 +167,11 @@ pub fn integer(least: u64) -> impl Fn(Path, Raw<'_>) -> Result<u64, Complaint> {
     move |path, raw| {
         let wanted = || format!("a whole number from {least} to {INTEGER_MAX}");
         match (raw.kind, raw.integer()) {
-            (Kind::Number, Ok(value)) if value >= least => Ok(value),
-            (Kind::Number, Ok(_) | Err(IntegerFault::TooBig)) => {
+            (JsonKind::Number, Ok(value)) if value >= least => Ok(value),
+            (JsonKind::Number, Ok(_) | Err(IntegerFault::TooBig)) => {
                 Err(Complaint::malformed(format!("{path} must be {}, got {}", wanted(), shortened(raw.text))))
             }
-            (Kind::Number, Err(IntegerFault::Form)) => {
+            (JsonKind::Number, Err(IntegerFault::Form)) => {
                 let got = shortened(raw.text);
                 let message = format!("{path} must be {}, written in digits only, got {got}", wanted());
                 Err(Complaint::malformed(message))
@@ -215,8 +215,8 @@ pub fn key(path: Path, raw: Raw<'_>) -> Result<Key, Complaint> {
 }
 
 /// The complaint about a value of the wrong type.
-pub fn wrong_type(path: impl fmt::Display, wanted: &str, got: Kind) -> Complaint {
-    let hint = if got == Kind::Null { "; omit fields that you do not set" } else { "" };
+pub fn wrong_type(path: impl fmt::Display, wanted: &str, got: JsonKind) -> Complaint {
+    let hint = if got == JsonKind::Null { "; omit fields that you do not set" } else { "" };
     Complaint::malformed(format!("{path} must be {wanted}, got {}{hint}", got.describe()))
 }
 

@@ -1,11 +1,11 @@
 //! Finds the command of a frame and reads its arguments.
 
 use super::arguments::{self, Arguments, Complaint, Path, shortened, wrong_type};
-use super::rejected::{Fault, Rejected};
-use super::request::{Command, Connect, Content, Cursor, From, Publish, Range, Request};
+use super::rejected::{CommandFault, Rejected};
+use super::request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
 use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
 use crate::limits::{HISTORY_LIMIT_MAX, REPLAY_PUBLICATIONS_MAX};
-use crate::wire::scan::{Broken, Kind, Raw, Scanner};
+use crate::wire::scan::{Broken, JsonKind, Raw, Scanner};
 use std::borrow::Cow;
 
 /// The longest token, in bytes: a token that fits in a request head fits here.
@@ -17,7 +17,7 @@ pub const HISTORY_LIMIT_DEFAULT: u32 = 50;
 
 /// The bounds of [`parse`] that an operator sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct CommandBounds {
     /// `limits.json_depth`: the depth of nested arrays and objects, including the frame's own object.
     pub json_depth: u32,
     /// `limits.subscriptions`: the number of cursors in one `connect`.
@@ -28,13 +28,13 @@ pub struct Bounds {
 ///
 /// An error carries the `id` if the text is JSON with a valid `id`, wherever in the frame it is. The first fault is
 /// reported, in this order: the JSON, the `id`, the depth, the choice of command, the arguments.
-pub fn parse(text: &str, bounds: Bounds) -> Result<Request<'_>, Rejected> {
+pub fn parse(text: &str, bounds: CommandBounds) -> Result<CommandFrame<'_>, Rejected> {
     let anonymous = |complaint: Complaint| reject(None, complaint);
     // In place, because a frame and its arguments are some hundred bytes, and moving them cost a tenth of a parse.
     let mut frame = ParsedFrame::default();
     frame.scan(text).map_err(|broken| anonymous(Complaint::malformed(broken.to_string())))?;
     let id = frame.id().map_err(anonymous)?;
-    frame.command(id, bounds).map(|command| Request { id, command }).map_err(|fault| reject(id, fault))
+    frame.command(id, bounds).map(|command| CommandFrame { id, command }).map_err(|fault| reject(id, fault))
 }
 
 fn reject(id: Option<CommandId>, complaint: Complaint) -> Rejected {
@@ -97,7 +97,7 @@ impl Verb {
 #[derive(Default)]
 struct ParsedFrame<'a> {
     /// The kind of the value, if it is not an object.
-    instead: Option<Kind>,
+    instead: Option<JsonKind>,
     id: Option<Raw<'a>>,
     /// How often `id` occurs.
     ids: u32,
@@ -154,8 +154,8 @@ impl<'a> ParsedFrame<'a> {
         let Some(raw) = self.id else { return Ok(None) };
         let wanted = || format!("a whole number from 1 to {INTEGER_MAX}, written in digits only");
         match (raw.kind, raw.integer()) {
-            (Kind::Number, Ok(id)) if id > 0 => Ok(Some(CommandId(id))),
-            (Kind::Number, _) => {
+            (JsonKind::Number, Ok(id)) if id > 0 => Ok(Some(CommandId(id))),
+            (JsonKind::Number, _) => {
                 let got = shortened(raw.text);
                 Err(Complaint::malformed(format!("id must be {}, got {got}", wanted())))
             }
@@ -163,7 +163,7 @@ impl<'a> ParsedFrame<'a> {
         }
     }
 
-    fn command(&self, id: Option<CommandId>, bounds: Bounds) -> Result<Command<'a>, Complaint> {
+    fn command(&self, id: Option<CommandId>, bounds: CommandBounds) -> Result<Command<'a>, Complaint> {
         if self.depth > bounds.json_depth {
             let (depth, bound) = (self.depth, bounds.json_depth);
             let message = format!(
@@ -205,7 +205,7 @@ impl<'a> ParsedFrame<'a> {
             }
             (None, _, Some(name)) if id.is_some() && self.strangers == 1 => {
                 let message = format!("{:?} is not a command", shortened(name));
-                Err(Complaint { fault: Fault::UnknownCommand, message })
+                Err(Complaint { fault: CommandFault::UnknownCommand, message })
             }
             (None, _, _) => {
                 let message = "the frame has no command; send one of connect, refresh, subscribe, unsubscribe, \
@@ -216,7 +216,7 @@ impl<'a> ParsedFrame<'a> {
     }
 }
 
-fn connect<'a>(arguments: &Arguments<'a>, bounds: Bounds) -> Result<Command<'a>, Complaint> {
+fn connect<'a>(arguments: &Arguments<'a>, bounds: CommandBounds) -> Result<Command<'a>, Complaint> {
     Ok(Command::Connect(Connect {
         token: arguments.optional("token", token)?,
         client: arguments.optional("client", client)?,
@@ -235,9 +235,9 @@ fn subscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
     let recover = arguments.optional("recover", position)?;
     let last = arguments.optional("last", arguments::integer(0))?.map(|last| clamped(last, LAST_MAX));
     let from = match (recover, last) {
-        (Some((epoch, offset)), _) => From::After { epoch, offset },
-        (None, None | Some(0)) => From::Now,
-        (None, Some(last)) => From::Last(last),
+        (Some((epoch, offset)), _) => StartAt::After { epoch, offset },
+        (None, None | Some(0)) => StartAt::Now,
+        (None, Some(last)) => StartAt::Last(last),
     };
     Ok(Command::Subscribe { channel, from })
 }
@@ -269,8 +269,8 @@ fn history<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
     let before = arguments.optional("before", arguments::integer(0))?;
     let after = arguments.optional("after", arguments::integer(0))?;
     let range = match (before, after) {
-        (_, Some(offset)) => Range::After(Offset(offset)),
-        (before, None) => Range::Before(Offset(before.unwrap_or(INTEGER_MAX))),
+        (_, Some(offset)) => HistoryRange::After(Offset(offset)),
+        (before, None) => HistoryRange::Before(Offset(before.unwrap_or(INTEGER_MAX))),
     };
     let limit = arguments.optional("limit", arguments::integer(0))?;
     let limit = limit.map_or(HISTORY_LIMIT_DEFAULT, |limit| clamped(limit, HISTORY_LIMIT_MAX).max(1));
@@ -309,7 +309,7 @@ fn client<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
 
 /// `{"epoch":…,"offset":…}`
 fn position(path: Path, raw: Raw<'_>) -> Result<(Option<Epoch>, Offset), Complaint> {
-    if raw.kind != Kind::Object {
+    if raw.kind != JsonKind::Object {
         return Err(wrong_type(path, "an object of epoch and offset", raw.kind));
     }
     place(&Arguments::read(raw, "subscribe.recover", &["epoch", "offset"])?)
@@ -322,8 +322,8 @@ fn place(arguments: &Arguments<'_>) -> Result<(Option<Epoch>, Offset), Complaint
 }
 
 /// `[{"channel":…,"epoch":…,"offset":…},…]`, each channel once.
-fn cursors(path: Path, raw: Raw<'_>, bounds: Bounds) -> Result<Vec<Cursor>, Complaint> {
-    if raw.kind != Kind::Array {
+fn cursors(path: Path, raw: Raw<'_>, bounds: CommandBounds) -> Result<Vec<Cursor>, Complaint> {
+    if raw.kind != JsonKind::Array {
         return Err(wrong_type(path, "an array of cursors", raw.kind));
     }
     let entries = elements(raw)?;

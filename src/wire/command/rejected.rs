@@ -7,14 +7,14 @@ use crate::id::CommandId;
 pub struct Rejected {
     /// The id, if it could be read.
     pub id: Option<CommandId>,
-    pub fault: Fault,
+    pub fault: CommandFault,
     /// A sentence that names the field, the bound and what to do.
     pub message: String,
 }
 
 /// The error codes of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum CommandFault {
     Malformed,
     UnknownCommand,
     TooLarge,

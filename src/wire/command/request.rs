@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 /// One command with its id.
 #[derive(Debug, PartialEq)]
-pub struct Request<'a> {
+pub struct CommandFrame<'a> {
     /// Repeated in the reply; `None` only for `signal`.
     pub id: Option<CommandId>,
     pub command: Command<'a>,
@@ -22,7 +22,7 @@ pub enum Command<'a> {
     /// Subscribes to a channel from a start in its log.
     Subscribe {
         channel: ChannelName,
-        from: From,
+        from: StartAt,
     },
     Unsubscribe {
         channel: ChannelName,
@@ -32,7 +32,7 @@ pub enum Command<'a> {
     /// Reads a page of a channel's log.
     History {
         channel: ChannelName,
-        range: Range,
+        range: HistoryRange,
         /// Already clamped to 1–300.
         limit: u32,
     },
@@ -67,7 +67,7 @@ pub struct Cursor {
 
 /// The start of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum StartAt {
     /// The next publication.
     Now,
     /// The publication after the client's last one (`recover`).
@@ -83,7 +83,7 @@ pub enum From {
 
 /// The part of a log that `history` reads. Pages are ascending in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
+pub enum HistoryRange {
     /// The newest publications below this offset; without `before` and `after`, below the largest integer.
     Before(Offset),
     /// The oldest publications above this offset.

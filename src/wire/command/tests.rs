@@ -3,7 +3,7 @@ use crate::id::{ChannelName, CommandId, INTEGER_MAX, Key, Offset};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-const BOUNDS: Bounds = Bounds { json_depth: 32, subscriptions: 128 };
+const BOUNDS: CommandBounds = CommandBounds { json_depth: 32, subscriptions: 128 };
 
 fn parsed(text: &str) -> Command<'_> {
     parse(text, BOUNDS).unwrap_or_else(|rejected| panic!("{rejected:?}")).command
@@ -16,7 +16,7 @@ fn refused(text: &str) -> Rejected {
     }
 }
 
-fn says(text: &str, fault: Fault, words: &str) -> Option<CommandId> {
+fn says(text: &str, fault: CommandFault, words: &str) -> Option<CommandId> {
     let rejected = refused(text);
     assert_eq!(rejected.fault, fault, "{text}: {}", rejected.message);
     assert!(rejected.message.contains(words), "{text}: {}", rejected.message);
@@ -49,14 +49,14 @@ fn names_and_strings_may_be_written_with_escapes() {
 fn too_deep_frame_is_refused_with_its_id_wherever_that_is() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let text = format!(r#"{{"publish":{{"channel":"room","data":{deep}}},"id":7}}"#);
-    assert_eq!(says(&text, Fault::Malformed, "limits.json_depth is 32"), Some(CommandId(7)));
+    assert_eq!(says(&text, CommandFault::Malformed, "limits.json_depth is 32"), Some(CommandId(7)));
     assert!(refused(&text).message.contains("100002 levels"));
-    assert_eq!(says(&"[".repeat(100_000), Fault::Malformed, "not JSON"), None);
+    assert_eq!(says(&"[".repeat(100_000), CommandFault::Malformed, "not JSON"), None);
 }
 
 #[test]
 fn frame_object_counts_as_the_first_level() {
-    let bounds = Bounds { json_depth: 3, subscriptions: 1 };
+    let bounds = CommandBounds { json_depth: 3, subscriptions: 1 };
     let text = |data| format!(r#"{{"id":1,"publish":{{"channel":"room","data":{data}}}}}"#);
     assert!(parse(&text("[1]"), bounds).is_ok());
     assert!(parse(&text("[[]]"), bounds).is_err());
@@ -70,14 +70,14 @@ fn one_cursor_over_the_bound_is_refused_with_the_bound() {
         format!(r#"{{"id":1,"connect":{{"recover":[{}]}}}}"#, entries.join(","))
     };
     assert!(parse(&text(128), BOUNDS).is_ok());
-    assert_eq!(says(&text(129), Fault::TooLarge, "limits.subscriptions is 128"), Some(CommandId(1)));
+    assert_eq!(says(&text(129), CommandFault::TooLarge, "limits.subscriptions is 128"), Some(CommandId(1)));
 }
 
 #[test]
 fn token_over_its_bound_is_too_large() {
     let text = |bytes| format!(r#"{{"id":1,"refresh":{{"token":"{}"}}}}"#, "t".repeat(bytes));
     assert!(parse(&text(TOKEN_BYTES_MAX), BOUNDS).is_ok());
-    says(&text(TOKEN_BYTES_MAX + 1), Fault::TooLarge, "refresh.token has 8193 bytes");
+    says(&text(TOKEN_BYTES_MAX + 1), CommandFault::TooLarge, "refresh.token has 8193 bytes");
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn long_number_or_name_is_shortened_in_the_message() {
     let name = "é".repeat(5_000);
     let rejected = refused(&format!(r#"{{"id":1,"{name}":1}}"#));
     assert!(rejected.message.len() < 200, "{}", rejected.message);
-    assert_eq!(rejected.fault, Fault::UnknownCommand);
+    assert_eq!(rejected.fault, CommandFault::UnknownCommand);
 }
 
 #[test]
 fn history_without_a_range_begins_at_the_newest() {
     let text = r#"{"id":1,"history":{"channel":"room"}}"#;
-    let range = Range::Before(Offset(INTEGER_MAX));
+    let range = HistoryRange::Before(Offset(INTEGER_MAX));
     assert_eq!(parsed(text), Command::History { channel: room(), range, limit: HISTORY_LIMIT_DEFAULT });
 }
 

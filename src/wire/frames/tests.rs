@@ -150,7 +150,7 @@ fn frame_with_two_faults_gets_the_same_error_however_it_is_split() {
 fn violation_closes_with_its_code() {
     let unmasked = {
         let mut bytes = vec![];
-        crate::wire::server_frame::write(&mut bytes, crate::wire::server_frame::Kind::Text, b"");
+        crate::wire::server_frame::write(&mut bytes, crate::wire::server_frame::Opcode::Text, b"");
         bytes
     };
     let mut fragments = frame(0x01, b"");

@@ -11,7 +11,7 @@ fn payload(frame: &[u8]) -> &[u8] {
     };
     let payload = &frame[length..];
     let mut again = Vec::new();
-    server_frame::write(&mut again, Kind::Text, payload);
+    server_frame::write(&mut again, Opcode::Text, payload);
     assert_eq!(again, frame, "one complete frame");
     payload
 }

@@ -138,7 +138,7 @@ fn upgrade_echoes_the_version_and_never_the_token() {
         assert_eq!(values(&lines, "Sec-WebSocket-Accept"), ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]);
         values(&lines, "Sec-WebSocket-Protocol").join(",")
     };
-    assert_eq!(lines(Offered::V1Named), "seawall.v1");
-    assert_eq!(lines(Offered::Unsupported("seawall.v7")), "seawall.v7");
-    assert_eq!(lines(Offered::NotNamed), "");
+    assert_eq!(lines(OfferedVersion::V1Named), "seawall.v1");
+    assert_eq!(lines(OfferedVersion::Unsupported("seawall.v7")), "seawall.v7");
+    assert_eq!(lines(OfferedVersion::NotNamed), "");
 }

@@ -54,7 +54,7 @@ fn rfc_example_is_accepted_with_its_documented_answer() {
     ws(&[], |upgrade| {
         let upgrade = upgrade.expect("valid");
         assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!((upgrade.version, upgrade.token), (Offered::NotNamed, None));
+        assert_eq!((upgrade.version, upgrade.token), (OfferedVersion::NotNamed, None));
     });
 }
 
@@ -124,17 +124,20 @@ fn only_get_over_http_1_1_to_a_websocket_path_upgrades() {
 
 #[test]
 fn subprotocol_sets_the_version() {
-    let table: [(&[&str], Result<Offered<'_>, Handshake>); 14] = [
-        (&[], Ok(Offered::NotNamed)),
-        (&["Sec-WebSocket-Protocol: seawall.v1"], Ok(Offered::V1Named)),
-        (&["Sec-WebSocket-Protocol: chat, seawall.v1"], Ok(Offered::V1Named)),
-        (&["Sec-WebSocket-Protocol: seawall.v2, seawall.v1"], Ok(Offered::V1Named)),
+    let table: [(&[&str], Result<OfferedVersion<'_>, Handshake>); 14] = [
+        (&[], Ok(OfferedVersion::NotNamed)),
+        (&["Sec-WebSocket-Protocol: seawall.v1"], Ok(OfferedVersion::V1Named)),
+        (&["Sec-WebSocket-Protocol: chat, seawall.v1"], Ok(OfferedVersion::V1Named)),
+        (&["Sec-WebSocket-Protocol: seawall.v2, seawall.v1"], Ok(OfferedVersion::V1Named)),
         (
             &["Sec-WebSocket-Protocol: seawall.v2,", "+Sec-WebSocket-Protocol: seawall.v1"],
-            Ok(Offered::V1Named),
+            Ok(OfferedVersion::V1Named),
         ),
-        (&["Sec-WebSocket-Protocol: x, seawall.v3, seawall.v2"], Ok(Offered::Unsupported("seawall.v3"))),
-        (&["Sec-WebSocket-Protocol: seawall.v10"], Ok(Offered::Unsupported("seawall.v10"))),
+        (
+            &["Sec-WebSocket-Protocol: x, seawall.v3, seawall.v2"],
+            Ok(OfferedVersion::Unsupported("seawall.v3")),
+        ),
+        (&["Sec-WebSocket-Protocol: seawall.v10"], Ok(OfferedVersion::Unsupported("seawall.v10"))),
         (&["Sec-WebSocket-Protocol: chat"], Err(Handshake::SubprotocolUnknown)),
         (&["Sec-WebSocket-Protocol: Seawall.V1"], Err(Handshake::SubprotocolUnknown)),
         (&["Sec-WebSocket-Protocol: seawall.token.a.b.c"], Err(Handshake::SubprotocolUnknown)),
@@ -182,7 +185,7 @@ fn echo_accepts_any_subprotocol_and_echoes_none() {
         let bytes = request("GET /echo HTTP/1.1", &[line]);
         with(&bytes, &ANYONE, |upgrade| {
             let upgrade = upgrade.expect("accepted");
-            assert_eq!((upgrade.version, upgrade.token), (Offered::NotNamed, None));
+            assert_eq!((upgrade.version, upgrade.token), (OfferedVersion::NotNamed, None));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! A board on a virtual clock, with simulated dependencies.
 
 use super::super::*;
-use crate::health::definition::{Gate, Kind};
+use crate::health::definition::{DependencyKind, Gate};
 use crate::health::dependency::Work;
 use crate::health::finding::Fault;
 use crate::health::snapshot::Level;
@@ -19,12 +19,12 @@ pub(super) struct Bench {
     pub(super) board: Board,
     pub(super) ms: u64,
     pub(super) worlds: Vec<World>,
-    flights: Vec<(u64, Due, Finding)>,
+    flights: Vec<(u64, DueProbe, Finding)>,
     pub(super) events: Vec<Event>,
     pub(super) random: u64,
 }
 
-pub(super) fn definition(name: &str, kind: Kind, criticality: Criticality) -> Definition {
+pub(super) fn definition(name: &str, kind: DependencyKind, criticality: Criticality) -> Definition {
     Definition {
         name: Arc::from(name),
         kind,
@@ -58,8 +58,8 @@ impl Bench {
     /// A store and an assistant, both known to be up.
     pub(super) fn pair() -> Bench {
         let mut bench = Bench::new(vec![
-            definition("store", Kind::Postgres, Criticality::Critical),
-            definition("assistant", Kind::Http, Criticality::Optional),
+            definition("store", DependencyKind::Postgres, Criticality::Critical),
+            definition("assistant", DependencyKind::Http, Criticality::Optional),
         ]);
         bench.run(10);
         assert_eq!(bench.level(), Level::Ok);
@@ -110,7 +110,7 @@ impl Bench {
             let (ended, flying) =
                 std::mem::take(&mut self.flights).into_iter().partition(|(ends, ..)| *ends <= self.ms);
             self.flights = flying;
-            for (_, due, finding) in Vec::<(u64, Due, Finding)>::from_iter(ended) {
+            for (_, due, finding) in Vec::<(u64, DueProbe, Finding)>::from_iter(ended) {
                 let random = self.draw();
                 let changes = self.board.observe(&due, finding, self.now(), random);
                 self.take(changes);
@@ -152,7 +152,7 @@ impl Bench {
 
     pub(super) fn downs(&self) -> Vec<Reference> {
         let reference = |event: &Event| match &event.what {
-            What::Down { reference, .. } => Some(*reference),
+            EventKind::Down { reference, .. } => Some(*reference),
             _ => None,
         };
         self.events.iter().filter_map(reference).collect()

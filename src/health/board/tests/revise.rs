@@ -2,15 +2,15 @@
 
 use super::super::*;
 use super::bench::{Bench, World, definition, refused};
-use crate::health::definition::Kind;
+use crate::health::definition::DependencyKind;
 use crate::health::snapshot::{Availability, Level};
 
 fn store() -> Definition {
-    definition("store", Kind::Postgres, Criticality::Critical)
+    definition("store", DependencyKind::Postgres, Criticality::Critical)
 }
 
 fn assistant() -> Definition {
-    definition("assistant", Kind::Http, Criticality::Optional)
+    definition("assistant", DependencyKind::Http, Criticality::Optional)
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn kept_dependency_keeps_outage_and_id_and_a_new_one_gets_a_new_id() {
     let before = outage(&bench.board).expect("down");
 
     let critical = Definition { criticality: Criticality::Critical, ..assistant() };
-    let search = definition("search", Kind::Tcp, Criticality::Optional);
+    let search = definition("search", DependencyKind::Tcp, Criticality::Optional);
     let revised = vec![(search, Place::Other), (critical, Place::Same)];
     let now = bench.now();
     let changes = bench.board.revise(revised, AdmissionMode::Enforce, now);
@@ -45,7 +45,7 @@ fn kept_dependency_keeps_outage_and_id_and_a_new_one_gets_a_new_id() {
     assert!(bench.board.suspect(gone, refused(), now, 1).events.is_empty());
     // The same definitions again change nothing.
     let critical = Definition { criticality: Criticality::Critical, ..assistant() };
-    let search = definition("search", Kind::Tcp, Criticality::Optional);
+    let search = definition("search", DependencyKind::Tcp, Criticality::Optional);
     let same = vec![(search, Place::Same), (critical, Place::Same)];
     assert!(bench.board.revise(same, AdmissionMode::Enforce, now).snapshot.is_none());
 }

@@ -5,7 +5,7 @@ use super::super::connection::{self, FILE_NAME};
 use super::super::{RunningSqlite, SqliteConfig, SqliteStore};
 use super::support::{append, name, offsets, plain, request};
 use crate::id::{Offset, ReactorId};
-use crate::job::{Append, AppendError, Completion, Inbox, Live, Read, Span, Ticket, inbox};
+use crate::job::{Append, AppendError, Broadcast, Completion, Inbox, Read, Span, Ticket, inbox};
 use crate::limits::APPEND_BATCH_MAX;
 use crate::metrics::store::StoreCounters;
 use crate::store::wall_clock::{BROKEN, WallClock};
@@ -102,7 +102,7 @@ fn append_is_answered_to_its_reactor_and_announced_once_to_all() {
             .live
             .try_iter()
             .flat_map(|live| match live {
-                Live::Published(batch) => batch.iter().map(|one| one.offset.0).collect::<Vec<_>>(),
+                Broadcast::Published(batch) => batch.iter().map(|one| one.offset.0).collect::<Vec<_>>(),
                 other => panic!("nothing of the kind was asked for: {other:?}"),
             })
             .collect();
