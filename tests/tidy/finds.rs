@@ -102,7 +102,7 @@ fn a_circle_of_files() {
         ("src/a/b.rs", "use crate::a::A as Other;\nstruct B;"),
         ("src/a/c.rs", "use std::io;\nstruct C;"),
     ];
-    let found = check_circles(&files(&child_and_parent));
+    let found = check_circles(&files(&child_and_parent), &[]);
     assert_eq!(lines(&found), [4], "{found:?}");
     assert!(found[0].what.contains("src/a/mod.rs -> src/a/b.rs -> src/a/mod.rs"), "{found:?}");
     let longer = [
@@ -110,13 +110,32 @@ fn a_circle_of_files() {
         ("src/b.rs", "use super::c::{D, E};"),
         ("src/c.rs", "// x\n#[cfg(test)]\nuse crate::b;\nuse crate::a;"),
     ];
-    assert_eq!(check_circles(&files(&longer)).len(), 1);
+    assert_eq!(check_circles(&files(&longer), &[]).len(), 1);
     let holds_its_children = [
         ("src/a/mod.rs", "mod b;\nstruct A;\n#[cfg(test)]\nmod tests;"),
         ("src/a/b.rs", "use super::A;\npub(in crate::a) struct B;"),
         ("src/a/tests.rs", "use super::b;\nuse super::*;"),
     ];
-    assert_eq!(check_circles(&files(&holds_its_children)), []);
+    assert_eq!(check_circles(&files(&holds_its_children), &[]), []);
+}
+
+#[test]
+fn a_circle_around_a_spread_type() {
+    let spread = [("a", "A")];
+    let over_its_children = |import| {
+        files(&[
+            ("src/a/mod.rs", "mod b;\nuse b::B;\npub struct A(B);"),
+            ("src/a/b.rs", import),
+            ("src/c.rs", "use crate::a::A;"),
+        ])
+    };
+    assert_eq!(check_circles(&over_its_children("use super::A;"), &spread), []);
+    assert_eq!(check_circles(&over_its_children("use super::{A, C};"), &spread).len(), 1);
+    assert_eq!(
+        check_circles(&over_its_children("use crate::c;"), &spread).len(),
+        1,
+        "by way of another file"
+    );
 }
 
 #[test]
