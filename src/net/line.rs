@@ -94,7 +94,7 @@ impl Line {
         })
     }
 
-    /// Speaks TLS from here on; the certificate must be valid for `name`.
+    /// Starts TLS on the connection; the certificate must be valid for `name`.
     pub(crate) fn secure(self, trust: &TlsTrust, name: &str) -> Result<Line, Trouble> {
         let Line { stream, peer, bytes_max, bytes_left, .. } = self;
         let Stream::Plain(mut plain) = stream else {

@@ -14,10 +14,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What of a server's certificate is checked.
+/// The checks of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Who signed it, and that it is valid for the name we know the server by.
+    /// Its issuer, and that it is valid for the server's name in our configuration.
     #[default]
     Name,
     /// Its issuer.

@@ -102,7 +102,6 @@ fn one_name_is_one_type() {
 
 /// Texts that people read, in any language of the repository.
 #[test]
-#[ignore = "the texts are being rewritten"]
 fn texts_are_plain_english() {
     const EXTENSIONS: [&str; 16] = [
         "rs", "md", "ts", "tsx", "mjs", "js", "html", "css", "py", "toml", "yaml", "yml", "conf", "cfg",

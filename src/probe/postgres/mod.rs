@@ -1,10 +1,10 @@
-//! PostgreSQL as a store: connect, ask it what it is, read the tables, commit a write.
+//! PostgreSQL as a store: connect, read its role and settings, read the tables, commit a write.
 //!
-//! The write is one row an instance in a table of its own, `seawall_probe`, outside every channel's log, in the schema of the
-//! tables that are read. It commits: a write that
-//! is rolled back misses a commit that hangs, such as one that waits for a synchronous standby.
+//! The write is one row an instance in the table `seawall_probe`, outside every channel's log, in the schema of the tables that
+//! are read. It commits: a write that is rolled back misses a commit that hangs, such as one that waits for a synchronous
+//! standby.
 //!
-//! What it cannot see is a full disk as long as the row finds room on its page. Appends meet that first and say so by SQLSTATE.
+//! It does not notice a full disk as long as the row finds room on its page. Appends meet that first and report it by SQLSTATE.
 
 use super::age::Age;
 use crate::health::finding::Fault;
@@ -28,7 +28,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// The columns of a row.
 type Row = Vec<Option<String>>;
 
-/// What is kept between two looks.
+/// The connection that is kept between two looks.
 pub(super) type PostgresSession = Connection;
 
 /// One look; the connection is given back for the next.
@@ -47,7 +47,7 @@ pub(super) fn look(
     match examine(&mut session, target, instance, age) {
         Ok(warning) => Ok((warning, session)),
         Err(failure) => {
-            let trouble = told(failure);
+            let trouble = trouble(failure);
             if trouble.fault == Fault::Timeout {
                 session.cancel(now() + CANCEL);
             }
@@ -69,7 +69,7 @@ fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Resu
         share_min: Duration::ZERO,
         answer_bytes_max: ANSWER_BYTES_MAX,
     };
-    Connection::open(dialer, &startup, deadline).map_err(told)
+    Connection::open(dialer, &startup, deadline).map_err(trouble)
 }
 
 fn examine(
@@ -169,7 +169,7 @@ impl PostgresAnswer {
         Ok(())
     }
 
-    /// What the store refuses, so that a look does not find well what no publication gets through.
+    /// Refuses settings that the store refuses, or a look would find a server well that accepts no publication.
     fn is_fit(&self, purpose: Purpose) -> Result<(), Trouble> {
         if purpose == Purpose::Store && self.synchronous_commit == "off" {
             let text = "synchronous_commit is off: what is acknowledged could be lost; set it to on for this role or database";
@@ -186,7 +186,7 @@ impl PostgresAnswer {
     }
 }
 
-/// The table that looks write: beside the first table that is read, where the role surely has its rights.
+/// The table that looks write, in the schema of the first table that is read, where the role has its permissions.
 fn own_table(tables: &[String]) -> String {
     match tables.first().and_then(|name| name.rsplit_once('.')) {
         Some((schema, _)) => format!("{schema}.seawall_probe"),
@@ -224,7 +224,7 @@ fn write(session: &mut PostgresSession, table: &str, instance: &str, age: Age) -
     }
 }
 
-fn told(failure: Failure) -> Trouble {
+fn trouble(failure: Failure) -> Trouble {
     match failure {
         Failure::Line(trouble) => trouble,
         Failure::Server(error) => {

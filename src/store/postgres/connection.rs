@@ -37,13 +37,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// should be.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
 
-/// Where the store is, and how it is spoken to.
+/// The address of the store, and the parameters of its connections.
 #[derive(Clone, Debug)]
 pub(super) struct ServerTarget {
     startup: Startup,
     trust: Arc<TlsTrust>,
     source: Option<IpAddr>,
-    /// Whether the log has what is weak about the server: once for all connections.
+    /// Set once the weaknesses of the server are logged, for all connections.
     warned: Arc<AtomicBool>,
 }
 
@@ -157,7 +157,7 @@ impl StoreConnection {
         }
     }
 
-    /// Runs one statement. A connection that is lost over it is dialled anew by the next
+    /// Runs one statement. A connection that is lost over it is dialled again by the next
     /// [`StoreConnection::advance`], at once.
     pub(super) fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, CallFault> {
         let idle = self.last_used.elapsed() > GLANCE;
