@@ -83,13 +83,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let member = bus.as_ref().map(|bus| bus.member.clone());
     let store = Backing::open(&config, member, watched.reporter(watch::STORE))?;
     let admin = PreparedAdmin::new(&config)?;
-    let metric_sources = MetricSources {
-        watch: Arc::clone(watched.counters()),
-        bus: bus.as_ref().map(|bus| Arc::clone(bus.counters())),
-        log_dropped: log::dropped,
-    };
-    let metrics = Arc::new(Metrics::new(reactors, Arc::clone(&instance.0), metric_sources));
-    metrics.reloads.began(clock.read().unix_ms);
+    let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = Policy::new(&config.limits, auth, instance.clone());
@@ -146,6 +140,23 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let outcome = threads.serve(clock, &vitals, &mailboxes);
     notifier.stopping();
     outcome
+}
+
+fn metrics(
+    reactors: usize,
+    instance: &InstanceName,
+    watched: &PreparedWatch,
+    bus: Option<&PreparedBus>,
+    clock: Clock,
+) -> Arc<Metrics> {
+    let sources = MetricSources {
+        watch: Arc::clone(watched.counters()),
+        bus: bus.map(|bus| Arc::clone(bus.counters())),
+        log_dropped: log::dropped,
+    };
+    let metrics = Metrics::new(reactors, Arc::clone(&instance.0), sources);
+    metrics.reloads.began(clock.read().unix_ms);
+    Arc::new(metrics)
 }
 
 fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock) -> Arc<Vitals> {

@@ -9,6 +9,7 @@ use super::order::Order;
 use super::share::Share;
 use super::socket::{Shared, Upward, parse};
 use super::store::{Origin, number};
+use super::world::Phase;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
 use seawall::drain::DrainPhase;
@@ -194,9 +195,8 @@ impl Shell {
     }
 
     /// One pass, in the order of the real shell. `rooms` are the appends and reads that the store's queues take.
-    pub fn turn(&mut self, now: Now, phase: DrainPhase, calm: bool, rooms: (usize, usize)) {
-        let mut rooms = rooms;
-        if calm {
+    pub fn turn(&mut self, now: Now, phase: DrainPhase, weather: Phase, mut rooms: (usize, usize)) {
+        if weather == Phase::Calm {
             self.habits.arrival_cost = Duration::from_micros(20);
             self.habits.bus_full = 0;
         }

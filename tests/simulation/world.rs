@@ -194,7 +194,7 @@ impl World {
         let rooms = self.queue.rooms();
         let instance = &mut self.instances[index];
         let draining = instance.setup.vitals.drain.phase();
-        instance.shells[which].turn(self.now, draining, phase == Phase::Calm, rooms);
+        instance.shells[which].turn(self.now, draining, phase, rooms);
         self.judge(index, which);
         let instance = &mut self.instances[index];
         let asker = (index, instance.life);
@@ -339,8 +339,9 @@ impl World {
     }
 }
 
+/// The parts of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     Faults,
     Calm,
 }

@@ -2,6 +2,7 @@
 
 use super::workers::Full;
 use super::world::{PEERS, World};
+use seawall::health::breaker::Forced;
 use seawall::health::snapshot::AdmissionMode;
 use seawall::id::{ChannelName, ReactorId, UserName};
 use seawall::job::{Append, AppendChange, Broadcast, Ticket};
@@ -204,9 +205,9 @@ impl<'a> Script<'a> {
             }
             6 => world.shell.workers.full = Full(self.any()),
             7 => world.shell.busy = Duration::from_micros(u64::from(self.any()) * 40),
-            8 => world.order(true, AdmissionMode::Enforce),
-            9 => world.order(true, AdmissionMode::Observe),
-            10 => world.order(false, AdmissionMode::Enforce),
+            8 => world.order(Forced::Open, AdmissionMode::Enforce),
+            9 => world.order(Forced::Open, AdmissionMode::Observe),
+            10 => world.order(Forced::Closed, AdmissionMode::Enforce),
             11 => world.drain(),
             12 => {
                 let channel = self.channel_name();

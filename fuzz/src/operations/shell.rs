@@ -1,6 +1,6 @@
 //! The thin shell of an engine: moves bytes between it and sockets in memory, and jobs between it and the workers.
 
-use super::view::View;
+use super::view::{Timing, View};
 use super::workers::Workers;
 use seawall::clock::{Moment, Now};
 use seawall::drain::DrainPhase;
@@ -84,7 +84,7 @@ impl Shell {
         follows: FollowMode,
         workers: Workers,
         sizes: Sizes,
-        tls: bool,
+        transport: Transport,
     ) -> Shell {
         let snapshot = setup.outlook.snapshot();
         Shell {
@@ -98,7 +98,7 @@ impl Shell {
             refused: BTreeMap::new(),
             busy: Duration::ZERO,
             sizes,
-            transport: if tls { Transport::Encrypted } else { Transport::Plain },
+            transport,
         }
     }
 
@@ -186,7 +186,8 @@ impl Shell {
             let rest = line.sent.split_off(self.sizes.read.min(line.sent.len()));
             let mut bytes = std::mem::replace(&mut line.sent, rest);
             let is_short = bytes.len() < self.sizes.read;
-            line.view.is_read(bytes.len(), line.was_upgraded && !self.engine.is_upgraded(id));
+            let late = line.was_upgraded && !self.engine.is_upgraded(id);
+            line.view.is_read(bytes.len(), if late { Timing::AfterBye } else { Timing::InTime });
             self.engine.handle_bytes(id, &mut bytes);
             line.was_upgraded |= self.engine.is_upgraded(id);
             if is_short && reads == ReadExtent::UntilShort {

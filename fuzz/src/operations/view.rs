@@ -41,6 +41,14 @@ enum Receives {
     Body,
 }
 
+/// The time at which the server read bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    InTime,
+    /// It had said `bye` before.
+    AfterBye,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct View {
@@ -105,11 +113,11 @@ impl View {
         }
     }
 
-    /// The server read bytes; `is_late` if it had said `bye` before.
-    pub fn is_read(&mut self, bytes: usize, is_late: bool) {
+    /// The server read bytes.
+    pub fn is_read(&mut self, bytes: usize, timing: Timing) {
         self.read_bytes += bytes;
         while let Some((_, id)) = self.unread.pop_front_if(|(end, _)| *end <= self.read_bytes) {
-            if !is_late {
+            if timing == Timing::InTime {
                 self.owed.insert(id);
             }
         }

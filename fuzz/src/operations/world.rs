@@ -4,7 +4,7 @@ use super::shell::{Line, Shell, Sizes};
 use super::workers::{Full, GRANT, Workers};
 use seawall::clock::{Moment, Now};
 use seawall::drain::{DrainCause, DrainPhase, Ending};
-use seawall::engine::{Addresses, Echo, FollowMode, Hosts, ProxyHeader, Setup};
+use seawall::engine::{Addresses, Echo, FollowMode, Hosts, ProxyHeader, Setup, Transport};
 use seawall::health::board::Board;
 use seawall::health::breaker::Forced;
 use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
@@ -63,7 +63,8 @@ impl World {
         let workers = Workers::new(if has(8) { 64 << 10 } else { 1 << 10 });
         let socket = if has(4) { 4 << 10 } else { 256 };
         let sizes = Sizes { socket, read: if has(128) { 61 } else { 4 << 10 } };
-        let shell = Shell::new(Arc::new(setup), now, follows, workers, sizes, has(64));
+        let transport = if has(64) { Transport::Encrypted } else { Transport::Plain };
+        let shell = Shell::new(Arc::new(setup), now, follows, workers, sizes, transport);
         let mut world = World { shell, board, is_down: false, current: [0; PEERS] };
         (0..PEERS).for_each(|peer| world.connect(peer));
         world.turn();
@@ -185,10 +186,9 @@ impl World {
     }
 
     /// The store is declared down, or up again.
-    pub fn order(&mut self, down: bool, mode: AdmissionMode) {
-        self.is_down = down;
+    pub fn order(&mut self, to: Forced, mode: AdmissionMode) {
+        self.is_down = to == Forced::Open;
         let now = self.shell.engine.now();
-        let to = if down { Forced::Open } else { Forced::Closed };
         let order = ForcedOrder { to, until: now.at + Duration::from_secs(600) };
         let id = self.board.id("store").expect("configured");
         let changes = [self.board.set_mode(mode, now), self.board.order(id, Some(order), now, 7)];
@@ -240,7 +240,7 @@ impl World {
         self.shell.sizes.socket = 1 << 20;
         if self.is_down {
             // Only then: a `status` would move replays that are stuck.
-            self.order(false, AdmissionMode::Enforce);
+            self.order(Forced::Closed, AdmissionMode::Enforce);
         }
         if self.shell.setup.vitals.drain.phase() == DrainPhase::Moving {
             self.drain();
