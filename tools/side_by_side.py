@@ -72,6 +72,8 @@ def main():
     with pool(AT_ONCE) as waiting, pool(1) as computing, pool(1) as page:
         build = subprocess.Popen(["nice", "-n", str(NICE), *BUILD], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         jobs = []
+        # Test targets that may start the gateway wait for it: cargo reports them as soon as they are linked themselves.
+        held, gateway_is_built = [], False
         for line in build.stdout:
             message = json.loads(line)
             if not message.get("executable"):
@@ -79,8 +81,14 @@ def main():
             kind, name = message["target"]["kind"][0], message["target"]["name"]
             if message["profile"]["test"] and message["target"]["test"]:
                 job, computes = test_job(message)
-                jobs.append((computing if computes else waiting).submit(job.run))
+                lane = computing if computes else waiting
+                if kind == "test" and not gateway_is_built:
+                    held.append((lane, job))
+                else:
+                    jobs.append(lane.submit(job.run))
             elif kind == "bin" and name == "seawall":
+                gateway_is_built = True
+                jobs += [lane.submit(job.run) for lane, job in held]
                 job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
                 jobs.append(page.submit(job.run))
         if build.wait() != 0:

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::order::{FollowMode, Job};
-use super::pending::{Request, Unanswered};
+use super::pending::Request;
 use super::recover::{HeadsRound, Recovery};
 use crate::hub::{ChannelId, Need, PageWanted};
 use crate::id::Offset;
@@ -54,12 +54,10 @@ impl Engine {
     /// published in between.
     fn follow(&mut self, id: ChannelId) {
         let Some(channel) = self.hub.channel_name(id).cloned() else { return };
-        let request = Request::Follow(id);
-        // Channels that wait to be left go first, or one that is followed again would end up left.
-        if !self.out.unfollowing.is_empty() {
-            return self.answer_without_worker(request, Unanswered::Refused);
-        }
-        self.ask(request, self.now.at, |ticket| Job::Interest(Interest::Follow { ticket, channel }));
+        // Channels that wait to be left were handed out before, so one that is followed again does not end up left.
+        self.ask(Request::Follow(id), self.now.at, |ticket| {
+            Job::Interest(Interest::Follow { ticket, channel })
+        });
     }
 
     /// Unsubscribes the bus from channels without subscribers. They wait here while its queue is full.
