@@ -68,7 +68,8 @@ impl Fault {
             Stalled => (Mode::Stall, false),
             // A probe of four round trips stays well under its timeout of 500 ms.
             Slow => (slow(20), false),
-            TooSlow => (slow(1_500), false),
+            // Longer than a call of a worker may take, so that one direction alone exceeds it.
+            TooSlow => (slow(3_000), false),
             Garbled => (Mode::Garble(Garble { seed: 7, every: NonZeroU32::MIN.saturating_add(3) }), false),
             RequestsHeld => (Mode::HalfOpen(Direction::Requests), false),
             AnswersHeld => (Mode::HalfOpen(Direction::Answers), false),
