@@ -90,8 +90,7 @@ fn replica_full_memory_and_loading_are_distinguished() {
     fails(&mut probe, Fault::ReadOnly, &["NOREPLICAS"]);
     redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     well(&mut probe);
-    redis.kill9();
-    redis.start_loading(300);
+    redis.restart_loading(300);
     fails(&mut probe, Fault::NotReady, &["LOADING"]);
 }
 

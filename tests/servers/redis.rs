@@ -64,16 +64,14 @@ impl Redis {
         self.until("it answers", |reply| *reply == Reply::Status("PONG".into()));
     }
 
-    /// Starts it on its saved data, so slowly that it answers `LOADING` for about `keys` times 10 ms.
+    /// Kills it and starts it with data that it loads so slowly that it answers `LOADING` for about `keys` times 10 ms.
     ///
     /// It reads commands only after every dozen keys, so its answers are late too.
     #[track_caller]
-    pub fn start_loading(&mut self, keys: usize) {
-        self.start_again();
-        for key in 0..keys {
-            let set = self.command(&["SET", &format!("loading:{key}"), &"x".repeat(64)]);
-            assert!(set.is_ok(), "{set:?}");
-        }
+    pub fn restart_loading(&mut self, keys: usize) {
+        let fill = "for key = 0, ARGV[1] - 1 do redis.call('SET', 'loading:' .. key, ARGV[2]) end";
+        let filled = self.command(&["EVAL", fill, "0", &keys.to_string(), &"x".repeat(64)]);
+        assert!(!matches!(filled, Reply::Error(_)), "{filled:?}");
         assert!(self.command(&["SAVE"]).is_ok());
         self.kill9();
         // The delay for each key in microseconds, and the bytes between two reads of the network, here the minimum.

@@ -175,10 +175,7 @@ fn break_redis(server: &mut Redis, fault: Fault) {
         Standby => server.read_only(),
         DeafChannels => server.deny_channels(),
         Paused => server.pause(PAUSE_MS),
-        Loading => {
-            server.kill9();
-            server.start_loading(400);
-        }
+        Loading => server.restart_loading(400),
         other => panic!("{other:?} is not a fault of Redis"),
     }
 }

@@ -75,8 +75,7 @@ fn replica_without_its_primary_refuses_writes_and_optionally_reads() {
 #[test]
 fn loading_server_says_so_until_it_is_done() {
     let mut redis = Redis::start();
-    redis.stop();
-    redis.start_loading(100);
+    redis.restart_loading(100);
     assert!(redis.command(&["GET", "loading:0"]).is_error("LOADING"));
     let done = std::iter::repeat_with(|| redis.command(&["GET", "loading:0"]));
     let mut answers = done.take(2_000).skip_while(|reply| reply.is_error("LOADING"));
