@@ -14,9 +14,9 @@ use crate::wait::{SOON, until};
 
 /// Long enough for a busy machine; a test that waits for silence uses [`BRIEF`].
 pub const PATIENT: Duration = Duration::from_secs(10);
-pub const BRIEF: Duration = Duration::from_millis(300);
-/// The time that a probe may take beyond its timeout.
-pub const GRACE: Duration = Duration::from_millis(100);
+pub const BRIEF: Duration = Duration::from_millis(500);
+/// The time that a probe may take beyond its timeout on a busy machine: less than a second timeout, which would be a fault.
+pub const GRACE: Duration = Duration::from_millis(450);
 
 pub fn probe(kind: DependencyKind, address: &str) -> Probe {
     Probe::new(Target::parse(kind, address).expect("a good address"), "test-1")
