@@ -65,9 +65,15 @@ impl<'a> Raw<'a> {
     pub fn string(self) -> Option<Cow<'a, str>> {
         match self.kind {
             JsonKind::Plain => self.text.get(1..self.text.len().saturating_sub(1)).map(Cow::Borrowed),
-            JsonKind::Escaped => serde_json::from_str(self.text).ok().map(Cow::Owned),
+            JsonKind::Escaped => self.unescaped(),
             JsonKind::Object | JsonKind::Array | JsonKind::Number | JsonKind::Truth | JsonKind::Null => None,
         }
+    }
+
+    /// Out of line, so that [`Raw::string`] stays short enough to be inlined wherever names and short texts are read.
+    #[cold]
+    fn unescaped(self) -> Option<Cow<'a, str>> {
+        serde_json::from_str(self.text).ok().map(Cow::Owned)
     }
 
     /// The number, if it is written in digits only: no `1.0`, no `1e3`, no `-0`.
