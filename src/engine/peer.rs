@@ -113,8 +113,8 @@ pub(super) enum Stage {
     WebSocket(WebSocket),
     /// Our last bytes are queued.
     Closing(Closing),
-    /// Our last bytes are sent and our half is shut. Incoming bytes are discarded, so that a reset does not overtake
-    /// what was sent.
+    /// Our last bytes are sent and our half is shut. Incoming bytes are discarded, so that no reset destroys the
+    /// bytes that are still on their way.
     Lingering {
         until: Moment,
         bytes_left: usize,

@@ -1,8 +1,8 @@
 //! A connection that keeps a deadline.
 //!
 //! A stopped server's kernel still acknowledges, so only our own clock ends a wait. Every read and write here is bounded by
-//! what is left until the deadline of the whole look, never by a timeout that restarts with each byte. So a look needs no
-//! thread that could be left behind. The bytes that a peer may send in one look are bounded as well.
+//! the time until the deadline of the whole look, never by a timeout that restarts with each byte. Therefore, a look needs no
+//! thread that could remain after it. The bytes that a peer may send in one look are bounded as well.
 //!
 //! The libraries of each protocol work over it as codecs. That also lets every connection leave from a configured address.
 

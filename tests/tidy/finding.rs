@@ -1,4 +1,4 @@
-//! What a rule found, where, and what to do about it.
+//! A finding of a rule: its place, its text and the remedy.
 
 use std::fmt;
 

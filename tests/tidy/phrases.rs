@@ -44,7 +44,7 @@ const PHRASES: &[&str] = &[
     "mended",
     "in need",
 ];
-/// What may follow a phrase: then it is another one, or a name.
+/// Texts that make a phrase another one, or a name, when they follow it.
 const UNLESS: &[(&str, &[&str])] = &[("so long", &[" as"]), ("nobody", &["'", "\"", "`", ")"])];
 /// No comment begins with one of these, unless it asks.
 const OPENINGS: &[&str] = &["What", "Who", "Whoever", "Whether", "That which"];

@@ -15,6 +15,7 @@ pub mod origin;
 mod raw;
 pub mod reload;
 pub mod sections;
+pub mod setting;
 pub mod show;
 pub mod sources;
 pub mod table;

@@ -10,8 +10,9 @@ use super::dependency::{self, DependencyConfig};
 use super::error::{ConfigError, ProblemList};
 use super::raw::quoted;
 use super::sections::{Config, TlsSection};
+use super::setting::{Applies, Setting};
 use super::sources::{ConfigSources, Draft, FileSource};
-use super::table::{self, Applies, Setting};
+use super::table;
 use super::value::ShownValue;
 
 /// One value that changed. Secrets are hidden.

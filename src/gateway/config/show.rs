@@ -9,7 +9,8 @@ use super::certificate::date;
 use super::dependency;
 use super::raw::quoted;
 use super::sections::Config;
-use super::table::{SECTIONS, Setting, of_section};
+use super::setting::Setting;
+use super::table::{SECTIONS, of_section};
 use super::value::ShownValue;
 use crate::auth::key::KeyMaterial;
 use std::fmt::{self, Write};
@@ -93,8 +94,8 @@ mod tests {
     // `UPDATE=1 cargo test --lib show` rewrites the tables in `docs/configuration.md` and `seawall.example.toml`; without it,
     // a difference is a failure.
     use super::super::auth;
+    use super::super::setting::Applies;
     use super::super::sources::{ConfigSources, FileSource, load};
-    use super::super::table::Applies;
     use super::*;
     use std::fs;
     use std::path::{Path, PathBuf};

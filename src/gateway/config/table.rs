@@ -1,13 +1,15 @@
 //! The table of settings: one row for each. File, variables, flags, listing, reload and reference all follow from it.
 //!
 //! A row reads: name, the field if its path differs from the name, the flag if there is one, default, accepted values, when a
-//! change applies, and help. The type is that of the field in [`Config`]. The default is that of [`Config::default`]; a
+//! change applies, and help. The type is that of the field in [`Config`]. The default is that of `Config::default`; a
 //! test compares the two.
+//!
+//! [`Config`]: super::sections::Config
 
-use super::error::ConfigFault;
 use super::raw::{RawValue, quoted};
-use super::sections::{Config, ProxyProtocol};
-use super::url::{Url, UrlKind};
+use super::sections::ProxyProtocol;
+use super::setting::{Applies, Setting};
+use super::url::UrlKind;
 use super::value::{
     Accepts::{
         self, Address, AddressOrOff, Bearer, File, Folder, Networks, Secret, SharedSecret, SourceAddress,
@@ -23,80 +25,6 @@ use crate::log::{Format, LogLevel};
 const RETENTION_MS_MAX: u64 = 3_650 * DAY_MS;
 /// No drain lasts longer.
 const DAY_MS: u64 = 86_400_000;
-
-/// One row of the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Section and key: `limits.frame_bytes`.
-    pub name: &'static str,
-    pub section: &'static str,
-    pub key: &'static str,
-    /// The flag that also sets it, with its dashes.
-    pub flag: Option<&'static str>,
-    /// As in a file, `none` if it is not set by default.
-    pub default: &'static str,
-    pub(super) accepts: Accepts,
-    pub applies: Applies,
-    /// The effect, in a line or two of Markdown.
-    pub help: &'static str,
-    pub(super) write: fn(&mut Config, &RawValue, Accepts) -> Option<()>,
-    pub(super) show: fn(&Config, Accepts) -> ShownValue,
-    /// True exactly when both have the same value; secrets are compared, too.
-    pub(super) same: fn(&Config, &Config) -> bool,
-    /// Gives the second configuration the value of the first.
-    pub(super) copy: fn(&Config, &mut Config),
-}
-
-/// When a change of a setting takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applies {
-    /// At the next reload (SIGHUP).
-    Reload,
-    /// At the next start.
-    Restart,
-}
-
-impl Setting {
-    /// `SEAWALL_LIMITS_FRAME_BYTES` for `limits.frame_bytes`.
-    pub fn variable(&self) -> String {
-        format!("SEAWALL_{}_{}", self.section, self.key).to_ascii_uppercase()
-    }
-
-    /// The accepted values, to be read after "must be".
-    pub fn expected(&self) -> String {
-        self.accepts.expected()
-    }
-
-    /// Writes a value. If it is not accepted, the old value stays.
-    pub(super) fn write(&self, config: &mut Config, raw: &RawValue) -> Result<(), ConfigFault> {
-        (self.write)(config, raw, self.accepts).ok_or_else(|| ConfigFault::NotAccepted {
-            value: self.repeated(raw),
-            expected: self.expected_of(raw),
-        })
-    }
-
-    pub(super) fn show(&self, config: &Config) -> ShownValue {
-        (self.show)(config, self.accepts)
-    }
-
-    /// A rejected value as an error repeats it: without secrets.
-    fn repeated(&self, raw: &RawValue) -> String {
-        match raw.text() {
-            _ if matches!(self.accepts, SharedSecret | Bearer | Secret) => raw.hidden(),
-            Some(text) if matches!(self.accepts, Accepts::Url(_)) => Url::hint(text),
-            Some(_) | None => raw.shown(),
-        }
-    }
-
-    /// [`Setting::expected`], with the type if the type is wrong.
-    fn expected_of(&self, raw: &RawValue) -> String {
-        if matches!(self.accepts, Accepts::Number { .. }) && raw.integer().is_none() {
-            format!("a whole number: {}", self.expected())
-        } else {
-            self.expected()
-        }
-    }
-}
 
 /// Makes an enum the type of a setting, with a word for each variant.
 macro_rules! words {
@@ -375,6 +303,7 @@ pub fn by_flag(flag: &str) -> Option<&'static Setting> {
 #[cfg(test)]
 mod tests {
     use super::super::raw::raw;
+    use super::super::sections::Config;
     use super::*;
     use crate::limits::Limits;
     use proptest::prelude::*;

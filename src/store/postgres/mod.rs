@@ -236,9 +236,9 @@ impl RunningPostgres {
     }
 }
 
-/// Gives the store another epoch: for after a restore or an asynchronous failover, when logs may have lost
-/// what clients have seen. Answers the old and the new one. Gateways that run see it within a second or two and end, since what they
-/// know is of the old logs.
+/// Gives the store a new epoch, and returns the old and the new one. Needed after a restore or an asynchronous failover, which
+/// may have lost publications that clients have seen. Running gateways notice it within two seconds and exit, because their
+/// state belongs to the old logs.
 pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), PostgresOpenError> {
     let mut connection =
         StoreConnection::new(&target(url, source)?, ConnectionRole::Append, Arc::default(), None);
