@@ -1,4 +1,4 @@
-//! The bounds of what a store retains.
+//! The bounds of what a store retains, and whether a duty of retention goes on.
 
 use std::time::Duration;
 
@@ -9,4 +9,12 @@ pub struct Retention {
     pub publications: u64,
     /// Age of a publication; `None` keeps any age.
     pub age: Option<Duration>,
+}
+
+/// The rest of a duty in this round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Rest {
+    #[default]
+    None,
+    Some,
 }

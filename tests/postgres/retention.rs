@@ -81,3 +81,13 @@ fn old_keys_are_deleted_in_consecutive_slices() {
     assert_eq!(server.sql("SELECT count(*) FROM seawall.keys WHERE key LIKE 'a-new%'"), "1100");
     rig.close();
 }
+
+#[test]
+fn backlog_of_old_keys_is_deleted_without_a_pause_between_slices() {
+    let server = filled(&["c"], 1);
+    old_keys(&server, 40_000, 0);
+    let rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    // One slice a second would take more than a minute.
+    until(SOON, "all old keys are deleted", || rig.counters.keys_forgotten.load(Ordering::Relaxed) == 40_000);
+    rig.close();
+}

@@ -13,21 +13,25 @@ use crate::id::{ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::Retention;
 use crate::store::columns::{integer, natural};
-use crate::store::idempotency::KEY_AGE_MIN;
+use crate::store::idempotency::{KEY_AGE_MIN, SweepEnd, SweepPace};
+use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use postgres_types::Type;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The pause between two rounds.
 const ROUND_PERIOD: Duration = Duration::from_secs(1);
 /// The pause between two scans of all channels.
 const SCAN_PERIOD: Duration = Duration::from_secs(600);
-/// Rows deleted, or keys examined, per slice: a few milliseconds.
+/// Rows deleted per slice: a few milliseconds.
 const SLICE_ROWS: i64 = 512;
-/// Slices of one duty per round; the rest waits for the next round.
+/// Keys examined per slice while many are due: a few milliseconds.
+const KEYS_MAX: u64 = 8_192;
+/// Slices of one duty per round; the rest waits for the next round. For keys this allows 262,144 appends/s.
 const SLICES_MAX: u32 = 64;
 /// The number of channels noted at once; the next scan finds more.
 const NOTED_MAX: usize = 100_000;
@@ -45,6 +49,9 @@ pub(super) struct RetentionWorker {
     next_round: Instant,
     next_scan: Instant,
     swept: (i64, String, String),
+    pace: SweepPace,
+    /// The appends of this instance that `pace` knows of.
+    appends: u64,
 }
 
 impl RetentionWorker {
@@ -69,6 +76,8 @@ impl RetentionWorker {
             next_round: now + jittered(ROUND_PERIOD),
             next_scan: now,
             swept: Default::default(),
+            pace: SweepPace::default(),
+            appends: 0,
         }
     }
 
@@ -108,7 +117,7 @@ impl RetentionWorker {
         // A failed duty does not cost the others their turn.
         let number = self.by_number();
         let aged = self.by_age();
-        let keys = self.sweep_keys();
+        let keys = self.by_keys();
         number.and(aged).and(keys)
     }
 
@@ -197,9 +206,22 @@ impl RetentionWorker {
         Ok(row.try_get(1).unwrap_or(false))
     }
 
-    fn sweep_keys(&mut self) -> Result<(), CallFault> {
+    fn by_keys(&mut self) -> Result<(), CallFault> {
+        let appends = self.counters.batched.load(Ordering::Relaxed);
+        self.pace.note_claims(appends.saturating_sub(self.appends));
+        self.appends = appends;
+        for _ in 0..SLICES_MAX {
+            if self.sweep_keys()? == Rest::None {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_keys(&mut self) -> Result<Rest, CallFault> {
         let before = self.before(self.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN)));
         let (channel, author, key) = &self.swept;
+        let count = self.pace.slice(SLICE_ROWS as u64, KEYS_MAX);
         let rows = self.connection.query(
             "SELECT forgotten, channel, author, key FROM seawall.sweep_keys($1, $2, $3, $4, $5)",
             &[
@@ -207,14 +229,17 @@ impl RetentionWorker {
                 (author, Type::TEXT),
                 (key, Type::TEXT),
                 (&before, Type::INT8),
-                (&(SLICE_ROWS as i32), Type::INT4),
+                (&(count as i32), Type::INT4),
             ],
         )?;
-        let Some(row) = rows.first() else { return Ok(()) };
-        add(&self.counters.keys_forgotten, natural(row.try_get(0).unwrap_or(0)));
+        let Some(row) = rows.first() else { return Ok(Rest::None) };
+        let forgotten = natural(row.try_get(0).unwrap_or(0));
+        add(&self.counters.keys_forgotten, forgotten);
         let at = |place| row.try_get::<Option<String>>(place).ok().flatten().unwrap_or_default();
-        self.swept = (row.try_get::<Option<i64>>(1).ok().flatten().unwrap_or(0), at(2), at(3));
-        Ok(())
+        let channel = row.try_get::<Option<i64>>(1).ok().flatten();
+        self.swept = (channel.unwrap_or(0), at(2), at(3));
+        let end = if channel.is_some() { SweepEnd::OfSlice } else { SweepEnd::OfTable };
+        Ok(self.pace.advance(count, forgotten, end))
     }
 
     fn before(&self, age: Duration) -> i64 {

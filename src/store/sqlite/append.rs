@@ -6,12 +6,13 @@
 use super::checkpoint::{GROWN_BYTES, Grown};
 use super::connection::Checkpoint;
 use super::log::{BatchFault, Log};
-use super::retention::{Duty, Rest, RetentionSlice};
+use super::retention::{DUTIES, Duty, RetentionSlice};
 use crate::job::{Append, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::answers::Answers;
 use crate::store::outcome::RETRY_MS;
+use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
@@ -185,7 +186,7 @@ impl SqliteAppender {
                 }
             }
         }
-        self.round.extend([Duty::Number, Duty::Age, Duty::Keys]);
+        self.round.extend(DUTIES);
     }
 
     /// Does one slice of the round in progress.

@@ -1,6 +1,6 @@
 //! One open transaction: each append is looked up, checked and written, in the order of arrival.
 //!
-//! Channel rows read or changed in the batch stay in the batch until its commit. A refused append has
+//! Channel rows read or changed in the batch stay in the batch until its commit. A refused append has changed nothing, because
 //! every check comes before the first write.
 
 use super::keys::{self, Claim, Owned};
@@ -26,6 +26,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) touched: AHashMap<ChannelName, Touched>,
     /// The number of channels created in it.
     pub(crate) created: u64,
+    /// The number of keys claimed in it, at most one more for each append that is undone.
+    pub(crate) claimed: u64,
 }
 
 /// A channel's row inside the transaction.
@@ -53,7 +55,16 @@ impl<'a> Batch<'a> {
         now_ms: u64,
         channels_left: u64,
     ) -> Batch<'a> {
-        Batch { connection, committed, epoch, now_ms, channels_left, touched: AHashMap::new(), created: 0 }
+        Batch {
+            connection,
+            committed,
+            epoch,
+            now_ms,
+            channels_left,
+            touched: AHashMap::new(),
+            created: 0,
+            claimed: 0,
+        }
     }
 
     /// Does one append or refuses it. After an error of SQLite the batch must be rolled back.
@@ -87,6 +98,7 @@ impl<'a> Batch<'a> {
                 let earlier = self.earlier(row.id, job.user.as_str(), key, digest)?;
                 return earlier.ok_or(rusqlite::Error::QueryReturnedNoRows);
             }
+            self.claimed += 1;
         }
         let row = self.store(row, next, job, change)?;
         self.touched.insert(job.channel.clone(), Touched { row, head: HeadState::Moved });

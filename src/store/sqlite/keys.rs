@@ -7,7 +7,7 @@
 use super::place::ChannelNumber;
 use crate::id::Offset;
 use crate::store::columns::{integer, natural};
-use crate::store::idempotency::ContentDigest;
+use crate::store::idempotency::{ContentDigest, SweepEnd};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The stored record of a key.
@@ -96,19 +96,20 @@ pub(crate) struct SweepCursor {
 pub(crate) struct Sweep {
     /// Keys that may be forgotten.
     pub(crate) expired: Vec<(i64, String, String)>,
+    pub(crate) examined: u64,
+    pub(crate) end: SweepEnd,
     /// The start of the next sweep.
     pub(crate) cursor: SweepCursor,
 }
 
 /// Searches the next `count` keys for those older than `before_ms` whose publication is gone.
 ///
-/// A sweep through the table is free on the write path, whereas an index by time would cost a write per publication. Keys live
-/// for days, so a sweep of a large table may take hours.
+/// A sweep through the table is free on the write path, whereas an index by time would cost a write per publication.
 pub(crate) fn sweep(
     connection: &Connection,
     from: &SweepCursor,
     before_ms: u64,
-    count: usize,
+    count: u64,
 ) -> rusqlite::Result<Sweep> {
     let mut statement = connection.prepare_cached(
         "SELECT k.channel, k.user, k.key, k.time < ?4 AND k.offset < c.floor
@@ -116,21 +117,17 @@ pub(crate) fn sweep(
          WHERE (k.channel, k.user, k.key) > (?1, ?2, ?3)
          ORDER BY k.channel, k.user, k.key LIMIT ?5",
     )?;
-    let mut rows = statement.query(params![
-        from.channel,
-        from.user,
-        from.key,
-        integer(before_ms),
-        integer(count as u64)
-    ])?;
-    let mut sweep = Sweep { expired: Vec::new(), cursor: SweepCursor::default() };
-    let mut seen = 0;
+    let mut rows =
+        statement.query(params![from.channel, from.user, from.key, integer(before_ms), integer(count)])?;
+    let mut sweep =
+        Sweep { expired: Vec::new(), examined: 0, end: SweepEnd::OfTable, cursor: SweepCursor::default() };
     while let Some(row) = rows.next()? {
-        seen += 1;
+        sweep.examined += 1;
         if row.get(3)? {
             sweep.expired.push((row.get(0)?, row.get(1)?, row.get(2)?));
         }
-        if seen == count {
+        if sweep.examined == count {
+            sweep.end = SweepEnd::OfSlice;
             sweep.cursor = SweepCursor { channel: row.get(0)?, user: row.get(1)?, key: row.get(2)? };
         }
     }

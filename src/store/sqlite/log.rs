@@ -19,6 +19,7 @@ use crate::id::Epoch;
 use crate::job::{Append, AppendError};
 use crate::store::Retention;
 use crate::store::columns::natural;
+use crate::store::idempotency::SweepPace;
 use crate::store::outcome::{Outcome, RETRY_MS};
 use rusqlite::{Connection, ErrorCode};
 use std::path::PathBuf;
@@ -55,6 +56,7 @@ pub(crate) struct Log {
     channels: u64,
     pub(super) overfull: Overfull,
     pub(super) swept: SweepCursor,
+    pub(super) pace: SweepPace,
 }
 
 /// How the appends of a batch share its transaction.
@@ -92,6 +94,7 @@ impl Log {
             channels: 0,
             overfull: Overfull::default(),
             swept: SweepCursor::default(),
+            pace: SweepPace::default(),
         };
         log.adopt(writer)?;
         Ok(log)
@@ -137,9 +140,10 @@ impl Log {
             });
         }
         batch.write_heads()?;
-        let (touched, created) = (batch.touched, batch.created);
+        let (touched, created, claimed) = (batch.touched, batch.created, batch.claimed);
         commit(writer).map_err(Stop::Store)?;
         self.channels += created;
+        self.pace.note_claims(claimed);
         for (name, touched) in touched {
             if touched.head == HeadState::Moved {
                 self.overfull.note(&name, &touched.row, self.bounds.retention.publications);

@@ -9,13 +9,22 @@ use super::log::{BatchFault, Log};
 use super::place::RowKey;
 use super::rows::{self, ChannelRow};
 use crate::id::{ChannelName, Offset};
+use crate::limits::APPEND_BATCH_MAX;
 use crate::store::columns::{integer, natural};
-use crate::store::idempotency::KEY_AGE_MIN;
+use crate::store::idempotency::{KEY_AGE_MIN, SweepPace};
+use crate::store::retention::Rest;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
 
-/// Rows deleted, or keys examined, per slice: a few milliseconds.
+/// Rows deleted per slice: a few milliseconds.
 const SLICE_ROWS: u64 = 512;
+
+/// Keys examined per slice while many are due: a few milliseconds.
+const KEYS_MAX: u64 = 8_192;
+
+// Between two commits at least every third slice is one of keys, so the sweep outruns the largest batches.
+const _: () =
+    assert!(KEYS_MAX >= DUTIES.len() as u64 * SweepPace::EXAMINED_PER_CLAIM * APPEND_BATCH_MAX as u64);
 
 /// A task of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +37,9 @@ pub(crate) enum Duty {
     Keys,
 }
 
+/// The duties of a round.
+pub(crate) const DUTIES: [Duty; 3] = [Duty::Number, Duty::Age, Duty::Keys];
+
 /// The result of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RetentionSlice {
@@ -36,14 +48,6 @@ pub(crate) struct RetentionSlice {
     /// The number forgotten.
     pub(crate) keys: u64,
     pub(crate) rest: Rest,
-}
-
-/// The rest of a duty in this round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Rest {
-    #[default]
-    None,
-    Some,
 }
 
 /// A channel whose floor rose.
@@ -121,18 +125,20 @@ impl Log {
     fn retain_keys(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
         let age = self.bounds.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN));
         let before_ms = before(now_ms, age);
-        let from = self.swept.clone();
+        let (from, count) = (self.swept.clone(), self.pace.slice(SLICE_ROWS, KEYS_MAX));
         let sweep = self
             .connection()
-            .and_then(|connection| keys::sweep(connection, &from, before_ms, SLICE_ROWS as usize))
+            .and_then(|connection| keys::sweep(connection, &from, before_ms, count))
             .map_err(BatchFault::NotStored)?;
         if !sweep.expired.is_empty() {
             self.transaction(|connection| {
                 sweep.expired.iter().try_for_each(|key| keys::forget(connection, key))
             })?;
         }
+        let keys = sweep.expired.len() as u64;
+        let rest = self.pace.advance(sweep.examined, keys, sweep.end);
         self.swept = sweep.cursor;
-        Ok(RetentionSlice { publications: 0, keys: sweep.expired.len() as u64, rest: Rest::None })
+        Ok(RetentionSlice { publications: 0, keys, rest })
     }
 
     /// Remembers committed rows. Those still over their number are noted again, after the others.

@@ -3,13 +3,14 @@
 use super::super::connection::FILE_NAME;
 use super::super::log::{Log, LogBounds};
 use super::super::page::LogReader;
-use super::super::retention::{Duty, Rest};
+use super::super::retention::DUTIES;
 use super::super::schema;
 use super::super::store::open_file;
 use crate::id::{ChannelName, Epoch, Key, Offset, ReactorId, UserName};
 use crate::job::{Append, AppendChange, Authority, Form, Page, PageRequest, Span, Ticket};
 use crate::store::Retention;
 use crate::store::outcome::Outcome;
+use crate::store::retention::Rest;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -85,7 +86,7 @@ impl Shelf {
     }
 
     pub(super) fn retain(&mut self, now_ms: u64) {
-        for duty in [Duty::Number, Duty::Age, Duty::Keys] {
+        for duty in DUTIES {
             while self.log.retain(duty, now_ms).expect("retention works").rest == Rest::Some {}
         }
     }
