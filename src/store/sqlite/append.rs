@@ -3,11 +3,11 @@
 //! A batch is what arrived during the last commit. No append waits for a timer: an idle store commits the first one at once,
 //! and a busy store shares each sync among all that arrived.
 
-use super::checkpoint::{GROWN_BYTES, Grown};
+use super::checkpoint::{GROWN_BYTES, Grown, WalSignals};
 use super::connection::Checkpoint;
 use super::log::{BatchFault, Log};
-use super::retention::{DUTIES, Duty, RetentionSlice};
-use crate::job::{Append, AppendError};
+use super::retention::{DUTIES, Duty, RetentionSlice, SliceRows};
+use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::answers::Answers;
@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The pause between two rounds of retention.
@@ -44,6 +44,7 @@ pub(super) struct SqliteAppender {
     /// Duties left in this round of retention; each gets one slice at a time.
     round: VecDeque<Duty>,
     next_round: Instant,
+    slice_rows: SliceRows,
     writes: Writes,
 }
 
@@ -52,8 +53,7 @@ pub(super) struct SqliteAppender {
 pub(super) struct Checkpoints {
     /// To the checkpoint thread: the log has grown.
     pub(super) grown: Sender<Grown>,
-    /// Set by the checkpoint thread when the log should start again. That thread makes no pass until the flag is cleared.
-    pub(super) restart_wanted: Arc<AtomicBool>,
+    pub(super) signals: Arc<WalSignals>,
 }
 
 /// The result of the last attempt to write.
@@ -85,6 +85,7 @@ impl SqliteAppender {
             restart_after: now,
             round: VecDeque::new(),
             next_round: now + ROUND_PERIOD,
+            slice_rows: SliceRows::MAX,
             writes: Writes::Work,
         }
     }
@@ -102,7 +103,7 @@ impl SqliteAppender {
             }
             self.begin_round();
             self.retain();
-            self.restart_wal();
+            self.tidy_wal();
         }
     }
 
@@ -159,6 +160,9 @@ impl SqliteAppender {
             Err(error) => self.answers.refuse(batch, &error),
         }
         self.note_growth(batch);
+        if batch.iter().any(|job| matches!(job.change, AppendChange::Delete(..))) {
+            self.checkpoints.signals.note_erased();
+        }
     }
 
     /// Notifies the checkpoint thread when enough was written. Each publication changes a page or two.
@@ -192,11 +196,18 @@ impl SqliteAppender {
     /// Does one slice of the round in progress.
     fn retain(&mut self) {
         let Some(duty) = self.round.pop_front() else { return };
-        let (log, clock) = (&mut self.log, &self.clock);
-        match catch_unwind(AssertUnwindSafe(|| log.retain(duty, clock.unix_ms()))) {
+        let (log, clock, rows) = (&mut self.log, &self.clock, self.slice_rows);
+        let begun = monotonic();
+        match catch_unwind(AssertUnwindSafe(|| log.retain(duty, clock.unix_ms(), rows))) {
             Ok(Ok(RetentionSlice { publications, keys, rest })) => {
+                if publications > 0 {
+                    self.slice_rows = rows.after(begun.elapsed());
+                }
                 add(&self.counters.retention_deletes, publications);
                 add(&self.counters.keys_forgotten, keys);
+                if publications > 0 {
+                    self.checkpoints.signals.note_erased();
+                }
                 if rest == Rest::Some {
                     self.round.push_back(duty);
                 }
@@ -217,25 +228,32 @@ impl SqliteAppender {
         self.writes_fail(cause);
     }
 
-    /// Restarts the write-ahead log if the checkpoint thread asked for it. That thread makes no pass until the flag is cleared.
-    fn restart_wal(&mut self) {
-        if !self.checkpoints.restart_wanted.load(Ordering::Acquire) {
-            return;
-        }
-        if monotonic() >= self.restart_after {
-            match self.log.checkpoint(Checkpoint::Restart) {
+    /// Restarts or empties the write-ahead log if the checkpoint thread ordered it.
+    fn tidy_wal(&mut self) {
+        let Some(order) = self.checkpoints.signals.order() else { return };
+        if monotonic() < self.restart_after {
+            self.postpone(order);
+        } else {
+            match self.log.checkpoint(order) {
                 Ok(size) if !size.blocked => bump(&self.counters.checkpoints),
-                Ok(_) => self.restart_failed(&"a reader is in the way"),
-                Err(error) => self.restart_failed(&error),
+                Ok(_) => self.checkpoint_failed(order, &"a reader is in the way"),
+                Err(error) => self.checkpoint_failed(order, &error),
             }
         }
-        self.checkpoints.restart_wanted.store(false, Ordering::Release);
+        self.checkpoints.signals.done();
     }
 
-    fn restart_failed(&mut self, cause: &dyn std::fmt::Display) {
+    fn checkpoint_failed(&mut self, order: Checkpoint, cause: &dyn std::fmt::Display) {
         tracing::debug!(%cause, "restart of the write-ahead log failed");
         bump(&self.counters.checkpoint_failures);
         self.restart_after = monotonic() + RESTART_PAUSE;
+        self.postpone(order);
+    }
+
+    fn postpone(&self, order: Checkpoint) {
+        if order == Checkpoint::Truncate {
+            self.checkpoints.signals.note_erased();
+        }
     }
 
     fn writes_work(&mut self) {

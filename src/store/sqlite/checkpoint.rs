@@ -2,7 +2,7 @@
 //!
 //! A passive checkpoint blocks nothing and is blocked by nothing. It cannot restart the log while appends keep coming, though.
 //! When the log has grown too long, the append thread is asked to restart it between two batches, right after a passive pass
-//! has left little to copy.
+//! has left little to copy. The same thread empties the log some time after text was deleted, because the log still holds it.
 
 use super::connection::{self, Checkpoint, WalSize};
 use crate::metrics::store::{StoreCounters, bump};
@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 /// The pause between two looks at a log that hardly grows; a growing one sends [`Grown`].
 const PERIOD: Duration = Duration::from_millis(250);
@@ -34,44 +34,101 @@ pub(super) struct WalBounds {
     pub(super) passive_bytes: u64,
     /// The length at which the log must restart: a longer log slows down reads and recovery.
     pub(super) restart_bytes: u64,
-    /// Consecutive looks without a change after which even a little is copied, so that an idle store's file is complete and
-    /// deleted text does not stay in the log.
+    /// The length at which a restart also returns the log's space: only a reader that does not end lets it grow so far.
+    pub(super) truncate_bytes: u64,
+    /// The length that is logged, because it takes disk space and slows down every read.
+    pub(super) warn_bytes: u64,
+    /// Consecutive looks without a change after which even a little is copied, so that an idle store's file is complete.
     pub(super) quiet_looks: u32,
+    /// How long deleted text may stay in the log. The text of one delete is gone after at most twice this time, unless a reader
+    /// is in the way.
+    pub(super) erased_after: Duration,
 }
 
 /// The bounds in production; tests use smaller ones.
-pub(super) const WAL_BOUNDS: WalBounds =
-    WalBounds { passive_bytes: 32 << 20, restart_bytes: 64 << 20, quiet_looks: 40 };
+pub(super) const WAL_BOUNDS: WalBounds = WalBounds {
+    passive_bytes: 32 << 20,
+    restart_bytes: 64 << 20,
+    truncate_bytes: 128 << 20,
+    warn_bytes: 256 << 20,
+    quiet_looks: 40,
+    erased_after: Duration::from_secs(20),
+};
+
+/// The signals between the two threads. Neither waits for the other.
+#[derive(Debug)]
+pub(super) struct WalSignals {
+    order: AtomicU8,
+    /// Text was deleted since the checkpoint thread last looked. Initially true: a log that a crash left may hold deleted text.
+    erased: AtomicBool,
+}
+
+impl WalSignals {
+    pub(super) fn new() -> WalSignals {
+        WalSignals { order: AtomicU8::new(NO_ORDER), erased: AtomicBool::new(true) }
+    }
+
+    /// The checkpoint that the append thread should make. The checkpoint thread makes no pass until [`WalSignals::done`].
+    pub(super) fn order(&self) -> Option<Checkpoint> {
+        match self.order.load(Ordering::Acquire) {
+            RESTART => Some(Checkpoint::Restart),
+            TRUNCATE => Some(Checkpoint::Truncate),
+            _ => None,
+        }
+    }
+
+    /// The append thread has made the checkpoint, or failed to.
+    pub(super) fn done(&self) {
+        self.order.store(NO_ORDER, Ordering::Release);
+    }
+
+    /// Notes that the log holds text which was deleted.
+    pub(super) fn note_erased(&self) {
+        self.erased.store(true, Ordering::Release);
+    }
+}
+
+const NO_ORDER: u8 = 0;
+const RESTART: u8 = 1;
+const TRUNCATE: u8 = 2;
 
 pub(super) struct Checkpointer {
     path: PathBuf,
     bounds: WalBounds,
     grown: Receiver<Grown>,
-    restart_wanted: Arc<AtomicBool>,
+    signals: Arc<WalSignals>,
     counters: Arc<StoreCounters>,
     connection: Option<Connection>,
     seen: WalSize,
     quiet: u32,
+    /// When deleted text was noticed that the log may still hold.
+    erased_since: Option<Instant>,
+    /// Since when the log is longer than it should be.
+    long_since: Option<Instant>,
+    warned: bool,
 }
 
 impl Checkpointer {
-    /// Requests a restart through `restart_wanted`.
+    /// Orders checkpoints of the append thread through `signals`.
     pub(super) fn new(
         path: PathBuf,
         bounds: WalBounds,
         grown: Receiver<Grown>,
-        restart_wanted: Arc<AtomicBool>,
+        signals: Arc<WalSignals>,
         counters: Arc<StoreCounters>,
     ) -> Checkpointer {
         Checkpointer {
             path,
             bounds,
             grown,
-            restart_wanted,
+            signals,
             counters,
             connection: None,
             seen: WalSize::default(),
             quiet: 0,
+            erased_since: None,
+            long_since: None,
+            warned: false,
         }
     }
 
@@ -79,16 +136,18 @@ impl Checkpointer {
     pub(super) fn run(mut self) {
         while let Ok(Grown) | Err(RecvTimeoutError::Timeout) = self.grown.recv_timeout(PERIOD) {
             // Two simultaneous checkpoints would block each other.
-            if self.restart_wanted.load(Ordering::Acquire) {
+            if self.signals.order().is_some() {
                 continue;
             }
-            match self.pass() {
+            let now = monotonic();
+            if self.signals.erased.swap(false, Ordering::AcqRel) {
+                self.erased_since.get_or_insert(now);
+            }
+            match self.pass(now) {
                 Ok(size) => {
                     self.counters.wal_bytes.store(size.bytes, Ordering::Relaxed);
-                    // If nothing is left to copy, the next commit restarts the log by itself.
-                    if size.bytes >= self.bounds.restart_bytes && size.waiting > 0 {
-                        self.restart_wanted.store(true, Ordering::Release);
-                    }
+                    self.give_order(size, now);
+                    self.observe(size, now);
                 }
                 Err(error) => {
                     // The disk may be full: the next pass tries again.
@@ -100,14 +159,53 @@ impl Checkpointer {
         }
     }
 
-    fn pass(&mut self) -> rusqlite::Result<WalSize> {
+    fn give_order(&mut self, size: WalSize, now: Instant) {
+        let erase = self.erase_is_due(now);
+        if erase {
+            self.erased_since = None;
+        }
+        // If nothing is left to copy, the next commit restarts the log by itself, but the file keeps its length.
+        let order = if erase || size.bytes >= self.bounds.truncate_bytes {
+            TRUNCATE
+        } else if size.bytes >= self.bounds.restart_bytes && size.waiting > 0 {
+            RESTART
+        } else {
+            return;
+        };
+        self.signals.order.store(order, Ordering::Release);
+    }
+
+    fn erase_is_due(&self, now: Instant) -> bool {
+        self.erased_since.is_some_and(|since| now.duration_since(since) >= self.bounds.erased_after)
+    }
+
+    /// Logs a log that keeps growing, once until it is short again.
+    fn observe(&mut self, size: WalSize, now: Instant) {
+        if size.bytes < self.bounds.restart_bytes {
+            (self.long_since, self.warned) = (None, false);
+            return;
+        }
+        let since = *self.long_since.get_or_insert(now);
+        if size.bytes >= self.bounds.warn_bytes && !self.warned {
+            self.warned = true;
+            let blocked_s = now.duration_since(since).as_secs();
+            tracing::warn!(
+                bytes = size.bytes,
+                blocked_s,
+                "write-ahead log grows; a program reads the store and does not end"
+            );
+        }
+    }
+
+    fn pass(&mut self, now: Instant) -> rusqlite::Result<WalSize> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => connection::checkpointer(&self.path)?,
         };
         let mut size = connection::checkpoint(&connection, Checkpoint::Look)?;
         self.quiet = if size == self.seen { self.quiet + 1 } else { 0 };
-        let enough = if self.quiet >= self.bounds.quiet_looks { 1 } else { self.bounds.passive_bytes };
+        let all = self.quiet >= self.bounds.quiet_looks || self.erase_is_due(now);
+        let enough = if all { 1 } else { self.bounds.passive_bytes };
         for _ in 0..PASSES_MAX {
             if size.waiting < enough {
                 break;
@@ -124,4 +222,9 @@ impl Checkpointer {
         self.connection = Some(connection);
         Ok(size)
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
+fn monotonic() -> Instant {
+    Instant::now()
 }

@@ -16,9 +16,30 @@ use crate::store::retention::Rest;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
 
-/// Rows deleted per slice: a few milliseconds.
-const SLICE_ROWS: u64 = 512;
+/// The number of rows that a slice deletes: as many as take a few milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SliceRows(u64);
 
+impl SliceRows {
+    pub(crate) const MAX: SliceRows = SliceRows(512);
+    const MIN: SliceRows = SliceRows(16);
+    /// Appends wait for a slice, so a longer one is halved the next time.
+    const LONG: Duration = Duration::from_millis(8);
+
+    /// The size after a slice that took this long. Deleting overwrites the text, so large publications take longer.
+    pub(crate) fn after(self, took: Duration) -> SliceRows {
+        if took > SliceRows::LONG {
+            SliceRows((self.0 / 2).max(SliceRows::MIN.0))
+        } else if took < SliceRows::LONG / 4 {
+            SliceRows((self.0 * 2).min(SliceRows::MAX.0))
+        } else {
+            self
+        }
+    }
+}
+
+/// Keys examined per slice.
+const KEYS_MIN: u64 = 512;
 /// Keys examined per slice while many are due: a few milliseconds.
 const KEYS_MAX: u64 = 8_192;
 
@@ -59,19 +80,24 @@ struct Cut {
 
 impl Log {
     /// Does one slice of a duty.
-    pub(crate) fn retain(&mut self, duty: Duty, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
+    pub(crate) fn retain(
+        &mut self,
+        duty: Duty,
+        now_ms: u64,
+        rows: SliceRows,
+    ) -> Result<RetentionSlice, BatchFault> {
         let slice = match duty {
-            Duty::Number => self.retain_number(),
-            Duty::Age => self.retain_age(now_ms),
+            Duty::Number => self.retain_number(rows.0),
+            Duty::Age => self.retain_age(now_ms, rows.0),
             Duty::Keys => self.retain_keys(now_ms),
         };
         slice.inspect_err(|fault| self.recover(fault))
     }
 
-    fn retain_number(&mut self) -> Result<RetentionSlice, BatchFault> {
+    fn retain_number(&mut self, rows: u64) -> Result<RetentionSlice, BatchFault> {
         let publications = self.bounds.retention.publications;
         let mut names = Vec::new();
-        while (names.len() as u64) < SLICE_ROWS
+        while (names.len() as u64) < rows
             && let Some(name) = self.overfull.pop()
         {
             names.push(name);
@@ -80,7 +106,7 @@ impl Log {
             return Ok(RetentionSlice::default());
         }
         let cuts = self.transaction(|connection| {
-            let share = (SLICE_ROWS / names.len() as u64).max(1);
+            let share = (rows / names.len() as u64).max(1);
             let mut cuts = Vec::with_capacity(names.len());
             for name in &names {
                 if let Some(row) = rows::find(connection, name.as_str())? {
@@ -98,7 +124,7 @@ impl Log {
         Ok(RetentionSlice { publications: removed, keys: 0, rest })
     }
 
-    fn retain_age(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
+    fn retain_age(&mut self, now_ms: u64, rows: u64) -> Result<RetentionSlice, BatchFault> {
         let Some(age) = self.bounds.retention.age else { return Ok(RetentionSlice::default()) };
         let before_ms = before(now_ms, age);
         let due = self.connection().and_then(|connection| oldest_due(connection, before_ms));
@@ -107,7 +133,7 @@ impl Log {
         }
         let (cuts, rest) = self.transaction(|connection| {
             let mut cuts = Vec::new();
-            let mut left = SLICE_ROWS;
+            let mut left = rows;
             while left > 0 {
                 let Some((name, row)) = oldest_due(connection, before_ms)? else {
                     return Ok((cuts, Rest::None));
@@ -125,7 +151,7 @@ impl Log {
     fn retain_keys(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
         let age = self.bounds.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN));
         let before_ms = before(now_ms, age);
-        let (from, count) = (self.swept.clone(), self.pace.slice(SLICE_ROWS, KEYS_MAX));
+        let (from, count) = (self.swept.clone(), self.pace.slice(KEYS_MIN, KEYS_MAX));
         let sweep = self
             .connection()
             .and_then(|connection| keys::sweep(connection, &from, before_ms, count))
@@ -201,4 +227,21 @@ fn cut(connection: &Connection, name: ChannelName, mut row: ChannelRow, count: u
         .optional()?;
     rows::set_floor(connection, &row, oldest.map(natural))?;
     Ok(Cut { name, row, removed: removed as u64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_of_large_publications_get_smaller() {
+        let mut rows = SliceRows::MAX;
+        for expected in [256, 128, 64, 32, 16, 16] {
+            rows = rows.after(Duration::from_millis(30));
+            assert_eq!(rows, SliceRows(expected));
+        }
+        assert_eq!(rows.after(Duration::from_millis(5)), rows);
+        assert_eq!(rows.after(Duration::from_millis(1)), SliceRows(32));
+        assert_eq!(SliceRows::MAX.after(Duration::ZERO), SliceRows::MAX);
+    }
 }

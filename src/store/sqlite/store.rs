@@ -1,7 +1,7 @@
 //! Opening the store in a data folder, and starting its threads.
 
 use super::append::{Checkpoints, SqliteAppender};
-use super::checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds};
+use super::checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds, WalSignals};
 use super::connection::{self, Checkpoint, FILE_NAME};
 use super::fault::SqliteOpenError;
 use super::lock::FolderLock;
@@ -20,7 +20,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 /// The settings of a store in SQLite.
@@ -77,10 +76,10 @@ impl SqliteStore {
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
         let answers = Answers::new(mailboxes, None, Arc::clone(&counters));
-        let restart_wanted = Arc::new(AtomicBool::new(false));
+        let signals = Arc::new(WalSignals::new());
         let (grown, looks) = bounded(1);
-        let (wanted, cells) = (Arc::clone(&restart_wanted), Arc::clone(&counters));
-        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, wanted, cells);
+        let (orders, cells) = (Arc::clone(&signals), Arc::clone(&counters));
+        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, orders, cells);
         let checkpointer = spawn("store-checkpoint".into(), move || checkpointer.run())?;
         let readers = (0..self.config.readers.max(1))
             .map(|number| {
@@ -89,7 +88,7 @@ impl SqliteStore {
                 spawn(format!("store-read-{number}"), move || worker.run())
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let checkpoints = Checkpoints { grown, restart_wanted };
+        let checkpoints = Checkpoints { grown, signals };
         let appender = SqliteAppender::new(self.log, self.clock, appends, answers, counters, checkpoints);
         // The lock moves into the thread that writes, so that the folder is unlocked only when that thread has ended.
         let lock = self.lock;

@@ -2,6 +2,7 @@
 
 use super::super::connection::{self, Checkpoint};
 use super::super::log::{BatchFault, LogBounds};
+use super::super::retention::{Duty, SliceRows};
 use super::support::{
     KEEP_ALL, Shelf, append, changing, delete, edit, name, offsets, plain, publications, request,
 };
@@ -75,7 +76,8 @@ fn table_of_keys_stays_within_twice_the_keys_that_must_be_known() {
 #[test]
 fn delete_removes_the_text_of_original_and_edits_from_pages_and_file() {
     let mut shelf = Shelf::new(KEEP_ALL);
-    shelf.offset(plain("c", "\"secret-one\""), 1);
+    let long = format!("\"{}\"", "secret-one ".repeat(2_000));
+    shelf.offset(plain("c", &long), 1);
     shelf.offset(changing(edit(1), plain("c", "\"secret-two\"")), 2);
     shelf.offset(plain("c", "\"public\""), 3);
     assert_eq!(shelf.offset(changing(delete(1), plain("c", "null")), 4), 4);
@@ -116,7 +118,7 @@ fn retention_by_number_raises_floors_in_fair_slices() {
         let jobs: Vec<_> = (0..900).map(|_| plain(channel, "1")).collect();
         shelf.append(&jobs, 1);
     }
-    let slice = shelf.log.retain(super::super::retention::Duty::Number, 1).expect("a slice");
+    let slice = shelf.log.retain(Duty::Number, 1, SliceRows::MAX).expect("a slice");
     assert_eq!(slice.publications, 512);
     let floor = |shelf: &Shelf, channel| shelf.page(channel, Span::After(Offset::ZERO), 0).position.floor;
     assert_eq!((floor(&shelf, "a"), floor(&shelf, "b")), (Offset(257), Offset(257)));

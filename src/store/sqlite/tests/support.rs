@@ -3,7 +3,7 @@
 use super::super::connection::FILE_NAME;
 use super::super::log::{Log, LogBounds};
 use super::super::page::LogReader;
-use super::super::retention::DUTIES;
+use super::super::retention::{DUTIES, SliceRows};
 use super::super::schema;
 use super::super::store::open_file;
 use crate::id::{ChannelName, Epoch, Key, Offset, ReactorId, UserName};
@@ -87,7 +87,8 @@ impl Shelf {
 
     pub(super) fn retain(&mut self, now_ms: u64) {
         for duty in DUTIES {
-            while self.log.retain(duty, now_ms).expect("retention works").rest == Rest::Some {}
+            while self.log.retain(duty, now_ms, SliceRows::MAX).expect("retention works").rest == Rest::Some {
+            }
         }
     }
 

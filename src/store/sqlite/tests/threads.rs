@@ -1,11 +1,13 @@
 //! The store's threads, driven through the queues and mailboxes that a reactor has.
 
-use super::super::checkpoint::WalBounds;
+use super::super::checkpoint::{WAL_BOUNDS, WalBounds};
 use super::super::connection::{self, FILE_NAME};
 use super::super::{RunningSqlite, SqliteConfig, SqliteStore};
-use super::support::{append, name, offsets, plain, request};
+use super::support::{append, changing, delete, edit, name, offsets, plain, request};
 use crate::id::{Offset, ReactorId};
-use crate::job::{Append, AppendError, Broadcast, Completion, Inbox, Read, Span, Ticket, inbox};
+use crate::job::{
+    Append, AppendChange, AppendError, Broadcast, Completion, Inbox, Read, Span, Ticket, inbox,
+};
 use crate::limits::APPEND_BATCH_MAX;
 use crate::metrics::store::StoreCounters;
 use crate::store::wall_clock::{BROKEN, WallClock};
@@ -34,7 +36,14 @@ fn rig(reactors: usize, retention: Retention) -> Rig {
     let config = SqliteConfig { data: folder.path().to_owned(), retention, channels_max: 100, readers: 2 };
     let clock = Arc::new(AtomicU64::new(1_000));
     let mut store = SqliteStore::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
-    store.wal = WalBounds { passive_bytes: 256 << 10, restart_bytes: 1 << 20, quiet_looks: 2 };
+    store.wal = WalBounds {
+        passive_bytes: 256 << 10,
+        restart_bytes: 1 << 20,
+        truncate_bytes: 4 << 20,
+        quiet_looks: 2,
+        erased_after: Duration::from_millis(500),
+        ..WAL_BOUNDS
+    };
     let polls: Vec<mio::Poll> = (0..reactors).map(|_| mio::Poll::new().expect("a poll")).collect();
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = polls
         .iter()
@@ -205,6 +214,73 @@ fn idle_store_has_a_complete_file_without_its_write_ahead_log() {
         let file = std::fs::read(&path).expect("the file");
         file.windows(11).any(|window| window == b"a-rare-word")
     });
+    rig.close();
+}
+
+/// The number of times that `text` is in the files of the store.
+fn found(folder: &TempDir, text: &str) -> usize {
+    let files =
+        std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("a file").path());
+    files
+        .map(|path| {
+            let file = std::fs::read(path).unwrap_or_default();
+            file.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+        })
+        .sum()
+}
+
+#[test]
+fn deleted_text_leaves_all_files_while_appends_continue() {
+    let rig = rig(1, KEEP_ALL);
+    // Longer than a page, so that most of it lies on pages of its own.
+    let secret = "a-secret-word ".repeat(1_500);
+    // One commit each: text that is written and deleted in one commit never reaches the log.
+    for (request, change) in [(1, AppendChange::Original), (2, edit(1)), (3, delete(1))] {
+        let data = if request == 3 { "null".to_owned() } else { format!("\"{secret}\"") };
+        rig.send(0, request, changing(change, plain("c", &data)));
+        assert_eq!(rig.outcome(0), Ok(request));
+    }
+    assert!(found(&rig.folder, "a-secret-word") > 0, "the log still holds it");
+    let mut request = 4;
+    wait_until(|| {
+        rig.send(0, request, plain("c", "1"));
+        assert_eq!(rig.outcome(0), Ok(request));
+        request += 1;
+        found(&rig.folder, "a-secret-word") == 0
+    });
+    rig.close();
+}
+
+#[test]
+fn expired_text_leaves_all_files() {
+    let rig = rig(1, Retention { publications: 0, age: Some(Duration::from_secs(60)) });
+    let secret = "a-secret-word ".repeat(1_500);
+    rig.send(0, 1, plain("c", &format!("\"{secret}\"")));
+    assert_eq!(rig.outcome(0), Ok(1));
+    rig.clock.store(100_000, Ordering::SeqCst);
+    wait_until(|| found(&rig.folder, "a-secret-word") == 0);
+    rig.close();
+}
+
+#[test]
+fn write_ahead_log_returns_its_space_after_a_long_reader() {
+    let rig = rig(1, KEEP_ALL);
+    rig.send(0, 1, plain("c", "1"));
+    assert_eq!(rig.outcome(0), Ok(1));
+    let path = rig.folder.path().join(FILE_NAME);
+    let length = || std::fs::metadata(path.with_extension("db-wal")).expect("the log").len();
+    // The start empties the log once, whatever its length.
+    wait_until(|| length() == 0);
+    let reader = connection::reader(&path).expect("a reader");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM publications").expect("a long read");
+    let data = format!("\"{}\"", "x".repeat(30_000));
+    for request in 2..=400 {
+        rig.send(0, request, plain("c", &data));
+        assert_eq!(rig.outcome(0), Ok(request));
+    }
+    assert!(length() > 8 << 20, "{}", length());
+    drop(reader);
+    wait_until(|| length() < 1 << 20);
     rig.close();
 }
 
