@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod drain;
 mod drain_command;
+mod greeting;
 mod output;
 mod reload;
 mod serve;

@@ -19,6 +19,11 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Writes `text` to stdout if a program reads it. A failure is ignored, because a gateway must serve without a reader as well.
+pub(super) fn inform(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+}
+
 /// Writes an error to stderr. If that fails, the exit code still reports the error.
 pub(super) fn fail(message: &str) {
     let _ = writeln!(io::stderr(), "seawall: {message}");

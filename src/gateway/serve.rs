@@ -6,14 +6,14 @@ use super::backing::{self, Backing};
 use super::bus::PreparedBus;
 use super::capacity::{self, ProcessBounds};
 use super::config::Config;
-use super::config::certificate::date;
 use super::config::sources::ConfigSources;
+use super::greeting::Greeting;
 use super::reload::{self, Handover, Reloader};
 use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
 use super::threads::{self, ThreadParts, Threads};
 use super::watch::{self, PreparedWatch};
-use super::{auth, drain, output, tls};
+use super::{auth, output, tls};
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::job::Mailbox;
@@ -23,19 +23,27 @@ use crate::metrics::vitals::Vitals;
 use crate::reactor::{self, Clock, Port, Prepared, Setups};
 use crate::session::{AuthMode, Policy};
 use crate::watch::OwnSources;
+use rustix::fs::Mode;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Serves until a signal ends the process. A reload reads `sources` again.
 pub(super) fn run(config: Config, sources: ConfigSources) -> ExitCode {
-    let log = log::start(config.log.format, config.log.level);
+    // Messages are private: no file that the gateway or a library creates is for other users.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let format = config.log.format;
+    let log = log::start(format, config.log.level);
     let outcome = serve(config, sources);
+    if let (Err(cause), log::Format::Json) = (&outcome, format) {
+        tracing::error!(%cause, "gateway failed");
+    }
     drop(log);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            output::fail(&message);
+    match (outcome, format) {
+        (Ok(()), _) => ExitCode::SUCCESS,
+        (Err(_), log::Format::Json) => ExitCode::FAILURE,
+        (Err(cause), log::Format::Text) => {
+            output::fail(&cause);
             ExitCode::FAILURE
         }
     }
@@ -58,6 +66,7 @@ pub(super) fn doctor(config: Config) -> ExitCode {
 
 /// Gives every log of the store a new epoch, as is needed after a restore.
 pub(super) fn new_epoch(config: Config) -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     match backing::new_epoch(&config) {
         Ok((old, new)) => output::print(&format!(
             "epoch {old} replaced by {new}: clients with an older cursor will read the logs again\n"
@@ -119,8 +128,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     tls::announce(&config.tls, &metrics, clock.read().unix_ms / 1_000);
-    greet(&config, address, reactors, &bounds, &admin_address);
-    tracing::info!(%address, reactors, epoch, version = env!("CARGO_PKG_VERSION"), "serving");
+    Greeting { config: &config, address, reactors, bounds: &bounds, admin: &admin_address }.announce(epoch);
     let reloader = Reloader {
         sources,
         config,
@@ -218,36 +226,4 @@ fn listen(
 fn instance_name(config: &Config) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     config.server.instance.clone().unwrap_or_else(|| format!("{host}-{}", std::process::id()))
-}
-
-/// Prints the start banner. Programs read its first line, too.
-fn greet(config: &Config, address: SocketAddr, reactors: usize, bounds: &ProcessBounds, admin: &str) {
-    let plural = if reactors == 1 { "" } else { "s" };
-    let (ws, http) = match &config.tls.identity {
-        Some(_) => ("wss", "https"),
-        None => ("ws", "http"),
-    };
-    println!("listening on {ws}://{address}/ws");
-    println!("  chat in a browser    {http}://{address}/ (open it in two tabs)");
-    println!("  store                {}", backing::describe(config));
-    if let Some(url) = &config.bus.url {
-        println!("  bus                  {url} (Redis)");
-    }
-    println!(
-        "  capacity             {} connections ({} descriptors, raised to the hard limit), {reactors} reactor{plural}",
-        bounds.connections, bounds.descriptors
-    );
-    println!("  auth                 {}", auth::describe(config));
-    if let Some(identity) = &config.tls.identity {
-        println!(
-            "  TLS                  1.3 and 1.2; the certificate expires on {}",
-            date(identity.validity.not_after)
-        );
-    }
-    if config.server.echo {
-        println!("  echo                 {ws}://{address}/echo");
-    }
-    println!("  health, metrics      {http}://{address}/health  {http}://{address}/metrics");
-    println!("  admin                {admin}");
-    println!("  stop                 {}", drain::describe(config));
 }

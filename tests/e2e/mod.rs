@@ -30,6 +30,7 @@ mod kill9;
 mod metrics_endpoint;
 mod never_reads;
 mod origin_and_host;
+mod output_streams;
 mod page;
 mod proxies;
 mod publish_and_receive;

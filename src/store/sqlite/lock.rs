@@ -4,8 +4,10 @@
 //! when the process ends, however it ends, so a crash leaves nothing to clean up.
 
 use super::fault::SqliteOpenError;
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Holds the folder while it exists.
@@ -24,6 +26,9 @@ impl FolderLock {
             .write(true)
             .create(true)
             .truncate(false)
+            // A link would let its target be overwritten.
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+            .mode(0o600)
             .open(&path)
             .map_err(folder)?;
         match file.try_lock() {
@@ -59,5 +64,16 @@ mod tests {
         assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
         drop(first);
         FolderLock::take(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn link_named_lock_is_refused_and_its_target_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("victim");
+        std::fs::write(&target, "keep me").expect("a file");
+        std::os::unix::fs::symlink(&target, folder.path().join("lock")).expect("a link");
+        let refused = FolderLock::take(folder.path()).expect_err("a link");
+        assert!(matches!(refused, SqliteOpenError::Folder { .. }), "{refused}");
+        assert_eq!(std::fs::read_to_string(target).expect("the file"), "keep me");
     }
 }

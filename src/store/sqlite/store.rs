@@ -17,7 +17,7 @@ use crossbeam_channel::bounded;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -57,6 +57,7 @@ impl SqliteStore {
         let lock = FolderLock::take(&config.data)?;
         let path = config.data.join(FILE_NAME);
         let writer = open_file(&path)?;
+        warn_of_access(&path);
         let failed = |doing| move |source| SqliteOpenError::Sqlite { path: path.clone(), doing, source };
         let epoch = schema::epoch(&writer, random_epoch()?).map_err(failed.clone()("reading the epoch"))?;
         let bounds = LogBounds { retention: config.retention, channels_max: config.channels_max };
@@ -160,6 +161,21 @@ fn make_folder(data: &Path) -> io::Result<()> {
         let _ = File::open(above).and_then(|folder| folder.sync_all());
     }
     Ok(())
+}
+
+/// Warns if other users of the machine can read or write the messages.
+fn warn_of_access(path: &Path) {
+    let mode = |path: &Path| path.metadata().map_or(0, |metadata| metadata.mode() & 0o7777);
+    let (file, folder) = (mode(path), path.parent().map_or(0, mode));
+    if file & 0o066 != 0 && folder & 0o011 != 0 {
+        let advice = format!("run chmod 700 on the folder and chmod 600 {}", path.display());
+        tracing::warn!(
+            file = format!("{file:04o}"),
+            folder = format!("{folder:04o}"),
+            advice,
+            "store open to other users"
+        );
+    }
 }
 
 /// Opens the file for writing, checks whose it is, and migrates it.
