@@ -40,10 +40,15 @@ pub struct Limits {
     pub keep_alive_ms: u32,
     /// Nesting depth of a command's JSON. Over it: error `malformed`.
     pub json_depth: u32,
-    /// Publishes per second of one connection. Over it: error `rate_limited`. 0: off.
+    /// Publishes per second of one user, or of one connection if auth is off. Over it: error `rate_limited`. 0: off.
     pub publishes_per_s: u32,
     /// Publishes in one burst after a pause.
     pub publishes_burst: u32,
+    /// Bytes per second that one user may publish, [`PUBLISH_OVERHEAD_BYTES`] for each publication included. Over it: error
+    /// `rate_limited`. 0: off.
+    pub publish_bytes_per_s: u32,
+    /// Bytes in one burst after a pause.
+    pub publish_bytes_burst: u32,
     /// All other commands per second of one connection. Over it: error `rate_limited`. 0: off.
     pub commands_per_s: u32,
     /// Other commands in one burst after a pause.
@@ -102,6 +107,8 @@ impl Default for Limits {
             json_depth: 32,
             publishes_per_s: 20,
             publishes_burst: 40,
+            publish_bytes_per_s: 192 << 10,
+            publish_bytes_burst: 4 << 20,
             commands_per_s: 100,
             commands_burst: 300,
             subscriptions: 128,
@@ -123,6 +130,8 @@ impl Default for Limits {
     }
 }
 
+/// The bytes of a publication besides its data, as the store keeps it: name, key, digest and indexes.
+pub const PUBLISH_OVERHEAD_BYTES: usize = 256;
 /// Publications replayed on recovery. A client that lacks more pages through `history` at its own pace.
 pub const REPLAY_PUBLICATIONS_MAX: u64 = 300;
 /// Publications in one page of `history`.

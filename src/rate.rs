@@ -5,6 +5,7 @@
 //! is known exactly; it is the client's `retry_ms`.
 
 use crate::clock::Moment;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The allowed rate and burst, shared by all meters of one kind.
@@ -22,6 +23,37 @@ impl Rate {
     }
 }
 
+/// The allowed bytes per second and the burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRate {
+    bytes_per_s: u64,
+    burst_us: u64,
+}
+
+impl ByteRate {
+    /// `bytes_per_s`, and `burst` bytes at once after a pause, exceeded by less than one event. `None` if `bytes_per_s` is 0,
+    /// which means off.
+    pub fn new(bytes_per_s: u32, burst: u32) -> Option<ByteRate> {
+        let burst_us = (u64::from(burst) * 1_000_000).checked_div(u64::from(bytes_per_s))?;
+        Some(ByteRate { bytes_per_s: u64::from(bytes_per_s), burst_us })
+    }
+
+    fn cost_us(self, bytes: usize) -> u64 {
+        (bytes as u64).saturating_mul(1_000_000) / self.bytes_per_s
+    }
+}
+
+/// The next theoretical arrival time after an event that takes `cost_us` of the rate, or the wait until it is accepted.
+fn next_arrival(arrival_us: u64, tolerance_us: u64, cost_us: u64, now: Moment) -> Result<u64, Duration> {
+    // In microseconds, because a `Duration` is two numbers and this runs for every message.
+    let arrival_us = arrival_us.max(now.micros());
+    let ahead_us = arrival_us - now.micros();
+    if let Some(wait_us @ 1..) = ahead_us.checked_sub(tolerance_us) {
+        return Err(Duration::from_micros(wait_us));
+    }
+    Ok(arrival_us.saturating_add(cost_us))
+}
+
 /// The use of a rate so far, in eight bytes for each connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter(Moment);
@@ -29,13 +61,8 @@ pub struct Meter(Moment);
 impl Meter {
     /// Counts one event, or refuses it and returns the wait. A refused event is not counted.
     pub fn admit(&mut self, rate: Rate, now: Moment) -> Result<(), Duration> {
-        // In microseconds, because a `Duration` is two numbers and this runs for every message.
-        let arrival_us = self.0.max(now).micros();
-        let ahead_us = arrival_us - now.micros();
-        if let Some(wait_us @ 1..) = ahead_us.checked_sub(rate.tolerance_us) {
-            return Err(Duration::from_micros(wait_us));
-        }
-        self.0 = Moment::from_micros(arrival_us.saturating_add(rate.period_us));
+        let next = next_arrival(self.0.micros(), rate.tolerance_us, rate.period_us, now)?;
+        self.0 = Moment::from_micros(next);
         Ok(())
     }
 
@@ -51,9 +78,72 @@ impl Meter {
     }
 }
 
+/// A meter that several reactors share: that of a user, whose connections may be on any of them.
+#[derive(Debug, Default)]
+pub struct SharedMeter(AtomicU64);
+
+impl SharedMeter {
+    /// Counts one event, or refuses it and returns the wait. A refused event is not counted.
+    pub fn admit(&self, rate: Rate, now: Moment) -> Result<(), Duration> {
+        self.advance(|at| next_arrival(at, rate.tolerance_us, rate.period_us, now))
+    }
+
+    /// Counts an event of this many bytes, or refuses it and returns the wait.
+    pub fn admit_bytes(&self, rate: ByteRate, bytes: usize, now: Moment) -> Result<(), Duration> {
+        let cost_us = rate.cost_us(bytes);
+        self.advance(|at| next_arrival(at, rate.burst_us, cost_us, now))
+    }
+
+    /// True exactly when this meter behaves like a new one, so that it can be dropped.
+    pub fn at_rest(&self, now: Moment) -> bool {
+        self.0.load(Ordering::Relaxed) <= now.micros()
+    }
+
+    /// The meter guards no other memory, so no order is needed; the exchange alone makes it exact.
+    fn advance(&self, next: impl Fn(u64) -> Result<u64, Duration>) -> Result<(), Duration> {
+        let mut at = self.0.load(Ordering::Relaxed);
+        loop {
+            match self.0.compare_exchange_weak(at, next(at)?, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => at = other,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_allowed_at_the_rate_after_the_burst() {
+        let rate = ByteRate::new(1_000, 10_000).expect("on");
+        let (meter, now) = (SharedMeter::default(), Moment::from_micros(5_000_000));
+        let sent = (0..100).take_while(|_| meter.admit_bytes(rate, 1_000, now).is_ok()).count();
+        assert_eq!(sent, 11, "the burst is exceeded by less than one event");
+        let wait = meter.admit_bytes(rate, 1, now).expect_err("over the burst");
+        assert_eq!(wait, Duration::from_secs(1));
+        assert!(
+            meter.admit_bytes(rate, 60_000, now + wait).is_ok(),
+            "one event may be larger than the burst"
+        );
+        assert!(!meter.at_rest(now + Duration::from_secs(70)));
+        assert!(meter.at_rest(now + Duration::from_secs(71)));
+        assert_eq!(ByteRate::new(0, 10), None);
+    }
+
+    #[test]
+    fn threads_that_share_a_meter_get_one_burst_together() {
+        let rate = Rate::new(1, 1_000).expect("on");
+        let (meter, now) = (SharedMeter::default(), Moment::from_micros(5_000_000));
+        let admitted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..1_000).filter(|_| meter.admit(rate, now).is_ok()).count()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+        });
+        assert_eq!(admitted, 1_000);
+    }
 
     #[test]
     fn full_burst_is_allowed_again_only_after_a_pause() {

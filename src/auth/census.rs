@@ -1,4 +1,4 @@
-//! Exact counts of connections per user and per address, and the rate of new connections per address.
+//! Exact counts of connections per user and per address, the rate of new connections per address, and the accounts of users.
 //!
 //! One thread owns the census, so a count is a plain number and a bound is never exceeded, however many reactors ask.
 //! Each granted connection must be released with `leave_user` or `depart`; refused ones must not.
@@ -6,11 +6,13 @@
 //! An IPv6 address is counted by its /64 prefix, because one home or one machine controls all addresses in it. An
 //! IPv4 address in IPv6 notation is counted as that IPv4 address.
 
+use super::account::Account;
 use crate::clock::Moment;
 use crate::id::UserName;
 use crate::rate::{Meter, Rate};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The minimum of arrivals between two sweeps. More frequent sweeps would free too little to be worth their time.
@@ -38,17 +40,25 @@ pub enum AddressDecision {
 
 /// The number of connections of each user and address.
 ///
-/// Invariants: a user is present exactly while it has connections. An address is present while it has connections or
-/// its meter is not at rest, and at most until the next sweep after that. A sweep runs after as many arrivals as the
-/// previous sweep left addresses, so each arrival pays for a fixed part of one.
+/// Invariants: a user or an address is present while it has connections or a meter of it is not at rest, and at most until
+/// the next sweep after that. A sweep runs after as many arrivals as the previous sweep left entries, so each arrival pays for
+/// a fixed part of one.
 #[derive(Debug)]
 pub struct Census {
     per_user: u32,
     per_address: u32,
     address_rate: Option<Rate>,
-    users: HashMap<UserName, u32>,
+    users: HashMap<UserName, User>,
+    users_connected: usize,
+    entries_until_sweep: usize,
     addresses: HashMap<IpAddr, Address>,
     arrivals_until_sweep: usize,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    connections: u32,
+    account: Arc<Account>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +75,8 @@ impl Census {
             per_address,
             address_rate,
             users: HashMap::new(),
+            users_connected: 0,
+            entries_until_sweep: SWEEP_ARRIVALS_MIN,
             addresses: HashMap::new(),
             arrivals_until_sweep: SWEEP_ARRIVALS_MIN,
         }
@@ -76,28 +88,33 @@ impl Census {
         (self.per_user, self.per_address, self.address_rate) = (per_user, per_address, address_rate);
     }
 
-    /// Counts one more connection of `user`. `anonymous` represents any number of people, so it is never counted.
-    pub fn enter_user(&mut self, user: &UserName) -> UserDecision {
+    /// Counts one more connection of `user` at `now`. `anonymous` represents any number of people, so it is never counted.
+    pub fn enter_user(&mut self, user: &UserName, now: Moment) -> UserDecision {
         if *user == UserName::anonymous() {
             return UserDecision::Granted;
         }
+        self.sweep_users_if_due(now);
         // Connections are counted even without a bound, because a reload may set one.
-        match self.users.get_mut(user) {
-            Some(count) if self.per_user != 0 && *count >= self.per_user => return UserDecision::TooMany,
-            Some(count) => *count += 1,
-            None => drop(self.users.insert(user.clone(), 1)),
+        let counted = self.users.entry(user.clone()).or_default();
+        if self.per_user != 0 && counted.connections >= self.per_user {
+            return UserDecision::TooMany;
         }
+        self.users_connected += usize::from(counted.connections == 0);
+        counted.connections += 1;
         UserDecision::Granted
     }
 
-    /// Releases a connection that was granted to `user`. Does nothing if there is none.
+    /// The account of a counted user.
+    pub fn account(&self, user: &UserName) -> Option<Arc<Account>> {
+        self.users.get(user).map(|user| Arc::clone(&user.account))
+    }
+
+    /// Releases a connection that was granted to `user`. Does nothing if there is none. The account stays until it is at rest:
+    /// otherwise a reconnect would grant another burst.
     pub fn leave_user(&mut self, user: &UserName) {
-        if let Some(count) = self.users.get_mut(user) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(user);
-            }
-        }
+        let Some(counted) = self.users.get_mut(user).filter(|user| user.connections > 0) else { return };
+        counted.connections -= 1;
+        self.users_connected -= usize::from(counted.connections == 0);
     }
 
     /// Counts one more connection of `address` at `now`. A refused connection consumes nothing.
@@ -129,12 +146,24 @@ impl Census {
 
     /// The number of users with counted connections.
     pub fn users(&self) -> usize {
-        self.users.len()
+        self.users_connected
     }
 
     /// The number of tracked addresses: those with connections, and those with a meter that may not be at rest.
     pub fn addresses(&self) -> usize {
         self.addresses.len()
+    }
+
+    fn sweep_users_if_due(&mut self, now: Moment) {
+        if self.entries_until_sweep > 0 {
+            self.entries_until_sweep -= 1;
+            return;
+        }
+        self.users.retain(|_, user| user.connections > 0 || !user.account.at_rest(now));
+        self.entries_until_sweep = self.users.len().max(SWEEP_ARRIVALS_MIN);
+        if self.users.capacity() / 4 > self.users.len().max(SWEEP_ARRIVALS_MIN) {
+            self.users.shrink_to_fit();
+        }
     }
 
     fn sweep_if_due(&mut self, now: Moment) {
@@ -174,21 +203,23 @@ mod tests {
     #[test]
     fn user_at_the_bound_is_refused_until_a_connection_is_released() {
         let mut census = Census::new(2, 0, None);
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
-        assert_eq!(census.enter_user(&user("bob")), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::TooMany);
+        assert_eq!(census.enter_user(&user("bob"), Moment::ZERO), UserDecision::Granted);
         census.leave_user(&user("ann"));
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::TooMany);
     }
 
     #[test]
     fn anonymous_is_never_counted_and_zero_disables_a_bound() {
         let mut census = Census::new(1, 0, None);
-        assert!((0..50).all(|_| census.enter_user(&UserName::anonymous()) == UserDecision::Granted));
+        assert!(
+            (0..50).all(|_| census.enter_user(&UserName::anonymous(), Moment::ZERO) == UserDecision::Granted)
+        );
         let mut off = Census::new(0, 0, None);
-        assert!((0..50).all(|_| off.enter_user(&user("ann")) == UserDecision::Granted));
+        assert!((0..50).all(|_| off.enter_user(&user("ann"), Moment::ZERO) == UserDecision::Granted));
         assert!((0..50).all(|_| off.arrive(address("192.0.2.1"), Moment::ZERO) == AddressDecision::Granted));
         (0..50).for_each(|_| off.leave_user(&user("ann")));
         off.depart(address("192.0.2.1"));
@@ -198,13 +229,36 @@ mod tests {
     #[test]
     fn connections_opened_without_a_bound_count_against_a_later_one() {
         let mut census = Census::new(0, 0, None);
-        assert!((0..3).all(|_| census.enter_user(&user("ann")) == UserDecision::Granted));
+        assert!((0..3).all(|_| census.enter_user(&user("ann"), Moment::ZERO) == UserDecision::Granted));
         census.bound(2, 0, None);
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::TooMany);
         census.leave_user(&user("ann"));
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::TooMany);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::TooMany);
         census.leave_user(&user("ann"));
-        assert_eq!(census.enter_user(&user("ann")), UserDecision::Granted);
+        assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::Granted);
+    }
+
+    #[test]
+    fn account_outlives_the_connections_until_it_is_at_rest() {
+        let mut census = Census::new(0, 0, None);
+        let rate = Rate::new(1, 2).expect("on");
+        for _ in 0..2 {
+            assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::Granted);
+            let account = census.account(&user("ann")).expect("counted");
+            assert!(account.publishes.admit(rate, Moment::ZERO).is_ok());
+            census.leave_user(&user("ann"));
+        }
+        census.enter_user(&user("ann"), Moment::ZERO);
+        let account = census.account(&user("ann")).expect("counted");
+        assert!(account.publishes.admit(rate, Moment::ZERO).is_err(), "a reconnect grants no other burst");
+        census.leave_user(&user("ann"));
+        let later = Moment::from_micros(1 << 40);
+        for n in 0..50_000 {
+            census.enter_user(&user(&n.to_string()), later);
+            census.leave_user(&user(&n.to_string()));
+            assert!(census.users.len() <= 2 * SWEEP_ARRIVALS_MIN + 2, "{} after {n}", census.users.len());
+        }
+        assert!(census.account(&user("ann")).is_none());
     }
 
     #[test]
@@ -302,7 +356,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Enter(who) => {
-                        let granted = census.enter_user(&user(&who.to_string())) == UserDecision::Granted;
+                        let granted = census.enter_user(&user(&who.to_string()), Moment::ZERO) == UserDecision::Granted;
                         prop_assert_eq!(granted, room(&users, who, per_user));
                         if granted { users.push(who); }
                     }

@@ -1,5 +1,6 @@
 //! Authentication and permissions, as pure decisions. `introspect` runs them on a thread of its own.
 
+pub mod account;
 pub mod census;
 pub mod inquiry;
 pub mod introspection;

@@ -149,7 +149,7 @@ impl AuthWorker {
     fn inquire(&mut self, now: Now, step: impl FnOnce(&mut TokenJudge, Now) -> Vec<Verdict>) {
         let Some(judge) = &mut self.judge else { return };
         for judgement in step(judge, now) {
-            self.judged(judgement);
+            self.judged(judgement, now.at);
         }
     }
 
@@ -187,7 +187,7 @@ impl AuthWorker {
             None => Some((waiter.asker, Ok(anonymous()))),
         };
         if let Some(judgement) = judgement {
-            self.judged(judgement);
+            self.judged(judgement, now.at);
         }
     }
 
@@ -226,9 +226,9 @@ impl AuthWorker {
         }
     }
 
-    fn judged(&mut self, (asker, judged): Verdict) {
+    fn judged(&mut self, (asker, judged): Verdict, now: Moment) {
         let Asker { ticket, occasion } = asker;
-        let outcome = judged.and_then(|person| self.admit(person, &occasion));
+        let outcome = judged.and_then(|person| self.admit(person, &occasion, now));
         self.count(outcome.as_ref().err());
         self.answer(ticket, Completion::TokenChecked { ticket, outcome });
     }
@@ -244,17 +244,18 @@ impl AuthWorker {
         }
     }
 
-    fn admit(&mut self, person: Person, occasion: &Occasion) -> Result<Identity, Denied> {
+    fn admit(&mut self, person: Person, occasion: &Occasion, now: Moment) -> Result<Identity, Denied> {
         let Person { user, permissions, expires_unix_ms } = person;
         let counted = match occasion {
-            Occasion::Connect => match self.census.enter_user(&user) {
+            Occasion::Connect => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
                 UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
             Occasion::Refresh(same) if *same == user => Counted::No,
             Occasion::Refresh(_) => return Err(Denied::OtherUser),
         };
-        Ok(Identity { user, permissions, expires_unix_ms, counted })
+        let account = self.census.account(&user);
+        Ok(Identity { user, permissions, expires_unix_ms, counted, account })
     }
 
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {

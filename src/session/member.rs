@@ -5,14 +5,15 @@ use super::effect::Effect;
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
 use super::refusal::Refusal;
+use crate::auth::account::Account;
 use crate::auth::permission::{Permissions, Right};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
-use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
+use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX};
 use crate::rate::Meter;
-use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
+use crate::wire::command::{Command, CommandFault, CommandFrame, Publish, Rejected};
 use crate::wire::push;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,37 @@ pub(super) struct Member {
     pub(super) pending: u16,
     /// The history pages among `pending`.
     pub(super) pages: u16,
-    publishes: Meter,
+    publishes: PublishMeters,
     commands: Meter,
     malformed: Strikes,
     rate_limited: Strikes,
+}
+
+/// The meters of a member's publishes.
+#[derive(Debug)]
+enum PublishMeters {
+    /// Auth is off or the user is `anonymous`: any number of people, so the rate is that of the connection.
+    Connection(Meter),
+    User(Arc<Account>),
+}
+
+impl PublishMeters {
+    fn admit(&mut self, publish: &Publish<'_>, policy: &Policy, now: Moment) -> Result<(), Refusal<'static>> {
+        let too_fast = |wait| Refusal::PublishRate { retry_ms: whole_ms(wait) };
+        match (self, policy.publishes) {
+            (PublishMeters::Connection(meter), Some(rate)) => meter.admit(rate, now).map_err(too_fast),
+            (PublishMeters::Connection(_), None) => Ok(()),
+            (PublishMeters::User(account), rate) => {
+                if let Some(rate) = rate {
+                    account.publishes.admit(rate, now).map_err(too_fast)?;
+                }
+                let Some(rate) = policy.publish_bytes else { return Ok(()) };
+                let bytes = publish.content.data().len() + PUBLISH_OVERHEAD_BYTES;
+                let refused = |wait| Refusal::PublishBytes { retry_ms: whole_ms(wait) };
+                account.publish_bytes.admit_bytes(rate, bytes, now).map_err(refused)
+            }
+        }
+    }
 }
 
 /// A `subscribe` that waits for the log's position.
@@ -67,7 +95,13 @@ impl Member {
     pub(super) fn anonymous(policy: &Policy) -> Member {
         let user = policy.anonymous.clone();
         let permissions = Arc::clone(&policy.everything);
-        Member::new(Identity { user, permissions, expires_unix_ms: None, counted: Counted::No })
+        Member::new(Identity {
+            user,
+            permissions,
+            expires_unix_ms: None,
+            counted: Counted::No,
+            account: None,
+        })
     }
 
     pub(super) fn new(identity: Identity) -> Member {
@@ -80,7 +114,9 @@ impl Member {
             opening: Vec::new(),
             pending: 0,
             pages: 0,
-            publishes: Meter::default(),
+            publishes: identity
+                .account
+                .map_or_else(|| PublishMeters::Connection(Meter::default()), PublishMeters::User),
             commands: Meter::default(),
             malformed: Strikes::default(),
             rate_limited: Strikes::default(),
@@ -118,13 +154,7 @@ impl Member {
     fn admit(&mut self, command: &Command<'_>, cx: &Context<'_>) -> Result<(), Refusal<'static>> {
         let now = cx.now.at;
         match command {
-            Command::Publish(_) => match cx.policy.publishes {
-                Some(rate) => self
-                    .publishes
-                    .admit(rate, now)
-                    .map_err(|wait| Refusal::PublishRate { retry_ms: whole_ms(wait) }),
-                None => Ok(()),
-            },
+            Command::Publish(publish) => self.publishes.admit(publish, cx.policy, now),
             Command::Connect(_)
             | Command::Refresh { .. }
             | Command::Subscribe { .. }
@@ -143,8 +173,11 @@ impl Member {
     fn refuse_rate(&mut self, id: Option<CommandId>, refusal: &Refusal<'static>, cx: &mut Context<'_>) {
         cx.refuse(id, refusal);
         if self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at) {
-            let publishes = matches!(refusal, Refusal::PublishRate { .. });
-            let bound = if publishes { "limits.publishes_per_s" } else { "limits.commands_per_s" };
+            let bound = match refusal {
+                Refusal::PublishRate { .. } => "limits.publishes_per_s",
+                Refusal::PublishBytes { .. } => "limits.publish_bytes_per_s",
+                _ => "limits.commands_per_s",
+            };
             cx.close(CloseReason::RateLimited { bound, retry_ms: 10_000 });
         }
     }

@@ -1,5 +1,6 @@
 //! The workers' answers to a session: the types that both sides of `job` share.
 
+use crate::auth::account::Account;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::health::outage::Reference;
@@ -45,6 +46,8 @@ pub struct Identity {
     pub expires_unix_ms: Option<u64>,
     /// `connect` includes the connection in its user's count; `refresh` does not.
     pub counted: Counted,
+    /// The meters of the user, shared with the user's other connections; `None` for `anonymous`.
+    pub account: Option<Arc<Account>>,
 }
 
 /// The connection's part in its user's count, which the auth worker keeps.

@@ -3,7 +3,7 @@
 use crate::auth::permission::Permissions;
 use crate::id::{InstanceName, UserName};
 use crate::limits::Limits;
-use crate::rate::Rate;
+use crate::rate::{ByteRate, Rate};
 use crate::wire::command::CommandBounds;
 use crate::wire::push::ReportedLimits;
 use std::sync::Arc;
@@ -21,8 +21,10 @@ pub enum AuthMode {
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub limits: Limits,
-    /// The rate of publishes for each connection; `None` if off.
+    /// The rate of publishes for each user, or for each connection if auth is off; `None` if off.
     pub publishes: Option<Rate>,
+    /// The bytes that each user may publish; `None` if off.
+    pub publish_bytes: Option<ByteRate>,
     /// The rate of all other commands; `None` if off.
     pub commands: Option<Rate>,
     /// The rate of pings and pongs; `None` if off.
@@ -45,6 +47,7 @@ impl Policy {
         Policy {
             limits: limits.clone(),
             publishes: Rate::new(limits.publishes_per_s, limits.publishes_burst),
+            publish_bytes: ByteRate::new(limits.publish_bytes_per_s, limits.publish_bytes_burst),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
             control_frames: Rate::new(limits.control_frames_per_s, limits.control_frames_burst),
             bounds: CommandBounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },

@@ -22,6 +22,8 @@ pub enum Refusal<'a> {
     Subscriptions,
     /// `limits.publishes_per_s` is exceeded.
     PublishRate { retry_ms: u32 },
+    /// `limits.publish_bytes_per_s` is exceeded.
+    PublishBytes { retry_ms: u32 },
     /// `limits.commands_per_s` is exceeded.
     CommandRate { retry_ms: u32 },
     /// `limits.pending` is reached.
@@ -66,7 +68,9 @@ impl Refusal<'_> {
             Refusal::Forbidden(_) | Refusal::NotAuthor => ErrorCode::Forbidden,
             Refusal::NotSubscribed | Refusal::Abandoned => ErrorCode::NotSubscribed,
             Refusal::Subscriptions => ErrorCode::TooLarge,
-            Refusal::PublishRate { .. } | Refusal::CommandRate { .. } => ErrorCode::RateLimited,
+            Refusal::PublishRate { .. } | Refusal::PublishBytes { .. } | Refusal::CommandRate { .. } => {
+                ErrorCode::RateLimited
+            }
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
@@ -79,6 +83,7 @@ impl Refusal<'_> {
     fn retry_ms(&self) -> Option<u32> {
         match self {
             Refusal::PublishRate { retry_ms }
+            | Refusal::PublishBytes { retry_ms }
             | Refusal::CommandRate { retry_ms }
             | Refusal::Unavailable { retry_ms }
             | Refusal::Unchecked { retry_ms }
@@ -109,6 +114,7 @@ impl Refusal<'_> {
             | Refusal::Abandoned
             | Refusal::Subscriptions
             | Refusal::PublishRate { .. }
+            | Refusal::PublishBytes { .. }
             | Refusal::CommandRate { .. }
             | Refusal::Pending
             | Refusal::Pages
@@ -143,6 +149,10 @@ impl Refusal<'_> {
             Refusal::PublishRate { .. } => format!(
                 "limits.publishes_per_s is {}, limits.publishes_burst {}; wait retry_ms before the next publish",
                 limits.publishes_per_s, limits.publishes_burst
+            ),
+            Refusal::PublishBytes { .. } => format!(
+                "limits.publish_bytes_per_s is {} for all your connections together; wait retry_ms before the next publish",
+                limits.publish_bytes_per_s
             ),
             Refusal::CommandRate { .. } => format!(
                 "limits.commands_per_s is {}, limits.commands_burst {}; wait retry_ms before the next command",

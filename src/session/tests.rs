@@ -1,11 +1,12 @@
 use super::outcome::{AppendError, Appended, Attempt, Counted, Denied, Identity, Occasion};
 use super::*;
+use crate::auth::account::Account;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::clock::{Moment, Now};
 use crate::hub::{LogPage, Need, Slot};
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
-use crate::limits::{Limits, MALFORMED_MAX, RATE_LIMITED_MAX, REPLY_TIMEOUT};
+use crate::limits::{Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT};
 use crate::wire::push::LogPosition;
 use serde_json::Value;
 use std::sync::Arc;
@@ -110,6 +111,7 @@ fn identity(user: &str) -> Identity {
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: Some(START.unix_ms + 60_000),
         counted: Counted::Yes,
+        account: None,
     }
 }
 
@@ -310,6 +312,50 @@ fn exceeded_rate_is_refused_with_the_wait_and_closes_when_ignored() {
         bench.closed_with().is_some()
     });
     assert_eq!((bench.closed_with(), refused), (Some(4429), Some(RATE_LIMITED_MAX - 1)));
+}
+
+/// A session of a user with an account, as the auth worker grants it.
+fn signed_in(limits: &Limits, account: &Arc<Account>) -> Bench {
+    let mut bench = Bench::new(AuthMode::Required, limits);
+    bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    let identity = Identity { account: Some(Arc::clone(account)), ..identity("ann") };
+    let frames = bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
+    assert!(frames[0].get("connected").is_some(), "{frames:?}");
+    bench
+}
+
+#[test]
+fn publish_rate_belongs_to_the_user_and_not_to_the_connection() {
+    let limits = Limits { publishes_per_s: 10, publishes_burst: 2, ..Limits::default() };
+    let (ann, bob) = (Arc::default(), Arc::default());
+    let (mut one, mut two) = (signed_in(&limits, &ann), signed_in(&limits, &ann));
+    let publish = r#"{"id":2,"publish":{"channel":"c","data":1}}"#;
+    assert!(one.say(publish).is_empty() && two.say(publish).is_empty());
+    assert_eq!(error_code(&one.say(publish)), Some("rate_limited"));
+    assert_eq!(error_code(&two.say(publish)), Some("rate_limited"));
+    assert!(signed_in(&limits, &bob).say(publish).is_empty(), "another user");
+}
+
+#[test]
+fn published_bytes_of_a_user_are_bounded_on_all_connections_together() {
+    let limits = Limits {
+        publishes_per_s: 0,
+        publish_bytes_per_s: 10_000,
+        publish_bytes_burst: 100_000,
+        pending: 1_000,
+        ..Limits::default()
+    };
+    let ann = Arc::default();
+    let mut benches = [signed_in(&limits, &ann), signed_in(&limits, &ann)];
+    let data = "x".repeat(20_000 - 2 - PUBLISH_OVERHEAD_BYTES);
+    let publish = format!(r#"{{"id":2,"publish":{{"channel":"c","data":"{data}"}}}}"#);
+    let stored = (0..10).filter(|n| benches[n % 2].say(&publish).is_empty()).count();
+    assert_eq!(stored, 6, "the burst is exceeded by less than one publication");
+    let frames = benches[0].say(&publish);
+    assert_eq!((error_code(&frames), &frames[0]["error"]["retry_ms"]), (Some("rate_limited"), &2_000.into()));
+    assert!(frames[0]["error"]["message"].as_str().is_some_and(|text| text.contains("publish_bytes_per_s")));
+    benches[1].now.at = benches[1].now.at + Duration::from_secs(2);
+    assert!(benches[1].say(&publish).is_empty(), "a client that waits is admitted");
 }
 
 #[test]

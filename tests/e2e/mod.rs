@@ -17,6 +17,7 @@ mod drain;
 mod drain_ends;
 mod drain_operators;
 mod edits_and_deletes;
+mod fair_shares;
 mod fd_limit;
 mod frames_bad;
 mod frames_good;

@@ -28,6 +28,7 @@ impl Auth {
                     permissions: Arc::new(Permissions::everything()),
                     expires_unix_ms,
                     counted,
+                    account: None,
                 });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
             }

@@ -200,6 +200,7 @@ impl Workers {
             permissions: Arc::new(permissions),
             expires_unix_ms: Some(unix_ms + lives_ms),
             counted,
+            account: None,
         })
     }
 

@@ -307,5 +307,6 @@ pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
         counted,
+        account: None,
     }
 }

@@ -127,7 +127,7 @@ settings! {
         "Payload of one frame. A larger frame gets close 1009.";
     limits.message_bytes = 65536, between(125, 16 << 20), Reload:
         "Payload of one message, all its fragments together. A larger message gets close 1009.";
-    limits.fragments = 1024, between(1, 65_536), Reload:
+    limits.fragments = 1024, between(1, 1_048_576), Reload:
         "Frames of one message. A message of more frames gets close 1009.";
     limits.message_ms = 30000, between(100, 600_000), Reload:
         "Time from the first byte of a message to its last. A slower message gets close 4408.";
@@ -150,9 +150,13 @@ settings! {
     limits.json_depth = 32, between(4, 128), Reload:
         "Nesting of JSON in a command. Deeper commands get error `malformed`.";
     limits.publishes_per_s = 20, zero_or("off", 1, 1_000_000), Reload:
-        "Publishes per second of one connection. More get error `rate_limited`.";
+        "Publishes per second of one user, all connections together; of one connection if auth is off. More get error `rate_limited`.";
     limits.publishes_burst = 40, between(1, 1_000_000), Reload:
-        "Publishes that a connection may send at once after a pause.";
+        "Publishes that a user may send at once after a pause.";
+    limits.publish_bytes_per_s = 196608, zero_or("off", 1_024, 1 << 30), Reload:
+        "Bytes per second that one user may publish, all connections together, with 256 bytes for each publication. More get error `rate_limited`. Does not apply if auth is off.";
+    limits.publish_bytes_burst = 4194304, between(1_024, 1 << 30), Reload:
+        "Bytes that a user may publish at once after a pause.";
     limits.commands_per_s = 100, zero_or("off", 1, 1_000_000), Reload:
         "All other commands per second of one connection. More get error `rate_limited`.";
     limits.commands_burst = 300, between(1, 1_000_000), Reload:

@@ -107,3 +107,12 @@ pub enum Content<'a> {
     /// Erases an earlier publication; its own data is usually `null`.
     Delete(Offset, &'a str),
 }
+
+impl<'a> Content<'a> {
+    /// The data that is stored, as JSON.
+    pub fn data(&self) -> &'a str {
+        match self {
+            Content::Original(data) | Content::Edit(_, data) | Content::Delete(_, data) => data,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The meters of one user, shared by all of the user's connections on this instance.
+
+use crate::clock::Moment;
+use crate::rate::SharedMeter;
+
+/// What a user has used of the rates that belong to the user and not to a connection. A user that opens more connections
+/// gets no more.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// `limits.publishes_per_s`
+    pub publishes: SharedMeter,
+    /// `limits.publish_bytes_per_s`
+    pub publish_bytes: SharedMeter,
+}
+
+impl Account {
+    /// True exactly when this account behaves like a new one, so that it can be dropped.
+    pub fn at_rest(&self, now: Moment) -> bool {
+        self.publishes.at_rest(now) && self.publish_bytes.at_rest(now)
+    }
+}

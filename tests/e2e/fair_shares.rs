@@ -1,0 +1,56 @@
+//! One user uses up a bound; another user does not notice.
+
+use crate::support::token::{SECRET, token_of};
+use crate::support::{Client, Gateway, Setup};
+use serde_json::{Value, json};
+
+fn with_secret() -> Setup {
+    Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).arguments(&["--reactors", "2"])
+}
+
+fn connect(gateway: &Gateway, user: &str) -> Client {
+    Client::open(gateway).with_connect(json!({"token": token_of(user)}))
+}
+
+/// What every user can do, whatever another user has used up.
+fn can_chat(gateway: &Gateway, user: &str) {
+    let mut client = connect(gateway, user);
+    client.subscribe("lobby");
+    let offset = client.publish("lobby", json!(user));
+    assert_eq!(client.next_push("publication")["offset"], offset);
+    client.ask(json!({"history": {"channel": "lobby"}}), "history");
+}
+
+fn publish(client: &mut Client, data: &str) -> Value {
+    client.command(json!({"publish": {"channel": "c", "data": data}}))
+}
+
+#[test]
+fn bytes_that_one_user_publishes_are_bounded_over_all_connections() {
+    let gateway = with_secret()
+        .limit("publishes_per_s", 0)
+        .limit("publish_bytes_per_s", 10_000)
+        .limit("publish_bytes_burst", 200_000)
+        .start();
+    let mut clients: Vec<Client> = (0..4).map(|_| connect(&gateway, "ann")).collect();
+    let data = "x".repeat(19_000);
+    let replies: Vec<Value> = (0..24).map(|n| publish(&mut clients[n % 4], &data)).collect();
+    let stored = replies.iter().filter(|reply| reply["published"].is_object()).count();
+    assert!((10..=13).contains(&stored), "{stored}");
+    let refused = replies.last().expect("24 replies");
+    assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
+    assert!(refused["error"]["retry_ms"].as_u64().is_some_and(|wait| wait > 0), "{refused}");
+    drop(clients);
+    let again = publish(&mut connect(&gateway, "ann"), &data);
+    assert_eq!(again["error"]["code"], "rate_limited", "a reconnect grants no other burst: {again}");
+    can_chat(&gateway, "bob");
+}
+
+#[test]
+fn publishes_of_one_user_are_bounded_over_all_connections() {
+    let gateway = with_secret().limit("publishes_per_s", 1).limit("publishes_burst", 8).start();
+    let mut clients: Vec<Client> = (0..4).map(|_| connect(&gateway, "ann")).collect();
+    let stored = (0..24).filter(|n| publish(&mut clients[n % 4], "x")["published"].is_object()).count();
+    assert!((8..=10).contains(&stored), "{stored}");
+    can_chat(&gateway, "bob");
+}
