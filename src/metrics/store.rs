@@ -41,6 +41,8 @@ pub struct StoreCounters {
     pub keys_forgotten: AtomicU64,
     /// Retention passes that failed. They are retried in the next round.
     pub retention_failures: AtomicU64,
+    /// 1 while nothing is deleted by age because the wall clock is not trusted.
+    pub retention_rests: AtomicU64,
     pub checkpoints: AtomicU64,
     /// Checkpoints that failed, or could not finish because of a reader.
     pub checkpoint_failures: AtomicU64,

@@ -4,9 +4,11 @@
 //! idempotency and the encoding of columns.
 
 pub(crate) mod answers;
+mod clock_trust;
 mod columns;
 mod ends;
 mod idempotency;
+mod large_cuts;
 mod outcome;
 mod page_body;
 pub mod postgres;

@@ -91,3 +91,24 @@ fn backlog_of_old_keys_is_deleted_without_a_pause_between_slices() {
     until(SOON, "all old keys are deleted", || rig.counters.keys_forgotten.load(Ordering::Relaxed) == 40_000);
     rig.close();
 }
+
+#[test]
+fn start_long_after_the_last_use_deletes_nothing_by_age_at_once() {
+    let server = filled(&["c"], 20);
+    old_keys(&server, 10, 0);
+    server.sql(
+        "INSERT INTO seawall.meta VALUES ('last_use', (extract(epoch FROM now() - interval '25 hours') * 1000)::bigint)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    );
+    let both = Retention { publications: 5, age: Some(Duration::from_millis(100)) };
+    let rig = Rig::postgres(&server, both, 100).ready();
+    until(SOON, "retention by age rests", || rig.counters.retention_rests.load(Ordering::Relaxed) == 1);
+    until(SOON, "retention by number goes on", || held(&server, "c") == "5");
+    assert_eq!(rig.counters.keys_forgotten.load(Ordering::Relaxed), 0);
+    server.sql("DELETE FROM seawall.meta WHERE name = 'last_use'");
+    rig.close();
+    // Without a note, the time of the newest publication is used, and it is recent.
+    let rig = Rig::postgres(&server, both, 100).ready();
+    until(SOON, "expired publications are deleted", || held(&server, "c") == "0");
+    rig.close();
+}

@@ -53,6 +53,11 @@ impl Scrape {
             "Publications deleted by retention",
             read(&store.retention_deletes),
         )?;
+        sheet.gauge(
+            "store_retention_rests",
+            "1 while nothing is deleted by age because the wall clock is not trusted, else 0",
+            read(&store.retention_rests),
+        )?;
         sheet.counter(
             "store_checkpoints",
             "Checkpoints of the write-ahead log that ran",

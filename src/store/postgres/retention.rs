@@ -12,6 +12,7 @@ use super::timing::{jittered, monotonic};
 use crate::id::{ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::Retention;
+use crate::store::clock_trust::{self, ClockTrust, Verdict};
 use crate::store::columns::{integer, natural};
 use crate::store::idempotency::{KEY_AGE_MIN, SweepEnd, SweepPace};
 use crate::store::retention::Rest;
@@ -52,6 +53,8 @@ pub(super) struct RetentionWorker {
     pace: SweepPace,
     /// The appends of this instance that `pace` knows of.
     appends: u64,
+    /// `None` until the last use of the store was read.
+    trust: Option<ClockTrust>,
 }
 
 impl RetentionWorker {
@@ -78,6 +81,7 @@ impl RetentionWorker {
             swept: Default::default(),
             pace: SweepPace::default(),
             appends: 0,
+            trust: None,
         }
     }
 
@@ -116,9 +120,50 @@ impl RetentionWorker {
         self.look_at_epoch()?;
         // A failed duty does not cost the others their turn.
         let number = self.by_number();
-        let aged = self.by_age();
-        let keys = self.by_keys();
+        let Some(now_ms) = self.trusted_time()? else { return number };
+        let aged = self.by_age(now_ms);
+        let keys = self.by_keys(now_ms);
         number.and(aged).and(keys)
+    }
+
+    /// The wall time in Unix milliseconds, unless the clock is not trusted. The database remembers for all instances when a
+    /// clock was last trusted.
+    fn trusted_time(&mut self) -> Result<Option<u64>, CallFault> {
+        let (now, now_ms) = (monotonic(), self.clock.unix_ms());
+        let mut trust = match self.trust {
+            Some(trust) => trust,
+            None => ClockTrust::new(self.last_use_ms()?),
+        };
+        let verdict = trust.look(now, now_ms);
+        clock_trust::report(verdict, &self.counters);
+        self.trust = Some(trust);
+        if trust.note_is_due(now) {
+            self.connection.query(
+                "INSERT INTO seawall.meta (name, value) VALUES ('last_use', $1)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                &[(&integer(now_ms), Type::INT8)],
+            )?;
+            trust.noted(now);
+            self.trust = Some(trust);
+        }
+        match verdict {
+            Verdict::Trusted(_) => Ok(Some(now_ms)),
+            Verdict::Doubted(..) => Ok(None),
+        }
+    }
+
+    /// The wall time at which the store was last in use. If none is noted yet, it is the time of the newest publication,
+    /// which is noted before publications of a wrong clock can change it.
+    fn last_use_ms(&mut self) -> Result<Option<u64>, CallFault> {
+        self.connection.query(
+            "INSERT INTO seawall.meta (name, value)
+             SELECT 'last_use', max(time) FROM seawall.channels
+             WHERE NOT EXISTS (SELECT FROM seawall.meta WHERE name = 'last_use')
+             HAVING max(time) IS NOT NULL ON CONFLICT (name) DO NOTHING",
+            &[],
+        )?;
+        let rows = self.connection.query("SELECT value FROM seawall.meta WHERE name = 'last_use'", &[])?;
+        Ok(rows.first().and_then(|row| row.try_get::<i64>(0).ok()).map(natural))
     }
 
     fn look_at_epoch(&mut self) -> Result<(), CallFault> {
@@ -142,10 +187,10 @@ impl RetentionWorker {
         Ok(())
     }
 
-    fn by_age(&mut self) -> Result<(), CallFault> {
+    fn by_age(&mut self, now_ms: u64) -> Result<(), CallFault> {
         let Some(age) = self.retention.age else { return Ok(()) };
         for _ in 0..SLICES_MAX {
-            if !self.cut_aged(age)? {
+            if !self.cut_aged(before(now_ms, age))? {
                 break;
             }
         }
@@ -195,8 +240,7 @@ impl RetentionWorker {
     }
 
     /// Cuts the channels that hold too old publications; true if more is left.
-    fn cut_aged(&mut self, age: Duration) -> Result<bool, CallFault> {
-        let before = self.before(age);
+    fn cut_aged(&mut self, before: i64) -> Result<bool, CallFault> {
         let rows = self.connection.query(
             "SELECT removed, more FROM seawall.cut_aged($1, $2)",
             &[(&before, Type::INT8), (&SLICE_ROWS, Type::INT8)],
@@ -206,20 +250,21 @@ impl RetentionWorker {
         Ok(row.try_get(1).unwrap_or(false))
     }
 
-    fn by_keys(&mut self) -> Result<(), CallFault> {
+    fn by_keys(&mut self, now_ms: u64) -> Result<(), CallFault> {
         let appends = self.counters.batched.load(Ordering::Relaxed);
         self.pace.note_claims(appends.saturating_sub(self.appends));
         self.appends = appends;
+        let age = self.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN));
+        let before = before(now_ms, age);
         for _ in 0..SLICES_MAX {
-            if self.sweep_keys()? == Rest::None {
+            if self.sweep_keys(before)? == Rest::None {
                 break;
             }
         }
         Ok(())
     }
 
-    fn sweep_keys(&mut self) -> Result<Rest, CallFault> {
-        let before = self.before(self.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN)));
+    fn sweep_keys(&mut self, before: i64) -> Result<Rest, CallFault> {
         let (channel, author, key) = &self.swept;
         let count = self.pace.slice(SLICE_ROWS as u64, KEYS_MAX);
         let rows = self.connection.query(
@@ -241,9 +286,8 @@ impl RetentionWorker {
         let end = if channel.is_some() { SweepEnd::OfSlice } else { SweepEnd::OfTable };
         Ok(self.pace.advance(count, forgotten, end))
     }
+}
 
-    fn before(&self, age: Duration) -> i64 {
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        integer(self.clock.unix_ms().saturating_sub(age))
-    }
+fn before(now_ms: u64, age: Duration) -> i64 {
+    integer(now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
 }

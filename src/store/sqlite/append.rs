@@ -11,6 +11,7 @@ use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::answers::Answers;
+use crate::store::clock_trust::{self, ClockTrust, Verdict};
 use crate::store::outcome::RETRY_MS;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
@@ -45,6 +46,7 @@ pub(super) struct SqliteAppender {
     round: VecDeque<Duty>,
     next_round: Instant,
     slice_rows: SliceRows,
+    trust: ClockTrust,
     writes: Writes,
 }
 
@@ -66,7 +68,7 @@ enum Writes {
 impl SqliteAppender {
     /// The thread ends when all senders of `jobs` are gone.
     pub(super) fn new(
-        log: Log,
+        mut log: Log,
         clock: WallClock,
         jobs: Receiver<Append>,
         answers: Answers,
@@ -74,6 +76,9 @@ impl SqliteAppender {
         checkpoints: Checkpoints,
     ) -> SqliteAppender {
         let now = monotonic();
+        let mut trust = ClockTrust::new(log.last_use_ms().unwrap_or_default());
+        // Even if nothing was ever published, a step after this is noticed.
+        clock_trust::report(trust.look(now, clock.unix_ms()), &counters);
         SqliteAppender {
             log,
             clock,
@@ -86,6 +91,7 @@ impl SqliteAppender {
             round: VecDeque::new(),
             next_round: now + ROUND_PERIOD,
             slice_rows: SliceRows::MAX,
+            trust,
             writes: Writes::Work,
         }
     }
@@ -196,9 +202,8 @@ impl SqliteAppender {
     /// Does one slice of the round in progress.
     fn retain(&mut self) {
         let Some(duty) = self.round.pop_front() else { return };
-        let (log, clock, rows) = (&mut self.log, &self.clock, self.slice_rows);
-        let begun = monotonic();
-        match catch_unwind(AssertUnwindSafe(|| log.retain(duty, clock.unix_ms(), rows))) {
+        let (begun, rows) = (monotonic(), self.slice_rows);
+        match catch_unwind(AssertUnwindSafe(|| self.slice(duty, begun))) {
             Ok(Ok(RetentionSlice { publications, keys, rest })) => {
                 if publications > 0 {
                     self.slice_rows = rows.after(begun.elapsed());
@@ -220,6 +225,24 @@ impl SqliteAppender {
                 self.retention_failed(&"retention panicked");
             }
         }
+    }
+
+    /// Does one slice, unless it would delete by a clock that is not trusted.
+    fn slice(&mut self, duty: Duty, now: Instant) -> Result<RetentionSlice, BatchFault> {
+        let now_ms = self.clock.unix_ms();
+        let verdict = self.trust.look(now, now_ms);
+        clock_trust::report(verdict, &self.counters);
+        match verdict {
+            Verdict::Doubted(..) if duty.is_by_age() => return Ok(RetentionSlice::default()),
+            Verdict::Trusted(_) | Verdict::Doubted(..) => {}
+        }
+        if self.trust.note_is_due(now) {
+            self.log.note_use(now_ms)?;
+            self.trust.noted(now);
+        }
+        let slice = self.log.retain(duty, now_ms, self.slice_rows);
+        self.log.large_cuts.log(now);
+        slice
     }
 
     fn retention_failed(&mut self, cause: &dyn std::fmt::Display) {

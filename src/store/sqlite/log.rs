@@ -18,10 +18,11 @@ use super::rows::RowMemory;
 use crate::id::Epoch;
 use crate::job::{Append, AppendError};
 use crate::store::Retention;
-use crate::store::columns::natural;
+use crate::store::columns::{integer, natural};
 use crate::store::idempotency::SweepPace;
+use crate::store::large_cuts::LargeCuts;
 use crate::store::outcome::{Outcome, RETRY_MS};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use std::path::PathBuf;
 
 /// The bounds of a log.
@@ -57,6 +58,7 @@ pub(crate) struct Log {
     pub(super) overfull: Overfull,
     pub(super) swept: SweepCursor,
     pub(super) pace: SweepPace,
+    pub(super) large_cuts: LargeCuts,
 }
 
 /// How the appends of a batch share its transaction.
@@ -95,6 +97,7 @@ impl Log {
             overfull: Overfull::default(),
             swept: SweepCursor::default(),
             pace: SweepPace::default(),
+            large_cuts: LargeCuts::default(),
         };
         log.adopt(writer)?;
         Ok(log)
@@ -162,6 +165,37 @@ impl Log {
                      ON CONFLICT DO UPDATE SET value = value + 1",
                 )?
                 .execute([])
+                .map(drop)
+        });
+        result.inspect_err(|fault| self.recover(fault))
+    }
+
+    /// The wall time at which the store was last in use, Unix milliseconds. In a file that does not note it yet, it is the
+    /// time of the newest publication, which is noted before publications of a wrong clock can change it.
+    pub(crate) fn last_use_ms(&mut self) -> Result<Option<u64>, BatchFault> {
+        let result = self.transaction(|connection| {
+            connection.execute(
+                "INSERT OR IGNORE INTO meta (name, value)
+                 SELECT 'last_use', max(time) FROM channels HAVING max(time) IS NOT NULL
+                     AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'last_use')",
+                [],
+            )?;
+            connection
+                .query_row("SELECT value FROM meta WHERE name = 'last_use'", [], |row| row.get::<_, i64>(0))
+                .optional()
+        });
+        result.map(|ms| ms.map(natural)).inspect_err(|fault| self.recover(fault))
+    }
+
+    /// Writes the time of a trusted clock.
+    pub(crate) fn note_use(&mut self, now_ms: u64) -> Result<(), BatchFault> {
+        let result = self.transaction(|connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO meta (name, value) VALUES ('last_use', ?1)
+                     ON CONFLICT DO UPDATE SET value = excluded.value",
+                )?
+                .execute([integer(now_ms)])
                 .map(drop)
         });
         result.inspect_err(|fault| self.recover(fault))

@@ -58,6 +58,16 @@ pub(crate) enum Duty {
     Keys,
 }
 
+impl Duty {
+    /// True if the wall clock decides what is deleted.
+    pub(crate) fn is_by_age(self) -> bool {
+        match self {
+            Duty::Number => false,
+            Duty::Age | Duty::Keys => true,
+        }
+    }
+}
+
 /// The duties of a round.
 pub(crate) const DUTIES: [Duty; 3] = [Duty::Number, Duty::Age, Duty::Keys];
 
@@ -145,6 +155,9 @@ impl Log {
             }
             Ok((cuts, Rest::Some))
         })?;
+        for cut in &cuts {
+            self.large_cuts.note(&cut.name, cut.row.retained() + cut.removed, cut.removed);
+        }
         Ok(RetentionSlice { publications: self.adopt_cuts(cuts), keys: 0, rest })
     }
 

@@ -32,9 +32,12 @@ struct Rig {
 }
 
 fn rig(reactors: usize, retention: Retention) -> Rig {
-    let folder = tempfile::tempdir().expect("a folder");
+    rig_in(tempfile::tempdir().expect("a folder"), reactors, retention, 1_000)
+}
+
+fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -> Rig {
     let config = SqliteConfig { data: folder.path().to_owned(), retention, channels_max: 100, readers: 2 };
-    let clock = Arc::new(AtomicU64::new(1_000));
+    let clock = Arc::new(AtomicU64::new(now_ms));
     let mut store = SqliteStore::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
     store.wal = WalBounds {
         passive_bytes: 256 << 10,
@@ -185,6 +188,58 @@ fn old_publications_are_deleted_without_appends() {
 }
 
 #[test]
+fn clock_far_ahead_for_a_while_deletes_nothing() {
+    const DAY_MS: u64 = 86_400_000;
+    let rig = rig(1, Retention { publications: 0, age: Some(Duration::from_secs(90 * 86_400)) });
+    for request in 1..=300 {
+        rig.send(0, request, append("c", "ann", Some(&format!("k{request}")), "1"));
+        assert_eq!(rig.outcome(0), Ok(request));
+    }
+    let rests = || rig.counters.retention_rests.load(Ordering::Relaxed);
+    rig.clock.store(1_000 + 100 * DAY_MS, Ordering::SeqCst);
+    wait_until(|| rests() == 1);
+    // A round with the wrong clock is over when the next one has begun.
+    rig.send(0, 301, plain("d", "1"));
+    assert_eq!(rig.outcome(0), Ok(1));
+    rig.clock.store(2_000, Ordering::SeqCst);
+    wait_until(|| rests() == 0);
+    assert_eq!(rig.heads("c"), (300, 1));
+    rig.send(0, 302, append("c", "ann", Some("k1"), "1"));
+    assert_eq!(rig.outcome(0), Ok(1), "the key is still known");
+    let counters = &rig.counters;
+    let deleted = counters.retention_deletes.load(Ordering::Relaxed);
+    assert_eq!((deleted, counters.keys_forgotten.load(Ordering::Relaxed)), (0, 0));
+    rig.close();
+}
+
+#[test]
+fn start_with_a_clock_far_past_the_last_use_deletes_nothing_at_once() {
+    let retention = Retention { publications: 5, age: Some(Duration::from_secs(90 * 86_400)) };
+    let first = rig(1, retention);
+    first.send(0, 1, plain("c", "1"));
+    assert_eq!(first.outcome(0), Ok(1));
+    let (folder, _) = first.close();
+    let rig = rig_in(folder, 1, retention, 1_000 + 100 * 86_400_000);
+    wait_until(|| rig.counters.retention_rests.load(Ordering::Relaxed) == 1);
+    // Publishing with the wrong clock, and starting again, proves nothing about it.
+    rig.send(0, 2, plain("c", "2"));
+    assert_eq!(rig.outcome(0), Ok(2));
+    let (folder, _) = rig.close();
+    let rig = rig_in(folder, 1, retention, 2_000 + 100 * 86_400_000);
+    wait_until(|| rig.counters.retention_rests.load(Ordering::Relaxed) == 1);
+    // Retention by number goes on, and its second round comes after a whole first one.
+    for round in 1..=2 {
+        for request in 0..6 {
+            rig.send(0, request, plain("d", "1"));
+            assert!(rig.outcome(0).is_ok());
+        }
+        wait_until(|| rig.heads("d") == (6 * round, 6 * round - 4));
+    }
+    assert_eq!(rig.heads("c"), (2, 1));
+    rig.close();
+}
+
+#[test]
 fn write_ahead_log_stays_bounded_under_sustained_appends() {
     let rig = rig(1, KEEP_ALL);
     let data = format!("\"{}\"", "x".repeat(30_000));
@@ -253,11 +308,11 @@ fn deleted_text_leaves_all_files_while_appends_continue() {
 
 #[test]
 fn expired_text_leaves_all_files() {
-    let rig = rig(1, Retention { publications: 0, age: Some(Duration::from_secs(60)) });
+    let rig = rig(1, Retention { publications: 0, age: Some(Duration::from_secs(10)) });
     let secret = "a-secret-word ".repeat(1_500);
     rig.send(0, 1, plain("c", &format!("\"{secret}\"")));
     assert_eq!(rig.outcome(0), Ok(1));
-    rig.clock.store(100_000, Ordering::SeqCst);
+    rig.clock.store(30_000, Ordering::SeqCst);
     wait_until(|| found(&rig.folder, "a-secret-word") == 0);
     rig.close();
 }
