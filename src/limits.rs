@@ -70,6 +70,8 @@ pub struct Limits {
     pub stall_ms: u32,
     /// Channels that the store may ever hold, and channels that one reactor follows at once. Over it: error `overloaded`.
     pub channels: u32,
+    /// Retained edits of one original. Over it: error `too_large`.
+    pub edits: u32,
     /// Concurrent connections of one user (`anonymous` does not count as one). Over it: `bye`, 1013. 0: off.
     pub connections_per_user: u32,
     /// Concurrent connections of one address. Over it: HTTP 429. 0: off.
@@ -119,6 +121,7 @@ impl Default for Limits {
             tail_bytes_total: 256 << 20,
             stall_ms: 15_000,
             channels: 1_000_000,
+            edits: 100,
             connections_per_user: 32,
             connections_per_address: 0,
             admissions_per_s: 0,

@@ -50,7 +50,13 @@ impl Shelf {
         // In the build folder, because a temporary folder may be in memory, where a sync costs nothing.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let retention = Retention { publications: 0, age: None };
-        let config = SqliteConfig { data: folder.path().into(), retention, channels_max: 100, readers: 1 };
+        let config = SqliteConfig {
+            data: folder.path().into(),
+            retention,
+            channels_max: 100,
+            edits_max: 100,
+            readers: 1,
+        };
         let store = SqliteStore::open(config).expect("a store");
         let poll = mio::Poll::new().expect("a poll");
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker");

@@ -43,6 +43,7 @@ impl Backing {
                 url: url.whole().to_owned(),
                 retention: retention(config),
                 channels_max: u64::from(config.limits.channels),
+                edits_max: config.limits.edits,
                 writers: WRITERS,
                 readers: READERS,
                 source: config.server.source_address,
@@ -114,6 +115,7 @@ fn embedded(config: &Config) -> SqliteConfig {
         data: config.store.data.clone(),
         retention: retention(config),
         channels_max: u64::from(config.limits.channels),
+        edits_max: config.limits.edits,
         readers: READERS,
     }
 }

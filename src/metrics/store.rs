@@ -24,6 +24,8 @@ pub struct StoreCounters {
     pub refused_not_author: AtomicU64,
     /// Appends refused because `limits.channels` was reached.
     pub refused_too_many_channels: AtomicU64,
+    /// Edits refused because `limits.edits` was reached.
+    pub refused_too_many_edits: AtomicU64,
     pub unavailable: AtomicU64,
     pub unconfirmed: AtomicU64,
     /// Batches attempted, committed or not.

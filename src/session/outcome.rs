@@ -123,6 +123,8 @@ pub enum AppendError {
     NotAuthor,
     /// `limits.channels` is reached and the channel is new.
     TooManyChannels,
+    /// `limits.edits` is reached for the publication to edit.
+    TooManyEdits,
     /// The publication was certainly not stored; retry after `retry_ms` milliseconds.
     Unavailable { retry_ms: u32 },
     /// The outcome of the commit is unknown; another append with the same key finds out.

@@ -115,6 +115,7 @@ impl Session {
                 AppendError::NotFound => Refusal::NotFound,
                 AppendError::NotAuthor => Refusal::NotAuthor,
                 AppendError::TooManyChannels => Refusal::Channels,
+                AppendError::TooManyEdits => Refusal::Edits,
                 AppendError::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
                 AppendError::Unconfirmed { retry_ms } => Refusal::Unconfirmed { retry_ms },
             },

@@ -34,6 +34,8 @@ pub enum Refusal<'a> {
     Queue,
     /// `limits.channels` is reached.
     Channels,
+    /// `limits.edits` is reached.
+    Edits,
     /// The key belongs to a publication with other content.
     KeyConflict,
     /// The publication to edit or delete does not exist.
@@ -67,7 +69,7 @@ impl Refusal<'_> {
             Refusal::ConnectedAlready => ErrorCode::Malformed,
             Refusal::Forbidden(_) | Refusal::NotAuthor => ErrorCode::Forbidden,
             Refusal::NotSubscribed | Refusal::Abandoned => ErrorCode::NotSubscribed,
-            Refusal::Subscriptions => ErrorCode::TooLarge,
+            Refusal::Subscriptions | Refusal::Edits => ErrorCode::TooLarge,
             Refusal::PublishRate { .. } | Refusal::PublishBytes { .. } | Refusal::CommandRate { .. } => {
                 ErrorCode::RateLimited
             }
@@ -95,6 +97,7 @@ impl Refusal<'_> {
             | Refusal::NotSubscribed
             | Refusal::Abandoned
             | Refusal::Subscriptions
+            | Refusal::Edits
             | Refusal::KeyConflict
             | Refusal::NotFound
             | Refusal::NotAuthor
@@ -113,6 +116,7 @@ impl Refusal<'_> {
             | Refusal::NotSubscribed
             | Refusal::Abandoned
             | Refusal::Subscriptions
+            | Refusal::Edits
             | Refusal::PublishRate { .. }
             | Refusal::PublishBytes { .. }
             | Refusal::CommandRate { .. }
@@ -171,6 +175,10 @@ impl Refusal<'_> {
             Refusal::Channels => format!(
                 "limits.channels is {}, and all are in use; use an existing channel or retry after retry_ms",
                 limits.channels
+            ),
+            Refusal::Edits => format!(
+                "limits.edits is {}, and the publication has that many edits; publish a new one",
+                limits.edits
             ),
             Refusal::KeyConflict => {
                 "key belongs to a publication with other content; use a new key for new content".into()

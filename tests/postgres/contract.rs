@@ -18,6 +18,7 @@ const CASES: &[Case] = &[
     ("offsets of each channel start at one", KEEP_ALL, 100, offsets_count),
     ("a repeat is answered with the first offset", KEEP_ALL, 100, repeats),
     ("edits and deletes", KEEP_ALL, 100, changes),
+    ("an original has a bounded number of edits", KEEP_ALL, 100, edits_bound),
     ("pages both ways keep to their bounds", KEEP_ALL, 100, pages),
     ("a channel over the bound is refused", KEEP_ALL, 3, channels_bound),
     ("any JSON comes back byte for byte", KEEP_ALL, 100, bytes),
@@ -96,6 +97,21 @@ fn changes(rig: &mut Rig) {
     assert_eq!(all[2]["deleted_by"], 4);
     assert!(all[0]["data"].is_null() && all[2]["data"].is_null());
     assert_eq!(all[1]["data"], "two");
+}
+
+fn edits_bound(rig: &mut Rig) {
+    rig.offset(plain("c", "\"one\""));
+    rig.offset(plain("c", "\"two\""));
+    let edits: Vec<u64> = (0..101).map(|_| rig.send(edit("c", 1, "ann", Authority::Author))).collect();
+    let outcomes: Vec<_> = edits.into_iter().map(|sent| rig.outcome(sent).map(|_| ())).collect();
+    assert!(outcomes[..100].iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(outcomes[100], Err(AppendError::TooManyEdits));
+    let again = || Append { key: keyed("c", "k").key, ..edit("c", 2, "ann", Authority::Author) };
+    assert_eq!(rig.offset(again()), 103, "another original has its own number");
+    assert_eq!(rig.append(again()).expect("known").attempt, Attempt::Repeat);
+    assert_eq!(rig.offset(delete("c", 1, "ann")), 104);
+    let all = rig.all("c");
+    assert!(all[2..102].iter().all(|edit| edit["data"].is_null() && edit["deleted_by"] == 104));
 }
 
 fn pages(rig: &mut Rig) {

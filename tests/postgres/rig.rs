@@ -45,7 +45,13 @@ enum Running {
 impl Rig {
     pub fn sqlite(retention: Retention, channels_max: u64) -> Rig {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = SqliteConfig { data: folder.path().to_owned(), retention, channels_max, readers: 2 };
+        let config = SqliteConfig {
+            data: folder.path().to_owned(),
+            retention,
+            channels_max,
+            edits_max: 100,
+            readers: 2,
+        };
         let store = SqliteStore::open(config).expect("a store");
         let rig = Rig::start(|ends| Running::Sqlite(store.start(ends).expect("threads start")));
         Rig { _folder: Some(folder), ..rig }
@@ -222,6 +228,7 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         url,
         retention,
         channels_max,
+        edits_max: 100,
         writers: 2,
         readers: 2,
         source: None,

@@ -22,6 +22,7 @@ impl Scrape {
             ([("reason", "not_found")], read(&store.refused_not_found)),
             ([("reason", "not_author")], read(&store.refused_not_author)),
             ([("reason", "too_many_channels")], read(&store.refused_too_many_channels)),
+            ([("reason", "too_many_edits")], read(&store.refused_too_many_edits)),
         ];
         let refused = refused.iter().map(|(label, total)| (&label[..], *total));
         sheet.labelled("store_refused", "Appends refused, by reason", MetricType::Counter, refused)?;

@@ -40,6 +40,7 @@ pub(super) struct PostgresAppender {
     pub(super) answers: Answers,
     pub(super) counters: Arc<StoreCounters>,
     pub(super) channels_max: u64,
+    pub(super) edits_max: u32,
     /// The number of publications a channel may hold; 0 is no bound.
     pub(super) publications: u64,
     /// To retention: channels that hold more.
@@ -187,8 +188,10 @@ impl PostgresAppender {
         let mut tried = 0;
         loop {
             let now_ms = self.clock.unix_ms();
-            let (connection, channels_max) = (&mut self.connection, self.channels_max);
-            let attempt = AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, channels_max));
+            let (connection, channels_max, edits_max) =
+                (&mut self.connection, self.channels_max, self.edits_max);
+            let attempt =
+                AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, channels_max, edits_max));
             match catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked())) {
                 Err(fault) if fault.fate == Fate::Again && tried < RETRIES => {
                     tried += 1;

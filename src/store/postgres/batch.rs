@@ -15,7 +15,7 @@ use postgres_types::Type;
 
 /// The statement that appends a batch.
 const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
-     FROM seawall.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+     FROM seawall.append_bounded($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The outcome of one append, with the state of its channel.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(super) fn commit(
     jobs: &[&Append],
     now_ms: u64,
     channels_max: u64,
+    edits_max: u32,
 ) -> Result<Vec<SettledAppend>, CallFault> {
     let changes: Vec<Change> = jobs.iter().map(|job| change_of(job.change)).collect();
     let names: Vec<&str> = jobs.iter().map(|job| job.channel.as_str()).collect();
@@ -58,6 +59,7 @@ pub(super) fn commit(
             (&moderates, Type::BOOL_ARRAY),
             (&digests, Type::BYTEA_ARRAY),
             (&texts, Type::TEXT_ARRAY),
+            (&i64::from(edits_max), Type::INT8),
         ],
     )?;
     rows.iter().map(settled).collect::<Result<_, _>>().map_err(|error| CallFault::garbled(&error))
@@ -87,7 +89,8 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
         2 => return Ok(refused(AppendError::KeyConflict)),
         3 => return Ok(refused(AppendError::NotFound)),
         4 => return Ok(refused(AppendError::NotAuthor)),
-        _ => return Ok(refused(AppendError::TooManyChannels)),
+        5 => return Ok(refused(AppendError::TooManyChannels)),
+        _ => return Ok(refused(AppendError::TooManyEdits)),
     };
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let epoch = Epoch(row.try_get::<i64>(4)? as u32);

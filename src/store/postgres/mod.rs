@@ -58,6 +58,8 @@ pub struct PostgresConfig {
     pub retention: Retention,
     /// `limits.channels`: the number of channels that may exist.
     pub channels_max: u64,
+    /// `limits.edits`: the number of retained edits of one original.
+    pub edits_max: u32,
     /// The number of threads that append, each with a connection; at least 1.
     pub writers: usize,
     /// The number of threads that read pages, each with a connection; at least 1.
@@ -166,6 +168,7 @@ impl PostgresStore {
                 answers: answers.clone(),
                 counters: Arc::clone(&counters),
                 channels_max: config.channels_max,
+                edits_max: config.edits_max,
                 publications: config.retention.publications,
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),

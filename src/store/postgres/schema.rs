@@ -12,7 +12,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 3] = [
+const STEPS: [&[&str]; 4] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -21,6 +21,7 @@ const STEPS: [&[&str]; 3] = [
     ],
     &[include_str!("sql/2_canary.sql")],
     &[include_str!("sql/3_trial.sql")],
+    &[include_str!("sql/4_edits.sql")],
 ];
 
 /// The version that this program writes.

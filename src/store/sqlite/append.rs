@@ -28,6 +28,9 @@ const ROUND_PERIOD: Duration = Duration::from_secs(1);
 /// for each attempt.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long the end of the process waits for deletes in progress.
+const ERASING_AT_END: Duration = Duration::from_secs(1);
+
 /// The bytes of pages that even a small publication changes.
 const PAGES_BYTES: usize = 4_096;
 
@@ -105,11 +108,23 @@ impl SqliteAppender {
                     self.commit(&batch);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.log,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.finish_erasing();
+                    return self.log;
+                }
             }
             self.begin_round();
             self.retain();
             self.tidy_wal();
+        }
+    }
+
+    /// Removes what is deleted before the process ends, unless it is too much; then the next start goes on with it.
+    fn finish_erasing(&mut self) {
+        let end = monotonic() + ERASING_AT_END;
+        self.round = [Duty::Erase].into();
+        while !self.round.is_empty() && monotonic() < end {
+            self.retain();
         }
     }
 
@@ -168,6 +183,9 @@ impl SqliteAppender {
         self.note_growth(batch);
         if batch.iter().any(|job| matches!(job.change, AppendChange::Delete(..))) {
             self.checkpoints.signals.note_erased();
+            if !self.round.contains(&Duty::Erase) {
+                self.round.push_front(Duty::Erase);
+            }
         }
     }
 
@@ -204,13 +222,13 @@ impl SqliteAppender {
         let Some(duty) = self.round.pop_front() else { return };
         let (begun, rows) = (monotonic(), self.slice_rows);
         match catch_unwind(AssertUnwindSafe(|| self.slice(duty, begun))) {
-            Ok(Ok(RetentionSlice { publications, keys, rest })) => {
+            Ok(Ok(RetentionSlice { publications, keys, erased, rest })) => {
                 if publications > 0 {
                     self.slice_rows = rows.after(begun.elapsed());
                 }
                 add(&self.counters.retention_deletes, publications);
                 add(&self.counters.keys_forgotten, keys);
-                if publications > 0 {
+                if publications + erased > 0 {
                     self.checkpoints.signals.note_erased();
                 }
                 if rest == Rest::Some {

@@ -3,6 +3,7 @@
 //! Channel rows read or changed in the batch stay in the batch until its commit. A refused append has changed nothing, because
 //! every check comes before the first write.
 
+use super::erasures;
 use super::keys::{self, Claim, Owned};
 use super::place::{ChannelNumber, RowKey};
 use super::rows::{self, ChannelRow, RowMemory};
@@ -22,6 +23,7 @@ pub(crate) struct Batch<'a> {
     epoch: Epoch,
     now_ms: u64,
     channels_left: u64,
+    edits_max: u32,
     /// Rows as this transaction sees them.
     pub(crate) touched: AHashMap<ChannelName, Touched>,
     /// The number of channels created in it.
@@ -54,6 +56,7 @@ impl<'a> Batch<'a> {
         epoch: Epoch,
         now_ms: u64,
         channels_left: u64,
+        edits_max: u32,
     ) -> Batch<'a> {
         Batch {
             connection,
@@ -61,6 +64,7 @@ impl<'a> Batch<'a> {
             epoch,
             now_ms,
             channels_left,
+            edits_max,
             touched: AHashMap::new(),
             created: 0,
             claimed: 0,
@@ -175,11 +179,18 @@ impl<'a> Batch<'a> {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()?;
-        Ok(match (found, authority) {
+        let allowed = match (found, authority) {
             (None | Some((false, _)), _) => Err(AppendError::NotFound),
             (Some((true, false)), Authority::Author) => Err(AppendError::NotAuthor),
             (Some((true, true)), Authority::Author) | (Some((true, _)), Authority::Moderator) => Ok(()),
-        })
+        };
+        if allowed.is_ok()
+            && let AppendChange::Edit(..) = job.change
+            && self.edits(RowKey::of(row.id, target), self.edits_max)? >= self.edits_max
+        {
+            return Ok(Err(AppendError::TooManyEdits));
+        }
+        Ok(allowed)
     }
 
     /// Writes the publication that turns `before` into `row`. Its key is already claimed.
@@ -218,17 +229,26 @@ impl<'a> Batch<'a> {
         Ok(row)
     }
 
-    /// Removes the text of an original and of its edits from the log. Their rows stay, because offsets have no gaps.
+    /// Removes the text of an original, and has the text of its edits removed in slices: pages show neither from now on. The
+    /// rows stay, because offsets have no gaps.
     fn erase(&self, original: RowKey, by: Offset) -> rusqlite::Result<()> {
         let by = integer(by.0);
         self.connection
             .prepare_cached("UPDATE publications SET data = NULL, deleted_by = ?2 WHERE place = ?1")?
             .execute(params![original.0, by])?;
+        if self.edits(original, 1)? > 0 {
+            erasures::begin(self.connection, original, by)?;
+        }
+        Ok(())
+    }
+
+    /// The number of retained edits of an original, counted up to `most`. A delete has no successors, so all rows with the
+    /// target are edits.
+    fn edits(&self, original: RowKey, most: u32) -> rusqlite::Result<u32> {
         self.connection
             .prepare_cached(
-                "UPDATE publications SET data = NULL, deleted_by = ?2 WHERE target = ?1 AND kind = 1",
+                "SELECT count(*) FROM (SELECT 1 FROM publications WHERE target = ?1 AND kind = 1 LIMIT ?2)",
             )?
-            .execute(params![original.0, by])
-            .map(drop)
+            .query_row(params![original.0, most], |row| row.get(0))
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct LogBounds {
     pub(crate) retention: Retention,
     /// The number of channels that may exist.
     pub(crate) channels_max: u64,
+    /// The number of retained edits of one original.
+    pub(crate) edits_max: u32,
 }
 
 /// The reason why a batch has no outcomes.
@@ -134,7 +136,8 @@ impl Log {
             return Err(Stop::from(rusqlite::Error::InvalidQuery));
         };
         begin(writer)?;
-        let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, channels_left);
+        let mut batch =
+            Batch::new(writer, &self.memory, self.epoch, now_ms, channels_left, self.bounds.edits_max);
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match isolation {

@@ -11,6 +11,7 @@ pub(crate) mod append;
 mod batch;
 mod checkpoint;
 mod connection;
+mod erasures;
 mod fault;
 mod keys;
 mod lock;

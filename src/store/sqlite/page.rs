@@ -115,10 +115,14 @@ fn fill(body: &mut PageBody<'_>, snapshot: &Transaction<'_>, row: &rows::Channel
     Ok(())
 }
 
-const ASCENDING: &str = "SELECT place, user, key, time, kind, target, deleted_by, data FROM publications
-     WHERE place >= ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
-const DESCENDING: &str = "SELECT place, user, key, time, kind, target, deleted_by, data FROM publications
-     WHERE place >= ?1 AND place <= ?2 ORDER BY place DESC LIMIT ?3";
+const ASCENDING: &str = "SELECT place, user, key, time, kind, target,
+         CASE WHEN kind = 1 THEN coalesce(deleted_by, (SELECT e.deleted_by FROM erasures AS e WHERE e.target = p.target))
+         ELSE deleted_by END, data
+     FROM publications AS p WHERE place >= ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
+const DESCENDING: &str = "SELECT place, user, key, time, kind, target,
+         CASE WHEN kind = 1 THEN coalesce(deleted_by, (SELECT e.deleted_by FROM erasures AS e WHERE e.target = p.target))
+         ELSE deleted_by END, data
+     FROM publications AS p WHERE place >= ?1 AND place <= ?2 ORDER BY place DESC LIMIT ?3";
 
 fn stored<'r>(row: &'r Row<'_>, offset: Offset) -> rusqlite::Result<Stored<'r>> {
     let target: Option<i64> = row.get(5)?;
@@ -131,6 +135,10 @@ fn stored<'r>(row: &'r Row<'_>, offset: Offset) -> rusqlite::Result<Stored<'r>> 
         time_ms: natural(row.get(3)?),
         change: change(row.get(4)?, target),
         deleted_by: deleted_by.map(|by| Offset(natural(by))),
-        data: row.get_ref(7)?.as_str_or_null()?.unwrap_or("null"),
+        // The text of an edit may still wait to be erased.
+        data: match deleted_by {
+            Some(_) => "null",
+            None => row.get_ref(7)?.as_str_or_null()?.unwrap_or("null"),
+        },
     })
 }

@@ -4,6 +4,7 @@
 //! channels: channels over the number are noted when they are written, those over the age have an index, and keys are swept a
 //! piece at a time.
 
+use super::erasures;
 use super::keys;
 use super::log::{BatchFault, Log};
 use super::place::RowKey;
@@ -56,20 +57,22 @@ pub(crate) enum Duty {
     Age,
     /// Keys older than eight days, and than `retention.age`, whose publication is gone.
     Keys,
+    /// The text of edits whose original was deleted.
+    Erase,
 }
 
 impl Duty {
     /// True if the wall clock decides what is deleted.
     pub(crate) fn is_by_age(self) -> bool {
         match self {
-            Duty::Number => false,
+            Duty::Number | Duty::Erase => false,
             Duty::Age | Duty::Keys => true,
         }
     }
 }
 
 /// The duties of a round.
-pub(crate) const DUTIES: [Duty; 3] = [Duty::Number, Duty::Age, Duty::Keys];
+pub(crate) const DUTIES: [Duty; 4] = [Duty::Number, Duty::Age, Duty::Keys, Duty::Erase];
 
 /// The result of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub(crate) struct RetentionSlice {
     pub(crate) publications: u64,
     /// The number forgotten.
     pub(crate) keys: u64,
+    /// The number of edits whose text was removed.
+    pub(crate) erased: u64,
     pub(crate) rest: Rest,
 }
 
@@ -100,6 +105,7 @@ impl Log {
             Duty::Number => self.retain_number(rows.0),
             Duty::Age => self.retain_age(now_ms, rows.0),
             Duty::Keys => self.retain_keys(now_ms),
+            Duty::Erase => self.erase_edits(rows.0),
         };
         slice.inspect_err(|fault| self.recover(fault))
     }
@@ -131,7 +137,7 @@ impl Log {
         }
         let removed = self.adopt_cuts(cuts?);
         let rest = if self.overfull.is_empty() { Rest::None } else { Rest::Some };
-        Ok(RetentionSlice { publications: removed, keys: 0, rest })
+        Ok(RetentionSlice { publications: removed, rest, ..RetentionSlice::default() })
     }
 
     fn retain_age(&mut self, now_ms: u64, rows: u64) -> Result<RetentionSlice, BatchFault> {
@@ -158,7 +164,7 @@ impl Log {
         for cut in &cuts {
             self.large_cuts.note(&cut.name, cut.row.retained() + cut.removed, cut.removed);
         }
-        Ok(RetentionSlice { publications: self.adopt_cuts(cuts), keys: 0, rest })
+        Ok(RetentionSlice { publications: self.adopt_cuts(cuts), rest, ..RetentionSlice::default() })
     }
 
     fn retain_keys(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
@@ -177,7 +183,14 @@ impl Log {
         let keys = sweep.expired.len() as u64;
         let rest = self.pace.advance(sweep.examined, keys, sweep.end);
         self.swept = sweep.cursor;
-        Ok(RetentionSlice { publications: 0, keys, rest })
+        Ok(RetentionSlice { keys, rest, ..RetentionSlice::default() })
+    }
+
+    fn erase_edits(&mut self, rows: u64) -> Result<RetentionSlice, BatchFault> {
+        let next = self.connection().and_then(erasures::next).map_err(BatchFault::NotStored)?;
+        let Some(erasure) = next else { return Ok(RetentionSlice::default()) };
+        let erased = self.transaction(|connection| erasures::advance(connection, erasure, rows))?;
+        Ok(RetentionSlice { erased, rest: Rest::Some, ..RetentionSlice::default() })
     }
 
     /// Remembers committed rows. Those still over their number are noted again, after the others.

@@ -15,7 +15,7 @@ const APPLICATION_ID: i32 = 0x5365_6157;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [Step; 2] = [log_and_channels, keys_and_ages];
+const STEPS: [Step; 3] = [log_and_channels, keys_and_ages, erasures];
 
 /// The version that this program writes.
 pub(crate) const VERSION: u32 = STEPS.len() as u32;
@@ -133,6 +133,17 @@ fn keys_and_ages(connection: &Connection) -> rusqlite::Result<()> {
         remember.execute(params![channel.0, user, key, offset, time, digest])?;
     }
     Ok(())
+}
+
+fn erasures(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "-- Originals whose edits are being erased. target, done: places in publications. deleted_by: an offset.
+         CREATE TABLE erasures (
+             target INTEGER PRIMARY KEY,
+             deleted_by INTEGER NOT NULL,
+             done INTEGER NOT NULL
+         ) STRICT;",
+    )
 }
 
 /// The store's epoch. If there is none yet, it becomes `fresh`.

@@ -30,6 +30,8 @@ pub struct SqliteConfig {
     pub retention: Retention,
     /// `limits.channels`: the number of channels that may exist, up to 16,777,215.
     pub channels_max: u64,
+    /// `limits.edits`: the number of retained edits of one original.
+    pub edits_max: u32,
     /// The number of threads that read pages; at least 1.
     pub readers: usize,
 }
@@ -60,7 +62,11 @@ impl SqliteStore {
         warn_of_access(&path);
         let failed = |doing| move |source| SqliteOpenError::Sqlite { path: path.clone(), doing, source };
         let epoch = schema::epoch(&writer, random_epoch()?).map_err(failed.clone()("reading the epoch"))?;
-        let bounds = LogBounds { retention: config.retention, channels_max: config.channels_max };
+        let bounds = LogBounds {
+            retention: config.retention,
+            channels_max: config.channels_max,
+            edits_max: config.edits_max,
+        };
         let log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds)
             .map_err(failed("reading the channels"))?;
         Ok(SqliteStore { config, clock, wal: WAL_BOUNDS, log, lock })

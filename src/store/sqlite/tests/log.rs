@@ -91,6 +91,7 @@ fn delete_removes_the_text_of_original_and_edits_from_pages_and_file() {
         (&().into(), &4.into(), &1.into())
     );
     assert_eq!((&all[2]["data"], &all[3]["deletes"]), (&"public".into(), &1.into()));
+    shelf.retain(5);
     shelf.log.checkpoint(Checkpoint::Truncate).expect("a checkpoint");
     let file = std::fs::read(shelf.path()).expect("the file");
     let holds = |text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
@@ -98,6 +99,40 @@ fn delete_removes_the_text_of_original_and_edits_from_pages_and_file() {
     let again =
         shelf.append(&[changing(delete(1), plain("c", "null")), changing(edit(2), plain("c", "1"))], 5);
     assert_eq!(again, [Err(AppendError::NotFound), Err(AppendError::NotFound)]);
+}
+
+#[test]
+fn delete_after_many_large_edits_is_hidden_at_once_and_erased_in_slices_over_a_restart() {
+    const EDITS: u64 = 40;
+    let mut shelf = Shelf::new(KEEP_ALL);
+    let text = format!("\"{}\"", "secret ".repeat(8_000));
+    shelf.offset(plain("c", &text), 1);
+    for _ in 0..EDITS {
+        shelf.offset(changing(edit(1), plain("c", &text)), 2);
+    }
+    let by = shelf.offset(changing(delete(1), plain("c", "null")), 3);
+    let hidden = |shelf: &Shelf| {
+        let all = shelf.all("c");
+        let edits = &all[..=EDITS as usize];
+        edits.iter().all(|edit| edit["data"].is_null() && edit["deleted_by"] == by)
+    };
+    let held = |shelf: &mut Shelf| -> i64 {
+        let count = "SELECT count(*) FROM publications WHERE data LIKE '%secret%'";
+        shelf.log.raw().query_row(count, [], |row| row.get(0)).expect("a count")
+    };
+    assert!(hidden(&shelf));
+    assert_eq!(held(&mut shelf) as u64, EDITS, "the delete itself waits for no edit");
+    let slice = shelf.log.retain(Duty::Erase, 3, SliceRows::MAX).expect("a slice");
+    assert!((1..=10).contains(&slice.erased), "{} of 56 kB each", slice.erased);
+    shelf.reopen();
+    // The original may leave before its edits do.
+    shelf.log.raw().execute_batch("DELETE FROM publications WHERE kind = 0").expect("a cut");
+    assert!(shelf.all("c").iter().all(|edit| edit["data"].is_null()));
+    shelf.retain(3);
+    assert_eq!(held(&mut shelf), 0);
+    let left: i64 =
+        shelf.log.raw().query_row("SELECT count(*) FROM erasures", [], |row| row.get(0)).expect("a count");
+    assert_eq!(left, 0);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The cost of the log compared with bare SQLite: `cargo test --release -- --ignored store_against_a_bare_loop`.
 
 use super::super::connection;
-use super::support::{KEEP_ALL, Shelf, append};
+use super::super::retention::{Duty, SliceRows};
+use super::support::{KEEP_ALL, Shelf, append, changing, delete, edit, plain};
 use crate::job::Append;
 use crate::store::idempotency::digest;
+use crate::store::retention::Rest;
 use crate::wire::publication::Change;
 use rusqlite::params;
 use std::time::{Duration, Instant};
@@ -35,6 +37,32 @@ fn store_against_a_bare_loop() {
     let per_s = |took: Duration| (BATCH * BATCHES) as f64 / took.as_secs_f64();
     let (log, bare) = (per_s(log_took), per_s(bare_took));
     println!("log {log:.0}/s, bare loop {bare:.0}/s, ratio {:.2}", log / bare);
+}
+
+/// How long appends wait for a delete of a publication with all its edits, each of the largest size.
+#[test]
+#[ignore = "a measurement, to be read and not to pass"]
+#[allow(clippy::disallowed_methods, reason = "a measurement needs the clock")]
+fn delete_of_a_publication_with_a_hundred_large_edits() {
+    let mut shelf = Shelf::new(KEEP_ALL);
+    let text = format!("\"{}\"", "x".repeat(65_000));
+    shelf.offset(plain("c", &text), 1);
+    for _ in 0..100 {
+        shelf.offset(changing(edit(1), plain("c", &text)), 2);
+    }
+    let begun = Instant::now();
+    shelf.offset(changing(delete(1), plain("c", "null")), 3);
+    println!("delete {:?}", begun.elapsed());
+    let mut longest = Duration::ZERO;
+    loop {
+        let begun = Instant::now();
+        let slice = shelf.log.retain(Duty::Erase, 3, SliceRows::MAX).expect("a slice");
+        longest = longest.max(begun.elapsed());
+        if slice.rest == Rest::None {
+            break;
+        }
+    }
+    println!("longest slice {longest:?}");
 }
 
 fn batch(round: usize) -> Vec<Append> {

@@ -15,6 +15,7 @@ const CHANNELS: usize = 3;
 const BOUNDS: LogBounds = LogBounds {
     retention: Retention { publications: NUMBER, age: Some(Duration::from_millis(AGE_MS)) },
     channels_max: CHANNELS as u64,
+    edits_max: 100,
 };
 
 #[derive(Clone, Debug)]

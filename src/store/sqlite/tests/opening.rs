@@ -13,6 +13,7 @@ fn config(data: &Path) -> SqliteConfig {
         data: data.to_owned(),
         retention: Retention { publications: 0, age: None },
         channels_max: 10,
+        edits_max: 100,
         readers: 1,
     }
 }

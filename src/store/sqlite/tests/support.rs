@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Retention that deletes nothing.
 pub(super) const KEEP_ALL: LogBounds =
-    LogBounds { retention: Retention { publications: 0, age: None }, channels_max: 1_000 };
+    LogBounds { retention: Retention { publications: 0, age: None }, channels_max: 1_000, edits_max: 100 };
 
 pub(super) fn name(text: &str) -> ChannelName {
     ChannelName::parse(text).expect("a channel name")

@@ -36,7 +36,13 @@ fn rig(reactors: usize, retention: Retention) -> Rig {
 }
 
 fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -> Rig {
-    let config = SqliteConfig { data: folder.path().to_owned(), retention, channels_max: 100, readers: 2 };
+    let config = SqliteConfig {
+        data: folder.path().to_owned(),
+        retention,
+        channels_max: 100,
+        edits_max: 100,
+        readers: 2,
+    };
     let clock = Arc::new(AtomicU64::new(now_ms));
     let mut store = SqliteStore::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
     store.wal = WalBounds {
