@@ -1,6 +1,8 @@
 //! A full disk refuses publications, and nothing else.
 
+use crate::servers::Disk;
 use crate::support::{Client, Gateway, SOON, Setup, until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -55,4 +57,36 @@ fn publishing_is_refused_until_space_is_free() {
         }
         reply.get("published").is_some()
     });
+}
+
+#[test]
+fn clients_can_read_after_a_clean_stop_and_a_start_on_a_full_disk() {
+    let Some(disk) = Disk::or_skip(24) else { return };
+    let setup = || Setup::new().unlimited().data_at(disk.path().join("data"));
+    let mut gateway = setup().start();
+    let mut client = Client::connect(&gateway);
+    for n in 1..=20 {
+        assert!(publish(&mut client, n).get("published").is_some());
+    }
+    drop(client);
+    assert_eq!(gateway.ends_after(Signal::TERM).0, Some(0));
+    disk.fill();
+    let gateway = setup().start();
+    let mut client = Client::connect(&gateway);
+    let page = client.ask(json!({"history": {"channel": "c", "limit": 1}}), "history");
+    assert_eq!(page["head"], 20);
+    assert_eq!(publish(&mut client, 21)["error"]["code"], "unavailable");
+    disk.free();
+    until(SOON, "publishing works again", || publish(&mut client, 21).get("published").is_some());
+    drop(client);
+    drop(gateway);
+
+    // A store that has to be created has no room: the error names the cause.
+    disk.fill();
+    let Err(refused) = setup().data_at(disk.path().join("new")).try_start() else { panic!("it started") };
+    assert!(
+        refused.output.contains("is full") && refused.output.contains("bytes are free"),
+        "{}",
+        refused.output
+    );
 }

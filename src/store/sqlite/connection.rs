@@ -3,7 +3,7 @@
 //! Every commit is synced (`synchronous=FULL`), so an acknowledged publication survives a power cut. Automatic checkpoints are
 //! off, because they would run inside a commit that clients wait for.
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, FileControl, MAIN_DB, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_log_files(&connection)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
@@ -50,6 +51,7 @@ pub(crate) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_log_files(&connection)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA query_only = TRUE; PRAGMA cache_size = -8192;")?;
@@ -60,8 +62,22 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 pub(crate) fn checkpointer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_log_files(&connection)?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
     Ok(connection)
+}
+
+/// Keeps the log's files when the last connection closes. A start needs the index (`-shm`), and on a full disk it could not be
+/// created again: clients could not read until there is room.
+fn keep_log_files(connection: &Connection) -> rusqlite::Result<()> {
+    connection.file_control(Some(MAIN_DB), FileControl::PersistWal(&mut 1))
+}
+
+/// Lets the log's file be empty if this connection is the last one to close: its frames would be applied to another database
+/// that an operator puts in the place of this one.
+pub(super) fn empty_log_on_close(connection: &Connection) {
+    // A failure leaves the file as a crash would.
+    let _ = connection.query_row("PRAGMA journal_size_limit = 0", [], |_| Ok(()));
 }
 
 /// The kind of a checkpoint.

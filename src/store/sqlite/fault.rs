@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+/// The free bytes with which every store opens: SQLite needs an index of 32 KiB and room for a transaction.
+pub(super) const ROOM_TO_OPEN: u64 = 1 << 20;
+
 /// The reason why a store does not open.
 #[derive(Debug)]
 pub enum SqliteOpenError {
@@ -30,6 +33,15 @@ pub enum SqliteOpenError {
         found: u32,
         /// The newest version that this program knows.
         known: u32,
+    },
+    /// The disk is full.
+    NoRoom {
+        path: PathBuf,
+        /// The bytes free for this user.
+        free: u64,
+        /// The operation that failed.
+        doing: &'static str,
+        source: rusqlite::Error,
     },
     Sqlite {
         path: PathBuf,
@@ -71,6 +83,11 @@ impl fmt::Display for SqliteOpenError {
                 "{} has schema version {found}, and this program knows versions up to {known}; run the newer Seawall that wrote it",
                 path.display()
             ),
+            SqliteOpenError::NoRoom { path, free, doing, source } => write!(
+                f,
+                "the disk of {} is full: {free} bytes are free, and {doing} failed ({source}); free at least {ROOM_TO_OPEN} bytes on it, or move the data folder to a larger disk (store.data, --data)",
+                path.display()
+            ),
             SqliteOpenError::Sqlite { path, doing, source } => {
                 write!(f, "{doing} failed for {}: {source}", path.display())
             }
@@ -85,7 +102,7 @@ impl std::error::Error for SqliteOpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SqliteOpenError::Folder { source, .. } => Some(source),
-            SqliteOpenError::Sqlite { source, .. } => Some(source),
+            SqliteOpenError::NoRoom { source, .. } | SqliteOpenError::Sqlite { source, .. } => Some(source),
             SqliteOpenError::Locked { .. }
             | SqliteOpenError::Missing { .. }
             | SqliteOpenError::NotADatabase { .. }

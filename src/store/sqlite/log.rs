@@ -250,7 +250,9 @@ impl Log {
 
     /// Drops the connection, and with it any open transaction. The next use opens another.
     pub(crate) fn close(&mut self) {
-        self.writer = None;
+        if let Some(writer) = self.writer.take() {
+            connection::empty_log_on_close(&writer);
+        }
         self.memory.clear();
     }
 
@@ -286,6 +288,12 @@ impl Log {
     #[cfg(test)]
     pub(crate) fn raw(&mut self) -> &Connection {
         self.connection().expect("the store opens")
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -23,6 +23,7 @@ mod read;
 mod retention;
 mod rows;
 mod schema;
+mod space;
 mod store;
 #[cfg(test)]
 mod tests;

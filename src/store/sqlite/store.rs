@@ -3,11 +3,12 @@
 use super::append::{Checkpoints, SqliteAppender};
 use super::checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds, WalSignals};
 use super::connection::{self, Checkpoint, FILE_NAME};
-use super::fault::SqliteOpenError;
+use super::fault::{ROOM_TO_OPEN, SqliteOpenError};
 use super::lock::FolderLock;
 use super::log::{Log, LogBounds};
 use super::read::SqliteReader;
 use super::schema::{self, SchemaFault};
+use super::space;
 use crate::id::Epoch;
 use crate::store::answers::Answers;
 use crate::store::thread::{spawn, warn_of_panic};
@@ -60,7 +61,7 @@ impl SqliteStore {
         let path = config.data.join(FILE_NAME);
         let writer = open_file(&path)?;
         warn_of_access(&path);
-        let failed = |doing| move |source| SqliteOpenError::Sqlite { path: path.clone(), doing, source };
+        let failed = |doing| move |source| sqlite_fault(&path, doing, source);
         let epoch = schema::epoch(&writer, random_epoch()?).map_err(failed.clone()("reading the epoch"))?;
         let bounds = LogBounds {
             retention: config.retention,
@@ -205,9 +206,14 @@ fn schema_fault(path: &Path, fault: SchemaFault) -> SqliteOpenError {
 
 fn sqlite_fault(path: &Path, doing: &'static str, source: rusqlite::Error) -> SqliteOpenError {
     let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => SqliteOpenError::NotADatabase { path },
-        Some(_) | None => SqliteOpenError::Sqlite { path, doing, source },
+    let free = path.parent().and_then(|folder| space::of(folder).ok()).map(|space| space.free);
+    match (source.sqlite_error_code(), free) {
+        (Some(ErrorCode::NotADatabase), _) => SqliteOpenError::NotADatabase { path },
+        // Where SQLite cannot extend its index, it reports an I/O error.
+        (Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure), Some(free)) if free < ROOM_TO_OPEN => {
+            SqliteOpenError::NoRoom { path, free, doing, source }
+        }
+        (Some(_) | None, _) => SqliteOpenError::Sqlite { path, doing, source },
     }
 }
 
