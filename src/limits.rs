@@ -109,7 +109,7 @@ impl Default for Limits {
             json_depth: 32,
             publishes_per_s: 20,
             publishes_burst: 40,
-            publish_bytes_per_s: 192 << 10,
+            publish_bytes_per_s: 256 << 10,
             publish_bytes_burst: 4 << 20,
             commands_per_s: 100,
             commands_burst: 300,

@@ -88,6 +88,11 @@ impl SharedMeter {
         self.advance(|at| next_arrival(at, rate.tolerance_us, rate.period_us, now))
     }
 
+    /// The wait until an event would be admitted. Counts nothing.
+    pub fn check_bytes(&self, rate: ByteRate, now: Moment) -> Result<(), Duration> {
+        next_arrival(self.0.load(Ordering::Relaxed), rate.burst_us, 0, now).map(drop)
+    }
+
     /// Counts an event of this many bytes, or refuses it and returns the wait.
     pub fn admit_bytes(&self, rate: ByteRate, bytes: usize, now: Moment) -> Result<(), Duration> {
         let cost_us = rate.cost_us(bytes);

@@ -52,13 +52,17 @@ impl PublishMeters {
             (PublishMeters::Connection(meter), Some(rate)) => meter.admit(rate, now).map_err(too_fast),
             (PublishMeters::Connection(_), None) => Ok(()),
             (PublishMeters::User(account), rate) => {
+                let too_much = |wait| Refusal::PublishBytes { retry_ms: whole_ms(wait) };
+                // Checked before the rate counts the publish, because a refused publish uses up nothing.
+                if let Some(bytes) = policy.publish_bytes {
+                    account.publish_bytes.check_bytes(bytes, now).map_err(too_much)?;
+                }
                 if let Some(rate) = rate {
                     account.publishes.admit(rate, now).map_err(too_fast)?;
                 }
                 let Some(rate) = policy.publish_bytes else { return Ok(()) };
                 let bytes = publish.content.data().len() + PUBLISH_OVERHEAD_BYTES;
-                let refused = |wait| Refusal::PublishBytes { retry_ms: whole_ms(wait) };
-                account.publish_bytes.admit_bytes(rate, bytes, now).map_err(refused)
+                account.publish_bytes.admit_bytes(rate, bytes, now).map_err(too_much)
             }
         }
     }

@@ -359,6 +359,23 @@ fn published_bytes_of_a_user_are_bounded_on_all_connections_together() {
 }
 
 #[test]
+fn publish_refused_for_its_bytes_does_not_count_against_the_rate() {
+    let limits = Limits {
+        publishes_per_s: 1,
+        publishes_burst: 2,
+        publish_bytes_per_s: 10_000,
+        publish_bytes_burst: 1_024,
+        ..Limits::default()
+    };
+    let mut bench = signed_in(&limits, &Arc::default());
+    let large = format!(r#"{{"id":2,"publish":{{"channel":"c","data":"{}"}}}}"#, "x".repeat(5_000));
+    assert!(bench.say(&large).is_empty());
+    let retry_ms = bench.say(&large)[0]["error"]["retry_ms"].as_u64().expect("over the burst");
+    bench.now.at = bench.now.at + Duration::from_millis(retry_ms);
+    assert!(bench.say(&large).is_empty(), "a client that waits retry_ms is admitted");
+}
+
+#[test]
 fn eleventh_malformed_command_in_a_minute_closes() {
     let mut bench = Bench::connected(&Limits::default());
     for round in 0..3 {
