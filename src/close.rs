@@ -55,6 +55,10 @@ pub enum CloseReason {
     Forbidden(&'static str),
     /// The client offered only versions of the subprotocol that this server does not support.
     UnsupportedVersion,
+    /// The page that connects is of a site that is not configured; the text names it if it is well-formed.
+    OriginForbidden(String),
+    /// The gateway does not answer to the `Host` of the request.
+    HostForbidden,
 }
 
 /// The frames to send before the connection ends.
@@ -88,6 +92,7 @@ impl CloseReason {
             CloseReason::Unauthenticated(_) => 4501,
             CloseReason::Forbidden(_) => 4503,
             CloseReason::UnsupportedVersion => 4505,
+            CloseReason::OriginForbidden(_) | CloseReason::HostForbidden => 4506,
         }
     }
 
@@ -110,6 +115,8 @@ impl CloseReason {
             CloseReason::Unauthenticated(_) => "unauthenticated",
             CloseReason::Forbidden(_) => "forbidden",
             CloseReason::UnsupportedVersion => "unsupported_version",
+            CloseReason::OriginForbidden(_) => "origin_forbidden",
+            CloseReason::HostForbidden => "host_forbidden",
         }
     }
 
@@ -123,6 +130,8 @@ impl CloseReason {
             | CloseReason::Forbidden(text) => Some(text),
             CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => Some(bound),
             CloseReason::UnsupportedVersion => Some("this server supports only the subprotocol seawall.v1"),
+            CloseReason::OriginForbidden(text) => Some(text),
+            CloseReason::HostForbidden => Some("the Host of this request is not in server.hosts"),
             CloseReason::ConnectTimeout => Some("send connect within limits.connect_ms"),
             CloseReason::Answered(_)
             | CloseReason::InvalidUtf8
@@ -161,7 +170,9 @@ impl CloseReason {
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_)
-            | CloseReason::UnsupportedVersion => None,
+            | CloseReason::UnsupportedVersion
+            | CloseReason::OriginForbidden(_)
+            | CloseReason::HostForbidden => None,
         }
     }
 
@@ -183,7 +194,9 @@ impl CloseReason {
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_)
-            | CloseReason::UnsupportedVersion => None,
+            | CloseReason::UnsupportedVersion
+            | CloseReason::OriginForbidden(_)
+            | CloseReason::HostForbidden => None,
         }
     }
 
@@ -210,7 +223,9 @@ impl CloseReason {
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_)
-            | CloseReason::UnsupportedVersion => Farewell::Bye,
+            | CloseReason::UnsupportedVersion
+            | CloseReason::OriginForbidden(_)
+            | CloseReason::HostForbidden => Farewell::Bye,
         }
     }
 

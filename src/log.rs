@@ -5,12 +5,15 @@
 //! and counted, because a reactor's turn must never wait for a log. The number of dropped lines is logged once there
 //! is room again, and is available from [`dropped`].
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+pub mod audit;
+
+use audit::{Audit, AuditEvent};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -25,6 +28,11 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// The longest delay of a line that sums up a minute of the [`audit`].
+const AUDIT_PERIOD: Duration = Duration::from_secs(1);
+
+/// The queue of the started log, for events that are counted before they become lines.
+static EVENTS: OnceLock<Queue> = OnceLock::new();
 /// The handle that changes the level, set by [`start`].
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
@@ -61,6 +69,7 @@ pub fn dropped() -> u64 {
 /// the first subscriber stays.
 pub fn start(format: Format, level: LogLevel) -> Handle {
     let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
+    drop(EVENTS.set(queue.clone()));
     let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
     let (filter, levels) = reload::Layer::new(level.filter());
     let lines = tracing_subscriber::fmt::layer().with_writer(queue);
@@ -77,6 +86,13 @@ pub fn start(format: Format, level: LogLevel) -> Handle {
         Err(_) => tracing::debug!("log already started"),
     }
     handle
+}
+
+/// Reports an event of the [`audit`]. It does nothing before [`start`].
+pub fn report(event: AuditEvent) {
+    if let Some(queue) = EVENTS.get() {
+        queue.offer_event(event);
+    }
 }
 
 /// Changes the least important level that is logged. It does nothing before [`start`].
@@ -115,6 +131,9 @@ impl Drop for Handle {
 /// An entry in the queue of the writer.
 enum LogEntry {
     Line(Box<[u8]>),
+    Event(Box<AuditEvent>),
+    /// Nothing arrived: look at the time.
+    Look,
     Flush(Sender<()>),
 }
 
@@ -150,6 +169,12 @@ impl Queue {
         }
     }
 
+    fn offer_event(&self, event: AuditEvent) {
+        if self.entries.try_send(LogEntry::Event(Box::new(event))).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Waits until everything offered before is written. Each of its two steps takes at most `timeout`.
     fn flush(&self, timeout: Duration) -> FlushResult {
         let (done, finished) = bounded(1);
@@ -173,8 +198,13 @@ fn one_line(line: &[u8]) -> Box<[u8]> {
 
 fn write_all_entries(mut output: impl Write, waiting: &Receiver<LogEntry>, dropped: &AtomicU64) {
     let mut reported = 0;
-    for entry in waiting {
+    let mut audit = Audit::default();
+    #[allow(clippy::disallowed_methods, reason = "the log's thread counts minutes, and decides nothing else")]
+    let started = Instant::now();
+    while let Some(entry) = next_entry(waiting, &audit) {
         match entry {
+            LogEntry::Look => {}
+            LogEntry::Event(event) => audit.take(*event, started.elapsed()),
             // If stderr is broken, there is no place to report that.
             LogEntry::Line(line) => drop(output.write_all(&line)),
             LogEntry::Flush(done) => {
@@ -182,11 +212,24 @@ fn write_all_entries(mut output: impl Write, waiting: &Receiver<LogEntry>, dropp
                 let _asker_may_have_given_up = done.try_send(());
             }
         }
+        audit.report(started.elapsed());
         let now = dropped.load(Ordering::Relaxed);
         if now > reported && waiting.is_empty() {
             tracing::warn!(lines = now - reported, "log lines dropped");
             reported = now;
         }
+    }
+}
+
+/// The next entry; `None` once no thread can send one. While events are counted, it looks at the time in between.
+fn next_entry(waiting: &Receiver<LogEntry>, audit: &Audit) -> Option<LogEntry> {
+    if audit.is_idle() {
+        return waiting.recv().ok();
+    }
+    match waiting.recv_timeout(AUDIT_PERIOD) {
+        Ok(entry) => Some(entry),
+        Err(RecvTimeoutError::Timeout) => Some(LogEntry::Look),
+        Err(RecvTimeoutError::Disconnected) => None,
     }
 }
 

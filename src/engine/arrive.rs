@@ -148,11 +148,7 @@ impl Engine {
     /// True exactly when the process is full and the kernel keeps further connections. A few past the bound are accepted, only
     /// to be refused with a reason.
     pub fn is_crowded(&self) -> bool {
-        let vitals = &self.setup.vitals;
-        let reactors = vitals.reactors.iter().enumerate();
-        let others = reactors.filter(|(index, _)| *index != usize::from(self.id.0));
-        let others: u64 = others.map(|(_, reactor)| reactor.connections.read()).sum();
-        others + self.peers.len() as u64 >= vitals.connections_max() + REFUSALS_AT_ONCE as u64
+        self.connections() >= self.setup.vitals.connections_max() + REFUSALS_AT_ONCE as u64
     }
 
     /// True exactly when more heads wait in this process than should.
@@ -211,6 +207,7 @@ impl Engine {
             peer.arrival = Arrival::Settling;
             self.tally.connected.add(1);
             self.arrivals.handshakes.done(Done::Connected);
+            self.admit_stranger(id);
         }
     }
 

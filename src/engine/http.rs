@@ -194,7 +194,7 @@ impl Engine {
         method: Method,
         after: After,
     ) -> After {
-        self.tally.count_refused(fault.status());
+        self.tally.count_refused(fault);
         let mut follows = After::Close;
         self.write(id, |out| follows = response::fault(out, fault, method, after));
         follows

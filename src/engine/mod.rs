@@ -49,6 +49,7 @@ mod read;
 mod recover;
 mod setup;
 mod slots;
+mod strangers;
 mod tally;
 mod tell;
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod upgrade;
 
 pub use arrive::AcceptQuota;
 pub use flush::Written;
-pub use order::{FollowMode, Job, Notice, Order};
+pub use order::{FollowMode, Job, Notice, Order, RefusedSite, SiteRule};
 pub use peer::{Flushed, Transport};
 pub use read::{ReadExtent, Readiness};
 pub use setup::{Addresses, Echo, Hosts, ProxyHeader, Setup};
@@ -106,6 +107,7 @@ pub struct Engine {
     /// Peers to be written at the end of the turn.
     dirty: Vec<SlotId>,
     arrivals: arrive::Arrivals,
+    strangers: strangers::Strangers,
     gathering: gather::Gathering,
     reads: recover::Reads,
     relief: flush::Relief,
@@ -162,6 +164,7 @@ impl Engine {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             arrivals: arrive::Arrivals::new(now.at),
+            strangers: strangers::Strangers::default(),
             gathering: gather::Gathering::default(),
             reads: recover::Reads::new(now.at),
             relief: flush::Relief::new(now.at),
@@ -204,6 +207,7 @@ impl Engine {
             }
         };
         let id = self.peers.insert(Peer::new(address, expects, transport, self.now.at));
+        self.list_stranger(id, address);
         self.schedule(id);
         Some(id)
     }
@@ -291,6 +295,7 @@ impl Engine {
         let dead = std::mem::take(&mut self.out.dead);
         for &id in &dead {
             self.end_session(id);
+            self.admit_stranger(id);
             let Some(mut peer) = self.peers.remove(id) else { continue };
             self.count_left(id);
             self.relief.waiting_bytes -= u64::from(peer.counted_bytes);

@@ -6,6 +6,7 @@ use crate::job::bus::Interest;
 use crate::job::{Append, AuthJob, Read};
 use crate::wire::proxy::ProxyFault;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Work for a worker or another reactor.
@@ -42,7 +43,7 @@ pub enum Order {
 }
 
 /// An event that the shell logs or counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A connection was dropped because it did not begin with a valid PROXY header.
     BadProxyHeader(ProxyFault),
@@ -52,6 +53,26 @@ pub enum Notice {
     PlainOnTls,
     /// A TLS handshake was not complete in time.
     TlsTimeout,
+    /// An upgrade was refused because of the site that it came from.
+    SiteRefused(Box<RefusedSite>),
+}
+
+/// The site of a refused upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedSite {
+    /// The page's origin; `None` if it is not well-formed, or if the host alone was refused.
+    pub origin: Option<String>,
+    /// The name and port with which the origin was compared.
+    pub host: String,
+    pub address: IpAddr,
+    pub rule: SiteRule,
+}
+
+/// The rule that a refused site breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteRule {
+    Origin,
+    Host,
 }
 
 /// The source of publications of other instances.

@@ -2,6 +2,7 @@
 
 use super::timers::Scheduled;
 use crate::clock::Moment;
+use crate::close::CloseReason;
 use crate::rate::Meter;
 use crate::session::Session;
 use crate::session::heartbeat::Heartbeat;
@@ -23,6 +24,7 @@ pub struct Peer {
     pub(super) queued: Queued,
     pub(super) listed: Listed,
     pub(super) arrival: Arrival,
+    pub(super) standing: Standing,
     /// The last moment at which waiting bytes made progress; `None` while none wait.
     pub(super) stalled_since: Option<Stall>,
     /// The bytes of this peer that are part of the engine's total.
@@ -100,6 +102,15 @@ pub(super) enum Arrival {
     Settling,
     /// Served.
     In,
+}
+
+/// The place of a connection in the share of unconnected ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Part of the share.
+    Stranger,
+    /// Has been `connected`, or serves an echo, which an operator turned on.
+    Known,
 }
 
 /// The life of a connection.
@@ -183,6 +194,10 @@ pub(super) enum Wants {
     },
     Echo,
     UnsupportedVersion,
+    /// The page is of another site: a `bye` says so.
+    Foreign {
+        reason: CloseReason,
+    },
 }
 
 /// An upgraded connection.
@@ -281,6 +296,7 @@ impl Peer {
             queued: Queued::No,
             listed: Listed::No,
             arrival: Arrival::Head,
+            standing: Standing::Stranger,
             stalled_since: None,
             counted_bytes: 0,
             counted_address: None,

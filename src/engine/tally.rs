@@ -1,6 +1,7 @@
 //! The engine's counts, as plain numbers. The shell publishes them once a turn, so a scrape costs the engine nothing.
 
 use crate::metrics::reactor::{CLOSE_CODES, ReactorCounters};
+use crate::wire::fault::HttpFault;
 use crate::wire::push::ErrorCode;
 use std::cell::Cell;
 
@@ -37,7 +38,7 @@ macro_rules! tally {
         #[derive(Debug, Default)]
         pub struct Tally {
             $(pub $name: Count,)*
-            pub requests_refused: [Count; 2],
+            pub requests_refused: [Count; HttpFault::REASONS.len()],
             pub errors: [Count; ErrorCode::ALL.len()],
             pub closes: [Count; CLOSE_CODES.len() + 1],
             /// Set when one of the three arrays above has changed: most turns leave them as they are.
@@ -64,7 +65,7 @@ tally! {
     connections, handshakes_admitted, handshakes_deferred, handshakes_refused, handshake_cost_us, admissions_per_s,
     upgrades, connected, requests, messages_received, commands, publishes, published, deliveries, runs, lagged,
     replay_pages, recovery_reads, recoveries_refused, recoveries_waiting, signals, pings, beats, statuses, turned_away,
-    observed, late, live_missed, pending, outbox_bytes, tail_bytes, channels, subscriptions,
+    observed, unconnected, unconnected_displaced, late, live_missed, pending, outbox_bytes, tail_bytes, channels, subscriptions,
 }
 
 impl Tally {
@@ -73,9 +74,9 @@ impl Tally {
         self.count(self.errors.get(code.index()));
     }
 
-    /// Counts a refused request by its status, 400 to 599.
-    pub(super) fn count_refused(&self, status: u16) {
-        self.count(self.requests_refused.get(usize::from(status >= 500)));
+    /// Counts a refused request by its reason.
+    pub(super) fn count_refused(&self, fault: HttpFault) {
+        self.count(self.requests_refused.get(fault.index()));
     }
 
     /// Counts a close frame that we sent.

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::http::Answered;
-use super::order::Job;
+use super::order::{Job, Notice, RefusedSite, SiteRule};
 use super::peer::{
     Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Peer, Reading, Replays, Role, Stage, Wants,
     WebSocket,
@@ -21,11 +21,11 @@ use crate::rate::Meter;
 use crate::session::Session;
 use crate::session::heartbeat::Heartbeat;
 use crate::wire::frames::Decoder;
-use crate::wire::origin::Scheme;
+use crate::wire::origin::{Scheme, shown_origin};
 use crate::wire::proxy::forwarded_for;
 use crate::wire::request::{Head, HttpFault, Route};
 use crate::wire::response;
-use crate::wire::upgrade::{self, OfferedVersion, UpgradePolicy};
+use crate::wire::upgrade::{self, OfferedVersion, Site, Upgrade, UpgradePolicy};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,11 @@ impl Engine {
             }
             Err(fault) => return self.refuse_request(id, fault, head),
         };
+        let forwarded = head.values("x-forwarded-for");
+        let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
+        if upgrade.site != Site::Admitted {
+            return self.refuse_site(id, head, &upgrade, address);
+        }
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
             (_, OfferedVersion::Unsupported(_)) => Wants::UnsupportedVersion,
@@ -62,9 +67,41 @@ impl Engine {
         };
         let mut response = Vec::with_capacity(192);
         response::switching(&mut response, &upgrade);
-        let forwarded = head.values("x-forwarded-for");
-        let address = forwarded_for(forwarded, peer, &self.setup.trusted_proxies);
         Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
+    }
+
+    /// Refuses the site of a valid handshake: after the upgrade, because a browser shows nothing of a refused one. While the
+    /// connections that are not `connected` use up their share, the answer is the cheaper 403.
+    fn refuse_site(
+        &mut self,
+        id: SlotId,
+        head: &Head<'_>,
+        upgrade: &Upgrade<'_>,
+        address: IpAddr,
+    ) -> Answered {
+        let (fault, rule, origin) = match upgrade.site {
+            Site::ForeignOrigin(origin) => {
+                (HttpFault::OriginForbidden, SiteRule::Origin, shown_origin(origin))
+            }
+            Site::ForeignHost | Site::Admitted => (HttpFault::HostForbidden, SiteRule::Host, None),
+        };
+        let host = head.host.map(|host| host.to_string()).unwrap_or_default();
+        let site = RefusedSite { origin: origin.map(String::from), host, address, rule };
+        self.out.notices.push(Notice::SiteRefused(Box::new(site)));
+        if self.strangers_are_full() {
+            return self.refuse_request(id, fault, head);
+        }
+        self.tally.count_refused(fault);
+        let reason = match rule {
+            SiteRule::Origin => {
+                let named = origin.unwrap_or("the page's origin");
+                CloseReason::OriginForbidden(format!("{named} is not in server.origins"))
+            }
+            SiteRule::Host => CloseReason::HostForbidden,
+        };
+        let mut response = Vec::with_capacity(192);
+        response::switching(&mut response, upgrade);
+        Answered::Upgrade(head.length, CheckedUpgrade { response, wants: Wants::Foreign { reason } }, address)
     }
 
     pub(super) fn is_refusing(&self) -> bool {
@@ -77,8 +114,8 @@ impl Engine {
     /// Admits an upgrade, after the auth worker has counted its address where addresses are counted.
     pub(super) fn admit(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
         match (self.setup.addresses, &upgrade.wants) {
-            // A client that must return later does not count as a connection of its address.
-            (Addresses::Uncounted, _) | (Addresses::Counted, Wants::Later { .. }) => {
+            // A client that is refused at once does not count as a connection of its address.
+            (Addresses::Uncounted, _) | (Addresses::Counted, Wants::Later { .. } | Wants::Foreign { .. }) => {
                 self.upgrade(id, upgrade, frames);
             }
             (Addresses::Counted, Wants::Chat { .. } | Wants::Echo | Wants::UnsupportedVersion) => {
@@ -128,13 +165,17 @@ impl Engine {
         let limits = &self.setup.policy.limits;
         let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
         let (role, refusal) = match upgrade.wants {
-            Wants::Echo => (Role::Echo, None),
+            Wants::Echo => {
+                self.admit_stranger(id);
+                (Role::Echo, None)
+            }
             Wants::Chat { token } => (self.chat(token, connect_by), None),
             Wants::Later { retry_ms } => {
                 let reason = CloseReason::OverCapacity { bound: ADMISSIONS, retry_ms };
                 (self.chat(None, connect_by), Some(reason))
             }
             Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
+            Wants::Foreign { reason } => (self.chat(None, connect_by), Some(reason)),
         };
         // An echo needs no dependency: it measures this process alone.
         let (arrival, outage) = match (&role, &self.health.snapshot.availability) {
@@ -156,7 +197,7 @@ impl Engine {
         self.arrivals.handshakes.done(if refusal.is_some() { Done::Deferred } else { Done::Upgraded });
         let vitals = &self.setup.vitals;
         let capacity = Capacity {
-            connections: vitals.connections().max(self.peers.len() as u64),
+            connections: self.connections(),
             connections_max: vitals.connections_max(),
             memory_bytes: vitals.memory_bytes(),
             memory_bytes_max: vitals.memory_bytes_max(),

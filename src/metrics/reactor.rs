@@ -2,11 +2,12 @@
 
 use super::Cell;
 use super::tls::{HANDSHAKE_KINDS, TlsFault};
+use crate::wire::fault::HttpFault;
 use crate::wire::push::ErrorCode;
 
 /// The close codes that are counted separately, in the order of [`ReactorCounters::closes`].
-pub const CLOSE_CODES: [u16; 14] =
-    [1000, 1001, 1002, 1007, 1009, 1011, 1012, 1013, 4408, 4429, 4500, 4501, 4503, 4505];
+pub const CLOSE_CODES: [u16; 15] =
+    [1000, 1001, 1002, 1007, 1009, 1011, 1012, 1013, 4408, 4429, 4500, 4501, 4503, 4505, 4506];
 
 /// Totals since the start, and current sizes.
 #[derive(Debug, Default)]
@@ -33,8 +34,8 @@ pub struct ReactorCounters {
     pub connected: Cell,
     /// Plain HTTP requests served, including health reports with status 503.
     pub requests: Cell,
-    /// HTTP requests refused, by class: 4xx and 5xx.
-    pub requests_refused: [Cell; 2],
+    /// HTTP requests refused, indexed like [`HttpFault::REASONS`].
+    pub requests_refused: [Cell; HttpFault::REASONS.len()],
     /// Text and binary messages and control frames received.
     pub messages_received: Cell,
     pub commands: Cell,
@@ -65,6 +66,10 @@ pub struct ReactorCounters {
     pub turned_away: Cell,
     /// Upgrades admitted only because admission is in `observe` mode.
     pub observed: Cell,
+    /// Connections that are not `connected`.
+    pub unconnected: Cell,
+    /// Connections ended because unconnected ones used up their share.
+    pub unconnected_displaced: Cell,
     /// Requests answered at their deadline because no worker had answered.
     pub late: Cell,
     /// Times the reactor found that its live lane had been full.
@@ -102,13 +107,6 @@ impl ReactorCounters {
     /// Counts a TLS connection that failed.
     pub fn count_tls_fault(&self, fault: TlsFault) {
         if let Some(cell) = self.tls_faults.get(fault.index()) {
-            cell.add(1);
-        }
-    }
-
-    /// Counts a refused request by its status, 400 to 599.
-    pub fn count_refused(&self, status: u16) {
-        if let Some(cell) = self.requests_refused.get(usize::from(status >= 500)) {
             cell.add(1);
         }
     }

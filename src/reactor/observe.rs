@@ -3,7 +3,9 @@
 use super::Reactor;
 use super::secure::Warned;
 use crate::drain::DrainPhase;
-use crate::engine::Notice;
+use crate::engine::{Notice, RefusedSite, SiteRule};
+use crate::log;
+use crate::log::audit::AuditEvent;
 use crate::metrics::tls::TlsFault;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,6 +53,14 @@ impl Reactor {
         match notice {
             Notice::BadProxyHeader(fault) => {
                 tracing::warn!(fault = fault.text(), "connection without a valid PROXY header dropped");
+            }
+            Notice::SiteRefused(site) => {
+                let RefusedSite { origin, host, address, rule } = *site;
+                let origin = origin.unwrap_or_else(|| "other".into());
+                log::report(match rule {
+                    SiteRule::Origin => AuditEvent::OriginRefused { origin, host, address },
+                    SiteRule::Host => AuditEvent::HostRefused { host, address },
+                });
             }
             Notice::PlainOnTls => self.counters.count_tls_fault(TlsFault::PlainHttp),
             Notice::TlsTimeout => self.counters.count_tls_fault(TlsFault::Timeout),

@@ -142,51 +142,65 @@ pub enum Allow {
 }
 
 impl HttpFault {
-    pub const fn status(self) -> u16 {
+    /// The status and the word of every reason, in the order of the metric.
+    pub const REASONS: [(u16, &'static str); 21] = [
+        (400, "malformed"),
+        (400, "bad_handshake"),
+        (401, "unauthorized"),
+        (403, "origin_forbidden"),
+        (403, "host_forbidden"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        (408, "head_timeout"),
+        (413, "body_not_taken"),
+        (414, "uri_too_long"),
+        (417, "expectation_failed"),
+        (426, "upgrade_required"),
+        (426, "websocket_version"),
+        (429, "too_many_connections"),
+        (429, "rate_limited"),
+        (431, "head_too_large"),
+        (431, "too_many_headers"),
+        (501, "unknown_method"),
+        (503, "over_capacity"),
+        (503, "unavailable"),
+        (505, "http_version"),
+    ];
+
+    /// The place in [`REASONS`](HttpFault::REASONS).
+    pub const fn index(self) -> usize {
         match self {
-            HttpFault::Malformed(_) | HttpFault::Handshake(_) => 400,
-            HttpFault::Unauthorized => 401,
-            HttpFault::OriginForbidden | HttpFault::HostForbidden => 403,
-            HttpFault::UnknownPath => 404,
-            HttpFault::MethodNotAllowed(_) => 405,
-            HttpFault::HeadTimeout { .. } => 408,
-            HttpFault::BodyNotTaken => 413,
-            HttpFault::UriTooLong { .. } => 414,
-            HttpFault::Expectation => 417,
-            HttpFault::UpgradeRequired | HttpFault::UpgradeVersion => 426,
-            HttpFault::TooManyConnections { .. } | HttpFault::TooFast { .. } => 429,
-            HttpFault::HeadTooLarge { .. } | HttpFault::TooManyHeaders { .. } => 431,
-            HttpFault::UnknownMethod => 501,
-            HttpFault::OverCapacity { .. } | HttpFault::Unavailable { .. } => 503,
-            HttpFault::Version => 505,
+            HttpFault::Malformed(_) => 0,
+            HttpFault::Handshake(_) => 1,
+            HttpFault::Unauthorized => 2,
+            HttpFault::OriginForbidden => 3,
+            HttpFault::HostForbidden => 4,
+            HttpFault::UnknownPath => 5,
+            HttpFault::MethodNotAllowed(_) => 6,
+            HttpFault::HeadTimeout { .. } => 7,
+            HttpFault::BodyNotTaken => 8,
+            HttpFault::UriTooLong { .. } => 9,
+            HttpFault::Expectation => 10,
+            HttpFault::UpgradeRequired => 11,
+            HttpFault::UpgradeVersion => 12,
+            HttpFault::TooManyConnections { .. } => 13,
+            HttpFault::TooFast { .. } => 14,
+            HttpFault::HeadTooLarge { .. } => 15,
+            HttpFault::TooManyHeaders { .. } => 16,
+            HttpFault::UnknownMethod => 17,
+            HttpFault::OverCapacity { .. } => 18,
+            HttpFault::Unavailable { .. } => 19,
+            HttpFault::Version => 20,
         }
+    }
+
+    pub const fn status(self) -> u16 {
+        HttpFault::REASONS[self.index()].0
     }
 
     /// The `error` of the body, and the label of a metric: one word for programs.
     pub const fn word(self) -> &'static str {
-        match self {
-            HttpFault::Malformed(_) => "malformed",
-            HttpFault::Handshake(_) => "bad_handshake",
-            HttpFault::Unauthorized => "unauthorized",
-            HttpFault::OriginForbidden => "origin_forbidden",
-            HttpFault::HostForbidden => "host_forbidden",
-            HttpFault::UnknownPath => "not_found",
-            HttpFault::MethodNotAllowed(_) => "method_not_allowed",
-            HttpFault::HeadTimeout { .. } => "head_timeout",
-            HttpFault::BodyNotTaken => "body_not_taken",
-            HttpFault::UriTooLong { .. } => "uri_too_long",
-            HttpFault::Expectation => "expectation_failed",
-            HttpFault::UpgradeRequired => "upgrade_required",
-            HttpFault::UpgradeVersion => "websocket_version",
-            HttpFault::TooManyConnections { .. } => "too_many_connections",
-            HttpFault::TooFast { .. } => "rate_limited",
-            HttpFault::HeadTooLarge { .. } => "head_too_large",
-            HttpFault::TooManyHeaders { .. } => "too_many_headers",
-            HttpFault::UnknownMethod => "unknown_method",
-            HttpFault::OverCapacity { .. } => "over_capacity",
-            HttpFault::Unavailable { .. } => "unavailable",
-            HttpFault::Version => "http_version",
-        }
+        HttpFault::REASONS[self.index()].1
     }
 
     /// The state of the connection after the refusal, where `head` is the state according to the head.

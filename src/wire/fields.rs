@@ -49,6 +49,8 @@ pub struct Fields<'a> {
     pub connection_upgrade: bool,
     /// True exactly when `Upgrade` names `websocket`.
     pub upgrade_websocket: bool,
+    /// True exactly when there is an `Upgrade`, whatever it names.
+    pub upgrade: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -65,6 +67,7 @@ impl<'a> Fields<'a> {
         connection_close: false,
         connection_upgrade: false,
         upgrade_websocket: false,
+        upgrade: false,
     };
 
     /// Collects the fields in one pass over the lines.
@@ -84,6 +87,7 @@ impl<'a> Fields<'a> {
             6 if is("origin") => self.origin.add(value),
             6 if is("expect") => self.expect.add(value),
             7 if is("upgrade") => {
+                self.upgrade = true;
                 self.upgrade_websocket |= members(value).any(|m| m.eq_ignore_ascii_case(b"websocket"));
             }
             10 if is("connection") => {

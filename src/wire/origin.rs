@@ -4,6 +4,7 @@
 //! `Host` reveals DNS rebinding, in which an attacker's name resolves to loopback. Other programs can send anything;
 //! tokens protect against them.
 
+use std::fmt;
 use std::net::Ipv6Addr;
 
 /// `name[:port]` of a `Host` field or a URI's authority (RFC 3986 section 3.2), without user information.
@@ -47,6 +48,15 @@ impl<'a> Host<'a> {
     }
 }
 
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.name),
+            None => f.write_str(self.name),
+        }
+    }
+}
+
 /// The hosts for which the routes that expose chat answer.
 #[derive(Clone, Copy, Debug)]
 pub enum HostRule<'a> {
@@ -80,6 +90,74 @@ pub enum Scheme {
     Either,
     /// TLS ends here.
     Https,
+}
+
+/// The longest origin that is repeated to a client or in the log.
+const SHOWN_BYTES_MAX: usize = 100;
+
+/// The origin as text if it is a scheme, a host and perhaps a port, and not too long to be repeated.
+pub fn shown_origin(origin: &[u8]) -> Option<&str> {
+    let parsed = PageOrigin::parse(origin)?;
+    let is_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    let is_shown =
+        origin.len() <= SHOWN_BYTES_MAX && !parsed.scheme.is_empty() && parsed.scheme.bytes().all(is_scheme);
+    std::str::from_utf8(origin).ok().filter(|_| is_shown)
+}
+
+/// An entry of `server.origins`.
+enum OriginRule<'a> {
+    /// `*`: pages of every site.
+    Any,
+    Exact(PageOrigin<'a>),
+    /// `http://localhost:*`: one host on every port.
+    AnyPort {
+        scheme: &'a str,
+        host: Host<'a>,
+    },
+    /// `https://*.example.com`: every host below a domain, at any depth, and not the domain itself.
+    Below {
+        scheme: &'a str,
+        domain: Host<'a>,
+    },
+}
+
+impl<'a> OriginRule<'a> {
+    /// Reads an entry; `None` if it is none of the forms.
+    fn parse(entry: &'a str) -> Option<OriginRule<'a>> {
+        if entry == "*" {
+            return Some(OriginRule::Any);
+        }
+        let entry = entry.strip_suffix('/').unwrap_or(entry);
+        let (scheme, rest) = entry.split_once("://")?;
+        if let Some(host) = rest.strip_suffix(":*") {
+            let host = Host::parse(host.as_bytes()).filter(|host| host.port.is_none())?;
+            return Some(OriginRule::AnyPort { scheme, host });
+        }
+        if let Some(domain) = rest.strip_prefix("*.") {
+            return Some(OriginRule::Below { scheme, domain: Host::parse(domain.as_bytes())? });
+        }
+        PageOrigin::parse(entry.as_bytes()).map(OriginRule::Exact)
+    }
+
+    fn admits(&self, origin: &PageOrigin<'_>) -> bool {
+        match self {
+            OriginRule::Any => true,
+            OriginRule::Exact(allowed) => origin.equals(allowed),
+            OriginRule::AnyPort { scheme, host } => {
+                origin.scheme.eq_ignore_ascii_case(scheme) && origin.host.is_named(host.name)
+            }
+            OriginRule::Below { scheme, domain } => {
+                let at = origin.host.name.len().checked_sub(domain.name.len());
+                let parts = at.and_then(|at| origin.host.name.split_at_checked(at));
+                let port = |port: Option<u16>| port.or(origin.default_port());
+                origin.scheme.eq_ignore_ascii_case(scheme)
+                    && parts.is_some_and(|(below, name)| {
+                        below.len() > 1 && below.ends_with('.') && domain.is_named(name)
+                    })
+                    && port(origin.host.port) == port(domain.port)
+            }
+        }
+    }
 }
 
 /// A page's origin (RFC 6454 section 7): scheme, host and port.
@@ -129,10 +207,7 @@ impl<'a> PageOrigin<'a> {
 pub fn admits_origin(origin: &[u8], host: Option<Host<'_>>, configured: &[String], scheme: Scheme) -> bool {
     let Some(origin) = PageOrigin::parse(origin) else { return false };
     host.is_some_and(|host| origin.is_own(&host, scheme))
-        || configured.iter().any(|entry| {
-            let entry = entry.strip_suffix('/').unwrap_or(entry);
-            PageOrigin::parse(entry.as_bytes()).is_some_and(|allowed| origin.equals(&allowed))
-        })
+        || configured.iter().any(|entry| OriginRule::parse(entry).is_some_and(|rule| rule.admits(&origin)))
 }
 
 #[cfg(test)]
@@ -254,6 +329,45 @@ mod tests {
         let configured = ["http://chat.example".to_owned()];
         let host = Host::parse(b"chat.example");
         assert!(admits_origin(b"http://chat.example", host, &configured, Scheme::Https), "said by name");
+    }
+
+    #[test]
+    fn star_admits_a_label_or_a_port_and_nothing_more() {
+        let table = [
+            ("https://*.example.com", "https://a.example.com", true),
+            ("https://*.example.com", "https://a.b.EXAMPLE.com:443", true),
+            ("https://*.example.com", "https://example.com", false),
+            ("https://*.example.com", "https://.example.com", false),
+            ("https://*.example.com", "https://evilexample.com", false),
+            ("https://*.example.com", "http://a.example.com", false),
+            ("https://*.example.com", "https://a.example.com:8443", false),
+            ("https://*.example.com", "https://a.example.com.evil.example", false),
+            ("https://*.example.com:8443", "https://a.example.com:8443", true),
+            ("http://localhost:*", "http://localhost:5173", true),
+            ("http://localhost:*", "http://localhost", true),
+            ("http://localhost:*", "https://localhost:5173", false),
+            ("http://localhost:*", "http://localhost.evil.example:5173", false),
+            ("*", "https://anything.example", true),
+            ("*", "null", false),
+        ];
+        let host = Host::parse(b"gateway.internal");
+        for (entry, origin, admitted) in table {
+            let configured = [entry.to_owned()];
+            assert_eq!(
+                admits_origin(origin.as_bytes(), host, &configured, Scheme::Either),
+                admitted,
+                "{origin} by {entry}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_plain_short_origin_is_repeated() {
+        assert_eq!(shown_origin(b"http://localhost:5173"), Some("http://localhost:5173"));
+        let long = format!("https://{}.example", "a".repeat(100));
+        for origin in ["null", "", "ja\"va://a", "://a", "https://a\u{e9}", "https://a b", &long] {
+            assert_eq!(shown_origin(origin.as_bytes()), None, "{origin}");
+        }
     }
 
     #[test]

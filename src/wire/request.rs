@@ -61,6 +61,7 @@ pub struct Head<'a> {
     /// The target's query, without `?`.
     pub query: Option<&'a str>,
     pub version: Version,
+    /// The state of the connection after the answer, unless the request is upgraded.
     pub after: After,
     /// The host of the request: the target's authority, otherwise `Host`. Always present in HTTP/1.1.
     pub host: Option<Host<'a>>,
@@ -208,7 +209,9 @@ impl<'a> Head<'a> {
             (Some(authority), _) => Some(authority),
             (None, host) => host,
         };
-        let close = fields.connection_close || version == Version::Http10 || body == Body::Declared;
+        // A proxy may tunnel everything that follows an Upgrade, whatever the answer is.
+        let close =
+            fields.connection_close || fields.upgrade || version == Version::Http10 || body == Body::Declared;
         Ok(Head {
             length: bytes.len(),
             method,

@@ -1,8 +1,8 @@
 //! The server's half of the opening handshake (RFC 6455 section 4.2), without I/O.
 //!
 //! A browser shows nothing of a refused handshake, neither status nor body. So faults of a well-meaning page (a bad
-//! token, another version of the protocol) are carried into the session, which can report them. Only a request that
-//! is not a valid handshake, or comes from a page of another site, is refused here.
+//! token, another version of the protocol, a site that is not configured) are carried past the upgrade, where a `bye` can
+//! report them. Only a request that is not a valid handshake is refused here.
 
 use crate::wire::fault::{Handshake, HttpFault};
 use crate::wire::fields::{self, Field, Fields};
@@ -35,6 +35,17 @@ pub struct Upgrade<'a> {
     pub version: OfferedVersion<'a>,
     /// The token of the upgrade request, unchecked; otherwise `connect` may carry one.
     pub token: Option<&'a str>,
+    pub site: Site<'a>,
+}
+
+/// The site of the page that asks for an upgrade, as `Host` and `Origin` name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site<'a> {
+    Admitted,
+    /// The upgrade is completed only to say that this gateway does not answer to the `Host`.
+    ForeignHost,
+    /// The upgrade is completed only to say that pages of this origin may not connect.
+    ForeignOrigin(&'a [u8]),
 }
 
 /// The protocol version among the client's subprotocols.
@@ -58,7 +69,13 @@ pub fn admit_host(head: &Head<'_>, hosts: HostRule<'_>) -> Result<(), HttpFault>
 /// Includes the checks of [`Head::serve`] and [`admit_host`].
 pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<'a>, HttpFault> {
     head.serve()?;
-    admit_host(head, policy.hosts)?;
+    let host = admit_host(head, policy.hosts);
+    // The host comes first: a page that came by another name learns of no other fault.
+    let upgrade = handshake(head, policy).map_err(|fault| host.err().unwrap_or(fault))?;
+    Ok(if host.is_err() { Upgrade { site: Site::ForeignHost, ..upgrade } } else { upgrade })
+}
+
+fn handshake<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<'a>, HttpFault> {
     let fields = &head.fields;
     // RFC 9110 section 7.8: Upgrade in HTTP/1.0 is ignored.
     if !fields.upgrade_websocket || head.version == Version::Http10 {
@@ -74,7 +91,7 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
         Field::Repeated => return Err(HttpFault::Handshake(Handshake::VersionRepeated)),
     }
     let key = key(fields)?;
-    check_origin(head, policy)?;
+    let site = site(head, policy)?;
     let (version, token) = match head.route {
         Route::Ws => chat(head)?,
         Route::Echo => (OfferedVersion::NotNamed, None),
@@ -86,7 +103,7 @@ pub fn check<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Upgrade<
         | Route::Metrics
         | Route::Unknown => return Err(HttpFault::UnknownPath),
     };
-    Ok(Upgrade { accept: tungstenite::handshake::derive_accept_key(key), version, token })
+    Ok(Upgrade { accept: tungstenite::handshake::derive_accept_key(key), version, token, site })
 }
 
 /// The key: 16 bytes in base64. Its last digit may have any low bits, as in RFC 6455's own example (section 4.1), so
@@ -105,11 +122,13 @@ fn key<'a>(fields: &Fields<'a>) -> Result<&'a [u8], HttpFault> {
 }
 
 /// A request without `Origin` is not from a browser; tokens protect against those.
-fn check_origin(head: &Head<'_>, policy: &UpgradePolicy<'_>) -> Result<(), HttpFault> {
+fn site<'a>(head: &Head<'a>, policy: &UpgradePolicy<'_>) -> Result<Site<'a>, HttpFault> {
     match head.fields.origin {
-        Field::Absent => Ok(()),
-        Field::Once(origin) if admits_origin(origin, head.host, policy.origins, policy.scheme) => Ok(()),
-        Field::Once(_) => Err(HttpFault::OriginForbidden),
+        Field::Absent => Ok(Site::Admitted),
+        Field::Once(origin) if admits_origin(origin, head.host, policy.origins, policy.scheme) => {
+            Ok(Site::Admitted)
+        }
+        Field::Once(origin) => Ok(Site::ForeignOrigin(origin)),
         Field::Repeated => Err(HttpFault::Handshake(Handshake::OriginRepeated)),
     }
 }

@@ -1,7 +1,9 @@
 //! A gateway at its bounds refuses with a reason and continues.
 
-use crate::support::{Client, SOON, Setup, until};
+use crate::support::token::{SECRET, token_of};
+use crate::support::{Client, RawClient, SOON, Setup, until};
 use serde_json::json;
+use std::net::TcpStream;
 
 #[test]
 fn connection_over_the_bound_is_refused_and_others_stay() {
@@ -38,4 +40,27 @@ fn refusals_leave_no_socket_open() {
         }
     }
     until(SOON, "every refused connection is closed", || gateway.open_sockets() <= before);
+}
+
+#[test]
+fn clients_without_a_token_do_not_keep_a_holder_of_one_out() {
+    let gateway = Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).limit("connections", 64).start();
+    let holder = || Client::open(&gateway).with_connect(json!({"token": token_of("ann")}));
+    let mut early = holder();
+    let mut silent = Vec::new();
+    let mut upgraded = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(gateway.address).expect("the kernel accepts"));
+        let mut client = RawClient::to(&gateway);
+        let _may_be_displaced = client.try_write(crate::support::raw::UPGRADE.as_bytes());
+        upgraded.push(client);
+    }
+    until(SOON, "the oldest are displaced", || gateway.metric("seawall_connections_displaced_total") > 100.0);
+    let mut late: Vec<Client> = (0..10).map(|_| holder()).collect();
+    assert!(early.is_open());
+    for client in &mut late {
+        assert!(client.is_open(), "a client with a good token is served");
+    }
+    let unconnected = gateway.metric("seawall_connections_unconnected");
+    assert!(unconnected <= 16.0 + 2.0, "{unconnected} of at most a quarter, and the reader of the metric");
 }

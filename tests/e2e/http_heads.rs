@@ -158,6 +158,20 @@ fn head_sent_byte_by_byte_is_accepted() {
 }
 
 #[test]
+fn nothing_is_served_behind_a_refused_upgrade() {
+    let gateway = Gateway::start();
+    let wrong_key = UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "x");
+    let h2c = UPGRADE.replace("websocket", "h2c");
+    for request in [wrong_key, h2c.clone(), h2c.replace("/ws", "/livez")] {
+        let mut client = RawClient::to(&gateway);
+        client.write(format!("{request}GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let response = client.response();
+        assert!(response.headers.iter().any(|(_, value)| value == "close"), "{response:?}");
+        client.expect_end();
+    }
+}
+
+#[test]
 fn bytes_after_an_upgrade_are_read_as_frames() {
     let gateway = Gateway::start();
     let mut client = RawClient::to(&gateway);

@@ -61,6 +61,8 @@ enum ReasonValue {
     Unauthenticated(String),
     Forbidden(String),
     UnsupportedVersion,
+    OriginForbidden(String),
+    HostForbidden,
 }
 
 impl ReasonValue {
@@ -89,6 +91,8 @@ impl ReasonValue {
             ReasonValue::Unauthenticated(text) => CloseReason::Unauthenticated(text.leak()),
             ReasonValue::Forbidden(text) => CloseReason::Forbidden(text.leak()),
             ReasonValue::UnsupportedVersion => CloseReason::UnsupportedVersion,
+            ReasonValue::OriginForbidden(text) => CloseReason::OriginForbidden(text),
+            ReasonValue::HostForbidden => CloseReason::HostForbidden,
         }
     }
 }
@@ -118,7 +122,7 @@ fn connection_ends_as_in_the_examples() {
         let final_code = matches!(case.client, Client::Stop | Client::FreshToken);
         assert!(case.terminal == final_code || case.code == 1000, "{name}: the two sides disagree");
     }
-    assert_eq!(words.len(), 16, "every reason has an example: {words:?}");
+    assert_eq!(words.len(), 18, "every reason has an example: {words:?}");
 }
 
 #[test]

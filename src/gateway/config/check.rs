@@ -107,6 +107,11 @@ impl ContradictionCheck<'_> {
         if !listen.ip().to_canonical().is_loopback() && self.report.accepted(&["server.listen"]) {
             self.fault("server.listen", ConfigFault::OpenToNetwork { listen: listen.to_string() });
         }
+        if self.config.server.origins.iter().any(|origin| origin == "*")
+            && self.report.accepted(&["server.origins"])
+        {
+            self.fault("server.origins", ConfigFault::OpenToPages);
+        }
         if self.config.auth.audience.is_some() {
             self.fault("auth.audience", ConfigFault::AuthOff);
         }

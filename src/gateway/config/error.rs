@@ -101,6 +101,8 @@ pub enum ConfigFault {
     TakeoverOfEmbeddedStore,
     /// Token checks are set, but auth is off.
     AuthOff,
+    /// `*` in `server.origins` without auth: any web page could read and write.
+    OpenToPages,
     /// Two keys have the same name.
     SameKid {
         kid: String,
@@ -213,6 +215,9 @@ impl fmt::Display for ConfigFault {
             ConfigFault::TakeoverOfEmbeddedStore => f.write_str(
                 "needs PostgreSQL as the store, because the embedded store has one owner and a successor can start only \
                  after this process exits: set store.url, or set server.takeover to false",
+            ),
+            ConfigFault::OpenToPages => f.write_str(
+                "\"*\" would let every web page read and write while auth is off; name the origins, or configure auth",
             ),
             ConfigFault::AuthOff => f.write_str(
                 "has no effect while auth is off: add [[auth.keys]], auth.secret, auth.jwks_url or \

@@ -90,7 +90,8 @@ settings! {
     server.echo ["--echo"] = false, Switch, Reload:
         "Serves `/echo`, which sends each message back. The upgrade and the limits are those of `/ws`.";
     server.origins = [], Texts(TextForm::Origin), Reload:
-        "Origins of web pages that may connect, in addition to pages of the same host.";
+        "Origins of web pages that may connect, in addition to pages of the same host. `https://*.example.com` is every host below \
+         the domain, `http://localhost:*` every port, `*` every site (only with auth on).";
     server.hosts = [], Texts(TextForm::Host), Reload:
         "`Host` names that are accepted while auth is off, in addition to `localhost`, `127.0.0.1` and `[::1]`.";
     server.trusted_proxies = [], Networks, Reload:

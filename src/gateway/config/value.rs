@@ -138,7 +138,10 @@ impl TextForm {
         match self {
             TextForm::Any => "text",
             TextForm::Name => "1 to 64 letters, digits, dots, dashes and underscores",
-            TextForm::Origin => "origins like \"https://chat.example.com\", without a path",
+            TextForm::Origin => {
+                "origins like \"https://chat.example.com\", \"https://*.example.com\", \"http://localhost:*\" or \"*\", \
+                 without a path"
+            }
             TextForm::Host => "host names like \"chat.local\", without a port",
         }
     }
@@ -151,13 +154,26 @@ pub(super) fn name(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-/// An origin (RFC 6454 section 6.2) in the form browsers send it: `https://host` or `https://host:port`, lower case.
+/// An origin (RFC 6454 section 6.2) in the form browsers send it: `https://host` or `https://host:port`, lower case. A star is a
+/// port, the first labels of a host, or the whole.
 fn origin(text: &str) -> Option<String> {
+    if text == "*" {
+        return Some(text.to_owned());
+    }
     let (scheme, authority) = text.split_once("://")?;
+    let host = authority.strip_suffix(":*");
+    let authority = match host.or(authority.strip_prefix("*.")) {
+        Some(rest) if rest.contains('*') || (host.is_some() && rest.contains("]:")) => return None,
+        Some(rest) => rest,
+        None => authority,
+    };
     let scheme_is_plain =
         scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
     let authority: http::uri::Authority = authority.parse().ok()?;
-    let whole = scheme_is_plain && !scheme.is_empty() && !authority.as_str().contains('@');
+    let whole = scheme_is_plain
+        && !scheme.is_empty()
+        && !authority.as_str().contains(['@', '*'])
+        && (host.is_none() || authority.port().is_none());
     whole.then(|| text.to_ascii_lowercase())
 }
 
@@ -288,8 +304,24 @@ mod tests {
     #[test]
     fn origin_with_more_than_scheme_and_host_is_rejected() {
         assert_eq!(origin("https://Chat.example.com:444").as_deref(), Some("https://chat.example.com:444"));
-        for wrong in ["chat.example.com", "https://a/b", "https://a/", "https://u@a", "://a", "null", "*", ""]
-        {
+        for right in ["*", "https://*.example.com", "http://localhost:*", "https://*.example.com:8443"] {
+            assert_eq!(origin(right).as_deref(), Some(right));
+        }
+        for wrong in [
+            "chat.example.com",
+            "https://a/b",
+            "https://a/",
+            "https://u@a",
+            "://a",
+            "null",
+            "**",
+            "https://*",
+            "https://a.*.b",
+            "https://*.a:*",
+            "https://a:1:*",
+            "https://*a.b",
+            "",
+        ] {
             assert_eq!(origin(wrong), None, "{wrong}");
         }
     }

@@ -4,6 +4,7 @@ use super::sheet::Sheet;
 use super::values::Scrape;
 use crate::metrics::Cell;
 use crate::metrics::reactor::CLOSE_CODES;
+use crate::wire::fault::HttpFault;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
 
@@ -15,6 +16,16 @@ impl Scrape {
             "connections_max",
             "Bound on open connections: limits.connections, or fewer if descriptors do not suffice",
             self.vitals.connections_max(),
+        )?;
+        sheet.gauge(
+            "connections_unconnected",
+            "Open connections that are not connected; at most a quarter of connections_max",
+            self.sum(|r| &r.unconnected),
+        )?;
+        sheet.counter(
+            "connections_displaced",
+            "Connections ended because unconnected ones used up their share",
+            self.sum(|r| &r.unconnected_displaced),
         )?;
         sheet.counter(
             "accept_failures",
@@ -38,17 +49,7 @@ impl Scrape {
             "Plain HTTP requests served, including health reports with status 503",
             self.sum(|r| &r.requests),
         )?;
-        let class = |index: usize| -> u64 {
-            self.reactors.iter().filter_map(|r| r.requests_refused.get(index)).map(Cell::read).sum()
-        };
-        let classes = [[("class", "4xx")], [("class", "5xx")]];
-        let refused = classes.iter().enumerate().map(|(index, label)| (&label[..], class(index)));
-        sheet.labelled(
-            "http_refused",
-            "HTTP requests refused, by status class",
-            MetricType::Counter,
-            refused,
-        )?;
+        self.refused(sheet)?;
         let codes: Vec<String> =
             CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
         let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
@@ -57,6 +58,21 @@ impl Scrape {
             (&label[..], total)
         });
         sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
+    }
+
+    fn refused(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let labels = HttpFault::REASONS
+            .map(|(status, word)| [("class", if status >= 500 { "5xx" } else { "4xx" }), ("reason", word)]);
+        let refused = labels.iter().enumerate().map(|(index, label)| {
+            let total = self.reactors.iter().filter_map(|r| r.requests_refused.get(index)).map(Cell::read);
+            (&label[..], total.sum())
+        });
+        sheet.labelled(
+            "http_refused",
+            "HTTP requests refused, by status class and reason; an upgrade completed only to refuse its site counts",
+            MetricType::Counter,
+            refused,
+        )
     }
 
     fn handshakes(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

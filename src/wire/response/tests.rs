@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::fault::{Allow, Handshake, Malformed};
+use crate::wire::upgrade::Site;
 
 /// The status, the header lines and the bytes after the head.
 fn read(bytes: &[u8]) -> (u16, Vec<(String, String)>, Vec<u8>) {
@@ -129,7 +130,8 @@ fn upgrade_echoes_the_version_and_never_the_token() {
     let lines = |version| {
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_string();
         let mut out = Vec::new();
-        switching(&mut out, &Upgrade { accept, version, token: Some("SECRET") });
+        let upgrade = Upgrade { accept, version, token: Some("SECRET"), site: Site::Admitted };
+        switching(&mut out, &upgrade);
         assert!(!out.windows(6).any(|w| w == b"SECRET"));
         let (status, lines, rest) = read(&out);
         assert_eq!((status, rest.len()), (101, 0));

@@ -78,10 +78,8 @@ fn valid_variants_are_accepted() {
 
 #[test]
 fn invalid_handshake_is_refused_with_its_reason() {
-    use HttpFault::{
-        BodyNotTaken, Expectation, Handshake as H, OriginForbidden, UpgradeRequired, UpgradeVersion,
-    };
-    let table: [(&[&str], HttpFault); 24] = [
+    use HttpFault::{BodyNotTaken, Expectation, Handshake as H, UpgradeRequired, UpgradeVersion};
+    let table: [(&[&str], HttpFault); 22] = [
         (&["-Upgrade"], UpgradeRequired),
         (&["Upgrade: h2c"], UpgradeRequired),
         (&["Upgrade: websockets"], UpgradeRequired),
@@ -100,8 +98,6 @@ fn invalid_handshake_is_refused_with_its_reason() {
         (&["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j"], H(Handshake::KeyInvalid)),
         (&["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWU="], H(Handshake::KeyInvalid)),
         (&["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!=="], H(Handshake::KeyInvalid)),
-        (&["Origin: https://evil.example"], OriginForbidden),
-        (&["Origin: null"], OriginForbidden),
         (&["Origin: https://chat.example", "+Origin: https://chat.example"], H(Handshake::OriginRepeated)),
         (&["Content-Length: 5"], BodyNotTaken),
         (&["Transfer-Encoding: chunked"], BodyNotTaken),
@@ -196,12 +192,12 @@ fn rebound_host_name_is_refused_with_any_origin() {
     let policy = UpgradePolicy { origins: &[], hosts: HostRule::LoopbackOr(&hosts), scheme: Scheme::Either };
     let at = |host: &str, origin: &str| {
         let bytes = request("GET /ws HTTP/1.1", &[&format!("Host: {host}"), &format!("Origin: {origin}")]);
-        with(&bytes, &policy, |upgrade| upgrade.map(|_| ()))
+        with(&bytes, &policy, |upgrade| format!("{:?}", upgrade.map(|upgrade| upgrade.site)))
     };
-    assert_eq!(at("localhost:8080", "http://localhost:8080"), Ok(()));
-    assert_eq!(at("chat.local", "http://chat.local"), Ok(()));
-    assert_eq!(at("evil.example:8080", "http://evil.example:8080"), Err(HttpFault::HostForbidden));
-    assert_eq!(at("localhost:8080", "http://evil.example"), Err(HttpFault::OriginForbidden));
+    assert_eq!(at("localhost:8080", "http://localhost:8080"), "Ok(Admitted)");
+    assert_eq!(at("chat.local", "http://chat.local"), "Ok(Admitted)");
+    assert_eq!(at("evil.example:8080", "http://evil.example:8080"), "Ok(ForeignHost)");
+    assert!(at("localhost:8080", "http://evil.example").starts_with("Ok(ForeignOrigin("));
 }
 
 #[test]
@@ -209,8 +205,22 @@ fn configured_origin_is_admitted() {
     let origins = ["https://app.example".to_string()];
     let policy = UpgradePolicy { origins: &origins, hosts: HostRule::Any, scheme: Scheme::Either };
     let bytes = request("GET /ws HTTP/1.1", &["Origin: https://app.example"]);
-    with(&bytes, &policy, |upgrade| assert!(upgrade.is_ok()));
-    with(&bytes, &ANYONE, |upgrade| assert_eq!(upgrade, Err(HttpFault::OriginForbidden)));
+    let site =
+        |upgrade: Result<Upgrade<'_>, HttpFault>| upgrade.map(|upgrade| upgrade.site == Site::Admitted);
+    with(&bytes, &policy, |upgrade| assert_eq!(site(upgrade), Ok(true)));
+    with(&bytes, &ANYONE, |upgrade| assert_eq!(site(upgrade), Ok(false)));
+}
+
+#[test]
+fn page_of_another_site_is_answered_only_after_a_valid_handshake() {
+    for origin in ["https://evil.example", "null"] {
+        ws(&[&format!("Origin: {origin}")], |upgrade| {
+            assert_eq!(upgrade.map(|upgrade| upgrade.site), Ok(Site::ForeignOrigin(origin.as_bytes())));
+        });
+    }
+    let policy = UpgradePolicy { hosts: HostRule::LoopbackOr(&[]), ..ANYONE };
+    let bytes = request("GET /ws HTTP/1.1", &["-Sec-WebSocket-Key"]);
+    with(&bytes, &policy, |upgrade| assert_eq!(upgrade, Err(HttpFault::HostForbidden)));
 }
 
 proptest! {
