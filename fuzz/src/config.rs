@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // A setting may name a file to read; a target reads none, and a device might never end.
-    if text.contains("_file") || text.contains("_FILE") || text.contains('\\') && text.contains("auth") {
+    if text.contains("_file")
+        || text.contains("_FILE")
+        || text.contains("sslrootcert")
+        || text.contains('\\') && text.contains("auth")
+    {
         return;
     }
     let outcome = if text.starts_with("SEAWALL_") { load_variables(text) } else { load_text(path(), text) };

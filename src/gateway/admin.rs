@@ -30,7 +30,9 @@ pub(super) enum PreparedAdmin {
     },
     Off,
     /// The default address could not be bound.
-    Unavailable,
+    Unavailable {
+        reason: String,
+    },
 }
 
 /// The values that the listener shares with the rest of the process.
@@ -76,8 +78,7 @@ impl PreparedAdmin {
         match PreparedAdmin::ready(config, listen) {
             Ok(ready) => Ok(ready),
             Err(reason) if *config.origins.of("admin.listen") == ValueOrigin::Default => {
-                tracing::warn!(reason, "admin listener unavailable");
-                Ok(PreparedAdmin::Unavailable)
+                Ok(PreparedAdmin::Unavailable { reason })
             }
             Err(reason) => Err(reason),
         }
@@ -119,7 +120,7 @@ impl PreparedAdmin {
                 format!("http://{address}/ (token in {})", path.display())
             }
             PreparedAdmin::Off => "off".into(),
-            PreparedAdmin::Unavailable => "unavailable: see the log".into(),
+            PreparedAdmin::Unavailable { .. } => "unavailable: see the log".into(),
         }
     }
 
@@ -132,7 +133,11 @@ impl PreparedAdmin {
     ) -> io::Result<()> {
         let (listener, token) = match self {
             PreparedAdmin::Ready { listener, token, .. } => (listener, token),
-            PreparedAdmin::Off | PreparedAdmin::Unavailable => return Ok(()),
+            PreparedAdmin::Off => return Ok(()),
+            PreparedAdmin::Unavailable { reason } => {
+                tracing::warn!(reason, "admin listener unavailable");
+                return Ok(());
+            }
         };
         let AdminShared { requests, wake_main, outlook, vitals, metrics, instance } = shared;
         let admin = Admin {

@@ -2,17 +2,15 @@
 
 use super::config::Config;
 use super::config::auth::{AuthSection, IntrospectionConfig};
+use super::config::prepare::{introspection_endpoint, key_set_endpoint, verifier};
 use super::config::url::Url;
-use super::config::value::Secret;
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
-use crate::auth::key::KeyFault;
 use crate::auth::known::CacheBounds;
-use crate::auth::token::{Verifier, VerifierConfig};
 use crate::introspect::service::{AuthService, Introspection, KeySetSource};
 use crate::introspect::{EarlierAnswers, TokenTrust};
 use crate::job::{EvidenceSender, Outlook};
-use crate::net::auth_endpoint::{Endpoint, Login};
+use crate::net::auth_endpoint::Endpoint;
 use crate::net::target::Target;
 use crate::rate::Rate;
 use std::sync::Arc;
@@ -40,7 +38,7 @@ pub(super) fn trust(
         outlook: Arc::clone(outlook),
         evidence: reporter,
     });
-    let verifier = verifier(auth).map_err(|fault| key_fault(config, &fault))?;
+    let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
     Ok(Some(TokenTrust { verifier, service }))
 }
 
@@ -63,18 +61,9 @@ fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introsp
 
 /// The endpoints of introspection and of the key set.
 fn endpoints(auth: &AuthSection) -> Result<(Option<Endpoint>, Option<Endpoint>), String> {
-    let IntrospectionConfig { url, client_id, client_secret, .. } = &auth.introspection;
-    let text = |secret: &Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
-    let login = match (client_id, client_secret) {
-        (Some(client), Some(secret)) => Login::Basic { client: client.clone(), secret: text(secret) },
-        (None, Some(secret)) => Login::Bearer(text(secret)),
-        (_, None) => Login::AsAddressed,
-    };
-    let introspection = url.as_ref().map(|url| Endpoint::parse(url.whole(), login)).transpose();
-    let key_set =
-        auth.jwks.url.as_ref().map(|url| Endpoint::parse(url.whole(), Login::AsAddressed)).transpose();
-    let introspection = introspection.map_err(|fault| format!("auth.introspection_url: {fault}"))?;
-    let key_set = key_set.map_err(|fault| format!("auth.jwks_url: {fault}"))?;
+    let introspection =
+        introspection_endpoint(auth).map_err(|fault| format!("auth.introspection_url: {fault}"))?;
+    let key_set = key_set_endpoint(auth).map_err(|fault| format!("auth.jwks_url: {fault}"))?;
     Ok((introspection, key_set))
 }
 
@@ -99,26 +88,6 @@ pub(super) fn describe(config: &Config) -> String {
     let services = [url("keys from", &auth.jwks.url), url("introspection at", &auth.introspection.url)];
     let parts: Vec<String> = keys.into_iter().chain(services.into_iter().flatten()).collect();
     format!("on: {}", parts.join(", "))
-}
-
-/// The fault with the origin of its key, if it concerns one.
-fn key_fault(config: &Config, fault: &KeyFault) -> String {
-    match fault {
-        KeyFault::Key { index, .. } => match config.auth.keys.get(*index) {
-            Some(key) => format!("{}: auth.keys: {fault}", key.origin),
-            None => format!("{}: auth.secret: {fault}", config.origins.of("auth.secret")),
-        },
-        KeyFault::NoKeys | KeyFault::TooManyKeys(_) => format!("auth.keys: {fault}"),
-    }
-}
-
-fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFault> {
-    Verifier::with_auth_service(VerifierConfig {
-        keys: auth.key_configs(),
-        audience: auth.audience.clone(),
-        issuer: auth.issuer.clone(),
-        leeway: auth.leeway,
-    })
 }
 
 pub(super) fn census(config: &Config) -> Census {

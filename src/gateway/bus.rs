@@ -7,7 +7,6 @@ use crate::id::InstanceName;
 use crate::job::bus::{BusInbox, bus};
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
-use crate::net::target::{DependencyKind, Target};
 use crate::store::postgres::BusMember;
 use crate::wire::envelope::Origin;
 use crossbeam_channel::Sender;
@@ -31,9 +30,9 @@ impl PreparedBus {
         watched: &PreparedWatch,
         instance: &InstanceName,
     ) -> Result<Option<PreparedBus>, String> {
-        let Some(url) = &config.bus.url else { return Ok(None) };
-        let target =
-            Target::parse(DependencyKind::Redis, url.whole()).map_err(|fault| format!("bus.url: {fault}"))?;
+        let dependency = config.dependencies.iter().find(|each| *each.definition.name == *watch::BUS);
+        let target = dependency.and_then(|each| each.parsed.clone()).filter(|_| config.bus.url.is_some());
+        let Some(target) = target else { return Ok(None) };
         let target = target.with_source(config.server.source_address);
         let (bus, inbox) = bus().map_err(|error| format!("cannot set up the bus: {error}"))?;
         let random = getrandom::u64().map_err(|_| "cannot set up the bus: no random number".to_owned())?;

@@ -45,7 +45,8 @@ Configuration sources, each overriding the one before:
 
 An unknown key or SEAWALL_ variable is an error. All errors are reported at once.
 
-Exit codes: 0 success, 1 failure, 2 wrong configuration or arguments. `doctor --help` lists those of doctor.";
+Exit codes: 0 success, 1 failure, 2 wrong configuration or arguments. `doctor` exits with 1 if an optional dependency fails,
+and with 3 if a critical one does.";
 
 /// A WebSocket chat gateway that stores every publication it acknowledges and tells clients what it cannot do.
 #[derive(Debug, Parser)]
@@ -63,7 +64,7 @@ enum CliCommand {
     Serve,
     /// Print the effective configuration and the origin of each value; exit with 2 if it has errors
     CheckConfig,
-    /// Probe every dependency once and print the results; exit with 1 if an optional one fails, 2 if a critical one does
+    /// Probe every dependency once and print the results; exit with 1 if an optional one fails, 3 if a critical one does
     Doctor,
     /// Drain the running gateway with this configuration, through its admin listener: its clients move, then it exits
     Drain {
@@ -166,7 +167,12 @@ pub fn main() -> ExitCode {
 
 fn configured(settings: Settings, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     match config::load(&settings.sources()) {
-        Ok(config) => act(config),
+        Ok(config) => {
+            for warning in &config.warnings {
+                output::warn(&warning.to_string());
+            }
+            act(config)
+        }
         Err(error) => refuse(&error),
     }
 }

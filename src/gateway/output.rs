@@ -28,3 +28,8 @@ pub(super) fn inform(text: &str) {
 pub(super) fn fail(message: &str) {
     let _ = writeln!(io::stderr(), "seawall: {message}");
 }
+
+/// Writes a warning to stderr, where it does not mix with what the command prints.
+pub(super) fn warn(message: &str) {
+    let _ = writeln!(io::stderr(), "seawall: warning: {message}");
+}

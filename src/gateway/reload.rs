@@ -150,6 +150,9 @@ impl Reloader {
             let setup = self.setups.load();
             tls::announce(&config.tls, &setup.engine.metrics, setup.clock.read().unix_ms / 1_000);
         }
+        for warning in &config.warnings {
+            tracing::warn!(%warning, "setting accepted with a warning");
+        }
         tracing::info!(changed = taken.len(), needs_restart = waiting.len(), "reloaded");
         log::set_level(config.log.level);
         self.config = config;

@@ -49,7 +49,7 @@ pub(super) fn run(config: Config, sources: ConfigSources) -> ExitCode {
     }
 }
 
-/// Probes every dependency once and prints a table. The exit code is 0 if all answer, 1 if an optional one does not, 2 if a
+/// Probes every dependency once and prints a table. The exit code is 0 if all answer, 1 if an optional one does not, 3 if a
 /// critical one does not.
 pub(super) fn doctor(config: Config) -> ExitCode {
     match watch::doctor(&config, &instance_name(&config)) {
@@ -80,6 +80,7 @@ pub(super) fn new_epoch(config: Config) -> ExitCode {
 
 fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let hangups = reload::signals()?;
+    log_warnings(&config);
     let notifier = Notifier::from_environment();
     let clock = Clock::start();
     let reactors = reactor_count(&config);
@@ -150,6 +151,13 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     outcome
 }
 
+/// Logs the values that are accepted, but probably not meant.
+pub(super) fn log_warnings(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!(%warning, "setting accepted with a warning");
+    }
+}
+
 fn metrics(
     reactors: usize,
     instance: &InstanceName,
@@ -207,8 +215,11 @@ fn listen(
     port: Port,
     reactors: usize,
 ) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
-    let failed =
-        |error| format!("cannot listen on {address} (server.listen): {error}; choose another address");
+    let failed = |error| {
+        format!(
+            "cannot listen on {address} (server.listen): {error}; set another with --listen, or stop the process that has it"
+        )
+    };
     match port {
         // With SO_REUSEPORT, a second process of the same user would share the port silently. A bind without it fails.
         Port::Own => drop(std::net::TcpListener::bind(address).map_err(failed)?),

@@ -1,7 +1,7 @@
 //! Builds the watch from the configuration: a board, a probe for each dependency, and the published snapshot.
 
 use super::config::Config;
-use super::config::dependency::{DependencyConfig, DependencyTarget};
+use super::config::dependency::DependencyConfig;
 use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::definition::Gate;
@@ -12,7 +12,7 @@ use crate::job::probing::Probing;
 use crate::job::{EvidenceSender, Outlook};
 use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
-use crate::net::target::{Expect, Target};
+use crate::net::target::Expect;
 use crate::probe::Probe;
 use crate::probe::doctor::{Patient, look_at_all};
 use crate::probe::table::{Diagnosis, diagnose};
@@ -164,20 +164,17 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
         let target = super::auth::target(config)?.with_source(config.server.source_address);
         return Ok(Probe::new(target, instance));
     }
-    let address = match &dependency.target {
-        DependencyTarget::Url(url) => url.whole(),
-        DependencyTarget::Address(address) => address,
+    let Some(target) = dependency.parsed.clone() else {
+        return Err(format!("dependency {} has no address", definition.name));
     };
-    let target = Target::parse(definition.kind, address).and_then(|target| {
-        let expected = &dependency.expected;
-        if *definition.name == *STORE {
-            target.for_store(&STORE_TABLES)
-        } else if expected.status.is_some() || expected.field.is_some() {
-            target.with_expect(Expect { status: expected.status, field: expected.field.clone() })
-        } else {
-            Ok(target)
-        }
-    });
+    let expected = &dependency.expected;
+    let target = if *definition.name == *STORE {
+        target.for_store(&STORE_TABLES)
+    } else if expected.status.is_some() || expected.field.is_some() {
+        target.with_expect(Expect { status: expected.status, field: expected.field.clone() })
+    } else {
+        Ok(target)
+    };
     let target =
         target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
     Ok(Probe::new(target.with_source(config.server.source_address), instance))

@@ -74,8 +74,33 @@ pub(super) fn redis(address: &str) -> Result<(RedisTarget, Vec<String>), TargetE
     let Ok(database) = database else {
         return error("the path of a redis address is the number of a database: redis://host:6379/0");
     };
+    if let Some((name, _)) = url.query_pairs().next() {
+        return error(unknown_word(&name));
+    }
+    if url.fragment().is_some() {
+        return error(
+            "nothing may follow # in a redis address: certificates are always checked; leave it out",
+        );
+    }
     let secrets = password.clone().into_iter().collect();
     Ok((RedisTarget { peer, tls, user, password, database }, secrets))
+}
+
+/// The sentence about a parameter of a redis address; none is understood, and ignoring one could send a password unencrypted or
+/// to another server.
+fn unknown_word(name: &str) -> String {
+    let remedy = match name {
+        "ssl" | "tls" | "ssl_cert_reqs" => "write rediss:// for TLS; the certificate is always checked",
+        "sentinel" | "sentinelMasterId" | "master" => {
+            "name the server itself, because Sentinel is not supported"
+        }
+        "db" => "write the number of the database as the path: redis://host:6379/0",
+        _ => "leave it out",
+    };
+    // A longer name could hold a part of a password.
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let shown = if plain && (1..=32).contains(&name.len()) { format!("`{name}`") } else { "(hidden)".into() };
+    format!("the parameter {shown} is not understood: {remedy}")
 }
 
 pub(crate) fn http(address: &str) -> Result<(HttpTarget, Vec<String>), TargetError> {
@@ -130,4 +155,27 @@ fn credentials(url: &Url) -> (Option<String>, Option<String>) {
 
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameter_of_a_redis_address_is_named_with_a_remedy() {
+        let fault = |address: &str| redis(address).map(drop).expect_err(address).to_string();
+        for (address, words) in [
+            ("redis://h?ssl=true", "the parameter `ssl` is not understood: write rediss://"),
+            ("redis://h:6379?sentinel=mymaster", "Sentinel is not supported"),
+            ("redis://h/0?protocol=resp3", "the parameter `protocol` is not understood: leave it out"),
+            ("redis://h?db=1", "as the path"),
+            ("rediss://h/#insecure", "certificates are always checked"),
+            ("redis://h/abc", "the number of a database"),
+            ("redis://n1:6379,n2:6379", "is written"),
+            ("redis://h?hunter2%20hunter2=1", "(hidden)"),
+        ] {
+            assert!(fault(address).contains(words), "{address}: {}", fault(address));
+        }
+        assert!(redis("rediss://default:pw@h:6380/2").is_ok());
+    }
 }

@@ -140,6 +140,24 @@ impl Target {
         Ok(self)
     }
 
+    /// The parameters of the address that have no effect here.
+    pub fn unused(&self) -> &[&'static str] {
+        match &self.service {
+            TargetService::Postgres(target) => target.address.unused(),
+            TargetService::Redis(_)
+            | TargetService::Http(_)
+            | TargetService::Clickhouse(_)
+            | TargetService::Tcp { .. }
+            | TargetService::Auth(_) => &[],
+        }
+    }
+
+    /// Reads the files that the address names, as the first connection does.
+    pub fn check_files(&self) -> Result<(), TargetError> {
+        let TargetService::Postgres(target) = &self.service else { return Ok(()) };
+        target.address.trust().check_file().or_else(|trouble| error(trouble.text))
+    }
+
     /// The protocol.
     pub fn kind(&self) -> DependencyKind {
         match &self.service {
@@ -202,7 +220,9 @@ fn postgres(address: &str) -> Result<(TargetService, Vec<String>), TargetError> 
         "a postgres address names a host and a user: postgres://user:password@host:port/database";
     let address = match PostgresAddress::parse(address) {
         Ok(address) => address,
-        Err(AddressError::Form(_)) => return error(FORM.replace("names", "is written with")),
+        Err(AddressError::Form(fault)) => {
+            return error(format!("{fault}; {}", FORM.replace("names", "is written with")));
+        }
         Err(other) => return error(other.to_string()),
     };
     if address.peers().is_empty() || address.user.is_none() {

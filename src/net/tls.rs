@@ -48,6 +48,11 @@ impl TlsTrust {
         TlsTrust { file, setting: "sslrootcert", check, config: std::sync::OnceLock::new() }
     }
 
+    /// Reads the file of authorities, if there is one, as the first connection does.
+    pub(crate) fn check_file(&self) -> Result<(), Trouble> {
+        if self.file.is_some() { self.roots().map(drop) } else { Ok(()) }
+    }
+
     /// For a client without a certificate of its own.
     pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, Trouble> {
         if let Some(config) = self.config.get() {

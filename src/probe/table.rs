@@ -23,7 +23,7 @@ pub struct DiagnosisRow {
 pub struct Diagnosis {
     /// The lines; the last ends with a newline.
     pub text: String,
-    /// 0: all answer; 1: an optional one does not; 2: a critical one does not.
+    /// 0: all answer; 1: an optional one does not; 3: a critical one does not.
     pub exit_code: u8,
 }
 
@@ -101,7 +101,7 @@ fn exit_code(rows: &[DiagnosisRow]) -> u8 {
         rows.iter().any(|row| row.criticality == criticality && row.finding.result.is_err())
     };
     if down(Criticality::Critical) {
-        2
+        3
     } else if down(Criticality::Optional) {
         1
     } else {
@@ -166,7 +166,7 @@ No client is admitted until this answers: store.
 ";
         let diagnosis = diagnose(&rows);
         assert_eq!(diagnosis.text, expected);
-        assert_eq!(diagnosis.exit_code, 2);
+        assert_eq!(diagnosis.exit_code, 3);
     }
 
     #[test]
@@ -180,7 +180,7 @@ No client is admitted until this answers: store.
         );
         assert_eq!(
             code(&[row("a", Criticality::Critical, refused()), row("b", Criticality::Optional, refused())]),
-            2
+            3
         );
     }
 }

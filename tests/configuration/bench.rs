@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// No command of these tests takes longer, unless it serves by mistake.
+const RUN_MAX: Duration = Duration::from_secs(20);
 
 /// A working directory, and the environment of the program that runs in it.
 pub struct Bench {
@@ -40,14 +46,28 @@ impl Bench {
         self
     }
 
+    /// Runs the program to its end; one that still runs after a while is killed.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        let child = Command::new(env!("CARGO_BIN_EXE_seawall"))
             .current_dir(self.folder.path())
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .args(arguments)
-            .output()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("the program starts");
+        let pid = rustix::process::Pid::from_child(&child);
+        let (ended, watched) = mpsc::channel::<()>();
+        let watchdog = thread::spawn(move || {
+            if watched.recv_timeout(RUN_MAX) == Err(RecvTimeoutError::Timeout) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        });
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+        drop(ended);
+        watchdog.join().expect("no panic");
         Said {
             code: status.code(),
             out: String::from_utf8(stdout).expect("UTF-8"),

@@ -48,7 +48,7 @@ fn ready_made_dependency_needs_only_its_name_and_settings_imply_store_and_bus() 
 
 #[test]
 fn table_overrides_an_implied_dependency_and_survives_its_listing() {
-    let file = "[store]\nurl = \"postgres://db/chat\"\n[bus]\nurl = \"redis://bus\"\n[health]\nadmission = \"observe\"\n\
+    let file = "[store]\nurl = \"postgres://chat@db/chat\"\n[bus]\nurl = \"redis://bus\"\n[health]\nadmission = \"observe\"\n\
                 [[dependency]]\nname = \"bus\"\ncriticality = \"critical\"\ntimeout_ms = 300\nsuccesses = 1\n";
     let listing = Bench::with_file(file).listing(&[]);
     assert_listed(&listing, "admission = \"observe\" # seawall.toml:6");

@@ -3,6 +3,7 @@
 mod bench;
 mod dependencies;
 mod secrets;
+mod wrong;
 
 use bench::{Bench, SECRET, assert_listed};
 

@@ -53,7 +53,7 @@ fn store_and_probe_connect_from_the_source_address() {
     until(SOON, "both have connected", || server.sql(seen) == "seawall 127.0.0.2,seawall-probe 127.0.0.2");
     drop(gateway);
     let doctor = run(&server, "192.0.2.1", &["doctor"]);
-    assert_eq!(doctor.status.code(), Some(2), "{}", text(&doctor));
+    assert_eq!(doctor.status.code(), Some(3), "{}", text(&doctor));
     assert!(text(&doctor).contains("no address of this machine"), "{}", text(&doctor));
 }
 
@@ -67,6 +67,6 @@ fn log_and_doctor_warn_of_a_server_that_does_not_sync() {
     assert!(text(&doctor).contains("fsync is off"), "{}", text(&doctor));
     server.sql("ALTER ROLE seawall SET synchronous_commit = off");
     let doctor = run(&server, "", &["doctor"]);
-    assert_eq!(doctor.status.code(), Some(2), "{}", text(&doctor));
+    assert_eq!(doctor.status.code(), Some(3), "{}", text(&doctor));
     assert!(text(&doctor).contains("synchronous_commit"), "{}", text(&doctor));
 }

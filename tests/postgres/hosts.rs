@@ -31,9 +31,13 @@ fn first_writable_host_is_used_and_the_next_one_after_a_change() {
     let none =
         new_epoch(&url(&ports[..1], "&target_session_attrs=read-write"), None).expect_err("none").to_string();
     assert!(none.contains("takes no writes"), "{none}");
+    let none =
+        new_epoch(&url(&ports[..1], "&target_session_attrs=primary"), None).expect_err("none").to_string();
+    assert!(none.contains("is a standby"), "{none}");
     two.start_again();
     until(SOON, "publications are stored again", || rig.append(plain("c", "3")).is_ok());
     rig.close();
+    new_epoch(&url(&ports, "&target_session_attrs=primary"), None).expect("the second host is the primary");
 }
 
 #[test]

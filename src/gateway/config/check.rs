@@ -21,6 +21,9 @@ pub(super) fn contradictions(config: &Config, report: &mut ProblemList) {
     check.introspection();
 }
 
+/// A setting and its value.
+type Bounded = (&'static str, u64);
+
 struct ContradictionCheck<'a> {
     config: &'a Config,
     report: &'a mut ProblemList,
@@ -31,13 +34,16 @@ impl ContradictionCheck<'_> {
         self.report.add(self.config.origins.of(setting).clone(), setting, fault);
     }
 
-    /// Reports `larger` if it is below `smaller`; each is a setting and its value.
-    fn order(&mut self, larger: (&'static str, u64), smaller: (&'static str, u64), reason: &'static str) {
+    /// Reports `larger` if it is below `smaller`; each is a setting and its value. Returns the one that bounds whatever must be at
+    /// least `larger`, so that a chain of limits is reported at once.
+    fn order(&mut self, larger: Bounded, smaller: Bounded, reason: &'static str) -> Bounded {
         let ((setting, value), (other, other_value)) = (larger, smaller);
-        if value < other_value && self.report.accepted(&[setting, other]) {
+        let accepted = self.report.accepted(&[setting, other]);
+        if value < other_value && accepted {
             let least = format!("{other} = {other_value} ({})", self.config.origins.of(other));
             self.fault(setting, ConfigFault::TooSmall { value, least, reason });
         }
+        if value < other_value || !self.report.accepted(&[setting]) { smaller } else { larger }
     }
 
     fn limits(&mut self) {
@@ -49,10 +55,10 @@ impl ContradictionCheck<'_> {
         let outbox = ("limits.outbox_bytes", limits.outbox_bytes.into());
         let hard = ("limits.outbox_bytes_hard", limits.outbox_bytes_hard.into());
         let total = ("limits.outbox_bytes_total", limits.outbox_bytes_total);
-        self.order(message, frame, "a message may be a single frame");
+        let message = self.order(message, frame, "a message may be a single frame");
         self.order(head, uri, "the request target is part of the head");
-        self.order(outbox, message, "a publication must fit in an outbox");
-        self.order(hard, outbox, "a subscriber must lag before its connection stops being read");
+        let outbox = self.order(outbox, message, "a publication must fit in an outbox");
+        let hard = self.order(hard, outbox, "a subscriber must lag before its connection stops being read");
         self.order(total, hard, "the total includes every single outbox");
     }
 

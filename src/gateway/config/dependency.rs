@@ -6,10 +6,12 @@
 use super::error::{ConfigFault, ProblemList};
 use super::origin::ValueOrigin;
 use super::raw::{RawValue, TableReader, one_of, quoted};
+use super::ready_made::{ReadyMade, ready_made};
 use super::url::{Url, UrlKind};
 use super::value;
 use crate::health::capacity;
 use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use crate::net::target::{Target, TargetError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +68,8 @@ pub struct DependencyConfig {
     /// How it is judged and reported.
     pub definition: Definition,
     pub target: DependencyTarget,
+    /// The parsed address; `None` for the auth service, whose address and credentials are those of `[auth]`.
+    pub parsed: Option<Target>,
     pub expected: HttpExpected,
     pub origin: ValueOrigin,
 }
@@ -76,6 +80,16 @@ pub enum DependencyTarget {
     Url(Url),
     /// Host and port.
     Address(String),
+}
+
+impl DependencyTarget {
+    /// The field of its table.
+    const fn field(&self) -> &'static str {
+        match self {
+            DependencyTarget::Url(_) => "url",
+            DependencyTarget::Address(_) => "address",
+        }
+    }
 }
 
 /// Requirements for the response of an HTTP probe, in addition to its timeout.
@@ -92,6 +106,8 @@ pub(super) struct ImpliedDependency {
     pub(super) name: &'static str,
     pub(super) setting: &'static str,
     pub(super) url: Url,
+    /// `None` for the auth service.
+    pub(super) parsed: Option<Target>,
     pub(super) origin: ValueOrigin,
 }
 
@@ -127,28 +143,25 @@ pub(super) fn read(reader: &mut TableReader<'_>) -> Option<DependencyTable> {
     if name.is_none() && !reader.has("name") {
         reader.fault(reader.origin.clone(), "name", ConfigFault::Missing { expected: NAME.into() });
     }
-    let table = match name {
-        Some(name) => DependencyTable {
-            kind: word(reader, "kind", DependencyKind::ALL, DependencyKind::as_str),
-            url: reader.take("url", "text, not empty", |raw| plain_text(raw.text()?, URL_BYTES_MAX)),
-            address: reader.take("address", ADDRESS, |raw| address(raw.text()?)),
-            criticality: word(
-                reader,
-                "criticality",
-                [Criticality::Critical, Criticality::Optional],
-                Criticality::as_str,
-            ),
-            lost: reader.take("lost", LOST, lost),
-            sentence: reader.take("sentence", SENTENCE, |raw| plain_text(raw.text()?, SENTENCE_BYTES_MAX)),
-            interval: reader.number("interval_ms", 100..=3_600_000).map(Duration::from_millis),
-            timeout: reader.number("timeout_ms", 50..=30_000).map(Duration::from_millis),
-            failures: reader.number("failures", 1..=10),
-            successes: reader.number("successes", 1..=10),
-            status: reader.number("status", 100..=599),
-            field: reader.take("field", FIELD, |raw| field(raw.text()?)),
-            ..DependencyTable::implied(&name, reader.origin.clone())
-        },
-        None => DependencyTable::implied("", reader.origin.clone()),
+    let table = DependencyTable {
+        kind: word(reader, "kind", DependencyKind::ALL, DependencyKind::as_str),
+        url: reader.take("url", "text, not empty", |raw| plain_text(raw.text()?, URL_BYTES_MAX)),
+        address: reader.take("address", ADDRESS, |raw| address(raw.text()?)),
+        criticality: word(
+            reader,
+            "criticality",
+            [Criticality::Critical, Criticality::Optional],
+            Criticality::as_str,
+        ),
+        lost: reader.take("lost", LOST, lost),
+        sentence: reader.take("sentence", SENTENCE, |raw| plain_text(raw.text()?, SENTENCE_BYTES_MAX)),
+        interval: reader.number("interval_ms", 100..=3_600_000).map(Duration::from_millis),
+        timeout: reader.number("timeout_ms", 50..=30_000).map(Duration::from_millis),
+        failures: reader.number("failures", 1..=10),
+        successes: reader.number("successes", 1..=10),
+        status: reader.number("status", 100..=599),
+        field: reader.take("field", FIELD, |raw| field(raw.text()?)),
+        ..DependencyTable::implied(name.as_deref().unwrap_or_default(), reader.origin.clone())
     };
     reader.unknown_fields(&FIELDS);
     (reader.problems == 0).then_some(table)
@@ -266,9 +279,13 @@ fn resolve_one(
         return Err((field, ConfigFault::NotOfKind { kind }));
     }
     let expected = HttpExpected { status: table.status, field: table.field.clone() };
+    let parsed = match implied {
+        Some(implied) => implied.parsed.clone(),
+        None => Some(parsed(kind, &target).map_err(|fault| (target.field(), ConfigFault::Address(fault)))?),
+    };
     let origin = table.origin.clone();
     let definition = Definition { gate, ..definition(table, ready, kind, &target) };
-    Ok(Some(DependencyConfig { definition, target, expected, origin }))
+    Ok(Some(DependencyConfig { definition, target, parsed, expected, origin }))
 }
 
 fn kind(
@@ -309,11 +326,20 @@ fn own_target(table: &DependencyTable, kind: DependencyKind) -> Result<Dependenc
         (Some(url_kind), Some(text), None) => match Url::read(text, url_kind) {
             Some(url) => Ok(DependencyTarget::Url(url)),
             None => {
-                let (value, expected) = (Url::hint(text), url_kind.expected().into());
+                let (value, expected) = (Url::hint(text), url_kind.expected_instead_of(text));
                 Err(("url", ConfigFault::NotAccepted { value, expected }))
             }
         },
     }
+}
+
+fn parsed(kind: DependencyKind, target: &DependencyTarget) -> Result<Target, TargetError> {
+    let text = match target {
+        DependencyTarget::Url(url) => url.whole(),
+        DependencyTarget::Address(address) => address,
+    };
+    let target = Target::parse(kind, text)?;
+    target.check_files().map(|()| target)
 }
 
 fn definition(
@@ -347,7 +373,7 @@ fn definition(
 
 /// The table as a listing shows it: with every value, so that nothing depends on a default.
 pub(super) fn lines(config: &DependencyConfig) -> Vec<(&'static str, String)> {
-    let DependencyConfig { definition, target, expected, origin: _ } = config;
+    let DependencyConfig { definition, target, parsed: _, expected, origin: _ } = config;
     let list: Vec<String> = definition.lost.iter().map(|item| quoted(item)).collect();
     let mut lines = vec![("name", quoted(&definition.name)), ("kind", quoted(definition.kind.as_str()))];
     let has_setting = ready_made(&definition.name).is_some_and(|ready| ready.setting.is_some())
@@ -369,55 +395,4 @@ pub(super) fn lines(config: &DependencyConfig) -> Vec<(&'static str, String)> {
     lines.extend(expected.status.map(|status| ("status", status.to_string())));
     lines.extend(expected.field.as_ref().map(|(path, value)| ("field", quoted(&format!("{path}={value}")))));
     lines
-}
-
-/// The defaults of a ready-made name.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadyMade {
-    pub name: &'static str,
-    pub kind: DependencyKind,
-    pub criticality: Criticality,
-    /// The features that users lose while it is down.
-    pub lost: &'static [&'static str],
-    /// The same for people. Clients show it.
-    pub sentence: &'static str,
-    /// The setting that holds its URL; the dependency exists exactly when that is set. (`auth` has `None`, because its URL
-    /// may be in its table instead.)
-    pub setting: Option<&'static str>,
-    /// The clients that an outage stops, if the gateway itself uses this service.
-    pub gate: Gate,
-}
-
-macro_rules! ready_made {
-    ($($name:literal = $kind:ident, $criticality:ident, [$($lost:literal),+], $setting:expr, $gate:ident: $sentence:literal;)+) => {
-        /// Store and bus come first: the gateway itself depends on them, and settings hold their URLs.
-        pub const READY_MADE: &[ReadyMade] = &[$(ReadyMade {
-            name: $name,
-            kind: DependencyKind::$kind,
-            criticality: Criticality::$criticality,
-            lost: &[$($lost),+],
-            sentence: $sentence,
-            setting: $setting,
-            gate: Gate::$gate,
-        }),+];
-    };
-}
-
-ready_made! {
-    "store" = Postgres, Critical, ["publish", "history"], Some("store.url"), Handshake:
-        "Messages can be neither sent nor loaded at the moment.";
-    "bus" = Redis, Optional, ["instant_delivery"], Some("bus.url"), Handshake:
-        "New messages may take a moment longer to arrive.";
-    "auth" = Http, Critical, ["sign_in"], None, Judgement:
-        "New sign-ins are not possible at the moment.";
-    "backend" = Http, Critical, ["service"], None, Handshake:
-        "The service behind this chat is not available at the moment.";
-    "clickhouse" = Clickhouse, Optional, ["reports"], None, Handshake:
-        "Reports are not up to date.";
-    "analytics" = Http, Optional, ["analytics"], None, Handshake:
-        "Statistics are not collected at the moment.";
-}
-
-fn ready_made(name: &str) -> Option<&'static ReadyMade> {
-    READY_MADE.iter().find(|ready| ready.name == name)
 }

@@ -5,7 +5,8 @@
 
 use super::certificate::CertificateFault;
 use super::origin::ValueOrigin;
-use crate::auth::key::KeyProblem;
+use crate::auth::key::{KeyFault, KeyProblem};
+use crate::net::target::TargetError;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -50,6 +51,22 @@ impl ProblemList {
     }
 }
 
+/// A value that is accepted, but probably not meant.
+#[derive(Clone, Debug)]
+pub struct ConfigWarning {
+    pub origin: ValueOrigin,
+    /// The setting.
+    pub key: String,
+    pub text: String,
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConfigWarning { origin, key, text } = self;
+        write!(f, "{origin}: {key}: {text}")
+    }
+}
+
 #[derive(Debug)]
 pub enum ConfigFault {
     /// The value has the wrong type, is out of bounds, or is not one of the accepted words.
@@ -58,6 +75,23 @@ pub enum ConfigFault {
         value: String,
         /// The accepted values, with bounds.
         expected: String,
+    },
+    /// An element of a list is not accepted.
+    Element {
+        /// Counted from 1.
+        place: usize,
+        /// The element as given, shortened.
+        value: String,
+        /// The accepted values of the list.
+        expected: String,
+    },
+    /// An address that cannot be used, with what to write instead.
+    Address(TargetError),
+    /// Keys that cannot be used together.
+    Keys(KeyFault),
+    /// The folder is something else.
+    NotAFolder {
+        path: PathBuf,
     },
     /// No setting has this name.
     Unknown {
@@ -186,6 +220,14 @@ impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigFault::NotAccepted { expected, .. } => write!(f, "must be {expected}"),
+            ConfigFault::Element { place, value, expected } => {
+                write!(f, "element {place} is {value}: must be {expected}")
+            }
+            ConfigFault::Address(fault) => fault.fmt(f),
+            ConfigFault::Keys(fault) => fault.fmt(f),
+            ConfigFault::NotAFolder { path } => {
+                write!(f, "{} is not a folder: move it away, or name another folder", path.display())
+            }
             ConfigFault::Unknown { nearest: Some(nearest) } => write!(f, "unknown; did you mean {nearest}?"),
             ConfigFault::Unknown { nearest: None } => {
                 f.write_str("unknown; `seawall check-config` lists every setting")

@@ -3,6 +3,7 @@
 use super::auth::AuthSection;
 use super::certificate::TlsIdentity;
 use super::dependency::DependencyConfig;
+use super::error::ConfigWarning;
 use super::origin::Origins;
 use super::url::Url;
 use super::value::Secret;
@@ -32,6 +33,8 @@ pub struct Config {
     pub dependencies: Vec<DependencyConfig>,
     pub log: LogSection,
     pub origins: Origins,
+    /// Values that are accepted, but probably not meant.
+    pub warnings: Vec<ConfigWarning>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! One setting: its names, its accepted values, and how it reads, shows and compares its field of [`Config`].
 
 use super::error::ConfigFault;
-use super::raw::RawValue;
+use super::raw::{RawValue, shortened};
 use super::sections::Config;
 use super::url::Url;
 use super::value::{
@@ -54,9 +54,18 @@ impl Setting {
 
     /// Writes a value. If it is not accepted, the old value stays.
     pub(super) fn write(&self, config: &mut Config, raw: &RawValue) -> Result<(), ConfigFault> {
-        (self.write)(config, raw, self.accepts).ok_or_else(|| ConfigFault::NotAccepted {
-            value: self.repeated(raw),
-            expected: self.expected_of(raw),
+        (self.write)(config, raw, self.accepts).ok_or_else(|| {
+            // A list of one element names it by itself.
+            let items = raw.items().filter(|items| items.len() > 1);
+            let wrong = items.and_then(|items| self.accepts.first_wrong(&items));
+            match wrong {
+                Some((place, value)) => {
+                    ConfigFault::Element { place, value: shortened(&value), expected: self.expected() }
+                }
+                None => {
+                    ConfigFault::NotAccepted { value: self.repeated(raw), expected: self.expected_of(raw) }
+                }
+            }
         })
     }
 
@@ -75,7 +84,9 @@ impl Setting {
 
     /// [`Setting::expected`], with the type if the type is wrong.
     fn expected_of(&self, raw: &RawValue) -> String {
-        if matches!(self.accepts, Accepts::Number { .. }) && raw.integer().is_none() {
+        if let (Accepts::Url(kind), Some(text)) = (self.accepts, raw.text()) {
+            kind.expected_instead_of(text)
+        } else if matches!(self.accepts, Accepts::Number { .. }) && raw.integer().is_none() {
             format!("a whole number: {}", self.expected())
         } else {
             self.expected()

@@ -94,6 +94,7 @@ mod tests {
     // `UPDATE=1 cargo test --lib show` rewrites the tables in `docs/configuration.md` and `seawall.example.toml`; without it,
     // a difference is a failure.
     use super::super::auth;
+    use super::super::ready_made::READY_MADE;
     use super::super::setting::Applies;
     use super::super::sources::{ConfigSources, FileSource, load};
     use super::*;
@@ -139,7 +140,7 @@ mod tests {
         }
         text += "\nReady-made names and their defaults:\n\n";
         text += "| name | kind | criticality | lost | sentence |\n|---|---|---|---|---|\n";
-        for ready in dependency::READY_MADE {
+        for ready in READY_MADE {
             let (name, kind, criticality) = (ready.name, ready.kind.as_str(), ready.criticality.as_str());
             let (lost, sentence) = (ready.lost.join("`, `"), ready.sentence);
             let _infallible =

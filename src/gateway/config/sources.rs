@@ -2,14 +2,14 @@
 
 use super::auth;
 use super::check;
-use super::dependency::{self, DependencyTable, ImpliedDependency};
+use super::dependency::{self, DependencyTable};
 use super::error::{ConfigError, ConfigFault, ProblemList};
 use super::origin::{ValueOrigin, read_text};
+use super::prepare;
 use super::raw::{Lines, RawValue, TableReader, nearest, raw};
 use super::sections::Config;
 use super::setting::Setting;
 use super::table::{self, SECTIONS};
-use super::url::Url;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -82,9 +82,12 @@ impl Draft {
 
     pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
         check::contradictions(&self.config, &mut self.report);
-        let implied = implied_dependencies(&self.config);
+        let implied = prepare::implied_dependencies(&self.config, &mut self.report);
         self.config.dependencies = dependency::resolve(self.tables, &implied, &mut self.report);
+        prepare::check_auth(&self.config, &mut self.report);
+        prepare::check_folder(&self.config, &mut self.report);
         check::read_identity(&mut self.config, &mut self.report);
+        self.config.warnings = prepare::warnings(&self.config.dependencies, &self.config);
         let problems = self.report.problems;
         if problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems }) }
     }
@@ -237,18 +240,6 @@ impl Draft {
     }
 }
 
-/// The dependencies whose URLs are settings.
-fn implied_dependencies(config: &Config) -> Vec<ImpliedDependency> {
-    let implied = |name, setting, url: &Url| {
-        let origin = config.origins.of(setting).clone();
-        ImpliedDependency { name, setting, url: url.clone(), origin }
-    };
-    let store = config.store.postgres().map(|url| implied("store", "store.url", url));
-    let bus = config.bus.url.as_ref().map(|url| implied("bus", "bus.url", url));
-    let auth = config.auth.service().map(|(setting, url)| implied("auth", setting, url));
-    store.into_iter().chain(bus).chain(auth).collect()
-}
-
 /// A section of a similar name; for a key outside any section, the section it belongs to.
 fn nearest_section(name: &str, value: &DeValue<'_>) -> Option<String> {
     if value.is_table() {
@@ -270,10 +261,15 @@ fn nearest_key(name: &str, section: &str) -> Option<String> {
         .or_else(|| table::all().find(|setting| setting.key == key).map(|setting| setting.name.to_owned()))
 }
 
+/// The closest variable, else the variable of the setting whose key the name is: `SEAWALL_LISTEN` lacks its section.
 fn nearest_variable(name: &str) -> Option<String> {
     let short = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
     let names: Vec<String> = table::all().map(|setting| short(&setting.variable())).collect();
-    nearest(&short(name), names.iter().map(String::as_str)).map(|found| format!("{PREFIX}{found}"))
+    let key = short(name);
+    nearest(&key, names.iter().map(String::as_str)).map(|found| format!("{PREFIX}{found}")).or_else(|| {
+        let same_key = |setting: &&Setting| setting.key.eq_ignore_ascii_case(&key);
+        table::all().find(same_key).map(Setting::variable)
+    })
 }
 
 /// True exactly when Kubernetes or Docker sets such a variable for a service named `seawall` (`SEAWALL_SERVICE_HOST`,

@@ -39,6 +39,19 @@ impl UrlKind {
             UrlKind::Http => "a URL like \"https://host/path\"",
         }
     }
+
+    /// [`UrlKind::expected`], with the remedy that the rejected text suggests.
+    pub(super) fn expected_instead_of(self, text: &str) -> String {
+        let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+        let (authority, after) = rest.split_at(authority_end(rest));
+        if authority.matches('@').count() > 1 || after.contains('@') {
+            return format!(
+                "{}; percent-encode @, /, ? and # in its user and password (@ is %40)",
+                self.expected()
+            );
+        }
+        self.expected().into()
+    }
 }
 
 impl Url {

@@ -116,6 +116,29 @@ impl Accepts {
         if let Accepts::Url(kind) = self { Some(kind) } else { None }
     }
 
+    /// The first element of a list that is not accepted, with its place counted from 1.
+    pub(super) fn first_wrong(self, items: &[&str]) -> Option<(usize, String)> {
+        let accepted = |item: &&str| match self {
+            Accepts::Texts(form) => form.read(item).is_some(),
+            Accepts::Networks => network(item).is_some(),
+            Accepts::Number { .. }
+            | Accepts::Switch
+            | Accepts::Address
+            | Accepts::AddressOrOff
+            | Accepts::SourceAddress
+            | Accepts::Folder
+            | Accepts::File
+            | Accepts::Text(_)
+            | Accepts::Word(_)
+            | Accepts::Url(_)
+            | Accepts::Secret
+            | Accepts::SharedSecret
+            | Accepts::Bearer => true,
+        };
+        let place = items.iter().position(|item| !accepted(item))?;
+        Some((place + 1, quoted(items.get(place)?)))
+    }
+
     /// True exactly when `text` unsets the setting. An empty variable must be able to undo what a file sets, but an empty
     /// shared secret is an error: it would turn auth off.
     fn unsets(self, text: &str) -> bool {

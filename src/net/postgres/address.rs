@@ -1,6 +1,8 @@
 //! A PostgreSQL address, read by one parser for the store and its probe, so that both connect in the same way.
 //!
-//! The parameters are libpq's. Those for timeouts, keepalives and the order of hosts are accepted and ignored.
+//! The parameters are libpq's. Those for timeouts, keepalives and the order of hosts are accepted and ignored, because the
+//! workers have deadlines of their own. Parameters of other clients that change nothing here are accepted and listed, so that
+//! an address can be used as a provider gives it; every other unknown parameter is an error that names it.
 
 use super::words;
 use crate::net::peer::PeerAddress;
@@ -27,6 +29,8 @@ pub(super) enum Access {
     Any,
     ReadOnly,
     ReadWrite,
+    /// Not in recovery.
+    Primary,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct PostgresAddress {
     /// Session options, in the form of a command line.
     pub(crate) options: Option<String>,
     pub(crate) application_name: Option<String>,
+    /// `fallback_application_name`, which counts only without `application_name`.
+    fallback_name: Option<String>,
     pub(super) encryption: Requirement,
     pub(super) binding: Requirement,
     pub(super) access: Access,
@@ -54,6 +60,8 @@ pub(crate) struct PostgresAddress {
     /// The file of certificate authorities; `None`: the system's authorities.
     roots: Option<PathBuf>,
     check: Check,
+    /// Parameters of other clients, which have no effect here.
+    unused: Vec<&'static str>,
 }
 
 impl fmt::Debug for PostgresAddress {
@@ -67,6 +75,14 @@ impl fmt::Debug for PostgresAddress {
 pub enum AddressError {
     /// The address cannot be parsed.
     Form(&'static str),
+    /// A parameter has a value that is not accepted.
+    Value(&'static str),
+    /// A parameter that neither libpq nor this program knows.
+    Unknown {
+        /// Its name, unless that could be part of a secret.
+        name: String,
+        remedy: &'static str,
+    },
     /// An unknown `sslmode`.
     Mode,
     /// `sslrootcert` with a mode that checks no certificate.
@@ -83,8 +99,12 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AddressError::Form(text) => write!(f, "invalid connection string: {text}"),
+            AddressError::Value(text) => f.write_str(text),
+            AddressError::Unknown { name, remedy } => {
+                write!(f, "the parameter {name} is not understood: {remedy}")
+            }
             AddressError::Mode => f.write_str(
-                "sslmode must be \"disable\", \"prefer\", \"require\", \"verify-ca\" or \"verify-full\"",
+                "sslmode must be \"disable\", \"prefer\", \"require\" (encrypted, but the certificate is not checked), \"verify-ca\" or \"verify-full\"",
             ),
             AddressError::RootsUnused => f.write_str(
                 "sslrootcert is for sslmode=verify-full, verify-ca or require: set one of them, or leave it out",
@@ -114,7 +134,8 @@ impl PostgresAddress {
                 address.password = Some(value);
                 continue;
             }
-            let value = String::from_utf8(value).map_err(|_| AddressError::Form("it is not UTF-8"))?;
+            let value =
+                String::from_utf8(value).map_err(|_| AddressError::Value("a parameter is not UTF-8"))?;
             match key.as_str() {
                 "sslmode" => mode = Some(value),
                 "sslrootcert" => roots = Some(value).filter(|file| !file.is_empty()),
@@ -137,6 +158,7 @@ impl PostgresAddress {
             Some(_) => return Err(AddressError::Mode),
         };
         address.roots = roots.filter(|file| *file != SYSTEM).map(PathBuf::from);
+        address.application_name = address.application_name.take().or(address.fallback_name.take());
         Ok(address)
     }
 
@@ -156,7 +178,7 @@ impl PostgresAddress {
                     value.split(',').map(|port| if port.is_empty() { Ok(PORT) } else { port.parse() });
                 let ports: Result<Vec<u16>, _> = ports.collect();
                 self.ports.extend(
-                    ports.map_err(|_| AddressError::Form("`port` must be a number from 0 to 65535"))?,
+                    ports.map_err(|_| AddressError::Value("`port` must be a number from 0 to 65535"))?,
                 );
             }
             "channel_binding" => {
@@ -173,9 +195,10 @@ impl PostgresAddress {
                     ("any", Access::Any),
                     ("read-only", Access::ReadOnly),
                     ("read-write", Access::ReadWrite),
+                    ("primary", Access::Primary),
                 ];
-                self.access =
-                    choice(&value, &known, "`target_session_attrs` must be any, read-only or read-write")?;
+                let otherwise = "`target_session_attrs` must be any, primary, read-only or read-write";
+                self.access = choice(&value, &known, otherwise)?;
             }
             "load_balance_hosts" => {
                 choice(
@@ -192,10 +215,20 @@ impl PostgresAddress {
             | "keepalives"
             | "keepalives_idle"
             | "keepalives_interval"
+            | "keepalives_count"
             | "keepalives_retries" => {
                 list::<i64>(&value, "timeouts and keepalives must be numbers")?;
             }
-            _ => return Err(AddressError::Form("it has an unknown parameter")),
+            "fallback_application_name" => self.fallback_name = Some(value),
+            "client_encoding" => {
+                let known = [("UTF8", ()), ("utf8", ()), ("UTF-8", ()), ("utf-8", ()), ("auto", ())];
+                choice(&value, &known, "`client_encoding` must be UTF8: leave it out")?;
+            }
+            "gssencmode" => {
+                let known = [("disable", ()), ("prefer", ())];
+                choice(&value, &known, "`gssencmode` must be disable or prefer: use sslmode for encryption")?;
+            }
+            key => self.unused.push(unused(key)?),
         }
         Ok(())
     }
@@ -228,6 +261,11 @@ impl PostgresAddress {
         }
     }
 
+    /// The parameters that have no effect here.
+    pub(crate) fn unused(&self) -> &[&'static str] {
+        &self.unused
+    }
+
     /// The certificates that are trusted.
     pub(crate) fn trust(&self) -> TlsTrust {
         TlsTrust::of_postgres(self.roots.clone(), self.check)
@@ -237,15 +275,49 @@ impl PostgresAddress {
 /// The value of `sslrootcert` that means the system's authorities.
 const SYSTEM: &str = "system";
 const PORT: u16 = 5432;
+/// Parameters of poolers and other clients that have no effect here: this program keeps a fixed number of connections and
+/// prepares no statements.
+const UNUSED: [&str; 6] = [
+    "pgbouncer",
+    "connection_limit",
+    "pool_timeout",
+    "max_idle_connection_lifetime",
+    "statement_cache_size",
+    "uselibpqcompat",
+];
+/// Parameters that would change something elsewhere, and what to write instead.
+const REMEDIES: [(&str, &str); 6] = [
+    ("ssl", "write sslmode=require, or sslmode=verify-full to check the certificate"),
+    ("tls", "write sslmode=require, or sslmode=verify-full to check the certificate"),
+    ("sslaccept", "write sslmode=require, or sslmode=verify-full to check the certificate"),
+    ("schema", "leave it out, because the tables are always in the schema seawall"),
+    ("currentSchema", "leave it out, because the tables are always in the schema seawall"),
+    ("passfile", "leave it out and write the password into the address, or the address into a variable"),
+];
+/// A longer name of a parameter is a mistake that could hold a part of a password.
+const NAME_BYTES_MAX: usize = 32;
+
+/// The parameter if it has no effect; an error that names it if it is unknown.
+fn unused(key: &str) -> Result<&'static str, AddressError> {
+    if let Some(known) = UNUSED.into_iter().find(|known| *known == key) {
+        return Ok(known);
+    }
+    let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let shown = plain && (1..=NAME_BYTES_MAX).contains(&key.len());
+    let name = if shown { format!("`{key}`") } else { "(hidden)".into() };
+    let remedy =
+        REMEDIES.iter().find(|(known, _)| *known == key).map_or("leave it out", |(_, remedy)| remedy);
+    Err(AddressError::Unknown { name, remedy })
+}
 
 fn list<T: FromStr>(value: &str, otherwise: &'static str) -> Result<Vec<T>, AddressError> {
     let all: Result<Vec<T>, _> = value.split(',').map(str::parse).collect();
-    all.map_err(|_| AddressError::Form(otherwise))
+    all.map_err(|_| AddressError::Value(otherwise))
 }
 
 fn choice<T: Copy>(value: &str, known: &[(&str, T)], otherwise: &'static str) -> Result<T, AddressError> {
     let found = known.iter().find(|(name, _)| *name == value).map(|(_, meaning)| *meaning);
-    found.ok_or(AddressError::Form(otherwise))
+    found.ok_or(AddressError::Value(otherwise))
 }
 
 #[cfg(test)]
@@ -289,6 +361,28 @@ mod tests {
             ("?sslmode=verify-ca&sslrootcert=system", "needs sslmode=verify-full"),
             ("?sslmode=require&sslnegotiation=direct", "leave it out"),
             ("?sslmode=require&sslcert=/mine.pem", "sslcert"),
+        ] {
+            let error = read(query).expect_err(query);
+            assert!(error.contains(words), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn parameter_without_effect_is_listed_and_an_unknown_one_is_named() {
+        let taken = "postgres://u@h/d?pgbouncer=true&connection_limit=1&keepalives_count=5&keepalives_idle=30\
+                     &target_session_attrs=primary&gssencmode=disable&client_encoding=UTF8&fallback_application_name=x";
+        let address = PostgresAddress::parse(taken).expect("accepted");
+        assert_eq!(address.unused(), ["pgbouncer", "connection_limit"]);
+        assert_eq!((address.access, address.application_name.as_deref()), (Access::Primary, Some("x")));
+        for (query, words) in [
+            ("?foo=bar", "the parameter `foo` is not understood: leave it out"),
+            ("?schema=public", "`schema` is not understood: leave it out, because"),
+            ("?ssl=true", "sslmode=require"),
+            ("?keepalives_count=many", "must be numbers"),
+            ("?target_session_attrs=standby", "any, primary, read-only or read-write"),
+            ("?gssencmode=require", "use sslmode"),
+            ("?client_encoding=LATIN1", "must be UTF8"),
+            ("?hunter2%20hunter2=1", "the parameter (hidden) is not understood"),
         ] {
             let error = read(query).expect_err(query);
             assert!(error.contains(words), "{query}: {error}");

@@ -139,15 +139,29 @@ impl Connection {
 
     /// Rejects a server that does not match `target_session_attrs`.
     fn check_access(&mut self, wanted: Access) -> Result<(), Failure> {
-        let text = match wanted {
+        let (question, accepted, text) = match wanted {
             Access::Any => return Ok(()),
-            Access::ReadWrite => "the server takes no writes (target_session_attrs=read-write)",
-            Access::ReadOnly => "the server takes writes (target_session_attrs=read-only)",
+            Access::ReadWrite => (
+                "SHOW transaction_read_only",
+                "off",
+                "the server takes no writes (target_session_attrs=read-write)",
+            ),
+            Access::ReadOnly => (
+                "SHOW transaction_read_only",
+                "on",
+                "the server takes writes (target_session_attrs=read-only)",
+            ),
+            Access::Primary => {
+                ("SELECT pg_is_in_recovery()", "f", "the server is a standby (target_session_attrs=primary)")
+            }
         };
-        let rows = self.simple("SHOW transaction_read_only")?;
-        let said = rows.first().and_then(|row| row.texts().into_iter().next().flatten());
-        let found = if said.as_deref() == Some("on") { Access::ReadOnly } else { Access::ReadWrite };
-        if found == wanted { Ok(()) } else { Err(Trouble::new(Fault::ReadOnly, text).into()) }
+        let rows = self.simple(question)?;
+        let answer = rows.first().and_then(|row| row.texts().into_iter().next().flatten());
+        if answer.as_deref() == Some(accepted) {
+            Ok(())
+        } else {
+            Err(Trouble::new(Fault::ReadOnly, text).into())
+        }
     }
 }
 
