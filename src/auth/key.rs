@@ -52,7 +52,7 @@ impl Algorithm {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    pub(super) const fn library(self) -> jsonwebtoken::Algorithm {
+    pub(crate) const fn library(self) -> jsonwebtoken::Algorithm {
         match self {
             Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
             Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,

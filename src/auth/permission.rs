@@ -25,14 +25,20 @@ pub enum Right {
 }
 
 impl Right {
-    /// Parses the name of a right; `None` if unknown, because a later version may define more.
-    fn parse(name: &str) -> Option<Right> {
-        match name {
-            "subscribe" => Some(Right::Subscribe),
-            "publish" => Some(Right::Publish),
-            "moderate" => Some(Right::Moderate),
-            _ => None,
+    pub const ALL: [Right; 3] = [Right::Subscribe, Right::Publish, Right::Moderate];
+
+    /// The name in a token.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Right::Subscribe => "subscribe",
+            Right::Publish => "publish",
+            Right::Moderate => "moderate",
         }
+    }
+
+    /// Parses the name of a right; `None` if unknown, because a later version may define more.
+    pub fn parse(name: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.name() == name)
     }
 
     const fn bit(self) -> u8 {

@@ -6,6 +6,7 @@ use super::config::prepare::{introspection_endpoint, key_set_endpoint, verifier}
 use super::config::url::Url;
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
+use crate::auth::key::Algorithm;
 use crate::auth::known::CacheBounds;
 use crate::introspect::service::{AuthService, Introspection, KeySetSource};
 use crate::introspect::{EarlierAnswers, TokenTrust};
@@ -88,6 +89,20 @@ pub(super) fn describe(config: &Config) -> String {
     let services = [url("keys from", &auth.jwks.url), url("introspection at", &auth.introspection.url)];
     let parts: Vec<String> = keys.into_iter().chain(services.into_iter().flatten()).collect();
     format!("on: {}", parts.join(", "))
+}
+
+/// The command that prints a token for a first try; `None` if only an auth service has the keys.
+pub(super) fn first_command(config: &Config) -> Option<String> {
+    let keys = config.auth.key_configs();
+    let secrets = keys.iter().filter(|key| key.algorithm == Algorithm::Hs256).collect::<Vec<_>>();
+    let key = match (secrets.as_slice(), keys.is_empty()) {
+        ([], true) => return None,
+        ([], false) => " --key PRIVATE_KEY.pem".to_owned(),
+        ([_], _) => String::new(),
+        ([first, ..], _) => first.kid.as_ref().map(|kid| format!(" --kid {kid}")).unwrap_or_default(),
+    };
+    let file = config.origins.file().map(|file| format!(" --config {}", file.display())).unwrap_or_default();
+    Some(format!("seawall token{file}{key} --sub ann --channel 'lobby=subscribe,publish'"))
 }
 
 pub(super) fn census(config: &Config) -> Census {

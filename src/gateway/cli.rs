@@ -6,6 +6,7 @@ use super::config::{self, Config, show};
 use super::drain_command::{self, DrainAction};
 use super::output::{self, WRONG_CONFIGURATION};
 use super::serve;
+use super::token_command::TokenArguments;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::{self, Write};
@@ -27,6 +28,8 @@ Examples:
   seawall check-config                     print the effective configuration and the origin of each value
   seawall check-config > effective.toml    save it as a file to start from
   seawall doctor                           probe every dependency once
+  seawall token --sub ann --channel 'room.*=subscribe,publish' --ttl 1h
+                                           print a token signed with the configured HS256 secret
   seawall drain                            stop a running gateway after its clients have moved
   seawall drain --status                   watch that drain
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
@@ -71,6 +74,11 @@ enum CliCommand {
         /// Only watch a drain until the process exits; exit with 1 if it leaves work unfinished
         #[arg(long)]
         status: bool,
+    },
+    /// Print a token that the configuration accepts, make a key for tokens, or explain a token
+    Token {
+        #[command(flatten)]
+        arguments: Box<TokenArguments>,
     },
     /// Print the version, protocol and target
     Version,
@@ -159,6 +167,9 @@ pub fn main() -> ExitCode {
             let action = if status { DrainAction::Watch } else { DrainAction::Begin };
             configured(settings, |config| drain_command::drain(&config, action))
         }
+        Some(CliCommand::Token { arguments }) => arguments
+            .without_configuration()
+            .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
         Some(CliCommand::Version) => output::print(&version()),
         Some(CliCommand::Completions { shell }) => output::print(&completions(shell)),
         Some(CliCommand::Store { command: StoreCommand::NewEpoch }) => configured(settings, serve::new_epoch),

@@ -68,6 +68,9 @@ impl Greeting<'_> {
             ),
         );
         line("auth", &auth::describe(config));
+        if let Some(command) = auth::first_command(config) {
+            line("a first token", &command);
+        }
         if let Some(expiry) = self.tls_expiry() {
             line("TLS", &format!("1.3 and 1.2; the certificate expires on {expiry}"));
         }

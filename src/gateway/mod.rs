@@ -18,4 +18,5 @@ mod systemd;
 mod threads;
 mod tls;
 mod token;
+mod token_command;
 mod watch;

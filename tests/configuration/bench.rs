@@ -1,6 +1,7 @@
 //! Runs the program in its own folder and reads its output.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -41,6 +42,10 @@ impl Bench {
         path
     }
 
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub fn variable(mut self, name: &'static str, value: &str) -> Bench {
         self.variables.push((name, value.to_owned()));
         self
@@ -48,16 +53,25 @@ impl Bench {
 
     /// Runs the program to its end; one that still runs after a while is killed.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        let child = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        self.run_with(arguments, "")
+    }
+
+    /// [`Bench::run`] with this text on stdin.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Said {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_seawall"))
             .current_dir(self.folder.path())
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A program that reads nothing may have ended already.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
         let pid = rustix::process::Pid::from_child(&child);
         let (ended, watched) = mpsc::channel::<()>();
         let watchdog = thread::spawn(move || {

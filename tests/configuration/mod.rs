@@ -3,6 +3,7 @@
 mod bench;
 mod dependencies;
 mod secrets;
+mod tokens;
 mod wrong;
 
 use bench::{Bench, SECRET, assert_listed};
