@@ -1,44 +1,48 @@
 //! A message of the bus, from another instance or from any other sender.
 //!
-//! Checked properties: the input as it is, and with a corrected checksum, so that the code after the checksum is reached. An
+//! Checked properties: the input as it is, and with the seal of the key, so that the code after the seal is reached. An
 //! accepted message is written as the same bytes again; everything else is rejected.
 
 use seawall::id::ChannelName;
-use seawall::wire::envelope::{self, Message};
+use seawall::wire::envelope::{self, BusKey, Message};
+
+fn key() -> BusKey {
+    BusKey::new(&[7; BusKey::BYTES])
+}
 
 /// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     read(bytes);
-    let mut corrected = bytes.to_vec();
-    if let Some((head, body)) = bytes.split_at_checked(14) {
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(&head[..10]);
-        sum.update(body);
-        sum.update(b"c1");
-        corrected[10..14].copy_from_slice(&sum.finalize().to_le_bytes());
-    }
-    read(&corrected);
+    let mut sealed = bytes.to_vec();
+    envelope::seal(&mut sealed, &key(), "c1");
+    read(&sealed);
 }
 
 fn read(bytes: &[u8]) {
+    let key = key();
     let channel = ChannelName::parse("c1").expect("a valid name");
     let origin = envelope::origin(bytes);
     let mut again = Vec::new();
-    match (envelope::read(bytes, &channel), envelope::read_canary(bytes, "c1"), origin) {
+    let message = envelope::read(bytes, &key, &channel);
+    match (&message, envelope::read_canary(bytes, &key, "c1"), origin) {
         (Ok(Message::Publications(list)), Err(_), Some(origin)) => {
-            assert!(list.iter().all(|published| published.channel == channel));
-            envelope::publications(&mut again, origin, "c1", &list);
+            for published in list {
+                assert_eq!(published.channel, channel);
+                assert!(published.frame.starts_with(&[0x81]), "no text frame");
+            }
+            envelope::publications(&mut again, &key, origin, "c1", list);
         }
         (Ok(Message::Signal(frame)), Err(_), Some(origin)) => {
-            envelope::signal(&mut again, origin, "c1", &frame);
+            assert!(frame.starts_with(&[0x81]), "no text frame");
+            envelope::signal(&mut again, &key, origin, "c1", frame);
         }
-        (Err(_), Ok(note), Some(origin)) => envelope::canary(&mut again, origin, "c1", note),
+        (Err(_), Ok(note), Some(origin)) => envelope::canary(&mut again, &key, origin, "c1", note),
         (Err(_), Err(_), _) => return,
         other => panic!("{other:?}"),
     }
     // The target of an original is not checked; it is written as zero.
     assert_eq!(again.len(), bytes.len());
-    if !matches!(envelope::read(bytes, &channel), Ok(Message::Publications(_))) {
+    if !matches!(message, Ok(Message::Publications(_))) {
         assert_eq!(again, bytes);
     }
 }

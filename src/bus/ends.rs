@@ -1,6 +1,6 @@
 //! The queues and flags that the bus's receiving thread shares with other threads.
 
-use crate::job::bus::{Bell, Interest};
+use crate::job::bus::{Bell, Interest, SharedKey};
 use crate::job::{Mailbox, Read};
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
@@ -18,4 +18,6 @@ pub(super) struct Ends {
     pub(super) mailboxes: Arc<[Mailbox]>,
     /// To the store's readers.
     pub(super) reads: Sender<Read>,
+    /// Until the store has given it, nothing is believed.
+    pub(super) key: SharedKey,
 }

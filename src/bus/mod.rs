@@ -24,7 +24,7 @@ use crate::job::{Mailbox, Read};
 use crossbeam_channel::Sender;
 use ends::Ends;
 use receive::BusReceiver;
-use send::BusSender;
+use send::{BusSender, SenderQueues};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,11 +50,14 @@ pub fn start(
     mailboxes: Arc<[Mailbox]>,
     reads: Sender<Read>,
 ) -> io::Result<RunningBus> {
-    let BusInbox { publications, signals, canaries, interests, bell, dropped, hurried } = inbox;
+    let BusInbox { publications, signals, canaries, interests, bell, dropped, hurried, key } = inbox;
     let stopping = Arc::new(AtomicBool::new(false));
-    let sender = BusSender::new(config.clone(), publications, signals, canaries, dropped);
+    let sender = BusSender::new(
+        config.clone(),
+        SenderQueues { publications, signals, canaries, dropped, key: Arc::clone(&key) },
+    );
     let send = Builder::new().name("bus-send".into()).spawn(move || sender.run())?;
-    let ends = Ends { interests, waker: Arc::clone(&bell), hurried, mailboxes, reads };
+    let ends = Ends { interests, waker: Arc::clone(&bell), hurried, mailboxes, reads, key };
     let (receiver, ending) = (BusReceiver::new(config, ends), Arc::clone(&stopping));
     let receive = Builder::new().name("bus-receive".into()).spawn(move || receiver.run(&ending))?;
     Ok(RunningBus { waker: bell, stopping, receive, send })

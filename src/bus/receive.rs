@@ -23,7 +23,7 @@ use crate::metrics::store::{add, bump};
 use crate::net::dial::Dialer;
 use crate::net::redis::{RedisConnection, is_text, trouble_of};
 use crate::net::trouble::Trouble;
-use crate::wire::envelope::{self, Message, Origin};
+use crate::wire::envelope::{self, BusKey, EnvelopeFault, Message, Origin};
 use crate::wire::publication::Published;
 use ::redis::{Value, cmd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -246,14 +246,16 @@ impl BusReceiver {
 
     fn message(&mut self, name: &[u8], message: &[u8], publications: &mut Vec<Published>) {
         let Some(origin) = envelope::origin(message) else { return self.garbled() };
+        // Until the store has given the key, nothing can be believed, and the log is read.
+        let Some(key) = self.ends.key.load_full() else { return self.survey.want() };
         if name == self.canary.as_bytes() {
-            return self.canary(origin, message);
+            return self.canary(origin, &key, message);
         }
         // The reactors already have what this process sent.
         if origin == self.config.origin {
             return;
         }
-        match self.channel(name).map(|channel| (envelope::read(message, &channel), channel)) {
+        match self.channel(name).map(|channel| (envelope::read(message, &key, &channel), channel)) {
             Some((Ok(Message::Publications(more)), _)) => {
                 add(&self.config.counters.publications, more.len() as u64);
                 publications.extend(more);
@@ -264,6 +266,7 @@ impl BusReceiver {
                 bump(&self.config.counters.signals);
                 self.offer(&Broadcast::Signal { channel, frame });
             }
+            Some((Err(EnvelopeFault::Unknown), _)) => bump(&self.config.counters.unknown),
             Some((Err(_), _)) | None => self.garbled(),
         }
     }
@@ -273,8 +276,8 @@ impl BusReceiver {
         ChannelName::parse(std::str::from_utf8(name).ok()?).ok()
     }
 
-    fn canary(&mut self, origin: Origin, message: &[u8]) {
-        let Ok(note) = envelope::read_canary(message, &self.canary) else {
+    fn canary(&mut self, origin: Origin, key: &BusKey, message: &[u8]) {
+        let Ok(note) = envelope::read_canary(message, key, &self.canary) else {
             return bump(&self.config.counters.garbled);
         };
         if origin == self.config.origin {

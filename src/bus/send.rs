@@ -10,7 +10,7 @@ use crate::health::advice::look_at;
 use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::ChannelName;
-use crate::job::bus::{Committed, SignalFrame};
+use crate::job::bus::{Committed, SharedKey, SignalFrame};
 use crate::metrics::store::{add, bump};
 use crate::net::dial::Dialer;
 use crate::net::redis::{RedisConnection, trouble_of};
@@ -51,12 +51,23 @@ enum SendOutcome {
     NotAtAll,
 }
 
+/// The sender's ends of the queues into the bus.
+pub(super) struct SenderQueues {
+    pub(super) publications: Receiver<Arc<[Published]>>,
+    pub(super) signals: Receiver<SignalFrame>,
+    pub(super) canaries: Receiver<Committed>,
+    pub(super) dropped: Arc<AtomicU64>,
+    /// Until the store has given it, nothing can be sent.
+    pub(super) key: SharedKey,
+}
+
 pub(super) struct BusSender {
     config: BusSettings,
     publications: Receiver<Arc<[Published]>>,
     signals: Receiver<SignalFrame>,
     canaries: Receiver<Committed>,
     dropped: Arc<AtomicU64>,
+    key: SharedKey,
     dialer: Dialer,
     channels: String,
     link: LinkState<RedisConnection>,
@@ -66,13 +77,8 @@ pub(super) struct BusSender {
 }
 
 impl BusSender {
-    pub(super) fn new(
-        config: BusSettings,
-        publications: Receiver<Arc<[Published]>>,
-        signals: Receiver<SignalFrame>,
-        canaries: Receiver<Committed>,
-        dropped: Arc<AtomicU64>,
-    ) -> BusSender {
+    pub(super) fn new(config: BusSettings, queues: SenderQueues) -> BusSender {
+        let SenderQueues { publications, signals, canaries, dropped, key } = queues;
         BusSender {
             dialer: config.target.dialer(),
             channels: channel_prefix(&config.prefix),
@@ -81,6 +87,7 @@ impl BusSender {
             signals,
             canaries,
             dropped,
+            key,
             link: LinkState::Resting(monotonic()),
             redial: Redial::new("send over"),
             doubts: 0,
@@ -165,6 +172,7 @@ impl BusSender {
     fn add_publications(&self, first: Arc<[Published]>, commands: &mut Vec<Cmd>) {
         let batches: Vec<_> =
             std::iter::once(first).chain(self.publications.try_iter().take(BATCHES_MAX - 1)).collect();
+        let Some(key) = self.key.load_full() else { return add(&self.dropped, batches.len() as u64) };
         let mut order: Vec<&ChannelName> = Vec::new();
         let mut channels: HashMap<&ChannelName, Vec<&Published>, ahash::RandomState> = HashMap::default();
         let whole = batches.iter().flat_map(|batch| batch.iter());
@@ -187,7 +195,7 @@ impl BusSender {
                 });
                 let later = rest.split_off(fits.count().max(1));
                 let mut message = Vec::new();
-                envelope::publications(&mut message, self.config.origin, channel.as_str(), rest);
+                envelope::publications(&mut message, &key, self.config.origin, channel.as_str(), rest);
                 commands.push(publish(&format!("{}{}", self.channels, channel.as_str()), &message));
                 rest = later;
             }
@@ -203,22 +211,24 @@ impl BusSender {
     }
 
     fn add_signals(&self, first: SignalFrame, commands: &mut Vec<Cmd>) {
+        let Some(key) = self.key.load_full() else { return };
         for (channel, frame) in std::iter::once(first).chain(self.signals.try_iter().take(SIGNALS_MAX - 1)) {
             if frame.len() > FRAME_BYTES_MAX {
                 continue;
             }
             let mut message = Vec::new();
-            envelope::signal(&mut message, self.config.origin, channel.as_str(), &frame);
+            envelope::signal(&mut message, &key, self.config.origin, channel.as_str(), &frame);
             commands.push(publish(&format!("{}{}", self.channels, channel.as_str()), &message));
         }
     }
 
     fn add_canary(&self, canary: &Committed, commands: &mut Vec<Cmd>) {
         self.config.monitor.committed(canary.number, &canary.seen);
+        let Some(key) = self.key.load_full() else { return };
         let note = CanaryNote { number: canary.number, dropped: self.dropped.load(Ordering::Relaxed) };
         let name = canary_channel(&self.config.prefix);
         let mut message = Vec::new();
-        envelope::canary(&mut message, self.config.origin, &name, note);
+        envelope::canary(&mut message, &key, self.config.origin, &name, note);
         commands.push(publish(&name, &message));
     }
 
@@ -289,10 +299,10 @@ fn publish(channel: &str, message: &[u8]) -> Cmd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::bus::bus;
+    use crate::job::bus::{BusInbox, bus};
     use crate::job::delivery::Monitor;
     use crate::net::target::Target;
-    use crate::wire::envelope::Origin;
+    use crate::wire::envelope::{BusKey, Origin};
     use crate::wire::publication::Change;
 
     fn config() -> BusSettings {
@@ -316,10 +326,13 @@ mod tests {
     /// Runs a sender on queued messages without a server; returns the number of lost messages.
     fn lost(fill: impl Fn(&crate::job::bus::Bus)) -> u64 {
         let (way, inbox) = bus().expect("a descriptor");
+        way.set_key(BusKey::new(&[7; BusKey::BYTES]));
         fill(&way);
         drop(way);
         let dropped = Arc::clone(&inbox.dropped);
-        BusSender::new(config(), inbox.publications, inbox.signals, inbox.canaries, inbox.dropped).run();
+        let BusInbox { publications, signals, canaries, dropped: count, key, .. } = inbox;
+        let queues = SenderQueues { publications, signals, canaries, dropped: count, key };
+        BusSender::new(config(), queues).run();
         dropped.load(Ordering::Relaxed)
     }
 

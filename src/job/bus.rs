@@ -8,7 +8,9 @@ use crate::health::capacity::Depth;
 use crate::health::delivery::Seen;
 use crate::id::ChannelName;
 use crate::limits::{BUS_INTERESTS, BUS_PUBLICATIONS, BUS_SIGNALS};
+use crate::wire::envelope::BusKey;
 use crate::wire::publication::Published;
+use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::event::{EventfdFlags, eventfd};
 use std::fmt;
@@ -38,7 +40,11 @@ pub struct Bus {
     bell: Arc<Bell>,
     dropped: Arc<AtomicU64>,
     hurried: Arc<AtomicBool>,
+    key: SharedKey,
 }
+
+/// The key of the bus's messages; empty until the store has been read.
+pub type SharedKey = Arc<ArcSwapOption<BusKey>>;
 
 /// The bus's end of its queues.
 pub struct BusInbox {
@@ -55,6 +61,7 @@ pub struct BusInbox {
     pub dropped: Arc<AtomicU64>,
     /// Set while a canary should come sooner than usual.
     pub hurried: Arc<AtomicBool>,
+    pub key: SharedKey,
 }
 
 /// Wakes a thread that waits for a socket.
@@ -74,6 +81,7 @@ pub fn bus() -> io::Result<(Bus, BusInbox)> {
     let bell = Arc::new(Bell { fd, rung: AtomicBool::new(false) });
     let dropped = Arc::new(AtomicU64::new(0));
     let hurried = Arc::new(AtomicBool::new(false));
+    let key = SharedKey::default();
     let inbox = BusInbox {
         publications: publications_in,
         signals: signals_in,
@@ -82,8 +90,9 @@ pub fn bus() -> io::Result<(Bus, BusInbox)> {
         bell: Arc::clone(&bell),
         dropped: Arc::clone(&dropped),
         hurried: Arc::clone(&hurried),
+        key: Arc::clone(&key),
     };
-    Ok((Bus { publications, signals, canaries, interests, bell, dropped, hurried }, inbox))
+    Ok((Bus { publications, signals, canaries, interests, bell, dropped, hurried, key }, inbox))
 }
 
 impl Bus {
@@ -112,6 +121,11 @@ impl Bus {
             depth("bus_publications", self.publications.len(), BUS_PUBLICATIONS),
             depth("bus_signals", self.signals.len(), BUS_SIGNALS),
         ]
+    }
+
+    /// Seals and opens messages with this key from now on.
+    pub fn set_key(&self, key: BusKey) {
+        self.key.store(Some(Arc::new(key)));
     }
 
     /// True while the bus waits for a canary to show that it delivers again.

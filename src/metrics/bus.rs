@@ -14,8 +14,10 @@ pub struct BusCounters {
     pub publications: AtomicU64,
     /// Signals received from other instances.
     pub signals: AtomicU64,
-    /// Messages discarded because they were malformed or of another version.
+    /// Messages discarded because no instance of this store made them, or one of another version.
     pub garbled: AtomicU64,
+    /// Messages ignored because a newer version sent them.
+    pub unknown: AtomicU64,
     /// Channels currently subscribed to.
     pub channels: AtomicU64,
     /// 1 while the canaries show that delivery works, else 0.

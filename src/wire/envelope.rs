@@ -1,29 +1,70 @@
 //! Messages on the bus: the binary payload of one Redis pub/sub message.
 //!
 //! ```text
-//! version u8 | kind u8 | origin u64 | check u32 | body          integers are little-endian
+//! version u8 | kind u8 | origin u64 | seal 16 bytes | body      integers are little-endian
 //! publications   { offset u64 | change u8 | target u64 | length u32 | frame } …
 //! signal         frame
 //! canary         number u64 | dropped u64
 //! ```
 //!
-//! The check is a CRC-32 (ISO 3309) over all other bytes and the channel's name. A message that was corrupted, or
-//! that arrived under another name, fails it and is dropped; the log makes up for it. The check is not a signature:
-//! every publisher on the bus is trusted. Frames are the same bytes that subscribers get, so a message is encoded
-//! once for all instances.
+//! The seal is the first half of an HMAC-SHA-256 over the channel's name and all other bytes, with a key that the instances of
+//! one store share. So a client that may publish in Redis, but not read the store, can neither forge a message nor move one to another
+//! channel; it can only lose, delay or repeat messages, which the log makes up for. Frames are the same bytes that subscribers
+//! get, so a message is encoded once for all instances; a reader accepts only whole, unmasked text frames that name the
+//! channel and the offset of their entry.
 
 use super::publication::{Change, Published};
+use super::server_frame;
 use crate::id::{ChannelName, Offset};
+use aws_lc_rs::hmac;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
 
 /// The first byte. An instance drops messages of a newer version, and the log makes up for them.
-const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 14;
+const VERSION: u8 = 2;
+const SEAL_BYTES: usize = 16;
+/// Version, kind and origin.
+const PLAIN_BYTES: usize = 10;
+const HEAD_BYTES: usize = PLAIN_BYTES + SEAL_BYTES;
 const ENTRY_BYTES: usize = 21;
 
 /// Identifies one process on the bus; drawn at random when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(pub u64);
+
+/// The key of the seals, which the instances of one store share. Its `Debug` form shows nothing.
+#[derive(Clone)]
+pub struct BusKey(hmac::Key);
+
+impl BusKey {
+    pub const BYTES: usize = 32;
+
+    pub fn new(bytes: &[u8; BusKey::BYTES]) -> BusKey {
+        BusKey(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// The seal of a message under this name; the bytes of the seal itself do not count.
+    fn seal(&self, message: &[u8], name: &str) -> [u8; SEAL_BYTES] {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(&(name.len() as u64).to_le_bytes());
+        context.update(name.as_bytes());
+        context.update(message.get(..PLAIN_BYTES).unwrap_or_default());
+        context.update(message.get(HEAD_BYTES..).unwrap_or_default());
+        let tag = context.sign();
+        let mut seal = [0; SEAL_BYTES];
+        seal.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        seal
+    }
+}
+
+impl fmt::Debug for BusKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BusKey")
+    }
+}
 
 /// A message for the followers of a channel.
 #[derive(Clone, Debug)]
@@ -50,10 +91,14 @@ pub enum EnvelopeFault {
     Length,
     /// The version is unknown.
     Version,
-    /// The kind is unknown or not expected here.
+    /// The kind is not expected here.
     Kind,
-    /// The check does not match.
-    Check,
+    /// The seal is right and the kind unknown: a newer version sent it.
+    Unknown,
+    /// The seal is not that of an instance of this store.
+    Seal,
+    /// A frame is not one whole text frame of this channel and offset.
+    Frame,
 }
 
 #[derive(Clone, Copy)]
@@ -71,11 +116,12 @@ pub fn origin(bytes: &[u8]) -> Option<Origin> {
 /// Appends a message with these publications, all of the channel `name`.
 pub fn publications<'a>(
     out: &mut Vec<u8>,
+    key: &BusKey,
     origin: Origin,
     name: &str,
     publications: impl IntoIterator<Item = &'a Published>,
 ) {
-    seal(out, EnvelopeKind::Publications, origin, name, |out| {
+    write(out, key, EnvelopeKind::Publications, origin, name, |out| {
         for published in publications {
             let (change, target) = match published.change {
                 Change::None => (0, Offset::ZERO),
@@ -93,51 +139,57 @@ pub fn publications<'a>(
 }
 
 /// Appends a message with a signal on the channel `name`.
-pub fn signal(out: &mut Vec<u8>, origin: Origin, name: &str, frame: &[u8]) {
-    seal(out, EnvelopeKind::Signal, origin, name, |out| out.extend_from_slice(frame));
+pub fn signal(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, frame: &[u8]) {
+    write(out, key, EnvelopeKind::Signal, origin, name, |out| out.extend_from_slice(frame));
 }
 
-pub fn canary(out: &mut Vec<u8>, origin: Origin, name: &str, note: CanaryNote) {
-    seal(out, EnvelopeKind::Canary, origin, name, |out| {
+pub fn canary(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, note: CanaryNote) {
+    write(out, key, EnvelopeKind::Canary, origin, name, |out| {
         out.extend_from_slice(&note.number.to_le_bytes());
         out.extend_from_slice(&note.dropped.to_le_bytes());
     });
 }
 
-fn seal(out: &mut Vec<u8>, kind: EnvelopeKind, origin: Origin, name: &str, body: impl FnOnce(&mut Vec<u8>)) {
+fn write(
+    out: &mut Vec<u8>,
+    key: &BusKey,
+    kind: EnvelopeKind,
+    origin: Origin,
+    name: &str,
+    body: impl FnOnce(&mut Vec<u8>),
+) {
     let start = out.len();
     out.extend_from_slice(&[VERSION, kind as u8]);
     out.extend_from_slice(&origin.0.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; SEAL_BYTES]);
     body(out);
-    let Some(message) = out.get_mut(start..) else { return };
-    let check = check(message, name).to_le_bytes();
-    if let Some(place) = message.get_mut(10..HEAD_BYTES) {
-        place.copy_from_slice(&check);
+    if let Some(message) = out.get_mut(start..) {
+        seal(message, key, name);
     }
 }
 
-fn check(message: &[u8], name: &str) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(message.get(..10).unwrap_or_default());
-    hasher.update(message.get(HEAD_BYTES..).unwrap_or_default());
-    hasher.update(name.as_bytes());
-    hasher.finalize()
+/// Writes the seal of a complete message under this name. A message without a whole head stays as it is.
+pub fn seal(message: &mut [u8], key: &BusKey, name: &str) {
+    let seal = key.seal(message, name);
+    if let Some(place) = message.get_mut(PLAIN_BYTES..HEAD_BYTES) {
+        place.copy_from_slice(&seal);
+    }
 }
 
 /// Reads a message that arrived under this name.
-pub fn read(bytes: &[u8], channel: &ChannelName) -> Result<Message, EnvelopeFault> {
-    let (kind, body) = open(bytes, channel.as_str())?;
+pub fn read(bytes: &[u8], key: &BusKey, channel: &ChannelName) -> Result<Message, EnvelopeFault> {
+    let (kind, body) = open(bytes, key, channel.as_str())?;
     match kind {
         EnvelopeKind::Publications => entries(body, channel).map(Message::Publications),
-        EnvelopeKind::Signal => Ok(Message::Signal(Arc::from(body))),
+        EnvelopeKind::Signal if is_signal(body, channel) => Ok(Message::Signal(Arc::from(body))),
+        EnvelopeKind::Signal => Err(EnvelopeFault::Frame),
         EnvelopeKind::Canary => Err(EnvelopeFault::Kind),
     }
 }
 
 /// Reads a canary that arrived under this name.
-pub fn read_canary(bytes: &[u8], name: &str) -> Result<CanaryNote, EnvelopeFault> {
-    let (kind, body) = open(bytes, name)?;
+pub fn read_canary(bytes: &[u8], key: &BusKey, name: &str) -> Result<CanaryNote, EnvelopeFault> {
+    let (kind, body) = open(bytes, key, name)?;
     match (kind, body.as_chunks::<8>()) {
         (EnvelopeKind::Canary, ([number, dropped], [])) => {
             Ok(CanaryNote { number: u64::from_le_bytes(*number), dropped: u64::from_le_bytes(*dropped) })
@@ -147,23 +199,51 @@ pub fn read_canary(bytes: &[u8], name: &str) -> Result<CanaryNote, EnvelopeFault
     }
 }
 
-fn open<'a>(bytes: &'a [u8], name: &str) -> Result<(EnvelopeKind, &'a [u8]), EnvelopeFault> {
+fn open<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<(EnvelopeKind, &'a [u8]), EnvelopeFault> {
     let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(EnvelopeFault::Length)?;
-    let [version, kind, .., a, b, c, d] = *head else { return Err(EnvelopeFault::Length) };
+    let [version, kind, ..] = *head else { return Err(EnvelopeFault::Length) };
     if version != VERSION {
         return Err(EnvelopeFault::Version);
     }
-    let kind = match kind {
-        1 => EnvelopeKind::Publications,
-        2 => EnvelopeKind::Signal,
-        3 => EnvelopeKind::Canary,
-        _ => return Err(EnvelopeFault::Kind),
-    };
-    if u32::from_le_bytes([a, b, c, d]) == check(bytes, name) {
-        Ok((kind, body))
-    } else {
-        Err(EnvelopeFault::Check)
+    let seal = head.get(PLAIN_BYTES..).unwrap_or_default();
+    if !bool::from(seal.ct_eq(&key.seal(bytes, name))) {
+        return Err(EnvelopeFault::Seal);
     }
+    match kind {
+        1 => Ok((EnvelopeKind::Publications, body)),
+        2 => Ok((EnvelopeKind::Signal, body)),
+        3 => Ok((EnvelopeKind::Canary, body)),
+        _ => Err(EnvelopeFault::Unknown),
+    }
+}
+
+/// The members of a push that a reader compares.
+#[derive(Deserialize)]
+struct PushHead<'a> {
+    #[serde(borrow)]
+    publication: Option<PlaceHead<'a>>,
+    #[serde(borrow)]
+    signal: Option<PlaceHead<'a>>,
+}
+
+#[derive(Deserialize)]
+struct PlaceHead<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    offset: Option<u64>,
+}
+
+/// True exactly when these bytes are one frame with the publication of this channel at this offset.
+fn is_publication(frame: &[u8], channel: &ChannelName, offset: Offset) -> bool {
+    let head = server_frame::text(frame).and_then(|json| serde_json::from_slice::<PushHead<'_>>(json).ok());
+    matches!(head, Some(PushHead { publication: Some(place), signal: None })
+        if place.channel == channel.as_str() && place.offset == Some(offset.0))
+}
+
+/// The same for a signal, which has no offset.
+fn is_signal(frame: &[u8], channel: &ChannelName) -> bool {
+    let head = server_frame::text(frame).and_then(|json| serde_json::from_slice::<PushHead<'_>>(json).ok());
+    matches!(head, Some(PushHead { publication: None, signal: Some(place) }) if place.channel == channel.as_str())
 }
 
 fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, EnvelopeFault> {
@@ -182,6 +262,9 @@ fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Env
         };
         let length = head.get(17..).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
         let (frame, rest) = rest.split_at_checked(length as usize).ok_or(EnvelopeFault::Length)?;
+        if !is_publication(frame, channel, Offset(number(0))) {
+            return Err(EnvelopeFault::Frame);
+        }
         let (channel, offset, frame) = (channel.clone(), Offset(number(0)), Arc::from(frame));
         publications.push(Published { channel, offset, change, frame });
         body = rest;
@@ -190,83 +273,4 @@ fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Env
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const ORIGIN: Origin = Origin(0x0102_0304_0506_0708);
-
-    fn channel() -> ChannelName {
-        ChannelName::parse("c1").expect("valid")
-    }
-
-    fn published(offset: u64, change: Change, frame: &[u8]) -> Published {
-        Published { channel: channel(), offset: Offset(offset), change, frame: Arc::from(frame) }
-    }
-
-    fn change() -> impl Strategy<Value = Change> {
-        prop_oneof![
-            Just(Change::None),
-            any::<u64>().prop_map(|at| Change::Edits(Offset(at))),
-            any::<u64>().prop_map(|at| Change::Deletes(Offset(at))),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn written_publications_are_read_back(entries in prop::collection::vec((any::<u64>(), change(), prop::collection::vec(any::<u8>(), 0..40)), 0..6)) {
-            let sent: Vec<Published> = entries.iter().map(|(offset, change, frame)| published(*offset, *change, frame)).collect();
-            let mut bytes = Vec::new();
-            publications(&mut bytes, ORIGIN, "c1", &sent);
-            prop_assert_eq!(origin(&bytes), Some(ORIGIN));
-            let Ok(Message::Publications(read)) = read(&bytes, &channel()) else { panic!("not read") };
-            prop_assert_eq!(read.len(), sent.len());
-            for (read, sent) in read.iter().zip(&sent) {
-                prop_assert_eq!((read.offset, read.change, &read.frame), (sent.offset, sent.change, &sent.frame));
-            }
-        }
-
-        #[test]
-        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read(&bytes, &channel());
-            let _ = read_canary(&bytes, "x");
-            let _ = origin(&bytes);
-        }
-
-        #[test]
-        fn single_changed_bit_is_detected(at in 0_usize..60, bit in 0_u32..8) {
-            let mut bytes = Vec::new();
-            publications(&mut bytes, ORIGIN, "c1", &[published(7, Change::None, b"hello, this is a frame")]);
-            let at = at % bytes.len();
-            bytes[at] ^= 1 << bit;
-            prop_assert!(read(&bytes, &channel()).is_err());
-        }
-    }
-
-    #[test]
-    fn message_under_another_name_is_garbled() {
-        let mut bytes = Vec::new();
-        signal(&mut bytes, ORIGIN, "c2", b"frame");
-        assert_eq!(read(&bytes, &channel()).err(), Some(EnvelopeFault::Check));
-    }
-
-    #[test]
-    fn canary_is_read_only_as_a_canary() {
-        let (mut bytes, note) = (Vec::new(), CanaryNote { number: 5, dropped: 9 });
-        canary(&mut bytes, ORIGIN, "c1", note);
-        assert_eq!(read_canary(&bytes, "c1"), Ok(note));
-        assert_eq!(read(&bytes, &channel()).err(), Some(EnvelopeFault::Kind));
-        bytes.clear();
-        signal(&mut bytes, ORIGIN, "c1", b"");
-        assert_eq!(read_canary(&bytes, "c1"), Err(EnvelopeFault::Kind));
-        assert!(matches!(read(&bytes, &channel()), Ok(Message::Signal(frame)) if frame.is_empty()));
-    }
-
-    #[test]
-    fn newer_version_is_distinguished_from_a_garbled_message() {
-        let mut bytes = Vec::new();
-        signal(&mut bytes, ORIGIN, "c1", b"frame");
-        bytes[0] = 2;
-        assert_eq!(read(&bytes, &channel()).err(), Some(EnvelopeFault::Version));
-    }
-}
+mod tests;

@@ -61,6 +61,18 @@ pub fn split(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The payload, if these bytes are exactly one text frame as written by this module.
+pub fn text(frame: &[u8]) -> Option<&[u8]> {
+    let whole = frame.first() == Some(&(Opcode::Text as u8)) && length(frame)? == frame.len();
+    let header = match *frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        short if short < 126 => 2,
+        _ => return None,
+    };
+    frame.get(header..).filter(|_| whole)
+}
+
 /// The number of bytes of the first frame, including its header.
 fn length(frame: &[u8]) -> Option<usize> {
     let payload = match *frame.get(1)? {

@@ -2,4 +2,5 @@
 
 mod calm;
 mod faults;
+mod forged;
 mod rig;

@@ -11,7 +11,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Ten years; whoever wants a longer one wants a token without an end, which cannot be taken back.
+/// Ten years: a longer time is a mistake, because a token cannot be taken back.
 const TTL_S_MAX: u64 = 3_650 * 86_400;
 
 /// A key to sign with.

@@ -21,8 +21,13 @@ impl Scrape {
         sheet.counter("bus_signals", "Signals received from other instances", read(&bus.signals))?;
         sheet.counter(
             "bus_messages_garbled",
-            "Bus messages discarded because they were malformed or of another version",
+            "Bus messages discarded because they were malformed, forged or of another version",
             read(&bus.garbled),
+        )?;
+        sheet.counter(
+            "bus_messages_unknown",
+            "Bus messages ignored because their kind is of a newer version",
+            read(&bus.unknown),
         )?;
         sheet.counter("bus_connections_lost", "Lost connections to the bus", read(&bus.lost))?;
         sheet.counter(

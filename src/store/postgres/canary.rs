@@ -2,6 +2,7 @@
 //!
 //! Its return shows whether delivery works (`health::delivery`).
 
+use super::bus_key;
 use super::connection::StoreConnection;
 use super::fault::CallFault;
 use super::timing::{jittered, monotonic};
@@ -35,13 +36,17 @@ impl CanaryWorker {
     /// Runs until the store ends.
     pub(super) fn run(mut self) {
         let mut number = 0;
+        let mut keyed = false;
         let mut last: Option<Instant> = None;
         let mut period = PERIOD;
         loop {
             // The connection reports a failure and tries again.
             let _ = self.connection.advance(|| {});
+            if self.connection.is_up() && !keyed {
+                keyed = self.set_key();
+            }
             let wanted = if self.bus.is_hurried() { PERIOD_HURRIED } else { period };
-            if self.connection.is_up() && last.is_none_or(|last| last.elapsed() >= wanted) {
+            if keyed && self.connection.is_up() && last.is_none_or(|last| last.elapsed() >= wanted) {
                 last = Some(monotonic());
                 period = jittered(PERIOD);
                 number += 1;
@@ -54,6 +59,20 @@ impl CanaryWorker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
                 Ok(never) => match never {},
+            }
+        }
+    }
+
+    /// Gives the bus the key of its messages. True if it has one.
+    fn set_key(&mut self) -> bool {
+        match bus_key::fetch(&mut self.connection) {
+            Ok(key) => {
+                self.bus.set_key(key);
+                true
+            }
+            Err(fault) => {
+                tracing::warn!(cause = %fault.cause.text, "bus key unavailable");
+                false
             }
         }
     }

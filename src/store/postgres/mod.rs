@@ -6,6 +6,7 @@
 
 pub(crate) mod append;
 mod batch;
+mod bus_key;
 mod canary;
 mod connection;
 mod epoch;

@@ -148,10 +148,16 @@ fn take_steps(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
     Ok(())
 }
 
+/// Removes the key of the bus, so that the next start draws another.
+const REMOVE_BUS_KEY: &str = "DELETE FROM seawall.meta WHERE name LIKE 'bus_key__'";
+
 /// Gives the store another epoch; returns the old and the new one.
 pub(super) fn replace_epoch(link: &mut Link, fresh: Epoch) -> Result<(Epoch, Epoch), ConnectRefusal> {
     let old = value(link, "epoch")?.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
     let fresh = if fresh.0 == old { Epoch(old.wrapping_add(1)) } else { fresh };
-    link.batch(&format!("UPDATE seawall.meta SET value = {} WHERE name = 'epoch'", fresh.0))?;
+    link.batch(&format!(
+        "UPDATE seawall.meta SET value = {} WHERE name = 'epoch'; {}",
+        fresh.0, REMOVE_BUS_KEY
+    ))?;
     Ok((Epoch(old), fresh))
 }

@@ -1,0 +1,118 @@
+//! Messages of somebody who may publish in Redis, but cannot read the store.
+
+use crate::bus::rig::{BY_BUS, Rig, publication};
+use crate::support::Client;
+use crate::support::wait::{SOON, until};
+use seawall::id::{ChannelName, Offset};
+use seawall::wire::envelope::{self, BusKey, Origin};
+use seawall::wire::publication::{Change, Published};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Redis makes the bytes, because the commands of these tests are text.
+const PUBLISH: &str = "return redis.call('PUBLISH', KEYS[1], (ARGV[1]:gsub('..', function(h) return string.char(tonumber(h, 16)) end)))";
+
+fn publish(rig: &Rig, name: &str, bytes: &[u8]) {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let said = rig.redis.command(&["EVAL", PUBLISH, "1", name, &hex]);
+    assert!(!said.is_error("ERR"), "{said:?}");
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 126];
+    frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+fn forged(offset: u64, frame: &[u8]) -> Published {
+    let channel = ChannelName::parse("c").expect("valid");
+    Published { channel, offset: Offset(offset), change: Change::None, frame: Arc::from(frame) }
+}
+
+fn sealed(key: &BusKey, entry: &Published) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    envelope::publications(&mut bytes, key, Origin(7), "c", [entry]);
+    bytes
+}
+
+/// The messages of version 1, which had a checksum in place of the seal.
+fn unsealed(entry: &Published) -> Vec<u8> {
+    let mut bytes = vec![1, 1];
+    bytes.extend_from_slice(&7_u64.to_le_bytes());
+    let mut body = entry.offset.0.to_le_bytes().to_vec();
+    body.push(0);
+    body.extend_from_slice(&[0; 8]);
+    body.extend_from_slice(&(entry.frame.len() as u32).to_le_bytes());
+    body.extend_from_slice(&entry.frame);
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&bytes);
+    sum.update(&body);
+    sum.update(b"c");
+    bytes.extend_from_slice(&sum.finalize().to_le_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// The key as only a reader of the store has it.
+fn key(rig: &Rig) -> BusKey {
+    let rows = rig.store.sql("SELECT value FROM seawall.meta WHERE name LIKE 'bus_key__' ORDER BY name");
+    let bytes: Vec<u8> = rows
+        .split_whitespace()
+        .flat_map(|word| word.parse::<i64>().expect("a number").to_le_bytes())
+        .collect();
+    BusKey::new(bytes.as_slice().try_into().expect("four words"))
+}
+
+#[test]
+fn publisher_in_redis_can_neither_forge_nor_hide_a_message_nor_send_raw_bytes() {
+    let rig = Rig::start();
+    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
+    subscriber.subscribe("c");
+    publisher.publish("c", json!("first"));
+    assert_eq!(publication(&mut subscriber, BY_BUS), (1, json!("first")));
+
+    let author = r#"{"publication":{"channel":"c","offset":2,"user":"admin","time":1,"data":"forged"}}"#;
+    let entry = forged(2, &frame(author));
+    let stranger = BusKey::new(&[9; BusKey::BYTES]);
+    let mut signal = Vec::new();
+    envelope::signal(
+        &mut signal,
+        &stranger,
+        Origin(7),
+        "c",
+        &frame(r#"{"signal":{"channel":"c","user":"admin","data":1}}"#),
+    );
+    let attacks = [unsealed(&entry), sealed(&stranger, &entry), signal, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()];
+    let garbled = || two.metric("seawall_bus_messages_garbled_total");
+    for (count, attack) in attacks.iter().enumerate() {
+        publish(&rig, "seawall:c:c", attack);
+        until(SOON, "the attack is counted", || garbled() == (count + 1) as f64);
+    }
+    // Even with the key, a frame must be what its entry says: this would hide offset 2, or write raw bytes to sockets.
+    for (count, raw) in
+        [&b"\x88\x02\x03\xe8"[..], b"HTTP/1.1 200 OK", &frame(r#"{"bye":{"code":4503}}"#)].iter().enumerate()
+    {
+        publish(&rig, "seawall:c:c", &sealed(&key(&rig), &forged(2, raw)));
+        until(SOON, "the attack is counted", || garbled() == (attacks.len() + count + 1) as f64);
+    }
+    publisher.publish("c", json!("second"));
+    assert_eq!(publication(&mut subscriber, BY_BUS), (2, json!("second")));
+    subscriber.expect_no("publication");
+    subscriber.expect_no("signal");
+}
+
+#[test]
+fn message_of_a_newer_kind_is_ignored_and_counted() {
+    let rig = Rig::start();
+    let two = rig.gateway("gw-2");
+    let mut subscriber = Client::connect(&two);
+    subscriber.subscribe("c");
+    let mut bytes = sealed(&key(&rig), &forged(1, b""));
+    bytes[1] = 200;
+    envelope::seal(&mut bytes, &key(&rig), "c");
+    publish(&rig, "seawall:c:c", &bytes);
+    until(SOON, "it is counted", || two.metric("seawall_bus_messages_unknown_total") == 1.0);
+    assert_eq!(two.metric("seawall_bus_messages_garbled_total"), 0.0);
+}
