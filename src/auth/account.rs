@@ -3,7 +3,7 @@
 use crate::clock::Moment;
 use crate::rate::SharedMeter;
 
-/// What a user has used of the rates that belong to the user and not to a connection. A user that opens more connections
+/// The use of the rates that belong to a user and not to a connection. A user that opens more connections
 /// gets no more.
 #[derive(Debug, Default)]
 pub struct Account {

@@ -1,4 +1,4 @@
-//! Messages of somebody who may publish in Redis, but cannot read the store.
+//! Messages of a client that may publish in Redis, but cannot read the store.
 
 use crate::bus::rig::{BY_BUS, Rig, publication};
 use crate::support::Client;

@@ -12,7 +12,7 @@ fn connect(gateway: &Gateway, user: &str) -> Client {
     Client::open(gateway).with_connect(json!({"token": token_of(user)}))
 }
 
-/// What every user can do, whatever another user has used up.
+/// Asserts that a user can chat, although another user has used up a share.
 fn can_chat(gateway: &Gateway, user: &str) {
     let mut client = connect(gateway, user);
     client.subscribe("lobby");
