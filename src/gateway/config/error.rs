@@ -269,12 +269,7 @@ impl fmt::Display for ConfigFault {
                 write!(f, "another key already has kid \"{kid}\": give each key its own")
             }
             ConfigFault::Missing { expected } => write!(f, "is missing: must be {expected}"),
-            ConfigFault::Material { expected, found } if found.is_empty() => {
-                write!(f, "has no key: give {expected}")
-            }
-            ConfigFault::Material { expected, found } => {
-                write!(f, "has {}: give exactly {expected}", found.join(" and "))
-            }
+            ConfigFault::Material { expected, found } => write_material(f, expected, found),
             ConfigFault::PrivateKey => f.write_str(
                 "is a private key: give the public key; only the issuer of the tokens should have the private one",
             ),
@@ -291,5 +286,13 @@ impl fmt::Display for ConfigFault {
             }
             ConfigFault::NotOfKind { kind } => write!(f, "does not apply to kind \"{kind}\": remove it"),
         }
+    }
+}
+
+fn write_material(f: &mut fmt::Formatter<'_>, expected: &str, found: &[&str]) -> fmt::Result {
+    if found.is_empty() {
+        write!(f, "has no key: give {expected}")
+    } else {
+        write!(f, "has {}: give exactly {expected}", found.join(" and "))
     }
 }
