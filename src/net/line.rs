@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// The bytes one look may read: an answer is some hundred bytes, an HTTP body is cut at 64 KiB.
 const LOOK_BYTES_MAX: usize = 256 * 1024;
+/// The time for the last bytes of a connection, and for the peer's end. It is short because a frozen peer takes all of it.
+const FAREWELL_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -39,7 +41,7 @@ pub(crate) struct Line {
 #[derive(Debug)]
 enum Stream {
     Plain(Plain),
-    Tls(Box<StreamOwned<ClientConnection, Plain>>),
+    Tls(Box<Tls>),
 }
 
 impl Line {
@@ -75,7 +77,7 @@ impl Line {
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         match &mut self.stream {
             Stream::Plain(plain) => plain.deadline = deadline,
-            Stream::Tls(tls) => tls.sock.deadline = deadline,
+            Stream::Tls(tls) => tls.0.sock.deadline = deadline,
         }
     }
 
@@ -83,7 +85,7 @@ impl Line {
     pub(crate) fn set_waits(&mut self, waits: ReadWait) {
         match &mut self.stream {
             Stream::Plain(plain) => plain.waits = waits,
-            Stream::Tls(tls) => tls.sock.waits = waits,
+            Stream::Tls(tls) => tls.0.sock.waits = waits,
         }
     }
 
@@ -114,7 +116,7 @@ impl Line {
                 other => other,
             })?;
         }
-        let stream = Stream::Tls(Box::new(StreamOwned::new(tls, plain)));
+        let stream = Stream::Tls(Box::new(Tls(StreamOwned::new(tls, plain))));
         Ok(Line { stream, peer, bytes_max, bytes_left, trouble: None, has_ended: false })
     }
 
@@ -122,7 +124,7 @@ impl Line {
     pub(crate) fn certificate(&self) -> Option<&[u8]> {
         match &self.stream {
             Stream::Plain(_) => None,
-            Stream::Tls(tls) => tls.conn.peer_certificates()?.first().map(AsRef::as_ref),
+            Stream::Tls(tls) => tls.0.conn.peer_certificates()?.first().map(AsRef::as_ref),
         }
     }
 
@@ -137,6 +139,21 @@ impl Line {
 
     pub(crate) fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// Sends the last bytes of the protocol, without failing, within [`FAREWELL_MAX`].
+    pub(crate) fn say_last(&mut self, bytes: &[u8]) {
+        self.set_deadline(now() + FAREWELL_MAX);
+        // The peer may be gone.
+        let _ = self.write_all(bytes).and_then(|()| self.flush());
+    }
+
+    /// Waits until the peer has closed, for what is left of [`FAREWELL_MAX`]. A peer that sends something to a closed socket
+    /// gets a reset, and reports that as a fault.
+    pub(crate) fn await_end(&mut self) {
+        self.bytes_left = self.bytes_max;
+        let mut thrown_away = [0; 1024];
+        while self.read(&mut thrown_away).is_ok() {}
     }
 
     fn keep(&mut self, error: io::Error) -> io::Error {
@@ -156,7 +173,7 @@ impl Read for Line {
         let buffer = buffer.get_mut(..bound).unwrap_or_default();
         let read = match &mut self.stream {
             Stream::Plain(plain) => plain.read(buffer),
-            Stream::Tls(tls) => tls.read(buffer),
+            Stream::Tls(tls) => tls.0.read(buffer),
         };
         match read {
             Ok(0) if bound > 0 => {
@@ -176,7 +193,7 @@ impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.stream {
             Stream::Plain(plain) => plain.write(bytes),
-            Stream::Tls(tls) => tls.write(bytes),
+            Stream::Tls(tls) => tls.0.write(bytes),
         };
         written.map_err(|error| self.keep(error))
     }
@@ -184,7 +201,7 @@ impl Write for Line {
     fn flush(&mut self) -> io::Result<()> {
         let flushed = match &mut self.stream {
             Stream::Plain(_) => Ok(()),
-            Stream::Tls(tls) => tls.flush(),
+            Stream::Tls(tls) => tls.0.flush(),
         };
         flushed.map_err(|error| self.keep(error))
     }
@@ -194,8 +211,21 @@ impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.stream {
             Stream::Plain(plain) => plain.socket.as_fd(),
-            Stream::Tls(tls) => tls.sock.socket.as_fd(),
+            Stream::Tls(tls) => tls.0.sock.socket.as_fd(),
         }
+    }
+}
+
+/// A connection with TLS, which ends with a close_notify: without one, the peer cannot tell an end from an attack.
+#[derive(Debug)]
+struct Tls(StreamOwned<ClientConnection, Plain>);
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.0.sock.deadline = now() + FAREWELL_MAX;
+        self.0.conn.send_close_notify();
+        // The peer may be gone.
+        let _ = self.0.flush();
     }
 }
 

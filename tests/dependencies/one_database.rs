@@ -1,9 +1,12 @@
 //! One gateway and its database: a replaced epoch, the source address, and what `doctor` reports of a weak server.
 
-use crate::servers::Postgres;
+use crate::servers::{Postgres, process};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Setup};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustix::process::Signal;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 fn on(server: &Postgres) -> Setup {
@@ -69,4 +72,44 @@ fn log_and_doctor_warn_of_a_server_that_does_not_sync() {
     let doctor = run(&server, "", &["doctor"]);
     assert_eq!(doctor.status.code(), Some(3), "{}", text(&doctor));
     assert!(text(&doctor).contains("synchronous_commit"), "{}", text(&doctor));
+}
+
+/// PostgreSQL logs each client whose TLS connection ends without a farewell, among its own faults.
+#[test]
+fn connections_of_start_doctor_reload_and_stop_leave_no_line_in_the_log_of_postgresql() {
+    let server = Postgres::start_with(&[("log_disconnections", "on")]);
+    with_tls(&server);
+    let ended = || server.logged(&["disconnection:"]).len();
+    // Probes come often, so that the probe replaces its connection several times.
+    let pace = "[[dependency]]\nname = \"store\"\ninterval_ms = 100";
+    let mut gateway = on(&server).toml(pace).start();
+    let mut client = Client::connect(&gateway);
+    until(SOON, "the store takes publications", || {
+        client.command(json!({"publish": {"channel": "c", "data": 1}})).get("published").is_some()
+    });
+    until(SOON, "the probe has replaced its connection", || ended() >= 3);
+    let doctor = run(&server, "", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", text(&doctor));
+    let file = gateway.setup().data().with_file_name("seawall.toml");
+    std::fs::write(file, pace.replace("100", "200")).unwrap();
+    gateway.signal(Signal::HUP);
+    until(SOON, "it is reloaded", || gateway.metrics()["seawall_reloads_total{outcome=\"applied\"}"] == 1.0);
+    let (code, _) = gateway.ends_after(Signal::TERM);
+    assert_eq!(code, Some(0), "{}", gateway.output());
+    until(SOON, "all have ended", || {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'seawall'") == "0"
+    });
+    let lost = server.logged(&["could not receive data", "could not send data", "unexpected EOF"]);
+    assert!(lost.is_empty(), "{lost:#?}");
+}
+
+/// Makes the server accept TLS, which clients use if they can.
+fn with_tls(server: &Postgres) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
+    let key = server.data().join("server.key");
+    std::fs::write(server.data().join("server.crt"), cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    process::give(server.data());
+    server.reload("ssl", "on");
 }

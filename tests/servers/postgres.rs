@@ -154,6 +154,13 @@ impl Postgres {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    /// All lines of its log since its last start that contain one of these words.
+    pub fn logged(&self, words: &[&str]) -> Vec<String> {
+        let log = self.process.as_ref().map(Process::whole_log).unwrap_or_default();
+        let lines = log.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+        lines.map(str::to_owned).collect()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::is_running)
     }

@@ -129,11 +129,15 @@ impl Process {
 
     /// The last lines of its output.
     pub fn log(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = self.whole_log();
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
         tail.iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// All of its output.
+    pub fn whole_log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// Waits until `holds` returns true. Panics with the server's log at the deadline or if the server exits.

@@ -41,6 +41,18 @@ pub(crate) struct Connection {
     server: ServerAddress,
     dialer: Dialer,
     key: Option<(i32, i32)>,
+    pub(super) phase: Phase,
+}
+
+/// The phase of a session, which decides how it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The server has not accepted the session: it would take a farewell for a password.
+    Starting,
+    /// The server waits for a request.
+    Idle,
+    /// The server has not answered yet, and may never do so.
+    Calling,
 }
 
 struct ServerAddress {
@@ -91,6 +103,7 @@ impl Connection {
             server,
             dialer: dialer.another(),
             key: None,
+            phase: Phase::Starting,
         };
         connection.line.set_bytes_max(startup.answer_bytes_max);
         connection.start(startup)?;
@@ -131,7 +144,10 @@ impl Connection {
             match self.receive()? {
                 Message::BackendKeyData(body) => self.key = Some((body.process_id(), body.secret_key())),
                 Message::ErrorResponse(body) => return Err(Failure::Server(ServerError::of(&body))),
-                Message::ReadyForQuery(_) => return Ok(()),
+                Message::ReadyForQuery(_) => {
+                    self.phase = Phase::Idle;
+                    return Ok(());
+                }
                 _ => {}
             }
         }
@@ -161,6 +177,22 @@ impl Connection {
             Ok(())
         } else {
             Err(Trouble::new(Fault::ReadOnly, text).into())
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// Ends the session as the protocol says, or the server's log reports a client that was lost.
+    fn drop(&mut self) {
+        let mut out = BytesMut::new();
+        frontend::terminate(&mut out);
+        match self.phase {
+            Phase::Starting => {}
+            Phase::Calling => self.line.say_last(&out),
+            Phase::Idle => {
+                self.line.say_last(&out);
+                self.line.await_end();
+            }
         }
     }
 }
