@@ -49,6 +49,17 @@ pub struct Limits {
     pub publish_bytes_per_s: u32,
     /// Bytes in one burst after a pause.
     pub publish_bytes_burst: u32,
+    /// Signals per second of one user, or of one connection if auth is off. Over it: error `rate_limited`. 0: off.
+    pub signals_per_s: u32,
+    /// Signals in one burst after a pause.
+    pub signals_burst: u32,
+    /// One signal's data, because every subscriber gets it. Over it: error `too_large`.
+    pub signal_bytes: u32,
+    /// Bytes per second of history pages and replays that are sent to one user, or to one connection if auth is off,
+    /// because a short command can ask for much. Over it: error `rate_limited` for `history` and `subscribe`. 0: off.
+    pub read_bytes_per_s: u32,
+    /// Bytes in one burst after a pause.
+    pub read_bytes_burst: u32,
     /// All other commands per second of one connection. Over it: error `rate_limited`. 0: off.
     pub commands_per_s: u32,
     /// Other commands in one burst after a pause.
@@ -111,6 +122,11 @@ impl Default for Limits {
             publishes_burst: 40,
             publish_bytes_per_s: 256 << 10,
             publish_bytes_burst: 4 << 20,
+            signals_per_s: 10,
+            signals_burst: 20,
+            signal_bytes: 4_096,
+            read_bytes_per_s: 4 << 20,
+            read_bytes_burst: 32 << 20,
             commands_per_s: 100,
             commands_burst: 300,
             subscriptions: 128,

@@ -99,6 +99,15 @@ impl SharedMeter {
         self.advance(|at| next_arrival(at, rate.burst_us, cost_us, now))
     }
 
+    /// Counts an event of this many bytes that has happened. The debt stays so small that the wait is no longer than the
+    /// event takes at the rate.
+    pub fn spend_bytes(&self, rate: ByteRate, bytes: usize, now: Moment) {
+        let cost_us = rate.cost_us(bytes);
+        let most = now.micros().saturating_add(rate.burst_us).saturating_add(cost_us);
+        let spent = |at: u64| Ok(at.max(now.micros()).saturating_add(cost_us).min(most));
+        self.advance(spent).unwrap_or_default();
+    }
+
     /// True exactly when this meter behaves like a new one, so that it can be dropped.
     pub fn at_rest(&self, now: Moment) -> bool {
         self.0.load(Ordering::Relaxed) <= now.micros()

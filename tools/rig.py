@@ -77,7 +77,8 @@ def environment():
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
     drain = {"ACCEPT": 0, "SPREAD": 20, "CLOSE": 50, "EXIT": 1950}
     drain = {f"SEAWALL_DRAIN_{name}_MS": str(ms) for name, ms in drain.items()}
-    return kept | drain | {"SEAWALL_LIMITS_PUBLISHES_PER_S": "0", "SEAWALL_LIMITS_COMMANDS_PER_S": "0"}
+    rates = ("PUBLISHES", "COMMANDS", "SIGNALS", "READ_BYTES")
+    return kept | drain | {f"SEAWALL_LIMITS_{rate}_PER_S": "0" for rate in rates}
 
 
 def core(wanted):

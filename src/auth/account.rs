@@ -11,11 +11,16 @@ pub struct Account {
     pub publishes: SharedMeter,
     /// `limits.publish_bytes_per_s`
     pub publish_bytes: SharedMeter,
+    /// `limits.signals_per_s`
+    pub signals: SharedMeter,
+    /// `limits.read_bytes_per_s`
+    pub read_bytes: SharedMeter,
 }
 
 impl Account {
     /// True exactly when this account behaves like a new one, so that it can be dropped.
     pub fn at_rest(&self, now: Moment) -> bool {
-        self.publishes.at_rest(now) && self.publish_bytes.at_rest(now)
+        let Account { publishes, publish_bytes, signals, read_bytes } = self;
+        [publishes, publish_bytes, signals, read_bytes].iter().all(|meter| meter.at_rest(now))
     }
 }

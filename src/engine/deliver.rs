@@ -161,9 +161,14 @@ impl Engine {
             }
             let (start, out) = Outbox::mark(&mut self.scratch.arena);
             let step = self.hub.step(subscription, paging, out);
+            let waiting = peer.outbox.bytes();
             peer.outbox.push_from(&self.scratch.arena, start);
             if let CatchUpStep::Shares(frame) = &step {
                 peer.outbox.push_shared(self.scratch.sharing.frame(frame));
+            }
+            let bytes = peer.outbox.bytes() - waiting;
+            if let Some(chat) = peer.chat_mut() {
+                chat.session.replayed(bytes, &self.setup.policy, self.now.at);
             }
             self.mark_dirty(id);
             match step {

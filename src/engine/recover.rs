@@ -291,6 +291,9 @@ impl Engine {
                 && let Some(peer) = self.peers.get_mut(slot)
             {
                 peer.outbox.push_shared(self.scratch.sharing.page(&frames));
+                if let Some(chat) = peer.chat_mut() {
+                    chat.session.replayed(frames.len(), &self.setup.policy, self.now.at);
+                }
                 self.mark_dirty(slot);
             }
             match piece {

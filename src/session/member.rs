@@ -2,18 +2,17 @@
 
 use super::context::Context;
 use super::effect::Effect;
+use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
 use super::refusal::Refusal;
-use crate::auth::account::Account;
 use crate::auth::permission::{Permissions, Right};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
-use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX};
-use crate::rate::Meter;
-use crate::wire::command::{Command, CommandFault, CommandFrame, Publish, Rejected};
+use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
+use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
 use crate::wire::push;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,41 +30,9 @@ pub(super) struct Member {
     pub(super) pending: u16,
     /// The history pages among `pending`.
     pub(super) pages: u16,
-    publishes: PublishMeters,
-    commands: Meter,
+    meters: Meters,
     malformed: Strikes,
     rate_limited: Strikes,
-}
-
-/// The meters of a member's publishes.
-#[derive(Debug)]
-enum PublishMeters {
-    /// Auth is off or the user is `anonymous`: any number of people, so the rate is that of the connection.
-    Connection(Meter),
-    User(Arc<Account>),
-}
-
-impl PublishMeters {
-    fn admit(&mut self, publish: &Publish<'_>, policy: &Policy, now: Moment) -> Result<(), Refusal<'static>> {
-        let too_fast = |wait| Refusal::PublishRate { retry_ms: whole_ms(wait) };
-        match (self, policy.publishes) {
-            (PublishMeters::Connection(meter), Some(rate)) => meter.admit(rate, now).map_err(too_fast),
-            (PublishMeters::Connection(_), None) => Ok(()),
-            (PublishMeters::User(account), rate) => {
-                let too_much = |wait| Refusal::PublishBytes { retry_ms: whole_ms(wait) };
-                // Checked before the rate counts the publish, because a refused publish uses up nothing.
-                if let Some(bytes) = policy.publish_bytes {
-                    account.publish_bytes.check_bytes(bytes, now).map_err(too_much)?;
-                }
-                if let Some(rate) = rate {
-                    account.publishes.admit(rate, now).map_err(too_fast)?;
-                }
-                let Some(rate) = policy.publish_bytes else { return Ok(()) };
-                let bytes = publish.content.data().len() + PUBLISH_OVERHEAD_BYTES;
-                account.publish_bytes.admit_bytes(rate, bytes, now).map_err(too_much)
-            }
-        }
-    }
 }
 
 /// A `subscribe` that waits for the log's position.
@@ -118,10 +85,7 @@ impl Member {
             opening: Vec::new(),
             pending: 0,
             pages: 0,
-            publishes: identity
-                .account
-                .map_or_else(|| PublishMeters::Connection(Meter::default()), PublishMeters::User),
-            commands: Meter::default(),
+            meters: Meters::new(identity.account),
             malformed: Strikes::default(),
             rate_limited: Strikes::default(),
         }
@@ -129,8 +93,8 @@ impl Member {
 
     pub(super) fn command(&mut self, request: CommandFrame<'_>, cx: &mut Context<'_>) {
         let id = request.id;
-        if let Err(refusal) = self.admit(&request.command, cx) {
-            self.refuse_rate(id, &refusal, cx);
+        if let Err(exceeded) = self.meters.admit(&request.command, cx.policy, cx.now.at) {
+            self.refuse_rate(id, exceeded, cx);
             return;
         }
         match (request.command, id) {
@@ -155,34 +119,10 @@ impl Member {
         }
     }
 
-    fn admit(&mut self, command: &Command<'_>, cx: &Context<'_>) -> Result<(), Refusal<'static>> {
-        let now = cx.now.at;
-        match command {
-            Command::Publish(publish) => self.publishes.admit(publish, cx.policy, now),
-            Command::Connect(_)
-            | Command::Refresh { .. }
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::History { .. }
-            | Command::Signal { .. } => match cx.policy.commands {
-                Some(rate) => self
-                    .commands
-                    .admit(rate, now)
-                    .map_err(|wait| Refusal::CommandRate { retry_ms: whole_ms(wait) }),
-                None => Ok(()),
-            },
-        }
-    }
-
-    fn refuse_rate(&mut self, id: Option<CommandId>, refusal: &Refusal<'static>, cx: &mut Context<'_>) {
-        cx.refuse(id, refusal);
+    fn refuse_rate(&mut self, id: Option<CommandId>, (rate, wait): Exceeded, cx: &mut Context<'_>) {
+        cx.refuse(id, &Refusal::Rate { rate, retry_ms: whole_ms(wait) });
         if self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at) {
-            let bound = match refusal {
-                Refusal::PublishRate { .. } => "limits.publishes_per_s",
-                Refusal::PublishBytes { .. } => "limits.publish_bytes_per_s",
-                _ => "limits.commands_per_s",
-            };
-            cx.close(CloseReason::RateLimited { bound, retry_ms: 10_000 });
+            cx.close(CloseReason::RateLimited { bound: rate.setting(), retry_ms: 10_000 });
         }
     }
 
@@ -196,11 +136,10 @@ impl Member {
             }
             // These cost as much as a command, so they are metered like one.
             CommandFault::UnknownCommand | CommandFault::TooLarge => {
-                if let Some(rate) = cx.policy.commands
-                    && self.commands.admit(rate, cx.now.at).is_err()
+                if let Err((rate, _)) = self.meters.admit_other(cx.policy, cx.now.at)
                     && self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at)
                 {
-                    cx.close(CloseReason::RateLimited { bound: "limits.commands_per_s", retry_ms: 10_000 });
+                    cx.close(CloseReason::RateLimited { bound: rate.setting(), retry_ms: 10_000 });
                 }
             }
         }
@@ -238,6 +177,11 @@ impl Member {
 
     pub(super) fn find(&self, channel: &ChannelName, cx: &Context<'_>) -> Option<SubscriptionId> {
         self.subscriptions.iter().copied().find(|id| cx.hub.name(*id) == Some(channel))
+    }
+
+    /// Counts bytes of the log that were sent to this member.
+    pub(super) fn read(&self, bytes: usize, policy: &Policy, now: Moment) {
+        self.meters.read(bytes, policy, now);
     }
 
     pub(super) fn end(self, cx: &mut Context<'_>) {

@@ -17,6 +17,7 @@ mod context;
 pub mod effect;
 pub mod heartbeat;
 mod member;
+mod meters;
 pub mod outcome;
 pub mod policy;
 pub(crate) mod publish;
@@ -29,6 +30,7 @@ mod tests;
 pub use answer::{AppendOutcome, HistoryOutcome};
 pub use context::Context;
 pub use effect::{AppendEffect, Effect};
+pub use meters::ExceededRate;
 pub use policy::{AuthMode, Policy};
 pub use refusal::Refusal;
 
@@ -107,6 +109,17 @@ impl Session {
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over => &[],
+        }
+    }
+
+    /// Counts bytes of replayed publications that were sent to the peer.
+    pub fn replayed(&self, bytes: usize, policy: &Policy, now: Moment) {
+        match &self.stage {
+            SessionStage::Open(member) => member.read(bytes, policy, now),
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over => {}
         }
     }
 

@@ -25,6 +25,10 @@ pub struct Policy {
     pub publishes: Option<Rate>,
     /// The bytes that each user may publish; `None` if off.
     pub publish_bytes: Option<ByteRate>,
+    /// The rate of signals of each user, or of each connection if auth is off; `None` if off.
+    pub signals: Option<Rate>,
+    /// The bytes of the log that are sent to each user, or to each connection if auth is off; `None` if off.
+    pub read_bytes: Option<ByteRate>,
     /// The rate of all other commands; `None` if off.
     pub commands: Option<Rate>,
     /// The rate of pings and pongs; `None` if off.
@@ -48,6 +52,8 @@ impl Policy {
             limits: limits.clone(),
             publishes: Rate::new(limits.publishes_per_s, limits.publishes_burst),
             publish_bytes: ByteRate::new(limits.publish_bytes_per_s, limits.publish_bytes_burst),
+            signals: Rate::new(limits.signals_per_s, limits.signals_burst),
+            read_bytes: ByteRate::new(limits.read_bytes_per_s, limits.read_bytes_burst),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
             control_frames: Rate::new(limits.control_frames_per_s, limits.control_frames_burst),
             bounds: CommandBounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },

@@ -77,6 +77,8 @@ impl Member {
     ) {
         if self.find(channel, cx).is_none() {
             cx.refuse(id, &Refusal::NotSubscribed);
+        } else if data.len() > cx.policy.limits.signal_bytes as usize {
+            cx.refuse(id, &Refusal::SignalBytes);
         } else if self.may(Right::Publish, channel, id, cx) {
             let mut frame = Vec::new();
             push::signal(&mut frame, channel, self.user.as_str(), data);
@@ -137,7 +139,10 @@ impl Session {
         member.pending = member.pending.saturating_sub(1);
         member.pages = member.pages.saturating_sub(1);
         match outcome {
-            HistoryOutcome::Page(position, body) => push::history(cx.out, id, channel, *position, body),
+            HistoryOutcome::Page(position, body) => {
+                member.read(body.len(), cx.policy, cx.now.at);
+                push::history(cx.out, id, channel, *position, body);
+            }
             HistoryOutcome::QueueFull => cx.refuse(Some(id), &Refusal::Queue),
             HistoryOutcome::Unavailable { retry_ms } => {
                 cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: *retry_ms });

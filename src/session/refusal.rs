@@ -1,7 +1,9 @@
 //! Reasons to refuse a command, and the one place that turns each into a code and a message.
 
+use super::meters::ExceededRate;
 use super::policy::Policy;
 use crate::id::CommandId;
+use crate::limits::Limits;
 use crate::wire::command::{CommandFault, Rejected};
 use crate::wire::push::{self, CommandError, ErrorCode};
 
@@ -20,12 +22,10 @@ pub enum Refusal<'a> {
     Abandoned,
     /// `limits.subscriptions` is reached.
     Subscriptions,
-    /// `limits.publishes_per_s` is exceeded.
-    PublishRate { retry_ms: u32 },
-    /// `limits.publish_bytes_per_s` is exceeded.
-    PublishBytes { retry_ms: u32 },
-    /// `limits.commands_per_s` is exceeded.
-    CommandRate { retry_ms: u32 },
+    /// A rate of the user or the connection is exceeded.
+    Rate { rate: ExceededRate, retry_ms: u32 },
+    /// `limits.signal_bytes` is exceeded.
+    SignalBytes,
     /// `limits.pending` is reached.
     Pending,
     /// The requested history pages would not fit in the outbox.
@@ -69,10 +69,8 @@ impl Refusal<'_> {
             Refusal::ConnectedAlready => ErrorCode::Malformed,
             Refusal::Forbidden(_) | Refusal::NotAuthor => ErrorCode::Forbidden,
             Refusal::NotSubscribed | Refusal::Abandoned => ErrorCode::NotSubscribed,
-            Refusal::Subscriptions | Refusal::Edits => ErrorCode::TooLarge,
-            Refusal::PublishRate { .. } | Refusal::PublishBytes { .. } | Refusal::CommandRate { .. } => {
-                ErrorCode::RateLimited
-            }
+            Refusal::Subscriptions | Refusal::Edits | Refusal::SignalBytes => ErrorCode::TooLarge,
+            Refusal::Rate { .. } => ErrorCode::RateLimited,
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
@@ -84,9 +82,7 @@ impl Refusal<'_> {
 
     fn retry_ms(&self) -> Option<u32> {
         match self {
-            Refusal::PublishRate { retry_ms }
-            | Refusal::PublishBytes { retry_ms }
-            | Refusal::CommandRate { retry_ms }
+            Refusal::Rate { retry_ms, .. }
             | Refusal::Unavailable { retry_ms }
             | Refusal::Unchecked { retry_ms }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
@@ -98,6 +94,7 @@ impl Refusal<'_> {
             | Refusal::Abandoned
             | Refusal::Subscriptions
             | Refusal::Edits
+            | Refusal::SignalBytes
             | Refusal::KeyConflict
             | Refusal::NotFound
             | Refusal::NotAuthor
@@ -117,9 +114,8 @@ impl Refusal<'_> {
             | Refusal::Abandoned
             | Refusal::Subscriptions
             | Refusal::Edits
-            | Refusal::PublishRate { .. }
-            | Refusal::PublishBytes { .. }
-            | Refusal::CommandRate { .. }
+            | Refusal::Rate { .. }
+            | Refusal::SignalBytes
             | Refusal::Pending
             | Refusal::Pages
             | Refusal::Queue
@@ -150,18 +146,10 @@ impl Refusal<'_> {
                 "limits.subscriptions is {}, and all are in use; unsubscribe from another channel first",
                 limits.subscriptions
             ),
-            Refusal::PublishRate { .. } => format!(
-                "limits.publishes_per_s is {}, limits.publishes_burst {}; wait retry_ms before the next publish",
-                limits.publishes_per_s, limits.publishes_burst
-            ),
-            Refusal::PublishBytes { .. } => format!(
-                "limits.publish_bytes_per_s is {} for all your connections together; wait retry_ms before the next publish",
-                limits.publish_bytes_per_s
-            ),
-            Refusal::CommandRate { .. } => format!(
-                "limits.commands_per_s is {}, limits.commands_burst {}; wait retry_ms before the next command",
-                limits.commands_per_s, limits.commands_burst
-            ),
+            Refusal::Rate { rate, .. } => rate_message(*rate, limits),
+            Refusal::SignalBytes => {
+                format!("limits.signal_bytes is {}; send shorter data, or publish it", limits.signal_bytes)
+            }
             Refusal::Pending => {
                 format!("limits.pending is {}; wait for replies before sending more commands", limits.pending)
             }
@@ -213,5 +201,31 @@ impl Refusal<'_> {
             message: &message,
         };
         push::error(out, id, &error);
+    }
+}
+
+fn rate_message(rate: ExceededRate, limits: &Limits) -> String {
+    let setting = rate.setting();
+    match rate {
+        ExceededRate::Publishes => format!(
+            "{setting} is {}, limits.publishes_burst {}; wait retry_ms before the next publish",
+            limits.publishes_per_s, limits.publishes_burst
+        ),
+        ExceededRate::PublishBytes => format!(
+            "{setting} is {} for all your connections together; wait retry_ms before the next publish",
+            limits.publish_bytes_per_s
+        ),
+        ExceededRate::Commands => format!(
+            "{setting} is {}, limits.commands_burst {}; wait retry_ms before the next command",
+            limits.commands_per_s, limits.commands_burst
+        ),
+        ExceededRate::Signals => format!(
+            "{setting} is {}, limits.signals_burst {}; wait retry_ms before the next signal",
+            limits.signals_per_s, limits.signals_burst
+        ),
+        ExceededRate::ReadBytes => format!(
+            "{setting} is {} for all your connections together; wait retry_ms before the next history or subscribe",
+            limits.read_bytes_per_s
+        ),
     }
 }

@@ -376,6 +376,48 @@ fn publish_refused_for_its_bytes_does_not_count_against_the_rate() {
 }
 
 #[test]
+fn signals_have_a_rate_of_the_user_and_a_size() {
+    let limits =
+        Limits { signals_per_s: 10, signals_burst: 2, signal_bytes: 100, commands_per_s: 1, ..Limits::default() };
+    let ann = Arc::default();
+    let (mut one, mut two) = (signed_in(&limits, &ann), signed_in(&limits, &ann));
+    for bench in [&mut one, &mut two] {
+        bench.say(r#"{"id":2,"subscribe":{"channel":"c"}}"#);
+    }
+    let signal = |data: &str| format!(r#"{{"id":3,"signal":{{"channel":"c","data":"{data}"}}}}"#);
+    assert_eq!(error_code(&one.say(&signal(&"x".repeat(99)))), Some("too_large"), "with its quotes");
+    assert!(one.say(&signal(&"x".repeat(98))).is_empty());
+    assert_eq!(error_code(&two.say(&signal("x"))), Some("rate_limited"), "on all connections together");
+    assert!(signed_in(&limits, &Arc::default()).say(&signal("x"))[0]["error"]["code"] == "not_subscribed");
+    one.now.at = one.now.at + Duration::from_millis(100);
+    assert!(one.say(&signal("x")).is_empty());
+}
+
+#[test]
+fn bytes_of_the_log_that_a_user_reads_are_bounded_on_all_connections_together() {
+    let limits = Limits { read_bytes_per_s: 100_000, read_bytes_burst: 1_000_000, ..Limits::default() };
+    let ann = Arc::default();
+    let (one, mut two) = (signed_in(&limits, &ann), signed_in(&limits, &ann));
+    let history = r#"{"id":2,"history":{"channel":"c"}}"#;
+    let subscribe = r#"{"id":3,"subscribe":{"channel":"c"}}"#;
+    let read = |bench: &Bench, bytes| bench.session.replayed(bytes, &bench.policy, bench.now.at);
+    read(&one, 1_000_000);
+    assert!(two.say(history).is_empty(), "the burst may be used up");
+    read(&one, 50_000);
+    for command in [history, subscribe] {
+        let frames = two.say(command);
+        assert_eq!(error_code(&frames), Some("rate_limited"));
+        assert_eq!(frames[0]["error"]["retry_ms"], 500, "{frames:?}");
+    }
+    assert!(signed_in(&limits, &Arc::default()).say(history).is_empty(), "another user");
+    two.now.at = two.now.at + Duration::from_millis(500);
+    assert!(two.say(history).is_empty(), "a client that waits is admitted");
+    (0..100).for_each(|_| read(&one, 250_000));
+    let retry_ms = two.say(history)[0]["error"]["retry_ms"].as_u64();
+    assert!(retry_ms.is_some_and(|wait| wait <= 2_500), "a debt is no longer than one read takes: {retry_ms:?}");
+}
+
+#[test]
 fn eleventh_malformed_command_in_a_minute_closes() {
     let mut bench = Bench::connected(&Limits::default());
     for round in 0..3 {

@@ -54,3 +54,20 @@ fn publishes_of_one_user_are_bounded_over_all_connections() {
     assert!((8..=10).contains(&stored), "{stored}");
     can_chat(&gateway, "bob");
 }
+
+#[test]
+fn bytes_of_the_log_that_one_user_reads_are_bounded_over_all_connections() {
+    let gateway = with_secret().limit("read_bytes_per_s", 65_536).limit("read_bytes_burst", 1 << 20).start();
+    let mut clients: Vec<Client> = (0..2).map(|_| connect(&gateway, "ann")).collect();
+    let data = "x".repeat(60_000);
+    (0..4).for_each(|_| drop(clients[0].publish("c", json!(data))));
+    let history = json!({"history": {"channel": "c"}});
+    let replies: Vec<Value> = (0..10).map(|n| clients[n % 2].command(history.clone())).collect();
+    let read = replies.iter().filter(|reply| reply["history"].is_object()).count();
+    assert!((5..=7).contains(&read), "{read} pages of 240 kB");
+    let refused = replies.last().expect("10 replies");
+    assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
+    let subscribe = json!({"subscribe": {"channel": "d"}});
+    assert_eq!(clients[0].command(subscribe)["error"]["code"], "rate_limited", "a replay costs the same");
+    can_chat(&gateway, "bob");
+}

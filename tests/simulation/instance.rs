@@ -105,6 +105,8 @@ pub fn limits(rng: &mut Rng) -> Limits {
         pending: 8,
         publishes_per_s: 20,
         publishes_burst: 40,
+        signals_per_s: 100,
+        signals_burst: 60,
         commands_per_s: 100,
         commands_burst: 60,
         outbox_bytes,

@@ -378,6 +378,10 @@ fn limits(bounds: u8) -> Limits {
         connections_per_address: u32::from(bounds & 32 != 0) * 100,
         publishes_per_s: rates.0,
         publishes_burst: rates.1,
+        signals_per_s: rates.0,
+        signals_burst: rates.1,
+        read_bytes_per_s: 10_000 * rates.0,
+        read_bytes_burst: 10_000 * rates.1,
         commands_per_s: rates.0 * 4,
         commands_burst: rates.1 * 4,
         ..Limits::default()

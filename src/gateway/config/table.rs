@@ -158,6 +158,16 @@ settings! {
         "Bytes per second that one user may publish, all connections together, with 256 bytes for each publication. More get error `rate_limited`. Does not apply if auth is off.";
     limits.publish_bytes_burst = 4194304, between(1_024, 1 << 30), Reload:
         "Bytes that a user may publish at once after a pause.";
+    limits.signals_per_s = 10, zero_or("off", 1, 1_000_000), Reload:
+        "Signals per second of one user, all connections together; of one connection if auth is off. More get error `rate_limited`.";
+    limits.signals_burst = 20, between(1, 1_000_000), Reload:
+        "Signals that a user may send at once after a pause.";
+    limits.signal_bytes = 4096, between(16, 16 << 20), Reload:
+        "Bytes of one signal's data. Longer signals get error `too_large`.";
+    limits.read_bytes_per_s = 4194304, zero_or("off", 65_536, 1 << 30), Reload:
+        "Bytes per second of `history` pages and replayed publications sent to one user, all connections together; to one connection if auth is off. Over it, `history` and `subscribe` get error `rate_limited`.";
+    limits.read_bytes_burst = 33554432, between(1 << 20, 1 << 30), Reload:
+        "Bytes of the log that a user may read at once after a pause.";
     limits.commands_per_s = 100, zero_or("off", 1, 1_000_000), Reload:
         "All other commands per second of one connection. More get error `rate_limited`.";
     limits.commands_burst = 300, between(1, 1_000_000), Reload:

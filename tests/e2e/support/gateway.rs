@@ -59,7 +59,10 @@ impl Setup {
 
     /// Turns off the rates of a connection and allows many pending commands, for tests with load.
     pub fn unlimited(self) -> Setup {
-        self.limit("publishes_per_s", 0).limit("commands_per_s", 0).limit("pending", 1_000)
+        ["publishes_per_s", "commands_per_s", "signals_per_s", "read_bytes_per_s"]
+            .into_iter()
+            .fold(self, |setup, rate| setup.limit(rate, 0))
+            .limit("pending", 1_000)
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Setup {

@@ -11,7 +11,8 @@ const NOTES: &str = "\
 One JSON line per run goes to stdout. Exit codes: 0 all as expected, 1 something was not (see `errors`), 2 wrong arguments.
 
 Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here
-publishes for many people. `echo` needs --echo. See docs/measuring.md for more.";
+publishes for many people; for `signal` also with SEAWALL_LIMITS_SIGNALS_PER_S=0. `echo` needs --echo. See docs/measuring.md
+for more.";
 
 /// Load for a WebSocket chat gateway, with every reply checked.
 #[derive(Debug, Parser)]

@@ -304,6 +304,7 @@ impl Run {
         let channels = 0..self.channels;
         let Some(place) = self.places.first_mut() else { return Ok(Vec::new()) };
         place.set("LIMITS_COMMANDS_PER_S", 0);
+        place.set("LIMITS_READ_BYTES_PER_S", 0);
         let mut lives = self.lives.clone();
         place.start(&mut lives)?;
         let mut reader = Reader::connect(place.direct(), number)?;

@@ -1,0 +1,129 @@
+//! The rates that a member uses up: the user's on all connections together, and the connection's own.
+
+use super::policy::Policy;
+use crate::auth::account::Account;
+use crate::clock::Moment;
+use crate::limits::PUBLISH_OVERHEAD_BYTES;
+use crate::rate::Meter;
+use crate::wire::command::{Command, Publish};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A rate of `[limits]` that was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExceededRate {
+    Publishes,
+    PublishBytes,
+    Commands,
+    Signals,
+    ReadBytes,
+}
+
+impl ExceededRate {
+    /// The setting that bounds it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            ExceededRate::Publishes => "limits.publishes_per_s",
+            ExceededRate::PublishBytes => "limits.publish_bytes_per_s",
+            ExceededRate::Commands => "limits.commands_per_s",
+            ExceededRate::Signals => "limits.signals_per_s",
+            ExceededRate::ReadBytes => "limits.read_bytes_per_s",
+        }
+    }
+}
+
+/// The rate that refuses a command, and the wait until it would be admitted.
+pub(super) type Exceeded = (ExceededRate, Duration);
+
+/// All meters of a member.
+#[derive(Debug)]
+pub(super) struct Meters {
+    account: Owner,
+    commands: Meter,
+}
+
+/// Whose rates these are.
+#[derive(Debug)]
+enum Owner {
+    /// Auth is off or the user is `anonymous`: any number of people, so the rates are those of the connection.
+    Connection(Account),
+    User(Arc<Account>),
+}
+
+impl Meters {
+    pub(super) fn new(account: Option<Arc<Account>>) -> Meters {
+        let account = account.map_or_else(|| Owner::Connection(Account::default()), Owner::User);
+        Meters { account, commands: Meter::default() }
+    }
+
+    /// Counts a command, or refuses it. A refused command is not counted.
+    pub(super) fn admit(
+        &mut self,
+        command: &Command<'_>,
+        policy: &Policy,
+        now: Moment,
+    ) -> Result<(), Exceeded> {
+        match command {
+            Command::Publish(publish) => self.admit_publish(publish, policy, now),
+            Command::Signal { .. } => match policy.signals {
+                Some(rate) => {
+                    self.account().signals.admit(rate, now).map_err(|wait| (ExceededRate::Signals, wait))
+                }
+                None => Ok(()),
+            },
+            Command::Subscribe { .. } | Command::History { .. } => {
+                if let Some(rate) = policy.read_bytes {
+                    let read = self.account().read_bytes.check_bytes(rate, now);
+                    read.map_err(|wait| (ExceededRate::ReadBytes, wait))?;
+                }
+                self.admit_other(policy, now)
+            }
+            Command::Connect(_) | Command::Refresh { .. } | Command::Unsubscribe { .. } => {
+                self.admit_other(policy, now)
+            }
+        }
+    }
+
+    /// Counts a command by the rate of the connection's commands alone.
+    pub(super) fn admit_other(&mut self, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
+        match policy.commands {
+            Some(rate) => self.commands.admit(rate, now).map_err(|wait| (ExceededRate::Commands, wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the bytes of a history page or of replayed publications, which were sent already.
+    pub(super) fn read(&self, bytes: usize, policy: &Policy, now: Moment) {
+        if let Some(rate) = policy.read_bytes {
+            self.account().read_bytes.spend_bytes(rate, bytes, now);
+        }
+    }
+
+    fn admit_publish(&self, publish: &Publish<'_>, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
+        let too_fast = |wait| (ExceededRate::Publishes, wait);
+        match (&self.account, policy.publishes) {
+            (Owner::Connection(account), Some(rate)) => account.publishes.admit(rate, now).map_err(too_fast),
+            (Owner::Connection(_), None) => Ok(()),
+            (Owner::User(account), rate) => {
+                let too_much = |wait| (ExceededRate::PublishBytes, wait);
+                // Checked before the rate counts the publish, because a refused publish uses up nothing.
+                if let Some(bytes) = policy.publish_bytes {
+                    account.publish_bytes.check_bytes(bytes, now).map_err(too_much)?;
+                }
+                if let Some(rate) = rate {
+                    account.publishes.admit(rate, now).map_err(too_fast)?;
+                }
+                let Some(rate) = policy.publish_bytes else { return Ok(()) };
+                let bytes = publish.content.data().len() + PUBLISH_OVERHEAD_BYTES;
+                account.publish_bytes.admit_bytes(rate, bytes, now).map_err(too_much)
+            }
+        }
+    }
+
+    fn account(&self) -> &Account {
+        match &self.account {
+            Owner::Connection(account) => account,
+            Owner::User(account) => account,
+        }
+    }
+}
