@@ -120,7 +120,7 @@ impl Default for Limits {
             json_depth: 32,
             publishes_per_s: 20,
             publishes_burst: 40,
-            publish_bytes_per_s: 256 << 10,
+            publish_bytes_per_s: 192 << 10,
             publish_bytes_burst: 4 << 20,
             signals_per_s: 10,
             signals_burst: 20,

@@ -154,7 +154,7 @@ settings! {
         "Publishes per second of one user, all connections together; of one connection if auth is off. More get error `rate_limited`.";
     limits.publishes_burst = 40, between(1, 1_000_000), Reload:
         "Publishes that a user may send at once after a pause.";
-    limits.publish_bytes_per_s = 262144, zero_or("off", 1_024, 1 << 30), Reload:
+    limits.publish_bytes_per_s = 196608, zero_or("off", 1_024, 1 << 30), Reload:
         "Bytes per second that one user may publish, all connections together, with 256 bytes for each publication. More get error `rate_limited`. Does not apply if auth is off.";
     limits.publish_bytes_burst = 4194304, between(1_024, 1 << 30), Reload:
         "Bytes that a user may publish at once after a pause.";
