@@ -377,8 +377,13 @@ fn publish_refused_for_its_bytes_does_not_count_against_the_rate() {
 
 #[test]
 fn signals_have_a_rate_of_the_user_and_a_size() {
-    let limits =
-        Limits { signals_per_s: 10, signals_burst: 2, signal_bytes: 100, commands_per_s: 1, ..Limits::default() };
+    let limits = Limits {
+        signals_per_s: 10,
+        signals_burst: 2,
+        signal_bytes: 100,
+        commands_per_s: 1,
+        ..Limits::default()
+    };
     let ann = Arc::default();
     let (mut one, mut two) = (signed_in(&limits, &ann), signed_in(&limits, &ann));
     for bench in [&mut one, &mut two] {
@@ -414,7 +419,10 @@ fn bytes_of_the_log_that_a_user_reads_are_bounded_on_all_connections_together() 
     assert!(two.say(history).is_empty(), "a client that waits is admitted");
     (0..100).for_each(|_| read(&one, 250_000));
     let retry_ms = two.say(history)[0]["error"]["retry_ms"].as_u64();
-    assert!(retry_ms.is_some_and(|wait| wait <= 2_500), "a debt is no longer than one read takes: {retry_ms:?}");
+    assert!(
+        retry_ms.is_some_and(|wait| wait <= 2_500),
+        "a debt is no longer than one read takes: {retry_ms:?}"
+    );
 }
 
 #[test]
