@@ -5,7 +5,7 @@ use crate::id::Epoch;
 use crate::job::EvidenceSender;
 use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, RunningSqlite, SqliteConfig, SqliteStore};
-use crate::store::{Retention, StoreEnds};
+use crate::store::{Retention, StoreEnds, StoreSchema};
 use std::io;
 
 /// Threads that read pages; more than one, so that a long page does not delay short ones.
@@ -99,6 +99,18 @@ pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
         Some(url) => {
             postgres::new_epoch(url.whole(), config.server.source_address).map_err(|error| error.to_string())
         }
+    }
+}
+
+/// The schema versions that the store notes, `None` if there is no store, and the version of this program.
+pub(super) fn schema(config: &Config) -> Result<(Option<StoreSchema>, u32), String> {
+    match config.store.postgres() {
+        None => sqlite::noted_schema(&config.store.data)
+            .map(|found| (found, sqlite::VERSION))
+            .map_err(|error| error.to_string()),
+        Some(url) => postgres::noted_schema(url.whole(), config.server.source_address)
+            .map(|found| (found, postgres::VERSION))
+            .map_err(|error| error.to_string()),
     }
 }
 

@@ -5,8 +5,8 @@ use super::config::sources::{ConfigSources, FileSource, Flag};
 use super::config::{self, Config, show};
 use super::drain_command::{self, DrainAction};
 use super::output::{self, WRONG_CONFIGURATION};
-use super::serve;
 use super::token_command::TokenArguments;
+use super::{serve, store_command};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::{self, Write};
@@ -80,7 +80,7 @@ enum CliCommand {
         #[command(flatten)]
         arguments: Box<TokenArguments>,
     },
-    /// Print the version, protocol and target
+    /// Print the version, commit, protocol and target
     Version,
     /// Print completions for a shell
     Completions {
@@ -98,6 +98,9 @@ enum CliCommand {
 enum StoreCommand {
     /// Give every log a new epoch, after a restore, so that clients read the logs again instead of trusting their offsets
     NewEpoch,
+    /// Print the schema version of the store, of this program, and the oldest that may use the store; exit with 1 if this
+    /// program must not. Changes nothing, and works while a gateway runs
+    Version,
 }
 
 /// All values are text: the table of settings checks them like any other source.
@@ -172,7 +175,12 @@ pub fn main() -> ExitCode {
             .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
         Some(CliCommand::Version) => output::print(&version()),
         Some(CliCommand::Completions { shell }) => output::print(&completions(shell)),
-        Some(CliCommand::Store { command: StoreCommand::NewEpoch }) => configured(settings, serve::new_epoch),
+        Some(CliCommand::Store { command: StoreCommand::NewEpoch }) => {
+            configured(settings, store_command::new_epoch)
+        }
+        Some(CliCommand::Store { command: StoreCommand::Version }) => {
+            configured(settings, store_command::version)
+        }
     }
 }
 
@@ -197,7 +205,10 @@ fn refuse(error: &ConfigError) -> ExitCode {
 fn version() -> String {
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
     let target = format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS);
-    format!("seawall {}\nprotocol seawall.v1\ntarget {target}\n", env!("CARGO_PKG_VERSION"))
+    // The build runs no program that could ask git, and sources without a repository can be built as well.
+    let commit = option_env!("GIT_COMMIT").unwrap_or("unknown (GIT_COMMIT was not set when it was built)");
+    let version = env!("CARGO_PKG_VERSION");
+    format!("seawall {version}\ncommit {commit}\nprotocol seawall.v1\ntarget {target}\n")
 }
 
 fn completions(shell: Shell) -> String {

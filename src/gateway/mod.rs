@@ -14,6 +14,7 @@ mod output;
 mod reload;
 mod serve;
 mod setup;
+mod store_command;
 mod systemd;
 mod threads;
 mod tls;

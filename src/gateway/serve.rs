@@ -2,7 +2,7 @@
 //! failure is reported in one sentence.
 
 use super::admin::{AdminShared, PreparedAdmin};
-use super::backing::{self, Backing};
+use super::backing::Backing;
 use super::bus::PreparedBus;
 use super::capacity::{self, ProcessBounds};
 use super::config::Config;
@@ -60,20 +60,6 @@ pub(super) fn doctor(config: Config) -> ExitCode {
         Err(error) => {
             output::fail(&error);
             ExitCode::from(output::WRONG_CONFIGURATION)
-        }
-    }
-}
-
-/// Gives every log of the store a new epoch, as is needed after a restore.
-pub(super) fn new_epoch(config: Config) -> ExitCode {
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    match backing::new_epoch(&config) {
-        Ok((old, new)) => output::print(&format!(
-            "epoch {old} replaced by {new}: clients with an older cursor will read the logs again\n"
-        )),
-        Err(error) => {
-            output::fail(&error);
-            ExitCode::FAILURE
         }
     }
 }

@@ -13,9 +13,11 @@ mod outcome;
 mod page_body;
 pub mod postgres;
 mod retention;
+mod schema_version;
 pub mod sqlite;
 mod thread;
 mod wall_clock;
 
 pub use ends::StoreEnds;
 pub use retention::Retention;
+pub use schema_version::{Fit, StoreSchema};

@@ -271,7 +271,7 @@ fn help_version_and_completions_produce_output() {
     assert_eq!(version.code, Some(0));
     assert!(version.out.starts_with(concat!("seawall ", env!("CARGO_PKG_VERSION"), "\n")), "{}", version.out);
     assert!(
-        version.out.contains("protocol seawall.v1\n") && version.out.contains("target "),
+        ["\ncommit ", "\nprotocol seawall.v1\n", "\ntarget "].iter().all(|line| version.out.contains(line)),
         "{}",
         version.out
     );

@@ -4,7 +4,7 @@ use crate::postgres::rig::{KEEP_ALL, Rig, append, config, offsets, plain, public
 use crate::servers::Postgres;
 use seawall::id::Offset;
 use seawall::job::{Attempt, Span};
-use seawall::store::postgres::{PostgresOpenError, PostgresStore, Unfit};
+use seawall::store::postgres::{PostgresOpenError, PostgresStore, Unfit, VERSION, noted_schema};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -96,6 +96,84 @@ fn instances_that_start_at_once_migrate_once() {
     rig.close();
 }
 
+/// A database as programs left it that note no oldest version.
+fn make_old(server: &Postgres) {
+    let run = |text| server.try_sql_as_owner(text).expect("an old migration");
+    run("CREATE SCHEMA seawall;
+         CREATE TABLE seawall.meta (name text COLLATE \"C\" PRIMARY KEY, value bigint NOT NULL);
+         INSERT INTO seawall.meta VALUES ('version', 3), ('epoch', 7)");
+    for step in [
+        include_str!("../../src/store/postgres/sql/1_tables.sql"),
+        include_str!("../../src/store/postgres/sql/1_append.sql"),
+        include_str!("../../src/store/postgres/sql/1_read.sql"),
+        include_str!("../../src/store/postgres/sql/1_retention.sql"),
+        include_str!("../../src/store/postgres/sql/2_canary.sql"),
+        include_str!("../../src/store/postgres/sql/3_trial.sql"),
+    ] {
+        run(step);
+    }
+}
+
+const NOTED: &str = "SELECT string_agg(name || ' ' || value, ', ' ORDER BY name) FROM seawall.meta
+                     WHERE name IN ('version', 'schema', 'oldest')";
+
+/// The tables with their columns, and the functions with their parameters and results.
+const PARTS: &str = "SELECT string_agg(part, E'\n') FROM (
+    SELECT concat_ws(' ', table_name, column_name, data_type) AS part
+        FROM information_schema.columns WHERE table_schema = 'seawall'
+    UNION ALL
+    SELECT concat_ws(' ', proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid))
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'seawall') parts";
+
+#[test]
+fn database_without_an_oldest_version_is_migrated_once_and_only_by_additions() {
+    let server = Postgres::start();
+    make_old(&server);
+    let before = server.sql(PARTS);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| Rig::postgres(&server, KEEP_ALL, 1_000).ready().close());
+        }
+    });
+    let noted = format!("oldest 3, schema {VERSION}, version 3");
+    assert_eq!(server.sql(NOTED), noted, "earlier programs compare `version`");
+    let after = server.sql(PARTS);
+    for part in before.lines() {
+        assert!(after.lines().any(|line| line == part), "{part} is gone");
+    }
+    // As the first programs with a fourth migration left it.
+    server.sql("DELETE FROM seawall.meta WHERE name IN ('schema', 'oldest')");
+    server.sql(&format!("UPDATE seawall.meta SET value = {VERSION} WHERE name = 'version'"));
+    Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
+    assert_eq!(server.sql(NOTED), noted);
+}
+
+#[test]
+fn newer_schema_is_used_and_left_unchanged_if_its_oldest_version_is_not_above_this() {
+    let server = Postgres::start();
+    Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
+    server.sql(
+        "ALTER TABLE seawall.channels ADD COLUMN added bigint NOT NULL DEFAULT 7;
+         UPDATE seawall.meta SET value = 99 WHERE name = 'schema'",
+    );
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    assert_eq!(rig.offset(plain("c", "1")), 1);
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall'");
+    let mut rig = rig.ready();
+    assert_eq!(rig.offset(plain("c", "1")), 2);
+    rig.close();
+    let noted = noted_schema(&server.url(), None).expect("read").expect("a store");
+    assert_eq!((noted.version, noted.oldest), (99, 3));
+    assert_eq!(server.sql(NOTED), "oldest 3, schema 99, version 3");
+}
+
+#[test]
+fn schema_is_read_without_creating_one() {
+    let server = Postgres::start();
+    assert_eq!(noted_schema(&server.url(), None).expect("read"), None);
+    assert_eq!(server.sql("SELECT to_regnamespace('seawall') IS NULL"), "t");
+}
+
 #[test]
 fn newer_schema_is_refused() {
     let server = Postgres::start();
@@ -104,4 +182,10 @@ fn newer_schema_is_refused() {
     let refused = PostgresStore::open(config(server.url(), KEEP_ALL, 1)).expect_err("refused");
     assert!(matches!(refused, PostgresOpenError::Unfit(Unfit::Newer { found: 99, .. })), "{refused}");
     assert!(refused.to_string().contains("schema version 99"));
+    // As a program leaves it that earlier ones cannot run with.
+    server.sql(
+        "UPDATE seawall.meta SET value = CASE name WHEN 'schema' THEN 99 ELSE 98 END WHERE name <> 'epoch'",
+    );
+    let refused = PostgresStore::open(config(server.url(), KEEP_ALL, 1)).expect_err("refused");
+    assert!(matches!(refused, PostgresOpenError::Unfit(Unfit::Newer { found: 99, .. })), "{refused}");
 }

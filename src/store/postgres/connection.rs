@@ -5,7 +5,7 @@
 
 use super::fault::{CallFault, cause, silence};
 use super::link::Link;
-use super::schema::{self, ConnectRefusal, Durability};
+use super::schema::{self, ConnectRefusal, Durability, FitServer};
 use super::timing::{GLANCE, jittered, monotonic};
 use crate::health::definition::Use;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
@@ -15,10 +15,11 @@ use crate::metrics::store::{StoreCounters, bump};
 use crate::net::dial::Dialer;
 use crate::net::postgres::{self, AddressError, Param, PostgresAddress, Row, Startup, session_options};
 use crate::net::tls::TlsTrust;
+use crate::store::StoreSchema;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the server keeps an idle transaction of ours. Only a migration has one open between statements.
@@ -45,6 +46,8 @@ pub(super) struct ServerTarget {
     source: Option<IpAddr>,
     /// Set once the weaknesses of the server are logged, for all connections.
     warned: Arc<AtomicBool>,
+    /// The version of a newer schema that is logged, for all connections; 0: none.
+    newer: Arc<AtomicU32>,
 }
 
 /// The purpose of a connection.
@@ -66,7 +69,7 @@ impl ServerTarget {
         let (share_min, answer_bytes_max) = (SHARE_MIN, ANSWER_BYTES_MAX);
         let startup =
             Startup { address, application_name, options: String::new(), share_min, answer_bytes_max };
-        Ok(ServerTarget { startup, trust, source, warned: Arc::default() })
+        Ok(ServerTarget { startup, trust, source, warned: Arc::default(), newer: Arc::default() })
     }
 
     fn for_role(&self, role: ConnectionRole) -> Startup {
@@ -101,6 +104,7 @@ pub(super) struct StoreConnection {
     was_up: bool,
     reported: bool,
     warned: Arc<AtomicBool>,
+    newer: Arc<AtomicU32>,
     last_used: Instant,
     counters: Arc<StoreCounters>,
     evidence: Option<EvidenceSender>,
@@ -124,6 +128,7 @@ impl StoreConnection {
             was_up: false,
             reported: false,
             warned: Arc::clone(&target.warned),
+            newer: Arc::clone(&target.newer),
             last_used: now,
             counters,
             evidence,
@@ -225,10 +230,10 @@ impl StoreConnection {
                     Durability::Waived
                 }
             };
-            schema::prepare(&mut link, durability, fresh_epoch).map(|warning| (link, warning))
+            schema::prepare(&mut link, durability, fresh_epoch).map(|prepared| (link, prepared))
         });
         match result {
-            Ok((link, warning)) => {
+            Ok((link, FitServer { warning, newer })) => {
                 if self.was_up {
                     bump(&self.counters.reconnects);
                 }
@@ -243,6 +248,7 @@ impl StoreConnection {
                 if let (Some(warning), false) = (&warning, was_warned) {
                     tracing::warn!(warning, "store connected, but its settings weaken durability");
                 }
+                self.note_newer(newer);
                 self.testify(begun.elapsed(), Ok(warning));
                 Ok(())
             }
@@ -260,8 +266,18 @@ impl StoreConnection {
         }
     }
 
-    /// Connects on another thread, which ends by the deadline, and meanwhile keeps looking at the queue on this one.
-    fn open(&mut self, meanwhile: &mut dyn FnMut()) -> Result<Link, CallFault> {
+    /// Logs once that a newer program migrated the schema.
+    fn note_newer(&self, newer: Option<StoreSchema>) {
+        let Some(found) = newer else { return };
+        if self.newer.swap(found.version, Ordering::Relaxed) != found.version {
+            let (known, oldest) = (schema::VERSION, found.oldest);
+            tracing::info!(found = found.version, known, oldest, "store schema newer and compatible");
+        }
+    }
+
+    /// Connects on another thread, which ends by the deadline, and meanwhile keeps looking at the queue on this one. Checks
+    /// nothing of the server.
+    pub(super) fn open(&mut self, meanwhile: &mut dyn FnMut()) -> Result<Link, CallFault> {
         let (dialer, startup) = (&mut self.dialer, &self.startup);
         let (sender, opened) = bounded(1);
         std::thread::scope(|scope| {

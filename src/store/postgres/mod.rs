@@ -22,6 +22,7 @@ mod trial;
 
 pub use crate::net::postgres::AddressError;
 pub use fault::Unfit;
+pub use schema::VERSION;
 
 use crate::id::Epoch;
 use crate::job::EvidenceSender;
@@ -30,13 +31,14 @@ use crate::limits::APPEND_QUEUE;
 use crate::store::answers::Answers;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
-use crate::store::{Retention, StoreEnds};
+use crate::store::{Retention, StoreEnds, StoreSchema};
 use crate::wire::envelope::Origin;
 use append::PostgresAppender;
 use canary::CanaryWorker;
 use connection::{ConnectionRole, ServerTarget, StoreConnection};
 use crossbeam_channel::bounded;
 use epoch::KnownEpoch;
+use fault::CallFault;
 use presence::Presence;
 use read::PostgresReader;
 use retention::RetentionWorker;
@@ -255,6 +257,19 @@ pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), Po
     match connection.link() {
         Some(link) => schema::replace_epoch(link, fresh).map_err(refused),
         None => Err(PostgresOpenError::Unreachable("the connection was lost".into())),
+    }
+}
+
+/// Reads the versions that the store notes; `None` if the database has no tables of ours. Changes nothing and takes no lock.
+pub fn noted_schema(url: &str, source: Option<IpAddr>) -> Result<Option<StoreSchema>, PostgresOpenError> {
+    let mut connection =
+        StoreConnection::new(&target(url, source)?, ConnectionRole::Read, Arc::default(), None);
+    let failed = |fault: CallFault| PostgresOpenError::Unreachable(fault.cause.text);
+    let mut link = connection.open(&mut || {}).map_err(failed)?;
+    if schema::exists(&mut link).map_err(failed)? {
+        schema::noted(&mut link).map(Some).map_err(failed)
+    } else {
+        Ok(None)
     }
 }
 

@@ -1,13 +1,15 @@
 //! The tables and functions, and the migrations that update an older database.
 //!
-//! Row `version` of `seawall.meta` counts the migrations done. All missing ones run in one transaction under an advisory lock:
-//! of many instances that start at once, one runs them and the others find them done. Released migrations never change.
+//! Row `schema` of `seawall.meta` counts the migrations done. All missing ones run in one transaction under an advisory lock:
+//! of many instances that start at once, one runs them and the others find them done. Released migrations never change, and
+//! migrations only add, because programs of the release before go on running ([`crate::store::StoreSchema`]).
 
 use super::fault::{CallFault, Unfit};
 use super::link::Link;
 use crate::health::finding::Cause;
 use crate::id::Epoch;
 use crate::net::postgres::{WEAKNESSES, weakness};
+use crate::store::schema_version::{Fit, StoreSchema};
 use postgres_types::Type;
 use std::time::Duration;
 
@@ -24,8 +26,12 @@ const STEPS: [&[&str]; 4] = [
     &[include_str!("sql/4_edits.sql")],
 ];
 
-/// The version that this program writes.
+/// The version that this program migrates to.
 pub const VERSION: u32 = STEPS.len() as u32;
+
+/// The lowest version whose program may use what this program has migrated: that of the last program from before this rule. To
+/// remove what a version calls, raise this in the same release, which must be at least the second after that version's.
+const OLDEST: u32 = 3;
 
 /// The advisory lock of migrations: `SeaWall0` as bytes.
 const LOCK: i64 = 0x5365_6157_616c_6c30;
@@ -67,12 +73,21 @@ pub(super) enum Durability {
     Waived,
 }
 
-/// Checks that the server can be a store, and migrates its schema if necessary. Returns the server's weaknesses.
+/// A server that can be a store, as [`prepare`] found it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FitServer {
+    /// The settings of the server that weaken durability.
+    pub(super) warning: Option<String>,
+    /// The schema, if a newer program migrated it.
+    pub(super) newer: Option<StoreSchema>,
+}
+
+/// Checks that the server can be a store, and migrates its schema if necessary.
 pub(super) fn prepare(
     link: &mut Link,
     durability: Durability,
     fresh_epoch: impl FnOnce() -> Epoch,
-) -> Result<Option<String>, ConnectRefusal> {
+) -> Result<FitServer, ConnectRefusal> {
     let rows = link.query_within(
         FITNESS_TIMEOUT,
         &format!(
@@ -82,7 +97,7 @@ pub(super) fn prepare(
         ),
         &[],
     )?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(row) = rows.first() else { return Ok(FitServer::default()) };
     let text = |at: usize| row.try_get::<String>(at).unwrap_or_default();
     let truth = |at: usize| row.try_get::<bool>(at).unwrap_or(false);
     if truth(0) {
@@ -97,19 +112,46 @@ pub(super) fn prepare(
     if text(3) != "UTF8" {
         return Err(ConnectRefusal::Unfit(Unfit::Encoding { found: text(3) }));
     }
-    let found = if truth(4) { version(link)? } else { 0 };
-    if found != VERSION {
-        migrate(link, fresh_epoch())?;
-    }
-    Ok(weakness(&text(5), &text(6), &text(7)))
+    let found = if truth(4) { noted(link)? } else { StoreSchema::of(0, None, None) };
+    let newer = match fit(found)? {
+        Fit::Older => {
+            migrate(link, fresh_epoch())?;
+            None
+        }
+        Fit::Newer => Some(found),
+        Fit::Same | Fit::TooNew => None,
+    };
+    Ok(FitServer { warning: weakness(&text(5), &text(6), &text(7)), newer })
 }
 
-fn version(link: &mut Link) -> Result<u32, ConnectRefusal> {
-    let found = value(link, "version")?.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
-    if found > VERSION {
-        return Err(ConnectRefusal::Unfit(Unfit::Newer { found, known: VERSION }));
+/// How the schema and this program fit, or the refusal.
+fn fit(found: StoreSchema) -> Result<Fit, ConnectRefusal> {
+    match found.fit(VERSION) {
+        Fit::TooNew => Err(ConnectRefusal::Unfit(Unfit::Newer { found: found.version, known: VERSION })),
+        fit @ (Fit::Older | Fit::Same | Fit::Newer) => Ok(fit),
     }
-    Ok(found)
+}
+
+/// Reads the versions that the store notes. Changes nothing and takes no lock.
+pub(super) fn noted(link: &mut Link) -> Result<StoreSchema, CallFault> {
+    let rows = link.query(
+        "SELECT max(value) FILTER (WHERE name = 'version'), max(value) FILTER (WHERE name = 'schema'),
+                max(value) FILTER (WHERE name = 'oldest')
+         FROM seawall.meta WHERE name IN ('version', 'schema', 'oldest')",
+        &[],
+    )?;
+    let number = |at: usize| -> Result<Option<u32>, CallFault> {
+        let Some(row) = rows.first() else { return Ok(None) };
+        let value: Option<i64> = row.try_get(at).map_err(|error| CallFault::garbled(&error))?;
+        Ok(value.map(|value| u32::try_from(value).unwrap_or(0)))
+    };
+    Ok(StoreSchema::of(number(0)?.unwrap_or(0), number(1)?, number(2)?))
+}
+
+/// True if the database has tables of ours.
+pub(super) fn exists(link: &mut Link) -> Result<bool, CallFault> {
+    let rows = link.query("SELECT pg_catalog.to_regclass('seawall.meta') IS NOT NULL", &[])?;
+    Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
 }
 
 fn value(link: &mut Link, name: &str) -> Result<Option<i64>, CallFault> {
@@ -135,15 +177,24 @@ fn take_steps(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
          INSERT INTO seawall.meta (name, value) VALUES ('version', 0), ('epoch', {}) ON CONFLICT DO NOTHING",
         fresh.0
     ))?;
-    let found = version(link)?;
-    for step in STEPS.iter().skip(found as usize) {
+    // Another instance may have migrated it while this one waited for the lock.
+    let found = noted(link)?;
+    if fit(found)? != Fit::Older {
+        link.batch("COMMIT")?;
+        return Ok(());
+    }
+    for step in STEPS.iter().skip(found.version as usize) {
         for part in *step {
             link.batch(part)?;
         }
     }
-    link.batch(&format!("UPDATE seawall.meta SET value = {VERSION} WHERE name = 'version'; COMMIT"))?;
-    if found < VERSION {
-        tracing::info!(from = found, to = VERSION, "store schema migrated");
+    link.batch(&format!(
+        "INSERT INTO seawall.meta (name, value)
+         VALUES ('version', {OLDEST}), ('schema', {VERSION}), ('oldest', {OLDEST})
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value; COMMIT"
+    ))?;
+    if found.version < VERSION {
+        tracing::info!(from = found.version, to = VERSION, "store schema migrated");
     }
     Ok(())
 }

@@ -29,4 +29,5 @@ mod store;
 mod tests;
 
 pub use fault::SqliteOpenError;
-pub use store::{RunningSqlite, SqliteConfig, SqliteStore, new_epoch};
+pub use schema::VERSION;
+pub use store::{RunningSqlite, SqliteConfig, SqliteStore, new_epoch, noted_schema};

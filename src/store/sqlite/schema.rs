@@ -1,12 +1,15 @@
 //! The tables, and the migrations that update an older file.
 //!
-//! `PRAGMA user_version` counts the migrations a file has had. Each runs in a transaction of its own together with the new
-//! count, so a crash leaves a complete version. A new version adds an entry to [`STEPS`]; released entries never change.
+//! Row `schema` of `meta` counts the migrations a file has had. Each runs in a transaction of its own together with the new
+//! count, so a crash leaves a complete version. A new version adds an entry to [`STEPS`]; released entries never change, and
+//! they only add, because a program of the release before may be started again ([`StoreSchema`]). `PRAGMA user_version` is the
+//! count that programs from before this rule read.
 
 use super::place::ChannelNumber;
 use crate::id::Epoch;
 use crate::store::columns;
 use crate::store::idempotency::digest;
+use crate::store::schema_version::{Fit, StoreSchema};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 /// The application id of our databases: `SeaW`.
@@ -17,13 +20,17 @@ type Step = fn(&Connection) -> rusqlite::Result<()>;
 /// Entry n turns version n into version n + 1.
 const STEPS: [Step; 3] = [log_and_channels, keys_and_ages, erasures];
 
-/// The version that this program writes.
-pub(crate) const VERSION: u32 = STEPS.len() as u32;
+/// The version that this program migrates to.
+pub const VERSION: u32 = STEPS.len() as u32;
+
+/// The lowest version whose program may use what this program has migrated: that of the last program from before this rule. To
+/// remove what a version reads, raise this in the same release, which must be at least the second after that version's.
+pub(super) const OLDEST: u32 = 2;
 
 /// The reason why a file cannot be migrated.
 #[derive(Debug)]
 pub(crate) enum SchemaFault {
-    /// A program with more migrations wrote the file.
+    /// A newer program migrated the file, and this one must not use it.
     Newer {
         /// Its version.
         found: u32,
@@ -39,33 +46,66 @@ impl From<rusqlite::Error> for SchemaFault {
     }
 }
 
-/// Checks whose file it is and how new, without changing it.
-pub(crate) fn check(connection: &Connection) -> Result<u32, SchemaFault> {
-    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+/// Checks whose file it is, and reads the versions that it notes. Changes nothing.
+pub(crate) fn noted(connection: &Connection) -> Result<StoreSchema, SchemaFault> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let mark: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if mark != APPLICATION_ID && (tables > 0 || found > 0) {
+    if mark != APPLICATION_ID && (tables > 0 || version > 0) {
         return Err(SchemaFault::NotOurs);
     }
-    if found > VERSION {
-        return Err(SchemaFault::Newer { found });
+    if tables == 0 {
+        return Ok(StoreSchema::of(version, None, None));
     }
-    Ok(found)
+    let row = |name| -> rusqlite::Result<Option<u32>> {
+        connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+    };
+    Ok(StoreSchema::of(version, row("schema")?, row("oldest")?))
+}
+
+/// Checks whose file it is, and that this program may use it. Changes nothing.
+pub(crate) fn check(connection: &Connection) -> Result<StoreSchema, SchemaFault> {
+    let found = noted(connection)?;
+    match found.fit(VERSION) {
+        Fit::TooNew => Err(SchemaFault::Newer { found: found.version }),
+        Fit::Older | Fit::Same | Fit::Newer => Ok(found),
+    }
 }
 
 /// Runs the missing migrations.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), SchemaFault> {
-    migrate_to(connection, VERSION)
+    let found = check(connection)?.version;
+    migrate_to(connection, VERSION)?;
+    if check(connection)?.fit(VERSION) == Fit::Older {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        note(&transaction, VERSION)?;
+        transaction.commit()?;
+    }
+    if (1..VERSION).contains(&found) {
+        tracing::info!(from = found, to = VERSION, "store schema migrated");
+    }
+    Ok(())
 }
 
 /// Stops at `version`: tests make the fixture of an older file with the migrations that made it then.
 pub(crate) fn migrate_to(connection: &mut Connection, version: u32) -> Result<(), SchemaFault> {
-    let found = check(connection)?;
-    for (at, step) in (0u32..).zip(STEPS).take(version as usize).skip(found as usize) {
+    let found = check(connection)?.version;
+    for (at, step) in (1u32..).zip(STEPS).take(version as usize).skip(found as usize) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         step(&transaction)?;
-        transaction.execute_batch(&format!("PRAGMA user_version = {}", at + 1))?;
+        note(&transaction, at)?;
         transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Notes that the file has the migrations up to `version`. Up to `OLDEST`, the number of earlier programs suffices.
+fn note(connection: &Connection, version: u32) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("PRAGMA user_version = {}", version.min(OLDEST)))?;
+    if version > OLDEST {
+        connection.execute_batch(&format!(
+            "INSERT OR REPLACE INTO meta VALUES ('schema', {version}), ('oldest', {OLDEST})"
+        ))?;
     }
     Ok(())
 }

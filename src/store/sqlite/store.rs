@@ -13,7 +13,7 @@ use crate::id::Epoch;
 use crate::store::answers::Answers;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
-use crate::store::{Retention, StoreEnds};
+use crate::store::{Retention, StoreEnds, StoreSchema};
 use crossbeam_channel::bounded;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
@@ -60,6 +60,7 @@ impl SqliteStore {
         let lock = FolderLock::take(&config.data)?;
         let path = config.data.join(FILE_NAME);
         let writer = open_file(&path)?;
+        log_newer(&path, &writer)?;
         warn_of_access(&path);
         let failed = |doing| move |source| sqlite_fault(&path, doing, source);
         let epoch = schema::epoch(&writer, random_epoch()?).map_err(failed.clone()("reading the epoch"))?;
@@ -155,6 +156,18 @@ pub fn new_epoch(data: &Path) -> Result<(Epoch, Epoch), SqliteOpenError> {
     Ok((old, new))
 }
 
+/// Reads the versions that the store in `data` notes; `None` if there is no store. Changes nothing, takes no lock, and works
+/// while a gateway runs.
+pub fn noted_schema(data: &Path) -> Result<Option<StoreSchema>, SqliteOpenError> {
+    let path = data.join(FILE_NAME);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let failed = |source| sqlite_fault(&path, "reading the schema version", source);
+    let file = connection::reader(&path).map_err(failed)?;
+    schema::noted(&file).map(Some).map_err(|fault| schema_fault(&path, fault))
+}
+
 /// Creates the folder and makes its name durable: a power cut must not lose the folder with everything acknowledged in it.
 /// Parent folders that cannot be opened were not created here.
 fn make_folder(data: &Path) -> io::Result<()> {
@@ -166,6 +179,15 @@ fn make_folder(data: &Path) -> io::Result<()> {
     for above in data.canonicalize()?.ancestors().skip(1) {
         // Some file systems cannot sync folders; there is nothing more to do then.
         let _ = File::open(above).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+fn log_newer(path: &Path, file: &Connection) -> Result<(), SqliteOpenError> {
+    let found = schema::noted(file).map_err(|fault| schema_fault(path, fault))?;
+    if found.version > schema::VERSION {
+        let (known, oldest) = (schema::VERSION, found.oldest);
+        tracing::info!(found = found.version, known, oldest, "store schema newer and compatible");
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Opening a store: files of other programs, of other versions, and of another process.
 
 use super::super::connection::{self, FILE_NAME};
-use super::super::{SqliteConfig, SqliteOpenError, SqliteStore, new_epoch, schema};
+use super::super::{SqliteConfig, SqliteOpenError, SqliteStore, new_epoch, noted_schema, schema};
 use super::support::{KEEP_ALL, Shelf, append};
 use crate::id::{Epoch, Offset};
 use crate::job::Attempt;
@@ -48,6 +48,82 @@ fn newer_file_is_refused_with_both_versions_and_left_unchanged() {
     assert!(matches!(refused, SqliteOpenError::Newer { found: 99, known: schema::VERSION, .. }));
     let said = refused.to_string();
     assert!(said.contains("99") && said.contains(&schema::VERSION.to_string()), "{said}");
+}
+
+/// A store that a newer program migrated: what it added, and the oldest version that may use it.
+fn newer_file(oldest: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(SqliteStore::open(config(folder.path())).expect("a new store"));
+    let file = connection::writer(&folder.path().join(FILE_NAME)).expect("the file");
+    file.execute_batch(&format!(
+        "CREATE TABLE added (x INTEGER NOT NULL) STRICT;
+         ALTER TABLE channels ADD COLUMN added INTEGER NOT NULL DEFAULT 7;
+         INSERT OR REPLACE INTO meta VALUES ('schema', 99), ('oldest', {oldest});
+         PRAGMA user_version = {oldest}"
+    ))
+    .expect("a newer version");
+    folder
+}
+
+#[test]
+fn newer_file_is_refused_if_this_version_is_below_the_oldest() {
+    let folder = newer_file(schema::VERSION + 1);
+    let refused = SqliteStore::open(config(folder.path())).expect_err("too new");
+    assert!(matches!(refused, SqliteOpenError::Newer { found: 99, known: schema::VERSION, .. }));
+    assert!(matches!(new_epoch(folder.path()), Err(SqliteOpenError::Newer { .. })));
+    let noted = noted_schema(folder.path()).expect("read").expect("a store");
+    assert_eq!((noted.version, noted.oldest), (99, schema::VERSION + 1));
+}
+
+#[test]
+fn newer_file_is_used_and_keeps_its_version_if_this_one_is_not_below_the_oldest() {
+    let folder = newer_file(schema::VERSION);
+    let mut shelf = Shelf::new(KEEP_ALL);
+    shelf.log.close();
+    std::fs::copy(folder.path().join(FILE_NAME), shelf.path()).expect("a copy");
+    shelf.reopen();
+    assert_eq!(shelf.offset(append("c", "ann", Some("k"), "1"), 10), 1);
+    let added: i64 =
+        shelf.log.raw().query_row("SELECT added FROM channels", [], |row| row.get(0)).expect("a row");
+    assert_eq!(added, 7);
+    drop(SqliteStore::open(config(folder.path())).expect("used"));
+    let noted = noted_schema(folder.path()).expect("read").expect("a store");
+    assert_eq!((noted.version, noted.oldest), (99, schema::VERSION));
+}
+
+/// The tables and indexes of a file, with their columns.
+fn parts(file: &rusqlite::Connection) -> Vec<String> {
+    let sql = "SELECT m.name || '.' || coalesce(c.name, '') || ' ' || coalesce(c.type, '')
+               FROM sqlite_schema m LEFT JOIN pragma_table_info(m.name) c";
+    let mut statement = file.prepare(sql).expect("SQL");
+    let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+#[test]
+fn migrations_since_the_oldest_version_only_add_and_leave_its_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(FILE_NAME);
+    let mut file = connection::writer(&path).expect("a file");
+    schema::migrate_to(&mut file, schema::OLDEST).expect("the oldest version");
+    let before = parts(&file);
+    let noted = schema::noted(&file).expect("read");
+    assert_eq!((noted.version, noted.oldest), (schema::OLDEST, schema::OLDEST));
+    for _ in 0..2 {
+        schema::migrate(&mut file).expect("this version");
+        let after = parts(&file);
+        assert!(before.iter().all(|part| after.contains(part)), "{before:?} {after:?}");
+        let number: u32 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a number");
+        assert_eq!(number, schema::OLDEST, "earlier programs compare it");
+        let noted = schema::noted(&file).expect("read");
+        assert_eq!((noted.version, noted.oldest), (schema::VERSION, schema::OLDEST));
+        // As the first programs with a third migration left it.
+        let old = format!(
+            "DELETE FROM meta WHERE name IN ('schema', 'oldest'); PRAGMA user_version = {}",
+            schema::VERSION
+        );
+        file.execute_batch(&old).expect("an older note");
+    }
 }
 
 #[test]
