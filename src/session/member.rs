@@ -156,12 +156,7 @@ impl Member {
         if self.permissions.allow(right, channel) {
             return true;
         }
-        let word = match right {
-            Right::Subscribe => "subscribe",
-            Right::Publish => "publish",
-            Right::Moderate => "moderate",
-        };
-        cx.refuse(id, &Refusal::Forbidden(word));
+        cx.refuse(id, &Refusal::Forbidden(right.name()));
         false
     }
 
@@ -221,18 +216,8 @@ impl Member {
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
         push::refreshed(cx.out, id, self.expires(cx.now));
-        // End the subscriptions that the new token no longer grants.
-        let lost: Vec<_> = self
-            .subscriptions
-            .iter()
-            .copied()
-            .filter(|id| {
-                cx.hub.name(*id).is_some_and(|channel| !self.permissions.allow(Right::Subscribe, channel))
-            })
-            .collect();
-        for subscription in lost {
-            self.drop_subscription(subscription, cx);
-        }
+        // After the reply, so that a client that subscribes again after each `refreshed` does not ask for these at once.
+        self.end_forbidden(cx);
     }
 }
 

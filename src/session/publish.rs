@@ -115,6 +115,10 @@ impl Session {
             AppendOutcome::Answered(Err(error)) => match error {
                 AppendError::KeyConflict => Refusal::KeyConflict,
                 AppendError::NotFound => Refusal::NotFound,
+                // A user who cannot read the channel must not find out which publications it holds.
+                AppendError::NotAuthor if !member.permissions.allow(Right::Subscribe, channel) => {
+                    Refusal::NotFound
+                }
                 AppendError::NotAuthor => Refusal::NotAuthor,
                 AppendError::TooManyChannels => Refusal::Channels,
                 AppendError::TooManyEdits => Refusal::Edits,

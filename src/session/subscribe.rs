@@ -9,7 +9,7 @@ use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::StartAt;
-use crate::wire::push::{self, Recovered};
+use crate::wire::push::{self, Recovered, SubscriptionEnd};
 
 /// When a client should subscribe again if the log could not be read, in milliseconds.
 const SUBSCRIBE_RETRY_MS: u32 = 2_000;
@@ -100,10 +100,29 @@ impl Member {
 
     /// Ends a subscription, and answers its `subscribe` if that is still pending.
     pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) {
-        cx.hub.close(subscription);
-        self.subscriptions.retain(|other| *other != subscription);
-        if let Some(id) = self.take_opening(subscription) {
+        if let Some(id) = self.close(subscription, cx) {
             cx.refuse(Some(id), &Refusal::Abandoned);
         }
+    }
+
+    /// Ends the subscriptions that the member's rights no longer grant, and tells the client of each.
+    pub(super) fn end_forbidden(&mut self, cx: &mut Context<'_>) {
+        for subscription in self.subscriptions.clone() {
+            let Some(channel) = cx.hub.name(subscription).cloned() else { continue };
+            if self.permissions.allow(Right::Subscribe, &channel) {
+                continue;
+            }
+            match self.close(subscription, cx) {
+                Some(id) => cx.refuse(Some(id), &Refusal::Forbidden(Right::Subscribe.name())),
+                None => push::subscription_ended(cx.out, &channel, SubscriptionEnd::Forbidden),
+            }
+        }
+    }
+
+    /// Ends a subscription and returns its `subscribe` if that is still pending.
+    fn close(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) -> Option<CommandId> {
+        cx.hub.close(subscription);
+        self.subscriptions.retain(|other| *other != subscription);
+        self.take_opening(subscription)
     }
 }

@@ -503,6 +503,63 @@ fn each_command_is_checked_against_the_rights() {
     }
 }
 
+/// A session of `ann`, who may do on every channel what `rights` say.
+fn signed_in_with(rights: &[&str]) -> Bench {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    let identity = Identity { permissions: on_all_channels(rights), ..identity("ann") };
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
+    bench
+}
+
+fn on_all_channels(rights: &[&str]) -> Arc<Permissions> {
+    let claim = serde_json::json!([{"pattern": "*", "rights": rights}]).to_string();
+    Arc::new(Permissions::from_claim(&claim).expect("valid"))
+}
+
+#[test]
+fn refresh_that_grants_less_reports_each_subscription_that_it_ends() {
+    let mut bench = signed_in_with(&["subscribe"]);
+    for (id, channel) in [(2, "room.a"), (3, "lobby")] {
+        bench.say(&format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}"}}}}"#));
+    }
+    bench.answer_positions(4);
+    bench.say(r#"{"id":4,"subscribe":{"channel":"room.b"}}"#);
+    bench.say(r#"{"id":9,"refresh":{"token":"less"}}"#);
+    let claim = r#"[{"pattern":"lobby","rights":["subscribe"]}]"#;
+    let less =
+        Identity { permissions: Arc::new(Permissions::from_claim(claim).expect("valid")), ..identity("ann") };
+    let frames = bench.call(|session, cx| session.token_checked(CommandId(9), Some(Ok(less)), cx));
+    assert_eq!(frames.len(), 3, "{frames:?}");
+    assert!(frames[0].get("refreshed").is_some(), "the reply comes first");
+    let ended = serde_json::json!({"unsubscribed": {"channel": "room.a", "because": "forbidden"}});
+    assert_eq!(frames[1], ended);
+    assert_eq!((frames[2]["id"].as_u64(), error_code(&frames[2..])), (Some(4), Some("forbidden")));
+    assert_eq!(bench.session.subscriptions().len(), 1);
+    assert_eq!(
+        error_code(&bench.say(r#"{"id":5,"unsubscribe":{"channel":"room.a"}}"#)),
+        Some("not_subscribed")
+    );
+}
+
+#[test]
+fn edit_by_a_user_without_subscribe_does_not_reveal_the_publication() {
+    let channel = ChannelName::parse("c").expect("valid");
+    let answers = |rights: &[&str]| {
+        let mut bench = signed_in_with(rights);
+        [AppendError::NotFound, AppendError::NotAuthor].map(|error| {
+            bench.say(r#"{"id":2,"publish":{"channel":"c","edits":1,"data":1}}"#);
+            let outcome = AppendOutcome::Answered(Err(error));
+            bench.call(|session, cx| session.appended(CommandId(2), &channel, None, outcome, cx))
+        })
+    };
+    let [missing, other] = answers(&["publish"]);
+    assert_eq!(missing, other);
+    assert_eq!(error_code(&missing), Some("not_found"));
+    let [missing, other] = answers(&["publish", "subscribe"]);
+    assert_eq!((error_code(&missing), error_code(&other)), (Some("not_found"), Some("forbidden")));
+}
+
 #[test]
 fn history_pages_that_would_overfill_the_outbox_are_refused() {
     let mut bench = Bench::connected(&Limits::default());

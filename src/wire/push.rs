@@ -100,6 +100,13 @@ pub enum NotRecovered {
     Unavailable { retry_ms: u32 },
 }
 
+/// The reason why the server ended a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionEnd {
+    /// The token of a `refresh` does not grant `subscribe` on the channel.
+    Forbidden,
+}
+
 /// The contents of `published`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishedReply<'a> {
@@ -149,6 +156,14 @@ pub fn subscribed(out: &mut Vec<u8>, id: CommandId, recovered: &Recovered<'_>) {
 /// Appends the reply to `unsubscribe`.
 pub fn unsubscribed(out: &mut Vec<u8>, id: CommandId, channel: &ChannelName) {
     reply(out, id, "unsubscribed", |out| json::text(out, "channel", channel.as_str()));
+}
+
+/// Appends the push that the server ended a subscription while the session continues.
+pub fn subscription_ended(out: &mut Vec<u8>, channel: &ChannelName, because: SubscriptionEnd) {
+    push(out, "unsubscribed", |out| {
+        json::text(out, "channel", channel.as_str());
+        json::text(out, "because", because.word());
+    });
 }
 
 /// Appends the reply to `publish`.
@@ -377,6 +392,15 @@ impl NotRecovered {
             NotRecovered::EpochChanged => "epoch_changed",
             NotRecovered::Forbidden => "forbidden",
             NotRecovered::Unavailable { .. } => "unavailable",
+        }
+    }
+}
+
+impl SubscriptionEnd {
+    /// The value of `because`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SubscriptionEnd::Forbidden => "forbidden",
         }
     }
 }

@@ -431,7 +431,7 @@ impl Client {
             Push::Drain { slot_ms, .. } => {
                 self.move_at = self.moves.then(|| now + Duration::from_millis(*slot_ms));
             }
-            Push::Signal(_) | Push::Bye(_) => {}
+            Push::Signal(_) | Push::Unsubscribed(_) | Push::Bye(_) => {}
         }
     }
 

@@ -37,6 +37,7 @@ pub enum Push {
     Publication(Publication),
     Signal(Channel),
     Synced { channel: Channel, offset: u64 },
+    Unsubscribed(Channel),
     Lag { channel: Channel, from: u64, head: u64 },
     Beat(Vec<(Channel, u64)>),
     Drain { slot_ms: u64, deadline_ms: u64 },
@@ -271,6 +272,8 @@ fn push(text: Text<'_>) -> Push {
         Push::Signal(channel(signal.channel))
     } else if let Some(synced) = text.synced {
         Push::Synced { channel: channel(synced.channel), offset: synced.offset }
+    } else if let Some(ended) = text.unsubscribed {
+        Push::Unsubscribed(channel(ended.channel))
     } else if let Some(lag) = text.lag {
         Push::Lag { channel: channel(lag.channel), from: lag.from, head: lag.head }
     } else if let Some(beat) = text.beat {

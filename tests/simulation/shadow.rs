@@ -289,6 +289,7 @@ impl Shadow {
                 assert_eq!(*offset, followed.last, "synced at the last one");
                 assert!(*offset >= followed.until, "synced at {offset}, before the known head: {followed:?}");
             }
+            Push::Unsubscribed(channel) => panic!("every token grants {channel:?}"),
             Push::Lag { channel, from, head } => {
                 let truth = store.head(*channel);
                 let followed = self.followed(*channel);

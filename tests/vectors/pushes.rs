@@ -31,6 +31,10 @@ enum FrameValue {
         id: u64,
         channel: String,
     },
+    SubscriptionEnded {
+        channel: String,
+        because: String,
+    },
     Published(PublishedValue),
     History {
         id: u64,
@@ -208,6 +212,10 @@ impl FrameValue {
             FrameValue::Subscribed(value) => value.encode(out),
             FrameValue::Unsubscribed { id, channel } => {
                 push::unsubscribed(out, CommandId(*id), &name(channel))
+            }
+            FrameValue::SubscriptionEnded { channel, because } => {
+                assert_eq!(because, SubscriptionEnd::Forbidden.word());
+                push::subscription_ended(out, &name(channel), SubscriptionEnd::Forbidden);
             }
             FrameValue::Published(value) => value.encode(out),
             FrameValue::History { id, channel, log, publications } => {

@@ -65,6 +65,8 @@ pub struct View {
     /// The start that each `subscribe`, and each cursor of `connect`, asked for.
     begins: BTreeMap<(u64, String), StartAt>,
     pub following: BTreeMap<String, Following>,
+    /// Subscriptions that a refresh took away, until the server says so.
+    losing: BTreeSet<String>,
     receives: Receives,
     received: Vec<u8>,
     /// The client sent bytes that are no commands, so its responses are not matched to commands.
@@ -133,7 +135,7 @@ impl View {
         let has_all = |(channel, following): (&String, &Following)| {
             following.synced && following.last == workers.store.head(&channel_of(channel))
         };
-        (self.owed.is_empty() || self.is_wild) && self.following.iter().all(has_all)
+        (self.owed.is_empty() || self.is_wild) && self.losing.is_empty() && self.following.iter().all(has_all)
     }
 
     /// The client receives bytes. Returns the frames that it owes the server for them.
@@ -205,9 +207,15 @@ impl View {
             }
             ("published", Some(_)) => check_published(body, workers),
             ("history", Some(_)) => self.check_history(body, workers),
+            ("unsubscribed", None) => {
+                assert_eq!(body["because"], "forbidden", "{body}");
+                let channel = text(body, "channel");
+                assert!(self.losing.remove(channel), "no token took it away: {body}");
+                self.following.remove(channel);
+            }
             ("refreshed", Some(id)) => {
                 if workers.is_restricted(&format!("t{id}")) {
-                    self.following.retain(|channel, _| channel == "a");
+                    self.losing.extend(self.following.keys().filter(|channel| *channel != "a").cloned());
                 }
             }
             ("error", id) => {
