@@ -24,7 +24,6 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
  * - `invalid`: an argument is invalid; nothing was sent
  * - `outbox_full`: {@link OUTBOX_ENTRIES_MAX} publications are waiting; this one was not queued
  * - `expired`: the publication could not be sent for {@link OUTBOX_AGE_MAX_MS}
- * - `other_user`: the publication was written by a different user from the one now connected
  * - `discarded`: the app discarded the publication
  * - `timeout`: no reply arrived in time
  * - `too_many`: {@link REQUESTS_MAX} history requests are already in progress
@@ -34,7 +33,7 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export type ErrorCode =
   | 'malformed' | 'unknown_command' | 'unauthorized' | 'forbidden' | 'not_subscribed' | 'too_large' | 'rate_limited'
   | 'not_found' | 'key_conflict' | 'unavailable' | 'overloaded' | 'draining' | 'unconfirmed'
-  | 'invalid' | 'outbox_full' | 'expired' | 'other_user' | 'discarded' | 'timeout' | 'too_many' | 'overrun' | 'closed';
+  | 'invalid' | 'outbox_full' | 'expired' | 'discarded' | 'timeout' | 'too_many' | 'overrun' | 'closed';
 
 /** A failure as plain data; {@link SeawallError} has the same members. */
 export interface Failure {
@@ -274,7 +273,7 @@ export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
    *
    * Resolves when the publication is committed. Rejects with a {@link SeawallError} if it will not be sent again
    * automatically; the entry is then `failed` in {@link Client.outbox}. If it was rejected before it was queued (`invalid`,
-   * `outbox_full`, `closed`, or a `too_large` found at once), there is no entry. An unhandled rejection of a queued
+   * `outbox_full`, `closed`, or a `too_large` found at once), there is no entry. It stays pending while another user is connected. An unhandled rejection of a queued
    * publication is not reported as such, because the outbox shows it.
    */
   publish(data: T, options?: PublishOptions): Promise<Published>;
@@ -310,7 +309,10 @@ export interface OutboxEntry {
   readonly offset?: number;
 }
 
-/** The client's publications in progress, oldest first: at most {@link OUTBOX_ENTRIES_MAX}, each sent within {@link OUTBOX_AGE_MAX_MS} or `failed`. */
+/**
+ * The user's publications in progress, oldest first: at most {@link OUTBOX_ENTRIES_MAX}, each sent within {@link OUTBOX_AGE_MAX_MS}
+ * or `failed`. An entry belongs to the user who wrote it: it is not listed, and not sent, while the client connects as another.
+ */
 export interface Outbox extends Observable<readonly OutboxEntry[]> {
   /**
    * Where entries are kept: `opening` at first. `durable`: they survive a reload and a crash. `memory`: they do not,
@@ -353,6 +355,7 @@ export interface StoredEntry {
   readonly edits?: number;
   readonly deletes?: number;
   readonly at: number;
+  /** The author: only this user sends the entry. Absent if it was written before the user was known. */
   readonly user?: string;
   /** Set if the entry failed. It is then not sent again automatically. */
   readonly error?: Failure;
@@ -365,6 +368,10 @@ export type KeptEntry = Omit<StoredEntry, 'outbox' | 'owner'>;
 export interface OutboxOwner {
   readonly url: string;
   readonly clock: Clock;
+  /** The names of the user that the client connects as. Empty while the user is unknown. */
+  users(): readonly string[];
+  /** True while connected without a token: the gateway has auth off, and all users are `anonymous`. */
+  isAnonymous(): boolean;
   /** The most entries that the client can take over: unlimited while its outbox is empty, 0 while it is `closed`. */
   room(): number;
   /** Adds entries that an earlier page or another tab left. */
@@ -378,7 +385,7 @@ export interface OutboxKeeper {
   /** Resolves once the entry is stored or cannot be, and never rejects. The client sends the entry after that. */
   save(entry: KeptEntry): Promise<void>;
   forget(key: string): void;
-  /** Looks for entries that closed or crashed tabs left. */
+  /** Looks for entries that closed or crashed tabs left. Also called when the user changed. */
   look(): void;
   /** Called when the client is closed. */
   close(): void;
@@ -426,6 +433,11 @@ export interface Options {
    * expires and after the gateway refused it; in between, the last token is used again. It must answer within 15 s.
    */
   readonly token?: string | (() => string | Promise<string>);
+  /**
+   * The user that the tokens are for, if the app knows it before the first token, for example offline. Entries of the outbox are
+   * bound to it. Default: the claim `sub` of a JWT, else the user that the gateway reports once connected.
+   */
+  readonly user?: string;
   /** A name for this client in the gateway's log, of which 64 bytes are kept. Default: `seawall-js/0.1`. */
   readonly client?: string;
   /** Default: `globalThis.WebSocket`. */

@@ -5,10 +5,11 @@ import type {
 } from './api.js';
 import { check, Handle, type Owner } from './channel.js';
 import { invalid, SeawallError } from './error.js';
+import { users } from './identity.js';
 import { newKey } from './key.js';
 import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './limits.js';
 import { cell } from './observable.js';
-import { tooLarge } from './outbox.js';
+import { owned, tooLarge } from './outbox.js';
 import * as session from './session.js';
 import type { Effect, Event, NewEntry, SessionState } from './state.js';
 import { command, read } from './wire.js';
@@ -70,23 +71,25 @@ class Shell implements Client, Owner {
   #signals = 0;
 
   constructor(readonly url: string, readonly options: Options) {
-    const { token, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
+    const { token, user: account, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#s = session.begin({ client, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.#s = session.begin({ client, account, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = cell<Status>(this.#s.status);
     this.#storage = cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {
       storage: this.#storage,
       retry: (key: string) => this.#dispatch({ is: 'retry', key, newKey: newKey() }),
       discard: (key: string) => {
-        const can = this.#s.outbox.some((one) => one.key === key && /queued|failed/.test(one.state));
+        const can = this.#entries.value.some((one) => one.key === key && /queued|failed/.test(one.state));
         this.#dispatch({ is: 'discard', key });
         return can;
       },
     });
     this.#keeper = outbox?.({
       url, clock,
+      users: () => users(this.#s),
+      isAnonymous: () => !token && 'session' in this.#s.view && this.#s.view.session.user === 'anonymous',
       room: () => this.#room(),
       restore: (entries) => this.#dispatch({ is: 'restored', entries }),
       opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
@@ -207,11 +210,12 @@ class Shell implements Client, Owner {
       if (event.is !== 'frame') throw error;
       return this.#step({ is: 'closed', link: event.link, code: 1006, reason: `lost: a frame could not be read, ${error}` });
     }
-    const { view, status, outbox, subs } = this.#s;
-    if (view.phase === 'online' && before.link !== this.#s.link) this.#keeper?.look();
+    const { view, status, outbox, subs, link, subject, user } = this.#s;
+    const isOther = subject !== before.subject || user !== before.user;
+    if (isOther || (view.phase === 'online' && before.link !== link)) this.#keeper?.look();
     this.state.set(view);
     this.status.set(status);
-    this.#entries.set(outbox);
+    if (isOther || outbox !== before.outbox) this.#entries.set(owned(this.#s));
     for (const [name, sub] of subs) {
       if (sub.view !== before.subs.get(name)?.view) for (const handle of this.#handles.get(name) ?? []) handle.state.set(sub.view);
     }
@@ -230,9 +234,10 @@ class Shell implements Client, Owner {
         }
         return;
       case 'save': {
-        const { key } = effect.entry;
+        // Without a token the gateway will call the user `anonymous`, so entries written before the first connection are found offline too.
+        const { key, user = this.options.token ? undefined : 'anonymous' } = effect.entry;
         const saved = () => this.#dispatch({ is: 'saved', key });
-        if (this.#keeper) void this.#keeper.save(effect.entry).then(saved);
+        if (this.#keeper) void this.#keeper.save({ ...effect.entry, user }).then(saved);
         else saved();
         return;
       }

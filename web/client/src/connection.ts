@@ -4,6 +4,7 @@ import type { Ending } from './api.js';
 import { delay, nextAttempt } from './backoff.js';
 import { begin, interrupt } from './channels.js';
 import { advice, advised, ending } from './close.js';
+import { identify } from './identity.js';
 import { CONNECT_BYTES, CONNECT_MS, FRAME_BYTES, EARLY_RETRY_MS, LEAVE_MS, PROBE_MS, RECOVER_BYTES } from './limits.js';
 import type { Link, Turn } from './state.js';
 import type { Connected, Frame, WireError } from './wire.js';
@@ -37,7 +38,10 @@ export function tokenCame(t: Turn, token: string | undefined, message?: string):
   const { s, now } = t;
   const next = s.links.get(s.next!);
   s.asking = 0;
-  if (token !== undefined) s.token = token;
+  if (token !== undefined) {
+    s.token = token;
+    identify(s, token);
+  }
   if (next?.phase === 'token') {
     if (token === undefined) lose(t, next.id, { code: 1006, reason: 'no_token', message });
     else {

@@ -6,7 +6,11 @@ import { indexedDbStorage } from './storage.js';
 
 /** Options of {@link durable}. All are optional. */
 export interface DurableOptions {
-  /** The outbox's name within the storage. Clients with the same name take over each other's leftovers. Default: the gateway's URL. */
+  /**
+   * The outbox's name within the storage. Clients with the same name and the same user take over each other's leftovers. Default: the
+   * gateway's URL and the user. What was written before the user was known belongs to the next user of a named outbox, so name it after
+   * one account, or leave the name out.
+   */
   readonly name?: string;
   /** Default: IndexedDB. Without IndexedDB the outbox is in memory. */
   readonly storage?: OutboxStorage;
@@ -16,5 +20,5 @@ export interface DurableOptions {
 
 /** Keeps the outbox in storage. Pass the result as `outbox` to `connect`. */
 export function durable({ name, storage = indexedDbStorage(), locks = globalThis.navigator?.locks }: DurableOptions = {}): OutboxMaker {
-  return (owner) => new Keeper({ ...owner, outbox: name ?? owner.url, storage, locks });
+  return (owner) => new Keeper({ ...owner, name, storage, locks });
 }

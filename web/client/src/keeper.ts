@@ -11,11 +11,12 @@ import type { KeptEntry, OutboxKeeper, OutboxOwner, OutboxStorage, StoredEntry }
 import { newKey } from './key.js';
 import { LOOK_MS, OUTBOX_ENTRIES_MAX, STORAGE_MS } from './limits.js';
 
-/** A keeper's client, storage, locks and outbox name. */
+/** A keeper's client, storage and locks. */
 export interface Keeping extends OutboxOwner {
   readonly storage: OutboxStorage;
   readonly locks: Pick<LockManager, 'request'> | null | undefined;
-  readonly outbox: string;
+  /** The name that the app gave the outbox. Without one, each user of a gateway has an outbox. */
+  readonly name: string | undefined;
 }
 
 /** Runs storage operations one at a time, in call order. */
@@ -26,6 +27,10 @@ export class Keeper implements OutboxKeeper {
   readonly #end = new AbortController();
   /** Living owners whose locks are requested, to learn when they end. */
   readonly #watched = new Set<string>();
+  /** The outbox in which each key of this client is stored. */
+  readonly #stored = new Map<string, string>();
+  /** Without locks: the users whose entries were restored. */
+  #restored: string | undefined;
   #last: Promise<unknown>;
   #broken = false;
   #timer: unknown;
@@ -43,19 +48,22 @@ export class Keeper implements OutboxKeeper {
   }
 
   save({ key, order, channel, json, edits, deletes, at, user, error }: KeptEntry): Promise<void> {
-    const { outbox } = this.#to;
-    const entry = { outbox, owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error };
+    const entry = { outbox: this.#outboxOf(user), owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error };
     // After a failure, do not wait behind pending removals: they may take long if storage hangs.
-    return this.#broken ? Promise.resolve() : this.#next(() => this.#storage.put(entry));
+    return this.#broken ? Promise.resolve() : this.#next(() => this.#put(entry));
   }
 
   forget(key: string): void {
     // Also after a failure: an entry left in storage would be restored and sent a second time.
-    void this.#next(() => this.#storage.remove(this.#to.outbox, key), true);
+    void this.#next(async () => {
+      const outbox = this.#stored.get(key);
+      if (outbox !== undefined) await this.#storage.remove(outbox, key);
+      this.#stored.delete(key);
+    }, true);
   }
 
   look(): void {
-    if (this.#to.locks) void this.#next(() => this.#scan());
+    void this.#next(() => this.#scan());
   }
 
   /** Releases the lock once pending operations are done, so that other clients can take over the rest. */
@@ -91,15 +99,49 @@ export class Keeper implements OutboxKeeper {
     this.#to.opened(false);
   }
 
-  #name(owner: string): string {
-    return `seawall:${this.#to.outbox}:${owner}`;
+  get #base(): string {
+    return this.#to.name ?? this.#to.url;
+  }
+
+  /** The name of a user's outbox. Entries of an unknown author, and all entries of version 0.1.0, are under the gateway's URL. */
+  #outboxOf(user: string | undefined): string {
+    return this.#to.name !== undefined || user === undefined ? this.#base : `${this.#base} ${user}`;
+  }
+
+  #lockOf(owner: string): string {
+    return `seawall:${this.#base}:${owner}`;
+  }
+
+  /** Stores an entry. If its author has become known, it is removed from its earlier outbox after that. */
+  async #put(entry: StoredEntry): Promise<void> {
+    const before = this.#stored.get(entry.key);
+    this.#stored.set(entry.key, entry.outbox);
+    await this.#storage.put(entry);
+    if (before !== undefined && before !== entry.outbox) await this.#storage.remove(before, entry.key);
+  }
+
+  /**
+   * Returns what other clients stored and this client's user wrote. The author of an entry may be unknown. Such an entry belongs to
+   * the user of an outbox that the app named; without a name it is sent only where all users are `anonymous`.
+   */
+  async #left(): Promise<StoredEntry[]> {
+    const users = this.#to.users();
+    const isOpen = this.#to.name !== undefined || this.#to.isAnonymous();
+    const isOurs = (user: string | undefined) => (user === undefined ? isOpen : users.includes(user));
+    const all: StoredEntry[] = [];
+    for (const outbox of new Set([undefined, ...users].map((user) => this.#outboxOf(user)))) all.push(...await this.#storage.load(outbox));
+    return ordered(all.filter(({ owner, user }) => owner !== this.#owner && isOurs(user)));
+  }
+
+  #restore(entries: StoredEntry[]): void {
+    for (const { key, outbox } of entries) this.#stored.set(key, outbox);
+    this.#to.restore(entries.map(({ outbox, owner, ...entry }) => entry));
   }
 
   async #start(): Promise<void> {
-    const { locks, outbox, restore } = this.#to;
-    if (!locks) return restore(handed(ordered(await this.#storage.load(outbox)).slice(0, OUTBOX_ENTRIES_MAX)));
-    await this.#inTime(new Promise<void>((granted, failed) => {
-      locks.request(this.#name(this.#owner), () => new Promise<void>((end) => {
+    const { locks } = this.#to;
+    if (locks) await this.#inTime(new Promise<void>((granted, failed) => {
+      locks.request(this.#lockOf(this.#owner), () => new Promise<void>((end) => {
         this.#end.signal.addEventListener('abort', () => end());
         granted();
       })).catch(failed);
@@ -108,32 +150,42 @@ export class Keeper implements OutboxKeeper {
   }
 
   async #scan(): Promise<void> {
-    const { locks, outbox } = this.#to;
-    const owners = new Set((await this.#storage.load(outbox)).map((entry) => entry.owner));
-    owners.delete(this.#owner);
-    for (const owner of owners) {
+    const { locks } = this.#to;
+    if (!locks) return this.#scanOnce();
+    for (const owner of new Set((await this.#left()).map((entry) => entry.owner))) {
       if (this.#watched.has(owner)) continue;
       const { signal } = this.#end;
-      await locks!.request(this.#name(owner), { ifAvailable: true }, (lock) => {
+      await locks.request(this.#lockOf(owner), { ifAvailable: true }, (lock) => {
         if (lock) return this.#takeOver(owner);
         // The owner is alive, or its page is still closing: wait for its end without blocking other operations.
         this.#watched.add(owner);
         const gone = () => this.#next(() => this.#takeOver(owner));
-        locks!.request(this.#name(owner), { signal }, gone).catch(() => {}).finally(() => this.#watched.delete(owner));
+        locks.request(this.#lockOf(owner), { signal }, gone).catch(() => {}).finally(() => this.#watched.delete(owner));
       });
     }
   }
 
-  /** Takes over all entries of an owner or none, because a part could overtake the rest. */
+  /** Without locks nothing tells whether another client is alive, so the entries of a user are restored once. */
+  async #scanOnce(): Promise<void> {
+    const { users, isAnonymous } = this.#to;
+    const who = `${users().join(' ')} ${isAnonymous()}`;
+    if (who === this.#restored) return;
+    this.#restored = who;
+    this.#restore((await this.#left()).slice(0, OUTBOX_ENTRIES_MAX));
+  }
+
+  /** Takes over all entries of an owner and this user or none, because a part could overtake the rest. */
   async #takeOver(owner: string): Promise<void> {
-    const { outbox, room, restore } = this.#to;
-    const left = ordered((await this.#storage.load(outbox)).filter((entry) => entry.owner === owner));
-    if (left.length > room()) return;
-    for (const entry of left) await this.#storage.put({ ...entry, owner: this.#owner });
-    restore(handed(left));
+    const left = (await this.#left()).filter((entry) => entry.owner === owner);
+    if (left.length > this.#to.room()) return;
+    const mine: StoredEntry[] = [];
+    for (const entry of left) {
+      this.#stored.set(entry.key, entry.outbox);
+      mine.push({ ...entry, outbox: this.#outboxOf(entry.user), owner: this.#owner });
+      await this.#put(mine.at(-1)!);
+    }
+    this.#restore(mine);
   }
 }
 
 const ordered = (entries: StoredEntry[]): StoredEntry[] => entries.sort((a, b) => a.order - b.order);
-
-const handed = (entries: StoredEntry[]): KeptEntry[] => entries.map(({ outbox, owner, ...entry }) => entry);

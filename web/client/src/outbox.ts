@@ -3,6 +3,7 @@
 import type { Failure, KeptEntry } from './api.js';
 import { advised } from './close.js';
 import { failure } from './channels.js';
+import { author, owns } from './identity.js';
 import { FRAME_BYTES, OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX } from './limits.js';
 import type { Entry, Event, Link, NewEntry, SessionState, Turn } from './state.js';
 import { bytes, command, type Frame } from './wire.js';
@@ -37,14 +38,21 @@ export function tooLarge(s: SessionState, text: string): Failure | undefined {
 /** The entry's longest possible frame. */
 const longest = (entry: NewEntry): string => command(2 ** 53, 'publish', body(entry), entry.json);
 
-/** Queues a new entry or refuses it at once. A full outbox drops its oldest `sent` entry, else its oldest `failed` one. */
+/** Returns the entries of the session's user: those of another user are neither shown nor sent, but kept until that user is back. */
+export function owned(s: SessionState): readonly Entry[] {
+  const mine = s.outbox.filter((entry) => owns(s, entry.user));
+  return mine.length === s.outbox.length ? s.outbox : mine;
+}
+
+/** Queues a new entry or refuses it at once. A full outbox drops the user's oldest `sent` entry, else the oldest `failed` one. */
 export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
   const { s, now } = t;
   const refuse = (failure: Failure) => t.do({ do: 'settle', key: entry.key, failure });
   const large = tooLarge(s, longest(entry));
   if (large) return refuse(large);
   if (s.outbox.length >= OUTBOX_ENTRIES_MAX) {
-    const least = s.outbox.find((one) => one.state === 'sent') ?? s.outbox.find((one) => one.state === 'failed');
+    const mine = owned(s);
+    const least = mine.find((one) => one.state === 'sent') ?? mine.find((one) => one.state === 'failed');
     if (!least) {
       return refuse({ code: 'outbox_full', message: `${OUTBOX_ENTRIES_MAX} publications are waiting: wait until some are sent, or discard some.` });
     }
@@ -52,7 +60,7 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
     t.do({ do: 'forget', key: least.key });
   }
   const order = Math.max(now, (s.outbox.at(-1)?.order ?? 0) + 1);
-  const taken: Entry = { ...entry, at: now, order, user: s.user, state: 'queued', saved: false, rest: 0 };
+  const taken: Entry = { ...entry, at: now, order, user: author(s), state: 'queued', saved: false, rest: 0 };
   s.outbox = [...s.outbox, taken];
   t.do({ do: 'save', entry: taken });
 }
@@ -60,9 +68,11 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
 /** Adds entries left by an earlier page or a closed tab. All entries are sorted by the time they were written. */
 export function restore(t: Turn, entries: readonly KeptEntry[]): void {
   const known = new Set(t.s.outbox.map((entry) => entry.key));
-  const left = entries.filter((entry) => !known.has(entry.key)).map((entry): Entry => ({
-    ...entry, data: JSON.parse(entry.json), state: entry.error ? 'failed' : 'queued', saved: true, rest: 0,
-  }));
+  const left = entries.filter((entry) => !known.has(entry.key)).map((entry): Entry => {
+    // Version 0.1.0 recorded `other_user` in an entry when another user was connected. Its author sends it.
+    const error = (entry.error?.code as string) === 'other_user' ? undefined : entry.error;
+    return { ...entry, error, data: JSON.parse(entry.json), state: error ? 'failed' : 'queued', saved: true, rest: 0 };
+  });
   t.s.outbox = [...left, ...t.s.outbox].sort((one, other) => one.order - other.order);
 }
 
@@ -74,10 +84,10 @@ export function saved(t: Turn, key: string): void {
 /** Re-queues a failed entry in its place. Uses a new key if the gateway has other content under the old one or may have forgotten it. */
 export function retry(t: Turn, key: string, newKey: string): void {
   const { s, now } = t;
-  const entry = s.outbox.find((one) => one.key === key && one.state === 'failed');
+  const entry = owned(s).find((one) => one.key === key && one.state === 'failed');
   if (!entry) return;
   const renew = ['key_conflict', 'expired'].includes(entry.error!.code);
-  const again: Entry = { ...entry, key: renew ? newKey : key, at: now, user: s.user, state: 'queued', error: undefined, saved: false, rest: 0 };
+  const again: Entry = { ...entry, key: renew ? newKey : key, at: now, state: 'queued', error: undefined, saved: false, rest: 0 };
   s.outbox = s.outbox.map((one) => (one === entry ? again : one));
   t.do({ do: 'save', entry: again });
   // In this order, so that a crash in between does not lose the text.
@@ -86,7 +96,7 @@ export function retry(t: Turn, key: string, newKey: string): void {
 
 /** Drops an entry that is not being sent. */
 export function discard(t: Turn, key: string): void {
-  const entry = t.s.outbox.find((one) => one.key === key);
+  const entry = owned(t.s).find((one) => one.key === key);
   if (!entry || entry.state === 'sending' || entry.state === 'sent') return;
   remove(t, key);
   t.do({ do: 'forget', key });
@@ -111,6 +121,18 @@ export function answered(t: Turn, key: string, { published, error }: Frame, link
   }
 }
 
+/** Records the author of entries that were written before the user was known, so that after a crash no other user sends them. */
+function sign(t: Turn): void {
+  const user = author(t.s);
+  if (user === undefined) return;
+  for (const entry of t.s.outbox) {
+    if (entry.user !== undefined) continue;
+    const signed: Entry = { ...entry, user, saved: false };
+    change(t, entry.key, signed);
+    t.do({ do: 'save', entry: signed });
+  }
+}
+
 /** Expires old entries, removes entries whose publication has arrived, and sends what is due. */
 export function send(t: Turn): void {
   const { s, now } = t;
@@ -124,10 +146,11 @@ export function send(t: Turn): void {
     return state !== 'sent' || (sub?.epoch === epoch && sub!.view.phase !== 'refused' && sub!.last < offset!);
   };
   if (!s.outbox.every(awaited)) s.outbox = s.outbox.filter(awaited);
+  sign(t);
   const link = t.serving();
   if (!link) return;
   const busy = new Set(s.outbox.filter((entry) => entry.state === 'sending').map((entry) => entry.channel));
-  for (const entry of s.outbox) {
+  for (const entry of owned(s)) {
     if (entry.state !== 'queued' || busy.has(entry.channel)) continue;
     busy.add(entry.channel);
     // A subscription without a cursor starts at the head, so it would miss a publication stored before it starts.
@@ -138,19 +161,8 @@ export function send(t: Turn): void {
 }
 
 function sendOne(t: Turn, entry: Entry, link: Link): void {
-  const { s } = t;
-  const { user } = entry;
-  if (user !== undefined && user !== s.user) {
-    return fail(t, entry, { code: 'other_user', message: `Written as ${user}, but you are now connected as ${s.user}. Retry sends it as ${s.user}.` });
-  }
-  const large = tooLarge(s, longest(entry));
+  const large = tooLarge(t.s, longest(entry));
   if (large) return fail(t, entry, large);
-  if (user === undefined) {
-    // Written before the first connection. Store it with the user first, so that after a crash no other user sends it.
-    const owned: Entry = { ...entry, user: s.user, saved: false };
-    change(t, entry.key, owned);
-    return t.do({ do: 'save', entry: owned });
-  }
   if (!spend(t, link)) return;
   change(t, entry.key, { state: 'sending' });
   t.ask(link.id, { for: 'publish', key: entry.key }, 'publish', body(entry), entry.json);

@@ -9,15 +9,16 @@ import type { Failure, Page } from './api.js';
 import * as channels from './channels.js';
 import { ending } from './close.js';
 import * as connection from './connection.js';
+import { subjectOf } from './identity.js';
 import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, SIGNAL_REST_MS, WINDOW } from './limits.js';
 import * as outbox from './outbox.js';
 import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
 import type { Frame } from './wire.js';
 
-/** Returns the initial state. `renewable`: there is a token callback. */
-export function begin(options: { client?: string; token?: string; renewable?: boolean }): SessionState {
+/** Returns the initial state. `renewable`: there is a token callback. `account`: the user, if the app knows it. */
+export function begin({ client, token, renewable = false, account }: { client?: string; token?: string; renewable?: boolean; account?: string }): SessionState {
   return {
-    client: options.client, token: options.token, renewable: options.renewable ?? false,
+    client, token, renewable, account, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
     asking: 0, unjudged: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,

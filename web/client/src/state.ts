@@ -56,6 +56,7 @@ export interface Entry extends OutboxEntry {
   readonly epoch?: string;
   readonly json: string;
   readonly order: number;
+  /** The author. Absent until the session's user is known. */
   readonly user?: string;
   /** True once storage has the entry, so that it may be sent. */
   readonly saved: boolean;
@@ -99,6 +100,11 @@ export interface SessionState {
   fresh: boolean;
   view: State;
   status: Status;
+  /** The user as the app names it, from the options. It takes the place of a token's `sub`. */
+  readonly account?: string;
+  /** The user that the token names, if it can be read. */
+  subject?: string;
+  /** The user as the gateway named it last. Before that, `anonymous` is assumed if there is no token. */
   user?: string;
   limits?: Limits;
   /** The last `connect` was too large: the next one recovers nothing, and each channel is subscribed separately. */

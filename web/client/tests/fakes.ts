@@ -8,8 +8,9 @@ import { until } from './gateway.js';
 export class Server {
   accepts = true;
   answers = true;
+  user = 'anonymous';
   readonly sockets: FakeSocket[] = [];
-  readonly stored: { channel: string; key: string; data: unknown }[] = [];
+  readonly stored: { channel: string; key: string; data: unknown; user: string }[] = [];
   readonly Socket: SocketClass;
 
   constructor() {
@@ -23,7 +24,7 @@ export class Server {
     const { id } = frame;
     const limits = { frame_bytes: 65536, publishes_per_s: 0, publishes_burst: 1, subscriptions: 128 };
     const status = { level: 'ok', revision: 1, dependencies: [], lost: [] };
-    if (frame['connect']) socket.deliver({ id, connected: { connection: 'c', instance: 'i', user: 'u', ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
+    if (frame['connect']) socket.deliver({ id, connected: { connection: 'c', instance: 'i', user: this.user, ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
     else if (frame['subscribe']) {
       const { channel } = frame['subscribe'];
       socket.deliver({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });
@@ -32,7 +33,7 @@ export class Server {
     else if (frame['publish'] && this.answers) {
       const { channel, key, data } = frame['publish'];
       const duplicate = this.stored.some((one) => one.key === key);
-      if (!duplicate) this.stored.push({ channel, key, data });
+      if (!duplicate) this.stored.push({ channel, key, data, user: this.user });
       socket.deliver({ id, published: { channel, key, epoch: 'e', offset: this.stored.length, time: 1, duplicate } });
     }
   }
@@ -111,17 +112,17 @@ export class Shelf implements OutboxStorage {
   broken = false;
   /** The operations that never answer. */
   hangs: 'nothing' | 'writes' | 'all' = 'nothing';
-  async load(): Promise<StoredEntry[]> {
+  async load(outbox: string): Promise<StoredEntry[]> {
     if (this.hangs === 'all') await new Promise(() => {});
-    return this.#do(() => [...this.entries]);
+    return this.#do(() => this.entries.filter((one) => one.outbox === outbox));
   }
   async put(entry: StoredEntry): Promise<void> {
     if (this.hangs !== 'nothing') await new Promise(() => {});
-    this.#do(() => { this.entries = [...this.entries.filter((one) => one.key !== entry.key), entry]; });
+    this.#do(() => { this.entries = [...this.entries.filter((one) => one.outbox !== entry.outbox || one.key !== entry.key), entry]; });
   }
-  async remove(_: string, key: string): Promise<void> {
+  async remove(outbox: string, key: string): Promise<void> {
     if (this.hangs !== 'nothing') await new Promise(() => {});
-    this.#do(() => { this.entries = this.entries.filter((one) => one.key !== key); });
+    this.#do(() => { this.entries = this.entries.filter((one) => one.outbox !== outbox || one.key !== key); });
   }
   #do<T>(run: () => T): T {
     if (this.broken) throw new Error('the disk is gone');

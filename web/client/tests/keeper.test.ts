@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import 'fake-indexeddb/auto';
 import { durable } from '../src/durable.js';
-import type { Client } from '../src/index.js';
+import type { Client, StoredEntry } from '../src/index.js';
+import { jwt } from './bench.js';
 import { client, Locks, online, quick, Server, Shelf } from './fakes.js';
 import { until } from './gateway.js';
 
@@ -22,6 +23,105 @@ test('an entry is stored before it is sent, and removed once it is acknowledged'
   await it.channel('c').publish({ text: 'hi' }, { key: 'k' });
   await until('removed', () => shelf.entries.length === 0);
   assert.deepEqual([seen, it.outbox.storage.value], [['put false'], 'durable']);
+});
+
+/** An entry as version 0.1.0 stored it, in the default outbox. */
+const old = (key: string, user?: string): StoredEntry =>
+  ({ outbox: 'ws://gateway.example/ws', owner: 'gone', key, order: 1, channel: 'c', json: `"${key}"`, at: Date.now(), user });
+
+const texts = (it: Client) => it.outbox.value.map((entry) => entry.data);
+
+for (const withLocks of [true, false]) {
+  test(`what one account wrote is neither shown to another nor sent as it, ${withLocks ? 'with' : 'without'} locks`, async (t) => {
+    const [shelf, locks] = [new Shelf(), new Locks()];
+    const open = (server: Server, token: string | (() => string)) => {
+      const tab = locks.tab();
+      const it = client(t, server, { token, outbox: durable({ storage: shelf, locks: withLocks ? tab.locks : null }), clock: quick });
+      return { it, end: () => { it.close(); tab.die(); } };
+    };
+    const away = new Server();
+    away.accepts = false;
+    const first = open(away, jwt('ann'));
+    first.it.channel('c').publish('by ann').catch(() => {});
+    await until('stored', () => shelf.entries.length === 1);
+    assert.equal(shelf.entries[0]!.outbox, 'ws://gateway.example/ws ann', "the outbox's name includes the user");
+    first.end();
+    const [annServer, bobServer] = [new Server(), new Server()];
+    Object.assign(annServer, { user: 'ann' });
+    Object.assign(bobServer, { user: 'bob' });
+    // Bob's token comes from a callback, so the client starts before it knows its user.
+    const second = open(bobServer, () => jwt('bob'));
+    const seen: unknown[] = [];
+    second.it.outbox.subscribe(() => seen.push(...texts(second.it)));
+    await online(second.it);
+    await second.it.channel('c').publish('by bob');
+    second.end();
+    assert.ok(!seen.includes('by ann'), `${seen}`);
+    const third = open(annServer, () => jwt('ann'));
+    await until('sent', () => annServer.stored.length === 1);
+    assert.deepEqual([bobServer.stored.map((one) => one.data), annServer.stored.map((one) => one.data)], [['by bob'], ['by ann']]);
+    await until('nothing is left', () => shelf.entries.length === 0);
+    third.end();
+  });
+}
+
+test('entries that version 0.1.0 stored are sent by their author, and kept while their author is away', async (t) => {
+  const shelf = new Shelf();
+  shelf.entries = [old('of ann', 'ann'), old('of bob', 'bob'), old('of an unknown author')];
+  const server = new Server();
+  server.user = 'ann';
+  const locks = new Locks();
+  const it = client(t, server, { token: jwt('ann'), outbox: durable({ storage: shelf, locks: locks.tab().locks }), clock: quick });
+  await until('sent and removed', () => shelf.entries.length === 2);
+  assert.deepEqual(server.stored.map((one) => one.data), ['of ann']);
+  assert.deepEqual(shelf.entries.map((one) => one.key), ['of bob', 'of an unknown author']);
+  assert.deepEqual(texts(it), []);
+  const open = new Server();
+  client(t, open, { outbox: durable({ storage: shelf, locks: locks.tab().locks }), clock: quick });
+  await until('sent where all users are anonymous', () => open.stored.length === 1);
+  await until('removed', () => shelf.entries.length === 1);
+  assert.deepEqual([open.stored[0]!.data, shelf.entries[0]!.key], ['of an unknown author', 'of bob']);
+});
+
+test('without a token, entries of an unknown author stay hidden until the gateway says that its users are anonymous', async (t) => {
+  const shelf = new Shelf();
+  shelf.entries = [old('of an unknown author')];
+  const server = new Server();
+  server.user = 'bob';
+  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
+  await until('opened', () => it.outbox.storage.value === 'durable');
+  await online(it);
+  await it.channel('c').publish('of bob');
+  assert.deepEqual([texts(it).includes('of an unknown author'), server.stored.map((one) => one.data)], [false, ['of bob']]);
+});
+
+test('what was written before the user was known is in the outbox of that user from then on', async (t) => {
+  const shelf = new Shelf();
+  const server = new Server();
+  server.answers = false;
+  server.user = 'ann';
+  const it = client(t, server, { token: 'opaque', outbox: durable({ storage: shelf, locks: null }), clock: quick });
+  const publish = it.channel('c').publish('early');
+  publish.catch(() => {});
+  await until('moved to the user', () => shelf.entries.length === 1 && shelf.entries[0]!.user === 'ann');
+  assert.equal(shelf.entries[0]!.outbox, 'ws://gateway.example/ws ann');
+});
+
+test('an app that knows the user before the first token gets its entries back while offline', async (t) => {
+  const shelf = new Shelf();
+  const server = new Server();
+  const locks = new Locks();
+  const offline = () => Promise.reject(new Error('offline'));
+  const before = locks.tab();
+  const open = (user: string, tab = locks.tab()) => client(t, server, { token: offline, user, outbox: durable({ storage: shelf, locks: tab.locks }), clock: quick });
+  const first = open('ann', before);
+  first.channel('c').publish('by ann').catch(() => {});
+  await until('stored', () => shelf.entries.length === 1);
+  first.close();
+  before.die();
+  const [bob, ann] = [open('bob'), open('ann')];
+  await until('restored', () => texts(ann).length === 1);
+  assert.deepEqual([texts(ann), texts(bob)], [['by ann'], []]);
 });
 
 test('sending continues and `storage` is memory after storage failed', async (t) => {
@@ -100,7 +200,7 @@ test('a failed entry is still listed after a reload, and not sent again automati
   const server = new Server();
   const shelf = new Shelf();
   shelf.entries = [{ outbox: 'o', owner: 'x', key: 'k', order: 1, channel: 'c', json: '{"a":1}', at: Date.now(), error: { code: 'forbidden', message: 'no' } }];
-  const it = client(t, server, { outbox: durable({ storage: shelf, locks: null }) });
+  const it = client(t, server, { outbox: durable({ name: 'o', storage: shelf, locks: null }) });
   await until('restored', () => it.outbox.value.length === 1);
   await online(it);
   const { state, error, data } = it.outbox.value[0]!;
@@ -135,7 +235,7 @@ test('a client that is closed for good takes over no entries until it reconnects
   server.sockets[0]!.lost(4503, 'forbidden');
   let looks = 0;
   const load = shelf.load.bind(shelf);
-  shelf.load = async () => { looks += 1; return load(); };
+  shelf.load = async (outbox) => { looks += 1; return load(outbox); };
   shelf.entries = [{ outbox: 'o', owner: 'gone', key: 'k', order: 1, channel: 'c', json: '1', at: Date.now() }];
   await until('the entry has been seen', () => looks >= 4);
   assert.deepEqual([it.outbox.value.length, shelf.entries[0]!.owner], [0, 'gone']);

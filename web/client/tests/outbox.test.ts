@@ -4,10 +4,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KeptEntry } from '../src/api.js';
 import { OUTBOX_AGE_MAX_MS, OUTBOX_ENTRIES_MAX } from '../src/limits.js';
+import { owned } from '../src/outbox.js';
 import { step } from '../src/session.js';
-import { Bench, LIMITS } from './bench.js';
+import { Bench, jwt, LIMITS } from './bench.js';
 
-test('the outbox is bounded in entries, size and age, and sends only as the user who wrote', () => {
+/** The keys that an app sees in its outbox. */
+const listed = (bench: Bench) => owned(bench.state).map((one) => one.key);
+
+test('the outbox is bounded in entries, size and age', () => {
   const bench = new Bench().tell({ is: 'connect' });
   for (let n = 0; n < OUTBOX_ENTRIES_MAX; n += 1) bench.publish(`k${n}`);
   assert.equal(bench.take('settle').length, 0);
@@ -24,11 +28,41 @@ test('the outbox is bounded in entries, size and age, and sends only as the user
   assert.deepEqual([bench.take('forget')[0]!.key, bench.state.outbox.length], ['k0', OUTBOX_ENTRIES_MAX]);
   bench.tell({ is: 'retry', key: 'k1', newKey: 'k1b' });
   assert.ok(bench.state.outbox.some((one) => one.key === 'k1b' && one.state === 'queued'), 'the gateway may have forgotten the old key');
-  const other = new Bench().online().closed(1006).publish('mine').pass(1000).welcome({ user: 'v' });
-  const failed = other.take('settle')[0]!.failure!;
-  assert.equal(failed.code, 'other_user');
-  other.tell({ is: 'retry', key: 'mine', newKey: 'x' });
-  assert.equal(other.asked('publish').body['key'], 'mine');
+});
+
+test('an entry is neither listed nor sent while another user is connected, and sent when its author is back', () => {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: jwt('ann') });
+  bench.publish('early').welcome({ user: 'ann' }).closed(1006).publish('later', 'd');
+  assert.deepEqual(bench.take('save').map((effect) => effect.entry.user), ['ann', 'ann']);
+  bench.pass(1000).closed(4501).pass(2000).tell({ is: 'token', token: jwt('bob') });
+  assert.deepEqual(listed(bench), [], 'before the connection');
+  bench.welcome({ user: 'bob' });
+  bench.publish('of bob', 'd').tell({ is: 'retry', key: 'early', newKey: 'x' }).tell({ is: 'discard', key: 'later' });
+  const { id, body } = bench.asked('publish');
+  assert.deepEqual([listed(bench), body['key'], bench.take('settle')], [['of bob'], 'of bob', []]);
+  bench.frame({ id, published: { channel: 'd', key: 'of bob', epoch: 'e', offset: 1, time: 1, duplicate: false } }).pass(5_000).frame({ beat: { revision: 1 } }).pass(5_000).closed(4501).pass(1000).sent();
+  bench.tell({ is: 'token', token: jwt('ann') }).welcome({ user: 'ann' });
+  assert.deepEqual(bench.sent().map((frame) => (frame['publish'] as { key: string }).key), ['early', 'later']);
+  assert.deepEqual(listed(bench), ['early', 'later']);
+});
+
+test('an entry belongs to the user of the options, else of the token, else of the connection', () => {
+  const author = (bench: Bench) => bench.publish('k').take('save')[0]!.entry.user;
+  assert.equal(author(new Bench({ account: '42', token: jwt('ann') })), '42');
+  assert.equal(author(new Bench({ token: jwt('käthe') })), 'käthe');
+  for (const token of [undefined, 'opaque', 'a.b.c', `e30.${btoa('{"sub":7}')}.x`, jwt('')]) assert.equal(author(new Bench({ token })), undefined, token);
+  const named = new Bench({ token: jwt('ann') }).publish('before').online({ user: 'user-7' }).publish('after');
+  assert.deepEqual(listed(named), ['before', 'after'], 'the gateway may name the same user differently');
+  assert.equal(named.asked('publish').body['key'], 'before');
+});
+
+test('a full outbox drops nothing of another user', () => {
+  const bench = new Bench({ token: jwt('ann') }).tell({ is: 'connect' });
+  const error = { code: 'forbidden', message: '' } as const;
+  bench.tell({ is: 'restored', entries: [{ key: 'bobs', order: 1, channel: 'c', json: '1', at: bench.now, user: 'bob', error }] });
+  for (let n = 1; n < OUTBOX_ENTRIES_MAX; n += 1) bench.publish(`k${n}`);
+  assert.equal(bench.publish('over').take('settle')[0]!.failure!.code, 'outbox_full');
+  assert.deepEqual(bench.take('forget'), []);
 });
 
 test('a final error fails the entry and sends the next; a transient one is retried with its key, in order', () => {
@@ -52,6 +86,12 @@ test('restored entries are sent first, in their order, and not twice', () => {
   bench.tell({ is: 'restored', entries: [stored('a'), stored('bad', { code: 'forbidden', message: '' }), stored('b'), stored('new')] });
   assert.deepEqual(bench.state.outbox.map((one) => [one.key, one.state]), [['a', 'queued'], ['bad', 'failed'], ['b', 'queued'], ['new', 'queued']]);
   assert.equal(bench.welcome().asked('publish').body['key'], 'a');
+});
+
+test('an entry that version 0.1.0 marked `other_user` is sent by its author', () => {
+  const error = { code: 'other_user', message: '' } as unknown as KeptEntry['error'];
+  const bench = new Bench().online().tell({ is: 'restored', entries: [{ key: 'k', order: 1, channel: 'c', json: '1', at: 1_000_000, user: 'u', error }] });
+  assert.equal(bench.asked('publish').body['key'], 'k');
 });
 
 test('an entry is not sent before it is stored', () => {

@@ -99,6 +99,11 @@ function listen(): void {
   }, composer.showFault);
   composer.listen({
     submit(text, editing) {
+      // Without a token the message would have no author, so its text stays in the draft.
+      if (!hasToken && words.connection(client.state.value, hasToken).needsToken) {
+        composer.restore(text, editing);
+        return composer.showFault('Enter a token first.');
+      }
       room.send({ name, text }, editing, (why) => {
         composer.restore(text, editing);
         composer.showFault(why);

@@ -98,6 +98,29 @@ test('messages that a closed tab could not send are sent by another tab', async 
   await storedOnce(t, gateway, ['from two', 'from one', 'and on']);
 });
 
+test('what one account wrote and could not send is neither shown to the next account nor sent as it', async (t) => {
+  const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
+  const link = await Link.open(t, gateway);
+  const context = await person(t);
+  const as = (user) => Tab.open(t, context, link, `#token=${token(user)}`);
+  const ann = await as('ann');
+  await ann.state(/online as ann/);
+  link.hold('up');
+  await ann.say('by ann');
+  await ann.line('by ann', (line) => line.state === 'waiting');
+  await ann.page.close();
+  link.cut();
+  link.release();
+  const bob = await as('bob');
+  await bob.state(/online as bob/);
+  await bob.say('by bob');
+  await bob.reads(['by bob']);
+  await bob.page.close();
+  const again = await as('ann');
+  await again.reads(['by bob', 'by ann']);
+  assert.deepEqual((await again.lines()).map((line) => line.author.split(' · ').at(-1)), ['bob', 'ann']);
+});
+
 test('a refused message shows the reason and can be retried, edited or discarded', async (t) => {
   const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
   const tab = await Tab.open(t, await person(t), gateway, `#token=${token('ann', ['subscribe'])}`);

@@ -124,6 +124,9 @@ test('with auth on, the page asks for a token and says what to do if it is refus
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.state(/stopped: a token is required/);
   await tab.picture('token');
+  await tab.say('too early');
+  await tab.sees('the reason', tab.shown, (shown) => shown.includes('Enter a token first.'));
+  assert.equal(await tab.page.inputValue('#draft'), 'too early', 'the text is kept');
   await tab.page.fill('#token', 'nonsense');
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/stopped: .* Enter a valid token\./);
