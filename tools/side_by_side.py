@@ -51,6 +51,9 @@ class Job:
         results = [line for line in text.splitlines() if line.startswith("test result: ")]
         result = results[-1].removeprefix("test result: ").split("; 0 measured")[0] if results else "ok"
         print(f"{took}  {self.name}: {result}", flush=True)
+        # Tests that could not run say so on such a line.
+        for line in dict.fromkeys(line for line in text.splitlines() if line.startswith("SKIPPED: ")):
+            print(f"        {line}", flush=True)
 
 
 def test_job(message):

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -33,6 +33,7 @@ pub struct Setup {
     elsewhere: Option<PathBuf>,
     certificate: Option<Certificate>,
     folder: Arc<TempDir>,
+    program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -48,6 +49,7 @@ impl Setup {
             elsewhere: None,
             certificate: None,
             folder: Arc::new(tempfile::tempdir().expect("a temporary folder")),
+            program: None,
         };
         if std::env::var_os("SEAWALL_TEST_TLS").is_some() { setup.tls(Certificate::new()) } else { setup }
     }
@@ -90,7 +92,7 @@ impl Setup {
     }
 
     /// The working directory, to which relative paths in the configuration refer.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -145,6 +147,16 @@ impl Setup {
         self
     }
 
+    /// Runs this program in place of the binary under test.
+    pub fn program(mut self, path: &Path) -> Setup {
+        self.program = Some(path.to_owned());
+        self
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(|| binary().into())
+    }
+
     fn command(&self) -> Command {
         let mut script = String::new();
         if let Some(options) = &self.tmpfs {
@@ -161,7 +173,7 @@ impl Setup {
         if self.tmpfs.is_some() {
             command.args(["-rm", "sh"]);
         }
-        command.args(["-c", &script, &binary(), "serve", "--listen"]);
+        command.args(["-c", &script]).arg(self.binary()).args(["serve", "--listen"]);
         command.arg(self.listen.to_string()).arg("--data").arg(self.data()).env("DATA", self.data());
         if !self.toml.is_empty() {
             let path = self.folder.path().join("seawall.toml");
@@ -181,7 +193,7 @@ impl Setup {
 
     /// The same, with these environment variables.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEAWALL_")) {
             command.env_remove(name);
         }
