@@ -79,7 +79,7 @@ pub struct Limits {
     pub tail_bytes_total: u64,
     /// Time after which a socket that accepts no bytes is closed with 4408.
     pub stall_ms: u32,
-    /// Channels that the store may ever hold, and channels that one reactor follows at once. Over it: error `overloaded`.
+    /// Channels that the store may hold, and channels that one reactor follows at once. Over it: error `overloaded`.
     pub channels: u32,
     /// Retained edits of one original. Over it: error `too_large`.
     pub edits: u32,

@@ -41,6 +41,11 @@ pub struct StoreCounters {
     pub retention_deletes: AtomicU64,
     /// Expired idempotency keys deleted.
     pub keys_forgotten: AtomicU64,
+    /// Empty channels removed.
+    pub channels_removed: AtomicU64,
+    /// Channels in the store, and `limits.channels`.
+    pub channels: AtomicU64,
+    pub channels_max: AtomicU64,
     /// Retention passes that failed. They are retried in the next round.
     pub retention_failures: AtomicU64,
     /// 1 while nothing is deleted by age because the wall clock is not trusted.

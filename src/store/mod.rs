@@ -6,7 +6,9 @@
 pub(crate) mod answers;
 mod clock_trust;
 mod columns;
+mod emptied;
 mod ends;
+mod fullness;
 mod idempotency;
 mod large_cuts;
 mod outcome;

@@ -68,9 +68,9 @@ pub struct Recovered<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
     pub epoch: Epoch,
-    /// The newest offset; 0 if the log never had a publication.
+    /// The newest offset; where it would start if there is no such channel.
     pub head: Offset,
-    /// The oldest retained offset; `head + 1` if none is retained, 1 if the log never had a publication.
+    /// The oldest retained offset; `head + 1` if none is retained.
     pub floor: Offset,
 }
 

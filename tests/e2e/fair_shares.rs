@@ -60,7 +60,7 @@ fn bytes_of_the_log_that_one_user_reads_are_bounded_over_all_connections() {
     let gateway = with_secret().limit("read_bytes_per_s", 65_536).limit("read_bytes_burst", 1 << 20).start();
     let mut clients: Vec<Client> = (0..2).map(|_| connect(&gateway, "ann")).collect();
     let data = "x".repeat(60_000);
-    (0..4).for_each(|_| drop(clients[0].publish("c", json!(data))));
+    (0..4).for_each(|_| _ = clients[0].publish("c", json!(data)));
     let history = json!({"history": {"channel": "c"}});
     let replies: Vec<Value> = (0..10).map(|n| clients[n % 2].command(history.clone())).collect();
     let read = replies.iter().filter(|reply| reply["history"].is_object()).count();

@@ -1,8 +1,10 @@
 //! Retention: busy channels are skipped, a failing task does not stop the others, and keys are deleted in slices.
 
-use crate::postgres::rig::{KEEP_ALL, Rig, plain};
+use crate::postgres::rig::{KEEP_ALL, Rig, plain, request};
 use crate::servers::Postgres;
 use crate::support::wait::{SOON, until};
+use seawall::id::Offset;
+use seawall::job::{AppendError, Span};
 use seawall::store::Retention;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -110,5 +112,53 @@ fn start_long_after_the_last_use_deletes_nothing_by_age_at_once() {
     // Without a note, the time of the newest publication is used, and it is recent.
     let rig = Rig::postgres(&server, both, 100).ready();
     until(SOON, "expired publications are deleted", || held(&server, "c") == "0");
+    rig.close();
+}
+
+/// Lets everything in the store appear two minutes older.
+fn age(server: &Postgres) {
+    server.sql("UPDATE seawall.channels SET time = time - 120000, oldest = oldest - 120000");
+    server.sql("UPDATE seawall.publications SET time = time - 120000");
+}
+
+/// The number of rows, and the number that the store counts.
+fn channels(server: &Postgres) -> String {
+    server.sql("SELECT count(*) || ' ' || (SELECT value FROM seawall.meta WHERE name = 'channels') FROM seawall.channels")
+}
+
+#[test]
+fn empty_idle_channels_are_removed_and_their_offsets_are_not_used_again() {
+    let server = filled(&["a", "b"], 3);
+    server.sql(
+        "INSERT INTO seawall.keys SELECT id, 'ann', 'k', 3, time, '' FROM seawall.channels WHERE name = 'b'",
+    );
+    age(&server);
+    let brief = Retention { publications: 0, age: Some(Duration::from_secs(60)) };
+    // The third is the one that shows the rig to be ready.
+    let mut rig = Rig::postgres(&server, brief, 3).ready();
+    until(SOON, "the channel without keys is removed", || channels(&server) == "2 2");
+    assert_eq!(rig.heads(&["a", "b", "new"]).expect("read"), [(65_536, 65_537), (3, 4), (65_536, 65_537)]);
+    let absent = rig.page(request("a", Span::After(Offset(3)))).expect("a page").position;
+    assert_eq!((absent.head, absent.floor), (Offset(65_536), Offset(65_537)));
+    assert_eq!(rig.offset(plain("a", "1")), 65_537);
+    assert_eq!(rig.append(plain("c", "1")), Err(AppendError::TooManyChannels));
+    until(SOON, "the gauges are set", || rig.counters.channels.load(Ordering::Relaxed) == 3);
+    assert!(rig.counters.channels_removed.load(Ordering::Relaxed) > 0);
+    rig.close();
+}
+
+#[test]
+fn append_whose_channel_is_removed_meanwhile_creates_it_again() {
+    let server = filled(&["c"], 20);
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1).ready();
+    let removal = "BEGIN; UPDATE seawall.meta SET value = 0 WHERE name = 'channels';
+         DELETE FROM seawall.channels; SELECT pg_sleep(0.5); COMMIT";
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.sql(removal));
+        let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        until(SOON, "the removal waits", || server.sql(asleep) == "1");
+        assert_eq!(rig.offset(plain("c", "1")), 1);
+    });
+    assert_eq!(channels(&server), "1 1");
     rig.close();
 }

@@ -187,7 +187,7 @@ settings! {
     limits.stall_ms = 15000, between(100, 600_000), Reload:
         "Time after which a connection that accepts no bytes gets close 4408.";
     limits.channels = 1000000, between(1, 16_777_215), Restart:
-        "Channels that the store may ever hold, and that one reactor may follow at once. More get error `overloaded`.";
+        "Channels that the store may hold, and that one reactor may follow at once. More get error `overloaded`. The store removes channels that are empty.";
     limits.edits = 100, between(1, 100_000), Restart:
         "Retained edits of one publication. More get error `too_large`; deleting the publication erases them.";
     limits.connections_per_user = 32, zero_or("off", 1, 1_000_000), Reload:

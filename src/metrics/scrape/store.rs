@@ -45,20 +45,32 @@ impl Scrape {
         self.store_upkeep(sheet)
     }
 
-    fn store_upkeep(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+    fn store_retention(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let store = &self.store;
-        sheet.counter("store_reads", "Pages and channel heads read", read(&store.reads))?;
-        sheet.counter("store_read_failures", "Store reads that failed", read(&store.read_failures))?;
         sheet.counter(
             "store_retention_deletes",
             "Publications deleted by retention",
             read(&store.retention_deletes),
         )?;
+        sheet.counter(
+            "store_channels_removed",
+            "Channels removed because they were empty and idle",
+            read(&store.channels_removed),
+        )?;
+        sheet.gauge("store_channels", "Channels in the store", read(&store.channels))?;
+        sheet.gauge("store_channels_max", "limits.channels", read(&store.channels_max))?;
         sheet.gauge(
             "store_retention_rests",
             "1 while nothing is deleted by age because the wall clock is not trusted, else 0",
             read(&store.retention_rests),
-        )?;
+        )
+    }
+
+    fn store_upkeep(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let store = &self.store;
+        sheet.counter("store_reads", "Pages and channel heads read", read(&store.reads))?;
+        sheet.counter("store_read_failures", "Store reads that failed", read(&store.read_failures))?;
+        self.store_retention(sheet)?;
         sheet.counter(
             "store_checkpoints",
             "Checkpoints of the write-ahead log that ran",

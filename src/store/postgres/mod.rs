@@ -194,7 +194,7 @@ impl PostgresStore {
         let worker = RetentionWorker::new(
             connection,
             WallClock::System,
-            config.retention,
+            (config.retention, config.channels_max),
             notes,
             cells,
             Arc::clone(&epoch),

@@ -1,5 +1,5 @@
-//! The thread that deletes publications over their channel's number or age, and keys that no client will send again, in short
-//! slices.
+//! The thread that deletes publications over their channel's number or age, keys that no client will send again, and channels
+//! that are empty, in short slices.
 //!
 //! Every instance does so without knowing of the others: a slice that another one did first finds nothing. Channels over their
 //! number are noted by the append workers. A scan of all channels after each connect, and now and then, finds what other
@@ -14,6 +14,8 @@ use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::Retention;
 use crate::store::clock_trust::{self, ClockTrust, Verdict};
 use crate::store::columns::{integer, natural};
+use crate::store::emptied::{BASE_STEP, IDLE_MIN};
+use crate::store::fullness::Fullness;
 use crate::store::idempotency::{KEY_AGE_MIN, SweepEnd, SweepPace};
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
@@ -32,6 +34,8 @@ const SCAN_PERIOD: Duration = Duration::from_secs(600);
 const SLICE_ROWS: i64 = 512;
 /// Keys examined per slice while many are due: a few milliseconds.
 const KEYS_MAX: u64 = 8_192;
+/// Empty channels examined per slice: a few milliseconds.
+const EMPTIED_MAX: u64 = 2_048;
 /// Slices of one duty per round; the rest waits for the next round. For keys this allows 262,144 appends/s.
 const SLICES_MAX: u32 = 64;
 /// The number of channels noted at once; the next scan finds more.
@@ -51,6 +55,11 @@ pub(super) struct RetentionWorker {
     next_scan: Instant,
     swept: (i64, String, String),
     pace: SweepPace,
+    /// The last empty channel that was examined.
+    emptied: i64,
+    /// `limits.channels`
+    channels_max: u64,
+    fullness: Fullness,
     /// The appends of this instance that `pace` knows of.
     appends: u64,
     /// `None` until the last use of the store was read.
@@ -62,7 +71,7 @@ impl RetentionWorker {
     pub(super) fn new(
         connection: StoreConnection,
         clock: WallClock,
-        retention: Retention,
+        (retention, channels_max): (Retention, u64),
         notes: Receiver<ChannelName>,
         counters: Arc<StoreCounters>,
         epoch: Arc<KnownEpoch>,
@@ -80,6 +89,9 @@ impl RetentionWorker {
             next_scan: now,
             swept: Default::default(),
             pace: SweepPace::default(),
+            emptied: 0,
+            channels_max,
+            fullness: Fullness::default(),
             appends: 0,
             trust: None,
         }
@@ -117,13 +129,14 @@ impl RetentionWorker {
     }
 
     fn duties(&mut self) -> Result<(), CallFault> {
-        self.look_at_epoch()?;
+        self.look_at_meta()?;
         // A failed duty does not cost the others their turn.
         let number = self.by_number();
         let Some(now_ms) = self.trusted_time()? else { return number };
         let aged = self.by_age(now_ms);
         let keys = self.by_keys(now_ms);
-        number.and(aged).and(keys)
+        let channels = self.remove_channels(now_ms);
+        number.and(aged).and(keys).and(channels)
     }
 
     /// The wall time in Unix milliseconds, unless the clock is not trusted. The database remembers for all instances when a
@@ -166,9 +179,17 @@ impl RetentionWorker {
         Ok(rows.first().and_then(|row| row.try_get::<i64>(0).ok()).map(natural))
     }
 
-    fn look_at_epoch(&mut self) -> Result<(), CallFault> {
-        let rows = self.connection.query("SELECT value FROM seawall.meta WHERE name = 'epoch'", &[])?;
-        match rows.first().and_then(|row| row.try_get::<i64>(0).ok()) {
+    fn look_at_meta(&mut self) -> Result<(), CallFault> {
+        let rows = self.connection.query(
+            "SELECT max(value) FILTER (WHERE name = 'epoch'), max(value) FILTER (WHERE name = 'channels')
+             FROM seawall.meta WHERE name IN ('epoch', 'channels')",
+            &[],
+        )?;
+        let value = |at| rows.first().and_then(|row| row.try_get::<Option<i64>>(at).ok()).flatten();
+        if let Some(channels) = value(1) {
+            self.fullness.observe(natural(channels), self.channels_max, &self.counters);
+        }
+        match value(0) {
             Some(epoch) => self.epoch.meet(Epoch(epoch as u32)),
             None => Ok(()),
         }
@@ -262,6 +283,36 @@ impl RetentionWorker {
             }
         }
         Ok(())
+    }
+
+    fn remove_channels(&mut self, now_ms: u64) -> Result<(), CallFault> {
+        let before = before(now_ms, IDLE_MIN);
+        for _ in 0..SLICES_MAX {
+            if self.remove_empty(before)? == Rest::None {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the idle ones of the next empty channels. Goes on while most of those examined were idle.
+    fn remove_empty(&mut self, before: i64) -> Result<Rest, CallFault> {
+        let rows = self.connection.query(
+            "SELECT removed, examined, reached FROM seawall.remove_empty($1, $2, $3, $4)",
+            &[
+                (&self.emptied, Type::INT8),
+                (&before, Type::INT8),
+                (&(EMPTIED_MAX as i32), Type::INT4),
+                (&integer(BASE_STEP), Type::INT8),
+            ],
+        )?;
+        let Some(row) = rows.first() else { return Ok(Rest::None) };
+        let count = |at| row.try_get::<i64>(at).map_or(0, natural);
+        let (removed, examined) = (count(0), count(1));
+        let reached = row.try_get::<Option<i64>>(2).ok().flatten();
+        add(&self.counters.channels_removed, removed);
+        self.emptied = reached.unwrap_or(0);
+        Ok(if reached.is_some() && removed > examined / 2 { Rest::Some } else { Rest::None })
     }
 
     fn sweep_keys(&mut self, before: i64) -> Result<Rest, CallFault> {

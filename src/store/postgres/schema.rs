@@ -14,7 +14,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 4] = [
+const STEPS: [&[&str]; 5] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -24,6 +24,7 @@ const STEPS: [&[&str]; 4] = [
     &[include_str!("sql/2_canary.sql")],
     &[include_str!("sql/3_trial.sql")],
     &[include_str!("sql/4_edits.sql")],
+    &[include_str!("sql/5_removal.sql")],
 ];
 
 /// The version that this program migrates to.

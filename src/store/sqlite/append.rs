@@ -12,6 +12,7 @@ use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::answers::Answers;
 use crate::store::clock_trust::{self, ClockTrust, Verdict};
+use crate::store::fullness::Fullness;
 use crate::store::outcome::RETRY_MS;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
@@ -50,6 +51,7 @@ pub(super) struct SqliteAppender {
     next_round: Instant,
     slice_rows: SliceRows,
     trust: ClockTrust,
+    fullness: Fullness,
     writes: Writes,
 }
 
@@ -95,6 +97,7 @@ impl SqliteAppender {
             next_round: now + ROUND_PERIOD,
             slice_rows: SliceRows::MAX,
             trust,
+            fullness: Fullness::default(),
             writes: Writes::Work,
         }
     }
@@ -206,6 +209,8 @@ impl SqliteAppender {
             return;
         }
         self.next_round = monotonic() + ROUND_PERIOD;
+        let (channels, max) = self.log.channels();
+        self.fullness.observe(channels, max, &self.counters);
         if self.writes == Writes::Fail {
             match self.log.probe() {
                 Ok(()) => self.writes_work(),
@@ -222,12 +227,13 @@ impl SqliteAppender {
         let Some(duty) = self.round.pop_front() else { return };
         let (begun, rows) = (monotonic(), self.slice_rows);
         match catch_unwind(AssertUnwindSafe(|| self.slice(duty, begun))) {
-            Ok(Ok(RetentionSlice { publications, keys, erased, rest })) => {
+            Ok(Ok(RetentionSlice { publications, keys, channels, erased, rest })) => {
                 if publications > 0 {
                     self.slice_rows = rows.after(begun.elapsed());
                 }
                 add(&self.counters.retention_deletes, publications);
                 add(&self.counters.keys_forgotten, keys);
+                add(&self.counters.channels_removed, channels);
                 if publications + erased > 0 {
                     self.checkpoints.signals.note_erased();
                 }

@@ -22,7 +22,7 @@ pub(crate) struct Batch<'a> {
     committed: &'a RowMemory,
     epoch: Epoch,
     now_ms: u64,
-    channels_left: u64,
+    room: ChannelRoom,
     edits_max: u32,
     /// Rows as this transaction sees them.
     pub(crate) touched: AHashMap<ChannelName, Touched>,
@@ -30,6 +30,15 @@ pub(crate) struct Batch<'a> {
     pub(crate) created: u64,
     /// The number of keys claimed in it, at most one more for each append that is undone.
     pub(crate) claimed: u64,
+}
+
+/// The room for new channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChannelRoom {
+    /// The number that may be created.
+    pub(crate) left: u64,
+    /// The offset after which they start.
+    pub(crate) base: Offset,
 }
 
 /// A channel's row inside the transaction.
@@ -49,13 +58,13 @@ pub(crate) enum HeadState {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch in the transaction that is open on `connection`. It may create up to `channels_left` channels.
+    /// A batch in the transaction that is open on `connection`.
     pub(crate) fn new(
         connection: &'a Connection,
         committed: &'a RowMemory,
         epoch: Epoch,
         now_ms: u64,
-        channels_left: u64,
+        room: ChannelRoom,
         edits_max: u32,
     ) -> Batch<'a> {
         Batch {
@@ -63,7 +72,7 @@ impl<'a> Batch<'a> {
             committed,
             epoch,
             now_ms,
-            channels_left,
+            room,
             edits_max,
             touched: AHashMap::new(),
             created: 0,
@@ -89,10 +98,10 @@ impl<'a> Batch<'a> {
         }
         let row = match existing {
             Some(row) => row,
-            None if self.created >= self.channels_left => return Ok(Err(AppendError::TooManyChannels)),
+            None if self.created >= self.room.left => return Ok(Err(AppendError::TooManyChannels)),
             None => {
                 self.created += 1;
-                rows::create(self.connection, job.channel.as_str())?
+                rows::create(self.connection, job.channel.as_str(), self.room.base)?
             }
         };
         let next = row.advanced(self.now_ms);

@@ -9,13 +9,14 @@
 //! - Any other error at `COMMIT`, above all of the sync, leaves the outcome open. A repeat under the same key finds out. The
 //!   connection is reopened, because its view of the file is in doubt.
 
-use super::batch::{Batch, HeadState};
+use super::batch::{Batch, ChannelRoom, HeadState};
 use super::connection::{self, Checkpoint, WalSize};
 use super::keys::SweepCursor;
 use super::overfull::Overfull;
 use super::place::CHANNELS_MAX;
+use super::removal;
 use super::rows::RowMemory;
-use crate::id::Epoch;
+use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendError};
 use crate::store::Retention;
 use crate::store::columns::{integer, natural};
@@ -46,8 +47,8 @@ pub(crate) enum BatchFault {
 
 /// The log and its only writing connection.
 ///
-/// Invariants: no transaction is open between calls; `memory` and `channels` reflect committed state, and both are read again
-/// after any failure.
+/// Invariants: no transaction is open between calls; `memory`, `channels` and `base` reflect committed state, and are read again
+/// after any failure that leaves them in doubt.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
@@ -56,11 +57,28 @@ pub(crate) struct Log {
     /// `None` after a failure that left the connection in doubt.
     writer: Option<Connection>,
     pub(super) memory: RowMemory,
-    channels: u64,
+    pub(super) channels: u64,
+    /// The offset after which new channels start.
+    pub(super) base: Offset,
     pub(super) overfull: Overfull,
-    pub(super) swept: SweepCursor,
-    pub(super) pace: SweepPace,
+    pub(super) keys: KeySweep,
+    pub(super) emptied: EmptiedSweep,
     pub(super) large_cuts: LargeCuts,
+}
+
+/// The progress of the sweep through the keys.
+#[derive(Debug, Default)]
+pub(super) struct KeySweep {
+    pub(super) from: SweepCursor,
+    pub(super) pace: SweepPace,
+}
+
+/// The progress of the sweep through the empty channels.
+#[derive(Debug, Default)]
+pub(super) struct EmptiedSweep {
+    /// The number of the last channel examined.
+    pub(super) from: i64,
+    pub(super) pace: SweepPace,
 }
 
 /// How the appends of a batch share its transaction.
@@ -96,9 +114,10 @@ impl Log {
             writer: None,
             memory: RowMemory::default(),
             channels: 0,
+            base: Offset::ZERO,
             overfull: Overfull::default(),
-            swept: SweepCursor::default(),
-            pace: SweepPace::default(),
+            keys: KeySweep::default(),
+            emptied: EmptiedSweep::default(),
             large_cuts: LargeCuts::default(),
         };
         log.adopt(writer)?;
@@ -108,6 +127,11 @@ impl Log {
     /// The identity of the log.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The number of channels, and of those that may exist.
+    pub(crate) fn channels(&self) -> (u64, u64) {
+        (self.channels, self.bounds.channels_max)
     }
 
     /// Commits a batch and returns the outcome of each append, in order.
@@ -131,13 +155,13 @@ impl Log {
 
     fn attempt(&mut self, jobs: &[Append], now_ms: u64, isolation: Isolation) -> Result<Vec<Outcome>, Stop> {
         self.open()?;
-        let channels_left = self.bounds.channels_max.saturating_sub(self.channels);
+        let room =
+            ChannelRoom { left: self.bounds.channels_max.saturating_sub(self.channels), base: self.base };
         let Some(writer) = self.writer.as_ref() else {
             return Err(Stop::from(rusqlite::Error::InvalidQuery));
         };
         begin(writer)?;
-        let mut batch =
-            Batch::new(writer, &self.memory, self.epoch, now_ms, channels_left, self.bounds.edits_max);
+        let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, room, self.bounds.edits_max);
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match isolation {
@@ -149,7 +173,8 @@ impl Log {
         let (touched, created, claimed) = (batch.touched, batch.created, batch.claimed);
         commit(writer).map_err(Stop::Store)?;
         self.channels += created;
-        self.pace.note_claims(claimed);
+        self.keys.pace.note_claims(claimed);
+        self.emptied.pace.note_claims(created);
         for (name, touched) in touched {
             if touched.head == HeadState::Moved {
                 self.overfull.note(&name, &touched.row, self.bounds.retention.publications);
@@ -275,10 +300,11 @@ impl Log {
         self.adopt(writer)
     }
 
-    /// Reads what memory must reflect: the number of channels, and the channels that hold too much.
+    /// Reads what memory must reflect: the number of channels, the base, and the channels that hold too much.
     fn adopt(&mut self, writer: Connection) -> rusqlite::Result<()> {
         self.channels =
             writer.query_row("SELECT count(*) FROM channels", [], |row| row.get(0).map(natural))?;
+        self.base = removal::base(&writer)?;
         self.overfull = Overfull::scan(&writer, self.bounds.retention.publications)?;
         self.writer = Some(writer);
         Ok(())

@@ -20,6 +20,7 @@ mod overfull;
 mod page;
 mod place;
 mod read;
+mod removal;
 mod retention;
 mod rows;
 mod schema;

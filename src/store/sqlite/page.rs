@@ -4,7 +4,7 @@
 //! neither waits for an append nor delays one.
 
 use super::place::RowKey;
-use super::{connection, rows};
+use super::{connection, removal, rows};
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Page, PageRequest, Span};
 use crate::store::columns::{change, integer, natural};
@@ -44,7 +44,7 @@ impl LogReader {
                 .iter()
                 .map(|name| {
                     let row = rows::find(snapshot, name.as_str())?;
-                    Ok((name.clone(), position(epoch, row.as_ref())))
+                    Ok((name.clone(), position(snapshot, epoch, row.as_ref())?))
                 })
                 .collect()
         })
@@ -73,9 +73,17 @@ impl LogReader {
     }
 }
 
-fn position(epoch: Epoch, row: Option<&rows::ChannelRow>) -> LogPosition {
-    let (head, floor) = row.map_or((Offset::ZERO, Offset(1)), |row| (row.head, row.floor));
-    LogPosition { epoch, head, floor }
+/// The position of a log. A channel that does not exist stands where it would start.
+fn position(
+    snapshot: &Connection,
+    epoch: Epoch,
+    row: Option<&rows::ChannelRow>,
+) -> rusqlite::Result<LogPosition> {
+    let (head, floor) = match row {
+        Some(row) => (row.head, row.floor),
+        None => removal::base(snapshot).map(|base| (base, base.next()))?,
+    };
+    Ok(LogPosition { epoch, head, floor })
 }
 
 fn read_page(snapshot: &Transaction<'_>, epoch: Epoch, request: &PageRequest) -> rusqlite::Result<Page> {
@@ -86,7 +94,7 @@ fn read_page(snapshot: &Transaction<'_>, epoch: Epoch, request: &PageRequest) ->
     {
         fill(&mut body, snapshot, row)?;
     }
-    Ok(body.finish(position(epoch, row.as_ref())))
+    Ok(body.finish(position(snapshot, epoch, row.as_ref())?))
 }
 
 /// Fills the page from the channel's rows.

@@ -1,4 +1,5 @@
-//! Retention: deletes publications over their channel's number or age, and keys that no client will send again.
+//! Retention: deletes publications over their channel's number or age, keys that no client will send again, and channels that
+//! are empty.
 //!
 //! Each duty works in slices, a short transaction each, so that appends wait for one slice at most. None of them scans all
 //! channels: channels over the number are noted when they are written, those over the age have an index, and keys are swept a
@@ -8,10 +9,12 @@ use super::erasures;
 use super::keys;
 use super::log::{BatchFault, Log};
 use super::place::RowKey;
+use super::removal;
 use super::rows::{self, ChannelRow};
 use crate::id::{ChannelName, Offset};
 use crate::limits::APPEND_BATCH_MAX;
 use crate::store::columns::{integer, natural};
+use crate::store::emptied::IDLE_MIN;
 use crate::store::idempotency::{KEY_AGE_MIN, SweepPace};
 use crate::store::retention::Rest;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -39,14 +42,15 @@ impl SliceRows {
     }
 }
 
-/// Keys examined per slice.
-const KEYS_MIN: u64 = 512;
-/// Keys examined per slice while many are due: a few milliseconds.
-const KEYS_MAX: u64 = 8_192;
+/// Keys or empty channels examined per slice.
+const SWEEP_MIN: u64 = 512;
+/// Keys or empty channels examined per slice while many are due: a few milliseconds.
+const SWEEP_MAX: u64 = 10_240;
 
-// Between two commits at least every third slice is one of keys, so the sweep outruns the largest batches.
+// An append claims one key and creates one channel at most. Between two commits there is a slice, and all duties take turns, so
+// both sweeps outrun the largest batches.
 const _: () =
-    assert!(KEYS_MAX >= DUTIES.len() as u64 * SweepPace::EXAMINED_PER_CLAIM * APPEND_BATCH_MAX as u64);
+    assert!(SWEEP_MAX >= DUTIES.len() as u64 * SweepPace::EXAMINED_PER_CLAIM * APPEND_BATCH_MAX as u64);
 
 /// A task of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(crate) enum Duty {
     Age,
     /// Keys older than eight days, and than `retention.age`, whose publication is gone.
     Keys,
+    /// Channels without publications and keys, after a minute.
+    Channels,
     /// The text of edits whose original was deleted.
     Erase,
 }
@@ -66,13 +72,13 @@ impl Duty {
     pub(crate) fn is_by_age(self) -> bool {
         match self {
             Duty::Number | Duty::Erase => false,
-            Duty::Age | Duty::Keys => true,
+            Duty::Age | Duty::Keys | Duty::Channels => true,
         }
     }
 }
 
 /// The duties of a round.
-pub(crate) const DUTIES: [Duty; 4] = [Duty::Number, Duty::Age, Duty::Keys, Duty::Erase];
+pub(crate) const DUTIES: [Duty; 5] = [Duty::Number, Duty::Age, Duty::Keys, Duty::Channels, Duty::Erase];
 
 /// The result of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +87,8 @@ pub(crate) struct RetentionSlice {
     pub(crate) publications: u64,
     /// The number forgotten.
     pub(crate) keys: u64,
+    /// The number of channels removed.
+    pub(crate) channels: u64,
     /// The number of edits whose text was removed.
     pub(crate) erased: u64,
     pub(crate) rest: Rest,
@@ -105,6 +113,7 @@ impl Log {
             Duty::Number => self.retain_number(rows.0),
             Duty::Age => self.retain_age(now_ms, rows.0),
             Duty::Keys => self.retain_keys(now_ms),
+            Duty::Channels => self.remove_channels(now_ms),
             Duty::Erase => self.erase_edits(rows.0),
         };
         slice.inspect_err(|fault| self.recover(fault))
@@ -170,7 +179,7 @@ impl Log {
     fn retain_keys(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
         let age = self.bounds.retention.age.map_or(KEY_AGE_MIN, |age| age.max(KEY_AGE_MIN));
         let before_ms = before(now_ms, age);
-        let (from, count) = (self.swept.clone(), self.pace.slice(KEYS_MIN, KEYS_MAX));
+        let (from, count) = (self.keys.from.clone(), self.keys.pace.slice(SWEEP_MIN, SWEEP_MAX));
         let sweep = self
             .connection()
             .and_then(|connection| keys::sweep(connection, &from, before_ms, count))
@@ -181,9 +190,29 @@ impl Log {
             })?;
         }
         let keys = sweep.expired.len() as u64;
-        let rest = self.pace.advance(sweep.examined, keys, sweep.end);
-        self.swept = sweep.cursor;
+        let rest = self.keys.pace.advance(sweep.examined, keys, sweep.end);
+        self.keys.from = sweep.cursor;
         Ok(RetentionSlice { keys, rest, ..RetentionSlice::default() })
+    }
+
+    fn remove_channels(&mut self, now_ms: u64) -> Result<RetentionSlice, BatchFault> {
+        let before_ms = before(now_ms, IDLE_MIN);
+        let (from, count) = (self.emptied.from, self.emptied.pace.slice(SWEEP_MIN, SWEEP_MAX));
+        let sweep = self
+            .connection()
+            .and_then(|connection| removal::sweep(connection, from, before_ms, count))
+            .map_err(BatchFault::NotStored)?;
+        let channels = sweep.emptied.len() as u64;
+        if channels > 0 {
+            let base = self.base;
+            self.base = self.transaction(|connection| removal::remove(connection, &sweep.emptied, base))?;
+            self.channels = self.channels.saturating_sub(channels);
+            let names = sweep.emptied.iter().filter_map(|channel| channel.name.as_ref());
+            names.for_each(|name| self.memory.forget(name));
+        }
+        let rest = self.emptied.pace.advance(sweep.examined, channels, sweep.end);
+        self.emptied.from = sweep.from;
+        Ok(RetentionSlice { channels, rest, ..RetentionSlice::default() })
     }
 
     fn erase_edits(&mut self, rows: u64) -> Result<RetentionSlice, BatchFault> {

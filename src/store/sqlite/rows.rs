@@ -4,6 +4,7 @@
 //! nothing to undo here.
 
 use super::place::ChannelNumber;
+use super::removal;
 use crate::id::{ChannelName, Offset};
 use crate::store::columns::{integer, natural};
 use ahash::AHashMap;
@@ -51,13 +52,15 @@ pub(crate) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// Creates the row of a channel that never had a publication.
-pub(crate) fn create(connection: &Connection, name: &str) -> rusqlite::Result<ChannelRow> {
+/// Creates the row of a channel whose offsets start after `base`.
+pub(crate) fn create(connection: &Connection, name: &str, base: Offset) -> rusqlite::Result<ChannelRow> {
+    let number = removal::take_number(connection)?;
+    let (head, floor) = (base, base.next());
     connection
-        .prepare_cached("INSERT INTO channels (name, head, floor, time) VALUES (?1, 0, 1, 0)")?
-        .execute([name])?;
+        .prepare_cached("INSERT INTO channels (id, name, head, floor, time) VALUES (?1, ?2, ?3, ?4, 0)")?
+        .execute(params![number, name, integer(head.0), integer(floor.0)])?;
     let id = ChannelNumber(connection.last_insert_rowid());
-    Ok(ChannelRow { id, head: Offset::ZERO, floor: Offset(1), time_ms: 0 })
+    Ok(ChannelRow { id, head, floor, time_ms: 0 })
 }
 
 pub(crate) fn raise_head(connection: &Connection, row: &ChannelRow) -> rusqlite::Result<()> {
@@ -98,6 +101,12 @@ impl RowMemory {
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(name, row);
+    }
+
+    /// Forgets a channel that was removed.
+    pub(crate) fn forget(&mut self, name: &ChannelName) {
+        self.young.remove(name);
+        self.old.remove(name);
     }
 
     /// Forgets everything, because the committed state is in doubt.

@@ -18,7 +18,7 @@ const APPLICATION_ID: i32 = 0x5365_6157;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [Step; 3] = [log_and_channels, keys_and_ages, erasures];
+const STEPS: [Step; 4] = [log_and_channels, keys_and_ages, erasures, removal];
 
 /// The version that this program migrates to.
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -183,6 +183,15 @@ fn erasures(connection: &Connection) -> rusqlite::Result<()> {
              deleted_by INTEGER NOT NULL,
              done INTEGER NOT NULL
          ) STRICT;",
+    )
+}
+
+fn removal(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "-- Empty channels, among which those to be removed are found.
+         CREATE INDEX channels_empty ON channels (id) WHERE oldest IS NULL;
+         -- Numbers of removed channels, for new ones.
+         CREATE TABLE free_numbers (number INTEGER PRIMARY KEY) STRICT;",
     )
 }
 

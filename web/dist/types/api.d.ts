@@ -137,7 +137,7 @@ export interface Status {
 /** A publication. Edits and deletes are publications too, with offsets of their own. */
 export interface Publication<T = Json> {
     readonly channel: string;
-    /** 1, 2, 3 … within an epoch, without gaps. */
+    /** Consecutive within an epoch. A new channel starts at 1, or higher if the store has removed channels. */
     readonly offset: number;
     /** The key that its author published it with. It equals the key of the author's outbox entry. */
     readonly key?: string;

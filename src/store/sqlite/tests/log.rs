@@ -9,6 +9,7 @@ use super::support::{
 use crate::id::{Epoch, Offset};
 use crate::job::{AppendChange, AppendError, Attempt, Authority, Form, PageRequest, Span};
 use crate::store::Retention;
+use crate::store::emptied::BASE_STEP;
 use crate::wire::push::LogPosition;
 use rusqlite::limits::Limit;
 use std::time::Duration;
@@ -256,6 +257,63 @@ fn channel_over_the_limit_is_refused_and_a_refused_edit_creates_none() {
     assert_eq!(outcomes[4].as_ref().expect("stored").offset, Offset(2));
     shelf.reopen();
     assert_eq!(shelf.append(&[plain("c", "1")], 1), [Err(AppendError::TooManyChannels)]);
+}
+
+const EMPTIED: LogBounds = LogBounds {
+    retention: Retention { publications: 0, age: Some(Duration::from_secs(1)) },
+    channels_max: 2,
+    ..KEEP_ALL
+};
+
+#[test]
+fn empty_idle_channel_without_keys_is_removed_and_its_offsets_are_not_used_again() {
+    let mut shelf = Shelf::new(EMPTIED);
+    for data in ["1", "2", "3"] {
+        shelf.offset(plain("a", data), 1_000);
+    }
+    shelf.offset(append("keyed", "ann", Some("k"), "1"), 1_000);
+    shelf.retain(61_000);
+    assert_eq!(shelf.log.channels(), (2, 2), "a minute has not passed");
+    assert_eq!(shelf.page("a", Span::After(Offset(0)), 1).position.head, Offset(3));
+    shelf.retain(61_001);
+    assert_eq!(shelf.log.channels(), (1, 2), "the key must be known for eight days");
+    let removed = shelf.page("a", Span::After(Offset(3)), 1).position;
+    assert_eq!((removed.head, removed.floor), (Offset(BASE_STEP), Offset(BASE_STEP + 1)));
+    assert_eq!(shelf.offset(plain("b", "1"), 61_001), BASE_STEP + 1);
+    assert_eq!(shelf.append(&[plain("a", "1")], 61_001), [Err(AppendError::TooManyChannels)]);
+    shelf.reopen();
+    shelf.retain(200_000);
+    assert_eq!(shelf.offset(plain("a", "4"), 200_000), 2 * BASE_STEP + 1);
+    shelf.retain(9 * DAY_MS);
+    shelf.retain(9 * DAY_MS);
+    assert_eq!(shelf.log.channels().0, 0, "the key is forgotten, too");
+}
+
+#[test]
+fn numbers_of_removed_channels_are_used_again() {
+    let mut shelf = Shelf::new(LogBounds { channels_max: 10, ..EMPTIED });
+    for round in 1..=20 {
+        let now_ms = round * 100_000;
+        let names = ["x", "y", "z"].map(|text| format!("{text}{round}"));
+        let jobs: Vec<_> = names.iter().map(|name| plain(name, "1")).collect();
+        shelf.append(&jobs, now_ms);
+        shelf.retain(now_ms + 70_000);
+    }
+    let kept = shelf.offset(plain("last", "1"), 10_000_000);
+    assert_eq!(offsets(&shelf.page("last", Span::After(Offset::ZERO), 9)), [kept]);
+    let highest: i64 =
+        shelf.log.raw().query_row("SELECT max(id) FROM channels", [], |row| row.get(0)).expect("a number");
+    assert!(highest <= 3, "{highest}");
+}
+
+#[test]
+fn number_that_an_older_program_used_is_not_taken_again() {
+    let mut shelf = Shelf::new(EMPTIED);
+    shelf.offset(plain("a", "1"), 1_000);
+    shelf.retain(70_000);
+    let old = "INSERT INTO channels (name, head, floor, time) VALUES ('old', 0, 1, 0)";
+    shelf.log.raw().execute_batch(old).expect("the row of an older program");
+    assert_eq!(shelf.offset(plain("b", "1"), 70_000), BASE_STEP + 1);
 }
 
 #[test]

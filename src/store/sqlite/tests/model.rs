@@ -5,6 +5,7 @@ use super::support::{Shelf, append, changing};
 use crate::id::Offset;
 use crate::job::{Append, AppendChange, AppendError, Attempt, Authority, Span};
 use crate::store::Retention;
+use crate::store::emptied;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 const NUMBER: u64 = 6;
 const AGE_MS: u64 = 1_000;
 const CHANNELS: usize = 3;
+const IDLE_MS: u64 = 60_000;
 const BOUNDS: LogBounds = LogBounds {
     retention: Retention { publications: NUMBER, age: Some(Duration::from_millis(AGE_MS)) },
     channels_max: CHANNELS as u64,
@@ -40,6 +42,8 @@ type KeyOwner = (String, String, String);
 struct Model {
     channels: BTreeMap<String, Channel>,
     keys: HashMap<KeyOwner, (u64, u64, AppendChange, String)>,
+    /// The offset after which new channels start.
+    base: u64,
 }
 
 /// Content is equal if kind and target are. Authority is not content.
@@ -76,7 +80,8 @@ impl Model {
         if !self.channels.contains_key(&name) && self.channels.len() == CHANNELS {
             return Err(AppendError::TooManyChannels);
         }
-        let channel = self.channels.entry(name).or_default();
+        let fresh = Channel { head: self.base, ..Channel::default() };
+        let channel = self.channels.entry(name).or_insert(fresh);
         channel.head += 1;
         channel.time_ms = channel.time_ms.max(now_ms);
         let (offset, time_ms) = (channel.head, channel.time_ms);
@@ -106,9 +111,22 @@ impl Model {
                 offset + NUMBER > head && entry.time_ms >= now_ms.saturating_sub(AGE_MS)
             });
         }
+        let (keys, base) = (&self.keys, &mut self.base);
+        self.channels.retain(|name, channel| {
+            let is_idle = channel.entries.is_empty() && channel.time_ms < now_ms.saturating_sub(IDLE_MS);
+            let stays = !is_idle || keys.keys().any(|(owner, ..)| owner == name);
+            if !stays {
+                *base = emptied::raised(Offset(*base), Offset(channel.head)).0;
+            }
+            stays
+        });
     }
 
     fn check(&self, shelf: &Shelf) {
+        for name in (0..5).map(|n| format!("c{n}")).filter(|name| !self.channels.contains_key(name)) {
+            let position = shelf.page(&name, Span::After(Offset::ZERO), 1).position;
+            assert_eq!((position.head.0, position.floor.0), (self.base, self.base + 1), "{name}");
+        }
         for (name, channel) in &self.channels {
             let page = shelf.page(name, Span::After(Offset::ZERO), u32::MAX);
             let floor = channel.entries.keys().next().copied().unwrap_or(channel.head + 1);
@@ -172,6 +190,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         5 => prop::collection::vec(planned, 1..12).prop_map(Op::Batch),
         2 => (-400i64..600).prop_map(Op::Clock),
+        1 => Just(Op::Clock(IDLE_MS as i64 + 2_000)),
         2 => Just(Op::Retain),
         1 => Just(Op::Reopen),
     ]
