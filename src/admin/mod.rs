@@ -12,6 +12,8 @@ use crate::clock::Now;
 use crate::drain::DrainCause;
 use crate::job::Outlook;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
+use crate::log;
+use crate::log::audit::AuditEvent;
 use crate::metrics::drain::Began;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -110,6 +112,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Err(Unheard::Refused(method, refusal)) => {
                 if refusal.status == 401 {
                     self.metrics.admin.unauthorized.fetch_add(1, Ordering::Relaxed);
+                    log::report(AuditEvent::AdminTokenRefused { address: peer.ip() });
                 }
                 refuse(&mut out, method, &refusal);
             }

@@ -202,10 +202,13 @@ impl Engine {
 
     fn plain(&mut self, id: SlotId, head: &Head<'_>) -> Result<(), HttpFault> {
         head.serve()?;
+        // Only a browser can be made to come by another name, and it sends a host. Probes with HTTP/1.0 send none.
+        if head.host.is_some() || matches!(head.route, Route::Page(_)) {
+            upgrade::admit_host(head, self.setup.hosts.rule())?;
+        }
         let options = ResponseOptions::plain(head.method, self.after(head.after));
         match head.route {
             Route::Page(file) => {
-                upgrade::admit_host(head, self.setup.hosts.rule())?;
                 self.write(id, |out| page::answer(out, file, head, &options));
             }
             Route::Metrics => {
@@ -294,7 +297,10 @@ impl Engine {
             }
             // The peer is no proxy of ours, and gets no answer that it could learn from.
             ProxyHead::Invalid(fault) => {
-                self.out.notices.push(Notice::BadProxyHeader(fault));
+                if let Some(stage) = self.head_stage(id) {
+                    let address = stage.address;
+                    self.out.notices.push(Notice::ProxyHeaderRefused { fault, address });
+                }
                 self.kill(id);
                 None
             }

@@ -75,6 +75,7 @@ use crate::random::Random;
 use crate::session::Effect;
 use crate::wire::frames::FrameLimits;
 use crate::wire::outbox::Arena;
+use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use order::Output;
@@ -201,6 +202,8 @@ impl Engine {
             ProxyHeader::Off => peer::Expects::FirstHead,
             ProxyHeader::Required => {
                 if !self.setup.trusted_proxies.iter().any(|network| network.contains(&address)) {
+                    let fault = ProxyFault::UntrustedPeer;
+                    self.out.notices.push(Notice::ProxyHeaderRefused { fault, address });
                     return None;
                 }
                 peer::Expects::ProxyHeader

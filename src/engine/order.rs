@@ -45,8 +45,8 @@ pub enum Order {
 /// An event that the shell logs or counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A connection was dropped because it did not begin with a valid PROXY header.
-    BadProxyHeader(ProxyFault),
+    /// A connection was dropped because it did not come from a trusted proxy, or not begin with a valid PROXY header.
+    ProxyHeaderRefused { fault: ProxyFault, address: IpAddr },
     /// A TLS handshake arrived at a plain listener.
     TlsOnPlain,
     /// Plain HTTP arrived at a TLS listener.

@@ -1,6 +1,6 @@
 //! Events that concern security, on the log target `audit`.
 //!
-//! A stranger can cause each of them as often as it likes. So the first of a kind and subject (an address, or an origin) is
+//! A stranger can cause each of them as often as it likes. So the first of a kind and subject (an address, say, or an origin) is
 //! logged at once, and the others of the next minute as one line with their `count`. Each kind has at most [`SUBJECTS_MAX`]
 //! subjects at a time; all further ones share the subject `other`. The log's own thread keeps the counts, so reporting an
 //! event costs a reactor no more than a line.
@@ -23,12 +23,18 @@ pub enum AuditEvent {
     OriginRefused { origin: String, host: String, address: IpAddr },
     /// An upgrade was refused because of its `Host`.
     HostRefused { host: String, address: IpAddr },
+    /// A connection was dropped at its PROXY header.
+    ProxyHeaderRefused { fault: &'static str, address: IpAddr },
+    /// A request to the admin listener had no token or a wrong one.
+    AdminTokenRefused { address: IpAddr },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     OriginRefused,
     HostRefused,
+    ProxyHeaderRefused,
+    AdminTokenRefused,
 }
 
 impl AuditEvent {
@@ -36,13 +42,18 @@ impl AuditEvent {
         match self {
             AuditEvent::OriginRefused { .. } => Kind::OriginRefused,
             AuditEvent::HostRefused { .. } => Kind::HostRefused,
+            AuditEvent::ProxyHeaderRefused { .. } => Kind::ProxyHeaderRefused,
+            AuditEvent::AdminTokenRefused { .. } => Kind::AdminTokenRefused,
         }
     }
 
     fn subject(&self) -> String {
         match self {
             AuditEvent::OriginRefused { origin, .. } => origin.clone(),
-            AuditEvent::HostRefused { address, .. } => address.to_string(),
+            AuditEvent::HostRefused { address, .. } | AuditEvent::AdminTokenRefused { address } => {
+                address.to_string()
+            }
+            AuditEvent::ProxyHeaderRefused { fault, .. } => (*fault).into(),
         }
     }
 
@@ -54,6 +65,12 @@ impl AuditEvent {
             }
             AuditEvent::HostRefused { host, .. } => {
                 tracing::warn!(target: "audit", host, address = subject, count, "host refused");
+            }
+            AuditEvent::ProxyHeaderRefused { address, .. } => {
+                tracing::warn!(target: "audit", fault = subject, %address, count, "PROXY header refused");
+            }
+            AuditEvent::AdminTokenRefused { .. } => {
+                tracing::warn!(target: "audit", address = subject, count, "admin token refused");
             }
         }
     }

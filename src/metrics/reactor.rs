@@ -3,6 +3,7 @@
 use super::Cell;
 use super::tls::{HANDSHAKE_KINDS, TlsFault};
 use crate::wire::fault::HttpFault;
+use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 
 /// The close codes that are counted separately, in the order of [`ReactorCounters::closes`].
@@ -74,6 +75,8 @@ pub struct ReactorCounters {
     pub late: Cell,
     /// Times the reactor found that its live lane had been full.
     pub live_missed: Cell,
+    /// Connections dropped at the PROXY header, indexed by [`ProxyFault`].
+    pub proxy_faults: [Cell; ProxyFault::ALL.len()],
     /// TLS handshakes completed, indexed like [`HANDSHAKE_KINDS`].
     pub tls_handshakes: [Cell; HANDSHAKE_KINDS.len()],
     /// TLS connections that failed, indexed by [`TlsFault`].
@@ -100,6 +103,13 @@ impl ReactorCounters {
     /// Counts an `error` reply.
     pub fn count_error(&self, code: ErrorCode) {
         if let Some(cell) = self.errors.get(code.index()) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a connection that was dropped at the PROXY header.
+    pub fn count_proxy_fault(&self, fault: ProxyFault) {
+        if let Some(cell) = self.proxy_faults.get(fault.index()) {
             cell.add(1);
         }
     }

@@ -51,8 +51,9 @@ impl Reactor {
 
     fn note(&mut self, notice: Notice) {
         match notice {
-            Notice::BadProxyHeader(fault) => {
-                tracing::warn!(fault = fault.text(), "connection without a valid PROXY header dropped");
+            Notice::ProxyHeaderRefused { fault, address } => {
+                self.counters.count_proxy_fault(fault);
+                log::report(AuditEvent::ProxyHeaderRefused { fault: fault.text(), address });
             }
             Notice::SiteRefused(site) => {
                 let RefusedSite { origin, host, address, rule } = *site;

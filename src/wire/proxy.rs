@@ -29,9 +29,11 @@ pub enum ProxyHead {
     Invalid(ProxyFault),
 }
 
-/// The reason why the first bytes are not a valid header.
+/// The reason to drop a connection that must begin with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyFault {
+    /// The peer's address is none of a trusted proxy, so its bytes are not read.
+    UntrustedPeer,
     /// Another protocol, or version 1 of this one.
     Signature,
     /// A version other than 2.
@@ -47,9 +49,41 @@ pub enum ProxyFault {
 }
 
 impl ProxyFault {
+    /// All faults, in counting order.
+    pub const ALL: [ProxyFault; 7] = [
+        ProxyFault::UntrustedPeer,
+        ProxyFault::Signature,
+        ProxyFault::Version,
+        ProxyFault::Command,
+        ProxyFault::Family,
+        ProxyFault::TooShort,
+        ProxyFault::TooLong,
+    ];
+
+    /// The label `cause` of `proxy_header_refused_total`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ProxyFault::UntrustedPeer => "untrusted_peer",
+            ProxyFault::Signature => "signature",
+            ProxyFault::Version => "version",
+            ProxyFault::Command => "command",
+            ProxyFault::Family => "family",
+            ProxyFault::TooShort => "too_short",
+            ProxyFault::TooLong => "too_long",
+        }
+    }
+
+    /// The index in [`ProxyFault::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The text for the operator's log.
     pub const fn text(self) -> &'static str {
         match self {
+            ProxyFault::UntrustedPeer => {
+                "the peer is in no network of server.trusted_proxies; add its network if it is a proxy of yours"
+            }
             ProxyFault::Signature => {
                 "the PROXY protocol version 2 header is missing; make the proxy send it (HAProxy: send-proxy-v2), \
                 or turn server.proxy_protocol off"

@@ -46,6 +46,8 @@ fn request_without_the_token_is_refused_and_does_nothing() {
     }
     let refusals = (PATHS.len() * wrong.len()) as f64;
     assert_eq!(gateway.metric("seawall_admin_unauthorized_total"), refusals);
+    until(SOON, "it is logged", || gateway.output().contains("admin token refused"));
+    assert_eq!(gateway.output().matches("admin token refused").count(), 1, "once a minute and address");
     assert_eq!(gateway.metric("seawall_admin_actions_total"), 0.0);
     assert_eq!(operator.get("/health").status, 200);
 }

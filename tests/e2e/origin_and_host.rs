@@ -95,9 +95,21 @@ fn refused_origin_is_logged_once_a_minute() {
 }
 
 #[test]
-fn health_is_answered_for_any_host() {
+fn health_and_metrics_of_an_open_loopback_gateway_are_hidden_from_other_names() {
+    let status = |gateway: &Gateway, path: &str, rest: &str| {
+        let mut client = RawClient::to(gateway);
+        client.write(format!("GET {path} HTTP/1.{rest}\r\n\r\n").as_bytes());
+        client.response().status
+    };
+    let paths = ["/health", "/health/live", "/health/ready", "/health/dependencies", "/metrics"];
     let gateway = Gateway::start();
-    let mut client = RawClient::to(&gateway);
-    client.write(b"GET /health/live HTTP/1.1\r\nHost: pod-7.internal\r\n\r\n");
-    assert_eq!(client.response().status, 200);
+    for path in paths {
+        assert_eq!(status(&gateway, path, "1\r\nHost: rebound.example"), 403, "{path}");
+        assert_eq!(status(&gateway, path, "1\r\nHost: localhost"), 200, "{path}");
+        assert_eq!(status(&gateway, path, "0"), 200, "{path}: a probe without a host");
+    }
+    let gateway = Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).start();
+    for path in paths {
+        assert_eq!(status(&gateway, path, "1\r\nHost: pod-7.internal"), 200, "{path}");
+    }
 }

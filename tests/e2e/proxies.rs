@@ -1,7 +1,7 @@
 //! The client's address: the peer's own, or the one that a trusted proxy forwards.
 
 use crate::support::raw::UPGRADE;
-use crate::support::{Gateway, RawClient, SOON, Setup, until};
+use crate::support::{Gateway, Operator, RawClient, SOON, Setup, until};
 use std::net::Ipv4Addr;
 
 /// A PROXY protocol v2 header (HAProxy's specification, section 2.2) for TCP over IPv4.
@@ -67,9 +67,10 @@ fn proxy_header_sets_the_address() {
 }
 
 #[test]
-fn connection_without_the_required_proxy_header_is_refused() {
+fn connection_without_the_required_proxy_header_is_refused_and_counted() {
     let gateway = Setup::new()
         .plain()
+        .with_admin()
         .toml("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = \"required\"")
         .start();
     for bytes in
@@ -80,6 +81,36 @@ fn connection_without_the_required_proxy_header_is_refused() {
         let answer = String::from_utf8_lossy(&client.drain()).into_owned();
         assert!(!answer.contains("101 Switching"), "{answer}");
     }
+    refused_with(&gateway, &[("signature", 2), ("version", 1), ("untrusted_peer", 0)]);
+}
+
+#[test]
+fn peer_that_is_no_trusted_proxy_is_dropped_counted_and_logged_once_a_minute() {
+    let gateway = Setup::new()
+        .plain()
+        .with_admin()
+        .toml("[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = \"required\"")
+        .start();
+    for _ in 0..20 {
+        assert!(RawClient::to(&gateway).drain().is_empty());
+    }
+    refused_with(&gateway, &[("untrusted_peer", 20), ("signature", 0)]);
+    until(SOON, "it is logged", || gateway.output().contains("PROXY header refused"));
+    let output = gateway.output();
+    assert_eq!(output.matches("PROXY header refused").count(), 1, "{output}");
+    assert!(output.contains("server.trusted_proxies") && output.contains("address=127.0.0.1"), "{output}");
+}
+
+/// Asserts the counts of `proxy_header_refused_total`. Only the admin listener needs no PROXY header.
+fn refused_with(gateway: &Gateway, counts: &[(&str, u32)]) {
+    let operator = Operator::of(gateway);
+    let counted = |(cause, count): &(&str, u32)| {
+        format!("seawall_proxy_header_refused_total{{cause=\"{cause}\"}} {count}\n")
+    };
+    until(SOON, "the refusals are counted", || {
+        let text = operator.get("/metrics").body;
+        counts.iter().all(|one| text.contains(&counted(one)))
+    });
 }
 
 #[test]

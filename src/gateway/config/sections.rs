@@ -53,9 +53,11 @@ pub struct ServerSection {
     pub trusted_proxies: Vec<IpNet>,
     pub proxy_protocol: ProxyProtocol,
     pub takeover: bool,
+    /// Every network is trusted, so what crosses one unencrypted is neither refused nor warned of.
+    pub insecure_ok: bool,
     /// `None`: the system chooses the address of outgoing connections.
     pub source_address: Option<IpAddr>,
-    /// `None`: the host name and the process id make the name.
+    /// `None`: the name is random.
     pub instance: Option<String>,
 }
 
@@ -71,6 +73,7 @@ impl Default for ServerSection {
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
             takeover: false,
+            insecure_ok: false,
             source_address: None,
             instance: None,
         }

@@ -5,6 +5,7 @@ use super::values::Scrape;
 use crate::metrics::Cell;
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::wire::fault::HttpFault;
+use crate::wire::proxy::ProxyFault;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
 
@@ -50,6 +51,7 @@ impl Scrape {
             self.sum(|r| &r.requests),
         )?;
         self.refused(sheet)?;
+        self.proxy_headers(sheet)?;
         let codes: Vec<String> =
             CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_string()]).collect();
         let labels: Vec<[(&str, &str); 1]> = codes.iter().map(|code| [("code", code.as_str())]).collect();
@@ -70,6 +72,20 @@ impl Scrape {
         sheet.labelled(
             "http_refused",
             "HTTP requests refused, by status class and reason; an upgrade completed only to refuse its site counts",
+            MetricType::Counter,
+            refused,
+        )
+    }
+
+    fn proxy_headers(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let causes = ProxyFault::ALL.map(|fault| [("cause", fault.as_str())]);
+        let refused = causes.iter().enumerate().map(|(index, label)| {
+            let total = self.reactors.iter().filter_map(|r| r.proxy_faults.get(index)).map(Cell::read);
+            (&label[..], total.sum())
+        });
+        sheet.labelled(
+            "proxy_header_refused",
+            "Connections dropped because no trusted proxy sent a valid PROXY header, by cause",
             MetricType::Counter,
             refused,
         )
