@@ -42,6 +42,13 @@ pub(crate) struct HttpTarget {
     pub(crate) expect: Expect,
 }
 
+impl HttpTarget {
+    /// See [`Target::is_exposed`](super::target::Target::is_exposed).
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.url.scheme() != "https" && !self.peer.is_local()
+    }
+}
+
 /// The answer that an HTTP service must give.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expect {

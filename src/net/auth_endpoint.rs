@@ -18,6 +18,7 @@ use url::form_urlencoded::byte_serialize;
 pub struct Endpoint {
     url: String,
     peer: PeerAddress,
+    is_exposed: bool,
     authorization: Option<String>,
     secrets: Vec<String>,
 }
@@ -86,7 +87,13 @@ impl Endpoint {
                 Some(authorization)
             }
         };
-        Ok(Endpoint { url: target.url.to_string(), peer: target.peer, authorization, secrets })
+        let is_exposed = target.is_exposed();
+        Ok(Endpoint { url: target.url.to_string(), peer: target.peer, is_exposed, authorization, secrets })
+    }
+
+    /// See [`Target::is_exposed`](super::target::Target::is_exposed).
+    pub fn is_exposed(&self) -> bool {
+        self.is_exposed
     }
 
     /// Strings that no cause may show.

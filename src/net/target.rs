@@ -8,7 +8,7 @@ use super::auth_endpoint::Endpoint;
 use super::dial::Dialer;
 use super::peer::PeerAddress;
 use super::postgres::{AddressError, PostgresAddress};
-use super::tls::TlsTrust;
+use super::tls::{Check, TlsTrust};
 pub use crate::health::definition::DependencyKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -152,6 +152,23 @@ impl Target {
         }
     }
 
+    /// True exactly when a network can read or change what is exchanged with it: it is on another machine, and the connection
+    /// is not encrypted or the server's name is not checked. What is sent to a bare TCP port is no secret.
+    pub fn is_exposed(&self) -> bool {
+        match &self.service {
+            TargetService::Postgres(target) => {
+                target.address.check() != Check::Name
+                    && !target.address.peers().iter().all(PeerAddress::is_local)
+            }
+            TargetService::Redis(RedisTarget { peer, tls, .. }) => tls.is_none() && !peer.is_local(),
+            TargetService::Http(target) | TargetService::Clickhouse(target) => target.is_exposed(),
+            TargetService::Auth(AuthTarget { introspection, key_set }) => {
+                introspection.iter().chain(key_set).any(Endpoint::is_exposed)
+            }
+            TargetService::Tcp { .. } => false,
+        }
+    }
+
     /// Reads the files that the address names, as the first connection does.
     pub fn check_files(&self) -> Result<(), TargetError> {
         let TargetService::Postgres(target) = &self.service else { return Ok(()) };
@@ -254,6 +271,29 @@ mod tests {
             assert_eq!(target.address(), shown);
             assert!(!format!("{target:?}").contains("hunter22"));
             assert_eq!(target.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn address_on_another_machine_is_exposed_unless_its_server_is_verified() {
+        for (kind, address, exposed) in [
+            (DependencyKind::Postgres, "postgres://s@db/chat", true),
+            (DependencyKind::Postgres, "postgres://s@db/chat?sslmode=require", true),
+            (DependencyKind::Postgres, "postgres://s@db/chat?sslmode=verify-full", false),
+            (DependencyKind::Postgres, "postgres://s@127.0.0.1/chat", false),
+            (DependencyKind::Postgres, "postgres://s@localhost,db/chat", true),
+            (DependencyKind::Postgres, "host=/run/pg user=s", false),
+            (DependencyKind::Redis, "redis://:pw@cache", true),
+            (DependencyKind::Redis, "rediss://:pw@cache", false),
+            (DependencyKind::Redis, "redis://[::1]:7000", false),
+            (DependencyKind::Redis, "unix:///run/redis.sock", false),
+            (DependencyKind::Http, "http://api.example/", true),
+            (DependencyKind::Http, "http://localhost:8000/", false),
+            (DependencyKind::Http, "https://api.example/", false),
+            (DependencyKind::Tcp, "mail:25", false),
+        ] {
+            let target = Target::parse(kind, address).unwrap_or_else(|error| panic!("{address}: {error}"));
+            assert_eq!(target.is_exposed(), exposed, "{address}");
         }
     }
 

@@ -124,7 +124,7 @@ fn value_of_the_wrong_type_is_rejected_with_the_expected_one() {
     let expected = [
         r#"seawall.toml:2: server.listen = 8080: must be an IP address with a port, like "127.0.0.1:8080""#,
         r#"seawall.toml:3: server.echo = "yes": must be true or false"#,
-        r#"seawall.toml:4: server.origins = "https://a.example": must be a list of origins like "https://chat.example.com", without a path"#,
+        r#"seawall.toml:4: server.origins = "https://a.example": must be a list of origins like "https://chat.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path"#,
         r#"seawall.toml:5: server.hosts = ["a:80"]: must be a list of host names like "chat.local", without a port"#,
         r#"seawall.toml:7: limits.ping_ms = "25s": must be a whole number: 100 to 3600000"#,
         "seawall.toml:8: limits.pong_ms = (number with a fraction): must be a whole number: 100 to 600000",

@@ -3,7 +3,7 @@
 use crate::configuration::bench::{Bench, SECRET};
 
 /// Content of `seawall.toml`, and a part of the answer.
-const FILES: [(&str, &str); 62] = [
+const FILES: [(&str, &str); 64] = [
     ("[server]\nlisten = \"8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"localhost:8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"0.0.0.0:8080\"", "auth is off"),
@@ -13,7 +13,7 @@ const FILES: [(&str, &str); 62] = [
         "[server]\norigins = [\"https://a.example\", \"https://b.example/chat\"]",
         "element 2 is \"https://b.example/chat\"",
     ),
-    ("[server]\norigins = [\"*\"]", "[\"*\"]: must be a list of origins"),
+    ("[server]\norigins = [\"*\"]", "would let every web page read and write while auth is off"),
     ("[server]\norigins = [1]", "a list of origins"),
     ("[server]\nhosts = [\"a.example\", \"b.example:80\"]", "element 2 is \"b.example:80\""),
     ("[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/33\"]", "element 2 is \"10.0.0.0/33\""),
@@ -70,6 +70,11 @@ const FILES: [(&str, &str); 62] = [
     ("[auth]\naudience = \"chat\"", "while auth is off"),
     ("[auth]\nintrospection_url = \"ftp://h\"", "https://host/path"),
     ("[auth]\njwks_url = \"https://h:99999/keys\"", "auth.jwks_url"),
+    ("[auth]\njwks_url = \"http://h/keys\"", "use https, or set server.insecure_ok"),
+    (
+        "[auth]\nintrospection_url = \"http://h/\"\nclient_id = \"a\"\nclient_secret = \"0123456789\"",
+        "use https, or set server.insecure_ok",
+    ),
     ("[auth]\nclient_id = \"x\"", "auth.introspection_url"),
     ("[[auth.keys]]\nalgorithm = \"none\"", "\"HS256\""),
     ("[[auth.keys]]\nalgorithm = \"HS256\"\nsecret_file = \"/nope\"", "cannot read /nope"),
@@ -156,8 +161,7 @@ fn address_of_a_bus_is_checked_before_it_is_dialled() {
 
 #[test]
 fn parameter_without_effect_is_accepted_with_a_warning() {
-    let url =
-        "postgres://u@h/d?pgbouncer=true&connection_limit=1&keepalives_count=5&target_session_attrs=primary";
+    let url = "postgres://u@localhost/d?pgbouncer=true&connection_limit=1&keepalives_count=5&target_session_attrs=primary";
     let said = Bench::new().variable("SEAWALL_STORE_URL", url).run(&["check-config"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     let warnings: Vec<&str> = said.err.lines().collect();
@@ -167,6 +171,29 @@ fn parameter_without_effect_is_accepted_with_a_warning() {
         )
     };
     assert_eq!(warnings, [warning("pgbouncer"), warning("connection_limit")]);
+}
+
+#[test]
+fn what_crosses_a_network_unencrypted_is_warned_of() {
+    let settings = [
+        ("SEAWALL_SERVER_LISTEN", "0.0.0.0:8080", "server.listen: tokens and messages"),
+        ("SEAWALL_STORE_URL", "postgres://u@h/d", "store.url: the network can read and change"),
+        ("SEAWALL_BUS_URL", "redis://h", "bus.url: the network can read and change"),
+        ("SEAWALL_AUTH_INTROSPECTION_URL", "http://h/", "auth.introspection_url: tokens cross"),
+    ];
+    let open = || settings.iter().fold(Bench::new(), |bench, (name, value, _)| bench.variable(name, value));
+    let said = open().run(&["check-config"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(said.err.lines().count(), settings.len(), "{}", said.err);
+    for (name, _, words) in settings {
+        let words = format!("seawall: warning: variable {name}: {words}");
+        let line = said.err.lines().find(|line| line.starts_with(&words));
+        assert!(line.is_some_and(|line| line.contains("server.insecure_ok")), "{words}: {}", said.err);
+    }
+    let silenced = open().variable("SEAWALL_SERVER_INSECURE_OK", "true").run(&["check-config"]);
+    assert_eq!((silenced.code, silenced.err.as_str()), (Some(0), ""));
+    let behind_proxy = open().variable("SEAWALL_SERVER_TRUSTED_PROXIES", "10.0.0.0/8").run(&["check-config"]);
+    assert!(!behind_proxy.err.contains("server.listen"), "{}", behind_proxy.err);
 }
 
 #[test]

@@ -137,6 +137,8 @@ pub enum ConfigFault {
     AuthOff,
     /// `*` in `server.origins` without auth: any web page could read and write.
     OpenToPages,
+    /// Keys would be fetched, or the gateway's secret sent, over a network and unencrypted.
+    Unencrypted,
     /// Two keys have the same name.
     SameKid {
         kid: String,
@@ -261,6 +263,7 @@ impl fmt::Display for ConfigFault {
             ConfigFault::OpenToPages => f.write_str(
                 "\"*\" would let every web page read and write while auth is off; name the origins, or configure auth",
             ),
+            ConfigFault::Unencrypted => f.write_str(UNENCRYPTED),
             ConfigFault::AuthOff => f.write_str(
                 "has no effect while auth is off: add [[auth.keys]], auth.secret, auth.jwks_url or \
                  auth.introspection_url, or remove it",
@@ -288,6 +291,9 @@ impl fmt::Display for ConfigFault {
         }
     }
 }
+
+const UNENCRYPTED: &str = "would cross the network unencrypted, where the keys can be replaced and the secret be read: use \
+                           https, or set server.insecure_ok if every network on the way is trusted";
 
 fn write_material(f: &mut fmt::Formatter<'_>, expected: &str, found: &[&str]) -> fmt::Result {
     if found.is_empty() {

@@ -12,6 +12,7 @@ mod check;
 pub mod dependency;
 pub mod error;
 pub mod origin;
+mod plaintext;
 pub(in crate::gateway) mod prepare;
 mod raw;
 mod ready_made;

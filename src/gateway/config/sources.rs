@@ -5,6 +5,7 @@ use super::check;
 use super::dependency::{self, DependencyTable};
 use super::error::{ConfigError, ConfigFault, ProblemList};
 use super::origin::{ValueOrigin, read_text};
+use super::plaintext;
 use super::prepare;
 use super::raw::{Lines, RawValue, TableReader, nearest, raw};
 use super::sections::Config;
@@ -85,9 +86,11 @@ impl Draft {
         let implied = prepare::implied_dependencies(&self.config, &mut self.report);
         self.config.dependencies = dependency::resolve(self.tables, &implied, &mut self.report);
         prepare::check_auth(&self.config, &mut self.report);
+        plaintext::check(&self.config, &mut self.report);
         prepare::check_folder(&self.config, &mut self.report);
         check::read_identity(&mut self.config, &mut self.report);
         self.config.warnings = prepare::warnings(&self.config.dependencies, &self.config);
+        self.config.warnings.extend(plaintext::warnings(&self.config));
         let problems = self.report.problems;
         if problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems }) }
     }

@@ -100,10 +100,12 @@ settings! {
         "`required`: every connection must start with a PROXY protocol v2 header. Needs `server.trusted_proxies`.";
     server.takeover = false, Switch, Restart:
         "Lets a second process of the same user on this machine listen at the same address, so that it can take over while this one drains. Both processes need it. PostgreSQL only, because an embedded store has one owner.";
+    server.insecure_ok = false, Switch, Restart:
+        "Accepts, without a warning, that tokens, passwords and messages cross networks unencrypted or go to servers whose certificate is not checked. Set it only if every network on the way is trusted.";
     server.source_address = none, SourceAddress, Restart:
         "The address of this machine from which connections to the store, the bus and every other dependency are made. Default: the system chooses.";
     server.instance = none, Text(TextForm::Name), Restart:
-        "The name of this instance. Default: the host name and the process id.";
+        "The name of this instance. Default: a random one at each start.";
 
     tls.certificate = none, File, Reload:
         "A PEM file with the gateway's certificate, followed by its issuers. With `tls.key` set, the listener accepts only TLS. SIGHUP reads both files again.";

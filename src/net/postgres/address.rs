@@ -233,6 +233,11 @@ impl PostgresAddress {
         Ok(())
     }
 
+    /// The check of the server's certificate.
+    pub(crate) fn check(&self) -> Check {
+        self.check
+    }
+
     /// The servers, in the order in which to try them. A `hostaddr` is dialled instead of the host at the same position.
     pub(crate) fn peers(&self) -> Vec<PeerAddress> {
         (0..self.hosts.len().max(self.addresses.len()))
