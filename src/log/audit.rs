@@ -29,21 +29,22 @@ pub enum AuditEvent {
     AdminTokenRefused { address: IpAddr },
 }
 
+/// The thing that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    OriginRefused,
-    HostRefused,
-    ProxyHeaderRefused,
-    AdminTokenRefused,
+    Origin,
+    Host,
+    ProxyHeader,
+    AdminToken,
 }
 
 impl AuditEvent {
     fn kind(&self) -> Kind {
         match self {
-            AuditEvent::OriginRefused { .. } => Kind::OriginRefused,
-            AuditEvent::HostRefused { .. } => Kind::HostRefused,
-            AuditEvent::ProxyHeaderRefused { .. } => Kind::ProxyHeaderRefused,
-            AuditEvent::AdminTokenRefused { .. } => Kind::AdminTokenRefused,
+            AuditEvent::OriginRefused { .. } => Kind::Origin,
+            AuditEvent::HostRefused { .. } => Kind::Host,
+            AuditEvent::ProxyHeaderRefused { .. } => Kind::ProxyHeader,
+            AuditEvent::AdminTokenRefused { .. } => Kind::AdminToken,
         }
     }
 

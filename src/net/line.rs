@@ -41,7 +41,7 @@ pub(crate) struct Line {
 #[derive(Debug)]
 enum Stream {
     Plain(Plain),
-    Tls(Box<Tls>),
+    Tls(Box<Encrypted>),
 }
 
 impl Line {
@@ -116,7 +116,7 @@ impl Line {
                 other => other,
             })?;
         }
-        let stream = Stream::Tls(Box::new(Tls(StreamOwned::new(tls, plain))));
+        let stream = Stream::Tls(Box::new(Encrypted(StreamOwned::new(tls, plain))));
         Ok(Line { stream, peer, bytes_max, bytes_left, trouble: None, has_ended: false })
     }
 
@@ -218,9 +218,9 @@ impl AsFd for Line {
 
 /// A connection with TLS, which ends with a close_notify: without one, the peer cannot tell an end from an attack.
 #[derive(Debug)]
-struct Tls(StreamOwned<ClientConnection, Plain>);
+struct Encrypted(StreamOwned<ClientConnection, Plain>);
 
-impl Drop for Tls {
+impl Drop for Encrypted {
     fn drop(&mut self) {
         self.0.sock.deadline = now() + FAREWELL_MAX;
         self.0.conn.send_close_notify();

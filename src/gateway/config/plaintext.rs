@@ -27,7 +27,7 @@ pub(super) fn check(config: &Config, report: &mut ProblemList) {
     }
 }
 
-/// What is accepted, but should be known.
+/// The settings that are accepted, but that an operator should know of.
 pub(super) fn warnings(config: &Config) -> Vec<ConfigWarning> {
     if config.server.insecure_ok {
         return Vec::new();

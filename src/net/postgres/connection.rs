@@ -41,12 +41,12 @@ pub(crate) struct Connection {
     server: ServerAddress,
     dialer: Dialer,
     key: Option<(i32, i32)>,
-    pub(super) phase: Phase,
+    pub(super) phase: SessionPhase,
 }
 
-/// The phase of a session, which decides how it ends.
+/// The phase of a session at the server, which decides how it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum SessionPhase {
     /// The server has not accepted the session: it would take a farewell for a password.
     Starting,
     /// The server waits for a request.
@@ -103,7 +103,7 @@ impl Connection {
             server,
             dialer: dialer.another(),
             key: None,
-            phase: Phase::Starting,
+            phase: SessionPhase::Starting,
         };
         connection.line.set_bytes_max(startup.answer_bytes_max);
         connection.start(startup)?;
@@ -145,7 +145,7 @@ impl Connection {
                 Message::BackendKeyData(body) => self.key = Some((body.process_id(), body.secret_key())),
                 Message::ErrorResponse(body) => return Err(Failure::Server(ServerError::of(&body))),
                 Message::ReadyForQuery(_) => {
-                    self.phase = Phase::Idle;
+                    self.phase = SessionPhase::Idle;
                     return Ok(());
                 }
                 _ => {}
@@ -187,9 +187,9 @@ impl Drop for Connection {
         let mut out = BytesMut::new();
         frontend::terminate(&mut out);
         match self.phase {
-            Phase::Starting => {}
-            Phase::Calling => self.line.say_last(&out),
-            Phase::Idle => {
+            SessionPhase::Starting => {}
+            SessionPhase::Calling => self.line.say_last(&out),
+            SessionPhase::Idle => {
                 self.line.say_last(&out);
                 self.line.await_end();
             }

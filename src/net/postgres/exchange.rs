@@ -1,6 +1,6 @@
 //! Requests to the server and its answers, one statement at a time.
 
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, SessionPhase};
 use super::failure::{Failure, ServerError};
 use super::row::{self, Row};
 use crate::health::finding::Fault;
@@ -54,7 +54,7 @@ impl Connection {
     }
 
     fn exchange(&mut self, out: &[u8]) -> Result<Vec<Row>, Failure> {
-        self.phase = Phase::Calling;
+        self.phase = SessionPhase::Calling;
         if let Err(trouble) = self.send(out) {
             // A server that ended the connection may have sent its reason.
             return Err(self
@@ -79,7 +79,7 @@ impl Connection {
                     }
                 }
                 Ok(Message::ReadyForQuery(_)) => {
-                    self.phase = Phase::Idle;
+                    self.phase = SessionPhase::Idle;
                     return error.map_or(Ok(rows), |error| Err(Failure::Server(error)));
                 }
                 // Notices, and confirmations without content.
