@@ -2,6 +2,7 @@
 
 use super::route::AdminRefusal;
 use crate::clock::{Moment, Now};
+use crate::metrics::scrape::MetricsFormat;
 use crate::wire::request::{Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -22,6 +23,8 @@ pub(super) struct ReceivedRequest {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Vec<u8>,
+    /// The format in which it reads metrics.
+    pub(super) metrics: MetricsFormat,
 }
 
 /// The reason why there is no request to answer.
@@ -59,6 +62,7 @@ pub(super) fn receive(
                 }
                 let wanted = head.length + body_bytes(&head).map_err(refuse)?;
                 let (path, length) = (head.path.to_owned(), head.length);
+                let metrics = MetricsFormat::accepted(head.values("accept"));
                 if bytes.len() < wanted && head.values("expect").next().is_some() {
                     stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Unheard::Gone)?;
                 }
@@ -67,7 +71,7 @@ pub(super) fn receive(
                         .map_err(|silence| silence.unheard(HttpFault::HeadTimeout { bound_ms }))?;
                 }
                 let body = bytes.get(length..wanted).unwrap_or_default().to_vec();
-                return Ok(ReceivedRequest { method, path, body });
+                return Ok(ReceivedRequest { method, path, body, metrics });
             }
         }
     }

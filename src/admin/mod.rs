@@ -37,7 +37,6 @@ pub const BEARER_BYTES: RangeInclusive<usize> = 32..=512;
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 const HEALTH_TYPE: &str = "application/health+json";
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// True if the text can be a token: of an accepted length and of the characters in RFC 6750, section 2.1.
 pub fn is_bearer(text: &[u8]) -> bool {
@@ -133,7 +132,8 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         match route::wish(method, &request.path, &request.body) {
             Err(refusal) => refuse(out, method, &refusal),
             Ok(AdminTask::Show(AdminView::Metrics)) => {
-                tell(out, method, 200, METRICS_TYPE, &self.metrics.text(&self.vitals));
+                let format = request.metrics;
+                tell(out, method, 200, format.content_type(), &self.metrics.text(&self.vitals, format));
             }
             Ok(AdminTask::Show(shown)) => {
                 let (now, snapshot) = ((self.clock)(), self.outlook.snapshot());

@@ -11,6 +11,7 @@ use crate::drain::DrainPhase;
 use crate::health::report::{Readings, Report};
 use crate::health::snapshot::Availability;
 use crate::limits::CLOSE_TIMEOUT;
+use crate::metrics::scrape::MetricsFormat;
 use crate::session::heartbeat::Periods;
 use crate::wire::outbox::Outbox;
 use crate::wire::page;
@@ -22,7 +23,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 const HEALTH_TYPE: &str = "application/health+json";
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// A fatal alert, protocol_version (RFC 8446 section 6): this listener supports no version of TLS.
 const NO_TLS_HERE: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
 
@@ -212,8 +212,11 @@ impl Engine {
                 self.write(id, |out| page::answer(out, file, head, &options));
             }
             Route::Metrics => {
-                let text = self.setup.metrics.text(&self.setup.vitals);
-                self.write(id, |out| response::answer(out, 200, METRICS_TYPE, text.as_bytes(), &options));
+                let format = MetricsFormat::accepted(head.values("accept"));
+                let text = self.setup.metrics.text(&self.setup.vitals, format);
+                self.write(id, |out| {
+                    response::answer(out, 200, format.content_type(), text.as_bytes(), &options);
+                });
             }
             Route::Health => self.report(id, &options, |readings| readings.summary()),
             Route::Live => self.report(id, &options, |readings| readings.live()),

@@ -3,6 +3,7 @@
 use crate::limits::{Limits, REFUSALS_AT_ONCE, RESERVED_DESCRIPTORS};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs::read_to_string;
+use std::time::Duration;
 
 /// A table of this many descriptors takes 8 MiB; larger tables grow as they are used.
 const TABLE_MAX: u64 = 1 << 20;
@@ -104,6 +105,12 @@ fn own_group_bytes() -> Option<u64> {
 /// The number of open descriptors; 0 if they cannot be counted.
 pub(super) fn open_descriptors() -> u64 {
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
+/// The processor time of all threads since the start.
+pub(super) fn cpu_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.try_into().unwrap_or(0), used.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Resident memory; 0 if it cannot be read.

@@ -129,7 +129,7 @@ impl<'a> Leader<'a> {
             let now = self.clock.read();
             if look_at <= now.at {
                 look_at = now.at + LOOK_PERIOD;
-                self.vitals.set_memory_bytes(capacity::resident_bytes());
+                self.vitals.set_use(capacity::resident_bytes(), capacity::cpu_time());
                 if let Some(fault) = look() {
                     return Some(self.fail(fault, now));
                 }

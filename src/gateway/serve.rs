@@ -163,7 +163,9 @@ fn metrics(
 
 fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock) -> Arc<Vitals> {
     let ProcessBounds { connections, descriptors, memory_bytes } = *bounds;
-    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, clock.read().at);
+    let now = clock.read();
+    let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, now.at);
+    vitals.set_started(now.unix_ms);
     vitals.drain.revise(config.drain);
     Arc::new(vitals)
 }

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 pub mod bus;
 pub mod drain;
+pub mod duration;
 pub mod reactor;
 pub mod reload;
 pub mod scrape;

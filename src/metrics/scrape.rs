@@ -7,6 +7,7 @@ mod drain;
 mod reload;
 mod sheet;
 mod store;
+mod text_format;
 mod tls;
 mod traffic;
 mod values;
@@ -30,6 +31,7 @@ use prometheus_client::registry::Registry;
 use sheet::Sheet;
 use std::fmt;
 use std::sync::Arc;
+pub use text_format::MetricsFormat;
 use values::Scrape;
 
 /// All counters of the process.
@@ -94,9 +96,10 @@ impl Metrics {
         }
     }
 
-    pub fn text(&self, vitals: &Arc<Vitals>) -> String {
-        let mut registry = Registry::with_prefix("seawall");
-        registry.register_collector(Box::new(Scrape {
+    pub fn text(&self, vitals: &Arc<Vitals>, format: MetricsFormat) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessScrape(Arc::clone(vitals))));
+        registry.sub_registry_with_prefix("seawall").register_collector(Box::new(Scrape {
             reactors: self.reactors.clone(),
             store: Arc::clone(&self.store),
             auth: Arc::clone(&self.auth),
@@ -112,7 +115,10 @@ impl Metrics {
         let mut text = String::with_capacity(16 << 10);
         // Writing to a String fails only if a metric's own encoding does; ours cannot.
         let _ = encode(&mut text, &registry);
-        text
+        match format {
+            MetricsFormat::OpenMetrics => text,
+            MetricsFormat::Text => text_format::text_format(&text),
+        }
     }
 }
 
@@ -123,6 +129,29 @@ pub struct Commands {
     pub failed: u64,
     /// Commands received, including the failed ones.
     pub all: u64,
+}
+
+/// The metrics that every program has, named as in the client libraries of Prometheus.
+#[derive(Debug)]
+struct ProcessScrape(Arc<Vitals>);
+
+impl Collector for ProcessScrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (mut sheet, vitals) = (Sheet(encoder), &self.0);
+        sheet.seconds(
+            "process_start_time_seconds",
+            "Unix time of the start of the process, in seconds",
+            vitals.started(),
+        )?;
+        sheet.counter_seconds(
+            "process_cpu_seconds",
+            "Processor time of all threads, in seconds",
+            vitals.cpu(),
+        )?;
+        sheet.gauge("process_resident_memory_bytes", "Resident memory in bytes", vitals.memory_bytes())?;
+        sheet.gauge("process_open_fds", "File descriptors in use", vitals.descriptors())?;
+        sheet.gauge("process_max_fds", "File descriptors the process may open", vitals.descriptors_max)
+    }
 }
 
 impl Collector for Scrape {

@@ -3,12 +3,8 @@
 //! Each cell has one writer, or a few that rarely collide. No decision depends on these numbers, so relaxed ordering
 //! is enough.
 
+use super::duration::DurationHistogram;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// Upper bounds of [`CommitLatency`]'s buckets, in microseconds. A last bucket takes the rest.
-pub const COMMIT_BOUNDS_US: [u64; 12] =
-    [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 2_500_000];
 
 /// The cells of all store workers together.
 #[derive(Debug, Default)]
@@ -33,7 +29,7 @@ pub struct StoreCounters {
     /// Appends in all attempted batches. Divided by `batches`, it is the mean batch size.
     pub batched: AtomicU64,
     /// Time from the first statement of a batch to the end of its commit.
-    pub commit_latency: CommitLatency,
+    pub commit_latency: DurationHistogram,
     /// Pages and heads read.
     pub reads: AtomicU64,
     pub read_failures: AtomicU64,
@@ -73,40 +69,4 @@ pub fn bump(cell: &AtomicU64) {
 
 pub fn add(cell: &AtomicU64, count: u64) {
     cell.fetch_add(count, Ordering::Relaxed);
-}
-
-/// A histogram of commit times.
-#[derive(Debug, Default)]
-pub struct CommitLatency {
-    /// Commits within each bound of [`COMMIT_BOUNDS_US`] and above the previous one. The last bucket takes the rest.
-    pub buckets: [AtomicU64; COMMIT_BOUNDS_US.len() + 1],
-    /// The sum of all commit times, in microseconds.
-    pub sum_us: AtomicU64,
-}
-
-impl CommitLatency {
-    pub fn record(&self, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = COMMIT_BOUNDS_US.partition_point(|bound| *bound < us);
-        if let Some(cell) = self.buckets.get(bucket) {
-            bump(cell);
-        }
-        add(&self.sum_us, us);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commit_is_counted_in_the_first_bucket_whose_bound_holds_it() {
-        let latency = CommitLatency::default();
-        for us in [1, 250, 251, 3_000_000] {
-            latency.record(Duration::from_micros(us));
-        }
-        let counts: Vec<u64> = latency.buckets.iter().map(|cell| cell.load(Ordering::Relaxed)).collect();
-        assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(latency.sum_us.load(Ordering::Relaxed), 3_000_502);
-    }
 }

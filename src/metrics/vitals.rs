@@ -73,6 +73,9 @@ pub struct Vitals {
     connections_max: AtomicU64,
     memory_bytes_max: AtomicU64,
     memory_bytes: AtomicU64,
+    cpu_us: AtomicU64,
+    /// The start of the process in Unix milliseconds.
+    started_unix_ms: AtomicU64,
     descriptors_base: AtomicU64,
     pub drain: Drain,
 }
@@ -97,6 +100,8 @@ impl Vitals {
             descriptors_max,
             memory_bytes_max: AtomicU64::new(memory_bytes_max),
             memory_bytes: AtomicU64::new(0),
+            cpu_us: AtomicU64::new(0),
+            started_unix_ms: AtomicU64::new(0),
             descriptors_base: AtomicU64::new(0),
         }
     }
@@ -160,9 +165,26 @@ impl Vitals {
         self.memory_bytes_max.store(memory_bytes_max, Ordering::Relaxed);
     }
 
-    /// Records the resident memory.
-    pub fn set_memory_bytes(&self, bytes: u64) {
-        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    /// Records the resident memory and the processor time of all threads so far.
+    pub fn set_use(&self, memory_bytes: u64, cpu: Duration) {
+        self.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+        self.cpu_us.store(cpu_us, Ordering::Relaxed);
+    }
+
+    /// The processor time of all threads at the last measurement.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_micros(self.cpu_us.load(Ordering::Relaxed))
+    }
+
+    /// Records the start of the process in Unix milliseconds.
+    pub fn set_started(&self, unix_ms: u64) {
+        self.started_unix_ms.store(unix_ms, Ordering::Relaxed);
+    }
+
+    /// The start of the process since the Unix epoch.
+    pub fn started(&self) -> Duration {
+        Duration::from_millis(self.started_unix_ms.load(Ordering::Relaxed))
     }
 
     /// The resident memory at the last measurement.

@@ -1,5 +1,6 @@
 //! Values of the dependencies and of the gateway itself. The watch worker writes them.
 
+use super::duration::DurationHistogram;
 use crate::health::breaker::{Forced, Position};
 use crate::health::capacity::Depth;
 use crate::health::definition::{DependencyKind, Use};
@@ -39,8 +40,7 @@ pub struct DependencyCells {
     pub breakers: Vec<(Use, AtomicU64)>,
     /// 0 not forced, 1 forced closed, 2 forced open.
     pub forced: AtomicU64,
-    /// The 50th and 99th percentile of the probe duration in microseconds; 0 before the first probe.
-    pub probe_us: [AtomicU64; 2],
+    pub probe_durations: DurationHistogram,
     /// The time of the last success in Unix milliseconds; 0 if never.
     pub last_success_unix_ms: AtomicU64,
 }
@@ -135,7 +135,7 @@ impl DependencyCells {
             state: AtomicU64::default(),
             breakers: dependency.breakers().map(|(of, _)| (of, AtomicU64::default())).collect(),
             forced: AtomicU64::default(),
-            probe_us: Default::default(),
+            probe_durations: DurationHistogram::default(),
             last_success_unix_ms: AtomicU64::default(),
         };
         cells.show(dependency);
@@ -160,9 +160,6 @@ impl DependencyCells {
             Some(Forced::Open) => 2,
         };
         self.forced.store(forced, Ordering::Relaxed);
-        for (cell, percent) in self.probe_us.iter().zip([50, 99]) {
-            cell.store(dependency.latency().percentile(percent).map_or(0, micros), Ordering::Relaxed);
-        }
         let last = dependency.last_success_unix_ms().unwrap_or(0);
         self.last_success_unix_ms.store(last, Ordering::Relaxed);
     }

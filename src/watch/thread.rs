@@ -124,6 +124,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
         if let Some(cells) = self.counters.of(&due.definition.name) {
             cells.probes.fetch_add(1, Ordering::Relaxed);
             cells.probe_failures.fetch_add(u64::from(finding.result.is_err()), Ordering::Relaxed);
+            cells.probe_durations.record(finding.latency);
         }
         self.board.observe(due, finding, (self.clock)(), random)
     }

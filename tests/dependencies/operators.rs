@@ -142,7 +142,7 @@ fn dependency_detail_lists_the_last_fifty_probes() {
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
     assert!(detail["latency_us"]["p99"].is_u64() && detail["last_success"].is_u64(), "{detail}");
     assert!(detail["address"].as_str().is_some_and(|address| address.contains("127.0.0.1")), "{detail}");
-    assert!(gateway.metric("seawall_dependency_probe_seconds") > 0.0);
+    assert!(gateway.metric("seawall_dependency_probe_seconds_count") > 0.0);
     assert!(gateway.metric("seawall_dependency_last_success_seconds") > 1e9);
 }
 

@@ -1,8 +1,9 @@
 //! The metrics page is valid Prometheus text, and its counters move.
 
-use crate::support::{Client, Gateway, SOON, until};
+use crate::support::{Client, Gateway, RawClient, SOON, until};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Checks the text exposition format 0.0.4 (or OpenMetrics 1.0): each sample must belong to a declared family.
 fn check(page: &str) -> usize {
@@ -60,6 +61,38 @@ fn metrics_page_is_valid_and_complete() {
     let form = page.header("content-type").unwrap_or_default();
     assert!(form.starts_with("text/plain") || form.starts_with("application/openmetrics-text"), "{form}");
     assert!(check(&page.body) > 10, "{}", page.body);
+}
+
+#[test]
+fn scraper_that_names_only_the_text_format_gets_it() {
+    let gateway = Gateway::start();
+    let page = |accept: &str| {
+        let mut client = RawClient::to(&gateway);
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        client.write(head.as_bytes());
+        client.response()
+    };
+    let text = page("application/vnd.google.protobuf;q=0.7,text/plain;version=0.0.4;q=0.3");
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(!text.body.contains("# EOF") && text.body.contains("# TYPE seawall_publishes_total counter\n"));
+    assert!(check(&text.body) > 10);
+    let open = page("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
+    assert!(open.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
+    assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[test]
+fn metrics_of_the_process_have_the_names_of_every_program() {
+    let gateway = Gateway::start();
+    until(SOON, "the process was measured", || {
+        gateway.metric("process_resident_memory_bytes") > 1e6
+            && gateway.metric("process_cpu_seconds_total") > 0.0
+    });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let start = gateway.metric("process_start_time_seconds");
+    assert!(start > now - 600.0 && start <= now, "{start} at {now}");
+    assert!(gateway.metric("process_open_fds") > 3.0);
+    assert!(gateway.metric("process_max_fds") >= gateway.metric("process_open_fds"));
 }
 
 #[test]

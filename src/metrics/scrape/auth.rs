@@ -4,6 +4,7 @@ use super::sheet::Sheet;
 use super::values::{Scrape, read};
 use prometheus_client::metrics::MetricType;
 use std::fmt;
+use std::time::Duration;
 
 impl Scrape {
     pub(super) fn auth(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -54,11 +55,10 @@ impl Scrape {
         sheet.counter("introspections", "Token introspection calls made to the auth service", made)?;
         let failed = read(&service.introspections_failed);
         sheet.counter("introspections_failed", "Introspection calls that got no usable answer", failed)?;
-        let us = read(&service.introspection_us);
-        sheet.counter(
-            "introspection_microseconds",
-            "Total duration of introspection calls, in microseconds",
-            us,
+        sheet.counter_seconds(
+            "introspection_seconds",
+            "Total duration of introspection calls, in seconds",
+            Duration::from_micros(read(&service.introspection_us)),
         )?;
         let joined = read(&service.joined);
         sheet.counter(

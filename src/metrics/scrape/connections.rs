@@ -8,6 +8,7 @@ use crate::wire::fault::HttpFault;
 use crate::wire::proxy::ProxyFault;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
+use std::time::Duration;
 
 impl Scrape {
     pub(super) fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -109,10 +110,10 @@ impl Scrape {
             self.sum(|r| &r.handshakes_refused),
         )?;
         let cost_us = self.reactors.iter().map(|r| r.handshake_cost_us.read()).max().unwrap_or(0);
-        sheet.gauge(
-            "handshake_cost_us",
-            "Measured cost of a handshake in microseconds, on the reactor where it is highest",
-            cost_us,
+        sheet.seconds(
+            "handshake_cost_seconds",
+            "Measured cost of a handshake in seconds, on the reactor where it is highest",
+            Duration::from_micros(cost_us),
         )?;
         sheet.gauge(
             "admissions_per_s",

@@ -1,7 +1,8 @@
 //! Encoding of metrics: one call writes one metric.
 
-use crate::metrics::store::COMMIT_BOUNDS_US;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use super::values::read;
+use crate::metrics::duration::{BOUNDS_US, DurationHistogram};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -64,11 +65,29 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    pub(super) fn histogram(&mut self, name: &str, help: &str, buckets: &[u64], sum: f64) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let bounds = COMMIT_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
+    pub(super) fn histogram(&mut self, name: &str, help: &str, values: &DurationHistogram) -> fmt::Result {
+        encode_histogram(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?, values)
     }
+
+    /// Writes a histogram for each label.
+    pub(super) fn histograms<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'l str, &'l str); 1], &'l DurationHistogram)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, values) in values {
+            encode_histogram(family.encode_family(&labels)?, values)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes durations in seconds.
+fn encode_histogram(mut encoder: MetricEncoder<'_>, values: &DurationHistogram) -> fmt::Result {
+    let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(values.buckets.iter().map(read)).collect();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    encoder.encode_histogram::<NoLabelSet>(read(&values.sum_us) as f64 / 1e6, count, &buckets, None)
 }

@@ -97,13 +97,10 @@ impl Scrape {
             read(&store.connections_abandoned),
         )?;
         sheet.gauge("store_failing", "1 if the last write failed, else 0", read(&store.failing))?;
-        let buckets: Vec<u64> = store.commit_latency.buckets.iter().map(read).collect();
-        let sum_s = read(&store.commit_latency.sum_us) as f64 / 1e6;
         sheet.histogram(
             "store_commit_seconds",
             "Time from the first statement of a batch to the end of its commit, in seconds",
-            &buckets,
-            sum_s,
+            &store.commit_latency,
         )
     }
 }

@@ -91,20 +91,10 @@ impl Scrape {
             MetricType::Gauge,
             breakers,
         )?;
-        let latencies: Vec<_> = dependencies
-            .iter()
-            .flat_map(|cells| {
-                let quantiles = ["0.5", "0.99"].into_iter().zip(&cells.probe_us);
-                quantiles.map(|(quantile, us)| {
-                    ([("dependency", &*cells.name), ("quantile", quantile)], seconds(us))
-                })
-            })
-            .collect();
-        let latencies = latencies.iter().map(|(labels, seconds)| (&labels[..], *seconds));
-        sheet.fractions(
+        sheet.histograms(
             "dependency_probe_seconds",
-            "Duration of probes over the last 5 to 10 minutes, in seconds",
-            latencies,
+            "Duration of probes, in seconds",
+            dependencies.iter().map(|cells| ([("dependency", &*cells.name)], &cells.probe_durations)),
         )?;
         let last: Vec<_> = dependencies
             .iter()
