@@ -4,15 +4,19 @@ use super::config::Config;
 use crate::id::Epoch;
 use crate::job::EvidenceSender;
 use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
-use crate::store::sqlite::{self, RunningSqlite, SqliteConfig, SqliteStore};
+use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteStore};
 use crate::store::{Retention, StoreEnds, StoreSchema};
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// Threads that read pages; more than one, so that a long page does not delay short ones.
 const READERS: usize = 2;
 /// Threads that append to PostgreSQL: while one waits for its commit, the other sends its batch. More would take connections
 /// that other instances need, and make batches smaller.
 const WRITERS: usize = 2;
+
+/// The folder of backups in the data folder, unless an operator names another.
+const BACKUP_FOLDER: &str = "backup";
 
 /// A store whose threads have not started.
 pub(super) enum Backing {
@@ -99,6 +103,37 @@ pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
         Some(url) => {
             postgres::new_epoch(url.whole(), config.server.source_address).map_err(|error| error.to_string())
         }
+    }
+}
+
+/// Why a command does not back up or restore the store.
+pub(super) enum Unsupported {
+    /// It is in PostgreSQL. The address without its password.
+    Postgres(String),
+    Failed(String),
+}
+
+/// Copies the SQLite store into `folder`, and keeps only the newest `keep` copies there.
+pub(super) fn backup(
+    config: &Config,
+    folder: Option<PathBuf>,
+    keep: Option<u16>,
+) -> Result<Backup, Unsupported> {
+    let data = embedded_data(config)?;
+    let folder = folder.unwrap_or_else(|| data.join(BACKUP_FOLDER));
+    sqlite::backup(data, &folder, keep.map(usize::from))
+        .map_err(|error| Unsupported::Failed(error.to_string()))
+}
+
+/// Replaces the SQLite store by a backup.
+pub(super) fn restore(config: &Config, file: &Path) -> Result<Restored, Unsupported> {
+    sqlite::restore(embedded_data(config)?, file).map_err(|error| Unsupported::Failed(error.to_string()))
+}
+
+fn embedded_data(config: &Config) -> Result<&Path, Unsupported> {
+    match config.store.postgres() {
+        None => Ok(&config.store.data),
+        Some(url) => Err(Unsupported::Postgres(url.to_string())),
     }
 }
 

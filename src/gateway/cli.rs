@@ -32,6 +32,7 @@ Examples:
                                            print a token signed with the configured HS256 secret
   seawall drain                            stop a running gateway after its clients have moved
   seawall drain --status                   watch that drain
+  seawall backup --keep 14                 copy the store while the gateway runs, and keep the newest 14 copies
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            query a running gateway as an operator
   seawall completions bash > /etc/bash_completion.d/seawall
@@ -86,6 +87,21 @@ enum CliCommand {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Copy the SQLite store into a new file, while a gateway runs or not, check the copy, and print what it holds
+    Backup {
+        /// The folder of backups, made if it is missing [default: backup in the data folder]
+        #[arg(value_hint = clap::ValueHint::DirPath)]
+        folder: Option<PathBuf>,
+        /// Keep only the newest N backups in the folder
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: Option<u16>,
+    },
+    /// Replace the SQLite store by a backup, with a new epoch; the gateway must be stopped. The old files stay in the data folder
+    Restore {
+        /// The backup
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
     },
     /// Maintain the store
     Store {
@@ -175,6 +191,12 @@ pub fn main() -> ExitCode {
             .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
         Some(CliCommand::Version) => output::print(&version()),
         Some(CliCommand::Completions { shell }) => output::print(&completions(shell)),
+        Some(CliCommand::Backup { folder, keep }) => {
+            configured(settings, |config| store_command::backup(&config, folder, keep))
+        }
+        Some(CliCommand::Restore { file }) => {
+            configured(settings, |config| store_command::restore(&config, &file))
+        }
         Some(CliCommand::Store { command: StoreCommand::NewEpoch }) => {
             configured(settings, store_command::new_epoch)
         }

@@ -1,10 +1,12 @@
 //! `seawall store`: what operators do with a store, whether or not a gateway runs.
 
-use super::backing;
+use super::backing::{self, Unsupported};
 use super::config::Config;
 use super::output;
+use crate::store::sqlite::{Backup, Restored, StoreContent};
 use crate::store::{Fit, StoreSchema};
 use rustix::fs::Mode;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Gives every log of the store a new epoch, as is needed after a restore.
@@ -31,6 +33,59 @@ pub(super) fn version(config: Config) -> ExitCode {
             }
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// Backs the SQLite store up, and prints what the backup holds.
+pub(super) fn backup(config: &Config, folder: Option<PathBuf>, keep: Option<u16>) -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    match backing::backup(config, folder, keep) {
+        Ok(Backup { path, content, removed }) => {
+            let removed: String =
+                removed.iter().map(|old| format!("removed       {}\n", old.display())).collect();
+            output::print(&format!("backup        {}\n{}{removed}", path.display(), listing(&content)))
+        }
+        Err(unsupported) => unsupported_here(unsupported),
+    }
+}
+
+/// Restores the SQLite store from a backup, and prints what it holds now.
+pub(super) fn restore(config: &Config, file: &Path) -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    match backing::restore(config, file) {
+        Ok(Restored { content, replaced, aside }) => {
+            let aside = aside.map(|folder| {
+                format!("old files     {}: delete them when they are no longer needed\n", folder.display())
+            });
+            output::print(&format!(
+                "restored      {}\n{}replaced      epoch {replaced}: clients will read the logs again\n{}",
+                file.display(),
+                listing(&content),
+                aside.unwrap_or_default()
+            ))
+        }
+        Err(unsupported) => unsupported_here(unsupported),
+    }
+}
+
+fn listing(content: &StoreContent) -> String {
+    let StoreContent { bytes, channels, publications, epoch, schema } = content;
+    format!(
+        "bytes         {bytes}\nchannels      {channels}\npublications  {publications}\nepoch         {epoch}\nschema        {schema}\n"
+    )
+}
+
+/// Not a success even on PostgreSQL, because nothing was backed up or restored.
+fn unsupported_here(unsupported: Unsupported) -> ExitCode {
+    match unsupported {
+        Unsupported::Failed(error) => failed(&error),
+        Unsupported::Postgres(url) => failed(&format!(
+            "nothing was done, because the store is in PostgreSQL. While gateways run, back it up with:
+pg_dump --format=custom --schema=seawall --file=seawall.dump '{url}'
+To restore, stop all gateways and run:
+pg_restore --clean --if-exists --no-owner --exit-on-error --dbname='{url}' seawall.dump
+seawall store new-epoch"
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store in PostgreSQL, with a real server that is killed, stopped and cut off.
 
+mod backup;
 mod contract;
 mod epoch;
 mod faults;

@@ -369,6 +369,11 @@ fn forget_shared_memory(data: &Path) {
     }
 }
 
+/// The folder of PostgreSQL's programs.
+pub fn programs() -> PathBuf {
+    binary("postgres").parent().map(Path::to_owned).unwrap_or_default()
+}
+
 fn binary(name: &str) -> PathBuf {
     let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

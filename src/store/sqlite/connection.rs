@@ -58,6 +58,17 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A connection that a copy of the store is made from. The store must exist.
+pub(super) fn copied(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite creates the copy as if it were written by this connection, so it may not be one that only queries.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    keep_log_files(&connection)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch("PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;")?;
+    Ok(connection)
+}
+
 /// A connection that copies the write-ahead log into the file. It waits for no lock.
 pub(crate) fn checkpointer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

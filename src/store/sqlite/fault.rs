@@ -23,6 +23,18 @@ pub enum SqliteOpenError {
         /// The missing file.
         path: PathBuf,
     },
+    /// A backup cannot be written.
+    Backup {
+        /// The folder of backups.
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// A store is damaged, so no copy of it was kept.
+    Damaged {
+        path: PathBuf,
+        /// The first fault that SQLite found.
+        finding: String,
+    },
     /// The file is not an SQLite database.
     NotADatabase { path: PathBuf },
     /// The file is a database of another program.
@@ -72,6 +84,14 @@ impl fmt::Display for SqliteOpenError {
             SqliteOpenError::Missing { path } => {
                 write!(f, "there is no store at {}; check the data folder", path.display())
             }
+            SqliteOpenError::Backup { path, source } => write!(
+                f,
+                "no backup was made in {}: {source}; name a folder that this user can write",
+                path.display()
+            ),
+            SqliteOpenError::Damaged { path, finding } => {
+                write!(f, "{} is damaged: {finding}; restore another backup", path.display())
+            }
             SqliteOpenError::NotADatabase { path } => {
                 write!(f, "{} is not a database; move it away, or restore it from a backup", path.display())
             }
@@ -101,11 +121,12 @@ impl fmt::Display for SqliteOpenError {
 impl std::error::Error for SqliteOpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            SqliteOpenError::Folder { source, .. } => Some(source),
+            SqliteOpenError::Folder { source, .. } | SqliteOpenError::Backup { source, .. } => Some(source),
             SqliteOpenError::NoRoom { source, .. } | SqliteOpenError::Sqlite { source, .. } => Some(source),
             SqliteOpenError::Locked { .. }
             | SqliteOpenError::Missing { .. }
             | SqliteOpenError::NotADatabase { .. }
+            | SqliteOpenError::Damaged { .. }
             | SqliteOpenError::NotOurs { .. }
             | SqliteOpenError::Newer { .. }
             | SqliteOpenError::Randomness => None,

@@ -8,9 +8,11 @@
 //! needed.
 
 pub(crate) mod append;
+mod backup;
 mod batch;
 mod checkpoint;
 mod connection;
+mod copy;
 mod erasures;
 mod fault;
 mod keys;
@@ -21,6 +23,7 @@ mod page;
 mod place;
 mod read;
 mod removal;
+mod restore;
 mod retention;
 mod rows;
 mod schema;
@@ -29,6 +32,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{Backup, backup};
+pub use copy::StoreContent;
 pub use fault::SqliteOpenError;
+pub use restore::{Restored, restore};
 pub use schema::VERSION;
 pub use store::{RunningSqlite, SqliteConfig, SqliteStore, new_epoch, noted_schema};

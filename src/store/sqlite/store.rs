@@ -170,7 +170,7 @@ pub fn noted_schema(data: &Path) -> Result<Option<StoreSchema>, SqliteOpenError>
 
 /// Creates the folder and makes its name durable: a power cut must not lose the folder with everything acknowledged in it.
 /// Parent folders that cannot be opened were not created here.
-fn make_folder(data: &Path) -> io::Result<()> {
+pub(super) fn make_folder(data: &Path) -> io::Result<()> {
     if data.is_dir() {
         return Ok(());
     }
@@ -217,7 +217,7 @@ pub(super) fn open_file(path: &Path) -> Result<Connection, SqliteOpenError> {
     Ok(writer)
 }
 
-fn schema_fault(path: &Path, fault: SchemaFault) -> SqliteOpenError {
+pub(super) fn schema_fault(path: &Path, fault: SchemaFault) -> SqliteOpenError {
     let path = path.to_owned();
     match fault {
         SchemaFault::Newer { found } => SqliteOpenError::Newer { path, found, known: schema::VERSION },
@@ -226,7 +226,7 @@ fn schema_fault(path: &Path, fault: SchemaFault) -> SqliteOpenError {
     }
 }
 
-fn sqlite_fault(path: &Path, doing: &'static str, source: rusqlite::Error) -> SqliteOpenError {
+pub(super) fn sqlite_fault(path: &Path, doing: &'static str, source: rusqlite::Error) -> SqliteOpenError {
     let path = path.to_owned();
     let free = path.parent().and_then(|folder| space::of(folder).ok()).map(|space| space.free);
     match (source.sqlite_error_code(), free) {
@@ -239,6 +239,6 @@ fn sqlite_fault(path: &Path, doing: &'static str, source: rusqlite::Error) -> Sq
     }
 }
 
-fn random_epoch() -> Result<Epoch, SqliteOpenError> {
+pub(super) fn random_epoch() -> Result<Epoch, SqliteOpenError> {
     getrandom::u32().map(Epoch).map_err(|_| SqliteOpenError::Randomness)
 }
