@@ -61,6 +61,8 @@ async function outputs() {
     .replace('{{style}}', named('page', 'css', await bundle('page/src/page.css')))
     .replace('{{icon}}', named('icon', 'svg', source('page/src/icon.svg')));
   files.set('index.html', page);
+  // The gateway serves this one if `server.link_tokens` is off.
+  files.set('index-link-tokens-off.html', page.replace('data-link-tokens="on"', 'data-link-tokens="off"'));
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
   files.set('seawall-client-outbox.js', await bundle('client/src/durable.ts', { banner }));
   files.set('files.rs', table(files));
@@ -93,17 +95,28 @@ function declarations() {
   return reached;
 }
 
+/** Returns the request path of a file. A path with a query matches no request: only the gateway selects that file. */
+function address(path) {
+  if (path === 'index.html') return '/';
+  return path === 'index-link-tokens-off.html' ? '/?link_tokens=off' : `/${path}`;
+}
+
+/** Returns the kind of a file, as in `src/wire/files.rs`. */
+function kindOf(path) {
+  if (path.startsWith('assets/')) return 'Part';
+  return path.endsWith('.html') ? 'Page' : 'Module';
+}
+
 /** Writes the table of files that the gateway embeds; `src/wire/page.rs` includes it. */
 function table(files) {
   const rows = [...files.keys()].sort().map((path) => {
     const text = files.get(path);
-    const kept = path.startsWith('assets/') ? 'Immutable' : 'Revalidated';
     return [
       '    File {',
-      `        path: "/${path === 'index.html' ? '' : path}",`,
+      `        path: "${address(path)}",`,
       `        media_type: "${TYPES[path.split('.').pop()]}",`,
       `        etag: "\\"${digest(text)}\\"",`,
-      `        freshness: Freshness::${kept},`,
+      `        kind: FileKind::${kindOf(path)},`,
       `        bytes: include_bytes!("${path}"),`,
       '    },',
     ].join('\n');

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::order::Notice;
 use super::peer::{Arrival, CheckedUpgrade, Expects, HeadStage, Stage, Transport};
-use super::setup::Echo;
+use super::setup::{Echo, LinkTokens};
 use super::slots::SlotId;
 use crate::admission::handshakes::Done;
 use crate::drain::DrainPhase;
@@ -209,6 +209,10 @@ impl Engine {
         let options = ResponseOptions::plain(head.method, self.after(head.after));
         match head.route {
             Route::Page(file) => {
+                let file = match self.setup.link_tokens {
+                    LinkTokens::Accepted => file,
+                    LinkTokens::Ignored => page::without_link_tokens(file),
+                };
                 self.write(id, |out| page::answer(out, file, head, &options));
             }
             Route::Metrics => {

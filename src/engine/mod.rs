@@ -62,7 +62,7 @@ pub use flush::Written;
 pub use order::{FollowMode, Job, Notice, Order, RefusedSite, SiteRule};
 pub use peer::{Flushed, Transport};
 pub use read::{ReadExtent, Readiness};
-pub use setup::{Addresses, Echo, Hosts, ProxyHeader, Setup};
+pub use setup::{Addresses, Echo, Hosts, LinkTokens, ProxyHeader, Setup};
 pub use slots::SlotId;
 pub use tally::Tally;
 

@@ -21,6 +21,8 @@ pub struct Setup {
     pub proxy_header: ProxyHeader,
     /// `server.echo`
     pub echo: Echo,
+    /// `server.link_tokens`
+    pub link_tokens: LinkTokens,
     /// Counted if `limits.connections_per_address` or `limits.handshakes_per_s` is set.
     pub addresses: Addresses,
     /// The number of reactors: each has this share of the process's bounds.
@@ -67,6 +69,15 @@ pub enum Echo {
     Off,
     /// Served.
     On,
+}
+
+/// Tokens in links to the page (`/#token=…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkTokens {
+    /// The page ignores them.
+    Ignored,
+    /// The page signs in with them, after asking if it has another token.
+    Accepted,
 }
 
 /// The count of connections per address.

@@ -1,7 +1,7 @@
 //! The setup that reactors share, built at the start and at each reload.
 
 use super::config::{Config, ProxyProtocol};
-use crate::engine::{self, Addresses, Echo, Hosts, ProxyHeader};
+use crate::engine::{self, Addresses, Echo, Hosts, LinkTokens, ProxyHeader};
 use crate::job::Outlook;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -41,6 +41,7 @@ pub(super) fn setup(
             ProxyProtocol::Required => ProxyHeader::Required,
         },
         echo: if server.echo { Echo::On } else { Echo::Off },
+        link_tokens: if server.link_tokens { LinkTokens::Accepted } else { LinkTokens::Ignored },
         addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
         reactors: fixed.reactors,
         outlook: Arc::clone(fixed.outlook),

@@ -41,6 +41,7 @@ impl Stage {
             trusted_proxies: Vec::new(),
             proxy_header: engine::ProxyHeader::Off,
             echo: engine::Echo::Off,
+            link_tokens: engine::LinkTokens::Accepted,
             addresses: engine::Addresses::Uncounted,
             reactors: 1,
             vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, clock.read().at)),

@@ -10,24 +10,27 @@ pub struct File {
     pub media_type: &'static str,
     /// A strong validator with its quotes (RFC 9110 section 8.8.3): a digest of the bytes.
     pub etag: &'static str,
-    pub freshness: Freshness,
+    pub kind: FileKind,
     pub bytes: &'static [u8],
 }
 
-/// How long a cache may serve a file without revalidating it.
+/// The role of a file. It decides how long a cache may serve it without revalidating it, and which sites may load it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// Forever: the name contains a digest of the bytes, so other bytes have another name (RFC 8246).
-    Immutable,
-    /// Never: the client asks each time and gets 304 while the file is unchanged.
-    Revalidated,
+pub enum FileKind {
+    /// The page: the client asks for it each time and gets 304 while it is unchanged.
+    Page,
+    /// A file that the page loads. A cache keeps it forever: its name contains a digest of the bytes, so other bytes have
+    /// another name (RFC 8246).
+    Part,
+    /// A module of the client library, revalidated like the page. Pages of every site may import it: it holds no data.
+    Module,
 }
 
-impl Freshness {
+impl FileKind {
     pub(super) const fn cache_control(self) -> &'static str {
         match self {
-            Freshness::Immutable => "public, max-age=31536000, immutable",
-            Freshness::Revalidated => "no-cache",
+            FileKind::Part => "public, max-age=31536000, immutable",
+            FileKind::Page | FileKind::Module => "no-cache",
         }
     }
 }
@@ -38,4 +41,12 @@ pub(super) static FILES: &[File] = include!(concat!(env!("CARGO_MANIFEST_DIR"), 
 /// The file at `path`.
 pub fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
+}
+
+/// The file to serve in place of `file` if the page must ignore tokens in links: the page of that kind, else `file`.
+pub fn without_link_tokens(file: &'static File) -> &'static File {
+    match file.kind {
+        FileKind::Page => find("/?link_tokens=off").unwrap_or(file),
+        FileKind::Part | FileKind::Module => file,
+    }
 }

@@ -1,7 +1,7 @@
 //! Answers requests for the embedded files: the page at `/` and the client library. A file's bytes are copied only
 //! into the answer.
 
-pub use crate::wire::files::{File, Freshness, find};
+pub use crate::wire::files::{File, FileKind, find, without_link_tokens};
 
 use crate::wire::request::Head;
 use crate::wire::response::{self, ResponseOptions};
@@ -14,14 +14,20 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Appends the answer to a `GET` or `HEAD` of a file: the file, or 304 if the client has it. Only `method` and `after` of
 /// `options` are used; the header lines come from the file.
 pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>, options: &ResponseOptions<'_>) {
-    let headers = [
+    let (sites, more): (&str, &[(&str, &str)]) = match file.kind {
+        // Pages of other sites that opened this one, or that it opens, get no reference to its window.
+        FileKind::Page => ("same-origin", &[("Cross-Origin-Opener-Policy", "same-origin")]),
+        FileKind::Part => ("same-origin", &[]),
+        FileKind::Module => ("cross-origin", &[("Access-Control-Allow-Origin", "*")]),
+    };
+    let common = [
         ("ETag", file.etag),
         ("Content-Security-Policy", POLICY),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", sites),
         ("Referrer-Policy", "no-referrer"),
     ];
-    let options =
-        ResponseOptions { cache_control: file.freshness.cache_control(), headers: &headers, ..*options };
+    let headers = [&common, more].concat();
+    let options = ResponseOptions { cache_control: file.kind.cache_control(), headers: &headers, ..*options };
     let status = if has(head, file.etag) { 304 } else { 200 };
     response::answer(out, status, file.media_type, file.bytes, &options);
 }

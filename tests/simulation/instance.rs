@@ -5,7 +5,7 @@ use super::drain::{Drain, PLAN};
 use super::shell::Shell;
 use fastrand::Rng;
 use seawall::clock::Now;
-use seawall::engine::{Addresses, Echo, FollowMode, Hosts, ProxyHeader, Setup};
+use seawall::engine::{Addresses, Echo, FollowMode, Hosts, LinkTokens, ProxyHeader, Setup};
 use seawall::health::report::Report;
 use seawall::health::snapshot::Snapshot;
 use seawall::id::{InstanceName, ReactorId};
@@ -89,6 +89,7 @@ fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setu
         trusted_proxies: Vec::new(),
         proxy_header: ProxyHeader::Off,
         echo: Echo::Off,
+        link_tokens: LinkTokens::Accepted,
         addresses: kind.addresses,
         reactors: usize::from(REACTORS),
         vitals: Arc::new(vitals),

@@ -4,7 +4,7 @@ use super::shell::{Line, Shell, Sizes};
 use super::workers::{Full, GRANT, Workers};
 use seawall::clock::{Moment, Now};
 use seawall::drain::{DrainCause, DrainPhase, Ending};
-use seawall::engine::{Addresses, Echo, FollowMode, Hosts, ProxyHeader, Setup, Transport};
+use seawall::engine::{Addresses, Echo, FollowMode, Hosts, LinkTokens, ProxyHeader, Setup, Transport};
 use seawall::health::board::Board;
 use seawall::health::breaker::Forced;
 use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
@@ -223,6 +223,7 @@ impl World {
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Off,
             echo: Echo::Off,
+            link_tokens: LinkTokens::Accepted,
             addresses: old.addresses,
             reactors: 1,
             vitals: Arc::clone(&old.vitals),
@@ -398,6 +399,7 @@ fn setup(limits: Limits, auth: AuthMode, board: &Board, now: Now) -> Setup {
         trusted_proxies: Vec::new(),
         proxy_header: ProxyHeader::Off,
         echo: Echo::Off,
+        link_tokens: LinkTokens::Accepted,
         addresses: if is_counted { Addresses::Counted } else { Addresses::Uncounted },
         reactors: 1,
         vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, now.at)),

@@ -182,8 +182,9 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form: each setting accepts one of them that is not its default.
-    const VALUES: [&str; 22] = [
+    const VALUES: [&str; 23] = [
         "true",
+        "false",
         "2",
         "128",
         "300",

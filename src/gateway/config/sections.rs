@@ -45,6 +45,8 @@ pub struct ServerSection {
     pub reactors: u32,
     pub pin_reactors: bool,
     pub echo: bool,
+    /// The page accepts a token in its link.
+    pub link_tokens: bool,
     /// Accepted in addition to the `Host`'s own origin: lower case, without a trailing slash.
     pub origins: Vec<String>,
     /// Accepted in addition to loopback's names while auth is off: lower case, without a port.
@@ -68,6 +70,7 @@ impl Default for ServerSection {
             reactors: 0,
             pin_reactors: false,
             echo: false,
+            link_tokens: true,
             origins: Vec::new(),
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),

@@ -89,6 +89,9 @@ settings! {
         "Pins each reactor to one core. Use it only if nothing else runs on the machine.";
     server.echo ["--echo"] = false, Switch, Reload:
         "Serves `/echo`, which sends each message back. The upgrade and the limits are those of `/ws`.";
+    server.link_tokens = true, Switch, Reload:
+        "Lets a link sign in to the page at `/` with `#token=…`. A tab that has another token asks first. `false`: such tokens are \
+         ignored.";
     server.origins = [], Texts(TextForm::Origin), Reload:
         "Origins of web pages that may connect, in addition to pages of the same host. `https://*.example.com` is every host below \
          the domain, `http://localhost:*` every port, `*` every site (only with auth on).";

@@ -44,9 +44,38 @@ fn validator_is_a_digest_of_the_bytes() {
 fn only_files_named_for_their_bytes_are_immutable() {
     for file in FILES {
         let named = file.path.starts_with("/assets/");
-        assert_eq!(file.freshness == Freshness::Immutable, named, "{}", file.path);
+        assert_eq!(file.kind == FileKind::Part, named, "{}", file.path);
         assert!(!named || file.path.contains(&file.etag[1..11]), "{}", file.path);
     }
+}
+
+#[test]
+fn other_sites_may_load_the_modules_alone() {
+    for file in FILES {
+        let answer = asked("GET / HTTP/1.1\r\nHost: x\r\n\r\n", file);
+        let is_module = file.path.starts_with("/seawall-client");
+        for line in ["Access-Control-Allow-Origin: *", "Cross-Origin-Resource-Policy: cross-origin"] {
+            assert_eq!(answer.contains(&format!("\r\n{line}\r\n")), is_module, "{} {line}", file.path);
+        }
+    }
+}
+
+#[test]
+fn page_that_ignores_link_tokens_differs_in_its_mark_alone_and_has_no_path_of_its_own() {
+    let other = without_link_tokens(page());
+    let text = |file: &File| String::from_utf8(file.bytes.to_vec()).expect("text");
+    assert_ne!(other.etag, page().etag);
+    assert_eq!(text(other).replace("link-tokens=\"off\"", "link-tokens=\"on\""), text(page()));
+    let module = find("/seawall-client.js").expect("the module");
+    assert_eq!(without_link_tokens(module), module);
+    let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", other.path);
+    let Parsed::Complete(head) = parse(request.as_bytes(), (&Limits::default()).into()) else {
+        panic!("{request}")
+    };
+    assert!(
+        matches!(head.route, crate::wire::request::Route::Page(file) if file == page()),
+        "a query changes nothing"
+    );
 }
 
 #[test]
@@ -104,6 +133,7 @@ fn answer_has_the_cache_and_security_headers() {
         "X-Content-Type-Options: nosniff".into(),
         "Referrer-Policy: no-referrer".into(),
         "Cross-Origin-Resource-Policy: same-origin".into(),
+        "Cross-Origin-Opener-Policy: same-origin".into(),
     ] {
         assert!(answer.contains(&format!("\r\n{line}\r\n")), "{line}: {answer}");
     }

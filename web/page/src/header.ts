@@ -28,6 +28,10 @@ const channel = at<HTMLInputElement>('channel');
 const name = at<HTMLInputElement>('name');
 const tokenForm = at<HTMLFormElement>('token-form');
 const token = at<HTMLInputElement>('token');
+const offer = at<HTMLFormElement>('offer');
+
+/** True unless the operator turned tokens in links off (`server.link_tokens`). */
+export const TAKES_LINK_TOKENS = document.documentElement.dataset['linkTokens'] === 'on';
 
 let shown: Connection = { state: 'connecting', text: 'connecting', retryAt: undefined, needsToken: false };
 
@@ -75,6 +79,14 @@ export function showToken(given: string): void {
   tokenForm.hidden = given === '';
 }
 
+let offered = '';
+
+/** Asks whether to sign in with the token of a link, because the person may not know where the link comes from. */
+export function offerToken(found: string): void {
+  offered = found;
+  offer.hidden = false;
+}
+
 export interface HeaderActions {
   /** Opens a channel, or returns what is wrong with the name. */
   open(channel: string): string | undefined;
@@ -95,5 +107,12 @@ export function listen(actions: HeaderActions, fault: (text: string) => void): v
     event.preventDefault();
     actions.useToken(token.value.trim());
   });
+  offer.addEventListener('submit', (event) => {
+    event.preventDefault();
+    offer.hidden = true;
+    showToken(offered);
+    actions.useToken(offered);
+  });
+  at('offer-ignore').addEventListener('click', () => { offer.hidden = true; });
   now.addEventListener('click', () => actions.connectNow());
 }

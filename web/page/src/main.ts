@@ -19,7 +19,8 @@ const keys = new memory.OwnKeys(() => changed());
 let name = memory.name.read() || `guest-${tab.slice(-4).toLowerCase()}`;
 let client: Client;
 let room: Room;
-let hasToken = false;
+/** Empty without one. */
+let token = '';
 
 let isPending = false;
 
@@ -32,22 +33,27 @@ function changed(): void {
 
 function paint(): void {
   isPending = false;
-  header.showConnection(words.connection(client.state.value, hasToken));
+  header.showConnection(words.connection(client.state.value, token !== ''));
   header.showBanner(words.banner(client.status.value));
   composer.showTyping(room.typing(Date.now()));
   log.paint(room.rows(log.isAtEnd()), room.top(), actions);
 }
 
-/** Connects with a token, or without one if it is empty. */
-function begin(token: string, channel: string): void {
-  hasToken = token !== '';
-  client = connect('/ws', { client: 'seawall-page/1', outbox: durable(), ...(hasToken ? { token } : {}) });
+/** Connects with the token of this tab, or without one. */
+function begin(channel: string): void {
+  client = connect('/ws', { client: 'seawall-page/1', outbox: durable(), ...(token === '' ? {} : { token }) });
   client.state.subscribe(changed);
   client.status.subscribe(changed);
   client.outbox.subscribe((entries) => {
     entries.forEach((entry) => keys.add(entry.key));
     changed();
   });
+  enter(channel);
+}
+
+function change(channel: string): void {
+  room.leave();
+  composer.stopEditing();
   enter(channel);
 }
 
@@ -79,10 +85,7 @@ function listen(): void {
   header.listen({
     open(channel) {
       if (!words.isChannelName(channel)) return 'A channel name must be 1 to 128 letters, digits or any of _ . : -';
-      if (channel === room.name) return undefined;
-      room.leave();
-      composer.stopEditing();
-      enter(channel);
+      if (channel !== room.name) change(channel);
       return undefined;
     },
     rename(wanted) {
@@ -90,17 +93,17 @@ function listen(): void {
       header.showName(name);
       memory.name.write(name);
     },
-    useToken(token) {
-      memory.token.write(token);
+    useToken(given) {
+      keep(given);
       client.close();
-      begin(token, room.name);
+      begin(room.name);
     },
     connectNow: () => client.reconnect(),
   }, composer.showFault);
   composer.listen({
     submit(text, editing) {
       // Without a token the message would have no author, so its text stays in the draft.
-      if (!hasToken && words.connection(client.state.value, hasToken).needsToken) {
+      if (token === '' && words.connection(client.state.value, false).needsToken) {
         composer.restore(text, editing);
         return composer.showFault('Enter a token first.');
       }
@@ -113,19 +116,37 @@ function listen(): void {
     typed: () => room.typed(name, Date.now()),
   });
   log.onOlder(() => void room.older());
-  addEventListener('hashchange', () => location.reload());
+  addEventListener('hashchange', () => {
+    const link = readLink();
+    change(link.channel || room.name);
+    // The person may not have followed this link: another window can change the address as well.
+    if (link.token !== '' && link.token !== token) header.offerToken(link.token);
+  });
+}
+
+/** Reads what a link asks for: a token, a channel, or an empty text. */
+function readLink(): { token: string; channel: string } {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const [found, channel] = [given.get('token') ?? '', given.get('channel') ?? ''];
+  if (found !== '' && !header.TAKES_LINK_TOKENS) composer.showFault('Tokens in links are turned off here. Enter yours above.');
+  return { token: header.TAKES_LINK_TOKENS ? found : '', channel: words.isChannelName(channel) ? channel : '' };
+}
+
+function keep(given: string): void {
+  token = given;
+  memory.token.write(given);
 }
 
 function start(): void {
-  const given = new URLSearchParams(location.hash.slice(1));
-  const token = given.get('token') ?? memory.token.read();
-  const wanted = given.get('channel') ?? '';
-  memory.token.write(token);
+  const link = readLink();
+  keep(memory.token.read() || link.token);
   header.showToken(token);
   memory.name.keep(name);
   header.showName(name);
   listen();
-  begin(token, words.isChannelName(wanted) ? wanted : LOBBY);
+  begin(link.channel || LOBBY);
+  // A link does not replace the session of this tab unless the person wants that.
+  if (link.token !== '' && link.token !== token) header.offerToken(link.token);
   setInterval(() => {
     header.tick();
     composer.showTyping(room.typing(Date.now()));

@@ -6,6 +6,7 @@ import { close, open, person, Tab } from './support/browser.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Link } from './support/link.mjs';
 import { Peer } from './support/peer.mjs';
+import { Site } from './support/site.mjs';
 import { SECRET, token } from './support/token.mjs';
 
 before(open);
@@ -141,6 +142,73 @@ test('with auth on, the page asks for a token and says what to do if it is refus
   const guest = await Tab.open(t, await person(t), gateway, `#token=${token('bob')}`);
   await guest.state(/online as bob/);
   assert.ok(!guest.page.url().includes('token'), 'a token does not stay in the address');
+});
+
+test('a link does not replace the token of a tab unless the person agrees', async (t) => {
+  const gateway = await Gateway.start(t, { env: { SEAWALL_AUTH_SECRET: SECRET } });
+  const context = await person(t);
+  const tab = await Tab.open(t, context, gateway, `#token=${token('ann')}`);
+  await tab.state(/online as ann/);
+  const asks = () => tab.page.locator('#offer').isVisible();
+  const noToken = () => !tab.page.url().includes('token');
+
+  // Another window, or a link in a message, changes the fragment of the open page.
+  await tab.page.evaluate((found) => { location.hash = `channel=harbour&token=${found}`; }, token('bob'));
+  await tab.sees('the question', asks, Boolean);
+  assert.ok(noToken(), 'the token leaves the address at once');
+  assert.match(await tab.stateText(), /online as ann/);
+  assert.equal(await tab.page.inputValue('#channel'), 'harbour', 'a channel is opened without a question');
+  await tab.picture('offer');
+  await tab.page.getByRole('button', { name: 'Ignore' }).click();
+  assert.ok(!await asks());
+
+  await tab.page.goto('about:blank');
+  await tab.page.goto(`${gateway.url}/#token=${token('bob')}`);
+  await tab.state(/online as ann/);
+  await tab.sees('the question', asks, Boolean);
+  await tab.page.getByRole('button', { name: 'Sign in' }).click();
+  await tab.state(/online as bob/);
+  assert.ok(noToken() && !await asks());
+
+  const other = await Tab.open(t, context, gateway);
+  await other.state(/stopped: a token is required/);
+  await other.page.evaluate((found) => { location.hash = `token=${found}`; }, token('eve'));
+  await other.sees('the question, also without a token', () => other.page.locator('#offer').isVisible(), Boolean);
+  assert.match(await other.stateText(), /stopped: a token is required/);
+});
+
+test('tokens in links are ignored if the operator turned them off', async (t) => {
+  const gateway = await Gateway.start(t, { toml: '[server]\nlink_tokens = false\n', env: { SEAWALL_AUTH_SECRET: SECRET } });
+  const tab = await Tab.open(t, await person(t), gateway, `#token=${token('ann')}`);
+  await tab.state(/stopped: a token is required/);
+  await tab.sees('the reason', tab.shown, (shown) => shown.includes('Tokens in links are turned off here.'));
+  assert.ok(!tab.page.url().includes('token'));
+});
+
+test('a window that opened the page cannot reach it', async (t) => {
+  const gateway = await Gateway.start(t);
+  const site = await Site.start(t, () => '<!doctype html><title>another site</title>');
+  const context = await person(t);
+  const page = await context.newPage();
+  await page.goto(site.url);
+  const opened = context.waitForEvent('page');
+  await page.evaluate((url) => { window.chat = window.open(url); }, gateway.url);
+  const chat = await opened;
+  await chat.waitForFunction(() => document.getElementById('state')?.dataset.state === 'online');
+  assert.deepEqual([await page.evaluate(() => window.chat.closed), await chat.evaluate(() => window.opener)], [true, null]);
+});
+
+test('a page of another origin imports the library from the gateway and connects', async (t) => {
+  const site = await Site.start(t, () => `<!doctype html><title>an app</title><script type="module">
+    import { connect } from '${gateway.url}/seawall-client.js';
+    import { durable } from '${gateway.url}/seawall-client-outbox.js';
+    const client = connect('${gateway.url}/ws', { outbox: durable() });
+    client.channel('lobby').publish({ text: 'from another origin' }).then(({ offset }) => { document.title = 'stored at ' + offset; });
+  </script>`);
+  const gateway = await Gateway.start(t, { toml: `[server]\norigins = ["${site.url}"]\n` });
+  const page = await (await person(t)).newPage();
+  await page.goto(site.url);
+  await page.waitForFunction(() => document.title === 'stored at 1');
 });
 
 test('a message that is too long is not sent, and its text is kept', async (t) => {
