@@ -8,6 +8,13 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
+        path: "/assets/page-29ae7007a3.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"29ae7007a3070e6f3496f54cc75d21d9\"",
+        kind: FileKind::Part,
+        bytes: include_bytes!("assets/page-29ae7007a3.js"),
+    },
+    File {
         path: "/assets/page-387d3ad80c.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"387d3ad80c200b9fc123d71a92810fe2\"",
@@ -15,23 +22,16 @@
         bytes: include_bytes!("assets/page-387d3ad80c.css"),
     },
     File {
-        path: "/assets/page-c40737c9aa.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"c40737c9aa80ed90aae508c84d280806\"",
-        kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-c40737c9aa.js"),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"bbff2f00180c84e433fd7ba101ca9fbf\"",
+        etag: "\"3ff73edb3a62517bda7eaf1871f9e324\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"45721002f56a258aded2910ba092ced2\"",
+        etag: "\"0ee3f9aa96e7606592e1f19914f99dda\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -45,7 +45,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"295baafe6cd7549d0fcb1709954f3bac\"",
+        etag: "\"d181042ca3ddf34953cfcfd30caf6fad\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

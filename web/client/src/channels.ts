@@ -31,7 +31,7 @@ export function interrupt(t: Turn): void {
   for (const sub of s.subs.values()) {
     Object.assign(sub, { on: undefined, joining: false, asked: false, replaying: false });
     // Rights come with the token, and the next connection may have a different one.
-    if (sub.view.phase === 'refused') sub.view = { phase: 'waiting' };
+    again(sub);
   }
   for (const [id, ask] of s.asks) if (ask.for === 'subscribe' || ask.for === 'fill') s.asks.delete(id);
 }
@@ -76,6 +76,25 @@ function refuse(t: Turn, sub: Sub, error: Failure): void {
   sub.view = { ...sub.view, phase: error.retryMs === undefined ? 'refused' : 'waiting', error };
 }
 
+/** Tries one of the channels that were refused because the connection had too many, now that a place is free. */
+export function freed(t: Turn): void {
+  for (const sub of t.s.subs.values()) {
+    if (sub.view.error?.code === 'too_large' && again(sub)) return;
+  }
+}
+
+/** Tries the channels that were refused for a right, because the new token may grant it. */
+export function regained(t: Turn): void {
+  for (const sub of t.s.subs.values()) if (sub.view.error?.code !== 'too_large') again(sub);
+}
+
+/** Requests a refused subscription again. Returns `false` if it was not refused. */
+function again(sub: Sub): boolean {
+  if (sub.view.phase !== 'refused') return false;
+  sub.view = { ...sub.view, phase: 'waiting' };
+  return true;
+}
+
 /** Converts a gateway error for apps. Transient errors without a `retry_ms` get 1000 ms. */
 export function failure({ code, message, dependency, retry_ms }: WireError): Failure {
   const retryMs = advised(retry_ms) ?? (TRANSIENT_CODES.includes(code) ? 1000 : undefined);
@@ -89,6 +108,8 @@ export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { su
   const link = t.s.links.get(ask.link);
   if (ask.for === 'subscribe') sub.joining = false;
   else sub.asked = false;
+  // The server ended the subscription while the page was on its way.
+  if (ask.for === 'fill' && sub.on !== ask.link) return;
   if (error) {
     const why = failure(error);
     if (link && why.code === 'rate_limited') link.rest = t.now + (why.retryMs ?? 0);
@@ -122,13 +143,13 @@ function apply(t: Turn, sub: Sub, value: Publication): void {
 }
 
 /** Handles a push about a channel, from the serving link or from the one being left. */
-export function pushed(t: Turn, link: number, { publication, signal, synced, lag, beat }: Frame): void {
+export function pushed(t: Turn, link: number, { publication, signal, synced, lag, beat, unsubscribed }: Frame): void {
   const { s } = t;
   const listening = (name: string | undefined) => {
     const sub = name === undefined ? undefined : s.subs.get(name);
     return sub?.on === link || (sub?.epoch && s.links.get(link)?.phase === 'leaving') ? sub : undefined;
   };
-  const sub = listening((publication ?? signal ?? synced ?? lag)?.channel);
+  const sub = listening((publication ?? signal ?? synced ?? lag ?? unsubscribed)?.channel);
   if (sub && publication) apply(t, sub, publication);
   // A signal has no offset, and during a move both connections deliver it: take it from the serving one only.
   if (signal && sub?.on === link) t.do({ do: 'emit', channel: sub.name, event: 'signal', value: signal });
@@ -136,6 +157,11 @@ export function pushed(t: Turn, link: number, { publication, signal, synced, lag
   if (sub && synced && sub.on === link) {
     sub.replaying = false;
     hear(sub, synced.offset);
+  }
+  if (sub && unsubscribed && sub.on === link) {
+    sub.asked = false;
+    refuse(t, sub, { code: 'forbidden', message: 'You may no longer read this channel: the token has no right to subscribe to it.' });
+    freed(t);
   }
   for (const [name, head] of Object.entries(beat?.heads ?? {})) {
     const sub = listening(name);

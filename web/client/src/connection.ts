@@ -2,10 +2,10 @@
 
 import type { Ending } from './api.js';
 import { delay, nextAttempt } from './backoff.js';
-import { begin, interrupt } from './channels.js';
+import { begin, interrupt, regained } from './channels.js';
 import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
-import { CONNECT_BYTES, CONNECT_MS, FRAME_BYTES, EARLY_RETRY_MS, LEAVE_MS, PROBE_MS, RECOVER_BYTES } from './limits.js';
+import { CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
 import type { Link, Turn } from './state.js';
 import type { Connected, Frame, WireError } from './wire.js';
 
@@ -126,6 +126,7 @@ export function refreshed(t: Turn, { refreshed, error }: Frame): void {
     s.view = { ...s.view, session: { ...s.view.session, expires: refreshed.expires } };
     expiresIn(t, refreshed.expires_in_ms);
     s.unjudged = false;
+    regained(t);
   } else if (error?.retry_ms !== undefined) s.refreshAt = later(Math.max(1000, error.retry_ms));
   else {
     s.token = undefined;
@@ -187,15 +188,21 @@ function moveFailed(t: Turn, because: Ending): void {
   if (s.move) s.move = what === 'stop' ? undefined : { ...s.move, at: now + delay(s.attempt, t.random, because.retryMs) };
 }
 
-/** Decides what to do next. A fresh token is fetched at most once, and only with a callback. */
-function advise(t: Turn, { code }: Ending): ReturnType<typeof advice> {
-  const { s } = t;
+/**
+ * Decides what to do next. The refusal of a token rests on keys and clocks that may still be catching up, so it is believed only
+ * when it is repeated `REFUSAL_MS` later. A callback is asked for a fresh token before each attempt.
+ */
+function advise(t: Turn, { code, retryMs }: Ending): ReturnType<typeof advice> {
+  const { s, now } = t;
   const what = advice(code);
-  if (what !== 'fresh_token') return what;
-  if (!s.renewable || s.fresh) return 'stop';
-  s.fresh = true;
-  s.token = undefined;
-  return what;
+  if (what === 'fresh_token') {
+    s.refusedAt ??= now;
+    const isFinal = (s.token === undefined && !s.renewable) || now - s.refusedAt >= REFUSAL_MS;
+    if (s.renewable) s.token = undefined;
+    if (isFinal && retryMs === undefined) return 'stop';
+  }
+  // A gateway that says when to return does not mean a final refusal.
+  return what === 'stop' && retryMs !== undefined ? 'return' : what;
 }
 
 /** Schedules the next attempt when there is no connection, or stops. */
@@ -226,7 +233,7 @@ export function reconnect(t: Turn): void {
     s.attempt = 0;
     if (s.renewable) s.token = undefined;
   }
-  s.fresh = false;
+  s.refusedAt = undefined;
   dial(t);
 }
 

@@ -22,6 +22,8 @@ export const CONNECT_MS = 15_000;
 export const ANSWER_MS = 10_000;
 /** Reply timeout of the probe sent when the network came back or the page became visible. */
 export const PROBE_MS = 5_000;
+/** A token that is refused is tried again for this time: the gateway's keys or a clock may be late. The gateway fetches keys every 5 s. */
+export const REFUSAL_MS = 30_000;
 /** How long a replaced connection may take to answer its pending commands. */
 export const LEAVE_MS = 5_000;
 /** The least time between an attempt and one brought forward because the network is back or the page visible. */

@@ -19,7 +19,7 @@ import type { Frame } from './wire.js';
 export function begin({ client, token, renewable = false, account }: { client?: string; token?: string; renewable?: boolean; account?: string }): SessionState {
   return {
     client, token, renewable, account, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
-    asking: 0, unjudged: false, fresh: false, view: { phase: 'connecting', attempt: 0 },
+    asking: 0, unjudged: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
     links: new Map(), subs: new Map(), asks: new Map(), requests: new Map(), outbox: [],
@@ -94,8 +94,8 @@ function reply(t: Turn, ask: Ask, frame: Frame): void {
     case 'fill': return channels.answered(t, ask, frame);
     case 'publish': return outbox.answered(t, ask.key, frame, t.s.links.get(ask.link));
     case 'page': return answer(t, ask.request, frame.history, frame.error && channels.failure(frame.error));
-    case 'probe':
-    case 'leave': return;
+    case 'leave': return frame.unsubscribed && channels.freed(t);
+    case 'probe': return;
   }
 }
 
@@ -112,7 +112,7 @@ function overdue(t: Turn): void {
   if (now >= s.stableAt!) {
     s.stableAt = undefined;
     s.attempt = 0;
-    s.fresh = false;
+    s.refusedAt = undefined;
   }
   if (now >= s.refreshAt!) connection.refresh(t);
   if (s.move && now >= s.move.deadline) s.move = undefined;

@@ -96,8 +96,8 @@ export interface SessionState {
   /** True while `token` was sent in a refresh and is neither accepted nor refused. */
   unjudged: boolean;
   refreshAt?: number;
-  /** True from a 4501 until a connection is stable: only one retry with a fresh token is allowed in between. */
-  fresh: boolean;
+  /** When a token was first refused (4501). Absent once a connection is stable. */
+  refusedAt?: number;
   view: State;
   status: Status;
   /** The user as the app names it, from the options. It takes the place of a token's `sub`. */

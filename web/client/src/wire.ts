@@ -39,6 +39,8 @@ export interface Frame {
   readonly connected?: Connected;
   readonly refreshed?: Pick<Connected, 'expires' | 'expires_in_ms'>;
   readonly subscribed?: Begin;
+  /** The reply to `unsubscribe` or, as a push, the end of a subscription by the server. */
+  readonly unsubscribed?: { readonly channel: string; readonly because?: string };
   readonly published?: Published;
   readonly history?: Page;
   readonly publication?: Publication;

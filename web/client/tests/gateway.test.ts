@@ -141,6 +141,18 @@ test('an invalid address, channel name or data is rejected at once', { skip }, a
   assert.deepEqual(ann.outbox.value, []);
 });
 
+test('a channel that was refused for the bound takes the place of one that the app leaves', { skip }, async (t) => {
+  const { url } = await gateway(t, { SEAWALL_LIMITS_SUBSCRIPTIONS: '4' });
+  const ann = client(t, url);
+  const rooms = Array.from({ length: 6 }, (_, n) => ann.channel(`room-${n}`));
+  const phases = () => rooms.map((room) => room.state.value.phase);
+  await until('four live, two refused', () => phases().filter((one) => one === 'live').length === 4 && phases().filter((one) => one === 'refused').length === 2);
+  const waiting = rooms.find((room) => room.state.value.phase === 'refused')!;
+  rooms.find((room) => room.state.value.phase === 'live')!.leave();
+  await until('live', () => waiting.state.value.phase === 'live');
+  assert.equal(phases().filter((one) => one === 'refused').length, 1);
+});
+
 test('clients of a draining gateway move in time: no publication lost, none doubled', { skip }, async (t) => {
   const it = await gateway(t, {
     SEAWALL_DRAIN_ACCEPT_MS: '200', SEAWALL_DRAIN_SPREAD_MS: '800', SEAWALL_DRAIN_CLOSE_MS: '2000', SEAWALL_DRAIN_EXIT_MS: '6000', SEAWALL_DRAIN_RETURN_MS: '500',

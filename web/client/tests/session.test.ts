@@ -146,6 +146,68 @@ test('a refused subscription reports its error and is retried on the next connec
   bench.closed(1006).pass(500).welcome().asked('subscribe');
 });
 
+/** Returns a bench with live subscriptions to these channels. */
+function live(...channels: string[]): Bench {
+  const bench = new Bench({ renewable: true }).tell({ is: 'connect' }).tell({ is: 'token', token: 't1' });
+  for (const channel of channels) bench.tell({ is: 'subscribe', channel, from: { epoch: 'e', offset: 7 } });
+  bench.welcome({ recovered: channels.map((channel) => log(channel, 7)) });
+  for (const channel of channels) bench.frame({ synced: { channel, offset: 7 } });
+  bench.take('emit');
+  return bench;
+}
+
+const phases = (bench: Bench) => Object.fromEntries([...bench.state.subs.values()].map((sub) => [sub.name, sub.view.phase]));
+const subscribes = (bench: Bench) => bench.sent().filter((frame) => 'subscribe' in frame).map((frame) => frame['subscribe'] as { channel: string });
+
+test('a subscription that the gateway ends is refused, and requested again after each refresh', () => {
+  const bench = live('a', 'b');
+  const refresh = () => {
+    bench.pass(100).state = { ...bench.state, refreshAt: bench.now };
+    bench.pass(0).tell({ is: 'token', token: 't2' }).frame({ id: bench.asked('refresh').id, refreshed: {} });
+  };
+  refresh();
+  bench.frame({ unsubscribed: { channel: 'a', because: 'forbidden' } });
+  assert.deepEqual([phases(bench), bench.state.subs.get('a')!.view.error!.code, subscribes(bench)], [{ a: 'refused', b: 'live' }, 'forbidden', []]);
+  bench.frame({ publication: { channel: 'a', offset: 8, user: 'u', time: 1, data: null } });
+  assert.deepEqual(bench.take('emit'), [], 'nothing is delivered any more');
+  refresh();
+  const { id, body } = bench.asked('subscribe');
+  assert.deepEqual(body, { channel: 'a', recover: { epoch: 'e', offset: 7 } });
+  bench.frame({ id, error: { code: 'forbidden', message: 'no' } }).pass(5000);
+  assert.deepEqual([phases(bench), subscribes(bench)], [{ a: 'refused', b: 'live' }, []]);
+  refresh();
+  bench.frame({ id: bench.asked('subscribe').id, subscribed: log('a', 9) });
+  for (const offset of [8, 9]) bench.frame({ publication: { channel: 'a', offset, user: 'u', time: 1, data: null } });
+  bench.frame({ synced: { channel: 'a', offset: 9 } });
+  assert.deepEqual(bench.take('emit').map((effect) => effect.event), ['publication', 'publication', 'synced'], 'nothing was missed');
+  bench.frame({ unsubscribed: { channel: 'a', because: 'a_word_of_a_later_version' } });
+  assert.equal(phases(bench)['a'], 'refused');
+});
+
+test('a page that was on its way when the gateway ended the subscription is not delivered', () => {
+  const bench = live('a').frame({ beat: { revision: 1, heads: { a: 8 } } });
+  const { id } = bench.asked('history');
+  bench.frame({ unsubscribed: { channel: 'a', because: 'forbidden' } });
+  bench.frame({ id, history: { channel: 'a', epoch: 'e', head: 8, floor: 1, publications: [{ channel: 'a', offset: 8, user: 'u', time: 1, data: null }] } });
+  assert.deepEqual([phases(bench)['a'], bench.take('emit')], ['refused', []]);
+});
+
+test('each place that becomes free is taken by a channel that was refused for want of one', () => {
+  const bench = live('a', 'b');
+  for (const channel of ['c', 'd', 'e']) bench.tell({ is: 'subscribe', channel });
+  const asked = bench.sent().filter((frame) => 'subscribe' in frame);
+  for (const { id } of asked) bench.frame({ id: id as number, error: { code: 'too_large', message: 'limits.subscriptions' } });
+  bench.pass(100);
+  assert.deepEqual(phases(bench), { a: 'live', b: 'live', c: 'refused', d: 'refused', e: 'refused' });
+  bench.tell({ is: 'unsubscribe', channel: 'a' });
+  const { id } = bench.asked('unsubscribe');
+  assert.deepEqual(phases(bench)['c'], 'refused', 'not before the gateway has answered');
+  bench.frame({ id, unsubscribed: { channel: 'a' } });
+  assert.deepEqual(subscribes(bench), [{ channel: 'c' }]);
+  bench.frame({ unsubscribed: { channel: 'b', because: 'forbidden' } });
+  assert.deepEqual(subscribes(bench), [{ channel: 'd' }], 'also if the gateway ended the subscription');
+});
+
 test('after a connect that was too large, the next one recovers nothing', () => {
   const bench = new Bench().tell({ is: 'subscribe', channel: 'c', from: { epoch: 'e', offset: 3 } }).tell({ is: 'connect' }).opened();
   const { id } = bench.asked('connect');

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Bench } from './bench.js';
 
-test('after 4501 the client tries once more with a fresh token, then stops', () => {
+test('a refused token is tried again, fresh from the callback, until it is refused 30 s after the first time', () => {
   const bench = new Bench({ renewable: true }).tell({ is: 'connect' });
   assert.deepEqual([bench.take('token').length, bench.take('open').length], [1, 0]);
   bench.tell({ is: 'token', token: 't1' });
@@ -13,9 +13,39 @@ test('after 4501 the client tries once more with a fresh token, then stops', () 
   assert.equal(bench.take('token').length, 1);
   bench.tell({ is: 'token', token: 't2' });
   assert.equal(bench.opened().asked('connect').body['token'], 't2');
-  bench.closed(4501, 'unauthenticated: the token expired');
+  const first = bench.now - 10_000;
+  const waits: number[] = [];
+  while (bench.closed(4501, 'unauthenticated: the token expired').state.view.phase === 'waiting') {
+    assert.ok(bench.now - first < 30_000, 'a second refusal that late is final');
+    waits.push(bench.waits());
+    bench.pass(bench.waits()).take('token');
+    bench.tell({ is: 'token', token: 'again' }).opened();
+  }
+  assert.deepEqual([bench.state.view.phase, waits], ['closed', [1000, 2000, 4000, 7500, 7500]], 'with backoff in between');
+  bench.tell({ is: 'connect' }).tell({ is: 'token', token: 'new' }).opened().closed(4501);
+  assert.equal(bench.state.view.phase, 'waiting', 'reconnect() starts again');
+});
+
+test('a fixed token that is refused is tried again for 30 s; without a token the refusal is final', () => {
+  const bench = new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).pass(500).closed(4501);
+  assert.equal(bench.state.view.phase, 'waiting');
+  bench.pass(1000).opened();
+  assert.equal(bench.asked('connect').body['token'], 'fixed');
+  bench.pass(14_000).closed(1006).pass(15_000).closed(4501);
   assert.equal(bench.state.view.phase, 'closed');
-  assert.equal(new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).state.view.phase, 'closed');
+  assert.equal(new Bench().tell({ is: 'connect' }).closed(4501).state.view.phase, 'closed');
+});
+
+test('a stable connection between two refusals makes the second one a first', () => {
+  const bench = new Bench({ token: 'fixed' }).tell({ is: 'connect' }).closed(4501).pass(500).welcome().pass(40_000).closed(4501);
+  assert.equal(bench.state.view.phase, 'waiting');
+});
+
+test('a refusal that says when to return is not final', () => {
+  for (const code of [4501, 4503]) {
+    const bench = new Bench().tell({ is: 'connect' }).closed(code, 'unauthenticated: not valid yet; retry_ms=12000');
+    assert.equal(bench.waits(), 12_000);
+  }
 });
 
 test('a token callback that fails or hangs fails the attempt', () => {

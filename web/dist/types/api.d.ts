@@ -214,7 +214,8 @@ export interface ChannelOptions {
 export interface ChannelState {
     /**
      * `waiting`: for a connection, or for its turn. `syncing`: missed publications are being delivered. `live`: nothing
-     * is missing. `refused`: the gateway refused it, see `error`; retried on the next connection. `left`: ended by the app.
+     * is missing. `refused`: the gateway refused or ended it, see `error`; requested again on the next connection, after a token
+     * refresh or, if there were too many channels, when one is left. `left`: ended by the app.
      */
     readonly phase: 'waiting' | 'syncing' | 'live' | 'refused' | 'left';
     /** The oldest offset that the gateway keeps, as last reported. */

@@ -42,6 +42,8 @@ const needsToken = (ending: Ending): boolean => ['no_token', 'unauthenticated', 
 /** Describes the connection. `hasToken`: a token was sent; without one, the text asks for it instead of naming its fault. */
 export function connection(state: State, hasToken: boolean): Connection {
   const calm = { retryAt: undefined, needsToken: false };
+  // The library tries a refused token again for a while. Usually only another token helps, so ask for it at once.
+  if ('because' in state && state.because?.reason === 'unauthenticated') return stopped(state.because, hasToken);
   switch (state.phase) {
     case 'connecting': {
       const text = state.because === undefined ? 'connecting' : `reconnecting: ${why(state.because)}`;
@@ -58,13 +60,14 @@ export function connection(state: State, hasToken: boolean): Connection {
       return { ...calm, state: 'waiting', text: `reconnecting: ${why(state.because)}`, retryAt: state.until };
     case 'offline':
       return { ...calm, state: 'waiting', text: 'offline: this device has no network' };
-    case 'closed': {
-      const isAsked = needsToken(state.because);
-      const text = isAsked && !hasToken ? 'a token is required. Paste yours below.'
-        : `${why(state.because)}. ${whatToDo(state.because)}`;
-      return { ...calm, state: 'stopped', text: `stopped: ${text}`, needsToken: isAsked };
-    }
+    case 'closed': return stopped(state.because, hasToken);
   }
+}
+
+function stopped(because: Ending, hasToken: boolean): Connection {
+  const isAsked = needsToken(because);
+  const text = isAsked && !hasToken ? 'a token is required. Paste yours below.' : `${why(because)}. ${whatToDo(because)}`;
+  return { state: 'stopped', text: `stopped: ${text}`, retryAt: undefined, needsToken: isAsked };
 }
 
 export function banner(status: Status): Banner | undefined {

@@ -45,6 +45,9 @@ test('a token is asked for when it is missing or refused', () => {
   assert.equal(connection({ phase: 'closed', because }, true).text, 'stopped: the token ended. Enter a valid token.');
   assert.equal(connection({ phase: 'closed', because }, false).text, 'stopped: a token is required. Paste yours below.');
   assert.ok(!connection({ phase: 'closed', because: lost }, true).needsToken);
+  const again = connection({ phase: 'waiting', attempt: 1, until: 5, because }, true);
+  assert.deepEqual([again.state, again.text, again.needsToken], ['stopped', 'stopped: the token ended. Enter a valid token.', true],
+    'at once, while the library tries it again');
 });
 
 test('the banner shows the message of the gateway, or else the lost capabilities or the dependencies', () => {
