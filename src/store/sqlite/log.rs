@@ -129,7 +129,7 @@ impl Log {
         self.epoch
     }
 
-    /// The number of channels, and of those that may exist.
+    /// The number of channels, and the number that may exist.
     pub(crate) fn channels(&self) -> (u64, u64) {
         (self.channels, self.bounds.channels_max)
     }

@@ -73,7 +73,7 @@ impl LogReader {
     }
 }
 
-/// The position of a log. A channel that does not exist stands where it would start.
+/// The position of a log. That of a channel which does not exist is where it would start.
 fn position(
     snapshot: &Connection,
     epoch: Epoch,

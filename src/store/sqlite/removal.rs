@@ -21,7 +21,7 @@ pub(super) struct Emptied {
 
 /// The result of a sweep.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub(super) struct EmptiedSlice {
     pub(super) emptied: Vec<Emptied>,
     pub(super) examined: u64,
     pub(super) end: SweepEnd,
@@ -35,7 +35,7 @@ pub(super) fn sweep(
     from: i64,
     before_ms: u64,
     count: u64,
-) -> rusqlite::Result<Sweep> {
+) -> rusqlite::Result<EmptiedSlice> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.name, c.head,
              c.time < ?2 AND NOT EXISTS (SELECT 1 FROM keys AS k WHERE k.channel = c.id)
@@ -43,7 +43,7 @@ pub(super) fn sweep(
          WHERE c.oldest IS NULL AND c.id > ?1 ORDER BY c.id LIMIT ?3",
     )?;
     let mut rows = statement.query(params![from, integer(before_ms), integer(count)])?;
-    let mut sweep = Sweep { emptied: Vec::new(), examined: 0, end: SweepEnd::OfTable, from: 0 };
+    let mut sweep = EmptiedSlice { emptied: Vec::new(), examined: 0, end: SweepEnd::OfTable, from: 0 };
     while let Some(row) = rows.next()? {
         sweep.examined += 1;
         if row.get(3)? {
