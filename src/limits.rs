@@ -81,6 +81,8 @@ pub struct Limits {
     pub stall_ms: u32,
     /// Channels that the store may hold, and channels that one reactor follows at once. Over it: error `overloaded`.
     pub channels: u32,
+    /// Channels that one user may create per hour. Over it: error `rate_limited`. 0: [`Limits::channels_per_user`].
+    pub channels_per_user: u32,
     /// Retained edits of one original. Over it: error `too_large`.
     pub edits: u32,
     /// Concurrent connections of one user (`anonymous` does not count as one). Over it: `bye`, 1013. 0: off.
@@ -98,6 +100,17 @@ pub struct Limits {
     pub pong_ms: u32,
     /// Time online after which a client may reset its backoff; sent in `connected`.
     pub stable_ms: u32,
+}
+
+impl Limits {
+    /// The number of channels that one user may create per hour: as configured, or a thousandth of all; where that is few, 16,
+    /// but never more than a quarter.
+    pub fn channels_per_user(&self) -> u32 {
+        match self.channels_per_user {
+            0 => (self.channels / 1_000).max(16).min(self.channels / 4).max(1),
+            set => set,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -137,6 +150,7 @@ impl Default for Limits {
             tail_bytes_total: 256 << 20,
             stall_ms: 15_000,
             channels: 1_000_000,
+            channels_per_user: 0,
             edits: 100,
             connections_per_user: 32,
             connections_per_address: 0,

@@ -21,6 +21,13 @@ impl Rate {
         let period_us = 1_000_000u64.checked_div(u64::from(per_s))?.max(1);
         Some(Rate { period_us, tolerance_us: period_us * u64::from(burst.max(1) - 1) })
     }
+
+    /// `count` events per hour, all of them at once after a pause of an hour. At least one.
+    pub fn per_hour(count: u32) -> Rate {
+        let count = u64::from(count.max(1));
+        let period_us = 3_600_000_000 / count;
+        Rate { period_us, tolerance_us: period_us * (count - 1) }
+    }
 }
 
 /// The allowed bytes per second and the burst.
@@ -86,6 +93,11 @@ impl SharedMeter {
     /// Counts one event, or refuses it and returns the wait. A refused event is not counted.
     pub fn admit(&self, rate: Rate, now: Moment) -> Result<(), Duration> {
         self.advance(|at| next_arrival(at, rate.tolerance_us, rate.period_us, now))
+    }
+
+    /// Releases an event that was admitted and did not happen.
+    pub fn give_back(&self, rate: Rate) {
+        self.advance(|at| Ok(at.saturating_sub(rate.period_us))).unwrap_or_default();
     }
 
     /// The wait until an event would be admitted. Counts nothing.

@@ -5,7 +5,7 @@
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use crossbeam_channel::{Sender, bounded};
 use seawall::id::{ChannelName, Key, ReactorId, UserName};
-use seawall::job::{Append, Completion, Inbox, Read, Ticket, inbox};
+use seawall::job::{Append, Completion, Creation, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
 use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteStore};
@@ -105,6 +105,7 @@ impl Shelf {
             user: self.user.clone(),
             key: Some(Key::parse(&format!("01J9ZK5M7Q8R3S6T{number:010}")).expect("a key")),
             change: AppendChange::Original,
+            creation: Creation::Free,
             data: Box::from(r#"{"text":"The quick brown fox jumps over the lazy dog."}"#),
         }
     }

@@ -22,10 +22,13 @@ pub enum Right {
     Publish,
     /// `moderate`: edit and delete publications of other users.
     Moderate,
+    /// `create`: publish to a channel that does not exist yet. A token that nowhere lists it grants it wherever it grants
+    /// `publish`.
+    Create,
 }
 
 impl Right {
-    pub const ALL: [Right; 3] = [Right::Subscribe, Right::Publish, Right::Moderate];
+    pub const ALL: [Right; 4] = [Right::Subscribe, Right::Publish, Right::Moderate, Right::Create];
 
     /// The name in a token.
     pub const fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Right {
             Right::Subscribe => "subscribe",
             Right::Publish => "publish",
             Right::Moderate => "moderate",
+            Right::Create => "create",
         }
     }
 
@@ -46,6 +50,7 @@ impl Right {
             Right::Subscribe => 1,
             Right::Publish => 2,
             Right::Moderate => 4,
+            Right::Create => 8,
         }
     }
 }
@@ -70,7 +75,16 @@ pub struct Permissions(Grants);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Grants {
     Everything,
-    Listed(Box<[Grant]>),
+    Listed(Box<[Grant]>, Creators),
+}
+
+/// Where a token grants `create`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Creators {
+    /// Wherever it grants `publish`: it nowhere lists `create`, which older tokens do not know.
+    Publishers,
+    /// Where it lists `create`.
+    Listed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +150,7 @@ impl Permissions {
         };
         match &self.0 {
             Grants::Everything => 0,
-            Grants::Listed(grants) => grants.iter().map(|grant| size_of::<Grant>() + text(grant)).sum(),
+            Grants::Listed(grants, _) => grants.iter().map(|grant| size_of::<Grant>() + text(grant)).sum(),
         }
     }
 
@@ -147,7 +161,7 @@ impl Permissions {
 
     /// No rights on any channel, which a token without the claim `channels` grants.
     pub fn nothing() -> Permissions {
-        Permissions(Grants::Listed(Box::default()))
+        Permissions(Grants::Listed(Box::default(), Creators::Publishers))
     }
 
     /// Reads the claim `channels` from JSON: `[{"pattern":"room.*","rights":["subscribe","publish"]}]`.
@@ -159,14 +173,25 @@ impl Permissions {
             return Err(ClaimFault::TooMany);
         }
         let grants: Result<Box<[Grant]>, ClaimFault> = entries.into_iter().map(Grant::read).collect();
-        Ok(Permissions(Grants::Listed(grants?)))
+        let grants = grants?;
+        let lists_create = grants.iter().any(|grant| grant.rights & Right::Create.bit() != 0);
+        let creators = if lists_create { Creators::Listed } else { Creators::Publishers };
+        Ok(Permissions(Grants::Listed(grants, creators)))
     }
 
-    /// Returns whether `right` is granted on `channel`. Searches the patterns and allocates nothing.
+    /// Returns whether a member who may publish to `channel` may create it.
+    pub fn may_create(&self, channel: &ChannelName) -> bool {
+        match &self.0 {
+            Grants::Everything | Grants::Listed(_, Creators::Publishers) => true,
+            Grants::Listed(_, Creators::Listed) => self.allow(Right::Create, channel),
+        }
+    }
+
+    /// Returns whether `right` is listed for `channel`. Searches the patterns and allocates nothing.
     pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
         match &self.0 {
             Grants::Everything => true,
-            Grants::Listed(grants) => {
+            Grants::Listed(grants, _) => {
                 grants.iter().any(|grant| grant.rights & right.bit() != 0 && grant.pattern.matches(channel))
             }
         }
@@ -207,6 +232,19 @@ mod tests {
             assert_eq!(permissions.allow(Right::Publish, &channel(name)), expected, "{pattern} on {name}");
             assert!(!permissions.allow(Right::Subscribe, &channel(name)), "only what is listed is granted");
         }
+    }
+
+    #[test]
+    fn create_comes_with_publish_unless_the_token_lists_it() {
+        let read = |claim| Permissions::from_claim(claim).expect("valid");
+        let older = read(r#"[{"pattern":"a*","rights":["publish"]}]"#);
+        assert!(older.may_create(&channel("a1")));
+        let newer = read(r#"[{"pattern":"a*","rights":["publish"]},{"pattern":"ab*","rights":["create"]}]"#);
+        assert!(newer.may_create(&channel("ab")) && !newer.may_create(&channel("a1")));
+        assert!(
+            newer.allow(Right::Publish, &channel("a1"))
+                && Permissions::everything().may_create(&channel("x"))
+        );
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Engine {
     }
 
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
-        let AppendEffect { id, channel, user, key, change, data, asked } = effect;
+        let AppendEffect { id, channel, user, key, change, creation, data, asked } = effect;
         // Nothing is sent to a store that is down, because its queue would fill with jobs that are answered late. While
         // verdicts are only observed, the store is asked.
         let doubted = matches!(self.health.snapshot.availability, Availability::Observe(_));
@@ -62,7 +62,9 @@ impl Engine {
             return self.appended(slot, id, &channel, key.as_ref(), outcome);
         }
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
-        self.ask(request, asked, |ticket| Job::Append(Append { ticket, channel, user, key, change, data }));
+        self.ask(request, asked, |ticket| {
+            Job::Append(Append { ticket, channel, user, key, change, creation, data })
+        });
     }
 
     /// Asks a worker. If too many requests are outstanding, the request is answered at once.

@@ -2,7 +2,7 @@
 
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use crate::session::outcome::{
-    AddressDenied, AppendChange, AppendError, Appended, Denied, Identity, Occasion, ReadError,
+    AddressDenied, AppendChange, AppendError, Appended, Creation, Denied, Identity, Occasion, ReadError,
 };
 use crate::wire::publication::Published;
 use crate::wire::push::LogPosition;
@@ -29,6 +29,7 @@ pub struct Append {
     /// The idempotency key.
     pub key: Option<Key>,
     pub change: AppendChange,
+    pub creation: Creation,
     /// JSON, byte for byte as received.
     pub data: Box<str>,
 }

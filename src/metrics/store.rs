@@ -20,6 +20,10 @@ pub struct StoreCounters {
     pub refused_not_author: AtomicU64,
     /// Appends refused because `limits.channels` was reached.
     pub refused_too_many_channels: AtomicU64,
+    /// Appends refused because `limits.channels_per_user` was reached.
+    pub refused_channel_share: AtomicU64,
+    /// Appends refused because the channel is new and the token grants no `create`.
+    pub refused_may_not_create: AtomicU64,
     /// Edits refused because `limits.edits` was reached.
     pub refused_too_many_edits: AtomicU64,
     pub unavailable: AtomicU64,

@@ -1,6 +1,6 @@
 //! Orders from a session to its reactor, to be carried out in order.
 
-use super::outcome::{AppendChange, Occasion};
+use super::outcome::{AppendChange, Creation, Occasion};
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
@@ -49,6 +49,7 @@ pub struct AppendEffect {
     pub user: UserName,
     pub key: Option<Key>,
     pub change: AppendChange,
+    pub creation: Creation,
     /// JSON, byte for byte as received.
     pub data: Box<str>,
     /// The time at which the command arrived; the deadline of its reply is counted from it.

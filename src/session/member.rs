@@ -30,7 +30,7 @@ pub(super) struct Member {
     pub(super) pending: u16,
     /// The history pages among `pending`.
     pub(super) pages: u16,
-    meters: Meters,
+    pub(super) meters: Meters,
     malformed: Strikes,
     rate_limited: Strikes,
 }

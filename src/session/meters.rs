@@ -1,7 +1,7 @@
 //! The rates that a member uses up: the user's on all connections together, and the connection's own.
 
 use super::policy::Policy;
-use crate::auth::account::Account;
+use crate::auth::account::{Account, ChannelShare};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
 use crate::rate::Meter;
@@ -17,6 +17,7 @@ pub enum ExceededRate {
     Commands,
     Signals,
     ReadBytes,
+    Channels,
 }
 
 impl ExceededRate {
@@ -28,6 +29,7 @@ impl ExceededRate {
             ExceededRate::Commands => "limits.commands_per_s",
             ExceededRate::Signals => "limits.signals_per_s",
             ExceededRate::ReadBytes => "limits.read_bytes_per_s",
+            ExceededRate::Channels => "limits.channels_per_user",
         }
     }
 }
@@ -117,6 +119,14 @@ impl Meters {
                 let bytes = publish.content.data().len() + PUBLISH_OVERHEAD_BYTES;
                 account.publish_bytes.admit_bytes(rate, bytes, now).map_err(too_much)
             }
+        }
+    }
+
+    /// The user's share of new channels; `None` if these are the meters of a connection.
+    pub(super) fn channel_share(&self, policy: &Policy, now: Moment) -> Option<ChannelShare> {
+        match &self.account {
+            Owner::Connection(_) => None,
+            Owner::User(account) => Some(ChannelShare::new(Arc::clone(account), policy.channels, now)),
         }
     }
 

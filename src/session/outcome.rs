@@ -1,6 +1,6 @@
 //! The workers' answers to a session: the types that both sides of `job` share.
 
-use crate::auth::account::Account;
+use crate::auth::account::{Account, ChannelShare};
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::health::outage::Reference;
@@ -112,6 +112,17 @@ pub enum Attempt {
     Repeat,
 }
 
+/// Whether an append may create its channel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Creation {
+    /// Without a bound of the user: auth is off.
+    Free,
+    /// Counted against the user's share.
+    Shared(ChannelShare),
+    /// The token grants no `create`.
+    Denied,
+}
+
 /// The reason why an append failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendError {
@@ -123,6 +134,10 @@ pub enum AppendError {
     NotAuthor,
     /// `limits.channels` is reached and the channel is new.
     TooManyChannels,
+    /// `limits.channels_per_user` is reached and the channel is new; retry after `retry_ms` milliseconds.
+    ChannelShareUsed { retry_ms: u32 },
+    /// The channel is new, and the token grants no `create`.
+    MayNotCreate,
     /// `limits.edits` is reached for the publication to edit.
     TooManyEdits,
     /// The publication was certainly not stored; retry after `retry_ms` milliseconds.

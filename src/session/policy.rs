@@ -29,6 +29,8 @@ pub struct Policy {
     pub signals: Option<Rate>,
     /// The bytes of the log that are sent to each user, or to each connection if auth is off; `None` if off.
     pub read_bytes: Option<ByteRate>,
+    /// Channels that each user may create per hour.
+    pub channels: u32,
     /// The rate of all other commands; `None` if off.
     pub commands: Option<Rate>,
     /// The rate of pings and pongs; `None` if off.
@@ -54,6 +56,7 @@ impl Policy {
             publish_bytes: ByteRate::new(limits.publish_bytes_per_s, limits.publish_bytes_burst),
             signals: Rate::new(limits.signals_per_s, limits.signals_burst),
             read_bytes: ByteRate::new(limits.read_bytes_per_s, limits.read_bytes_burst),
+            channels: limits.channels_per_user(),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
             control_frames: Rate::new(limits.control_frames_per_s, limits.control_frames_burst),
             bounds: CommandBounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },

@@ -4,7 +4,8 @@ use super::answer::{AppendOutcome, HistoryOutcome};
 use super::context::Context;
 use super::effect::{AppendEffect, Effect};
 use super::member::Member;
-use super::outcome::{AppendChange, AppendError, Attempt, Authority};
+use super::meters::ExceededRate;
+use super::outcome::{AppendChange, AppendError, Attempt, Authority, Creation};
 use super::refusal::Refusal;
 use super::{Session, SessionStage};
 use crate::auth::permission::Right;
@@ -32,6 +33,7 @@ impl Member {
             Content::Edit(target, data) => (AppendChange::Edit(target, authority), data),
             Content::Delete(target, data) => (AppendChange::Delete(target, authority), data),
         };
+        let creation = self.creation(&channel, cx);
         let user = self.user.clone();
         let data = Box::from(data);
         cx.effects.push(Effect::Append(Box::new(AppendEffect {
@@ -40,9 +42,18 @@ impl Member {
             user,
             key,
             change,
+            creation,
             data,
             asked: cx.asked,
         })));
+    }
+
+    /// Whether the member may create the channel, if it does not exist.
+    fn creation(&self, channel: &ChannelName, cx: &Context<'_>) -> Creation {
+        if !self.permissions.may_create(channel) {
+            return Creation::Denied;
+        }
+        self.meters.channel_share(cx.policy, cx.now.at).map_or(Creation::Free, Creation::Shared)
     }
 
     pub(super) fn history(
@@ -120,7 +131,11 @@ impl Session {
                     Refusal::NotFound
                 }
                 AppendError::NotAuthor => Refusal::NotAuthor,
-                AppendError::TooManyChannels => Refusal::Channels,
+                AppendError::TooManyChannels => Refusal::StoredChannels,
+                AppendError::ChannelShareUsed { retry_ms } => {
+                    Refusal::Rate { rate: ExceededRate::Channels, retry_ms }
+                }
+                AppendError::MayNotCreate => Refusal::Forbidden(Right::Create.name()),
                 AppendError::TooManyEdits => Refusal::Edits,
                 AppendError::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
                 AppendError::Unconfirmed { retry_ms } => Refusal::Unconfirmed { retry_ms },

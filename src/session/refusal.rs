@@ -32,8 +32,10 @@ pub enum Refusal<'a> {
     Pages,
     /// A queue of the process is full.
     Queue,
-    /// `limits.channels` is reached.
+    /// The reactor follows `limits.channels` channels.
     Channels,
+    /// The store holds `limits.channels` channels.
+    StoredChannels,
     /// `limits.edits` is reached.
     Edits,
     /// The key belongs to a publication with other content.
@@ -71,7 +73,11 @@ impl Refusal<'_> {
             Refusal::NotSubscribed | Refusal::Abandoned => ErrorCode::NotSubscribed,
             Refusal::Subscriptions | Refusal::Edits | Refusal::SignalBytes => ErrorCode::TooLarge,
             Refusal::Rate { .. } => ErrorCode::RateLimited,
-            Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => ErrorCode::Overloaded,
+            Refusal::Pending
+            | Refusal::Pages
+            | Refusal::Queue
+            | Refusal::Channels
+            | Refusal::StoredChannels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
             Refusal::Unavailable { .. } | Refusal::Unchecked { .. } => ErrorCode::Unavailable,
@@ -93,6 +99,8 @@ impl Refusal<'_> {
             | Refusal::NotSubscribed
             | Refusal::Abandoned
             | Refusal::Subscriptions
+            // Room comes when channels become empty, which no time can be given for.
+            | Refusal::StoredChannels
             | Refusal::Edits
             | Refusal::SignalBytes
             | Refusal::KeyConflict
@@ -120,6 +128,7 @@ impl Refusal<'_> {
             | Refusal::Pages
             | Refusal::Queue
             | Refusal::Channels
+            | Refusal::StoredChannels
             | Refusal::KeyConflict
             | Refusal::NotFound
             | Refusal::NotAuthor
@@ -161,7 +170,11 @@ impl Refusal<'_> {
                 "a queue of the gateway is full; nothing was stored; retry after retry_ms".into()
             }
             Refusal::Channels => format!(
-                "limits.channels is {}, and all are in use; use an existing channel or retry after retry_ms",
+                "limits.channels is {}, and as many have subscribers here; retry after retry_ms",
+                limits.channels
+            ),
+            Refusal::StoredChannels => format!(
+                "limits.channels is {}, and all are in use; use an existing channel, or ask the operator for room",
                 limits.channels
             ),
             Refusal::Edits => format!(
@@ -226,6 +239,10 @@ fn rate_message(rate: ExceededRate, limits: &Limits) -> String {
         ExceededRate::ReadBytes => format!(
             "{setting} is {} for all your connections together; wait retry_ms before the next history or subscribe",
             limits.read_bytes_per_s
+        ),
+        ExceededRate::Channels => format!(
+            "{setting} is {} new channels an hour; use an existing channel or wait retry_ms",
+            limits.channels_per_user()
         ),
     }
 }

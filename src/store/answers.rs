@@ -121,6 +121,8 @@ fn cell<'a>(counters: &'a StoreCounters, outcome: &Outcome) -> &'a AtomicU64 {
         Err(AppendError::NotFound) => &counters.refused_not_found,
         Err(AppendError::NotAuthor) => &counters.refused_not_author,
         Err(AppendError::TooManyChannels) => &counters.refused_too_many_channels,
+        Err(AppendError::ChannelShareUsed { .. }) => &counters.refused_channel_share,
+        Err(AppendError::MayNotCreate) => &counters.refused_may_not_create,
         Err(AppendError::TooManyEdits) => &counters.refused_too_many_edits,
         Err(AppendError::Unavailable { .. }) => &counters.unavailable,
         Err(AppendError::Unconfirmed { .. }) => &counters.unconfirmed,

@@ -1,6 +1,7 @@
 //! One user uses up a bound; another user does not notice.
 
-use crate::support::token::{SECRET, token_of};
+use crate::support::token::{SECRET, token, token_of};
+use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, Setup};
 use serde_json::{Value, json};
 
@@ -70,4 +71,52 @@ fn bytes_of_the_log_that_one_user_reads_are_bounded_over_all_connections() {
     let subscribe = json!({"subscribe": {"channel": "d"}});
     assert_eq!(clients[0].command(subscribe)["error"]["code"], "rate_limited", "a replay costs the same");
     can_chat(&gateway, "bob");
+}
+
+#[test]
+fn channels_that_one_user_creates_are_bounded_and_others_still_create_some() {
+    let gateway = with_secret().limit("publishes_per_s", 0).limit("channels", 30).start();
+    let mut clients: Vec<Client> = (0..2).map(|_| connect(&gateway, "ann")).collect();
+    let replies: Vec<Value> = (0..30)
+        .map(|n| clients[n % 2].command(json!({"publish": {"channel": format!("x{n}"), "data": 1}})))
+        .collect();
+    let created = replies.iter().filter(|reply| reply["published"].is_object()).count();
+    assert_eq!(created, 7, "a quarter of limits.channels");
+    let error = &replies[29]["error"];
+    assert_eq!(error["code"], "rate_limited", "{error}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("channels_per_user")), "{error}");
+    assert!(error["retry_ms"].as_u64().is_some_and(|wait| (60_000..600_000).contains(&wait)), "{error}");
+    assert!(publish_to(&mut clients[0], "x0")["published"].is_object(), "a channel that exists stays open");
+    can_chat(&gateway, "bob");
+}
+
+fn publish_to(client: &mut Client, channel: &str) -> Value {
+    client.command(json!({"publish": {"channel": channel, "data": 1}}))
+}
+
+#[test]
+fn store_that_is_full_of_channels_says_so_without_a_time_to_retry() {
+    let gateway = with_secret().limit("channels", 2).limit("channels_per_user", 10).start();
+    let mut ann = connect(&gateway, "ann");
+    assert!(["a", "b"].iter().all(|channel| publish_to(&mut ann, channel)["published"].is_object()));
+    let refused = publish_to(&mut connect(&gateway, "bob"), "c");
+    assert_eq!(refused["error"]["code"], "overloaded", "{refused}");
+    assert!(refused["error"]["retry_ms"].is_null(), "{refused}");
+    until(SOON, "the gauge is set", || gateway.metric("seawall_store_channels") == 2.0);
+    assert_eq!(gateway.metric("seawall_store_channels_max"), 2.0);
+    until(SOON, "a warning is logged", || gateway.output().contains("store nearly full of channels"));
+}
+
+#[test]
+fn token_that_lists_create_creates_channels_only_there() {
+    let gateway = with_secret().start();
+    let rights =
+        json!([{"pattern": "*", "rights": ["publish"]}, {"pattern": "mine.*", "rights": ["create"]}]);
+    let claims = json!({"sub": "ann", "exp": 4_000_000_000u64, "channels": rights});
+    let mut ann = Client::open(&gateway).with_connect(json!({"token": token(&claims)}));
+    let refused = publish_to(&mut ann, "lobby");
+    assert_eq!(refused["error"]["code"], "forbidden", "{refused}");
+    assert!(publish_to(&mut ann, "mine.1")["published"].is_object());
+    connect(&gateway, "bob").publish("lobby", json!(1));
+    assert!(publish_to(&mut ann, "lobby")["published"].is_object(), "it exists now");
 }

@@ -3,9 +3,12 @@
 use crate::postgres::rig::{KEEP_ALL, Rig, plain, request};
 use crate::servers::Postgres;
 use crate::support::wait::{SOON, until};
+use seawall::auth::account::ChannelShare;
+use seawall::clock::Moment;
 use seawall::id::Offset;
-use seawall::job::{AppendError, Span};
+use seawall::job::{Append, AppendError, Creation, Span};
 use seawall::store::Retention;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -160,5 +163,23 @@ fn append_whose_channel_is_removed_meanwhile_creates_it_again() {
         assert_eq!(rig.offset(plain("c", "1")), 1);
     });
     assert_eq!(channels(&server), "1 1");
+    rig.close();
+}
+
+#[test]
+fn new_channels_are_counted_against_the_share_of_their_creator() {
+    let server = Postgres::start();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    let share = ChannelShare::new(Arc::default(), 2, Moment::from_micros(10));
+    let mut append =
+        |channel: &str, creation: Creation| rig.append(Append { creation, ..plain(channel, "1") });
+    for channel in ["a", "a", "a", "ready", "b"] {
+        assert!(append(channel, Creation::Shared(share.clone())).is_ok(), "{channel}");
+    }
+    let used = append("c", Creation::Shared(share.clone()));
+    assert!(matches!(used, Err(AppendError::ChannelShareUsed { retry_ms: 1_800_001 })), "{used:?}");
+    assert!(append("b", Creation::Shared(share)).is_ok(), "it exists");
+    assert_eq!(append("d", Creation::Denied), Err(AppendError::MayNotCreate));
+    assert!(append("b", Creation::Denied).is_ok(), "it exists");
     rig.close();
 }

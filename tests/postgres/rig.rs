@@ -4,8 +4,8 @@ use crate::servers::Postgres;
 use crossbeam_channel::{Sender, bounded};
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::{
-    Append, AppendChange, AppendError, Appended, Authority, Completion, Form, Inbox, Page, PageRequest, Read,
-    ReadError, Span, Ticket, inbox,
+    Append, AppendChange, AppendError, Appended, Authority, Completion, Creation, Form, Inbox, Page,
+    PageRequest, Read, ReadError, Span, Ticket, inbox,
 };
 use seawall::metrics::store::StoreCounters;
 pub use seawall::store::postgres::PostgresConfig;
@@ -248,6 +248,7 @@ pub fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -> Appen
         user: UserName::parse(user).expect("a user name"),
         key: key.map(|key| Key::parse(key).expect("a key")),
         change: AppendChange::Original,
+        creation: Creation::Free,
         data: data.into(),
     }
 }

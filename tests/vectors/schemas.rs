@@ -95,7 +95,7 @@ fn invalid_frame_fails_its_schema() {
         (r#"{"unsubscribed":{"channel":"c1","because":"oops"}}"#, "/unsubscribed/because"),
         (r#"{"id":1,"unsubscribed":{"channel":"c1","because":"forbidden"}}"#, "/unsubscribed"),
         (r#"{"dance":{}}"#, "dance"),
-        (r#"{"error":{"code":"overloaded","message":"no"}}"#, "retry_ms"),
+        (r#"{"error":{"code":"unavailable","message":"no"}}"#, "retry_ms"),
         (r#"{"error":{"code":"forbidden","retry_ms":1,"message":"no"}}"#, "/error"),
         (r#"{"error":{"code":"oops","message":"no"}}"#, "/error/code"),
         (r#"{"id":1,"subscribed":{"channel":"c1"}}"#, "epoch"),

@@ -5,7 +5,7 @@ use super::world::{PEERS, World};
 use seawall::health::breaker::Forced;
 use seawall::health::snapshot::AdmissionMode;
 use seawall::id::{ChannelName, ReactorId, UserName};
-use seawall::job::{Append, AppendChange, Broadcast, Ticket};
+use seawall::job::{Append, AppendChange, Broadcast, Creation, Ticket};
 use seawall::wire::push;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -175,6 +175,7 @@ impl<'a> Script<'a> {
                 user: UserName::anonymous(),
                 key: None,
                 change: AppendChange::Original,
+                creation: Creation::Free,
                 // The highest bits make them long.
                 data: format!("\"{number:0width$}\"", width = usize::from(count / 64) * 300).into(),
             };

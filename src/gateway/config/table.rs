@@ -193,6 +193,8 @@ settings! {
         "Time after which a connection that accepts no bytes gets close 4408.";
     limits.channels = 1000000, between(1, 16_777_215), Restart:
         "Channels that the store may hold, and that one reactor may follow at once. More get error `overloaded`. The store removes channels that are empty.";
+    limits.channels_per_user = 0, zero_or("a thousandth of `limits.channels`, at least 16, at most a quarter", 1, 16_777_215), Reload:
+        "Channels that one user may create per hour, by publishing to them first. More get error `rate_limited`. Does not apply if auth is off.";
     limits.edits = 100, between(1, 100_000), Restart:
         "Retained edits of one publication. More get error `too_large`; deleting the publication erases them.";
     limits.connections_per_user = 32, zero_or("off", 1, 1_000_000), Reload:

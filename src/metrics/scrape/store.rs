@@ -22,6 +22,8 @@ impl Scrape {
             ([("reason", "not_found")], read(&store.refused_not_found)),
             ([("reason", "not_author")], read(&store.refused_not_author)),
             ([("reason", "too_many_channels")], read(&store.refused_too_many_channels)),
+            ([("reason", "channel_share")], read(&store.refused_channel_share)),
+            ([("reason", "may_not_create")], read(&store.refused_may_not_create)),
             ([("reason", "too_many_edits")], read(&store.refused_too_many_edits)),
         ];
         let refused = refused.iter().map(|(label, total)| (&label[..], *total));

@@ -4,7 +4,7 @@
 //! which stores them or finds them stored. The others, and those whose time is up, are answered `unconfirmed`. While there is
 //! no connection, arriving appends are refused at once.
 
-use super::batch::{self, SettledAppend};
+use super::batch::{self, ChannelAge, SettledAppend};
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
@@ -16,8 +16,7 @@ use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::answers::Answers;
-use crate::store::outcome::Outcome;
-use crate::store::outcome::RETRY_MS;
+use crate::store::outcome::{Outcome, RETRY_MS, charge};
 use crate::store::wall_clock::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -121,9 +120,43 @@ impl PostgresAppender {
         let (batch, late): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|waiting| now.duration_since(waiting.since) < REPLY_TIMEOUT);
         self.answers.unavailable(&late);
+        let batch = self.charge(batch);
         if !batch.is_empty() {
             self.attempt(batch);
         }
+    }
+
+    /// Counts the channel of each append against its user's share: it may be new. Refuses those whose user may create none,
+    /// unless their channel exists.
+    fn charge(&mut self, mut batch: Vec<Waiting>) -> Vec<Waiting> {
+        let mut refused = Vec::new();
+        for (at, waiting) in batch.iter_mut().enumerate().filter(|(_, waiting)| is_new(waiting)) {
+            match charge(&waiting.job.creation) {
+                Ok(charged) => waiting.charge = charged,
+                Err(error) => refused.push((at, error)),
+            }
+        }
+        if refused.is_empty() {
+            return batch;
+        }
+        let names: Vec<&str> = refused.iter().map(|(at, _)| batch[*at].job.channel.as_str()).collect();
+        let existing = batch::existing(&mut self.connection, &names);
+        if let Err(fault) = &existing
+            && fault.fate == Fate::Unknown
+        {
+            self.connection.drop_link(fault);
+        }
+        let mut refused = refused.into_iter().peekable();
+        let mut stay = Vec::with_capacity(batch.len());
+        for (at, waiting) in batch.into_iter().enumerate() {
+            match (refused.next_if(|(refused, _)| *refused == at), &existing) {
+                (None, _) => stay.push(waiting),
+                (Some(_), Ok(names)) if names.contains(waiting.job.channel.as_str()) => stay.push(waiting),
+                (Some((_, error)), Ok(_)) => self.answers.refuse(&[waiting], &error),
+                (Some(_), Err(_)) => self.answers.unavailable(&[waiting]),
+            }
+        }
+        stay
     }
 
     /// Repeats appends in doubt if there is a connection, and gives up the ones that took too long.
@@ -135,7 +168,7 @@ impl PostgresAppender {
         }
     }
 
-    fn attempt(&mut self, batch: Vec<Waiting>) {
+    fn attempt(&mut self, mut batch: Vec<Waiting>) {
         let begun = monotonic();
         let result = self.store(&batch);
         bump(&self.counters.batches);
@@ -155,6 +188,7 @@ impl PostgresAppender {
             Ok(settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
+                keep_charges(&mut batch, &settled);
                 let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
                 self.answers.settled(&batch, outcomes.collect());
             }
@@ -262,6 +296,17 @@ impl PostgresAppender {
                 // A lost note is made again by the next append.
                 let _ = self.overfull.try_send(waiting.job.channel.clone());
             }
+        }
+    }
+}
+
+/// Keeps the charges of channels that were created. The others are released with their appends.
+fn keep_charges(batch: &mut [Waiting], settled: &[SettledAppend]) {
+    for (waiting, settled) in batch.iter_mut().zip(settled) {
+        if settled.channel == ChannelAge::New
+            && let Some(charge) = waiting.charge.take()
+        {
+            charge.keep();
         }
     }
 }

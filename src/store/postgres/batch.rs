@@ -8,10 +8,12 @@ use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::store::columns::kind;
 use crate::store::columns::{integer, natural};
+use crate::store::emptied::BASE_STEP;
 use crate::store::idempotency::digest;
 use crate::store::outcome::{Outcome, change_of};
 use crate::wire::publication::Change;
 use postgres_types::Type;
+use std::collections::HashSet;
 
 /// The statement that appends a batch.
 const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
@@ -23,6 +25,14 @@ pub(super) struct SettledAppend {
     pub(super) outcome: Outcome,
     /// The number of publications that the channel retains; 0 if nothing was stored.
     pub(super) retained: u64,
+    pub(super) channel: ChannelAge,
+}
+
+/// Whether an append created its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChannelAge {
+    Old,
+    New,
 }
 
 /// Commits a batch, its appends in order, in one statement and one round trip.
@@ -95,9 +105,24 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let epoch = Epoch(row.try_get::<i64>(4)? as u32);
     let appended = Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt };
-    Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1) })
+    let starts = attempt == Attempt::First && offset == floor && natural(offset) % BASE_STEP == 1;
+    let channel = if starts { ChannelAge::New } else { ChannelAge::Old };
+    Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1), channel })
 }
 
 fn refused(error: AppendError) -> SettledAppend {
-    SettledAppend { outcome: Err(error), retained: 0 }
+    SettledAppend { outcome: Err(error), retained: 0, channel: ChannelAge::Old }
+}
+
+/// Names among these of channels that exist.
+pub(super) fn existing(
+    connection: &mut StoreConnection,
+    names: &[&str],
+) -> Result<HashSet<String>, CallFault> {
+    let rows = connection
+        .query("SELECT name FROM seawall.channels WHERE name = ANY ($1)", &[(&names, Type::TEXT_ARRAY)])?;
+    rows.iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()
+        .map_err(|error| CallFault::garbled(&error))
 }

@@ -2,6 +2,7 @@
 //! to a channel are committed in order.
 
 use super::timing::monotonic;
+use crate::auth::account::ChannelCharge;
 use crate::job::Append;
 use crate::store::answers::Answers;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -15,6 +16,8 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// It was sent before, over a connection that died: it may be stored already.
     pub(super) doubtful: bool,
+    /// Its channel counts against its user's share, in case it is new.
+    pub(super) charge: Option<ChannelCharge>,
 }
 
 impl Borrow<Append> for Waiting {
@@ -30,7 +33,7 @@ pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], answers:
         let turn = hashes.hash_one(&job.channel) as usize % workers.len().max(1);
         let Some(worker) = workers.get(turn) else { continue };
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) =
-            worker.try_send(Waiting { job, since: monotonic(), doubtful: false })
+            worker.try_send(Waiting { job, since: monotonic(), doubtful: false, charge: None })
         {
             answers.unavailable(&[waiting]);
         }

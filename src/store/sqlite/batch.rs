@@ -7,11 +7,12 @@ use super::erasures;
 use super::keys::{self, Claim, Owned};
 use super::place::{ChannelNumber, RowKey};
 use super::rows::{self, ChannelRow, RowMemory};
+use crate::auth::account::ChannelCharge;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
 use crate::store::columns::{self, integer};
 use crate::store::idempotency::{ContentDigest, digest};
-use crate::store::outcome::{Outcome, change_of};
+use crate::store::outcome::{Outcome, change_of, charge};
 use crate::wire::publication::Change;
 use ahash::AHashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -28,6 +29,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) touched: AHashMap<ChannelName, Touched>,
     /// The number of channels created in it.
     pub(crate) created: u64,
+    /// The channels among them that count against a share.
+    pub(crate) charges: Vec<ChannelCharge>,
     /// The number of keys claimed in it, at most one more for each append that is undone.
     pub(crate) claimed: u64,
 }
@@ -76,6 +79,7 @@ impl<'a> Batch<'a> {
             edits_max,
             touched: AHashMap::new(),
             created: 0,
+            charges: Vec::new(),
             claimed: 0,
         }
     }
@@ -100,6 +104,10 @@ impl<'a> Batch<'a> {
             Some(row) => row,
             None if self.created >= self.room.left => return Ok(Err(AppendError::TooManyChannels)),
             None => {
+                match charge(&job.creation) {
+                    Ok(charged) => self.charges.extend(charged),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
                 self.created += 1;
                 rows::create(self.connection, job.channel.as_str(), self.room.base)?
             }

@@ -16,6 +16,7 @@ use super::overfull::Overfull;
 use super::place::CHANNELS_MAX;
 use super::removal;
 use super::rows::RowMemory;
+use crate::auth::account::ChannelCharge;
 use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendError};
 use crate::store::Retention;
@@ -170,9 +171,10 @@ impl Log {
             });
         }
         batch.write_heads()?;
-        let (touched, created, claimed) = (batch.touched, batch.created, batch.claimed);
+        let Batch { touched, created, charges, claimed, .. } = batch;
         commit(writer).map_err(Stop::Store)?;
         self.channels += created;
+        charges.into_iter().for_each(ChannelCharge::keep);
         self.keys.pace.note_claims(claimed);
         self.emptied.pace.note_claims(created);
         for (name, touched) in touched {
@@ -362,7 +364,7 @@ fn stop(writer: &Connection, error: rusqlite::Error) -> Stop {
 /// Does one append in a savepoint: if it fails, it alone is undone and answered.
 fn append_apart(writer: &Connection, batch: &mut Batch<'_>, job: &Append) -> rusqlite::Result<Outcome> {
     writer.execute_batch("SAVEPOINT one")?;
-    let created = batch.created;
+    let (created, charges) = (batch.created, batch.charges.len());
     match batch.append(job) {
         Ok(outcome) => {
             writer.execute_batch("RELEASE one")?;
@@ -370,6 +372,7 @@ fn append_apart(writer: &Connection, batch: &mut Batch<'_>, job: &Append) -> rus
         }
         Err(error) if is_of_one_append(writer, &error) => {
             batch.created = created;
+            batch.charges.truncate(charges);
             writer.execute_batch("ROLLBACK TO one; RELEASE one")?;
             tracing::warn!(channel = %job.channel, %error, "append failed");
             Ok(Err(AppendError::Unavailable { retry_ms: RETRY_MS }))

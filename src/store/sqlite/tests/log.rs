@@ -6,12 +6,15 @@ use super::super::retention::{Duty, SliceRows};
 use super::support::{
     KEEP_ALL, Shelf, append, changing, delete, edit, name, offsets, plain, publications, request,
 };
+use crate::auth::account::{Account, ChannelShare};
+use crate::clock::Moment;
 use crate::id::{Epoch, Offset};
-use crate::job::{AppendChange, AppendError, Attempt, Authority, Form, PageRequest, Span};
+use crate::job::{Append, AppendChange, AppendError, Attempt, Authority, Creation, Form, PageRequest, Span};
 use crate::store::Retention;
 use crate::store::emptied::BASE_STEP;
 use crate::wire::push::LogPosition;
 use rusqlite::limits::Limit;
+use std::sync::Arc;
 use std::time::Duration;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -287,6 +290,23 @@ fn empty_idle_channel_without_keys_is_removed_and_its_offsets_are_not_used_again
     shelf.retain(9 * DAY_MS);
     shelf.retain(9 * DAY_MS);
     assert_eq!(shelf.log.channels().0, 0, "the key is forgotten, too");
+}
+
+#[test]
+fn new_channels_are_counted_against_the_share_of_their_creator() {
+    let mut shelf = Shelf::new(KEEP_ALL);
+    shelf.offset(plain("old", "1"), 1);
+    let account = Arc::new(Account::default());
+    let share = ChannelShare::new(account, 2, Moment::from_micros(10));
+    let job = |channel: &str| Append { creation: Creation::Shared(share.clone()), ..plain(channel, "1") };
+    let outcomes = shelf.append(&[job("a"), job("a"), job("old"), job("b"), job("c"), plain("d", "1")], 1);
+    let used = Err(AppendError::ChannelShareUsed { retry_ms: 1_800_001 });
+    assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, true, true, false, true]);
+    assert_eq!(outcomes[4], used);
+    let denied = Append { creation: Creation::Denied, ..plain("e", "1") };
+    assert_eq!(shelf.append(&[denied], 1), [Err(AppendError::MayNotCreate)]);
+    let existing = Append { creation: Creation::Denied, ..plain("a", "2") };
+    assert_eq!(shelf.offset(existing, 1), 3);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::super::retention::{DUTIES, SliceRows};
 use super::super::schema;
 use super::super::store::open_file;
 use crate::id::{ChannelName, Epoch, Key, Offset, ReactorId, UserName};
-use crate::job::{Append, AppendChange, Authority, Form, Page, PageRequest, Span, Ticket};
+use crate::job::{Append, AppendChange, Authority, Creation, Form, Page, PageRequest, Span, Ticket};
 use crate::store::Retention;
 use crate::store::outcome::Outcome;
 use crate::store::retention::Rest;
@@ -31,6 +31,7 @@ pub(super) fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -
         user: UserName::parse(user).expect("a user name"),
         key: key.map(|key| Key::parse(key).expect("a key")),
         change: AppendChange::Original,
+        creation: Creation::Free,
         data: data.into(),
     }
 }
