@@ -112,7 +112,7 @@ pub enum Attempt {
     Repeat,
 }
 
-/// Whether an append may create its channel.
+/// The permission to create the channel of an append, if it does not exist.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Creation {
     /// Without a bound of the user: auth is off.

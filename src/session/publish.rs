@@ -48,7 +48,7 @@ impl Member {
         })));
     }
 
-    /// Whether the member may create the channel, if it does not exist.
+    /// The permission to create the channel, if it does not exist.
     fn creation(&self, channel: &ChannelName, cx: &Context<'_>) -> Creation {
         if !self.permissions.may_create(channel) {
             return Creation::Denied;

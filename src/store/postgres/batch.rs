@@ -28,7 +28,7 @@ pub(super) struct SettledAppend {
     pub(super) channel: ChannelAge,
 }
 
-/// Whether an append created its channel.
+/// Says which appends created their channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelAge {
     Old,
