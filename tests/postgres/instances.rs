@@ -149,6 +149,21 @@ fn database_without_an_oldest_version_is_migrated_once_and_only_by_additions() {
 }
 
 #[test]
+fn migration_may_take_longer_than_other_statements() {
+    let server = Postgres::start();
+    make_old(&server);
+    // Like an index of millions of rows.
+    server.sql(
+        "CREATE FUNCTION public.take_long() RETURNS event_trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep(2); END $$;
+         CREATE EVENT TRIGGER take_long ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
+             EXECUTE FUNCTION public.take_long()",
+    );
+    Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
+    assert_eq!(server.sql(NOTED), format!("oldest 3, schema {VERSION}, version 3"));
+}
+
+#[test]
 fn newer_schema_is_used_and_left_unchanged_if_its_oldest_version_is_not_above_this() {
     let server = Postgres::start();
     Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();

@@ -72,8 +72,14 @@ impl Rig {
         let address = Operator::of(gateway).address.to_string();
         let operator = Setup::new().data_at(gateway.setup().data());
         let operator = if side == Side::New { operator.program(&self.old) } else { operator };
-        let drained = operator.run_with(&["drain"], &[("SEAWALL_ADMIN_LISTEN", &address)]);
-        assert!(drained.status.success(), "{drained:?}");
+        let run = |arguments: &[&str]| {
+            let ran = operator.run_with(arguments, &[("SEAWALL_ADMIN_LISTEN", &address)]);
+            assert!(ran.status.success(), "{ran:?}");
+            String::from_utf8_lossy(&ran.stdout).into_owned()
+        };
+        let status = run(&["drain", "--status"]);
+        assert!(status.starts_with("serving, "), "{status}");
+        run(&["drain"]);
         assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
     }
 

@@ -44,7 +44,12 @@ impl Link {
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), CallFault> {
-        self.call(CALL_TIMEOUT, |connection| connection.simple(sql).map(drop))
+        self.batch_within(CALL_TIMEOUT, sql)
+    }
+
+    /// Runs statements with another deadline.
+    pub(super) fn batch_within(&mut self, within: Duration, sql: &str) -> Result<(), CallFault> {
+        self.call(within, |connection| connection.simple(sql).map(drop))
     }
 
     /// Reads messages that the server sent between calls; fails if it ended the connection.

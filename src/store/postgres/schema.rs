@@ -41,6 +41,12 @@ const LOCK: i64 = 0x5365_6157_616c_6c30;
 /// wait for it.
 const FITNESS_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The time that the server gives each statement of a migration, for example to build an index of millions of rows. The lock
+/// timeout stays short, so a migration that waits for a lock does not delay the gateways that serve.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The deadline for the statements of one file.
+const STEP_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// The reason why a connection cannot be used.
 #[derive(Clone, Debug)]
 pub(super) enum ConnectRefusal {
@@ -172,10 +178,11 @@ fn migrate(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
 
 fn take_steps(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
     link.batch(&format!(
-        "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({LOCK});
+        "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({LOCK}); SET LOCAL statement_timeout = {};
          CREATE SCHEMA IF NOT EXISTS seawall;
          CREATE TABLE IF NOT EXISTS seawall.meta (name text COLLATE \"C\" PRIMARY KEY, value bigint NOT NULL);
          INSERT INTO seawall.meta (name, value) VALUES ('version', 0), ('epoch', {}) ON CONFLICT DO NOTHING",
+        STATEMENT_TIMEOUT.as_millis(),
         fresh.0
     ))?;
     // Another instance may have migrated it while this one waited for the lock.
@@ -186,7 +193,7 @@ fn take_steps(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
     }
     for step in STEPS.iter().skip(found.version as usize) {
         for part in *step {
-            link.batch(part)?;
+            link.batch_within(STEP_TIMEOUT, part)?;
         }
     }
     link.batch(&format!(
