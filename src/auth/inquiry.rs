@@ -2,16 +2,21 @@
 //!
 //! The configured keys come first, then the issuer's, then earlier answers of the auth service, then the service itself. One call
 //! about a token serves every connection that presents it meanwhile. A waiter is answered by the call, by an outage, or when its
-//! time is over. A call that fails while no outage is known is made again, so that one lost connection refuses no client.
+//! time is over. A call that fails while no outage is known is made again, so that one lost connection refuses no client. Old
+//! answers are used only while an outage is known: a full waiting room is no outage.
 
+mod room;
 mod waiter;
 
 pub use waiter::{Judgement, Rejection, WAIT_MAX, Waiter};
 
 use super::key_set::KeySet;
 use super::known::{CacheBounds, Found, Person, TokenCache, TokenHash};
+use super::party::Party;
 use super::token::{Claims, Judged, TokenFault, TokenForm, Verifier};
+use super::token_pattern::TokenPattern;
 use crate::clock::{Moment, Now};
+use room::{CallQueue, Entry, TokenHistory, WaitingRoom};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +31,20 @@ const RETRY: Duration = Duration::from_millis(250);
 pub enum Reach {
     /// An outage is known: no call is made.
     Down,
-    /// Calls are answered, and this many more can be queued.
-    Up {
-        /// Free places in the queue of calls.
-        room: usize,
-    },
+    /// An outage is known, and calls are made all the same.
+    Observed,
+    /// No outage is known.
+    Up,
+}
+
+impl Reach {
+    /// True exactly while an old answer may be used.
+    fn is_outage(self) -> bool {
+        match self {
+            Reach::Down | Reach::Observed => true,
+            Reach::Up => false,
+        }
+    }
 }
 
 /// The fate of the answers of an auth service when its settings change.
@@ -48,10 +62,22 @@ pub struct InquirySettings {
     pub verifier: Arc<Verifier>,
     /// Connections that may wait at once.
     pub waiting_max: usize,
-    /// The bounds of remembered answers, and a salt for their hashes; `None` if no service is asked.
-    pub introspection: Option<(CacheBounds, [u8; 16])>,
+    /// `None` if no service is asked.
+    pub introspection: Option<IntrospectionSettings>,
     /// The shortest time between two fetches that unknown keys cause; `None` if no key set is fetched.
     pub key_set_pause: Option<Duration>,
+}
+
+/// The settings of introspection.
+pub struct IntrospectionSettings {
+    /// The bounds of remembered answers.
+    pub bounds: CacheBounds,
+    /// The form of the service's tokens; `None`: any.
+    pub pattern: Option<TokenPattern>,
+    /// Calls that are made at once.
+    pub callers: usize,
+    /// A salt for the hashes of tokens.
+    pub salt: [u8; 16],
 }
 
 /// Counts since they were last taken.
@@ -83,8 +109,9 @@ pub struct Inquiry<W> {
     verifier: Arc<Verifier>,
     keys: Keys<W>,
     asking: Option<Asking<W>>,
-    waiting: usize,
-    waiting_max: usize,
+    room: WaitingRoom,
+    /// Waiters that made room for others.
+    displaced: Vec<Judgement<W>>,
     tally: InquiryTally,
     ticked: Option<Moment>,
 }
@@ -113,28 +140,43 @@ enum Fetch {
 
 struct Asking<W> {
     known: TokenCache,
+    pattern: Option<TokenPattern>,
     salt: [u8; 16],
-    calls: Vec<Question>,
+    calls: CallQueue,
     flights: HashMap<TokenHash, TokenFlight<W>>,
 }
 
 /// A token that the service is asked about.
 struct TokenFlight<W> {
     token: Arc<str>,
+    history: TokenHistory,
+    /// The party of the call: that of the first waiter.
+    party: Party,
     waiters: Vec<Waiter<W>>,
-    /// `None`: a call is under way.
-    again: Option<Moment>,
+    call: FlightCall,
     pause: Duration,
+}
+
+/// The state of the call about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlightCall {
+    /// It waits for a caller.
+    Queued,
+    /// A caller makes it.
+    UnderWay,
+    /// It failed, and is made again at this time.
+    Again(Moment),
 }
 
 impl<W> Inquiry<W> {
     /// Knows no answer yet.
     pub fn new(settings: InquirySettings) -> Inquiry<W> {
         let InquirySettings { verifier, waiting_max, introspection, key_set_pause } = settings;
-        let asking = introspection.map(|(bounds, salt)| Asking {
-            known: TokenCache::new(bounds),
-            salt,
-            calls: Vec::new(),
+        let asking = introspection.map(|settings| Asking {
+            known: TokenCache::new(settings.bounds),
+            pattern: settings.pattern,
+            salt: settings.salt,
+            calls: CallQueue::new(settings.callers),
             flights: HashMap::new(),
         });
         let (set, parked) = (KeySet::default(), Vec::new());
@@ -143,8 +185,8 @@ impl<W> Inquiry<W> {
             verifier,
             keys,
             asking,
-            waiting: 0,
-            waiting_max,
+            room: WaitingRoom::new(waiting_max),
+            displaced: Vec::new(),
             tally: InquiryTally::default(),
             ticked: None,
         }
@@ -152,12 +194,12 @@ impl<W> Inquiry<W> {
 
     /// True exactly while a connection waits, so that [`Inquiry::tick`] has to be called often.
     pub fn is_waited_for(&self) -> bool {
-        self.waiting > 0
+        self.room.waiting() > 0
     }
 
     /// Connections that wait.
     pub fn waiting(&self) -> usize {
-        self.waiting
+        self.room.waiting()
     }
 
     /// Remembered answers, and about how many bytes the good ones take.
@@ -165,9 +207,17 @@ impl<W> Inquiry<W> {
         self.asking.as_ref().map_or((0, 0), |asking| (asking.known.len(), asking.known.bytes()))
     }
 
-    /// The calls to make. There is room for them, unless it was less than was said.
-    pub fn take_calls(&mut self) -> Vec<Question> {
-        self.asking.as_mut().map_or_else(Vec::new, |asking| std::mem::take(&mut asking.calls))
+    /// The calls to make now. Each must be answered with [`Inquiry::answered`].
+    pub fn take_calls(&mut self, reach: Reach) -> Vec<Question> {
+        match (&mut self.asking, reach) {
+            (Some(asking), Reach::Up | Reach::Observed) => asking.take_calls(),
+            (Some(_), Reach::Down) | (None, _) => Vec::new(),
+        }
+    }
+
+    /// The waiters that made room for others since the last call.
+    pub fn take_displaced(&mut self) -> Vec<Judgement<W>> {
+        std::mem::take(&mut self.displaced)
     }
 
     /// True when the key set should be fetched; only once for each fetch.
@@ -248,19 +298,20 @@ impl<W> Inquiry<W> {
         if reach == Reach::Down {
             return Some((waiter, Err(Rejection::Unchecked)));
         }
-        if self.waiting >= self.waiting_max {
-            self.tally.too_many_waiting += 1;
-            return Some((waiter, Err(Rejection::TooManyWaiting)));
+        match self.enter(TokenHistory::Unknown, waiter) {
+            Ok(waiter) => self.keys.parked.push((token, waiter)),
+            Err(waiter) => return Some((waiter, Err(Rejection::TooManyWaiting))),
         }
-        self.waiting += 1;
-        self.keys.parked.push((token, waiter));
         None
     }
 
     fn ask(&mut self, token: Box<str>, waiter: Waiter<W>, now: Now, reach: Reach) -> Option<Judgement<W>> {
         let asking = self.asking.as_mut()?;
+        if asking.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&token)) {
+            return Some((waiter, Err(Rejection::Token(TokenFault::OtherForm))));
+        }
         let hash = TokenHash::of(&token, &asking.salt);
-        let stale = match asking.known.find(&hash, now) {
+        let history = match asking.known.find(&hash, now) {
             Found::Fresh(person) => {
                 self.tally.cache_hits += 1;
                 return Some((waiter, Ok(person)));
@@ -269,31 +320,59 @@ impl<W> Inquiry<W> {
                 self.tally.cache_hits += 1;
                 return Some((waiter, Err(Rejection::Token(fault))));
             }
-            Found::Stale(person) => Some(person),
-            Found::Nothing => None,
-        };
-        let flight = match reach {
-            Reach::Up { room } if self.waiting < self.waiting_max => {
-                asking.join_or_call(hash, &token, room, &mut self.tally)
-            }
-            Reach::Up { .. } | Reach::Down => None,
-        };
-        match (flight, stale) {
-            (Some(flight), _) => {
-                flight.waiters.push(waiter);
-                self.waiting += 1;
-                None
-            }
-            (None, Some(person)) => {
+            Found::Stale(person) if reach == Reach::Down => {
                 self.tally.cache_stale += 1;
-                Some((waiter, Ok(person)))
+                return Some((waiter, Ok(person)));
             }
-            (None, None) if reach == Reach::Down => Some((waiter, Err(Rejection::Unchecked))),
-            (None, None) => {
-                self.tally.too_many_waiting += 1;
-                Some((waiter, Err(Rejection::TooManyWaiting)))
-            }
+            Found::Stale(_) | Found::Recognised => TokenHistory::Good,
+            Found::Nothing => TokenHistory::Unknown,
+        };
+        if reach == Reach::Down {
+            return Some((waiter, Err(Rejection::Unchecked)));
         }
+        match self.enter(history, waiter) {
+            Ok(waiter) => self.join_or_call(hash, &token, history, waiter),
+            Err(waiter) => return Some((waiter, Err(Rejection::TooManyWaiting))),
+        }
+        None
+    }
+
+    /// Gives a waiter a place, or returns it. A waiter that goes for it is among the displaced.
+    fn enter(&mut self, history: TokenHistory, waiter: Waiter<W>) -> Result<Waiter<W>, Waiter<W>> {
+        let longest = match self.room.enter(history, &waiter.party) {
+            Entry::Granted => return Ok(waiter),
+            Entry::InsteadOf(longest) => longest,
+            Entry::Full => {
+                self.tally.too_many_waiting += 1;
+                return Err(waiter);
+            }
+        };
+        let newest = match self.asking.as_mut().and_then(|asking| asking.newest(history, &longest)) {
+            Some(newest) => Some(newest),
+            None => self.keys.newest(&longest),
+        };
+        if let Some(newest) = newest {
+            self.room.leave(history, &longest);
+            self.tally.too_many_waiting += 1;
+            self.displaced.push((newest, Err(Rejection::TooManyWaiting)));
+        }
+        Ok(waiter)
+    }
+
+    /// Adds a waiter to the call about its token.
+    fn join_or_call(&mut self, hash: TokenHash, token: &str, history: TokenHistory, waiter: Waiter<W>) {
+        let Some(asking) = &mut self.asking else { return };
+        self.tally.cache_misses += 1;
+        if let Some(flight) = asking.flights.get_mut(&hash) {
+            self.tally.joined += 1;
+            flight.waiters.push(waiter);
+            return;
+        }
+        let party = waiter.party.clone();
+        asking.calls.push(history, party.clone(), hash);
+        let (token, waiters) = (Arc::from(token), vec![waiter]);
+        let flight = TokenFlight { token, history, party, waiters, call: FlightCall::Queued, pause: RETRY };
+        asking.flights.insert(hash, flight);
     }
 
     /// Takes the service's answer about a token; `None` if it gave none.
@@ -302,8 +381,12 @@ impl<W> Inquiry<W> {
         hash: TokenHash,
         answer: Option<Result<Claims, TokenFault>>,
         now: Now,
+        reach: Reach,
     ) -> Vec<Judgement<W>> {
         let Some(asking) = &mut self.asking else { return Vec::new() };
+        if let Some(flight) = asking.flights.get(&hash) {
+            asking.calls.end(flight.history);
+        }
         let outcome = match answer {
             Some(Ok(claims)) => {
                 let person = Person::from(claims);
@@ -314,21 +397,24 @@ impl<W> Inquiry<W> {
                 asking.known.refused(hash, fault, now);
                 Err(Rejection::Token(fault))
             }
-            // A person still known does not wait for another attempt.
             None => match asking.known.find(&hash, now) {
-                Found::Fresh(person) | Found::Stale(person) => Ok(person),
+                // A person still known does not wait for another attempt.
+                Found::Stale(person) if reach.is_outage() => {
+                    self.tally.cache_stale += 1;
+                    Ok(person)
+                }
+                Found::Fresh(person) => Ok(person),
                 Found::Refused(fault) => Err(Rejection::Token(fault)),
-                Found::Nothing => {
-                    if let Some(flight) = asking.flights.get_mut(&hash) {
-                        flight.again = Some(now.at + flight.pause);
-                        flight.pause *= 2;
-                    }
+                Found::Stale(_) | Found::Recognised | Found::Nothing => {
+                    asking.rest(&hash, now.at);
                     return Vec::new();
                 }
             },
         };
-        let waiters = asking.flights.remove(&hash).map(|flight| flight.waiters).unwrap_or_default();
-        self.waiting -= waiters.len();
+        let Some(TokenFlight { history, waiters, .. }) = asking.flights.remove(&hash) else {
+            return Vec::new();
+        };
+        waiters.iter().for_each(|waiter| self.room.leave(history, &waiter.party));
         waiters.into_iter().map(|waiter| (waiter, outcome.clone())).collect()
     }
 
@@ -339,8 +425,8 @@ impl<W> Inquiry<W> {
         let Some(set) = fetched else { return Vec::new() };
         self.keys.set = set;
         let parked = std::mem::take(&mut self.keys.parked);
-        self.waiting -= parked.len();
         let judge = |(token, waiter): (Box<str>, Waiter<W>)| {
+            self.room.leave(TokenHistory::Unknown, &waiter.party);
             let outcome = match self.verifier.judge(&token, &self.keys.set, now.unix_ms) {
                 Judged::Settled(claims) => claims.map(Person::from),
                 Judged::Open { fault, .. } => Err(fault),
@@ -358,34 +444,40 @@ impl<W> Inquiry<W> {
         }
         self.ticked = Some(now.at);
         let is_over = |waiter: &mut Waiter<W>| reach == Reach::Down || waiter.until <= now.at;
-        let mut over: Vec<Waiter<W>> = Vec::new();
-        let mut judgements: Vec<Judgement<W>> = Vec::new();
-        over.extend(self.keys.parked.extract_if(.., |(_, waiter)| is_over(waiter)).map(|(_, waiter)| waiter));
-        if let Some(Asking { known, flights, calls, .. }) = &mut self.asking {
-            for (hash, flight) in flights.iter_mut() {
-                let waiters: Vec<Waiter<W>> =
-                    flight.waiters.extract_if(.., |waiter| is_over(waiter)).collect();
-                if !waiters.is_empty() {
-                    match known.find(hash, now) {
-                        Found::Fresh(person) | Found::Stale(person) => {
-                            judgements.extend(waiters.into_iter().map(|waiter| (waiter, Ok(person.clone()))));
-                        }
-                        Found::Refused(_) | Found::Nothing => over.extend(waiters),
+        let parked = self.keys.parked.extract_if(.., |(_, waiter)| is_over(waiter));
+        let mut judgements: Vec<Judgement<W>> =
+            parked.map(|(_, waiter)| (waiter, Err(Rejection::Unchecked))).collect();
+        judgements.iter().for_each(|(waiter, _)| self.room.leave(TokenHistory::Unknown, &waiter.party));
+        let Some(Asking { known, flights, calls, .. }) = &mut self.asking else { return judgements };
+        for (hash, flight) in flights.iter_mut() {
+            let waiters: Vec<Waiter<W>> = flight.waiters.extract_if(.., |waiter| is_over(waiter)).collect();
+            if !waiters.is_empty() {
+                waiters.iter().for_each(|waiter| self.room.leave(flight.history, &waiter.party));
+                let outcome = match known.find(hash, now) {
+                    Found::Fresh(person) => Ok(person),
+                    Found::Stale(person) if reach.is_outage() => {
+                        self.tally.cache_stale += waiters.len() as u64;
+                        Ok(person)
                     }
-                }
-                if let Reach::Up { room } = reach
-                    && flight.again.is_some_and(|again| again <= now.at)
-                    && !flight.waiters.is_empty()
-                {
-                    flight.call(*hash, room, calls);
-                }
+                    Found::Stale(_) | Found::Recognised | Found::Refused(_) | Found::Nothing => {
+                        Err(Rejection::Unchecked)
+                    }
+                };
+                judgements.extend(waiters.into_iter().map(|waiter| (waiter, outcome.clone())));
             }
-            // A call under way keeps its flight, so that no second call about the same token is made.
-            flights.retain(|_, flight| !flight.waiters.is_empty() || flight.again.is_none());
+            match flight.call {
+                FlightCall::Again(again) if again <= now.at && !flight.waiters.is_empty() => {
+                    flight.call = FlightCall::Queued;
+                    calls.push(flight.history, flight.party.clone(), *hash);
+                }
+                FlightCall::Queued if flight.waiters.is_empty() => {
+                    calls.remove(flight.history, &flight.party, hash);
+                }
+                FlightCall::Again(_) | FlightCall::Queued | FlightCall::UnderWay => {}
+            }
         }
-        self.waiting -= over.len() + judgements.len();
-        self.tally.cache_stale += judgements.len() as u64;
-        judgements.extend(over.into_iter().map(|waiter| (waiter, Err(Rejection::Unchecked))));
+        // A call under way keeps its flight, so that no second call about the same token is made.
+        flights.retain(|_, flight| !flight.waiters.is_empty() || flight.call == FlightCall::UnderWay);
         judgements
     }
 }
@@ -399,39 +491,52 @@ impl<W> Keys<W> {
             self.fetch = Fetch::Wanted;
         }
     }
-}
 
-impl<W> Asking<W> {
-    /// The flight of this token: the present one, or a new one. `None`: no further call can be queued.
-    fn join_or_call(
-        &mut self,
-        hash: TokenHash,
-        token: &str,
-        room: usize,
-        tally: &mut InquiryTally,
-    ) -> Option<&mut TokenFlight<W>> {
-        tally.cache_misses += 1;
-        if self.flights.contains_key(&hash) {
-            tally.joined += 1;
-            return self.flights.get_mut(&hash);
-        }
-        if self.calls.len() >= room {
-            return None;
-        }
-        let token = Arc::from(token);
-        let mut flight = TokenFlight { token, waiters: Vec::new(), again: Some(Moment::ZERO), pause: RETRY };
-        flight.call(hash, room, &mut self.calls);
-        Some(self.flights.entry(hash).or_insert(flight))
+    /// Takes the newest waiter of a party.
+    fn newest(&mut self, party: &Party) -> Option<Waiter<W>> {
+        let place = self.parked.iter().rposition(|(_, waiter)| waiter.party == *party)?;
+        Some(self.parked.remove(place).1)
     }
 }
 
-impl<W> TokenFlight<W> {
-    /// Makes a call if one more can be queued.
-    fn call(&mut self, hash: TokenHash, room: usize, calls: &mut Vec<Question>) {
-        if calls.len() < room {
-            calls.push(Question { hash, token: Arc::clone(&self.token) });
-            self.again = None;
+impl<W> Asking<W> {
+    fn take_calls(&mut self) -> Vec<Question> {
+        let mut questions = Vec::new();
+        while let Some((history, hash)) = self.calls.start() {
+            let Some(flight) = self.flights.get_mut(&hash) else {
+                self.calls.end(history);
+                continue;
+            };
+            flight.call = FlightCall::UnderWay;
+            questions.push(Question { hash, token: Arc::clone(&flight.token) });
         }
+        questions
+    }
+
+    /// Makes the call about a token again after a pause.
+    fn rest(&mut self, hash: &TokenHash, now: Moment) {
+        if let Some(flight) = self.flights.get_mut(hash) {
+            flight.call = FlightCall::Again(now + flight.pause);
+            flight.pause *= 2;
+        }
+    }
+
+    /// Takes the newest waiter of a party with a token of this history.
+    fn newest(&mut self, history: TokenHistory, party: &Party) -> Option<Waiter<W>> {
+        let of_history = self.flights.iter().filter(|(_, flight)| flight.history == history);
+        let (hash, place, _) = of_history
+            .filter_map(|(hash, flight)| {
+                let place = flight.waiters.iter().rposition(|waiter| waiter.party == *party)?;
+                Some((*hash, place, flight.waiters.get(place)?.until))
+            })
+            .max_by_key(|(hash, _, until)| (*until, *hash))?;
+        let flight = self.flights.get_mut(&hash)?;
+        let waiter = flight.waiters.remove(place);
+        if flight.waiters.is_empty() && flight.call == FlightCall::Queued {
+            self.calls.remove(flight.history, &flight.party, &hash);
+            self.flights.remove(&hash);
+        }
+        Some(waiter)
     }
 }
 

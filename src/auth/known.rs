@@ -1,8 +1,9 @@
 //! A bounded cache of introspection results. It stores hashes of tokens, never tokens.
 //!
 //! A positive result is *fresh* for a while and is then used without a call. After that it is *stale*: the service is
-//! asked again, and the stale result is used only if the service does not answer, until the token expires. So known
-//! users stay admitted while the service is down. Negative results have their own bound, so that made-up tokens
+//! asked again, and the stale result may be used while the service is known to be down, for a bounded time and until the
+//! token expires. So known users stay admitted during an outage. After that time the token is still *recognised*: it was
+//! good once, so it is no made-up one. Negative results have their own bound, so that made-up tokens
 //! cannot evict positive ones. At a bound, the least recently used entry is evicted.
 
 use super::permission::Permissions;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a positive result for a token without `exp` is usable while the service does not answer.
+/// How long a token without `exp` is recognised after a positive result.
 pub const ENDLESS_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// The bound on negative results, as a percentage of that on positive ones.
 const REFUSED_PERCENT: usize = 25;
@@ -47,6 +48,8 @@ pub struct CacheBounds {
     pub bytes: usize,
     /// How long a positive result is fresh.
     pub fresh: Duration,
+    /// How long a positive result may be used after that while the service is down.
+    pub stale: Duration,
     /// How long a negative result is cached.
     pub refused: Duration,
 }
@@ -71,8 +74,10 @@ impl From<Claims> for Person {
 pub enum Found {
     /// The token is valid, and no call is needed.
     Fresh(Person),
-    /// The token was valid; the service should be asked again.
+    /// The token was valid; the service should be asked again. While it is down, this result may be used.
     Stale(Person),
+    /// The token was valid too long ago to be believed; the service must be asked again.
+    Recognised,
     /// The token is not valid.
     Refused(TokenFault),
     /// There is no usable result.
@@ -128,8 +133,10 @@ impl TokenCache {
         }
         if now.at < good.fresh_until {
             Found::Fresh(good.person.clone())
-        } else if ends.is_some() || now.at < good.until {
+        } else if now.at < good.fresh_until + self.bounds.stale {
             Found::Stale(good.person.clone())
+        } else if ends.is_some() || now.at < good.until {
+            Found::Recognised
         } else {
             self.good.remove(token);
             Found::Nothing
@@ -224,6 +231,7 @@ mod tests {
         entries: 8,
         bytes: 100_000,
         fresh: Duration::from_secs(60),
+        stale: Duration::from_secs(900),
         refused: Duration::from_secs(5),
     };
 
@@ -242,13 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn positive_result_is_fresh_then_stale_until_the_token_expires() {
+    fn positive_result_is_fresh_then_stale_then_recognised_until_the_token_expires() {
         let mut known = TokenCache::new(BOUNDS);
         let ann = person("ann", Some(1_000));
         known.granted(token("a"), ann.clone(), now(0));
         assert_eq!(known.find(&token("a"), now(59)), Found::Fresh(ann.clone()));
         assert_eq!(known.find(&token("a"), now(60)), Found::Stale(ann.clone()));
-        assert_eq!(known.find(&token("a"), now(999)), Found::Stale(ann));
+        assert_eq!(known.find(&token("a"), now(959)), Found::Stale(ann));
+        assert_eq!(known.find(&token("a"), now(960)), Found::Recognised);
+        assert_eq!(known.find(&token("a"), now(999)), Found::Recognised);
         assert_eq!(known.find(&token("a"), now(1_000)), Found::Refused(TokenFault::Expired));
         assert_eq!(known.find(&token("b"), now(0)), Found::Nothing);
     }
@@ -264,8 +274,8 @@ mod tests {
     fn token_without_expiry_is_forgotten_after_a_day() {
         let mut known = TokenCache::new(BOUNDS);
         let ann = person("ann", None);
-        known.granted(token("a"), ann.clone(), now(0));
-        assert_eq!(known.find(&token("a"), now(24 * 3_600 - 1)), Found::Stale(ann));
+        known.granted(token("a"), ann, now(0));
+        assert_eq!(known.find(&token("a"), now(24 * 3_600 - 1)), Found::Recognised);
         assert_eq!(known.find(&token("a"), now(24 * 3_600)), Found::Nothing);
     }
 

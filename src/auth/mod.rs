@@ -2,10 +2,13 @@
 
 pub mod account;
 pub mod census;
+pub mod fair_queue;
 pub mod inquiry;
 pub mod introspection;
 pub mod key;
 pub mod key_set;
 pub mod known;
+pub mod party;
 pub mod permission;
 pub mod token;
+pub mod token_pattern;

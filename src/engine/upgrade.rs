@@ -116,7 +116,7 @@ impl Engine {
         match (self.setup.addresses, &upgrade.wants) {
             // A client that is refused at once does not count as a connection of its address.
             (Addresses::Uncounted, _) | (Addresses::Counted, Wants::Later { .. } | Wants::Foreign { .. }) => {
-                self.upgrade(id, upgrade, frames);
+                self.upgrade(id, upgrade, address, frames);
             }
             (Addresses::Counted, Wants::Chat { .. } | Wants::Echo | Wants::UnsupportedVersion) => {
                 let admission = Admission { upgrade, address, rest: frames.to_vec() };
@@ -147,7 +147,7 @@ impl Engine {
                     peer.reading = Reading::Ending;
                     self.mark_ready(id);
                 }
-                return self.upgrade(id, admission.upgrade, &mut admission.rest);
+                return self.upgrade(id, admission.upgrade, admission.address, &mut admission.rest);
             }
             Some(Err(AddressDenied::TooMany)) => {
                 HttpFault::TooManyConnections { bound: limits.connections_per_address }
@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Completes the upgrade. `frames` are the bytes that arrived after the head.
-    fn upgrade(&mut self, id: SlotId, upgrade: CheckedUpgrade, frames: &mut [u8]) {
+    fn upgrade(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
         self.tally.upgrades.add(1);
         self.write(id, |out| out.extend_from_slice(&upgrade.response));
         let limits = &self.setup.policy.limits;
@@ -169,13 +169,15 @@ impl Engine {
                 self.admit_stranger(id);
                 (Role::Echo, None)
             }
-            Wants::Chat { token } => (self.chat(token, connect_by), None),
+            Wants::Chat { token } => (self.chat(token, address, connect_by), None),
             Wants::Later { retry_ms } => {
                 let reason = CloseReason::OverCapacity { bound: ADMISSIONS, retry_ms };
-                (self.chat(None, connect_by), Some(reason))
+                (self.chat(None, address, connect_by), Some(reason))
             }
-            Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
-            Wants::Foreign { reason } => (self.chat(None, connect_by), Some(reason)),
+            Wants::UnsupportedVersion => {
+                (self.chat(None, address, connect_by), Some(CloseReason::UnsupportedVersion))
+            }
+            Wants::Foreign { reason } => (self.chat(None, address, connect_by), Some(reason)),
         };
         // An echo needs no dependency: it measures this process alone.
         let (arrival, outage) = match (&role, &self.health.snapshot.availability) {
@@ -214,10 +216,10 @@ impl Engine {
         }
     }
 
-    fn chat(&mut self, token: Option<Box<str>>, connect_by: Moment) -> Role {
+    fn chat(&mut self, token: Option<Box<str>>, address: IpAddr, connect_by: Moment) -> Role {
         self.arrivals.named += 1;
         let name = u64::from(self.random.u64() as u32) << 32
             | (self.arrivals.named << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
-        Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
+        Role::Chat(Chat { session: Session::new(token, address), name, connect_by, replays: Replays::None })
     }
 }

@@ -55,8 +55,10 @@ fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introsp
             entries: config.cache_entries as usize,
             bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
             fresh: config.cache,
+            stale: config.cache_stale,
             refused: config.cache_refused,
         },
+        pattern: config.token_pattern.clone(),
     }
 }
 

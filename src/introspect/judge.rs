@@ -5,7 +5,8 @@ use super::service::{
     AUTH, AuthService, CALLERS, Call, Caller, Clock, Introspector, ServiceNews, add, outage,
 };
 use crate::auth::inquiry::{
-    EarlierAnswers, Inquiry, InquirySettings, Judgement, Reach, Rejection, WAIT_MAX, Waiter,
+    EarlierAnswers, Inquiry, InquirySettings, IntrospectionSettings, Judgement, Reach, Rejection, WAIT_MAX,
+    Waiter,
 };
 use crate::auth::known::Person;
 use crate::auth::token::{Judged, Verifier};
@@ -63,7 +64,7 @@ impl TokenJudge {
             let (news_in, news_out) = bounded(service.waiting);
             news = news_out;
             if let Some(introspection) = &service.introspection {
-                let (sender, taken) = bounded(service.waiting);
+                let (sender, taken) = bounded(CALLERS);
                 for number in 0..CALLERS {
                     let introspector = Introspector {
                         caller: Caller::new(service, &introspection.endpoint, counters, &news_in),
@@ -76,7 +77,12 @@ impl TokenJudge {
                 }
                 let mut salt = [0; 16];
                 getrandom::fill(&mut salt).map_err(io::Error::other)?;
-                settings.introspection = Some((introspection.bounds, salt));
+                settings.introspection = Some(IntrospectionSettings {
+                    bounds: introspection.bounds,
+                    pattern: introspection.pattern.clone(),
+                    callers: CALLERS,
+                    salt,
+                });
                 calls = Some(sender);
             }
             if let Some(source) = &service.key_set {
@@ -129,25 +135,28 @@ impl TokenJudge {
     ) -> Option<Verdict> {
         let reach = self.reach();
         let judgement = self.inquiry.judge(judged, token, waiter, now, reach);
-        self.make_calls();
+        self.make_calls(reach);
         self.count();
         judgement.map(|judgement| self.verdict(judgement, now.at))
     }
 
     /// Takes what a thread brought.
     pub(super) fn hear(&mut self, news: ServiceNews, now: Now) -> Vec<Verdict> {
+        let reach = self.reach();
         let judgements = match news {
-            ServiceNews::Judged(hash, judged) => self.inquiry.answered(hash, judged, now),
+            ServiceNews::Judged(hash, judged) => self.inquiry.answered(hash, judged, now, reach),
             ServiceNews::Keys(fetched) => self.inquiry.keys_fetched(fetched, now),
         };
+        self.make_calls(reach);
         self.settle(judgements, now)
     }
 
     /// See [`Inquiry::tick`].
     pub(super) fn tick(&mut self, now: Now) -> Vec<Verdict> {
         let reach = self.reach();
-        let judgements = self.inquiry.tick(now, reach);
-        self.make_calls();
+        let mut judgements = self.inquiry.take_displaced();
+        judgements.extend(self.inquiry.tick(now, reach));
+        self.make_calls(reach);
         self.settle(judgements, now)
     }
 
@@ -161,17 +170,18 @@ impl TokenJudge {
     }
 
     fn reach(&mut self) -> Reach {
-        if self.snapshot.as_mut().is_some_and(|snapshot| outage(snapshot.load()).is_some()) {
-            return Reach::Down;
+        let Some(snapshot) = self.snapshot.as_mut().map(SnapshotReader::load) else { return Reach::Up };
+        match (snapshot.outage_of(AUTH), outage(snapshot)) {
+            (None, _) => Reach::Up,
+            (Some(_), Some(_)) => Reach::Down,
+            (Some(_), None) => Reach::Observed,
         }
-        let free = |calls: &Sender<Call>| calls.capacity().map_or(0, |capacity| capacity - calls.len());
-        Reach::Up { room: self.calls.as_ref().map_or(0, free) }
     }
 
-    fn make_calls(&mut self) {
-        for question in self.inquiry.take_calls() {
+    fn make_calls(&mut self, reach: Reach) {
+        for question in self.inquiry.take_calls(reach) {
             let call = Call { hash: question.hash, token: question.token, until: deadline::now() + WAIT_MAX };
-            // This thread alone sends calls, so that the room it saw is still there.
+            // There are no more calls than callers, so that there is room.
             let _ = self.calls.as_ref().map(|calls| calls.try_send(call));
         }
         if self.inquiry.take_fetch() {

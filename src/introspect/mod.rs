@@ -15,6 +15,7 @@ use crate::auth::census::{AddressDecision, Census, UserDecision};
 pub use crate::auth::inquiry::EarlierAnswers;
 use crate::auth::inquiry::{TICK, Waiter};
 use crate::auth::known::Person;
+use crate::auth::party::Party;
 use crate::auth::permission::Permissions;
 use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::clock::{Moment, Now};
@@ -204,7 +205,8 @@ impl AuthWorker {
     fn handle(&mut self, job: AuthJob, now: Now) {
         match job {
             AuthJob::CheckToken { ticket, token, occasion } => {
-                let waiter = Waiter::new(Asker { ticket, occasion }, now.at);
+                let party = party(&occasion);
+                let waiter = Waiter::new(Asker { ticket, occasion }, party, now.at);
                 self.check(token, waiter, now);
             }
             AuthJob::AdmitAddress { ticket, address } => {
@@ -247,7 +249,7 @@ impl AuthWorker {
     fn admit(&mut self, person: Person, occasion: &Occasion, now: Moment) -> Result<Identity, Denied> {
         let Person { user, permissions, expires_unix_ms } = person;
         let counted = match occasion {
-            Occasion::Connect => match self.census.enter_user(&user, now) {
+            Occasion::Connect(_) => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
                 UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
@@ -271,6 +273,14 @@ impl AuthWorker {
                 Err(AddressDenied::TooFast { retry_ms: whole_milliseconds(wait) })
             }
         }
+    }
+}
+
+/// The party whose share a token check takes.
+fn party(occasion: &Occasion) -> Party {
+    match occasion {
+        Occasion::Connect(address) => Party::of(*address),
+        Occasion::Refresh(user) => Party::User(user.clone()),
     }
 }
 

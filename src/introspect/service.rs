@@ -7,6 +7,7 @@ use crate::auth::introspection::{self, ClaimNames};
 use crate::auth::key_set::KeySet;
 use crate::auth::known::{CacheBounds, TokenHash};
 use crate::auth::token::{Claims, TokenFault, Verifier};
+use crate::auth::token_pattern::TokenPattern;
 use crate::clock::Now;
 use crate::health::advice::look_at;
 use crate::health::definition::{DependencyKind, Use};
@@ -62,6 +63,8 @@ pub struct Introspection {
     pub names: ClaimNames,
     /// The bounds of remembered answers.
     pub bounds: CacheBounds,
+    /// The form of the service's tokens; `None`: any.
+    pub pattern: Option<TokenPattern>,
 }
 
 /// A key set that is fetched.

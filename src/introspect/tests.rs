@@ -7,8 +7,10 @@ use crate::limits::AUTH_QUEUE;
 use crate::rate::Rate;
 use crossbeam_channel::{Sender, bounded};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 
 const SECRET: &[u8] = b"a secret of the test suite alone";
+const CONNECT: Occasion = Occasion::Connect(IpAddr::V4(Ipv4Addr::LOCALHOST));
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn verifier() -> Verifier {
@@ -115,11 +117,11 @@ fn total(cell: &AtomicU64) -> u64 {
 fn good_token_yields_its_user_and_bad_token_its_fault() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
     let channels = json!([{"pattern": "lobby", "rights": ["publish"]}]);
-    let good = bench.check(token(&json!({"sub": "ann", "channels": channels})), Occasion::Connect);
+    let good = bench.check(token(&json!({"sub": "ann", "channels": channels})), CONNECT);
     let identity = good.expect("granted");
     assert_eq!(identity.user, name("ann"));
     assert!(identity.permissions.allow(Right::Publish, &ChannelName::parse("lobby").expect("a name")));
-    let expired = bench.check(token(&json!({"sub": "ann", "exp": 1})), Occasion::Connect);
+    let expired = bench.check(token(&json!({"sub": "ann", "exp": 1})), CONNECT);
     assert_eq!(expired.expect_err("refused"), Denied::Token(TokenFault::Expired));
     let counters = bench.end();
     assert_eq!(total(&counters.tokens_checked), 2);
@@ -130,11 +132,11 @@ fn good_token_yields_its_user_and_bad_token_its_fault() {
 #[test]
 fn connections_of_a_user_are_bounded_and_leave_frees_a_place() {
     let bench = Bench::new(Some(verifier()), Census::new(1, 0, None));
-    assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
-    assert_eq!(bench.check(of("ann"), Occasion::Connect).expect_err("one"), Denied::TooManyOfUser);
-    assert!(bench.check(of("bob"), Occasion::Connect).is_ok());
+    assert!(bench.check(of("ann"), CONNECT).is_ok());
+    assert_eq!(bench.check(of("ann"), CONNECT).expect_err("one"), Denied::TooManyOfUser);
+    assert!(bench.check(of("bob"), CONNECT).is_ok());
     bench.send(AuthJob::ReleaseUser { user: name("ann") });
-    assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
+    assert!(bench.check(of("ann"), CONNECT).is_ok());
     let counters = bench.end();
     assert_eq!((total(&counters.too_many_of_user), total(&counters.users)), (1, 2));
 }
@@ -142,14 +144,14 @@ fn connections_of_a_user_are_bounded_and_leave_frees_a_place() {
 #[test]
 fn refresh_needs_the_same_user_and_is_not_counted_again() {
     let bench = Bench::new(Some(verifier()), Census::new(2, 0, None));
-    assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
+    assert!(bench.check(of("ann"), CONNECT).is_ok());
     for _ in 0..3 {
         assert!(bench.check(of("ann"), Occasion::Refresh(name("ann"))).is_ok());
     }
     let other = bench.check(of("bob"), Occasion::Refresh(name("ann")));
     assert_eq!(other.expect_err("another user"), Denied::OtherUser);
-    assert!(bench.check(of("ann"), Occasion::Connect).is_ok(), "one place of two was taken");
-    assert_eq!(bench.check(of("ann"), Occasion::Connect).expect_err("two"), Denied::TooManyOfUser);
+    assert!(bench.check(of("ann"), CONNECT).is_ok(), "one place of two was taken");
+    assert_eq!(bench.check(of("ann"), CONNECT).expect_err("two"), Denied::TooManyOfUser);
     let counters = bench.end();
     assert_eq!((total(&counters.other_user), total(&counters.users)), (1, 1));
 }
@@ -173,7 +175,7 @@ fn addresses_are_counted_and_retry_is_in_whole_milliseconds() {
 #[test]
 fn answer_goes_to_its_reactor_and_wakes_it() {
     let mut bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    bench.send(AuthJob::CheckToken { ticket: ticket(1, 5), token: of("ann"), occasion: Occasion::Connect });
+    bench.send(AuthJob::CheckToken { ticket: ticket(1, 5), token: of("ann"), occasion: CONNECT });
     let mut events = mio::Events::with_capacity(4);
     bench.reactors[1].1.poll(&mut events, Some(PATIENCE)).expect("polls");
     assert!(!events.is_empty(), "woken before patience ran out");
@@ -189,11 +191,7 @@ fn more_than_a_batch_is_answered_in_order() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
     let jobs = BATCH_MAX as u64 * 3 + 1;
     for request in 0..jobs {
-        bench.send(AuthJob::CheckToken {
-            ticket: ticket(0, request),
-            token: of("ann"),
-            occasion: Occasion::Connect,
-        });
+        bench.send(AuthJob::CheckToken { ticket: ticket(0, request), token: of("ann"), occasion: CONNECT });
     }
     for request in 0..jobs {
         let answer = bench.answer(0);
@@ -204,8 +202,8 @@ fn more_than_a_batch_is_answered_in_order() {
 #[test]
 fn ticket_of_an_unknown_reactor_is_dropped() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    bench.send(AuthJob::CheckToken { ticket: ticket(9, 1), token: of("ann"), occasion: Occasion::Connect });
-    assert!(bench.check(of("ann"), Occasion::Connect).is_ok());
+    bench.send(AuthJob::CheckToken { ticket: ticket(9, 1), token: of("ann"), occasion: CONNECT });
+    assert!(bench.check(of("ann"), CONNECT).is_ok());
 }
 
 #[test]
@@ -221,7 +219,7 @@ fn panic_in_a_check_is_one_malformed_token() {
 fn without_a_verifier_all_users_are_anonymous_and_uncounted() {
     let bench = Bench::new(None, Census::new(1, 0, None));
     for _ in 0..3 {
-        let identity = bench.check("whatever".into(), Occasion::Connect).expect("granted");
+        let identity = bench.check("whatever".into(), CONNECT).expect("granted");
         assert_eq!(identity.user, UserName::anonymous());
     }
     assert_eq!(total(&bench.end().users), 0);

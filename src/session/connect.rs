@@ -13,6 +13,7 @@ use crate::close::CloseReason;
 use crate::hub::{Decision, SubscriptionId};
 use crate::id::CommandId;
 use crate::wire::command::Connect;
+use std::net::IpAddr;
 
 /// When a client should return if the auth worker did not answer, in milliseconds.
 const AUTH_RETRY_MS: u32 = 2_000;
@@ -24,7 +25,13 @@ const USER_RETRY_MS: u32 = 15_000;
 const OTHER_USER: &str = "the token belongs to another user; use a token of the connected user";
 
 impl Session {
-    pub(super) fn connect(&mut self, id: CommandId, connect: Connect<'_>, cx: &mut Context<'_>) {
+    pub(super) fn connect(
+        &mut self,
+        id: CommandId,
+        connect: Connect<'_>,
+        address: IpAddr,
+        cx: &mut Context<'_>,
+    ) {
         let pending = PendingConnect { id, asked: cx.asked, recover: connect.recover };
         match cx.policy.auth {
             AuthMode::Off => {
@@ -38,7 +45,7 @@ impl Session {
                     Some(token) => {
                         cx.effects.push(Effect::CheckToken {
                             token,
-                            occasion: Occasion::Connect,
+                            occasion: Occasion::Connect(address),
                             id,
                             asked: cx.asked,
                         });
@@ -91,7 +98,7 @@ impl Session {
                     cx.effects.push(Effect::ReleaseUser(identity.user));
                 }
             }
-            stage @ (SessionStage::AwaitingConnect | SessionStage::AwaitingPositions { .. }) => {
+            stage @ (SessionStage::AwaitingConnect { .. } | SessionStage::AwaitingPositions { .. }) => {
                 self.stage = stage
             }
         }
@@ -115,7 +122,9 @@ impl Session {
                 }
                 self.open_if_restored(cx);
             }
-            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over => {}
+            SessionStage::AwaitingConnect { .. }
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::Over => {}
         }
     }
 
@@ -127,7 +136,7 @@ impl Session {
                 restoring.expire(member, cx);
                 self.open_if_restored(cx);
             }
-            SessionStage::AwaitingConnect
+            SessionStage::AwaitingConnect { .. }
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over => {}

@@ -44,6 +44,7 @@ use heartbeat::Beat;
 use member::Member;
 use restoring::{PendingConnect, Restoring};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// The state of one connection: see the module documentation.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub struct Session {
 #[derive(Debug)]
 enum SessionStage {
     /// Only `connect` is accepted.
-    AwaitingConnect,
+    AwaitingConnect { address: IpAddr },
     /// The auth worker checks the token; commands that arrive meanwhile are held in order.
     AwaitingToken { connect: PendingConnect, held: Held },
     /// The store reads the positions of the channels to restore.
@@ -75,9 +76,9 @@ struct Held {
 }
 
 impl Session {
-    /// Creates a session after the upgrade, with the token of the upgrade request.
-    pub fn new(token: Option<Box<str>>) -> Session {
-        Session { stage: SessionStage::AwaitingConnect, token }
+    /// Creates a session after the upgrade, with the token of the upgrade request and the client's address.
+    pub fn new(token: Option<Box<str>>, address: IpAddr) -> Session {
+        Session { stage: SessionStage::AwaitingConnect { address }, token }
     }
 
     /// True exactly when `connected` was sent and the session is not closing.
@@ -87,14 +88,14 @@ impl Session {
 
     /// True exactly while `limits.connect_ms` applies.
     pub fn awaits_connect(&self) -> bool {
-        matches!(self.stage, SessionStage::AwaitingConnect)
+        matches!(self.stage, SessionStage::AwaitingConnect { .. })
     }
 
     /// True exactly when an accepted command waits for its reply.
     pub fn awaits_answers(&self) -> bool {
         match &self.stage {
             SessionStage::Open(member) => member.pending > 0 || !member.opening.is_empty(),
-            SessionStage::AwaitingConnect
+            SessionStage::AwaitingConnect { .. }
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over => false,
@@ -105,7 +106,7 @@ impl Session {
     pub fn subscriptions(&self) -> &[SubscriptionId] {
         match &self.stage {
             SessionStage::Open(member) => &member.subscriptions,
-            SessionStage::AwaitingConnect
+            SessionStage::AwaitingConnect { .. }
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over => &[],
@@ -116,7 +117,7 @@ impl Session {
     pub fn replayed(&self, bytes: usize, policy: &Policy, now: Moment) {
         match &self.stage {
             SessionStage::Open(member) => member.read(bytes, policy, now),
-            SessionStage::AwaitingConnect
+            SessionStage::AwaitingConnect { .. }
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over => {}
@@ -127,7 +128,10 @@ impl Session {
     pub fn text(&mut self, text: &str, cx: &mut Context<'_>) {
         match &mut self.stage {
             SessionStage::Over => {}
-            SessionStage::AwaitingConnect => self.first(text, cx),
+            SessionStage::AwaitingConnect { address } => {
+                let address = *address;
+                self.first(text, address, cx);
+            }
             SessionStage::AwaitingToken { held, .. } | SessionStage::AwaitingPositions { held, .. } => {
                 hold(held, text, cx);
             }
@@ -141,10 +145,10 @@ impl Session {
         }
     }
 
-    fn first(&mut self, text: &str, cx: &mut Context<'_>) {
+    fn first(&mut self, text: &str, address: IpAddr, cx: &mut Context<'_>) {
         match command::parse(text, cx.policy.bounds) {
             Ok(CommandFrame { id: Some(id), command: Command::Connect(connect) }) => {
-                self.connect(id, connect, cx)
+                self.connect(id, connect, address, cx)
             }
             Ok(_) => cx.close(CloseReason::Unauthenticated("send connect first")),
             Err(rejected) => {
@@ -172,7 +176,9 @@ impl Session {
         match &self.stage {
             SessionStage::Open(member) => member.opening.iter().map(|opening| opening.answer_by).min(),
             SessionStage::AwaitingPositions { restoring, .. } => Some(restoring.answer_by),
-            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over => None,
+            SessionStage::AwaitingConnect { .. }
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::Over => None,
         }
     }
 
@@ -180,7 +186,7 @@ impl Session {
     pub fn expires_unix_ms(&self) -> Option<u64> {
         match &self.stage {
             SessionStage::Open(member) => member.expires_unix_ms,
-            SessionStage::AwaitingConnect
+            SessionStage::AwaitingConnect { .. }
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over => None,

@@ -5,6 +5,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, UserName};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The kind of change that an append makes.
@@ -30,7 +31,8 @@ pub enum Authority {
 /// The command that brought a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    Connect,
+    /// `connect` by a client at this address.
+    Connect(IpAddr),
     /// `refresh` by this user; a token of another user is refused.
     Refresh(UserName),
 }

@@ -9,6 +9,7 @@ use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
 use crate::limits::{Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT};
 use crate::wire::push::LogPosition;
 use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +22,13 @@ struct Bench {
     effects: Vec<Effect>,
 }
 
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_000 };
 
 impl Bench {
     fn new(auth: AuthMode, limits: &Limits) -> Bench {
         Bench {
-            session: Session::new(None),
+            session: Session::new(None, ADDRESS),
             policy: Policy::new(limits, auth, InstanceName(Arc::from("gw"))),
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             now: START,
@@ -196,7 +198,7 @@ fn commands_held_before_connected_are_bounded() {
 fn token_sets_the_user_and_expires_unless_refreshed() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
-    assert!(matches!(&bench.effects[..], [Effect::CheckToken { occasion: Occasion::Connect, .. }]));
+    assert!(matches!(&bench.effects[..], [Effect::CheckToken { occasion: Occasion::Connect(ADDRESS), .. }]));
     let id = CommandId(1);
     let frames = bench.call(|session, cx| session.token_checked(id, Some(Ok(identity("ann"))), cx));
     assert_eq!(frames[0]["connected"]["user"], "ann");

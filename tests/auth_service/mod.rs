@@ -4,3 +4,4 @@ mod answers;
 mod issuer;
 mod key_set;
 mod outage;
+mod shares;

@@ -54,7 +54,7 @@ impl Auth {
         };
         let user = UserName::parse(name).expect("a user of the simulation");
         let counted = match occasion {
-            Occasion::Connect => {
+            Occasion::Connect(_) => {
                 let count = self.counted.entry(name.into()).or_default();
                 if *count >= CONNECTIONS_MAX {
                     return Err(Denied::TooManyOfUser);

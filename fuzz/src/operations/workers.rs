@@ -191,7 +191,7 @@ impl Workers {
             self.restricted.insert(token.into());
         }
         let counted = match occasion {
-            Occasion::Connect => Counted::Yes,
+            Occasion::Connect(_) => Counted::Yes,
             Occasion::Refresh(_) => Counted::No,
         };
         self.users += i64::from(counted == Counted::Yes);

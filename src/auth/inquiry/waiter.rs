@@ -1,6 +1,7 @@
 //! A connection that waits for a judgement, and what it is answered.
 
 use crate::auth::known::Person;
+use crate::auth::party::Party;
 use crate::auth::token::TokenFault;
 use crate::clock::Moment;
 use std::time::Duration;
@@ -12,13 +13,15 @@ pub const WAIT_MAX: Duration = Duration::from_millis(4_000);
 pub struct Waiter<W> {
     /// Whom to answer.
     pub asker: W,
+    /// Whose share of the waiting room it takes.
+    pub(super) party: Party,
     pub(super) until: Moment,
 }
 
 impl<W> Waiter<W> {
     /// Its time begins now.
-    pub fn new(asker: W, now: Moment) -> Waiter<W> {
-        Waiter { asker, until: now + WAIT_MAX }
+    pub fn new(asker: W, party: Party, now: Moment) -> Waiter<W> {
+        Waiter { asker, party, until: now + WAIT_MAX }
     }
 }
 

@@ -41,11 +41,13 @@ pub enum TokenFault {
     BadPattern,
     /// The auth service says that the token is not, or no longer, active (RFC 7662 section 2.2).
     Inactive,
+    /// The token does not have the form of the service's tokens, so the service was not asked.
+    OtherForm,
 }
 
 impl TokenFault {
     /// All faults, each at its [`TokenFault::index`].
-    pub const ALL: [TokenFault; 19] = [
+    pub const ALL: [TokenFault; 20] = [
         TokenFault::Missing,
         TokenFault::TooLong,
         TokenFault::Malformed,
@@ -65,6 +67,7 @@ impl TokenFault {
         TokenFault::PatternTooLong,
         TokenFault::BadPattern,
         TokenFault::Inactive,
+        TokenFault::OtherForm,
     ];
 
     /// The index in [`TokenFault::ALL`].
@@ -94,6 +97,7 @@ impl TokenFault {
             TokenFault::PatternTooLong => "pattern_too_long",
             TokenFault::BadPattern => "bad_pattern",
             TokenFault::Inactive => "inactive",
+            TokenFault::OtherForm => "other_form",
         }
     }
 
@@ -119,6 +123,7 @@ impl TokenFault {
             TokenFault::PatternTooLong => "a pattern in the token's channels has more than 128 bytes",
             TokenFault::BadPattern => "a channel pattern is a channel name, or its beginning and one *",
             TokenFault::Inactive => "the auth service says that the token is not active; get a new one",
+            TokenFault::OtherForm => "the token does not have the form of auth.token_pattern",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::raw::{RawValue, TableReader, one_of};
 use super::url::Url;
 use super::value::{SECRET_BYTES_MAX, Secret};
 use crate::auth::key::{self, Algorithm, KeyConfig, KeyMaterial, SECRET_BYTES_MIN};
+use crate::auth::token_pattern::TokenPattern;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,8 +74,12 @@ pub struct IntrospectionConfig {
     pub cache_bytes: u64,
     /// How long a positive result is used without asking again.
     pub cache: Duration,
+    /// How long a positive result is used after that while the service is down.
+    pub cache_stale: Duration,
     /// How long a negative result is cached.
     pub cache_refused: Duration,
+    /// The form of the service's tokens; `None`: any.
+    pub token_pattern: Option<TokenPattern>,
 }
 
 /// The key set that the issuer publishes (RFC 7517).
@@ -107,7 +112,9 @@ impl Default for AuthSection {
                 cache_entries: 10_000,
                 cache_bytes: 16 << 20,
                 cache: Duration::from_secs(60),
+                cache_stale: Duration::from_secs(900),
                 cache_refused: Duration::from_secs(5),
+                token_pattern: None,
             },
             jwks: JwksConfig { url: None, refresh: Duration::from_secs(300), pause: Duration::from_secs(5) },
         }

@@ -128,13 +128,15 @@ impl ContradictionCheck<'_> {
 
     fn introspection(&mut self) {
         let auth = &self.config.auth;
-        let IntrospectionConfig { url, client_id, client_secret, user, channels, .. } = &auth.introspection;
+        let IntrospectionConfig { url, client_id, client_secret, user, channels, token_pattern, .. } =
+            &auth.introspection;
         if url.is_none() && self.report.accepted(&[INTROSPECTION_URL]) {
             let dependents = [
                 ("auth.client_id", client_id.is_some()),
                 ("auth.client_secret", client_secret.is_some()),
                 ("auth.introspection_user", user.is_some()),
                 ("auth.introspection_channels", channels.is_some()),
+                ("auth.token_pattern", token_pattern.is_some()),
             ];
             for (setting, _) in dependents.into_iter().filter(|(_, is_set)| *is_set) {
                 self.fault(setting, ConfigFault::NeedsSetting { setting: INTROSPECTION_URL });

@@ -205,6 +205,7 @@ mod tests {
         "elsewhere",
         "a secret of at least thirty-two bytes",
         "a-token-of-at-least-thirty-two-letters",
+        "gwt_[a-z]{20}",
         "off",
     ];
 

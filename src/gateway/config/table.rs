@@ -244,9 +244,13 @@ settings! {
     auth.cache_bytes as auth.introspection.cache_bytes = 16777216, between(64 << 10, 1 << 30), Reload:
         "Approximate memory for all positive introspection results.";
     auth.cache_ms as auth.introspection.cache = 60000, between(0, 3_600_000), Reload:
-        "How long a positive introspection result is used without asking again. While the auth service is down, it is used until the token expires.";
+        "How long a positive introspection result is used without asking again.";
+    auth.cache_stale_ms as auth.introspection.cache_stale = 900000, between(0, DAY_MS), Reload:
+        "How long a positive introspection result is used after `auth.cache_ms` while the auth service is down, but not after the token's `exp`. 0: not at all.";
     auth.cache_refused_ms as auth.introspection.cache_refused = 5000, between(0, 60_000), Reload:
         "How long a negative introspection result is cached.";
+    auth.token_pattern as auth.introspection.token_pattern = none, Text(TextForm::TokenPattern), Reload:
+        "The form of the service's tokens: a beginning, an alphabet and a length, like `gwt_[A-Za-z0-9_-]{20,200}`. A token of another form is refused without asking the service. Default: any form.";
     auth.jwks_url as auth.jwks.url = none, Accepts::Url(UrlKind::Http), Reload:
         "The URL of the key set that the issuer publishes (RFC 7517).";
     auth.jwks_refresh_ms as auth.jwks.refresh = 300000, between(1_000, DAY_MS), Reload:

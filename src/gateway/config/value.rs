@@ -4,6 +4,7 @@ use super::raw::{RawValue, list, one_of, quoted};
 use super::url::{Url, UrlKind};
 use crate::admin::{BEARER_BYTES, is_bearer};
 use crate::auth::key::SECRET_BYTES_MIN;
+use crate::auth::token_pattern::TokenPattern;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -65,6 +66,7 @@ pub(super) enum TextForm {
     Name,
     Origin,
     Host,
+    TokenPattern,
 }
 
 pub(super) const fn between(min: u64, max: u64) -> Accepts {
@@ -154,6 +156,7 @@ impl TextForm {
             TextForm::Name => name(text),
             TextForm::Origin => origin(text),
             TextForm::Host => host(text),
+            TextForm::TokenPattern => TokenPattern::parse(text).map(|pattern| pattern.to_string()),
         }
     }
 
@@ -164,6 +167,9 @@ impl TextForm {
             TextForm::Origin => {
                 "origins like \"https://chat.example.com\", \"https://*.example.com\", \"http://localhost:*\" or \"*\", \
                  without a path"
+            }
+            TextForm::TokenPattern => {
+                "a beginning, one set of letters and one length, like \"gwt_[A-Za-z0-9_-]{20,200}\""
             }
             TextForm::Host => "host names like \"chat.local\", without a port",
         }
@@ -297,6 +303,7 @@ text_values! {
     IpNet: |text, _accepts| network(text), |value| Some(value.to_string());
     PathBuf: |text, _accepts| (!text.is_empty()).then(|| PathBuf::from(text)), |value| Some(value.to_string_lossy().into_owned());
     String: |text, accepts| accepts.form()?.read(text), |value| Some(value.clone());
+    TokenPattern: |text, _accepts| TokenPattern::parse(text), |value| Some(value.to_string());
     Url: |text, accepts| Url::read(text, accepts.url_kind()?), |value| Some(value.to_string());
     Secret: |text, accepts| secret(text, accepts), |_value| None;
 }
