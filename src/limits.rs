@@ -49,6 +49,11 @@ pub struct Limits {
     pub publish_bytes_per_s: u32,
     /// Bytes in one burst after a pause.
     pub publish_bytes_burst: u32,
+    /// Refreshes per minute of one user, because each costs the one thread that checks tokens. Over it: error
+    /// `rate_limited`. 0: off.
+    pub refreshes_per_minute: u32,
+    /// Refreshes in one burst after a pause.
+    pub refreshes_burst: u32,
     /// Signals per second of one user, or of one connection if auth is off. Over it: error `rate_limited`. 0: off.
     pub signals_per_s: u32,
     /// Signals in one burst after a pause.
@@ -135,6 +140,8 @@ impl Default for Limits {
             publishes_burst: 40,
             publish_bytes_per_s: 192 << 10,
             publish_bytes_burst: 4 << 20,
+            refreshes_per_minute: 6,
+            refreshes_burst: 3,
             signals_per_s: 10,
             signals_burst: 20,
             signal_bytes: 4_096,
@@ -188,7 +195,9 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_millis(4_500);
 pub const MALFORMED_MAX: u32 = 10;
 /// `rate_limited` answers in [`MISUSE_WINDOW`] before 4429: a client that obeys `retry_ms` gets only a handful.
 pub const RATE_LIMITED_MAX: u32 = 100;
-/// The window in which both are counted.
+/// Refreshes with a bad token in [`MISUSE_WINDOW`] before 4501: a client that gets a new token for each has at most a few.
+pub const BAD_REFRESHES_MAX: u32 = 5;
+/// The window in which these are counted.
 pub const MISUSE_WINDOW: Duration = Duration::from_secs(60);
 /// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 minus the code).
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;

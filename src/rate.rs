@@ -19,7 +19,17 @@ impl Rate {
     /// `per_s` events per second, and at most `burst` at once after a pause. `None` if `per_s` is 0, which means off.
     pub fn new(per_s: u32, burst: u32) -> Option<Rate> {
         let period_us = 1_000_000u64.checked_div(u64::from(per_s))?.max(1);
-        Some(Rate { period_us, tolerance_us: period_us * u64::from(burst.max(1) - 1) })
+        Some(Rate::of(period_us, burst))
+    }
+
+    /// Like [`Rate::new`], for a rate that is less than one event per second.
+    pub fn per_minute(per_minute: u32, burst: u32) -> Option<Rate> {
+        let period_us = 60_000_000u64.checked_div(u64::from(per_minute))?.max(1);
+        Some(Rate::of(period_us, burst))
+    }
+
+    fn of(period_us: u64, burst: u32) -> Rate {
+        Rate { period_us, tolerance_us: period_us * u64::from(burst.max(1) - 1) }
     }
 
     /// `count` events per hour, all of them at once after a pause of an hour. At least one.
@@ -199,7 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn rate_per_minute_may_be_below_one_per_second() {
+        let (rate, mut meter) = (Rate::per_minute(6, 3).expect("on"), Meter::default());
+        let start = Moment::from_micros(5_000_000);
+        assert!((0..3).all(|_| meter.admit(rate, start).is_ok()));
+        assert_eq!(meter.admit(rate, start), Err(Duration::from_secs(10)));
+    }
+
+    #[test]
     fn rate_of_zero_is_off() {
-        assert_eq!(Rate::new(0, 40), None);
+        assert_eq!((Rate::new(0, 40), Rate::per_minute(0, 40)), (None, None));
     }
 }

@@ -13,6 +13,8 @@ pub struct Account {
     pub publishes: SharedMeter,
     /// `limits.publish_bytes_per_s`
     pub publish_bytes: SharedMeter,
+    /// `limits.refreshes_per_minute`
+    pub refreshes: SharedMeter,
     /// `limits.signals_per_s`
     pub signals: SharedMeter,
     /// `limits.read_bytes_per_s`
@@ -24,8 +26,9 @@ pub struct Account {
 impl Account {
     /// True exactly when this account behaves like a new one, so that it can be dropped.
     pub fn at_rest(&self, now: Moment) -> bool {
-        let Account { publishes, publish_bytes, signals, read_bytes, channels } = self;
-        [publishes, publish_bytes, signals, read_bytes, channels].iter().all(|meter| meter.at_rest(now))
+        let Account { publishes, publish_bytes, refreshes, signals, read_bytes, channels } = self;
+        let meters = [publishes, publish_bytes, refreshes, signals, read_bytes, channels];
+        meters.iter().all(|meter| meter.at_rest(now))
     }
 }
 

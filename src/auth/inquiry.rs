@@ -5,47 +5,33 @@
 //! time is over. A call that fails while no outage is known is made again, so that one lost connection refuses no client. Old
 //! answers are used only while an outage is known: a full waiting room is no outage.
 
+mod asking;
+mod keys;
+mod reach;
 mod room;
 mod waiter;
 
+pub use asking::Question;
+pub use reach::Reach;
 pub use waiter::{Judgement, Rejection, WAIT_MAX, Waiter};
 
 use super::key_set::KeySet;
 use super::known::{CacheBounds, Found, Person, TokenCache, TokenHash};
-use super::party::Party;
+use super::recent::Recent;
 use super::token::{Claims, Judged, TokenFault, TokenForm, Verifier};
 use super::token_pattern::TokenPattern;
 use crate::clock::{Moment, Now};
-use room::{CallQueue, Entry, TokenHistory, WaitingRoom};
+use asking::{Asking, TokenFlight};
+use keys::{Fetch, Keys};
+use room::{CallQueue, RoomEntry, TokenHistory, WaitingRoom};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The shortest time between two ticks that do anything.
 pub const TICK: Duration = Duration::from_millis(20);
-/// The pause between a failed call and the next about the same token; it doubles.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// The state of the auth service, as its caller knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// An outage is known: no call is made.
-    Down,
-    /// An outage is known, and calls are made all the same.
-    Observed,
-    /// No outage is known.
-    Up,
-}
-
-impl Reach {
-    /// True exactly while an old answer may be used.
-    fn is_outage(self) -> bool {
-        match self {
-            Reach::Down | Reach::Observed => true,
-            Reach::Up => false,
-        }
-    }
-}
+/// Refused signatures that are remembered.
+const REFUSED_MAX: usize = 4_096;
 
 /// The fate of the answers of an auth service when its settings change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +52,8 @@ pub struct InquirySettings {
     pub introspection: Option<IntrospectionSettings>,
     /// The shortest time between two fetches that unknown keys cause; `None` if no key set is fetched.
     pub key_set_pause: Option<Duration>,
+    /// A salt for the hashes of tokens.
+    pub salt: [u8; 16],
 }
 
 /// The settings of introspection.
@@ -76,8 +64,6 @@ pub struct IntrospectionSettings {
     pub pattern: Option<TokenPattern>,
     /// Calls that are made at once.
     pub callers: usize,
-    /// A salt for the hashes of tokens.
-    pub salt: [u8; 16],
 }
 
 /// Counts since they were last taken.
@@ -95,19 +81,13 @@ pub struct InquiryTally {
     pub too_many_waiting: u64,
 }
 
-/// A token for the service to judge.
-#[derive(Clone, Debug)]
-pub struct Question {
-    /// Names the answer.
-    pub hash: TokenHash,
-    /// The token.
-    pub token: Arc<str>,
-}
-
 /// See the module. Without a service it knows only the configured keys, and no connection waits.
 pub struct Inquiry<W> {
     verifier: Arc<Verifier>,
     keys: Keys<W>,
+    /// Tokens whose signature the keys at hand refused.
+    refused: Recent<Judged>,
+    salt: [u8; 16],
     asking: Option<Asking<W>>,
     room: WaitingRoom,
     /// Waiters that made room for others.
@@ -116,66 +96,13 @@ pub struct Inquiry<W> {
     ticked: Option<Moment>,
 }
 
-/// The issuer's keys, and the waiters for newer ones.
-struct Keys<W> {
-    set: KeySet,
-    /// `None` if no key set is fetched.
-    pause: Option<Duration>,
-    /// When the last fetch ended, and whether it brought keys.
-    last: Option<(Moment, bool)>,
-    fetch: Fetch,
-    parked: Vec<(Box<str>, Waiter<W>)>,
-}
-
-/// The state of a request to fetch the key set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fetch {
-    /// No.
-    No,
-    /// Yes, and the worker has yet to take the request.
-    Wanted,
-    /// Yes, and the worker has the request.
-    Requested,
-}
-
-struct Asking<W> {
-    known: TokenCache,
-    pattern: Option<TokenPattern>,
-    salt: [u8; 16],
-    calls: CallQueue,
-    flights: HashMap<TokenHash, TokenFlight<W>>,
-}
-
-/// A token that the service is asked about.
-struct TokenFlight<W> {
-    token: Arc<str>,
-    history: TokenHistory,
-    /// The party of the call: that of the first waiter.
-    party: Party,
-    waiters: Vec<Waiter<W>>,
-    call: FlightCall,
-    pause: Duration,
-}
-
-/// The state of the call about a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FlightCall {
-    /// It waits for a caller.
-    Queued,
-    /// A caller makes it.
-    UnderWay,
-    /// It failed, and is made again at this time.
-    Again(Moment),
-}
-
 impl<W> Inquiry<W> {
     /// Knows no answer yet.
     pub fn new(settings: InquirySettings) -> Inquiry<W> {
-        let InquirySettings { verifier, waiting_max, introspection, key_set_pause } = settings;
+        let InquirySettings { verifier, waiting_max, introspection, key_set_pause, salt } = settings;
         let asking = introspection.map(|settings| Asking {
             known: TokenCache::new(settings.bounds),
             pattern: settings.pattern,
-            salt: settings.salt,
             calls: CallQueue::new(settings.callers),
             flights: HashMap::new(),
         });
@@ -184,6 +111,8 @@ impl<W> Inquiry<W> {
         Inquiry {
             verifier,
             keys,
+            refused: Recent::new(REFUSED_MAX, usize::MAX),
+            salt,
             asking,
             room: WaitingRoom::new(waiting_max),
             displaced: Vec::new(),
@@ -236,14 +165,14 @@ impl<W> Inquiry<W> {
 
     /// Takes over from an inquiry with other settings. Returns its waiters with their tokens.
     pub fn succeed(&mut self, before: Inquiry<W>, answers: EarlierAnswers) -> Vec<(Box<str>, Waiter<W>)> {
-        let Inquiry { mut asking, keys, .. } = before;
+        let Inquiry { mut asking, keys, salt, .. } = before;
         if answers == EarlierAnswers::Keep {
             if self.keys.pause.is_some() {
                 (self.keys.set, self.keys.last) = (keys.set, keys.last);
             }
             if let (Some(own), Some(before)) = (&mut self.asking, &mut asking) {
                 std::mem::swap(&mut own.known, &mut before.known);
-                own.salt = before.salt;
+                self.salt = salt;
             }
         }
         let asked = asking.into_iter().flat_map(|asking| asking.flights.into_values());
@@ -253,9 +182,21 @@ impl<W> Inquiry<W> {
         keys.parked.into_iter().chain(asked).collect()
     }
 
-    /// The judgement of the keys at hand.
-    pub fn check(&self, token: &str, now: Now) -> Judged {
-        self.verifier.judge(token, &self.keys.set, now.unix_ms)
+    /// The judgement of the keys at hand. That a signature was refused is remembered, because finding it out again costs as
+    /// much as a good token.
+    pub fn check(&mut self, token: &str, now: Now) -> Judged {
+        if !self.refused.is_empty()
+            && let Some(judged) = self.refused.find(&TokenHash::of(token, &self.salt))
+        {
+            return judged.clone();
+        }
+        let judged = self.verifier.judge(token, &self.keys.set, now.unix_ms);
+        if let Judged::Settled(Err(TokenFault::BadSignature))
+        | Judged::Open { fault: TokenFault::BadSignature, .. } = judged
+        {
+            self.refused.insert(TokenHash::of(token, &self.salt), judged.clone(), 0);
+        }
+        judged
     }
 
     /// Answers a waiter whose token is settled, and keeps any other until its token can be judged.
@@ -310,7 +251,7 @@ impl<W> Inquiry<W> {
         if asking.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&token)) {
             return Some((waiter, Err(Rejection::Token(TokenFault::OtherForm))));
         }
-        let hash = TokenHash::of(&token, &asking.salt);
+        let hash = TokenHash::of(&token, &self.salt);
         let history = match asking.known.find(&hash, now) {
             Found::Fresh(person) => {
                 self.tally.cache_hits += 1;
@@ -331,7 +272,12 @@ impl<W> Inquiry<W> {
             return Some((waiter, Err(Rejection::Unchecked)));
         }
         match self.enter(history, waiter) {
-            Ok(waiter) => self.join_or_call(hash, &token, history, waiter),
+            Ok(waiter) => {
+                self.tally.cache_misses += 1;
+                let joined =
+                    self.asking.as_mut().is_some_and(|asking| asking.ask(hash, &token, history, waiter));
+                self.tally.joined += u64::from(joined);
+            }
             Err(waiter) => return Some((waiter, Err(Rejection::TooManyWaiting))),
         }
         None
@@ -340,9 +286,9 @@ impl<W> Inquiry<W> {
     /// Gives a waiter a place, or returns it. A waiter that goes for it is among the displaced.
     fn enter(&mut self, history: TokenHistory, waiter: Waiter<W>) -> Result<Waiter<W>, Waiter<W>> {
         let longest = match self.room.enter(history, &waiter.party) {
-            Entry::Granted => return Ok(waiter),
-            Entry::InsteadOf(longest) => longest,
-            Entry::Full => {
+            RoomEntry::Granted => return Ok(waiter),
+            RoomEntry::InsteadOf(longest) => longest,
+            RoomEntry::Full => {
                 self.tally.too_many_waiting += 1;
                 return Err(waiter);
             }
@@ -357,22 +303,6 @@ impl<W> Inquiry<W> {
             self.displaced.push((newest, Err(Rejection::TooManyWaiting)));
         }
         Ok(waiter)
-    }
-
-    /// Adds a waiter to the call about its token.
-    fn join_or_call(&mut self, hash: TokenHash, token: &str, history: TokenHistory, waiter: Waiter<W>) {
-        let Some(asking) = &mut self.asking else { return };
-        self.tally.cache_misses += 1;
-        if let Some(flight) = asking.flights.get_mut(&hash) {
-            self.tally.joined += 1;
-            flight.waiters.push(waiter);
-            return;
-        }
-        let party = waiter.party.clone();
-        asking.calls.push(history, party.clone(), hash);
-        let (token, waiters) = (Arc::from(token), vec![waiter]);
-        let flight = TokenFlight { token, history, party, waiters, call: FlightCall::Queued, pause: RETRY };
-        asking.flights.insert(hash, flight);
     }
 
     /// Takes the service's answer about a token; `None` if it gave none.
@@ -424,6 +354,7 @@ impl<W> Inquiry<W> {
         self.keys.last = Some((now.at, fetched.is_some()));
         let Some(set) = fetched else { return Vec::new() };
         self.keys.set = set;
+        self.refused.clear();
         let parked = std::mem::take(&mut self.keys.parked);
         let judge = |(token, waiter): (Box<str>, Waiter<W>)| {
             self.room.leave(TokenHistory::Unknown, &waiter.party);
@@ -443,100 +374,18 @@ impl<W> Inquiry<W> {
             return Vec::new();
         }
         self.ticked = Some(now.at);
-        let is_over = |waiter: &mut Waiter<W>| reach == Reach::Down || waiter.until <= now.at;
-        let parked = self.keys.parked.extract_if(.., |(_, waiter)| is_over(waiter));
+        let parked = self.keys.parked.extract_if(.., |(_, waiter)| waiter.is_over(now.at, reach));
         let mut judgements: Vec<Judgement<W>> =
             parked.map(|(_, waiter)| (waiter, Err(Rejection::Unchecked))).collect();
         judgements.iter().for_each(|(waiter, _)| self.room.leave(TokenHistory::Unknown, &waiter.party));
-        let Some(Asking { known, flights, calls, .. }) = &mut self.asking else { return judgements };
-        for (hash, flight) in flights.iter_mut() {
-            let waiters: Vec<Waiter<W>> = flight.waiters.extract_if(.., |waiter| is_over(waiter)).collect();
-            if !waiters.is_empty() {
-                waiters.iter().for_each(|waiter| self.room.leave(flight.history, &waiter.party));
-                let outcome = match known.find(hash, now) {
-                    Found::Fresh(person) => Ok(person),
-                    Found::Stale(person) if reach.is_outage() => {
-                        self.tally.cache_stale += waiters.len() as u64;
-                        Ok(person)
-                    }
-                    Found::Stale(_) | Found::Recognised | Found::Refused(_) | Found::Nothing => {
-                        Err(Rejection::Unchecked)
-                    }
-                };
-                judgements.extend(waiters.into_iter().map(|waiter| (waiter, outcome.clone())));
-            }
-            match flight.call {
-                FlightCall::Again(again) if again <= now.at && !flight.waiters.is_empty() => {
-                    flight.call = FlightCall::Queued;
-                    calls.push(flight.history, flight.party.clone(), *hash);
-                }
-                FlightCall::Queued if flight.waiters.is_empty() => {
-                    calls.remove(flight.history, &flight.party, hash);
-                }
-                FlightCall::Again(_) | FlightCall::Queued | FlightCall::UnderWay => {}
-            }
+        let Some(asking) = &mut self.asking else { return judgements };
+        for (history, waiter, outcome) in asking.expire(now, reach) {
+            self.room.leave(history, &waiter.party);
+            self.tally.cache_stale += u64::from(outcome.is_ok());
+            judgements.push((waiter, outcome));
         }
-        // A call under way keeps its flight, so that no second call about the same token is made.
-        flights.retain(|_, flight| !flight.waiters.is_empty() || flight.call == FlightCall::UnderWay);
+        asking.call_again(now.at);
         judgements
-    }
-}
-
-impl<W> Keys<W> {
-    /// Has the key set fetched, unless that was just done or is about to be.
-    fn want(&mut self, now: Moment) {
-        let Some(pause) = self.pause else { return };
-        let has_rested = self.last.is_some_and(|(last, _)| now.since(last) >= pause);
-        if has_rested && self.fetch == Fetch::No {
-            self.fetch = Fetch::Wanted;
-        }
-    }
-
-    /// Takes the newest waiter of a party.
-    fn newest(&mut self, party: &Party) -> Option<Waiter<W>> {
-        let place = self.parked.iter().rposition(|(_, waiter)| waiter.party == *party)?;
-        Some(self.parked.remove(place).1)
-    }
-}
-
-impl<W> Asking<W> {
-    fn take_calls(&mut self) -> Vec<Question> {
-        let mut questions = Vec::new();
-        while let Some((history, hash)) = self.calls.start() {
-            let Some(flight) = self.flights.get_mut(&hash) else {
-                self.calls.end(history);
-                continue;
-            };
-            flight.call = FlightCall::UnderWay;
-            questions.push(Question { hash, token: Arc::clone(&flight.token) });
-        }
-        questions
-    }
-
-    /// Makes the call about a token again after a pause.
-    fn rest(&mut self, hash: &TokenHash, now: Moment) {
-        if let Some(flight) = self.flights.get_mut(hash) {
-            flight.call = FlightCall::Again(now + flight.pause);
-            flight.pause *= 2;
-        }
-    }
-
-    /// Takes the newest waiter of a party with a token of this history.
-    fn newest(&mut self, history: TokenHistory, party: &Party) -> Option<Waiter<W>> {
-        let of_history = self.flights.iter().filter(|(_, flight)| flight.history == history);
-        let (hash, place, _) = of_history
-            .filter_map(|(hash, flight)| {
-                let place = flight.waiters.iter().rposition(|waiter| waiter.party == *party)?;
-                Some((*hash, place, flight.waiters.get(place)?.until))
-            })
-            .max_by_key(|(hash, _, until)| (*until, *hash))?;
-        let flight = self.flights.get_mut(&hash)?;
-        let waiter = flight.waiters.remove(place);
-        if flight.waiters.is_empty() && flight.call == FlightCall::Queued {
-            self.calls.remove(flight.history, &flight.party, &hash);
-            self.flights.remove(&hash);
-        }
-        Some(waiter)
     }
 }
 

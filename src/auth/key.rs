@@ -7,9 +7,11 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use std::fmt;
 
-/// The bound on keys: enough for a few issuers, and for an old and a new key during a rotation. A token without `kid`
-/// is tried with each key of its algorithm, so this also bounds the cost of such a token.
+/// The bound on keys: enough for a few issuers, and for an old and a new key during a rotation.
 pub const KEYS_MAX: usize = 8;
+/// The most keys that a token is tried with if it names none of them. Each costs an attacker nothing and the gateway a
+/// signature check.
+pub const TRIES_MAX: usize = 4;
 /// The minimum length of an HS256 secret (RFC 7518 section 3.2: the length of the hash).
 pub const SECRET_BYTES_MIN: usize = 32;
 /// The minimum number of bits of an RSA modulus (RFC 7518 section 3.3).

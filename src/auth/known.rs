@@ -7,11 +7,11 @@
 //! cannot evict positive ones. At a bound, the least recently used entry is evicted.
 
 use super::permission::Permissions;
+use super::recent::Recent;
 use super::token::{Claims, TokenFault};
+pub use super::token_hash::TokenHash;
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,23 +21,6 @@ pub const ENDLESS_MAX: Duration = Duration::from_secs(24 * 3_600);
 const REFUSED_PERCENT: usize = 25;
 /// The approximate size of an entry without its texts: map, order and struct.
 const ENTRY_BYTES: usize = 256;
-
-/// A hash that identifies a token.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenHash([u8; 32]);
-
-impl TokenHash {
-    /// The SHA-256 of salt and token. The salt belongs to this process, so a hash is meaningless elsewhere.
-    pub fn of(token: &str, salt: &[u8; 16]) -> TokenHash {
-        TokenHash(Sha256::new().chain_update(salt).chain_update(token).finalize().into())
-    }
-}
-
-impl std::fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenHash")
-    }
-}
 
 /// The bounds of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +143,7 @@ impl TokenCache {
 
     /// The number of cached results, positive and negative.
     pub fn len(&self) -> usize {
-        self.good.entries.len() + self.bad.entries.len()
+        self.good.len() + self.bad.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -169,56 +152,7 @@ impl TokenCache {
 
     /// The approximate size of the positive results.
     pub fn bytes(&self) -> usize {
-        self.good.bytes
-    }
-}
-
-/// A map with bounds that evicts the least recently used entry.
-#[derive(Debug)]
-struct Recent<T> {
-    entries: HashMap<TokenHash, (u64, usize, T)>,
-    /// The tokens in order of their last use.
-    order: BTreeMap<u64, TokenHash>,
-    looks: u64,
-    bytes: usize,
-    entries_max: usize,
-    bytes_max: usize,
-}
-
-impl<T> Recent<T> {
-    fn new(entries_max: usize, bytes_max: usize) -> Recent<T> {
-        let (entries, order) = (HashMap::new(), BTreeMap::new());
-        Recent { entries, order, looks: 0, bytes: 0, entries_max, bytes_max }
-    }
-
-    fn find(&mut self, token: &TokenHash) -> Option<&T> {
-        let (look, _, value) = self.entries.get_mut(token)?;
-        self.order.remove(look);
-        self.looks += 1;
-        *look = self.looks;
-        self.order.insert(self.looks, *token);
-        Some(value)
-    }
-
-    fn remove(&mut self, token: &TokenHash) {
-        if let Some((look, bytes, _)) = self.entries.remove(token) {
-            self.order.remove(&look);
-            self.bytes -= bytes;
-        }
-    }
-
-    /// Inserts an entry. An entry larger than the whole bound is not kept.
-    fn insert(&mut self, token: TokenHash, value: T, bytes: usize) {
-        self.remove(&token);
-        self.looks += 1;
-        self.order.insert(self.looks, token);
-        self.entries.insert(token, (self.looks, bytes, value));
-        self.bytes = self.bytes.saturating_add(bytes);
-        while self.entries.len() > self.entries_max || self.bytes > self.bytes_max {
-            let Some((_, oldest)) = self.order.first_key_value() else { return };
-            let oldest = *oldest;
-            self.remove(&oldest);
-        }
+        self.good.bytes()
     }
 }
 
@@ -322,10 +256,9 @@ mod tests {
                     true => known.granted(token, person("ann", Some(at + 30)), now(at)),
                     false => known.refused(token, TokenFault::Inactive, now(at)),
                 }
-                prop_assert!(known.good.entries.len() <= entries && known.bytes() <= bytes);
-                prop_assert!(known.bad.entries.len() <= (entries / 4).max(1));
-                prop_assert_eq!(known.good.order.len(), known.good.entries.len());
-                prop_assert_eq!(known.good.entries.values().map(|entry| entry.1).sum::<usize>(), known.bytes());
+                prop_assert!(known.good.len() <= entries && known.bytes() <= bytes);
+                prop_assert!(known.bad.len() <= (entries / 4).max(1));
+                known.good.check_invariants();
                 let found = known.find(&token, now(at));
                 let expected = matches!(found, Found::Fresh(_)) || found == Found::Nothing;
                 let refused = found == Found::Refused(TokenFault::Inactive);

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod census;
+pub mod check_queue;
 pub mod fair_queue;
 pub mod inquiry;
 pub mod introspection;
@@ -10,5 +11,7 @@ pub mod key_set;
 pub mod known;
 pub mod party;
 pub mod permission;
+mod recent;
 pub mod token;
+mod token_hash;
 pub mod token_pattern;

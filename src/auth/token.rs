@@ -8,7 +8,7 @@ mod fault;
 pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
 pub use fault::TokenFault;
 
-use crate::auth::key::{self, VerifyingKey};
+use crate::auth::key::{self, TRIES_MAX, VerifyingKey};
 use crate::auth::key_set::KeySet;
 use crate::auth::permission::Permissions;
 use crate::id::{INTEGER_MAX, UserName};
@@ -153,9 +153,10 @@ impl Verifier {
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or(TokenFault::UnknownAlgorithm)?;
         let search = KeySearch { parts, algorithm, kid: header.kid.as_deref() };
-        let own = search.run(&self.keys);
+        let mut tries = TRIES_MAX;
+        let own = search.run(&self.keys, &mut tries);
         let (Signer::Unknown(fault, _), false) = (own, fetched.is_empty()) else { return Ok(own) };
-        match (search.run(fetched.keys()), fault) {
+        match (search.run(fetched.keys(), &mut tries), fault) {
             (Signer::Unknown(_, form), TokenFault::BadSignature) => {
                 Ok(Signer::Unknown(TokenFault::BadSignature, form))
             }
@@ -209,17 +210,21 @@ struct KeySearch<'a> {
 }
 
 impl KeySearch<'_> {
-    /// Searches the keys. `kid` selects one. A token without `kid` is tried with each key of its algorithm, and a
-    /// token with an unknown `kid` only with keys that have no `kid`.
-    fn run(&self, keys: &[VerifyingKey]) -> Signer {
+    /// Searches the keys. `kid` selects one. A token without `kid` is tried with the keys of its algorithm, first those
+    /// without `kid`, and a token with an unknown `kid` only with keys that have no `kid`. Each attempt takes one of `tries`.
+    fn run(&self, keys: &[VerifyingKey], tries: &mut usize) -> Signer {
         let named = |key: &VerifyingKey| key.kid.as_deref() == self.kid;
         let known = self.kid.is_some() && keys.iter().any(named);
         let fits = |key: &&VerifyingKey| {
             let by_name = if known { named(key) } else { self.kid.is_none() || key.kid.is_none() };
             by_name && key.algorithm == self.algorithm
         };
+        let fitting =
+            |has_kid: bool| keys.iter().filter(fits).filter(move |key| key.kid.is_some() == has_kid);
         let mut fault = TokenFault::UnknownKey;
-        for key in keys.iter().filter(fits) {
+        for key in fitting(false).chain(fitting(true)) {
+            let Some(left) = tries.checked_sub(1) else { break };
+            *tries = left;
             if key.signed(self.parts.signed, self.parts.signature) {
                 return Signer::Known;
             }

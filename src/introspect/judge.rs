@@ -53,11 +53,14 @@ impl TokenJudge {
         clock: &Clock,
     ) -> io::Result<(TokenJudge, Receiver<ServiceNews>)> {
         let verifier = Arc::new(verifier);
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(io::Error::other)?;
         let mut settings = InquirySettings {
             verifier: Arc::clone(&verifier),
             waiting_max: service.map_or(0, |service| service.waiting),
             introspection: None,
             key_set_pause: None,
+            salt,
         };
         let (mut calls, mut fetches, mut news) = (None, None, never());
         if let Some(service) = service {
@@ -75,13 +78,10 @@ impl TokenJudge {
                     };
                     introspector.start(number)?;
                 }
-                let mut salt = [0; 16];
-                getrandom::fill(&mut salt).map_err(io::Error::other)?;
                 settings.introspection = Some(IntrospectionSettings {
                     bounds: introspection.bounds,
                     pattern: introspection.pattern.clone(),
                     callers: CALLERS,
-                    salt,
                 });
                 calls = Some(sender);
             }
@@ -121,7 +121,7 @@ impl TokenJudge {
     }
 
     /// The judgement of the keys at hand.
-    pub(super) fn check(&self, token: &str, now: Now) -> Judged {
+    pub(super) fn check(&mut self, token: &str, now: Now) -> Judged {
         self.inquiry.check(token, now)
     }
 

@@ -12,6 +12,7 @@ use self::judge::{Asker, TokenJudge, Verdict};
 pub use self::service::Clock;
 use self::service::{AuthService, ServiceNews};
 use crate::auth::census::{AddressDecision, Census, UserDecision};
+use crate::auth::check_queue::CheckQueue;
 pub use crate::auth::inquiry::EarlierAnswers;
 use crate::auth::inquiry::{TICK, Waiter};
 use crate::auth::known::Person;
@@ -21,6 +22,7 @@ use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use crate::job::{AddressDenied, AuthJob, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
+use crate::limits::AUTH_QUEUE;
 use crate::metrics::auth::AuthCounters;
 use crate::rate::Rate;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -32,8 +34,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Jobs handled before the reactors are woken: the first of a burst should not wait for the last.
-const BATCH_MAX: usize = 64;
+/// Tokens checked before the reactors are woken and new jobs are taken: the first of a burst should not wait for the last.
+const CHECKS_MAX: usize = 16;
+/// Jobs taken at once. Taking a check only queues it.
+const JOBS_MAX: usize = AUTH_QUEUE;
 
 #[derive(Debug)]
 pub struct RunningAuth {
@@ -98,7 +102,8 @@ pub fn start(
     };
     let to_wake = vec![false; mailboxes.len()];
     let (renewals, renewed) = bounded(RENEWALS);
-    let mut worker = AuthWorker { judge, news, census, counters, mailboxes, to_wake };
+    let checks = CheckQueue::new(AUTH_QUEUE);
+    let mut worker = AuthWorker { judge, news, checks, census, counters, mailboxes, to_wake };
     let body = move || worker.serve(&jobs, renewed, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
     Ok(RunningAuth { thread, renewals })
@@ -108,6 +113,8 @@ struct AuthWorker {
     judge: Option<TokenJudge>,
     /// Results of the calling threads.
     news: Receiver<ServiceNews>,
+    /// Tokens that wait for their check.
+    checks: CheckQueue<(Box<str>, Waiter<Asker>)>,
     census: Census,
     counters: Arc<AuthCounters>,
     mailboxes: Arc<[Mailbox]>,
@@ -120,6 +127,7 @@ impl AuthWorker {
     fn serve(&mut self, jobs: &Receiver<AuthJob>, mut renewed: Receiver<AuthRenewal>, clock: &Clock) {
         loop {
             let wait = match &self.judge {
+                _ if !self.checks.is_empty() => Duration::ZERO,
                 Some(judge) if judge.is_waited_for() => TICK,
                 Some(_) | None => REST,
             };
@@ -127,7 +135,7 @@ impl AuthWorker {
                 recv(jobs) -> job => {
                     let Ok(first) = job else { return };
                     let now = clock();
-                    for job in std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)) {
+                    for job in std::iter::once(first).chain(jobs.try_iter().take(JOBS_MAX - 1)) {
                         self.handle(job, now);
                     }
                 }
@@ -142,7 +150,12 @@ impl AuthWorker {
                 },
                 default(wait) => {}
             }
-            self.inquire(clock(), TokenJudge::tick);
+            let now = clock();
+            for _ in 0..CHECKS_MAX {
+                let Some((token, waiter)) = self.checks.pop() else { break };
+                self.check(token, waiter, now);
+            }
+            self.inquire(now, TokenJudge::tick);
             self.wake();
         }
     }
@@ -206,8 +219,10 @@ impl AuthWorker {
         match job {
             AuthJob::CheckToken { ticket, token, occasion } => {
                 let party = party(&occasion);
-                let waiter = Waiter::new(Asker { ticket, occasion }, party, now.at);
-                self.check(token, waiter, now);
+                let waiter = Waiter::new(Asker { ticket, occasion }, party.clone(), now.at);
+                if let Some((_, Waiter { asker, .. })) = self.checks.push(party, (token, waiter)) {
+                    self.judged((asker, Err(Denied::QueueFull)), now.at);
+                }
             }
             AuthJob::AdmitAddress { ticket, address } => {
                 let outcome = self.arrive(address, now.at);
@@ -240,6 +255,7 @@ impl AuthWorker {
         match denied {
             // Unchecked tokens are counted where that is found.
             None | Some(Denied::Unchecked { .. } | Denied::TooManyWaiting) => {}
+            Some(Denied::QueueFull) => add_one(&self.counters.service.too_many_waiting),
             Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
             Some(Denied::OtherUser) => add_one(&self.counters.other_user),
             Some(Denied::TooManyOfUser) => add_one(&self.counters.too_many_of_user),

@@ -189,7 +189,7 @@ fn answer_goes_to_its_reactor_and_wakes_it() {
 #[test]
 fn more_than_a_batch_is_answered_in_order() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    let jobs = BATCH_MAX as u64 * 3 + 1;
+    let jobs = CHECKS_MAX as u64 * 3 + 1;
     for request in 0..jobs {
         bench.send(AuthJob::CheckToken { ticket: ticket(0, request), token: of("ann"), occasion: CONNECT });
     }

@@ -81,6 +81,13 @@ impl Session {
                     Some(Err(denied)) => {
                         member.pending = member.pending.saturating_sub(1);
                         cx.refuse(Some(id), &refusal(denied));
+                        match denied {
+                            Denied::Token(_) | Denied::OtherUser => member.refresh_denied(cx),
+                            Denied::TooManyOfUser
+                            | Denied::Unchecked { .. }
+                            | Denied::TooManyWaiting
+                            | Denied::QueueFull => {}
+                        }
                     }
                     None => {
                         member.pending = member.pending.saturating_sub(1);
@@ -88,6 +95,7 @@ impl Session {
                     }
                 }
                 self.stage = SessionStage::Open(member);
+                self.stop_if_closed(cx);
             }
             SessionStage::Over => {
                 // The connection ended before the grant arrived, so release its count here. A refresh was not counted,
@@ -175,6 +183,9 @@ fn close_reason(denied: Denied) -> CloseReason {
         Denied::TooManyWaiting => {
             CloseReason::OverCapacity { bound: "auth.waiting", retry_ms: WAITING_RETRY_MS }
         }
+        Denied::QueueFull => {
+            CloseReason::OverCapacity { bound: "too many tokens to check", retry_ms: WAITING_RETRY_MS }
+        }
     }
 }
 
@@ -187,6 +198,6 @@ fn refusal(denied: Denied) -> Refusal<'static> {
             "limits.connections_per_user is reached; close another connection of this user first",
         ),
         Denied::Unchecked { retry_ms, reference: _ } => Refusal::Unchecked { retry_ms },
-        Denied::TooManyWaiting => Refusal::Queue,
+        Denied::TooManyWaiting | Denied::QueueFull => Refusal::Queue,
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
-use crate::limits::{MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
+use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
 use crate::wire::push;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(super) struct Member {
     pub(super) meters: Meters,
     malformed: Strikes,
     rate_limited: Strikes,
+    bad_refreshes: Strikes,
 }
 
 /// A `subscribe` that waits for the log's position.
@@ -88,6 +89,7 @@ impl Member {
             meters: Meters::new(identity.account),
             malformed: Strikes::default(),
             rate_limited: Strikes::default(),
+            bad_refreshes: Strikes::default(),
         }
     }
 
@@ -209,6 +211,13 @@ impl Member {
     pub(super) fn expires(&self, now: Now) -> Option<push::Expires> {
         self.expires_unix_ms
             .map(|unix_ms| push::Expires { unix_ms, in_ms: unix_ms.saturating_sub(now.unix_ms) })
+    }
+
+    /// Counts a refresh with a bad token.
+    pub(super) fn refresh_denied(&mut self, cx: &mut Context<'_>) {
+        if self.bad_refreshes.over(BAD_REFRESHES_MAX, cx.now.at) {
+            cx.close(CloseReason::Unauthenticated("more than 5 refreshes with a bad token in a minute"));
+        }
     }
 
     pub(super) fn refreshed(&mut self, id: CommandId, identity: Identity, cx: &mut Context<'_>) {

@@ -15,6 +15,7 @@ pub enum ExceededRate {
     Publishes,
     PublishBytes,
     Commands,
+    Refreshes,
     Signals,
     ReadBytes,
     Channels,
@@ -27,6 +28,7 @@ impl ExceededRate {
             ExceededRate::Publishes => "limits.publishes_per_s",
             ExceededRate::PublishBytes => "limits.publish_bytes_per_s",
             ExceededRate::Commands => "limits.commands_per_s",
+            ExceededRate::Refreshes => "limits.refreshes_per_minute",
             ExceededRate::Signals => "limits.signals_per_s",
             ExceededRate::ReadBytes => "limits.read_bytes_per_s",
             ExceededRate::Channels => "limits.channels_per_user",
@@ -80,9 +82,14 @@ impl Meters {
                 }
                 self.admit_other(policy, now)
             }
-            Command::Connect(_) | Command::Refresh { .. } | Command::Unsubscribe { .. } => {
+            Command::Refresh { .. } => {
+                if let Some(rate) = policy.refreshes {
+                    let refresh = self.account().refreshes.admit(rate, now);
+                    refresh.map_err(|wait| (ExceededRate::Refreshes, wait))?;
+                }
                 self.admit_other(policy, now)
             }
+            Command::Connect(_) | Command::Unsubscribe { .. } => self.admit_other(policy, now),
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Denied {
     },
     /// `auth.waiting` is reached.
     TooManyWaiting,
+    /// More tokens are to be checked than the auth worker keeps.
+    QueueFull,
 }
 
 /// The reason why a handshake from an address was denied.

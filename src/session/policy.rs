@@ -27,6 +27,8 @@ pub struct Policy {
     pub publish_bytes: Option<ByteRate>,
     /// The rate of signals of each user, or of each connection if auth is off; `None` if off.
     pub signals: Option<Rate>,
+    /// The rate of refreshes of each user; `None` if off.
+    pub refreshes: Option<Rate>,
     /// The bytes of the log that are sent to each user, or to each connection if auth is off; `None` if off.
     pub read_bytes: Option<ByteRate>,
     /// Channels that each user may create per hour.
@@ -54,6 +56,7 @@ impl Policy {
             limits: limits.clone(),
             publishes: Rate::new(limits.publishes_per_s, limits.publishes_burst),
             publish_bytes: ByteRate::new(limits.publish_bytes_per_s, limits.publish_bytes_burst),
+            refreshes: Rate::per_minute(limits.refreshes_per_minute, limits.refreshes_burst),
             signals: Rate::new(limits.signals_per_s, limits.signals_burst),
             read_bytes: ByteRate::new(limits.read_bytes_per_s, limits.read_bytes_burst),
             channels: limits.channels_per_user(),

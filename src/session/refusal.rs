@@ -232,6 +232,10 @@ fn rate_message(rate: ExceededRate, limits: &Limits) -> String {
             "{setting} is {}, limits.commands_burst {}; wait retry_ms before the next command",
             limits.commands_per_s, limits.commands_burst
         ),
+        ExceededRate::Refreshes => format!(
+            "{setting} is {} for all your connections together; wait retry_ms before the next refresh",
+            limits.refreshes_per_minute
+        ),
         ExceededRate::Signals => format!(
             "{setting} is {}, limits.signals_burst {}; wait retry_ms before the next signal",
             limits.signals_per_s, limits.signals_burst

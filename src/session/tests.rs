@@ -6,7 +6,9 @@ use crate::auth::token::TokenFault;
 use crate::clock::{Moment, Now};
 use crate::hub::{LogPage, Need, Slot};
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
-use crate::limits::{Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT};
+use crate::limits::{
+    BAD_REFRESHES_MAX, Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT,
+};
 use crate::wire::push::LogPosition;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
@@ -542,6 +544,41 @@ fn refresh_that_grants_less_reports_each_subscription_that_it_ends() {
         error_code(&bench.say(r#"{"id":5,"unsubscribe":{"channel":"room.a"}}"#)),
         Some("not_subscribed")
     );
+}
+
+#[test]
+fn refreshes_of_a_user_are_bounded_on_all_connections_together() {
+    let ann = Arc::default();
+    let mut benches = [signed_in(&Limits::default(), &ann), signed_in(&Limits::default(), &ann)];
+    let refresh = r#"{"id":2,"refresh":{"token":"t"}}"#;
+    let asked = (0..10).filter(|n| benches[n % 2].say(refresh).is_empty()).count();
+    assert_eq!(asked, 3);
+    let frames = benches[0].say(refresh);
+    assert_eq!(
+        (error_code(&frames), &frames[0]["error"]["retry_ms"]),
+        (Some("rate_limited"), &10_000.into())
+    );
+    benches[1].now.at = benches[1].now.at + Duration::from_secs(10);
+    assert!(benches[1].say(refresh).is_empty(), "a client that waits is admitted");
+    assert!(signed_in(&Limits::default(), &Arc::default()).say(refresh).is_empty(), "another user");
+}
+
+#[test]
+fn sixth_bad_refresh_in_a_minute_closes() {
+    let limits = Limits { refreshes_per_minute: 0, ..Limits::default() };
+    let mut bench = signed_in(&limits, &Arc::default());
+    let mut refresh = |denied| {
+        bench.say(r#"{"id":2,"refresh":{"token":"t"}}"#);
+        let frames = bench.call(|session, cx| session.token_checked(CommandId(2), Some(Err(denied)), cx));
+        (error_code(&frames).map(str::to_owned), bench.closed_with())
+    };
+    for _ in 0..10 {
+        assert_eq!(refresh(Denied::TooManyWaiting).1, None, "not the client's fault");
+    }
+    for _ in 0..BAD_REFRESHES_MAX {
+        assert_eq!(refresh(Denied::Token(TokenFault::BadSignature)), (Some("unauthorized".into()), None));
+    }
+    assert_eq!(refresh(Denied::OtherUser).1, Some(4501));
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! One user uses up a bound; another user does not notice.
 
-use crate::support::token::{SECRET, token, token_of};
+use crate::support::token::{SECRET, asymmetric, claims, signed, token, token_of};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, Setup};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 fn with_secret() -> Setup {
     Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).arguments(&["--reactors", "2"])
@@ -119,4 +125,53 @@ fn token_that_lists_create_creates_channels_only_there() {
     assert!(publish_to(&mut ann, "mine.1")["published"].is_object());
     connect(&gateway, "bob").publish("lobby", json!(1));
     assert!(publish_to(&mut ann, "lobby")["published"].is_object(), "it exists now");
+
+/// Seven RS256 keys, so that a token that names none of them is costly.
+fn with_seven_keys() -> Setup {
+    let (_, public) = asymmetric(Algorithm::RS256);
+    let key = |n: usize| {
+        format!("[[auth.keys]]\nkid = \"k{n}\"\nalgorithm = \"RS256\"\npublic_key = \"\"\"{public}\"\"\"\n")
+    };
+    let toml: String = (0..7).map(key).collect();
+    Setup::new().toml(&toml).arguments(&["--reactors", "2"])
+}
+
+/// A token like `token` with another content, so that its signature is wrong, and without `kid`.
+fn forged(token: &str, n: usize) -> String {
+    let signature = token.rsplit('.').next().expect("three parts");
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    format!("{}.{}.{signature}", part(json!({"alg": "RS256"})), part(json!({"sub": "ann", "jti": n})))
+}
+
+#[test]
+fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
+    let gateway = with_seven_keys().start();
+    let (private, _) = asymmetric(Algorithm::RS256);
+    let good = |user: &str| signed(&claims(user), Algorithm::RS256, Some("k6"), &private);
+    let ann = good("ann");
+    let mut hostile: Vec<Client> =
+        (0..32).map(|_| Client::open(&gateway).with_connect(json!({"token": ann}))).collect();
+    let newcomers: Vec<String> = (0..60).map(|n| good(&format!("user{n}"))).collect();
+    let over = AtomicBool::new(false);
+    let mut took = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in (0..90).take_while(|_| !over.load(Ordering::Relaxed)) {
+                for client in &mut hostile {
+                    client.send(json!({"refresh": {"token": forged(&ann, n)}}));
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        for token in &newcomers {
+            let began = Instant::now();
+            Client::open(&gateway).with_connect(json!({"token": token}));
+            took.push(began.elapsed());
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    took.sort();
+    assert!(took[30] <= Duration::from_millis(10), "half of the newcomers need {:?}", took[30]);
+    let refused = gateway.metrics()["seawall_errors_total{code=\"rate_limited\"}"];
+    assert!(refused > 0.0, "{refused}");
 }

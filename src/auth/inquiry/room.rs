@@ -20,7 +20,7 @@ pub(super) enum TokenHistory {
 
 /// The answer to one more waiter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum RoomEntry {
     /// It has a place.
     Granted,
     /// It has a place, and a waiter of this party with a token of the same history must go.
@@ -53,7 +53,7 @@ impl WaitingRoom {
     }
 
     /// Counts a waiter, if there is a place for it.
-    pub(super) fn enter(&mut self, history: TokenHistory, party: &Party) -> Entry {
+    pub(super) fn enter(&mut self, history: TokenHistory, party: &Party) -> RoomEntry {
         let is_full = self.waiting() >= self.max
             || (history == TokenHistory::Unknown && self.unknown.waiting >= self.max.div_ceil(2));
         let shares = self.shares(history);
@@ -61,12 +61,12 @@ impl WaitingRoom {
             false => None,
             true => match shares.over_share(party) {
                 Some(longest) => Some(longest),
-                None => return Entry::Full,
+                None => return RoomEntry::Full,
             },
         };
         shares.waiting += 1;
         *shares.parties.entry(party.clone()).or_default() += 1;
-        displaced.map_or(Entry::Granted, Entry::InsteadOf)
+        displaced.map_or(RoomEntry::Granted, RoomEntry::InsteadOf)
     }
 
     /// Releases a waiter that was counted.
@@ -175,24 +175,24 @@ mod tests {
     #[test]
     fn half_of_the_room_is_kept_for_tokens_that_were_good() {
         let mut room = WaitingRoom::new(8);
-        assert!((0..4).all(|_| room.enter(Unknown, &party(1)) == Entry::Granted));
-        assert_eq!(room.enter(Unknown, &party(1)), Entry::Full);
-        assert!((0..4).all(|_| room.enter(Good, &party(1)) == Entry::Granted));
-        assert_eq!(room.enter(Good, &party(1)), Entry::Full);
+        assert!((0..4).all(|_| room.enter(Unknown, &party(1)) == RoomEntry::Granted));
+        assert_eq!(room.enter(Unknown, &party(1)), RoomEntry::Full);
+        assert!((0..4).all(|_| room.enter(Good, &party(1)) == RoomEntry::Granted));
+        assert_eq!(room.enter(Good, &party(1)), RoomEntry::Full);
         room.leave(Unknown, &party(1));
-        assert_eq!(room.enter(Good, &party(1)), Entry::Granted, "free places serve both");
+        assert_eq!(room.enter(Good, &party(1)), RoomEntry::Granted, "free places serve both");
         assert_eq!(room.waiting(), 8);
     }
 
     #[test]
     fn waiter_of_an_address_with_most_makes_room_for_one_with_fewer() {
         let mut room = WaitingRoom::new(8);
-        assert!((0..3).all(|_| room.enter(Unknown, &party(1)) == Entry::Granted));
-        assert_eq!(room.enter(Unknown, &party(2)), Entry::Granted);
-        assert_eq!(room.enter(Unknown, &party(2)), Entry::InsteadOf(party(1)));
+        assert!((0..3).all(|_| room.enter(Unknown, &party(1)) == RoomEntry::Granted));
+        assert_eq!(room.enter(Unknown, &party(2)), RoomEntry::Granted);
+        assert_eq!(room.enter(Unknown, &party(2)), RoomEntry::InsteadOf(party(1)));
         room.leave(Unknown, &party(1));
-        assert_eq!(room.enter(Unknown, &party(2)), Entry::Full, "both have two");
-        assert_eq!(room.enter(Unknown, &party(3)), Entry::InsteadOf(party(2)));
+        assert_eq!(room.enter(Unknown, &party(2)), RoomEntry::Full, "both have two");
+        assert_eq!(room.enter(Unknown, &party(3)), RoomEntry::InsteadOf(party(2)));
     }
 
     #[test]

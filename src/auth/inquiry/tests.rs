@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::party::Party;
 use crate::auth::permission::Permissions;
 use crate::auth::token::VerifierConfig;
 use crate::id::UserName;
@@ -22,9 +23,9 @@ fn inquiry(waiting_max: usize) -> Inquiry<u8> {
             bounds,
             pattern: TokenPattern::parse("[a-z0-9]{1,20}"),
             callers: CALLERS,
-            salt: [7; 16],
         }),
         key_set_pause: None,
+        salt: [7; 16],
     })
 }
 
@@ -196,4 +197,20 @@ fn waiter_keeps_its_deadline_when_the_settings_change() {
         assert!(after.judge(open(), token, waiter, at(3_000), Reach::Up).is_none());
     }
     assert_eq!(after.tick(at(4_000), Reach::Up).len(), 1);
+}
+
+#[test]
+fn refused_signature_is_remembered_until_the_keys_change() {
+    let mut inquiry = inquiry(8);
+    let forged = "eyJhbGciOiJIUzI1NiJ9.e30.AAAA";
+    let refused = || Judged::Settled(Err(TokenFault::BadSignature));
+    inquiry.refused.insert(TokenHash::of(forged, &[7; 16]), refused(), 0);
+    assert_eq!(inquiry.check(forged, at(0)), refused());
+    assert_ne!(inquiry.check("eyJhbGciOiJIUzI1NiJ9.e30.BBBB", at(0)), refused());
+    inquiry.keys_fetched(Some(KeySet::default()), at(1));
+    assert!(inquiry.refused.is_empty());
+    for n in 0..2 * REFUSED_MAX {
+        inquiry.refused.insert(TokenHash::of(&n.to_string(), &[7; 16]), refused(), 0);
+    }
+    assert_eq!(inquiry.refused.len(), REFUSED_MAX);
 }

@@ -1,5 +1,6 @@
 //! A connection that waits for a judgement, and what it is answered.
 
+use super::reach::Reach;
 use crate::auth::known::Person;
 use crate::auth::party::Party;
 use crate::auth::token::TokenFault;
@@ -22,6 +23,11 @@ impl<W> Waiter<W> {
     /// Its time begins now.
     pub fn new(asker: W, party: Party, now: Moment) -> Waiter<W> {
         Waiter { asker, party, until: now + WAIT_MAX }
+    }
+
+    /// True exactly when it is answered without a call.
+    pub(super) fn is_over(&self, now: Moment, reach: Reach) -> bool {
+        reach == Reach::Down || self.until <= now
     }
 }
 

@@ -157,6 +157,23 @@ fn all_keys_of_an_algorithm_are_tried() {
 }
 
 #[test]
+fn token_without_kid_is_tried_with_four_keys_and_those_without_kid_come_first() {
+    let other =
+        |n: usize| secret(Some(&n.to_string()), format!("key {n} is a secret of the test suite").as_bytes());
+    let token = hs_token(&json!({"sub": "ann"}));
+    let fourth = (0..3).map(other).chain([secret(Some("own"), SECRET)]).collect();
+    assert!(verifier(fourth).verify(&token, NOW).is_ok());
+    let fifth = (0..4).map(other).chain([secret(Some("own"), SECRET)]).collect();
+    assert_eq!(fault(&verifier(fifth), &token), TokenFault::BadSignature);
+    let without_kid = (0..7).map(other).chain([secret(None, SECRET)]).collect();
+    assert!(verifier(without_kid).verify(&token, NOW).is_ok());
+    let fifth = (0..4).map(other).chain([secret(Some("own"), SECRET)]).collect();
+    let named =
+        signed(Algorithm::Hs256, Some("own"), &EncodingKey::from_secret(SECRET), &json!({"sub": "ann"}));
+    assert!(verifier(fifth).verify(&named, NOW).is_ok(), "a token that names its key needs one attempt");
+}
+
+#[test]
 fn text_that_is_not_a_jwt_is_malformed() {
     let good = hs_token(&json!({"sub": "ann"}));
     let parts: Vec<&str> = good.split('.').collect();

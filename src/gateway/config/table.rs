@@ -163,6 +163,10 @@ settings! {
         "Bytes per second that one user may publish, all connections together, with 256 bytes for each publication. More get error `rate_limited`. Does not apply if auth is off.";
     limits.publish_bytes_burst = 4194304, between(1_024, 1 << 30), Reload:
         "Bytes that a user may publish at once after a pause.";
+    limits.refreshes_per_minute = 6, zero_or("off", 1, 60_000), Reload:
+        "Refreshes per minute of one user, all connections together. More get error `rate_limited`.";
+    limits.refreshes_burst = 3, between(1, 1_000_000), Reload:
+        "Refreshes that a user may send at once after a pause.";
     limits.signals_per_s = 10, zero_or("off", 1, 1_000_000), Reload:
         "Signals per second of one user, all connections together; of one connection if auth is off. More get error `rate_limited`.";
     limits.signals_burst = 20, between(1, 1_000_000), Reload:
