@@ -78,6 +78,8 @@ pub fn read(
         sub: member(&names.user),
         exp: member("exp"),
         nbf: member("nbf"),
+        iat: member("iat"),
+        typ: None,
         aud: member("aud"),
         iss: member("iss"),
         channels: member(&names.channels),
@@ -95,11 +97,10 @@ mod tests {
     use crate::auth::token::VerifierConfig;
     use crate::id::ChannelName;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn verifier() -> Verifier {
         let (audience, issuer) = (Some("chat".into()), None);
-        let config = VerifierConfig { keys: Vec::new(), audience, issuer, leeway: Duration::ZERO };
+        let config = VerifierConfig { keys: Vec::new(), audience, issuer, ..VerifierConfig::default() };
         Verifier::with_auth_service(config).expect("a service needs no keys")
     }
 

@@ -24,8 +24,18 @@ use std::time::Duration;
 /// fit twice into the head of an upgrade.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
+/// The rule for tokens without `exp`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpiryRule {
+    /// A token without `exp` never expires.
+    #[default]
+    Optional,
+    /// A token without `exp` is refused.
+    Required,
+}
+
 /// The configuration that tokens are verified against.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifierConfig {
     /// One to [`key::KEYS_MAX`] keys.
     pub keys: Vec<KeyConfig>,
@@ -35,6 +45,11 @@ pub struct VerifierConfig {
     pub issuer: Option<String>,
     /// The tolerance for the issuer's clock, added to `exp` and subtracted from `nbf`.
     pub leeway: Duration,
+    /// The value that `typ` must have, in the header or among the claims of a signed token; `None` ignores `typ`.
+    pub token_type: Option<String>,
+    pub expiry: ExpiryRule,
+    /// The longest time from `iat`, or from now without it, to the end of validity; `None`: as long as `exp` says.
+    pub lifetime_max: Option<Duration>,
 }
 
 /// The content of a valid token.
@@ -43,7 +58,7 @@ pub struct Claims {
     pub user: UserName,
     /// From `channels`; without the claim, [`Permissions::nothing`].
     pub permissions: Permissions,
-    /// The end of validity: `exp` plus the leeway, in Unix milliseconds.
+    /// The end of validity: `exp` plus the leeway, or the end of the longest lifetime, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
 }
 
@@ -75,6 +90,9 @@ pub struct Verifier {
     audience: Option<String>,
     issuer: Option<String>,
     leeway_ms: u64,
+    token_type: Option<String>,
+    expiry: ExpiryRule,
+    lifetime_max_ms: Option<u64>,
 }
 
 impl fmt::Debug for Verifier {
@@ -95,7 +113,10 @@ impl Verifier {
             keys: key::prepare(config.keys)?,
             audience: config.audience,
             issuer: config.issuer,
-            leeway_ms: u64::try_from(config.leeway.as_millis()).unwrap_or(u64::MAX),
+            leeway_ms: whole_ms(config.leeway),
+            token_type: config.token_type,
+            expiry: config.expiry,
+            lifetime_max_ms: config.lifetime_max.map(whole_ms),
         })
     }
 
@@ -120,7 +141,7 @@ impl Verifier {
             Err(fault) => return opaque(fault),
         };
         match self.signer(&parts, fetched) {
-            Ok(Signer::Known) => Judged::Settled(self.read(parts.payload, now_unix_ms)),
+            Ok(Signer::Known) => Judged::Settled(self.read(&parts, now_unix_ms)),
             Ok(Signer::Forged) => Judged::Settled(Err(TokenFault::BadSignature)),
             Ok(Signer::Unknown(fault, form)) => Judged::Open { fault, form },
             Err(fault @ TokenFault::UnknownExtension) => Judged::Settled(Err(fault)),
@@ -128,9 +149,13 @@ impl Verifier {
         }
     }
 
-    fn read(&self, payload: &str, now_unix_ms: u64) -> Result<Claims, TokenFault> {
-        let payload = decode(payload)?;
-        self.claims(&object(&payload)?, now_unix_ms)
+    fn read(&self, parts: &Parts<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+        let payload = decode(parts.payload)?;
+        let claims: RawClaims<'_> = object(&payload)?;
+        if let Some(expected) = &self.token_type {
+            check_type(parts, &claims, expected)?;
+        }
+        self.claims(&claims, now_unix_ms)
     }
 
     /// Reads verified claims, if they are meant for this gateway and valid now.
@@ -187,7 +212,18 @@ impl Verifier {
         }
         let expires = body.exp.map(milliseconds).transpose()?;
         let expires = expires.map(|at| at.saturating_add(self.leeway_ms).min(INTEGER_MAX));
+        if expires.is_none() && self.expiry == ExpiryRule::Required {
+            return Err(TokenFault::NoExpiry);
+        }
+        let expires = expires.into_iter().chain(self.latest_end(body, now_unix_ms)?).min();
         if expires.is_some_and(|at| now_unix_ms >= at) { Err(TokenFault::Expired) } else { Ok(expires) }
+    }
+
+    /// The end of the longest lifetime. An `iat` in the future counts as now.
+    fn latest_end(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
+        let Some(lifetime_max_ms) = self.lifetime_max_ms else { return Ok(None) };
+        let issued = body.iat.map(milliseconds).transpose()?.unwrap_or(now_unix_ms).min(now_unix_ms);
+        Ok(Some(issued.saturating_add(lifetime_max_ms).min(INTEGER_MAX)))
     }
 }
 
@@ -266,6 +302,8 @@ struct Header<'a> {
     alg: Cow<'a, str>,
     #[serde(borrow)]
     kid: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    typ: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     crit: Option<&'a RawValue>,
 }
@@ -280,6 +318,10 @@ pub(super) struct RawClaims<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) nbf: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) iat: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) typ: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(super) aud: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) iss: Option<&'a RawValue>,
@@ -290,6 +332,28 @@ pub(super) struct RawClaims<'a> {
 /// Distinguishes `null` from an absent claim: an `exp` of `null` must not mean forever.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// Checks the kind of a token: the `typ` of its header (RFC 9068 section 2.1), or of its claims, where some issuers have it.
+fn check_type(parts: &Parts<'_>, claims: &RawClaims<'_>, expected: &str) -> Result<(), TokenFault> {
+    let header = decode(parts.header)?;
+    let header: Header<'_> = object(&header)?;
+    let is_expected = |typ: Option<&RawValue>| {
+        typ.and_then(string).is_some_and(|typ| bare_type(&typ).eq_ignore_ascii_case(bare_type(expected)))
+    };
+    if is_expected(header.typ) || is_expected(claims.typ) { Ok(()) } else { Err(TokenFault::WrongType) }
+}
+
+/// A media type without the `application/` that may be left out (RFC 7515 section 4.1.9).
+fn bare_type(typ: &str) -> &str {
+    match typ.split_at_checked("application/".len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
+        Some(_) | None => typ,
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {

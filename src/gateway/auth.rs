@@ -129,12 +129,16 @@ pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
             audience,
             issuer,
             leeway,
+            token_type,
+            expiry,
+            lifetime_max,
             timeout,
             waiting,
             introspection,
             jwks,
         } = auth;
-        (audience.clone(), issuer.clone(), *leeway, *timeout, *waiting, introspection.clone(), jwks.clone())
+        let claims = (audience.clone(), issuer.clone(), *leeway, token_type.clone(), *expiry, *lifetime_max);
+        (claims, *timeout, *waiting, introspection.clone(), jwks.clone())
     };
     old.key_configs() != new.key_configs() || parts(old) != parts(new)
 }
@@ -142,8 +146,8 @@ pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
 /// Keeps the cached answers of the auth service only if the rules that they depend on are unchanged.
 pub(super) fn answers(old: Option<&Config>, new: &Config) -> EarlierAnswers {
     let asks = |config: &Config| {
-        let AuthSection { audience, issuer, introspection, jwks, .. } = &config.auth;
-        (audience.clone(), issuer.clone(), introspection.clone(), jwks.url.clone())
+        let AuthSection { audience, issuer, expiry, lifetime_max, introspection, jwks, .. } = &config.auth;
+        (audience.clone(), issuer.clone(), *expiry, *lifetime_max, introspection.clone(), jwks.url.clone())
     };
     if old.map(asks) == Some(asks(new)) { EarlierAnswers::Keep } else { EarlierAnswers::Forget }
 }

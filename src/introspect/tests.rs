@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn verifier() -> Verifier {
     let material = KeyMaterial::Secret(SECRET.to_vec());
     let keys = vec![KeyConfig { kid: None, algorithm: Algorithm::Hs256, material }];
-    let config = VerifierConfig { keys, audience: None, issuer: None, leeway: Duration::ZERO };
+    let config = VerifierConfig { keys, ..VerifierConfig::default() };
     Verifier::new(config).expect("a good key")
 }
 

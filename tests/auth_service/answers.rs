@@ -188,6 +188,8 @@ fn service_alone_turns_auth_on_and_settings_without_effect_are_rejected() {
     assert!(output.contains("auth.client_id") && output.contains("auth.client_secret"), "{output}");
     let output = without(issuer.trusted().env("SEAWALL_AUTH_JWKS_REFRESH_MS", "1000"));
     assert!(output.contains("auth.jwks_refresh_ms") && output.contains("auth.jwks_pause_ms"), "{output}");
+    let output = without(Setup::new().env("SEAWALL_AUTH_JWKS_URL", "http://127.0.0.1:9/jwks"));
+    assert!(output.contains("auth.issuer: is missing"), "{output}");
     let gateway = issuer.trusted().listen(([0, 0, 0, 0], 0).into()).start();
     logged(&gateway, "serving");
 }

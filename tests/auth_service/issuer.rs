@@ -1,7 +1,7 @@
 //! A scripted auth service: it knows certain tokens, publishes certain keys, and counts calls.
 
 use crate::servers::{Answer, Http};
-use crate::support::token::unix_s;
+use crate::support::token::{ISSUER, unix_s};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Closed, Gateway, Setup};
 use seawall_fault::Proxy;
@@ -89,7 +89,7 @@ impl Issuer {
 
     /// Configures a gateway that uses the keys published here.
     pub fn trusted(&self) -> Setup {
-        Setup::new().env("SEAWALL_AUTH_JWKS_URL", &self.url(JWKS))
+        Setup::new().env("SEAWALL_AUTH_JWKS_URL", &self.url(JWKS)).env("SEAWALL_AUTH_ISSUER", ISSUER)
     }
 }
 

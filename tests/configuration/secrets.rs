@@ -144,7 +144,7 @@ fn key_that_its_algorithm_cannot_use_is_rejected_with_its_line() {
     let text = |algorithm| {
         format!("[[auth.keys]]\nalgorithm = \"{algorithm}\"\npublic_key = \"\"\"\n{PUBLIC_PEM}\"\"\"\n")
     };
-    Bench::with_file(&text("EdDSA")).listing(&[]);
+    Bench::with_file(&text("EdDSA")).variable("SEAWALL_AUTH_AUDIENCE", "chat").listing(&[]);
     for wrong in ["ES256", "RS256"] {
         let error = Bench::with_file(&text(wrong)).error(&[]);
         assert!(

@@ -75,7 +75,8 @@ fn new_key_is_private_and_makes_tokens_that_its_public_half_accepts() {
     for algorithm in ["RS256", "ES256", "EdDSA"] {
         let bench = Bench::with_file(&format!(
             "[[auth.keys]]\nalgorithm = \"{algorithm}\"\nkid = \"one\"\npublic_key_file = \"k.public.pem\"\n"
-        ));
+        ))
+        .variable("SEAWALL_AUTH_AUDIENCE", "chat");
         let made = bench.run(&["token", "--new-key", algorithm, "--out", "k"]);
         assert_eq!(made.code, Some(0), "{algorithm}: {}", made.err);
         let mode = bench.path("k.private.pem").metadata().expect("written").permissions().mode();

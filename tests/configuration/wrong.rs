@@ -3,7 +3,7 @@
 use crate::configuration::bench::{Bench, SECRET};
 
 /// Content of `seawall.toml`, and a part of the answer.
-const FILES: [(&str, &str); 64] = [
+const FILES: [(&str, &str); 67] = [
     ("[server]\nlisten = \"8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"localhost:8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"0.0.0.0:8080\"", "auth is off"),
@@ -75,6 +75,9 @@ const FILES: [(&str, &str); 64] = [
         "[auth]\nintrospection_url = \"http://h/\"\nclient_id = \"a\"\nclient_secret = \"0123456789\"",
         "use https, or set server.insecure_ok",
     ),
+    ("[auth]\njwks_url = \"https://h/keys\"", "auth.issuer: is missing"),
+    ("[auth]\nexpiry = \"always\"", "\"optional\" or \"required\""),
+    ("[auth]\ntoken_pattern = \"[a-z]+\"", "one set of letters and one length"),
     ("[auth]\nclient_id = \"x\"", "auth.introspection_url"),
     ("[[auth.keys]]\nalgorithm = \"none\"", "\"HS256\""),
     ("[[auth.keys]]\nalgorithm = \"HS256\"\nsecret_file = \"/nope\"", "cannot read /nope"),
@@ -160,6 +163,22 @@ fn address_of_a_bus_is_checked_before_it_is_dialled() {
 }
 
 #[test]
+fn keys_of_an_issuer_without_an_audience_are_accepted_with_a_warning() {
+    let shared = || {
+        Bench::new()
+            .variable("SEAWALL_AUTH_JWKS_URL", "https://id.example/keys")
+            .variable("SEAWALL_AUTH_ISSUER", "https://id.example")
+    };
+    let said = shared().run(&["check-config"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("auth.audience: not set"), "{}", said.err);
+    let said = shared().variable("SEAWALL_AUTH_AUDIENCE", "chat").run(&["check-config"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    let own = Bench::new().variable("SEAWALL_AUTH_SECRET", "0123456789abcdef0123456789abcdef");
+    assert_eq!(own.run(&["check-config"]).err, "", "a secret is for this gateway alone");
+}
+
+#[test]
 fn parameter_without_effect_is_accepted_with_a_warning() {
     let url = "postgres://u@localhost/d?pgbouncer=true&connection_limit=1&keepalives_count=5&target_session_attrs=primary";
     let said = Bench::new().variable("SEAWALL_STORE_URL", url).run(&["check-config"]);
@@ -181,7 +200,8 @@ fn what_crosses_a_network_unencrypted_is_warned_of() {
         ("SEAWALL_BUS_URL", "redis://h", "bus.url: the network can read and change"),
         ("SEAWALL_AUTH_INTROSPECTION_URL", "http://h/", "auth.introspection_url: tokens cross"),
     ];
-    let open = || settings.iter().fold(Bench::new(), |bench, (name, value, _)| bench.variable(name, value));
+    let bench = || Bench::new().variable("SEAWALL_AUTH_AUDIENCE", "chat");
+    let open = || settings.iter().fold(bench(), |bench, (name, value, _)| bench.variable(name, value));
     let said = open().run(&["check-config"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(said.err.lines().count(), settings.len(), "{}", said.err);

@@ -125,6 +125,7 @@ fn token_that_lists_create_creates_channels_only_there() {
     assert!(publish_to(&mut ann, "mine.1")["published"].is_object());
     connect(&gateway, "bob").publish("lobby", json!(1));
     assert!(publish_to(&mut ann, "lobby")["published"].is_object(), "it exists now");
+}
 
 /// Seven RS256 keys, so that a token that names none of them is costly.
 fn with_seven_keys() -> Setup {

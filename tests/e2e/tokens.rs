@@ -160,7 +160,10 @@ fn rights_are_checked_for_each_channel() {
     writer.refused(json!({"subscribe": {"channel": "room.1"}}), "forbidden");
     writer.refused(json!({"history": {"channel": "room.1"}}), "forbidden");
     let mut other = of("cat", json!([{"pattern": "*", "rights": ["publish"]}]));
-    other.refused(json!({"publish": {"channel": "room.1", "edits": 1, "data": 2}}), "forbidden");
+    let edit = json!({"publish": {"channel": "room.1", "edits": 1, "data": 2}});
+    other.refused(edit.clone(), "not_found");
+    let mut reads = of("cat", json!([{"pattern": "*", "rights": ["publish", "subscribe"]}]));
+    reads.refused(edit, "forbidden");
     let mut moderator = of("eve", json!([{"pattern": "*", "rights": ["publish", "moderate"]}]));
     let edit = moderator.ask(json!({"publish": {"channel": "room.1", "edits": 1, "data": 2}}), "published");
     assert_eq!(edit["offset"], 2);

@@ -1,4 +1,4 @@
-//! What is known about the auth service.
+//! The state of the auth service.
 
 /// The state of the auth service, as its caller knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

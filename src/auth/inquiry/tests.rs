@@ -13,7 +13,7 @@ fn at(ms: u64) -> Now {
 }
 
 fn inquiry(waiting_max: usize) -> Inquiry<u8> {
-    let config = VerifierConfig { keys: Vec::new(), audience: None, issuer: None, leeway: Duration::ZERO };
+    let config = VerifierConfig { keys: Vec::new(), ..VerifierConfig::default() };
     let second = Duration::from_secs(1);
     let bounds = CacheBounds { entries: 8, bytes: 8_192, fresh: second, stale: 20 * second, refused: second };
     Inquiry::new(InquirySettings {

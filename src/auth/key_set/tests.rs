@@ -2,7 +2,6 @@ use super::*;
 use crate::auth::token::{Judged, TokenFault, TokenForm, Verifier, VerifierConfig};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const RSA_ONE: &[u8] = include_bytes!("../../../tests/keys/test_only_rsa_one.private.pem");
 const P256: &[u8] = include_bytes!("../../../tests/keys/test_only_p256.private.pem");
@@ -35,7 +34,7 @@ fn signed(algorithm: jsonwebtoken::Algorithm, key: &EncodingKey, kid: Option<&st
 }
 
 fn verifier() -> Verifier {
-    let config = VerifierConfig { keys: vec![], audience: None, issuer: None, leeway: Duration::ZERO };
+    let config = VerifierConfig { keys: vec![], ..VerifierConfig::default() };
     Verifier::with_auth_service(config).expect("a service needs no keys")
 }
 

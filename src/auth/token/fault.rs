@@ -43,11 +43,15 @@ pub enum TokenFault {
     Inactive,
     /// The token does not have the form of the service's tokens, so the service was not asked.
     OtherForm,
+    /// `typ` is not the configured type.
+    WrongType,
+    /// There is no `exp`, and one is required.
+    NoExpiry,
 }
 
 impl TokenFault {
     /// All faults, each at its [`TokenFault::index`].
-    pub const ALL: [TokenFault; 20] = [
+    pub const ALL: [TokenFault; 22] = [
         TokenFault::Missing,
         TokenFault::TooLong,
         TokenFault::Malformed,
@@ -68,6 +72,8 @@ impl TokenFault {
         TokenFault::BadPattern,
         TokenFault::Inactive,
         TokenFault::OtherForm,
+        TokenFault::WrongType,
+        TokenFault::NoExpiry,
     ];
 
     /// The index in [`TokenFault::ALL`].
@@ -98,6 +104,8 @@ impl TokenFault {
             TokenFault::BadPattern => "bad_pattern",
             TokenFault::Inactive => "inactive",
             TokenFault::OtherForm => "other_form",
+            TokenFault::WrongType => "wrong_type",
+            TokenFault::NoExpiry => "no_expiry",
         }
     }
 
@@ -124,6 +132,8 @@ impl TokenFault {
             TokenFault::BadPattern => "a channel pattern is a channel name, or its beginning and one *",
             TokenFault::Inactive => "the auth service says that the token is not active; get a new one",
             TokenFault::OtherForm => "the token does not have the form of auth.token_pattern",
+            TokenFault::WrongType => "the token is of another kind than auth.type; send an access token",
+            TokenFault::NoExpiry => "the token has no exp, which auth.expiry requires",
         }
     }
 }

@@ -32,7 +32,7 @@ fn public(kid: Option<&str>, algorithm: Algorithm, pem: &str) -> KeyConfig {
 }
 
 fn config(keys: Vec<KeyConfig>) -> VerifierConfig {
-    VerifierConfig { keys, audience: None, issuer: None, leeway: Duration::ZERO }
+    VerifierConfig { keys, ..VerifierConfig::default() }
 }
 
 fn verifier(keys: Vec<KeyConfig>) -> Verifier {
@@ -236,6 +236,57 @@ fn token_without_exp_never_expires_and_invalid_times_are_faults() {
         assert_eq!(fault(&hs(), &hs_token(&json!({"sub": "a", "exp": wrong}))), TokenFault::BadTime);
         assert_eq!(fault(&hs(), &hs_token(&json!({"sub": "a", "nbf": wrong}))), TokenFault::BadTime);
     }
+}
+
+fn checking(config: VerifierConfig) -> Verifier {
+    Verifier::new(VerifierConfig { keys: vec![secret(None, SECRET)], ..config }).expect("good keys")
+}
+
+#[test]
+fn token_without_exp_is_refused_when_expiry_is_required() {
+    let strict = checking(VerifierConfig { expiry: ExpiryRule::Required, ..VerifierConfig::default() });
+    assert_eq!(fault(&strict, &hs_token(&json!({"sub": "ann"}))), TokenFault::NoExpiry);
+    let ends = hs_token(&json!({"sub": "ann", "exp": NOW / 1_000 + 60}));
+    assert!(strict.verify(&ends, NOW).is_ok());
+}
+
+#[test]
+fn lifetime_is_capped_from_iat_or_from_the_use() {
+    let hour = Some(Duration::from_secs(3_600));
+    let capped = checking(VerifierConfig { lifetime_max: hour, ..VerifierConfig::default() });
+    let end = |claims: Value| capped.verify(&hs_token(&claims), NOW).map(|claims| claims.expires_unix_ms);
+    let s = NOW / 1_000;
+    let in_s = |seconds: u64| Ok(Some(NOW + seconds * 1_000));
+    assert_eq!(end(json!({"sub": "ann"})), in_s(3_600));
+    assert_eq!(end(json!({"sub": "ann", "exp": s + 60})), in_s(60));
+    assert_eq!(end(json!({"sub": "ann", "exp": s + 9_999})), in_s(3_600));
+    assert_eq!(end(json!({"sub": "ann", "iat": s - 3_000, "exp": s + 9_999})), in_s(600));
+    assert_eq!(end(json!({"sub": "ann", "iat": s - 3_600, "exp": s + 9_999})), Err(TokenFault::Expired));
+    assert_eq!(end(json!({"sub": "ann", "iat": s + 9_999})), in_s(3_600), "a future iat gains nothing");
+    assert_eq!(end(json!({"sub": "ann", "iat": "now"})), Err(TokenFault::BadTime));
+}
+
+#[test]
+fn type_is_that_of_the_header_or_of_the_claims() {
+    let typed =
+        |typ: &str| checking(VerifierConfig { token_type: Some(typ.into()), ..VerifierConfig::default() });
+    let with_typ = |typ: &str, claims: Value| {
+        with_header(&json!({"alg": "HS256", "typ": typ}).to_string(), &claims.to_string())
+    };
+    let ann = || json!({"sub": "ann"});
+    for typ in ["at+jwt", "AT+JWT", "application/at+jwt"] {
+        assert!(typed("at+jwt").verify(&with_typ(typ, ann()), NOW).is_ok(), "{typ}");
+        assert!(typed(typ).verify(&with_typ("at+jwt", ann()), NOW).is_ok(), "{typ}");
+    }
+    let keycloak = |typ: &str| with_typ("JWT", json!({"sub": "ann", "typ": typ}));
+    assert!(typed("Bearer").verify(&keycloak("Bearer"), NOW).is_ok());
+    assert_eq!(fault(&typed("Bearer"), &keycloak("ID")), TokenFault::WrongType);
+    assert_eq!(fault(&typed("at+jwt"), &with_typ("JWT", ann())), TokenFault::WrongType);
+    assert_eq!(
+        fault(&typed("at+jwt"), &with_header(r#"{"alg":"HS256"}"#, r#"{"sub":"ann"}"#)),
+        TokenFault::WrongType
+    );
+    assert!(checking(VerifierConfig::default()).verify(&with_typ("x", ann()), NOW).is_ok());
 }
 
 #[test]

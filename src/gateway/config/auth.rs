@@ -9,6 +9,7 @@ use super::raw::{RawValue, TableReader, one_of};
 use super::url::Url;
 use super::value::{SECRET_BYTES_MAX, Secret};
 use crate::auth::key::{self, Algorithm, KeyConfig, KeyMaterial, SECRET_BYTES_MIN};
+use crate::auth::token::ExpiryRule;
 use crate::auth::token_pattern::TokenPattern;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,6 +49,12 @@ pub struct AuthSection {
     pub issuer: Option<String>,
     /// Allowed clock difference when `exp` and `nbf` are checked.
     pub leeway: Duration,
+    /// The `typ` of tokens that are signed; `None`: not checked.
+    pub token_type: Option<String>,
+    /// The rule for tokens without `exp`.
+    pub expiry: ExpiryRule,
+    /// The longest lifetime of a token; zero: as long as `exp` says.
+    pub lifetime_max: Duration,
     /// Timeout of one call to the auth service.
     pub timeout: Duration,
     /// Connections that may wait for the auth service at once.
@@ -100,7 +107,10 @@ impl Default for AuthSection {
             keys: Vec::new(),
             audience: None,
             issuer: None,
-            leeway: Duration::from_secs(5),
+            leeway: Duration::from_secs(60),
+            token_type: None,
+            expiry: ExpiryRule::Optional,
+            lifetime_max: Duration::ZERO,
             timeout: Duration::from_secs(2),
             waiting: 1_024,
             introspection: IntrospectionConfig {

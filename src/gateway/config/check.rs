@@ -18,6 +18,7 @@ pub(super) fn contradictions(config: &Config, report: &mut ProblemList) {
     check.stores();
     check.drain();
     check.auth_off();
+    check.issuer();
     check.introspection();
 }
 
@@ -123,6 +124,18 @@ impl ContradictionCheck<'_> {
         }
         if self.config.auth.issuer.is_some() {
             self.fault("auth.issuer", ConfigFault::AuthOff);
+        }
+    }
+
+    /// One key set may sign the tokens of several issuers or tenants.
+    fn issuer(&mut self) {
+        let auth = &self.config.auth;
+        if auth.jwks.url.is_some()
+            && auth.issuer.is_none()
+            && self.report.accepted(&["auth.issuer", JWKS_URL])
+        {
+            let expected = "the `iss` of the tokens, because auth.jwks_url may sign those of several issuers";
+            self.fault("auth.issuer", ConfigFault::Missing { expected: expected.into() });
         }
     }
 

@@ -8,7 +8,7 @@ use super::error::{ConfigFault, ConfigWarning, ProblemList};
 use super::sections::Config;
 use super::url::Url;
 use super::value::Secret;
-use crate::auth::key::KeyFault;
+use crate::auth::key::{Algorithm, KeyConfig, KeyFault, TRIES_MAX};
 use crate::auth::token::{Verifier, VerifierConfig};
 use crate::net::auth_endpoint::{Endpoint, Login};
 use crate::net::target::{DependencyKind, Target, TargetError};
@@ -85,6 +85,9 @@ pub(in crate::gateway) fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFa
         audience: auth.audience.clone(),
         issuer: auth.issuer.clone(),
         leeway: auth.leeway,
+        token_type: auth.token_type.clone(),
+        expiry: auth.expiry,
+        lifetime_max: (!auth.lifetime_max.is_zero()).then_some(auth.lifetime_max),
     })
 }
 
@@ -116,8 +119,36 @@ pub(super) fn check_folder(config: &Config, report: &mut ProblemList) {
     }
 }
 
-/// The parameters of addresses that have no effect.
+/// Values that are accepted, but probably not meant.
 pub(super) fn warnings(dependencies: &[DependencyConfig], config: &Config) -> Vec<ConfigWarning> {
+    auth_warnings(config).into_iter().chain(unused_parameters(dependencies, config)).collect()
+}
+
+fn auth_warnings(config: &Config) -> Vec<ConfigWarning> {
+    let auth = &config.auth;
+    let keys = auth.key_configs();
+    let is_public = |key: &KeyConfig| key.algorithm != Algorithm::Hs256;
+    let is_shared = auth.service().is_some() || keys.iter().any(is_public);
+    let without_audience = (is_shared && auth.audience.is_none()).then_some((
+        "auth.audience",
+        "not set, so a token that the issuer made for another app opens a session here: set it",
+    ));
+    let unnamed =
+        |algorithm| keys.iter().filter(|key| key.algorithm == algorithm && key.kid.is_none()).count();
+    let too_many = Algorithm::ALL.into_iter().any(|algorithm| unnamed(algorithm) > TRIES_MAX).then_some((
+        "auth.keys",
+        "more than 4 keys of one algorithm have no kid, and a token is tried with 4 at most: give each key a kid",
+    ));
+    let warning = |(setting, text): (&'static str, &str)| ConfigWarning {
+        origin: config.origins.of(setting).clone(),
+        key: setting.into(),
+        text: text.into(),
+    };
+    without_audience.into_iter().chain(too_many).map(warning).collect()
+}
+
+/// The parameters of addresses that have no effect.
+fn unused_parameters(dependencies: &[DependencyConfig], config: &Config) -> Vec<ConfigWarning> {
     let warning = |each: &DependencyConfig, parameter: &str| {
         let key = match &*each.definition.name {
             "store" => "store.url",

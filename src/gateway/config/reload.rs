@@ -182,7 +182,7 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form: each setting accepts one of them that is not its default.
-    const VALUES: [&str; 23] = [
+    const VALUES: [&str; 24] = [
         "true",
         "false",
         "2",

@@ -17,6 +17,7 @@ use super::value::{
     },
     SettingValue, ShownValue, TextForm, between, zero_or,
 };
+use crate::auth::token::ExpiryRule;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::OUTSTANDING_MAX;
 use crate::log::{Format, LogLevel};
@@ -45,6 +46,7 @@ macro_rules! words {
 words!(PROXY_PROTOCOLS = ProxyProtocol { Off = "off", Required = "required" });
 words!(ADMISSION_MODES = AdmissionMode { Enforce = "enforce", Observe = "observe" });
 words!(FORMATS = Format { Text = "text", Json = "json" });
+words!(EXPIRY_RULES = ExpiryRule { Optional = "optional", Required = "required" });
 words!(LEVELS = LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
 
 /// The field of a setting: the path given, else the path that its name is.
@@ -227,7 +229,13 @@ settings! {
         "The value that a token's `aud` must contain. Default: `aud` is not checked.";
     auth.issuer = none, Text(TextForm::Any), Reload:
         "The value that a token's `iss` must have. Default: `iss` is not checked.";
-    auth.leeway_ms as auth.leeway = 5000, between(0, 300_000), Reload:
+    auth.type as auth.token_type = none, Text(TextForm::Any), Reload:
+        "The value that `typ` must have, in the header or among the claims of a signed token: `at+jwt` for access tokens by RFC 9068, `Bearer` for those of a Keycloak. Default: `typ` is not checked.";
+    auth.expiry = "optional", Word(EXPIRY_RULES), Reload:
+        "`required`: a token without `exp` is refused.";
+    auth.lifetime_max_ms as auth.lifetime_max = 0, zero_or("as long as `exp` says", 1_000, RETENTION_MS_MAX), Reload:
+        "The longest lifetime of a token, counted from its `iat`, or from its use if it has none. After that it counts as expired.";
+    auth.leeway_ms as auth.leeway = 60000, between(0, 300_000), Reload:
         "Clock difference that is allowed when `exp` and `nbf` are checked.";
     auth.timeout_ms as auth.timeout = 2000, between(50, 3_000), Reload:
         "Timeout of one call to the auth service: an introspection, or a fetch of its key set.";

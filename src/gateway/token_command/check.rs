@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 /// The explanation, and whether the gateway would accept the token.
 pub(super) struct TokenReport {
@@ -26,7 +25,7 @@ pub(super) fn report(token: &str, auth: &AuthSection, now_unix_ms: u64) -> Token
         let _ = writeln!(text, "{name:<10} {value}");
     };
     let (header, claims) = (part(token, 0), part(token, 1));
-    for (name, value) in [("alg", &header), ("kid", &header)] {
+    for (name, value) in [("alg", &header), ("kid", &header), ("typ", &header)] {
         if let Some(value) = value.as_ref().and_then(|object| object.get(name)) {
             line(name, &shown(value));
         }
@@ -78,8 +77,7 @@ fn when(name: &str, value: &Value, now_unix_ms: u64) -> String {
 
 /// True exactly when this key made the signature.
 fn signed(token: &str, key: &KeyConfig, now_unix_ms: u64) -> bool {
-    let alone =
-        VerifierConfig { keys: vec![key.clone()], audience: None, issuer: None, leeway: Duration::ZERO };
+    let alone = VerifierConfig { keys: vec![key.clone()], ..VerifierConfig::default() };
     let judged = Verifier::new(alone).map(|verifier| verifier.judge(token, &KeySet::default(), now_unix_ms));
     match judged {
         Ok(Judged::Settled(Err(fault))) => !matches!(

@@ -45,6 +45,9 @@ pub(super) fn token(
     }
     let mut header = Header::new(signer.algorithm.library());
     header.kid = signer.kid;
+    if let Some(kind) = &auth.token_type {
+        header.typ = Some(kind.clone());
+    }
     let token = jsonwebtoken::encode(&header, &claims, &signer.key)
         .map_err(|error| TokenRefusal::Failed(format!("cannot sign the token: {error}")))?;
     if arguments.key.is_some() && !is_accepted(&token, auth, now_s) {
@@ -140,9 +143,7 @@ fn is_pair(key: &EncodingKey, configured: &KeyConfig) -> bool {
     let header = Header::new(configured.algorithm.library());
     let config = VerifierConfig {
         keys: vec![KeyConfig { kid: None, ..configured.clone() }],
-        audience: None,
-        issuer: None,
-        leeway: std::time::Duration::ZERO,
+        ..VerifierConfig::default()
     };
     let token = jsonwebtoken::encode(&header, &json!({"sub": "pair"}), key);
     Verifier::new(config).is_ok_and(|verifier| token.is_ok_and(|token| verifier.verify(&token, 0).is_ok()))

@@ -11,9 +11,13 @@ pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
+/// The `iss` of all tokens.
+pub const ISSUER: &str = "https://id.test";
+
 /// The claims of a user with all rights on all channels, for an hour.
 pub fn claims(user: &str) -> Value {
     json!({
+        "iss": ISSUER,
         "sub": user,
         "exp": unix_s() + 3600,
         "channels": [{"pattern": "*", "rights": ["subscribe", "publish"]}],
