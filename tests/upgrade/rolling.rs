@@ -16,6 +16,9 @@ use std::thread;
 /// Connections of a gateway's workers to the store, without a bus.
 const CONNECTIONS: usize = 5;
 
+/// Connections that are ended at random, each time.
+const CUTS: usize = 10;
+
 /// Waits until the workers of a gateway are connected, and returns their processes.
 fn connected(store: &Postgres, name: &str) -> BTreeSet<String> {
     let sql = format!("SELECT pid FROM pg_stat_activity WHERE application_name = '{name}'");
@@ -33,6 +36,17 @@ fn cut(store: &Postgres, name: &str) {
     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name";
     assert_ne!(store.sql(&format!("{cut} = '{name}'")), "0");
     until(SOON, "its connections have ended", || connected(store, name).is_disjoint(&before));
+}
+
+/// Ends single connections of both programs at random, while the authors go on.
+fn cut_at_random(store: &Postgres, world: &World) {
+    for _ in 0..CUTS {
+        store.sql(
+            "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity
+                 WHERE application_name IN ('Old', 'New') ORDER BY random() LIMIT 1) one",
+        );
+        world.more(4);
+    }
 }
 
 struct Rig {
@@ -103,6 +117,7 @@ fn roll(rig: &Rig, world: &World, mut old: Gateway) -> Gateway {
     cut(&rig.store, "Old");
     world.more(20);
     cut(&rig.store, "New");
+    cut_at_random(&rig.store, world);
     works(&old, &new, "both");
     works(&new, &old, "back");
     world.more(40);
@@ -115,6 +130,7 @@ fn roll(rig: &Rig, world: &World, mut old: Gateway) -> Gateway {
     world.more(40);
     rig.drain(world, Side::New, &mut new);
     let old = rig.start(world, Side::Old);
+    cut_at_random(&rig.store, world);
     works(&old, &old, "rolled-back");
     world.more(40);
     assert!(rig.store_version().contains("uses the store as it is"), "{}", rig.store_version());
