@@ -15,7 +15,7 @@ use crate::metrics::vitals::Vitals;
 use crate::wire::request::HeadLimits;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A bound listener, or the reason that there is none.
@@ -108,6 +108,17 @@ impl PreparedAdmin {
             );
         }
         Ok(PreparedAdmin::Ready { listener, address, token, place })
+    }
+
+    /// The address, and the file of the token; `None` for what there is not.
+    pub(super) fn place(&self) -> (Option<SocketAddr>, Option<&Path>) {
+        match self {
+            PreparedAdmin::Ready { address, place: TokenPlace::File(file), .. } => {
+                (Some(*address), Some(file))
+            }
+            PreparedAdmin::Ready { address, place: TokenPlace::Setting, .. } => (Some(*address), None),
+            PreparedAdmin::Off | PreparedAdmin::Unavailable { .. } => (None, None),
+        }
     }
 
     /// The address and the place of the token, for the start banner; never the token.

@@ -3,18 +3,23 @@
 use super::config::error::ConfigError;
 use super::config::sources::{ConfigSources, FileSource, Flag};
 use super::config::{self, Config, show};
+use super::doctor_command;
 use super::drain_command::{self, DrainAction};
+use super::health_command::{self, HealthQuestion};
 use super::output::{self, WRONG_CONFIGURATION};
+use super::running::RunningGateway;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The file that is read, if it exists, unless `--config` names another.
 const DEFAULT_FILE: &str = "seawall.toml";
+/// The file that commands about a running gateway read if there is no configuration here. `serve` never does.
+const SYSTEM_FILE: &str = "/etc/seawall/seawall.toml";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +32,8 @@ Examples:
                                            serve wss:// and https://
   seawall check-config                     print the effective configuration and the origin of each value
   seawall check-config > effective.toml    save it as a file to start from
-  seawall doctor                           probe every dependency once
+  seawall doctor                           show every dependency as the running gateway sees it, or probe each once
+  seawall health                           exit with 0 if the running gateway is alive
   seawall token --sub ann --channel 'room.*=subscribe,publish' --ttl 1h
                                            print a token signed with the configured HS256 secret
   seawall drain                            stop a running gateway after its clients have moved
@@ -68,13 +74,30 @@ enum CliCommand {
     Serve,
     /// Print the effective configuration and the origin of each value; exit with 2 if it has errors
     CheckConfig,
-    /// Probe every dependency once and print the results; exit with 1 if an optional one fails, 3 if a critical one does
-    Doctor,
-    /// Drain the running gateway with this configuration, through its admin listener: its clients move, then it exits
+    /// Print the state of every dependency as the running gateway sees it, or probe each once if none runs; exit with 1 if an
+    /// optional one fails, 3 if a critical one does
+    Doctor {
+        /// Probe with the configuration and from the network of this shell, even if a gateway runs
+        #[arg(long)]
+        here: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Drain the running gateway, through its admin listener: its clients move, then it exits
     Drain {
         /// Only watch a drain until the process exits; exit with 1 if it leaves work unfinished
         #[arg(long)]
         status: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Ask the running gateway whether it is alive, for a health check of a container; exit with 1 if it is not
+    Health {
+        /// Ask whether new clients may be sent to it
+        #[arg(long)]
+        ready: bool,
+        #[command(flatten)]
+        which: Which,
     },
     /// Print a token that the configuration accepts, make a key for tokens, or explain a token
     Token {
@@ -108,6 +131,15 @@ enum CliCommand {
         #[command(subcommand)]
         command: StoreCommand,
     },
+}
+
+/// The gateway that a command is about. It is found by the data folder of the configuration; without a configuration here, as a
+/// unit of systemd (`/run/seawall`), and then by `/etc/seawall/seawall.toml`.
+#[derive(Args, Debug)]
+struct Which {
+    /// The name of the gateway, if several run as units of systemd
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,10 +213,19 @@ pub fn main() -> ExitCode {
         Some(CliCommand::CheckConfig) => {
             configured(settings, |config| output::print(&show::listing(&config)))
         }
-        Some(CliCommand::Doctor) => configured(settings, serve::doctor),
-        Some(CliCommand::Drain { status }) => {
+        Some(CliCommand::Doctor { here: true, which: _ }) => {
+            configured(settings, |config| doctor_command::from_here(&config, &serve::instance_name(&config)))
+        }
+        Some(CliCommand::Doctor { here: false, which }) => operating(settings, &which, |config, running| {
+            doctor_command::doctor(&config, running, &serve::instance_name(&config))
+        }),
+        Some(CliCommand::Drain { status, which }) => {
             let action = if status { DrainAction::Watch } else { DrainAction::Begin };
-            configured(settings, |config| drain_command::drain(&config, action))
+            operating(settings, &which, |config, running| drain_command::drain(&config, running, action))
+        }
+        Some(CliCommand::Health { ready, which }) => {
+            let question = if ready { HealthQuestion::Ready } else { HealthQuestion::Live };
+            operating(settings, &which, |config, running| health_command::health(&config, running, question))
         }
         Some(CliCommand::Token { arguments }) => arguments
             .without_configuration()
@@ -206,8 +247,46 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs a command about a running gateway.
+fn operating(
+    settings: Settings,
+    which: &Which,
+    act: impl FnOnce(Config, Option<&RunningGateway>) -> ExitCode,
+) -> ExitCode {
+    let sources = settings.sources();
+    let is_default = sources.are_absent();
+    with_configuration(&sources, |config| {
+        let found = match RunningGateway::in_folder(&config.store.data) {
+            Some(running) => Ok(Some(running)),
+            None if is_default || which.instance.is_some() => {
+                RunningGateway::of_units(which.instance.as_deref())
+            }
+            None => Ok(None),
+        };
+        match found {
+            Ok(None) if is_default && Path::new(SYSTEM_FILE).exists() => {
+                let sources =
+                    ConfigSources { file: FileSource::Named(SYSTEM_FILE.into()), ..sources.clone() };
+                with_configuration(&sources, |config| {
+                    let running = RunningGateway::in_folder(&config.store.data);
+                    act(config, running.as_ref())
+                })
+            }
+            Ok(running) => act(config, running.as_ref()),
+            Err(message) => {
+                output::fail(&message);
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
 fn configured(settings: Settings, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match config::load(&settings.sources()) {
+    with_configuration(&settings.sources(), act)
+}
+
+fn with_configuration(sources: &ConfigSources, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match config::load(sources) {
         Ok(config) => {
             for warning in &config.warnings {
                 output::warn(&warning.to_string());

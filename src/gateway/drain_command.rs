@@ -1,21 +1,18 @@
-//! `seawall drain`: begins or watches a drain of the running gateway with this configuration, through its admin listener.
+//! `seawall drain`: begins or watches a drain of the running gateway, through its admin listener.
 
-use super::admin::{self, TokenPlace};
 use super::config::Config;
 use super::output;
+use super::remote::{Remote, RemoteFailure};
+use super::running::RunningGateway;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Time between two requests while watching.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
-/// Timeout to connect, and of one response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A response is a few hundred bytes.
-const RESPONSE_BYTES_MAX: u64 = 64 << 10;
+const PATH: &str = "/drain";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DrainAction {
@@ -25,10 +22,10 @@ pub(super) enum DrainAction {
 }
 
 /// Runs the command. The exit code is 1 if it fails, or if a watched drain leaves work unfinished.
-pub(super) fn drain(config: &Config, action: DrainAction) -> ExitCode {
-    let done = Remote::of(config).and_then(|remote| match action {
-        DrainAction::Begin => remote.begin(),
-        DrainAction::Watch => remote.watch(),
+pub(super) fn drain(config: &Config, running: Option<&RunningGateway>, action: DrainAction) -> ExitCode {
+    let done = Remote::of(config, running).and_then(|remote| match action {
+        DrainAction::Begin => begin(&remote),
+        DrainAction::Watch => watch(&remote),
     });
     match done {
         Ok(code) => code,
@@ -37,13 +34,6 @@ pub(super) fn drain(config: &Config, action: DrainAction) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The admin listener of a gateway.
-struct Remote {
-    address: SocketAddr,
-    token: String,
-    place: TokenPlace,
 }
 
 /// The response of `/drain`: the progress of a drain.
@@ -61,126 +51,48 @@ struct DrainReport {
     unfinished: [u64; 3],
 }
 
-/// A request without a report.
-enum NoReport {
-    /// No process listens at the address, or it has exited.
-    Gone,
-    /// The error to print.
-    Failed(String),
+fn begin(remote: &Remote) -> Result<ExitCode, String> {
+    let before = ask(remote, "GET").map_err(|failure| remote.message(failure))?;
+    let report = ask(remote, "POST").map_err(|failure| remote.message(failure))?;
+    let (connections, left_s) = (report.connections, report.left_s());
+    let began = if before.since.is_some() { "already draining" } else { "draining" };
+    Ok(output::print(&format!(
+        "{began}: {}, {connections} connections; exits within {left_s} s, earlier if all clients leave\n\
+         to watch: seawall drain --status\n",
+        report.phase
+    )))
 }
 
-impl Remote {
-    fn of(config: &Config) -> Result<Remote, String> {
-        let listen = config.admin.listen.ok_or(
-            "admin.listen is \"off\", so the gateway cannot be reached: send its process SIGTERM, which also drains it",
-        )?;
-        if listen.port() == 0 {
-            return Err(
-                "admin.listen has port 0, so the port of the gateway is unknown: set a fixed port".into()
-            );
-        }
-        let ip = match listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ip => ip,
-        };
-        let (token, place) = admin::token_of(config)?;
-        let token = String::from_utf8_lossy(&token).into_owned();
-        Ok(Remote { address: SocketAddr::new(ip, listen.port()), token, place })
+fn watch(remote: &Remote) -> Result<ExitCode, String> {
+    let mut last = ask(remote, "GET").map_err(|failure| remote.message(failure))?;
+    if last.since.is_none() {
+        let connections = last.connections;
+        return Ok(output::print(&format!(
+            "serving, {connections} connections; not draining (seawall drain begins a drain)\n"
+        )));
     }
-
-    fn begin(&self) -> Result<ExitCode, String> {
-        let before = self.ask("GET").map_err(|failure| self.message(failure))?;
-        let report = self.ask("POST").map_err(|failure| self.message(failure))?;
-        let (connections, left_s) = (report.connections, report.left_s());
-        let began = if before.since.is_some() { "already draining" } else { "draining" };
-        Ok(output::print(&format!(
-            "{began}: {}, {connections} connections; exits within {left_s} s, earlier if all clients leave\n\
-             to watch: seawall drain --status\n",
-            report.phase
-        )))
-    }
-
-    fn watch(&self) -> Result<ExitCode, String> {
-        let mut last = self.ask("GET").map_err(|failure| self.message(failure))?;
-        if last.since.is_none() {
-            let connections = last.connections;
-            return Ok(output::print(&format!(
-                "serving, {connections} connections; not draining (seawall drain begins a drain)\n"
-            )));
-        }
-        let mut display = ProgressDisplay::new(last.connections + last.moved + last.stragglers);
-        loop {
-            display.show(&last);
-            std::thread::park_timeout(LOOK_PERIOD);
-            match self.ask("GET") {
-                Ok(next) if next.since == last.since => last = next,
-                // The process has exited, or another one has replaced it.
-                Ok(_) | Err(NoReport::Gone) => break,
-                Err(failure) => {
-                    display.end();
-                    return Err(self.message(failure));
-                }
+    let mut display = ProgressDisplay::new(last.connections + last.moved + last.stragglers);
+    loop {
+        display.show(&last);
+        std::thread::park_timeout(LOOK_PERIOD);
+        match ask(remote, "GET") {
+            Ok(next) if next.since == last.since => last = next,
+            // The process has exited, or another one has replaced it.
+            Ok(_) | Err(RemoteFailure::Gone) => break,
+            Err(failure) => {
+                display.end();
+                return Err(remote.message(failure));
             }
         }
-        display.end();
-        Ok(last.verdict())
     }
+    display.end();
+    Ok(last.verdict())
+}
 
-    fn ask(&self, method: &str) -> Result<DrainReport, NoReport> {
-        let response = self.call(method).map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof => NoReport::Gone,
-            _ => NoReport::Failed(format!(
-                "cannot reach the gateway at {} (admin.listen): {error}",
-                self.address
-            )),
-        })?;
-        let (head, body) = response.split_once("\r\n\r\n").ok_or(NoReport::Gone)?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        match status {
-            "200" => DrainReport::read(body).ok_or_else(|| self.not_a_gateway()),
-            "401" => Err(NoReport::Failed(format!(
-                "the gateway at {} rejects this token ({}): use the store.data or admin.token that it was started with",
-                self.address,
-                self.place.describe()
-            ))),
-            _ => Err(self.not_a_gateway()),
-        }
-    }
-
-    fn not_a_gateway(&self) -> NoReport {
-        NoReport::Failed(format!(
-            "the process at {} (admin.listen) is not a gateway, or is an older version without /drain",
-            self.address
-        ))
-    }
-
-    fn call(&self, method: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, RESPONSE_TIMEOUT)?;
-        stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
-        stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
-        let (address, token) = (self.address, &self.token);
-        let head = format!(
-            "{method} /drain HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes())?;
-        let mut response = String::new();
-        stream.take(RESPONSE_BYTES_MAX).read_to_string(&mut response)?;
-        Ok(response)
-    }
-
-    fn message(&self, failure: NoReport) -> String {
-        match failure {
-            NoReport::Gone => format!(
-                "no process answers at {} (admin.listen): no gateway runs here, or its configuration is different",
-                self.address
-            ),
-            NoReport::Failed(message) => message,
-        }
-    }
+fn ask(remote: &Remote, method: &str) -> Result<DrainReport, RemoteFailure> {
+    let answer = remote.ask(method, PATH)?;
+    let report = if answer.status == 200 { DrainReport::read(&answer.body) } else { None };
+    report.ok_or_else(|| remote.not_a_gateway(PATH))
 }
 
 impl DrainReport {

@@ -13,7 +13,7 @@ use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
 use super::threads::{self, ThreadParts, Threads};
 use super::watch::{self, PreparedWatch};
-use super::{auth, output, tls};
+use super::{auth, output, running, tls};
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::job::Mailbox;
@@ -45,21 +45,6 @@ pub(super) fn run(config: Config, sources: ConfigSources) -> ExitCode {
         (Err(cause), log::Format::Text) => {
             output::fail(&cause);
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Probes every dependency once and prints a table. The exit code is 0 if all answer, 1 if an optional one does not, 3 if a
-/// critical one does not.
-pub(super) fn doctor(config: Config) -> ExitCode {
-    match watch::doctor(&config, &instance_name(&config)) {
-        Ok(diagnosis) => {
-            let _ = output::print(&diagnosis.text);
-            ExitCode::from(diagnosis.exit_code)
-        }
-        Err(error) => {
-            output::fail(&error);
-            ExitCode::from(output::WRONG_CONFIGURATION)
         }
     }
 }
@@ -102,6 +87,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     };
     let watch = watched.start(move || clock.read(), watch_sources).map_err(cannot_start)?;
     let (requests, reviser, admin_address) = (watch.requests(), watch.reviser(), admin.describe());
+    // Removed at the end of this function.
+    let _announcement = running::announce(&config, &instance.0, &admin);
     let parts = ThreadParts { store, bus, watch, trust, prepared, queues, jobs };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
@@ -222,7 +209,8 @@ fn listen(
     Ok((listeners, bound))
 }
 
-fn instance_name(config: &Config) -> String {
+/// `server.instance`, or a random name.
+pub(super) fn instance_name(config: &Config) -> String {
     // Random, because everybody who can ask for a health report reads it.
     let random = || format!("gateway-{:08x}", getrandom::u32().unwrap_or_else(|_| std::process::id()));
     config.server.instance.clone().unwrap_or_else(random)

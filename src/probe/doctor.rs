@@ -34,7 +34,8 @@ pub fn look_at_all(patients: Vec<Patient>) -> Vec<DiagnosisRow> {
             .into_iter()
             .map(|(look, name, kind, address, criticality)| {
                 let finding = look.join().unwrap_or_else(|_| broken());
-                DiagnosisRow { name, kind, address, criticality, finding }
+                let (latency, found) = (Some(finding.latency), finding.result.into());
+                DiagnosisRow { name, kind: kind.as_str().into(), address, criticality, latency, found }
             })
             .collect()
     })

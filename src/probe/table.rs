@@ -1,21 +1,53 @@
 //! The output of `seawall doctor`: one dependency per line, with advice under it, for an operator woken by a pager.
 
-use crate::health::definition::{Criticality, DependencyKind};
-use crate::health::finding::Finding;
+use crate::health::definition::Criticality;
+use crate::health::finding::Cause;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// One probed dependency.
 #[derive(Clone, Debug)]
 pub struct DiagnosisRow {
     /// Its name in the configuration.
     pub name: String,
-    pub kind: DependencyKind,
+    /// [`DependencyKind::as_str`](crate::health::definition::DependencyKind::as_str)
+    pub kind: String,
     /// Its address from [`Target::address`](crate::net::target::Target::address), so without a password.
     pub address: String,
     /// The effect of its failure.
     pub criticality: Criticality,
-    /// The result of the look.
-    pub finding: Finding,
+    /// The time that it took to answer, if it is known.
+    pub latency: Option<Duration>,
+    pub found: Diagnosed,
+}
+
+/// The result of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Diagnosed {
+    Ok,
+    /// It answers, but something needs attention.
+    Warning(String),
+    Down {
+        cause: String,
+        /// The first thing that an operator should check.
+        look_at: String,
+    },
+}
+
+impl Diagnosed {
+    fn is_down(&self) -> bool {
+        matches!(self, Diagnosed::Down { .. })
+    }
+}
+
+impl From<Result<Option<String>, Cause>> for Diagnosed {
+    fn from(result: Result<Option<String>, Cause>) -> Diagnosed {
+        match result {
+            Ok(None) => Diagnosed::Ok,
+            Ok(Some(warning)) => Diagnosed::Warning(warning),
+            Err(Cause { text, look_at, .. }) => Diagnosed::Down { cause: text, look_at: look_at.to_owned() },
+        }
+    }
 }
 
 /// The output, and the exit code of the process.
@@ -60,45 +92,45 @@ pub fn diagnose(rows: &[DiagnosisRow]) -> Diagnosis {
 }
 
 fn urgency(row: &DiagnosisRow) -> u8 {
-    match (&row.finding.result, row.criticality) {
-        (Err(_), Criticality::Critical) => 0,
-        (Err(_), Criticality::Optional) => 1,
-        (Ok(Some(_)), _) => 2,
-        (Ok(None), _) => 3,
+    match (&row.found, row.criticality) {
+        (Diagnosed::Down { .. }, Criticality::Critical) => 0,
+        (Diagnosed::Down { .. }, Criticality::Optional) => 1,
+        (Diagnosed::Warning(_), _) => 2,
+        (Diagnosed::Ok, _) => 3,
     }
 }
 
 fn cells(row: &DiagnosisRow) -> [String; 6] {
-    let state = match &row.finding.result {
-        Ok(None) => "ok",
-        Ok(Some(_)) => "warning",
-        Err(_) => "DOWN",
+    let state = match &row.found {
+        Diagnosed::Ok => "ok",
+        Diagnosed::Warning(_) => "warning",
+        Diagnosed::Down { .. } => "DOWN",
     };
-    let latency = format!("{:.1} ms", row.finding.latency.as_secs_f64() * 1e3);
+    let latency = row.latency.map(|latency| format!("{:.1} ms", latency.as_secs_f64() * 1e3));
     [
         state.into(),
         row.name.clone(),
-        row.kind.as_str().into(),
+        row.kind.clone(),
         row.criticality.as_str().into(),
-        latency,
+        latency.unwrap_or_default(),
         row.address.clone(),
     ]
 }
 
 fn note(text: &mut String, row: &DiagnosisRow) -> std::fmt::Result {
-    match &row.finding.result {
-        Ok(None) => Ok(()),
-        Ok(Some(warning)) => writeln!(text, "         mind:    {warning}"),
-        Err(cause) => {
-            writeln!(text, "         cause:   {}", cause.text)?;
-            writeln!(text, "         look at: {}", cause.look_at)
+    match &row.found {
+        Diagnosed::Ok => Ok(()),
+        Diagnosed::Warning(warning) => writeln!(text, "         mind:    {warning}"),
+        Diagnosed::Down { cause, look_at } => {
+            writeln!(text, "         cause:   {cause}")?;
+            writeln!(text, "         look at: {look_at}")
         }
     }
 }
 
 fn exit_code(rows: &[DiagnosisRow]) -> u8 {
     let down = |criticality: Criticality| {
-        rows.iter().any(|row| row.criticality == criticality && row.finding.result.is_err())
+        rows.iter().any(|row| row.criticality == criticality && row.found.is_down())
     };
     if down(Criticality::Critical) {
         3
@@ -111,12 +143,12 @@ fn exit_code(rows: &[DiagnosisRow]) -> u8 {
 
 fn verdict(rows: &[DiagnosisRow]) -> String {
     let names = |criticality: Criticality| -> String {
-        let down = rows.iter().filter(|row| row.criticality == criticality && row.finding.result.is_err());
+        let down = rows.iter().filter(|row| row.criticality == criticality && row.found.is_down());
         down.map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ")
     };
     match exit_code(rows) {
         0 => "Everything answers.".to_owned(),
-        1 => format!("TargetService goes on without {}.", names(Criticality::Optional)),
+        1 => format!("The service goes on without {}.", names(Criticality::Optional)),
         _ => format!("No client is admitted until this answers: {}.", names(Criticality::Critical)),
     }
 }
@@ -124,17 +156,16 @@ fn verdict(rows: &[DiagnosisRow]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::finding::{Cause, Fault};
-    use std::time::Duration;
+    use crate::health::finding::Fault;
 
     fn row(name: &str, criticality: Criticality, result: Result<Option<String>, Cause>) -> DiagnosisRow {
-        let finding = Finding { latency: Duration::from_micros(1_250), result };
         DiagnosisRow {
             name: name.into(),
-            kind: DependencyKind::Redis,
+            kind: "redis".into(),
             address: "cache:6379".into(),
             criticality,
-            finding,
+            latency: Some(Duration::from_micros(1_250)),
+            found: result.into(),
         }
     }
 

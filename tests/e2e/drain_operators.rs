@@ -12,11 +12,10 @@ fn moving_for_long() -> Setup {
     Setup::new().drain("spread", 60_000).drain("close", 90_000).drain("exit", 120_000).with_admin()
 }
 
-/// Runs `seawall drain` with the configuration of this gateway.
+/// Runs `seawall drain` with the data folder of this gateway, which names the port of its admin listener.
 fn drain(gateway: &Gateway, arguments: &[&str]) -> Output {
-    let address = Operator::of(gateway).address.to_string();
     let arguments: Vec<&str> = ["drain"].into_iter().chain(arguments.iter().copied()).collect();
-    gateway.setup().run_with(&arguments, &[("SEAWALL_ADMIN_LISTEN", &address)])
+    gateway.setup().run_with(&arguments, &[])
 }
 
 fn text(output: &Output) -> String {
@@ -100,29 +99,21 @@ fn failed_command_names_the_cause_and_the_remedy() {
     let gateway = moving_for_long().start();
     let address = Operator::of(&gateway).address.to_string();
     let elsewhere = Setup::new();
-    let run = |setup: &Setup, variables: &[(&str, &str)]| {
-        let output = setup.run_with(&["drain"], variables);
+    let run = |variables: &[(&str, &str)]| {
+        let output = elsewhere.run_with(&["drain"], variables);
         assert_eq!(output.status.code(), Some(1), "{}", text(&output));
         text(&output)
     };
     let wrong = "a".repeat(40);
     let unused = HeldPort::loopback().expect("a port");
+    let at = |address: &str| run(&[("SEAWALL_ADMIN_LISTEN", address), ("SEAWALL_ADMIN_TOKEN", &wrong)]);
     let cases = [
-        (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "off")]), "send its process SIGTERM"),
-        (run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", "127.0.0.1:0")]), "has port 0"),
-        (run(&elsewhere, &[("SEAWALL_ADMIN_LISTEN", &address)]), "admin.token (the admin token)"),
-        (
-            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &address), ("SEAWALL_ADMIN_TOKEN", &wrong)]),
-            "rejects this token (admin.token)",
-        ),
-        (
-            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &gateway.address.to_string())]),
-            "is not a gateway, or is an older version",
-        ),
-        (
-            run(gateway.setup(), &[("SEAWALL_ADMIN_LISTEN", &unused.address().to_string())]),
-            "no process answers at",
-        ),
+        (run(&[("SEAWALL_ADMIN_LISTEN", "off")]), "send its process SIGTERM"),
+        (run(&[("SEAWALL_ADMIN_LISTEN", "127.0.0.1:0")]), "has port 0"),
+        (run(&[("SEAWALL_ADMIN_LISTEN", &address)]), "admin.token (the admin token)"),
+        (at(&address), "rejects this token (admin.token)"),
+        (at(&gateway.address.to_string()), "is not a gateway, or is an older version"),
+        (at(&unused.address().to_string()), "no process answers at"),
     ];
     for (said, expected) in cases {
         assert!(said.contains(expected), "{expected}: {said}");

@@ -38,6 +38,7 @@ mod proxies;
 mod publish_and_receive;
 mod rate_limits;
 mod recovery;
+mod running_gateway;
 mod schema;
 mod second_process_refused;
 mod signals;

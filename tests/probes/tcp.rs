@@ -131,5 +131,5 @@ fn doctor_probes_all_at_once_and_keeps_their_order() {
     assert_eq!(names, ["backend", "auth", "analytics"]);
     let diagnosis = diagnose(&rows);
     assert_eq!(diagnosis.exit_code, 1);
-    assert!(diagnosis.text.contains("Service goes on without backend, analytics."), "{}", diagnosis.text);
+    assert!(diagnosis.text.contains("The service goes on without backend, analytics."), "{}", diagnosis.text);
 }

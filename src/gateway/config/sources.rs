@@ -31,6 +31,18 @@ pub struct ConfigSources {
     pub flags: Vec<Flag>,
 }
 
+impl ConfigSources {
+    /// True exactly when no file, variable or flag says anything, so all values are defaults.
+    pub fn are_absent(&self) -> bool {
+        let file = match &self.file {
+            FileSource::Named(_) => true,
+            FileSource::IfPresent(path) => path.exists(),
+        };
+        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        !file && self.flags.is_empty() && !self.variables.iter().any(|(name, _)| is_ours(name))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum FileSource {
     /// The operator named the file, so it must exist.
