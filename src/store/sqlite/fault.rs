@@ -82,7 +82,7 @@ impl fmt::Display for SqliteOpenError {
                 f.write_str("; an embedded store has one owner: stop that process or use another folder")
             }
             SqliteOpenError::Missing { path } => {
-                write!(f, "there is no store at {}; check the data folder", path.display())
+                write!(f, "there is no store at {}; check the path", path.display())
             }
             SqliteOpenError::Backup { path, source } => write!(
                 f,
