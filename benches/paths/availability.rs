@@ -4,7 +4,7 @@ use super::Path;
 use arc_swap::{ArcSwap, Cache};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
-use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::{AdmissionMode, Availability, Snapshot};
 use std::hint::black_box;
@@ -43,6 +43,7 @@ impl Path for Refusal {
             address: "db:5432".into(),
             criticality: Criticality::Critical,
             gate: Gate::Handshake,
+            ended_by: EndedBy::Probes,
             lost: Vec::new(),
             sentence: "".into(),
             interval: Duration::from_secs(2),

@@ -7,7 +7,7 @@
 
 use super::breaker::{BreakerTicket, Forced, Open, Position};
 use super::definition::{Criticality, Definition, Use};
-use super::dependency::{CallResult, Dependency, ForcedOrder, State, StateChange};
+use super::dependency::{CallResult, Dependency, ForcedOrder, State, StateChange, Trials};
 use super::draw::Draw;
 use super::finding::{Cause, Finding};
 use super::judge::ProbeReason;
@@ -122,6 +122,15 @@ impl Board {
     /// All dependencies, in the order of the configuration.
     pub fn dependencies(&self) -> impl ExactSizeIterator<Item = &Dependency> {
         self.dependencies.iter()
+    }
+
+    /// The trial calls that workers should make. At most one dependency of a process has them: its store.
+    pub fn trials(&self) -> Trials {
+        self.dependencies
+            .iter()
+            .map(Dependency::trials)
+            .find(|trials| *trials != Trials::None)
+            .unwrap_or_default()
     }
 
     /// Finds a dependency by name, for reports.

@@ -3,12 +3,16 @@
 //! A queue in front of a dependency that does not answer only fills up. So the breaker opens when calls fail, and
 //! callers get a retry time at once. After a delay it lets through one trial call at a time, until enough of them
 //! succeed. The delay grows with each opening and shrinks only after a healthy minute, so a flapping dependency is
-//! left alone for longer.
+//! left alone for longer. The success of a probe shortens the delay.
+//!
+//! If workers make trial calls ([`EndedBy::Calls`]), only those end an outage: a probe that succeeds does not prove that
+//! calls do. Without trial calls, a probe has to vouch for the dependency.
 //!
 //! Call [`Breaker::admit`] before a call and [`Breaker::record`] with its ticket after it. A result with a ticket
 //! from an earlier state is ignored, because it says nothing about the current one. Call [`Breaker::tick`] at
 //! [`Breaker::due`], because states also change with time.
 
+use super::definition::EndedBy;
 use super::window::{CallCounts, WINDOW, Window};
 use crate::backoff::{Backoff, Steps, spread};
 use crate::clock::Moment;
@@ -29,7 +33,7 @@ const TRIALS: u8 = 3;
 /// A trial without a result for this time counts as failed, because its caller may be gone.
 const TRIAL_MAX: Duration = Duration::from_secs(10);
 /// After this time half-open without a failed trial, a dependency that flapped counts as up.
-pub(crate) const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(1);
 /// The retry time while another caller's trial is in progress.
 const TRIAL_RETRY: Duration = Duration::from_millis(500);
 /// Shorter than the cap of 60 s in resilience4j and gobreaker, with which a recovery within 30 s would be impossible.
@@ -116,7 +120,7 @@ impl Forced {
 enum Confirmation {
     No,
     /// A probe succeeded after the breaker half-opened, or, if probes are not trusted, [`QUIET`] passed without a
-    /// failed trial.
+    /// failed trial. Never if workers make trial calls.
     Yes,
 }
 
@@ -152,27 +156,28 @@ pub struct Breaker {
     /// The number of consecutive connection errors and timeouts, and the time of the last one.
     unreached: (u8, Moment),
     backoff: Backoff,
+    ended_by: EndedBy,
     trust: ProbeTrust,
     /// Grows with every change of state, so that tickets of an earlier state are recognised.
     term: u32,
     trials: u32,
 }
 
-impl Default for Breaker {
-    fn default() -> Breaker {
+impl Breaker {
+    /// A closed breaker.
+    pub fn new(ended_by: EndedBy) -> Breaker {
         Breaker {
             state: BreakerState::Closed,
             window: Window::default(),
             unreached: (0, Moment::ZERO),
             backoff: Backoff::new(DELAYS),
+            ended_by,
             trust: ProbeTrust::Probes,
             term: 0,
             trials: 0,
         }
     }
-}
 
-impl Breaker {
     /// Asks for permission to call. `random` is in `0.0 .. 1.0`.
     pub fn admit(&mut self, now: Moment, random: f32) -> Result<BreakerTicket, Open> {
         self.tick(now, random);
@@ -218,7 +223,7 @@ impl Breaker {
         match self.state {
             BreakerState::Open { until } if now >= until => self.half_open(OpenedBy::Delay, now),
             BreakerState::HalfOpen { since: None, entered, confirmed: Confirmation::No, .. }
-                if self.trust == ProbeTrust::DelayOnly && now.since(entered) >= QUIET =>
+                if self.silence_confirms() && now.since(entered) >= QUIET =>
             {
                 self.confirm();
             }
@@ -240,7 +245,7 @@ impl Breaker {
     pub fn due(&self) -> Option<Moment> {
         match self.state {
             BreakerState::HalfOpen { since: None, entered, confirmed: Confirmation::No, .. }
-                if self.trust == ProbeTrust::DelayOnly =>
+                if self.silence_confirms() =>
             {
                 Some(entered + QUIET)
             }
@@ -251,13 +256,24 @@ impl Breaker {
     }
 
     /// Records the success of a probe. Trials may begin at once unless the dependency flapped within the last minute,
-    /// and a half-open breaker counts the dependency as up.
+    /// and a half-open breaker counts the dependency as up unless workers make trial calls.
     pub fn probe_succeeded(&mut self, now: Moment) {
         match (self.state, self.trust) {
             (BreakerState::Open { .. }, ProbeTrust::Probes) => self.half_open(OpenedBy::Probe, now),
-            (BreakerState::HalfOpen { .. }, ProbeTrust::Probes) => self.confirm(),
+            (BreakerState::HalfOpen { .. }, ProbeTrust::Probes) => match self.ended_by {
+                EndedBy::Probes => self.confirm(),
+                EndedBy::Calls => {}
+            },
             (BreakerState::Open { .. } | BreakerState::HalfOpen { .. }, ProbeTrust::DelayOnly)
             | (BreakerState::Closed | BreakerState::Forced { .. }, _) => {}
+        }
+    }
+
+    /// Demands trials of a closed breaker, because the dependency was down for another reason.
+    pub fn demand_trials(&mut self, now: Moment) {
+        match self.state {
+            BreakerState::Closed => self.half_open(OpenedBy::Delay, now),
+            BreakerState::Open { .. } | BreakerState::HalfOpen { .. } | BreakerState::Forced { .. } => {}
         }
     }
 
@@ -300,6 +316,14 @@ impl Breaker {
         let late = spread(wait.max(TRIAL_RETRY) / 2, 100, random);
         let ms = (wait + late).as_millis().clamp(*RETRY_MS.start(), *RETRY_MS.end());
         u32::try_from(ms).unwrap_or(u32::MAX)
+    }
+
+    /// True if a quiet time half-open replaces trials, which no worker makes.
+    fn silence_confirms(&self) -> bool {
+        match (self.ended_by, self.trust) {
+            (EndedBy::Probes, ProbeTrust::DelayOnly) => true,
+            (EndedBy::Probes, ProbeTrust::Probes) | (EndedBy::Calls, _) => false,
+        }
     }
 
     fn count(&mut self, outcome: CallOutcome, took: Duration, now: Moment, random: f32) {

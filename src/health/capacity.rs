@@ -3,7 +3,7 @@
 //! A cause means that something fails now, a warning that it soon will. A finding names all of them, and is a failure
 //! if there is a cause.
 
-use super::definition::{Criticality, Definition, DependencyKind, Gate};
+use super::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use super::finding::{Cause, Fault, Finding};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub fn definition() -> Definition {
         address: Arc::from("this process"),
         criticality: Criticality::Optional,
         gate: Gate::Handshake,
+        ended_by: EndedBy::Probes,
         lost: Vec::new(),
         sentence: Arc::from(""),
         interval: Duration::from_secs(2),

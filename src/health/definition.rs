@@ -153,6 +153,16 @@ impl Gate {
     }
 }
 
+/// The successes that end an outage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EndedBy {
+    /// Those of its probes.
+    #[default]
+    Probes,
+    /// Those of calls, three in a row, after its probes succeed. Workers of this process make trial calls meanwhile.
+    Calls,
+}
+
 /// The definition of a dependency. The configuration bounds the length of its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
@@ -163,6 +173,7 @@ pub struct Definition {
     pub address: Arc<str>,
     pub criticality: Criticality,
     pub gate: Gate,
+    pub ended_by: EndedBy,
     /// The capabilities that users lose without the dependency.
     pub lost: Vec<Arc<str>>,
     /// The loss as a sentence for people.

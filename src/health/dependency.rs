@@ -2,11 +2,12 @@
 //!
 //! **The verdict.** A dependency is down if its probes say so, or if the breaker of a deciding use is open. A failed
 //! connection of a worker triggers one immediate reconnect, and if that fails the dependency is down; any other error
-//! only feeds the breaker. So faults that workers meet are detected without waiting for the next probe, and a single
+//! only feeds the breaker. If calls end an outage ([`EndedBy::Calls`]), every outage ends with trial calls, however it
+//! began: a probe's connection says nothing of the workers' connections. So faults that workers meet are detected without waiting for the next probe, and a single
 //! reset connection refuses no client.
 
 use super::breaker::{Breaker, BreakerTicket, CallOutcome, Forced, Open, Position};
-use super::definition::{Definition, Use};
+use super::definition::{Definition, EndedBy, Use};
 use super::draw::Draw;
 use super::finding::{Cause, Fault, Finding, Suspicion};
 use super::judge::{Health, Judge, ProbeReason};
@@ -69,6 +70,18 @@ pub struct CallResult {
     pub took: Duration,
 }
 
+/// The trial calls that workers should make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trials {
+    /// None: there is no outage, or calls do not end it.
+    #[default]
+    None,
+    /// None yet: there is an outage, and its probes still fail or the delay of a breaker is not over.
+    Later,
+    /// Now: only their success ends the outage.
+    Now,
+}
+
 /// An operator's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForcedOrder {
@@ -113,7 +126,7 @@ impl Dependency {
     pub fn new(definition: Arc<Definition>, now: Now) -> Dependency {
         Dependency {
             judge: Judge::new(definition.failures, definition.successes, now),
-            breakers: definition.kind.uses().iter().map(|of| (*of, Breaker::default())).collect(),
+            breakers: breakers(&definition),
             schedule: Schedule::new(definition.timeout, now.at),
             latency: Latency::default(),
             past: VecDeque::with_capacity(PAST_MAX),
@@ -261,9 +274,36 @@ impl Dependency {
         (self.state, self.since) = (to, now);
         let ended = self.outage.take();
         if to == State::Down {
+            self.demand_trials(now.at);
             self.outage = Some(Outage::begin(self.outage_cause(), now, draw));
         }
         Some(StateChange { from, to, outage: self.outage.clone().or(ended) })
+    }
+
+    /// Makes calls end the outage, if workers make trial calls.
+    fn demand_trials(&mut self, now: Moment) {
+        match self.definition.ended_by {
+            EndedBy::Probes => {}
+            EndedBy::Calls => {
+                let deciding = self.breakers.iter_mut().filter(|(of, _)| of.decides());
+                deciding.for_each(|(_, breaker)| breaker.demand_trials(now));
+            }
+        }
+    }
+
+    /// The trial calls that workers should make.
+    pub fn trials(&self) -> Trials {
+        let is_half_open =
+            |(of, breaker): &(Use, Breaker)| of.decides() && breaker.position() == Position::HalfOpen;
+        match (self.definition.ended_by, self.state) {
+            (EndedBy::Probes, _) | (EndedBy::Calls, State::Unknown | State::Ok | State::Degraded) => {
+                Trials::None
+            }
+            (EndedBy::Calls, State::Down) => match self.judge.health() {
+                Health::Up | Health::Unknown if self.breakers.iter().any(is_half_open) => Trials::Now,
+                Health::Up | Health::Unknown | Health::Down => Trials::Later,
+            },
+        }
     }
 
     fn outage_cause(&self) -> Cause {
@@ -354,4 +394,10 @@ impl Dependency {
     pub fn breakers(&self) -> impl Iterator<Item = (Use, Position)> {
         self.breakers.iter().map(|(of, breaker)| (*of, breaker.position()))
     }
+}
+
+/// One breaker for each use. Only the uses that decide have trial calls.
+fn breakers(definition: &Definition) -> Vec<(Use, Breaker)> {
+    let ended_by = |of: Use| if of.decides() { definition.ended_by } else { EndedBy::Probes };
+    definition.kind.uses().iter().map(|of| (*of, Breaker::new(ended_by(*of)))).collect()
 }

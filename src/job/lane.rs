@@ -8,6 +8,7 @@ use super::bus;
 use super::message::{Append, AuthJob, Broadcast, Completion, Read};
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
+use crate::health::dependency::Trials;
 use crate::health::finding::Evidence;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
@@ -16,7 +17,7 @@ use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Sends into one reactor. Cloned freely; the reactor holds the [`Inbox`].
 #[derive(Clone)]
@@ -173,6 +174,7 @@ impl EvidenceSender {
 pub struct Outlook {
     snapshot: Arc<ArcSwap<Snapshot>>,
     report: ArcSwap<Report>,
+    trials: AtomicU8,
 }
 
 /// A cached reader of the snapshot: a look costs one load while nothing has changed.
@@ -180,7 +182,8 @@ pub type SnapshotReader = Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>;
 
 impl Outlook {
     pub fn new(snapshot: Arc<Snapshot>, report: Report) -> Outlook {
-        Outlook { snapshot: Arc::new(ArcSwap::new(snapshot)), report: ArcSwap::from_pointee(report) }
+        let (snapshot, report) = (Arc::new(ArcSwap::new(snapshot)), ArcSwap::from_pointee(report));
+        Outlook { snapshot, report, trials: AtomicU8::new(Trials::None as u8) }
     }
 
     /// Replaces the snapshot. Wake the reactors afterwards; they look once a turn.
@@ -191,6 +194,17 @@ impl Outlook {
     /// Replaces the response of `/health/dependencies`.
     pub fn publish_report(&self, report: Report) {
         self.report.store(Arc::new(report));
+    }
+
+    /// Publishes which trial calls workers should make.
+    pub fn publish_trials(&self, trials: Trials) {
+        self.trials.store(trials as u8, Ordering::Relaxed);
+    }
+
+    /// The trial calls that workers should make.
+    pub fn trials(&self) -> Trials {
+        let trials = self.trials.load(Ordering::Relaxed);
+        [Trials::Later, Trials::Now].into_iter().find(|each| *each as u8 == trials).unwrap_or_default()
     }
 
     /// A reader for one thread.

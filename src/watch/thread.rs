@@ -44,6 +44,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
             while let Some(due) = self.board.due(now.at) {
                 self.send(due, now, random.u64(..));
             }
+            self.outlook.publish_trials(self.board.trials());
             if let Some(changes) = self.own.look(&self.clock, random.u64(..)) {
                 self.tell_own(&changes);
                 self.report();

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use seawall::clock::{Moment, Now};
 use seawall::health::board::{Board, Changes, DependencyId, DueProbe, PermittedCall};
 use seawall::health::breaker::{BreakerTicket, Position};
-use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate, Use};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate, Use};
 use seawall::health::dependency::{CallResult, Work};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
@@ -103,6 +103,7 @@ fn definition(name: &str, kind: DependencyKind, criticality: Criticality, gate: 
         address: Arc::from("there"),
         criticality,
         gate,
+        ended_by: EndedBy::Probes,
         lost: vec![Arc::from(name)],
         sentence: Arc::from("It is not there."),
         interval: criticality.interval(),

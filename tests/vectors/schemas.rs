@@ -4,7 +4,7 @@ use super::{closes, commands, pushes, read};
 use crate::support_schema::{Schemas, document};
 use seawall::clock::{Moment, Now};
 use seawall::health::board::Board;
-use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use seawall::health::finding::{Cause, Fault, Finding};
 use seawall::health::snapshot::AdmissionMode;
 use seawall::wire::command::{CommandBounds, parse};
@@ -39,6 +39,7 @@ fn status_of_an_outage_matches_its_schema() {
         address: "a:1".into(),
         criticality: Criticality::Optional,
         gate: Gate::Handshake,
+        ended_by: EndedBy::Probes,
         lost: vec!["replies".into()],
         sentence: sentence.into(),
         interval: Duration::from_secs(5),

@@ -7,7 +7,7 @@ use seawall::drain::{DrainCause, DrainPhase, Ending};
 use seawall::engine::{Addresses, Echo, FollowMode, Hosts, LinkTokens, ProxyHeader, Setup, Transport};
 use seawall::health::board::Board;
 use seawall::health::breaker::Forced;
-use seawall::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use seawall::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use seawall::health::dependency::ForcedOrder;
 use seawall::health::report::Report;
 use seawall::health::snapshot::AdmissionMode;
@@ -420,6 +420,7 @@ fn board(now: Now) -> Board {
         address: Arc::from("db:5432"),
         criticality: Criticality::Critical,
         gate: Gate::Handshake,
+        ended_by: EndedBy::Probes,
         lost: vec![Arc::from("publish")],
         sentence: Arc::from("Messages cannot be sent."),
         interval: Duration::from_secs(2),

@@ -4,7 +4,7 @@ use super::stage::UPGRADE;
 use super::*;
 use crate::health::board::Board;
 use crate::health::breaker::Forced;
-use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use crate::health::dependency::ForcedOrder;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::TELLS_PER_TURN;
@@ -17,6 +17,7 @@ fn board(stage: &Stage, mode: AdmissionMode) -> Board {
         address: Arc::from("db:5432"),
         criticality: Criticality::Critical,
         gate: Gate::Handshake,
+        ended_by: EndedBy::Probes,
         lost: vec![Arc::from("publish")],
         sentence: Arc::from("Messages cannot be sent."),
         interval: Duration::from_secs(2),

@@ -10,7 +10,7 @@ use super::ready_made::{ReadyMade, ready_made};
 use super::url::{Url, UrlKind};
 use super::value;
 use crate::health::capacity;
-use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
+use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use crate::net::target::{Target, TargetError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -362,6 +362,7 @@ fn definition(
         address: Arc::from(address),
         criticality,
         gate: Gate::Handshake,
+        ended_by: EndedBy::Probes,
         lost: table.lost.map_or_else(ready_lost, |items| items.into_iter().map(Arc::from).collect()),
         sentence: Arc::from(table.sentence.as_deref().unwrap_or(ready.map_or("", |ready| ready.sentence))),
         interval: table.interval.unwrap_or(criticality.interval()),

@@ -1,6 +1,7 @@
 //! The promises of a board about outages: detected in time, reported once, and ended.
 
 mod bench;
+mod calls;
 mod revise;
 
 use super::*;

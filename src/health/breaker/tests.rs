@@ -19,7 +19,7 @@ fn call(breaker: &mut Breaker, outcome: CallOutcome, took: Duration, now: Moment
 }
 
 fn tripped(now: Moment) -> Breaker {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     trip(&mut breaker, now);
     breaker
 }
@@ -36,7 +36,7 @@ fn close(breaker: &mut Breaker, now: Moment) {
 
 #[test]
 fn five_consecutive_unreached_calls_open_it_but_four_do_not() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     for _ in 0..100 {
         (0..4).for_each(|_| assert!(call(&mut breaker, CallOutcome::Unreached, QUICK, ms(0))));
         (0..9).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(0))));
@@ -46,7 +46,7 @@ fn five_consecutive_unreached_calls_open_it_but_four_do_not() {
 
 #[test]
 fn ten_failures_of_twenty_calls_open_it_but_of_nineteen_do_not() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     (0..10).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(0))));
     (0..9).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(9_000))));
     assert_eq!(breaker.position(), Position::Closed);
@@ -56,7 +56,7 @@ fn ten_failures_of_twenty_calls_open_it_but_of_nineteen_do_not() {
 
 #[test]
 fn calls_older_than_ten_seconds_are_forgotten() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     (0..19).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(0))));
     (0..19).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(10_000))));
     assert_eq!(breaker.position(), Position::Closed);
@@ -64,7 +64,7 @@ fn calls_older_than_ten_seconds_are_forgotten() {
 
 #[test]
 fn eighty_percent_of_slow_calls_open_it() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     (0..16).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, Duration::from_secs(2), ms(0))));
     (0..4).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(0))));
     assert_eq!(breaker.position(), Position::Open);
@@ -72,7 +72,7 @@ fn eighty_percent_of_slow_calls_open_it() {
 
 #[test]
 fn failures_caused_by_clients_never_count() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     (0..1_000)
         .for_each(|_| assert!(call(&mut breaker, CallOutcome::ByClient, Duration::from_secs(9), ms(0))));
     assert_eq!(breaker.position(), Position::Closed);
@@ -110,7 +110,7 @@ fn trial_without_a_result_fails() {
 
 #[test]
 fn late_results_from_before_the_opening_are_ignored() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     let old = breaker.admit(ms(0), MIDDLE).expect("closed");
     trip(&mut breaker, ms(0));
     breaker.tick(ms(2_000), MIDDLE);
@@ -123,7 +123,7 @@ fn late_results_from_before_the_opening_are_ignored() {
 
 #[test]
 fn results_from_before_an_outage_do_not_start_the_next_one() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     let old: Vec<BreakerTicket> =
         (0..UNREACHED_MAX).map(|_| breaker.admit(ms(0), MIDDLE).expect("closed")).collect();
     trip(&mut breaker, ms(0));
@@ -164,7 +164,7 @@ fn successful_probe_half_opens_it_unless_probes_are_distrusted() {
 
 #[test]
 fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     let mut at = 0;
     for _ in 0..19 {
         assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(at)));
@@ -198,8 +198,36 @@ fn trial_with_a_fault_that_probes_cannot_notice_distrusts_probes() {
 }
 
 #[test]
+fn outage_that_calls_end_is_not_ended_by_probes_or_silence() {
+    let mut breaker = Breaker::new(EndedBy::Calls);
+    trip(&mut breaker, ms(0));
+    for n in 0..9 {
+        breaker.probe_succeeded(ms(50 + n));
+    }
+    assert_eq!(breaker.position(), Position::HalfOpen, "a probe shortens the delay");
+    breaker.tick(ms(60_000), MIDDLE);
+    assert!(breaker.counts_as_down() && breaker.due().is_none());
+    for n in 1..=TRIALS {
+        assert!(breaker.counts_as_down());
+        assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(60_000 + u64::from(n))));
+    }
+    assert_eq!(breaker.position(), Position::Closed);
+}
+
+#[test]
+fn demanded_trials_are_those_of_a_closed_breaker_without_a_delay() {
+    let mut breaker = Breaker::new(EndedBy::Calls);
+    breaker.demand_trials(ms(0));
+    assert!(breaker.counts_as_down() && breaker.position() == Position::HalfOpen);
+    close(&mut breaker, ms(1));
+    trip(&mut breaker, ms(2));
+    breaker.demand_trials(ms(3));
+    assert_eq!(breaker.position(), Position::Open, "a delay is not shortened");
+}
+
+#[test]
 fn forced_position_holds_until_it_expires() {
-    let mut breaker = Breaker::default();
+    let mut breaker = Breaker::new(EndedBy::Probes);
     breaker.force(Forced::Open, ms(60_000));
     assert!(breaker.admit(ms(59_999), MIDDLE).is_err());
     breaker.probe_succeeded(ms(0));
@@ -246,8 +274,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn breaker_keeps_its_promises_in_any_sequence(steps in steps(), random in 0.0_f32..1.0) {
-        let mut breaker = Breaker::default();
+    fn breaker_keeps_its_promises_in_any_sequence(steps in steps(), by_calls: bool, random in 0.0_f32..1.0) {
+        let ended_by = if by_calls { EndedBy::Calls } else { EndedBy::Probes };
+        let mut breaker = Breaker::new(ended_by);
         let mut out: Vec<BreakerTicket> = Vec::new();
         let mut at = 0;
         for step in steps {

@@ -194,7 +194,7 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::health::capacity;
-    use crate::health::definition::{Criticality, Definition, DependencyKind, Gate};
+    use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
     use crate::health::finding::{Cause, Fault};
     use crate::health::snapshot::AdmissionMode;
     use std::sync::Arc;
@@ -206,6 +206,7 @@ mod tests {
             address: Arc::from("postgres://chat:(hidden)@db:5432"),
             criticality: Criticality::Critical,
             gate: Gate::Handshake,
+            ended_by: EndedBy::Probes,
             lost: vec![Arc::from("publish")],
             sentence: Arc::from("Messages cannot be sent."),
             interval: Duration::from_secs(2),

@@ -1,7 +1,7 @@
 //! A board on a virtual clock, with simulated dependencies.
 
 use super::super::*;
-use crate::health::definition::{DependencyKind, Gate};
+use crate::health::definition::{DependencyKind, EndedBy, Gate};
 use crate::health::dependency::Work;
 use crate::health::finding::Fault;
 use crate::health::snapshot::Level;
@@ -31,6 +31,7 @@ pub(super) fn definition(name: &str, kind: DependencyKind, criticality: Critical
         address: Arc::from("db:5432"),
         criticality,
         gate: Gate::Handshake,
+        ended_by: EndedBy::Probes,
         lost: vec![Arc::from(format!("{name}-things")), Arc::from("shared")],
         sentence: Arc::from(format!("Without {name}.")),
         interval: criticality.interval(),
