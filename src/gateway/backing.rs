@@ -2,12 +2,13 @@
 
 use super::config::Config;
 use crate::id::Epoch;
-use crate::job::EvidenceSender;
+use crate::job::{EvidenceSender, Outlook};
 use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteStore};
 use crate::store::{Retention, StoreEnds, StoreSchema};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Threads that read pages; more than one, so that a long page does not delay short ones.
 const READERS: usize = 2;
@@ -32,11 +33,13 @@ pub(super) enum RunningStore {
 
 impl Backing {
     /// Opens the store of `store.url` or `store.data`. Commits are published to `bus`; `reporter` reports the
-    /// failures and successes of its workers.
+    /// failures and successes of its workers, and `outlook` asks them for trial calls.
     pub(super) fn open(
         config: &Config,
+        instance: &Arc<str>,
         bus: Option<BusMember>,
         reporter: Option<EvidenceSender>,
+        outlook: &Arc<Outlook>,
     ) -> Result<Backing, String> {
         match config.store.postgres() {
             None => SqliteStore::open(embedded(config))
@@ -52,7 +55,9 @@ impl Backing {
                 readers: READERS,
                 source: config.server.source_address,
                 bus,
+                instance: Arc::clone(instance),
                 evidence: reporter,
+                outlook: Some(Arc::clone(outlook)),
             })
             .map(Box::new)
             .map(Backing::Postgres)

@@ -62,7 +62,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH))?;
     let bus = PreparedBus::new(&config, &watched, &instance)?;
     let member = bus.as_ref().map(|bus| bus.member.clone());
-    let store = Backing::open(&config, member, watched.reporter(watch::STORE))?;
+    let reporter = watched.reporter(watch::STORE);
+    let store = Backing::open(&config, &instance.0, member, reporter, watched.outlook())?;
     let admin = PreparedAdmin::new(&config)?;
     let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), clock);
     let vitals = vitals(&config, &bounds, reactors, clock);

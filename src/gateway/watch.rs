@@ -12,10 +12,11 @@ use crate::job::probing::Probing;
 use crate::job::{EvidenceSender, Outlook};
 use crate::limits::EVIDENCE_QUEUE;
 use crate::metrics::watch::WatchCounters;
-use crate::net::target::Expect;
+use crate::net::target::{Expect, Target};
 use crate::probe::Probe;
 use crate::probe::doctor::{Patient, look_at_all};
 use crate::probe::table::{Diagnosis, diagnose};
+use crate::store::postgres::{StoreProbe, Unmigrated};
 use crate::watch::{self, OwnSources, Revised, Revision};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io;
@@ -25,8 +26,6 @@ use std::sync::Arc;
 pub(super) const STORE: &str = "store";
 /// The bus's name among the dependencies.
 pub(super) const BUS: &str = "bus";
-/// The tables that the store's probe reads, so that it finds a missing right or table before a client does.
-const STORE_TABLES: [&str; 2] = ["seawall.meta", "seawall.channels"];
 
 /// The watch before its threads start.
 pub(super) struct PreparedWatch {
@@ -139,19 +138,38 @@ fn watching(
     instance: &str,
     monitor: &Arc<Monitor>,
 ) -> Result<Box<dyn Probing>, String> {
-    let probe = probe(config, dependency, instance)?;
-    let is_bus = *dependency.definition.name == *BUS;
-    Ok(Box::new(if is_bus { probe.with_delivery(Arc::clone(monitor)) } else { probe }))
+    match &*dependency.definition.name {
+        STORE => store_probe(config, instance, Unmigrated::Fails),
+        BUS => {
+            let probe = probe(config, dependency, instance)?;
+            Ok(Box::new(probe.with_delivery(Arc::clone(monitor))))
+        }
+        _ => Ok(Box::new(probe(config, dependency, instance)?)),
+    }
 }
 
 /// Probes every dependency once.
 pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, String> {
     let patient = |each: &DependencyConfig| {
+        let definition = &each.definition;
+        let (probe, address): (Box<dyn Probing>, String) = match &*definition.name {
+            STORE => {
+                let address = each.parsed.as_ref().map(Target::address).unwrap_or_default();
+                (store_probe(config, instance, Unmigrated::Warns)?, address)
+            }
+            _ => {
+                let probe = probe(config, each, instance)?;
+                let address = probe.target().address();
+                (Box::new(probe), address)
+            }
+        };
         Ok(Patient {
-            name: each.definition.name.to_string(),
-            criticality: each.definition.criticality,
-            probe: probe(config, each, instance)?,
-            timeout: each.definition.timeout,
+            name: definition.name.to_string(),
+            kind: definition.kind,
+            address,
+            criticality: definition.criticality,
+            probe,
+            timeout: definition.timeout,
         })
     };
     let patients = config.dependencies.iter().map(patient).collect::<Result<_, String>>()?;
@@ -168,9 +186,7 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
         return Err(format!("dependency {} has no address", definition.name));
     };
     let expected = &dependency.expected;
-    let target = if *definition.name == *STORE {
-        target.for_store(&STORE_TABLES)
-    } else if expected.status.is_some() || expected.field.is_some() {
+    let target = if expected.status.is_some() || expected.field.is_some() {
         target.with_expect(Expect { status: expected.status, field: expected.field.clone() })
     } else {
         Ok(target)
@@ -178,4 +194,12 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
     let target =
         target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
     Ok(Probe::new(target.with_source(config.server.source_address), instance))
+}
+
+/// The probe of the store in PostgreSQL.
+fn store_probe(config: &Config, instance: &str, unmigrated: Unmigrated) -> Result<Box<dyn Probing>, String> {
+    let Some(url) = config.store.postgres() else { return Err("store.url is not set".into()) };
+    StoreProbe::new(url.whole(), config.server.source_address, instance, unmigrated)
+        .map(|probe| Box::new(probe) as Box<dyn Probing>)
+        .map_err(|error| format!("store.url: {error}"))
 }

@@ -33,8 +33,12 @@ pub enum Fault {
     ConnectionLimit,
     /// The server is starting, loading or stopping.
     NotReady,
-    /// The server lacks a required table, right or version.
+    /// The server lacks a required table, function, right or setting.
     Schema,
+    /// The tables are of a version that this program cannot use.
+    Version,
+    /// The database cannot hold every text.
+    Encoding,
     /// Commands work, but published messages do not arrive.
     Delivery,
     /// The server answered with an unexpected status.
@@ -48,7 +52,8 @@ pub enum Fault {
 /// The consequence of a fault that a worker met, in addition to its effect on the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspicion {
-    /// The connection failed. One immediate reconnect decides: if it fails too, the dependency has failed.
+    /// The connection failed, or what was found on a new one excludes all use. One immediate reconnect decides: if it fails
+    /// too, the dependency has failed.
     Connection,
     /// Anything else. The next probe runs at once and counts like any other.
     Other,
@@ -64,7 +69,9 @@ impl Fault {
             | Fault::Tls
             | Fault::Credentials
             | Fault::ConnectionLimit
-            | Fault::NotReady => Suspicion::Connection,
+            | Fault::NotReady
+            | Fault::Version
+            | Fault::Encoding => Suspicion::Connection,
             Fault::Timeout
             | Fault::Protocol
             | Fault::Standby
@@ -96,6 +103,8 @@ impl Fault {
             Fault::ConnectionLimit => "connection_limit",
             Fault::NotReady => "not_ready",
             Fault::Schema => "schema",
+            Fault::Version => "version",
+            Fault::Encoding => "encoding",
             Fault::Delivery => "delivery",
             Fault::Status => "status",
             Fault::Field => "field",
@@ -120,6 +129,8 @@ impl Fault {
             | Fault::ReadOnly
             | Fault::MemoryFull
             | Fault::Schema
+            | Fault::Version
+            | Fault::Encoding
             | Fault::Delivery
             | Fault::Status
             | Fault::Field

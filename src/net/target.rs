@@ -42,16 +42,6 @@ pub(crate) struct AuthTarget {
 pub(crate) struct PostgresTarget {
     pub(crate) address: PostgresAddress,
     pub(crate) tables: Vec<String>,
-    pub(crate) purpose: Purpose,
-}
-
-/// The purpose of a PostgreSQL server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// A service of another system.
-    Service,
-    /// Our store, which has further requirements.
-    Store,
 }
 
 impl std::fmt::Debug for Target {
@@ -113,16 +103,6 @@ impl Target {
         };
         target.tables = tables.iter().map(|name| name.to_string()).collect();
         Ok(self)
-    }
-
-    /// Makes it the store: reads these tables, opens sessions like the store's, and reports anything that makes it unfit as a
-    /// fault.
-    pub fn for_store(self, tables: &[&str]) -> Result<Target, TargetError> {
-        let mut target = self.with_tables(tables)?;
-        if let TargetService::Postgres(target) = &mut target.service {
-            target.purpose = Purpose::Store;
-        }
-        Ok(target)
     }
 
     /// The answer that an HTTP service must give.
@@ -246,7 +226,7 @@ fn postgres(address: &str) -> Result<(TargetService, Vec<String>), TargetError> 
         return error(FORM);
     }
     let secrets = address.password.as_ref().map(|it| String::from_utf8_lossy(it).into_owned());
-    let target = PostgresTarget { address, tables: Vec::new(), purpose: Purpose::Service };
+    let target = PostgresTarget { address, tables: Vec::new() };
     Ok((TargetService::Postgres(target), secrets.into_iter().collect()))
 }
 

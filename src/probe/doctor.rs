@@ -1,9 +1,8 @@
 //! The probing half of `seawall doctor`: every dependency once, all at the same time.
 
-use super::Probe;
 use super::table::DiagnosisRow;
-use crate::health::definition::Criticality;
-use crate::job::probing::broken;
+use crate::health::definition::{Criticality, DependencyKind};
+use crate::job::probing::{Probing, broken};
 use std::time::Duration;
 
 /// One dependency to probe.
@@ -11,9 +10,12 @@ use std::time::Duration;
 pub struct Patient {
     /// Its name in the configuration.
     pub name: String,
+    pub kind: DependencyKind,
+    /// The address without secrets.
+    pub address: String,
     /// The effect of its failure.
     pub criticality: Criticality,
-    pub probe: Probe,
+    pub probe: Box<dyn Probing>,
     /// The timeout of its look.
     pub timeout: Duration,
 }
@@ -23,11 +25,8 @@ pub fn look_at_all(patients: Vec<Patient>) -> Vec<DiagnosisRow> {
     std::thread::scope(|scope| {
         let looking: Vec<_> = patients
             .into_iter()
-            .map(|mut patient| {
-                let (name, kind) = (patient.name.clone(), patient.probe.target().kind());
-                let (address, criticality) = (patient.probe.target().address(), patient.criticality);
-                let look = scope.spawn(move || patient.probe.look(patient.timeout));
-                (look, name, kind, address, criticality)
+            .map(|Patient { name, kind, address, criticality, mut probe, timeout }| {
+                (scope.spawn(move || probe.look(timeout)), name, kind, address, criticality)
             })
             .collect();
         looking

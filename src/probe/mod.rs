@@ -5,6 +5,8 @@
 //! their own. A look leaves no thread behind, with one exception: a silent name server costs one thread per probe, see
 //! [`resolve`](crate::net::resolve).
 //!
+//! The store in PostgreSQL has a probe of its own, `store::postgres::StoreProbe`, which does what its workers do.
+//!
 //! **The cost.** On a kept connection: PostgreSQL three round trips, Redis two, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
 //! opens a new connection, so that a server that accepts no connections is detected within that many intervals, while a hundred
 //! instances that look every two seconds together open only five connections per second. A failed look always closes its
@@ -24,11 +26,10 @@ mod redis;
 pub mod table;
 mod tcp;
 
-use self::age::Age;
 use crate::health::advice::look_at;
-use crate::health::finding::{Fault, Finding};
+use crate::health::finding::{Cause, Finding};
 use crate::job::delivery::Monitor;
-use crate::job::probing::Probing;
+use crate::job::probing::{KeptConnection, Probing};
 use crate::net::deadline::now;
 use crate::net::dial::Dialer;
 use crate::net::http_client::HttpClient;
@@ -38,8 +39,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The number of looks per connection.
-pub const LOOKS_PER_CONNECTION: u32 = 10;
+pub use crate::job::probing::LOOKS_PER_CONNECTION;
 
 /// Probes one dependency. It belongs to one thread.
 #[derive(Debug)]
@@ -47,15 +47,13 @@ pub struct Probe {
     target: Target,
     instance: String,
     dialer: Arc<Mutex<Dialer>>,
-    looks: u32,
-    kept: KeptConnection,
+    kept: KeptConnection<ProbeConnection>,
     delivery: Option<Arc<Monitor>>,
 }
 
-/// The connection kept from one look to the next.
+/// The connection of a look.
 #[derive(Debug)]
-enum KeptConnection {
-    Nothing,
+enum ProbeConnection {
     Postgres(Box<postgres::PostgresSession>),
     Redis(Box<redis::RedisSession>),
     Http(HttpClient),
@@ -71,8 +69,7 @@ impl Probe {
             delivery: None,
             instance: instance.chars().map(plain).collect(),
             dialer: Arc::new(Mutex::new(dialer)),
-            looks: 0,
-            kept: KeptConnection::Nothing,
+            kept: KeptConnection::default(),
         }
     }
 
@@ -88,19 +85,20 @@ impl Probe {
 
     /// Closes the kept connection, so that the next look opens one.
     pub fn forget(&mut self) {
-        self.kept = KeptConnection::Nothing;
+        self.kept.forget();
     }
 
     /// Looks once, and returns by `timeout` (measured to add less than 100 ms).
     pub fn look(&mut self, timeout: Duration) -> Finding {
         let started = now();
-        let kind = self.target.kind();
-        let answers = self.look_until(started + timeout).map_err(|trouble| {
-            let look_at = look_at(kind, trouble.fault);
-            trouble.into_cause(look_at, self.target.secrets())
+        let deadline = started + timeout;
+        let Probe { target, instance, dialer, kept, delivery } = self;
+        let answers = kept.look(|connection| {
+            look_once(target, instance, dialer, connection, deadline)
+                .map_err(|trouble| cause(target, trouble))
         });
         let latency = now().saturating_duration_since(started);
-        let result = match (&self.delivery, answers) {
+        let result = match (&delivery, answers) {
             (Some(monitor), Ok(warning)) => monitor.verdict().map(|()| warning),
             (Some(monitor), Err(cause)) => {
                 monitor.refuted();
@@ -110,70 +108,54 @@ impl Probe {
         };
         Finding { latency, result }
     }
+}
 
-    fn look_until(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {
-        let mut before = KeptConnection::Nothing;
-        if self.looks.is_multiple_of(LOOKS_PER_CONNECTION) {
-            std::mem::swap(&mut before, &mut self.kept);
+fn cause(target: &Target, trouble: Trouble) -> Cause {
+    let look_at = look_at(target.kind(), trouble.fault);
+    trouble.into_cause(look_at, target.secrets())
+}
+
+fn look_once(
+    target: &Target,
+    instance: &str,
+    dialer: &Arc<Mutex<Dialer>>,
+    kept: Option<ProbeConnection>,
+    deadline: Instant,
+) -> Result<(Option<String>, Option<ProbeConnection>), Trouble> {
+    let browser = |kept| match kept {
+        Some(ProbeConnection::Http(browser)) => browser,
+        Some(ProbeConnection::Postgres(_) | ProbeConnection::Redis(_)) | None => {
+            HttpClient::new(Arc::clone(dialer))
         }
-        self.looks = self.looks.wrapping_add(1);
-        let age = if matches!(self.kept, KeptConnection::Nothing) { Age::New } else { Age::Kept };
-        match (self.look_once(deadline), age) {
-            (Err(Trouble { fault: Fault::Reset | Fault::NotReady, .. }), Age::Kept) => {
-                self.look_once(deadline)
-            }
-            // Other clients hold all other connections: the kept one goes on, and this look uses it.
-            (Err(Trouble { fault: Fault::ConnectionLimit, text }), Age::New)
-                if !matches!(before, KeptConnection::Nothing) =>
-            {
-                self.kept = before;
-                let warning = self.look_once(deadline)?;
-                let both = [Some(format!("no further connection is taken: {text}")), warning];
-                Ok(Some(both.into_iter().flatten().collect::<Vec<_>>().join("; ")))
-            }
-            (result, _) => result,
+    };
+    let of_http = |(warning, browser)| (warning, Some(ProbeConnection::Http(browser)));
+    match &target.service {
+        TargetService::Postgres(target) => {
+            let kept = if let Some(ProbeConnection::Postgres(session)) = kept { Some(session) } else { None };
+            let (warning, session) = postgres::look(&mut dialer.lock(), target, instance, kept, deadline)?;
+            Ok((warning, Some(ProbeConnection::Postgres(session))))
         }
-    }
-
-    /// The connection is kept only after success.
-    fn look_once(&mut self, deadline: Instant) -> Result<Option<String>, Trouble> {
-        let kept = std::mem::replace(&mut self.kept, KeptConnection::Nothing);
-        let (warning, kept) = match &self.target.service {
-            TargetService::Postgres(target) => {
-                let dialer = &mut self.dialer.lock();
-                let kept = if let KeptConnection::Postgres(session) = kept { Some(session) } else { None };
-                let (warning, session) = postgres::look(dialer, target, &self.instance, kept, deadline)?;
-                (warning, KeptConnection::Postgres(session))
-            }
-            TargetService::Redis(target) => {
-                let dialer = &mut self.dialer.lock();
-                let kept = if let KeptConnection::Redis(session) = kept { Some(session) } else { None };
-                let (warning, session) = redis::look(dialer, target, &self.instance, kept, deadline)?;
-                (warning, KeptConnection::Redis(session))
-            }
-            TargetService::Http(target) => {
-                let browser = self.browser(kept);
-                (http::look(&browser, target, deadline)?, KeptConnection::Http(browser))
-            }
-            TargetService::Auth(target) => {
-                let browser = self.browser(kept);
-                (auth::look(&browser, target, deadline)?, KeptConnection::Http(browser))
-            }
-            TargetService::Clickhouse(target) => {
-                let browser = self.browser(kept);
-                (clickhouse::look(&browser, target, deadline)?, KeptConnection::Http(browser))
-            }
-            TargetService::Tcp { peer, tls } => {
-                tcp::look(&mut self.dialer.lock(), peer, tls.as_deref(), deadline)?;
-                (None, KeptConnection::Nothing)
-            }
-        };
-        self.kept = kept;
-        Ok(warning)
-    }
-
-    fn browser(&self, kept: KeptConnection) -> HttpClient {
-        if let KeptConnection::Http(browser) = kept { browser } else { HttpClient::new(self.dialer.clone()) }
+        TargetService::Redis(target) => {
+            let kept = if let Some(ProbeConnection::Redis(session)) = kept { Some(session) } else { None };
+            let (warning, session) = redis::look(&mut dialer.lock(), target, instance, kept, deadline)?;
+            Ok((warning, Some(ProbeConnection::Redis(session))))
+        }
+        TargetService::Http(target) => {
+            let browser = browser(kept);
+            http::look(&browser, target, deadline).map(|warning| of_http((warning, browser)))
+        }
+        TargetService::Auth(target) => {
+            let browser = browser(kept);
+            auth::look(&browser, target, deadline).map(|warning| of_http((warning, browser)))
+        }
+        TargetService::Clickhouse(target) => {
+            let browser = browser(kept);
+            clickhouse::look(&browser, target, deadline).map(|warning| of_http((warning, browser)))
+        }
+        TargetService::Tcp { peer, tls } => {
+            tcp::look(&mut dialer.lock(), peer, tls.as_deref(), deadline)?;
+            Ok((None, None))
+        }
     }
 }
 

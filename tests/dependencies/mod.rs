@@ -1,5 +1,6 @@
 //! The gateway with real dependencies, and a fault proxy before each.
 
+mod broken_paths;
 mod disk_full;
 mod draining;
 mod flapping;

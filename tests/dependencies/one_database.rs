@@ -74,6 +74,28 @@ fn log_and_doctor_warn_of_a_server_that_does_not_sync() {
     assert!(text(&doctor).contains("synchronous_commit"), "{}", text(&doctor));
 }
 
+#[test]
+fn doctor_warns_of_an_absent_schema_and_fails_on_a_newer_or_incomplete_one() {
+    let server = Postgres::start();
+    let doctor = || {
+        let ran = run(&server, "", &["doctor"]);
+        (ran.status.code(), text(&ran))
+    };
+    let (code, said) = doctor();
+    assert!(code == Some(0) && said.contains("no schema seawall"), "{code:?} {said}");
+    assert_eq!(server.sql("SELECT to_regnamespace('seawall') IS NULL"), "t", "doctor creates nothing");
+    drop(on(&server).start());
+    let (code, said) = doctor();
+    assert!(code == Some(0) && !said.contains("schema"), "{code:?} {said}");
+    server.sql("UPDATE seawall.meta SET value = value + 90 WHERE name = 'version'");
+    let (code, said) = doctor();
+    assert!(code == Some(3) && said.contains("schema version 9"), "{code:?} {said}");
+    server.sql("UPDATE seawall.meta SET value = value - 90 WHERE name = 'version'");
+    server.sql("DROP FUNCTION seawall.sweep_keys");
+    let (code, said) = doctor();
+    assert!(code == Some(3) && said.contains("sweep_keys"), "{code:?} {said}");
+}
+
 /// PostgreSQL logs each client whose TLS connection ends without a farewell, among its own faults.
 #[test]
 fn connections_of_start_doctor_reload_and_stop_leave_no_line_in_the_log_of_postgresql() {
@@ -88,8 +110,8 @@ fn connections_of_start_doctor_reload_and_stop_leave_no_line_in_the_log_of_postg
         client.command(json!({"publish": {"channel": "c", "data": 1}})).get("published").is_some()
     });
     until(SOON, "the probe has replaced its connection", || ended() >= 3);
-    let doctor = run(&server, "", &["doctor"]);
-    assert_eq!(doctor.status.code(), Some(0), "{}", text(&doctor));
+    // On a busy machine the handshakes may take longer than a look.
+    until(SOON, "doctor finds no fault", || run(&server, "", &["doctor"]).status.success());
     let file = gateway.setup().data().with_file_name("seawall.toml");
     std::fs::write(file, pace.replace("100", "200")).unwrap();
     gateway.signal(Signal::HUP);

@@ -5,9 +5,10 @@ use crate::servers::Postgres;
 use crate::servers::process::{self, Process, User};
 use crate::support::wait::{SOON, until};
 use seawall::health::finding::Fault;
+use seawall::job::probing::Probing as _;
 use seawall::net::target::{DependencyKind, Target};
 use seawall::probe::Probe;
-use seawall::store::postgres::new_epoch;
+use seawall::store::postgres::{StoreProbe, Unmigrated, new_epoch};
 use seawall_fault::HeldPort;
 use std::collections::HashSet;
 use std::net::TcpStream;
@@ -71,9 +72,8 @@ impl Pooler {
     }
 }
 
-fn store_probe(url: &str) -> Probe {
-    let target = Target::parse(DependencyKind::Postgres, url).expect("an address");
-    Probe::new(target.for_store(&["seawall.meta", "seawall.channels"]).expect("good names"), "one")
+fn store_probe(url: &str) -> StoreProbe {
+    StoreProbe::new(url, None, "one", Unmigrated::Fails).expect("an address")
 }
 
 fn with_timeouts(server: &Postgres) {

@@ -6,8 +6,10 @@ use crate::support::wait::{SOON, until};
 use seawall::auth::account::ChannelShare;
 use seawall::clock::Moment;
 use seawall::id::Offset;
+use seawall::job::probing::Probing as _;
 use seawall::job::{Append, AppendError, Creation, Span};
 use seawall::store::Retention;
+use seawall::store::postgres::{StoreProbe, Unmigrated};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -44,6 +46,30 @@ fn busy_channel_is_skipped_and_trimmed_later() {
     drop(holder);
     until(SOON, "it stores publications again", || rig.append(plain("a-busy", "1")).is_ok());
     until(SOON, "it is trimmed as well", || held(&server, "a-busy") == "5");
+    rig.close();
+}
+
+#[test]
+fn channel_of_a_probe_is_not_counted_and_goes_a_day_after_its_last_use() {
+    let server = filled(&["c"], 1);
+    let counted = || server.sql("SELECT value FROM seawall.meta WHERE name = 'channels'");
+    let before = counted();
+    for instance in ["ended", "ended", "runs"] {
+        let mut probe =
+            StoreProbe::new(&server.url(), None, instance, Unmigrated::Fails).expect("an address");
+        for _ in 0..3 {
+            probe.look(SOON).result.expect("the store works");
+        }
+    }
+    assert_eq!((held(&server, "$probe:ended"), counted()), ("1".into(), before.clone()));
+    let day_ms = 24 * 3_600 * 1_000;
+    server.sql(&format!("UPDATE seawall.channels SET time = time - {day_ms} WHERE name = '$probe:ended'"));
+    let rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    let left = "SELECT name FROM seawall.channels WHERE left(name, 1) = '$'";
+    until(SOON, "it is removed", || server.sql(left) == "$probe:runs");
+    let orphans =
+        "SELECT count(*) FROM seawall.publications WHERE channel NOT IN (SELECT id FROM seawall.channels)";
+    assert_eq!((server.sql(orphans), counted()), ("0".into(), before));
     rig.close();
 }
 

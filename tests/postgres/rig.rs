@@ -233,7 +233,9 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         readers: 2,
         source: None,
         bus: None,
+        instance: "test-1".into(),
         evidence: None,
+        outlook: None,
     }
 }
 

@@ -116,7 +116,9 @@ fn doctor_probes_all_at_once_and_keeps_their_order() {
     let patient = |name: &str, criticality, address: &str| Patient {
         name: name.into(),
         criticality,
-        probe: probe(DependencyKind::Http, address),
+        kind: DependencyKind::Http,
+        address: address.into(),
+        probe: Box::new(probe(DependencyKind::Http, address)),
         timeout: BRIEF,
     };
     let patients = vec![

@@ -202,6 +202,25 @@ impl Postgres {
         process::run(command)
     }
 
+    /// The statements that restore the schema `seawall` with all its data and rights.
+    #[track_caller]
+    pub fn dump(&self) -> String {
+        let mut command = process::command(&binary("pg_dump"), User::Own);
+        command.args(["-n", "seawall"]).arg("-h").arg(self.folder.path());
+        command.args(["-p", &self.port.number().to_string(), "-U", SUPERUSER, "-d", NAME]);
+        process::run(command).unwrap_or_else(|error| panic!("pg_dump: {error}"))
+    }
+
+    /// Replaces the schema `seawall` by a dump of it, in one transaction.
+    #[track_caller]
+    pub fn restore(&self, dump: &str) {
+        let file = self.folder.path().join("dump.sql");
+        std::fs::write(&file, format!("DROP SCHEMA IF EXISTS seawall CASCADE;\n{dump}")).expect("written");
+        let mut command = self.psql(SUPERUSER, "SET client_min_messages = warning");
+        command.args(["--single-transaction", "-o", "/dev/null", "-f"]).arg(&file);
+        process::run(command).unwrap_or_else(|error| panic!("restore: {error}"));
+    }
+
     /// Runs statements that must succeed.
     #[track_caller]
     pub fn sql(&self, text: &str) -> String {

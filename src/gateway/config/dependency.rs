@@ -284,7 +284,12 @@ fn resolve_one(
         None => Some(parsed(kind, &target).map_err(|fault| (target.field(), ConfigFault::Address(fault)))?),
     };
     let origin = table.origin.clone();
-    let definition = Definition { gate, ..definition(table, ready, kind, &target) };
+    // The PostgreSQL of a setting is the store, whose workers make trial calls.
+    let ended_by = match (kind, setting) {
+        (DependencyKind::Postgres, Some(_)) => EndedBy::Calls,
+        (_, Some(_) | None) => EndedBy::Probes,
+    };
+    let definition = Definition { gate, ended_by, ..definition(table, ready, kind, &target) };
     Ok(Some(DependencyConfig { definition, target, parsed, expected, origin }))
 }
 

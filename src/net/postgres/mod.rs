@@ -9,6 +9,7 @@ mod connection;
 mod exchange;
 mod failure;
 mod row;
+mod saturation;
 mod words;
 
 pub use address::AddressError;
@@ -17,6 +18,7 @@ pub(crate) use connection::{Connection, Startup};
 pub(crate) use exchange::Param;
 pub(crate) use failure::{Failure, ServerError};
 pub(crate) use row::Row;
+pub(crate) use saturation::{SATURATION, Saturation};
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! PostgreSQL as a store: connect, read its role and settings, read the tables, commit a write.
+//! A PostgreSQL that serves another system: connect, read its role, read the tables, commit a write.
 //!
 //! The write is one row an instance in the table `seawall_probe`, outside every channel's log, in the schema of the tables that
 //! are read. It commits: a write that is rolled back misses a commit that hangs, such as one that waits for a synchronous
@@ -10,14 +10,10 @@ use super::age::Age;
 use crate::health::finding::Fault;
 use crate::net::deadline::now;
 use crate::net::dial::Dialer;
-use crate::net::postgres::{Connection, Failure, Startup, WEAKNESSES, session_options};
-use crate::net::postgres::{startup_advice, weakness};
-use crate::net::target::{PostgresTarget, Purpose};
+use crate::net::postgres::{Connection, Failure, SATURATION, Saturation, Startup, startup_advice};
+use crate::net::target::PostgresTarget;
 use crate::net::trouble::Trouble;
 use std::time::{Duration, Instant};
-
-/// Share of the connections in use at which a look warns, in percent.
-const CONNECTIONS_WARN_PERCENT: u64 = 80;
 
 /// The time for a cancellation, after the look's deadline.
 const CANCEL: Duration = Duration::from_millis(40);
@@ -57,15 +53,10 @@ pub(super) fn look(
 }
 
 fn open(dialer: &mut Dialer, target: &PostgresTarget, deadline: Instant) -> Result<PostgresSession, Trouble> {
-    let own = target.address.options.as_deref().unwrap_or_default();
-    let options = match target.purpose {
-        Purpose::Service => own.to_owned(),
-        Purpose::Store => format!("{} {own}", session_options()),
-    };
     let startup = Startup {
         address: target.address.clone(),
         application_name: "seawall-probe".into(),
-        options,
+        options: target.address.options.clone().unwrap_or_default(),
         share_min: Duration::ZERO,
         answer_bytes_max: ANSWER_BYTES_MAX,
     };
@@ -81,7 +72,6 @@ fn examine(
     let rows = session.simple(&question(&target.tables))?;
     let answer = PostgresAnswer::of(rows.first().map(|row| row.texts()).as_ref())?;
     answer.role()?;
-    answer.is_fit(target.purpose)?;
     let (there, missing): (Vec<_>, Vec<_>) =
         target.tables.iter().zip(&answer.tables).partition(|(_, there)| **there);
     if !there.is_empty() {
@@ -97,37 +87,27 @@ fn examine(
         let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
         warnings.push(format!("not there yet: table {}", names.join(", ")));
     }
-    warnings.extend(answer.saturation());
-    if target.purpose == Purpose::Store {
-        warnings.extend(answer.weakness);
-    }
+    warnings.extend(answer.saturation.warning());
     Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
 }
 
-/// One query for all that can be asked at once. `pg_stat_database` counts the connections for every role; `pg_stat_activity` hides
-/// what others do from a role without rights.
+/// One query for all that can be asked at once.
 fn question(tables: &[String]) -> String {
     let tables: Vec<String> =
         tables.iter().map(|name| format!(", to_regclass('{name}') IS NOT NULL")).collect();
     format!(
-        "SELECT 1, pg_is_in_recovery(), current_setting('default_transaction_read_only'), \
-         (SELECT coalesce(sum(numbackends), 0) FROM pg_stat_database), \
-         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int, \
-         current_setting('synchronous_commit'), {WEAKNESSES}{}",
+        "SELECT 1, pg_is_in_recovery(), current_setting('default_transaction_read_only'), {SATURATION}{}",
         tables.concat()
     )
 }
 
 /// Columns before those of the tables.
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 5;
 
 struct PostgresAnswer {
     is_standby: bool,
     is_read_only: bool,
-    connections: u64,
-    connections_max: u64,
-    synchronous_commit: String,
-    weakness: Option<String>,
+    saturation: Saturation,
     tables: Vec<bool>,
 }
 
@@ -138,17 +118,11 @@ impl PostgresAnswer {
         let garbled = || Trouble::new(Fault::Protocol, "SELECT 1 is answered with something else");
         let columns = columns.ok_or_else(garbled)?;
         let (first, last) = columns.split_at_checked(COLUMNS).ok_or_else(garbled)?;
-        let ["1", standby, read_only, connections, connections_max, commit, fsync, statement, lock] = first
-        else {
-            return Err(garbled());
-        };
+        let ["1", standby, read_only, used, most] = first else { return Err(garbled()) };
         Ok(PostgresAnswer {
             is_standby: *standby == "t",
             is_read_only: *read_only == "on",
-            connections: connections.parse().unwrap_or(0),
-            connections_max: connections_max.parse().unwrap_or(0),
-            synchronous_commit: (*commit).to_owned(),
-            weakness: weakness(fsync, statement, lock),
+            saturation: Saturation::of(used, most),
             tables: last.iter().map(|there| *there == "t").collect(),
         })
     }
@@ -167,22 +141,6 @@ impl PostgresAnswer {
             ));
         }
         Ok(())
-    }
-
-    /// Refuses settings that the store refuses, or a look would find a server well that accepts no publication.
-    fn is_fit(&self, purpose: Purpose) -> Result<(), Trouble> {
-        if purpose == Purpose::Store && self.synchronous_commit == "off" {
-            let text = "synchronous_commit is off: what is acknowledged could be lost; set it to on for this role or database";
-            return Err(Trouble::new(Fault::Schema, text));
-        }
-        Ok(())
-    }
-
-    fn saturation(&self) -> Option<String> {
-        let PostgresAnswer { connections, connections_max, .. } = self;
-        let many = connections * 100 >= connections_max * CONNECTIONS_WARN_PERCENT;
-        (many && *connections_max > 0)
-            .then(|| format!("{connections} of {connections_max} connections are in use"))
     }
 }
 
@@ -244,20 +202,9 @@ mod tests {
     }
 
     #[test]
-    fn four_fifths_of_the_connections_are_a_warning() {
-        let of = |used: &str| {
-            PostgresAnswer::of(Some(&row(&["1", "f", "off", used, "100", "on", "on", "1s", "1s"])))
-                .expect("an answer")
-                .saturation()
-        };
-        assert_eq!(of("79"), None);
-        assert_eq!(of("80").as_deref(), Some("80 of 100 connections are in use"));
-    }
-
-    #[test]
     fn a_standby_is_no_store_and_half_an_answer_is_none() {
         let of = |columns: &[&str]| {
-            let columns = [columns, &["1", "97", "on", "on", "1s", "1s", "t"]].concat();
+            let columns = [columns, &["1", "97", "t"]].concat();
             PostgresAnswer::of(Some(&row(&columns))).and_then(|answer| answer.role()).map_err(|it| it.fault)
         };
         assert_eq!(of(&["1", "t", "on"]), Err(Fault::Standby));
@@ -265,14 +212,5 @@ mod tests {
         assert_eq!(of(&["1", "f", "off"]), Ok(()));
         assert_eq!(of(&[]), Err(Fault::Protocol));
         assert!(PostgresAnswer::of(Some(&row(&["1", "f", "off"]))).is_err());
-    }
-
-    #[test]
-    fn what_the_store_refuses_is_a_fault_of_the_store_alone() {
-        let columns = ["1", "f", "off", "1", "97", "off", "off", "0", "0"];
-        let answer = PostgresAnswer::of(Some(&row(&columns))).expect("an answer");
-        assert_eq!(answer.is_fit(Purpose::Store).map_err(|it| it.fault), Err(Fault::Schema));
-        assert_eq!(answer.is_fit(Purpose::Service), Ok(()));
-        assert!(answer.weakness.is_some());
     }
 }

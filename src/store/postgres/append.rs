@@ -8,9 +8,10 @@ use super::batch::{self, ChannelAge, SettledAppend};
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
+use super::presence::Presence;
 use super::route::Waiting;
 use super::timing::{jittered, monotonic, pause};
-use super::trial::Trials;
+use super::trial::{TrialCalls, Writers};
 use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
@@ -48,8 +49,12 @@ pub(super) struct PostgresAppender {
     pub(super) epoch: Arc<KnownEpoch>,
     /// Appends whose commit is unknown.
     pub(super) doubt: Vec<Waiting>,
-    /// Writes that test for room after one found none.
-    pub(super) trials: Trials,
+    /// Trial calls during an outage.
+    pub(super) trials: TrialCalls,
+    /// This worker among the `writers`.
+    pub(super) presence: Presence,
+    /// The number of append workers.
+    pub(super) writers: usize,
 }
 
 impl PostgresAppender {
@@ -58,14 +63,15 @@ impl PostgresAppender {
         loop {
             self.connect();
             self.settle_doubt();
-            self.trials.advance(&mut self.connection);
+            let writers = if self.presence.is_of(self.writers) { Writers::All } else { Writers::NotAll };
+            self.trials.advance(&mut self.connection, writers);
             let up = self.connection.is_up() && !self.epoch.is_replaced();
             match self.jobs.recv_timeout(self.patience()) {
                 Ok(first) if up => {
                     let batch = self.gather(first);
                     self.commit(batch);
                 }
-                Ok(waiting) => self.answers.unavailable(&[waiting]),
+                Ok(waiting) => self.refuse(waiting),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -84,18 +90,40 @@ impl PostgresAppender {
         self.connection.patience().min(doubt).min(trial)
     }
 
-    /// Maintains the connection. Meanwhile, refuses arriving appends and gives up those in doubt for too long.
+    /// Refuses an append, because there is no connection. To its author that is a failed call, so it counts as one.
+    fn refuse(&mut self, waiting: Waiting) {
+        if let Some(cause) = self.connection.refusal() {
+            self.connection.wrote(Err(cause.clone()), Duration::ZERO);
+        }
+        self.answers.unavailable(&[waiting]);
+    }
+
+    /// Maintains the connection. Meanwhile, refuses arriving appends and gives up those in doubt for too long. A failed try to
+    /// connect counts as a failed call, because it fails the calls of the channels that this worker serves.
     fn connect(&mut self) {
         let was_up = self.connection.is_up();
+        if !was_up {
+            self.presence.leave();
+        }
+        let begun = monotonic();
         let (jobs, answers, doubt) = (&self.jobs, &self.answers, &mut self.doubt);
+        let presence = &mut self.presence;
         let result = self.connection.advance(|| {
+            // It dials, so the connection it had is lost.
+            presence.leave();
             answers.unavailable(&jobs.try_iter().collect::<Vec<_>>());
             give_up_late(doubt, answers);
         });
+        if self.connection.is_up() {
+            self.presence.arrive();
+        }
         match result {
             Ok(()) if !was_up && self.connection.is_up() => self.counters.failing.store(0, Ordering::Relaxed),
             Ok(()) => {}
-            Err(_) => self.counters.failing.store(1, Ordering::Relaxed),
+            Err(refusal) => {
+                self.counters.failing.store(1, Ordering::Relaxed);
+                self.connection.wrote(Err(refusal.cause()), begun.elapsed());
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use postgres_types::Type;
 use std::collections::HashSet;
 
 /// The statement that appends a batch.
-const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
+pub(super) const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
      FROM seawall.append_bounded($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// The outcome of one append, with the state of its channel.

@@ -5,7 +5,7 @@
 
 use super::fault::{CallFault, cause, silence};
 use super::link::Link;
-use super::schema::{self, ConnectRefusal, Durability, FitServer};
+use super::schema::{self, ConnectRefusal, Durability, FitServer, Missing};
 use super::timing::{GLANCE, jittered, monotonic};
 use crate::health::definition::Use;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
@@ -28,6 +28,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 /// The time to connect, for all hosts together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same after a failed try. It is shorter because a try that began while the server was silent delays the end of an outage.
+const DIAL_AGAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The least share of that time for each of several hosts.
 const SHARE_MIN: Duration = Duration::from_millis(400);
 /// The longest answer, a list of overfull channels for retention, has about 15 MB.
@@ -48,6 +50,8 @@ pub(super) struct ServerTarget {
     warned: Arc<AtomicBool>,
     /// The version of a newer schema that is logged, for all connections; 0: none.
     newer: Arc<AtomicU32>,
+    /// Set once a connection of this process found or created the tables.
+    was_there: Arc<AtomicBool>,
 }
 
 /// The purpose of a connection.
@@ -58,6 +62,8 @@ pub(super) enum ConnectionRole {
     Canary,
     /// Deletes. It does not wait for the disk: rows that a crash brings back are deleted again.
     Retention,
+    /// Does what the others do, to see that it works.
+    Probe,
 }
 
 impl ServerTarget {
@@ -69,12 +75,16 @@ impl ServerTarget {
         let (share_min, answer_bytes_max) = (SHARE_MIN, ANSWER_BYTES_MAX);
         let startup =
             Startup { address, application_name, options: String::new(), share_min, answer_bytes_max };
-        Ok(ServerTarget { startup, trust, source, warned: Arc::default(), newer: Arc::default() })
+        let (warned, newer, was_there) = Default::default();
+        Ok(ServerTarget { startup, trust, source, warned, newer, was_there })
     }
 
-    fn for_role(&self, role: ConnectionRole) -> Startup {
+    pub(super) fn for_role(&self, role: ConnectionRole) -> Startup {
         let durability = match role {
-            ConnectionRole::Append | ConnectionRole::Read | ConnectionRole::Canary => "",
+            ConnectionRole::Append
+            | ConnectionRole::Read
+            | ConnectionRole::Canary
+            | ConnectionRole::Probe => "",
             ConnectionRole::Retention => " -c synchronous_commit=off",
         };
         let options = format!(
@@ -85,12 +95,17 @@ impl ServerTarget {
         );
         Startup { options, ..self.startup.clone() }
     }
+
+    /// A dialer for connections to it.
+    pub(super) fn dialer(&self) -> Dialer {
+        Dialer::new(self.source, Arc::clone(&self.trust))
+    }
 }
 
 enum ConnectionState {
     Up(Box<Link>),
-    /// Not dialled before this.
-    Resting(Instant),
+    /// Not dialled before this. The cause is that of the last failed try.
+    Resting(Instant, Option<Cause>),
 }
 
 /// A connection that comes back by itself.
@@ -105,6 +120,7 @@ pub(super) struct StoreConnection {
     reported: bool,
     warned: Arc<AtomicBool>,
     newer: Arc<AtomicU32>,
+    was_there: Arc<AtomicBool>,
     last_used: Instant,
     counters: Arc<StoreCounters>,
     evidence: Option<EvidenceSender>,
@@ -120,15 +136,16 @@ impl StoreConnection {
     ) -> StoreConnection {
         let now = monotonic();
         StoreConnection {
-            dialer: Dialer::new(target.source, Arc::clone(&target.trust)),
+            dialer: target.dialer(),
             startup: target.for_role(role),
             role,
-            state: ConnectionState::Resting(now),
+            state: ConnectionState::Resting(now, None),
             pause: PAUSE_MIN,
             was_up: false,
             reported: false,
             warned: Arc::clone(&target.warned),
             newer: Arc::clone(&target.newer),
+            was_there: Arc::clone(&target.was_there),
             last_used: now,
             counters,
             evidence,
@@ -144,7 +161,15 @@ impl StoreConnection {
     pub(super) fn patience(&self) -> Duration {
         match self.state {
             ConnectionState::Up(_) => Duration::from_secs(1),
-            ConnectionState::Resting(until) => until.saturating_duration_since(monotonic()),
+            ConnectionState::Resting(until, _) => until.saturating_duration_since(monotonic()),
+        }
+    }
+
+    /// The reason why there is no connection; `None` if there is one, or if none was tried since the last one was lost.
+    pub(super) fn refusal(&self) -> Option<&Cause> {
+        match &self.state {
+            ConnectionState::Up(_) => None,
+            ConnectionState::Resting(_, cause) => cause.as_ref(),
         }
     }
 
@@ -157,8 +182,8 @@ impl StoreConnection {
         }
         match self.state {
             ConnectionState::Up(_) => Ok(()),
-            ConnectionState::Resting(until) if until > monotonic() => Ok(()),
-            ConnectionState::Resting(_) => self.dial(&mut meanwhile),
+            ConnectionState::Resting(until, _) if until > monotonic() => Ok(()),
+            ConnectionState::Resting(..) => self.dial(&mut meanwhile),
         }
     }
 
@@ -211,7 +236,7 @@ impl StoreConnection {
             bump(&self.counters.connections_abandoned);
         }
         self.testify(Duration::ZERO, Err(fault.cause.clone()));
-        self.state = ConnectionState::Resting(monotonic());
+        self.state = ConnectionState::Resting(monotonic(), None);
         self.pause = PAUSE_MIN;
     }
 
@@ -225,15 +250,17 @@ impl StoreConnection {
         };
         let result = self.open(meanwhile).map_err(ConnectRefusal::from).and_then(|mut link| {
             let durability = match self.role {
-                ConnectionRole::Append => Durability::Needed,
+                ConnectionRole::Append | ConnectionRole::Probe => Durability::Needed,
                 ConnectionRole::Read | ConnectionRole::Canary | ConnectionRole::Retention => {
                     Durability::Waived
                 }
             };
-            schema::prepare(&mut link, durability, fresh_epoch).map(|prepared| (link, prepared))
+            let missing =
+                if self.was_there.load(Ordering::Relaxed) { Missing::Refuse } else { Missing::Create };
+            schema::prepare(&mut link, durability, missing, fresh_epoch).map(|prepared| (link, prepared))
         });
         match result {
-            Ok((link, FitServer { warning, newer })) => {
+            Ok((link, FitServer { warning, schema })) => {
                 if self.was_up {
                     bump(&self.counters.reconnects);
                 }
@@ -241,6 +268,7 @@ impl StoreConnection {
                     tracing::info!(role = ?self.role, "store connected");
                 }
                 (self.was_up, self.reported) = (true, false);
+                self.was_there.store(true, Ordering::Relaxed);
                 self.pause = PAUSE_MIN;
                 self.last_used = monotonic();
                 self.state = ConnectionState::Up(Box::new(link));
@@ -248,7 +276,7 @@ impl StoreConnection {
                 if let (Some(warning), false) = (&warning, was_warned) {
                     tracing::warn!(warning, "store connected, but its settings weaken durability");
                 }
-                self.note_newer(newer);
+                self.note_newer(schema);
                 self.testify(begun.elapsed(), Ok(warning));
                 Ok(())
             }
@@ -258,8 +286,10 @@ impl StoreConnection {
                     tracing::warn!(cause = %cause.text, look_at = cause.look_at, role = ?self.role, "store connection failed; retrying");
                     self.reported = true;
                 }
-                self.testify(begun.elapsed(), Err(cause));
-                self.state = ConnectionState::Resting(monotonic() + jittered(self.pause));
+                self.testify(begun.elapsed(), Err(cause.clone()));
+                // A try that took long was a pause as well.
+                let pause = jittered(self.pause).saturating_sub(begun.elapsed()).max(PAUSE_MIN);
+                self.state = ConnectionState::Resting(monotonic() + pause, Some(cause));
                 self.pause = (self.pause * 2).min(PAUSE_MAX);
                 Err(refusal)
             }
@@ -267,8 +297,8 @@ impl StoreConnection {
     }
 
     /// Logs once that a newer program migrated the schema.
-    fn note_newer(&self, newer: Option<StoreSchema>) {
-        let Some(found) = newer else { return };
+    fn note_newer(&self, found: Option<StoreSchema>) {
+        let Some(found) = found.filter(|found| found.version > schema::VERSION) else { return };
         if self.newer.swap(found.version, Ordering::Relaxed) != found.version {
             let (known, oldest) = (schema::VERSION, found.oldest);
             tracing::info!(found = found.version, known, oldest, "store schema newer and compatible");
@@ -278,10 +308,11 @@ impl StoreConnection {
     /// Connects on another thread, which ends by the deadline, and meanwhile keeps looking at the queue on this one. Checks
     /// nothing of the server.
     pub(super) fn open(&mut self, meanwhile: &mut dyn FnMut()) -> Result<Link, CallFault> {
+        let timeout = if self.reported { DIAL_AGAIN_TIMEOUT } else { DIAL_TIMEOUT };
         let (dialer, startup) = (&mut self.dialer, &self.startup);
         let (sender, opened) = bounded(1);
         std::thread::scope(|scope| {
-            let deadline = monotonic() + DIAL_TIMEOUT;
+            let deadline = monotonic() + timeout;
             let dial =
                 move || sender.send(postgres::Connection::open(dialer, startup, deadline)).unwrap_or(());
             if let Err(error) =
@@ -295,7 +326,7 @@ impl StoreConnection {
                 match opened.recv_timeout(GLANCE) {
                     Ok(Ok(connection)) => return Ok(Link::new(connection)),
                     Ok(Err(failure)) if failure.is_silence() => {
-                        return Err(CallFault::not_sent(silence("a new connection", DIAL_TIMEOUT)));
+                        return Err(CallFault::not_sent(silence("a new connection", timeout)));
                     }
                     Ok(Err(failure)) => return Err(CallFault::not_sent(cause(&failure))),
                     Err(RecvTimeoutError::Timeout) => meanwhile(),
@@ -309,7 +340,7 @@ impl StoreConnection {
     pub(super) fn link(&mut self) -> Option<&mut Link> {
         match &mut self.state {
             ConnectionState::Up(link) => Some(link),
-            ConnectionState::Resting(_) => None,
+            ConnectionState::Resting(..) => None,
         }
     }
 

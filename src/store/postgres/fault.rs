@@ -142,6 +142,14 @@ pub enum Unfit {
         /// The newest version that this program knows.
         known: u32,
     },
+    /// An older Seawall wrote its schema, and no start has migrated it.
+    Older {
+        found: u32,
+        /// The version that this program needs.
+        needed: u32,
+    },
+    /// It has no tables of ours although this process used them before, or has not created them yet.
+    NoSchema,
     /// It replays another server's log.
     Standby,
     /// Transactions are read-only by configuration.
@@ -159,7 +167,13 @@ impl Unfit {
     /// The same in the terms of `health`.
     pub(super) fn cause(&self) -> Cause {
         let (fault, look_at) = match self {
-            Unfit::Newer { .. } => (Fault::Schema, "which Seawall last ran on this database"),
+            Unfit::Newer { .. } => (Fault::Version, "which Seawall last ran on this database"),
+            Unfit::Older { .. } => {
+                (Fault::Version, "the log of the gateway that migrates it, and the role's rights")
+            }
+            Unfit::NoSchema => {
+                (Fault::Schema, "who dropped it, and whether store.url names the right database")
+            }
             Unfit::Standby => (Fault::Standby, "where the primary is: store.url must lead there"),
             Unfit::ReadOnly => {
                 (Fault::ReadOnly, "default_transaction_read_only of the server, database and role")
@@ -167,7 +181,7 @@ impl Unfit {
             Unfit::NotDurable { .. } => {
                 (Fault::Schema, "synchronous_commit of the server, database and role")
             }
-            Unfit::Encoding { .. } => (Fault::Schema, "the encoding the database was created with"),
+            Unfit::Encoding { .. } => (Fault::Encoding, "the encoding the database was created with"),
         };
         Cause::new(fault, self.to_string(), look_at)
     }
@@ -179,6 +193,13 @@ impl std::fmt::Display for Unfit {
             Unfit::Newer { found, known } => write!(
                 f,
                 "the database has schema version {found}, and this program knows versions up to {known}; run the newer Seawall that wrote it"
+            ),
+            Unfit::Older { found, needed } => write!(
+                f,
+                "the database has schema version {found}, and this program needs {needed}; a start migrates it"
+            ),
+            Unfit::NoSchema => f.write_str(
+                "the database has no schema seawall; restore it, or start again to create an empty one",
             ),
             Unfit::Standby => {
                 f.write_str("the database is a standby, which only reads; set store.url to the primary")

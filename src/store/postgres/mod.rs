@@ -13,6 +13,8 @@ mod epoch;
 mod fault;
 mod link;
 mod presence;
+mod probe;
+mod probe_channel;
 mod read;
 mod retention;
 mod route;
@@ -22,11 +24,12 @@ mod trial;
 
 pub use crate::net::postgres::AddressError;
 pub use fault::Unfit;
+pub use probe::{StoreProbe, Unmigrated};
 pub use schema::VERSION;
 
 use crate::id::Epoch;
-use crate::job::EvidenceSender;
 use crate::job::bus::Bus;
+use crate::job::{EvidenceSender, Outlook};
 use crate::limits::APPEND_QUEUE;
 use crate::store::answers::Answers;
 use crate::store::thread::{spawn, warn_of_panic};
@@ -40,6 +43,7 @@ use crossbeam_channel::bounded;
 use epoch::KnownEpoch;
 use fault::CallFault;
 use presence::Presence;
+use probe_channel::ProbeChannel;
 use read::PostgresReader;
 use retention::RetentionWorker;
 use schema::ConnectRefusal;
@@ -49,6 +53,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use trial::TrialCalls;
 
 /// Channels noted for retention and not yet handled.
 const NOTES: usize = 4_096;
@@ -71,8 +76,12 @@ pub struct PostgresConfig {
     pub source: Option<IpAddr>,
     /// The bus, and this instance on it; `None` if it is the only instance.
     pub bus: Option<BusMember>,
+    /// The name of this process, under which its trial calls publish.
+    pub instance: Arc<str>,
     /// Where connections made, refused and lost are reported.
     pub evidence: Option<EvidenceSender>,
+    /// Where the watch thread asks for trial calls; `None`: there are none.
+    pub outlook: Option<Arc<Outlook>>,
 }
 
 /// An instance on its bus.
@@ -149,11 +158,8 @@ impl PostgresStore {
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
         let StoreEnds { mailboxes, appends, reads, counters } = ends;
         let PostgresStore { config, target } = self;
-        let answers = Answers::new(
-            mailboxes,
-            config.bus.as_ref().map(|named| named.bus.clone()),
-            Arc::clone(&counters),
-        );
+        let bus = config.bus.as_ref().map(|named| named.bus.clone());
+        let answers = Answers::new(mailboxes, bus, Arc::clone(&counters));
         let connect =
             |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.evidence.clone());
         let (overfull, notes) = bounded(NOTES);
@@ -161,6 +167,7 @@ impl PostgresStore {
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
+        let (channel, present) = (ProbeChannel::of(&config.instance), Presence::default());
         for number in 0..writers {
             let (sender, jobs) = bounded(APPEND_QUEUE.div_ceil(writers));
             workers.push(sender);
@@ -176,7 +183,9 @@ impl PostgresStore {
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),
                 doubt: Vec::new(),
-                trials: trial::Trials::default(),
+                trials: TrialCalls::new(channel.clone(), config.outlook.clone(), Arc::clone(&counters)),
+                presence: present.another(),
+                writers,
             };
             threads.push(spawn(format!("store-append-{number}"), move || worker.run())?);
         }
@@ -189,26 +198,19 @@ impl PostgresStore {
             let worker = PostgresReader { connection, jobs, answers, counters, epoch, presence };
             threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
         }
-        let connection = connect(ConnectionRole::Retention);
-        let cells = Arc::clone(&counters);
         let worker = RetentionWorker::new(
-            connection,
+            connect(ConnectionRole::Retention),
             WallClock::System,
             (config.retention, config.channels_max),
             notes,
-            cells,
+            Arc::clone(&counters),
             Arc::clone(&epoch),
         );
         threads.push(spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
         if let Some(BusMember { bus, origin, instance }) = config.bus.clone() {
-            let worker = CanaryWorker {
-                connection: connect(ConnectionRole::Canary),
-                origin: origin.0,
-                instance,
-                bus,
-                over,
-            };
+            let (connection, origin) = (connect(ConnectionRole::Canary), origin.0);
+            let worker = CanaryWorker { connection, origin, instance, bus, over };
             threads.push(spawn("store-canary".into(), move || worker.run())?);
         }
         let route = move || {

@@ -33,6 +33,11 @@ impl Presence {
         }
     }
 
+    /// True if this many workers have a connection, as far as is known.
+    pub(super) fn is_of(&self, count: usize) -> bool {
+        self.connected.load(Ordering::Relaxed) >= count
+    }
+
     /// True if another worker has a connection, as far as is known.
     pub(super) fn has_others(&self) -> bool {
         self.connected.load(Ordering::Relaxed) > usize::from(self.is_counted)

@@ -8,6 +8,7 @@
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::CallFault;
+use super::probe_channel;
 use super::timing::{jittered, monotonic};
 use crate::id::{ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
@@ -38,6 +39,8 @@ const KEYS_MAX: u64 = 8_192;
 const EMPTIED_MAX: u64 = 2_048;
 /// Slices of one duty per round; the rest waits for the next round. For keys this allows 262,144 appends/s.
 const SLICES_MAX: u32 = 64;
+/// A probe's channel is removed after this time without a publication.
+const PROBE_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The number of channels noted at once; the next scan finds more.
 const NOTED_MAX: usize = 100_000;
 
@@ -131,8 +134,11 @@ impl RetentionWorker {
     fn duties(&mut self) -> Result<(), CallFault> {
         self.look_at_meta()?;
         // A failed duty does not cost the others their turn.
-        let number = self.by_number();
+        let is_scan_due = monotonic() >= self.next_scan;
+        let scanned = if is_scan_due { self.scan() } else { Ok(()) };
+        let number = scanned.and(self.by_number());
         let Some(now_ms) = self.trusted_time()? else { return number };
+        let number = if is_scan_due { number.and(self.remove_idle_probes(now_ms)) } else { number };
         let aged = self.by_age(now_ms);
         let keys = self.by_keys(now_ms);
         let channels = self.remove_channels(now_ms);
@@ -171,7 +177,7 @@ impl RetentionWorker {
         self.connection.query(
             "INSERT INTO seawall.meta (name, value)
              SELECT 'last_use', max(time) FROM seawall.channels
-             WHERE NOT EXISTS (SELECT FROM seawall.meta WHERE name = 'last_use')
+             WHERE left(name, 1) <> '$' AND NOT EXISTS (SELECT FROM seawall.meta WHERE name = 'last_use')
              HAVING max(time) IS NOT NULL ON CONFLICT (name) DO NOTHING",
             &[],
         )?;
@@ -199,7 +205,6 @@ impl RetentionWorker {
         if self.retention.publications == 0 {
             return Ok(());
         }
-        self.scan()?;
         for _ in 0..SLICES_MAX {
             if !self.cut_number()? {
                 break;
@@ -219,16 +224,32 @@ impl RetentionWorker {
     }
 
     fn scan(&mut self) -> Result<(), CallFault> {
-        if monotonic() < self.next_scan {
+        self.next_scan = monotonic() + jittered(SCAN_PERIOD);
+        if self.retention.publications == 0 {
             return Ok(());
         }
-        self.next_scan = monotonic() + jittered(SCAN_PERIOD);
         let rows = self.connection.query(
             "SELECT name FROM seawall.channels WHERE head - floor + 1 > $1 LIMIT $2",
             &[(&integer(self.retention.publications), Type::INT8), (&(NOTED_MAX as i64), Type::INT8)],
         )?;
         self.overfull.extend(rows.iter().filter_map(|row| row.try_get::<String>(0).ok()));
         Ok(())
+    }
+
+    /// Removes the channels of probes that have not run for a day: their instances have ended. They are not counted, so the
+    /// number of channels stays.
+    fn remove_idle_probes(&mut self, now_ms: u64) -> Result<(), CallFault> {
+        let before = before(now_ms, PROBE_IDLE_MAX);
+        self.connection
+            .query(
+                "WITH idle AS (
+                     DELETE FROM seawall.channels
+                     WHERE name >= $1 AND name < $1 || '{' AND time < $2
+                     RETURNING id
+                 ) DELETE FROM seawall.publications p USING idle WHERE p.channel = idle.id",
+                &[(&probe_channel::PREFIX, Type::TEXT), (&before, Type::INT8)],
+            )
+            .map(drop)
     }
 
     /// Cuts the noted channels; true if more is left.

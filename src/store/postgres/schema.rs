@@ -80,21 +80,45 @@ pub(super) enum Durability {
     Waived,
 }
 
-/// A server that can be a store, as [`prepare`] found it.
-#[derive(Clone, Debug, Default)]
+/// The handling of a database that has no tables of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Creates them: this process has not seen any.
+    Create,
+    /// Refuses the database. It had tables before, and empty ones in their place would hide the loss.
+    Refuse,
+}
+
+/// A server that can be a store, as [`examine`] found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FitServer {
     /// The settings of the server that weaken durability.
     pub(super) warning: Option<String>,
-    /// The schema, if a newer program migrated it.
-    pub(super) newer: Option<StoreSchema>,
+    /// The versions that the store notes; `None` if it has no tables of ours.
+    pub(super) schema: Option<StoreSchema>,
 }
 
-/// Checks that the server can be a store, and migrates its schema if necessary.
+/// Checks that the server can be a store, and creates or migrates its schema if necessary.
 pub(super) fn prepare(
     link: &mut Link,
     durability: Durability,
+    missing: Missing,
     fresh_epoch: impl FnOnce() -> Epoch,
 ) -> Result<FitServer, ConnectRefusal> {
+    let server = examine(link, durability)?;
+    match (server.schema, missing) {
+        (None, Missing::Refuse) => return Err(ConnectRefusal::Unfit(Unfit::NoSchema)),
+        (None, Missing::Create) => migrate(link, fresh_epoch())?,
+        (Some(found), _) => match fit(found)? {
+            Fit::Older => migrate(link, fresh_epoch())?,
+            Fit::Newer | Fit::Same | Fit::TooNew => {}
+        },
+    }
+    Ok(server)
+}
+
+/// Checks that the server can be a store. Changes nothing.
+pub(super) fn examine(link: &mut Link, durability: Durability) -> Result<FitServer, ConnectRefusal> {
     let rows = link.query_within(
         FITNESS_TIMEOUT,
         &format!(
@@ -104,7 +128,7 @@ pub(super) fn prepare(
         ),
         &[],
     )?;
-    let Some(row) = rows.first() else { return Ok(FitServer::default()) };
+    let Some(row) = rows.first() else { return Err(CallFault::incomplete().into()) };
     let text = |at: usize| row.try_get::<String>(at).unwrap_or_default();
     let truth = |at: usize| row.try_get::<bool>(at).unwrap_or(false);
     if truth(0) {
@@ -119,16 +143,11 @@ pub(super) fn prepare(
     if text(3) != "UTF8" {
         return Err(ConnectRefusal::Unfit(Unfit::Encoding { found: text(3) }));
     }
-    let found = if truth(4) { noted(link)? } else { StoreSchema::of(0, None, None) };
-    let newer = match fit(found)? {
-        Fit::Older => {
-            migrate(link, fresh_epoch())?;
-            None
-        }
-        Fit::Newer => Some(found),
-        Fit::Same | Fit::TooNew => None,
-    };
-    Ok(FitServer { warning: weakness(&text(5), &text(6), &text(7)), newer })
+    let schema = if truth(4) { Some(noted(link)?) } else { None };
+    if let Some(found) = schema {
+        fit(found)?;
+    }
+    Ok(FitServer { warning: weakness(&text(5), &text(6), &text(7)), schema })
 }
 
 /// How the schema and this program fit, or the refusal.

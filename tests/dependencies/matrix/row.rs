@@ -1,6 +1,7 @@
 //! One row: all is healthy, the dependency fails, clients are notified, it recovers, and the records match the log.
 
 use super::clients::{Listener, Publisher};
+use super::fault::Fault;
 use super::table::{Nature, Reads, Row, Sees, Weight};
 use super::target::{Kind, Target};
 use crate::support::wait::comes_true;
@@ -76,7 +77,9 @@ impl Scene<'_> {
         let injected = Instant::now();
         target.inject(self.row.fault);
         // An orderly stop takes time, and the server disconnects its clients before it returns.
-        let met = if nature == Nature::Hard { Instant::now() } else { injected };
+        // So does a changed setting, until the server has read it.
+        let takes_time = nature == Nature::Hard || self.row.fault == Fault::CommitsHang;
+        let met = if takes_time { Instant::now() } else { injected };
         let level = if self.row.weight == Weight::Critical { "down" } else { "degraded" };
         let (publisher, listener) = (&mut self.publisher, &mut self.listener);
         let (answer, (status, at)) = thread::scope(|scope| {

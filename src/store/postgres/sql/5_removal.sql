@@ -20,7 +20,8 @@ CREATE TRIGGER start_channel BEFORE INSERT ON seawall.channels
     FOR EACH ROW EXECUTE FUNCTION seawall.start_channel();
 
 -- Looks at the next empty channels in order and removes those that published nothing since `before` and have no keys. Answers
--- where it stopped; null when it came to the end. `step`: bases are multiples of it.
+-- where it stopped; null when it came to the end. `step`: bases are multiples of it. Channels of probes are not counted, and not
+-- removed here.
 CREATE FUNCTION seawall.remove_empty(from_channel bigint, before bigint, most integer, step bigint,
     OUT removed bigint, OUT examined bigint, OUT reached bigint)
 LANGUAGE plpgsql
@@ -39,7 +40,7 @@ BEGIN
             WHERE e.time < before AND NOT EXISTS (SELECT FROM seawall.keys k WHERE k.channel = e.id))
         INTO examined, reached, idle
         FROM (SELECT c.id, c.time FROM seawall.channels c
-              WHERE c.oldest IS NULL AND c.id > from_channel ORDER BY c.id LIMIT most) e;
+              WHERE c.oldest IS NULL AND c.id > from_channel AND left(c.name, 1) <> '$' ORDER BY c.id LIMIT most) e;
     IF examined < most THEN
         reached := NULL;
     END IF;
