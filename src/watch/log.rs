@@ -2,7 +2,8 @@
 
 use crate::health::board::{Event, EventKind};
 
-/// Logs one line per change with all that is known: refusals name the outage, and this line explains it.
+/// Logs one line per change with all that is known: refusals name the outage, and this line explains it. An outage has two
+/// lines at info, its begin and its end, and breakers and workers log at debug.
 pub(super) fn log(event: &Event) {
     let Event { dependency, criticality, what } = event;
     let criticality = criticality.as_str();
@@ -19,7 +20,7 @@ pub(super) fn log(event: &Event) {
             tracing::info!(%dependency, criticality, from = from.as_str(), state = to.as_str(), "dependency state changed");
         }
         EventKind::Breaker { of, from, to } => {
-            tracing::info!(%dependency, of = of.as_str(), ?from, ?to, "breaker state changed");
+            tracing::debug!(%dependency, of = of.as_str(), ?from, ?to, "breaker state changed");
         }
         EventKind::Forced(to) => tracing::warn!(%dependency, ?to, "dependency forced by operator"),
         EventKind::Released => tracing::info!(%dependency, "forced state ended"),

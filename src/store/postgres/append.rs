@@ -7,6 +7,7 @@
 use super::batch::{self, ChannelAge, SettledAppend};
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
+use super::failed_writes::FailedWrites;
 use super::fault::{CallFault, Fate};
 use super::presence::Presence;
 use super::route::Waiting;
@@ -49,6 +50,7 @@ pub(super) struct PostgresAppender {
     pub(super) epoch: Arc<KnownEpoch>,
     /// Appends whose commit is unknown.
     pub(super) doubt: Vec<Waiting>,
+    pub(super) failed_writes: Arc<FailedWrites>,
     /// Trial calls during an outage.
     pub(super) trials: TrialCalls,
     /// This worker among the `writers`.
@@ -294,9 +296,8 @@ impl PostgresAppender {
                 self.not_done(fresh);
             }
             Fate::NotDone | Fate::Again => {
-                if self.counters.failing.swap(1, Ordering::Relaxed) == 0 {
-                    tracing::error!(cause = %fault.cause.text, look_at = fault.cause.look_at, "the store does not take writes");
-                }
+                self.counters.failing.store(1, Ordering::Relaxed);
+                self.failed_writes.note(&fault.cause);
                 self.not_done(batch);
             }
             Fate::Unknown => {

@@ -231,7 +231,7 @@ impl StoreConnection {
     }
 
     fn lose(&mut self, fault: &CallFault) {
-        tracing::warn!(cause = %fault.cause.text, role = ?self.role, "store connection lost");
+        tracing::debug!(cause = %fault.cause.text, role = ?self.role, "store connection lost");
         if fault.cause.fault == Fault::Timeout {
             bump(&self.counters.connections_abandoned);
         }
@@ -265,7 +265,7 @@ impl StoreConnection {
                     bump(&self.counters.reconnects);
                 }
                 if self.reported {
-                    tracing::info!(role = ?self.role, "store connected");
+                    tracing::debug!(role = ?self.role, "store connected");
                 }
                 (self.was_up, self.reported) = (true, false);
                 self.was_there.store(true, Ordering::Relaxed);
@@ -283,7 +283,7 @@ impl StoreConnection {
             Err(refusal) => {
                 let cause = refusal.cause();
                 if !self.reported {
-                    tracing::warn!(cause = %cause.text, look_at = cause.look_at, role = ?self.role, "store connection failed; retrying");
+                    tracing::debug!(cause = %cause.text, look_at = cause.look_at, role = ?self.role, "store connection failed; retrying");
                     self.reported = true;
                 }
                 self.testify(begun.elapsed(), Err(cause.clone()));

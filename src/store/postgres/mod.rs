@@ -10,6 +10,7 @@ mod bus_key;
 mod canary;
 mod connection;
 mod epoch;
+mod failed_writes;
 mod fault;
 mod link;
 mod presence;
@@ -41,6 +42,7 @@ use canary::CanaryWorker;
 use connection::{ConnectionRole, ServerTarget, StoreConnection};
 use crossbeam_channel::bounded;
 use epoch::KnownEpoch;
+use failed_writes::FailedWrites;
 use fault::CallFault;
 use presence::Presence;
 use probe_channel::ProbeChannel;
@@ -167,6 +169,7 @@ impl PostgresStore {
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
+        let failed_writes = Arc::new(FailedWrites::default());
         let (channel, present) = (ProbeChannel::of(&config.instance), Presence::default());
         for number in 0..writers {
             let (sender, jobs) = bounded(APPEND_QUEUE.div_ceil(writers));
@@ -183,6 +186,7 @@ impl PostgresStore {
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),
                 doubt: Vec::new(),
+                failed_writes: Arc::clone(&failed_writes),
                 trials: TrialCalls::new(channel.clone(), config.outlook.clone(), Arc::clone(&counters)),
                 presence: present.another(),
                 writers,

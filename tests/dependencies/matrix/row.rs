@@ -17,6 +17,9 @@ static CHANNELS: AtomicU64 = AtomicU64::new(0);
 /// The bound on an answer that needs no dependency.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
+/// The lines that an outage may take in the log at info: two say when it began and ended, with one reference.
+const LINES_MAX: usize = 4;
+
 /// The times that a row took.
 pub struct Measured {
     pub notified: Duration,
@@ -75,6 +78,7 @@ impl Scene<'_> {
 
     fn outage(&mut self, target: &mut Target, nature: Nature) -> Measured {
         let injected = Instant::now();
+        let lines_before = self.lines().len();
         target.inject(self.row.fault);
         // An orderly stop takes time, and the server disconnects its clients before it returns.
         // So does a changed setting, until the server has read it.
@@ -109,7 +113,17 @@ impl Scene<'_> {
         let repaired = Instant::now();
         let back = self.readmits(repaired);
         self.listener.status("ok", SOON);
+        until(SOON, "the end is in the log", || self.lines().iter().any(|line| line.contains("recovered")));
+        let lines = self.lines();
+        let lines = lines.get(lines_before..).unwrap_or_default();
+        assert!(lines.len() <= LINES_MAX, "{lines:#?}");
         Measured { notified, back }
+    }
+
+    /// The lines of the gateway's log at info and above.
+    fn lines(&self) -> Vec<String> {
+        let is_seen = |line: &&str| [" INFO ", " WARN ", "ERROR "].iter().any(|level| line.contains(level));
+        self.gateway.output().lines().filter(is_seen).map(str::to_owned).collect()
     }
 
     #[track_caller]
