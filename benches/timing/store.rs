@@ -8,7 +8,7 @@ use seawall::id::{ChannelName, Key, ReactorId, UserName};
 use seawall::job::{Append, Completion, Creation, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
-use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteStore};
+use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use seawall::store::{Retention, StoreEnds};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,7 @@ impl Shelf {
             retention,
             channels_max: 100,
             edits_max: 100,
+            room: SqliteRoom::default(),
             readers: 1,
         };
         let store = SqliteStore::open(config).expect("a store");

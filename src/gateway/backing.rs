@@ -4,7 +4,7 @@ use super::config::Config;
 use crate::id::Epoch;
 use crate::job::{EvidenceSender, Outlook};
 use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
-use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteStore};
+use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use crate::store::{Retention, StoreEnds, StoreSchema};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -168,6 +168,7 @@ fn embedded(config: &Config) -> SqliteConfig {
         retention: retention(config),
         channels_max: u64::from(config.limits.channels),
         edits_max: config.limits.edits,
+        room: SqliteRoom { bytes_max: config.retention.bytes, free_bytes_min: config.store.free_bytes_min },
         readers: READERS,
     }
 }

@@ -41,6 +41,10 @@ pub struct StoreCounters {
     pub retention_deletes: AtomicU64,
     /// Expired idempotency keys deleted.
     pub keys_forgotten: AtomicU64,
+    /// Free bytes on the disk of the embedded store.
+    pub free_bytes: AtomicU64,
+    /// 1 while publications are refused because the disk is nearly full.
+    pub short_of_room: AtomicU64,
     /// Empty channels removed.
     pub channels_removed: AtomicU64,
     /// Channels in the store, and `limits.channels`.

@@ -144,6 +144,8 @@ pub enum AppendError {
     MayNotCreate,
     /// `limits.edits` is reached for the publication to edit.
     TooManyEdits,
+    /// The store refuses publications because its disk is nearly full; retry after `retry_ms` milliseconds.
+    NoRoom { retry_ms: u32 },
     /// The publication was certainly not stored; retry after `retry_ms` milliseconds.
     Unavailable { retry_ms: u32 },
     /// The outcome of the commit is unknown; another append with the same key finds out.

@@ -137,6 +137,7 @@ impl Session {
                 }
                 AppendError::MayNotCreate => Refusal::Forbidden(Right::Create.name()),
                 AppendError::TooManyEdits => Refusal::Edits,
+                AppendError::NoRoom { retry_ms } => Refusal::NoRoom { retry_ms },
                 AppendError::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
                 AppendError::Unconfirmed { retry_ms } => Refusal::Unconfirmed { retry_ms },
             },

@@ -44,6 +44,8 @@ pub enum Refusal<'a> {
     NotFound,
     /// The publication is another user's.
     NotAuthor,
+    /// The store's disk is nearly full.
+    NoRoom { retry_ms: u32 },
     /// The store did not perform the command.
     Unavailable { retry_ms: u32 },
     /// The store may have performed the command.
@@ -80,7 +82,9 @@ impl Refusal<'_> {
             | Refusal::StoredChannels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
-            Refusal::Unavailable { .. } | Refusal::Unchecked { .. } => ErrorCode::Unavailable,
+            Refusal::Unavailable { .. } | Refusal::NoRoom { .. } | Refusal::Unchecked { .. } => {
+                ErrorCode::Unavailable
+            }
             Refusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
             Refusal::BadToken(_) | Refusal::NoAuth => ErrorCode::Unauthorized,
         }
@@ -90,6 +94,7 @@ impl Refusal<'_> {
         match self {
             Refusal::Rate { retry_ms, .. }
             | Refusal::Unavailable { retry_ms }
+            | Refusal::NoRoom { retry_ms }
             | Refusal::Unchecked { retry_ms }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => Some(BUSY_RETRY_MS),
@@ -114,7 +119,9 @@ impl Refusal<'_> {
     fn dependency(&self) -> Option<&'static str> {
         match self {
             Refusal::Unchecked { .. } => Some("auth"),
-            Refusal::Unavailable { .. } | Refusal::Unconfirmed { .. } => Some("store"),
+            Refusal::Unavailable { .. } | Refusal::NoRoom { .. } | Refusal::Unconfirmed { .. } => {
+                Some("store")
+            }
             Refusal::Rejected(_)
             | Refusal::ConnectedAlready
             | Refusal::Forbidden(_)
@@ -192,6 +199,10 @@ impl Refusal<'_> {
             }
             Refusal::Unavailable { .. } => {
                 "the store is unavailable; nothing was stored; retry after retry_ms".into()
+            }
+            Refusal::NoRoom { .. } => {
+                "the disk of the store is nearly full (store.free_bytes_min); nothing was stored; retry after retry_ms"
+                    .into()
             }
             Refusal::Unconfirmed { .. } => {
                 "the publication may or may not be stored; send it again with the same key to find out".into()

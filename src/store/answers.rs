@@ -124,7 +124,7 @@ fn cell<'a>(counters: &'a StoreCounters, outcome: &Outcome) -> &'a AtomicU64 {
         Err(AppendError::ChannelShareUsed { .. }) => &counters.refused_channel_share,
         Err(AppendError::MayNotCreate) => &counters.refused_may_not_create,
         Err(AppendError::TooManyEdits) => &counters.refused_too_many_edits,
-        Err(AppendError::Unavailable { .. }) => &counters.unavailable,
+        Err(AppendError::Unavailable { .. } | AppendError::NoRoom { .. }) => &counters.unavailable,
         Err(AppendError::Unconfirmed { .. }) => &counters.unconfirmed,
     }
 }

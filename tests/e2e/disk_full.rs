@@ -90,3 +90,34 @@ fn clients_can_read_after_a_clean_stop_and_a_start_on_a_full_disk() {
         refused.output
     );
 }
+
+#[test]
+fn publishing_is_refused_before_the_disk_is_full_and_deletes_go_on() {
+    let mount =
+        std::process::Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
+    if !mount.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: this machine allows no mount in a namespace, so no disk can be filled");
+        return;
+    }
+    let gateway = Setup::new().unlimited().tmpfs("size=60m").start();
+    let mut client = Client::connect(&gateway);
+    assert!(publish(&mut client, 1).get("published").is_some());
+    // A twentieth of the disk is 3 MiB.
+    let ballast = inside(&gateway).join("ballast");
+    std::fs::write(&ballast, vec![0; 57 << 20]).expect("room for ballast");
+    let mut refusal = Value::Null;
+    until(SOON, "publishing is refused", || {
+        // Few bytes, because the disk is looked at once a second.
+        refusal = client.command(json!({"publish": {"channel": "c", "data": 1}}));
+        refusal.get("published").is_none()
+    });
+    let error = &refusal["error"];
+    assert_eq!((&error["code"], &error["dependency"]), (&json!("unavailable"), &json!("store")), "{refusal}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("free_bytes_min")), "{refusal}");
+    assert_eq!(gateway.metric("seawall_store_short_of_room"), 1.0);
+    assert!(gateway.metric("seawall_store_free_bytes") > 1e6, "there is room for deletes");
+    let deleted = client.command(json!({"publish": {"channel": "c", "deletes": 1}}));
+    assert!(deleted.get("published").is_some(), "{deleted}");
+    std::fs::remove_file(ballast).expect("the ballast is removed");
+    until(SOON, "publishing works again", || publish(&mut client, 2).get("published").is_some());
+}

@@ -10,7 +10,7 @@ use seawall::job::{
 use seawall::metrics::store::StoreCounters;
 pub use seawall::store::postgres::PostgresConfig;
 use seawall::store::postgres::PostgresStore;
-use seawall::store::sqlite::{self as store, SqliteConfig, SqliteStore};
+use seawall::store::sqlite::{self as store, SqliteConfig, SqliteRoom, SqliteStore};
 use seawall::store::{Retention, StoreEnds};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ impl Rig {
             retention,
             channels_max,
             edits_max: 100,
+            room: SqliteRoom::default(),
             readers: 2,
         };
         let store = SqliteStore::open(config).expect("a store");

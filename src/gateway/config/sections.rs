@@ -106,11 +106,13 @@ pub struct StoreSection {
     /// A PostgreSQL database; `None` or `sqlite:` is the embedded store in `data`.
     pub url: Option<Url>,
     pub data: PathBuf,
+    /// Free bytes on the disk of the embedded store below which publications are refused; 0: off.
+    pub free_bytes_min: u64,
 }
 
 impl Default for StoreSection {
     fn default() -> StoreSection {
-        StoreSection { url: None, data: PathBuf::from("data") }
+        StoreSection { url: None, data: PathBuf::from("data"), free_bytes_min: 1 << 30 }
     }
 }
 
@@ -136,11 +138,13 @@ pub struct RetentionSection {
     pub publications: u64,
     /// Zero: forever.
     pub age: Duration,
+    /// Bytes in use in the embedded store; 0: unbounded.
+    pub bytes: u64,
 }
 
 impl Default for RetentionSection {
     fn default() -> RetentionSection {
-        RetentionSection { publications: 100_000, age: Duration::from_secs(90 * 24 * 60 * 60) }
+        RetentionSection { publications: 100_000, age: Duration::from_secs(90 * 24 * 60 * 60), bytes: 0 }
     }
 }
 

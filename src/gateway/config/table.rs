@@ -121,6 +121,8 @@ settings! {
         "A PostgreSQL database to use as the store. Default, and with `sqlite:`: the embedded SQLite store. Prefer `SEAWALL_STORE_URL` to a file.";
     store.data ["--data"] = "data", Folder, Restart:
         "The folder of the SQLite store and of `admin.token`. It is created if it is missing. Only one process can use it at a time.";
+    store.free_bytes_min = 1073741824, zero_or("off", 1 << 20, 1 << 40), Restart:
+        "Free bytes on the disk of the SQLite store, or 5 % of the disk if that is less, below which publications are refused (`unavailable`), so that deletes and retention still have room.";
 
     bus.url = none, Accepts::Url(UrlKind::Bus), Restart:
         "The Redis that carries publications between instances. Without it, each instance delivers only its own. Prefer `SEAWALL_BUS_URL` to a file.";
@@ -222,6 +224,8 @@ settings! {
         "Publications kept in each channel. The oldest are deleted first.";
     retention.age_ms as retention.age = 7776000000, zero_or("forever", 1_000, RETENTION_MS_MAX), Restart:
         "Age at which a publication is deleted.";
+    retention.bytes = 0, zero_or("unbounded", 1 << 20, 1 << 50), Restart:
+        "Bytes in use in the SQLite database. Over it, the oldest publications of all channels are deleted.";
 
     auth.secret = none, SharedSecret, Reload:
         "An HS256 key, as a short form of one `[[auth.keys]]` table. Prefer `SEAWALL_AUTH_SECRET` to a file.";

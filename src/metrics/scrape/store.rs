@@ -54,6 +54,16 @@ impl Scrape {
             "Publications deleted by retention",
             read(&store.retention_deletes),
         )?;
+        sheet.gauge(
+            "store_free_bytes",
+            "Free bytes on the disk of the embedded store; 0 with PostgreSQL",
+            read(&store.free_bytes),
+        )?;
+        sheet.gauge(
+            "store_short_of_room",
+            "1 while publications are refused because the disk is nearly full, else 0",
+            read(&store.short_of_room),
+        )?;
         sheet.counter(
             "store_channels_removed",
             "Channels removed because they were empty and idle",

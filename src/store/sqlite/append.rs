@@ -50,6 +50,8 @@ pub(super) struct SqliteAppender {
     round: VecDeque<Duty>,
     next_round: Instant,
     slice_rows: SliceRows,
+    /// Publications of the batch before the next slice.
+    written: usize,
     trust: ClockTrust,
     fullness: Fullness,
     writes: Writes,
@@ -96,6 +98,7 @@ impl SqliteAppender {
             round: VecDeque::new(),
             next_round: now + ROUND_PERIOD,
             slice_rows: SliceRows::MAX,
+            written: 0,
             trust,
             fullness: Fullness::default(),
             writes: Writes::Work,
@@ -108,9 +111,11 @@ impl SqliteAppender {
             match self.jobs.recv_timeout(self.patience()) {
                 Ok(first) => {
                     let batch = self.gather(first);
+                    let batch = self.refuse_if_short(batch);
                     self.commit(&batch);
+                    self.written = batch.len();
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.written = 0,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.finish_erasing();
                     return self.log;
@@ -154,7 +159,21 @@ impl SqliteAppender {
         batch
     }
 
+    /// While the disk is short of room, refuses all but deletes.
+    fn refuse_if_short(&self, batch: Vec<Append>) -> Vec<Append> {
+        if !self.checkpoints.signals.is_short_of_room() {
+            return batch;
+        }
+        let (deletes, refused): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|job| matches!(job.change, AppendChange::Delete(..)));
+        self.answers.refuse(&refused, &AppendError::NoRoom { retry_ms: RETRY_MS });
+        deletes
+    }
+
     fn commit(&mut self, batch: &[Append]) {
+        if batch.is_empty() {
+            return;
+        }
         let begun = monotonic();
         let (log, clock) = (&mut self.log, &self.clock);
         let result = match catch_unwind(AssertUnwindSafe(|| log.append(batch, clock.unix_ms()))) {
@@ -224,9 +243,12 @@ impl SqliteAppender {
 
     /// Does one slice of the round in progress.
     fn retain(&mut self) {
+        let duties = self.round.len();
         let Some(duty) = self.round.pop_front() else { return };
         let (begun, rows) = (monotonic(), self.slice_rows);
-        match catch_unwind(AssertUnwindSafe(|| self.slice(duty, begun))) {
+        match catch_unwind(AssertUnwindSafe(|| {
+            self.slice(duty, rows.outrunning(self.written, duties), begun)
+        })) {
             Ok(Ok(RetentionSlice { publications, keys, channels, erased, rest })) => {
                 if publications > 0 {
                     self.slice_rows = rows.after(begun.elapsed());
@@ -252,7 +274,7 @@ impl SqliteAppender {
     }
 
     /// Does one slice, unless it would delete by a clock that is not trusted.
-    fn slice(&mut self, duty: Duty, now: Instant) -> Result<RetentionSlice, BatchFault> {
+    fn slice(&mut self, duty: Duty, rows: SliceRows, now: Instant) -> Result<RetentionSlice, BatchFault> {
         let now_ms = self.clock.unix_ms();
         let verdict = self.trust.look(now, now_ms);
         clock_trust::report(verdict, &self.counters);
@@ -264,7 +286,7 @@ impl SqliteAppender {
             self.log.note_use(now_ms)?;
             self.trust.noted(now);
         }
-        let slice = self.log.retain(duty, now_ms, self.slice_rows);
+        let slice = self.log.retain(duty, now_ms, rows);
         self.log.large_cuts.log(now);
         slice
     }

@@ -5,6 +5,7 @@
 //! has left little to copy. The same thread empties the log some time after text was deleted, because the log still holds it.
 
 use super::connection::{self, Checkpoint, WalSize};
+use super::room::{DiskRoom, RoomWatch};
 use crate::metrics::store::{StoreCounters, bump};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
@@ -61,11 +62,17 @@ pub(super) struct WalSignals {
     order: AtomicU8,
     /// Text was deleted since the checkpoint thread last looked. Initially true: a log that a crash left may hold deleted text.
     erased: AtomicBool,
+    /// The disk has too little room for publications.
+    short: AtomicBool,
 }
 
 impl WalSignals {
     pub(super) fn new() -> WalSignals {
-        WalSignals { order: AtomicU8::new(NO_ORDER), erased: AtomicBool::new(true) }
+        WalSignals {
+            order: AtomicU8::new(NO_ORDER),
+            erased: AtomicBool::new(true),
+            short: AtomicBool::new(false),
+        }
     }
 
     /// The checkpoint that the append thread should make. The checkpoint thread makes no pass until [`WalSignals::done`].
@@ -80,6 +87,11 @@ impl WalSignals {
     /// The append thread has made the checkpoint, or failed to.
     pub(super) fn done(&self) {
         self.order.store(NO_ORDER, Ordering::Release);
+    }
+
+    /// True while publications must be refused.
+    pub(super) fn is_short_of_room(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
     }
 
     /// Notes that the log holds text which was deleted.
@@ -97,6 +109,7 @@ pub(super) struct Checkpointer {
     bounds: WalBounds,
     grown: Receiver<Grown>,
     signals: Arc<WalSignals>,
+    watch: RoomWatch,
     counters: Arc<StoreCounters>,
     connection: Option<Connection>,
     seen: WalSize,
@@ -115,13 +128,14 @@ impl Checkpointer {
         bounds: WalBounds,
         grown: Receiver<Grown>,
         signals: Arc<WalSignals>,
-        counters: Arc<StoreCounters>,
+        (watch, counters): (RoomWatch, Arc<StoreCounters>),
     ) -> Checkpointer {
         Checkpointer {
             path,
             bounds,
             grown,
             signals,
+            watch,
             counters,
             connection: None,
             seen: WalSize::default(),
@@ -148,6 +162,7 @@ impl Checkpointer {
                     self.counters.wal_bytes.store(size.bytes, Ordering::Relaxed);
                     self.give_order(size, now);
                     self.observe(size, now);
+                    self.look_at_room(now);
                 }
                 Err(error) => {
                     // The disk may be full: the next pass tries again.
@@ -194,6 +209,13 @@ impl Checkpointer {
                 blocked_s,
                 "write-ahead log grows; a program reads the store and does not end"
             );
+        }
+    }
+
+    fn look_at_room(&mut self, now: Instant) {
+        if let Some(connection) = &self.connection {
+            let room = self.watch.look(connection, now, &self.counters);
+            self.signals.short.store(room == DiskRoom::Short, Ordering::Relaxed);
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct LogBounds {
     pub(crate) channels_max: u64,
     /// The number of retained edits of one original.
     pub(crate) edits_max: u32,
+    /// Bytes in use in the file above which the oldest publications are deleted; 0: no bound.
+    pub(crate) bytes_max: u64,
 }
 
 /// The reason why a batch has no outcomes.

@@ -10,6 +10,7 @@ use super::keys;
 use super::log::{BatchFault, Log};
 use super::place::RowKey;
 use super::removal;
+use super::room;
 use super::rows::{self, ChannelRow};
 use crate::id::{ChannelName, Offset};
 use crate::limits::APPEND_BATCH_MAX;
@@ -30,6 +31,12 @@ impl SliceRows {
     /// Appends wait for a slice, so a longer one is halved the next time.
     const LONG: Duration = Duration::from_millis(8);
 
+    /// The size with which each of the duties that take turns deletes two rows for one that the batches before it wrote, however
+    /// long that takes: otherwise a log that is written fast enough would grow without end.
+    pub(crate) fn outrunning(self, written: usize, duties: usize) -> SliceRows {
+        SliceRows(self.0.max(2 * written as u64 * duties as u64))
+    }
+
     /// The size after a slice that took this long. Deleting overwrites the text, so large publications take longer.
     pub(crate) fn after(self, took: Duration) -> SliceRows {
         if took > SliceRows::LONG {
@@ -45,12 +52,17 @@ impl SliceRows {
 /// Keys or empty channels examined per slice.
 const SWEEP_MIN: u64 = 512;
 /// Keys or empty channels examined per slice while many are due: a few milliseconds.
-const SWEEP_MAX: u64 = 10_240;
+const SWEEP_MAX: u64 = 12_288;
 
-// An append claims one key and creates one channel at most. Between two commits there is a slice, and all duties take turns, so
-// both sweeps outrun the largest batches.
+// An append writes one publication, claims one key and creates one channel at most. Between two commits there is a slice, and all
+// duties take turns, so each of them outruns the largest batches.
 const _: () =
     assert!(SWEEP_MAX >= DUTIES.len() as u64 * SweepPace::EXAMINED_PER_CLAIM * APPEND_BATCH_MAX as u64);
+
+/// Publications of a channel within this time of the oldest one are deleted with it, in milliseconds.
+const SAME_TIME_MS: u64 = 60_000;
+/// Publications deleted between two looks at the bytes in use.
+const CUT_BY_BYTES: u64 = 64;
 
 /// A task of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +71,8 @@ pub(crate) enum Duty {
     Number,
     /// Publications older than `retention.age`.
     Age,
+    /// The oldest publications, while the file holds more than `retention.bytes`.
+    Bytes,
     /// Keys older than eight days, and than `retention.age`, whose publication is gone.
     Keys,
     /// Channels without publications and keys, after a minute.
@@ -71,14 +85,15 @@ impl Duty {
     /// True if the wall clock decides what is deleted.
     pub(crate) fn is_by_age(self) -> bool {
         match self {
-            Duty::Number | Duty::Erase => false,
+            Duty::Number | Duty::Bytes | Duty::Erase => false,
             Duty::Age | Duty::Keys | Duty::Channels => true,
         }
     }
 }
 
 /// The duties of a round.
-pub(crate) const DUTIES: [Duty; 5] = [Duty::Number, Duty::Age, Duty::Keys, Duty::Channels, Duty::Erase];
+pub(crate) const DUTIES: [Duty; 6] =
+    [Duty::Number, Duty::Age, Duty::Bytes, Duty::Keys, Duty::Channels, Duty::Erase];
 
 /// The result of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +127,7 @@ impl Log {
         let slice = match duty {
             Duty::Number => self.retain_number(rows.0),
             Duty::Age => self.retain_age(now_ms, rows.0),
+            Duty::Bytes => self.retain_bytes(rows.0),
             Duty::Keys => self.retain_keys(now_ms),
             Duty::Channels => self.remove_channels(now_ms),
             Duty::Erase => self.erase_edits(rows.0),
@@ -169,6 +185,30 @@ impl Log {
                 left = left.saturating_sub(aged.max(1));
             }
             Ok((cuts, Rest::Some))
+        })?;
+        for cut in &cuts {
+            self.large_cuts.note(&cut.name, cut.row.retained() + cut.removed, cut.removed);
+        }
+        Ok(RetentionSlice { publications: self.adopt_cuts(cuts), rest, ..RetentionSlice::default() })
+    }
+
+    /// Deletes the oldest publications of all channels, those of about the same time together.
+    fn retain_bytes(&mut self, rows: u64) -> Result<RetentionSlice, BatchFault> {
+        let most = self.bounds.bytes_max;
+        if most == 0 || self.connection().and_then(room::used_bytes).map_err(BatchFault::NotStored)? <= most {
+            return Ok(RetentionSlice::default());
+        }
+        let (cuts, rest) = self.transaction(|connection| {
+            let (mut cuts, mut left) = (Vec::new(), rows);
+            while left > 0 && room::used_bytes(connection)? > most {
+                let Some((name, oldest_ms)) = oldest(connection)? else { return Ok((cuts, Rest::None)) };
+                let Some(row) = rows::find(connection, name.as_str())? else { return Ok((cuts, Rest::None)) };
+                let count =
+                    aged(connection, &row, oldest_ms.saturating_add(SAME_TIME_MS), left.min(CUT_BY_BYTES))?;
+                cuts.push(cut(connection, name, row, count)?);
+                left = left.saturating_sub(count.max(1));
+            }
+            Ok((cuts, if left == 0 { Rest::Some } else { Rest::None }))
         })?;
         for cut in &cuts {
             self.large_cuts.note(&cut.name, cut.row.retained() + cut.removed, cut.removed);
@@ -238,6 +278,16 @@ fn before(now_ms: u64, age: Duration) -> u64 {
     now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The channel with the oldest publication, and the time of that.
+fn oldest(connection: &Connection) -> rusqlite::Result<Option<(ChannelName, u64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, oldest FROM channels WHERE oldest IS NOT NULL ORDER BY oldest LIMIT 1",
+    )?;
+    let found: Option<(String, i64)> =
+        statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(found.and_then(|(name, ms)| Some((ChannelName::parse(&name).ok()?, natural(ms)))))
+}
+
 /// The channel with the oldest publication, if that is older than `before_ms`.
 fn oldest_due(
     connection: &Connection,
@@ -298,5 +348,14 @@ mod tests {
         assert_eq!(rows.after(Duration::from_millis(5)), rows);
         assert_eq!(rows.after(Duration::from_millis(1)), SliceRows(32));
         assert_eq!(SliceRows::MAX.after(Duration::ZERO), SliceRows::MAX);
+    }
+
+    #[test]
+    fn slice_deletes_more_than_the_largest_batches_write_between_two_slices_of_its_duty() {
+        assert_eq!(SliceRows::MAX.outrunning(10, 2), SliceRows::MAX);
+        for duties in 1..=DUTIES.len() {
+            let rows = SliceRows::MIN.outrunning(APPEND_BATCH_MAX, duties);
+            assert!(rows.0 > (APPEND_BATCH_MAX * duties) as u64);
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::fault::{ROOM_TO_OPEN, SqliteOpenError};
 use super::lock::FolderLock;
 use super::log::{Log, LogBounds};
 use super::read::SqliteReader;
+use super::room::RoomWatch;
 use super::schema::{self, SchemaFault};
 use super::space;
 use crate::id::Epoch;
@@ -33,8 +34,18 @@ pub struct SqliteConfig {
     pub channels_max: u64,
     /// `limits.edits`: the number of retained edits of one original.
     pub edits_max: u32,
+    pub room: SqliteRoom,
     /// The number of threads that read pages; at least 1.
     pub readers: usize,
+}
+
+/// The room that the store may take on its disk. By default it is not bounded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SqliteRoom {
+    /// `retention.bytes`: bytes in use in the file above which the oldest publications are deleted; 0: no bound.
+    pub bytes_max: u64,
+    /// `store.free_bytes_min`: free bytes on the disk below which publications are refused; 0: no bound.
+    pub free_bytes_min: u64,
 }
 
 /// An open store whose threads do not run yet. It owns the data folder.
@@ -68,6 +79,7 @@ impl SqliteStore {
             retention: config.retention,
             channels_max: config.channels_max,
             edits_max: config.edits_max,
+            bytes_max: config.room.bytes_max,
         };
         let log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds)
             .map_err(failed("reading the channels"))?;
@@ -88,7 +100,8 @@ impl SqliteStore {
         let signals = Arc::new(WalSignals::new());
         let (grown, looks) = bounded(1);
         let (orders, cells) = (Arc::clone(&signals), Arc::clone(&counters));
-        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, orders, cells);
+        let watch = RoomWatch::new(&self.config.data, self.config.room.free_bytes_min);
+        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, orders, (watch, cells));
         let checkpointer = spawn("store-checkpoint".into(), move || checkpointer.run())?;
         let readers = (0..self.config.readers.max(1))
             .map(|number| {

@@ -3,6 +3,7 @@
 use super::super::connection::{self, Checkpoint};
 use super::super::log::{BatchFault, LogBounds};
 use super::super::retention::{Duty, SliceRows};
+use super::super::room;
 use super::support::{
     KEEP_ALL, Shelf, append, changing, delete, edit, name, offsets, plain, publications, request,
 };
@@ -11,6 +12,7 @@ use crate::clock::Moment;
 use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendChange, AppendError, Attempt, Authority, Creation, Form, PageRequest, Span};
 use crate::store::Retention;
+use crate::store::columns::natural;
 use crate::store::emptied::BASE_STEP;
 use crate::wire::push::LogPosition;
 use rusqlite::limits::Limit;
@@ -307,6 +309,24 @@ fn new_channels_are_counted_against_the_share_of_their_creator() {
     assert_eq!(shelf.append(&[denied], 1), [Err(AppendError::MayNotCreate)]);
     let existing = Append { creation: Creation::Denied, ..plain("a", "2") };
     assert_eq!(shelf.offset(existing, 1), 3);
+}
+
+#[test]
+fn oldest_publications_of_all_channels_go_while_the_file_holds_too_much() {
+    let mut shelf = Shelf::new(LogBounds { bytes_max: 2 << 20, ..KEEP_ALL });
+    let text = format!("\"{}\"", "x".repeat(20_000));
+    for round in 0..150 {
+        let now_ms = 1_000_000 + round * 120_000;
+        shelf.append(&[plain("a", &text), plain("b", &text)], now_ms);
+        shelf.retain(now_ms);
+    }
+    let floors = ["a", "b"].map(|name| shelf.page(name, Span::After(Offset(0)), 1).position.floor.0);
+    assert!(floors.iter().all(|floor| (90..=120).contains(floor)), "{floors:?}");
+    let used = room::used_bytes(shelf.log.raw()).expect("a number");
+    assert!(used <= 2 << 20, "{used}");
+    let pages: u64 =
+        shelf.log.raw().query_row("PRAGMA page_count", [], |row| row.get(0).map(natural)).expect("pages");
+    assert!(pages * 4_096 < 3 << 20, "freed pages are used again: {pages}");
 }
 
 #[test]

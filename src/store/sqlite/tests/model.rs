@@ -18,6 +18,7 @@ const BOUNDS: LogBounds = LogBounds {
     retention: Retention { publications: NUMBER, age: Some(Duration::from_millis(AGE_MS)) },
     channels_max: CHANNELS as u64,
     edits_max: 100,
+    bytes_max: 0,
 };
 
 #[derive(Clone, Debug)]

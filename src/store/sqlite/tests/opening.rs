@@ -1,7 +1,7 @@
 //! Opening a store: files of other programs, of other versions, and of another process.
 
 use super::super::connection::{self, FILE_NAME};
-use super::super::{SqliteConfig, SqliteOpenError, SqliteStore, new_epoch, noted_schema, schema};
+use super::super::{SqliteConfig, SqliteOpenError, SqliteRoom, SqliteStore, new_epoch, noted_schema, schema};
 use super::support::{KEEP_ALL, Shelf, append};
 use crate::id::{Epoch, Offset};
 use crate::job::Attempt;
@@ -14,6 +14,7 @@ fn config(data: &Path) -> SqliteConfig {
         retention: Retention { publications: 0, age: None },
         channels_max: 10,
         edits_max: 100,
+        room: SqliteRoom::default(),
         readers: 1,
     }
 }

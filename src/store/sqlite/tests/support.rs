@@ -15,8 +15,12 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// Retention that deletes nothing.
-pub(super) const KEEP_ALL: LogBounds =
-    LogBounds { retention: Retention { publications: 0, age: None }, channels_max: 1_000, edits_max: 100 };
+pub(super) const KEEP_ALL: LogBounds = LogBounds {
+    retention: Retention { publications: 0, age: None },
+    channels_max: 1_000,
+    edits_max: 100,
+    bytes_max: 0,
+};
 
 pub(super) fn name(text: &str) -> ChannelName {
     ChannelName::parse(text).expect("a channel name")

@@ -2,7 +2,7 @@
 
 use super::super::checkpoint::{WAL_BOUNDS, WalBounds};
 use super::super::connection::{self, FILE_NAME};
-use super::super::{RunningSqlite, SqliteConfig, SqliteStore};
+use super::super::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use super::support::{append, changing, delete, edit, name, offsets, plain, request};
 use crate::id::{Offset, ReactorId};
 use crate::job::{
@@ -41,6 +41,7 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
         retention,
         channels_max: 100,
         edits_max: 100,
+        room: SqliteRoom::default(),
         readers: 2,
     };
     let clock = Arc::new(AtomicU64::new(now_ms));
