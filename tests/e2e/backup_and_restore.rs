@@ -187,5 +187,13 @@ fn store_in_postgresql_is_not_backed_up_but_its_commands_are_printed() {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains("secret"), "{text}");
+        // Up to the address.
+        for command in text.lines().filter(|line| line.starts_with("pg_")) {
+            let words = command.split('\'').next().expect("words");
+            for guide in [include_str!("../../docs/operations.md"), include_str!("../../docs/production.md")]
+            {
+                assert!(guide.contains(words), "a guide lacks {words:?}");
+            }
+        }
     }
 }
