@@ -96,6 +96,34 @@ fn doctor_warns_of_an_absent_schema_and_fails_on_a_newer_or_incomplete_one() {
     assert!(code == Some(3) && said.contains("sweep_keys"), "{code:?} {said}");
 }
 
+#[test]
+fn missing_right_to_create_the_schema_is_named_with_both_ways_out() {
+    let server = Postgres::start();
+    server.sql("ALTER DATABASE seawall OWNER TO postgres");
+    let ways = ["GRANT CREATE ON DATABASE \"seawall\"", "CREATE SCHEMA seawall AUTHORIZATION \"seawall\""];
+    let doctor = run(&server, "", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(3), "{}", text(&doctor));
+    assert!(ways.iter().all(|way| text(&doctor).contains(way)), "{}", text(&doctor));
+    let gateway = on(&server).start();
+    until(SOON, "the log names them", || ways.iter().all(|way| gateway.output().contains(way)));
+    // As PostgreSQL checks it: the right to create a schema is not needed to use one.
+    server.sql(ways[1]);
+    until(SOON, "the store is up", || gateway.fetch("/health/dependencies").status == 200);
+    let mut client = Client::connect(&gateway);
+    let publish = json!({"publish": {"channel": "c", "data": 1}});
+    until(SOON, "it is published", || client.command(publish.clone()).get("published").is_some());
+    drop(gateway);
+    // Another role owns the tables, and the guide's grants are enough.
+    server.sql("REASSIGN OWNED BY seawall TO postgres");
+    assert_eq!(run(&server, "", &["doctor"]).status.code(), Some(3));
+    let guide = include_str!("../../docs/dependencies.md");
+    let (_, grants) = guide.split_once("role that serves needs\n\n```sql\n").expect("they are there");
+    let (grants, _) = grants.split_once("```").expect("they end");
+    server.sql(&grants.replace("chat", "seawall"));
+    let doctor = run(&server, "", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", text(&doctor));
+}
+
 /// PostgreSQL logs each client whose TLS connection ends without a farewell, among its own faults.
 #[test]
 fn connections_of_start_doctor_reload_and_stop_leave_no_line_in_the_log_of_postgresql() {

@@ -133,6 +133,15 @@ fn look_at(fault: Fault, code: &str) -> &'static str {
     }
 }
 
+/// The right that a migration lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingRight {
+    /// To create the schema `seawall` in the database.
+    Schema,
+    /// To create tables in the schema, which exists.
+    Tables,
+}
+
 /// The reason why a database that answers cannot be our store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -150,6 +159,8 @@ pub enum Unfit {
     },
     /// It has no tables of ours although this process used them before, or has not created them yet.
     NoSchema,
+    /// The role may not create what is missing.
+    NoRight { role: String, database: String, missing: MissingRight },
     /// It replays another server's log.
     Standby,
     /// Transactions are read-only by configuration.
@@ -174,6 +185,7 @@ impl Unfit {
             Unfit::NoSchema => {
                 (Fault::Schema, "who dropped it, and whether store.url names the right database")
             }
+            Unfit::NoRight { .. } => (Fault::Schema, "the rights of the role (docs/dependencies.md)"),
             Unfit::Standby => (Fault::Standby, "where the primary is: store.url must lead there"),
             Unfit::ReadOnly => {
                 (Fault::ReadOnly, "default_transaction_read_only of the server, database and role")
@@ -200,6 +212,14 @@ impl std::fmt::Display for Unfit {
             ),
             Unfit::NoSchema => f.write_str(
                 "the database has no schema seawall; restore it, or start again to create an empty one",
+            ),
+            Unfit::NoRight { role, database, missing: MissingRight::Schema } => write!(
+                f,
+                "the role {role} may not create schema seawall in database {database}: either GRANT CREATE ON DATABASE \"{database}\" TO \"{role}\", or CREATE SCHEMA seawall AUTHORIZATION \"{role}\""
+            ),
+            Unfit::NoRight { role, missing: MissingRight::Tables, .. } => write!(
+                f,
+                "the role {role} may not create tables in schema seawall: GRANT USAGE, CREATE ON SCHEMA seawall TO \"{role}\""
             ),
             Unfit::Standby => {
                 f.write_str("the database is a standby, which only reads; set store.url to the primary")

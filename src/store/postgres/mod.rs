@@ -24,7 +24,7 @@ mod timing;
 mod trial;
 
 pub use crate::net::postgres::AddressError;
-pub use fault::Unfit;
+pub use fault::{MissingRight, Unfit};
 pub use probe::{StoreProbe, Unmigrated};
 pub use schema::VERSION;
 

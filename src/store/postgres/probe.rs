@@ -129,8 +129,15 @@ fn exercise(
     };
     let mut warnings: Vec<String> = warning.into_iter().collect();
     match (unfit, unmigrated) {
-        (Some(unfit), Unmigrated::Fails) => return Err(ConnectRefusal::Unfit(unfit)),
-        (Some(unfit), Unmigrated::Warns) => warnings.push(unfit.to_string()),
+        (Some(unfit), Unmigrated::Fails) => {
+            // A right that the migration lacks is the better cause.
+            schema::may_create(link)?;
+            return Err(ConnectRefusal::Unfit(unfit));
+        }
+        (Some(unfit), Unmigrated::Warns) => {
+            schema::may_create(link)?;
+            warnings.push(unfit.to_string());
+        }
         (None, _) => warnings.extend(use_all(link, channel)?.warning()),
     }
     Ok((!warnings.is_empty()).then(|| warnings.join("; ")))

@@ -4,7 +4,7 @@
 //! of many instances that start at once, one runs them and the others find them done. Released migrations never change, and
 //! migrations only add, because programs of the release before go on running ([`crate::store::StoreSchema`]).
 
-use super::fault::{CallFault, Unfit};
+use super::fault::{CallFault, MissingRight, Unfit};
 use super::link::Link;
 use crate::health::finding::Cause;
 use crate::id::Epoch;
@@ -185,8 +185,28 @@ fn value(link: &mut Link, name: &str) -> Result<Option<i64>, CallFault> {
     rows.first().map(|row| row.try_get(0)).transpose().map_err(|error| CallFault::garbled(&error))
 }
 
+/// Checks that the role may create the schema, or tables in it if it exists. Changes nothing.
+pub(super) fn may_create(link: &mut Link) -> Result<(), ConnectRefusal> {
+    let rows = link.query(
+        "SELECT current_user::text, current_database()::text, n.there, CASE WHEN n.there
+             THEN has_schema_privilege('seawall', 'USAGE') AND has_schema_privilege('seawall', 'CREATE')
+             ELSE has_database_privilege(current_database(), 'CREATE') END
+         FROM (SELECT pg_catalog.to_regnamespace('seawall') IS NOT NULL AS there) n",
+        &[],
+    )?;
+    let row = rows.first().ok_or_else(CallFault::incomplete)?;
+    let text = |at: usize| row.try_get::<String>(at).unwrap_or_default();
+    let truth = |at: usize| row.try_get::<bool>(at).unwrap_or(false);
+    if truth(3) {
+        return Ok(());
+    }
+    let missing = if truth(2) { MissingRight::Tables } else { MissingRight::Schema };
+    Err(ConnectRefusal::Unfit(Unfit::NoRight { role: text(0), database: text(1), missing }))
+}
+
 /// Runs the missing migrations, all or none.
 fn migrate(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
+    may_create(link)?;
     let taken = take_steps(link, fresh);
     if taken.is_err() {
         // The transaction ends with the rollback; a lost connection has none.
@@ -198,7 +218,10 @@ fn migrate(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
 fn take_steps(link: &mut Link, fresh: Epoch) -> Result<(), ConnectRefusal> {
     link.batch(&format!(
         "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({LOCK}); SET LOCAL statement_timeout = {};
-         CREATE SCHEMA IF NOT EXISTS seawall;
+         DO $$ BEGIN
+             -- `IF NOT EXISTS` demands the right to create it even where it exists.
+             IF pg_catalog.to_regnamespace('seawall') IS NULL THEN CREATE SCHEMA seawall; END IF;
+         END $$;
          CREATE TABLE IF NOT EXISTS seawall.meta (name text COLLATE \"C\" PRIMARY KEY, value bigint NOT NULL);
          INSERT INTO seawall.meta (name, value) VALUES ('version', 0), ('epoch', {}) ON CONFLICT DO NOTHING",
         STATEMENT_TIMEOUT.as_millis(),
