@@ -7,6 +7,10 @@ import WebSocket from 'ws';
 import { connect } from 'seawall-client';
 
 const [url, file, many] = process.argv.slice(2);
+if (!url || !file) {
+  console.error('usage: node archive.mjs URL FILE [MANY]');
+  process.exit(2);
+}
 const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { publications: [] };
 
 const client = connect(url, { WebSocket });

@@ -5,7 +5,7 @@
 import WebSocket from 'ws';
 import { connect, SeawallError } from 'seawall-client';
 
-const client = connect(process.argv[2], { WebSocket });
+const client = connect(process.argv[2] ?? 'ws://127.0.0.1:8080/ws', { WebSocket });
 const room = client.channel('lobby');
 
 try {

@@ -5,7 +5,7 @@
 import WebSocket from 'ws';
 import { connect, newKey } from 'seawall-client';
 
-const client = connect(process.argv[2], { WebSocket });
+const client = connect(process.argv[2] ?? 'ws://127.0.0.1:8080/ws', { WebSocket });
 const room = client.channel('lobby', { last: 10 });
 
 client.state.subscribe((state) => console.log(`connection: ${state.phase}`));
@@ -15,7 +15,7 @@ const mine = newKey();
 const published = room.publish({ text: 'hello' }, { key: mine });
 
 for await (const { user, key, data } of room) {
-  console.log(`${user}: ${data.text}`);
+  console.log(`${user}: ${data?.text}`);
   if (key === mine) break;
 }
 const { offset } = await published;

@@ -11,7 +11,7 @@ export interface Observable<T> {
   subscribe(listener: (value: T) => void): () => void;
 }
 
-/** Any JSON value. The gateway stores and returns it exactly as published. */
+/** Any JSON value. The gateway stores and returns it exactly as published. For apps without a type of their own: `channel<Json>(name)`. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /**
@@ -52,8 +52,8 @@ export interface Ending {
   readonly code: number;
   /** A reason for programs: one listed in docs/protocol.md, or `lost`, `silent`, `unanswered`, `no_token`, `closed`. */
   readonly reason: string;
-  /** Details for people, such as the rule or the limit that was broken. */
-  readonly message?: string;
+  /** Details for people, such as the rule or the limit that was broken, or what the runtime says about a failed connection. */
+  readonly message: string;
   /** The dependency whose outage ended the connection, if one did. */
   readonly dependency?: string;
   /** The outage's reference in the operator's log. Show it, so that people can quote it. */
@@ -65,11 +65,11 @@ export interface Ending {
 /** The limits that the gateway sets for this connection. 0 means no limit. */
 export interface Limits {
   /** The largest frame, in bytes. */
-  readonly frame_bytes: number;
+  readonly frameBytes: number;
   /** Publications per second. This package keeps to it. */
-  readonly publishes_per_s: number;
+  readonly publishesPerSecond: number;
   /** Publications at once. This package keeps to it. */
-  readonly publishes_burst: number;
+  readonly publishesBurst: number;
   /** Channels per connection. */
   readonly subscriptions: number;
 }
@@ -123,8 +123,8 @@ export interface Status {
   readonly message?: string;
 }
 
-/** A publication. Edits and deletes are publications too, with offsets of their own. */
-export interface Publication<T = Json> {
+/** The members that every publication has. */
+export interface PublicationHead {
   readonly channel: string;
   /** Consecutive within an epoch. A new channel starts at 1, or higher if the store has removed channels. */
   readonly offset: number;
@@ -133,15 +133,41 @@ export interface Publication<T = Json> {
   readonly user: string;
   /** When it was stored. */
   readonly time: number;
-  /** `null` in most deletes and in deleted publications. */
+}
+
+/** A publication with its data: an original or an edit. */
+export interface DataPublication<T = unknown> extends PublicationHead {
   readonly data: T;
   /** The offset whose data this publication replaces. */
   readonly edits?: number;
-  /** The offset that this publication deletes. */
-  readonly deletes?: number;
-  /** The offset of the publication that deleted this one. */
-  readonly deleted_by?: number;
+  readonly deletes?: undefined;
+  readonly deletedBy?: undefined;
 }
+
+/** A publication that deletes another. */
+export interface DeletePublication<T = unknown> extends PublicationHead {
+  /** `null`, unless its author gave it data. */
+  readonly data: T | null;
+  readonly edits?: undefined;
+  /** The offset that this publication deletes. */
+  readonly deletes: number;
+  readonly deletedBy?: undefined;
+}
+
+/** A publication whose data was deleted. */
+export interface DeletedPublication extends PublicationHead {
+  readonly data: null;
+  readonly edits?: number;
+  readonly deletes?: undefined;
+  /** The offset of the publication that deleted this one. */
+  readonly deletedBy: number;
+}
+
+/**
+ * A publication. Edits and deletes are publications too, with offsets of their own. `data` is of type `T` if neither `deletes` nor
+ * `deletedBy` is set. `T` is the app's claim: nothing checks what other clients publish.
+ */
+export type Publication<T = unknown> = DataPublication<T> | DeletePublication<T> | DeletedPublication;
 
 /** The reply to a publish. The publication is committed to the store. */
 export interface Published {
@@ -155,14 +181,14 @@ export interface Published {
 }
 
 /** A message that is not stored. */
-export interface Signal<T = Json> {
+export interface Signal<T = unknown> {
   readonly channel: string;
   readonly user: string;
   readonly data: T;
 }
 
 /** A part of a channel's log, in ascending order. */
-export interface Page<T = Json> {
+export interface Page<T = unknown> {
   readonly channel: string;
   readonly epoch: string;
   /** The newest offset of the log; 0 if nothing was ever published. */
@@ -222,13 +248,13 @@ export interface ChannelState {
 }
 
 /** The events of a channel and the values that listeners receive. */
-export interface ChannelEvents<T = Json> {
+export interface ChannelEvents<T = unknown> {
   /** Each publication once, in offset order, edits and deletes included. */
   publication: Publication<T>;
   /** An edit, emitted after its `publication` event. */
-  edit: Publication<T>;
+  edit: DataPublication<T> | DeletedPublication;
   /** A delete, emitted after its `publication` event. */
-  delete: Publication<T>;
+  delete: DeletePublication<T>;
   signal: Signal<T>;
   gap: Gap;
   reset: Reset;
@@ -243,6 +269,11 @@ export interface PublishOptions {
   readonly edits?: number;
   /** The offset to delete; `data` is then usually `null`. Excludes `edits`. */
   readonly deletes?: number;
+}
+
+/** The options of a delete. */
+export interface DeleteOptions extends PublishOptions {
+  readonly deletes: number;
 }
 
 /** Selects a page of history: the newest one by default, or one relative to `before` or `after`, but not both. */
@@ -261,7 +292,7 @@ export interface HistoryOptions {
  *
  * A listener added in the same synchronous turn as `client.channel()` misses nothing.
  */
-export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
+export interface Channel<T = unknown> extends AsyncIterable<Publication<T>> {
   readonly name: string;
   readonly state: Observable<ChannelState>;
   /** The position of the last delivered publication; `undefined` until the gateway first answers. */
@@ -278,6 +309,7 @@ export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
    * publication is not reported as such, because the outbox shows it.
    */
   publish(data: T, options?: PublishOptions): Promise<Published>;
+  publish(data: T | null, options: DeleteOptions): Promise<Published>;
   /** Reads a page of the log, waiting at most {@link REQUEST_MS} for a connection and the page. Rejects with a {@link SeawallError}. */
   history(options?: HistoryOptions): Promise<Page<T>>;
   /**
@@ -294,7 +326,7 @@ export interface Channel<T = Json> extends AsyncIterable<Publication<T>> {
 export interface OutboxEntry {
   readonly key: string;
   readonly channel: string;
-  readonly data: Json;
+  readonly data: unknown;
   readonly edits?: number;
   readonly deletes?: number;
   /** When it was queued. */
@@ -335,8 +367,8 @@ export interface Client {
   readonly status: Observable<Status>;
   readonly outbox: Outbox;
   /** Subscribes, or shares the existing subscription. @throws {@link SeawallError} `invalid` */
-  channel<T = Json>(name: string, options?: ChannelOptions): Channel<T>;
-  /** Connects now instead of waiting, also after `closed`. Meant for a button, because it ignores the gateway's `retryMs`. */
+  channel<T = unknown>(name: string, options?: ChannelOptions): Channel<T>;
+  /** Connects now instead of waiting, also after `closed` and if {@link Options.idle} is set. Meant for a button, because it ignores the gateway's `retryMs`. */
   reconnect(): void;
   /** Ends the client. Queued entries stay in durable storage for another tab or the next visit. */
   close(): void;
@@ -395,6 +427,12 @@ export interface OutboxKeeper {
 /** Creates an {@link OutboxKeeper}. Use `durable` from `seawall-client/outbox`; apps need not write their own. */
 export type OutboxMaker = (owner: OutboxOwner) => OutboxKeeper;
 
+/** The part of the DOM's `LockManager` that this package uses. */
+export interface Locks {
+  /** `run` gets `null` if the lock is not available. */
+  request(name: string, options: object, run: (lock: unknown) => unknown): Promise<unknown>;
+}
+
 /** Storage for outboxes. A write must be durable once its promise resolves. */
 export interface OutboxStorage {
   /** Returns all entries of an outbox, in any order. */
@@ -447,5 +485,10 @@ export interface Options {
   readonly outbox?: OutboxMaker;
   /** Returns a number from [0, 1). Default: `Math.random`. */
   readonly random?: () => number;
+  /**
+   * Opens nothing, neither a connection nor the outbox, until {@link Client.reconnect}. For a server that renders a page: it needs
+   * no `WebSocket`, the address may be relative, and the state stays `connecting`.
+   */
+  readonly idle?: boolean;
   readonly clock?: Clock;
 }

@@ -1,7 +1,7 @@
 /** The channel handles that an app holds. */
 
 import type {
-  Channel, ChannelEvents, ChannelOptions, ChannelState, Cursor, HistoryOptions, Json, Page, Publication, Published, PublishOptions,
+  Channel, ChannelEvents, ChannelOptions, ChannelState, Cursor, HistoryOptions, Page, Publication, Published, PublishOptions,
 } from './api.js';
 import { invalid, SeawallError } from './error.js';
 import { newKey } from './key.js';
@@ -20,13 +20,14 @@ export interface Owner {
 
 type Listeners = { [E in keyof ChannelEvents]?: Set<(value: never) => void> };
 
+const EVENTS: readonly string[] = ['publication', 'edit', 'delete', 'signal', 'gap', 'reset', 'synced'] satisfies (keyof ChannelEvents)[];
 const NAME = /^[A-Za-z0-9_.:-]{1,128}$/;
 const KEY = /^[!-~]{1,64}$/;
 const whole = (value: unknown, least: number) => value === undefined || (Number.isSafeInteger(value) && (value as number) >= least);
 
 /** Checks the arguments of `client.channel()`. */
 export function check(name: string, { last, from, catchUp }: ChannelOptions): void {
-  if (!NAME.test(name)) throw invalid(`A channel name must be 1 to 128 of A-Z, a-z, 0-9, '_', '.', ':' and '-', not ${JSON.stringify(name)}.`);
+  if (typeof name !== 'string' || !NAME.test(name)) throw invalid(`A channel name must be 1 to 128 of A-Z, a-z, 0-9, '_', '.', ':' and '-', not ${JSON.stringify(name)}.`);
   if (!whole(last, 0) || last! > 300) throw invalid('last must be a whole number from 0 to 300.');
   if (last !== undefined && from) throw invalid('last and from exclude each other: pass one of them.');
   if (from && (typeof from.epoch !== 'string' || from.offset === undefined || !whole(from.offset, 0))) throw invalid('from must be a cursor: { epoch, offset }.');
@@ -42,6 +43,8 @@ function stringify(data: unknown, otherwise?: string): string {
 
 /** One handle. All handles with the same name share a subscription. */
 export class Handle implements Channel {
+  /** As in the client. */
+  readonly __v_skip = true;
   readonly state = cell<ChannelState>({ phase: 'waiting' });
   readonly #listeners: Listeners = {};
 
@@ -53,6 +56,8 @@ export class Handle implements Channel {
   }
 
   on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): () => void {
+    if (!EVENTS.includes(event)) throw invalid(`${JSON.stringify(event)} is not an event of a channel: listen to ${EVENTS.join(', ')}.`);
+    if (typeof listener !== 'function') throw invalid('The listener must be a function.');
     const all = (this.#listeners[event] ??= new Set());
     const own = (value: never) => listener(value);
     all.add(own);
@@ -63,7 +68,7 @@ export class Handle implements Channel {
     notify(this.#listeners[event] as Set<(value: ChannelEvents[E]) => void> ?? [], value);
   }
 
-  publish(data: Json, options: PublishOptions = {}): Promise<Published> {
+  publish(data: unknown, options: PublishOptions = {}): Promise<Published> {
     try {
       return this.owner.publish(this.#entry(data, options));
     } catch (error) {
@@ -71,9 +76,9 @@ export class Handle implements Channel {
     }
   }
 
-  #entry(data: Json, { key = newKey(), edits, deletes }: PublishOptions): NewEntry {
+  #entry(data: unknown, { key = newKey(), edits, deletes }: PublishOptions): NewEntry {
     const json = stringify(data, deletes ? 'null' : undefined);
-    if (!KEY.test(key)) throw invalid('key must be 1 to 64 bytes of visible ASCII.');
+    if (typeof key !== 'string' || !KEY.test(key)) throw invalid('key must be 1 to 64 bytes of visible ASCII.');
     if (!whole(edits, 1) || !whole(deletes, 1) || (edits && deletes)) throw invalid('edits or deletes must be an offset of at least 1, and not both.');
     return { key, channel: this.name, data: JSON.parse(json), json, edits, deletes };
   }
@@ -84,7 +89,7 @@ export class Handle implements Channel {
     return this.owner.history({ channel: this.name, before, after, limit });
   }
 
-  signal(data: Json): boolean {
+  signal(data: unknown): boolean {
     return this.owner.signal(this.name, stringify(data));
   }
 

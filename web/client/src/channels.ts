@@ -1,11 +1,11 @@
 /** Channel subscriptions: subscribing, applying publications, fetching missing ones. */
 
-import type { ChannelState, Failure, Page, Publication } from './api.js';
+import type { ChannelState, Failure } from './api.js';
 import { advised } from './close.js';
 import { hear, reset, skip, take, wants } from './cursor.js';
 import { PAGE, WINDOW } from './limits.js';
 import { TRANSIENT_CODES, type Ask, type Event, type Sub, type Turn } from './state.js';
-import type { Begin, Frame, WireError } from './wire.js';
+import { publicationOf, type Begin, type Frame, type WireError, type WirePage, type WirePublication } from './wire.js';
 
 /** Adds a subscription that the app wants. */
 export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
@@ -120,7 +120,7 @@ export function answered(t: Turn, ask: Ask & { for: 'subscribe' | 'fill' }, { su
 }
 
 /** Applies a page. `heard` is the highest offset known when it was requested; anything learned since is newer than the page. */
-function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page, heard: number): void {
+function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: WirePage, heard: number): void {
   const before = sub.last;
   if (epoch !== sub.epoch) {
     restart(t, sub, epoch, floor);
@@ -134,12 +134,13 @@ function page(t: Turn, sub: Sub, { epoch, head, floor, publications }: Page, hea
   else if (sub.last === before) sub.rest = t.now + 1000;
 }
 
-function apply(t: Turn, sub: Sub, value: Publication): void {
-  if (take(sub, value.offset) !== 'apply') return;
-  const emit = (event: 'publication' | 'edit' | 'delete') => t.do({ do: 'emit', channel: sub.name, event, value });
-  emit('publication');
-  if (value.edits) emit('edit');
-  if (value.deletes) emit('delete');
+function apply(t: Turn, sub: Sub, one: WirePublication): void {
+  if (take(sub, one.offset) !== 'apply') return;
+  const value = publicationOf(one);
+  const about = { do: 'emit', channel: sub.name } as const;
+  t.do({ ...about, event: 'publication', value });
+  if (value.deletes) t.do({ ...about, event: 'delete', value });
+  else if (value.edits) t.do({ ...about, event: 'edit', value });
 }
 
 /** Handles a push about a channel, from the serving link or from the one being left. */

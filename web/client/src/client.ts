@@ -1,7 +1,7 @@
 /** The shell around the session: the one file that touches sockets, timers and the page. */
 
 import type {
-  Channel, ChannelOptions, Client, Clock, Cursor, Json, Options, Outbox, OutboxEntry, OutboxKeeper, Page, Published, Socket, SocketClass, State, Status,
+  Channel, ChannelOptions, Client, Clock, Cursor, Options, Outbox, OutboxEntry, OutboxKeeper, Page, Published, Socket, SocketClass, State, Status,
 } from './api.js';
 import { check, Handle, type Owner } from './channel.js';
 import { invalid, SeawallError } from './error.js';
@@ -11,7 +11,7 @@ import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './
 import { cell } from './observable.js';
 import { owned, tooLarge } from './outbox.js';
 import * as session from './session.js';
-import type { Effect, Event, NewEntry, SessionState } from './state.js';
+import type { Effect, Entry, Event, NewEntry, SessionState } from './state.js';
 import { command, read } from './wire.js';
 
 interface Waiter<T> {
@@ -31,6 +31,7 @@ const systemClock: Clock = {
 /** Resolves the gateway's address to a `ws:` or `wss:` URL. In a page it may be relative. */
 function address(url: string): string {
   try {
+    if (typeof url !== 'string') throw url;
     const whole = new URL(url, globalThis.location?.href);
     whole.protocol = whole.protocol.replace(/^http/, 'ws');
     if (/^wss?:$/.test(whole.protocol)) return whole.href;
@@ -39,6 +40,8 @@ function address(url: string): string {
 }
 
 class Shell implements Client, Owner {
+  /** Vue must not wrap this object: a proxy has no private members. */
+  readonly __v_skip = true;
   readonly state = cell<State>({ phase: 'connecting', attempt: 0 });
   readonly status;
   readonly outbox: Outbox;
@@ -52,7 +55,8 @@ class Shell implements Client, Owner {
   readonly #pages = new Map<number, Waiter<Page>>();
   readonly #events: Event[] = [];
   readonly #stop: (() => void)[] = [];
-  readonly #keeper: OutboxKeeper | undefined;
+  #keeper: OutboxKeeper | undefined;
+  #started = false;
   #s: SessionState;
   #busy = false;
   #over = false;
@@ -70,7 +74,8 @@ class Shell implements Client, Owner {
   /** The time at which the signals sent so far are within the allowed rate. */
   #signals = 0;
 
-  constructor(readonly url: string, readonly options: Options) {
+  /** `url` is resolved at the start, because a server that renders a page has no base for a relative one. */
+  constructor(public url: string, readonly options: Options) {
     const { token, user: account, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
@@ -86,19 +91,29 @@ class Shell implements Client, Owner {
         return can;
       },
     });
+  }
+
+  /** Opens the outbox and connects. Until then the client does nothing but keep what the app asks for. */
+  start(): void {
+    const { outbox, token, WebSocket = globalThis.WebSocket } = this.options;
+    if (!WebSocket) throw invalid('This runtime has no WebSocket: pass options.WebSocket, for example from the package ws, or idle: true to connect later.');
+    this.url = address(this.url);
+    this.#started = true;
     this.#keeper = outbox?.({
-      url, clock,
+      url: this.url,
+      clock: this.#clock,
       users: () => users(this.#s),
       isAnonymous: () => !token && 'session' in this.#s.view && this.#s.view.session.user === 'anonymous',
       room: () => this.#room(),
       restore: (entries) => this.#dispatch({ is: 'restored', entries }),
       opened: (durable) => this.#storage.set(durable ? 'durable' : 'memory'),
     });
+    for (const entry of this.#s.outbox) this.#save(entry);
     this.#listen();
     this.#dispatch({ is: 'connect' });
   }
 
-  channel<T = Json>(name: string, options: ChannelOptions = {}): Channel<T> {
+  channel<T = unknown>(name: string, options: ChannelOptions = {}): Channel<T> {
     check(name, options);
     const all = this.#handles.get(name);
     // A listener may call this: the event being processed is older than the handle and may belong to an earlier subscription.
@@ -168,7 +183,9 @@ class Shell implements Client, Owner {
   }
 
   reconnect(): void {
-    if (!this.#over) this.#dispatch({ is: 'connect' });
+    if (this.#over) return;
+    if (this.#started) this.#dispatch({ is: 'connect' });
+    else this.start();
   }
 
   close(): void {
@@ -233,18 +250,19 @@ class Shell implements Client, Owner {
           if (handle.since <= this.#stepped) handle.emit(effect.event, effect.value as never);
         }
         return;
-      case 'save': {
-        // Without a token the gateway will call the user `anonymous`, so entries written before the first connection are found offline too.
-        const { key, user = this.options.token ? undefined : 'anonymous' } = effect.entry;
-        const saved = () => this.#dispatch({ is: 'saved', key });
-        if (this.#keeper) void this.#keeper.save({ ...effect.entry, user }).then(saved);
-        else saved();
-        return;
-      }
+      case 'save': return this.#save(effect.entry);
       case 'forget': return this.#keeper?.forget(effect.key);
       case 'settle': return settle(this.#promises, effect.key, effect.published, effect.failure);
       case 'answer': return settle(this.#pages, effect.request, effect.page, effect.failure);
     }
+  }
+
+  #save(entry: Entry): void {
+    // Without a token the gateway will call the user `anonymous`, so entries written before the first connection are found offline too.
+    const { key, user = this.options.token ? undefined : 'anonymous' } = entry;
+    const saved = () => this.#dispatch({ is: 'saved', key });
+    if (this.#keeper) void this.#keeper.save({ ...entry, user }).then(saved);
+    else saved();
   }
 
   #open(link: number): void {
@@ -261,8 +279,12 @@ class Shell implements Client, Owner {
         const frame = read(data);
         if (frame) this.#dispatch({ is: 'frame', link, frame });
       };
-      socket.onclose = ({ code, reason }: { code: number; reason: string }) => closed(code, reason);
-      socket.onerror = () => {};
+      let detail = '';
+      // Browsers do not say why; Node and `ws` do.
+      socket.onerror = ({ message, error }: { message?: string; error?: { message?: string; cause?: { message?: string } } }) => {
+        detail = error?.cause?.message ?? (message || error?.message || '');
+      };
+      socket.onclose = ({ code, reason }: { code: number; reason: string }) => closed(code, reason || (detail && `lost: ${detail.replaceAll(';', ',')}`));
     } catch (error) {
       closed(1006, `lost: ${(error as Error).message}`);
     }
@@ -346,9 +368,10 @@ function settle<K, T>(waiters: Map<K, Waiter<T>>, key: K, value?: T, failure?: C
  *
  * `url` is `wss://HOST/ws`. In a page it may be relative (`/ws`); `https:` is treated as `wss:`, and `http:` as `ws:`.
  * Returns at once and reports progress in {@link Client.state}.
- * @throws {@link SeawallError} `invalid` if `url` is not a gateway address, or there is no `WebSocket` class
+ * @throws {@link SeawallError} `invalid` if `url` is not a gateway address, or there is no `WebSocket` class; not if `idle` is set
  */
 export function connect(url: string, options: Options = {}): Client {
-  if (!options.WebSocket && !globalThis.WebSocket) throw invalid('This runtime has no WebSocket: pass options.WebSocket, for example from the package ws.');
-  return new Shell(address(url), options);
+  const client = new Shell(url, options);
+  if (!options.idle) client.start();
+  return client;
 }

@@ -6,7 +6,8 @@ import type { Ending } from './api.js';
 export type Advice = 'stop' | 'return' | 'patient' | 'fresh_token';
 
 /** The push `bye`. */
-export interface Bye extends Omit<Ending, 'retryMs'> {
+export interface Bye extends Omit<Ending, 'retryMs' | 'message'> {
+  readonly message?: string;
   readonly retry_ms?: number;
 }
 
@@ -21,18 +22,25 @@ export function advice(code: number): Advice {
 export const advised = (ms: unknown): number | undefined =>
   typeof ms === 'number' && ms >= 0 ? ms : undefined;
 
+/** Explains an end for which there is no message. A browser gives no cause for a failed connection, so the usual ones are named. */
+function explain(code: number, reason: string, wasOpen: boolean): string {
+  if (reason !== 'lost') return `The gateway ended the connection: ${reason.replaceAll('_', ' ')} (${code}).`;
+  return wasOpen ? 'The connection was lost.' : 'No connection: the gateway may not run, the path may be wrong, or its certificate may not be trusted.';
+}
+
 /** Reads how a connection ended from the `bye` push or, if that was missed, from the close frame. */
-export function ending(code: number, text: string, bye?: Bye): Ending {
+export function ending(code: number, text: string, bye?: Bye, wasOpen = true): Ending {
   if (bye) {
-    const { code, reason, message, dependency, reference, retry_ms } = bye;
+    const { code, reason, message = explain(code, reason, true), dependency, reference, retry_ms } = bye;
     return { code, reason, message, dependency, reference, retryMs: advised(retry_ms) };
   }
   const found = (pattern: RegExp) => pattern.exec(text)?.[1];
   const retry = found(/; retry_ms=(\d+)/);
+  const reason = found(/^([a-z_]+)/) ?? 'lost';
   return {
     code,
-    reason: found(/^([a-z_]+)/) ?? 'lost',
-    message: found(/^[a-z_]+: ([^;]*)/),
+    reason,
+    message: found(/^[a-z_]+: ([^;]*)/) ?? explain(code, reason, wasOpen),
     dependency: found(/; dependency=([^;]*)/),
     reference: found(/; ref=([^;]*)/),
     retryMs: retry === undefined ? undefined : Number(retry),

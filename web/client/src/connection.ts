@@ -7,7 +7,7 @@ import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
 import { CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
 import type { Link, Turn } from './state.js';
-import type { Connected, Frame, WireError } from './wire.js';
+import { limitsOf, type Connected, type Frame, type WireError } from './wire.js';
 
 /** Starts a connection attempt, unless one is in progress. */
 export function dial(t: Turn): void {
@@ -34,7 +34,7 @@ function askToken(t: Turn): void {
 }
 
 /** Handles the token callback's result: opens the connection that waits for it, or refreshes the serving one. */
-export function tokenCame(t: Turn, token: string | undefined, message?: string): void {
+export function tokenCame(t: Turn, token: string | undefined, message = 'There is no token.'): void {
   const { s, now } = t;
   const next = s.links.get(s.next!);
   s.asking = 0;
@@ -69,7 +69,7 @@ export function opened(t: Turn, id: number): void {
   if (link?.phase !== 'opening') return;
   link.phase = 'greeting';
   const recover: object[] = [];
-  let room = Math.min(RECOVER_BYTES, (s.limits?.frame_bytes || FRAME_BYTES) - CONNECT_BYTES - (s.token?.length ?? 0));
+  let room = Math.min(RECOVER_BYTES, (s.limits?.frameBytes || FRAME_BYTES) - CONNECT_BYTES - (s.token?.length ?? 0));
   for (const { name, epoch, last } of s.subs.values()) {
     if (epoch === undefined || s.cautious || recover.length >= (s.limits?.subscriptions || 128)) continue;
     room -= name.length + epoch.length + 60;
@@ -83,9 +83,10 @@ export function connected(t: Turn, id: number, reply: Connected): void {
   const { s, now } = t;
   const link = s.links.get(id)!;
   const old = s.links.get(s.link!);
-  const { user, connection, instance, limits, expires, expires_in_ms } = reply;
+  const { user, connection, instance, expires, expires_in_ms } = reply;
+  const limits = limitsOf(reply.limits);
   const lost = reply.recovered.some((one) => one.because === 'epoch_changed');
-  Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishes_burst });
+  Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishesBurst });
   s.next = s.move = undefined;
   s.link = id;
   s.user = user;

@@ -1,6 +1,6 @@
 /** The module `seawall-client/outbox`: an outbox that survives reloads and crashes. Separate, so that only its users load it. */
 
-import type { OutboxMaker, OutboxStorage } from './api.js';
+import type { Locks, OutboxMaker, OutboxStorage } from './api.js';
 import { Keeper } from './keeper.js';
 import { indexedDbStorage } from './storage.js';
 
@@ -15,7 +15,7 @@ export interface DurableOptions {
   /** Default: IndexedDB. Without IndexedDB the outbox is in memory. */
   readonly storage?: OutboxStorage;
   /** Default: `navigator.locks`. With `null`, or where there are none, each client sends the entries it finds at its start. */
-  readonly locks?: Pick<LockManager, 'request'> | null;
+  readonly locks?: Locks | null;
 }
 
 /** Keeps the outbox in storage. Pass the result as `outbox` to `connect`. */

@@ -7,14 +7,14 @@
  * is always ordered by one list.
  */
 
-import type { KeptEntry, OutboxKeeper, OutboxOwner, OutboxStorage, StoredEntry } from './api.js';
+import type { KeptEntry, Locks, OutboxKeeper, OutboxOwner, OutboxStorage, StoredEntry } from './api.js';
 import { newKey } from './key.js';
 import { LOOK_MS, OUTBOX_ENTRIES_MAX, STORAGE_MS } from './limits.js';
 
 /** A keeper's client, storage and locks. */
 export interface Keeping extends OutboxOwner {
   readonly storage: OutboxStorage;
-  readonly locks: Pick<LockManager, 'request'> | null | undefined;
+  readonly locks: Locks | null | undefined;
   /** The name that the app gave the outbox. Without one, each user of a gateway has an outbox. */
   readonly name: string | undefined;
 }
@@ -141,7 +141,7 @@ export class Keeper implements OutboxKeeper {
   async #start(): Promise<void> {
     const { locks } = this.#to;
     if (locks) await this.#inTime(new Promise<void>((granted, failed) => {
-      locks.request(this.#lockOf(this.#owner), () => new Promise<void>((end) => {
+      locks.request(this.#lockOf(this.#owner), {}, () => new Promise<void>((end) => {
         this.#end.signal.addEventListener('abort', () => end());
         granted();
       })).catch(failed);

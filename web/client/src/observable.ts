@@ -4,6 +4,8 @@ import type { Observable } from './api.js';
 
 /** An observable that can be set. */
 export interface Cell<T> extends Observable<T> {
+  /** Vue must not wrap it: the values are never modified, and apps compare them. */
+  readonly __v_skip: true;
   set(value: T): void;
 }
 
@@ -23,6 +25,7 @@ export function notify<T>(listeners: Iterable<(value: T) => void>, value: T): vo
 export function cell<T>(value: T): Cell<T> {
   const listeners = new Set<(value: T) => void>();
   return {
+    __v_skip: true,
     get value() { return value; },
     set(next) {
       if (next === value) return;

@@ -29,7 +29,7 @@ function body({ channel, key, edits, deletes }: NewEntry): object {
 
 /** Returns a failure if the frame is too large: the gateway would end the connection. */
 export function tooLarge(s: SessionState, text: string): Failure | undefined {
-  const most = s.limits?.frame_bytes ?? FRAME_BYTES;
+  const most = s.limits?.frameBytes ?? FRAME_BYTES;
   const size = bytes(text);
   if (!most || size <= most) return undefined;
   return { code: 'too_large', message: `This takes ${size} bytes but the gateway accepts ${most}: make it shorter.` };
@@ -168,9 +168,9 @@ function sendOne(t: Turn, entry: Entry, link: Link): void {
   t.ask(link.id, { for: 'publish', key: entry.key }, 'publish', body(entry), entry.json);
 }
 
-/** Takes a token from the local copy of the gateway's bucket for `publishes_per_s`; above that rate the gateway refuses. */
+/** Takes a token from the local copy of the gateway's bucket for `publishesPerSecond`; above that rate the gateway refuses. */
 function spend(t: Turn, link: Link): boolean {
-  const { publishes_per_s: rate, publishes_burst: burst } = t.s.limits!;
+  const { publishesPerSecond: rate, publishesBurst: burst } = t.s.limits!;
   if (!rate) return true;
   const filled = Math.min(burst, link.bucket + (Math.max(0, t.now - link.filledAt) * rate) / 1000);
   if (filled < 1) {

@@ -13,7 +13,7 @@ import { subjectOf } from './identity.js';
 import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, SIGNAL_REST_MS, WINDOW } from './limits.js';
 import * as outbox from './outbox.js';
 import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
-import type { Frame } from './wire.js';
+import { pageOf, type Frame } from './wire.js';
 
 /** Returns the initial state. `renewable`: there is a token callback. `account`: the user, if the app knows it. */
 export function begin({ client, token, renewable = false, account }: { client?: string; token?: string; renewable?: boolean; account?: string }): SessionState {
@@ -43,13 +43,13 @@ export function step(state: SessionState, event: Event, now: number, random: num
 function handle(t: Turn, event: Event): void {
   switch (event.is) {
     case 'connect': return connection.reconnect(t);
-    case 'close': return connection.stop(t, { code: 1000, reason: 'closed' });
+    case 'close': return connection.stop(t, { code: 1000, reason: 'closed', message: 'The app closed the client.' });
     case 'wake': return;
     case 'visible': return connection.bringForward(t);
     case 'network': return connection.network(t, event.online);
     case 'opened': return connection.opened(t, event.link);
     case 'frame': return frame(t, event.link, event.frame);
-    case 'closed': return connection.lose(t, event.link, ending(event.code, event.reason));
+    case 'closed': return connection.lose(t, event.link, ending(event.code, event.reason, undefined, t.s.links.get(event.link)?.phase !== 'opening'));
     case 'token': return connection.tokenCame(t, event.token, event.message);
     case 'subscribe': return channels.subscribe(t, event);
     case 'unsubscribe': return channels.unsubscribe(t, event.channel);
@@ -93,7 +93,7 @@ function reply(t: Turn, ask: Ask, frame: Frame): void {
     case 'subscribe':
     case 'fill': return channels.answered(t, ask, frame);
     case 'publish': return outbox.answered(t, ask.key, frame, t.s.links.get(ask.link));
-    case 'page': return answer(t, ask.request, frame.history, frame.error && channels.failure(frame.error));
+    case 'page': return answer(t, ask.request, frame.history && pageOf(frame.history), frame.error && channels.failure(frame.error));
     case 'leave': return frame.unsubscribed && channels.freed(t);
     case 'probe': return;
   }

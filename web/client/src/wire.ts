@@ -1,6 +1,6 @@
 /** Frames: commands as text, received frames as values. */
 
-import type { Failure, Limits, Page, Publication, Published, Signal, Status } from './api.js';
+import type { Failure, Limits, Page, Publication, Published, Signal, Status, PublicationHead } from './api.js';
 import type { Bye } from './close.js';
 
 /** The start of a subscription, in `subscribed` and in each element of `recovered`. */
@@ -13,6 +13,27 @@ export interface Begin {
   readonly retry_ms?: number;
 }
 
+/** The limits of a connection as the gateway sends them. */
+export interface WireLimits {
+  readonly frame_bytes: number;
+  readonly publishes_per_s: number;
+  readonly publishes_burst: number;
+  readonly subscriptions: number;
+}
+
+/** A publication as the gateway sends it. */
+export interface WirePublication extends PublicationHead {
+  readonly data: unknown;
+  readonly edits?: number;
+  readonly deletes?: number;
+  readonly deleted_by?: number;
+}
+
+/** A page of history as the gateway sends it. */
+export interface WirePage extends Omit<Page, 'publications'> {
+  readonly publications: readonly WirePublication[];
+}
+
 /** The reply to `connect`. */
 export interface Connected {
   readonly connection: string;
@@ -20,7 +41,7 @@ export interface Connected {
   readonly user: string;
   readonly ping_ms: number;
   readonly stable_ms: number;
-  readonly limits: Limits;
+  readonly limits: WireLimits;
   readonly expires?: number;
   readonly expires_in_ms?: number;
   readonly status: Status;
@@ -42,8 +63,8 @@ export interface Frame {
   /** The reply to `unsubscribe` or, as a push, the end of a subscription by the server. */
   readonly unsubscribed?: { readonly channel: string; readonly because?: string };
   readonly published?: Published;
-  readonly history?: Page;
-  readonly publication?: Publication;
+  readonly history?: WirePage;
+  readonly publication?: WirePublication;
   readonly signal?: Signal;
   readonly synced?: { readonly channel: string; readonly offset: number };
   readonly status?: Status;
@@ -52,6 +73,18 @@ export interface Frame {
   readonly drain?: { readonly reason: string; readonly slot_ms: number; readonly deadline_ms: number };
   readonly bye?: Bye;
 }
+
+/** Converts limits for apps. */
+export const limitsOf = ({ frame_bytes: frameBytes, publishes_per_s: publishesPerSecond, publishes_burst: publishesBurst, subscriptions }: WireLimits): Limits =>
+  ({ frameBytes, publishesPerSecond, publishesBurst, subscriptions });
+
+/** Converts a publication for apps. */
+export function publicationOf({ deleted_by: deletedBy, ...more }: WirePublication): Publication {
+  return (deletedBy === undefined ? more : { ...more, deletedBy }) as Publication;
+}
+
+/** Converts a page of history for apps. */
+export const pageOf = (page: WirePage): Page => ({ ...page, publications: page.publications.map(publicationOf) });
 
 /** Parses a frame. Returns `undefined` if it is not a JSON object. */
 export function read(text: unknown): Frame | undefined {

@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ITERATION_MAX, SeawallError, type State } from '../src/index.js';
-import { client, FakeSocket, online, quick, Server } from './fakes.js';
+import { durable } from '../src/durable.js';
+import { connect, ITERATION_MAX, SeawallError, type Client, type State } from '../src/index.js';
+import { client, FakeSocket, online, quick, Server, Shelf } from './fakes.js';
 import { until } from './gateway.js';
 
 test('handles with the same name share one subscription, which ends with the last handle', async (t) => {
@@ -246,6 +247,61 @@ test('an observable keeps one value until it changes, and its members work detac
   end();
   server.sockets[0]!.lost();
   assert.deepEqual([phases, it.state.value.phase], [['online'], 'waiting']);
+});
+
+test('an idle client does nothing until reconnect(), also without WebSocket and with a relative address', async (t) => {
+  const timers = t.mock.method(globalThis, 'setTimeout');
+  const kept = { ...globalThis } as { WebSocket?: unknown };
+  Object.assign(globalThis, { WebSocket: undefined });
+  t.after(() => Object.assign(globalThis, { WebSocket: kept.WebSocket }));
+  assert.throws(() => connect('ws://gateway.example/ws'), /idle: true/);
+  const rendered = connect('/ws', { idle: true, outbox: durable() });
+  rendered.channel('c');
+  assert.deepEqual([rendered.state.value, rendered.outbox.storage.value, timers.mock.callCount()], [{ phase: 'connecting', attempt: 0 }, 'opening', 0]);
+  assert.throws(() => rendered.reconnect(), /WebSocket/);
+  const server = new Server();
+  const [shelf, saved] = [new Shelf(), [] as string[]];
+  const put = shelf.put.bind(shelf);
+  shelf.put = async (entry) => { saved.push(entry.key); await put(entry); };
+  const it = client(t, server, { idle: true, outbox: durable({ storage: shelf, locks: null }) });
+  const published = it.channel('c').publish(1, { key: 'k' });
+  assert.equal(server.sockets.length, 0);
+  it.reconnect();
+  assert.equal((await published).offset, 1);
+  assert.deepEqual([saved[0], server.sockets.length], ['k', 1]);
+});
+
+test('each ending has a message, with what the runtime says about a failed connection', async (t) => {
+  const server = new Server();
+  const message = (it: Client) => ('because' in it.state.value ? it.state.value.because?.message : undefined);
+  const it = client(t, server);
+  await online(it);
+  server.sockets[0]!.lost();
+  assert.equal(message(it), 'The connection was lost.');
+  for (const [event, text] of [
+    [{}, /path may be wrong/],
+    [{ message: 'Unexpected server response: 404' }, /^Unexpected server response: 404$/],
+    [{ message: '', error: { message: 'failed', cause: { message: 'connect ECONNREFUSED; 127.0.0.1:1' } } }, /^connect ECONNREFUSED, 127\.0\.0\.1:1$/],
+  ] as const) {
+    const none = new Server();
+    none.accepts = false;
+    const other = client(t, none);
+    none.sockets[0]!.onerror!(event as never);
+    await until('refused', () => other.state.value.phase === 'waiting');
+    assert.match(message(other)!, text);
+  }
+  it.close();
+  assert.equal(message(it), 'The app closed the client.');
+});
+
+test('wrong arguments of plain JavaScript are named', async (t) => {
+  const it = client(t, new Server());
+  const room = it.channel('c');
+  assert.throws(() => room.on('bogus' as never, () => {}), /"bogus" is not an event of a channel: listen to publication, edit,/);
+  assert.throws(() => room.on('gap', undefined as never), /must be a function/);
+  assert.throws(() => it.channel(5 as never), /channel name must be .* not 5/);
+  await assert.rejects(room.publish(1, { key: 5 as never }), /key must be/);
+  assert.throws(() => connect(undefined as never, { WebSocket: new Server().Socket }), /undefined is not a gateway address/);
 });
 
 test('the client continues after a socket throws', async (t) => {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -17,6 +17,11 @@ function example(name: string, ...args: string[]): Promise<string> {
   child.stderr.on('data', (more) => { text += more; });
   return new Promise((resolve, reject) => child.once('exit', (code) => (code === 0 ? resolve(text) : reject(new Error(`${name}: ${code} ${text}`)))));
 }
+
+test('an example without its arguments says how to call it, and leaves no file behind', async () => {
+  await assert.rejects(example('archive.mjs', 'ws://127.0.0.1:1/ws'), /archive\.mjs: 2 usage: node archive\.mjs URL FILE/);
+  assert.ok(!existsSync('undefined.new'));
+});
 
 test('the examples for Node print what docs/sdk.md shows', { skip: missing }, async (t) => {
   const it = new Gateway();

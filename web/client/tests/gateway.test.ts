@@ -25,7 +25,7 @@ function client(t: TestContext, url: string, options: Options = {}): Client {
 test('a publication is acknowledged, received, read from history, edited and deleted', { skip }, async (t) => {
   const { url } = await gateway(t);
   const ann = client(t, url);
-  const room = ann.channel<{ text: string } | null>('room');
+  const room = ann.channel<{ text: string }>('room');
   const heard: Publication[] = [];
   const edits: number[] = [];
   const deletes: number[] = [];
@@ -40,7 +40,7 @@ test('a publication is acknowledged, received, read from history, edited and del
   assert.deepEqual(heard.map((one) => one.offset), [1, 2, 3]);
   assert.deepEqual([edits, deletes], [[1], [1]]);
   const page = await room.history({ limit: 10 });
-  assert.deepEqual([page.head, page.publications[0]!.deleted_by], [3, 3]);
+  assert.deepEqual([page.head, page.publications[0]!.deletedBy], [3, 3]);
   await assert.rejects(room.publish({ text: 'no' }, { edits: 99 }), (error: SeawallError) => error.code === 'not_found' && error.message.length > 10);
   assert.equal(ann.outbox.value.length, 1);
   assert.equal(ann.outbox.value[0]!.error!.code, 'not_found');
@@ -61,7 +61,7 @@ test('an iteration starts with the last few publications, and signals arrive', {
   room.on('signal', ({ data }) => signals.push(data));
   room.on('synced', () => { room.signal(42); });
   for await (const one of room) {
-    got.push(one.data);
+    got.push(one.data!);
     if (got.length === 3) await out.publish(6);
     if (one.data === 6) room.leave();
   }
@@ -162,7 +162,7 @@ test('clients of a draining gateway move in time: no publication lost, none doub
   const phases: string[] = [];
   const ends: string[] = [];
   const listening = bob.channel<number>('room');
-  listening.on('publication', (one) => heard.push(one.data));
+  listening.on('publication', (one) => heard.push(one.data!));
   ann.state.subscribe((state) => {
     phases.push(state.phase);
     if ('because' in state && state.because) ends.push(`${state.because.code} ${state.because.reason}`);

@@ -20,7 +20,7 @@ test('only stable time online resets the attempt counter, and 1013 counts twice'
 
 test('a retry time from the gateway is not brought forward by the page or the network', () => {
   const bench = new Bench().online().closed(1011, 'unavailable; dependency=store; retry_ms=5200; ref=k3f9');
-  assert.deepEqual(bench.because, { code: 1011, reason: 'unavailable', message: undefined, dependency: 'store', reference: 'k3f9', retryMs: 5200 });
+  assert.deepEqual(bench.because, { code: 1011, reason: 'unavailable', message: 'The gateway ended the connection: unavailable (1011).', dependency: 'store', reference: 'k3f9', retryMs: 5200 });
   bench.tell({ is: 'visible' }).tell({ is: 'network', online: false }).tell({ is: 'network', online: true });
   assert.equal(bench.waits(), 5200);
   const other = new Bench().online().pass(20_000).closed(1006).tell({ is: 'network', online: false });

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-const GZIP_MAX = { index: 11_200, durable: 1_850 };
+const GZIP_MAX = { index: 11_800, durable: 1_850 };
 
 for (const [name, most] of Object.entries(GZIP_MAX)) {
   test(`${name} has at most ${most} bytes, minified with gzip`, async () => {

@@ -5,6 +5,6 @@ import type { Client, Options } from './api.js';
  *
  * `url` is `wss://HOST/ws`. In a page it may be relative (`/ws`); `https:` is treated as `wss:`, and `http:` as `ws:`.
  * Returns at once and reports progress in {@link Client.state}.
- * @throws {@link SeawallError} `invalid` if `url` is not a gateway address, or there is no `WebSocket` class
+ * @throws {@link SeawallError} `invalid` if `url` is not a gateway address, or there is no `WebSocket` class; not if `idle` is set
  */
 export declare function connect(url: string, options?: Options): Client;

@@ -1,6 +1,6 @@
 // The open channel: collects its publications, outbox entries and signals as rows for the log.
 
-import type { Channel, Client, Json, Page } from 'seawall-client';
+import type { Channel, Client, Page, PublishOptions } from 'seawall-client';
 import type { Top } from './log.ts';
 import type { OwnKeys } from './memory.ts';
 import { authorOf, Timeline, type Outgoing, type Row } from './timeline.ts';
@@ -143,7 +143,7 @@ export class Room {
     this.publish(null, { deletes: offset }, this.fault);
   }
 
-  private publish(data: Json, options: { edits?: number; deletes?: number }, refused: (why: string) => void): void {
+  private publish(data: unknown, options: PublishOptions, refused: (why: string) => void): void {
     this.channel.publish(data, options).catch((error: unknown) => {
       // A queued message shows its own result in the log.
       const code = codeOf(error);
@@ -157,8 +157,9 @@ export class Room {
     if (this.channel.signal({ typing: true, name, tab: this.tab })) this.typedAt = now;
   }
 
-  private onSignal(user: string, data: Json): void {
-    if (typeof data !== 'object' || data === null || !('typing' in data) || data['typing'] !== true || data['tab'] === this.tab) return;
+  private onSignal(user: string, data: unknown): void {
+    const { typing, tab } = (data ?? {}) as { typing?: unknown; tab?: unknown };
+    if (typing !== true || tab === this.tab) return;
     if (this.typists.size >= TYPING_MAX) this.typists.clear();
     this.typists.set(typist(user, data), { who: authorOf(user, data), until: Date.now() + TYPING_SHOWN_MS });
     this.changed();

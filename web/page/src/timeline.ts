@@ -10,7 +10,7 @@ export interface LogEntry {
   data: unknown;
   edits?: number | undefined;
   deletes?: number | undefined;
-  deleted_by?: number | undefined;
+  deletedBy?: number | undefined;
 }
 
 /** A publication of this browser that is not known to be stored. */
@@ -165,7 +165,7 @@ export class Timeline {
 
   private storedRow(entry: LogEntry, own: boolean, outgoing: Outgoing | undefined, above: Row | undefined): MessageRow {
     const data = this.current(entry);
-    const deleted = entry.deleted_by !== undefined || this.deletes.has(entry.offset);
+    const deleted = entry.deletedBy !== undefined || this.deletes.has(entry.offset);
     return finished({
       kind: 'message',
       // An outgoing message keeps its row, identified by the key, once it is stored.

@@ -18,11 +18,8 @@ export function why(ending: Ending): string {
     case 'connect_timeout':
     case 'unanswered': return 'the gateway did not answer';
     case 'lost': return 'the connection was lost';
-    case 'no_token': return ending.message ?? 'no token is available';
-    case 'unauthenticated': return ending.message ?? 'a token is required';
-    case 'forbidden': return ending.message ?? 'you do not have access';
     case 'unsupported_version': return 'this page and the gateway have different versions';
-    default: return ending.message ?? (ending.reason.replaceAll('_', ' ') || `the connection ended with code ${ending.code}`);
+    default: return ending.message.replace(/\.$/, '');
   }
 }
 

@@ -4,8 +4,8 @@ import type { Ending, OutboxEntry, Session, State } from 'seawall-client';
 import { banner, connection, gap, progress } from '../src/words.ts';
 
 const session = (user: string): Session =>
-  ({ user, connection: 'c', instance: 'i', limits: { frame_bytes: 0, publishes_per_s: 0, publishes_burst: 0, subscriptions: 0 } });
-const lost: Ending = { code: 1006, reason: 'lost' };
+  ({ user, connection: 'c', instance: 'i', limits: { frameBytes: 0, publishesPerSecond: 0, publishesBurst: 0, subscriptions: 0 } });
+const lost: Ending = { code: 1006, reason: 'lost', message: '' };
 const entry = (state: OutboxEntry['state'], more: Partial<OutboxEntry> = {}): OutboxEntry =>
   ({ key: 'k', channel: 'c', data: null, at: 0, state, ...more });
 
@@ -16,9 +16,9 @@ test('each connection state has its text', () => {
     [{ phase: 'online', session: session('anonymous') }, 'online', 'online'],
     [{ phase: 'online', session: session('ann') }, 'online', 'online as ann'],
     [{ phase: 'moving', session: session('ann') }, 'online', 'online as ann, moving to another gateway'],
-    [{ phase: 'waiting', attempt: 1, until: 5, because: { code: 1012, reason: 'restart' } }, 'waiting', 'reconnecting: the gateway is restarting'],
+    [{ phase: 'waiting', attempt: 1, until: 5, because: { code: 1012, reason: 'restart', message: '' } }, 'waiting', 'reconnecting: the gateway is restarting'],
     [{ phase: 'offline', attempt: 1, until: 5, because: lost }, 'waiting', 'offline: this device has no network'],
-    [{ phase: 'closed', because: { code: 4505, reason: 'unsupported_version' } }, 'stopped',
+    [{ phase: 'closed', because: { code: 4505, reason: 'unsupported_version', message: '' } }, 'stopped',
       'stopped: this page and the gateway have different versions. Reload this page.'],
   ];
   for (const [state, kind, text] of states) {
@@ -29,14 +29,14 @@ test('each connection state has its text', () => {
 });
 
 test('an outage is shown with its dependency and reference', () => {
-  const because: Ending = { code: 1011, reason: 'unavailable', dependency: 'store', reference: 'k3f9' };
+  const because: Ending = { code: 1011, reason: 'unavailable', message: '', dependency: 'store', reference: 'k3f9' };
   assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text,
     'reconnecting: store is unavailable (reference k3f9)');
 });
 
-test('an unknown reason is shown as received', () => {
-  const because: Ending = { code: 4499, reason: 'moon_phase' };
-  assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text, 'reconnecting: moon phase');
+test('an unknown reason is shown in the words of the library', () => {
+  const because: Ending = { code: 4499, reason: 'moon_phase', message: 'The moon is full.' };
+  assert.equal(connection({ phase: 'waiting', attempt: 1, until: 5, because }, true).text, 'reconnecting: The moon is full');
 });
 
 test('a token is asked for when it is missing or refused', () => {
