@@ -231,7 +231,7 @@ pub const REFILL_RETRY: Duration = Duration::from_millis(500);
 pub const READ_BYTES: usize = 64 << 10;
 /// Reads of one connection in a turn. If more is left, the connection goes on the ready list, because an edge fires once.
 pub const READS_PER_TURN: usize = 2;
-/// Connections that are sent a changed `status` in a turn: some milliseconds of work.
+/// Connections that are sent a changed `status`, or compared with changed keys, in a turn: some milliseconds of work.
 pub const TELLS_PER_TURN: usize = 512;
 /// Completions taken from each lane in a turn: a burst from the workers must not starve the sockets.
 pub const COMPLETIONS_PER_TURN: usize = 1_024;

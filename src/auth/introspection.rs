@@ -84,7 +84,7 @@ pub fn read(
         iss: member("iss"),
         channels: member(&names.channels),
     };
-    match verifier.claims(&body, now_unix_ms) {
+    match verifier.introspected(&body, now_unix_ms) {
         Err(TokenFault::BadTime) => Err(NoAnswer::BadTime),
         outcome => Ok(outcome),
     }

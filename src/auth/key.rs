@@ -3,6 +3,7 @@
 //! Each key is bound to one algorithm, and a token is only checked with keys of the algorithm it names. This prevents
 //! the oldest attack on JWTs: using a public key, which anyone has, as an HMAC secret.
 
+use super::trust::TrustMark;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use std::fmt;
@@ -92,6 +93,17 @@ pub struct KeyConfig {
     pub material: KeyMaterial,
 }
 
+impl KeyConfig {
+    /// Identifies the key by its algorithm and material. The `kid` may change.
+    pub fn mark(&self) -> TrustMark {
+        let material = match &self.material {
+            KeyMaterial::Secret(secret) => secret.as_slice(),
+            KeyMaterial::PublicPem(pem) => pem.as_bytes(),
+        };
+        TrustMark::of_parts(&[self.algorithm.name().as_bytes(), b" ", material])
+    }
+}
+
 /// The reason why a key is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyProblem {
@@ -175,6 +187,8 @@ pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
+    /// `None`: the key is one of a key set.
+    pub(super) mark: Option<TrustMark>,
 }
 
 impl VerifyingKey {
@@ -200,11 +214,13 @@ pub(super) fn prepare(configs: Vec<KeyConfig>) -> Result<Vec<VerifyingKey>, KeyF
         return Err(KeyFault::TooManyKeys(configs.len()));
     }
     let mut keys: Vec<VerifyingKey> = Vec::with_capacity(configs.len());
-    for (index, KeyConfig { kid, algorithm, material }) in configs.into_iter().enumerate() {
+    for (index, config) in configs.into_iter().enumerate() {
+        let mark = Some(config.mark());
+        let KeyConfig { kid, algorithm, material } = config;
         let repeated = kid.is_some() && keys.iter().any(|earlier| earlier.kid == kid);
         let key = if repeated { Err(KeyProblem::SameKid) } else { read(algorithm, &material) };
         match key {
-            Ok(key) => keys.push(VerifyingKey { kid, algorithm, key }),
+            Ok(key) => keys.push(VerifyingKey { kid, algorithm, key, mark }),
             Err(problem) => return Err(KeyFault::Key { index, kid, problem }),
         }
     }

@@ -136,7 +136,7 @@ fn read(entry: &str) -> Result<VerifyingKey, Unused> {
         return Err(Unused::Other);
     }
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| Unused::Other)?;
-    Ok(VerifyingKey { kid: jwk.common.key_id, algorithm, key })
+    Ok(VerifyingKey { kid: jwk.common.key_id, algorithm, key, mark: None })
 }
 
 /// Checks the bounds that apply to configured keys as well.

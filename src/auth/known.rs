@@ -10,6 +10,7 @@ use super::permission::Permissions;
 use super::recent::Recent;
 use super::token::{Claims, TokenFault};
 pub use super::token_hash::TokenHash;
+use super::trust::TokenOrigin;
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use std::sync::Arc;
@@ -44,11 +45,14 @@ pub struct Person {
     pub permissions: Arc<Permissions>,
     /// The expiry of the token, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
+    /// `None`: auth is off.
+    pub origin: Option<TokenOrigin>,
 }
 
 impl From<Claims> for Person {
-    fn from(Claims { user, permissions, expires_unix_ms }: Claims) -> Person {
-        Person { user, permissions: Arc::new(permissions), expires_unix_ms }
+    fn from(Claims { user, permissions, expires_unix_ms, origin }: Claims) -> Person {
+        let (permissions, origin) = (Arc::new(permissions), Some(origin));
+        Person { user, permissions, expires_unix_ms, origin }
     }
 }
 
@@ -180,7 +184,7 @@ mod tests {
     fn person(user: &str, ends_s: Option<u64>) -> Person {
         let user = UserName::parse(user).expect("a user name");
         let permissions = Arc::new(Permissions::nothing());
-        Person { user, permissions, expires_unix_ms: ends_s.map(|s| s * 1_000) }
+        Person { user, permissions, expires_unix_ms: ends_s.map(|s| s * 1_000), origin: None }
     }
 
     #[test]

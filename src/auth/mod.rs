@@ -15,3 +15,4 @@ mod recent;
 pub mod token;
 mod token_hash;
 pub mod token_pattern;
+pub mod trust;

@@ -11,6 +11,7 @@ pub use fault::TokenFault;
 use crate::auth::key::{self, TRIES_MAX, VerifyingKey};
 use crate::auth::key_set::KeySet;
 use crate::auth::permission::Permissions;
+use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::{INTEGER_MAX, UserName};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,6 +51,10 @@ pub struct VerifierConfig {
     pub expiry: ExpiryRule,
     /// The longest time from `iat`, or from now without it, to the end of validity; `None`: as long as `exp` says.
     pub lifetime_max: Option<Duration>,
+    /// The address of the key set; `None` if none is fetched.
+    pub key_set: Option<TrustMark>,
+    /// The address of the introspection service; `None` if none is asked.
+    pub service: Option<TrustMark>,
 }
 
 /// The content of a valid token.
@@ -60,6 +65,7 @@ pub struct Claims {
     pub permissions: Permissions,
     /// The end of validity: `exp` plus the leeway, or the end of the longest lifetime, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
+    pub origin: TokenOrigin,
 }
 
 /// The result of checking a token with the available keys.
@@ -93,6 +99,8 @@ pub struct Verifier {
     token_type: Option<String>,
     expiry: ExpiryRule,
     lifetime_max_ms: Option<u64>,
+    key_set: TokenSource,
+    service: TokenSource,
 }
 
 impl fmt::Debug for Verifier {
@@ -117,6 +125,8 @@ impl Verifier {
             token_type: config.token_type,
             expiry: config.expiry,
             lifetime_max_ms: config.lifetime_max.map(whole_ms),
+            key_set: TokenSource::KeySet(config.key_set.unwrap_or(TrustMark::NONE)),
+            service: TokenSource::Service(config.service.unwrap_or(TrustMark::NONE)),
         })
     }
 
@@ -141,7 +151,10 @@ impl Verifier {
             Err(fault) => return opaque(fault),
         };
         match self.signer(&parts, fetched) {
-            Ok(Signer::Known) => Judged::Settled(self.read(&parts, now_unix_ms)),
+            Ok(Signer::Known(mark)) => {
+                let source = mark.map_or(self.key_set, TokenSource::Key);
+                Judged::Settled(self.read(&parts, source, now_unix_ms))
+            }
             Ok(Signer::Forged) => Judged::Settled(Err(TokenFault::BadSignature)),
             Ok(Signer::Unknown(fault, form)) => Judged::Open { fault, form },
             Err(fault @ TokenFault::UnknownExtension) => Judged::Settled(Err(fault)),
@@ -149,17 +162,27 @@ impl Verifier {
         }
     }
 
-    fn read(&self, parts: &Parts<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+    fn read(&self, parts: &Parts<'_>, source: TokenSource, now_unix_ms: u64) -> Result<Claims, TokenFault> {
         let payload = decode(parts.payload)?;
         let claims: RawClaims<'_> = object(&payload)?;
         if let Some(expected) = &self.token_type {
             check_type(parts, &claims, expected)?;
         }
-        self.claims(&claims, now_unix_ms)
+        self.claims(&claims, source, now_unix_ms)
+    }
+
+    /// Reads the claims of an answer of the introspection service.
+    pub(super) fn introspected(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+        self.claims(body, self.service, now_unix_ms)
     }
 
     /// Reads verified claims, if they are meant for this gateway and valid now.
-    pub(super) fn claims(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+    fn claims(
+        &self,
+        body: &RawClaims<'_>,
+        source: TokenSource,
+        now_unix_ms: u64,
+    ) -> Result<Claims, TokenFault> {
         self.check_parties(body)?;
         let expires_unix_ms = self.check_times(body, now_unix_ms)?;
         let user = subject(body.sub)?;
@@ -167,7 +190,9 @@ impl Verifier {
             Some(json) => Permissions::from_claim(json.get())?,
             None => Permissions::nothing(),
         };
-        Ok(Claims { user, permissions, expires_unix_ms })
+        let issuer = body.iss.and_then(string).map(|issuer| TrustMark::of(&issuer));
+        let origin = TokenOrigin { source, issuer };
+        Ok(Claims { user, permissions, expires_unix_ms, origin })
     }
 
     fn signer(&self, parts: &Parts<'_>, fetched: &KeySet) -> Result<Signer, TokenFault> {
@@ -230,8 +255,8 @@ impl Verifier {
 /// The signer of a token.
 #[derive(Clone, Copy, Debug)]
 enum Signer {
-    /// A key of the set.
-    Known,
+    /// This configured key, or a key of the key set.
+    Known(Option<TrustMark>),
     /// Not the key that the token names.
     Forged,
     /// No key of the set; the token names none of them.
@@ -262,7 +287,7 @@ impl KeySearch<'_> {
             let Some(left) = tries.checked_sub(1) else { break };
             *tries = left;
             if key.signed(self.parts.signed, self.parts.signature) {
-                return Signer::Known;
+                return Signer::Known(key.mark);
             }
             fault = TokenFault::BadSignature;
         }

@@ -9,7 +9,7 @@ use super::slots::SlotId;
 use super::timers::Timers;
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
-use crate::limits::Limits;
+use crate::limits::{Limits, TELLS_PER_TURN};
 use crate::session::heartbeat::{Beat, LivenessAction, Periods};
 use crate::session::write_beat;
 use crate::wire::outbox::Outbox;
@@ -41,7 +41,16 @@ impl Engine {
                 Retry::Older(channel) => self.hub.ask_older(channel),
             }
         }
+        self.rejudge();
         self.ask_needs();
+    }
+
+    /// Ends the next sessions whose key, service or issuer is no longer trusted.
+    fn rejudge(&mut self) {
+        let from = self.rejudging.len().saturating_sub(TELLS_PER_TURN);
+        for id in self.rejudging.split_off(from) {
+            self.with_session(id, |session, cx| session.rejudge(cx));
+        }
     }
 
     /// Schedules the peer for its earliest deadline.

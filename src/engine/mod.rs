@@ -113,6 +113,8 @@ pub struct Engine {
     reads: recover::Reads,
     relief: flush::Relief,
     health: tell::StatusRound,
+    /// Peers whose sessions are compared with a changed trust, some of them each turn.
+    rejudging: Vec<SlotId>,
     draining: drain::Draining,
     out: Output,
     tally: Tally,
@@ -170,6 +172,7 @@ impl Engine {
             reads: recover::Reads::new(now.at),
             relief: flush::Relief::new(now.at),
             health: tell::StatusRound::new(snapshot),
+            rejudging: Vec::new(),
             draining: drain::Draining::default(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
@@ -192,6 +195,9 @@ impl Engine {
     pub fn handle_setup(&mut self, setup: Arc<Setup>) {
         self.bounds = Bounds::of(&setup);
         self.hub.bound_tails(tail_bytes(&setup));
+        if self.setup.policy.trust != setup.policy.trust {
+            self.rejudging = self.peers.ids();
+        }
         self.setup = setup;
     }
 
@@ -230,6 +236,7 @@ impl Engine {
             && self.out.jobs.is_empty()
             && self.out.orders.is_empty()
             && self.health.is_done()
+            && self.rejudging.is_empty()
             && self.draining.is_idle()
             && self.gathering.is_done();
         if !idle {

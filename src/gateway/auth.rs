@@ -2,12 +2,13 @@
 
 use super::config::Config;
 use super::config::auth::{AuthSection, IntrospectionConfig};
-use super::config::prepare::{introspection_endpoint, key_set_endpoint, verifier};
+use super::config::prepare::{introspection_endpoint, key_set_endpoint, trust_rules, verifier};
 use super::config::url::Url;
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
 use crate::auth::key::Algorithm;
 use crate::auth::known::CacheBounds;
+use crate::auth::trust::{TrustEdition, TrustRules};
 use crate::introspect::service::{AuthService, Introspection, KeySetSource};
 use crate::introspect::{EarlierAnswers, TokenTrust};
 use crate::job::{EvidenceSender, Outlook};
@@ -21,6 +22,7 @@ pub(super) fn trust(
     config: &Config,
     outlook: &Arc<Outlook>,
     reporter: Option<EvidenceSender>,
+    edition: TrustEdition,
 ) -> Result<Option<TokenTrust>, String> {
     let auth = &config.auth;
     if !auth.is_on() {
@@ -40,7 +42,12 @@ pub(super) fn trust(
         evidence: reporter,
     });
     let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
-    Ok(Some(TokenTrust { verifier, service }))
+    Ok(Some(TokenTrust { verifier, service, edition }))
+}
+
+/// The sources of rights that are trusted; `None` if auth is off.
+pub(super) fn rules(config: &Config, edition: TrustEdition) -> Option<TrustRules> {
+    config.auth.is_on().then(|| trust_rules(&config.auth, edition))
 }
 
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {

@@ -15,6 +15,7 @@ use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
 use super::{auth, tls, watch};
+use crate::auth::trust::TrustEdition;
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
 use crate::id::InstanceName;
@@ -190,15 +191,21 @@ impl Reloader {
     /// Builds everything that a configuration mistake can make fail, without changing anything.
     fn build(&self, config: &Config) -> Result<Built, String> {
         let setup = self.setups.load();
-        let trust = match auth::differs(self.before(), config) {
-            true => auth::trust(config, &setup.engine.outlook, None)?,
-            false => None,
+        let policy = &setup.engine.policy;
+        let current = policy.trust.as_ref().map_or_else(TrustEdition::default, |rules| rules.edition);
+        let (trust, edition) = match auth::differs(self.before(), config) {
+            true => {
+                let next = TrustEdition(current.0 + 1);
+                (auth::trust(config, &setup.engine.outlook, None, next)?, next)
+            }
+            false => (None, current),
         };
         Ok(Built {
             bounds: ProcessBounds::settle(&config.limits, setup.engine.reactors)?,
             revision: watch::revision(self.before(), config, &self.instance.0, &self.monitor)?,
             trust,
-            policy: Policy::new(&config.limits, setup.engine.policy.auth, self.instance.clone()),
+            policy: Policy::new(&config.limits, policy.auth, self.instance.clone())
+                .with_trust(auth::rules(config, edition)),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
         })
     }

@@ -14,6 +14,7 @@ use super::systemd::Notifier;
 use super::threads::{self, ThreadParts, Threads};
 use super::watch::{self, PreparedWatch};
 use super::{auth, output, running, tls};
+use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::job::Mailbox;
@@ -59,7 +60,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     capacity::make_room(bounds.descriptors);
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
-    let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH))?;
+    let edition = TrustEdition::default();
+    let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH), edition)?;
     let bus = PreparedBus::new(&config, &watched, &instance)?;
     let member = bus.as_ref().map(|bus| bus.member.clone());
     let reporter = watched.reporter(watch::STORE);
@@ -68,7 +70,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
-    let policy = Policy::new(&config.limits, auth, instance.clone());
+    let policy =
+        Policy::new(&config.limits, auth, instance.clone()).with_trust(auth::rules(&config, edition));
     let (outlook, monitor) = (Arc::clone(watched.outlook()), Arc::clone(watched.monitor()));
     let evidence = watched.evidence();
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };

@@ -19,6 +19,7 @@ use crate::auth::known::Person;
 use crate::auth::party::Party;
 use crate::auth::permission::Permissions;
 use crate::auth::token::{Judged, TokenFault, Verifier};
+use crate::auth::trust::TrustEdition;
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use crate::job::{AddressDenied, AuthJob, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
@@ -81,6 +82,7 @@ pub struct TokenTrust {
     pub verifier: Verifier,
     /// The service to ask, if there is one.
     pub service: Option<AuthService>,
+    pub edition: TrustEdition,
 }
 
 /// Starts the thread `auth` and the threads that call its service. `mailboxes` are indexed by reactor. Without trust, auth is
@@ -93,17 +95,17 @@ pub fn start(
     counters: Arc<AuthCounters>,
     clock: Clock,
 ) -> io::Result<RunningAuth> {
-    let (judge, news) = match trust {
-        Some(TokenTrust { verifier, service }) => {
+    let (judge, news, edition) = match trust {
+        Some(TokenTrust { verifier, service, edition }) => {
             let (judge, news) = TokenJudge::start(verifier, service.as_ref(), &counters.service, &clock)?;
-            (Some(judge), news)
+            (Some(judge), news, edition)
         }
-        None => (None, never()),
+        None => (None, never(), TrustEdition::default()),
     };
     let to_wake = vec![false; mailboxes.len()];
     let (renewals, renewed) = bounded(RENEWALS);
     let checks = CheckQueue::new(AUTH_QUEUE);
-    let mut worker = AuthWorker { judge, news, checks, census, counters, mailboxes, to_wake };
+    let mut worker = AuthWorker { judge, news, edition, checks, census, counters, mailboxes, to_wake };
     let body = move || worker.serve(&jobs, renewed, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
     Ok(RunningAuth { thread, renewals })
@@ -113,6 +115,8 @@ struct AuthWorker {
     judge: Option<TokenJudge>,
     /// Results of the calling threads.
     news: Receiver<ServiceNews>,
+    /// That of the judge.
+    edition: TrustEdition,
     /// Tokens that wait for their check.
     checks: CheckQueue<(Box<str>, Waiter<Asker>)>,
     census: Census,
@@ -168,7 +172,7 @@ impl AuthWorker {
     }
 
     fn renew(&mut self, renewal: AuthRenewal, clock: &Clock) {
-        let (TokenTrust { verifier, service }, answers) = match renewal {
+        let (TokenTrust { verifier, service, edition }, answers) = match renewal {
             AuthRenewal::Trust(trust, answers) => (*trust, answers),
             AuthRenewal::Bounds(per_user, per_address, rate) => {
                 return self.census.bound(per_user, per_address, rate);
@@ -180,7 +184,7 @@ impl AuthWorker {
                     Some(before) => judge.succeed(before, answers),
                     None => Vec::new(),
                 };
-                (self.judge, self.news) = (Some(judge), news);
+                (self.judge, self.news, self.edition) = (Some(judge), news, edition);
                 let now = clock();
                 for (token, waiter) in waiting {
                     self.check(token, waiter, now);
@@ -263,7 +267,7 @@ impl AuthWorker {
     }
 
     fn admit(&mut self, person: Person, occasion: &Occasion, now: Moment) -> Result<Identity, Denied> {
-        let Person { user, permissions, expires_unix_ms } = person;
+        let Person { user, permissions, expires_unix_ms, origin } = person;
         let counted = match occasion {
             Occasion::Connect(_) => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
@@ -273,7 +277,8 @@ impl AuthWorker {
             Occasion::Refresh(_) => return Err(Denied::OtherUser),
         };
         let account = self.census.account(&user);
-        Ok(Identity { user, permissions, expires_unix_ms, counted, account })
+        let edition = self.edition;
+        Ok(Identity { user, permissions, expires_unix_ms, counted, account, origin, edition })
     }
 
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
@@ -311,7 +316,7 @@ fn unwinding(counters: &AuthCounters, check: impl FnOnce() -> Judged) -> Judged 
 
 fn anonymous() -> Person {
     let permissions = Arc::new(Permissions::everything());
-    Person { user: UserName::anonymous(), permissions, expires_unix_ms: None }
+    Person { user: UserName::anonymous(), permissions, expires_unix_ms: None, origin: None }
 }
 
 fn add_one(cell: &AtomicU64) {

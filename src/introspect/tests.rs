@@ -65,7 +65,8 @@ impl Bench {
         }
         let (jobs, queue) = bounded(AUTH_QUEUE);
         let counters = Arc::new(AuthCounters::default());
-        let trust = verifier.map(|verifier| TokenTrust { verifier, service: None });
+        let trust =
+            verifier.map(|verifier| TokenTrust { verifier, service: None, edition: TrustEdition::default() });
         let running =
             start(trust, census, mailboxes.into(), queue, Arc::clone(&counters), clock()).expect("a thread");
         Bench { jobs, reactors, counters, running }

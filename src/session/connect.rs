@@ -7,7 +7,7 @@ use super::outcome::{Counted, Denied, Identity, Occasion, UNANSWERED};
 use super::policy::AuthMode;
 use super::refusal::Refusal;
 use super::restoring::{PendingConnect, Restoring};
-use super::{Held, Session, SessionStage};
+use super::{Held, Session, SessionStage, UNTRUSTED};
 use crate::auth::token::TokenFault;
 use crate::close::CloseReason;
 use crate::hub::{Decision, SubscriptionId};
@@ -65,6 +65,12 @@ impl Session {
     ) {
         match std::mem::replace(&mut self.stage, SessionStage::Over) {
             SessionStage::AwaitingToken { connect, held } => match outcome {
+                Some(Ok(identity)) if cx.policy.outdates(&identity) => {
+                    if identity.counted == Counted::Yes {
+                        cx.effects.push(Effect::ReleaseUser(identity.user));
+                    }
+                    cx.close(CloseReason::Unauthenticated(UNTRUSTED));
+                }
                 Some(Ok(identity)) => {
                     self.restore(connect, Member::new(identity), held, cx);
                 }
@@ -77,6 +83,10 @@ impl Session {
             },
             SessionStage::Open(mut member) => {
                 match outcome {
+                    Some(Ok(identity)) if cx.policy.outdates(&identity) => {
+                        member.pending = member.pending.saturating_sub(1);
+                        cx.refuse(Some(id), &Refusal::BadToken(UNTRUSTED));
+                    }
                     Some(Ok(identity)) => member.refreshed(id, identity, cx),
                     Some(Err(denied)) => {
                         member.pending = member.pending.saturating_sub(1);

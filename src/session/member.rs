@@ -7,6 +7,7 @@ use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
 use super::refusal::Refusal;
 use crate::auth::permission::{Permissions, Right};
+use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
@@ -23,6 +24,7 @@ pub(super) struct Member {
     pub(super) permissions: Arc<Permissions>,
     pub(super) expires_unix_ms: Option<u64>,
     pub(super) counted: Counted,
+    pub(super) origin: Option<TokenOrigin>,
     pub(super) subscriptions: Vec<SubscriptionId>,
     /// Subscriptions whose reply waits for the log's position.
     pub(super) opening: Vec<Opening>,
@@ -73,6 +75,8 @@ impl Member {
             expires_unix_ms: None,
             counted: Counted::No,
             account: None,
+            origin: None,
+            edition: TrustEdition::default(),
         })
     }
 
@@ -82,6 +86,7 @@ impl Member {
             permissions: identity.permissions,
             expires_unix_ms: identity.expires_unix_ms,
             counted: identity.counted,
+            origin: identity.origin,
             subscriptions: Vec::new(),
             opening: Vec::new(),
             pending: 0,
@@ -224,6 +229,7 @@ impl Member {
         self.pending = self.pending.saturating_sub(1);
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
+        self.origin = identity.origin;
         push::refreshed(cx.out, id, self.expires(cx.now));
         // After the reply, so that a client that subscribes again after each `refreshed` does not ask for these at once.
         self.end_forbidden(cx);

@@ -46,6 +46,9 @@ use restoring::{PendingConnect, Restoring};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+/// A reload removed the key, the service or the issuer of the session's token.
+const UNTRUSTED: &str = "the key or issuer of the token is no longer trusted; get a new one";
+
 /// The state of one connection: see the module documentation.
 #[derive(Debug)]
 pub struct Session {
@@ -168,6 +171,23 @@ impl Session {
         {
             cx.close(CloseReason::Unauthenticated("the token expired; send refresh before it expires"));
             self.stop_if_closed(cx);
+        }
+    }
+
+    /// Closes the session if the source of its rights is no longer trusted.
+    pub fn rejudge(&mut self, cx: &mut Context<'_>) {
+        match &self.stage {
+            SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member)
+                if !cx.policy.allows(member.origin.as_ref()) =>
+            {
+                cx.close(CloseReason::Unauthenticated(UNTRUSTED));
+                self.stop_if_closed(cx);
+            }
+            SessionStage::AwaitingConnect { .. }
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Open(_)
+            | SessionStage::Over => {}
         }
     }
 

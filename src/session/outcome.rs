@@ -3,6 +3,7 @@
 use crate::auth::account::{Account, ChannelShare};
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
+use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, UserName};
 use std::net::IpAddr;
@@ -50,6 +51,10 @@ pub struct Identity {
     pub counted: Counted,
     /// The meters of the user, shared with the user's other connections; `None` for `anonymous`.
     pub account: Option<Arc<Account>>,
+    /// The origin of the rights; `None`: they have none that could be lost.
+    pub origin: Option<TokenOrigin>,
+    /// The trust that the token was judged by.
+    pub edition: TrustEdition,
 }
 
 /// The connection's part in its user's count, which the auth worker keeps.

@@ -1,6 +1,8 @@
 //! Settings that apply to every session of a process, derived once from the configuration.
 
+use super::outcome::Identity;
 use crate::auth::permission::Permissions;
+use crate::auth::trust::{TokenOrigin, TrustRules};
 use crate::id::{InstanceName, UserName};
 use crate::limits::Limits;
 use crate::rate::{ByteRate, Rate};
@@ -43,6 +45,8 @@ pub struct Policy {
     pub reported_limits: ReportedLimits,
     pub auth: AuthMode,
     pub instance: InstanceName,
+    /// The sources of rights that are trusted; `None` if auth is off.
+    pub trust: Option<Arc<TrustRules>>,
     /// The user of every session if auth is off; one shared name.
     pub anonymous: UserName,
     /// The rights of every session if auth is off; one shared value.
@@ -71,8 +75,27 @@ impl Policy {
             },
             auth,
             instance,
+            trust: None,
             anonymous: UserName::anonymous(),
             everything: Arc::new(Permissions::everything()),
         }
+    }
+
+    /// Ends the sessions whose rights have another source.
+    #[must_use]
+    pub fn with_trust(self, trust: Option<TrustRules>) -> Policy {
+        Policy { trust: trust.map(Arc::new), ..self }
+    }
+
+    /// True exactly when a session with this origin may go on.
+    pub fn allows(&self, origin: Option<&TokenOrigin>) -> bool {
+        self.trust.as_ref().zip(origin).is_none_or(|(rules, origin)| rules.allow(origin))
+    }
+
+    /// True exactly when an identity was judged by an earlier trust and would not be accepted now. An identity that was
+    /// judged by a later one is not compared: the rules that it was judged by arrive soon.
+    pub fn outdates(&self, identity: &Identity) -> bool {
+        self.trust.as_ref().is_some_and(|rules| identity.edition < rules.edition)
+            && !self.allows(identity.origin.as_ref())
     }
 }

@@ -3,6 +3,7 @@ use super::*;
 use crate::auth::account::Account;
 use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
+use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition, TrustMark, TrustRules};
 use crate::clock::{Moment, Now};
 use crate::hub::{LogPage, Need, Slot};
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
@@ -116,6 +117,8 @@ fn identity(user: &str) -> Identity {
         expires_unix_ms: Some(START.unix_ms + 60_000),
         counted: Counted::Yes,
         account: None,
+        origin: None,
+        edition: TrustEdition::default(),
     }
 }
 
@@ -544,6 +547,47 @@ fn refresh_that_grants_less_reports_each_subscription_that_it_ends() {
         error_code(&bench.say(r#"{"id":5,"unsubscribe":{"channel":"room.a"}}"#)),
         Some("not_subscribed")
     );
+}
+
+/// Rules by which only the key with this mark is trusted.
+fn trusting(edition: u32, key: &str) -> TrustRules {
+    let keys = vec![TrustMark::of(key)];
+    TrustRules { edition: TrustEdition(edition), keys, key_set: None, service: None, issuer: None }
+}
+
+fn signed_by(edition: u32, key: &str) -> Identity {
+    let origin = Some(TokenOrigin { source: TokenSource::Key(TrustMark::of(key)), issuer: None });
+    Identity { origin, edition: TrustEdition(edition), ..identity("ann") }
+}
+
+#[test]
+fn session_whose_key_is_removed_is_closed_with_4501() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.policy = bench.policy.with_trust(Some(trusting(0, "old")));
+    bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    let identity = signed_by(0, "old");
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
+    bench.call(|session, cx| session.rejudge(cx));
+    assert_eq!(bench.closed_with(), None);
+    bench.policy = bench.policy.with_trust(Some(trusting(1, "new")));
+    bench.call(|session, cx| session.rejudge(cx));
+    assert_eq!(bench.closed_with(), Some(4501));
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::ReleaseUser(_))));
+}
+
+#[test]
+fn token_judged_by_the_old_keys_opens_no_session_after_the_reload() {
+    let answered = |identity: Identity| {
+        let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+        bench.policy = bench.policy.with_trust(Some(trusting(1, "new")));
+        bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+        bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
+        let is_released = bench.effects.iter().any(|effect| matches!(effect, Effect::ReleaseUser(_)));
+        (bench.closed_with(), is_released)
+    };
+    assert_eq!(answered(signed_by(0, "old")), (Some(4501), true));
+    assert_eq!(answered(signed_by(0, "new")), (None, false));
+    assert_eq!(answered(signed_by(2, "newer")), (None, false), "this reactor has yet to learn of it");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! SIGHUP: the settings in the file apply to all that can change; a wrong file changes nothing.
 
-use crate::support::token::{SECRET, claims, signed, token_of};
+use crate::support::token::{SECRET, claims, signed, token, token_of};
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rustix::process::Signal;
@@ -177,15 +177,18 @@ fn keys_change_without_an_interruption_and_are_not_logged() {
     connect(&next).expect_close().is(4501, "unauthenticated");
 
     reload(&gateway, &(key("old", SECRET) + &key("next", NEXT)), "applied");
-    Client::open(&gateway).with_connect(json!({"token": old}));
-    Client::open(&gateway).with_connect(json!({"token": next}));
+    let mut stays = Client::open(&gateway).with_connect(json!({"token": next}));
+    assert_eq!(resident.publish("c", json!(1)), 1);
 
     reload(&gateway, &(key("next", NEXT) + "[limits]\nconnections_per_user = 1"), "applied");
+    let closed = resident.expect_close();
+    closed.is(4501, "unauthenticated");
+    assert!(closed.reason.contains("no longer trusted"), "{closed:?}");
     connect(&old).expect_close().is(4501, "unauthenticated");
-    // The connected client stays, and counts towards the user's limit.
-    assert_eq!(resident.publish("c", json!(1)), 1);
+    // The other client stays, and counts towards the user's limit.
+    assert_eq!(stays.publish("c", json!(2)), 2);
     connect(&next).expect_close().is(1013, "over_capacity");
-    resident.close();
+    stays.close();
     until(SOON, "the connection is released", || {
         connect(&next).try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
     });
@@ -193,6 +196,25 @@ fn keys_change_without_an_interruption_and_are_not_logged() {
     says(&gateway, "change=[old HS256] -> [old HS256, next HS256]");
     let output = gateway.output();
     assert!(!output.contains(SECRET) && !output.contains(NEXT), "{output}");
+}
+
+#[test]
+fn reload_with_another_issuer_ends_the_sessions_of_the_old_one() {
+    let auth = |issuer: &str| format!("[auth]\nsecret = \"{SECRET}\"\nissuer = \"{issuer}\"\n");
+    let of = |issuer: &str| {
+        let mut claims = claims("ann");
+        claims["iss"] = json!(issuer);
+        json!({"token": token(&claims)})
+    };
+    let gateway = Setup::new().toml(&format!("[auth]\nsecret = \"{SECRET}\"\n")).start();
+    let mut old: Vec<Client> =
+        (0..8).map(|_| Client::open(&gateway).with_connect(of("https://old.test"))).collect();
+    let mut new = Client::open(&gateway).with_connect(of("https://new.test"));
+    reload(&gateway, &auth("https://new.test"), "applied");
+    old.iter_mut().for_each(|client| client.expect_close().is(4501, "unauthenticated"));
+    assert_eq!(new.publish("c", json!(1)), 1);
+    reload(&gateway, &(auth("https://new.test") + "leeway_ms = 1\n"), "applied");
+    assert_eq!(new.publish("c", json!(2)), 2, "other rules end no session");
 }
 
 #[test]

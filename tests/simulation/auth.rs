@@ -2,6 +2,7 @@
 
 use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
+use seawall::auth::trust::TrustEdition;
 use seawall::clock::Moment;
 use seawall::id::UserName;
 use seawall::job::{AuthJob, Completion, Counted, Denied, Identity, Occasion};
@@ -29,6 +30,8 @@ impl Auth {
                     expires_unix_ms,
                     counted,
                     account: None,
+                    origin: None,
+                    edition: TrustEdition::default(),
                 });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
             }

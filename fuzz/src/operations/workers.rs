@@ -4,6 +4,7 @@
 use super::store::Store;
 use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
+use seawall::auth::trust::TrustEdition;
 use seawall::engine::Job;
 use seawall::id::{ChannelName, UserName};
 use seawall::job::bus::Interest;
@@ -201,6 +202,8 @@ impl Workers {
             expires_unix_ms: Some(unix_ms + lives_ms),
             counted,
             account: None,
+            origin: None,
+            edition: TrustEdition::default(),
         })
     }
 

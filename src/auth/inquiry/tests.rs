@@ -2,6 +2,7 @@ use super::*;
 use crate::auth::party::Party;
 use crate::auth::permission::Permissions;
 use crate::auth::token::VerifierConfig;
+use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::UserName;
 use std::net::Ipv4Addr;
 
@@ -72,7 +73,8 @@ fn named((waiter, outcome): Judgement<u8>) -> (u8, Result<Person, Rejection>) {
 
 fn granted() -> Option<Result<Claims, TokenFault>> {
     let user = UserName::parse("ann").expect("a user name");
-    Some(Ok(Claims { user, permissions: Permissions::everything(), expires_unix_ms: None }))
+    let origin = TokenOrigin { source: TokenSource::Service(TrustMark::of("service")), issuer: None };
+    Some(Ok(Claims { user, permissions: Permissions::everything(), expires_unix_ms: None, origin }))
 }
 
 #[test]

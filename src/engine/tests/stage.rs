@@ -1,6 +1,7 @@
 //! An engine on a virtual clock: its sockets are memory, and the test plays its workers.
 
 use super::*;
+use crate::auth::trust::TrustEdition;
 
 pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -309,5 +310,7 @@ pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -
         expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
         counted,
         account: None,
+        origin: None,
+        edition: TrustEdition::default(),
     }
 }

@@ -10,6 +10,7 @@ use super::url::Url;
 use super::value::Secret;
 use crate::auth::key::{Algorithm, KeyConfig, KeyFault, TRIES_MAX};
 use crate::auth::token::{Verifier, VerifierConfig};
+use crate::auth::trust::{TrustEdition, TrustMark, TrustRules};
 use crate::net::auth_endpoint::{Endpoint, Login};
 use crate::net::target::{DependencyKind, Target, TargetError};
 
@@ -88,7 +89,24 @@ pub(in crate::gateway) fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFa
         token_type: auth.token_type.clone(),
         expiry: auth.expiry,
         lifetime_max: (!auth.lifetime_max.is_zero()).then_some(auth.lifetime_max),
+        key_set: address_mark(auth.jwks.url.as_ref()),
+        service: address_mark(auth.introspection.url.as_ref()),
     })
+}
+
+/// The sources of rights that are trusted.
+pub(in crate::gateway) fn trust_rules(auth: &AuthSection, edition: TrustEdition) -> TrustRules {
+    TrustRules {
+        edition,
+        keys: auth.key_configs().iter().map(KeyConfig::mark).collect(),
+        key_set: address_mark(auth.jwks.url.as_ref()),
+        service: address_mark(auth.introspection.url.as_ref()),
+        issuer: auth.issuer.as_deref().map(TrustMark::of),
+    }
+}
+
+fn address_mark(url: Option<&Url>) -> Option<TrustMark> {
+    url.map(|url| TrustMark::of(url.whole()))
 }
 
 /// The endpoint of introspection, if one is configured.
