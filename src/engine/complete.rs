@@ -110,6 +110,10 @@ impl Engine {
                 // The token may expire before anything else is due.
                 self.schedule(slot);
             }
+            (Some(Request::Recheck { slot }), outcome) => {
+                self.with_session(slot, |session, cx| session.rechecked(Some(outcome), cx));
+                self.schedule(slot);
+            }
             // The client left before its token was checked, so its user is released. A refresh does not count.
             (_, Ok(identity)) if identity.counted == Counted::Yes => {
                 self.release(AuthJob::ReleaseUser { user: identity.user });
@@ -139,6 +143,7 @@ impl Engine {
             Some(
                 Request::Append { .. }
                 | Request::Token { .. }
+                | Request::Recheck { .. }
                 | Request::Address { .. }
                 | Request::Follow(_)
                 | Request::Heads,
@@ -186,6 +191,10 @@ impl Engine {
             }
             Request::Token { slot, id } => {
                 self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
+            }
+            Request::Recheck { slot } => {
+                self.with_session(slot, |session, cx| session.rechecked(None, cx));
+                self.schedule(slot);
             }
             Request::Address { slot } => self.address_checked(slot, None),
             Request::Replay { subscribers } => self.replay_page(&subscribers, None),

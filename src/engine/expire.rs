@@ -165,6 +165,9 @@ impl WebSocket {
             if chat.session.awaits_connect() {
                 deadline = deadline.min(chat.connect_by);
             }
+            if let Some(recheck) = chat.session.recheck_at() {
+                deadline = deadline.min(recheck);
+            }
             if let Some(expires) = chat.session.expires_unix_ms() {
                 let left = Duration::from_millis(expires.saturating_sub(now.unix_ms));
                 deadline = deadline.min(now.at + left);

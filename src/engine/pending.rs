@@ -31,6 +31,10 @@ pub enum Request {
         slot: SlotId,
         id: CommandId,
     },
+    /// A repeated check of the token of an open session.
+    Recheck {
+        slot: SlotId,
+    },
     Address {
         slot: SlotId,
     },
@@ -57,7 +61,8 @@ impl Request {
             Request::Append { slot, id, .. }
             | Request::History { slot, id, .. }
             | Request::Token { slot, id } => Some((*slot, *id)),
-            Request::Address { .. }
+            Request::Recheck { .. }
+            | Request::Address { .. }
             | Request::Replay { .. }
             | Request::Position(_)
             | Request::Older(_)
@@ -74,6 +79,7 @@ impl Request {
             Request::Append { .. }
             | Request::History { .. }
             | Request::Token { .. }
+            | Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Fill(_)
             | Request::Follow(_)

@@ -11,7 +11,7 @@ use crate::health::snapshot::Availability;
 use crate::health::template::Template;
 use crate::hub::SubscriptionId;
 use crate::job::bus::Interest;
-use crate::job::{Append, AppendError, AuthJob, Form, PageRequest, Read, Ticket};
+use crate::job::{Append, AppendError, AuthJob, Form, Occasion, PageRequest, Read, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect};
 use crate::wire::push;
@@ -36,6 +36,12 @@ impl Engine {
             Effect::CheckToken { token, occasion, id: command, asked } => {
                 let request = Request::Token { slot: id, id: command };
                 self.ask(request, asked, |ticket| {
+                    Job::Admit(AuthJob::CheckToken { ticket, token, occasion })
+                });
+            }
+            Effect::Recheck { token, user } => {
+                let (token, occasion) = (Box::from(&*token), Occasion::Recheck(user));
+                self.ask(Request::Recheck { slot: id }, self.now.at, |ticket| {
                     Job::Admit(AuthJob::CheckToken { ticket, token, occasion })
                 });
             }

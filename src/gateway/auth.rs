@@ -9,13 +9,14 @@ use crate::auth::introspection::ClaimNames;
 use crate::auth::key::Algorithm;
 use crate::auth::known::CacheBounds;
 use crate::auth::trust::{TrustEdition, TrustRules};
-use crate::introspect::service::{AuthService, Introspection, KeySetSource};
+use crate::introspect::service::{AuthService, Introspection, KeySetSource, RecheckMode};
 use crate::introspect::{EarlierAnswers, TokenTrust};
 use crate::job::{EvidenceSender, Outlook};
 use crate::net::auth_endpoint::Endpoint;
 use crate::net::target::Target;
 use crate::rate::Rate;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The keys and the service that tokens are checked with; `None` if auth is off.
 pub(super) fn trust(
@@ -50,6 +51,12 @@ pub(super) fn rules(config: &Config, edition: TrustEdition) -> Option<TrustRules
     config.auth.is_on().then(|| trust_rules(&config.auth, edition))
 }
 
+/// The period after which introspected tokens are checked again.
+pub(super) fn recheck(config: &Config) -> Option<Duration> {
+    let IntrospectionConfig { url, recheck, .. } = &config.auth.introspection;
+    (url.is_some() && !recheck.is_zero()).then_some(*recheck)
+}
+
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {
     let names = ClaimNames::default();
     Introspection {
@@ -66,6 +73,7 @@ fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introsp
             refused: config.cache_refused,
         },
         pattern: config.token_pattern.clone(),
+        recheck: if config.recheck.is_zero() { RecheckMode::Off } else { RecheckMode::On },
     }
 }
 

@@ -205,7 +205,7 @@ impl Reloader {
             revision: watch::revision(self.before(), config, &self.instance.0, &self.monitor)?,
             trust,
             policy: Policy::new(&config.limits, policy.auth, self.instance.clone())
-                .with_trust(auth::rules(config, edition)),
+                .with_trust(auth::rules(config, edition), auth::recheck(config)),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
         })
     }

@@ -70,8 +70,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
-    let policy =
-        Policy::new(&config.limits, auth, instance.clone()).with_trust(auth::rules(&config, edition));
+    let policy = Policy::new(&config.limits, auth, instance.clone())
+        .with_trust(auth::rules(&config, edition), auth::recheck(&config));
     let (outlook, monitor) = (Arc::clone(watched.outlook()), Arc::clone(watched.monitor()));
     let evidence = watched.evidence();
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };

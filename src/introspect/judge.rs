@@ -2,7 +2,7 @@
 
 use super::fetcher;
 use super::service::{
-    AUTH, AuthService, CALLERS, Call, Caller, Clock, Introspector, ServiceNews, add, outage,
+    AUTH, AuthService, CALLERS, Call, Caller, Clock, Introspector, RecheckMode, ServiceNews, add, outage,
 };
 use crate::auth::inquiry::{
     EarlierAnswers, Inquiry, InquirySettings, IntrospectionSettings, Judgement, Reach, Rejection, WAIT_MAX,
@@ -29,6 +29,8 @@ const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Asker {
     pub(super) ticket: Ticket,
     pub(super) occasion: Occasion,
+    /// The token, if it may be checked again.
+    pub(super) token: Option<Arc<str>>,
 }
 
 /// The answer to one asker.
@@ -41,6 +43,7 @@ pub(super) struct TokenJudge {
     snapshot: Option<SnapshotReader>,
     counters: Arc<ServiceCounters>,
     random: fastrand::Rng,
+    recheck: RecheckMode,
     complained: Option<Moment>,
 }
 
@@ -63,6 +66,7 @@ impl TokenJudge {
             salt,
         };
         let (mut calls, mut fetches, mut news) = (None, None, never());
+        let introspection = service.and_then(|service| service.introspection.as_ref());
         if let Some(service) = service {
             let (news_in, news_out) = bounded(service.waiting);
             news = news_out;
@@ -101,9 +105,15 @@ impl TokenJudge {
             snapshot: service.map(|service| service.outlook.reader()),
             counters: Arc::clone(counters),
             random: fastrand::Rng::new(),
+            recheck: introspection.map_or(RecheckMode::Off, |introspection| introspection.recheck),
             complained: None,
         };
         Ok((judge, news))
+    }
+
+    /// True exactly when introspected tokens are checked again.
+    pub(super) fn is_recheck_on(&self) -> bool {
+        self.recheck == RecheckMode::On
     }
 
     /// True exactly while a connection waits, so that [`TokenJudge::tick`] has to be called often.

@@ -19,7 +19,7 @@ use crate::auth::known::Person;
 use crate::auth::party::Party;
 use crate::auth::permission::Permissions;
 use crate::auth::token::{Judged, TokenFault, Verifier};
-use crate::auth::trust::TrustEdition;
+use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
 use crate::job::{AddressDenied, AuthJob, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
@@ -223,7 +223,9 @@ impl AuthWorker {
         match job {
             AuthJob::CheckToken { ticket, token, occasion } => {
                 let party = party(&occasion);
-                let waiter = Waiter::new(Asker { ticket, occasion }, party.clone(), now.at);
+                let kept = self.judge.as_ref().is_some_and(TokenJudge::is_recheck_on);
+                let kept = kept.then(|| Arc::from(&*token));
+                let waiter = Waiter::new(Asker { ticket, occasion, token: kept }, party.clone(), now.at);
                 if let Some((_, Waiter { asker, .. })) = self.checks.push(party, (token, waiter)) {
                     self.judged((asker, Err(Denied::QueueFull)), now.at);
                 }
@@ -248,8 +250,8 @@ impl AuthWorker {
     }
 
     fn judged(&mut self, (asker, judged): Verdict, now: Moment) {
-        let Asker { ticket, occasion } = asker;
-        let outcome = judged.and_then(|person| self.admit(person, &occasion, now));
+        let Asker { ticket, occasion, token } = asker;
+        let outcome = judged.and_then(|person| self.admit(person, &occasion, token, now));
         self.count(outcome.as_ref().err());
         self.answer(ticket, Completion::TokenChecked { ticket, outcome });
     }
@@ -266,19 +268,27 @@ impl AuthWorker {
         }
     }
 
-    fn admit(&mut self, person: Person, occasion: &Occasion, now: Moment) -> Result<Identity, Denied> {
+    fn admit(
+        &mut self,
+        person: Person,
+        occasion: &Occasion,
+        token: Option<Arc<str>>,
+        now: Moment,
+    ) -> Result<Identity, Denied> {
         let Person { user, permissions, expires_unix_ms, origin } = person;
         let counted = match occasion {
             Occasion::Connect(_) => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
                 UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
-            Occasion::Refresh(same) if *same == user => Counted::No,
-            Occasion::Refresh(_) => return Err(Denied::OtherUser),
+            Occasion::Refresh(same) | Occasion::Recheck(same) if *same == user => Counted::No,
+            Occasion::Refresh(_) | Occasion::Recheck(_) => return Err(Denied::OtherUser),
         };
         let account = self.census.account(&user);
-        let edition = self.edition;
-        Ok(Identity { user, permissions, expires_unix_ms, counted, account, origin, edition })
+        // Only the service can say that a token is no longer good.
+        let is_introspected = matches!(origin, Some(TokenOrigin { source: TokenSource::Service(_), .. }));
+        let (token, edition) = (token.filter(|_| is_introspected), self.edition);
+        Ok(Identity { user, permissions, expires_unix_ms, counted, account, origin, token, edition })
     }
 
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
@@ -301,7 +311,7 @@ impl AuthWorker {
 fn party(occasion: &Occasion) -> Party {
     match occasion {
         Occasion::Connect(address) => Party::of(*address),
-        Occasion::Refresh(user) => Party::User(user.clone()),
+        Occasion::Refresh(user) | Occasion::Recheck(user) => Party::User(user.clone()),
     }
 }
 

@@ -65,6 +65,16 @@ pub struct Introspection {
     pub bounds: CacheBounds,
     /// The form of the service's tokens; `None`: any.
     pub pattern: Option<TokenPattern>,
+    pub recheck: RecheckMode,
+}
+
+/// The repeated check of the tokens of open sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecheckMode {
+    /// A token is asked about once.
+    Off,
+    /// Sessions keep their token and have it checked again.
+    On,
 }
 
 /// A key set that is fetched.

@@ -22,7 +22,7 @@ const WAITING_RETRY_MS: u32 = 2_000;
 /// When a client should return if its user has too many connections, in milliseconds: one of them has to end first.
 const USER_RETRY_MS: u32 = 15_000;
 
-const OTHER_USER: &str = "the token belongs to another user; use a token of the connected user";
+pub(super) const OTHER_USER: &str = "the token belongs to another user; use a token of the connected user";
 
 impl Session {
     pub(super) fn connect(
@@ -72,7 +72,10 @@ impl Session {
                     cx.close(CloseReason::Unauthenticated(UNTRUSTED));
                 }
                 Some(Ok(identity)) => {
-                    self.restore(connect, Member::new(identity), held, cx);
+                    let token = identity.token.clone();
+                    let mut member = Member::new(identity);
+                    member.schedule_recheck(token, cx);
+                    self.restore(connect, member, held, cx);
                 }
                 Some(Err(denied)) => cx.close(close_reason(denied)),
                 None => cx.close(CloseReason::Unavailable {

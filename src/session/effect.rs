@@ -31,6 +31,8 @@ pub enum Effect {
         /// The time at which the command arrived.
         asked: Moment,
     },
+    /// Check the token of an open session again, and answer with [`super::Session::rechecked`].
+    Recheck { token: Arc<str>, user: UserName },
     /// Send this frame to the channel's live subscribers on every reactor.
     Signal { channel: ChannelName, frame: Arc<[u8]> },
     /// Start catching up, now that the reply is written.

@@ -5,6 +5,7 @@ use super::effect::Effect;
 use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
+use super::recheck::Recheck;
 use super::refusal::Refusal;
 use crate::auth::permission::{Permissions, Right};
 use crate::auth::trust::{TokenOrigin, TrustEdition};
@@ -36,6 +37,8 @@ pub(super) struct Member {
     malformed: Strikes,
     rate_limited: Strikes,
     bad_refreshes: Strikes,
+    /// `None`: the token is not checked again.
+    pub(super) recheck: Option<Box<Recheck>>,
 }
 
 /// A `subscribe` that waits for the log's position.
@@ -76,6 +79,7 @@ impl Member {
             counted: Counted::No,
             account: None,
             origin: None,
+            token: None,
             edition: TrustEdition::default(),
         })
     }
@@ -95,6 +99,7 @@ impl Member {
             malformed: Strikes::default(),
             rate_limited: Strikes::default(),
             bad_refreshes: Strikes::default(),
+            recheck: None,
         }
     }
 
@@ -225,11 +230,23 @@ impl Member {
         }
     }
 
-    pub(super) fn refreshed(&mut self, id: CommandId, identity: Identity, cx: &mut Context<'_>) {
-        self.pending = self.pending.saturating_sub(1);
+    /// Takes the rights that a repeated check of the same token brought.
+    pub(super) fn replace_rights(&mut self, identity: Identity, cx: &mut Context<'_>) {
+        self.replace_identity(identity);
+        self.end_forbidden(cx);
+    }
+
+    fn replace_identity(&mut self, identity: Identity) {
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
         self.origin = identity.origin;
+    }
+
+    pub(super) fn refreshed(&mut self, id: CommandId, identity: Identity, cx: &mut Context<'_>) {
+        self.pending = self.pending.saturating_sub(1);
+        let token = identity.token.clone();
+        self.schedule_recheck(token, cx);
+        self.replace_identity(identity);
         push::refreshed(cx.out, id, self.expires(cx.now));
         // After the reply, so that a client that subscribes again after each `refreshed` does not ask for these at once.
         self.end_forbidden(cx);

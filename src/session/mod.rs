@@ -21,6 +21,7 @@ mod meters;
 pub mod outcome;
 pub mod policy;
 pub(crate) mod publish;
+mod recheck;
 mod refusal;
 mod restoring;
 mod subscribe;
@@ -163,9 +164,10 @@ impl Session {
         self.stop_if_closed(cx);
     }
 
-    /// Closes the session if its token expired, and answers subscriptions that the store did not answer in time.
+    /// Closes the session if its token expired, has it checked again if that is due, and answers subscriptions that the store did not answer in time.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
         self.expire_openings(cx);
+        self.recheck_if_due(cx);
         if let SessionStage::Open(member) = &self.stage
             && member.expires_unix_ms.is_some_and(|expires| expires <= cx.now.unix_ms)
         {

@@ -36,6 +36,8 @@ pub enum Occasion {
     Connect(IpAddr),
     /// `refresh` by this user; a token of another user is refused.
     Refresh(UserName),
+    /// The token of an open session of this user is checked again.
+    Recheck(UserName),
 }
 
 /// The rights that a valid token grants.
@@ -53,6 +55,8 @@ pub struct Identity {
     pub account: Option<Arc<Account>>,
     /// The origin of the rights; `None`: they have none that could be lost.
     pub origin: Option<TokenOrigin>,
+    /// The token, if it is to be checked again.
+    pub token: Option<Arc<str>>,
     /// The trust that the token was judged by.
     pub edition: TrustEdition,
 }

@@ -9,6 +9,7 @@ use crate::rate::{ByteRate, Rate};
 use crate::wire::command::CommandBounds;
 use crate::wire::push::ReportedLimits;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The requirement for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Policy {
     pub instance: InstanceName,
     /// The sources of rights that are trusted; `None` if auth is off.
     pub trust: Option<Arc<TrustRules>>,
+    /// The period after which introspected tokens are checked again; `None` if they are not.
+    pub recheck: Option<Duration>,
     /// The user of every session if auth is off; one shared name.
     pub anonymous: UserName,
     /// The rights of every session if auth is off; one shared value.
@@ -76,15 +79,16 @@ impl Policy {
             auth,
             instance,
             trust: None,
+            recheck: None,
             anonymous: UserName::anonymous(),
             everything: Arc::new(Permissions::everything()),
         }
     }
 
-    /// Ends the sessions whose rights have another source.
+    /// Ends the sessions whose rights have another source, and has introspected tokens checked again.
     #[must_use]
-    pub fn with_trust(self, trust: Option<TrustRules>) -> Policy {
-        Policy { trust: trust.map(Arc::new), ..self }
+    pub fn with_trust(self, trust: Option<TrustRules>, recheck: Option<Duration>) -> Policy {
+        Policy { trust: trust.map(Arc::new), recheck, ..self }
     }
 
     /// True exactly when a session with this origin may go on.

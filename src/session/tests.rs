@@ -118,6 +118,7 @@ fn identity(user: &str) -> Identity {
         counted: Counted::Yes,
         account: None,
         origin: None,
+        token: None,
         edition: TrustEdition::default(),
     }
 }
@@ -563,13 +564,13 @@ fn signed_by(edition: u32, key: &str) -> Identity {
 #[test]
 fn session_whose_key_is_removed_is_closed_with_4501() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
-    bench.policy = bench.policy.with_trust(Some(trusting(0, "old")));
+    bench.policy = bench.policy.with_trust(Some(trusting(0, "old")), None);
     bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
     let identity = signed_by(0, "old");
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
     bench.call(|session, cx| session.rejudge(cx));
     assert_eq!(bench.closed_with(), None);
-    bench.policy = bench.policy.with_trust(Some(trusting(1, "new")));
+    bench.policy = bench.policy.with_trust(Some(trusting(1, "new")), None);
     bench.call(|session, cx| session.rejudge(cx));
     assert_eq!(bench.closed_with(), Some(4501));
     assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::ReleaseUser(_))));
@@ -579,7 +580,7 @@ fn session_whose_key_is_removed_is_closed_with_4501() {
 fn token_judged_by_the_old_keys_opens_no_session_after_the_reload() {
     let answered = |identity: Identity| {
         let mut bench = Bench::new(AuthMode::Required, &Limits::default());
-        bench.policy = bench.policy.with_trust(Some(trusting(1, "new")));
+        bench.policy = bench.policy.with_trust(Some(trusting(1, "new")), None);
         bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
         bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
         let is_released = bench.effects.iter().any(|effect| matches!(effect, Effect::ReleaseUser(_)));
@@ -588,6 +589,65 @@ fn token_judged_by_the_old_keys_opens_no_session_after_the_reload() {
     assert_eq!(answered(signed_by(0, "old")), (Some(4501), true));
     assert_eq!(answered(signed_by(0, "new")), (None, false));
     assert_eq!(answered(signed_by(2, "newer")), (None, false), "this reactor has yet to learn of it");
+}
+
+/// A session with an introspected token that is checked again every 100 s.
+fn introspected() -> Bench {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.policy = bench.policy.with_trust(None, Some(Duration::from_secs(100)));
+    bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    let identity = Identity { token: Some(Arc::from("t")), expires_unix_ms: None, ..identity("ann") };
+    bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
+    bench
+}
+
+/// Lets the time pass until the token is checked again.
+fn until_rechecked(bench: &mut Bench) {
+    bench.now.at = bench.session.recheck_at().expect("scheduled");
+    bench.call(|session, cx| session.expire(cx));
+    let is_recheck = |effect: &Effect| matches!(effect, Effect::Recheck { token, .. } if **token == *"t");
+    assert!(matches!(&bench.effects[..], [effect] if is_recheck(effect)), "{:?}", bench.effects);
+    assert_eq!(bench.session.recheck_at(), None, "one check at a time");
+}
+
+#[test]
+fn introspected_token_is_checked_again_until_it_is_no_longer_active() {
+    let mut bench = introspected();
+    assert!(bench.session.recheck_at().is_some_and(|at| at < START.at + Duration::from_secs(100)));
+    for unanswered in [None, Some(Err(Denied::Unchecked { retry_ms: 1, reference: None }))] {
+        until_rechecked(&mut bench);
+        bench.call(|session, cx| session.rechecked(unanswered, cx));
+        assert_eq!(bench.closed_with(), None, "an outage ends no session");
+        assert_eq!(bench.session.recheck_at(), Some(bench.now.at + Duration::from_secs(100)));
+    }
+    until_rechecked(&mut bench);
+    let inactive = Some(Err(Denied::Token(TokenFault::Inactive)));
+    bench.call(|session, cx| session.rechecked(inactive, cx));
+    assert_eq!(bench.closed_with(), Some(4501));
+}
+
+#[test]
+fn repeated_check_changes_the_rights_and_reports_lost_subscriptions() {
+    let mut bench = introspected();
+    bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
+    bench.answer_positions(4);
+    until_rechecked(&mut bench);
+    let less = Identity { permissions: Arc::new(Permissions::nothing()), ..identity("ann") };
+    let frames = bench.call(|session, cx| session.rechecked(Some(Ok(less)), cx));
+    assert_eq!(frames, [serde_json::json!({"unsubscribed": {"channel": "a", "because": "forbidden"}})]);
+    assert_eq!(error_code(&bench.say(r#"{"id":3,"publish":{"channel":"a","data":1}}"#)), Some("forbidden"));
+}
+
+#[test]
+fn answer_about_a_token_that_was_replaced_changes_nothing() {
+    let mut bench = introspected();
+    until_rechecked(&mut bench);
+    bench.say(r#"{"id":2,"refresh":{"token":"u"}}"#);
+    let fresh = Identity { token: Some(Arc::from("u")), ..identity("ann") };
+    bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));
+    let inactive = Some(Err(Denied::Token(TokenFault::Inactive)));
+    bench.call(|session, cx| session.rechecked(inactive, cx));
+    assert_eq!(bench.closed_with(), None);
 }
 
 #[test]

@@ -4,4 +4,5 @@ mod answers;
 mod issuer;
 mod key_set;
 mod outage;
+mod recheck;
 mod shares;

@@ -31,6 +31,7 @@ impl Auth {
                     counted,
                     account: None,
                     origin: None,
+                    token: None,
                     edition: TrustEdition::default(),
                 });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
@@ -65,8 +66,10 @@ impl Auth {
                 *count += 1;
                 Counted::Yes
             }
-            Occasion::Refresh(earlier) if *earlier != user => return Err(Denied::OtherUser),
-            Occasion::Refresh(_) => Counted::No,
+            Occasion::Refresh(earlier) | Occasion::Recheck(earlier) if *earlier != user => {
+                return Err(Denied::OtherUser);
+            }
+            Occasion::Refresh(_) | Occasion::Recheck(_) => Counted::No,
         };
         Ok((user, counted))
     }

@@ -193,7 +193,7 @@ impl Workers {
         }
         let counted = match occasion {
             Occasion::Connect(_) => Counted::Yes,
-            Occasion::Refresh(_) => Counted::No,
+            Occasion::Refresh(_) | Occasion::Recheck(_) => Counted::No,
         };
         self.users += i64::from(counted == Counted::Yes);
         Ok(Identity {
@@ -203,6 +203,7 @@ impl Workers {
             counted,
             account: None,
             origin: None,
+            token: None,
             edition: TrustEdition::default(),
         })
     }

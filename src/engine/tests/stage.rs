@@ -311,6 +311,7 @@ pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -
         counted,
         account: None,
         origin: None,
+        token: None,
         edition: TrustEdition::default(),
     }
 }

@@ -85,6 +85,8 @@ pub struct IntrospectionConfig {
     pub cache_stale: Duration,
     /// How long a negative result is cached.
     pub cache_refused: Duration,
+    /// Time between two checks of an open session's token; zero: it is not checked again.
+    pub recheck: Duration,
     /// The form of the service's tokens; `None`: any.
     pub token_pattern: Option<TokenPattern>,
 }
@@ -124,6 +126,7 @@ impl Default for AuthSection {
                 cache: Duration::from_secs(60),
                 cache_stale: Duration::from_secs(900),
                 cache_refused: Duration::from_secs(5),
+                recheck: Duration::from_secs(300),
                 token_pattern: None,
             },
             jwks: JwksConfig { url: None, refresh: Duration::from_secs(300), pause: Duration::from_secs(5) },

@@ -265,6 +265,8 @@ settings! {
         "How long a positive introspection result is used after `auth.cache_ms` while the auth service is down, but not after the token's `exp`. 0: not at all.";
     auth.cache_refused_ms as auth.introspection.cache_refused = 5000, between(0, 60_000), Reload:
         "How long a negative introspection result is cached.";
+    auth.recheck_ms as auth.introspection.recheck = 300000, zero_or("never", 1_000, DAY_MS), Reload:
+        "Time between two introspections of an open session's token, while the auth service is up. A session whose token is no longer active ends with 4501. A change applies to sessions that open or refresh after it.";
     auth.token_pattern as auth.introspection.token_pattern = none, Text(TextForm::TokenPattern), Reload:
         "The form of the service's tokens: a beginning, an alphabet and a length, like `gwt_[A-Za-z0-9_-]{20,200}`. A token of another form is refused without asking the service. Default: any form.";
     auth.jwks_url as auth.jwks.url = none, Accepts::Url(UrlKind::Http), Reload:
