@@ -47,6 +47,8 @@ pub enum CloseReason {
         bound: &'static str,
         retry_ms: u32,
     },
+    /// The token cannot be accepted yet; the text says why, and it can after `retry_ms` milliseconds.
+    TooEarly { text: &'static str, retry_ms: u32 },
     /// The peer misused the protocol; the text says how.
     Misuse(&'static str),
     /// The token is missing, invalid or expired; the text says which.
@@ -87,6 +89,7 @@ impl CloseReason {
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
             | CloseReason::WriteStalled => 4408,
+            CloseReason::TooEarly { .. } => 4425,
             CloseReason::RateLimited { .. } => 4429,
             CloseReason::Misuse(_) => 4500,
             CloseReason::Unauthenticated(_) => 4501,
@@ -110,6 +113,7 @@ impl CloseReason {
             CloseReason::NoSignOfLife => "no_sign_of_life",
             CloseReason::MessageTimeout => "message_timeout",
             CloseReason::WriteStalled => "write_stalled",
+            CloseReason::TooEarly { .. } => "too_early",
             CloseReason::RateLimited { .. } => "rate_limited",
             CloseReason::Misuse(_) => "misuse",
             CloseReason::Unauthenticated(_) => "unauthenticated",
@@ -128,6 +132,7 @@ impl CloseReason {
             | CloseReason::Misuse(text)
             | CloseReason::Unauthenticated(text)
             | CloseReason::Forbidden(text) => Some(text),
+            CloseReason::TooEarly { text, .. } => Some(text),
             CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => Some(bound),
             CloseReason::UnsupportedVersion => Some("this server supports only the subprotocol seawall.v1"),
             CloseReason::OriginForbidden(text) => Some(text),
@@ -166,6 +171,7 @@ impl CloseReason {
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
             | CloseReason::WriteStalled
+            | CloseReason::TooEarly { .. }
             | CloseReason::RateLimited { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
@@ -182,6 +188,7 @@ impl CloseReason {
             CloseReason::Unavailable { retry_ms, .. }
             | CloseReason::Restart { retry_ms }
             | CloseReason::OverCapacity { retry_ms, .. }
+            | CloseReason::TooEarly { retry_ms, .. }
             | CloseReason::RateLimited { retry_ms, .. } => Some(*retry_ms),
             CloseReason::Answered(_)
             | CloseReason::ProtocolError(_)
@@ -219,6 +226,7 @@ impl CloseReason {
             | CloseReason::ConnectTimeout
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
+            | CloseReason::TooEarly { .. }
             | CloseReason::RateLimited { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)

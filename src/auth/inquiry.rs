@@ -323,6 +323,8 @@ impl<W> Inquiry<W> {
                 asking.known.granted(hash, person.clone(), now);
                 Ok(person)
             }
+            // It will be valid, so the answer is not kept.
+            Some(Err(fault @ TokenFault::NotYetValid { .. })) => Err(Rejection::Token(fault)),
             Some(Err(fault)) => {
                 asking.known.refused(hash, fault, now);
                 Err(Rejection::Token(fault))

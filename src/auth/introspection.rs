@@ -138,7 +138,10 @@ mod tests {
             (r#"{"active":false}"#, TokenFault::Inactive),
             (r#"{"active":false,"exp":"soon"}"#, TokenFault::Inactive),
             (r#"{"active":true,"sub":"ann","aud":"chat","exp":1000}"#, TokenFault::Expired),
-            (r#"{"active":true,"sub":"ann","aud":"chat","nbf":1001}"#, TokenFault::NotYetValid),
+            (
+                r#"{"active":true,"sub":"ann","aud":"chat","nbf":1001}"#,
+                TokenFault::NotYetValid { wait_ms: 1_000 },
+            ),
             (r#"{"active":true,"sub":"ann","aud":"other"}"#, TokenFault::WrongAudience),
             (r#"{"active":true,"aud":"chat"}"#, TokenFault::NoSubject),
             (r#"{"active":true,"aud":"chat","sub":"ann","channels":{}}"#, TokenFault::BadChannels),

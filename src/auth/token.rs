@@ -232,8 +232,9 @@ impl Verifier {
     /// is (RFC 7519 sections 4.1.4 and 4.1.5).
     fn check_times(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
         let not_before = body.nbf.map(milliseconds).transpose()?;
-        if not_before.is_some_and(|at| now_unix_ms.saturating_add(self.leeway_ms) < at) {
-            return Err(TokenFault::NotYetValid);
+        let early = not_before.map_or(0, |at| at.saturating_sub(now_unix_ms.saturating_add(self.leeway_ms)));
+        if early > 0 {
+            return Err(TokenFault::NotYetValid { wait_ms: u32::try_from(early).unwrap_or(u32::MAX) });
         }
         let expires = body.exp.map(milliseconds).transpose()?;
         let expires = expires.map(|at| at.saturating_add(self.leeway_ms).min(INTEGER_MAX));

@@ -27,7 +27,7 @@ impl TrustMark {
     }
 }
 
-/// What vouched for a token.
+/// The party that vouched for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenSource {
     /// A configured key.

@@ -8,15 +8,16 @@ use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
 use crate::auth::key::Algorithm;
 use crate::auth::known::CacheBounds;
-use crate::auth::trust::{TrustEdition, TrustRules};
+use crate::auth::trust::TrustEdition;
+use crate::id::InstanceName;
 use crate::introspect::service::{AuthService, Introspection, KeySetSource, RecheckMode};
 use crate::introspect::{EarlierAnswers, TokenTrust};
 use crate::job::{EvidenceSender, Outlook};
 use crate::net::auth_endpoint::Endpoint;
 use crate::net::target::Target;
 use crate::rate::Rate;
+use crate::session::{AuthMode, Policy};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The keys and the service that tokens are checked with; `None` if auth is off.
 pub(super) fn trust(
@@ -46,15 +47,17 @@ pub(super) fn trust(
     Ok(Some(TokenTrust { verifier, service, edition }))
 }
 
-/// The sources of rights that are trusted; `None` if auth is off.
-pub(super) fn rules(config: &Config, edition: TrustEdition) -> Option<TrustRules> {
-    config.auth.is_on().then(|| trust_rules(&config.auth, edition))
-}
-
-/// The period after which introspected tokens are checked again.
-pub(super) fn recheck(config: &Config) -> Option<Duration> {
+/// The rules for all sessions.
+pub(super) fn policy(
+    config: &Config,
+    auth: AuthMode,
+    instance: InstanceName,
+    edition: TrustEdition,
+) -> Policy {
+    let rules = config.auth.is_on().then(|| trust_rules(&config.auth, edition));
     let IntrospectionConfig { url, recheck, .. } = &config.auth.introspection;
-    (url.is_some() && !recheck.is_zero()).then_some(*recheck)
+    let recheck = (url.is_some() && !recheck.is_zero()).then_some(*recheck);
+    Policy::new(&config.limits, auth, instance).with_trust(rules, recheck)
 }
 
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {

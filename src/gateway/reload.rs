@@ -204,8 +204,7 @@ impl Reloader {
             bounds: ProcessBounds::settle(&config.limits, setup.engine.reactors)?,
             revision: watch::revision(self.before(), config, &self.instance.0, &self.monitor)?,
             trust,
-            policy: Policy::new(&config.limits, policy.auth, self.instance.clone())
-                .with_trust(auth::rules(config, edition), auth::recheck(config)),
+            policy: auth::policy(config, policy.auth, self.instance.clone(), edition),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
         })
     }

@@ -22,7 +22,7 @@ use crate::log;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{self, Clock, Port, Prepared, Setups};
-use crate::session::{AuthMode, Policy};
+use crate::session::AuthMode;
 use crate::watch::OwnSources;
 use rustix::fs::Mode;
 use std::net::SocketAddr;
@@ -60,8 +60,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     capacity::make_room(bounds.descriptors);
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
-    let edition = TrustEdition::default();
-    let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH), edition)?;
+    let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH), TrustEdition::default())?;
     let bus = PreparedBus::new(&config, &watched, &instance)?;
     let member = bus.as_ref().map(|bus| bus.member.clone());
     let reporter = watched.reporter(watch::STORE);
@@ -70,8 +69,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
-    let policy = Policy::new(&config.limits, auth, instance.clone())
-        .with_trust(auth::rules(&config, edition), auth::recheck(&config));
+    let policy = auth::policy(&config, auth, instance.clone(), TrustEdition::default());
     let (outlook, monitor) = (Arc::clone(watched.outlook()), Arc::clone(watched.monitor()));
     let evidence = watched.evidence();
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };

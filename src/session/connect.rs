@@ -95,6 +95,7 @@ impl Session {
                         member.pending = member.pending.saturating_sub(1);
                         cx.refuse(Some(id), &refusal(denied));
                         match denied {
+                            Denied::Token(TokenFault::NotYetValid { .. }) => {}
                             Denied::Token(_) | Denied::OtherUser => member.refresh_denied(cx),
                             Denied::TooManyOfUser
                             | Denied::Unchecked { .. }
@@ -183,6 +184,9 @@ impl Session {
 
 fn close_reason(denied: Denied) -> CloseReason {
     match denied {
+        Denied::Token(fault @ TokenFault::NotYetValid { wait_ms }) => {
+            CloseReason::TooEarly { text: fault.text(), retry_ms: wait_ms }
+        }
         Denied::Token(fault) => CloseReason::Unauthenticated(fault.text()),
         Denied::OtherUser => CloseReason::Unauthenticated(OTHER_USER),
         Denied::TooManyOfUser => {
@@ -205,6 +209,9 @@ fn close_reason(denied: Denied) -> CloseReason {
 /// The refusal of a `refresh`; the session continues.
 fn refusal(denied: Denied) -> Refusal<'static> {
     match denied {
+        Denied::Token(fault @ TokenFault::NotYetValid { wait_ms }) => {
+            Refusal::TooEarly { text: fault.text(), retry_ms: wait_ms }
+        }
         Denied::Token(fault) => Refusal::BadToken(fault.text()),
         Denied::OtherUser => Refusal::BadToken(OTHER_USER),
         Denied::TooManyOfUser => Refusal::BadToken(

@@ -5,7 +5,6 @@ use super::effect::Effect;
 use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
-use super::recheck::Recheck;
 use super::refusal::Refusal;
 use crate::auth::permission::{Permissions, Right};
 use crate::auth::trust::{TokenOrigin, TrustEdition};
@@ -39,6 +38,14 @@ pub(super) struct Member {
     bad_refreshes: Strikes,
     /// `None`: the token is not checked again.
     pub(super) recheck: Option<Box<Recheck>>,
+}
+
+/// A token that is checked again.
+#[derive(Debug)]
+pub(super) struct Recheck {
+    pub(super) token: Arc<str>,
+    /// `None`: the check is under way.
+    pub(super) due: Option<Moment>,
 }
 
 /// A `subscribe` that waits for the log's position.

@@ -3,21 +3,13 @@
 use super::connect::OTHER_USER;
 use super::context::Context;
 use super::effect::Effect;
-use super::member::Member;
+use super::member::{Member, Recheck};
 use super::outcome::{Denied, Identity};
 use super::{Session, SessionStage, UNTRUSTED};
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A token that is checked again.
-#[derive(Debug)]
-pub(super) struct Recheck {
-    token: Arc<str>,
-    /// `None`: the check is under way.
-    due: Option<Moment>,
-}
 
 impl Member {
     /// Keeps the token to check it again, or none. The checks of all sessions are spread over the period.

@@ -54,6 +54,8 @@ pub enum Refusal<'a> {
     BadToken(&'static str),
     /// The token of `refresh` could not be checked.
     Unchecked { retry_ms: u32 },
+    /// The token of `refresh` cannot be accepted yet, for this reason.
+    TooEarly { text: &'static str, retry_ms: u32 },
     /// `refresh` while auth is off.
     NoAuth,
 }
@@ -82,9 +84,10 @@ impl Refusal<'_> {
             | Refusal::StoredChannels => ErrorCode::Overloaded,
             Refusal::KeyConflict => ErrorCode::KeyConflict,
             Refusal::NotFound => ErrorCode::NotFound,
-            Refusal::Unavailable { .. } | Refusal::NoRoom { .. } | Refusal::Unchecked { .. } => {
-                ErrorCode::Unavailable
-            }
+            Refusal::Unavailable { .. }
+            | Refusal::NoRoom { .. }
+            | Refusal::Unchecked { .. }
+            | Refusal::TooEarly { .. } => ErrorCode::Unavailable,
             Refusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
             Refusal::BadToken(_) | Refusal::NoAuth => ErrorCode::Unauthorized,
         }
@@ -96,6 +99,7 @@ impl Refusal<'_> {
             | Refusal::Unavailable { retry_ms }
             | Refusal::NoRoom { retry_ms }
             | Refusal::Unchecked { retry_ms }
+            | Refusal::TooEarly { retry_ms, .. }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => Some(BUSY_RETRY_MS),
             Refusal::Rejected(_)
@@ -140,6 +144,7 @@ impl Refusal<'_> {
             | Refusal::NotFound
             | Refusal::NotAuthor
             | Refusal::BadToken(_)
+            | Refusal::TooEarly { .. }
             | Refusal::NoAuth => None,
         }
     }
@@ -210,7 +215,7 @@ impl Refusal<'_> {
             Refusal::Unchecked { .. } => {
                 "the auth service does not answer; the session continues; retry after retry_ms".into()
             }
-            Refusal::BadToken(text) => (*text).into(),
+            Refusal::BadToken(text) | Refusal::TooEarly { text, .. } => (*text).into(),
             Refusal::NoAuth => "auth is off, so there is no token to refresh; do not send refresh".into(),
         }
     }

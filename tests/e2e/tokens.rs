@@ -56,7 +56,6 @@ fn bad_token_is_closed_with_4501_after_the_upgrade() {
         "x".to_string(),
         "a.b.c".to_string(),
         token(&expired),
-        token(&early),
         token(&nameless),
         signed(&claims("ann"), Algorithm::HS256, None, &other),
         signed(&claims("ann"), Algorithm::HS512, None, &EncodingKey::from_secret(SECRET.as_bytes())),
@@ -64,6 +63,10 @@ fn bad_token_is_closed_with_4501_after_the_upgrade() {
     ] {
         refused(&gateway, &bad).is(4501, "unauthenticated");
     }
+    let closed = refused(&gateway, &token(&early));
+    closed.is(4425, "too_early");
+    let retry_ms = closed.bye.expect("a reason")["retry_ms"].as_u64();
+    assert!(retry_ms.is_some_and(|wait| (95_000..=100_000).contains(&wait)), "valid in 100 s: {retry_ms:?}");
     let mut client = Client::open(&gateway);
     client.send(json!({"connect": {}}));
     client.expect_close().is(4501, "unauthenticated");

@@ -56,6 +56,7 @@ enum ReasonValue {
     NoSignOfLife,
     MessageTimeout,
     WriteStalled,
+    TooEarly { text: String, retry_ms: u32 },
     RateLimited { bound: String, retry_ms: u32 },
     Misuse(String),
     Unauthenticated(String),
@@ -84,6 +85,7 @@ impl ReasonValue {
             ReasonValue::NoSignOfLife => CloseReason::NoSignOfLife,
             ReasonValue::MessageTimeout => CloseReason::MessageTimeout,
             ReasonValue::WriteStalled => CloseReason::WriteStalled,
+            ReasonValue::TooEarly { text, retry_ms } => CloseReason::TooEarly { text: text.leak(), retry_ms },
             ReasonValue::RateLimited { bound, retry_ms } => {
                 CloseReason::RateLimited { bound: bound.leak(), retry_ms }
             }

@@ -23,7 +23,10 @@ pub enum TokenFault {
     /// `exp` has passed.
     Expired,
     /// `nbf` is in the future.
-    NotYetValid,
+    NotYetValid {
+        /// The time until the token is valid, in milliseconds.
+        wait_ms: u32,
+    },
     /// `exp` or `nbf` is not a number.
     BadTime,
     /// `aud` neither equals nor contains the configured audience.
@@ -60,7 +63,7 @@ impl TokenFault {
         TokenFault::UnknownKey,
         TokenFault::BadSignature,
         TokenFault::Expired,
-        TokenFault::NotYetValid,
+        TokenFault::NotYetValid { wait_ms: 0 },
         TokenFault::BadTime,
         TokenFault::WrongAudience,
         TokenFault::WrongIssuer,
@@ -77,8 +80,8 @@ impl TokenFault {
     ];
 
     /// The index in [`TokenFault::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
+    pub fn index(self) -> usize {
+        TokenFault::ALL.iter().position(|fault| fault.word() == self.word()).unwrap_or_default()
     }
 
     /// The value of the label in metrics.
@@ -92,7 +95,7 @@ impl TokenFault {
             TokenFault::UnknownKey => "unknown_key",
             TokenFault::BadSignature => "bad_signature",
             TokenFault::Expired => "expired",
-            TokenFault::NotYetValid => "not_yet_valid",
+            TokenFault::NotYetValid { .. } => "not_yet_valid",
             TokenFault::BadTime => "bad_time",
             TokenFault::WrongAudience => "wrong_audience",
             TokenFault::WrongIssuer => "wrong_issuer",
@@ -120,7 +123,7 @@ impl TokenFault {
             TokenFault::UnknownKey => "no configured key has the token's kid and alg",
             TokenFault::BadSignature => "the token's signature does not match its key",
             TokenFault::Expired => "the token has expired; get a new one",
-            TokenFault::NotYetValid => "the token is not valid yet; see nbf, and both clocks",
+            TokenFault::NotYetValid { .. } => "the token is not valid yet; see nbf, and both clocks",
             TokenFault::BadTime => "exp and nbf in the token must be seconds since 1970, as numbers",
             TokenFault::WrongAudience => "the token's aud does not name this gateway",
             TokenFault::WrongIssuer => "the token's iss is not trusted here",

@@ -219,7 +219,7 @@ fn times_are_exact_to_the_millisecond_and_the_leeway_extends_both() {
         let (begins, ends) = (1_000_000_000u64, 1_000_000_060_500u64);
         let token = hs_token(&json!({"sub": "ann", "nbf": begins, "exp": 1_000_000_060.5}));
         let at = |now| verifier.verify(&token, now).map(|claims| claims.expires_unix_ms);
-        assert_eq!(at(begins * 1_000 - leeway_ms - 1), Err(TokenFault::NotYetValid));
+        assert_eq!(at(begins * 1_000 - leeway_ms - 1), Err(TokenFault::NotYetValid { wait_ms: 1 }));
         assert_eq!(at(begins * 1_000 - leeway_ms), Ok(Some(ends + leeway_ms)));
         assert_eq!(at(ends + leeway_ms - 1), Ok(Some(ends + leeway_ms)));
         assert_eq!(at(ends + leeway_ms), Err(TokenFault::Expired));

@@ -43,6 +43,9 @@ pub(super) fn report(token: &str, auth: &AuthSection, now_unix_ms: u64) -> Token
     let judged = verifier(auth).map(|verifier| verifier.judge(token, &KeySet::default(), now_unix_ms));
     let (verdict, accepted) = match judged {
         Ok(Judged::Settled(Ok(_))) => ("accepted".to_owned(), true),
+        Ok(Judged::Settled(Err(fault @ TokenFault::NotYetValid { .. }))) => {
+            (format!("refused with 4425: {}", fault.text()), false)
+        }
         Ok(Judged::Settled(Err(fault))) => (format!("refused with 4501: {}", fault.text()), false),
         Ok(Judged::Open { .. }) if auth.service().is_some() => (
             "undecided: no configured key judges it, so the gateway asks the auth service, which this command does not".into(),
