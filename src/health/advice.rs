@@ -40,7 +40,7 @@ fn postgres(fault: Fault) -> &'static str {
         Fault::Schema => {
             "See that the database exists, that the migrations ran, and that the role may create, read and write the tables."
         }
-        Fault::Version | Fault::Encoding => network(fault),
+        Fault::Version | Fault::Encoding | Fault::WentBack => network(fault),
         Fault::Reset => {
             "Read the server's log for a crash or a terminated backend, and look at the proxy between."
         }
@@ -82,7 +82,7 @@ fn redis(fault: Fault) -> &'static str {
         }
         Fault::Internal => "Read the server's log around this time.",
         Fault::Unreachable | Fault::Protocol | Fault::Tls | Fault::Status | Fault::Field => network(fault),
-        Fault::Version | Fault::Encoding => network(fault),
+        Fault::Version | Fault::Encoding | Fault::WentBack => network(fault),
     }
 }
 
@@ -128,6 +128,7 @@ fn network(fault: Fault) -> &'static str {
         Fault::NotReady => "Wait until it has started, and read its log.",
         Fault::Schema => "See that what we need there exists and that we may use it.",
         Fault::Version => "See which program last changed its tables.",
+        Fault::WentBack => "See whether a failover or a restore has lost commits.",
         Fault::Encoding => "See the encoding it was created with.",
         Fault::Delivery => "See whether a proxy between passes on what is published.",
         Fault::Status | Fault::Field | Fault::Internal => "Read its log around this time.",

@@ -39,6 +39,8 @@ pub enum Fault {
     Version,
     /// The database cannot hold every text.
     Encoding,
+    /// The server has lost what it had committed.
+    WentBack,
     /// Commands work, but published messages do not arrive.
     Delivery,
     /// The server answered with an unexpected status.
@@ -79,6 +81,7 @@ impl Fault {
             | Fault::DiskFull
             | Fault::MemoryFull
             | Fault::Schema
+            | Fault::WentBack
             | Fault::Delivery
             | Fault::Status
             | Fault::Field
@@ -105,6 +108,7 @@ impl Fault {
             Fault::Schema => "schema",
             Fault::Version => "version",
             Fault::Encoding => "encoding",
+            Fault::WentBack => "went_back",
             Fault::Delivery => "delivery",
             Fault::Status => "status",
             Fault::Field => "field",
@@ -122,7 +126,9 @@ impl Fault {
             | Fault::Tls
             | Fault::Credentials
             | Fault::ConnectionLimit
-            | Fault::NotReady => CallOutcome::Unreached,
+            | Fault::NotReady
+            // It lasts until an operator acts, so a few calls suffice.
+            | Fault::WentBack => CallOutcome::Unreached,
             Fault::DiskFull => CallOutcome::Unseen,
             Fault::Protocol
             | Fault::Standby

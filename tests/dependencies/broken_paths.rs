@@ -186,6 +186,7 @@ fn run(row: &Row) -> (Duration, Duration) {
 /// The outage is in the log once, with its cause.
 #[track_caller]
 fn check_log(gateway: &Gateway, row: &Row) {
+    until(SOON, "it is in the log", || gateway.output().contains("dependency down"));
     let output = gateway.output();
     let lines: Vec<&str> = output.lines().filter(|line| line.contains("dependency down")).collect();
     assert_eq!(lines.len(), 1, "{output}");

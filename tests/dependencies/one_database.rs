@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 fn on(server: &Postgres) -> Setup {
     Setup::new().env("SEAWALL_STORE_URL", &server.url())
@@ -39,6 +40,40 @@ fn gateway_says_bye_and_exits_when_its_store_gets_another_epoch() {
     assert_eq!(client.next_push("bye")["code"], 1012);
     until(SOON, "it has ended", || !gateway.is_running());
     assert!(gateway.output().contains("new-epoch"), "{}", gateway.output());
+}
+
+#[test]
+fn log_that_lost_acknowledged_publications_takes_no_more_until_it_has_another_epoch() {
+    let server = Postgres::start();
+    let mut gateway = on(&server).start();
+    let mut client = Client::connect(&gateway);
+    let mut publish = |channel: &str| {
+        let reply = client.command(json!({"publish": {"channel": channel, "data": 1}}));
+        let code = reply["error"]["code"].as_str().unwrap_or("published");
+        code.to_owned()
+    };
+    until(SOON, "the store takes publications", || publish("c") == "published");
+    let mut listener = Client::connect(&gateway);
+    (0..4).for_each(|_| assert_eq!(publish("c"), "published"));
+    // As after a failover to a server that had the first three.
+    server.sql("DELETE FROM seawall.publications WHERE \"offset\" > 3 AND channel = (SELECT id FROM seawall.channels WHERE name = 'c');
+                UPDATE seawall.channels SET head = 3 WHERE name = 'c'");
+    assert_eq!(publish("c"), "unconfirmed", "its offset was acknowledged before");
+    assert_eq!(publish("another"), "unavailable");
+    listener.next_status("down", SOON);
+    // The log has a thread of its own, and this one may be faster.
+    let down = "dependency down";
+    until(SOON, "the outage is in the log", || gateway.output().contains(down));
+    let output = gateway.output();
+    let lines = |text| output.lines().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    let [line] = lines("store lost acknowledged publications")[..] else { panic!("{output}") };
+    assert!(line.contains("known=5 found=4") && line.contains("seawall store new-epoch"), "{line}");
+    assert!(lines(down)[0].contains("fault=\"went_back\""), "{output}");
+    // Probes succeed, and end nothing.
+    let change = listener.next_push_within("status", Duration::from_secs(3));
+    assert_eq!(change, None);
+    assert!(run(&server, "", &["store", "new-epoch"]).status.success());
+    until(SOON, "it has ended", || !gateway.is_running());
 }
 
 #[test]

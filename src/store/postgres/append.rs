@@ -9,6 +9,7 @@ use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::failed_writes::FailedWrites;
 use super::fault::{CallFault, Fate};
+use super::known_heads::KnownHeads;
 use super::presence::Presence;
 use super::route::Waiting;
 use super::timing::{jittered, monotonic, pause};
@@ -48,6 +49,8 @@ pub(super) struct PostgresAppender {
     pub(super) overfull: Sender<ChannelName>,
     /// The epoch by which answers are known to come from the same logs.
     pub(super) epoch: Arc<KnownEpoch>,
+    /// The offsets that were acknowledged.
+    pub(super) heads: KnownHeads,
     /// Appends whose commit is unknown.
     pub(super) doubt: Vec<Waiting>,
     pub(super) failed_writes: Arc<FailedWrites>,
@@ -65,11 +68,15 @@ impl PostgresAppender {
         loop {
             self.connect();
             self.settle_doubt();
-            let writers = if self.presence.is_of(self.writers) { Writers::All } else { Writers::NotAll };
-            self.trials.advance(&mut self.connection, writers);
-            let up = self.connection.is_up() && !self.epoch.is_replaced();
+            match self.epoch.loss() {
+                Some(cause) => self.trials.refuse(&self.connection, &cause),
+                None if self.presence.is_of(self.writers) => {
+                    self.trials.advance(&mut self.connection, Writers::All);
+                }
+                None => self.trials.advance(&mut self.connection, Writers::NotAll),
+            }
             match self.jobs.recv_timeout(self.patience()) {
-                Ok(first) if up => {
+                Ok(first) if self.takes_writes() => {
                     let batch = self.gather(first);
                     self.commit(batch);
                 }
@@ -85,6 +92,10 @@ impl PostgresAppender {
         }
     }
 
+    fn takes_writes(&self) -> bool {
+        self.connection.is_up() && !self.epoch.is_replaced() && self.epoch.loss().is_none()
+    }
+
     fn patience(&self) -> Duration {
         let oldest = self.doubt.iter().map(|waiting| waiting.since).min();
         let doubt = oldest.map_or(Duration::MAX, |since| DOUBT_MAX.saturating_sub(since.elapsed()));
@@ -92,9 +103,9 @@ impl PostgresAppender {
         self.connection.patience().min(doubt).min(trial)
     }
 
-    /// Refuses an append, because there is no connection. To its author that is a failed call, so it counts as one.
+    /// Refuses an append, because there is no connection or publications were lost. To its author that is a failed call, so it counts as one.
     fn refuse(&mut self, waiting: Waiting) {
-        if let Some(cause) = self.connection.refusal() {
+        if let Some(cause) = self.epoch.loss().as_ref().or(self.connection.refusal()) {
             self.connection.wrote(Err(cause.clone()), Duration::ZERO);
         }
         self.answers.unavailable(&[waiting]);
@@ -192,7 +203,7 @@ impl PostgresAppender {
     /// Repeats appends in doubt if there is a connection, and gives up the ones that took too long.
     fn settle_doubt(&mut self) {
         give_up_late(&mut self.doubt, &self.answers);
-        if self.connection.is_up() && !self.doubt.is_empty() {
+        if self.connection.is_up() && !self.doubt.is_empty() && self.epoch.loss().is_none() {
             let batch = std::mem::take(&mut self.doubt);
             self.attempt(batch);
         }
@@ -214,7 +225,9 @@ impl PostgresAppender {
             }
         }
         match result {
-            Ok(settled) if self.is_of_other_logs(&settled) => unconfirmed(&self.answers, &batch),
+            Ok(settled) if self.is_of_other_logs(&settled) || self.has_gone_back(&batch, &settled) => {
+                unconfirmed(&self.answers, &batch);
+            }
             Ok(settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
@@ -233,6 +246,20 @@ impl PostgresAppender {
         let mut epochs =
             settled.iter().filter_map(|settled| settled.outcome.as_ref().ok()).map(|it| it.epoch);
         epochs.any(|epoch| self.epoch.meet(epoch).is_err())
+    }
+
+    /// Stored, but an offset was acknowledged to another publication before: the log has lost that one.
+    fn has_gone_back(&mut self, batch: &[Waiting], settled: &[SettledAppend]) -> bool {
+        let mut has_gone_back = false;
+        for (waiting, settled) in batch.iter().zip(settled) {
+            if let Ok(Appended { offset, attempt: Attempt::First, .. }) = &settled.outcome
+                && let Err(known) = self.heads.advance(&waiting.job.channel, *offset)
+            {
+                self.epoch.note_lost(&waiting.job.channel, known, *offset);
+                has_gone_back = true;
+            }
+        }
+        has_gone_back
     }
 
     /// Something in the batch takes too long or waits for a lock. New publications go first and alone: a change of one

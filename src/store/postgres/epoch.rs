@@ -3,25 +3,34 @@
 //! An operator who replaces it (`seawall store new-epoch`) declares that the logs may have lost what clients have seen. A
 //! process that continued would take new publications for known ones by their offsets. So from the first answer with another
 //! epoch, the store only refuses, and the process has to be restarted.
+//!
+//! A new publication with an offset that was acknowledged before proves such a loss without the operator. From then on the store
+//! refuses writes until the epoch is replaced.
 
 use super::fault::{CallFault, Fate};
 use crate::health::finding::{Cause, Fault};
-use crate::id::Epoch;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::id::{ChannelName, Epoch, Offset};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The value for "none yet": an epoch has 32 bits.
 const NONE: u64 = u64::MAX;
+
+/// The way out after a loss.
+const NEW_EPOCH: &str = "which failover or restore lost commits; then run `seawall store new-epoch`, and clients read the logs again";
 
 /// The known epoch, shared by all threads of a store.
 #[derive(Debug)]
 pub(super) struct KnownEpoch {
     known: AtomicU64,
     found: AtomicU64,
+    /// Set once an acknowledged offset was given to another publication.
+    went_back: AtomicBool,
 }
 
 impl Default for KnownEpoch {
     fn default() -> KnownEpoch {
-        KnownEpoch { known: AtomicU64::new(NONE), found: AtomicU64::new(NONE) }
+        let [known, found] = [NONE; 2].map(AtomicU64::new);
+        KnownEpoch { known, found, went_back: AtomicBool::new(false) }
     }
 }
 
@@ -42,6 +51,21 @@ impl KnownEpoch {
     /// True if an answer came with another epoch than the first one.
     pub(super) fn is_replaced(&self) -> bool {
         self.replaced().is_some()
+    }
+
+    /// Notes that a log gave an acknowledged offset to another publication: from then on the store refuses writes.
+    pub(super) fn note_lost(&self, channel: &ChannelName, known: Offset, found: Offset) {
+        if !self.went_back.swap(true, Ordering::AcqRel) {
+            let Offset(known) = known;
+            tracing::error!(%channel, known, found = found.0, look_at = NEW_EPOCH, "store lost acknowledged publications");
+        }
+    }
+
+    /// The reason why the store refuses writes, if publications were lost.
+    pub(super) fn loss(&self) -> Option<Cause> {
+        let text = "the database has lost publications that were acknowledged, so writes are refused";
+        let is_lost = self.went_back.load(Ordering::Acquire);
+        is_lost.then(|| Cause::new(Fault::WentBack, text, NEW_EPOCH))
     }
 
     /// The known epoch, and the other one.

@@ -12,6 +12,7 @@ mod connection;
 mod epoch;
 mod failed_writes;
 mod fault;
+mod known_heads;
 mod link;
 mod presence;
 mod probe;
@@ -44,6 +45,7 @@ use crossbeam_channel::bounded;
 use epoch::KnownEpoch;
 use failed_writes::FailedWrites;
 use fault::CallFault;
+use known_heads::KnownHeads;
 use presence::Presence;
 use probe_channel::ProbeChannel;
 use read::PostgresReader;
@@ -185,6 +187,7 @@ impl PostgresStore {
                 publications: config.retention.publications,
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),
+                heads: KnownHeads::default(),
                 doubt: Vec::new(),
                 failed_writes: Arc::clone(&failed_writes),
                 trials: TrialCalls::new(channel.clone(), config.outlook.clone(), Arc::clone(&counters)),

@@ -43,12 +43,12 @@ pub(super) struct TrialCalls {
     outlook: Option<Arc<Outlook>>,
     counters: Arc<StoreCounters>,
     due: Instant,
-    room: DiskRoom,
+    room: RoomTrials,
 }
 
 /// The last finding about the room on the server's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DiskRoom {
+enum RoomTrials {
     Enough,
     /// A write found none; this many trials in a row have found some.
     Tried(u8),
@@ -60,20 +60,20 @@ impl TrialCalls {
         outlook: Option<Arc<Outlook>>,
         counters: Arc<StoreCounters>,
     ) -> TrialCalls {
-        TrialCalls { channel, outlook, counters, due: monotonic(), room: DiskRoom::Enough }
+        TrialCalls { channel, outlook, counters, due: monotonic(), room: RoomTrials::Enough }
     }
 
     /// A write failed: begins the trials of a full disk.
     pub(super) fn failed(&mut self, cause: &Cause) {
         if cause.fault == Fault::DiskFull {
-            self.room = DiskRoom::Tried(0);
+            self.room = RoomTrials::Tried(0);
         }
     }
 
     /// The time until the next trial, or until the next look whether trials are wanted.
     pub(super) fn patience(&self) -> Duration {
         match (self.wanted(), self.room) {
-            (Trials::None, DiskRoom::Enough) => Duration::MAX,
+            (Trials::None, RoomTrials::Enough) => Duration::MAX,
             (Trials::None | Trials::Later | Trials::Now, _) => {
                 self.due.saturating_duration_since(monotonic())
             }
@@ -88,8 +88,10 @@ impl TrialCalls {
         }
         let is_due = match (self.wanted(), self.room, writers) {
             (Trials::Now, _, Writers::All) => true,
-            (Trials::None | Trials::Later, DiskRoom::Tried(_), _) => true,
-            (Trials::Now, _, Writers::NotAll) | (Trials::None | Trials::Later, DiskRoom::Enough, _) => false,
+            (Trials::None | Trials::Later, RoomTrials::Tried(_), _) => true,
+            (Trials::Now, _, Writers::NotAll) | (Trials::None | Trials::Later, RoomTrials::Enough, _) => {
+                false
+            }
         };
         self.due = now + jittered(PERIOD);
         if is_due && connection.is_up() {
@@ -98,20 +100,30 @@ impl TrialCalls {
         }
     }
 
+    /// Counts a trial as failed without making it, because the store refuses writes.
+    pub(super) fn refuse(&mut self, connection: &StoreConnection, cause: &Cause) {
+        let now = monotonic();
+        if self.due <= now {
+            self.due = now + jittered(PERIOD);
+            self.counters.failing.store(1, Ordering::Relaxed);
+            connection.wrote(Err(cause.clone()), Duration::ZERO);
+        }
+    }
+
     fn attempt(&mut self, connection: &mut StoreConnection) {
         let begun = monotonic();
         let tried = match self.room {
-            DiskRoom::Enough => publish(connection, &self.channel).map(|()| true),
-            DiskRoom::Tried(_) => find_room(connection),
+            RoomTrials::Enough => publish(connection, &self.channel).map(|()| true),
+            RoomTrials::Tried(_) => find_room(connection),
         };
         match tried {
             // Another instance tries: its result holds for this one, and arrives on the next turn.
             Ok(false) => {}
             Ok(true) => {
                 self.room = match self.room {
-                    DiskRoom::Enough => DiskRoom::Enough,
-                    DiskRoom::Tried(well) if well + 1 >= WELL => DiskRoom::Enough,
-                    DiskRoom::Tried(well) => DiskRoom::Tried(well + 1),
+                    RoomTrials::Enough => RoomTrials::Enough,
+                    RoomTrials::Tried(well) if well + 1 >= WELL => RoomTrials::Enough,
+                    RoomTrials::Tried(well) => RoomTrials::Tried(well + 1),
                 };
                 self.counters.failing.store(0, Ordering::Relaxed);
                 connection.wrote(Ok(()), begun.elapsed());
