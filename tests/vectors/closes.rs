@@ -124,7 +124,7 @@ fn connection_ends_as_in_the_examples() {
         let final_code = matches!(case.client, Client::Stop | Client::FreshToken);
         assert!(case.terminal == final_code || case.code == 1000, "{name}: the two sides disagree");
     }
-    assert_eq!(words.len(), 18, "every reason has an example: {words:?}");
+    assert_eq!(words.len(), 19, "every reason has an example: {words:?}");
 }
 
 #[test]
