@@ -5,7 +5,7 @@ use crate::id::Epoch;
 use crate::job::{EvidenceSender, Outlook};
 use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
-use crate::store::{Retention, StoreEnds, StoreSchema};
+use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,6 +108,15 @@ pub(super) fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), String> {
         Some(url) => {
             postgres::new_epoch(url.whole(), config.server.source_address).map_err(|error| error.to_string())
         }
+    }
+}
+
+/// Deletes channels with everything in them.
+pub(super) fn drop_channels(config: &Config, selection: &Selection) -> Result<Dropped, String> {
+    match config.store.postgres() {
+        None => sqlite::drop_channels(&config.store.data, selection).map_err(|error| error.to_string()),
+        Some(url) => postgres::drop_channels(url.whole(), config.server.source_address, selection)
+            .map_err(|error| error.to_string()),
     }
 }
 

@@ -146,6 +146,12 @@ struct Which {
 enum StoreCommand {
     /// Give every log a new epoch, after a restore, so that clients read the logs again instead of trusting their offsets
     NewEpoch,
+    /// Delete a channel, or all whose names begin alike, with everything in them; with SQLite the gateway must be stopped
+    DropChannel {
+        /// The channel, or the beginning of names followed by `*`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Print the schema version of the store, of this program, and the oldest that may use the store; exit with 1 if this
     /// program must not. Changes nothing, and works while a gateway runs
     Version,
@@ -240,6 +246,9 @@ pub fn main() -> ExitCode {
         }
         Some(CliCommand::Store { command: StoreCommand::NewEpoch }) => {
             configured(settings, store_command::new_epoch)
+        }
+        Some(CliCommand::Store { command: StoreCommand::DropChannel { name } }) => {
+            configured(settings, |config| store_command::drop_channels(&config, &name))
         }
         Some(CliCommand::Store { command: StoreCommand::Version }) => {
             configured(settings, store_command::version)

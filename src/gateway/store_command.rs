@@ -4,7 +4,7 @@ use super::backing::{self, Unsupported};
 use super::config::Config;
 use super::output;
 use crate::store::sqlite::{Backup, Restored, StoreContent};
-use crate::store::{Fit, StoreSchema};
+use crate::store::{Dropped, Fit, Selection, StoreSchema};
 use rustix::fs::Mode;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +16,21 @@ pub(super) fn new_epoch(config: Config) -> ExitCode {
         Ok((old, new)) => output::print(&format!(
             "epoch {old} replaced by {new}: clients with an older cursor will read the logs again\n"
         )),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Deletes the channels that `text` names, with everything in them.
+pub(super) fn drop_channels(config: &Config, text: &str) -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let Ok(selection) = Selection::parse(text) else {
+        return failed(&format!("{text}: not a channel name, and not the beginning of one followed by *"));
+    };
+    match backing::drop_channels(config, &selection) {
+        Ok(Dropped { channels: 0, .. }) => failed(&format!("{text}: the store has no such channel")),
+        Ok(Dropped { channels, publications }) => {
+            output::print(&format!("dropped {channels} channels with {publications} publications\n"))
+        }
         Err(error) => failed(&error),
     }
 }

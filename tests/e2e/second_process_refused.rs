@@ -42,3 +42,26 @@ fn crashed_process_leaves_no_lock() {
     let gateway = Gateway::start().kill9().start();
     assert_eq!(Client::connect(&gateway).publish("c", json!(1)), 1);
 }
+
+#[test]
+fn dropped_channels_leave_the_store_and_their_offsets_are_not_used_again() {
+    let gateway = Gateway::start();
+    let mut client = Client::connect(&gateway);
+    for channel in ["room.1", "room.1", "room.2", "lobby"] {
+        client.publish(channel, json!(1));
+    }
+    let refused = gateway.setup().run(&["store", "drop-channel", "room.*"]);
+    assert!(!refused.status.success(), "the gateway runs");
+    let setup = gateway.kill9();
+    let run = |name: &str| setup.run(&["store", "drop-channel", name]);
+    let dropped = run("room.*");
+    let text = String::from_utf8_lossy(&dropped.stdout);
+    assert_eq!(text, "dropped 2 channels with 3 publications\n", "{dropped:?}");
+    for wrong in ["room.*", "room.1", "*", "a b"] {
+        assert!(!run(wrong).status.success(), "{wrong}");
+    }
+    let gateway = setup.start();
+    let mut client = Client::connect(&gateway);
+    assert_eq!(client.publish("lobby", json!(2)), 2);
+    assert_eq!(client.publish("room.1", json!(1)), 65_537);
+}

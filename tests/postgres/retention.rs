@@ -8,8 +8,9 @@ use seawall::clock::Moment;
 use seawall::id::Offset;
 use seawall::job::probing::Probing as _;
 use seawall::job::{Append, AppendError, Creation, Span};
-use seawall::store::Retention;
+use seawall::store::postgres::drop_channels;
 use seawall::store::postgres::{StoreProbe, Unmigrated};
+use seawall::store::{Retention, Selection};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -207,5 +208,20 @@ fn new_channels_are_counted_against_the_share_of_their_creator() {
     assert!(append("b", Creation::Shared(share)).is_ok(), "it exists");
     assert_eq!(append("d", Creation::Denied), Err(AppendError::MayNotCreate));
     assert!(append("b", Creation::Denied).is_ok(), "it exists");
+    rig.close();
+}
+
+#[test]
+fn dropped_channels_leave_the_store_while_a_gateway_runs() {
+    let server = filled(&["room.1", "room.2", "lobby"], 3);
+    server.sql("INSERT INTO seawall.keys SELECT id, 'ann', 'k', 3, time, '' FROM seawall.channels");
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    let selection = Selection::parse("room.*").expect("a beginning");
+    let dropped = drop_channels(&server.url(), None, &selection).expect("dropped");
+    assert_eq!((dropped.channels, dropped.publications), (2, 6));
+    assert_eq!(channels(&server), "2 2");
+    assert_eq!(server.sql("SELECT count(*) FROM seawall.keys"), "2");
+    assert_eq!(rig.offset(plain("room.1", "1")), 65_537);
+    assert_eq!(rig.offset(plain("lobby", "1")), 4);
     rig.close();
 }

@@ -9,6 +9,7 @@ mod batch;
 mod bus_key;
 mod canary;
 mod connection;
+mod drop_channels;
 mod epoch;
 mod failed_writes;
 mod fault;
@@ -36,7 +37,7 @@ use crate::limits::APPEND_QUEUE;
 use crate::store::answers::Answers;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
-use crate::store::{Retention, StoreEnds, StoreSchema};
+use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
 use crate::wire::envelope::Origin;
 use append::PostgresAppender;
 use canary::CanaryWorker;
@@ -265,6 +266,25 @@ pub fn new_epoch(url: &str, source: Option<IpAddr>) -> Result<(Epoch, Epoch), Po
     connection.advance(|| {}).map_err(refused)?;
     match connection.link() {
         Some(link) => schema::replace_epoch(link, fresh).map_err(refused),
+        None => Err(PostgresOpenError::Unreachable("the connection was lost".into())),
+    }
+}
+
+/// Deletes the selected channels with everything in them. Their offsets are not used again. Gateways may run.
+pub fn drop_channels(
+    url: &str,
+    source: Option<IpAddr>,
+    selection: &Selection,
+) -> Result<Dropped, PostgresOpenError> {
+    let mut connection =
+        StoreConnection::new(&target(url, source)?, ConnectionRole::Append, Arc::default(), None);
+    let unreachable = |fault: CallFault| PostgresOpenError::Unreachable(fault.cause.text);
+    connection.advance(|| {}).map_err(|refusal| match refusal {
+        ConnectRefusal::Unfit(unfit) => PostgresOpenError::Unfit(unfit),
+        ConnectRefusal::Call(fault) => unreachable(fault),
+    })?;
+    match connection.link() {
+        Some(link) => drop_channels::drop_all(link, selection).map_err(unreachable),
         None => Err(PostgresOpenError::Unreachable("the connection was lost".into())),
     }
 }

@@ -5,7 +5,7 @@
 //! has left little to copy. The same thread empties the log some time after text was deleted, because the log still holds it.
 
 use super::connection::{self, Checkpoint, WalSize};
-use super::room::{DiskRoom, RoomWatch};
+use super::room::{RoomState, RoomWatch};
 use crate::metrics::store::{StoreCounters, bump};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
@@ -215,7 +215,7 @@ impl Checkpointer {
     fn look_at_room(&mut self, now: Instant) {
         if let Some(connection) = &self.connection {
             let room = self.watch.look(connection, now, &self.counters);
-            self.signals.short.store(room == DiskRoom::Short, Ordering::Relaxed);
+            self.signals.short.store(room == RoomState::Short, Ordering::Relaxed);
         }
     }
 

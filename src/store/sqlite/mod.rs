@@ -13,6 +13,7 @@ mod batch;
 mod checkpoint;
 mod connection;
 mod copy;
+mod drop_channels;
 mod erasures;
 mod fault;
 mod keys;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use backup::{Backup, backup};
 pub use copy::StoreContent;
+pub use drop_channels::drop_channels;
 pub use fault::SqliteOpenError;
 pub use restore::{Restored, restore};
 pub use schema::VERSION;

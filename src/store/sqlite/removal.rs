@@ -13,10 +13,10 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 /// A channel that may be removed.
 #[derive(Debug)]
 pub(super) struct Emptied {
-    number: ChannelNumber,
+    pub(super) number: ChannelNumber,
     /// `None` if the file holds a name that is none.
     pub(super) name: Option<ChannelName>,
-    head: Offset,
+    pub(super) head: Offset,
 }
 
 /// The result of a sweep.

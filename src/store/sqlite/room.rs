@@ -17,7 +17,7 @@ const DISK_PART: u64 = 20;
 
 /// The state of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DiskRoom {
+pub(super) enum RoomState {
     Enough,
     Short,
 }
@@ -27,13 +27,13 @@ pub(super) enum DiskRoom {
 pub(super) struct RoomWatch {
     folder: PathBuf,
     free_bytes_min: u64,
-    room: DiskRoom,
+    room: RoomState,
     due: Option<Instant>,
 }
 
 impl RoomWatch {
     pub(super) fn new(folder: &Path, free_bytes_min: u64) -> RoomWatch {
-        RoomWatch { folder: folder.to_owned(), free_bytes_min, room: DiskRoom::Enough, due: None }
+        RoomWatch { folder: folder.to_owned(), free_bytes_min, room: RoomState::Enough, due: None }
     }
 
     /// Looks if a look is due, logs a change, and returns the state. A disk that cannot be looked at has enough room: SQLite
@@ -43,7 +43,7 @@ impl RoomWatch {
         connection: &Connection,
         now: Instant,
         counters: &StoreCounters,
-    ) -> DiskRoom {
+    ) -> RoomState {
         if self.due.is_some_and(|due| now < due) {
             return self.room;
         }
@@ -55,15 +55,15 @@ impl RoomWatch {
         if room != self.room {
             let min = bound(space, self.free_bytes_min);
             match room {
-                DiskRoom::Enough => tracing::info!(free = space.free, spare, min, "store has room again"),
-                DiskRoom::Short => {
+                RoomState::Enough => tracing::info!(free = space.free, spare, min, "store has room again"),
+                RoomState::Short => {
                     let advice =
                         "free disk space, or set retention.bytes; publications are refused until then";
                     tracing::error!(free = space.free, spare, min, advice, "store short of disk space");
                 }
             }
         }
-        counters.short_of_room.store(u64::from(room == DiskRoom::Short), Ordering::Relaxed);
+        counters.short_of_room.store(u64::from(room == RoomState::Short), Ordering::Relaxed);
         self.room = room;
         room
     }
@@ -74,12 +74,12 @@ fn bound(space: Space, free_bytes_min: u64) -> u64 {
 }
 
 /// `spare` are unused bytes inside of the file. The write-ahead log cannot use them, so half of the bound must be free outside.
-fn judge(space: Space, spare: u64, free_bytes_min: u64) -> DiskRoom {
+fn judge(space: Space, spare: u64, free_bytes_min: u64) -> RoomState {
     let min = bound(space, free_bytes_min);
     if space.free < min / 2 || space.free.saturating_add(spare) < min {
-        DiskRoom::Short
+        RoomState::Short
     } else {
-        DiskRoom::Enough
+        RoomState::Enough
     }
 }
 
@@ -107,16 +107,16 @@ mod tests {
     fn room_is_short_below_the_bound_or_a_twentieth_of_the_disk() {
         const GB: u64 = 1 << 30;
         let table = [
-            (100 * GB, GB, 0, DiskRoom::Enough),
-            (100 * GB, GB - 1, 0, DiskRoom::Short),
-            (100 * GB, GB - 1, 1, DiskRoom::Enough),
-            (100 * GB, GB / 2 - 1, 9 * GB, DiskRoom::Short),
-            (GB, GB / 20, 0, DiskRoom::Enough),
-            (GB, GB / 20 - 1, 0, DiskRoom::Short),
+            (100 * GB, GB, 0, RoomState::Enough),
+            (100 * GB, GB - 1, 0, RoomState::Short),
+            (100 * GB, GB - 1, 1, RoomState::Enough),
+            (100 * GB, GB / 2 - 1, 9 * GB, RoomState::Short),
+            (GB, GB / 20, 0, RoomState::Enough),
+            (GB, GB / 20 - 1, 0, RoomState::Short),
         ];
         for (total, free, spare, expected) in table {
             assert_eq!(judge(Space { free, total }, spare, GB), expected, "{free} of {total}, {spare}");
         }
-        assert_eq!(judge(Space { free: 0, total: GB }, 0, 0), DiskRoom::Enough, "off");
+        assert_eq!(judge(Space { free: 0, total: GB }, 0, 0), RoomState::Enough, "off");
     }
 }
