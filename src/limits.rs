@@ -108,6 +108,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Subscriptions that one user may have on all connections together: a quarter of the channels that one reactor follows, so
+    /// that one user cannot keep the others out.
+    pub fn subscriptions_per_user(&self) -> u32 {
+        (self.channels / 4).max(1)
+    }
+
     /// The number of channels that one user may create per hour: as configured, or a thousandth of all; where that is few, 16,
     /// but never more than a quarter.
     pub fn channels_per_user(&self) -> u32 {

@@ -3,6 +3,7 @@
 use crate::clock::Moment;
 use crate::rate::{Rate, SharedMeter};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The use of the rates that belong to a user and not to a connection. A user that opens more connections
@@ -21,14 +22,30 @@ pub struct Account {
     pub read_bytes: SharedMeter,
     /// `limits.channels_per_user`
     pub channels: SharedMeter,
+    /// Subscriptions of all connections.
+    subscriptions: AtomicU32,
 }
 
 impl Account {
     /// True exactly when this account behaves like a new one, so that it can be dropped.
     pub fn at_rest(&self, now: Moment) -> bool {
-        let Account { publishes, publish_bytes, refreshes, signals, read_bytes, channels } = self;
+        let Account { publishes, publish_bytes, refreshes, signals, read_bytes, channels, subscriptions: _ } =
+            self;
         let meters = [publishes, publish_bytes, refreshes, signals, read_bytes, channels];
         meters.iter().all(|meter| meter.at_rest(now))
+    }
+}
+
+impl Account {
+    /// Counts a subscription, unless there are `most` already. Each that was counted must be released once.
+    pub fn subscribe(&self, most: u32) -> bool {
+        let next = |count: u32| (count < most).then_some(count + 1);
+        self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Releases counted subscriptions.
+    pub fn unsubscribe(&self, count: u32) {
+        self.subscriptions.fetch_sub(count, Ordering::Relaxed);
     }
 }
 
@@ -85,6 +102,14 @@ impl Drop for ChannelCharge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subscriptions_are_counted_up_to_the_bound() {
+        let account = Account::default();
+        assert!(account.subscribe(2) && account.subscribe(2) && !account.subscribe(2));
+        account.unsubscribe(1);
+        assert!(account.subscribe(2) && !account.subscribe(2));
+    }
 
     #[test]
     fn channels_that_were_created_are_counted_and_no_others() {

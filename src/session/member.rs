@@ -202,6 +202,7 @@ impl Member {
         for subscription in &self.subscriptions {
             cx.hub.close(*subscription);
         }
+        self.meters.unsubscribe(self.subscriptions.len());
         if self.counted == Counted::Yes {
             cx.effects.push(Effect::ReleaseUser(self.user));
         }

@@ -137,6 +137,22 @@ impl Meters {
         }
     }
 
+    /// Counts a subscription of the user, or returns false if the user has the most.
+    pub(super) fn subscribe(&self, policy: &Policy) -> bool {
+        match &self.account {
+            Owner::Connection(_) => true,
+            Owner::User(account) => account.subscribe(policy.limits.subscriptions_per_user()),
+        }
+    }
+
+    /// Releases counted subscriptions.
+    pub(super) fn unsubscribe(&self, count: usize) {
+        match &self.account {
+            Owner::Connection(_) => {}
+            Owner::User(account) => account.unsubscribe(u32::try_from(count).unwrap_or(u32::MAX)),
+        }
+    }
+
     fn account(&self) -> &Account {
         match &self.account {
             Owner::Connection(account) => account,

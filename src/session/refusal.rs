@@ -22,6 +22,8 @@ pub enum Refusal<'a> {
     Abandoned,
     /// `limits.subscriptions` is reached.
     Subscriptions,
+    /// The user has a quarter of `limits.channels` subscriptions.
+    UserSubscriptions,
     /// A rate of the user or the connection is exceeded.
     Rate { rate: ExceededRate, retry_ms: u32 },
     /// `limits.signal_bytes` is exceeded.
@@ -63,6 +65,9 @@ pub enum Refusal<'a> {
 /// When to retry after a bound of this process was reached, in milliseconds: a queue drains in far less.
 const BUSY_RETRY_MS: u32 = 500;
 
+const NO_ROOM: &str =
+    "the disk of the store is nearly full (store.free_bytes_min); nothing was stored; retry after retry_ms";
+
 impl Refusal<'_> {
     /// The `code` of the `error` frame.
     pub fn code(&self) -> ErrorCode {
@@ -75,7 +80,9 @@ impl Refusal<'_> {
             Refusal::ConnectedAlready => ErrorCode::Malformed,
             Refusal::Forbidden(_) | Refusal::NotAuthor => ErrorCode::Forbidden,
             Refusal::NotSubscribed | Refusal::Abandoned => ErrorCode::NotSubscribed,
-            Refusal::Subscriptions | Refusal::Edits | Refusal::SignalBytes => ErrorCode::TooLarge,
+            Refusal::Subscriptions | Refusal::UserSubscriptions | Refusal::Edits | Refusal::SignalBytes => {
+                ErrorCode::TooLarge
+            }
             Refusal::Rate { .. } => ErrorCode::RateLimited,
             Refusal::Pending
             | Refusal::Pages
@@ -108,6 +115,7 @@ impl Refusal<'_> {
             | Refusal::NotSubscribed
             | Refusal::Abandoned
             | Refusal::Subscriptions
+            | Refusal::UserSubscriptions
             // Room comes when channels become empty, which no time can be given for.
             | Refusal::StoredChannels
             | Refusal::Edits
@@ -132,6 +140,7 @@ impl Refusal<'_> {
             | Refusal::NotSubscribed
             | Refusal::Abandoned
             | Refusal::Subscriptions
+            | Refusal::UserSubscriptions
             | Refusal::Edits
             | Refusal::Rate { .. }
             | Refusal::SignalBytes
@@ -166,6 +175,10 @@ impl Refusal<'_> {
             Refusal::Subscriptions => format!(
                 "limits.subscriptions is {}, and all are in use; unsubscribe from another channel first",
                 limits.subscriptions
+            ),
+            Refusal::UserSubscriptions => format!(
+                "all your connections together may have {} subscriptions, a quarter of limits.channels; unsubscribe from another channel first",
+                limits.subscriptions_per_user()
             ),
             Refusal::Rate { rate, .. } => rate_message(*rate, limits),
             Refusal::SignalBytes => {
@@ -205,10 +218,7 @@ impl Refusal<'_> {
             Refusal::Unavailable { .. } => {
                 "the store is unavailable; nothing was stored; retry after retry_ms".into()
             }
-            Refusal::NoRoom { .. } => {
-                "the disk of the store is nearly full (store.free_bytes_min); nothing was stored; retry after retry_ms"
-                    .into()
-            }
+            Refusal::NoRoom { .. } => NO_ROOM.into(),
             Refusal::Unconfirmed { .. } => {
                 "the publication may or may not be stored; send it again with the same key to find out".into()
             }

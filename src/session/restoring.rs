@@ -114,6 +114,10 @@ impl RestoredChannel {
                 RestoredState::Answered { log: None, outcome: RecoveryOutcome::Not(NotRecovered::Forbidden) };
             return entry;
         }
+        if !member.meters.subscribe(cx.policy) {
+            entry.state = UNAVAILABLE;
+            return entry;
+        }
         match cx.hub.open(&entry.channel, cx.slot, StartAt::After { epoch, offset }) {
             Ok((subscription, decision)) => {
                 member.subscriptions.push(subscription);
@@ -122,7 +126,10 @@ impl RestoredChannel {
                     entry.answer(decision);
                 }
             }
-            Err(OpenRefused::TooManyChannels) => entry.state = UNAVAILABLE,
+            Err(OpenRefused::TooManyChannels) => {
+                member.meters.unsubscribe(1);
+                entry.state = UNAVAILABLE;
+            }
         }
         entry
     }

@@ -33,8 +33,15 @@ impl Member {
             cx.refuse(Some(id), &Refusal::Subscriptions);
             return;
         }
+        if !self.meters.subscribe(cx.policy) {
+            cx.refuse(Some(id), &Refusal::UserSubscriptions);
+            return;
+        }
         match cx.hub.open(channel, cx.slot, from) {
-            Err(OpenRefused::TooManyChannels) => cx.refuse(Some(id), &Refusal::Channels),
+            Err(OpenRefused::TooManyChannels) => {
+                self.meters.unsubscribe(1);
+                cx.refuse(Some(id), &Refusal::Channels);
+            }
             Ok((subscription, decision)) => {
                 // Most sessions follow one channel, so spare capacity would be wasted in each.
                 self.subscriptions.reserve_exact(1);
@@ -122,7 +129,9 @@ impl Member {
     /// Ends a subscription and returns its `subscribe` if that is still pending.
     fn close(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) -> Option<CommandId> {
         cx.hub.close(subscription);
+        let before = self.subscriptions.len();
         self.subscriptions.retain(|other| *other != subscription);
+        self.meters.unsubscribe(before - self.subscriptions.len());
         self.take_opening(subscription)
     }
 }

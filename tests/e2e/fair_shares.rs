@@ -176,3 +176,21 @@ fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
     let refused = gateway.metrics()["seawall_errors_total{code=\"rate_limited\"}"];
     assert!(refused > 0.0, "{refused}");
 }
+
+#[test]
+fn subscriptions_to_absent_channels_cost_the_share_of_the_subscriber() {
+    let gateway = with_secret().limit("channels", 20).start();
+    let mut clients: Vec<Client> = (0..2).map(|_| connect(&gateway, "ann")).collect();
+    let subscribe = |n: usize| json!({"subscribe": {"channel": format!("absent{n}")}});
+    let replies: Vec<Value> = (0..20).map(|n| clients[n % 2].command(subscribe(n))).collect();
+    assert_eq!(replies.iter().filter(|reply| reply["subscribed"].is_object()).count(), 5);
+    assert_eq!(replies[19]["error"]["code"], "too_large", "{}", replies[19]);
+    can_chat(&gateway, "bob");
+    clients[0].command(json!({"unsubscribe": {"channel": "absent0"}}));
+    assert!(clients[1].command(subscribe(21))["subscribed"].is_object(), "one place is free");
+    drop(clients);
+    let mut again = connect(&gateway, "ann");
+    until(SOON, "ended connections release their places", || {
+        again.command(subscribe(22))["subscribed"].is_object()
+    });
+}
