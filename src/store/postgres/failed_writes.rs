@@ -1,7 +1,8 @@
-//! Failed writes in the log: at most one line a minute, because the watch reports an outage.
+//! Failed writes in the log: at most one line a minute, because the watch reports an outage. A lost connection has no line: the
+//! probe that follows at once decides if it is an outage.
 
 use super::timing::monotonic;
-use crate::health::finding::Cause;
+use crate::health::finding::{Cause, Suspicion};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,13 @@ impl WriteLog {
 
 impl FailedWrites {
     pub(super) fn note(&self, cause: &Cause) {
-        if let Some(count) = self.state.lock().count(monotonic()) {
-            tracing::warn!(count, cause = %cause.text, look_at = cause.look_at, "store write failed");
+        match cause.fault.suspicion() {
+            Suspicion::Connection => tracing::debug!(cause = %cause.text, "store write failed"),
+            Suspicion::Other => {
+                if let Some(count) = self.state.lock().count(monotonic()) {
+                    tracing::warn!(count, cause = %cause.text, look_at = cause.look_at, "store write failed");
+                }
+            }
         }
     }
 }
