@@ -132,7 +132,12 @@ fn setting_that_needs_a_restart_is_logged_and_keeps_its_value() {
 fn origins_and_address_limits_follow_the_new_rules() {
     let gateway = Setup::new().toml("[server]\norigins = [\"https://a.example\"]").start();
     let opens = |origin: &str| {
-        Client::try_open(gateway.address, &Upgrade::default().header("Origin", origin)).is_ok()
+        let upgrade = Upgrade::default().header("Origin", origin);
+        // A page of another site is upgraded, so that it learns the reason, and closed.
+        Client::try_open(gateway.address, &upgrade).is_ok_and(|mut client| {
+            let id = client.send(json!({"connect": {}}));
+            client.try_reply(id).is_some()
+        })
     };
     assert!(opens("https://a.example") && !opens("https://b.example"));
     let limit = "[limits]\nconnections_per_address = 1";
