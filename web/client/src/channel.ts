@@ -6,7 +6,7 @@ import type {
 import { invalid, SeawallError } from './error.js';
 import { newKey } from './key.js';
 import { ITERATION_MAX } from './limits.js';
-import { cell, notify } from './observable.js';
+import { Cell, notify } from './observable.js';
 import type { NewEntry } from './state.js';
 
 /** The client's functions that handles call. */
@@ -45,7 +45,7 @@ function stringify(data: unknown, otherwise?: string): string {
 export class Handle implements Channel {
   /** As in the client. */
   readonly __v_skip = true;
-  readonly state = cell<ChannelState>({ phase: 'waiting' });
+  readonly state = new Cell<ChannelState>({ phase: 'waiting' });
   readonly #listeners: Listeners = {};
 
   /** `since`: the number of the first client event that this handle receives. */

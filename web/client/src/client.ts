@@ -8,7 +8,7 @@ import { invalid, SeawallError } from './error.js';
 import { users } from './identity.js';
 import { newKey } from './key.js';
 import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './limits.js';
-import { cell } from './observable.js';
+import { Cell } from './observable.js';
 import { owned, tooLarge } from './outbox.js';
 import * as session from './session.js';
 import type { Effect, Entry, Event, NewEntry, SessionState } from './state.js';
@@ -42,10 +42,10 @@ function address(url: string): string {
 class Shell implements Client, Owner {
   /** Vue must not wrap this object: a proxy has no private members. */
   readonly __v_skip = true;
-  readonly state = cell<State>({ phase: 'connecting', attempt: 0 });
+  readonly state = new Cell<State>({ phase: 'connecting', attempt: 0 });
   readonly status;
   readonly outbox: Outbox;
-  readonly #entries = cell<readonly OutboxEntry[]>([]);
+  readonly #entries = new Cell<readonly OutboxEntry[]>([]);
   readonly #storage;
   readonly #clock: Clock;
   readonly #random: () => number;
@@ -80,8 +80,8 @@ class Shell implements Client, Owner {
     this.#clock = clock;
     this.#random = random;
     this.#s = session.begin({ client, account, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
-    this.status = cell<Status>(this.#s.status);
-    this.#storage = cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
+    this.status = new Cell<Status>(this.#s.status);
+    this.#storage = new Cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {
       storage: this.#storage,
       retry: (key: string) => this.#dispatch({ is: 'retry', key, newKey: newKey() }),

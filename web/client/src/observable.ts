@@ -2,13 +2,6 @@
 
 import type { Observable } from './api.js';
 
-/** An observable that can be set. */
-export interface Cell<T> extends Observable<T> {
-  /** Vue must not wrap it: the values are never modified, and apps compare them. */
-  readonly __v_skip: true;
-  set(value: T): void;
-}
-
 /** Throws the error in a microtask of its own, so that it is reported but interrupts no work. */
 export function report(error: unknown): void {
   queueMicrotask(() => { throw error; });
@@ -21,22 +14,31 @@ export function notify<T>(listeners: Iterable<(value: T) => void>, value: T): vo
   }
 }
 
-/** Creates a cell that holds `value`. */
-export function cell<T>(value: T): Cell<T> {
-  const listeners = new Set<(value: T) => void>();
-  return {
-    __v_skip: true,
-    get value() { return value; },
-    set(next) {
-      if (next === value) return;
-      value = next;
-      notify(listeners, value);
-    },
-    subscribe(listener) {
-      // A wrapper, so that the same function may subscribe twice.
-      const own = (value: T) => listener(value);
-      listeners.add(own);
-      return () => { listeners.delete(own); };
-    },
+/** An observable that can be set. A class, because state libraries (MobX, Svelte, Solid) wrap plain objects; Vue also wraps classes. */
+export class Cell<T> implements Observable<T> {
+  readonly __v_skip = true;
+  readonly #listeners = new Set<(value: T) => void>();
+  #value: T;
+
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  get value(): T {
+    return this.#value;
+  }
+
+  set(next: T): void {
+    if (next === this.#value) return;
+    this.#value = next;
+    notify(this.#listeners, next);
+  }
+
+  /** Works detached. */
+  readonly subscribe = (listener: (value: T) => void): (() => void) => {
+    // A wrapper, so that the same function may subscribe twice.
+    const own = (value: T) => listener(value);
+    this.#listeners.add(own);
+    return () => { this.#listeners.delete(own); };
   };
 }

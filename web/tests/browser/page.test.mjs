@@ -1,6 +1,7 @@
 // The page in normal use: history, channels, edits and deletes, names, tokens, keyboard.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { close, open, person, Tab } from './support/browser.mjs';
 import { Gateway } from './support/gateway.mjs';
@@ -198,17 +199,17 @@ test('a window that opened the page cannot reach it', async (t) => {
   assert.deepEqual([await page.evaluate(() => window.chat.closed), await chat.evaluate(() => window.opener)], [true, null]);
 });
 
-test('a page of another origin imports the library from the gateway and connects', async (t) => {
-  const site = await Site.start(t, () => `<!doctype html><title>an app</title><script type="module">
-    import { connect } from '${gateway.url}/seawall-client.js';
-    import { durable } from '${gateway.url}/seawall-client-outbox.js';
-    const client = connect('${gateway.url}/ws', { outbox: durable() });
-    client.channel('lobby').publish({ text: 'from another origin' }).then(({ offset }) => { document.title = 'stored at ' + offset; });
-  </script>`);
+test('a page of another origin imports the library from the gateway, as in docs/sdk.md', async (t) => {
+  const guide = readFileSync(new URL('../../../docs/sdk.md', import.meta.url), 'utf8');
+  const [, html] = /^```html\n(.*?)^```$/ms.exec(guide);
+  const site = await Site.start(t, () => `<!doctype html><title>an app</title>${html.replaceAll('127.0.0.1:8080', `127.0.0.1:${gateway.port}`)}`);
   const gateway = await Gateway.start(t, { toml: `[server]\norigins = ["${site.url}"]\n` });
+  const peer = await Peer.connect(t, gateway);
+  await peer.say('lobby', 'hello');
   const page = await (await person(t)).newPage();
+  const logged = page.waitForEvent('console', (message) => message.type() === 'log');
   await page.goto(site.url);
-  await page.waitForFunction(() => document.title === 'stored at 1');
+  assert.equal((await logged).text(), 'anonymous hello');
 });
 
 test('a message that is too long is not sent, and its text is kept', async (t) => {
