@@ -26,7 +26,7 @@ impl Engine {
         let mut input = Input::new(bytes);
         let (mut messages, mut commands) = (0, 0);
         let ending = loop {
-            let frame = decoder.next(&mut input, self.bounds.frames, self.now.at);
+            let frame = decoder.next(&mut input, self.bounds.frames_of(role, peer.arrival), self.now.at);
             messages += u64::from(!matches!(frame, Frame::Incomplete | Frame::Violation(_)));
             let reason = match (frame, &mut *role) {
                 (Frame::Incomplete, _) => break None,
@@ -69,7 +69,7 @@ impl Engine {
                 }
                 (Frame::Pong, _) => admit_control(control_frames, policy, self.now.at),
                 (Frame::Close(code), _) => Some(CloseReason::Answered(code.unwrap_or(1000))),
-                (Frame::Violation(reason), _) => Some(reason),
+                (Frame::Violation(reason), role) => Some(role.explain(reason)),
             };
             if reason.is_some() {
                 break reason;

@@ -79,7 +79,7 @@ use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use order::Output;
-use peer::{Arrival, Chat, Listed, Peer, Queued, Reading};
+use peer::{Arrival, Chat, Listed, Peer, Queued, Reading, Role};
 use pending::Pending;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -123,13 +123,20 @@ pub struct Engine {
 /// Limits in the form that the parsers take.
 struct Bounds {
     frames: FrameLimits,
+    /// For a chat that has not sent `connect`.
+    first_frames: FrameLimits,
     heads: HeadLimits,
 }
 
 impl Bounds {
     fn of(setup: &Setup) -> Bounds {
         let limits = &setup.policy.limits;
-        Bounds { frames: FrameLimits::from(limits), heads: HeadLimits::from(limits) }
+        let frames = FrameLimits::from(limits);
+        Bounds { frames, first_frames: frames.before_connect(limits), heads: HeadLimits::from(limits) }
+    }
+
+    fn frames_of(&self, role: &Role, arrival: Arrival) -> FrameLimits {
+        if arrival == Arrival::Upgraded && role.awaits_connect() { self.first_frames } else { self.frames }
     }
 }
 

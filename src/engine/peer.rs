@@ -216,6 +216,23 @@ pub(super) enum Role {
 }
 
 impl Role {
+    /// True exactly while a chat has not sent `connect`.
+    pub(super) fn awaits_connect(&self) -> bool {
+        match self {
+            Role::Chat(chat) => chat.session.awaits_connect(),
+            Role::Echo => false,
+        }
+    }
+
+    /// The reason of a violation with the bound that applied.
+    pub(super) fn explain(&self, reason: CloseReason) -> CloseReason {
+        if self.awaits_connect() && matches!(reason, CloseReason::TooBig(_)) {
+            CloseReason::TooBig("the bound of connect")
+        } else {
+            reason
+        }
+    }
+
     /// The moment at which the session answers by itself.
     pub(super) fn answer_by(&self) -> Option<Moment> {
         match self {

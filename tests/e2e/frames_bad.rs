@@ -81,6 +81,22 @@ fn invalid_utf8_is_closed_with_1007() {
 }
 
 #[test]
+fn first_message_has_room_for_a_connect_and_no_more() {
+    let gateway = Gateway::start();
+    let mut stranger = RawClient::upgraded(&gateway, "/ws");
+    stranger.send(&Frame::text("x".repeat(37 << 10)));
+    let closed = stranger.expect_close();
+    assert_eq!((closed.code, closed.reason.contains("the bound of connect")), (1009, true), "{closed:?}");
+    let data = "x".repeat(60_000);
+    let publish = format!(r#"{{"id":2,"publish":{{"channel":"c","data":"{data}"}}}}"#);
+    let mut eager = RawClient::upgraded(&gateway, "/ws");
+    let frames = [Frame::text(r#"{"id":1,"connect":{}}"#), Frame::text(&publish)];
+    eager.write(&frames.iter().flat_map(Frame::bytes).collect::<Vec<u8>>());
+    assert_eq!(eager.next_json()["id"], 1);
+    assert_eq!(eager.next_json()["published"]["offset"], 1);
+}
+
+#[test]
 fn too_large_message_is_refused_by_its_header() {
     let gateway = Gateway::start();
     for length in [65_537, 1 << 20, 1 << 40, u64::MAX >> 1] {
