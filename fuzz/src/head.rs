@@ -11,7 +11,7 @@ use seawall::wire::origin::{HostRule, Scheme};
 use seawall::wire::proxy::forwarded_for;
 use seawall::wire::request::{Body, Head, HeadLimits, Parsed, Route, Version, parse};
 use seawall::wire::response;
-use seawall::wire::upgrade::{self, OfferedVersion, Upgrade, UpgradePolicy};
+use seawall::wire::upgrade::{self, OfferedVersion, Site, Upgrade, UpgradePolicy};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Small bounds, so that a fuzzer's short inputs reach each of them.
@@ -109,14 +109,15 @@ fn check_accepted(head: &Head<'_>, upgrade: &Upgrade<'_>, origins: &[String], ho
     );
     let host = head.host.expect("HTTP/1.1 has one").name.to_ascii_lowercase();
     if let HostRule::LoopbackOr(_) = hosts {
-        assert!(["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str()), "rebinding: {host}");
+        let is_own = ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
+        assert_eq!(is_own, upgrade.site != Site::ForeignHost, "rebinding: {host}");
     }
     for origin in head.values("origin") {
         let origin = std::str::from_utf8(origin).expect("a page's origin is text").to_ascii_lowercase();
         let page = origin.split_once("://").map_or("", |(_, rest)| rest);
         let own = page.strip_prefix(&host).is_some_and(|port| port.is_empty() || port.starts_with(':'));
         let named = origins.iter().any(|entry| origin.starts_with(entry.as_str()));
-        assert!(own || named, "a page of {origin} at {host}");
+        assert!(own || named || upgrade.site != Site::Admitted, "a page of {origin} at {host}");
     }
     let mut out = Vec::new();
     response::switching(&mut out, upgrade);

@@ -144,12 +144,15 @@ fn altered_record_ends_the_connection_with_an_alert() {
 fn http_origin_is_refused_by_a_gateway_with_tls() {
     let gateway = gateway();
     let address = gateway.address;
-    let upgrade = |scheme: &str| {
+    let answer = |scheme: &str| {
         let mut client = RawClient::to(&gateway);
         let head =
             UPGRADE.replace("Host: localhost", &format!("Host: {address}\r\nOrigin: {scheme}://{address}"));
         client.write(head.as_bytes());
-        client.response().status
+        assert_eq!(client.response().status, 101);
+        client.send(&Frame::text(r#"{"id":1,"connect":{}}"#));
+        client.next_json()
     };
-    assert_eq!([upgrade("https"), upgrade("http")], [101, 403]);
+    assert!(answer("https")["connected"].is_object());
+    assert_eq!(answer("http")["bye"]["code"], 4506);
 }
