@@ -14,6 +14,7 @@ use super::presence::Presence;
 use super::route::Waiting;
 use super::timing::{jittered, monotonic, pause};
 use super::trial::{TrialCalls, Writers};
+use crate::auth::account::ChannelCharge;
 use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
@@ -231,7 +232,7 @@ impl PostgresAppender {
             Ok(settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
-                keep_charges(&mut batch, &settled);
+                settle_charges(&mut batch, &settled);
                 let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
                 self.answers.settled(&batch, outcomes.collect());
             }
@@ -356,13 +357,14 @@ impl PostgresAppender {
     }
 }
 
-/// Keeps the charges of channels that were created. The others are released with their appends.
-fn keep_charges(batch: &mut [Waiting], settled: &[SettledAppend]) {
+/// Keeps the charges of channels that were created and releases the others, before the answers: a user's next append may need
+/// them.
+fn settle_charges(batch: &mut [Waiting], settled: &[SettledAppend]) {
     for (waiting, settled) in batch.iter_mut().zip(settled) {
-        if settled.channel == ChannelAge::New
-            && let Some(charge) = waiting.charge.take()
-        {
-            charge.keep();
+        let charge = waiting.charge.take();
+        match settled.channel {
+            ChannelAge::New => charge.into_iter().for_each(ChannelCharge::keep),
+            ChannelAge::Old => drop(charge),
         }
     }
 }
