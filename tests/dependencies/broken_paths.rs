@@ -115,7 +115,8 @@ fn store_with_one_broken_path_is_down_until_it_is_repaired() {
 
 /// Publishes to new channels and old ones until it must stop, and counts what was published.
 struct Load<'a> {
-    gateway: &'a Gateway,
+    /// Connected before the fault, because a newcomer is refused during the outage.
+    client: Client,
     rate: u64,
     is_over: &'a AtomicBool,
     published: &'a AtomicU64,
@@ -124,7 +125,7 @@ struct Load<'a> {
 impl Load<'_> {
     fn run(self) {
         let Some(pause) = 1_000_u64.checked_div(self.rate) else { return };
-        let mut client = Client::connect(self.gateway);
+        let mut client = self.client;
         let mut due = Instant::now();
         for number in 0_u64.. {
             due += Duration::from_millis(pause);
@@ -156,9 +157,14 @@ fn run(row: &Row) -> (Duration, Duration) {
     let dump = matches!(row.repair, Repair::Restore).then(|| server.dump());
     let (is_over, published) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        let load = Load {
+            client: Client::connect(&gateway),
+            rate: row.rate,
+            is_over: &is_over,
+            published: &published,
+        };
         let broken = Instant::now();
         server.sql(row.fault);
-        let load = Load { gateway: &gateway, rate: row.rate, is_over: &is_over, published: &published };
         scope.spawn(|| load.run());
         // Ends the load whatever happens.
         let _over = Over(&is_over);
