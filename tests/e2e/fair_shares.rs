@@ -153,8 +153,19 @@ fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
     let mut hostile: Vec<Client> =
         (0..32).map(|_| Client::open(&gateway).with_connect(json!({"token": ann}))).collect();
     let newcomers: Vec<String> = (0..60).map(|n| good(&format!("user{n}"))).collect();
+    let median = |tokens: &[String]| {
+        let mut took: Vec<Duration> = Vec::new();
+        for token in tokens {
+            let began = Instant::now();
+            Client::open(&gateway).with_connect(json!({"token": token}));
+            took.push(began.elapsed());
+        }
+        took.sort();
+        took[took.len() / 2]
+    };
+    let calm = median(&newcomers[..30]);
     let over = AtomicBool::new(false);
-    let mut took = Vec::new();
+    let mut busy = Duration::ZERO;
     thread::scope(|scope| {
         scope.spawn(|| {
             for n in (0..90).take_while(|_| !over.load(Ordering::Relaxed)) {
@@ -164,15 +175,12 @@ fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        for token in &newcomers {
-            let began = Instant::now();
-            Client::open(&gateway).with_connect(json!({"token": token}));
-            took.push(began.elapsed());
-        }
+        busy = median(&newcomers);
         over.store(true, Ordering::Relaxed);
     });
-    took.sort();
-    assert!(took[30] <= Duration::from_millis(10), "half of the newcomers need {:?}", took[30]);
+    // The other tests slow both alike.
+    let most = Duration::from_millis(10).max(4 * calm);
+    assert!(busy <= most, "half of the newcomers need {busy:?}, and {calm:?} without the bad tokens");
     let refused = gateway.metrics()["seawall_errors_total{code=\"rate_limited\"}"];
     assert!(refused > 0.0, "{refused}");
 }
