@@ -265,7 +265,9 @@ fn operating(
     let sources = settings.sources();
     let is_default = sources.are_absent();
     with_configuration(&sources, |config| {
-        let found = match RunningGateway::in_folder(&config.store.data) {
+        let is_asked =
+            |running: &RunningGateway| which.instance.as_ref().is_none_or(|name| *name == running.instance);
+        let found = match RunningGateway::in_folder(&config.store.data).filter(is_asked) {
             Some(running) => Ok(Some(running)),
             None if is_default || which.instance.is_some() => {
                 RunningGateway::of_units(which.instance.as_deref())

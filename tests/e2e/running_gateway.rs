@@ -35,6 +35,9 @@ fn health_and_doctor_ask_the_running_gateway() {
     assert_eq!(code, Some(0), "{seen}");
     assert!(seen.starts_with(&format!("as blue (pid {pid}; no file, ")), "{seen}");
     assert!(seen.contains(" gateway  gateway ") && seen.contains("Everything answers."), "{seen}");
+    assert_eq!(run(gateway.setup(), &["health", "--instance", "blue"]).0, Some(0));
+    let (code, other) = run(gateway.setup(), &["health", "--instance", "green"]);
+    assert_eq!(code, Some(1), "another gateway is not asked instead: {other}");
     let (code, here) = run(gateway.setup(), &["doctor", "--here"]);
     assert_eq!(code, Some(0), "{here}");
     assert!(here.starts_with("probed from here; read: no file, "), "{here}");
