@@ -3,47 +3,22 @@
  * milliseconds; sizes are bytes of UTF-8.
  */
 
+import type { Failure } from './failure.js';
+import type { OutboxMaker } from './kept.js';
+import type { Cursor, DataPublication, DeletedPublication, DeletePublication, Gap, Page, Publication, Published, Reset, Signal } from './publication.js';
+import type { Clock, SocketClass } from './runtime.js';
+
+export * from './failure.js';
+export * from './kept.js';
+export * from './publication.js';
+export * from './runtime.js';
+
 /** A value that changes over time. Both members work detached, so it fits React's `useSyncExternalStore`. */
 export interface Observable<T> {
   /** The current value. Each change sets a new object; an old one is never modified. */
   readonly value: T;
   /** Calls `listener` after each later change, but not with the current value. Returns a function that unsubscribes. */
   subscribe(listener: (value: T) => void): () => void;
-}
-
-/** Any JSON value. The gateway stores and returns it exactly as published. For apps without a type of their own: `channel<Json>(name)`. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
-
-/**
- * The reason for a failure.
- *
- * From the gateway: `malformed`, `unknown_command`, `unauthorized`, `forbidden`, `not_subscribed`,
- * `too_large`, `rate_limited`, `not_found`, `key_conflict`, `unavailable`, `overloaded`, `draining`, `unconfirmed`.
- *
- * From this package:
- * - `invalid`: an argument is invalid; nothing was sent
- * - `outbox_full`: {@link OUTBOX_ENTRIES_MAX} publications are waiting; this one was not queued
- * - `expired`: the publication could not be sent for {@link OUTBOX_AGE_MAX_MS}
- * - `discarded`: the app discarded the publication
- * - `timeout`: no reply arrived in time
- * - `too_many`: {@link REQUESTS_MAX} history requests are already in progress
- * - `overrun`: an iteration fell {@link ITERATION_MAX} publications behind
- * - `closed`: the client was closed; for `history`, also when the gateway has closed the connection for good
- */
-export type ErrorCode =
-  | 'malformed' | 'unknown_command' | 'unauthorized' | 'forbidden' | 'not_subscribed' | 'too_large' | 'rate_limited'
-  | 'not_found' | 'key_conflict' | 'unavailable' | 'overloaded' | 'draining' | 'unconfirmed'
-  | 'invalid' | 'outbox_full' | 'expired' | 'discarded' | 'timeout' | 'too_many' | 'overrun' | 'closed';
-
-/** A failure as plain data; {@link SeawallError} has the same members. */
-export interface Failure {
-  readonly code: ErrorCode;
-  /** Explains to people what is wrong and what to do. The text may change between versions. */
-  readonly message: string;
-  /** How long to wait before trying again. Absent if trying again does not help. */
-  readonly retryMs?: number;
-  /** The gateway dependency that caused the failure, if one did. */
-  readonly dependency?: string;
 }
 
 /** How a connection ended. */
@@ -121,103 +96,6 @@ export interface Status {
   readonly lost: readonly string[];
   /** The operator's message to users. */
   readonly message?: string;
-}
-
-/** The members that every publication has. */
-export interface PublicationHead {
-  readonly channel: string;
-  /** Consecutive within an epoch. A new channel starts at 1, or higher if the store has removed channels. */
-  readonly offset: number;
-  /** The key that its author published it with. It equals the key of the author's outbox entry. */
-  readonly key?: string;
-  readonly user: string;
-  /** When it was stored. */
-  readonly time: number;
-}
-
-/** A publication with its data: an original or an edit. */
-export interface DataPublication<T = unknown> extends PublicationHead {
-  readonly data: T;
-  /** The offset whose data this publication replaces. */
-  readonly edits?: number;
-  readonly deletes?: undefined;
-  readonly deletedBy?: undefined;
-}
-
-/** A publication that deletes another. */
-export interface DeletePublication<T = unknown> extends PublicationHead {
-  /** `null`, unless its author gave it data. */
-  readonly data: T | null;
-  readonly edits?: undefined;
-  /** The offset that this publication deletes. */
-  readonly deletes: number;
-  readonly deletedBy?: undefined;
-}
-
-/** A publication whose data was deleted. */
-export interface DeletedPublication extends PublicationHead {
-  readonly data: null;
-  readonly edits?: number;
-  readonly deletes?: undefined;
-  /** The offset of the publication that deleted this one. */
-  readonly deletedBy: number;
-}
-
-/**
- * A publication. Edits and deletes are publications too, with offsets of their own. `data` is of type `T` if neither `deletes` nor
- * `deletedBy` is set. `T` is the app's claim: nothing checks what other clients publish.
- */
-export type Publication<T = unknown> = DataPublication<T> | DeletePublication<T> | DeletedPublication;
-
-/** The reply to a publish. The publication is committed to the store. */
-export interface Published {
-  readonly channel: string;
-  readonly key: string;
-  readonly epoch: string;
-  readonly offset: number;
-  readonly time: number;
-  /** True if an earlier attempt with the same key had already been stored. */
-  readonly duplicate: boolean;
-}
-
-/** A message that is not stored. */
-export interface Signal<T = unknown> {
-  readonly channel: string;
-  readonly user: string;
-  readonly data: T;
-}
-
-/** A part of a channel's log, in ascending order. */
-export interface Page<T = unknown> {
-  readonly channel: string;
-  readonly epoch: string;
-  /** The newest offset of the log; 0 if nothing was ever published. */
-  readonly head: number;
-  /** The oldest offset that the gateway keeps. */
-  readonly floor: number;
-  readonly publications: readonly Publication<T>[];
-}
-
-/** A position in a channel's log. Store it together with the data you keep, and pass it as `from` to resume there. */
-export interface Cursor {
-  readonly epoch: string;
-  /** The offset of the last publication delivered. */
-  readonly offset: number;
-}
-
-/** A range of publications that will not be delivered, both ends included. */
-export interface Gap {
-  readonly from: number;
-  readonly to: number;
-  /** `expired`: no longer kept. `skipped`: more than {@link ChannelOptions.catchUp} were missed. */
-  readonly because: 'expired' | 'skipped';
-}
-
-/** The channel has a new log, because the old one was lost or restored. Clear your view; the new log's publications follow. */
-export interface Reset {
-  readonly epoch: string;
-  /** The cursor's offset in the new log. */
-  readonly offset: number;
 }
 
 /** Where a subscription starts, and how much it catches up on. */
@@ -372,97 +250,6 @@ export interface Client {
   reconnect(): void;
   /** Ends the client. Queued entries stay in durable storage for another tab or the next visit. */
   close(): void;
-}
-
-/** An outbox entry as stored. Treat it as opaque, except `outbox`, `owner` and `key`. */
-export interface StoredEntry {
-  /** The name of the outbox. */
-  readonly outbox: string;
-  /** The id of the client (tab) that sends it. */
-  readonly owner: string;
-  readonly key: string;
-  /** Sorts the entries of one owner, ascending. */
-  readonly order: number;
-  readonly channel: string;
-  readonly json: string;
-  readonly edits?: number;
-  readonly deletes?: number;
-  readonly at: number;
-  /** The author: only this user sends the entry. Absent if it was written before the user was known. */
-  readonly user?: string;
-  /** Set if the entry failed. It is then not sent again automatically. */
-  readonly error?: Failure;
-}
-
-/** An entry as passed to and from an {@link OutboxKeeper}. */
-export type KeptEntry = Omit<StoredEntry, 'outbox' | 'owner'>;
-
-/** The client of an {@link OutboxKeeper}, as the keeper sees it. */
-export interface OutboxOwner {
-  readonly url: string;
-  readonly clock: Clock;
-  /** The names of the user that the client connects as. Empty while the user is unknown. */
-  users(): readonly string[];
-  /** True while connected without a token: the gateway has auth off, and all users are `anonymous`. */
-  isAnonymous(): boolean;
-  /** The most entries that the client can take over: unlimited while its outbox is empty, 0 while it is `closed`. */
-  room(): number;
-  /** Adds entries that an earlier page or another tab left. */
-  restore(entries: readonly KeptEntry[]): void;
-  /** Reports whether entries saved from now on are durable. `false` means that storage failed. */
-  opened(durable: boolean): void;
-}
-
-/** Keeps the outbox of one client. */
-export interface OutboxKeeper {
-  /** Resolves once the entry is stored or cannot be, and never rejects. The client sends the entry after that. */
-  save(entry: KeptEntry): Promise<void>;
-  forget(key: string): void;
-  /** Looks for entries that closed or crashed tabs left. Also called when the user changed. */
-  look(): void;
-  /** Called when the client is closed. */
-  close(): void;
-}
-
-/** Creates an {@link OutboxKeeper}. Use `durable` from `seawall-client/outbox`; apps need not write their own. */
-export type OutboxMaker = (owner: OutboxOwner) => OutboxKeeper;
-
-/** The part of the DOM's `LockManager` that this package uses. */
-export interface Locks {
-  /** `run` gets `null` if the lock is not available. */
-  request(name: string, options: object, run: (lock: unknown) => unknown): Promise<unknown>;
-}
-
-/** Storage for outboxes. A write must be durable once its promise resolves. */
-export interface OutboxStorage {
-  /** Returns all entries of an outbox, in any order. */
-  load(outbox: string): Promise<StoredEntry[]>;
-  /** Inserts or replaces the entry with this `outbox` and `key`. */
-  put(entry: StoredEntry): Promise<void>;
-  /** Removes an entry if it exists. */
-  remove(outbox: string, key: string): Promise<void>;
-}
-
-/** The part of the DOM's `WebSocket` that this package uses. */
-export interface Socket {
-  readonly bufferedAmount: number;
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: never) => void) | null;
-  onclose: ((event: never) => void) | null;
-  onerror: ((event: never) => void) | null;
-  send(text: string): void;
-  close(code?: number): void;
-}
-
-/** A `WebSocket` class: the browser's, Node's (22 and later), or the one from the package `ws`. */
-export type SocketClass = new (url: string, protocols: string[]) => Socket;
-
-/** A clock and timers. Replace them in tests. */
-export interface Clock {
-  /** Unix milliseconds. */
-  now(): number;
-  setTimeout(run: () => void, ms: number): unknown;
-  clearTimeout(timer: never): void;
 }
 
 /** Connection options. All are optional. */

@@ -1,11 +1,14 @@
-/** The download size of the package: each module alone, minified, with gzip. */
+/** The download size of the package: each module alone, minified, with gzip. And the length of its source files. */
 
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
+/** As for the gateway's sources: a longer file holds more than one topic. */
+const LINES_MAX = 450;
 const GZIP_MAX = { index: 11_800, durable: 1_850 };
 
 for (const [name, most] of Object.entries(GZIP_MAX)) {
@@ -15,5 +18,17 @@ for (const [name, most] of Object.entries(GZIP_MAX)) {
     const size = gzipSync(outputFiles[0]!.contents, { level: 9 }).length;
     console.log(`${name}: ${outputFiles[0]!.contents.length} bytes minified, ${size} with gzip`);
     assert.ok(size <= most, `${size} bytes`);
+  });
+}
+
+for (const folder of ['client/src', 'page/src']) {
+  test(`${folder} has no file with more than ${LINES_MAX} lines`, () => {
+    const sources = new URL(`../../../${folder}/`, import.meta.url);
+    const files = readdirSync(sources).filter((name) => name.endsWith('.ts'));
+    assert.ok(files.length > 5);
+    for (const name of files) {
+      const lines = readFileSync(new URL(name, sources), 'utf8').split('\n').length - 1;
+      assert.ok(lines <= LINES_MAX, `${name} has ${lines} lines: split it by topic`);
+    }
   });
 }
