@@ -211,9 +211,13 @@ impl Breaker {
         if ticket.term != self.term {
             return;
         }
-        match self.state {
+        match &mut self.state {
             BreakerState::Closed => self.count(outcome, took, now, random),
-            BreakerState::HalfOpen { .. } if ticket.trial == self.trials => self.tried(outcome, now, random),
+            BreakerState::HalfOpen { since, entered, .. } if ticket.trial == self.trials => {
+                // A failure that began before the breaker half-opened says nothing of the time since.
+                let is_old = outcome != CallOutcome::Answered && took > now.since(*entered);
+                if is_old { *since = None } else { self.tried(outcome, now, random) }
+            }
             BreakerState::HalfOpen { .. } | BreakerState::Open { .. } | BreakerState::Forced { .. } => {}
         }
     }

@@ -117,8 +117,23 @@ fn late_results_from_before_the_opening_are_ignored() {
     let trial = breaker.admit(ms(2_000), MIDDLE).expect("a trial");
     breaker.record(old, CallOutcome::Unreached, QUICK, ms(2_000), MIDDLE);
     assert_eq!(breaker.position(), Position::HalfOpen);
-    breaker.record(trial, CallOutcome::Unreached, QUICK, ms(2_000), MIDDLE);
+    breaker.record(trial, CallOutcome::Unreached, QUICK, ms(2_005), MIDDLE);
     assert_eq!(breaker.position(), Position::Open);
+}
+
+#[test]
+fn failure_of_a_call_that_began_before_the_trials_is_no_failed_trial() {
+    let mut breaker = Breaker::new(EndedBy::Calls);
+    trip(&mut breaker, ms(0));
+    breaker.probe_succeeded(ms(900));
+    // Begun at 0.2 s, when the server was silent, and given up at 1.2 s.
+    assert!(call(&mut breaker, CallOutcome::Unreached, Duration::from_secs(1), ms(1_200)));
+    assert_eq!(breaker.position(), Position::HalfOpen);
+    close(&mut breaker, ms(1_300));
+    trip(&mut breaker, ms(70_000));
+    breaker.probe_succeeded(ms(70_000));
+    assert!(call(&mut breaker, CallOutcome::Unreached, Duration::from_secs(1), ms(71_001)));
+    assert_eq!(breaker.position(), Position::Open, "begun after them");
 }
 
 #[test]
@@ -157,8 +172,8 @@ fn successful_probe_half_opens_it_unless_probes_are_distrusted() {
     trip(&mut breaker, ms(94_000));
     assert_eq!(breaker.due(), Some(ms(96_000)));
     breaker.probe_succeeded(ms(95_000));
-    call(&mut breaker, CallOutcome::Unreached, QUICK, ms(95_000));
-    breaker.probe_succeeded(ms(95_000));
+    call(&mut breaker, CallOutcome::Unreached, QUICK, ms(95_005));
+    breaker.probe_succeeded(ms(95_005));
     assert_eq!(breaker.position(), Position::Open);
 }
 
@@ -192,8 +207,8 @@ fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
 fn trial_with_a_fault_that_probes_cannot_notice_distrusts_probes() {
     let mut breaker = tripped(ms(0));
     breaker.tick(ms(2_000), MIDDLE);
-    assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(2_000)));
-    breaker.probe_succeeded(ms(2_001));
+    assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(2_005)));
+    breaker.probe_succeeded(ms(2_006));
     assert_eq!(breaker.position(), Position::Open);
 }
 

@@ -79,10 +79,8 @@ impl Row {
     }
 
     /// The time from the first answer of the service to the first admitted client.
-    /// The store's outages end by three appends on a worker's own connection. That takes about 1 s, but took 5.1 s once on a busy
-    /// machine, for a cause that is not known.
     pub fn back_within(&self) -> Duration {
-        Duration::from_secs(if self.kind == Store { 7 } else { 2 }) + SLACK
+        Duration::from_secs(2) + SLACK
     }
 
     pub fn reads(&self) -> Reads {
