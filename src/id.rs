@@ -19,11 +19,14 @@ pub enum NameFault {
     TooLong,
     /// The name has a character outside its alphabet.
     Alphabet,
-    /// The channel name starts with `$`, which is reserved for the gateway.
+    /// The channel name starts with `$`, but not with [`PERSONAL_PREFIX`]: it is reserved for the gateway.
     Reserved,
 }
 
-/// A channel's name: 1–128 bytes of `[A-Za-z0-9_.:-]`.
+/// The beginning of the names of personal channels; more follows.
+pub const PERSONAL_PREFIX: &str = "$user:";
+
+/// A channel's name: 1–128 bytes of `[A-Za-z0-9_.:-]`, of which [`PERSONAL_PREFIX`] may be the beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
@@ -35,17 +38,23 @@ impl ChannelName {
 
     /// The same check, without keeping the name.
     pub fn check(text: &str) -> Result<(), NameFault> {
-        if text.is_empty() {
-            return Err(NameFault::Empty);
-        }
-        if text.starts_with('$') {
-            return Err(NameFault::Reserved);
-        }
         if text.len() > CHANNEL_BYTES_MAX {
             return Err(NameFault::TooLong);
         }
+        let free = match text.strip_prefix('$') {
+            None => text,
+            Some(_) => text.strip_prefix(PERSONAL_PREFIX).ok_or(NameFault::Reserved)?,
+        };
+        if free.is_empty() {
+            return Err(NameFault::Empty);
+        }
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-        if text.bytes().all(allowed) { Ok(()) } else { Err(NameFault::Alphabet) }
+        if free.bytes().all(allowed) { Ok(()) } else { Err(NameFault::Alphabet) }
+    }
+
+    /// True if it is the personal channel of a user.
+    pub fn is_personal(&self) -> bool {
+        self.0.starts_with('$')
     }
 
     /// The name's text.
@@ -215,6 +224,10 @@ mod tests {
         assert_eq!(ChannelName::parse("a b"), Err(NameFault::Alphabet));
         assert_eq!(ChannelName::parse("é"), Err(NameFault::Alphabet));
         assert_eq!(ChannelName::parse("$status"), Err(NameFault::Reserved));
+        assert_eq!(ChannelName::parse("$user:"), Err(NameFault::Empty));
+        assert_eq!(ChannelName::parse("$user:$"), Err(NameFault::Alphabet));
+        assert!(ChannelName::parse("$user:ann:40x").is_ok_and(|name| name.is_personal()));
+        assert!(!ChannelName::parse("user:ann").expect("a name").is_personal());
     }
 
     #[test]

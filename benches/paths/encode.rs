@@ -91,6 +91,7 @@ impl Path for EncodeConnected {
             connection: "5f3a9c01000100",
             instance: "gw-1",
             user: "alice",
+            personal: None,
             ping_ms: 25_000,
             stable_ms: 10_000,
             limits: ReportedLimits {

@@ -2,8 +2,11 @@
 //!
 //! A token lists patterns and the rights on the channels that match. Rights only add up: no entry takes a right away,
 //! so the order of the patterns does not matter.
+//!
+//! Personal channels (`$user:…`) are matched only by patterns that begin with `$user:`. A token for `*` would otherwise read
+//! the messages of every user.
 
-use crate::id::{CHANNEL_BYTES_MAX, ChannelName};
+use crate::id::{CHANNEL_BYTES_MAX, ChannelName, PERSONAL_PREFIX};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -96,7 +99,7 @@ struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
     Name(Box<str>),
-    /// The text before the `*`; empty for `*` alone.
+    /// The text before the `*`; empty for `*` alone, which matches no personal channel.
     Prefix(Box<str>),
 }
 
@@ -123,13 +126,17 @@ impl Pattern {
             Some(prefix) => (prefix, Pattern::Prefix(Box::from(prefix))),
             None => (text, Pattern::Name(Box::from(text))),
         };
-        ChannelName::check(name).map_err(|_| ClaimFault::Pattern)?;
+        let is_all_personal = text.len() > name.len() && name == PERSONAL_PREFIX;
+        if !is_all_personal {
+            ChannelName::check(name).map_err(|_| ClaimFault::Pattern)?;
+        }
         Ok(pattern)
     }
 
     fn matches(&self, channel: &ChannelName) -> bool {
         match self {
             Pattern::Name(name) => **name == *channel.as_str(),
+            Pattern::Prefix(prefix) if prefix.is_empty() => !channel.is_personal(),
             Pattern::Prefix(prefix) => channel.as_str().starts_with(&**prefix),
         }
     }
@@ -154,7 +161,7 @@ impl Permissions {
         }
     }
 
-    /// All rights on every channel, which every user has if auth is off. Allocates nothing.
+    /// All rights on every channel that is not personal, which every user has if auth is off. Allocates nothing.
     pub const fn everything() -> Permissions {
         Permissions(Grants::Everything)
     }
@@ -190,7 +197,7 @@ impl Permissions {
     /// Returns whether `right` is listed for `channel`. Searches the patterns and allocates nothing.
     pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
         match &self.0 {
-            Grants::Everything => true,
+            Grants::Everything => !channel.is_personal(),
             Grants::Listed(grants, _) => {
                 grants.iter().any(|grant| grant.rights & right.bit() != 0 && grant.pattern.matches(channel))
             }
@@ -226,6 +233,13 @@ mod tests {
             ("room.*", "Room.1", false),
             ("r*", "room", true),
             ("*", "anything:at-all", true),
+            ("*", "$user:ann", false),
+            ("u*", "$user:ann", false),
+            ("$user:ann", "$user:ann", true),
+            ("$user:ann", "$user:ann2", false),
+            ("$user:a*", "$user:ann", true),
+            ("$user:*", "$user:ann", true),
+            ("$user:*", "user:ann", false),
         ];
         for (pattern, name, expected) in table {
             let permissions = one(pattern).expect("a pattern");
@@ -249,7 +263,9 @@ mod tests {
 
     #[test]
     fn ambiguous_pattern_is_rejected() {
-        for pattern in ["", "a*b", "**", "*a", "a b", "$status", "$*", "é*", "a?"] {
+        for pattern in
+            ["", "a*b", "**", "*a", "a b", "$status", "$*", "$user*", "$user:", "$user:**", "é*", "a?"]
+        {
             assert_eq!(one(pattern), Err(ClaimFault::Pattern), "{pattern}");
         }
         assert_eq!(one(&"x".repeat(129)), Err(ClaimFault::PatternTooLong));
@@ -292,6 +308,7 @@ mod tests {
     fn everything_grants_all_rights_and_nothing_grants_none() {
         for right in RIGHTS {
             assert!(Permissions::everything().allow(right, &channel("a")));
+            assert!(!Permissions::everything().allow(right, &channel("$user:ann")));
             assert!(!Permissions::nothing().allow(right, &channel("a")));
         }
     }

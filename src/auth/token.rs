@@ -415,6 +415,10 @@ fn names(aud: &RawValue, audience: &str) -> bool {
 
 fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
     let name = string(sub.ok_or(TokenFault::NoSubject)?).ok_or(TokenFault::BadSubject)?;
+    // `$` begins the names of authors that are not users.
+    if name.starts_with('$') {
+        return Err(TokenFault::BadSubject);
+    }
     UserName::parse(&name).map_err(|_| TokenFault::BadSubject)
 }
 

@@ -14,7 +14,7 @@ use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
-use crate::wire::push;
+use crate::wire::{personal, push};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,6 +164,21 @@ impl Member {
         }
     }
 
+    /// True if the member has this right on the channel. With auth on, the personal channel of the member grants `subscribe` by itself.
+    pub(super) fn has(&self, right: Right, channel: &ChannelName, policy: &Policy) -> bool {
+        if self.permissions.allow(right, channel) {
+            return true;
+        }
+        match (right, policy.auth) {
+            (Right::Subscribe, AuthMode::Required) => {
+                channel.is_personal() && *channel.as_str() == *personal::channel_of(&self.user)
+            }
+            (Right::Subscribe, AuthMode::Off) | (Right::Publish | Right::Moderate | Right::Create, _) => {
+                false
+            }
+        }
+    }
+
     /// Checks a right, and sends an error if it is missing.
     pub(super) fn may(
         &self,
@@ -172,7 +187,7 @@ impl Member {
         id: Option<CommandId>,
         cx: &mut Context<'_>,
     ) -> bool {
-        if self.permissions.allow(right, channel) {
+        if self.has(right, channel, cx.policy) {
             return true;
         }
         cx.refuse(id, &Refusal::Forbidden(right.name()));

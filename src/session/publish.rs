@@ -127,7 +127,7 @@ impl Session {
                 AppendError::KeyConflict => Refusal::KeyConflict,
                 AppendError::NotFound => Refusal::NotFound,
                 // A user who cannot read the channel must not find out which publications it holds.
-                AppendError::NotAuthor if !member.permissions.allow(Right::Subscribe, channel) => {
+                AppendError::NotAuthor if !member.has(Right::Subscribe, channel, cx.policy) => {
                     Refusal::NotFound
                 }
                 AppendError::NotAuthor => Refusal::NotAuthor,

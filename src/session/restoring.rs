@@ -2,12 +2,14 @@
 
 use super::context::Context;
 use super::member::Member;
+use super::policy::AuthMode;
 use crate::auth::permission::Right;
 use crate::clock::Moment;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::{Cursor, StartAt};
+use crate::wire::personal;
 use crate::wire::push::{self, Connected, LogPosition, NotRecovered, Recovered, RecoveryOutcome};
 
 /// When a client should subscribe again to a channel whose log could not be read, in milliseconds.
@@ -90,10 +92,15 @@ impl Restoring {
             })
             .collect();
         let limits = &cx.policy.limits;
+        let personal = match cx.policy.auth {
+            AuthMode::Required => Some(personal::channel_of(&member.user)),
+            AuthMode::Off => None,
+        };
         let connected = Connected {
             connection: &format!("{:x}", cx.connection),
             instance: &cx.policy.instance.0,
             user: member.user.as_str(),
+            personal: personal.as_deref(),
             ping_ms: limits.ping_ms,
             stable_ms: limits.stable_ms,
             limits: cx.policy.reported_limits,
@@ -109,7 +116,7 @@ impl RestoredChannel {
     fn open(member: &mut Member, cursor: Cursor, cx: &mut Context<'_>) -> RestoredChannel {
         let Cursor { channel, epoch, offset } = cursor;
         let mut entry = RestoredChannel { channel, subscription: None, state: RestoredState::Asked };
-        if !member.permissions.allow(Right::Subscribe, &entry.channel) {
+        if !member.has(Right::Subscribe, &entry.channel, cx.policy) {
             entry.state =
                 RestoredState::Answered { log: None, outcome: RecoveryOutcome::Not(NotRecovered::Forbidden) };
             return entry;

@@ -116,7 +116,7 @@ impl Member {
     pub(super) fn end_forbidden(&mut self, cx: &mut Context<'_>) {
         for subscription in self.subscriptions.clone() {
             let Some(channel) = cx.hub.name(subscription).cloned() else { continue };
-            if self.permissions.allow(Right::Subscribe, &channel) {
+            if self.has(Right::Subscribe, &channel, cx.policy) {
                 continue;
             }
             match self.close(subscription, cx) {

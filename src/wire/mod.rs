@@ -13,6 +13,7 @@ pub mod json;
 pub mod origin;
 pub mod outbox;
 pub mod page;
+pub mod personal;
 mod plain;
 pub mod proxy;
 pub mod publication;

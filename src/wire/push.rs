@@ -23,6 +23,8 @@ pub struct Connected<'a> {
     /// The name of this process.
     pub instance: &'a str,
     pub user: &'a str,
+    /// The user's personal channel; `None` with auth off.
+    pub personal: Option<&'a str>,
     /// The period of `beat`, and the silence after which the server pings.
     pub ping_ms: u32,
     /// The time online after which the client may reset its backoff.
@@ -130,6 +132,9 @@ pub fn connected(out: &mut Vec<u8>, id: CommandId, connected: &Connected<'_>) {
         json::text(out, "connection", connected.connection);
         json::text(out, "instance", connected.instance);
         json::text(out, "user", connected.user);
+        if let Some(personal) = connected.personal {
+            json::text(out, "personal", personal);
+        }
         json::integer(out, "ping_ms", connected.ping_ms.into());
         json::integer(out, "stable_ms", connected.stable_ms.into());
         json::key(out, "limits");

@@ -213,3 +213,38 @@ fn connection_over_the_bound_of_a_user_is_refused() {
         client.next_push_within("bye", std::time::Duration::from_millis(200)).is_none()
     });
 }
+
+#[test]
+fn personal_channel_is_read_by_its_user_alone_and_by_patterns_that_name_it() {
+    let gateway = with_secret().start();
+    let with = |user: &str, pattern: &str| {
+        let mut claims = claims(user);
+        claims["channels"] = json!([{"pattern": pattern, "rights": ["subscribe", "publish"]}]);
+        connect(&gateway, &token(&claims))
+    };
+    let mut bare = claims("ann@example.com");
+    bare.as_object_mut().unwrap().remove("channels");
+    let mut ann = connect(&gateway, &token(&bare));
+    let personal = ann.connected["personal"].as_str().expect("a name").to_owned();
+    assert_eq!(personal, "$user:ann:40example.com");
+    ann.subscribe(&personal);
+    ann.refused(json!({"publish": {"channel": personal, "data": 1}}), "forbidden");
+    ann.refused(json!({"subscribe": {"channel": "$user:bob"}}), "forbidden");
+
+    let mut everything = with("bob", "*");
+    everything.refused(json!({"subscribe": {"channel": personal}}), "forbidden");
+    everything.refused(json!({"history": {"channel": personal}}), "forbidden");
+    everything.refused(json!({"publish": {"channel": personal, "data": 1}}), "forbidden");
+
+    let mut service = with("service", "$user:*");
+    let command = json!({"publish": {"channel": personal, "data": {"hello": "ann"}}});
+    let published = service.ask(command, "published");
+    let received = ann.next_push("publication");
+    assert_eq!((&received["channel"], &received["data"]), (&json!(personal), &json!({"hello": "ann"})));
+
+    // Another device catches up from the log.
+    let cursor = json!({"channel": personal, "epoch": published["epoch"], "offset": 0});
+    let mut phone = Client::open(&gateway).with_connect(json!({"token": token(&bare), "recover": [cursor]}));
+    assert_eq!(phone.connected["recovered"][0]["recovered"], true, "{}", phone.connected);
+    assert_eq!(phone.next_push("publication")["data"], json!({"hello": "ann"}));
+}

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 5] = ["backoff.json", "closes.json", "commands.json", "cursor.json", "pushes.json"];
+const FILES: [&str; 6] =
+    ["backoff.json", "closes.json", "commands.json", "cursor.json", "personal.json", "pushes.json"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")

@@ -90,6 +90,7 @@ struct ConnectedValue {
     connection: String,
     instance: String,
     user: String,
+    personal: Option<String>,
     ping_ms: u32,
     stable_ms: u32,
     limits: LimitsValue,
@@ -269,6 +270,7 @@ impl ConnectedValue {
             connection: &self.connection,
             instance: &self.instance,
             user: &self.user,
+            personal: self.personal.as_deref(),
             ping_ms: self.ping_ms,
             stable_ms: self.stable_ms,
             limits: ReportedLimits {

@@ -128,7 +128,9 @@ impl TokenFault {
             TokenFault::WrongAudience => "the token's aud does not name this gateway",
             TokenFault::WrongIssuer => "the token's iss is not trusted here",
             TokenFault::NoSubject => "the token has no sub, so it names no user",
-            TokenFault::BadSubject => "the token's sub must be 1 to 128 bytes without control characters",
+            TokenFault::BadSubject => {
+                "sub must be 1 to 128 bytes, no control characters, no '$' at its beginning"
+            }
             TokenFault::BadChannels => "channels in the token must be a list of {pattern, rights}",
             TokenFault::TooManyPatterns => "channels in the token has more than 256 patterns; use prefixes",
             TokenFault::PatternTooLong => "a pattern in the token's channels has more than 128 bytes",

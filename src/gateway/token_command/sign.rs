@@ -29,8 +29,10 @@ pub(super) fn token(
     now_s: u64,
 ) -> Result<String, TokenRefusal> {
     let wrong = TokenRefusal::Wrong;
-    UserName::parse(user)
-        .map_err(|_| wrong(format!("--sub {user:?} must be 1 to 128 bytes without control characters")))?;
+    if UserName::parse(user).is_err() || user.starts_with('$') {
+        let rule = "must be 1 to 128 bytes without control characters, and must not begin with '$'";
+        return Err(wrong(format!("--sub {user:?} {rule}")));
+    }
     let ttl = seconds(&arguments.ttl).map_err(wrong)?;
     let channels: Vec<Value> =
         arguments.channel.iter().map(|text| grant(text)).collect::<Result<_, _>>().map_err(wrong)?;

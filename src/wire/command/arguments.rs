@@ -193,7 +193,9 @@ pub fn channel(path: Path, raw: Raw<'_>) -> Result<ChannelName, Complaint> {
             }
             NameFault::Alphabet => format!("{path} may contain only A-Z, a-z, 0-9, '_', '.', ':' and '-'"),
             NameFault::Reserved => {
-                format!("{path} starts with '$', which is reserved for the gateway; choose another name")
+                format!(
+                    "{path} starts with '$', which is reserved for the gateway; only personal channels, '$user:' and more, are open to clients"
+                )
             }
         })
     })
