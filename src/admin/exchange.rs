@@ -1,31 +1,19 @@
 //! One request over a blocking socket, with a deadline for each step.
 
+use super::request::{self, BodyWait, ReceivedRequest, RequestStep};
 use super::route::AdminRefusal;
 use crate::clock::{Moment, Now};
-use crate::metrics::scrape::MetricsFormat;
-use crate::wire::request::{Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
+use crate::wire::request::{HeadLimits, HttpFault, Method};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// The longest body: no action needs more than a line.
-const BODY_BYTES_MAX: usize = 1_024;
 /// From the first byte of an answer to its last: a scrape fits into the socket's buffer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to read on after our last byte, so that a reset does not overtake it.
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes read and discarded meanwhile.
 const LINGER_BYTES_MAX: usize = 64 << 10;
-
-/// An authorized request.
-#[derive(Debug)]
-pub(super) struct ReceivedRequest {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) body: Vec<u8>,
-    /// The format in which it reads metrics.
-    pub(super) metrics: MetricsFormat,
-}
 
 /// The reason why there is no request to answer.
 #[derive(Debug)]
@@ -49,53 +37,19 @@ pub(super) fn receive(
     let deadline = clock().at + within;
     let bound_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(1_024);
+    let mut continued = false;
     loop {
-        match parse(&bytes, limits) {
-            Parsed::Refused(fault) => return Err(Unheard::Malformed(fault)),
-            Parsed::Partial => more(stream, &mut bytes, deadline, clock)
-                .map_err(|silence| silence.unheard(HttpFault::HeadTimeout { bound_ms }))?,
-            Parsed::Complete(head) => {
-                let method = head.method;
-                let refuse = |refusal| Unheard::Refused(method, refusal);
-                if !token_of(&head).is_some_and(knows) {
-                    return Err(refuse(AdminRefusal::unauthorized()));
-                }
-                let wanted = head.length + body_bytes(&head).map_err(refuse)?;
-                let (path, length) = (head.path.to_owned(), head.length);
-                let metrics = MetricsFormat::accepted(head.values("accept"));
-                if bytes.len() < wanted && head.values("expect").next().is_some() {
-                    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Unheard::Gone)?;
-                }
-                while bytes.len() < wanted {
-                    more(stream, &mut bytes, deadline, clock)
-                        .map_err(|silence| silence.unheard(HttpFault::HeadTimeout { bound_ms }))?;
-                }
-                let body = bytes.get(length..wanted).unwrap_or_default().to_vec();
-                return Ok(ReceivedRequest { method, path, body, metrics });
+        match request::read(&bytes, limits, &knows) {
+            RequestStep::Complete(request) => return Ok(request),
+            RequestStep::Malformed(fault) => return Err(Unheard::Malformed(fault)),
+            RequestStep::Refused(method, refusal) => return Err(Unheard::Refused(method, refusal)),
+            RequestStep::Body(BodyWait::Continue) if !std::mem::replace(&mut continued, true) => {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Unheard::Gone)?;
             }
+            RequestStep::Head | RequestStep::Body(_) => {}
         }
-    }
-}
-
-/// The token in a head, if there is exactly one.
-fn token_of<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
-    let mut shown = head.values("authorization");
-    let (Some(value), None) = (shown.next(), shown.next()) else { return None };
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
-}
-
-/// The length of the body that follows.
-fn body_bytes(head: &Head<'_>) -> Result<usize, AdminRefusal> {
-    match head.body {
-        Body::None => Ok(0),
-        Body::Declared => {
-            let digits = head.values("content-length").next().ok_or_else(AdminRefusal::no_length)?;
-            let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<usize>().ok());
-            length
-                .filter(|length| *length <= BODY_BYTES_MAX)
-                .ok_or_else(|| AdminRefusal::body_too_large(BODY_BYTES_MAX))
-        }
+        more(stream, &mut bytes, deadline, clock)
+            .map_err(|silence| silence.unheard(HttpFault::HeadTimeout { bound_ms }))?;
     }
 }
 

@@ -5,7 +5,8 @@
 //! its request gives way to the next (see [`seats`]), so no peer locks out another.
 
 mod exchange;
-mod route;
+pub mod request;
+pub mod route;
 mod seats;
 
 use crate::clock::Now;
@@ -19,7 +20,8 @@ use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::wire::request::{After, HeadLimits, Method};
 use crate::wire::response::{self, ResponseOptions};
-use exchange::{ReceivedRequest, Unheard};
+use exchange::Unheard;
+use request::ReceivedRequest;
 use route::{AdminRefusal, AdminTask, AdminView};
 use seats::{Seat, Seats};
 use std::io;

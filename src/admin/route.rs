@@ -16,7 +16,7 @@ const MINUTES: RangeInclusive<u64> = 1..=1_440;
 
 /// The task that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AdminTask {
+pub enum AdminTask {
     /// A view that any thread can render.
     Show(AdminView),
     /// A question or an order for the watch thread.
@@ -29,7 +29,7 @@ pub(super) enum AdminTask {
 
 /// A view that any thread can render.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AdminView {
+pub enum AdminView {
     Live,
     Ready,
     Summary,
@@ -38,9 +38,9 @@ pub(super) enum AdminView {
 
 /// A request that is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AdminRefusal {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, &'static str)>,
+pub struct AdminRefusal {
+    pub status: u16,
+    pub headers: Vec<(&'static str, &'static str)>,
     word: &'static str,
     message: String,
 }
@@ -57,7 +57,7 @@ enum AdminPath<'a> {
 }
 
 /// Reads a request.
-pub(super) fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminRefusal> {
+pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminRefusal> {
     // The path of an unknown method was not parsed.
     if method == Method::Unknown {
         return Err(AdminRefusal::method("GET, HEAD, POST, PUT, DELETE"));
@@ -155,7 +155,7 @@ impl AdminRefusal {
     }
 
     /// `{"error":"…","message":"…"}`, as on the public listener.
-    pub(super) fn body(&self) -> String {
+    pub fn body(&self) -> String {
         let mut out = Vec::with_capacity(256);
         json::object(&mut out, |out| {
             json::text(out, "error", self.word);

@@ -14,11 +14,13 @@ mod config;
 mod ends;
 mod receive;
 mod redial;
+mod reply;
 mod send;
 mod timing;
 
 use crate::job::bus::BusInbox;
 pub use config::BusSettings;
+pub use reply::BusReply;
 
 use crate::job::{Mailbox, Read};
 use crossbeam_channel::Sender;

@@ -8,6 +8,7 @@
 use super::config::{BusSettings, canary_channel, channel_prefix};
 use super::ends::Ends;
 use super::redial::{LinkState, Redial};
+use super::reply::BusReply;
 use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
 use crate::follow::subscriptions::{BusCommand, FollowState, Follows};
 use crate::follow::survey::{Delivering, Survey};
@@ -21,7 +22,7 @@ use crate::job::wake::wake;
 use crate::job::{Broadcast, Completion, Read, Ticket};
 use crate::metrics::store::{add, bump};
 use crate::net::dial::Dialer;
-use crate::net::redis::{RedisConnection, is_text, trouble_of};
+use crate::net::redis::RedisConnection;
 use crate::net::trouble::Trouble;
 use crate::wire::envelope::{self, BusKey, EnvelopeFault, Message, Origin};
 use crate::wire::publication::Published;
@@ -224,17 +225,11 @@ impl BusReceiver {
     }
 
     fn take_value(&mut self, value: &Value, publications: &mut Vec<Published>) -> Result<(), Trouble> {
-        match value {
-            Value::ServerError(error) => return Err(trouble_of(error)),
-            Value::Array(parts) => match parts.as_slice() {
-                [kind, Value::BulkString(name), Value::BulkString(message)] if is_text(kind, "message") => {
-                    self.message(name, message, publications);
-                }
-                [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => self.subscribed(name),
-                [kind, ..] if is_text(kind, "unsubscribe") || is_text(kind, "pong") => {}
-                _ => self.garbled(),
-            },
-            _ => self.garbled(),
+        match BusReply::read(value)? {
+            BusReply::Message { name, message } => self.message(name, message, publications),
+            BusReply::Subscribed(name) => self.subscribed(name),
+            BusReply::Confirmed => {}
+            BusReply::Garbled => self.garbled(),
         }
         Ok(())
     }

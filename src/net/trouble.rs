@@ -8,9 +8,9 @@ use std::io;
 use std::net::IpAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
-    pub(crate) fault: Fault,
-    pub(crate) text: String,
+pub struct Trouble {
+    pub fault: Fault,
+    pub text: String,
 }
 
 impl Trouble {

@@ -96,6 +96,41 @@ fn corpus_of_envelopes_passes() {
 }
 
 #[test]
+fn corpus_of_tokens_passes() {
+    replay_target("token");
+}
+
+#[test]
+fn corpus_of_key_sets_passes() {
+    replay_target("key_set");
+}
+
+#[test]
+fn corpus_of_introspections_passes() {
+    replay_target("introspection");
+}
+
+#[test]
+fn corpus_of_permissions_passes() {
+    replay_target("permission");
+}
+
+#[test]
+fn corpus_of_admin_requests_passes() {
+    replay_target("admin");
+}
+
+#[test]
+fn corpus_of_redis_replies_passes() {
+    replay_target("redis");
+}
+
+#[test]
+fn corpus_of_postgres_messages_passes() {
+    replay_target("postgres");
+}
+
+#[test]
 fn corpus_of_operations_passes() {
     replay_target("operations");
 }

@@ -1,6 +1,7 @@
 //! Connecting: the hosts of an address in turn, TLS if the address asks for it, the startup message; and cancelling.
 
 use super::address::{Access, PostgresAddress, Requirement};
+use super::answer::Incoming;
 use super::failure::{Failure, ServerError};
 use crate::health::finding::Fault;
 use crate::net::deadline::{first_of, now};
@@ -35,8 +36,7 @@ pub(crate) struct Startup {
 /// An open connection.
 pub(crate) struct Connection {
     pub(super) line: Line,
-    pub(super) received: BytesMut,
-    pub(super) answer_bytes_max: usize,
+    pub(super) received: Incoming,
     /// The server at the other end: a request to cancel must reach the same one, and a host name may have several addresses.
     server: ServerAddress,
     dialer: Dialer,
@@ -98,8 +98,7 @@ impl Connection {
     ) -> Result<Connection, Failure> {
         let mut connection = Connection {
             line: server.line(dialer, deadline)?,
-            received: BytesMut::new(),
-            answer_bytes_max: startup.answer_bytes_max,
+            received: Incoming::new(startup.answer_bytes_max),
             server,
             dialer: dialer.another(),
             key: None,

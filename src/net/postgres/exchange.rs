@@ -1,14 +1,15 @@
 //! Requests to the server and its answers, one statement at a time.
 
+use super::answer::{Answer, AnswerStep};
 use super::connection::{Connection, SessionPhase};
 use super::failure::{Failure, ServerError};
-use super::row::{self, Row};
+use super::row::Row;
 use crate::health::finding::Fault;
 use crate::net::line::ReadWait;
 use crate::net::trouble::Trouble;
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
-use postgres_protocol::message::backend::{Header, Message};
+use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend::{self, BindError};
 use postgres_types::{ToSql, Type};
 use std::error::Error;
@@ -17,8 +18,6 @@ use std::io::{Read as _, Write as _};
 /// A value and the type of its parameter.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// The size of one read.
-const READ_BYTES: usize = 16 * 1024;
 /// The initial capacity for a request: many are shorter.
 const STATEMENT_BYTES: usize = 1024;
 
@@ -63,28 +62,20 @@ impl Connection {
                 .filter(|failure| matches!(failure, Failure::Server(_)))
                 .unwrap_or(trouble.into()));
         }
-        let (mut columns, mut rows, mut error) = (row::Columns::default(), Vec::new(), None);
+        let mut answer = Answer::default();
         loop {
-            match self.receive() {
-                Ok(Message::DataRow(body)) => {
-                    rows.push(Row::new(&columns, body).map_err(|error| self.garbled(&error.to_string()))?);
-                }
-                Ok(Message::RowDescription(body)) => {
-                    columns = row::columns(&body).map_err(|error| self.garbled(&error.to_string()))?;
-                }
-                Ok(Message::ErrorResponse(body)) => {
-                    let error = error.insert(ServerError::of(&body));
-                    if !error.is_of_statement() {
-                        return Err(Failure::Server(error.clone()));
-                    }
-                }
-                Ok(Message::ReadyForQuery(_)) => {
+            let step = answer.take(self.receive()?).map_err(|what| self.garbled(&what))?;
+            match step {
+                AnswerStep::Open => {}
+                AnswerStep::Complete(rows) => {
                     self.phase = SessionPhase::Idle;
-                    return error.map_or(Ok(rows), |error| Err(Failure::Server(error)));
+                    return Ok(rows);
                 }
-                // Notices, and confirmations without content.
-                Ok(_) => {}
-                Err(trouble) => return Err(trouble.into()),
+                AnswerStep::Failed(error) => {
+                    self.phase = SessionPhase::Idle;
+                    return Err(Failure::Server(error));
+                }
+                AnswerStep::Ended(error) => return Err(Failure::Server(error)),
             }
         }
     }
@@ -96,24 +87,12 @@ impl Connection {
 
     pub(super) fn receive(&mut self) -> Result<Message, Trouble> {
         loop {
-            // The codec reserves the announced length: four bytes of garbage could announce two gigabytes.
-            let header = Header::parse(&self.received).map_err(|error| self.garbled(&error.to_string()))?;
-            if let Some(header) = header {
-                let is_possible =
-                    usize::try_from(header.len()).is_ok_and(|bytes| bytes <= self.answer_bytes_max);
-                if !is_possible || !header.tag().is_ascii_alphanumeric() {
-                    return Err(self.garbled("the header of a message is impossible"));
-                }
-            }
-            let parsed = Message::parse(&mut self.received);
-            if let Some(message) = parsed.map_err(|error| self.garbled(&error.to_string()))? {
+            if let Some(message) = self.received.take().map_err(|what| self.garbled(&what))? {
                 return Ok(message);
             }
-            let filled = self.received.len();
-            self.received.resize(filled + READ_BYTES, 0);
-            let read = self.line.read(self.received.get_mut(filled..).unwrap_or_default());
-            self.received.truncate(filled + read.as_ref().map_or(0, |count| *count));
-            read.map_err(|error| self.line.trouble_or(error))?;
+            self.received
+                .fill(|buffer| self.line.read(buffer))
+                .map_err(|error| self.line.trouble_or(error))?;
         }
     }
 

@@ -7,12 +7,12 @@ use postgres_protocol::message::backend::ErrorResponseBody;
 
 /// An error that the server reports.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ServerError {
+pub struct ServerError {
     /// `ERROR` rolls the transaction back; any other severity ends the connection.
-    pub(crate) severity: String,
+    pub severity: String,
     /// SQLSTATE.
-    pub(crate) code: String,
-    pub(crate) message: String,
+    pub code: String,
+    pub message: String,
 }
 
 impl ServerError {
@@ -40,7 +40,7 @@ impl ServerError {
     }
 
     /// The kind of fault, by SQLSTATE (PostgreSQL documentation, appendix A).
-    pub(crate) fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Fault {
         match (self.code.get(..2).unwrap_or_default(), self.code.as_str()) {
             (_, "53100") => Fault::DiskFull,
             (_, "53200") => Fault::MemoryFull,
@@ -58,7 +58,7 @@ impl ServerError {
     }
 
     /// True exactly when the transaction is rolled back and the connection survives.
-    pub(crate) fn is_of_statement(&self) -> bool {
+    pub fn is_of_statement(&self) -> bool {
         self.severity == "ERROR"
     }
 }

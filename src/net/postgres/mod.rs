@@ -4,6 +4,7 @@
 //! [`Connection::begin`]; after [`Failure::Line`] the connection must be dropped.
 
 mod address;
+mod answer;
 mod authenticate;
 mod connection;
 mod exchange;
@@ -14,10 +15,12 @@ mod words;
 
 pub use address::AddressError;
 pub(crate) use address::PostgresAddress;
+pub use answer::{Answer, AnswerStep, Incoming};
 pub(crate) use connection::{Connection, Startup};
 pub(crate) use exchange::Param;
-pub(crate) use failure::{Failure, ServerError};
-pub(crate) use row::Row;
+pub(crate) use failure::Failure;
+pub use failure::ServerError;
+pub use row::Row;
 pub(crate) use saturation::{SATURATION, Saturation};
 
 use std::time::Duration;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 pub(super) type Columns = Arc<[Type]>;
 
 /// One row, in the bytes that were received.
-pub(crate) struct Row {
+#[derive(Debug)]
+pub struct Row {
     columns: Columns,
     body: DataRowBody,
     ranges: Vec<Option<Range<usize>>>,
@@ -31,7 +32,7 @@ impl Row {
     }
 
     /// The value of a column in an answer to [`Connection::query`](super::Connection::query).
-    pub(crate) fn try_get<'a, T: FromSql<'a>>(&'a self, place: usize) -> Result<T, Trouble> {
+    pub fn try_get<'a, T: FromSql<'a>>(&'a self, place: usize) -> Result<T, Trouble> {
         let garbled = |what: &str| Trouble::new(Fault::Protocol, format!("column {place} {what}"));
         let kind = self.columns.get(place).ok_or_else(|| garbled("is missing"))?;
         if !T::accepts(kind) {
@@ -42,7 +43,7 @@ impl Row {
     }
 
     /// All columns of a row in an answer to [`Connection::simple`](super::Connection::simple).
-    pub(crate) fn texts(&self) -> Vec<Option<String>> {
+    pub fn texts(&self) -> Vec<Option<String>> {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         self.ranges.iter().map(|range| self.bytes(range.as_ref()).map(text)).collect()
     }

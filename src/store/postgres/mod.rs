@@ -28,6 +28,7 @@ mod trial;
 pub use crate::net::postgres::AddressError;
 pub use fault::{MissingRight, Unfit};
 pub use probe::{StoreProbe, Unmigrated};
+pub use read::page_of;
 pub use schema::VERSION;
 
 use crate::id::Epoch;

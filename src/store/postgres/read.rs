@@ -180,7 +180,8 @@ fn refuse(answers: &Answers, counters: &StoreCounters, job: Read) {
     }
 }
 
-fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
+/// The page that the rows of an answer hold.
+pub fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
     let mut body = PageBody::new(request);
     let mut log_position = LogPosition { epoch: Epoch(0), head: Offset::ZERO, floor: Offset(1) };
     if let Some(first) = rows.first() {

@@ -1,0 +1,41 @@
+//! The claim `channels` of a token, and a channel to judge by it.
+//!
+//! The input is the name of a channel, a line feed and the claim. Checked property: each right is granted exactly where a
+//! naive reader of the claim grants it.
+
+use seawall::auth::permission::{PATTERNS_MAX, Permissions, Right};
+use seawall::id::ChannelName;
+use serde_json::Value;
+
+/// Checks the property above.
+pub fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Some((name, claim)) = text.split_once('\n') else { return };
+    let (Ok(channel), Ok(permissions)) = (ChannelName::parse(name), Permissions::from_claim(claim)) else {
+        return;
+    };
+    let entries: Value = serde_json::from_str(claim).expect("JSON was read");
+    let entries = entries.as_array().expect("a list was read");
+    assert!(entries.len() <= PATTERNS_MAX);
+    for right in Right::ALL {
+        let expected = entries.iter().any(|entry| grants(entry, right, name));
+        assert_eq!(permissions.allow(right, &channel), expected, "{} on {name}", right.name());
+    }
+    let lists_create = entries.iter().any(|entry| lists(entry, Right::Create));
+    let expected = !lists_create || entries.iter().any(|entry| grants(entry, Right::Create, name));
+    assert_eq!(permissions.may_create(&channel), expected, "create on {name}");
+    assert!(permissions.bytes() <= claim.len() * 40, "{} bytes", permissions.bytes());
+}
+
+fn grants(entry: &Value, right: Right, name: &str) -> bool {
+    let pattern = entry["pattern"].as_str().expect("a pattern was read");
+    let fits = match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    };
+    fits && lists(entry, right)
+}
+
+fn lists(entry: &Value, right: Right) -> bool {
+    entry["rights"].as_array().expect("rights were read").iter().any(|each| each == right.name())
+}

@@ -1,0 +1,91 @@
+//! A request out of the bytes that have arrived. No socket and no clock.
+
+use super::route::AdminRefusal;
+use crate::metrics::scrape::MetricsFormat;
+use crate::wire::request::{Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
+
+/// The longest body, in bytes: no action needs more than a line.
+pub const BODY_BYTES_MAX: usize = 1_024;
+
+/// An authorized request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReceivedRequest {
+    pub method: Method,
+    pub path: String,
+    pub body: Vec<u8>,
+    /// The format in which it reads metrics.
+    pub metrics: MetricsFormat,
+}
+
+/// A request as far as it has arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RequestStep {
+    /// The head is not complete.
+    Head,
+    /// The body is not complete.
+    Body(BodyWait),
+    /// Nothing more is read.
+    Complete(ReceivedRequest),
+    /// The head is malformed; nothing more is read.
+    Malformed(HttpFault),
+    /// The head is refused, whatever it asks for.
+    Refused(Method, AdminRefusal),
+}
+
+/// The go-ahead that the peer waits for before it sends the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyWait {
+    Nothing,
+    /// `100 Continue`.
+    Continue,
+}
+
+/// Reads one request. `knows` tests the token: a head without the right one is refused before its body has arrived.
+pub fn read(bytes: &[u8], limits: HeadLimits, knows: impl Fn(&[u8]) -> bool) -> RequestStep {
+    let head = match parse(bytes, limits) {
+        Parsed::Refused(fault) => return RequestStep::Malformed(fault),
+        Parsed::Partial => return RequestStep::Head,
+        Parsed::Complete(head) => head,
+    };
+    let method = head.method;
+    if !token_of(&head).is_some_and(knows) {
+        return RequestStep::Refused(method, AdminRefusal::unauthorized());
+    }
+    let wanted = match body_bytes(&head) {
+        Ok(bytes) => head.length + bytes,
+        Err(refusal) => return RequestStep::Refused(method, refusal),
+    };
+    let Some(body) = bytes.get(head.length..wanted) else {
+        let expects = head.values("expect").next().is_some();
+        return RequestStep::Body(if expects { BodyWait::Continue } else { BodyWait::Nothing });
+    };
+    let metrics = MetricsFormat::accepted(head.values("accept"));
+    RequestStep::Complete(ReceivedRequest {
+        method,
+        path: head.path.to_owned(),
+        body: body.to_vec(),
+        metrics,
+    })
+}
+
+/// The token in a head, if there is exactly one.
+fn token_of<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+    let mut shown = head.values("authorization");
+    let (Some(value), None) = (shown.next(), shown.next()) else { return None };
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+/// The length of the body that follows.
+fn body_bytes(head: &Head<'_>) -> Result<usize, AdminRefusal> {
+    match head.body {
+        Body::None => Ok(0),
+        Body::Declared => {
+            let digits = head.values("content-length").next().ok_or_else(AdminRefusal::no_length)?;
+            let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<usize>().ok());
+            length
+                .filter(|length| *length <= BODY_BYTES_MAX)
+                .ok_or_else(|| AdminRefusal::body_too_large(BODY_BYTES_MAX))
+        }
+    }
+}
