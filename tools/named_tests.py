@@ -61,6 +61,19 @@ def tests(file, modules=(), is_root=True):
             yield "::".join((*modules, *within, found.group(1)))
 
 
+def shipped_tests():
+    """The names of the tests of what is shipped, which are Python."""
+    for file in sorted(pathlib.Path("tests/shipped").glob("test_*.py")):
+        yield from re.findall(r"^    def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def run_shipped(wanted):
+    """Builds the gateway, and runs the tests of what is shipped with this name."""
+    built = subprocess.call(["cargo", "build", "--workspace", "--bin", "seawall"], stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "unittest", "discover", "-s", "tests/shipped", "-k", wanted]
+    return built or subprocess.call(command, stdin=subprocess.DEVNULL)
+
+
 def nearest(wanted, names):
     """The names that are most like what was asked for, whole or in their last part."""
     def likeness(name):
@@ -92,6 +105,11 @@ def main():
         if any(wanted in name for name in found):
             chosen.append((flags, target))
         names |= found
+    shipped = set(shipped_tests())
+    is_shipped = any(wanted in name for name in shipped)
+    names |= shipped
+    if is_shipped and not chosen:
+        sys.exit(run_shipped(wanted))
     if not chosen:
         print(f"No test has a name that contains {wanted}. The nearest are:", *nearest(wanted, names), sep="\n    ", file=sys.stderr)
         sys.exit(1)
@@ -100,7 +118,7 @@ def main():
     if status == 0 and ran == 0:
         print(f"No test ran: none of these targets has one that is named {wanted}.", file=sys.stderr)
         sys.exit(1)
-    sys.exit(status)
+    sys.exit(status or (run_shipped(wanted) if is_shipped else 0))
 
 
 main()

@@ -48,7 +48,7 @@ class Job:
             print(f"{text}\n{took}  {self.name}: FAILED (status {status})", flush=True)
             # Not an exception, which would wait for the other targets.
             os._exit(1)
-        results = [line for line in text.splitlines() if line.startswith("test result: ")]
+        results = [line for line in text.splitlines() if line.startswith(("test result: ", "Ran "))]
         result = results[-1].removeprefix("test result: ").split("; 0 measured")[0] if results else "ok"
         print(f"{took}  {self.name}: {result}", flush=True)
         # Tests that could not run say so on such a line.
@@ -94,6 +94,9 @@ def main():
                 jobs += [lane.submit(job.run) for lane, job in held]
                 job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
                 jobs.append(page.submit(job.run))
+                command = [sys.executable, "-m", "unittest", "discover", "-s", "tests/shipped"]
+                job = Job("shipped", command, pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
+                jobs.append(waiting.submit(job.run))
         if build.wait() != 0:
             os._exit(build.returncode)
         print(f"{len(jobs)} targets, built in {time.monotonic() - START:.0f} s", flush=True)
