@@ -63,6 +63,17 @@ pub enum CloseReason {
     HostForbidden,
 }
 
+/// The part of a close that concerns security.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// None, or it was reported when it was decided.
+    None,
+    /// The client reached the bound of this setting.
+    Limit(&'static str),
+    /// The client broke a rule or lost its authority.
+    Cause,
+}
+
 /// The frames to send before the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -204,6 +215,32 @@ impl CloseReason {
             | CloseReason::UnsupportedVersion
             | CloseReason::OriginForbidden(_)
             | CloseReason::HostForbidden => None,
+        }
+    }
+
+    /// The part that concerns security.
+    pub const fn reported(&self) -> Reported {
+        match self {
+            CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => {
+                Reported::Limit(bound)
+            }
+            CloseReason::ProtocolError(_)
+            | CloseReason::InvalidUtf8
+            | CloseReason::TooBig(_)
+            | CloseReason::Misuse(_)
+            | CloseReason::Unauthenticated(_)
+            | CloseReason::Forbidden(_) => Reported::Cause,
+            CloseReason::Answered(_)
+            | CloseReason::Unavailable { .. }
+            | CloseReason::Restart { .. }
+            | CloseReason::ConnectTimeout
+            | CloseReason::NoSignOfLife
+            | CloseReason::MessageTimeout
+            | CloseReason::WriteStalled
+            | CloseReason::TooEarly { .. }
+            | CloseReason::UnsupportedVersion
+            | CloseReason::OriginForbidden(_)
+            | CloseReason::HostForbidden => Reported::None,
         }
     }
 

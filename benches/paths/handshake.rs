@@ -68,7 +68,7 @@ impl<const WATCHED: bool> Path for Handshake<WATCHED> {
             self.availability.once();
         }
         self.verdict.once();
-        let mut session = Session::new(None, std::net::Ipv4Addr::LOCALHOST.into());
+        let mut session = Session::new(None);
         self.surroundings.out.clear();
         self.surroundings.receive(&mut session, &mut Decoder::default(), black_box(&mut self.connect));
         assert!(session.is_open() && !self.surroundings.out.is_empty());

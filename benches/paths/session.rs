@@ -84,7 +84,7 @@ pub struct PublishToEffect {
 impl Path for PublishToEffect {
     fn prepare() -> PublishToEffect {
         let mut surroundings = Surroundings::new();
-        let mut session = Session::new(None, std::net::Ipv4Addr::LOCALHOST.into());
+        let mut session = Session::new(None);
         let mut decoder = Decoder::default();
         surroundings.receive(&mut session, &mut decoder, &mut text_frame(r#"{"id":1,"connect":{}}"#));
         assert!(session.is_open());

@@ -15,6 +15,7 @@ pub use asking::Question;
 pub use reach::Reach;
 pub use waiter::{Judgement, Rejection, WAIT_MAX, Waiter};
 
+use super::key::KeyChanges;
 use super::key_set::KeySet;
 use super::known::{CacheBounds, Found, Person, TokenCache, TokenHash};
 use super::recent::Recent;
@@ -180,6 +181,17 @@ impl<W> Inquiry<W> {
             waiters.into_iter().map(move |waiter| (Box::from(&*token), waiter))
         });
         keys.parked.into_iter().chain(asked).collect()
+    }
+
+    /// The differences of a fetched key set to the present one; `None` if there are none, or no keys yet.
+    pub fn changes_by(&self, fetched: &KeySet) -> Option<KeyChanges> {
+        let present = &self.keys.set;
+        if present.is_empty() { None } else { KeyChanges::between(present.keys(), fetched.keys()) }
+    }
+
+    /// The differences of the configured keys to those of an earlier inquiry; `None` if there are none.
+    pub fn changes_since(&self, before: &Inquiry<W>) -> Option<KeyChanges> {
+        self.verifier.changes_since(&before.verifier)
     }
 
     /// The judgement of the keys at hand. That a signature was refused is remembered, because finding it out again costs as

@@ -21,6 +21,8 @@ pub const RSA_BITS_MIN: usize = 2_048;
 pub const RSA_BITS_MAX: usize = 8_192;
 /// The length of an uncompressed P-256 point (SEC 1 section 2.3.3), and its first byte.
 pub(super) const P256_POINT_BYTES: usize = 65;
+/// The longest `kid` that is shown, in characters.
+pub(super) const KID_CHARACTERS_MAX: usize = 64;
 const UNCOMPRESSED: u8 = 4;
 pub(super) const ED25519_KEY_BYTES: usize = 32;
 
@@ -191,7 +193,37 @@ pub(super) struct VerifyingKey {
     pub(super) mark: Option<TrustMark>,
 }
 
+/// The difference between two lists of keys: a `kid` each, separated by commas, and `-` for a key without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChanges {
+    pub added: String,
+    /// A key that was replaced under its `kid` is in both lists.
+    pub removed: String,
+}
+
+impl KeyChanges {
+    /// `None` if both have the same keys.
+    pub(super) fn between(before: &[VerifyingKey], now: &[VerifyingKey]) -> Option<KeyChanges> {
+        let only = |of: &[VerifyingKey], other: &[VerifyingKey]| {
+            let missing = of.iter().filter(|key| !other.iter().any(|other| other.is_same(key)));
+            missing.map(VerifyingKey::shown).collect::<Vec<String>>().join(",")
+        };
+        let changes = KeyChanges { added: only(now, before), removed: only(before, now) };
+        (!changes.added.is_empty() || !changes.removed.is_empty()).then_some(changes)
+    }
+}
+
 impl VerifyingKey {
+    fn is_same(&self, other: &VerifyingKey) -> bool {
+        let bytes = |key: &VerifyingKey| key.key.try_get_as_bytes().map(<[u8]>::to_vec).ok();
+        (&self.kid, self.algorithm, self.mark) == (&other.kid, other.algorithm, other.mark)
+            && bytes(self) == bytes(other)
+    }
+
+    fn shown(&self) -> String {
+        self.kid.as_ref().map_or_else(|| "-".into(), |kid| kid.chars().take(KID_CHARACTERS_MAX).collect())
+    }
+
     /// Returns whether `signature`, in base64url, was made with this key over `message`.
     pub(super) fn signed(&self, message: &str, signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm.library())

@@ -15,4 +15,5 @@ mod recent;
 pub mod token;
 mod token_hash;
 pub mod token_pattern;
+pub mod token_trace;
 pub mod trust;

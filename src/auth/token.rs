@@ -8,7 +8,7 @@ mod fault;
 pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
 pub use fault::TokenFault;
 
-use crate::auth::key::{self, TRIES_MAX, VerifyingKey};
+use crate::auth::key::{self, KeyChanges, TRIES_MAX, VerifyingKey};
 use crate::auth::key_set::KeySet;
 use crate::auth::permission::Permissions;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
@@ -136,6 +136,11 @@ impl Verifier {
             Judged::Settled(claims) => claims,
             Judged::Open { fault, .. } => Err(fault),
         }
+    }
+
+    /// The configured keys that differ from those of an earlier verifier; `None` if they are the same.
+    pub fn changes_since(&self, before: &Verifier) -> Option<KeyChanges> {
+        KeyChanges::between(&before.keys, &self.keys)
     }
 
     /// Checks `token` with the configured keys, then with those of a key set.
@@ -303,16 +308,16 @@ impl KeySearch<'_> {
 }
 
 /// A compact serialisation (RFC 7515 section 3.1), not yet decoded.
-struct Parts<'a> {
-    header: &'a str,
-    payload: &'a str,
+pub(super) struct Parts<'a> {
+    pub(super) header: &'a str,
+    pub(super) payload: &'a str,
     signature: &'a str,
     /// The signed text: header and payload with the dot between them.
     signed: &'a str,
 }
 
 impl<'a> Parts<'a> {
-    fn of(token: &'a str) -> Result<Parts<'a>, TokenFault> {
+    pub(super) fn of(token: &'a str) -> Result<Parts<'a>, TokenFault> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(TokenFault::Malformed)?;
         if payload.contains('.') {
@@ -382,12 +387,12 @@ fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 
 /// Reads a JSON object. The library would accept a list as an object, value by value.
-fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenFault> {
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenFault> {
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(TokenFault::Malformed);
     }
@@ -413,7 +418,7 @@ fn names(aud: &RawValue, audience: &str) -> bool {
     }
 }
 
-fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
+pub(super) fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
     let name = string(sub.ok_or(TokenFault::NoSubject)?).ok_or(TokenFault::BadSubject)?;
     // `$` begins the names of authors that are not users.
     if name.starts_with('$') {

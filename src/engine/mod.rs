@@ -59,7 +59,7 @@ mod upgrade;
 
 pub use arrive::AcceptQuota;
 pub use flush::Written;
-pub use order::{FollowMode, Job, Notice, Order, RefusedSite, SiteRule};
+pub use order::{FollowMode, Job, Notice, Order, RefusedSite, SiteRule, Subject};
 pub use peer::{Flushed, Transport};
 pub use read::{ReadExtent, Readiness};
 pub use setup::{Addresses, Echo, Hosts, LinkTokens, ProxyHeader, Setup};
@@ -79,7 +79,7 @@ use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use order::Output;
-use peer::{Arrival, Chat, Listed, Peer, Queued, Reading, Role};
+use peer::{AddressCount, Arrival, Chat, Listed, Peer, Queued, Reading, Role};
 use pending::Pending;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -313,11 +313,11 @@ impl Engine {
         for &id in &dead {
             self.end_session(id);
             self.admit_stranger(id);
-            let Some(mut peer) = self.peers.remove(id) else { continue };
+            let Some(peer) = self.peers.remove(id) else { continue };
             self.count_left(id);
             self.relief.waiting_bytes -= u64::from(peer.counted_bytes);
-            if let Some(address) = peer.counted_address.take() {
-                self.release(AuthJob::ReleaseAddress { address: *address });
+            if peer.count == AddressCount::Counted {
+                self.release(AuthJob::ReleaseAddress { address: peer.address });
             }
         }
         dead

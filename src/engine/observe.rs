@@ -1,8 +1,10 @@
 //! The end of a turn: its counts, its measurements, and the release of its memory.
 
 use super::Engine;
+use super::order::{Notice, Subject};
 use super::peer::{Listed, Peer, Queued, Reading, Role, Stage, WebSocket};
 use super::slots::SlotId;
+use crate::close::{CloseReason, Reported};
 use crate::hub::Slot;
 use crate::limits::{ARENA_BYTES_KEPT, ARENA_BYTES_MAX};
 use crate::session::Effect;
@@ -46,7 +48,8 @@ impl Engine {
     pub(super) fn check_effects(&mut self, id: SlotId) {
         let effects = &self.scratch.effects;
         if cfg!(debug_assertions)
-            && let Some(close) = effects.iter().position(|effect| matches!(effect, Effect::Close(_)))
+            && let Some(close) =
+                effects.iter().position(|effect| matches!(effect, Effect::Close(_) | Effect::Deny(_)))
         {
             let after = &effects[close + 1..];
             let releases = after.iter().filter(|effect| matches!(effect, Effect::ReleaseUser(_))).count();
@@ -55,6 +58,28 @@ impl Engine {
             let serves = chat.is_some_and(|chat| chat.session.is_open() || chat.session.awaits_connect());
             assert!(!serves, "a session that closed serves on");
         }
+    }
+
+    pub(super) fn report_limit(&mut self, id: SlotId, bound: &'static str) {
+        if let Some(subject) = self.subject(id) {
+            self.out.notices.push(Notice::OverLimit(bound, subject));
+        }
+    }
+
+    /// Reports the end of a session that concerns security.
+    pub(super) fn report_end(&mut self, id: SlotId, reason: &CloseReason) {
+        let Some(subject) = self.subject(id) else { return };
+        match reason.reported() {
+            Reported::None => {}
+            Reported::Limit(bound) => self.out.notices.push(Notice::OverLimit(bound, subject)),
+            Reported::Cause => self.out.notices.push(Notice::SessionEnded(reason.clone(), subject)),
+        }
+    }
+
+    fn subject(&self, id: SlotId) -> Option<Box<Subject>> {
+        let peer = self.peers.get(id)?;
+        let user = peer.chat().and_then(|chat| chat.session.user()).cloned();
+        Some(Box::new(Subject { user, address: peer.address }))
     }
 
     /// Checks one peer after a mutation, in debug builds.

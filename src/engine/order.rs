@@ -1,7 +1,8 @@
 //! The engine's output for its shell: jobs for the workers, orders for single sockets, and notices for the log.
 
 use super::slots::SlotId;
-use crate::id::ChannelName;
+use crate::close::CloseReason;
+use crate::id::{ChannelName, UserName};
 use crate::job::bus::Interest;
 use crate::job::{Append, AuthJob, Read};
 use crate::wire::proxy::ProxyFault;
@@ -55,6 +56,18 @@ pub enum Notice {
     TlsTimeout,
     /// An upgrade was refused because of the site that it came from.
     SiteRefused(Box<RefusedSite>),
+    /// The bound of this setting refused a client.
+    OverLimit(&'static str, Box<Subject>),
+    /// A session was ended because of what its client did or lost; the text says what.
+    SessionEnded(CloseReason, Box<Subject>),
+}
+
+/// The client that a notice concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// `None`: not known yet.
+    pub user: Option<UserName>,
+    pub address: IpAddr,
 }
 
 /// The site of a refused upgrade.

@@ -29,8 +29,9 @@ pub struct Peer {
     pub(super) stalled_since: Option<Stall>,
     /// The bytes of this peer that are part of the engine's total.
     pub(super) counted_bytes: u32,
-    /// The address that the auth worker has counted. It must be released exactly once.
-    pub(super) counted_address: Option<Box<IpAddr>>,
+    /// The client's address, which is not the socket's behind a trusted proxy.
+    pub(super) address: IpAddr,
+    pub(super) count: AddressCount,
 }
 
 /// The start of a stall, in eight bytes where an optional [`Moment`] is sixteen: every idle peer has a place for it.
@@ -111,6 +112,15 @@ pub(super) enum Standing {
     Stranger,
     /// Has been `connected`, or serves an echo, which an operator turned on.
     Known,
+}
+
+/// The part of a connection in the count of its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressCount {
+    /// It is not counted.
+    No,
+    /// The auth worker has counted it, and it must be released exactly once.
+    Counted,
 }
 
 /// The life of a connection.
@@ -316,7 +326,8 @@ impl Peer {
             standing: Standing::Stranger,
             stalled_since: None,
             counted_bytes: 0,
-            counted_address: None,
+            address,
+            count: AddressCount::No,
         }
     }
 

@@ -34,15 +34,17 @@ impl Engine {
                 });
             }
             Effect::CheckToken { token, occasion, id: command, asked } => {
+                let Some(address) = self.peers.get(id).map(|peer| peer.address) else { return };
                 let request = Request::Token { slot: id, id: command };
                 self.ask(request, asked, |ticket| {
-                    Job::Admit(AuthJob::CheckToken { ticket, token, occasion })
+                    Job::Admit(AuthJob::CheckToken { ticket, token, occasion, address })
                 });
             }
             Effect::Recheck { token, user } => {
+                let Some(address) = self.peers.get(id).map(|peer| peer.address) else { return };
                 let (token, occasion) = (Box::from(&*token), Occasion::Recheck(user));
                 self.ask(Request::Recheck { slot: id }, self.now.at, |ticket| {
-                    Job::Admit(AuthJob::CheckToken { ticket, token, occasion })
+                    Job::Admit(AuthJob::CheckToken { ticket, token, occasion, address })
                 });
             }
             // This reactor's subscribers get a signal now, and the others' through their lanes.
@@ -53,7 +55,9 @@ impl Engine {
             }
             Effect::Replay(subscription) => self.step(subscription),
             Effect::ReleaseUser(user) => self.release(AuthJob::ReleaseUser { user }),
+            Effect::OverLimit(bound) => self.report_limit(id, bound),
             Effect::Close(reason) => self.close(id, reason),
+            Effect::Deny(reason) => self.end_with(id, reason),
         }
     }
 
@@ -145,7 +149,13 @@ impl Engine {
     }
 
     /// Ends a connection: the reason, the time to return, and the close frame; then waits for the peer's close frame.
+    /// Reports it if it concerns security.
     pub(super) fn close(&mut self, id: SlotId, reason: CloseReason) {
+        self.report_end(id, &reason);
+        self.end_with(id, reason);
+    }
+
+    pub(super) fn end_with(&mut self, id: SlotId, reason: CloseReason) {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_upgraded()) else { return };
         let says_bye = reason.farewell() == Farewell::Bye && peer.chat().is_some();
         self.tally.count_close(reason.code());

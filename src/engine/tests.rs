@@ -20,7 +20,6 @@ use crate::wire::outbox::Outbox;
 use crate::wire::push::LogPosition;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::net::Ipv4Addr;
 
 mod drain;
 mod outage;
@@ -153,7 +152,7 @@ fn replay_paused_by_the_outbox_total_continues_by_itself() {
 fn user_is_released_once_if_a_refresh_is_answered_after_the_end() {
     let mut stage = Stage::new(AuthMode::Required);
     let client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
-    let ticket = stage.token(&Occasion::Connect(Ipv4Addr::LOCALHOST.into()));
+    let ticket = stage.token(&Occasion::Connect);
     let outcome = Ok(identity(&stage, Counted::Yes, None));
     stage.answer(Completion::TokenChecked { ticket, outcome });
     stage.say(client, r#"{"id":2,"refresh":{"token":"t"}}"#);
@@ -170,7 +169,7 @@ fn user_is_released_once_if_a_refresh_is_answered_after_the_end() {
 fn token_that_expires_first_ends_the_session_in_time() {
     let mut stage = Stage::new(AuthMode::Required);
     let client = stage.chat(&[r#"{"id":1,"connect":{"token":"t"}}"#]);
-    let ticket = stage.token(&Occasion::Connect(Ipv4Addr::LOCALHOST.into()));
+    let ticket = stage.token(&Occasion::Connect);
     let outcome = Ok(identity(&stage, Counted::Yes, Some(300)));
     stage.answer(Completion::TokenChecked { ticket, outcome });
     let start = stage.engine.now().at;

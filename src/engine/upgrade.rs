@@ -4,8 +4,8 @@ use super::Engine;
 use super::http::Answered;
 use super::order::{Job, Notice, RefusedSite, SiteRule};
 use super::peer::{
-    Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Peer, Reading, Replays, Role, Stage, Wants,
-    WebSocket,
+    AddressCount, Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Peer, Reading, Replays, Role,
+    Stage, Wants, WebSocket,
 };
 use super::pending::Request;
 use super::setup::Addresses;
@@ -142,7 +142,8 @@ impl Engine {
         let limits = &self.setup.policy.limits;
         let fault = match outcome {
             Some(Ok(())) => {
-                peer.counted_address = Some(Box::new(admission.address));
+                peer.count = AddressCount::Counted;
+                peer.address = admission.address;
                 if peer.reading == Reading::Paused {
                     peer.reading = Reading::Ending;
                     self.mark_ready(id);
@@ -169,15 +170,13 @@ impl Engine {
                 self.admit_stranger(id);
                 (Role::Echo, None)
             }
-            Wants::Chat { token } => (self.chat(token, address, connect_by), None),
+            Wants::Chat { token } => (self.chat(token, connect_by), None),
             Wants::Later { retry_ms } => {
                 let reason = CloseReason::OverCapacity { bound: ADMISSIONS, retry_ms };
-                (self.chat(None, address, connect_by), Some(reason))
+                (self.chat(None, connect_by), Some(reason))
             }
-            Wants::UnsupportedVersion => {
-                (self.chat(None, address, connect_by), Some(CloseReason::UnsupportedVersion))
-            }
-            Wants::Foreign { reason } => (self.chat(None, address, connect_by), Some(reason)),
+            Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
+            Wants::Foreign { reason } => (self.chat(None, connect_by), Some(reason)),
         };
         // An echo needs no dependency: it measures this process alone.
         let (arrival, outage) = match (&role, &self.health.snapshot.availability) {
@@ -194,6 +193,7 @@ impl Engine {
             WebSocket { decoder: Decoder::default(), heartbeat, control_frames: Meter::default(), role };
         if let Some(peer) = self.peers.get_mut(id) {
             peer.stage = Stage::WebSocket(websocket);
+            peer.address = address;
             peer.arrival = arrival;
         }
         self.arrivals.handshakes.done(if refusal.is_some() { Done::Deferred } else { Done::Upgraded });
@@ -205,7 +205,8 @@ impl Engine {
             memory_bytes_max: vitals.memory_bytes_max(),
         };
         match (refusal, outage, capacity.verdict(self.random.f32())) {
-            (Some(reason), _, _) | (None, None, AdmissionDecision::Refuse(reason)) => self.close(id, reason),
+            (Some(reason), _, _) => self.end_with(id, reason),
+            (None, None, AdmissionDecision::Refuse(reason)) => self.close(id, reason),
             (None, Some(outage), _) => self.turn_away(id, &outage),
             (None, None, AdmissionDecision::Admit) => {
                 self.schedule(id);
@@ -216,10 +217,10 @@ impl Engine {
         }
     }
 
-    fn chat(&mut self, token: Option<Box<str>>, address: IpAddr, connect_by: Moment) -> Role {
+    fn chat(&mut self, token: Option<Box<str>>, connect_by: Moment) -> Role {
         self.arrivals.named += 1;
         let name = u64::from(self.random.u64() as u32) << 32
             | (self.arrivals.named << 8 | u64::from(self.id.0)) & 0xFFFF_FFFF;
-        Role::Chat(Chat { session: Session::new(token, address), name, connect_by, replays: Replays::None })
+        Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
     }
 }

@@ -8,14 +8,19 @@ use crate::auth::inquiry::{
     EarlierAnswers, Inquiry, InquirySettings, IntrospectionSettings, Judgement, Reach, Rejection, WAIT_MAX,
     Waiter,
 };
+use crate::auth::key::KeyChanges;
 use crate::auth::known::Person;
 use crate::auth::token::{Judged, Verifier};
+use crate::auth::token_trace::TokenTrace;
 use crate::clock::{Moment, Now};
 use crate::job::{Denied, Occasion, SnapshotReader, Ticket, UNANSWERED};
+use crate::log;
+use crate::log::audit::AuditEvent;
 use crate::metrics::auth::ServiceCounters;
 use crate::net::deadline;
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,10 +36,19 @@ pub(super) struct Asker {
     pub(super) occasion: Occasion,
     /// The token, if it may be checked again.
     pub(super) token: Option<Arc<str>>,
+    pub(super) address: IpAddr,
+    /// The names in the token, if the keys at hand do not accept it.
+    pub(super) trace: TokenTrace,
 }
 
 /// The answer to one asker.
 pub(super) type Verdict = (Asker, Result<Person, Denied>);
+
+fn report_keys(setting: &'static str, changes: Option<KeyChanges>) {
+    if let Some(KeyChanges { added, removed }) = changes {
+        log::report(AuditEvent::KeysChanged { setting, added, removed });
+    }
+}
 
 pub(super) struct TokenJudge {
     inquiry: Inquiry<Asker>,
@@ -127,6 +141,7 @@ impl TokenJudge {
         before: TokenJudge,
         answers: EarlierAnswers,
     ) -> Vec<(Box<str>, Waiter<Asker>)> {
+        report_keys("auth.keys", self.inquiry.changes_since(&before.inquiry));
         self.inquiry.succeed(before.inquiry, answers)
     }
 
@@ -153,6 +168,9 @@ impl TokenJudge {
     /// Takes what a thread brought.
     pub(super) fn hear(&mut self, news: ServiceNews, now: Now) -> Vec<Verdict> {
         let reach = self.reach();
+        if let ServiceNews::Keys(Some(fetched)) = &news {
+            report_keys("auth.jwks_url", self.inquiry.changes_by(fetched));
+        }
         let judgements = match news {
             ServiceNews::Judged(hash, judged) => self.inquiry.answered(hash, judged, now, reach),
             ServiceNews::Keys(fetched) => self.inquiry.keys_fetched(fetched, now),

@@ -6,6 +6,7 @@
 
 mod fetcher;
 mod judge;
+mod report;
 pub mod service;
 
 use self::judge::{Asker, TokenJudge, Verdict};
@@ -19,6 +20,7 @@ use crate::auth::known::Person;
 use crate::auth::party::Party;
 use crate::auth::permission::Permissions;
 use crate::auth::token::{Judged, TokenFault, Verifier};
+use crate::auth::token_trace::TokenTrace;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition};
 use crate::clock::{Moment, Now};
 use crate::id::UserName;
@@ -196,10 +198,11 @@ impl AuthWorker {
         }
     }
 
-    fn check(&mut self, token: Box<str>, waiter: Waiter<Asker>, now: Now) {
+    fn check(&mut self, token: Box<str>, mut waiter: Waiter<Asker>, now: Now) {
         let judgement = match &mut self.judge {
             Some(judge) => {
                 let judged = unwinding(&self.counters, || judge.check(&token, now));
+                waiter.asker.trace = TokenTrace::of(&token, &judged);
                 judge.judge(judged, token, waiter, now)
             }
             None => Some((waiter.asker, Ok(anonymous()))),
@@ -221,11 +224,12 @@ impl AuthWorker {
 
     fn handle(&mut self, job: AuthJob, now: Now) {
         match job {
-            AuthJob::CheckToken { ticket, token, occasion } => {
-                let party = party(&occasion);
+            AuthJob::CheckToken { ticket, token, occasion, address } => {
+                let party = party(&occasion, address);
                 let kept = self.judge.as_ref().is_some_and(TokenJudge::is_recheck_on);
                 let kept = kept.then(|| Arc::from(&*token));
-                let waiter = Waiter::new(Asker { ticket, occasion, token: kept }, party.clone(), now.at);
+                let asker = Asker { ticket, occasion, token: kept, address, trace: TokenTrace::default() };
+                let waiter = Waiter::new(asker, party.clone(), now.at);
                 if let Some((_, Waiter { asker, .. })) = self.checks.push(party, (token, waiter)) {
                     self.judged((asker, Err(Denied::QueueFull)), now.at);
                 }
@@ -250,8 +254,14 @@ impl AuthWorker {
     }
 
     fn judged(&mut self, (asker, judged): Verdict, now: Moment) {
-        let Asker { ticket, occasion, token } = asker;
-        let outcome = judged.and_then(|person| self.admit(person, &occasion, token, now));
+        let Asker { ticket, occasion, token, address, mut trace } = asker;
+        let outcome = judged.and_then(|person| {
+            trace.user = Some(person.user.clone());
+            self.admit(person, &occasion, token, now)
+        });
+        if let Err(denied) = &outcome {
+            report::denied(*denied, &occasion, trace, address);
+        }
         self.count(outcome.as_ref().err());
         self.answer(ticket, Completion::TokenChecked { ticket, outcome });
     }
@@ -277,7 +287,7 @@ impl AuthWorker {
     ) -> Result<Identity, Denied> {
         let Person { user, permissions, expires_unix_ms, origin } = person;
         let counted = match occasion {
-            Occasion::Connect(_) => match self.census.enter_user(&user, now) {
+            Occasion::Connect => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
                 UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
@@ -297,10 +307,12 @@ impl AuthWorker {
             AddressDecision::Granted => Ok(()),
             AddressDecision::TooMany => {
                 add_one(&self.counters.addresses_too_many);
+                report::over_limit("limits.connections_per_address", None, address);
                 Err(AddressDenied::TooMany)
             }
             AddressDecision::TooFast(wait) => {
                 add_one(&self.counters.addresses_too_fast);
+                report::over_limit("limits.handshakes_per_s", None, address);
                 Err(AddressDenied::TooFast { retry_ms: whole_milliseconds(wait) })
             }
         }
@@ -308,9 +320,9 @@ impl AuthWorker {
 }
 
 /// The party whose share a token check takes.
-fn party(occasion: &Occasion) -> Party {
+fn party(occasion: &Occasion, address: IpAddr) -> Party {
     match occasion {
-        Occasion::Connect(address) => Party::of(*address),
+        Occasion::Connect => Party::of(address),
         Occasion::Refresh(user) | Occasion::Recheck(user) => Party::User(user.clone()),
     }
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
 const SECRET: &[u8] = b"a secret of the test suite alone";
-const CONNECT: Occasion = Occasion::Connect(IpAddr::V4(Ipv4Addr::LOCALHOST));
+const CONNECT: Occasion = Occasion::Connect;
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn verifier() -> Verifier {
@@ -82,7 +83,7 @@ impl Bench {
 
     fn check(&self, token: Box<str>, occasion: Occasion) -> Result<Identity, Denied> {
         let asked = ticket(0, 7);
-        self.send(AuthJob::CheckToken { ticket: asked, token, occasion });
+        self.send(AuthJob::CheckToken { ticket: asked, token, occasion, address: ADDRESS });
         match self.answer(0) {
             Completion::TokenChecked { ticket, outcome, .. } if ticket == asked => outcome,
             other => panic!("{other:?}"),
@@ -176,7 +177,12 @@ fn addresses_are_counted_and_retry_is_in_whole_milliseconds() {
 #[test]
 fn answer_goes_to_its_reactor_and_wakes_it() {
     let mut bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    bench.send(AuthJob::CheckToken { ticket: ticket(1, 5), token: of("ann"), occasion: CONNECT });
+    bench.send(AuthJob::CheckToken {
+        ticket: ticket(1, 5),
+        token: of("ann"),
+        occasion: CONNECT,
+        address: ADDRESS,
+    });
     let mut events = mio::Events::with_capacity(4);
     bench.reactors[1].1.poll(&mut events, Some(PATIENCE)).expect("polls");
     assert!(!events.is_empty(), "woken before patience ran out");
@@ -192,7 +198,12 @@ fn more_than_a_batch_is_answered_in_order() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
     let jobs = CHECKS_MAX as u64 * 3 + 1;
     for request in 0..jobs {
-        bench.send(AuthJob::CheckToken { ticket: ticket(0, request), token: of("ann"), occasion: CONNECT });
+        bench.send(AuthJob::CheckToken {
+            ticket: ticket(0, request),
+            token: of("ann"),
+            occasion: CONNECT,
+            address: ADDRESS,
+        });
     }
     for request in 0..jobs {
         let answer = bench.answer(0);
@@ -203,7 +214,12 @@ fn more_than_a_batch_is_answered_in_order() {
 #[test]
 fn ticket_of_an_unknown_reactor_is_dropped() {
     let bench = Bench::new(Some(verifier()), Census::new(0, 0, None));
-    bench.send(AuthJob::CheckToken { ticket: ticket(9, 1), token: of("ann"), occasion: CONNECT });
+    bench.send(AuthJob::CheckToken {
+        ticket: ticket(9, 1),
+        token: of("ann"),
+        occasion: CONNECT,
+        address: ADDRESS,
+    });
     assert!(bench.check(of("ann"), CONNECT).is_ok());
 }
 

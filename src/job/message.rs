@@ -95,7 +95,8 @@ pub struct Page {
 #[derive(Debug)]
 pub enum AuthJob {
     /// Checks a token and counts its user's connections. `ReleaseUser` releases a user that was counted.
-    CheckToken { ticket: Ticket, token: Box<str>, occasion: Occasion },
+    /// `address` is the client's.
+    CheckToken { ticket: Ticket, token: Box<str>, occasion: Occasion, address: IpAddr },
     /// Counts a connection of an address, which is the client's even behind trusted proxies. `ReleaseAddress` releases one that was
     /// counted.
     AdmitAddress { ticket: Ticket, address: IpAddr },

@@ -5,6 +5,8 @@
 //! subjects at a time; all further ones share the subject `other`. The log's own thread keeps the counts, so reporting an
 //! event costs a reactor no more than a line.
 
+use crate::close::CloseReason;
+use crate::id::UserName;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,6 +29,27 @@ pub enum AuditEvent {
     ProxyHeaderRefused { fault: &'static str, address: IpAddr },
     /// A request to the admin listener had no token or a wrong one.
     AdminTokenRefused { address: IpAddr },
+    /// A token was refused.
+    TokenRefused(Box<RefusedToken>),
+    /// The bound of this setting refused a client. `user` is `None` if it was not known yet.
+    OverLimit { bound: &'static str, user: Option<UserName>, address: IpAddr },
+    /// The gateway ended a session because of what its client did or lost.
+    SessionEnded { reason: CloseReason, user: Option<UserName>, address: IpAddr },
+    /// Other keys judge tokens than before. Each list names keys by `kid`, separated by commas.
+    KeysChanged { setting: &'static str, added: String, removed: String },
+}
+
+/// A refused token. It has no part of the token but its `kid`, and, if a trusted key signed it, its `sub`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedToken {
+    pub fault: &'static str,
+    /// The command that brought it.
+    pub command: &'static str,
+    /// The `kid` of its header, which anybody can write.
+    pub kid: Option<String>,
+    /// `sub` if the signature is good, or the user of the session that presented it.
+    pub user: Option<UserName>,
+    pub address: IpAddr,
 }
 
 /// The thing that was refused.
@@ -36,6 +59,13 @@ enum Kind {
     Host,
     ProxyHeader,
     AdminToken,
+    /// By its fault.
+    Token(&'static str),
+    /// By the setting.
+    Limit(&'static str),
+    /// By the word of its reason.
+    End(&'static str),
+    Keys,
 }
 
 impl AuditEvent {
@@ -45,16 +75,23 @@ impl AuditEvent {
             AuditEvent::HostRefused { .. } => Kind::Host,
             AuditEvent::ProxyHeaderRefused { .. } => Kind::ProxyHeader,
             AuditEvent::AdminTokenRefused { .. } => Kind::AdminToken,
+            AuditEvent::TokenRefused(token) => Kind::Token(token.fault),
+            AuditEvent::OverLimit { bound, .. } => Kind::Limit(bound),
+            AuditEvent::SessionEnded { reason, .. } => Kind::End(reason.word()),
+            AuditEvent::KeysChanged { .. } => Kind::Keys,
         }
     }
 
     fn subject(&self) -> String {
         match self {
             AuditEvent::OriginRefused { origin, .. } => origin.clone(),
-            AuditEvent::HostRefused { address, .. } | AuditEvent::AdminTokenRefused { address } => {
-                address.to_string()
-            }
+            AuditEvent::HostRefused { address, .. }
+            | AuditEvent::AdminTokenRefused { address }
+            | AuditEvent::OverLimit { address, .. }
+            | AuditEvent::SessionEnded { address, .. } => address.to_string(),
+            AuditEvent::TokenRefused(token) => token.address.to_string(),
             AuditEvent::ProxyHeaderRefused { fault, .. } => (*fault).into(),
+            AuditEvent::KeysChanged { setting, added, removed } => format!("{setting} {added} {removed}"),
         }
     }
 
@@ -72,6 +109,25 @@ impl AuditEvent {
             }
             AuditEvent::AdminTokenRefused { .. } => {
                 tracing::warn!(target: "audit", address = subject, count, "admin token refused");
+            }
+            AuditEvent::TokenRefused(token) => {
+                let RefusedToken { fault, command, kid, user, address: _ } = &**token;
+                let (kid, user) = (kid.as_deref(), user.as_ref().map(UserName::as_str));
+                tracing::warn!(target: "audit", fault, command, kid, user, address = subject, count, "token refused");
+            }
+            AuditEvent::OverLimit { bound, user, .. } => {
+                let user = user.as_ref().map(UserName::as_str);
+                tracing::warn!(target: "audit", limit = bound, user, address = subject, count, "over limit");
+            }
+            AuditEvent::SessionEnded { reason, user, .. } => {
+                let (code, detail) = (reason.code(), reason.detail());
+                let (reason, user) = (reason.word(), user.as_ref().map(UserName::as_str));
+                tracing::warn!(
+                    target: "audit", reason, code, detail, user, address = subject, count, "session ended"
+                );
+            }
+            AuditEvent::KeysChanged { setting, added, removed } => {
+                tracing::warn!(target: "audit", setting, added, removed, count, "keys changed");
             }
         }
     }

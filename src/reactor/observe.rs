@@ -3,7 +3,7 @@
 use super::Reactor;
 use super::secure::Warned;
 use crate::drain::DrainPhase;
-use crate::engine::{Notice, RefusedSite, SiteRule};
+use crate::engine::{Notice, RefusedSite, SiteRule, Subject};
 use crate::log;
 use crate::log::audit::AuditEvent;
 use crate::metrics::tls::TlsFault;
@@ -62,6 +62,14 @@ impl Reactor {
                     SiteRule::Origin => AuditEvent::OriginRefused { origin, host, address },
                     SiteRule::Host => AuditEvent::HostRefused { host, address },
                 });
+            }
+            Notice::OverLimit(bound, subject) => {
+                let Subject { user, address } = *subject;
+                log::report(AuditEvent::OverLimit { bound, user, address });
+            }
+            Notice::SessionEnded(reason, subject) => {
+                let Subject { user, address } = *subject;
+                log::report(AuditEvent::SessionEnded { reason, user, address });
             }
             Notice::PlainOnTls => self.counters.count_tls_fault(TlsFault::PlainHttp),
             Notice::TlsTimeout => self.counters.count_tls_fault(TlsFault::Timeout),

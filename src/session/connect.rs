@@ -13,7 +13,6 @@ use crate::close::CloseReason;
 use crate::hub::{Decision, SubscriptionId};
 use crate::id::CommandId;
 use crate::wire::command::Connect;
-use std::net::IpAddr;
 
 /// When a client should return if the auth worker did not answer, in milliseconds.
 const AUTH_RETRY_MS: u32 = 2_000;
@@ -25,13 +24,7 @@ const USER_RETRY_MS: u32 = 15_000;
 pub(super) const OTHER_USER: &str = "the token belongs to another user; use a token of the connected user";
 
 impl Session {
-    pub(super) fn connect(
-        &mut self,
-        id: CommandId,
-        connect: Connect<'_>,
-        address: IpAddr,
-        cx: &mut Context<'_>,
-    ) {
+    pub(super) fn connect(&mut self, id: CommandId, connect: Connect<'_>, cx: &mut Context<'_>) {
         let pending = PendingConnect { id, asked: cx.asked, recover: connect.recover };
         match cx.policy.auth {
             AuthMode::Off => {
@@ -45,7 +38,7 @@ impl Session {
                     Some(token) => {
                         cx.effects.push(Effect::CheckToken {
                             token,
-                            occasion: Occasion::Connect(address),
+                            occasion: Occasion::Connect,
                             id,
                             asked: cx.asked,
                         });
@@ -63,7 +56,7 @@ impl Session {
         outcome: Option<Result<Identity, Denied>>,
         cx: &mut Context<'_>,
     ) {
-        match std::mem::replace(&mut self.stage, SessionStage::Over) {
+        match std::mem::replace(&mut self.stage, SessionStage::Over(None)) {
             SessionStage::AwaitingToken { connect, held } => match outcome {
                 Some(Ok(identity)) if cx.policy.outdates(&identity) => {
                     if identity.counted == Counted::Yes {
@@ -77,7 +70,7 @@ impl Session {
                     member.schedule_recheck(token, cx);
                     self.restore(connect, member, held, cx);
                 }
-                Some(Err(denied)) => cx.close(close_reason(denied)),
+                Some(Err(denied)) => cx.effects.push(Effect::Deny(close_reason(denied))),
                 None => cx.close(CloseReason::Unavailable {
                     dependency: "auth".into(),
                     retry_ms: AUTH_RETRY_MS,
@@ -111,7 +104,7 @@ impl Session {
                 self.stage = SessionStage::Open(member);
                 self.stop_if_closed(cx);
             }
-            SessionStage::Over => {
+            SessionStage::Over(_) => {
                 // The connection ended before the grant arrived, so release its count here. A refresh was not counted,
                 // and an open session was released when it ended.
                 if let Some(Ok(identity)) = outcome
@@ -120,7 +113,7 @@ impl Session {
                     cx.effects.push(Effect::ReleaseUser(identity.user));
                 }
             }
-            stage @ (SessionStage::AwaitingConnect { .. } | SessionStage::AwaitingPositions { .. }) => {
+            stage @ (SessionStage::AwaitingConnect | SessionStage::AwaitingPositions { .. }) => {
                 self.stage = stage
             }
         }
@@ -144,9 +137,7 @@ impl Session {
                 }
                 self.open_if_restored(cx);
             }
-            SessionStage::AwaitingConnect { .. }
-            | SessionStage::AwaitingToken { .. }
-            | SessionStage::Over => {}
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over(_) => {}
         }
     }
 
@@ -158,10 +149,10 @@ impl Session {
                 restoring.expire(member, cx);
                 self.open_if_restored(cx);
             }
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
-            | SessionStage::Over => {}
+            | SessionStage::Over(_) => {}
         }
     }
 
@@ -171,7 +162,7 @@ impl Session {
             return;
         }
         let SessionStage::AwaitingPositions { member, restoring, held } =
-            std::mem::replace(&mut self.stage, SessionStage::Over)
+            std::mem::replace(&mut self.stage, SessionStage::Over(None))
         else {
             return;
         };

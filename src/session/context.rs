@@ -37,6 +37,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     pub(super) fn refuse(&mut self, id: Option<CommandId>, refusal: &Refusal<'_>) {
         self.refused.push(refusal.code());
+        self.effects.extend(refusal.bound().map(Effect::OverLimit));
         refusal.write(self.out, id, self.policy);
     }
 

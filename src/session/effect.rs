@@ -39,8 +39,12 @@ pub enum Effect {
     Replay(SubscriptionId),
     /// Release this connection from its user's count.
     ReleaseUser(UserName),
+    /// Report that this setting refused a command.
+    OverLimit(&'static str),
     /// Send the reason, and close.
     Close(CloseReason),
+    /// The same, for a reason that the auth worker has reported.
+    Deny(CloseReason),
 }
 
 /// A publication to commit.

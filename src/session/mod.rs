@@ -38,14 +38,13 @@ pub use refusal::Refusal;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::{Hub, SubscriptionId};
-use crate::id::{ChannelName, Offset};
+use crate::id::{ChannelName, Offset, UserName};
 use crate::wire::command::{self, Command, CommandFrame};
 use crate::wire::push;
 use heartbeat::Beat;
 use member::Member;
 use restoring::{PendingConnect, Restoring};
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
 /// A reload removed the key, the service or the issuer of the session's token.
 const UNTRUSTED: &str = "the key or issuer of the token is no longer trusted; get a new one";
@@ -61,15 +60,15 @@ pub struct Session {
 #[derive(Debug)]
 enum SessionStage {
     /// Only `connect` is accepted.
-    AwaitingConnect { address: IpAddr },
+    AwaitingConnect,
     /// The auth worker checks the token; commands that arrive meanwhile are held in order.
     AwaitingToken { connect: PendingConnect, held: Held },
     /// The store reads the positions of the channels to restore.
     AwaitingPositions { member: Box<Member>, restoring: Restoring, held: Held },
     /// `connected` was sent.
     Open(Box<Member>),
-    /// Closed or closing: all input is ignored.
-    Over,
+    /// Closed or closing: all input is ignored. The user is known if the session was open.
+    Over(Option<UserName>),
 }
 
 /// Commands that arrived before `connected`. Bounded, because a peer need not wait for `connected`.
@@ -80,9 +79,9 @@ struct Held {
 }
 
 impl Session {
-    /// Creates a session after the upgrade, with the token of the upgrade request and the client's address.
-    pub fn new(token: Option<Box<str>>, address: IpAddr) -> Session {
-        Session { stage: SessionStage::AwaitingConnect { address }, token }
+    /// Creates a session after the upgrade, with the token of the upgrade request.
+    pub fn new(token: Option<Box<str>>) -> Session {
+        Session { stage: SessionStage::AwaitingConnect, token }
     }
 
     /// True exactly when `connected` was sent and the session is not closing.
@@ -92,17 +91,26 @@ impl Session {
 
     /// True exactly while `limits.connect_ms` applies.
     pub fn awaits_connect(&self) -> bool {
-        matches!(self.stage, SessionStage::AwaitingConnect { .. })
+        matches!(self.stage, SessionStage::AwaitingConnect)
     }
 
     /// True exactly when an accepted command waits for its reply.
     pub fn awaits_answers(&self) -> bool {
         match &self.stage {
             SessionStage::Open(member) => member.pending > 0 || !member.opening.is_empty(),
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
-            | SessionStage::Over => false,
+            | SessionStage::Over(_) => false,
+        }
+    }
+
+    /// The user, once the session was open.
+    pub fn user(&self) -> Option<&UserName> {
+        match &self.stage {
+            SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => Some(&member.user),
+            SessionStage::Over(user) => user.as_ref(),
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } => None,
         }
     }
 
@@ -110,10 +118,10 @@ impl Session {
     pub fn subscriptions(&self) -> &[SubscriptionId] {
         match &self.stage {
             SessionStage::Open(member) => &member.subscriptions,
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
-            | SessionStage::Over => &[],
+            | SessionStage::Over(_) => &[],
         }
     }
 
@@ -121,21 +129,18 @@ impl Session {
     pub fn replayed(&self, bytes: usize, policy: &Policy, now: Moment) {
         match &self.stage {
             SessionStage::Open(member) => member.read(bytes, policy, now),
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
-            | SessionStage::Over => {}
+            | SessionStage::Over(_) => {}
         }
     }
 
     /// Takes a text message from the peer.
     pub fn text(&mut self, text: &str, cx: &mut Context<'_>) {
         match &mut self.stage {
-            SessionStage::Over => {}
-            SessionStage::AwaitingConnect { address } => {
-                let address = *address;
-                self.first(text, address, cx);
-            }
+            SessionStage::Over(_) => {}
+            SessionStage::AwaitingConnect => self.first(text, cx),
             SessionStage::AwaitingToken { held, .. } | SessionStage::AwaitingPositions { held, .. } => {
                 hold(held, text, cx);
             }
@@ -149,10 +154,10 @@ impl Session {
         }
     }
 
-    fn first(&mut self, text: &str, address: IpAddr, cx: &mut Context<'_>) {
+    fn first(&mut self, text: &str, cx: &mut Context<'_>) {
         match command::parse(text, cx.policy.bounds) {
             Ok(CommandFrame { id: Some(id), command: Command::Connect(connect) }) => {
-                self.connect(id, connect, address, cx)
+                self.connect(id, connect, cx)
             }
             Ok(_) => cx.close(CloseReason::Unauthenticated("send connect first")),
             Err(rejected) => {
@@ -185,11 +190,11 @@ impl Session {
                 cx.close(CloseReason::Unauthenticated(UNTRUSTED));
                 self.stop_if_closed(cx);
             }
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Open(_)
-            | SessionStage::Over => {}
+            | SessionStage::Over(_) => {}
         }
     }
 
@@ -198,9 +203,9 @@ impl Session {
         match &self.stage {
             SessionStage::Open(member) => member.opening.iter().map(|opening| opening.answer_by).min(),
             SessionStage::AwaitingPositions { restoring, .. } => Some(restoring.answer_by),
-            SessionStage::AwaitingConnect { .. }
-            | SessionStage::AwaitingToken { .. }
-            | SessionStage::Over => None,
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over(_) => {
+                None
+            }
         }
     }
 
@@ -208,10 +213,10 @@ impl Session {
     pub fn expires_unix_ms(&self) -> Option<u64> {
         match &self.stage {
             SessionStage::Open(member) => member.expires_unix_ms,
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
-            | SessionStage::Over => None,
+            | SessionStage::Over(_) => None,
         }
     }
 
@@ -223,7 +228,8 @@ impl Session {
 
     /// Ends the subscriptions and releases the user's count.
     pub fn end(&mut self, cx: &mut Context<'_>) {
-        let stage = std::mem::replace(&mut self.stage, SessionStage::Over);
+        let over = SessionStage::Over(self.user().cloned());
+        let stage = std::mem::replace(&mut self.stage, over);
         if let SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) = stage {
             member.end(cx);
         }
@@ -231,7 +237,7 @@ impl Session {
 
     /// Ends the session if it ordered its close.
     fn stop_if_closed(&mut self, cx: &mut Context<'_>) {
-        if cx.effects.iter().any(|effect| matches!(effect, Effect::Close(_))) {
+        if cx.effects.iter().any(|effect| matches!(effect, Effect::Close(_) | Effect::Deny(_))) {
             self.end(cx);
         }
     }

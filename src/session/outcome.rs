@@ -6,7 +6,6 @@ use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, UserName};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The kind of change that an append makes.
@@ -32,8 +31,8 @@ pub enum Authority {
 /// The command that brought a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// `connect` by a client at this address.
-    Connect(IpAddr),
+    /// `connect`.
+    Connect,
     /// `refresh` by this user; a token of another user is refused.
     Refresh(UserName),
     /// The token of an open session of this user is checked again.

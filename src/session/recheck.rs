@@ -32,10 +32,10 @@ impl Session {
     pub fn recheck_at(&self) -> Option<Moment> {
         match &self.stage {
             SessionStage::Open(member) => member.recheck.as_ref()?.due,
-            SessionStage::AwaitingConnect { .. }
+            SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
-            | SessionStage::Over => None,
+            | SessionStage::Over(_) => None,
         }
     }
 

@@ -69,6 +69,37 @@ const NO_ROOM: &str =
     "the disk of the store is nearly full (store.free_bytes_min); nothing was stored; retry after retry_ms";
 
 impl Refusal<'_> {
+    /// The setting whose bound the client reached, if that is the reason.
+    pub(super) fn bound(&self) -> Option<&'static str> {
+        match self {
+            Refusal::Rate { rate, .. } => Some(rate.setting()),
+            Refusal::Subscriptions => Some("limits.subscriptions"),
+            Refusal::UserSubscriptions | Refusal::Channels | Refusal::StoredChannels => {
+                Some("limits.channels")
+            }
+            Refusal::Pending => Some("limits.pending"),
+            Refusal::Pages => Some("limits.outbox_bytes_hard"),
+            Refusal::Edits => Some("limits.edits"),
+            Refusal::SignalBytes => Some("limits.signal_bytes"),
+            Refusal::Rejected(_)
+            | Refusal::ConnectedAlready
+            | Refusal::Forbidden(_)
+            | Refusal::NotSubscribed
+            | Refusal::Abandoned
+            | Refusal::Queue
+            | Refusal::KeyConflict
+            | Refusal::NotFound
+            | Refusal::NotAuthor
+            | Refusal::NoRoom { .. }
+            | Refusal::Unavailable { .. }
+            | Refusal::Unconfirmed { .. }
+            | Refusal::BadToken(_)
+            | Refusal::Unchecked { .. }
+            | Refusal::TooEarly { .. }
+            | Refusal::NoAuth => None,
+        }
+    }
+
     /// The `code` of the `error` frame.
     pub fn code(&self) -> ErrorCode {
         match self {

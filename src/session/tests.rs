@@ -18,7 +18,6 @@ use crate::limits::{
 };
 use crate::wire::push::LogPosition;
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,13 +30,12 @@ struct Bench {
     effects: Vec<Effect>,
 }
 
-const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_000 };
 
 impl Bench {
     fn new(auth: AuthMode, limits: &Limits) -> Bench {
         Bench {
-            session: Session::new(None, ADDRESS),
+            session: Session::new(None),
             policy: Policy::new(limits, auth, InstanceName(Arc::from("gw"))),
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             now: START,
@@ -92,7 +90,7 @@ impl Bench {
 
     fn closed_with(&self) -> Option<u16> {
         self.effects.iter().find_map(|effect| match effect {
-            Effect::Close(reason) => Some(reason.code()),
+            Effect::Close(reason) | Effect::Deny(reason) => Some(reason.code()),
             _ => None,
         })
     }

@@ -38,6 +38,7 @@ fn keys_rotate_without_a_restart() {
         client.try_reply(id).is_some_and(|reply| reply.get("connected").is_some())
     });
     assert_eq!(connect(&gateway, &token(Algorithm::EdDSA, "newer")).connected["user"], "ann");
+    logged(&gateway, r#"keys changed setting="auth.jwks_url" added="new,newer" removed="old""#);
     refused(&gateway, &old).is(4501, "unauthenticated");
     let forged = signed(&claims("ann"), Algorithm::EdDSA, Some("new"), &asymmetric(Algorithm::EdDSA).0);
     refused(&gateway, &forged).is(4501, "unauthenticated");

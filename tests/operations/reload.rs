@@ -189,6 +189,9 @@ fn keys_change_without_an_interruption_and_are_not_logged() {
     let closed = resident.expect_close();
     closed.is(4501, "unauthenticated");
     assert!(closed.reason.contains("no longer trusted"), "{closed:?}");
+    for change in [r#"added="next" removed="" "#, r#"added="" removed="old""#, "session ended"] {
+        until(SOON, change, || gateway.output().contains(change));
+    }
     connect(&old).expect_close().is(4501, "unauthenticated");
     // The other client stays, and counts towards the user's limit.
     assert_eq!(stays.publish("c", json!(2)), 2);

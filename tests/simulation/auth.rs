@@ -23,7 +23,7 @@ impl Auth {
     /// Does a job; a granted token ends at `expires_unix_ms`. Returns the completion, if there is one, and its reactor.
     pub fn work(&mut self, admit: AuthJob, expires_unix_ms: Option<u64>) -> Option<(u16, Completion)> {
         match admit {
-            AuthJob::CheckToken { ticket, token, occasion } => {
+            AuthJob::CheckToken { ticket, token, occasion, .. } => {
                 let outcome = self.check(&token, &occasion).map(|(user, counted)| Identity {
                     user,
                     permissions: Arc::new(Permissions::everything()),
@@ -58,7 +58,7 @@ impl Auth {
         };
         let user = UserName::parse(name).expect("a user of the simulation");
         let counted = match occasion {
-            Occasion::Connect(_) => {
+            Occasion::Connect => {
                 let count = self.counted.entry(name.into()).or_default();
                 if *count >= CONNECTIONS_MAX {
                     return Err(Denied::TooManyOfUser);

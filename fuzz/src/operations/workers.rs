@@ -122,7 +122,7 @@ impl Workers {
                 let outcome = if how < 2 { Err(read_error) } else { Ok(heads.collect()) };
                 Completion::Heads { ticket, outcome }
             }
-            Job::Admit(AuthJob::CheckToken { ticket, token, occasion }) => {
+            Job::Admit(AuthJob::CheckToken { ticket, token, occasion, .. }) => {
                 let outcome = self.check_token(&token, &occasion, how, unix_ms);
                 Completion::TokenChecked { ticket, outcome }
             }
@@ -192,7 +192,7 @@ impl Workers {
             self.restricted.insert(token.into());
         }
         let counted = match occasion {
-            Occasion::Connect(_) => Counted::Yes,
+            Occasion::Connect => Counted::Yes,
             Occasion::Refresh(_) | Occasion::Recheck(_) => Counted::No,
         };
         self.users += i64::from(counted == Counted::Yes);
