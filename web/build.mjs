@@ -39,7 +39,11 @@ async function bundle(entry, options = {}) {
     charset: 'utf8',
     legalComments: 'none',
     // The page uses the library's sources, not a built copy.
-    alias: { 'seawall-client': './client/src/index.ts', 'seawall-client/outbox': './client/src/durable.ts' },
+    alias: {
+      'seawall-client': './client/src/index.ts',
+      'seawall-client/outbox': './client/src/durable.ts',
+      'seawall-client/timeline': './client/src/timeline.ts',
+    },
     logLevel: 'warning',
     ...options,
   });
@@ -65,14 +69,16 @@ async function outputs() {
   files.set('index-link-tokens-off.html', page.replace('data-link-tokens="on"', 'data-link-tokens="off"'));
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
   files.set('seawall-client-outbox.js', await bundle('client/src/durable.ts', { banner }));
+  files.set('seawall-client-timeline.js', await bundle('client/src/timeline.ts', { banner }));
   files.set('files.rs', table(files));
   files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
   files.set('seawall-client-outbox.d.ts', "export * from './types/durable.js';\n");
+  files.set('seawall-client-timeline.d.ts', "export * from './types/timeline.js';\n");
   for (const [path, text] of declarations()) files.set(`types/${path}`, text);
   return files;
 }
 
-/** Returns the type declarations that the library's two modules need. */
+/** Returns the type declarations that the library's three modules need. */
 function declarations() {
   const folder = join(here, 'client');
   const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
@@ -92,6 +98,7 @@ function declarations() {
   };
   reach('index.d.ts');
   reach('durable.d.ts');
+  reach('timeline.d.ts');
   return reached;
 }
 

@@ -2,6 +2,7 @@
 
 import { connect, newKey, SeawallError, type Channel, type Client, type Publication, type State } from 'seawall-client';
 import { durable } from 'seawall-client/outbox';
+import { timeline, type Timeline, type TimelineItem } from 'seawall-client/timeline';
 
 /** An interface, which has no index signature. */
 interface Message {
@@ -49,6 +50,16 @@ const loose = client.channel('lobby');
 loose.on('publication', ({ data }) => (data as Message | null)?.text);
 export const publish = (message: Message) => loose.publish(message);
 export const pending = () => client.outbox.value.map(({ data, state }) => `${(data as Message).text} (${state})`);
+
+const line: Timeline<Message> = timeline(client, room, { window: 100, read: { epoch: 'e', offset: 1 } });
+export function draw(item: TimelineItem<Message>): string {
+  if (item.kind !== 'message') return item.id;
+  // @ts-expect-error The data is null once deleted.
+  item.data.text;
+  return item.deleted ? 'deleted' : item.data.text;
+}
+export const lines = (): string[] => line.value.items.map(draw);
+export const next = (): Promise<void> => line.older();
 
 export const explain = (state: State): string => ('because' in state ? state.because?.message ?? '' : state.phase);
 export const most = (state: State): number => ('session' in state ? state.session.limits.frameBytes + state.session.limits.publishesPerSecond : 0);

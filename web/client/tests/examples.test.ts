@@ -35,6 +35,7 @@ test('the examples for Node print what docs/sdk.md shows', { skip: missing }, as
   assert.equal(await example('archive.mjs', it.url, file, '2'), 'kept 1\nkept 2\n');
   await example('talk.mjs', it.url);
   assert.equal(await example('archive.mjs', it.url, file, '3'), 'kept 3\n');
+  assert.match(await example('timeline.mjs', it.url), /helo \((queued|sending|sent)\)\n.*hello \(edited\).*hello \(edited\) \| deleted\n$/s);
   const errors = await example('errors.mjs', it.url);
   assert.match(errors, /^not_found: .*\nfailed: \{"text":"better"\}, not_found\nleft: 0\n$/);
 });

@@ -52,8 +52,8 @@ test('the commands that pack and install the library work', (t) => {
   run(`${pack} --ignore-scripts`, join(here, '..'));
   writeFileSync(join(app, 'package.json'), '{"type":"module"}');
   run(`${install} --offline --no-audit --no-fund`, app);
-  const code = "import { connect } from 'seawall-client'; import { durable } from 'seawall-client/outbox'; console.log(typeof connect, typeof durable);";
-  assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: app, encoding: 'utf8' }), 'function function\n');
+  const code = "import { connect } from 'seawall-client'; import { durable } from 'seawall-client/outbox'; import { timeline } from 'seawall-client/timeline'; console.log(typeof connect, typeof durable, typeof timeline);";
+  assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: app, encoding: 'utf8' }), 'function function function\n');
 });
 
 test('Vue holds a client and a channel in its state, and follows an observable', async (t) => {

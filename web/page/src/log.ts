@@ -1,7 +1,7 @@
 // Draws the rows of the log. A row is redrawn only if it changed, and the text being read does not move.
 
 import { at, button, make, setText } from './dom.ts';
-import type { MessageRow, Outgoing, Row } from './timeline.ts';
+import type { MessageRow, Outgoing, Row } from './rows.ts';
 
 /** The actions on a message. */
 export interface MessageActions {
@@ -117,15 +117,12 @@ class Message implements Line {
   private readonly about = make('div', 'about', this.author, this.time, this.edited, this.buttons);
   readonly node = make('li', 'message', this.about, this.text, this.progress);
   private row: MessageRow | undefined;
-  private mark = '';
 
   constructor(private readonly actions: MessageActions) {}
 
   show(row: Row): void {
-    if (row.kind !== 'message') return;
+    if (row.kind !== 'message' || row === this.row) return;
     this.row = row;
-    if (row.mark === this.mark) return;
-    this.mark = row.mark;
     const state = row.outgoing?.progress.state;
     const names = ['message', row.own && 'own', row.next && 'next', row.deleted && 'deleted', state === 'failed' && 'failed',
       row.offset === 0 && state !== 'failed' && 'waiting'];

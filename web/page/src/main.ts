@@ -7,7 +7,7 @@ import * as header from './header.ts';
 import * as log from './log.ts';
 import * as memory from './memory.ts';
 import { Room } from './room.ts';
-import { textOf } from './timeline.ts';
+import { textOf } from './rows.ts';
 import * as words from './words.ts';
 
 const LOBBY = 'lobby';
@@ -115,7 +115,7 @@ function listen(): void {
     },
     typed: () => room.typed(name, Date.now()),
   });
-  log.onOlder(() => void room.older());
+  log.onOlder(() => room.older());
   addEventListener('hashchange', () => {
     const link = readLink();
     change(link.channel || room.name);

@@ -1,15 +1,18 @@
 // The open channel: collects its publications, outbox entries and signals as rows for the log.
 
-import type { Channel, Client, Page, PublishOptions } from 'seawall-client';
+import type { Channel, Client, PublishOptions } from 'seawall-client';
+import { timeline, type Timeline } from 'seawall-client/timeline';
 import type { Top } from './log.ts';
 import type { OwnKeys } from './memory.ts';
-import { authorOf, Timeline, type Outgoing, type Row } from './timeline.ts';
-import { beginning, failure, gap, progress, refusal, RESET, typing } from './words.ts';
+import { authorOf, Rows, textOf, type Row } from './rows.ts';
+import { beginning, failure, progress, refusal, typing } from './words.ts';
 
 /** Publications loaded when a channel is opened, and with each step back. */
 const PAGE = 50;
 /** The most missed publications to catch up on. If more were missed, only the newest are shown. */
 const CATCH_UP = 1000;
+/** Messages kept in the page. Older ones are loaded again when a person scrolls up. */
+const KEPT = 2000;
 const TYPING_EVERY_MS = 3000;
 const TYPING_SHOWN_MS = 5000;
 const TYPING_MAX = 50;
@@ -22,11 +25,11 @@ interface MessageData {
 
 export class Room {
   private readonly channel: Channel;
-  private readonly timeline = new Timeline();
+  private readonly timeline: Timeline;
+  private readonly drawn = new Rows();
   private readonly typists = new Map<string, { who: string; until: number }>();
-  /** The offset at which the loaded part of the log starts. */
-  private oldest: number | undefined;
-  private loading = false;
+  /** True once the newest messages were loaded. */
+  private isLoaded = false;
   private typedAt = 0;
 
   /** `changed` requests a redraw. `fault` shows an error to the user. */
@@ -39,38 +42,15 @@ export class Room {
     private readonly fault: (text: string) => void,
   ) {
     this.channel = client.channel(name, { last: PAGE, catchUp: CATCH_UP });
-    this.listen();
-  }
-
-  private listen(): void {
-    this.channel.on('publication', (publication) => {
-      this.oldest ??= publication.offset;
-      this.timeline.absorb(publication);
-      this.typists.delete(typist(publication.user, publication.data));
-      this.changed();
-    });
-    this.channel.on('synced', ({ offset }) => {
-      this.oldest ??= offset + 1;
-      this.changed();
-    });
-    this.channel.on('gap', (missing) => {
-      if (missing.because === 'skipped') this.beginAt(missing.to + 1);
-      else this.timeline.notice(missing.to + 1, gap(missing));
-      this.changed();
-    });
-    this.channel.on('reset', ({ offset }) => {
-      this.beginAt(offset + 1);
-      this.timeline.notice(offset + 1, RESET);
-      this.changed();
-    });
+    this.timeline = timeline(client, this.channel, { window: KEPT });
+    this.timeline.subscribe(changed);
+    this.channel.on('publication', ({ user, data }) => void this.typists.delete(typist(user, data)));
     this.channel.on('signal', ({ user, data }) => this.onSignal(user, data));
-    this.channel.state.subscribe(this.changed);
-  }
-
-  /** Restarts the view at `offset`. Earlier messages are loaded when a person scrolls up. */
-  private beginAt(offset: number): void {
-    this.timeline.clear();
-    this.oldest = offset;
+    this.channel.on('synced', () => {
+      this.isLoaded = true;
+      changed();
+    });
+    this.channel.state.subscribe(changed);
   }
 
   leave(): void {
@@ -78,60 +58,29 @@ export class Room {
   }
 
   rows(atEnd: boolean): Row[] {
-    if (atEnd) this.oldest = this.timeline.trim() ?? this.oldest;
-    const state = this.client.state.value;
-    const user = 'session' in state ? state.session.user : 'anonymous';
-    return this.timeline.rows(user, this.outgoing(), (entry) =>
-      entry.user === 'anonymous' ? this.keys.has(entry.key) : entry.user === user);
-  }
-
-  private outgoing(): Outgoing[] {
+    if (atEnd) this.timeline.newest();
     const { state, outbox } = this.client;
-    return outbox.value.filter((entry) => entry.channel === this.name).map((entry) => ({
-      key: entry.key,
-      at: entry.at,
-      kind: entry.edits !== undefined ? 'edits' : entry.deletes !== undefined ? 'deletes' : 'original',
-      of: entry.edits ?? entry.deletes ?? 0,
-      data: entry.data,
-      progress: progress(entry, state.value, outbox.storage.value),
-    }));
+    return this.drawn.list(this.timeline.value.items, (key) => this.keys.has(key), (entry) => progress(entry, state.value, outbox.storage.value));
   }
 
   /** Returns the content above the first row. */
   top(): Top {
-    const state = this.channel.state.value;
-    const refused = refusal(state);
+    const refused = refusal(this.channel.state.value);
     if (refused !== undefined) return { more: false, text: refused };
-    if (this.oldest === undefined) return { more: false, text: '' };
-    const floor = state.floor ?? 1;
-    if (this.oldest > floor) return { more: true, loading: this.loading };
-    return { more: false, text: beginning(floor, this.timeline.size === 0 && this.outgoing().length === 0) };
+    if (!this.isLoaded) return { more: false, text: '' };
+    const { hasOlder, loading, floor, items } = this.timeline.value;
+    return hasOlder ? { more: true, loading } : { more: false, text: beginning(floor, items.length === 0) };
   }
 
   /** Loads one page of earlier messages. */
-  async older(): Promise<void> {
-    const before = this.oldest;
-    if (this.loading || before === undefined || before <= (this.channel.state.value.floor ?? 1)) return;
-    this.loading = true;
-    this.changed();
-    try {
-      this.take(await this.channel.history({ before, limit: PAGE }), before);
-    } catch (error) {
-      this.fault(`Could not load earlier messages: ${failureOf(error)}`);
-    }
-    this.loading = false;
-    this.changed();
+  older(): void {
+    this.timeline.older(PAGE).catch((error: unknown) => this.fault(`Could not load earlier messages: ${failureOf(error)}`));
   }
 
-  private take(page: Page, before: number): void {
-    // The log may have been reset or restarted at another offset during the request.
-    if (page.epoch !== this.channel.cursor?.epoch || this.oldest !== before) return;
-    page.publications.forEach((publication) => this.timeline.absorb(publication));
-    this.oldest = page.publications[0]?.offset ?? page.floor;
-  }
-
+  /** Returns the current text of a message. */
   text(offset: number): string {
-    return this.timeline.text(offset) ?? '';
+    const item = this.timeline.value.items.find((one) => one.kind === 'message' && one.offset === offset);
+    return item?.kind === 'message' ? textOf(item.data) : '';
   }
 
   /** Queues a message or an edit. Calls `refused` with the reason if it could not be queued. */

@@ -2,7 +2,13 @@
 
 import type { ChannelState, Ending, Failure, Gap, OutboxEntry, State, Status } from 'seawall-client';
 import type { Banner, Connection } from './header.ts';
-import type { Progress } from './timeline.ts';
+
+/** The progress of a publication that is not known to be stored. */
+export type Progress =
+  | { state: 'waiting'; note: string }
+  | { state: 'sending' }
+  | { state: 'sent' }
+  | { state: 'failed'; note: string };
 
 /** Explains why a connection ended or could not be made. */
 export function why(ending: Ending): string {
