@@ -23,7 +23,7 @@ pub struct BusSettings {
 }
 
 /// `PREFIX:c:`, the beginning of a channel's name on the bus.
-pub(super) fn channel_prefix(prefix: &str) -> String {
+pub fn channel_prefix(prefix: &str) -> String {
     format!("{prefix}:c:")
 }
 

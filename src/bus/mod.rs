@@ -19,7 +19,7 @@ mod send;
 mod timing;
 
 use crate::job::bus::BusInbox;
-pub use config::BusSettings;
+pub use config::{BusSettings, channel_prefix};
 pub use reply::BusReply;
 
 use crate::job::{Mailbox, Read};

@@ -12,6 +12,7 @@ use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
 use crate::introspect::service::{AuthService, Introspection, KeySetSource, RecheckMode};
 use crate::introspect::{EarlierAnswers, TokenTrust};
+use crate::job::known_token::KnownToken;
 use crate::job::{EvidenceSender, Outlook};
 use crate::net::auth_endpoint::Endpoint;
 use crate::net::target::Target;
@@ -19,13 +20,21 @@ use crate::rate::Rate;
 use crate::session::{AuthMode, Policy};
 use std::sync::Arc;
 
+/// The links between the threads of the auth service and the watch.
+pub(super) struct AuthLinks {
+    pub(super) outlook: Arc<Outlook>,
+    /// Where results of calls are reported.
+    pub(super) evidence: Option<EvidenceSender>,
+    pub(super) known_token: Arc<KnownToken>,
+}
+
 /// The keys and the service that tokens are checked with; `None` if auth is off.
 pub(super) fn trust(
     config: &Config,
-    outlook: &Arc<Outlook>,
-    reporter: Option<EvidenceSender>,
+    links: AuthLinks,
     edition: TrustEdition,
 ) -> Result<Option<TokenTrust>, String> {
+    let AuthLinks { outlook, evidence, known_token } = links;
     let auth = &config.auth;
     if !auth.is_on() {
         return Ok(None);
@@ -40,8 +49,9 @@ pub(super) fn trust(
         source: config.server.source_address,
         timeout: auth.timeout,
         waiting: auth.waiting as usize,
-        outlook: Arc::clone(outlook),
-        evidence: reporter,
+        outlook,
+        evidence,
+        known_token,
     });
     let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
     Ok(Some(TokenTrust { verifier, service, edition }))

@@ -13,9 +13,6 @@ use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
 
-/// The prefix of the channel names in Redis, unless `bus.prefix` is set.
-const PREFIX: &str = "seawall";
-
 pub(super) struct PreparedBus {
     /// This instance as a member of the bus, for the store and the reactors.
     pub(super) member: BusMember,
@@ -40,10 +37,10 @@ impl PreparedBus {
         let counters = BusCounters { dropped: Arc::clone(&inbox.dropped), ..BusCounters::default() };
         let config = BusSettings {
             target,
-            prefix: Arc::from(config.bus.prefix.as_deref().unwrap_or(PREFIX)),
+            prefix: Arc::from(config.bus.prefix()),
             origin,
             evidence: watched.reporter(watch::BUS),
-            monitor: Arc::clone(watched.monitor()),
+            monitor: Arc::clone(&watched.shared().monitor),
             counters: Arc::new(counters),
         };
         let member = BusMember { bus, origin, instance: Arc::clone(&instance.0) };

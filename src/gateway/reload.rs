@@ -8,6 +8,7 @@
 //!
 //! [`ShellSetup`]: crate::reactor::ShellSetup
 
+use super::auth::AuthLinks;
 use super::capacity::ProcessBounds;
 use super::config::Config;
 use super::config::reload::{Reload, SettingChange, reread};
@@ -20,8 +21,7 @@ use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
-use crate::introspect::{AuthRenewal, TokenTrust};
-use crate::job::delivery::Monitor;
+use crate::introspect::{AuthRenewal, EarlierAnswers, TokenTrust};
 use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
 use crate::metrics::reload::ReloadOutcome;
@@ -55,8 +55,8 @@ pub(super) struct Reloader {
     pub(super) reviser: Reviser,
     /// For the reporter of a new auth service.
     pub(super) evidence: Sender<(DependencyId, Evidence)>,
-    /// The state of the bus's delivery.
-    pub(super) monitor: Arc<Monitor>,
+    /// The state that probes share with workers.
+    pub(super) shared: watch::ProbeShares,
     /// Changes the auth worker.
     pub(super) renewals: Sender<AuthRenewal>,
     pub(super) instance: InstanceName,
@@ -196,13 +196,18 @@ impl Reloader {
         let (trust, edition) = match auth::differs(self.before(), config) {
             true => {
                 let next = TrustEdition(current.0 + 1);
-                (auth::trust(config, &setup.engine.outlook, None, next)?, next)
+                let links = AuthLinks {
+                    outlook: Arc::clone(&setup.engine.outlook),
+                    evidence: None,
+                    known_token: Arc::clone(&self.shared.known_token),
+                };
+                (auth::trust(config, links, next)?, next)
             }
             false => (None, current),
         };
         Ok(Built {
             bounds: ProcessBounds::settle(&config.limits, setup.engine.reactors)?,
-            revision: watch::revision(self.before(), config, &self.instance.0, &self.monitor)?,
+            revision: watch::revision(self.before(), config, &self.instance.0, &self.shared)?,
             trust,
             policy: auth::policy(config, policy.auth, self.instance.clone(), edition),
             secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
@@ -223,7 +228,12 @@ impl Reloader {
                 let id = watched.iter().find(|(name, _)| **name == *AUTH).map(|(_, id)| *id);
                 service.evidence = id.map(|id| EvidenceSender::new(id, self.evidence.clone()));
             }
-            renewals.push(AuthRenewal::Trust(Box::new(trust), auth::answers(self.before(), config)));
+            let answers = auth::answers(self.before(), config);
+            match answers {
+                EarlierAnswers::Keep => {}
+                EarlierAnswers::Forget => self.shared.known_token.forget(),
+            }
+            renewals.push(AuthRenewal::Trust(Box::new(trust), answers));
         }
         let (per_user, per_address, rate) = auth::bounds(config);
         renewals.push(AuthRenewal::Bounds(per_user, per_address, rate));

@@ -16,7 +16,6 @@ use super::watch::{self, PreparedWatch};
 use super::{auth, output, running, tls};
 use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
-use crate::introspect::service::AUTH;
 use crate::job::Mailbox;
 use crate::log;
 use crate::metrics::scrape::{MetricSources, Metrics};
@@ -60,7 +59,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     capacity::make_room(bounds.descriptors);
     let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
-    let trust = auth::trust(&config, watched.outlook(), watched.reporter(AUTH), TrustEdition::default())?;
+    let trust = auth::trust(&config, watched.auth_links(), TrustEdition::default())?;
     let bus = PreparedBus::new(&config, &watched, &instance)?;
     let member = bus.as_ref().map(|bus| bus.member.clone());
     let reporter = watched.reporter(watch::STORE);
@@ -70,7 +69,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = auth::policy(&config, auth, instance.clone(), TrustEdition::default());
-    let (outlook, monitor) = (Arc::clone(watched.outlook()), Arc::clone(watched.monitor()));
+    let (outlook, probe_shares) = (Arc::clone(watched.outlook()), watched.shared().clone());
     let evidence = watched.evidence();
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
     let setups =
@@ -113,7 +112,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         mailboxes: Arc::clone(&mailboxes),
         reviser,
         evidence,
-        monitor,
+        shared: probe_shares,
         renewals: threads.renewals(),
         instance,
         notifier: notifier.clone(),

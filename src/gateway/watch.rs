@@ -1,13 +1,17 @@
 //! Builds the watch from the configuration: a board, a probe for each dependency, and the published snapshot.
 
+use super::auth::AuthLinks;
 use super::config::Config;
 use super::config::dependency::DependencyConfig;
+use crate::bus;
 use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::definition::Gate;
 use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{ReportAudience, all};
+use crate::introspect::service::AUTH;
 use crate::job::delivery::Monitor;
+use crate::job::known_token::KnownToken;
 use crate::job::probing::Probing;
 use crate::job::{EvidenceSender, Outlook};
 use crate::limits::EVIDENCE_QUEUE;
@@ -36,7 +40,16 @@ pub(super) struct PreparedWatch {
     counters: Arc<WatchCounters>,
     evidence_in: Sender<(DependencyId, Evidence)>,
     evidence: Receiver<(DependencyId, Evidence)>,
-    monitor: Arc<Monitor>,
+    shared: ProbeShares,
+}
+
+/// The state that probes share with workers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProbeShares {
+    /// The state of the bus's delivery.
+    pub(super) monitor: Arc<Monitor>,
+    /// The last token that the auth service called active.
+    pub(super) known_token: Arc<KnownToken>,
 }
 
 impl PreparedWatch {
@@ -50,8 +63,8 @@ impl PreparedWatch {
         let definitions = config.dependencies.iter().map(|each| each.definition.clone()).collect();
         let board = Board::new(definitions, config.health.admission, now);
         let own = watch::own_board(now);
-        let monitor = Arc::new(Monitor::new());
-        let probe = |each: &DependencyConfig| watching(config, each, instance, &monitor);
+        let shared = ProbeShares::default();
+        let probe = |each: &DependencyConfig| watching(config, each, instance, &shared);
         let probes = config.dependencies.iter().map(probe).collect::<Result<_, _>>()?;
         let outlook =
             Outlook::new(Arc::clone(board.snapshot()), all(&board, &own, now, ReportAudience::Public));
@@ -66,7 +79,7 @@ impl PreparedWatch {
             counters,
             evidence_in,
             evidence,
-            monitor,
+            shared,
         })
     }
 
@@ -78,9 +91,9 @@ impl PreparedWatch {
         &self.counters
     }
 
-    /// The state of the bus's delivery.
-    pub(super) fn monitor(&self) -> &Arc<Monitor> {
-        &self.monitor
+    /// The state that its probes share with workers.
+    pub(super) fn shared(&self) -> &ProbeShares {
+        &self.shared
     }
 
     /// Sends evidence about dependencies; a reload makes new reporters with it.
@@ -93,13 +106,22 @@ impl PreparedWatch {
         self.board.id(name).map(|id| EvidenceSender::new(id, self.evidence_in.clone()))
     }
 
+    /// The links between it and the threads of the auth service.
+    pub(super) fn auth_links(&self) -> AuthLinks {
+        AuthLinks {
+            outlook: Arc::clone(&self.outlook),
+            evidence: self.reporter(AUTH),
+            known_token: Arc::clone(&self.shared.known_token),
+        }
+    }
+
     /// Starts the threads.
     pub(super) fn start(
         self,
         clock: impl Fn() -> Now + Send + 'static,
         sources: OwnSources,
     ) -> io::Result<watch::RunningWatch> {
-        let PreparedWatch { board, own, probes, outlook, counters: _, evidence_in: _, evidence, monitor: _ } =
+        let PreparedWatch { board, own, probes, outlook, counters: _, evidence_in: _, evidence, shared: _ } =
             self;
         watch::WatchSetup { board, probes, own, sources, evidence, clock, outlook }.start()
     }
@@ -111,7 +133,7 @@ pub(super) fn revision(
     old: Option<&Config>,
     new: &Config,
     instance: &str,
-    monitor: &Arc<Monitor>,
+    shared: &ProbeShares,
 ) -> Result<Revision, String> {
     let place = |of: &DependencyConfig| {
         (of.definition.kind, of.definition.gate, of.target.clone(), of.expected.clone())
@@ -123,7 +145,7 @@ pub(super) fn revision(
                 each.definition.gate == Gate::Judgement && super::auth::target_differs(old, new);
             before.is_some_and(|it| place(it) == place(each)) && !target_differs
         });
-        let probe = (!is_there).then(|| watching(new, each, instance, monitor)).transpose()?;
+        let probe = (!is_there).then(|| watching(new, each, instance, shared)).transpose()?;
         Ok(Revised { definition: each.definition.clone(), probe })
     };
     let dependencies = new.dependencies.iter().map(revised).collect::<Result<_, String>>()?;
@@ -136,15 +158,21 @@ fn watching(
     config: &Config,
     dependency: &DependencyConfig,
     instance: &str,
-    monitor: &Arc<Monitor>,
+    shared: &ProbeShares,
 ) -> Result<Box<dyn Probing>, String> {
     match &*dependency.definition.name {
         STORE => store_probe(config, instance, Unmigrated::Fails),
         BUS => {
             let probe = probe(config, dependency, instance)?;
-            Ok(Box::new(probe.with_delivery(Arc::clone(monitor))))
+            Ok(Box::new(probe.with_delivery(Arc::clone(&shared.monitor))))
         }
-        _ => Ok(Box::new(probe(config, dependency, instance)?)),
+        _ => {
+            let probe = probe(config, dependency, instance)?;
+            Ok(Box::new(match dependency.definition.gate {
+                Gate::Judgement => probe.with_known_token(Arc::clone(&shared.known_token)),
+                Gate::Handshake => probe,
+            }))
+        }
     }
 }
 
@@ -193,7 +221,11 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
     };
     let target =
         target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
-    Ok(Probe::new(target.with_source(config.server.source_address), instance))
+    let probe = Probe::new(target.with_source(config.server.source_address), instance);
+    Ok(match &*definition.name {
+        BUS => probe.with_channels(&bus::channel_prefix(config.bus.prefix())),
+        _ => probe,
+    })
 }
 
 /// The probe of the store in PostgreSQL.

@@ -93,6 +93,8 @@ impl TokenJudge {
                         names: introspection.names.clone(),
                         verifier: Arc::clone(&verifier),
                         clock: Arc::clone(clock),
+                        recheck: introspection.recheck,
+                        known_token: Arc::clone(&service.known_token),
                     };
                     introspector.start(number)?;
                 }

@@ -14,6 +14,7 @@ use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault};
 use crate::health::snapshot::{AdmissionMode, Snapshot};
 use crate::health::template::Template;
+use crate::job::known_token::KnownToken;
 use crate::job::{EvidenceSender, Outlook, SnapshotReader};
 use crate::metrics::auth::ServiceCounters;
 use crate::net::auth_endpoint::{Blame, Endpoint, FailedRequest};
@@ -53,6 +54,8 @@ pub struct AuthService {
     pub outlook: Arc<Outlook>,
     /// Where results of calls are reported.
     pub evidence: Option<EvidenceSender>,
+    /// Keeps the last active token for the probe, if tokens are checked again.
+    pub known_token: Arc<KnownToken>,
 }
 
 /// Introspection of tokens (RFC 7662).
@@ -192,6 +195,8 @@ pub(super) struct Introspector {
     pub(super) names: ClaimNames,
     pub(super) verifier: Arc<Verifier>,
     pub(super) clock: Clock,
+    pub(super) recheck: RecheckMode,
+    pub(super) known_token: Arc<KnownToken>,
 }
 
 impl Introspector {
@@ -228,7 +233,12 @@ impl Introspector {
             }
         };
         add(&counters.introspection_us, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        asked.ok().map(|(judged, _)| judged)
+        let judged = asked.ok().map(|(judged, _)| judged);
+        match (&judged, self.recheck) {
+            (Some(Ok(_)), RecheckMode::On) => self.known_token.set(Arc::clone(&call.token)),
+            (Some(Ok(_)), RecheckMode::Off) | (Some(Err(_)) | None, _) => {}
+        }
+        judged
     }
 }
 

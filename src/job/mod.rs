@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod bus;
 pub mod delivery;
+pub mod known_token;
 pub mod lane;
 mod message;
 pub mod probing;

@@ -7,7 +7,7 @@
 //!
 //! The store in PostgreSQL has a probe of its own, `store::postgres::StoreProbe`, which does what its workers do.
 //!
-//! **The cost.** On a kept connection: PostgreSQL three round trips, Redis two, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
+//! **The cost.** On a kept connection: PostgreSQL three round trips, Redis three, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
 //! opens a new connection, so that a server that accepts no connections is detected within that many intervals, while a hundred
 //! instances that look every two seconds together open only five connections per second. A failed look always closes its
 //! connection. A kept connection that was reset or closed between two looks is no fault: the look tries once more on a new one,
@@ -29,6 +29,7 @@ mod tcp;
 use crate::health::advice::look_at;
 use crate::health::finding::{Cause, Finding};
 use crate::job::delivery::Monitor;
+use crate::job::known_token::KnownToken;
 use crate::job::probing::{KeptConnection, Probing};
 use crate::net::deadline::now;
 use crate::net::dial::Dialer;
@@ -46,9 +47,11 @@ pub use crate::job::probing::LOOKS_PER_CONNECTION;
 pub struct Probe {
     target: Target,
     instance: String,
+    redis: redis::RedisNames,
     dialer: Arc<Mutex<Dialer>>,
     kept: KeptConnection<ProbeConnection>,
     delivery: Option<Arc<Monitor>>,
+    known_token: Option<Arc<KnownToken>>,
 }
 
 /// The connection of a look.
@@ -64,13 +67,29 @@ impl Probe {
     pub fn new(target: Target, instance: &str) -> Probe {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '_' };
         let dialer = target.dialer();
+        let instance: String = instance.chars().map(plain).collect();
         Probe {
             target,
             delivery: None,
-            instance: instance.chars().map(plain).collect(),
+            known_token: None,
+            redis: redis::RedisNames::of(&instance),
+            instance,
             dialer: Arc::new(Mutex::new(dialer)),
             kept: KeptConnection::default(),
         }
+    }
+
+    /// Makes it publish where the bus publishes: to a channel whose name begins like those of all chat channels. Clients cannot
+    /// use its name.
+    pub fn with_channels(mut self, prefix: &str) -> Probe {
+        self.redis.channel = format!("{prefix}$probe:{}", self.instance);
+        self
+    }
+
+    /// Makes it ask an auth service also about the last token that this service called active.
+    pub fn with_known_token(mut self, token: Arc<KnownToken>) -> Probe {
+        self.known_token = Some(token);
+        self
     }
 
     /// Makes it the bus: in addition to answering, it must deliver.
@@ -92,10 +111,11 @@ impl Probe {
     pub fn look(&mut self, timeout: Duration) -> Finding {
         let started = now();
         let deadline = started + timeout;
-        let Probe { target, instance, dialer, kept, delivery } = self;
+        let Probe { target, instance, redis, dialer, kept, delivery, known_token } = self;
+        let known_token = known_token.as_ref().and_then(|token| token.get());
+        let means = Means { target, instance, redis, known_token: known_token.as_deref() };
         let answers = kept.look(|connection| {
-            look_once(target, instance, dialer, connection, deadline)
-                .map_err(|trouble| cause(target, trouble))
+            look_once(&means, dialer, connection, deadline).map_err(|trouble| cause(target, trouble))
         });
         let latency = now().saturating_duration_since(started);
         let result = match (&delivery, answers) {
@@ -115,9 +135,16 @@ fn cause(target: &Target, trouble: Trouble) -> Cause {
     trouble.into_cause(look_at, target.secrets())
 }
 
+/// The parts of a look, apart from its connections.
+struct Means<'a> {
+    target: &'a Target,
+    instance: &'a str,
+    redis: &'a redis::RedisNames,
+    known_token: Option<&'a str>,
+}
+
 fn look_once(
-    target: &Target,
-    instance: &str,
+    means: &Means<'_>,
     dialer: &Arc<Mutex<Dialer>>,
     kept: Option<ProbeConnection>,
     deadline: Instant,
@@ -129,6 +156,7 @@ fn look_once(
         }
     };
     let of_http = |(warning, browser)| (warning, Some(ProbeConnection::Http(browser)));
+    let Means { target, instance, redis: names, known_token } = *means;
     match &target.service {
         TargetService::Postgres(target) => {
             let kept = if let Some(ProbeConnection::Postgres(session)) = kept { Some(session) } else { None };
@@ -137,7 +165,7 @@ fn look_once(
         }
         TargetService::Redis(target) => {
             let kept = if let Some(ProbeConnection::Redis(session)) = kept { Some(session) } else { None };
-            let (warning, session) = redis::look(&mut dialer.lock(), target, instance, kept, deadline)?;
+            let (warning, session) = redis::look(&mut dialer.lock(), target, names, kept, deadline)?;
             Ok((warning, Some(ProbeConnection::Redis(session))))
         }
         TargetService::Http(target) => {
@@ -146,7 +174,7 @@ fn look_once(
         }
         TargetService::Auth(target) => {
             let browser = browser(kept);
-            auth::look(&browser, target, deadline).map(|warning| of_http((warning, browser)))
+            auth::look(&browser, target, known_token, deadline).map(|warning| of_http((warning, browser)))
         }
         TargetService::Clickhouse(target) => {
             let browser = browser(kept);

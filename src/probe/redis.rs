@@ -1,8 +1,8 @@
 //! Redis as a bus: PING, its role, a key written, read and deleted, and a publication that must come back.
 //!
 //! PING shows only that the server answers PING. Publications can be lost all the same: a subscriber's output buffer overflows,
-//! a proxy does not pass on pub/sub, a permission is missing. So each look publishes to a subscription of its own on a second
-//! connection.
+//! a proxy does not pass on pub/sub, a permission is missing. So each look subscribes on a second connection, and publishes to
+//! that subscription.
 //!
 //! The crate `redis` is the codec.
 
@@ -25,15 +25,30 @@ pub(super) struct RedisSession {
     looks: u64,
 }
 
+/// The names that a look uses.
+#[derive(Clone, Debug)]
+pub(super) struct RedisNames {
+    pub(super) key: String,
+    pub(super) channel: String,
+}
+
+impl RedisNames {
+    /// The same name for both.
+    pub(super) fn of(instance: &str) -> RedisNames {
+        let name = format!("seawall:probe:{instance}");
+        RedisNames { key: name.clone(), channel: name }
+    }
+}
+
 /// One look. Returns the connections for the next one.
 pub(super) fn look(
     dialer: &mut Dialer,
     target: &RedisTarget,
-    instance: &str,
+    names: &RedisNames,
     kept: Option<Box<RedisSession>>,
     deadline: Instant,
 ) -> Result<(Option<String>, Box<RedisSession>), Trouble> {
-    let name = format!("seawall:probe:{instance}");
+    let RedisNames { key, channel } = names;
     let mut session = match kept {
         Some(mut session) => {
             session.commands.begin(deadline);
@@ -43,16 +58,17 @@ pub(super) fn look(
         None => {
             let mut commands = RedisConnection::open(dialer, target, deadline)?;
             commands.call(&[cmd("PING")])?;
-            let mut subscription = RedisConnection::open(dialer, target, deadline)?;
-            subscription.call(&[cmd("SUBSCRIBE").arg(&name).take()])?;
+            let subscription = RedisConnection::open(dialer, target, deadline)?;
             Box::new(RedisSession { commands, subscription, looks: 0 })
         }
     };
     session.looks = session.looks.wrapping_add(1);
     let token = format!("{}-{}", std::process::id(), session.looks);
-    exercise(&mut session.commands, &name, &token)?;
-    let heard = publish(&mut session.commands, &name, &token)?;
-    expect(&mut session.subscription, &name, &token, heard)?;
+    exercise(&mut session.commands, key, &token)?;
+    // On a kept connection too: an open subscription goes on when the right to subscribe is revoked.
+    session.subscription.call(&[cmd("SUBSCRIBE").arg(channel).take()])?;
+    let heard = publish(&mut session.commands, channel, &token)?;
+    expect(&mut session.subscription, channel, &token, heard)?;
     Ok((None, session))
 }
 

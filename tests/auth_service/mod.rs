@@ -1,7 +1,7 @@
 //! The gateway with an auth service: introspection, a key set, and what clients see during an outage.
 
 mod answers;
-mod issuer;
+pub mod issuer;
 mod key_set;
 mod outage;
 mod recheck;

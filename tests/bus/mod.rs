@@ -3,4 +3,4 @@
 mod calm;
 mod faults;
 mod forged;
-mod rig;
+pub mod rig;

@@ -54,7 +54,7 @@ pub const FIELDS: [(&str, &str); 13] = [
     ("sentence", "The same for people, up to 200 bytes. Clients show it."),
     (
         "interval_ms",
-        "Time between two probes, 100 to 3600000 ms, spread by a fifth; at most 500 ms while it is down. Default: 2000 if critical, 5000 if optional.",
+        "Time between two probes, 100 to 3600000 ms, spread by a fifth; at most 500 ms while it is down. Default: 2000 if critical and for the bus, 5000 if optional.",
     ),
     ("timeout_ms", "Timeout of one probe, 50 to 30000 ms. Default: 1000 if critical, 2000 if optional."),
     ("failures", "Failed probes in a row after which it is down, 1 to 10. Default: 2."),
@@ -359,6 +359,9 @@ fn definition(
         DependencyTarget::Url(url) => url.to_string(),
         DependencyTarget::Address(address) => address.clone(),
     };
+    // Users notice the loss of the bus at once, so it is probed as often as what is critical.
+    let is_bus = ready.is_some_and(|ready| ready.name == "bus");
+    let interval = if is_bus { Criticality::Critical.interval() } else { criticality.interval() };
     let ready_lost =
         || ready.map_or(&[][..], |ready| ready.lost).iter().map(|item| Arc::from(*item)).collect();
     Definition {
@@ -370,7 +373,7 @@ fn definition(
         ended_by: EndedBy::Probes,
         lost: table.lost.map_or_else(ready_lost, |items| items.into_iter().map(Arc::from).collect()),
         sentence: Arc::from(table.sentence.as_deref().unwrap_or(ready.map_or("", |ready| ready.sentence))),
-        interval: table.interval.unwrap_or(criticality.interval()),
+        interval: table.interval.unwrap_or(interval),
         timeout: table.timeout.unwrap_or(criticality.timeout()),
         failures: table.failures.unwrap_or(2),
         successes: table.successes.unwrap_or(2),

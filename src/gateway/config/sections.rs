@@ -131,6 +131,13 @@ pub struct BusSection {
     pub prefix: Option<String>,
 }
 
+impl BusSection {
+    /// The prefix of the channels in Redis.
+    pub fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or("seawall")
+    }
+}
+
 /// A publication is deleted as soon as it exceeds one of the bounds.
 #[derive(Clone, Debug)]
 pub struct RetentionSection {

@@ -23,7 +23,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Reads the publication back, and runs the functions of readers and of retention. Those find nothing to delete except the
-/// publications of earlier looks. The two statements in front need the rights with which an append creates a channel.
+/// publications of earlier looks. The two statements in front need the rights with which an append creates a channel. The canary
+/// has a row of its own, whose number never grows, so that no instance waits for it on the bus.
 const READ_AND_CUT: &str = "WITH listed AS (
         INSERT INTO seawall.channels (name) VALUES ($1) ON CONFLICT (name) DO NOTHING
     ), counted AS (
@@ -33,7 +34,8 @@ const READ_AND_CUT: &str = "WITH listed AS (
         (SELECT count(removed) FROM seawall.cut_number(ARRAY[$1], 1, 512)),
         (SELECT removed FROM seawall.cut_aged(-1, 1)),
         (SELECT forgotten FROM seawall.sweep_keys(9223372036854775807, '', '', -1, 1)),
-        (SELECT removed FROM seawall.remove_empty(9223372036854775807, -1, 1, 1))";
+        (SELECT removed FROM seawall.remove_empty(9223372036854775807, -1, 1, 1)),
+        (SELECT count(origin) FROM seawall.canary(pg_catalog.hashtext($1), $1, 0))";
 
 /// The result of a look at a database without our tables, or with older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +156,7 @@ fn use_all(link: &mut Link, channel: &ProbeChannel) -> Result<Saturation, CallFa
     let row = rows.first().ok_or_else(CallFault::incomplete)?;
     let text = |at: usize| row.try_get::<String>(at).unwrap_or_default();
     match row.try_get(0) {
-        Ok(true) => Ok(Saturation::of(&text(5), &text(6))),
+        Ok(true) => Ok(Saturation::of(&text(6), &text(7))),
         Ok(false) | Err(_) => Err(CallFault::incomplete()),
     }
 }

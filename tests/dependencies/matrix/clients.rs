@@ -170,7 +170,11 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(gateway: &Gateway, channel: &str) -> Listener {
-        let mut client = Client::connect(gateway);
+        Listener::of(Client::connect(gateway), channel)
+    }
+
+    /// A listener on a connection.
+    pub fn of(mut client: Client, channel: &str) -> Listener {
         let mut subscribed = Value::Null;
         // One of the readers may not be connected yet.
         until(SOON, "it is subscribed", || {

@@ -1,0 +1,143 @@
+//! A dependency that answers while one thing that calls need is broken: it is down within 5 s, whether clients call or not,
+//! stays down under one reference until it is repaired, and is up only when calls work.
+//!
+//! `SEAWALL_TEST_ROW` selects the rows whose name contains it.
+
+mod rig;
+mod table;
+
+use crate::dependencies::matrix::clients::Listener;
+use crate::support::{Client, Gateway, SOON, until};
+use rig::Rig;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use table::{Calls, ROWS, Row};
+
+/// From the fault to the first notification, with the default probes.
+const DOWN_WITHIN: Duration = Duration::from_secs(5);
+/// From the repair to `ok`, with time for a busy machine.
+const BACK_WITHIN: Duration = Duration::from_millis(2_500);
+/// Long enough for two delays of a breaker and four probes: a wrong `ok` would come in this time.
+const HELD: Duration = Duration::from_secs(5);
+/// Rows that run at once, because they mostly wait.
+const LANES: usize = 9;
+
+#[test]
+fn dependency_with_one_broken_path_is_down_until_it_is_repaired() {
+    let only = std::env::var("SEAWALL_TEST_ROW").unwrap_or_default();
+    let name = |row: &Row| format!("{} {}", row.name, row.rate);
+    let left = Mutex::new(ROWS.iter().filter(|row| name(row).contains(&only)).rev().collect::<Vec<_>>());
+    let next = || left.lock().expect("no holder panics").pop();
+    let lane = || {
+        let mut failed = Vec::new();
+        while let Some(row) = next() {
+            match catch_unwind(AssertUnwindSafe(|| run(row))) {
+                Ok((down, back)) => println!("{}: down after {down:?}, back after {back:?}", name(row)),
+                Err(_) => failed.push(name(row)),
+            }
+        }
+        failed
+    };
+    let failed: Vec<String> = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().expect("panics are caught")).collect()
+    });
+    assert!(failed.is_empty(), "these rows failed: {failed:?}");
+}
+
+/// Makes calls until it must stop, and counts the calls that worked.
+struct Load<'a> {
+    rig: &'a Rig,
+    gateway: &'a Gateway,
+    /// Connected before the fault, because a newcomer is refused during the outage.
+    client: Client,
+    rate: u64,
+    is_over: &'a AtomicBool,
+    worked: &'a AtomicU64,
+}
+
+impl Load<'_> {
+    fn run(mut self) {
+        let Some(pause) = 1_000_u64.checked_div(self.rate) else { return };
+        let mut due = Instant::now();
+        loop {
+            due += Duration::from_millis(pause);
+            // It reads pushes until the next call is due.
+            let wait = due.saturating_duration_since(Instant::now());
+            let _ = self.client.next_push_within("nothing", wait);
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let worked = self.rig.call(self.gateway, &mut self.client);
+            self.worked.fetch_add(u64::from(worked), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Returns the times from the fault to `down` and from the repair to `ok`.
+fn run(row: &Row) -> (Duration, Duration) {
+    let rig = Rig::start(row.calls);
+    let gateway = rig.gateway();
+    let mut client = rig.resident(&gateway);
+    if row.calls != Calls::UnknownKey {
+        until(SOON, "a call works", || rig.call(&gateway, &mut client));
+    }
+    let mut listener = Listener::of(rig.resident(&gateway), "old");
+    let dump = rig.dump(row);
+    let (is_over, worked) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let load = Load {
+            rig: &rig,
+            gateway: &gateway,
+            client: rig.resident(&gateway),
+            rate: row.rate,
+            is_over: &is_over,
+            worked: &worked,
+        };
+        let broken = Instant::now();
+        rig.apply(row.fault, None);
+        scope.spawn(|| load.run());
+        // Ends the load whatever happens.
+        let _over = Over(&is_over);
+        let (_, at) = listener.status(rig.level(), DOWN_WITHIN);
+        let down = at - broken;
+        let before = worked.load(Ordering::Relaxed);
+        let change = listener.client.next_push_within("status", HELD);
+        assert!(change.is_none(), "nothing is repaired: {change:?}");
+        // The bus carries only speed: calls do not fail without it.
+        if row.calls != Calls::PublishAndSubscribe {
+            assert_eq!(worked.load(Ordering::Relaxed), before, "a call worked while it was down");
+        }
+        check_log(&gateway, &rig, row);
+        let repaired = Instant::now();
+        rig.apply(row.repair, dump.as_deref());
+        let repaired = repaired.max(Instant::now());
+        let (_, at) = listener.status("ok", BACK_WITHIN);
+        assert!(rig.call(&gateway, &mut client), "`ok` is true: {}", gateway.output());
+        check_log(&gateway, &rig, row);
+        (down, at - repaired)
+    })
+}
+
+/// The outage is in the log once, with its cause.
+#[track_caller]
+fn check_log(gateway: &Gateway, rig: &Rig, row: &Row) {
+    until(SOON, "it is in the log", || gateway.output().contains("dependency down"));
+    let output = gateway.output();
+    let lines: Vec<&str> = output.lines().filter(|line| line.contains("dependency down")).collect();
+    assert_eq!(lines.len(), 1, "{output}");
+    assert!(lines[0].contains(&format!("fault=\"{}\"", row.named)), "{lines:?}");
+    assert!(lines[0].contains(rig.dependency()), "{lines:?}");
+}
+
+/// Ends the load when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
