@@ -86,7 +86,7 @@ pub struct InquiryTally {
 pub struct Inquiry<W> {
     verifier: Arc<Verifier>,
     keys: Keys<W>,
-    /// Tokens whose signature the keys at hand refused.
+    /// Tokens that the keys at hand refused for good.
     refused: Recent<Judged>,
     salt: [u8; 16],
     asking: Option<Asking<W>>,
@@ -229,27 +229,26 @@ impl<W> Inquiry<W> {
                 }
                 match (self.asking.is_some(), is_fetched) {
                     (true, _) if is_plain(&token) => self.ask(token, waiter, now, reach),
-                    (false, true) => self.park((token, waiter), fault, reach),
+                    (false, true) => self.park((token, waiter), now, reach),
                     (true | false, _) => Some((waiter, Err(Rejection::Token(fault)))),
                 }
             }
         }
     }
 
-    /// Keeps a token until newer keys are there, or refuses it if the keys are as new as can be.
+    /// Keeps a token until newer keys are there. The issuer may have published its key since the last fetch, so it is not refused
+    /// before the next one.
     fn park(
         &mut self,
-        parked: (Box<str>, Waiter<W>),
-        fault: TokenFault,
+        (token, waiter): (Box<str>, Waiter<W>),
+        now: Now,
         reach: Reach,
     ) -> Option<Judgement<W>> {
-        let is_recent = matches!(self.keys.last, Some((_, true))) && self.keys.fetch == Fetch::No;
-        let (token, waiter) = parked;
-        if is_recent {
-            return Some((waiter, Err(Rejection::Token(fault))));
-        }
         if reach == Reach::Down {
             return Some((waiter, Err(Rejection::Unchecked)));
+        }
+        if let Some(due) = self.keys.next_fetch(now.at).filter(|due| *due >= waiter.until) {
+            return Some((waiter, Err(Rejection::KeysTooNew(due.since(now.at)))));
         }
         match self.enter(TokenHistory::Unknown, waiter) {
             Ok(waiter) => self.keys.parked.push((token, waiter)),
@@ -362,23 +361,32 @@ impl<W> Inquiry<W> {
         waiters.into_iter().map(|waiter| (waiter, outcome.clone())).collect()
     }
 
-    /// Takes the result of a fetch; `None` if it brought no key set.
-    pub fn keys_fetched(&mut self, fetched: Option<KeySet>, now: Now) -> Vec<Judgement<W>> {
+    /// Takes the result of a fetch that began at `began`; `None` if it brought no key set. A token that came later and whose key
+    /// is not in the set waits for the next fetch. One that came before is refused, and again without a wait until then.
+    pub fn keys_fetched(&mut self, fetched: Option<KeySet>, began: Moment, now: Now) -> Vec<Judgement<W>> {
         self.keys.fetch = Fetch::No;
-        self.keys.last = Some((now.at, fetched.is_some()));
+        self.keys.last = Some(now.at);
         let Some(set) = fetched else { return Vec::new() };
         self.keys.set = set;
         self.refused.clear();
-        let parked = std::mem::take(&mut self.keys.parked);
-        let judge = |(token, waiter): (Box<str>, Waiter<W>)| {
-            self.room.leave(TokenHistory::Unknown, &waiter.party);
+        let mut judgements = Vec::new();
+        for (token, waiter) in std::mem::take(&mut self.keys.parked) {
             let outcome = match self.verifier.judge(&token, &self.keys.set, now.unix_ms) {
                 Judged::Settled(claims) => claims.map(Person::from),
-                Judged::Open { fault, .. } => Err(fault),
+                Judged::Open { fault, .. } if waiter.came_before(began) => {
+                    let hash = TokenHash::of(&token, &self.salt);
+                    self.refused.insert(hash, Judged::Settled(Err(fault)), 0);
+                    Err(fault)
+                }
+                Judged::Open { .. } => {
+                    self.keys.parked.push((token, waiter));
+                    continue;
+                }
             };
-            (waiter, outcome.map_err(Rejection::Token))
-        };
-        parked.into_iter().map(judge).collect()
+            self.room.leave(TokenHistory::Unknown, &waiter.party);
+            judgements.push((waiter, outcome.map_err(Rejection::Token)));
+        }
+        judgements
     }
 
     /// Answers the waiters that an outage or the end of their time leaves without a call, and makes failed calls again. It looks
@@ -388,6 +396,9 @@ impl<W> Inquiry<W> {
             return Vec::new();
         }
         self.ticked = Some(now.at);
+        if !self.keys.parked.is_empty() {
+            self.keys.want(now.at);
+        }
         let parked = self.keys.parked.extract_if(.., |(_, waiter)| waiter.is_over(now.at, reach));
         let mut judgements: Vec<Judgement<W>> =
             parked.map(|(_, waiter)| (waiter, Err(Rejection::Unchecked))).collect();

@@ -3,7 +3,7 @@
 //! A failed fetch changes nothing: the present keys stay in use. While an outage of the service is known it is not called; it
 //! is called at once when it is back.
 
-use super::service::{Caller, KeySetSource, ServiceNews, add, outage};
+use super::service::{Caller, Clock, KeySetSource, ServiceNews, add, outage};
 use crate::auth::key_set::KeySet;
 use crate::backoff::spread;
 use crate::net::deadline::now;
@@ -28,10 +28,10 @@ pub(super) fn start(
     caller: Caller,
     source: &KeySetSource,
     wishes: Receiver<()>,
-    unix_ms: impl Fn() -> u64 + Send + 'static,
+    clock: Clock,
 ) -> io::Result<()> {
     let fetcher = Fetcher { caller, refresh: source.refresh, wishes, last: None, failing: false };
-    Builder::new().name("key-set".into()).spawn(move || fetcher.run(unix_ms)).map(|_| ())
+    Builder::new().name("key-set".into()).spawn(move || fetcher.run(&clock)).map(|_| ())
 }
 
 struct Fetcher {
@@ -44,15 +44,16 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn run(mut self, unix_ms: impl Fn() -> u64) {
+    fn run(mut self, clock: &Clock) {
         let mut random = fastrand::Rng::new();
         loop {
+            let began = clock().at;
             let fetched = self.fetch();
             if fetched.is_some() {
-                self.caller.counters.key_set_unix_ms.store(unix_ms(), Ordering::Relaxed);
+                self.caller.counters.key_set_unix_ms.store(clock().unix_ms, Ordering::Relaxed);
             }
             let got_one = fetched.is_some();
-            if self.caller.news.send(ServiceNews::Keys(fetched)).is_err() {
+            if self.caller.news.send(ServiceNews::Keys(fetched, began)).is_err() {
                 return;
             }
             let waited = match got_one {

@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// When to come back where no outage is known, in milliseconds.
 const RETRY_MS: std::ops::Range<u32> = 1_000..2_000;
+/// The time after the next fetch within which clients return that it may admit, in milliseconds.
+const AFTER_FETCH_MS: std::ops::Range<u32> = 100..500;
 /// The pause between two log lines about unjudged tokens.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -109,7 +111,7 @@ impl TokenJudge {
                 let (sender, taken) = bounded(1);
                 let caller = Caller::new(service, &source.endpoint, counters, &news_in);
                 let clock = Arc::clone(clock);
-                fetcher::start(caller, source, taken, move || clock().unix_ms)?;
+                fetcher::start(caller, source, taken, clock)?;
                 settings.key_set_pause = Some(source.pause);
                 fetches = Some(sender);
             }
@@ -170,12 +172,12 @@ impl TokenJudge {
     /// Takes what a thread brought.
     pub(super) fn hear(&mut self, news: ServiceNews, now: Now) -> Vec<Verdict> {
         let reach = self.reach();
-        if let ServiceNews::Keys(Some(fetched)) = &news {
+        if let ServiceNews::Keys(Some(fetched), _) = &news {
             report_keys("auth.jwks_url", self.inquiry.changes_by(fetched));
         }
         let judgements = match news {
             ServiceNews::Judged(hash, judged) => self.inquiry.answered(hash, judged, now, reach),
-            ServiceNews::Keys(fetched) => self.inquiry.keys_fetched(fetched, now),
+            ServiceNews::Keys(fetched, began) => self.inquiry.keys_fetched(fetched, began, now),
         };
         self.make_calls(reach);
         self.settle(judgements, now)
@@ -237,6 +239,11 @@ impl TokenJudge {
         let outcome = judged.map_err(|rejection| match rejection {
             Rejection::Token(fault) => Denied::Token(fault),
             Rejection::TooManyWaiting => Denied::TooManyWaiting,
+            Rejection::KeysTooNew(wait) => {
+                add(&self.counters.unjudged, 1);
+                let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+                Denied::KeysTooNew { retry_ms: wait_ms.saturating_add(self.random.u32(AFTER_FETCH_MS)) }
+            }
             Rejection::Unchecked => self.unjudged(now),
         });
         (waiter.asker, outcome)

@@ -270,7 +270,7 @@ impl AuthWorker {
         add_one(&self.counters.tokens_checked);
         match denied {
             // Unchecked tokens are counted where that is found.
-            None | Some(Denied::Unchecked { .. } | Denied::TooManyWaiting) => {}
+            None | Some(Denied::Unchecked { .. } | Denied::KeysTooNew { .. } | Denied::TooManyWaiting) => {}
             Some(Denied::QueueFull) => add_one(&self.counters.service.too_many_waiting),
             Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
             Some(Denied::OtherUser) => add_one(&self.counters.other_user),

@@ -14,7 +14,7 @@ pub(super) fn denied(denied: Denied, occasion: &Occasion, trace: TokenTrace, add
         Denied::OtherUser => "other_user",
         Denied::TooManyOfUser => return over_limit("limits.connections_per_user", trace.user, address),
         Denied::TooManyWaiting => return over_limit("auth.waiting", trace.user, address),
-        Denied::Unchecked { .. } | Denied::QueueFull => return,
+        Denied::Unchecked { .. } | Denied::KeysTooNew { .. } | Denied::QueueFull => return,
     };
     let TokenTrace { kid, user } = trace;
     let (command, user) = match occasion {

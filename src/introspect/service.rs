@@ -8,7 +8,7 @@ use crate::auth::key_set::KeySet;
 use crate::auth::known::{CacheBounds, TokenHash};
 use crate::auth::token::{Claims, TokenFault, Verifier};
 use crate::auth::token_pattern::TokenPattern;
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::health::advice::look_at;
 use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault};
@@ -102,8 +102,8 @@ pub(super) struct Call {
 pub(super) enum ServiceNews {
     /// The service's answer about a token; `None`: it was not asked, or did not answer.
     Judged(TokenHash, Option<Result<Claims, TokenFault>>),
-    /// The key set; `None`: the fetch failed.
-    Keys(Option<KeySet>),
+    /// The key set and the start of its fetch; `None`: the fetch failed.
+    Keys(Option<KeySet>, Moment),
 }
 
 /// The outage of the auth service in mode `enforce`. In mode `observe` the service is called all the same.

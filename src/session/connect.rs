@@ -21,6 +21,7 @@ const WAITING_RETRY_MS: u32 = 2_000;
 /// When a client should return if its user has too many connections, in milliseconds: one of them has to end first.
 const USER_RETRY_MS: u32 = 15_000;
 
+const KEYS_TOO_NEW: &str = "no key here is the token's yet; the key set is fetched before you return";
 pub(super) const OTHER_USER: &str = "the token belongs to another user; use a token of the connected user";
 
 impl Session {
@@ -92,6 +93,7 @@ impl Session {
                             Denied::Token(_) | Denied::OtherUser => member.refresh_denied(cx),
                             Denied::TooManyOfUser
                             | Denied::Unchecked { .. }
+                            | Denied::KeysTooNew { .. }
                             | Denied::TooManyWaiting
                             | Denied::QueueFull => {}
                         }
@@ -183,6 +185,7 @@ fn close_reason(denied: Denied) -> CloseReason {
         Denied::TooManyOfUser => {
             CloseReason::OverCapacity { bound: "limits.connections_per_user", retry_ms: USER_RETRY_MS }
         }
+        Denied::KeysTooNew { retry_ms } => CloseReason::TooEarly { text: KEYS_TOO_NEW, retry_ms },
         Denied::Unchecked { retry_ms, reference } => CloseReason::Unavailable {
             dependency: "auth".into(),
             retry_ms,
@@ -208,6 +211,7 @@ fn refusal(denied: Denied) -> Refusal<'static> {
         Denied::TooManyOfUser => Refusal::BadToken(
             "limits.connections_per_user is reached; close another connection of this user first",
         ),
+        Denied::KeysTooNew { retry_ms } => Refusal::TooEarly { text: KEYS_TOO_NEW, retry_ms },
         Denied::Unchecked { retry_ms, reference: _ } => Refusal::Unchecked { retry_ms },
         Denied::TooManyWaiting | Denied::QueueFull => Refusal::Queue,
     }

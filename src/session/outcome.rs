@@ -88,6 +88,8 @@ pub enum Denied {
         /// The outage, if it is known.
         reference: Option<Reference>,
     },
+    /// No key at hand is the token's, and newer keys may be fetched in `retry_ms` milliseconds.
+    KeysTooNew { retry_ms: u32 },
     /// `auth.waiting` is reached.
     TooManyWaiting,
     /// More tokens are to be checked than the auth worker keeps.

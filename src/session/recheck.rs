@@ -66,7 +66,11 @@ impl Session {
             Some(Err(Denied::OtherUser)) => cx.close(CloseReason::Unauthenticated(OTHER_USER)),
             // The service did not say anything, so the next check decides.
             Some(Err(
-                Denied::TooManyOfUser | Denied::Unchecked { .. } | Denied::TooManyWaiting | Denied::QueueFull,
+                Denied::TooManyOfUser
+                | Denied::Unchecked { .. }
+                | Denied::KeysTooNew { .. }
+                | Denied::TooManyWaiting
+                | Denied::QueueFull,
             ))
             | None => {}
         }

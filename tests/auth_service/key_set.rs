@@ -2,12 +2,14 @@
 
 use crate::auth_service::issuer::{Issuer, JWKS, connect, logged, refused, state};
 use crate::servers::Answer;
-use crate::support::Gateway;
 use crate::support::token::{asymmetric, claims, signed};
 use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn published(algorithm: Algorithm, kid: &str) -> Value {
@@ -48,12 +50,69 @@ fn keys_rotate_without_a_restart() {
 fn invented_key_ids_cause_few_fetches() {
     let issuer = Issuer::start();
     issuer.publishes(&[published(Algorithm::RS256, "k")]);
-    let gateway = issuer.trusted().start();
+    let gateway = issuer.trusted().env("SEAWALL_AUTH_JWKS_PAUSE_MS", "1000").start();
     connect(&gateway, &token(Algorithm::RS256, "k"));
-    for number in 0..30 {
-        refused(&gateway, &token(Algorithm::ES256, &format!("made up {number}"))).is(4501, "unauthenticated");
+    let clients: Vec<Client> = (0..30).map(|number| presents_unknown(&gateway, number)).collect();
+    for mut client in clients {
+        client.expect_close().is(4501, "unauthenticated");
     }
     assert!(gateway.metric("seawall_key_set_fetches_total") <= 3.0);
+}
+
+/// A client with a token whose key nobody published.
+fn presents_unknown(gateway: &Gateway, number: u32) -> Client {
+    let mut client = Client::open(gateway);
+    client.send(json!({"connect": {"token": token(Algorithm::ES256, &format!("made up {number}"))}}));
+    client
+}
+
+#[test]
+fn new_key_is_accepted_amid_tokens_with_made_up_keys() {
+    let issuer = Issuer::start();
+    issuer.publishes(&[published(Algorithm::RS256, "0")]);
+    let gateway = issuer.trusted().env("SEAWALL_AUTH_JWKS_PAUSE_MS", "1000").start();
+    connect(&gateway, &token(Algorithm::RS256, "0"));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut clients = VecDeque::new();
+            for number in 0.. {
+                clients.push_back(presents_unknown(&gateway, number));
+                if clients.len() > 20 {
+                    clients.pop_front().into_iter().for_each(|mut client| drop(client.expect_close()));
+                }
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for rotation in 1..=4 {
+            let fetched = issuer.fetched();
+            until(SOON, "the made-up keys cause a fetch", || issuer.fetched() > fetched);
+            let kid = rotation.to_string();
+            issuer.publishes(&[published(Algorithm::ES256, &kid)]);
+            let came = connect(&gateway, &token(Algorithm::ES256, &kid)).connected["user"].clone();
+            assert_eq!(came, "ann", "rotation {rotation}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn new_key_far_from_the_next_fetch_is_refused_for_now() {
+    let issuer = Issuer::start();
+    issuer.publishes(&[published(Algorithm::RS256, "k")]);
+    let gateway = issuer.trusted().env("SEAWALL_AUTH_JWKS_PAUSE_MS", "60000").start();
+    let mut client = connect(&gateway, &token(Algorithm::RS256, "k"));
+    issuer.publishes(&[published(Algorithm::ES256, "new")]);
+    let new = token(Algorithm::ES256, "new");
+    let closed = refused(&gateway, &new);
+    closed.is(4425, "too_early");
+    let retry_ms = closed.bye.unwrap()["retry_ms"].as_u64().unwrap();
+    assert!((50_000..=60_500).contains(&retry_ms), "{retry_ms}");
+    let reply = client.command(json!({"refresh": {"token": new}}));
+    assert_eq!(reply["error"]["code"], "unavailable");
+    assert!(reply["error"]["retry_ms"].as_u64().is_some_and(|wait| wait > 50_000), "{reply}");
 }
 
 #[test]

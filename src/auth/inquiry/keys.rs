@@ -11,8 +11,8 @@ pub(super) struct Keys<W> {
     pub(super) set: KeySet,
     /// `None` if no key set is fetched.
     pub(super) pause: Option<Duration>,
-    /// When the last fetch ended, and whether it brought keys.
-    pub(super) last: Option<(Moment, bool)>,
+    /// When the last fetch ended.
+    pub(super) last: Option<Moment>,
     pub(super) fetch: Fetch,
     pub(super) parked: Vec<(Box<str>, Waiter<W>)>,
 }
@@ -32,10 +32,16 @@ impl<W> Keys<W> {
     /// Has the key set fetched, unless that was just done or is about to be.
     pub(super) fn want(&mut self, now: Moment) {
         let Some(pause) = self.pause else { return };
-        let has_rested = self.last.is_some_and(|(last, _)| now.since(last) >= pause);
+        let has_rested = self.last.is_some_and(|last| now.since(last) >= pause);
         if has_rested && self.fetch == Fetch::No {
             self.fetch = Fetch::Wanted;
         }
+    }
+
+    /// The moment of the next fetch, if it is in the future: no fetch is under way, and the pause since the last is not over.
+    pub(super) fn next_fetch(&self, now: Moment) -> Option<Moment> {
+        let due = self.last? + self.pause?;
+        (self.fetch == Fetch::No && due > now).then_some(due)
     }
 
     /// Takes the newest waiter of a party.

@@ -209,10 +209,54 @@ fn refused_signature_is_remembered_until_the_keys_change() {
     inquiry.refused.insert(TokenHash::of(forged, &[7; 16]), refused(), 0);
     assert_eq!(inquiry.check(forged, at(0)), refused());
     assert_ne!(inquiry.check("eyJhbGciOiJIUzI1NiJ9.e30.BBBB", at(0)), refused());
-    inquiry.keys_fetched(Some(KeySet::default()), at(1));
+    inquiry.keys_fetched(Some(KeySet::default()), at(0).at, at(1));
     assert!(inquiry.refused.is_empty());
     for n in 0..2 * REFUSED_MAX {
         inquiry.refused.insert(TokenHash::of(&n.to_string(), &[7; 16]), refused(), 0);
     }
     assert_eq!(inquiry.refused.len(), REFUSED_MAX);
+}
+
+/// An inquiry that fetches keys with a pause of 5 s, 1 s after its first fetch.
+fn with_keys() -> Inquiry<u8> {
+    let mut inquiry = Inquiry { asking: None, ..inquiry(8) };
+    inquiry.keys.pause = Some(Duration::from_secs(5));
+    assert!(inquiry.keys_fetched(Some(KeySet::default()), at(0).at, at(0)).is_empty());
+    inquiry
+}
+
+/// Presents a token whose key is unknown.
+fn present_unknown(inquiry: &mut Inquiry<u8>, asker: u8, ms: u64) -> Option<(u8, Result<Person, Rejection>)> {
+    let open = Judged::Open { fault: TokenFault::UnknownKey, form: TokenForm::Jwt };
+    let waiter = Waiter::new(asker, Party::of(Ipv4Addr::LOCALHOST.into()), at(ms).at);
+    inquiry.judge(open, format!("a.b.{asker}").into(), waiter, at(ms), Reach::Up).map(named)
+}
+
+#[test]
+fn token_with_an_unknown_key_waits_for_a_fetch_that_begins_after_it_came() {
+    let mut inquiry = with_keys();
+    assert_eq!(present_unknown(&mut inquiry, 1, 2_000), None, "the next fetch is 3 s away");
+    assert!(!inquiry.take_fetch(), "the pause is not over");
+    assert!(inquiry.tick(at(4_900), Reach::Up).is_empty() && !inquiry.take_fetch());
+    assert!(inquiry.tick(at(5_000), Reach::Up).is_empty() && inquiry.take_fetch());
+    assert_eq!(present_unknown(&mut inquiry, 2, 5_100), None, "a fetch is under way");
+    let judged = inquiry.keys_fetched(Some(KeySet::default()), at(5_050).at, at(5_200));
+    let judged: Vec<_> = judged.into_iter().map(named).collect();
+    assert_eq!(judged, [(1, Err(Rejection::Token(TokenFault::Malformed)))]);
+    assert_eq!(inquiry.waiting(), 1, "the second came after that fetch began");
+    assert_eq!(
+        inquiry.check("a.b.1", at(5_300)),
+        Judged::Settled(Err(TokenFault::Malformed)),
+        "no second wait"
+    );
+    let over: Vec<_> = inquiry.tick(at(9_100), Reach::Up).into_iter().map(named).collect();
+    assert_eq!(over, [(2, Err(Rejection::Unchecked))]);
+}
+
+#[test]
+fn token_that_cannot_wait_for_the_next_fetch_may_return_after_it() {
+    let mut inquiry = with_keys();
+    let wait = Duration::from_millis(4_500);
+    assert_eq!(present_unknown(&mut inquiry, 1, 500), Some((1, Err(Rejection::KeysTooNew(wait)))));
+    assert_eq!((inquiry.waiting(), inquiry.take_fetch()), (0, false));
 }

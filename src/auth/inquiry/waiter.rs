@@ -25,6 +25,11 @@ impl<W> Waiter<W> {
         Waiter { asker, party, until: now + WAIT_MAX }
     }
 
+    /// True exactly when it came before `moment`.
+    pub(super) fn came_before(&self, moment: Moment) -> bool {
+        self.until <= moment + WAIT_MAX
+    }
+
     /// True exactly when it is answered without a call.
     pub(super) fn is_over(&self, now: Moment, reach: Reach) -> bool {
         reach == Reach::Down || self.until <= now
@@ -40,6 +45,8 @@ pub enum Rejection {
     Unchecked,
     /// As many connections as allowed wait already.
     TooManyWaiting,
+    /// No key at hand has the token's name, and newer keys are not fetched before this time has passed.
+    KeysTooNew(Duration),
 }
 
 /// The answer to one waiter.
