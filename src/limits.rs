@@ -191,7 +191,7 @@ pub const REPLAYS_PER_READ: usize = ARENA_BYTES_MAX / REPLAY_PAGE_BYTES_MAX / 2;
 /// Concurrent recovery reads of one reactor: enough to keep the store's readers busy, and few enough that a page of
 /// history does not wait long.
 pub const RECOVERIES_AT_ONCE: usize = 16;
-/// Recovery reads that wait in one reactor. Over it a subscription is answered `unavailable`.
+/// Recovery reads that wait in one reactor. Over it the newest one of the user with the most is answered `unavailable`.
 pub const RECOVERIES_WAITING_MAX: usize = 8_192;
 /// Bytes of a page that is read for all recoveries of a channel: usually enough for every one of them.
 pub const RECOVERY_PAGE_BYTES_MAX: usize = 256 << 10;
@@ -271,8 +271,20 @@ pub const REFUSALS_AT_ONCE: usize = 256;
 
 /// Places in the queue of appends. A full queue answers `overloaded`.
 pub const APPEND_QUEUE: usize = 8_192;
+/// Appends that all reactors together hand to the store at once: one commit that is written and one that gathers. The
+/// others wait in their reactors, in turn by user, so that a publish waits for two commits, however many another user has.
+pub const APPENDS_AT_ONCE: usize = 2 * APPEND_BATCH_MAX;
+/// The least part of these that a reactor has.
+pub const APPENDS_AT_ONCE_MIN: usize = 32;
 /// Places in the queue of reads.
 pub const READ_QUEUE: usize = 8_192;
+/// History pages that all reactors together hand to the store at once: two for each reader. The others wait in turn.
+pub const PAGES_AT_ONCE: usize = 4;
+/// The least part of these that a reactor has: otherwise a reader would rest between two pages.
+pub const PAGES_AT_ONCE_MIN: usize = 2;
+/// Appends, and as many history pages, that wait in one reactor for their turn. Over it the user with the most is answered
+/// `overloaded`.
+pub const WAITING_MAX: usize = 4_096;
 /// Places in the queue of the auth worker.
 pub const AUTH_QUEUE: usize = 8_192;
 /// Places in the queue of the watch thread. Each dependency has at most one probe result in it and operators send few
@@ -281,8 +293,10 @@ pub const WATCH_QUEUE: usize = 128;
 /// Places for evidence from the store's workers about the store's health. When full, they drop evidence, because the
 /// watch thread already has the same.
 pub const EVIDENCE_QUEUE: usize = 64;
-/// Jobs one reactor may have outstanding. Over it: error `overloaded`.
+/// Jobs one reactor may have outstanding. Over it: error `overloaded`, for the user with the most waiting ones.
 pub const OUTSTANDING_MAX: usize = 8_192;
+/// The part of these for handshakes and tokens, so that a storm of clients refuses no publish.
+pub const ARRIVALS_OUTSTANDING_MAX: usize = OUTSTANDING_MAX / 2;
 /// Places in a reactor's lane of answers: one for each job outstanding, and as many again for answers that arrive
 /// after their deadline.
 pub const ANSWERS_LANE: usize = 2 * OUTSTANDING_MAX;
@@ -306,6 +320,10 @@ const _: () = {
     assert!(REPLY_TIMEOUT.as_millis() < 5_000);
     assert!(REPLAY_PAGE_BYTES_MAX <= HISTORY_PAGE_BYTES_MAX);
     assert!(APPEND_QUEUE <= OUTSTANDING_MAX && READ_QUEUE <= OUTSTANDING_MAX);
+    assert!(WAITING_MAX + ARRIVALS_OUTSTANDING_MAX <= OUTSTANDING_MAX);
+    // With the most reactors (256), what they hand out at once fits into the queues.
+    assert!(APPENDS_AT_ONCE <= APPEND_QUEUE && 256 * APPENDS_AT_ONCE_MIN <= APPEND_QUEUE);
+    assert!(256 * (PAGES_AT_ONCE_MIN + RECOVERIES_AT_ONCE) <= READ_QUEUE);
     assert!(HISTORY_LIMIT_MAX as u64 >= REPLAY_PUBLICATIONS_MAX);
     assert!(CLOSE_REASON_BYTES_MAX + 2 <= 125);
     assert!(IOVECS_MAX <= 1_024);

@@ -65,6 +65,11 @@ impl<K: Clone + Ord, T> FairQueue<K, T> {
         }
     }
 
+    /// All entries, party by party.
+    pub fn entries(&self) -> impl Iterator<Item = &T> {
+        self.lanes.values().flatten()
+    }
+
     fn forget_if_empty(&mut self, party: &K) {
         if self.lanes.get(party).is_some_and(VecDeque::is_empty) {
             self.lanes.remove(party);

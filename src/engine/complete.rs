@@ -52,6 +52,7 @@ impl Engine {
     pub fn finish_completions(&mut self, auth_room: usize) {
         self.read_heads();
         self.ask_needs();
+        self.take_turns();
         self.deliver();
         self.release_again(auth_room);
     }

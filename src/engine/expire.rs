@@ -43,6 +43,7 @@ impl Engine {
         }
         self.rejudge();
         self.ask_needs();
+        self.take_turns();
     }
 
     /// Ends the next sessions whose key, service or issuer is no longer trusted.

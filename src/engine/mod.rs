@@ -55,6 +55,7 @@ mod tell;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod turns;
 mod upgrade;
 
 pub use arrive::AcceptQuota;
@@ -110,6 +111,7 @@ pub struct Engine {
     arrivals: arrive::Arrivals,
     strangers: strangers::Strangers,
     gathering: gather::Gathering,
+    turns: turns::Turns,
     reads: recover::Reads,
     relief: flush::Relief,
     health: tell::StatusRound,
@@ -176,6 +178,7 @@ impl Engine {
             arrivals: arrive::Arrivals::new(now.at),
             strangers: strangers::Strangers::default(),
             gathering: gather::Gathering::default(),
+            turns: turns::Turns::default(),
             reads: recover::Reads::new(now.at),
             relief: flush::Relief::new(now.at),
             health: tell::StatusRound::new(snapshot),

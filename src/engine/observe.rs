@@ -34,6 +34,7 @@ impl Engine {
         tally.pending.set(self.pending.len() as u64);
         tally.outbox_bytes.set(self.relief.waiting_bytes);
         tally.recoveries_waiting.set(self.reads.recoveries.waiting() as u64);
+        tally.turns_waiting.set(self.turns.len() as u64);
         let (channels, subscriptions, tail_bytes) = self.hub.sizes();
         tally.channels.set(channels as u64);
         tally.subscriptions.set(subscriptions as u64);

@@ -1,6 +1,7 @@
 //! One connection without its socket: its stage, the bytes that wait for it, and its place on the turn's lists.
 
 use super::timers::Scheduled;
+use crate::auth::party::Party;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::rate::Meter;
@@ -352,6 +353,14 @@ impl Peer {
     /// Bytes that wait for the socket, encrypted ones included.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.outbox.bytes() + self.sealed_bytes as usize
+    }
+
+    /// The party whose shares of the common bounds the peer uses.
+    pub(super) fn party(&self) -> Party {
+        match self.chat().and_then(|chat| chat.session.sharing_user()) {
+            Some(user) => Party::User(user.clone()),
+            None => Party::of(self.address),
+        }
     }
 
     /// True exactly when a close_notify must precede the end of our half.

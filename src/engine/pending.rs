@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::hub::{ChannelId, SubscriptionId};
 use crate::id::{ChannelName, CommandId, Key, ReactorId};
 use crate::job::Ticket;
-use crate::limits::{OUTSTANDING_MAX, REPLY_TIMEOUT};
+use crate::limits::{ARRIVALS_OUTSTANDING_MAX, OUTSTANDING_MAX, REPLY_TIMEOUT};
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -72,6 +72,11 @@ impl Request {
         }
     }
 
+    /// True exactly for what a client needs before it is connected.
+    fn is_arrival(&self) -> bool {
+        matches!(self, Request::Token { .. } | Request::Address { .. })
+    }
+
     /// True exactly for the reads that recovering clients need; at most `limits::RECOVERIES_AT_ONCE` are made at once.
     pub fn is_recovery(&self) -> bool {
         match self {
@@ -104,10 +109,54 @@ pub struct Subscriber {
     pub subscription: SubscriptionId,
 }
 
+/// The place of a request's job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JobPlace {
+    /// With a worker, or in its queue.
+    ByWorker,
+    /// In this reactor, until its turn.
+    Here,
+}
+
 #[derive(Debug)]
 struct PendingEntry {
     serial: u32,
+    place: JobPlace,
     request: Request,
+}
+
+/// The requests of some kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    appends: usize,
+    pages: usize,
+    recoveries: usize,
+    arrivals: usize,
+}
+
+impl Counts {
+    /// The count of a request's kind.
+    fn of(&mut self, request: &Request) -> Option<&mut usize> {
+        match request {
+            Request::Append { .. } => Some(&mut self.appends),
+            Request::History { .. } => Some(&mut self.pages),
+            Request::Replay { .. } | Request::Position(_) | Request::Older(_) => Some(&mut self.recoveries),
+            Request::Token { .. } | Request::Address { .. } => Some(&mut self.arrivals),
+            Request::Recheck { .. } | Request::Fill(_) | Request::Follow(_) | Request::Heads => None,
+        }
+    }
+
+    fn add(&mut self, request: &Request) {
+        if let Some(count) = self.of(request) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, request: &Request) {
+        if let Some(count) = self.of(request) {
+            *count -= 1;
+        }
+    }
 }
 
 /// The requests of one reactor that wait for an answer.
@@ -117,14 +166,14 @@ pub struct Pending {
     entries: Slab<PendingEntry>,
     serial: u32,
     deadlines: VecDeque<(Moment, u64)>,
-    appends: usize,
-    recoveries: usize,
+    /// Requests whose jobs the workers hold.
+    by_workers: Counts,
 }
 
 impl Pending {
     pub fn new(reactor: ReactorId) -> Pending {
         let (entries, deadlines) = (Slab::new(), VecDeque::new());
-        Pending { reactor, entries, serial: 0, deadlines, appends: 0, recoveries: 0 }
+        Pending { reactor, entries, serial: 0, deadlines, by_workers: Counts::default() }
     }
 
     /// Reserves a place for the answer; gives the request back if `limits::OUTSTANDING_MAX` wait already.
@@ -132,13 +181,26 @@ impl Pending {
     /// The deadline runs from `asked`, which is nearly always now. The request of a command that was held for a while is
     /// inserted a few entries before the end.
     pub fn insert(&mut self, request: Request, asked: Moment) -> Result<Ticket, Request> {
+        if request.is_arrival() && self.by_workers.arrivals >= ARRIVALS_OUTSTANDING_MAX {
+            return Err(request);
+        }
+        self.insert_at(JobPlace::ByWorker, request, asked)
+    }
+
+    /// The same for a request whose job waits here until it is handed out ([`Pending::hand_out`]).
+    pub fn insert_waiting(&mut self, request: Request, asked: Moment) -> Result<Ticket, Request> {
+        self.insert_at(JobPlace::Here, request, asked)
+    }
+
+    fn insert_at(&mut self, place: JobPlace, request: Request, asked: Moment) -> Result<Ticket, Request> {
         if self.entries.len() >= OUTSTANDING_MAX {
             return Err(request);
         }
-        self.appends += usize::from(matches!(request, Request::Append { .. }));
-        self.recoveries += usize::from(request.is_recovery());
+        if place == JobPlace::ByWorker {
+            self.by_workers.add(&request);
+        }
         self.serial = self.serial.wrapping_add(1);
-        let index = self.entries.insert(PendingEntry { serial: self.serial, request });
+        let index = self.entries.insert(PendingEntry { serial: self.serial, place, request });
         let name = u64::from(self.serial) << 32 | index as u64;
         let deadline = asked + REPLY_TIMEOUT;
         let later = self.deadlines.iter().rev().take_while(|(other, _)| *other > deadline).count();
@@ -152,10 +214,21 @@ impl Pending {
     }
 
     fn take_named(&mut self, name: u64) -> Option<Request> {
-        let request = self.entries.remove(self.index(name)?).request;
-        self.appends -= usize::from(matches!(request, Request::Append { .. }));
-        self.recoveries -= usize::from(request.is_recovery());
+        let PendingEntry { place, request, .. } = self.entries.remove(self.index(name)?);
+        if place == JobPlace::ByWorker {
+            self.by_workers.remove(&request);
+        }
         Some(request)
+    }
+
+    /// Notes that the job of a waiting request goes to its worker; false if the request was answered already.
+    pub fn hand_out(&mut self, ticket: Ticket) -> bool {
+        let Some(entry) = self.index(ticket.request).and_then(|index| self.entries.get_mut(index)) else {
+            return false;
+        };
+        entry.place = JobPlace::ByWorker;
+        self.by_workers.add(&entry.request);
+        true
     }
 
     /// The place of a request, unless it was answered.
@@ -197,10 +270,12 @@ impl Pending {
 
     /// Panics if the counts differ from the entries.
     pub fn check_invariants(&self) {
-        let requests = || self.entries.iter().map(|(_, entry)| &entry.request);
-        let appends = requests().filter(|request| matches!(request, Request::Append { .. })).count();
-        let recoveries = requests().filter(|request| request.is_recovery()).count();
-        assert_eq!((appends, recoveries), (self.appends, self.recoveries), "requests of each kind");
+        let mut by_workers = Counts::default();
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        entries
+            .filter(|entry| entry.place == JobPlace::ByWorker)
+            .for_each(|entry| by_workers.add(&entry.request));
+        assert_eq!(by_workers, self.by_workers, "requests of each kind");
         assert!(self.entries.len() <= self.deadlines.len(), "a request without a deadline");
         assert!(self.deadlines.iter().is_sorted_by_key(|(deadline, _)| *deadline), "deadlines out of order");
     }
@@ -209,12 +284,19 @@ impl Pending {
         self.entries.len()
     }
 
+    /// Appends that the store holds.
     pub fn appends(&self) -> usize {
-        self.appends
+        self.by_workers.appends
     }
 
+    /// History pages that the store holds.
+    pub fn pages(&self) -> usize {
+        self.by_workers.pages
+    }
+
+    /// Recovery reads that the store holds.
     pub fn recoveries(&self) -> usize {
-        self.recoveries
+        self.by_workers.recoveries
     }
 }
 

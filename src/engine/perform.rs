@@ -5,6 +5,7 @@ use super::order::Job;
 use super::peer::{Awaited, Closing, Stage};
 use super::pending::{Request, Unanswered};
 use super::slots::SlotId;
+use super::turns::StoreLine;
 use crate::clock::Moment;
 use crate::close::{CloseReason, Farewell};
 use crate::health::snapshot::Availability;
@@ -29,7 +30,7 @@ impl Engine {
             Effect::History { id: command, channel, range, limit, asked } => {
                 let request = Request::History { slot: id, id: command, channel: channel.clone() };
                 let (span, bytes_max, form) = (range.into(), HISTORY_PAGE_BYTES_MAX, Form::Json);
-                self.ask(request, asked, |ticket| {
+                self.ask_in_turn(id, StoreLine::Pages, request, asked, |ticket| {
                     Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
                 });
             }
@@ -72,7 +73,7 @@ impl Engine {
             return self.appended(slot, id, &channel, key.as_ref(), outcome);
         }
         let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
-        self.ask(request, asked, |ticket| {
+        self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
             Job::Append(Append { ticket, channel, user, key, change, creation, data })
         });
     }
@@ -83,16 +84,19 @@ impl Engine {
         match self.pending.insert(request, asked) {
             Err(request) => self.answer_without_worker(request, Unanswered::Refused),
             Ok(ticket) => {
-                let job = job(ticket);
-                match job {
-                    Job::Append(_) => self.tally.publishes.add(1),
-                    Job::Read(_) => self.out.read_room = self.out.read_room.saturating_sub(1),
-                    Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } => {}
-                }
                 self.tally.recovery_reads.add(recoveries);
-                self.out.jobs.push(job);
+                self.hand_out(job(ticket));
             }
         }
+    }
+
+    pub(super) fn hand_out(&mut self, job: Job) {
+        match job {
+            Job::Append(_) => self.tally.publishes.add(1),
+            Job::Read(_) => self.out.read_room = self.out.read_room.saturating_sub(1),
+            Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } => {}
+        }
+        self.out.jobs.push(job);
     }
 
     /// Has the auth worker release a user or an address.
@@ -132,7 +136,7 @@ impl Engine {
         }
     }
 
-    fn refuse(&mut self, ticket: Ticket) {
+    pub(super) fn refuse(&mut self, ticket: Ticket) {
         let Some(request) = self.pending.take(ticket) else { return };
         self.tally.recovery_reads.take_back(u64::from(request.is_recovery()));
         self.answer_without_worker(request, Unanswered::Refused);

@@ -1,7 +1,7 @@
 //! Store reads for recovering clients: a few at a time, the others in order behind them.
 //!
 //! When all clients return at once, their reads would fill the store's queue, and a client that pages through history would
-//! wait behind them. So an engine has only a few such reads outstanding. A session answers its client at its own deadline,
+//! wait behind them. So an engine has only a few such reads outstanding, and those of one user wait behind those of the others. A session answers its client at its own deadline,
 //! however long its read waits here; past the bound on waiting reads it is refused as `unavailable` at once.
 //!
 //! Subscribers that lack the same page while its read waits share one read, and its bytes. A subscriber that needs the page
@@ -9,11 +9,13 @@
 
 use super::Engine;
 use super::order::Job;
-use super::peer::Replays;
+use super::peer::{Peer, Replays};
 use super::pending::{Request, Subscriber, Unanswered};
-use super::slots::SlotId;
+use super::slots::{SlotId, Slots};
+use crate::auth::fair_queue::FairQueue;
+use crate::auth::party::Party;
 use crate::clock::Moment;
-use crate::hub::{ChannelId, PageWanted, ReplayPage};
+use crate::hub::{ChannelId, Hub, PageWanted, ReplayPage, SubscriptionId};
 use crate::id::{ChannelName, Offset};
 use crate::job::{Form, Page, PageRequest, Read, Span};
 use crate::limits::{
@@ -119,7 +121,8 @@ struct Lacking {
 /// Reads that wait for their turn.
 #[derive(Debug, Default)]
 pub(super) struct Recoveries {
-    waiting: VecDeque<Recovery>,
+    /// By the party of a client that needs the read; `None`: its client has left.
+    waiting: FairQueue<Option<Party>, Recovery>,
     /// A page is in here exactly while its read waits.
     pages: HashMap<PageKey, Lacking, ahash::RandomState>,
 }
@@ -139,7 +142,7 @@ impl Recoveries {
     /// Panics unless a page is known exactly while its read waits.
     pub(super) fn check_invariants(&self) {
         let mut waiting = 0;
-        for recovery in &self.waiting {
+        for recovery in self.waiting.entries() {
             if let Recovery::Page(key) = recovery {
                 waiting += 1;
                 assert!(self.pages.contains_key(key), "a read without subscribers: {key:?}");
@@ -158,33 +161,50 @@ impl Recoveries {
 
     /// Takes at most [`REPLAYS_PER_READ`] subscribers of a page, with the publications to read. The others wait for the next
     /// read.
-    fn take_lacking(&mut self, key: &PageKey) -> Lacking {
+    fn take_lacking(&mut self, key: &PageKey, party: impl FnOnce(&Subscriber) -> Option<Party>) -> Lacking {
         let Some(mut lacking) = self.pages.remove(key) else { return Lacking::default() };
         if lacking.subscribers.len() > REPLAYS_PER_READ {
             let subscribers = lacking.subscribers.split_off(REPLAYS_PER_READ);
+            let party = subscribers.first().and_then(party);
             self.pages.insert(key.clone(), Lacking { limit: lacking.limit, subscribers });
-            self.waiting.push_back(Recovery::Page(key.clone()));
+            self.waiting.push(party, Recovery::Page(key.clone()));
         }
         lacking
     }
 }
 
 impl Engine {
-    /// Makes the read now or in its turn. If too many wait, it is refused.
+    /// Makes the read now or in the turn of its party. If too many wait, the party with the most loses its newest.
     pub(super) fn recover(&mut self, recovery: Recovery) {
         if self.reads.recoveries.waiting.is_empty() && self.has_recovery_room() {
-            self.read_recovery(recovery);
-        } else if self.reads.recoveries.waiting.len() < RECOVERIES_WAITING_MAX {
-            self.reads.recoveries.waiting.push_back(recovery);
-        } else {
-            self.fail_recovery(recovery);
+            return self.read_recovery(recovery);
         }
+        let party = self.party_of(&recovery);
+        let waiting = &mut self.reads.recoveries.waiting;
+        let is_full = waiting.len() >= RECOVERIES_WAITING_MAX;
+        match is_full.then(|| waiting.displace_for(&party)) {
+            None => waiting.push(party, recovery),
+            Some(Some(displaced)) => {
+                waiting.push(party, recovery);
+                self.fail_recovery(displaced);
+            }
+            Some(None) => self.fail_recovery(recovery),
+        }
+    }
+
+    /// The party of the client that has waited longest for a read.
+    fn party_of(&self, recovery: &Recovery) -> Option<Party> {
+        let subscription = match recovery {
+            Recovery::Position(id) | Recovery::Older(id) => self.hub.waits_longest(*id)?,
+            Recovery::Page(key) => self.reads.recoveries.pages.get(key)?.subscribers.first()?.subscription,
+        };
+        party(&self.peers, &self.hub, subscription)
     }
 
     /// Makes the waiting reads that there is room for.
     pub(super) fn recover_waiting(&mut self) {
         while self.has_recovery_room()
-            && let Some(recovery) = self.reads.recoveries.waiting.pop_front()
+            && let Some(recovery) = self.reads.recoveries.waiting.pop()
         {
             self.read_recovery(recovery);
         }
@@ -192,7 +212,7 @@ impl Engine {
 
     /// Fails all waiting reads.
     pub(super) fn fail_waiting(&mut self) {
-        while let Some(recovery) = self.reads.recoveries.waiting.pop_front() {
+        while let Some(recovery) = self.reads.recoveries.waiting.pop() {
             self.fail_recovery(recovery);
         }
     }
@@ -217,8 +237,13 @@ impl Engine {
         }
     }
 
+    fn take_lacking(&mut self, key: &PageKey) -> Lacking {
+        let (peers, hub) = (&self.peers, &self.hub);
+        self.reads.recoveries.take_lacking(key, |one| party(peers, hub, one.subscription))
+    }
+
     fn read_page(&mut self, key: &PageKey) {
-        let Lacking { limit, subscribers } = self.reads.recoveries.take_lacking(key);
+        let Lacking { limit, subscribers } = self.take_lacking(key);
         let (here, gone): (Vec<_>, Vec<_>) =
             subscribers.into_iter().partition(|one| self.hub.slot(one.subscription).is_some());
         if !here.is_empty() {
@@ -253,9 +278,7 @@ impl Engine {
         let request = match recovery {
             Recovery::Position(id) => Request::Position(id),
             Recovery::Older(id) => Request::Older(id),
-            Recovery::Page(key) => {
-                Request::Replay { subscribers: self.reads.recoveries.take_lacking(&key).subscribers }
-            }
+            Recovery::Page(key) => Request::Replay { subscribers: self.take_lacking(&key).subscribers },
         };
         self.answer_without_worker(request, Unanswered::Refused);
     }
@@ -318,6 +341,11 @@ impl Engine {
     }
 }
 
+/// The party of a subscription's client.
+fn party(peers: &Slots<Peer>, hub: &Hub, subscription: SubscriptionId) -> Option<Party> {
+    peers.at(hub.slot(subscription)?.0).map(Peer::party)
+}
+
 impl From<HistoryRange> for Span {
     fn from(range: HistoryRange) -> Span {
         match range {
@@ -357,14 +385,14 @@ mod tests {
             assert_eq!(is_first, index == 0);
         }
         assert!(recoveries.lack(&key(8), subscriber(0), 1), "another page");
-        let lacking = recoveries.take_lacking(&key(7));
+        let lacking = recoveries.take_lacking(&key(7), |_| None);
         assert_eq!(
             (lacking.subscribers.len(), lacking.limit),
             (REPLAYS_PER_READ, 10 + REPLAYS_PER_READ as u32)
         );
         assert_eq!(recoveries.waiting(), 1, "the others wait for the next");
         assert!(!recoveries.lack(&key(7), subscriber(0), 1), "they wait already");
-        assert_eq!(recoveries.take_lacking(&key(7)).subscribers.len(), 2);
+        assert_eq!(recoveries.take_lacking(&key(7), |_| None).subscribers.len(), 2);
         assert!(recoveries.lack(&key(7), subscriber(0), 1), "a page that is being read is not joined");
         assert_eq!(recoveries.waiting(), 1);
     }

@@ -57,6 +57,11 @@ impl<T> Slots<T> {
         (entry.generation == id.generation).then_some(&entry.value)
     }
 
+    /// The connection in that place, to look at.
+    pub fn at(&self, index: u32) -> Option<&T> {
+        self.slab.get(index as usize).map(|entry| &entry.value)
+    }
+
     pub fn contains(&self, id: SlotId) -> bool {
         self.get(id).is_some()
     }

@@ -25,6 +25,7 @@ mod drain;
 mod outage;
 mod recover;
 mod stage;
+mod turns;
 
 use stage::{CONNECT, Client, Stage, identity, page};
 

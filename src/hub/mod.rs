@@ -177,6 +177,12 @@ impl Hub {
         self.subscription(id).map(|subscription| subscription.slot)
     }
 
+    /// The subscription that has waited longest for a read of its channel's log; `None` if none waits.
+    pub fn waits_longest(&self, id: ChannelId) -> Option<SubscriptionId> {
+        let channel = self.channel(id)?;
+        channel.asked.iter().chain(&channel.waiting).chain(&channel.for_older).next().copied()
+    }
+
     /// True exactly when the subscription is sent each run of its channel.
     pub fn is_live(&self, id: SubscriptionId) -> bool {
         matches!(self.subscription(id), Some(Subscription { stage: SubscriptionStage::Live { .. }, .. }))

@@ -59,6 +59,8 @@ pub struct ReactorCounters {
     pub recoveries_refused: Cell,
     /// Recovery reads that are waiting.
     pub recoveries_waiting: Cell,
+    /// Appends and history pages that wait for the turn of their user.
+    pub turns_waiting: Cell,
     pub signals: Cell,
     pub pings: Cell,
     pub beats: Cell,

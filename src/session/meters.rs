@@ -153,6 +153,14 @@ impl Meters {
         }
     }
 
+    /// True exactly if these are the meters of a user, on all of the user's connections.
+    pub(super) fn belong_to_user(&self) -> bool {
+        match &self.account {
+            Owner::Connection(_) => false,
+            Owner::User(_) => true,
+        }
+    }
+
     fn account(&self) -> &Account {
         match &self.account {
             Owner::Connection(account) => account,

@@ -105,6 +105,18 @@ impl Session {
         }
     }
 
+    /// The user whose shares of the common bounds the session uses; `None`: those of its address.
+    pub fn sharing_user(&self) -> Option<&UserName> {
+        match &self.stage {
+            SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => {
+                member.meters.belong_to_user().then_some(&member.user)
+            }
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over(_) => {
+                None
+            }
+        }
+    }
+
     /// The user, once the session was open.
     pub fn user(&self) -> Option<&UserName> {
         match &self.stage {

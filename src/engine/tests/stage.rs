@@ -245,7 +245,12 @@ impl Stage {
     }
 
     pub(super) fn client(&mut self) -> Client {
-        let address = IpAddr::from([127, 0, 0, 1]);
+        self.client_at([127, 0, 0, 1])
+    }
+
+    /// A client at another address.
+    pub(super) fn client_at(&mut self, address: [u8; 4]) -> Client {
+        let address = IpAddr::from(address);
         let id = self.engine.handle_accepted(address, Transport::Plain).expect("no proxy is demanded");
         self.lines.push((id, Line::default()));
         id
@@ -254,11 +259,15 @@ impl Stage {
     /// A client that upgrades and sends commands.
     pub(super) fn chat(&mut self, commands: &[&str]) -> Client {
         let client = self.client();
+        self.begin_chat(client, commands);
+        client
+    }
+
+    pub(super) fn begin_chat(&mut self, client: Client, commands: &[&str]) {
         self.send(client, UPGRADE.as_bytes());
         for command in commands {
             self.say(client, command);
         }
-        client
     }
 
     pub(super) fn send(&mut self, client: Client, bytes: &[u8]) {

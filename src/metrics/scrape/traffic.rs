@@ -112,6 +112,11 @@ impl Scrape {
             self.sum(|r| &r.recoveries_waiting),
         )?;
         sheet.gauge(
+            "turns_waiting",
+            "Publications and history pages that wait for the turn of their user",
+            self.sum(|r| &r.turns_waiting),
+        )?;
+        sheet.gauge(
             "outbox_bytes",
             "Bytes waiting to be written to sockets",
             self.sum(|r| &r.outbox_bytes),
