@@ -77,9 +77,12 @@ pub struct Limits {
     pub outbox_bytes: u32,
     /// Bytes waiting for one socket above which the gateway stops reading from it.
     pub outbox_bytes_hard: u32,
-    /// Bytes waiting for all sockets together. Over it: replays pause, then the connections stalled longest are
-    /// closed with 4408.
+    /// Bytes waiting for all sockets together. Over it: replays pause, then stalled connections of the user with the most
+    /// bytes are closed with 4408, the longest stalled first.
     pub outbox_bytes_total: u64,
+    /// Bytes of requests and messages that have begun and not ended, all connections together. Over it: the connection with
+    /// the largest one is closed with 1013: first one that is not `connected`, then one of the user with the most bytes.
+    pub inbound_bytes_total: u64,
     /// Bytes of recent publications kept in memory for recovery, all channels together. Over it: the oldest are dropped.
     pub tail_bytes_total: u64,
     /// Time after which a socket that accepts no bytes is closed with 4408.
@@ -160,6 +163,7 @@ impl Default for Limits {
             outbox_bytes: 256 << 10,
             outbox_bytes_hard: 1 << 20,
             outbox_bytes_total: 1 << 30,
+            inbound_bytes_total: 256 << 20,
             tail_bytes_total: 256 << 20,
             stall_ms: 15_000,
             channels: 1_000_000,

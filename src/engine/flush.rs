@@ -1,6 +1,7 @@
 //! One write for each peer that got something in this turn, and the consequences of how much of it the socket took.
 
 use super::Engine;
+use super::holders::{Holder, victims};
 use super::order::Order;
 use super::peer::{Awaited, Closing, Flushed, Peer, Queued, Reading, Replays, Stage, Stall, Transport};
 use super::slots::SlotId;
@@ -189,7 +190,8 @@ impl Engine {
         if sealed_bytes > 0 { self.mark_dirty(id) } else { self.finish_if_sent(id) }
     }
 
-    /// Over the total bound, ends the peers that have stalled longest until a tenth is free again.
+    /// Over the total bound, ends peers until a tenth is free again: those of the user with the most bytes, and of these the one
+    /// that has stalled longest.
     fn relieve(&mut self) {
         let bytes_max = self.outbox_bytes_max();
         let waiting_bytes = self.relief.waiting_bytes;
@@ -198,16 +200,12 @@ impl Engine {
         }
         self.relief.next = self.now.at + RELIEF_PERIOD;
         let stalled = |(id, peer): (SlotId, &Peer)| {
-            peer.stalled_since.map(|since| (since, id, u64::from(peer.counted_bytes)))
+            let party = Some(peer.party());
+            let rank = peer.stalled_since?.moment().micros();
+            Some(Holder { party, rank, id, bytes: u64::from(peer.counted_bytes) })
         };
-        let mut stalled: Vec<_> = self.peers.iter().filter_map(stalled).collect();
-        stalled.sort_unstable_by_key(|(since, _, _)| *since);
-        let mut surplus = waiting_bytes - bytes_max + bytes_max / 10;
-        for (_, id, bytes) in stalled {
-            if surplus == 0 {
-                break;
-            }
-            surplus = surplus.saturating_sub(bytes);
+        let stalled = self.peers.iter().filter_map(stalled).collect();
+        for id in victims(stalled, waiting_bytes - bytes_max + bytes_max / 10) {
             self.give_up(id);
         }
     }

@@ -37,7 +37,9 @@ mod expire;
 mod flush;
 pub(crate) mod frames;
 mod gather;
+mod holders;
 mod http;
+mod inbound;
 mod inspect;
 mod needs;
 mod observe;
@@ -114,6 +116,8 @@ pub struct Engine {
     turns: turns::Turns,
     reads: recover::Reads,
     relief: flush::Relief,
+    /// Bytes of unfinished requests and messages, all peers together.
+    inbound_bytes: u64,
     health: tell::StatusRound,
     /// Peers whose sessions are compared with a changed trust, some of them each turn.
     rejudging: Vec<SlotId>,
@@ -181,6 +185,7 @@ impl Engine {
             turns: turns::Turns::default(),
             reads: recover::Reads::new(now.at),
             relief: flush::Relief::new(now.at),
+            inbound_bytes: 0,
             health: tell::StatusRound::new(snapshot),
             rejudging: Vec::new(),
             draining: drain::Draining::default(),
@@ -316,6 +321,7 @@ impl Engine {
         for &id in &dead {
             self.end_session(id);
             self.admit_stranger(id);
+            self.forget_inbound(id);
             let Some(peer) = self.peers.remove(id) else { continue };
             self.count_left(id);
             self.relief.waiting_bytes -= u64::from(peer.counted_bytes);

@@ -34,6 +34,7 @@ impl Engine {
         tally.pending.set(self.pending.len() as u64);
         tally.outbox_bytes.set(self.relief.waiting_bytes);
         tally.recoveries_waiting.set(self.reads.recoveries.waiting() as u64);
+        tally.inbound_bytes.set(self.inbound_bytes);
         tally.turns_waiting.set(self.turns.len() as u64);
         let (channels, subscriptions, tail_bytes) = self.hub.sizes();
         tally.channels.set(channels as u64);
@@ -95,10 +96,11 @@ impl Engine {
 
     /// Panics if the engine's parts contradict each other. It looks at every peer.
     pub fn check_invariants(&self) {
-        let (mut waiting_bytes, mut dirty, mut listed, mut dead) = (0, 0, 0, 0);
+        let (mut waiting_bytes, mut inbound_bytes, mut dirty, mut listed, mut dead) = (0, 0, 0, 0, 0);
         for (id, peer) in self.peers.iter() {
             peer.check_invariants();
             waiting_bytes += u64::from(peer.counted_bytes);
+            inbound_bytes += u64::from(peer.counted_inbound);
             dirty += usize::from(peer.queued == Queued::Dirty);
             listed += usize::from(peer.listed == Listed::Ready);
             dead += usize::from(peer.reading == Reading::Dead);
@@ -112,6 +114,7 @@ impl Engine {
         let here =
             |ids: &mut dyn Iterator<Item = &SlotId>| ids.filter(|id| self.peers.contains(**id)).count();
         assert_eq!(waiting_bytes, self.relief.waiting_bytes, "the total of waiting bytes");
+        assert_eq!(inbound_bytes, self.inbound_bytes, "the total of unfinished messages");
         assert_eq!(dirty, here(&mut self.dirty.iter().chain(&self.arrivals.dirty)), "peers to be flushed");
         assert_eq!(listed, here(&mut self.ready.iter().chain(self.arrivals.listed())), "peers to be read");
         assert_eq!(dead, here(&mut self.out.dead.iter()), "peers to be removed");

@@ -30,6 +30,8 @@ pub struct Peer {
     pub(super) stalled_since: Option<Stall>,
     /// The bytes of this peer that are part of the engine's total.
     pub(super) counted_bytes: u32,
+    /// The same of the total of unfinished requests and messages.
+    pub(super) counted_inbound: u32,
     /// The client's address, which is not the socket's behind a trusted proxy.
     pub(super) address: IpAddr,
     pub(super) count: AddressCount,
@@ -327,6 +329,7 @@ impl Peer {
             standing: Standing::Stranger,
             stalled_since: None,
             counted_bytes: 0,
+            counted_inbound: 0,
             address,
             count: AddressCount::No,
         }
@@ -361,6 +364,18 @@ impl Peer {
             Some(user) => Party::User(user.clone()),
             None => Party::of(self.address),
         }
+    }
+
+    /// Bytes of a request or message that has begun and not ended.
+    pub(super) fn inbound_bytes(&self) -> u32 {
+        let bytes = match &self.stage {
+            Stage::Head(head) => head.bytes.len(),
+            Stage::Address(admission) => admission.rest.len(),
+            Stage::WebSocket(websocket) => websocket.decoder.bytes(),
+            Stage::Closing(Closing { awaited: Awaited::CloseFrame(decoder), .. }) => decoder.bytes(),
+            Stage::Closing(Closing { awaited: Awaited::Nothing, .. }) | Stage::Lingering { .. } => 0,
+        };
+        bytes as u32
     }
 
     /// True exactly when a close_notify must precede the end of our half.

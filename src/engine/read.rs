@@ -114,6 +114,7 @@ impl Engine {
             }
         }
         self.pause_if_full(id);
+        self.count_inbound(id);
         self.check(id);
     }
 

@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 mod drain;
+mod inbound;
 mod outage;
 mod recover;
 mod stage;

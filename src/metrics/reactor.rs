@@ -91,6 +91,10 @@ pub struct ReactorCounters {
     /// Bytes waiting to be written, over all sockets.
     pub outbox_bytes: Cell,
     /// Bytes of recent publications kept in memory.
+    /// Bytes of unfinished requests and messages.
+    pub inbound_bytes: Cell,
+    /// Connections that were ended because these exceeded their bound.
+    pub inbound_displaced: Cell,
     pub tail_bytes: Cell,
     /// Channels with subscribers on this reactor.
     pub channels: Cell,

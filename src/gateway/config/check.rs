@@ -56,7 +56,9 @@ impl ContradictionCheck<'_> {
         let outbox = ("limits.outbox_bytes", limits.outbox_bytes.into());
         let hard = ("limits.outbox_bytes_hard", limits.outbox_bytes_hard.into());
         let total = ("limits.outbox_bytes_total", limits.outbox_bytes_total);
+        let inbound = ("limits.inbound_bytes_total", limits.inbound_bytes_total);
         let message = self.order(message, frame, "a message may be a single frame");
+        self.order(inbound, message, "the total includes every single message");
         self.order(head, uri, "the request target is part of the head");
         let outbox = self.order(outbox, message, "a publication must fit in an outbox");
         let hard = self.order(hard, outbox, "a subscriber must lag before its connection stops being read");

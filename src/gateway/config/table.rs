@@ -194,7 +194,9 @@ settings! {
     limits.outbox_bytes_hard = 1048576, between(4_096, 256 << 20), Reload:
         "Bytes queued for one connection above which the gateway stops reading from it.";
     limits.outbox_bytes_total = 1073741824, between(1 << 20, 1 << 40), Reload:
-        "Bytes queued for all connections together. Above it, replays pause, then the longest-stalled connections get close 4408.";
+        "Bytes queued for all connections together. Above it, replays pause, then stalled connections of the user with the most bytes get close 4408.";
+    limits.inbound_bytes_total = 268435456, between(1 << 20, 1 << 40), Reload:
+        "Bytes of requests and messages that have begun and not ended, all connections together. Above it, the connection with the largest gets `bye` and close 1013: first one that is not `connected`, then one of the user with the most bytes.";
     limits.tail_bytes_total = 268435456, between(64 << 10, 1 << 40), Reload:
         "Recent publications of all channels that are kept in memory for recovery. Above it, the oldest are dropped from memory.";
     limits.stall_ms = 15000, between(100, 600_000), Reload:

@@ -122,6 +122,16 @@ impl Scrape {
             self.sum(|r| &r.outbox_bytes),
         )?;
         sheet.gauge(
+            "inbound_bytes",
+            "Bytes of requests and messages that have begun and not ended",
+            self.sum(|r| &r.inbound_bytes),
+        )?;
+        sheet.counter(
+            "inbound_displaced",
+            "Connections ended because limits.inbound_bytes_total was reached",
+            self.sum(|r| &r.inbound_displaced),
+        )?;
+        sheet.gauge(
             "tail_bytes",
             "Bytes of recent publications kept in memory",
             self.sum(|r| &r.tail_bytes),
