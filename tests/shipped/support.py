@@ -1,9 +1,14 @@
 """Shared by the tests of what is shipped: the gateway's program, and scripts of tools/ as modules."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import os
 import pathlib
+import socket
+import subprocess
+import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -22,3 +27,40 @@ def tool(name):
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     loader.exec_module(module)
     return module
+
+
+def free_port():
+    """A port of this machine that nothing used a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what, condition, seconds=30):
+    """Waits until a condition holds; it may raise OSError meanwhile."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            if condition():
+                return
+        assert time.monotonic() < end, f"{what}: not after {seconds} s"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def process(command, folder, settings=None):
+    """A running program, whose output is in `log` of its folder. It gets no variable of ours for the gateway."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
+    with open(folder / "log", "wb") as log:
+        running = subprocess.Popen(
+            command, cwd=folder, env=kept | (settings or {}), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        )
+    try:
+        yield running
+    except BaseException:
+        print((folder / "log").read_text(errors="replace"), file=sys.stderr)
+        raise
+    finally:
+        # A drain takes seconds, and no client is left.
+        running.kill()
+        running.wait()
