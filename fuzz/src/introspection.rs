@@ -3,9 +3,9 @@
 //! Checked properties: only `"active": true` admits a token; its user is the configured member; both readers of the answer
 //! agree on whether there is one.
 
+use super::reader::Members;
 use seawall::auth::introspection::{self, ClaimNames, NoAnswer};
 use seawall::auth::token::{TokenFault, Verifier, VerifierConfig};
-use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -25,9 +25,9 @@ fn check_with(bytes: &[u8], names: &ClaimNames) {
     let active = introspection::is_active(bytes);
     match introspection::read(bytes, names, &VERIFIER, NOW) {
         Ok(Ok(claims)) => {
-            let body: Map<String, Value> = serde_json::from_slice(bytes).expect("a JSON object was read");
-            assert_eq!(body.get("active"), Some(&Value::Bool(true)));
-            assert_eq!(body.get(&names.user).and_then(Value::as_str), Some(claims.user.as_str()));
+            let body = Members::read(bytes).expect("a JSON object was read");
+            assert_eq!(body.get("active"), Some("true"));
+            assert_eq!(body.text(&names.user).as_deref(), Some(claims.user.as_str()));
             assert!(claims.expires_unix_ms.is_none_or(|end| NOW < end), "accepted after its end");
             assert_eq!(active, Ok(true));
         }

@@ -3,10 +3,12 @@
 //! Checked properties: each entry of the list is used or skipped, and the counts agree; a private or symmetric key is
 //! counted as exposed and never used; no key of any set accepts a made-up signature.
 
+use super::reader::Members;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use seawall::auth::key_set::{KeySet, KeySetFault, SET_KEYS_MAX};
 use seawall::auth::token::{Judged, Verifier, VerifierConfig};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -53,11 +55,13 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// The list of keys, as an independent reader finds it.
-fn entries(bytes: &[u8]) -> Option<Vec<Value>> {
-    let document: Value = serde_json::from_slice(bytes).ok()?;
-    document.get("keys")?.as_array().cloned()
+fn entries(bytes: &[u8]) -> Option<Vec<Box<RawValue>>> {
+    Members::read(bytes)?.list("keys")
 }
 
-fn is_secret(entry: &Value) -> bool {
-    ["k", "d"].iter().any(|name| entry.get(name).is_some_and(|value| !value.is_null()))
+fn is_secret(entry: &RawValue) -> bool {
+    let members = Members::read(entry.get().as_bytes());
+    members.is_some_and(|entry| {
+        ["k", "d"].iter().any(|name| entry.get(name).is_some_and(|value| value != "null"))
+    })
 }

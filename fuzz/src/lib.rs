@@ -18,6 +18,7 @@ pub mod operations;
 pub mod permission;
 pub mod postgres;
 pub mod proxy;
+pub mod reader;
 pub mod redis;
 pub mod token;
 

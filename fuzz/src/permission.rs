@@ -3,9 +3,10 @@
 //! The input is the name of a channel, a line feed and the claim. Checked property: each right is granted exactly where a
 //! naive reader of the claim grants it.
 
+use super::reader::Members;
 use seawall::auth::permission::{PATTERNS_MAX, Permissions, Right};
 use seawall::id::ChannelName;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Checks the property above.
 pub fn check(bytes: &[u8]) {
@@ -14,8 +15,9 @@ pub fn check(bytes: &[u8]) {
     let (Ok(channel), Ok(permissions)) = (ChannelName::parse(name), Permissions::from_claim(claim)) else {
         return;
     };
-    let entries: Value = serde_json::from_str(claim).expect("JSON was read");
-    let entries = entries.as_array().expect("a list was read");
+    let entries: Vec<Box<RawValue>> = serde_json::from_str(claim).expect("a list was read");
+    let read = |entry: Box<RawValue>| Members::read(entry.get().as_bytes()).expect("an object was read");
+    let entries: Vec<Members> = entries.into_iter().map(read).collect();
     assert!(entries.len() <= PATTERNS_MAX);
     for right in Right::ALL {
         let expected = entries.iter().any(|entry| grants(entry, right, name));
@@ -27,8 +29,8 @@ pub fn check(bytes: &[u8]) {
     assert!(permissions.bytes() <= claim.len() * 40, "{} bytes", permissions.bytes());
 }
 
-fn grants(entry: &Value, right: Right, name: &str) -> bool {
-    let pattern = entry["pattern"].as_str().expect("a pattern was read");
+fn grants(entry: &Members, right: Right, name: &str) -> bool {
+    let pattern = entry.text("pattern").expect("a pattern was read");
     let fits = match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => name == pattern,
@@ -36,6 +38,9 @@ fn grants(entry: &Value, right: Right, name: &str) -> bool {
     fits && lists(entry, right)
 }
 
-fn lists(entry: &Value, right: Right) -> bool {
-    entry["rights"].as_array().expect("rights were read").iter().any(|each| each == right.name())
+fn lists(entry: &Members, right: Right) -> bool {
+    let rights = entry.list("rights").expect("rights were read");
+    rights
+        .iter()
+        .any(|each| serde_json::from_str::<String>(each.get()).is_ok_and(|name| name == right.name()))
 }

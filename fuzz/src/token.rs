@@ -5,12 +5,12 @@
 //! of the key; an accepted token has the algorithm and the claims that an independent reader finds, and is refused once it
 //! has expired or its signature is changed; stricter rules accept nothing more.
 
+use super::reader::Members;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use seawall::auth::key::{Algorithm, KeyConfig, KeyMaterial};
 use seawall::auth::token::{Claims, ExpiryRule, TokenFault, Verifier, VerifierConfig};
-use serde_json::{Map, Value};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -83,19 +83,19 @@ fn check_fault(fault: TokenFault) {
 }
 
 /// Reads the token independently, and returns its payload.
-fn check_accepted(token: &str, claims: &Claims) -> Map<String, Value> {
+fn check_accepted(token: &str, claims: &Claims) -> Members {
     let (signed, made) = token.rsplit_once('.').expect("three parts");
     assert_eq!(made, signature(signed), "accepted without a signature of the key");
     let (header, payload) = signed.split_once('.').expect("three parts");
-    let object = |part: &str| -> Map<String, Value> {
+    let object = |part: &str| {
         let json = URL_SAFE_NO_PAD.decode(part).expect("Base64 was accepted");
-        serde_json::from_slice(&json).expect("a JSON object was accepted")
+        Members::read(&json).expect("a JSON object was accepted")
     };
     let (header, body) = (object(header), object(payload));
-    assert_eq!(header.get("alg").and_then(Value::as_str), Some("HS256"));
-    assert!(!header.contains_key("crit"), "an unknown extension");
-    assert_eq!(body.get("sub").and_then(Value::as_str), Some(claims.user.as_str()));
-    assert_eq!(body.contains_key("exp"), claims.expires_unix_ms.is_some());
+    assert_eq!(header.text("alg").as_deref(), Some("HS256"));
+    assert!(header.get("crit").is_none(), "an unknown extension");
+    assert_eq!(body.text("sub").as_deref(), Some(claims.user.as_str()));
+    assert_eq!(body.get("exp").is_some(), claims.expires_unix_ms.is_some());
     if let Some(end) = claims.expires_unix_ms {
         assert!(NOW < end, "accepted after its end");
         assert!(LENIENT.verify(token, end - 1).is_ok(), "refused before its end");
@@ -104,14 +104,12 @@ fn check_accepted(token: &str, claims: &Claims) -> Map<String, Value> {
     body
 }
 
-fn check_strict(body: &Map<String, Value>, claims: &Claims) {
-    let is_meant = match body.get("aud") {
-        Some(Value::String(name)) => name == "chat",
-        Some(Value::Array(names)) => names.iter().any(|name| name == "chat"),
-        _ => false,
-    };
+fn check_strict(body: &Members, claims: &Claims) {
+    let is_chat = |json: &str| serde_json::from_str::<String>(json).is_ok_and(|name| name == "chat");
+    let names = body.list("aud").unwrap_or_default();
+    let is_meant = body.get("aud").is_some_and(is_chat) || names.iter().any(|name| is_chat(name.get()));
     assert!(is_meant, "meant for another audience");
-    assert_eq!(body.get("iss").and_then(Value::as_str), Some("https://id.example"));
+    assert_eq!(body.text("iss").as_deref(), Some("https://id.example"));
     let end = claims.expires_unix_ms.expect("an end is required");
     assert!((NOW + 1..=NOW + 3_600_000).contains(&end), "lives longer than allowed");
 }
