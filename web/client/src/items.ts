@@ -52,11 +52,11 @@ interface Stored {
   one: Publication;
   /** Absent if it has to be made again. */
   item?: TimelineMessage | undefined;
-  /** True if the item stands for an entry of this client's outbox. */
+  /** True if the item was an entry of this client's outbox. */
   sent?: boolean;
 }
 
-/** Removes the first elements over a bound, except those that `keeps` names. */
+/** Removes the first elements over a bound, except what `keeps` has. */
 function bound<K>(all: { readonly size: number; keys(): Iterable<K>; delete(key: K): unknown }, most: number, keeps?: { has(key: K): boolean }): void {
   if (all.size > most) for (const key of all.keys()) {
     if (all.size <= most) return;

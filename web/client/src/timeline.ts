@@ -15,7 +15,7 @@ export interface TimelineOptions {
   readonly read?: Cursor;
 }
 
-/** What to draw. */
+/** The content of a timeline. */
 export interface TimelineState<T = unknown> {
   /** In the order of the log, then the messages that wait, in the order in which they were written. Unchanged items are the same objects. */
   readonly items: readonly TimelineItem<T>[];

@@ -160,7 +160,7 @@ function written(events: readonly Event[]): { log: Publication[]; here: Set<stri
   return { log, here };
 }
 
-/** What a timeline is told at one time: the next live publications, a page of history, or a step of the outbox. */
+/** One input of a timeline: the next live publications, a page of history, or a step of the outbox. */
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('live' as const), many: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('older' as const), many: fc.integer({ min: 1, max: 6 }) }) },

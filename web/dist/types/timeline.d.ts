@@ -9,7 +9,7 @@ export interface TimelineOptions {
     /** The position up to which the user has read. Default: everything that is there when the channel first becomes live. */
     readonly read?: Cursor;
 }
-/** What to draw. */
+/** The content of a timeline. */
 export interface TimelineState<T = unknown> {
     /** In the order of the log, then the messages that wait, in the order in which they were written. Unchanged items are the same objects. */
     readonly items: readonly TimelineItem<T>[];
