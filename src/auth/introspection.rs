@@ -79,7 +79,8 @@ pub fn read(
         exp: member("exp"),
         nbf: member("nbf"),
         iat: member("iat"),
-        typ: None,
+        typ: member("typ"),
+        token_type: member("token_type"),
         aud: member("aud"),
         iss: member("iss"),
         channels: member(&names.channels),
@@ -130,6 +131,28 @@ mod tests {
         let claims = read_as(body, &names).expect("an answer").expect("active");
         assert_eq!(claims.user.as_str(), "ann");
         assert!(claims.permissions.allow(Right::Publish, &ChannelName::parse("x").expect("a name")));
+    }
+
+    #[test]
+    fn token_of_another_kind_is_refused_if_the_answer_names_its_kind() {
+        let token_type = Some("at+jwt".into());
+        let config = VerifierConfig { keys: Vec::new(), token_type, ..VerifierConfig::default() };
+        let verifier = Verifier::with_auth_service(config).expect("a service needs no keys");
+        for (members, is_accepted) in [
+            ("", true),
+            (r#","typ":"at+JWT""#, true),
+            (r#","typ":"application/at+jwt","token_type":"DPoP""#, true),
+            (r#","token_type":"Bearer""#, true),
+            (r#","token_type":"at+jwt""#, true),
+            (r#","typ":"Refresh","token_type":"Bearer""#, false),
+            (r#","typ":7"#, false),
+            (r#","token_type":"refresh_token""#, false),
+        ] {
+            let body = format!(r#"{{"active":true,"sub":"ann"{members}}}"#);
+            let answer = read(body.as_bytes(), &ClaimNames::default(), &verifier, 0).expect("an answer");
+            let expected = if is_accepted { None } else { Some(TokenFault::WrongType) };
+            assert_eq!(answer.err(), expected, "{body}");
+        }
     }
 
     #[test]

@@ -16,4 +16,5 @@ pub mod token;
 mod token_hash;
 pub mod token_pattern;
 pub mod token_trace;
+mod token_type;
 pub mod trust;

@@ -11,6 +11,7 @@ pub use fault::TokenFault;
 use crate::auth::key::{self, KeyChanges, TRIES_MAX, VerifyingKey};
 use crate::auth::key_set::KeySet;
 use crate::auth::permission::Permissions;
+use crate::auth::token_type::is_type;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::{INTEGER_MAX, UserName};
 use base64::Engine;
@@ -178,6 +179,9 @@ impl Verifier {
 
     /// Reads the claims of an answer of the introspection service.
     pub(super) fn introspected(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+        if let Some(expected) = &self.token_type {
+            check_introspected_type(body, expected)?;
+        }
         self.claims(body, self.service, now_unix_ms)
     }
 
@@ -352,6 +356,9 @@ pub(super) struct RawClaims<'a> {
     pub(super) iat: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) typ: Option<&'a RawValue>,
+    /// Of an introspection answer.
+    #[serde(skip)]
+    pub(super) token_type: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) aud: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -369,18 +376,19 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 fn check_type(parts: &Parts<'_>, claims: &RawClaims<'_>, expected: &str) -> Result<(), TokenFault> {
     let header = decode(parts.header)?;
     let header: Header<'_> = object(&header)?;
-    let is_expected = |typ: Option<&RawValue>| {
-        typ.and_then(string).is_some_and(|typ| bare_type(&typ).eq_ignore_ascii_case(bare_type(expected)))
-    };
+    let is_expected = |typ: Option<&RawValue>| typ.is_some_and(|typ| is_type(typ, expected));
     if is_expected(header.typ) || is_expected(claims.typ) { Ok(()) } else { Err(TokenFault::WrongType) }
 }
 
-/// A media type without the `application/` that may be left out (RFC 7515 section 4.1.9).
-fn bare_type(typ: &str) -> &str {
-    match typ.split_at_checked("application/".len()) {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
-        Some(_) | None => typ,
-    }
+/// Checks the kind of a token that its issuer describes. `typ` names it at some issuers. `token_type` (RFC 7662 section 2.2) mostly
+/// says how a token is presented, which is `Bearer` for any kind of access token. An answer without either leaves the kind to the issuer.
+fn check_introspected_type(answer: &RawClaims<'_>, expected: &str) -> Result<(), TokenFault> {
+    let is_expected = match (answer.typ, answer.token_type) {
+        (Some(typ), _) => is_type(typ, expected),
+        (None, Some(token_type)) => is_type(token_type, expected) || is_type(token_type, "Bearer"),
+        (None, None) => true,
+    };
+    if is_expected { Ok(()) } else { Err(TokenFault::WrongType) }
 }
 
 fn whole_ms(duration: Duration) -> u64 {

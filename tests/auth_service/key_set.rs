@@ -59,7 +59,7 @@ fn invented_key_ids_cause_few_fetches() {
     assert!(gateway.metric("seawall_key_set_fetches_total") <= 3.0);
 }
 
-/// A client with a token whose key nobody published.
+/// A client with a token whose key was never published.
 fn presents_unknown(gateway: &Gateway, number: u32) -> Client {
     let mut client = Client::open(gateway);
     client.send(json!({"connect": {"token": token(Algorithm::ES256, &format!("made up {number}"))}}));

@@ -236,7 +236,7 @@ settings! {
     auth.issuer = none, Text(TextForm::Any), Reload:
         "The value that a token's `iss` must have. Default: `iss` is not checked.";
     auth.type as auth.token_type = none, Text(TextForm::Any), Reload:
-        "The value that `typ` must have, in the header or among the claims of a signed token: `at+jwt` for access tokens by RFC 9068, `Bearer` for those of a Keycloak. Default: `typ` is not checked.";
+        "The value that `typ` must have, in the header or among the claims of a signed token: `at+jwt` for access tokens by RFC 9068, `Bearer` for those of a Keycloak. An introspected token is refused if the answer names another `typ` or `token_type`. Default: `typ` is not checked.";
     auth.expiry = "optional", Word(EXPIRY_RULES), Reload:
         "`required`: a token without `exp` is refused.";
     auth.lifetime_max_ms as auth.lifetime_max = 0, zero_or("as long as `exp` says", 1_000, RETENTION_MS_MAX), Reload:
