@@ -88,7 +88,7 @@ fn check_taken(config: &Config, text: &str) {
 /// All values, without where they came from.
 fn meaning(config: &Config) -> String {
     let material = |material: &KeyMaterial| match material {
-        KeyMaterial::Secret(secret) => secret.clone(),
+        KeyMaterial::Secret(secret) => secret.to_vec(),
         KeyMaterial::PublicPem(pem) => pem.clone().into_bytes(),
     };
     let keys =

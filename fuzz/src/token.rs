@@ -33,8 +33,11 @@ static STRICT: LazyLock<Verifier> = LazyLock::new(|| {
 });
 
 fn verifier(config: VerifierConfig) -> Verifier {
-    let key =
-        KeyConfig { kid: None, algorithm: Algorithm::Hs256, material: KeyMaterial::Secret(SECRET.to_vec()) };
+    let key = KeyConfig {
+        kid: None,
+        algorithm: Algorithm::Hs256,
+        material: KeyMaterial::Secret(SECRET.to_vec().into()),
+    };
     Verifier::new(VerifierConfig { keys: vec![key], leeway: LEEWAY, ..config }).expect("a usable key")
 }
 

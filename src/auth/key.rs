@@ -7,6 +7,7 @@ use super::trust::TrustMark;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// The bound on keys: enough for a few issuers, and for an old and a new key during a rotation.
 pub const KEYS_MAX: usize = 8;
@@ -71,7 +72,7 @@ impl Algorithm {
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// The bytes of an HS256 secret.
-    Secret(Vec<u8>),
+    Secret(Zeroizing<Vec<u8>>),
     /// A public key in PEM: `PUBLIC KEY` (as written by openssl), or `RSA PUBLIC KEY` for RS256.
     PublicPem(String),
 }

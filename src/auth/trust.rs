@@ -80,7 +80,7 @@ mod tests {
     use crate::auth::key::{Algorithm, KeyConfig, KeyMaterial};
 
     fn key(kid: Option<&str>, secret: &str) -> KeyConfig {
-        let material = KeyMaterial::Secret(secret.into());
+        let material = KeyMaterial::Secret(Vec::from(secret).into());
         KeyConfig { kid: kid.map(String::from), algorithm: Algorithm::Hs256, material }
     }
 

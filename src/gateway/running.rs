@@ -5,11 +5,14 @@
 
 use super::admin::PreparedAdmin;
 use super::config::Config;
+use super::config::secret_file::FileAccess;
+use super::output;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "gateway.json";
@@ -102,7 +105,15 @@ impl RunningGateway {
         format!("{instance} (pid {pid}; {file}, {variables} variable{plural})")
     }
 
+    /// A file that other users can write is ignored: it could lead a command, and with it the admin token, elsewhere.
     fn read(file: &Path) -> Option<RunningGateway> {
+        if FileAccess::of(&file.metadata().ok()?.permissions()) == FileAccess::Writable {
+            let shown = file.display();
+            output::warn(&format!(
+                "{shown} is ignored, because other users can write it: run chmod 644 {shown}"
+            ));
+            return None;
+        }
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
@@ -110,6 +121,7 @@ impl RunningGateway {
     fn write(&self, file: &Path) -> io::Result<()> {
         let new = file.with_extension(format!("json.{}.new", self.pid));
         fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o644))?;
         fs::rename(&new, file)
     }
 

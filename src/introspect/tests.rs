@@ -15,7 +15,7 @@ const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn verifier() -> Verifier {
-    let material = KeyMaterial::Secret(SECRET.to_vec());
+    let material = KeyMaterial::Secret(SECRET.to_vec().into());
     let keys = vec![KeyConfig { kid: None, algorithm: Algorithm::Hs256, material }];
     let config = VerifierConfig { keys, ..VerifierConfig::default() };
     Verifier::new(config).expect("a good key")

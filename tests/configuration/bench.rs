@@ -1,7 +1,8 @@
 //! Runs the program in its own folder and reads its output.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -39,6 +40,8 @@ impl Bench {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, text).expect("written");
+        // A secret in it is warned of if others can read it.
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("own file");
         path
     }
 

@@ -22,7 +22,7 @@ const ED25519: &str = include_str!("../../../tests/keys/test_only_ed25519.public
 const ED25519_PRIVATE: &str = include_str!("../../../tests/keys/test_only_ed25519.private.pem");
 
 fn secret(kid: Option<&str>, secret: &[u8]) -> KeyConfig {
-    let material = KeyMaterial::Secret(secret.to_vec());
+    let material = KeyMaterial::Secret(secret.to_vec().into());
     KeyConfig { kid: kid.map(String::from), algorithm: Algorithm::Hs256, material }
 }
 

@@ -4,14 +4,15 @@
 //! gets into an error.
 
 use super::error::ConfigFault;
-use super::origin::{ValueOrigin, read_text};
+use super::origin::ValueOrigin;
 use super::raw::{RawValue, TableReader, one_of};
+use super::secret_file;
 use super::url::Url;
 use super::value::{SECRET_BYTES_MAX, Secret};
 use crate::auth::key::{self, Algorithm, KeyConfig, KeyMaterial, SECRET_BYTES_MIN};
 use crate::auth::token::ExpiryRule;
 use crate::auth::token_pattern::TokenPattern;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A PEM file of one public key is under 1 KiB.
@@ -148,7 +149,7 @@ impl AuthSection {
 
     /// The keys as a verifier takes them: `[[auth.keys]]` in order, then `auth.secret`.
     pub fn key_configs(&self) -> Vec<KeyConfig> {
-        let material = |secret: &Secret| KeyMaterial::Secret(secret.bytes().to_vec());
+        let material = |secret: &Secret| KeyMaterial::Secret(secret.bytes().to_vec().into());
         let shared = self.secret.as_ref().map(material);
         let shared = shared.map(|material| KeyConfig { kid: None, algorithm: Algorithm::Hs256, material });
         self.keys.iter().map(|key| key.config.clone()).chain(shared).collect()
@@ -210,10 +211,10 @@ fn read_material(
     let given = reader.text(field)?;
     let file = field.ends_with("_file").then(|| PathBuf::from(&given));
     let text = match &file {
-        Some(path) => read_key_file(path),
-        None => Ok(given),
+        Some(path) => secret_file::read(path, KEY_FILE_BYTES_MAX).map_err(ConfigFault::unreadable(path)),
+        None => Ok(given.into()),
     };
-    let material = text.and_then(if symmetric { secret } else { public });
+    let material = text.and_then(|text| if symmetric { secret(&text) } else { public(&text) });
     let material = material.and_then(|material| match key::check(algorithm, &material) {
         Ok(()) => Ok(material),
         Err(problem) => Err(ConfigFault::UnusableKey(problem)),
@@ -222,28 +223,21 @@ fn read_material(
     material.map_err(|fault| reader.fault(origin, field, fault)).ok().map(|material| (material, file))
 }
 
-/// The content of a file without the line break that editors and `echo` put at its end.
-fn read_key_file(path: &Path) -> Result<String, ConfigFault> {
-    let text = read_text(path, KEY_FILE_BYTES_MAX)
-        .map_err(|error| ConfigFault::Unreadable { path: path.to_owned(), error })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn secret(text: String) -> Result<KeyMaterial, ConfigFault> {
+fn secret(text: &str) -> Result<KeyMaterial, ConfigFault> {
     if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&text.len()) {
-        return Ok(KeyMaterial::Secret(text.into_bytes()));
+        return Ok(KeyMaterial::Secret(text.as_bytes().to_vec().into()));
     }
     let expected = format!("{SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes");
-    Err(ConfigFault::NotAccepted { value: RawValue::Text(text).hidden(), expected })
+    Err(ConfigFault::NotAccepted { value: RawValue::Text(text.into()).hidden(), expected })
 }
 
-fn public(text: String) -> Result<KeyMaterial, ConfigFault> {
+fn public(text: &str) -> Result<KeyMaterial, ConfigFault> {
     if text.contains("PRIVATE KEY-----") {
         return Err(ConfigFault::PrivateKey);
     }
     if text.contains("-----BEGIN ") && text.contains("PUBLIC KEY-----") {
-        return Ok(KeyMaterial::PublicPem(text));
+        return Ok(KeyMaterial::PublicPem(text.into()));
     }
     let expected = "a public key in PEM, from -----BEGIN PUBLIC KEY----- to its end".into();
-    Err(ConfigFault::NotAccepted { value: RawValue::Text(text).hidden(), expected })
+    Err(ConfigFault::NotAccepted { value: RawValue::Text(text.into()).hidden(), expected })
 }

@@ -11,10 +11,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use time::{Date, Month, OffsetDateTime, Time};
+use zeroize::Zeroizing;
 
 /// A chain of a hundred certificates is far smaller.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -28,7 +28,6 @@ pub struct TlsIdentity {
     pub certified: Arc<CertifiedKey>,
     /// The validity of the first certificate of the chain.
     pub validity: Validity,
-    pub key_access: KeyAccess,
 }
 
 /// The validity of a certificate (RFC 5280 section 4.1.2.5), in Unix seconds, both ends included.
@@ -36,14 +35,6 @@ pub struct TlsIdentity {
 pub struct Validity {
     pub not_before: u64,
     pub not_after: u64,
-}
-
-/// Read access to the key file, in addition to its owner and group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyAccess {
-    Restricted,
-    /// Every user of this machine can read it.
-    World,
 }
 
 /// The file to correct, and its fault.
@@ -116,16 +107,12 @@ impl TlsIdentity {
         if validity.not_after < now {
             return Err(Unusable::Certificate(CertificateFault::Expired { not_after: validity.not_after }));
         }
-        let secret = text(key).map_err(Unusable::Key)?;
+        let secret = Zeroizing::new(text(key).map_err(Unusable::Key)?);
         let certified = certified(chain, &secret).map_err(|fault| match fault {
             CertificateFault::NotACertificate => Unusable::Certificate(fault),
             fault => Unusable::Key(fault),
         })?;
-        let key_access = match std::fs::metadata(key) {
-            Ok(metadata) if metadata.permissions().mode() & 0o004 != 0 => KeyAccess::World,
-            Ok(_) | Err(_) => KeyAccess::Restricted,
-        };
-        Ok(TlsIdentity { certified: Arc::new(certified), validity, key_access })
+        Ok(TlsIdentity { certified: Arc::new(certified), validity })
     }
 
     /// Warnings for the operator, as sentences; `now` in Unix seconds.
@@ -139,11 +126,6 @@ impl TlsIdentity {
             ));
         }
         warnings.extend(expiry_warning(not_after, now));
-        if self.key_access == KeyAccess::World {
-            warnings.push(
-                "every user of this machine can read the file of tls.key: run chmod 600 or 640 on it".into(),
-            );
-        }
         warnings
     }
 }
@@ -283,7 +265,8 @@ mod tests {
         fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
             let path = self.folder.path().join(name);
             std::fs::write(&path, text).expect("written");
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("own file");
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .expect("own file");
             path
         }
     }
@@ -365,15 +348,12 @@ mod tests {
     }
 
     #[test]
-    fn one_file_may_hold_both_and_a_world_readable_one_is_warned_of() {
+    fn one_file_may_hold_both() {
         let (certificate, key) = made(2030);
         let files = Files::new();
         let path = files.write("both.pem", &format!("{key}{certificate}"));
         let now = unix_s(2026, 6, 1);
-        assert!(TlsIdentity::read(&path, &path, now).expect("good").warnings(now).is_empty());
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("own file");
-        let warnings = TlsIdentity::read(&path, &path, now).expect("good").warnings(now);
-        assert!(matches!(&warnings[..], [one] if one.contains("chmod")), "{warnings:?}");
+        assert!(TlsIdentity::read(&path, &path, now).is_ok());
     }
 
     #[test]

@@ -7,11 +7,13 @@ use super::error::{ConfigFault, ProblemList};
 use super::origin::ValueOrigin;
 use super::raw::{RawValue, TableReader, one_of, quoted};
 use super::ready_made::{ReadyMade, ready_made};
+use super::secret_file::{self, SecretFile, SecretFileFault};
 use super::url::{Url, UrlKind};
 use super::value;
 use crate::health::capacity;
 use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use crate::net::target::{Target, TargetError};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ const SENTENCE: &str = "text of up to 200 bytes on one line";
 const FIELD: &str = "a path and a text like \"checks.db=ok\", up to 100 bytes";
 
 /// The fields of a table, for the reference.
-pub const FIELDS: [(&str, &str); 13] = [
+pub const FIELDS: [(&str, &str); 14] = [
     (
         "name",
         "A unique name of 1 to 32 letters, digits, dots, dashes and underscores. Required. A ready-made name brings defaults for the other keys.",
@@ -42,6 +44,7 @@ pub const FIELDS: [(&str, &str); 13] = [
         "url",
         "The address: `postgres://…`, `redis://…`, or `http://…` or `https://…` for `http` and `clickhouse`. For `store` and `bus` it is `store.url` and `bus.url`; for `auth` it is the URL in `[auth]`, if that section names a service.",
     ),
+    ("url_file", "A file that holds `url`, if it contains a secret."),
     ("address", "For `tcp`: host and port, like `mail.example.com:25`."),
     (
         "criticality",
@@ -145,7 +148,7 @@ pub(super) fn read(reader: &mut TableReader<'_>) -> Option<DependencyTable> {
     }
     let table = DependencyTable {
         kind: word(reader, "kind", DependencyKind::ALL, DependencyKind::as_str),
-        url: reader.take("url", "text, not empty", |raw| plain_text(raw.text()?, URL_BYTES_MAX)),
+        url: read_url(reader),
         address: reader.take("address", ADDRESS, |raw| address(raw.text()?)),
         criticality: word(
             reader,
@@ -165,6 +168,31 @@ pub(super) fn read(reader: &mut TableReader<'_>) -> Option<DependencyTable> {
     };
     reader.unknown_fields(&FIELDS);
     (reader.problems == 0).then_some(table)
+}
+
+/// The field `url`, or the content of the file that `url_file` names.
+fn read_url(reader: &mut TableReader<'_>) -> Option<String> {
+    const EXPECTED: &str = "text, not empty";
+    if !reader.has("url_file") {
+        return reader.take("url", EXPECTED, |raw| plain_text(raw.text()?, URL_BYTES_MAX));
+    }
+    let origin = reader.origin_of("url_file");
+    if reader.has("url") {
+        let fault = ConfigFault::SecretFile(SecretFileFault::TwoValues { key: "url_file".into() });
+        reader.fault(origin, "url", fault);
+        return None;
+    }
+    let path = PathBuf::from(reader.text("url_file")?);
+    let key = "dependency.url_file".into();
+    reader.report.secret_files.push(SecretFile { key, origin: origin.clone(), path: path.clone() });
+    let url =
+        secret_file::read(&path, URL_BYTES_MAX).map_err(ConfigFault::unreadable(&path)).and_then(|text| {
+            plain_text(&text, URL_BYTES_MAX).ok_or(ConfigFault::NotAccepted {
+                value: format!("({} bytes, hidden)", text.len()),
+                expected: EXPECTED.into(),
+            })
+        });
+    url.map_err(|fault| reader.fault(origin, "url_file", fault)).ok()
 }
 
 fn word<T: Copy, const N: usize>(

@@ -5,12 +5,13 @@
 
 use super::certificate::CertificateFault;
 use super::origin::ValueOrigin;
+use super::secret_file::{SecretFile, SecretFileFault};
 use crate::auth::key::{KeyFault, KeyProblem};
 use crate::net::target::TargetError;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Every mistake, in the order of reading: file, variables, flags, contradictions.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Problem {
 #[derive(Debug, Default)]
 pub(super) struct ProblemList {
     pub(super) problems: Vec<Problem>,
+    /// The files that a setting with a secret was read from.
+    pub(super) secret_files: Vec<SecretFile>,
     /// Settings with a rejected value: the configuration still holds the value from before, so contradictions with it are
     /// not reported.
     refused: BTreeSet<&'static str>,
@@ -109,6 +112,8 @@ pub enum ConfigFault {
         /// Counted from 1, in characters.
         column: usize,
     },
+    /// A file with a secret cannot be used.
+    SecretFile(SecretFileFault),
     Unreadable {
         path: PathBuf,
         error: io::Error,
@@ -204,6 +209,10 @@ impl fmt::Display for Problem {
 }
 
 impl ConfigFault {
+    pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigFault {
+        |error| ConfigFault::Unreadable { path: path.to_owned(), error }
+    }
+
     /// The wrong value as TOML, if one value is wrong.
     fn value(&self) -> Option<String> {
         if let ConfigFault::NotAccepted { value, .. } = self {
@@ -240,6 +249,7 @@ impl fmt::Display for ConfigFault {
             ),
             ConfigFault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             ConfigFault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            ConfigFault::SecretFile(fault) => fault.fmt(f),
             ConfigFault::Certificate(fault) => fault.fmt(f),
             ConfigFault::NotUtf8 => f.write_str("the value is not UTF-8: set it to UTF-8 text"),
             ConfigFault::TooSmall { least, reason, .. } => write!(f, "must be at least {least}, because {reason}"),

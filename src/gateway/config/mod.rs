@@ -17,6 +17,8 @@ pub(in crate::gateway) mod prepare;
 mod raw;
 mod ready_made;
 pub mod reload;
+mod secret_check;
+pub(in crate::gateway) mod secret_file;
 pub mod sections;
 pub mod setting;
 pub mod show;

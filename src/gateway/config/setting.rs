@@ -47,6 +47,11 @@ impl Setting {
         format!("SEAWALL_{}_{}", self.section, self.key).to_ascii_uppercase()
     }
 
+    /// True exactly when the value is a secret or may contain one, so that a file may hold it.
+    pub fn holds_secret(&self) -> bool {
+        matches!(self.accepts, SharedSecret | Bearer | Secret | Accepts::Url(_))
+    }
+
     /// The accepted values, to be read after "must be".
     pub fn expected(&self) -> String {
         self.accepts.expected()

@@ -8,6 +8,8 @@ use super::origin::{ValueOrigin, read_text};
 use super::plaintext;
 use super::prepare;
 use super::raw::{Lines, RawValue, TableReader, nearest, raw};
+use super::secret_check;
+use super::secret_file::{self, SecretFile, SecretFileFault};
 use super::sections::Config;
 use super::setting::Setting;
 use super::table::{self, SECTIONS};
@@ -21,6 +23,8 @@ use toml::de::{DeTable, DeValue};
 /// A file that sets everything is under 10 KiB; a larger file is the wrong file.
 const FILE_BYTES_MAX: usize = 1 << 20;
 const PREFIX: &str = "SEAWALL_";
+/// The folder of the unit's credentials, set by systemd.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 #[derive(Clone, Debug)]
 pub struct ConfigSources {
@@ -84,6 +88,7 @@ impl Draft {
     pub(super) fn read(sources: &ConfigSources) -> Draft {
         let mut draft = Draft::default();
         draft.read_file(&sources.file);
+        draft.read_credentials(&sources.variables);
         draft.read_variables(&sources.variables);
         for flag in &sources.flags {
             if let Some(setting) = table::by_flag(flag.name) {
@@ -103,6 +108,7 @@ impl Draft {
         check::read_identity(&mut self.config, &mut self.report);
         self.config.warnings = prepare::warnings(&self.config.dependencies, &self.config);
         self.config.warnings.extend(plaintext::warnings(&self.config));
+        self.config.warnings.extend(secret_check::check(&self.config, &mut self.report));
         let problems = self.report.problems;
         if problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems }) }
     }
@@ -113,6 +119,53 @@ impl Draft {
             Err(fault) => {
                 self.report.refuse(setting.name);
                 self.report.add(origin, setting.name, fault);
+            }
+        }
+    }
+
+    /// Sets a setting to the content of the file that `named` names.
+    fn set_from_file(
+        &mut self,
+        setting: &'static Setting,
+        named: &RawValue,
+        key: String,
+        origin: ValueOrigin,
+    ) {
+        let content = match named.text() {
+            Some("") => return,
+            Some(path) => {
+                let path = PathBuf::from(path);
+                let file = SecretFile { key: key.clone(), origin: origin.clone(), path: path.clone() };
+                self.report.secret_files.push(file);
+                secret_file::read(&path, FILE_BYTES_MAX).map_err(ConfigFault::unreadable(&path)).and_then(
+                    |text| match text.is_empty() {
+                        true => Err(ConfigFault::SecretFile(SecretFileFault::Empty { path })),
+                        false => Ok(RawValue::Plain(String::clone(&text))),
+                    },
+                )
+            }
+            None => {
+                Err(ConfigFault::NotAccepted { value: named.shown(), expected: "the path of a file".into() })
+            }
+        };
+        match content {
+            Ok(raw) => self.set(setting, &raw, origin),
+            Err(fault) => {
+                self.report.refuse(setting.name);
+                self.report.add(origin, key, fault);
+            }
+        }
+    }
+
+    /// Reads the credentials that systemd hands to the unit: files with the names of settings.
+    fn read_credentials(&mut self, variables: &[(OsString, OsString)]) {
+        let Some((_, folder)) = variables.iter().find(|(name, _)| name == CREDENTIALS) else { return };
+        for setting in table::all().filter(|setting| setting.holds_secret()) {
+            let path = Path::new(folder).join(setting.name);
+            if path.exists() {
+                let origin = ValueOrigin::Variable(CREDENTIALS.into());
+                let named = RawValue::Plain(path.to_string_lossy().into_owned());
+                self.set_from_file(setting, &named, setting.name.into(), origin);
             }
         }
     }
@@ -173,10 +226,20 @@ impl Draft {
             match table::by_name(&name) {
                 Some(setting) => self.set(setting, &raw(value.get_ref()), origin),
                 None if name == "auth.keys" => self.read_keys(lines, &origin, value.get_ref()),
-                None => {
-                    let nearest = nearest_key(&name, section);
-                    self.report.add(origin, name, ConfigFault::Unknown { nearest });
-                }
+                None => match table::by_file_name(&name) {
+                    Some(setting) if table.contains_key(setting.key) => {
+                        self.report.add(
+                            origin,
+                            setting.name,
+                            ConfigFault::SecretFile(SecretFileFault::TwoValues { key: name }),
+                        );
+                    }
+                    Some(setting) => self.set_from_file(setting, &raw(value.get_ref()), name, origin),
+                    None => {
+                        let nearest = nearest_key(&name, section);
+                        self.report.add(origin, name, ConfigFault::Unknown { nearest });
+                    }
+                },
             }
         }
     }
@@ -235,6 +298,8 @@ impl Draft {
             .filter(|(name, _)| name.starts_with(PREFIX) && !is_service_link(name))
             .collect();
         ours.sort();
+        let is_given = |(_, value): &&(String, &OsString)| !value.is_empty();
+        let given: BTreeSet<String> = ours.iter().filter(is_given).map(|(name, _)| name.clone()).collect();
         for (name, value) in ours {
             let origin = ValueOrigin::Variable(name.clone());
             match (table::all().find(|setting| setting.variable() == name), value.to_str()) {
@@ -246,10 +311,23 @@ impl Draft {
                 (None, _) if name == "SEAWALL_AUTH_KEYS" => {
                     self.report.add(origin, "", ConfigFault::OnlyInFile)
                 }
-                (None, _) => {
-                    let fault = ConfigFault::Unknown { nearest: nearest_variable(&name) };
-                    self.report.add(origin, "", fault);
-                }
+                (None, path) => match (table::by_file_variable(&name), path) {
+                    (Some(setting), _) if given.contains(&setting.variable()) => {
+                        self.report.add(
+                            origin,
+                            setting.name,
+                            ConfigFault::SecretFile(SecretFileFault::TwoValues { key: name }),
+                        );
+                    }
+                    (Some(setting), Some(path)) => {
+                        self.set_from_file(setting, &RawValue::Plain(path.to_owned()), name, origin);
+                    }
+                    (Some(setting), None) => self.report.add(origin, setting.name, ConfigFault::NotUtf8),
+                    (None, _) => {
+                        let fault = ConfigFault::Unknown { nearest: nearest_variable(&name) };
+                        self.report.add(origin, "", fault);
+                    }
+                },
             }
         }
     }
@@ -314,6 +392,95 @@ mod tests {
             "SEAWALL_ADMIN_SERVICE_HOST",
         ] {
             assert!(is_service_link(link), "{link}");
+        }
+    }
+
+    fn variables(pairs: &[(String, &Path)]) -> ConfigSources {
+        let variables = pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        ConfigSources { file: FileSource::IfPresent("no/such".into()), variables, flags: Vec::new() }
+    }
+
+    /// The settings that hold a secret, each with a value.
+    fn secrets() -> impl Iterator<Item = (&'static Setting, &'static str)> {
+        table::all().filter(|setting| setting.holds_secret()).map(|setting| {
+            let value = match setting.name {
+                "store.url" => "postgres://chat:hunter2@127.0.0.1/chat",
+                "bus.url" => "redis://:hunter2@127.0.0.1",
+                "auth.introspection_url" | "auth.jwks_url" => "https://chat:hunter2@127.0.0.1/",
+                "auth.secret" | "auth.client_secret" | "admin.token" => {
+                    "hunter2-hunter2-hunter2-hunter2-hunter2"
+                }
+                other => panic!("{other} holds a secret: give it a value here"),
+            };
+            (setting, value)
+        })
+    }
+
+    #[test]
+    fn secret_is_read_from_a_file_that_the_configuration_a_variable_or_systemd_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (setting, value) in secrets() {
+            let path = folder.path().join(setting.name);
+            std::fs::write(&path, format!("{value}\n")).expect("written");
+            let mut direct = Draft::default();
+            direct.set(setting, &RawValue::Plain(value.into()), ValueOrigin::Default);
+            let toml = format!("[{}]\n{}_file = {:?}\n", setting.section, setting.key, path);
+            let mut by_file = Draft::default();
+            by_file.read_document(Path::new("seawall.toml"), &toml);
+            let name = format!("{}_FILE", setting.variable());
+            let by_variable = Draft::read(&variables(&[(name.clone(), &path)]));
+            let by_systemd = Draft::read(&variables(&[(CREDENTIALS.into(), folder.path())]));
+            for (how, draft) in [("file", by_file), ("variable", by_variable), ("systemd", by_systemd)] {
+                assert!(draft.report.problems.is_empty(), "{how} {:?}", draft.report.problems);
+                assert!((setting.same)(&draft.config, &direct.config), "{how}: {}", setting.name);
+            }
+            let both = variables(&[(name, &path), (setting.variable(), Path::new(value))]);
+            let problems = Draft::read(&both).report.problems;
+            assert!(
+                matches!(&problems[..], [one] if one.to_string().contains("set as well")),
+                "{problems:?}"
+            );
+            std::fs::remove_file(&path).expect("removed");
+        }
+    }
+
+    /// A configuration whose secret is in the file `path`, for every setting that takes one.
+    fn documents(path: &Path) -> Vec<String> {
+        let shown = path.display();
+        let of_settings = secrets()
+            .map(|(setting, _)| format!("[{}]\n{}_file = \"{shown}\"\n", setting.section, setting.key));
+        let others = [
+            format!("[tls]\ncertificate = \"{shown}\"\nkey = \"{shown}\"\n"),
+            format!("[[auth.keys]]\nalgorithm = \"HS256\"\nsecret_file = \"{shown}\"\n"),
+            format!("[[dependency]]\nname = \"other\"\nkind = \"http\"\nurl_file = \"{shown}\"\n"),
+        ];
+        of_settings.chain(others).collect()
+    }
+
+    #[test]
+    fn file_with_a_secret_that_others_can_write_is_refused_and_one_that_others_can_read_is_warned_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "hunter2-hunter2-hunter2-hunter2-hunter2").expect("written");
+        for (mode, is_refused, is_warned_of) in [
+            (0o400, false, false),
+            (0o640, false, false),
+            (0o644, false, true),
+            (0o660, true, false),
+            (0o606, true, false),
+        ] {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("own");
+            for document in documents(&path) {
+                let mut draft = Draft::default();
+                draft.read_document(Path::new("seawall.toml"), &document);
+                let warnings = secret_check::check(&draft.config, &mut draft.report);
+                let faults = draft.report.problems.iter().map(ToString::to_string).collect::<String>();
+                let warnings = warnings.iter().map(ToString::to_string).collect::<String>();
+                let chmod = format!("run chmod 640 {}", path.display());
+                assert_eq!(faults.contains(&chmod), is_refused, "{mode:o} {document}: {faults}");
+                assert_eq!(warnings.contains(&chmod), is_warned_of, "{mode:o} {document}: {warnings}");
+                assert!(!faults.contains("hunter2") && !warnings.contains("hunter2"), "{faults}{warnings}");
+            }
         }
     }
 

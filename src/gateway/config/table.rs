@@ -343,6 +343,17 @@ pub fn by_name(name: &str) -> Option<&'static Setting> {
     all().find(|setting| setting.name == name)
 }
 
+/// The setting whose value is in the file that a key names: `store.url` for `store.url_file`.
+pub fn by_file_name(name: &str) -> Option<&'static Setting> {
+    by_name(name.strip_suffix("_file")?).filter(|setting| setting.holds_secret())
+}
+
+/// The same for a variable: `SEAWALL_STORE_URL_FILE`.
+pub fn by_file_variable(variable: &str) -> Option<&'static Setting> {
+    let variable = variable.strip_suffix("_FILE")?;
+    all().find(|setting| setting.holds_secret() && setting.variable() == variable)
+}
+
 /// The setting of this flag, given with its dashes.
 pub fn by_flag(flag: &str) -> Option<&'static Setting> {
     all().find(|setting| setting.flag == Some(flag))

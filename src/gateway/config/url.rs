@@ -1,6 +1,7 @@
 //! URLs of dependencies. No log, error or listing shows their secrets.
 
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// Printed in place of a secret.
 const HIDDEN: &str = "(hidden)";
@@ -9,8 +10,9 @@ const URL_BYTES_MAX: usize = 2_048;
 
 /// A URL: a scheme, `://`, an authority, then path and query. `Debug` and `Display` hide the password and every query
 /// parameter that looks like a secret.
+/// It is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Url(String);
+pub struct Url(Zeroizing<String>);
 
 /// The service that a URL leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Url {
     /// Reads a URL of this kind; `None` if it is malformed or its parts are ambiguous.
     pub(super) fn read(text: &str, kind: UrlKind) -> Option<Url> {
         if text == "sqlite:" && kind == UrlKind::Store {
-            return Some(Url(text.to_owned()));
+            return Some(Url(text.to_owned().into()));
         }
         let (scheme, rest) = text.split_once("://")?;
         let known = kind.schemes().contains(&scheme);
@@ -69,7 +71,7 @@ impl Url {
         let unambiguous = authority.matches('@').count() <= 1 && !after.contains('@');
         // The placeholder of a listing is not a password.
         let whole = known && plain && unambiguous && !authority.is_empty() && !text.contains(HIDDEN);
-        whole.then(|| Url(text.to_owned()))
+        whole.then(|| Url(text.to_owned().into()))
     }
 
     /// The whole URL, with its secrets: for the driver that connects.

@@ -10,13 +10,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// No scheme makes longer secrets; a larger file is the wrong file.
 pub(super) const SECRET_BYTES_MAX: usize = 4_096;
 
-/// Bytes that no log, error or listing shows.
+/// Bytes that no log, error or listing shows, and that are overwritten when they are dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     pub fn bytes(&self) -> &[u8] {
@@ -324,7 +325,7 @@ fn network(text: &str) -> Option<IpNet> {
 fn secret(text: &str, accepts: Accepts) -> Option<Secret> {
     let is_bearer = !matches!(accepts, Accepts::Bearer) || is_bearer(text.as_bytes());
     let is_key = !matches!(accepts, Accepts::SharedSecret) || text.len() >= SECRET_BYTES_MIN;
-    (is_bearer && is_key && text.len() <= SECRET_BYTES_MAX).then(|| Secret(text.as_bytes().to_vec()))
+    (is_bearer && is_key && text.len() <= SECRET_BYTES_MAX).then(|| Secret(text.as_bytes().to_vec().into()))
 }
 
 #[cfg(test)]
