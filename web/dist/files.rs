@@ -8,6 +8,13 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
+        path: "/assets/page-13d7af6e2d.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"13d7af6e2de76562ac1b2416e90a6214\"",
+        kind: FileKind::Part,
+        bytes: include_bytes!("assets/page-13d7af6e2d.js"),
+    },
+    File {
         path: "/assets/page-387d3ad80c.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"387d3ad80c200b9fc123d71a92810fe2\"",
@@ -15,23 +22,16 @@
         bytes: include_bytes!("assets/page-387d3ad80c.css"),
     },
     File {
-        path: "/assets/page-86ed3ec1b1.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"86ed3ec1b13d1cbd0186f97627a1d60e\"",
-        kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-86ed3ec1b1.js"),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"7e287b28c4859241b66c94fca666a1e3\"",
+        etag: "\"06aef8563f3295e4e675dcf201d92e39\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"d93f9ad873b07d832f849120167efa51\"",
+        etag: "\"c581cd595058d581c452b8b2cefb22bf\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -52,7 +52,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"1e8dbc7f471ed6ed123fab12e49482c4\"",
+        etag: "\"8c19408a3148bef05f277839b0e659c8\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

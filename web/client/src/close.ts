@@ -31,8 +31,8 @@ function explain(code: number, reason: string, wasOpen: boolean): string {
 /** Reads how a connection ended from the `bye` push or, if that was missed, from the close frame. */
 export function ending(code: number, text: string, bye?: Bye, wasOpen = true): Ending {
   if (bye) {
-    const { code, reason, message = explain(code, reason, true), dependency, reference, retry_ms } = bye;
-    return { code, reason, message, dependency, reference, retryMs: advised(retry_ms) };
+    const { code, reason, message, dependency, reference, retry_ms } = bye;
+    return { code, reason, message: message || explain(code, reason, true), dependency, reference, retryMs: advised(retry_ms) };
   }
   const found = (pattern: RegExp) => pattern.exec(text)?.[1];
   const retry = found(/; retry_ms=(\d+)/);
@@ -40,7 +40,7 @@ export function ending(code: number, text: string, bye?: Bye, wasOpen = true): E
   return {
     code,
     reason,
-    message: found(/^[a-z_]+: ([^;]*)/) ?? explain(code, reason, wasOpen),
+    message: found(/^[a-z_]+: ([^;]+)/) ?? explain(code, reason, wasOpen),
     dependency: found(/; dependency=([^;]*)/),
     reference: found(/; ref=([^;]*)/),
     retryMs: retry === undefined ? undefined : Number(retry),

@@ -24,7 +24,14 @@ function freeze(state: SessionState): void {
     for (const value of map.values()) Object.freeze(value);
     Object.assign(map, { set: guard, delete: guard, clear: guard });
   }
-  for (const value of [state, state.view, state.status, state.outbox, ...state.outbox]) Object.freeze(value);
+  Object.freeze(state);
+  for (const value of [state.view, state.status, state.outbox, ...[...state.subs.values()].map(({ view }) => view)]) frozen(value);
+}
+
+/** Freezes a value that apps get, as Immer and Redux do with what they keep. */
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) Object.values(Object.freeze(value)).forEach(frozen);
+  return value;
 }
 
 export class Driver {
@@ -49,6 +56,9 @@ export class Driver {
     this.state = state;
     this.#spacing(before);
     for (const effect of effects) {
+      if (effect.do === 'emit') frozen(effect.value);
+      if (effect.do === 'settle') frozen(effect.published ?? effect.failure);
+      if (effect.do === 'answer') frozen(effect.page ?? effect.failure);
       switch (effect.do) {
         case 'open':
           this.dials.push(world.now);

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Gateway, missing } from './gateway.js';
+import { Gateway, missing, until } from './gateway.js';
 
 function example(name: string, ...args: string[]): Promise<string> {
   const path = fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
@@ -38,4 +38,34 @@ test('the examples for Node print what docs/sdk.md shows', { skip: missing }, as
   assert.match(await example('timeline.mjs', it.url), /helo \((queued|sending|sent)\)\n.*hello \(edited\).*hello \(edited\) \| deleted\n$/s);
   const errors = await example('errors.mjs', it.url);
   assert.match(errors, /^not_found: .*\nfailed: \{"text":"better"\}, not_found\nleft: 0\n$/);
+});
+
+test('the example server publishes for programs that speak HTTP, once for each key', { skip: missing }, async (t) => {
+  const it = new Gateway();
+  await it.start();
+  t.after(() => it.stop());
+  const path = fileURLToPath(new URL('../../examples/server.mjs', import.meta.url));
+  const child = spawn(process.execPath, [path, it.url, '0'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  let out = '';
+  child.stdout.on('data', (text) => { out += text; });
+  await until('it listens', () => /listening on (\S+)\n/.test(out));
+  const base = /listening on (\S+)\n/.exec(out)![1]!;
+  const post = async (channel: string, body: string, key: string) => {
+    const answer = await fetch(`${base}/${channel}`, { method: 'POST', body, headers: { 'Idempotency-Key': key } });
+    return [answer.status, await answer.json()];
+  };
+  assert.deepEqual(await post('orders', 'paid', 'order-1'), [200, { offset: 1, duplicate: false }]);
+  assert.deepEqual(await post('orders', 'paid', 'order-1'), [200, { offset: 1, duplicate: true }]);
+  assert.equal((await post('orders', 'other', 'order-1'))[0], 409);
+  assert.deepEqual(await post('orders', 'paid', 'order-1'), [200, { offset: 1, duplicate: true }], 'the refused one is not in the way');
+  assert.equal((await post('no%20name', 'x', 'k'))[0], 400);
+  assert.equal((await post('orders', 'x'.repeat(70_000), 'long'))[0], 413);
+  // A request that is made while the gateway is down is answered when it is back.
+  await it.end('SIGKILL');
+  const late = post('orders', 'late', 'order-2');
+  await it.start();
+  assert.deepEqual(await late, [200, { offset: 2, duplicate: false }]);
+  child.kill('SIGTERM');
+  await until('it ends', () => child.exitCode === 0);
 });

@@ -14,6 +14,7 @@ import { createServer } from 'vite';
 import { effectScope, reactive, ref, shallowRef, type Ref } from 'vue';
 import WebSocket from 'ws';
 import { connect, SeawallError, type Client, type Observable } from '../src/index.js';
+import { timeline } from '../src/timeline.js';
 import { client, online, Server } from './fakes.js';
 import { Gateway, missing, until } from './gateway.js';
 
@@ -80,18 +81,44 @@ test('Vue holds a client and a channel in its state, and follows an observable',
 });
 
 test('React renders an idle client on a server', async (t) => {
-  const { code } = await transform(`${block('jsx', "from 'react'")}\nexport { Connection };`, { loader: 'jsx', jsx: 'automatic', format: 'esm' });
+  const { code } = await transform(block('jsx', "from 'react'"), { loader: 'jsx', jsx: 'automatic', format: 'esm' });
   const { Connection } = await load<{ Connection: (props: { client: Client }) => never }>(t, code);
   const html = renderToString(createElement(Connection, { client: connect('/ws', { idle: true }) }));
   assert.equal(html, '<p role="status">connecting</p>');
 });
 
+test('MobX, Immer, Solid and Svelte hold what the library returns, and follow its observables', (t) => {
+  const path = folder(t);
+  for (const name of ['mobx', 'immer', 'solid-js', 'svelte/store']) writeFileSync(join(path, `${name.split('/')[0]}.mjs`), block('js', `from '${name}'`));
+  // Without this condition Solid and Svelte load what they have for servers, where nothing changes.
+  const out = execFileSync(process.execPath, ['--conditions=browser', join(here, 'tests', 'frameworks.mjs'), path], { encoding: 'utf8' });
+  assert.match(out, /^held: 6\nfollowed: 4\n$/);
+});
+
 test('what the library returns can be cloned for a worker', async (t) => {
-  const it = client(t, new Server());
-  const failed = await it.channel('c').publish(1, { key: '' }).catch((error: unknown) => error);
+  const server = new Server();
+  const it = client(t, server);
+  const room = it.channel('c');
+  const line = timeline(it, room);
+  const heard: unknown[] = [];
+  for (const event of ['publication', 'edit', 'delete', 'signal', 'gap', 'reset', 'synced'] as const) room.on(event, (value) => heard.push(value));
+  await online(it);
+  await until('live', () => room.state.value.phase === 'live');
+  const failed = await room.publish(1, { key: '' }).catch((error: unknown) => error);
   assert.ok(failed instanceof SeawallError);
-  void it.channel('c').publish({ text: 'a' });
-  for (const value of [it.state.value, it.status.value, it.outbox.value]) assert.deepEqual(structuredClone(value), value);
+  const stored = await room.publish({ text: 'a' });
+  const publication = { channel: 'c', offset: 1, key: stored.key, user: 'anonymous', time: 1, data: { text: 'a' } };
+  const push = (frame: object) => server.sockets[0]!.deliver(frame);
+  push({ publication });
+  push({ publication: { ...publication, offset: 2, edits: 1 } });
+  push({ publication: { ...publication, offset: 3, deletes: 1, data: null } });
+  push({ signal: { channel: 'c', user: 'ann', data: 1 } });
+  server.answers = false;
+  void room.publish({ text: 'waits' });
+  assert.deepEqual([heard.length, it.outbox.value.length, line.value.items.length], [7, 1, 2]);
+  for (const value of [it.state.value, it.status.value, it.outbox.value, room.state.value, room.cursor, stored, line.value, ...heard]) {
+    assert.deepEqual(structuredClone(value), value);
+  }
   assert.equal(structuredClone(failed).message, failed.message);
 });
 

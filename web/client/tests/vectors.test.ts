@@ -39,6 +39,8 @@ test('closes.json: every end is understood, from the bye or from the close reaso
     const push = bye === null ? undefined : (JSON.parse(bye) as { bye: Bye }).bye;
     const full = ending(code, close ?? '', push);
     const read = ending(code, close ?? '');
+    const ends = [full, read, ending(code, ''), ending(code, '', undefined, false), ending(code, 'word: '), ...(push ? [ending(code, '', { ...push, message: '' })] : [])];
+    for (const { message } of ends) assert.ok(message.length > 10 || message === push?.message, `${name}: ${message}`);
     assert.equal(full.code, code, name);
     // If the close reason is cut off, only the bye is complete.
     if (push && !name.includes('cut')) assert.deepEqual(read, full, name);
