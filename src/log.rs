@@ -6,14 +6,19 @@
 //! is room again, and is available from [`dropped`].
 
 pub mod audit;
+mod journal;
+mod panic;
+mod text;
 
 use audit::{Audit, AuditEvent};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use journal::{Prioritized, StderrReader};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use text::TextFields;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,7 +44,7 @@ static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 /// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Time, level, message and fields, for people.
+    /// Time, level, message, and fields as in logfmt, for people.
     #[default]
     Text,
     /// One JSON object per line, for machines.
@@ -65,24 +70,31 @@ pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Starts the writer thread and sends the log of this process to it. A second call in one process changes nothing:
+/// Starts the writer thread and sends the log and the panics of this process to it. A second call in one process changes nothing:
 /// the first subscriber stays.
 pub fn start(format: Format, level: LogLevel) -> Handle {
     let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
     drop(EVENTS.set(queue.clone()));
     let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
+    let reader = StderrReader::of_stderr();
     let (filter, levels) = reload::Layer::new(level.filter());
     let lines = tracing_subscriber::fmt::layer().with_writer(queue);
     let registry = tracing_subscriber::registry().with(filter);
     let installed = match format {
         Format::Text => {
-            let lines = lines.with_ansi(io::stderr().is_terminal()).with_target(false);
-            registry.with(lines.with_ansi_sanitization(true)).try_init()
+            let lines = lines.with_ansi(io::stderr().is_terminal()).with_target(false).fmt_fields(TextFields);
+            registry.with(lines.map_event_format(|event| Prioritized { event, reader })).try_init()
         }
-        Format::Json => registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
+        Format::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            registry.with(lines.map_event_format(|event| Prioritized { event, reader })).try_init()
+        }
     };
     match installed {
-        Ok(()) => drop(LEVEL.set(levels)),
+        Ok(()) => {
+            drop(LEVEL.set(levels));
+            panic::report_panics();
+        }
         Err(_) => tracing::debug!("log already started"),
     }
     handle

@@ -186,7 +186,11 @@ impl AdminRefusal {
     }
 
     fn unknown_path() -> AdminRefusal {
-        AdminRefusal::new(404, "not_found", "there is nothing here; the paths are in docs/admin.md")
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "there is nothing here; GET /health/dependencies is, and `seawall --help` names the commands for operators",
+        )
     }
 
     pub(super) fn unknown_dependency(known: &[Arc<str>]) -> AdminRefusal {

@@ -45,6 +45,16 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// The plan of a drain with this cause. A person at a terminal does not wait for load balancers if no client is connected.
+    pub fn of(self, cause: DrainCause, connections: u64) -> Plan {
+        match cause {
+            DrainCause::Interrupt if connections == 0 => Plan { accept: Duration::ZERO, ..self },
+            DrainCause::Interrupt | DrainCause::Terminate | DrainCause::Operator | DrainCause::Fault => self,
+        }
+    }
+}
+
 /// The phase of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DrainPhase {
@@ -244,6 +254,14 @@ mod tests {
     fn default_drain_accepts_for_three_seconds_and_closes_after_twenty_three() {
         let busy = |_| Remaining { listeners: 0, connections: 1 };
         assert_eq!(course(10, busy), [(DrainPhase::Moving, 3_000), (DrainPhase::Closing, 23_000)]);
+    }
+
+    #[test]
+    fn only_an_interrupt_without_clients_ends_without_waiting() {
+        let plan = Plan::default();
+        assert_eq!(plan.of(DrainCause::Interrupt, 0).accept, Duration::ZERO);
+        assert_eq!(plan.of(DrainCause::Interrupt, 1), plan);
+        assert_eq!(plan.of(DrainCause::Terminate, 0), plan);
     }
 
     #[test]

@@ -1,18 +1,16 @@
 //! The command line: arguments become a configuration, and the command runs with it.
 
-use super::config::error::ConfigError;
 use super::config::sources::{ConfigSources, FileSource, Flag};
 use super::config::{self, Config, show};
 use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::health_command::{self, HealthQuestion};
-use super::output::{self, WRONG_CONFIGURATION};
+use super::output;
 use super::running::RunningGateway;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -60,7 +58,7 @@ and with 3 if a critical one does.";
 
 /// A WebSocket chat gateway that stores every publication it acknowledges and tells clients what it cannot do.
 #[derive(Debug, Parser)]
-#[command(name = "seawall", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "seawall", version, after_help = EXAMPLES)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<CliCommand>,
@@ -213,7 +211,7 @@ pub fn main() -> ExitCode {
             let sources = settings.sources();
             match config::load(&sources) {
                 Ok(config) => serve::run(config, sources),
-                Err(error) => refuse(&error),
+                Err(error) => serve::refuse(&error),
             }
         }
         Some(CliCommand::CheckConfig) => {
@@ -304,14 +302,8 @@ fn with_configuration(sources: &ConfigSources, act: impl FnOnce(Config) -> ExitC
             }
             act(config)
         }
-        Err(error) => refuse(&error),
+        Err(error) => output::refuse(&error),
     }
-}
-
-fn refuse(error: &ConfigError) -> ExitCode {
-    // If stderr is closed, the exit code still reports the error.
-    let _ = write!(io::stderr(), "{error}");
-    ExitCode::from(WRONG_CONFIGURATION)
 }
 
 fn version() -> String {

@@ -208,7 +208,8 @@ impl<'a> Leader<'a> {
     fn signalled(&mut self, cause: DrainCause) {
         self.signals += 1;
         let now = self.clock.read();
-        match self.vitals.drain.begin(cause, now) {
+        let plan = self.vitals.drain.plan().of(cause, self.vitals.connections());
+        match self.vitals.drain.begin_with(plan, cause, now) {
             Began::Now => {}
             Began::Before if self.signals == 1 => {
                 tracing::info!(

@@ -7,7 +7,7 @@ use super::config::certificate::date;
 use super::{auth, drain, output};
 use crate::log::Format;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A started gateway as an operator should know it.
 pub(super) struct Greeting<'a> {
@@ -51,11 +51,12 @@ impl Greeting<'_> {
             None => ("ws", "http"),
         };
         let mut text = format!("listening on {ws}://{address}/ws\n");
+        let link = linked(*address);
         let mut line = |name: &str, value: &str| {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {name:<21}{value}");
         };
-        line("chat in a browser", &format!("{http}://{address}/ (open it in two tabs)"));
+        line("chat in a browser", &format!("{http}://{link}/ (open it in two tabs)"));
         line("store", &backing::describe(config));
         if let Some(url) = &config.bus.url {
             line("bus", &format!("{url} (Redis)"));
@@ -77,7 +78,7 @@ impl Greeting<'_> {
         if config.server.echo {
             line("echo", &format!("{ws}://{address}/echo"));
         }
-        line("health, metrics", &format!("{http}://{address}/health  {http}://{address}/metrics"));
+        line("health, metrics", &format!("{http}://{link}/health  {http}://{link}/metrics"));
         line("admin", admin);
         line("stop", &drain::describe(config));
         text
@@ -85,5 +86,32 @@ impl Greeting<'_> {
 
     fn tls_expiry(&self) -> Option<String> {
         self.config.tls.identity.as_ref().map(|identity| date(identity.validity.not_after).to_string())
+    }
+}
+
+/// The address that a person on this machine can open: all addresses include loopback.
+fn linked(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_of_all_addresses_is_that_of_this_machine() {
+        for (address, link) in [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:8080", "[::1]:8080"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            let address: SocketAddr = address.parse().expect("an address");
+            assert_eq!(linked(address).to_string(), link);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The output and exit codes of commands.
 
+use super::config::error::ConfigError;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -27,6 +28,13 @@ pub(super) fn inform(text: &str) {
 /// Writes an error to stderr. If that fails, the exit code still reports the error.
 pub(super) fn fail(message: &str) {
     let _ = writeln!(io::stderr(), "seawall: {message}");
+}
+
+/// Reports a wrong configuration, for people.
+pub(super) fn refuse(error: &ConfigError) -> ExitCode {
+    // If stderr is closed, the exit code still reports the error.
+    let _ = write!(io::stderr(), "{error}");
+    ExitCode::from(WRONG_CONFIGURATION)
 }
 
 /// Writes a warning to stderr, where it does not mix with what the command prints.

@@ -6,6 +6,7 @@ use super::backing::Backing;
 use super::bus::PreparedBus;
 use super::capacity::{self, ProcessBounds};
 use super::config::Config;
+use super::config::error::ConfigError;
 use super::config::sources::ConfigSources;
 use super::greeting::Greeting;
 use super::reload::{self, Handover, Reloader};
@@ -45,6 +46,20 @@ pub(super) fn run(config: Config, sources: ConfigSources) -> ExitCode {
         (Err(cause), log::Format::Text) => {
             output::fail(&cause);
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reports the configuration with which it does not start: to people, or to the readers of a log in JSON.
+pub(super) fn refuse(error: &ConfigError) -> ExitCode {
+    match error.log_format {
+        log::Format::Text => output::refuse(error),
+        log::Format::Json => {
+            let _log = log::start(log::Format::Json, log::LogLevel::default());
+            for problem in &error.problems {
+                tracing::error!(cause = %problem, "configuration rejected");
+            }
+            ExitCode::from(output::WRONG_CONFIGURATION)
         }
     }
 }

@@ -78,17 +78,23 @@ impl Drain {
         self.plan.store(Arc::new(plan));
     }
 
-    fn plan(&self) -> Plan {
+    /// The plan of the drain that has begun, or of the next one.
+    pub fn plan(&self) -> Plan {
         self.begun.get().copied().unwrap_or_else(|| **self.plan.load())
     }
 
     /// Begins a drain unless one has begun. The caller wakes the main thread afterwards.
     pub fn begin(&self, cause: DrainCause, now: Now) -> Began {
+        self.begin_with(self.plan(), cause, now)
+    }
+
+    /// Like [`Drain::begin`], with a plan of its own.
+    pub fn begin_with(&self, plan: Plan, cause: DrainCause, now: Now) -> Began {
         let since = now.at.micros().max(1);
         if self.since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return Began::Before;
         }
-        let _first = self.begun.set(**self.plan.load());
+        let _first = self.begun.set(plan);
         self.cause.store(cause as u8, Ordering::Relaxed);
         self.since_unix_ms.store(now.unix_ms, Ordering::Relaxed);
         // A process that ends because of a fault skips this phase.

@@ -1,13 +1,20 @@
 //! Log lines about dependencies and about the gateway itself.
 
 use crate::health::board::{Event, EventKind};
+use crate::health::definition::Criticality;
 
 /// Logs one line per change with all that is known: refusals name the outage, and this line explains it. An outage has two
 /// lines at info, its begin and its end, and breakers and workers log at debug.
 pub(super) fn log(event: &Event) {
     let Event { dependency, criticality, what } = event;
+    let is_optional = *criticality == Criticality::Optional;
     let criticality = criticality.as_str();
     match what {
+        // Service continues without it.
+        EventKind::Down { reference, cause } if is_optional => tracing::warn!(
+            %dependency, criticality, %reference, fault = cause.fault.as_str(), cause = %cause.text, look_at = cause.look_at,
+            "dependency down"
+        ),
         EventKind::Down { reference, cause } => tracing::error!(
             %dependency, criticality, %reference, fault = cause.fault.as_str(), cause = %cause.text, look_at = cause.look_at,
             "dependency down"

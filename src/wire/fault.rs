@@ -291,7 +291,7 @@ impl fmt::Display for HttpFault {
                 "without auth, this server accepts only the hosts localhost, 127.0.0.1 and [::1]; \
                 add the host of your request to server.hosts, or configure auth",
             ),
-            HttpFault::UnknownPath => f.write_str("this path does not exist; docs/http.md lists the paths"),
+            HttpFault::UnknownPath => f.write_str("this path does not exist; there are /, /ws, /health, /health/live, /health/ready, /health/dependencies and /metrics"),
             HttpFault::MethodNotAllowed(Allow::Get) => f.write_str("this path accepts only GET"),
             HttpFault::MethodNotAllowed(Allow::GetHead) => f.write_str("this path accepts only GET and HEAD"),
             HttpFault::HeadTimeout { bound_ms } => {

@@ -7,15 +7,21 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use tempfile::TempDir;
 
-/// A gateway started without the usual support, which reads the banner.
-fn start(data: &TempDir, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_seawall"))
+/// A gateway without the usual support, which reads the banner.
+fn command(data: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command
         .current_dir(data.path())
         .args(["--listen", "127.0.0.1:0", "--reactors", "1"])
         .args(arguments)
         .env("SEAWALL_ADMIN_LISTEN", "off")
         .env("SEAWALL_DRAIN_ACCEPT_MS", "0")
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    command
+}
+
+fn start(data: &TempDir, arguments: &[&str]) -> Child {
+    command(data, arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -76,6 +82,123 @@ fn failed_start_with_a_json_log_is_one_json_line() {
     let event: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
     assert_eq!((&event["level"], &event["message"]), (&"ERROR".into(), &"gateway failed".into()));
     assert!(event["cause"].as_str().expect("a cause").contains("file/data"), "{event}");
+}
+
+#[test]
+fn wrong_configuration_with_a_json_log_is_one_json_line_for_each_error() {
+    let data = tempfile::tempdir().expect("a folder");
+    let file = data.path().join("seawall.toml");
+    std::fs::write(&file, "[log]\nformat = \"json\"\n[limits]\nfrane_bytes = 1\nchannels = -1\n")
+        .expect("a file");
+    let output = start(&data, &[]).wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    let text = String::from_utf8(output.stderr).expect("text");
+    let events: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    assert_eq!(events.len(), 2, "{text}");
+    for (event, part) in events.iter().zip(["frane_bytes", "limits.channels"]) {
+        assert_eq!((&event["level"], &event["message"]), (&"ERROR".into(), &"configuration rejected".into()));
+        assert!(event["cause"].as_str().expect("a cause").contains(part), "{event}");
+    }
+}
+
+/// The message and the fields of a line for people, read as logfmt.
+fn parse(line: &str) -> (String, Vec<(String, String)>) {
+    let (_time, rest) = line.split_once(' ').expect("a time");
+    let (_level, mut rest) = rest.trim_start().split_once(' ').expect("a level");
+    let (mut message, mut fields) = (Vec::new(), Vec::new());
+    while !rest.is_empty() {
+        let end = rest.find([' ', '=']).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        let Some(value) = behind.strip_prefix('=') else {
+            assert!(fields.is_empty(), "{word:?} behind the fields of {line}");
+            message.push(word);
+            rest = behind.trim_start();
+            continue;
+        };
+        let length = match value.strip_prefix('"') {
+            Some(text) => {
+                let escaped = |at: usize| {
+                    text.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2
+                };
+                let end = text.match_indices('"').map(|(at, _)| at).find(|at| escaped(*at) == 0);
+                end.unwrap_or_else(|| panic!("no end of {word} in {line}")) + 2
+            }
+            None => value.find(' ').unwrap_or(value.len()),
+        };
+        let (value, behind) = value.split_at(length);
+        assert!(behind.is_empty() || behind.starts_with(' '), "{behind:?} behind {word} in {line}");
+        fields.push((word.to_owned(), value.trim_matches('"').to_owned()));
+        rest = behind.trim_start();
+    }
+    (message.join(" "), fields)
+}
+
+const DEPENDENCY: &str = "[[dependency]]\nname = \"mail\"\nkind = \"http\"\nurl = \"http://127.0.0.1:1/\"\ncriticality = \"optional\"\n";
+
+#[test]
+fn every_line_of_a_text_log_is_a_message_and_fields_over_start_outage_and_stop() {
+    let data = tempfile::tempdir().expect("a folder");
+    std::fs::write(data.path().join("seawall.toml"), DEPENDENCY).expect("a file");
+    let mut gateway = start(&data, &[]);
+    let mut log = lines(&mut gateway);
+    let mut written = until(&mut log, "dependency down");
+    terminate(&gateway);
+    written.extend(log.map(|line| line.expect("a line")));
+    assert!(gateway.wait().expect("it ends").success());
+    let parsed: Vec<_> = written.iter().map(|line| parse(line)).collect();
+    let down = parsed.iter().position(|(message, _)| message == "dependency down").expect("an outage");
+    assert!(written[down].contains(" WARN "), "an optional dependency is no error: {}", written[down]);
+    let cause = parsed[down].1.iter().find(|(name, _)| name == "cause").expect("a cause");
+    assert!(cause.1.contains("refuses the connection"), "{cause:?}");
+    for message in ["serving", "drain started", "stopped"] {
+        assert!(parsed.iter().any(|(found, _)| found == message), "no {message} in {written:#?}");
+    }
+}
+
+#[test]
+fn line_for_the_journal_begins_with_its_priority() {
+    let data = tempfile::tempdir().expect("a folder");
+    std::fs::write(data.path().join("seawall.toml"), DEPENDENCY).expect("a file");
+    let path = data.path().join("log");
+    let log = std::fs::File::create(&path).expect("a file");
+    let stat = rustix::fs::fstat(&log).expect("a status");
+    let mut gateway = command(&data, &[])
+        .env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino))
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the gateway starts");
+    let written = || std::fs::read_to_string(&path).expect("text");
+    crate::support::until(crate::support::SOON, "the outage is logged", || {
+        written().contains("dependency down")
+    });
+    terminate(&gateway);
+    assert!(gateway.wait().expect("it ends").success());
+    for line in written().lines() {
+        let expected = if line.contains("dependency down") { "<4>" } else { "<6>" };
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn interrupt_without_clients_ends_at_once() {
+    let data = tempfile::tempdir().expect("a folder");
+    // The default of `drain.accept_ms`, which load balancers need, is 3 s.
+    let mut gateway = command(&data, &[])
+        .env_remove("SEAWALL_DRAIN_ACCEPT_MS")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the gateway starts");
+    let mut log = lines(&mut gateway);
+    until(&mut log, " serving ");
+    let pid = rustix::process::Pid::from_child(&gateway);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+    let stopped = until(&mut log, " stopped ").pop().expect("a line");
+    let took = parse(&stopped).1.into_iter().find(|(name, _)| name == "took_ms").expect("a time").1;
+    assert!(took.parse::<u64>().expect("a number") < 2_500, "{stopped}");
+    assert!(gateway.wait().expect("it ends").success());
 }
 
 #[test]

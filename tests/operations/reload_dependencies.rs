@@ -53,7 +53,8 @@ fn reload_adds_removes_and_changes_dependencies_and_kept_ones_keep_their_state()
     reload(&gateway, &table("search", &well, "criticality = \"critical\""), "applied");
     assert_eq!(client.next_status("ok", SOON)["level"], "ok");
     Client::connect(&gateway);
-    for line in ["key=\"dependency.mail\" change=optional http -> (removed)", "dependency.search.criticality"]
+    for line in
+        ["key=\"dependency.mail\" change=\"optional http -> (removed)\"", "dependency.search.criticality"]
     {
         says(&gateway, line);
     }

@@ -7,6 +7,7 @@ use super::certificate::CertificateFault;
 use super::origin::ValueOrigin;
 use super::secret_file::{SecretFile, SecretFileFault};
 use crate::auth::key::{KeyFault, KeyProblem};
+use crate::log::Format;
 use crate::net::target::TargetError;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub struct ConfigError {
     /// At least one.
     pub problems: Vec<Problem>,
+    /// The format of the log, as far as the sources say it.
+    pub log_format: Format,
 }
 
 #[derive(Debug)]

@@ -110,7 +110,11 @@ impl Draft {
         self.config.warnings.extend(plaintext::warnings(&self.config));
         self.config.warnings.extend(secret_check::check(&self.config, &mut self.report));
         let problems = self.report.problems;
-        if problems.is_empty() { Ok(self.config) } else { Err(ConfigError { problems }) }
+        if problems.is_empty() {
+            Ok(self.config)
+        } else {
+            Err(ConfigError { problems, log_format: self.config.log.format })
+        }
     }
 
     fn set(&mut self, setting: &'static Setting, raw: &RawValue, origin: ValueOrigin) {

@@ -116,7 +116,7 @@ impl Scrape {
             Duration::from_micros(cost_us),
         )?;
         sheet.gauge(
-            "admissions_per_s",
+            "admissions_per_second",
             "Handshakes per second that the reactors can admit, by their own measurement",
             self.sum(|r| &r.admissions_per_s),
         )
