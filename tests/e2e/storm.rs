@@ -65,7 +65,7 @@ fn deferred_client_is_admitted_after_its_retry_ms() {
     let counted = (count("seawall_handshakes_admitted_total"), count("seawall_handshakes_deferred_total"));
     assert_eq!(counted, (held.len(), deferred));
     assert!(gateway.metric("seawall_handshake_cost_seconds") > 0.0);
-    assert!(gateway.metric("seawall_admissions_per_s") >= 50.0);
+    assert!(gateway.metric("seawall_admissions_per_second") >= 50.0);
 }
 
 #[test]
