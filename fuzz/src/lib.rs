@@ -25,6 +25,7 @@ pub mod token;
 /// A target's name, which is also the name of its corpus folder, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
+/// All targets.
 pub const TARGETS: [Target; 14] = [
     ("head", head::check),
     ("proxy", proxy::check),
