@@ -9,7 +9,7 @@ use super::output;
 use super::running::RunningGateway;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -203,9 +203,25 @@ impl Settings {
     }
 }
 
+/// The flags that only `serve` reads. The other commands accept them, and do not list them in their help.
+const FLAGS_OF_SERVE: [(&str, ArgAction); 2] = [("echo", ArgAction::SetTrue), ("reactors", ArgAction::Set)];
+
+fn command() -> Command {
+    let command = CommandLine::command();
+    let names: Vec<String> = command.get_subcommands().map(|each| each.get_name().to_owned()).collect();
+    names.into_iter().filter(|name| name != "serve").fold(command, |command, name| {
+        command.mut_subcommand(name, |verb| {
+            let hidden = |(name, action)| Arg::new(name).long(name).action(action).hide(true);
+            verb.args(FLAGS_OF_SERVE.map(hidden))
+        })
+    })
+}
+
 /// Runs the command that the arguments of this process name.
 pub fn main() -> ExitCode {
-    let CommandLine { command, settings } = CommandLine::parse();
+    let matches = command().get_matches();
+    let CommandLine { command, settings } =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         None | Some(CliCommand::Serve) => {
             let sources = settings.sources();
@@ -317,7 +333,7 @@ fn version() -> String {
 
 fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), "seawall", &mut script);
+    clap_complete::generate(shell, &mut command(), "seawall", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -328,7 +344,30 @@ mod tests {
 
     #[test]
     fn arguments_are_consistent() {
-        CommandLine::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_serve_are_accepted_everywhere_and_listed_only_where_they_act() {
+        for line in [
+            "seawall --reactors 3 check-config",
+            "seawall check-config --reactors 3",
+            "seawall serve --reactors 3",
+        ] {
+            let matches = command().try_get_matches_from(line.split(' ')).expect(line);
+            let parsed = CommandLine::from_arg_matches(&matches).expect(line);
+            assert_eq!(parsed.settings.reactors.as_deref(), Some("3"), "{line}");
+        }
+        let help = |verb: &str| {
+            let mut command = command();
+            command.build();
+            command.find_subcommand_mut(verb).expect(verb).render_help().to_string()
+        };
+        assert!(help("serve").contains("--reactors") && help("serve").contains("--echo"));
+        for verb in ["doctor", "drain", "token", "store"] {
+            assert!(!help(verb).contains("--reactors") && !help(verb).contains("--echo"), "{verb}");
+            assert!(help(verb).contains("--config"), "{verb}");
+        }
     }
 
     #[test]
