@@ -1,13 +1,19 @@
 """The metrics, as Prometheus judges their names and texts."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
 import unittest
 
-from support import free_port, gateway, process, until
+import yaml
+
+from support import ROOT, free_port, gateway, process, until
 from websocket import dial, request
+
+
+RULES = ROOT / "docs" / "deploy" / "alerts.yaml"
 
 
 class MetricsTest(unittest.TestCase):
@@ -23,6 +29,18 @@ class MetricsTest(unittest.TestCase):
         self.assertIn(b"seawall_connections ", text)
         judged = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
         self.assertEqual((judged.returncode, judged.stderr.decode()), (0, ""))
+
+    @unittest.skipUnless(shutil.which("promtool"), "there is no promtool (the Debian package prometheus)")
+    def test_promtool_finds_no_fault_in_the_alerts(self):
+        judged = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True)
+        self.assertEqual(judged.returncode, 0, judged.stdout + judged.stderr)
+
+    def test_alerts_use_metrics_that_exist_and_severities_that_are_explained(self):
+        documented = (ROOT / "docs" / "operations.md").read_text()
+        for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]:
+            self.assertIn(f"| `{rule['labels']['severity']}` |", documented)
+            for name in re.findall(r"seawall_([a-z_]+)", rule["expr"]):
+                self.assertRegex(documented, rf"`(?:seawall_)?{name}[`{{]", rule["alert"])
 
     def metrics(self, port):
         """The answer in the text format, to the end of the connection."""
