@@ -1,6 +1,7 @@
 /** The client against a real gateway, over real sockets. */
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { test, type TestContext } from 'node:test';
 import WebSocket from 'ws';
 import { connect, SeawallError, type Client, type Gap, type Options, type Publication, type SocketClass } from '../src/index.js';
@@ -151,6 +152,52 @@ test('a channel that was refused for the bound takes the place of one that the a
   rooms.find((room) => room.state.value.phase === 'live')!.leave();
   await until('live', () => waiting.state.value.phase === 'live');
   assert.equal(phases().filter((one) => one === 'refused').length, 1);
+});
+
+const SECRET = '0123456789abcdef0123456789abcdef';
+
+/** Returns a token of `ann` for the channels that match `pattern`, with more claims. */
+function token(pattern: string, claims: object): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signed = `${part({ alg: 'HS256' })}.${part({ sub: 'ann', channels: [{ pattern, rights: ['subscribe', 'publish'] }], ...claims })}`;
+  return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
+}
+
+const inSeconds = (seconds: number) => Math.ceil(Date.now() / 1000) + seconds;
+
+test('a channel follows the rights of each refreshed token, and misses nothing when a right returns', { skip }, async (t) => {
+  const { url } = await gateway(t, { SEAWALL_AUTH_SECRET: SECRET, SEAWALL_AUTH_LEEWAY_MS: '0' });
+  const patterns = ['*', 'lobby', '*'];
+  let calls = 0;
+  // Five times as fast as real time, because a token is refreshed after 10 s at the earliest.
+  const from = Date.now();
+  const clock = { now: () => from + (Date.now() - from) * 5, setTimeout: (run: () => void, ms: number) => setTimeout(run, ms / 5), clearTimeout: (timer: never) => clearTimeout(timer) };
+  const ann = client(t, url, { clock, token: () => token(patterns[calls++] ?? '*', { exp: inSeconds(12) }) });
+  const writer = client(t, url, { token: token('*', { exp: inSeconds(3600) }) });
+  const [room, lobby] = [ann.channel<number>('room.a'), ann.channel<number>('lobby')];
+  const heard: (number | null)[] = [];
+  room.on('publication', ({ data }) => heard.push(data));
+  await until('both live', () => [room, lobby].every((one) => one.state.value.phase === 'live'));
+  await writer.channel('room.a').publish(1);
+  await until('the first', () => heard.length === 1);
+  await until('refused', () => room.state.value.phase === 'refused');
+  assert.deepEqual([room.state.value.error?.code, lobby.state.value.phase, ann.state.value.phase], ['forbidden', 'live', 'online']);
+  await writer.channel('room.a').publish(2);
+  await assert.rejects(room.publish(3), (error: SeawallError) => error.code === 'forbidden');
+  assert.deepEqual(heard, [1]);
+  await until('live again', () => room.state.value.phase === 'live');
+  assert.deepEqual(heard, [1, 2]);
+});
+
+test('a token that is not valid yet, or whose key comes later, does not end the client', { skip }, async (t) => {
+  const { url } = await gateway(t, { SEAWALL_AUTH_SECRET: SECRET, SEAWALL_AUTH_LEEWAY_MS: '0' });
+  const early = client(t, url, { token: token('*', { nbf: inSeconds(2) }) });
+  const wrong = client(t, url, { token: `${token('*', {}).slice(0, -6)}AAAAAA` });
+  const codes = new Set<number>();
+  for (const it of [early, wrong]) it.state.subscribe((state) => { if (state.phase === 'waiting') codes.add(state.because.code); });
+  await until('online', () => early.state.value.phase === 'online');
+  assert.deepEqual([...codes].sort(), [4425, 4501]);
+  assert.notEqual(wrong.state.value.phase, 'closed', 'a key may be late');
 });
 
 test('clients of a draining gateway move in time: no publication lost, none doubled', { skip }, async (t) => {

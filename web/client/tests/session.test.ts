@@ -194,11 +194,14 @@ test('a page that was on its way when the gateway ended the subscription is not 
 
 test('each place that becomes free is taken by a channel that was refused for want of one', () => {
   const bench = live('a', 'b');
+  bench.state = { ...bench.state, refreshAt: bench.now + 150 };
   for (const channel of ['c', 'd', 'e']) bench.tell({ is: 'subscribe', channel });
   const asked = bench.sent().filter((frame) => 'subscribe' in frame);
   for (const { id } of asked) bench.frame({ id: id as number, error: { code: 'too_large', message: 'limits.subscriptions' } });
   bench.pass(100);
   assert.deepEqual(phases(bench), { a: 'live', b: 'live', c: 'refused', d: 'refused', e: 'refused' });
+  bench.pass(100).tell({ is: 'token', token: 't2' }).frame({ id: bench.asked('refresh').id, refreshed: {} });
+  assert.deepEqual(subscribes(bench), [], 'a refresh frees no place');
   bench.tell({ is: 'unsubscribe', channel: 'a' });
   const { id } = bench.asked('unsubscribe');
   assert.deepEqual(phases(bench)['c'], 'refused', 'not before the gateway has answered');
