@@ -5,6 +5,7 @@
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use crossbeam_channel::{Sender, bounded};
 use seawall::id::{ChannelName, Key, ReactorId, UserName};
+use seawall::job::callers::Callers;
 use seawall::job::{Append, Completion, Creation, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
@@ -66,7 +67,13 @@ impl Shelf {
         let (read, reads) = bounded(1);
         let counters = Arc::new(StoreCounters::default());
         let running = store
-            .start(StoreEnds { mailboxes: Arc::from([mailbox]), appends, reads, counters })
+            .start(StoreEnds {
+                mailboxes: Arc::from([mailbox]),
+                callers: Arc::new(Callers::new(0)),
+                appends,
+                reads,
+                counters,
+            })
             .expect("threads");
         let name = |n| ChannelName::parse(&format!("channel-{n}")).expect("a channel's name");
         Shelf {

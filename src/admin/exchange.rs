@@ -2,18 +2,12 @@
 
 use super::request::{self, BodyWait, ReceivedRequest, RequestStep};
 use super::route::AdminRefusal;
-use crate::clock::{Moment, Now};
+use crate::clock::Now;
+use crate::net::listener::{ReadFailure, read_more};
 use crate::wire::request::{HeadLimits, HttpFault, Method};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
-
-/// From the first byte of an answer to its last: a scrape fits into the socket's buffer.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to read on after our last byte, so that a reset does not overtake it.
-const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
-/// Bytes read and discarded meanwhile.
-const LINGER_BYTES_MAX: usize = 64 << 10;
 
 /// The reason why there is no request to answer.
 #[derive(Debug)]
@@ -48,81 +42,16 @@ pub(super) fn receive(
             }
             RequestStep::Head | RequestStep::Body(_) => {}
         }
-        more(stream, &mut bytes, deadline, clock)
-            .map_err(|silence| silence.unheard(HttpFault::HeadTimeout { bound_ms }))?;
+        read_more(stream, &mut bytes, deadline, clock)
+            .map_err(|failure| Unheard::of(failure, HttpFault::HeadTimeout { bound_ms }))?;
     }
 }
 
-/// The reason why no more bytes came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReadFailure {
-    /// The peer left, or its seat was taken.
-    Ended,
-    /// The deadline passed.
-    TimedOut,
-}
-
-impl ReadFailure {
-    fn unheard(self, late: HttpFault) -> Unheard {
-        match self {
+impl Unheard {
+    fn of(failure: ReadFailure, late: HttpFault) -> Unheard {
+        match failure {
             ReadFailure::Ended => Unheard::Gone,
             ReadFailure::TimedOut => Unheard::Malformed(late),
         }
     }
-}
-
-/// Takes what has arrived, or waits for it until the deadline.
-fn more(
-    mut stream: &TcpStream,
-    bytes: &mut Vec<u8>,
-    deadline: Moment,
-    clock: &impl Fn() -> Now,
-) -> Result<(), ReadFailure> {
-    let mut chunk = [0; 2_048];
-    loop {
-        let left = deadline.since(clock().at);
-        if left.is_zero() {
-            return Err(ReadFailure::TimedOut);
-        }
-        stream.set_read_timeout(Some(left)).map_err(|_| ReadFailure::Ended)?;
-        match stream.read(&mut chunk) {
-            Ok(0) => return Err(ReadFailure::Ended),
-            Ok(count) => {
-                bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
-                return Ok(());
-            }
-            Err(error) if is_timeout(error.kind()) || error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Err(ReadFailure::Ended),
-        }
-    }
-}
-
-/// Sends an answer; a peer that does not take it loses it at the deadline.
-pub(super) fn send(mut stream: &TcpStream, mut bytes: &[u8], clock: &impl Fn() -> Now) {
-    let deadline = clock().at + SEND_TIMEOUT;
-    while !bytes.is_empty() {
-        let left = deadline.since(clock().at);
-        if left.is_zero() || stream.set_write_timeout(Some(left)).is_err() {
-            return;
-        }
-        match stream.write(bytes) {
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if is_timeout(error.kind()) || error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Signals that nothing follows, and waits for the peer to close the connection.
-pub(super) fn linger(stream: &TcpStream, clock: &impl Fn() -> Now) {
-    if stream.shutdown(Shutdown::Write).is_err() {
-        return;
-    }
-    let deadline = clock().at + LINGER_TIMEOUT;
-    let mut thrown_away = Vec::new();
-    while thrown_away.len() < LINGER_BYTES_MAX && more(stream, &mut thrown_away, deadline, clock).is_ok() {}
-}
-
-fn is_timeout(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

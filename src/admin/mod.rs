@@ -2,12 +2,11 @@
 //!
 //! It has threads of its own and depends on no other thread: a stalled reactor or a hanging worker does not keep an operator
 //! from asking whether the process lives. One thread per connection, few of them, one request each. A peer that is slow to send
-//! its request gives way to the next (see [`seats`]), so no peer locks out another.
+//! its request gives way to the next (see [`seats`](crate::net::seats)), so no peer locks out another.
 
 mod exchange;
 pub mod request;
 pub mod route;
-mod seats;
 
 use crate::clock::Now;
 use crate::drain::DrainCause;
@@ -18,12 +17,13 @@ use crate::log::audit::AuditEvent;
 use crate::metrics::drain::Began;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
+use crate::net::listener;
+use crate::net::seats::{Seat, Seats};
 use crate::wire::request::{After, HeadLimits, Method};
 use crate::wire::response::{self, ResponseOptions};
 use exchange::Unheard;
 use request::ReceivedRequest;
 use route::{AdminRefusal, AdminTask, AdminView};
-use seats::{Seat, Seats};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
@@ -35,8 +35,8 @@ use subtle::ConstantTimeEq;
 
 /// Bytes of a token. Even the shortest cannot be guessed if it is random.
 pub const BEARER_BYTES: RangeInclusive<usize> = 32..=512;
-/// The pause before accepting again after the system gave no descriptor.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Connections served at once.
+const SEATS: usize = 8;
 
 const HEALTH_TYPE: &str = "application/health+json";
 
@@ -66,30 +66,18 @@ pub struct Admin<C> {
 
 impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
     /// Starts the thread that accepts. It ends with the process: operators can still see why while that stops.
-    pub fn start(self, listener: TcpListener) -> io::Result<()> {
-        let seats = Arc::new(Seats::default());
+    pub fn start(self, socket: TcpListener) -> io::Result<()> {
+        let seats = Seats::new(SEATS);
         let admin = Arc::new(self);
-        Builder::new().name("admin".into()).spawn(move || admin.accept(&listener, &seats)).map(|_| ())
-    }
-
-    fn accept(self: Arc<Self>, listener: &TcpListener, seats: &Arc<Seats>) {
-        loop {
-            let (stream, peer) = match listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::debug!(%error, "admin accept failed");
-                    std::thread::park_timeout(ACCEPT_RETRY);
-                    continue;
-                }
+        let accept = move || {
+            let server = Arc::clone(&admin);
+            let count = |turned_out| {
+                admin.metrics.admin.turned_out.fetch_add(turned_out, Ordering::Relaxed);
             };
-            let (seat, turned_out) = Seats::take(seats, stream);
-            self.metrics.admin.turned_out.fetch_add(turned_out, Ordering::Relaxed);
-            let admin = Arc::clone(&self);
-            let serve = move || admin.serve(&seat, peer);
-            if let Err(error) = Builder::new().name("admin-peer".into()).spawn(serve) {
-                tracing::warn!(%error, "admin thread could not start");
-            }
-        }
+            let serve = move |seat: &Seat, peer| server.serve(seat, peer);
+            listener::accept(&socket, &seats, "admin-peer", count, serve);
+        };
+        Builder::new().name("admin".into()).spawn(accept).map(|_| ())
     }
 
     /// Serves one connection: one request, its answer, and the end.
@@ -119,9 +107,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             }
         }
         self.metrics.admin.requests.fetch_add(1, Ordering::Relaxed);
-        exchange::send(stream, &out, &self.clock);
-        seat.lingers();
-        exchange::linger(stream, &self.clock);
+        listener::send(stream, &out, &self.clock);
+        seat.waits();
+        listener::linger(stream, &self.clock);
     }
 
     /// The duration of the comparison reveals nothing about the token but its length.

@@ -48,7 +48,7 @@ pub fn read(bytes: &[u8], limits: HeadLimits, knows: impl Fn(&[u8]) -> bool) -> 
         Parsed::Complete(head) => head,
     };
     let method = head.method;
-    if !token_of(&head).is_some_and(knows) {
+    if !head.bearer().is_some_and(knows) {
         return RequestStep::Refused(method, AdminRefusal::unauthorized());
     }
     let wanted = match body_bytes(&head) {
@@ -66,14 +66,6 @@ pub fn read(bytes: &[u8], limits: HeadLimits, knows: impl Fn(&[u8]) -> bool) -> 
         body: body.to_vec(),
         metrics,
     })
-}
-
-/// The token in a head, if there is exactly one.
-fn token_of<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
-    let mut shown = head.values("authorization");
-    let (Some(value), None) = (shown.next(), shown.next()) else { return None };
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 /// The length of the body that follows.

@@ -23,7 +23,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         metrics: Arc::new(Metrics::new(
             1,
             Arc::from("test"),
-            MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
+            MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 },
         )),
         instance: Arc::from("test"),
         head_limits: HeadLimits::from(&Limits::default()),

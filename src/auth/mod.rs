@@ -1,6 +1,7 @@
 //! Authentication and permissions, as pure decisions. `introspect` runs them on a thread of its own.
 
 pub mod account;
+pub mod api_key;
 pub mod census;
 pub mod check_queue;
 pub mod fair_queue;

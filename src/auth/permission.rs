@@ -103,6 +103,25 @@ enum Pattern {
     Prefix(Box<str>),
 }
 
+/// Channel patterns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patterns(Box<[Pattern]>);
+
+impl Patterns {
+    /// Reads the patterns, which follow the rules of those in a token.
+    pub fn parse(patterns: &[String]) -> Result<Patterns, ClaimFault> {
+        if patterns.len() > PATTERNS_MAX {
+            return Err(ClaimFault::TooMany);
+        }
+        patterns.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_, _>>().map(Patterns)
+    }
+
+    /// True if one of them matches the channel.
+    pub fn match_any(&self, channel: &ChannelName) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(channel))
+    }
+}
+
 impl Grant {
     fn read(json: &RawValue) -> Result<Grant, ClaimFault> {
         // The library would accept a list as an object, value by value.

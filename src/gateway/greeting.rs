@@ -15,8 +15,15 @@ pub(super) struct Greeting<'a> {
     pub(super) address: SocketAddr,
     pub(super) reactors: usize,
     pub(super) bounds: &'a ProcessBounds,
+    pub(super) others: &'a OtherListeners,
+}
+
+/// The listeners that are not for clients.
+pub(super) struct OtherListeners {
     /// The description of the admin listener.
-    pub(super) admin: &'a str,
+    pub(super) admin: String,
+    /// The address of the server API.
+    pub(super) api: Option<String>,
 }
 
 impl Greeting<'_> {
@@ -37,14 +44,15 @@ impl Greeting<'_> {
             descriptors = self.bounds.descriptors,
             auth = auth::describe(self.config).as_str(),
             tls_expires = self.tls_expiry(),
-            admin = self.admin,
+            admin = self.others.admin.as_str(),
+            api = self.others.api.as_deref(),
             "serving"
         );
     }
 
     /// Programs read its first line, too.
     fn banner(&self) -> String {
-        let Greeting { config, address, reactors, bounds, admin } = self;
+        let Greeting { config, address, reactors, bounds, others } = self;
         let plural = if *reactors == 1 { "" } else { "s" };
         let (ws, http) = match &config.tls.identity {
             Some(_) => ("wss", "https"),
@@ -79,7 +87,10 @@ impl Greeting<'_> {
             line("echo", &format!("{ws}://{address}/echo"));
         }
         line("health, metrics", &format!("{http}://{link}/health  {http}://{link}/metrics"));
-        line("admin", admin);
+        line("admin", &others.admin);
+        if let Some(api) = &others.api {
+            line("server API", api);
+        }
         line("stop", &drain::describe(config));
         text
     }

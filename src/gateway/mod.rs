@@ -1,6 +1,7 @@
 //! Composition: a configuration becomes threads, and signals end them.
 
 mod admin;
+mod api;
 mod auth;
 mod backing;
 mod bus;

@@ -15,7 +15,8 @@ use super::config::reload::{Reload, SettingChange, reread};
 use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
-use super::{auth, tls, watch};
+use super::{api, auth, tls, watch};
+use crate::api::RunningApi;
 use crate::auth::trust::TrustEdition;
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
@@ -59,6 +60,7 @@ pub(super) struct Reloader {
     pub(super) shared: watch::ProbeShares,
     /// Changes the auth worker.
     pub(super) renewals: Sender<AuthRenewal>,
+    pub(super) api: Option<RunningApi>,
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
@@ -240,6 +242,9 @@ impl Reloader {
         for renewal in renewals {
             let sent = self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT);
             sent.map_err(|_| Halt::Within("the auth worker does not take it"))?;
+        }
+        if let Some(running) = &self.api {
+            running.revise(api::policy(config));
         }
         let setup = self.setups.load();
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);

@@ -2,13 +2,14 @@
 //! failure is reported in one sentence.
 
 use super::admin::{AdminShared, PreparedAdmin};
+use super::api::PreparedApi;
 use super::backing::Backing;
 use super::bus::PreparedBus;
 use super::capacity::{self, ProcessBounds};
 use super::config::Config;
 use super::config::error::ConfigError;
 use super::config::sources::ConfigSources;
-use super::greeting::Greeting;
+use super::greeting::{Greeting, OtherListeners};
 use super::reload::{self, Handover, Reloader};
 use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
@@ -17,7 +18,7 @@ use super::watch::{self, PreparedWatch};
 use super::{auth, output, running, tls};
 use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
-use crate::job::Mailbox;
+use crate::job::{Mailbox, Queues};
 use crate::log;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
@@ -80,7 +81,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let reporter = watched.reporter(watch::STORE);
     let store = Backing::open(&config, &instance.0, member, reporter, watched.outlook())?;
     let admin = PreparedAdmin::new(&config)?;
-    let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), clock);
+    let api = PreparedApi::new(&config)?;
+    let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), &api, clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = auth::policy(&config, auth, instance.clone(), TrustEdition::default());
@@ -95,17 +97,13 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let (queues, jobs) = threads::queues(bus.as_ref());
-    let watch_sources = OwnSources {
-        vitals: Arc::clone(&vitals),
-        metrics: Arc::clone(&metrics),
-        queues: queues.clone(),
-        mailboxes: Arc::clone(&mailboxes),
-    };
-    let watch = watched.start(move || clock.read(), watch_sources).map_err(cannot_start)?;
-    let (requests, reviser, admin_address) = (watch.requests(), watch.reviser(), admin.describe());
+    let own = own_sources(&vitals, &metrics, &queues, &mailboxes);
+    let watch = watched.start(move || clock.read(), own).map_err(cannot_start)?;
+    let (requests, reviser) = (watch.requests(), watch.reviser());
+    let others = OtherListeners { admin: admin.describe(), api: api.describe() };
     // Removed at the end of this function.
     let _announcement = running::announce(&config, &instance.0, &admin);
-    let parts = ThreadParts { store, bus, watch, trust, prepared, queues, jobs };
+    let parts = ThreadParts { store, bus, watch, trust, prepared, queues, jobs, api };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,
@@ -118,7 +116,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
     tls::announce(&config.tls, &metrics, clock.read().unix_ms / 1_000);
-    Greeting { config: &config, address, reactors, bounds: &bounds, admin: &admin_address }.announce(epoch);
+    Greeting { config: &config, address, reactors, bounds: &bounds, others: &others }.announce(epoch);
     let reloader = Reloader {
         sources,
         config,
@@ -129,6 +127,7 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         evidence,
         shared: probe_shares,
         renewals: threads.renewals(),
+        api: threads.api(),
         instance,
         notifier: notifier.clone(),
     };
@@ -147,16 +146,33 @@ pub(super) fn log_warnings(config: &Config) {
     }
 }
 
+/// The parts by which the gateway judges itself.
+fn own_sources(
+    vitals: &Arc<Vitals>,
+    metrics: &Arc<Metrics>,
+    queues: &Queues,
+    mailboxes: &Arc<[Mailbox]>,
+) -> OwnSources {
+    OwnSources {
+        vitals: Arc::clone(vitals),
+        metrics: Arc::clone(metrics),
+        queues: queues.clone(),
+        mailboxes: Arc::clone(mailboxes),
+    }
+}
+
 fn metrics(
     reactors: usize,
     instance: &InstanceName,
     watched: &PreparedWatch,
     bus: Option<&PreparedBus>,
+    api: &PreparedApi,
     clock: Clock,
 ) -> Arc<Metrics> {
     let sources = MetricSources {
         watch: Arc::clone(watched.counters()),
         bus: bus.map(|bus| Arc::clone(bus.counters())),
+        api: api.counters(),
         log_dropped: log::dropped,
     };
     let metrics = Metrics::new(reactors, Arc::clone(&instance.0), sources);

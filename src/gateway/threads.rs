@@ -1,13 +1,16 @@
 //! The threads of the process: started in order, supervised, and joined in order.
 
+use super::api::{ApiParts, PreparedApi};
 use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
 use super::{auth, tls};
+use crate::api::RunningApi;
 use crate::drain::DrainCause;
 use crate::id::ReactorId;
 use crate::introspect::{self, AuthRenewal, TokenTrust};
+use crate::job::callers::Callers;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
@@ -31,6 +34,8 @@ pub(super) struct Threads {
 /// The threads that are joined at the end.
 struct Workers {
     reactors: Vec<JoinHandle<()>>,
+    /// Its threads end with the process.
+    api: Option<RunningApi>,
     store: RunningStore,
     bus: Option<crate::bus::RunningBus>,
     watch: crate::watch::RunningWatch,
@@ -47,6 +52,7 @@ pub(super) struct ThreadParts {
     pub(super) prepared: Vec<Prepared>,
     pub(super) queues: Queues,
     pub(super) jobs: Jobs,
+    pub(super) api: PreparedApi,
 }
 
 impl Threads {
@@ -56,12 +62,19 @@ impl Threads {
         mailboxes: &Arc<[Mailbox]>,
         parts: ThreadParts,
     ) -> std::io::Result<Threads> {
-        let ThreadParts { store, bus, watch, trust, prepared, queues, jobs } = parts;
+        let ThreadParts { store, bus, watch, trust, prepared, queues, jobs, api } = parts;
         let setup = setups.load();
         let counters = Arc::clone(&setup.engine.metrics.store);
-        let mailboxes_of_store = Arc::clone(mailboxes);
         let (appends, reads) = (jobs.append, jobs.read);
-        let store = store.start(StoreEnds { mailboxes: mailboxes_of_store, appends, reads, counters })?;
+        let callers = Arc::new(Callers::new(api.seats(config)));
+        let api_parts = ApiParts {
+            queues: queues.clone(),
+            callers: Arc::clone(&callers),
+            mailboxes: Arc::clone(mailboxes),
+            outlook: Arc::clone(&setup.engine.outlook),
+        };
+        let store =
+            store.start(StoreEnds { mailboxes: Arc::clone(mailboxes), callers, appends, reads, counters })?;
         let bus =
             bus.map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
         let (counters, clock) = (Arc::clone(&setup.engine.metrics.auth), setup.clock);
@@ -73,7 +86,15 @@ impl Threads {
         let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
-        Ok(Threads { notices, waker, reminder, workers: Workers { reactors, store, bus, watch, auth } })
+        let clock = setup.clock;
+        let api = api.start(config, api_parts, move || clock.read())?;
+        let workers = Workers { reactors, api, store, bus, watch, auth };
+        Ok(Threads { notices, waker, reminder, workers })
+    }
+
+    /// The running server API, for reloads.
+    pub(super) fn api(&self) -> Option<RunningApi> {
+        self.workers.api.clone()
     }
 
     /// Wakes the main thread after an operator has begun a drain.
@@ -113,7 +134,7 @@ impl Threads {
 }
 
 impl Workers {
-    /// Joins the threads in order: the reactors and the watch, which hold the senders of the queues, then the workers, which
+    /// Joins the threads in order: the reactors, the server API and the watch, which hold the senders of the queues, then the workers, which
     /// end when those are dropped.
     fn join(self, awaits: impl Fn(AwaitedThread)) -> Option<String> {
         let mut failed = None;
@@ -122,6 +143,10 @@ impl Workers {
             if reactor.join().is_err() {
                 failed.get_or_insert_with(|| "a reactor panicked: see the log".into());
             }
+        }
+        // Its requests in progress keep the store until they are answered.
+        if let Some(api) = &self.api {
+            api.stop();
         }
         awaits(AwaitedThread::Watch);
         if self.watch.stop().is_err() {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The request that a completion answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    /// The reactor that waits.
+    /// The reactor that waits, or a number that no reactor has: then a thread of [`Callers`](super::callers::Callers) does.
     pub reactor: ReactorId,
     /// Its pending request. A request that was answered at its deadline is no longer found, and its late completion is
     /// dropped.

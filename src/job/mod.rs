@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod bus;
+pub mod callers;
 pub mod delivery;
 pub mod known_token;
 pub mod lane;

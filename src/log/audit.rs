@@ -29,6 +29,8 @@ pub enum AuditEvent {
     ProxyHeaderRefused { fault: &'static str, address: IpAddr },
     /// A request to the admin listener had no token or a wrong one.
     AdminTokenRefused { address: IpAddr },
+    /// A request to the server API had no key or a wrong one.
+    ApiKeyRefused { address: IpAddr },
     /// A token was refused.
     TokenRefused(Box<RefusedToken>),
     /// The bound of this setting refused a client. `user` is `None` if it was not known yet.
@@ -59,6 +61,7 @@ enum Kind {
     Host,
     ProxyHeader,
     AdminToken,
+    ApiKey,
     /// By its fault.
     Token(&'static str),
     /// By the setting.
@@ -75,6 +78,7 @@ impl AuditEvent {
             AuditEvent::HostRefused { .. } => Kind::Host,
             AuditEvent::ProxyHeaderRefused { .. } => Kind::ProxyHeader,
             AuditEvent::AdminTokenRefused { .. } => Kind::AdminToken,
+            AuditEvent::ApiKeyRefused { .. } => Kind::ApiKey,
             AuditEvent::TokenRefused(token) => Kind::Token(token.fault),
             AuditEvent::OverLimit { bound, .. } => Kind::Limit(bound),
             AuditEvent::SessionEnded { reason, .. } => Kind::End(reason.word()),
@@ -87,6 +91,7 @@ impl AuditEvent {
             AuditEvent::OriginRefused { origin, .. } => origin.clone(),
             AuditEvent::HostRefused { address, .. }
             | AuditEvent::AdminTokenRefused { address }
+            | AuditEvent::ApiKeyRefused { address }
             | AuditEvent::OverLimit { address, .. }
             | AuditEvent::SessionEnded { address, .. } => address.to_string(),
             AuditEvent::TokenRefused(token) => token.address.to_string(),
@@ -109,6 +114,9 @@ impl AuditEvent {
             }
             AuditEvent::AdminTokenRefused { .. } => {
                 tracing::warn!(target: "audit", address = subject, count, "admin token refused");
+            }
+            AuditEvent::ApiKeyRefused { .. } => {
+                tracing::warn!(target: "audit", address = subject, count, "API key refused");
             }
             AuditEvent::TokenRefused(token) => {
                 let RefusedToken { fault, command, kid, user, address: _ } = &**token;

@@ -1,5 +1,6 @@
 //! The text of `/metrics`, in the OpenMetrics format. The cells of all reactors are summed when it is requested.
 
+mod api;
 mod auth;
 mod bus;
 mod connections;
@@ -15,6 +16,7 @@ mod watch;
 
 use super::Cell;
 use super::admin::AdminCounters;
+use super::api::ApiCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::reactor::ReactorCounters;
@@ -46,6 +48,7 @@ pub struct Metrics {
     pub tls: Arc<TlsCounters>,
     pub reloads: Arc<ReloadCounters>,
     bus: Option<Arc<BusCounters>>,
+    api: Option<Arc<ApiCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
 }
@@ -56,6 +59,8 @@ pub struct MetricSources {
     pub watch: Arc<WatchCounters>,
     /// Absent without a bus.
     pub bus: Option<Arc<BusCounters>>,
+    /// Absent without the server API.
+    pub api: Option<Arc<ApiCounters>>,
     /// Returns the number of dropped log lines.
     pub log_dropped: fn() -> u64,
 }
@@ -63,7 +68,7 @@ pub struct MetricSources {
 impl Metrics {
     /// Creates the counters for `reactors` reactors.
     pub fn new(reactors: usize, instance: Arc<str>, sources: MetricSources) -> Metrics {
-        let MetricSources { watch, bus, log_dropped } = sources;
+        let MetricSources { watch, bus, api, log_dropped } = sources;
         Metrics {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
             store: Arc::default(),
@@ -73,6 +78,7 @@ impl Metrics {
             tls: Arc::default(),
             reloads: Arc::default(),
             bus,
+            api,
             log_dropped,
             instance,
         }
@@ -108,6 +114,7 @@ impl Metrics {
             tls: Arc::clone(&self.tls),
             reloads: Arc::clone(&self.reloads),
             bus: self.bus.clone(),
+            api: self.api.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
             instance: Arc::clone(&self.instance),
@@ -168,6 +175,9 @@ impl Collector for Scrape {
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;
+        if let Some(counters) = &self.api {
+            api::encode(counters, &mut sheet)?;
+        }
         self.watch(&mut sheet)
     }
 }

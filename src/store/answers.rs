@@ -1,8 +1,9 @@
-//! Answers to the reactors that asked, and announcements of new publications to all reactors and to the bus.
+//! Answers to the reactors and threads that asked, and announcements of new publications to all reactors and to the bus.
 
 use super::outcome::{Outcome, RETRY_MS, change_of};
 use crate::id::ReactorId;
 use crate::job::bus::Bus;
+use crate::job::callers::Callers;
 use crate::job::wake::wake;
 use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered};
 use crate::metrics::store::{StoreCounters, bump};
@@ -17,14 +18,20 @@ use std::sync::atomic::AtomicU64;
 #[derive(Clone)]
 pub(super) struct Answers {
     mailboxes: Arc<[Mailbox]>,
+    callers: Arc<Callers>,
     bus: Option<Bus>,
     counters: Arc<StoreCounters>,
 }
 
 impl Answers {
     /// `mailboxes` are indexed by reactor.
-    pub(super) fn new(mailboxes: Arc<[Mailbox]>, bus: Option<Bus>, counters: Arc<StoreCounters>) -> Answers {
-        Answers { mailboxes, bus, counters }
+    pub(super) fn new(
+        mailboxes: Arc<[Mailbox]>,
+        callers: Arc<Callers>,
+        bus: Option<Bus>,
+        counters: Arc<StoreCounters>,
+    ) -> Answers {
+        Answers { mailboxes, callers, bus, counters }
     }
 
     /// Answers each job with its outcome, announces the new publications, and wakes each reactor once. The outcomes are in the
@@ -84,8 +91,9 @@ impl Answers {
     }
 
     fn answer(&self, reactor: ReactorId, completion: Completion) {
-        if let Some(mailbox) = self.mailboxes.get(usize::from(reactor.0)) {
-            mailbox.answer(completion);
+        match self.mailboxes.get(usize::from(reactor.0)) {
+            Some(mailbox) => mailbox.answer(completion),
+            None => self.callers.answer(completion),
         }
     }
 }

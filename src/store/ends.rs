@@ -1,5 +1,6 @@
 //! The queues, mailboxes and counters that a store's threads share with the rest of the process.
 
+use crate::job::callers::Callers;
 use crate::job::{Append, Mailbox, Read};
 use crate::metrics::store::StoreCounters;
 use crossbeam_channel::Receiver;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub struct StoreEnds {
     /// The way to each reactor, by its id.
     pub mailboxes: Arc<[Mailbox]>,
+    /// The way to threads that wait.
+    pub callers: Arc<Callers>,
     /// Publications to commit.
     pub appends: Receiver<Append>,
     /// Pages and heads to read.

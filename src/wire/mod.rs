@@ -3,6 +3,7 @@
 //! Everything here is pure: bytes in, values or bytes out. A fuzzer can call all of it.
 
 mod after;
+pub mod api;
 pub mod command;
 pub mod envelope;
 pub mod fault;

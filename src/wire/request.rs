@@ -61,8 +61,10 @@ pub struct Head<'a> {
     /// The target's query, without `?`.
     pub query: Option<&'a str>,
     pub version: Version,
-    /// The state of the connection after the answer, unless the request is upgraded.
+    /// The state of the connection after the answer, unless the request is upgraded. It closes if there is a body, which is not read.
     pub after: After,
+    /// The same, for a reader of bodies.
+    pub after_body: After,
     /// The host of the request: the target's authority, otherwise `Host`. Always present in HTTP/1.1.
     pub host: Option<Host<'a>>,
     pub body: Body,
@@ -210,8 +212,8 @@ impl<'a> Head<'a> {
             (None, host) => host,
         };
         // A proxy may tunnel everything that follows an Upgrade, whatever the answer is.
-        let close =
-            fields.connection_close || fields.upgrade || version == Version::Http10 || body == Body::Declared;
+        let ends = fields.connection_close || fields.upgrade || version == Version::Http10;
+        let state = |closes| if closes { After::Close } else { After::KeepAlive };
         Ok(Head {
             length: bytes.len(),
             method,
@@ -219,7 +221,8 @@ impl<'a> Head<'a> {
             path: target.path,
             query: target.query,
             version,
-            after: if close { After::Close } else { After::KeepAlive },
+            after: state(ends || body == Body::Declared),
+            after_body: state(ends),
             host,
             body,
             fields,
@@ -230,6 +233,14 @@ impl<'a> Head<'a> {
     /// The values of every line with that name, in order; names are compared without case.
     pub fn values<'n>(&self, name: &'n str) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
         fields::values(self.bytes, name)
+    }
+
+    /// The bearer token (RFC 6750, section 2.1), if there is exactly one.
+    pub fn bearer(&self) -> Option<&'a [u8]> {
+        let mut shown = self.values("authorization");
+        let (Some(value), None) = (shown.next(), shown.next()) else { return None };
+        let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
     }
 
     /// Decides whether the endpoint serves the request.

@@ -42,6 +42,7 @@ mod recovery;
 mod running_gateway;
 mod schema;
 mod second_process_refused;
+mod server_api;
 mod signals;
 mod sigterm;
 mod silent_connects;

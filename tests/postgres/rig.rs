@@ -3,6 +3,7 @@
 use crate::servers::Postgres;
 use crossbeam_channel::{Sender, bounded};
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
+use seawall::job::callers::Callers;
 use seawall::job::{
     Append, AppendChange, AppendError, Appended, Authority, Completion, Creation, Form, Inbox, Page,
     PageRequest, Read, ReadError, Span, Ticket, inbox,
@@ -75,6 +76,7 @@ impl Rig {
         let counters = Arc::new(StoreCounters::default());
         let running = start(StoreEnds {
             mailboxes: Arc::from([mailbox]),
+            callers: Arc::new(Callers::new(0)),
             appends,
             reads,
             counters: Arc::clone(&counters),

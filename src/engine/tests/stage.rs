@@ -66,7 +66,7 @@ impl Stage {
             metrics: Arc::new(Metrics::new(
                 1,
                 Arc::from("test"),
-                MetricSources { watch: Arc::default(), bus: None, log_dropped: || 0 },
+                MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 },
             )),
         });
         Stage {

@@ -2,7 +2,7 @@
 
 use super::auth::{INTROSPECTION_URL, IntrospectionConfig, JWKS_URL};
 use super::certificate::{TlsIdentity, Unusable};
-use super::error::{ConfigFault, ProblemList};
+use super::error::{ApiFault, ConfigFault, ProblemList};
 use super::sections::{Config, ProxyProtocol};
 use crate::drain::{CLOSING_MIN, Plan};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +16,7 @@ pub(super) fn contradictions(config: &Config, report: &mut ProblemList) {
     check.limits();
     check.proxies();
     check.stores();
+    check.api();
     check.drain();
     check.auth_off();
     check.issuer();
@@ -71,6 +72,13 @@ impl ContradictionCheck<'_> {
         if required && server.trusted_proxies.is_empty() && self.report.accepted(&["server.trusted_proxies"])
         {
             self.fault("server.proxy_protocol", ConfigFault::NoTrustedProxy);
+        }
+    }
+
+    fn api(&mut self) {
+        let api = &self.config.api;
+        if api.listen.is_some() && api.keys.is_empty() && self.report.accepted(&["api.keys"]) {
+            self.fault("api.listen", ConfigFault::Api(ApiFault::NoKey));
         }
     }
 

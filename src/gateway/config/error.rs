@@ -147,6 +147,7 @@ pub enum ConfigFault {
     OpenToPages,
     /// Keys would be fetched, or the gateway's secret sent, over a network and unencrypted.
     Unencrypted,
+    Api(ApiFault),
     /// Two keys have the same name.
     SameKid {
         kid: String,
@@ -250,6 +251,7 @@ impl fmt::Display for ConfigFault {
             ConfigFault::OnlyInFile => f.write_str(
                 "cannot be set by a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET for one HS256 key",
             ),
+            ConfigFault::Api(fault) => fault.fmt(f),
             ConfigFault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             ConfigFault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             ConfigFault::SecretFile(fault) => fault.fmt(f),
@@ -293,9 +295,7 @@ impl fmt::Display for ConfigFault {
             ConfigFault::SameName { name } => {
                 write!(f, "another dependency is already named \"{name}\": give each its own name")
             }
-            ConfigFault::OwnName => {
-                f.write_str("\"gateway\" is the name of this process in reports: choose another name")
-            }
+            ConfigFault::OwnName => f.write_str(OWN_NAME),
             ConfigFault::SetElsewhere { setting } => write!(f, "is set by {setting}: remove it here"),
             ConfigFault::NeedsSetting { setting } => {
                 write!(f, "has no effect without {setting}: set {setting} too, or remove this")
@@ -304,6 +304,37 @@ impl fmt::Display for ConfigFault {
         }
     }
 }
+
+/// A fault of the settings of the server API.
+#[derive(Debug)]
+pub enum ApiFault {
+    /// Its keys are tables, which a variable cannot hold.
+    OnlyInFile,
+    SameName {
+        name: String,
+    },
+    SameSecret,
+    NoKey,
+}
+
+impl fmt::Display for ApiFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApiFault::OnlyInFile => {
+                f.write_str("cannot be set by a variable: use [[api.keys]] in a file, with secret_file")
+            }
+            ApiFault::SameName { name } => {
+                write!(f, "another key of the API already has the name \"{name}\": give each its own")
+            }
+            ApiFault::SameSecret => f.write_str("another key of the API has the same secret: give each its own"),
+            ApiFault::NoKey => f.write_str(
+                "needs a key: add [[api.keys]] with name, secret_file, rights and channels, or set it to \"off\"",
+            ),
+        }
+    }
+}
+
+const OWN_NAME: &str = "\"gateway\" is the name of this process in reports: choose another name";
 
 const UNENCRYPTED: &str = "would cross the network unencrypted, where the keys can be replaced and the secret be read: use \
                            https, or set server.insecure_ok if every network on the way is trusted";

@@ -6,6 +6,7 @@
 //!
 //! No file imports from this one, and the imports between the files have no circle.
 
+pub mod api;
 pub mod auth;
 pub mod certificate;
 mod check;

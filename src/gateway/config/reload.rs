@@ -57,6 +57,7 @@ pub fn reread(sources: &ConfigSources, current: &Config) -> Result<Reload, Confi
         }
     }
     taken.extend(changed_keys(current, &wanted));
+    taken.extend(changed_api_keys(current, &wanted));
     if let Some(change) = switched("auth", current, &wanted, |config| config.auth.is_on()) {
         // The existing connections were admitted by the other rule.
         draft.config.auth = current.auth.clone();
@@ -109,6 +110,19 @@ fn changed_certificate(old: &TlsSection, new: &TlsSection) -> Option<SettingChan
     let shown = |identity: &TlsIdentity| format!("one until {}", date(identity.validity.not_after));
     let differs = old.certified.cert != new.certified.cert;
     differs.then(|| SettingChange { key: CERTIFICATE.into(), from: shown(old), to: shown(new) })
+}
+
+/// A change of `[[api.keys]]`, or of the content of a secret file.
+fn changed_api_keys(old: &Config, new: &Config) -> Option<SettingChange> {
+    let shown = |config: &Config| {
+        let each = config.api.keys.iter().map(|key| key.key.name().to_string());
+        format!("[{}]", each.collect::<Vec<_>>().join(", "))
+    };
+    let (from, mut to) = (shown(old), shown(new));
+    if from == to {
+        to.push_str(", with other secrets, rights or channels");
+    }
+    (old.api.keys != new.api.keys).then(|| SettingChange { key: "api.keys".into(), from, to })
 }
 
 /// A change of `[[auth.keys]]`, or of the content of a key file.

@@ -1,5 +1,6 @@
 //! The effective configuration: one struct for each section of the file.
 
+use super::api::ApiSection;
 use super::auth::AuthSection;
 use super::certificate::TlsIdentity;
 use super::dependency::DependencyConfig;
@@ -28,6 +29,7 @@ pub struct Config {
     pub auth: AuthSection,
     pub health: HealthSection,
     pub admin: AdminSection,
+    pub api: ApiSection,
     pub drain: Plan,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,

@@ -4,6 +4,7 @@
 //! A listing can be saved and used as a file. Secrets and values that are not set are comments in it. So a saved listing
 //! never weakens the configuration: without its secret it starts on loopback only.
 
+use super::api::ApiKeyConfig;
 use super::auth::AuthKey;
 use super::certificate::date;
 use super::dependency;
@@ -12,6 +13,7 @@ use super::sections::Config;
 use super::setting::Setting;
 use super::table::{SECTIONS, of_section};
 use super::value::ShownValue;
+use crate::auth::api_key::Authorship;
 use crate::auth::key::KeyMaterial;
 use std::fmt::{self, Write};
 
@@ -49,6 +51,9 @@ fn write_listing(out: &mut String, config: &Config) -> fmt::Result {
         }
         if section == "auth" {
             config.auth.keys.iter().try_for_each(|key| write_key(out, key))?;
+        }
+        if section == "api" {
+            config.api.keys.iter().try_for_each(|key| write_api_key(out, key))?;
         }
     }
     for dependency in &config.dependencies {
@@ -89,14 +94,30 @@ fn write_key(out: &mut String, key: &AuthKey) -> fmt::Result {
     writeln!(out, "{mark}{field} = {value}")
 }
 
+/// Writes a key of the API. If its table holds the secret, all of it is a comment.
+fn write_api_key(out: &mut String, key: &ApiKeyConfig) -> fmt::Result {
+    let list =
+        |words: &mut dyn Iterator<Item = String>| format!("[{}]", words.collect::<Vec<_>>().join(", "));
+    let mark = if key.file.is_some() { "" } else { "#" };
+    writeln!(out, "\n{mark}[[api.keys]]  # {}", key.origin)?;
+    writeln!(out, "{mark}name = {}", quoted(key.key.name()))?;
+    match &key.file {
+        Some(path) => writeln!(out, "secret_file = {}", quoted(&path.to_string_lossy()))?,
+        None => writeln!(out, "#secret = (hidden)")?,
+    }
+    writeln!(out, "{mark}rights = {}", list(&mut key.rights.iter().map(|right| quoted(right.name()))))?;
+    writeln!(out, "{mark}channels = {}", list(&mut key.channels.iter().map(|pattern| quoted(pattern))))?;
+    writeln!(out, "{mark}as_user = {}", key.authorship == Authorship::AnyUser)
+}
+
 #[cfg(test)]
 mod tests {
     // `UPDATE=1 cargo test --lib show` rewrites the tables in `docs/configuration.md` and `seawall.example.toml`; without it,
     // a difference is a failure.
-    use super::super::auth;
     use super::super::ready_made::READY_MADE;
     use super::super::setting::Applies;
     use super::super::sources::{ConfigSources, FileSource, load};
+    use super::super::{api, auth};
     use super::*;
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -132,6 +153,10 @@ mod tests {
         }
         text += "### `[[auth.keys]]`\n\nOne table for each key, only in a file.\n\n| key | meaning |\n|---|---|\n";
         for (field, doc) in auth::FIELDS {
+            let _infallible = writeln!(text, "| `{field}` | {doc} |");
+        }
+        text += "\n### `[[api.keys]]`\n\nOne table for each backend, only in a file.\n\n| key | meaning |\n|---|---|\n";
+        for (field, doc) in api::FIELDS {
             let _infallible = writeln!(text, "| `{field}` | {doc} |");
         }
         text += "\n### `[[dependency]]`\n\nOne table for each dependency, only in a file.\n\n| key | meaning |\n|---|---|\n";
@@ -171,6 +196,9 @@ mod tests {
                 text += "# public_key_file = \"/etc/seawall/2026-a.pem\"\n";
             }
         }
+        text +=
+            "\n# One table for each backend that uses the server API.\n# [[api.keys]]\n# name = \"shop\"\n";
+        text += "# secret_file = \"/etc/seawall/shop.key\"\n# rights = [\"publish\"]\n# channels = [\"room.*\", \"$user:*\"]\n";
         text += "\n# One table for each further dependency. `store` and `bus` need no table.\n";
         text += "# [[dependency]]\n# name = \"assistant\"\n# kind = \"http\"\n";
         text += "# url = \"https://assistant.example.com/health\"\n# criticality = \"optional\"\n";

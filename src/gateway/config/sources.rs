@@ -1,9 +1,10 @@
 //! The sources of a configuration, each overriding the one before: defaults, a TOML file, `SEAWALL_*` variables, flags.
 
+use super::api;
 use super::auth;
 use super::check;
 use super::dependency::{self, DependencyTable};
-use super::error::{ConfigError, ConfigFault, ProblemList};
+use super::error::{ApiFault, ConfigError, ConfigFault, ProblemList};
 use super::origin::{ValueOrigin, read_text};
 use super::plaintext;
 use super::prepare;
@@ -230,6 +231,7 @@ impl Draft {
             match table::by_name(&name) {
                 Some(setting) => self.set(setting, &raw(value.get_ref()), origin),
                 None if name == "auth.keys" => self.read_keys(lines, &origin, value.get_ref()),
+                None if name == "api.keys" => self.read_api_keys(lines, &origin, value.get_ref()),
                 None => match table::by_file_name(&name) {
                     Some(setting) if table.contains_key(setting.key) => {
                         self.report.add(
@@ -262,6 +264,15 @@ impl Draft {
             let mut reader = TableReader { report, table, lines, list: "auth.keys", origin, problems: 0 };
             let key = auth::read_key(&mut reader, &self.config.auth.keys);
             self.config.auth.keys.extend(key);
+        }
+    }
+
+    fn read_api_keys(&mut self, lines: &Lines<'_>, origin: &ValueOrigin, value: &DeValue<'_>) {
+        for (table, origin) in self.tables(lines, "api.keys", origin, value) {
+            let report = &mut self.report;
+            let mut reader = TableReader { report, table, lines, list: "api.keys", origin, problems: 0 };
+            let key = api::read_key(&mut reader, &self.config.api.keys);
+            self.config.api.keys.extend(key);
         }
     }
 
@@ -315,6 +326,9 @@ impl Draft {
                 (None, _) if name == "SEAWALL_AUTH_KEYS" => {
                     self.report.add(origin, "", ConfigFault::OnlyInFile)
                 }
+                (None, _) if name == "SEAWALL_API_KEYS" => {
+                    self.report.add(origin, "", ConfigFault::Api(ApiFault::OnlyInFile))
+                }
                 (None, path) => match (table::by_file_variable(&name), path) {
                     (Some(setting), _) if given.contains(&setting.variable()) => {
                         self.report.add(
@@ -351,8 +365,9 @@ fn nearest_section(name: &str, value: &DeValue<'_>) -> Option<String> {
 /// The closest key of the same section, else the same key of another section.
 fn nearest_key(name: &str, section: &str) -> Option<String> {
     let key = name.split_once('.').map_or(name, |(_, key)| key);
-    let keys =
-        table::of_section(section).map(|setting| setting.key).chain((section == "auth").then_some("keys"));
+    let keys = table::of_section(section)
+        .map(|setting| setting.key)
+        .chain(matches!(section, "auth" | "api").then_some("keys"));
     nearest(key, keys)
         .map(|found| format!("{section}.{found}"))
         .or_else(|| table::all().find(|setting| setting.key == key).map(|setting| setting.name.to_owned()))

@@ -286,6 +286,17 @@ settings! {
     admin.token = none, Bearer, Restart:
         "The token that operators send as `Authorization: Bearer`. Default: the file `admin.token` in `store.data`, which the first start creates. Prefer `SEAWALL_ADMIN_TOKEN` to a file.";
 
+    api.listen = "off", AddressOrOff, Restart:
+        "The address of the server API, plain HTTP. It needs a key (`[[api.keys]]`).";
+    api.connections = 64, between(1, 1_024), Restart:
+        "Connections of backends that are served at once. An idle one gives way to a new one.";
+    api.in_flight = 2048, between(16, 2_048), Restart:
+        "Publications of the API in the store's queue at once. Further ones wait up to 4 s. At most a quarter of the queue, so that clients always find room.";
+    api.body_bytes = 4194304, between(1_024, 64 << 20), Reload:
+        "Bytes of one request's body.";
+    api.per_request = 1000, between(1, 10_000), Reload:
+        "Publications of one request.";
+
     drain.accept_ms as drain.accept = 3000, between(0, DAY_MS), Reload:
         "How long connections are still accepted after the signal, while `/health/ready` already returns 503. Make it longer than your load balancer takes to notice.";
     drain.spread_ms as drain.spread = 18000, between(0, DAY_MS), Reload:
@@ -304,7 +315,7 @@ settings! {
 }
 
 /// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 11] = [
+pub const SECTIONS: [(&str, &str); 12] = [
     ("server", "The client listener, the reactors and trusted peers."),
     ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
     ("store", "The store of publications."),
@@ -326,6 +337,7 @@ pub const SECTIONS: [(&str, &str); 11] = [
         "admin",
         "The listener for operators, with details and actions that the client listener does not offer.",
     ),
+    ("api", "The server API, for application backends. See docs/api.md."),
     ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
     ("log", "The log, on stderr."),
 ];

@@ -2,6 +2,7 @@
 
 use crate::metrics::Cell;
 use crate::metrics::admin::AdminCounters;
+use crate::metrics::api::ApiCounters;
 use crate::metrics::auth::AuthCounters;
 use crate::metrics::bus::BusCounters;
 use crate::metrics::reactor::ReactorCounters;
@@ -24,6 +25,7 @@ pub(super) struct Scrape {
     pub(super) tls: Arc<TlsCounters>,
     pub(super) reloads: Arc<ReloadCounters>,
     pub(super) bus: Option<Arc<BusCounters>>,
+    pub(super) api: Option<Arc<ApiCounters>>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) log_dropped: u64,
     pub(super) instance: Arc<str>,

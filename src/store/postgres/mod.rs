@@ -162,10 +162,10 @@ impl PostgresStore {
 
     /// Starts the threads.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
-        let StoreEnds { mailboxes, appends, reads, counters } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, counters } = ends;
         let PostgresStore { config, target } = self;
         let bus = config.bus.as_ref().map(|named| named.bus.clone());
-        let answers = Answers::new(mailboxes, bus, Arc::clone(&counters));
+        let answers = Answers::new(mailboxes, callers, bus, Arc::clone(&counters));
         let connect =
             |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.evidence.clone());
         let (overfull, notes) = bounded(NOTES);

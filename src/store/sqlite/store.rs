@@ -93,10 +93,10 @@ impl SqliteStore {
 
     /// Starts `store-append`, `store-read-N` and `store-checkpoint`.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
-        let StoreEnds { mailboxes, appends, reads, counters } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, counters } = ends;
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
-        let answers = Answers::new(mailboxes, None, Arc::clone(&counters));
+        let answers = Answers::new(mailboxes, callers, None, Arc::clone(&counters));
         let signals = Arc::new(WalSignals::new());
         let (grown, looks) = bounded(1);
         let (orders, cells) = (Arc::clone(&signals), Arc::clone(&counters));

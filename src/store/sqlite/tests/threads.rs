@@ -5,6 +5,7 @@ use super::super::connection::{self, FILE_NAME};
 use super::super::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use super::support::{append, changing, delete, edit, name, offsets, plain, request};
 use crate::id::{Offset, ReactorId};
+use crate::job::callers::Callers;
 use crate::job::{
     Append, AppendChange, AppendError, Broadcast, Completion, Inbox, Read, Span, Ticket, inbox,
 };
@@ -63,7 +64,13 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
     let (read, reads) = bounded(4_096);
     let counters = Arc::new(StoreCounters::default());
     let running = store
-        .start(StoreEnds { mailboxes: mailboxes.into(), appends, reads, counters: Arc::clone(&counters) })
+        .start(StoreEnds {
+            mailboxes: mailboxes.into(),
+            callers: Arc::new(Callers::new(0)),
+            appends,
+            reads,
+            counters: Arc::clone(&counters),
+        })
         .expect("threads start");
     Rig { folder, clock, counters, append, read, inboxes, _polls: polls, running }
 }

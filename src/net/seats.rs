@@ -1,24 +1,23 @@
 //! The bounded number of connections served at once, each on a thread. A silent peer cannot keep its seat.
 //!
-//! When all seats are taken, the peer that has been sending its request for longest is disconnected: a request is one packet,
-//! so a peer that needs longer than the arrival of seven others is slow or silent. A peer that is being answered stays; its
+//! When all seats are taken, the peer that has been sending its request for longest is disconnected: a request is a packet or two,
+//! so a peer that needs longer than the arrival of all others is slow, idle or silent. A peer that is being answered stays; its
 //! answer has a deadline.
 
 use parking_lot::{Condvar, Mutex};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
-pub(super) const SEATS: usize = 8;
-
-#[derive(Debug, Default)]
-pub(super) struct Seats {
+#[derive(Debug)]
+pub struct Seats {
+    bound: usize,
     taken: Mutex<Taken>,
     left: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// In the order of arrival.
+    /// In the order of arrival. No two have the same index.
     places: Vec<TakenSeat>,
     numbers: u64,
 }
@@ -26,6 +25,7 @@ struct Taken {
 #[derive(Debug)]
 struct TakenSeat {
     number: u64,
+    index: usize,
     stream: Arc<TcpStream>,
     doing: Doing,
 }
@@ -42,19 +42,25 @@ enum Doing {
 
 /// One seat; dropping it frees it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub struct Seat {
     seats: Arc<Seats>,
     number: u64,
+    index: usize,
     stream: Arc<TcpStream>,
 }
 
 impl Seats {
+    /// This many seats, at least one.
+    pub fn new(bound: usize) -> Arc<Seats> {
+        Arc::new(Seats { bound: bound.max(1), taken: Mutex::default(), left: Condvar::new() })
+    }
+
     /// Gives a connection a seat, and returns how many peers were disconnected for it. Waits while all are being answered.
-    pub(super) fn take(seats: &Arc<Seats>, stream: TcpStream) -> (Seat, u64) {
+    pub fn take(seats: &Arc<Seats>, stream: TcpStream) -> (Seat, u64) {
         let stream = Arc::new(stream);
         let mut turned_out = 0;
         let mut taken = seats.taken.lock();
-        while taken.places.len() >= SEATS {
+        while taken.places.len() >= seats.bound {
             let leaves = taken.places.iter().any(|place| place.doing == Doing::Leaving);
             let waits = taken.places.iter_mut().find(|place| place.doing == Doing::Waiting);
             if let (false, Some(place)) = (leaves, waits) {
@@ -67,23 +73,30 @@ impl Seats {
         }
         let number = taken.numbers;
         taken.numbers += 1;
-        taken.places.push(TakenSeat { number, stream: Arc::clone(&stream), doing: Doing::Waiting });
-        (Seat { seats: Arc::clone(seats), number, stream }, turned_out)
+        let is_free = |index: &usize| taken.places.iter().all(|place| place.index != *index);
+        let index = (0..seats.bound).find(is_free).unwrap_or_default();
+        taken.places.push(TakenSeat { number, index, stream: Arc::clone(&stream), doing: Doing::Waiting });
+        (Seat { seats: Arc::clone(seats), number, index, stream }, turned_out)
     }
 }
 
 impl Seat {
-    pub(super) fn stream(&self) -> &TcpStream {
+    /// Less than the number of seats; no other taken seat has it.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
     /// The request is complete, or will not come.
-    pub(super) fn answers(&self) {
+    pub fn answers(&self) {
         self.now(Doing::Answering);
     }
 
-    /// The answer is sent; the peer should close the connection.
-    pub(super) fn lingers(&self) {
+    /// The answer is sent; the peer should close the connection or send the next request.
+    pub fn waits(&self) {
         self.now(Doing::Waiting);
     }
 
@@ -114,6 +127,8 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
+    const SEATS: usize = 8;
+
     fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
         client.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
@@ -123,12 +138,12 @@ mod tests {
     #[test]
     fn slowest_peer_is_disconnected_and_answered_peer_stays() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let seats = Arc::new(Seats::default());
+        let seats = Seats::new(SEATS);
         let (mut clients, mut held) = (Vec::new(), Vec::new());
         for _ in 0..SEATS {
             let (client, server) = pair(&listener);
             let (seat, turned_out) = Seats::take(&seats, server);
-            assert_eq!(turned_out, 0);
+            assert_eq!((turned_out, seat.index()), (0, clients.len()));
             clients.push(client);
             held.push(seat);
         }
@@ -144,8 +159,8 @@ mod tests {
         let (_client, server) = pair(&listener);
         let (given, taken) = channel();
         std::thread::spawn(move || given.send(Seats::take(&seats, server)).expect("the test waits"));
-        let (_seat, turned_out) = taken.recv_timeout(Duration::from_secs(10)).expect("a place in time");
-        assert_eq!(turned_out, 1);
+        let (seat, turned_out) = taken.recv_timeout(Duration::from_secs(10)).expect("a place in time");
+        assert_eq!((turned_out, seat.index()), (1, 1), "it has the place of the peer that left");
         assert!(leaves.recv_timeout(Duration::from_secs(10)).expect("it left"));
         assert_eq!(clients[1].read_to_end(&mut Vec::new()).expect("an end"), 0);
         clients[0].set_nonblocking(true).expect("a mode can be set");

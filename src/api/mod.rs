@@ -1,0 +1,102 @@
+//! The server API: application backends publish, signal and read over HTTP (`docs/api.md`).
+//!
+//! It has a listener and threads of its own, one for each of few connections, which stay open. A request never touches a reactor: it
+//! goes to the store's queue, of which the API may fill a part, and the thread waits for the answer. What is stored reaches clients like
+//! any other publication.
+
+mod exchange;
+mod places;
+mod publish;
+mod read;
+mod route;
+mod serve;
+mod server;
+mod signal;
+
+use crate::clock::Now;
+use crate::job::callers::Callers;
+use crate::job::{Mailbox, Outlook, Queues};
+use crate::metrics::api::ApiCounters;
+use crate::net::listener;
+use crate::net::seats::{Seat, Seats};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use places::Places;
+pub use server::ApiPolicy;
+use server::{ApiServer, ApiShared};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+
+/// Bytes of all bodies that are read or worked on at once.
+const BODIES_BYTES_MAX: usize = 64 << 20;
+
+/// The listener's parts.
+pub struct Api<C> {
+    pub policy: ApiPolicy,
+    /// `api.connections`
+    pub connections: usize,
+    /// `api.in_flight`
+    pub in_flight: usize,
+    pub queues: Queues,
+    pub callers: Arc<Callers>,
+    pub mailboxes: Arc<[Mailbox]>,
+    pub outlook: Arc<Outlook>,
+    pub counters: Arc<ApiCounters>,
+    pub clock: C,
+}
+
+/// A running listener.
+#[derive(Clone)]
+pub struct RunningApi {
+    shared: Arc<ApiShared>,
+}
+
+impl RunningApi {
+    /// Applies a changed configuration to the next request.
+    pub fn revise(&self, policy: ApiPolicy) {
+        self.shared.policy.store(Arc::new(policy));
+    }
+
+    /// Refuses further requests, as the process ends. Those in progress are completed.
+    pub fn stop(&self) {
+        self.shared.queues.store(None);
+    }
+}
+
+impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
+    /// Starts the thread that accepts. It ends with the process.
+    pub fn start(self, socket: TcpListener) -> io::Result<RunningApi> {
+        let Api { policy, connections, in_flight, queues, callers, mailboxes, outlook, counters, clock } =
+            self;
+        let bus = queues.bus.clone();
+        let shared = Arc::new(ApiShared {
+            policy: ArcSwap::from_pointee(policy),
+            queues: ArcSwapOption::from_pointee(queues),
+        });
+        let server = Arc::new(ApiServer {
+            shared: Arc::clone(&shared),
+            in_flight: Places::new(in_flight),
+            in_flight_max: in_flight.max(1),
+            bodies: Places::new(BODIES_BYTES_MAX),
+            callers,
+            mailboxes,
+            bus,
+            outlook,
+            counters,
+            clock,
+        });
+        let seats = Seats::new(connections);
+        let accept = move || {
+            let counters = Arc::clone(&server.counters);
+            let count = |turned_out| {
+                counters.turned_out.fetch_add(turned_out, Ordering::Relaxed);
+            };
+            let serve = move |seat: &Seat, peer| server.serve(seat, peer);
+            listener::accept(&socket, &seats, "api-peer", count, serve);
+        };
+        Builder::new().name("api".into()).spawn(accept)?;
+        Ok(RunningApi { shared })
+    }
+}

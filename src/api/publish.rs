@@ -1,0 +1,245 @@
+//! Publications: items become appends in the store's queue, and their outcomes come back in order.
+
+use super::server::{ApiServer, STORE};
+use crate::auth::api_key::{ApiKey, ApiRight};
+use crate::clock::Now;
+use crate::id::{ChannelName, Key, UserName};
+use crate::job::callers::CallAnswer;
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority, Creation, Queues};
+use crate::metrics::api::ItemOutcome;
+use crate::net::deadline::now;
+use crate::wire::api::answer::ApiPublished;
+use crate::wire::api::body::{self, ApiItem};
+use crate::wire::api::problem::{ApiProblem, ProblemCode};
+use crate::wire::command::Content;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a request waits for places in the store's queue, and how long after that it may be answered: together less than the time
+/// within which any proxy gives up.
+const PLACES_TIMEOUT: Duration = Duration::from_secs(4);
+/// The wait for the store, as for clients.
+const STORE_TIMEOUT: Duration = crate::limits::REPLY_TIMEOUT;
+/// When to repeat a request that found no room, in milliseconds.
+const BUSY_RETRY_MS: u32 = 500;
+
+/// The outcome of one item.
+pub(super) struct Outcome {
+    pub(super) channel: ChannelName,
+    pub(super) key: Option<Key>,
+    pub(super) result: Result<Appended, ApiProblem>,
+}
+
+impl Outcome {
+    /// The stored publication, as it is answered.
+    pub(super) fn published(&self) -> Result<ApiPublished<'_>, &ApiProblem> {
+        let appended = self.result.as_ref()?;
+        Ok(ApiPublished {
+            channel: &self.channel,
+            key: self.key.as_ref(),
+            epoch: appended.epoch,
+            offset: appended.offset,
+            time_ms: appended.time_ms,
+            duplicate: appended.attempt == Attempt::Repeat,
+        })
+    }
+}
+
+/// An item that the key may publish.
+struct PermittedItem {
+    channel: ChannelName,
+    user: UserName,
+    key: Option<Key>,
+    change: AppendChange,
+    data: Box<str>,
+}
+
+/// The header `Idempotency-Key`, which gives each item without a key one.
+pub(super) enum HeaderKey<'a> {
+    None,
+    /// The key of the only item.
+    Whole(&'a str),
+    /// The beginning of each key; a colon and the item's place follow.
+    Numbered(&'a str),
+}
+
+impl HeaderKey<'_> {
+    fn of(&self, place: usize) -> Result<Option<Key>, ApiProblem> {
+        match self {
+            HeaderKey::None => Ok(None),
+            HeaderKey::Whole(text) => body::key("Idempotency-Key", text).map(Some),
+            HeaderKey::Numbered(text) => {
+                body::key("Idempotency-Key with the place of the item", &format!("{text}:{place}")).map(Some)
+            }
+        }
+    }
+}
+
+impl<C: Fn() -> Now> ApiServer<C> {
+    /// Stores the items, in order within each channel, and returns an outcome for each. Fails as a whole before anything is stored.
+    pub(super) fn publish(
+        &self,
+        seat: usize,
+        key: &ApiKey,
+        items: Vec<ApiItem<'_>>,
+        header: &HeaderKey<'_>,
+    ) -> Result<Vec<Outcome>, ApiProblem> {
+        let queues = self.queues()?;
+        self.check_store()?;
+        let mut outcomes = Vec::with_capacity(items.len());
+        let mut permitted_items = Vec::with_capacity(items.len());
+        for (place, item) in items.into_iter().enumerate() {
+            let idempotency = match item.key.clone() {
+                Some(own) => Some(own),
+                None => header.of(place)?,
+            };
+            let (channel, kept) = (item.channel.clone(), idempotency.clone());
+            let result = match permitted(key, item, idempotency) {
+                // Replaced by the store's answer.
+                Ok(item) => {
+                    permitted_items.push((place, item));
+                    Err(busy())
+                }
+                Err(problem) => Err(problem),
+            };
+            outcomes.push(Outcome { channel, key: kept, result });
+        }
+        let until_placed = now() + PLACES_TIMEOUT;
+        let mut waiting = permitted_items.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let chunk: Vec<_> = waiting.by_ref().take(self.in_flight_max).collect();
+            let Some(_places) = self.in_flight.take(chunk.len(), until_placed) else {
+                // Later items of a channel must not be stored without the earlier ones.
+                break;
+            };
+            self.store(&queues, seat, chunk, &mut outcomes);
+        }
+        for outcome in &outcomes {
+            self.counters.count(match &outcome.result {
+                Ok(Appended { attempt: Attempt::First, .. }) => ItemOutcome::Stored,
+                Ok(Appended { attempt: Attempt::Repeat, .. }) => ItemOutcome::Duplicate,
+                Err(_) => ItemOutcome::Failed,
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// Hands the items to the store and waits for its answers.
+    fn store(
+        &self,
+        queues: &Queues,
+        seat: usize,
+        items: Vec<(usize, PermittedItem)>,
+        outcomes: &mut [Outcome],
+    ) {
+        let Some(call) = self.callers.begin(seat, items.len()) else { return };
+        let deadline = now() + STORE_TIMEOUT;
+        let mut places = Vec::with_capacity(items.len());
+        self.counters.in_flight.store(self.in_flight.in_use() as u64, Ordering::Relaxed);
+        for (at, (place, item)) in items.into_iter().enumerate() {
+            let PermittedItem { channel, user, key, change, data } = item;
+            let (ticket, creation) = (call.ticket(at), Creation::Free);
+            let job = Append { ticket, channel, user, key, change, creation, data };
+            // The queue has room for all that may be in flight unless clients fill the rest.
+            let sent = queues.append.send_deadline(job, soon(deadline));
+            if sent.is_err() {
+                call.withdraw(at);
+            }
+            places.push((place, sent.is_ok()));
+        }
+        for ((place, sent), answer) in places.into_iter().zip(call.wait(deadline)) {
+            let Some(outcome) = outcomes.get_mut(place) else { continue };
+            outcome.result = match (answer, sent) {
+                (Some(CallAnswer::Appended(Ok(appended))), _) => Ok(appended),
+                (Some(CallAnswer::Appended(Err(error))), _) => Err(problem(&error)),
+                (None, false) => Err(busy()),
+                (Some(CallAnswer::Page(_)) | None, _) => {
+                    Err(problem(&AppendError::Unconfirmed { retry_ms: 1_000 }))
+                }
+            };
+        }
+        self.counters.in_flight.store(self.in_flight.in_use() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The wait for room in the queue: short, because its other senders do not wait.
+fn soon(deadline: Instant) -> Instant {
+    deadline.min(now() + Duration::from_millis(500))
+}
+
+/// The item with its author, if the key may publish it.
+fn permitted(key: &ApiKey, item: ApiItem<'_>, idempotency: Option<Key>) -> Result<PermittedItem, ApiProblem> {
+    let ApiItem { channel, user, key: _, content } = item;
+    if !key.covers(&channel) {
+        let detail = format!("the key {:?} has no pattern that matches {channel}", key.name());
+        return Err(ApiProblem::lasting(ProblemCode::Forbidden, detail));
+    }
+    let user = key.author(user).ok_or_else(|| {
+        let detail = format!(
+            "the key {:?} may not name an author; set as_user = true for it, or leave user out",
+            key.name()
+        );
+        ApiProblem::lasting(ProblemCode::Forbidden, detail)
+    })?;
+    let authority = if key.has(ApiRight::Moderate) { Authority::Moderator } else { Authority::Author };
+    let change = match content {
+        Content::Original(_) => AppendChange::Original,
+        Content::Edit(target, _) => AppendChange::Edit(target, authority),
+        Content::Delete(target, _) => AppendChange::Delete(target, authority),
+    };
+    let data = Box::from(content.data());
+    Ok(PermittedItem { channel, user, key: idempotency, change, data })
+}
+
+fn busy() -> ApiProblem {
+    let detail = "the store has more to do than it takes; nothing was stored; repeat the request";
+    ApiProblem::passing(ProblemCode::Overloaded, detail, BUSY_RETRY_MS)
+}
+
+/// The problem that a failed append is.
+fn problem(error: &AppendError) -> ApiProblem {
+    let lasting = ApiProblem::lasting;
+    match error {
+        AppendError::KeyConflict => lasting(
+            ProblemCode::KeyConflict,
+            "another publication of this author has this key in this channel; use a new key for new content",
+        ),
+        AppendError::NotFound => lasting(
+            ProblemCode::NotFound,
+            "the publication to change is not retained, is a change itself, or was deleted",
+        ),
+        AppendError::NotAuthor => lasting(
+            ProblemCode::Forbidden,
+            "the publication is another author's; the key needs the right moderate",
+        ),
+        AppendError::TooManyChannels | AppendError::ChannelShareUsed { .. } => lasting(
+            ProblemCode::TooLarge,
+            "limits.channels is reached, and the channel is new; raise it, or drop channels",
+        ),
+        AppendError::MayNotCreate => lasting(ProblemCode::Forbidden, "the key may not create channels"),
+        AppendError::TooManyEdits => {
+            lasting(ProblemCode::TooLarge, "limits.edits is reached for this publication; delete it instead")
+        }
+        AppendError::NoRoom { retry_ms } => ApiProblem {
+            dependency: Some(STORE),
+            ..ApiProblem::passing(
+                ProblemCode::Unavailable,
+                "the store's disk is nearly full; nothing was stored",
+                *retry_ms,
+            )
+        },
+        AppendError::Unavailable { retry_ms } => ApiProblem {
+            dependency: Some(STORE),
+            ..ApiProblem::passing(
+                ProblemCode::Unavailable,
+                "the store did not take it; nothing was stored",
+                *retry_ms,
+            )
+        },
+        AppendError::Unconfirmed { retry_ms } => ApiProblem::passing(
+            ProblemCode::Unconfirmed,
+            "whether it was stored is not known; the same request with the same key finds out",
+            *retry_ms,
+        ),
+    }
+}

@@ -1,0 +1,167 @@
+//! The keys of the server API: what an application backend may do.
+//!
+//! A key is known by its SHA-256 alone, so that neither memory nor the duration of a comparison reveals it.
+
+use super::permission::{ClaimFault, Patterns};
+use crate::id::{ChannelName, UserName};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// The beginning of the author of what a key publishes; its name follows.
+pub const AUTHOR_PREFIX: &str = "$api:";
+
+/// A right of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiRight {
+    /// To publish.
+    Publish,
+    /// To send signals.
+    Signal,
+    /// To read channels and their logs.
+    History,
+    /// To edit and delete publications of others.
+    Moderate,
+}
+
+impl ApiRight {
+    pub const ALL: [ApiRight; 4] =
+        [ApiRight::Publish, ApiRight::Signal, ApiRight::History, ApiRight::Moderate];
+
+    /// The word in `rights`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ApiRight::Publish => "publish",
+            ApiRight::Signal => "signal",
+            ApiRight::History => "history",
+            ApiRight::Moderate => "moderate",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<ApiRight> {
+        ApiRight::ALL.into_iter().find(|right| right.name() == name)
+    }
+}
+
+/// The authors that requests may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorship {
+    /// The key itself is the author.
+    Own,
+    /// A request may name any user.
+    AnyUser,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    name: Arc<str>,
+    digest: [u8; 32],
+    rights: Vec<ApiRight>,
+    channels: Patterns,
+    authorship: Authorship,
+    author: UserName,
+}
+
+impl ApiKey {
+    /// `name` has a form that makes `$api:NAME` a user name.
+    pub fn new(
+        name: &str,
+        secret: &[u8],
+        rights: Vec<ApiRight>,
+        channels: &[String],
+        authorship: Authorship,
+    ) -> Result<ApiKey, ClaimFault> {
+        let author = UserName::parse(&format!("{AUTHOR_PREFIX}{name}")).map_err(|_| ClaimFault::Shape)?;
+        let digest = Sha256::digest(secret).into();
+        Ok(ApiKey {
+            name: Arc::from(name),
+            digest,
+            rights,
+            channels: Patterns::parse(channels)?,
+            authorship,
+            author,
+        })
+    }
+
+    /// The name, for logs.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// True if both have the same secret.
+    pub fn has_secret_of(&self, other: &ApiKey) -> bool {
+        self.digest == other.digest
+    }
+
+    /// True if the key has this right at all.
+    pub fn has(&self, right: ApiRight) -> bool {
+        self.rights.contains(&right)
+    }
+
+    /// True if the key may use its rights on this channel.
+    pub fn covers(&self, channel: &ChannelName) -> bool {
+        self.channels.match_any(channel)
+    }
+
+    /// The author of a publication for which a request names `user`; `None` if it may name none.
+    pub fn author(&self, user: Option<UserName>) -> Option<UserName> {
+        match (user, self.authorship) {
+            (None, _) => Some(self.author.clone()),
+            (Some(user), Authorship::AnyUser) => Some(user),
+            (Some(_), Authorship::Own) => None,
+        }
+    }
+}
+
+/// All keys.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeys(Vec<Arc<ApiKey>>);
+
+impl ApiKeys {
+    pub fn new(keys: Vec<ApiKey>) -> ApiKeys {
+        ApiKeys(keys.into_iter().map(Arc::new).collect())
+    }
+
+    /// The key with this secret. The duration does not depend on how much of a key was guessed.
+    pub fn find(&self, secret: &[u8]) -> Option<Arc<ApiKey>> {
+        let digest: [u8; 32] = Sha256::digest(secret).into();
+        self.0.iter().find(|key| bool::from(key.digest.ct_eq(&digest))).map(Arc::clone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, secret: &[u8], channels: &[&str], authorship: Authorship) -> ApiKey {
+        let channels: Vec<String> = channels.iter().map(|pattern| (*pattern).to_owned()).collect();
+        ApiKey::new(name, secret, vec![ApiRight::Publish], &channels, authorship).expect("a key")
+    }
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name).expect("a name")
+    }
+
+    #[test]
+    fn key_is_found_by_its_whole_secret() {
+        let keys = ApiKeys::new(vec![
+            key("one", b"first", &["*"], Authorship::Own),
+            key("two", b"second", &["*"], Authorship::Own),
+        ]);
+        assert_eq!(keys.find(b"second").map(|key| key.name().to_string()).as_deref(), Some("two"));
+        assert!(keys.find(b"secon").is_none() && keys.find(b"").is_none());
+    }
+
+    #[test]
+    fn key_covers_its_channels_and_names_authors_only_if_it_may() {
+        let own = key("shop", b"x", &["room.*", "*"], Authorship::Own);
+        assert!(own.covers(&channel("room.1")) && !own.covers(&channel("$user:ann")));
+        assert!(own.has(ApiRight::Publish) && !own.has(ApiRight::Moderate));
+        assert_eq!(own.author(None).expect("itself").as_str(), "$api:shop");
+        assert_eq!(own.author(UserName::parse("ann").ok()), None);
+        let any = key("shop", b"x", &["$user:*"], Authorship::AnyUser);
+        assert!(any.covers(&channel("$user:ann")) && !any.covers(&channel("room.1")));
+        assert_eq!(any.author(UserName::parse("ann").ok()).expect("ann").as_str(), "ann");
+    }
+}

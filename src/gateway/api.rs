@@ -1,0 +1,113 @@
+//! The server API before its threads start, and its part of a reload.
+
+use super::config::Config;
+use crate::api::{Api, ApiPolicy, RunningApi};
+use crate::auth::api_key::ApiKeys;
+use crate::clock::Now;
+use crate::job::callers::Callers;
+use crate::job::{Mailbox, Outlook, Queues};
+use crate::metrics::api::ApiCounters;
+use crate::wire::api::body::ApiBounds;
+use crate::wire::request::HeadLimits;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A bound listener, or none.
+pub(super) enum PreparedApi {
+    Ready {
+        /// Bound, but not served yet.
+        listener: TcpListener,
+        /// Never port 0.
+        address: SocketAddr,
+        counters: Arc<ApiCounters>,
+    },
+    Off,
+}
+
+/// The values that the API shares with the rest of the process.
+pub(super) struct ApiParts {
+    pub(super) queues: Queues,
+    /// With as many seats as [`PreparedApi::seats`] says.
+    pub(super) callers: Arc<Callers>,
+    pub(super) mailboxes: Arc<[Mailbox]>,
+    pub(super) outlook: Arc<Outlook>,
+}
+
+impl PreparedApi {
+    /// Binds the address.
+    pub(super) fn new(config: &Config) -> Result<PreparedApi, String> {
+        let Some(listen) = config.api.listen else { return Ok(PreparedApi::Off) };
+        let failed = |error| {
+            format!(
+                "cannot listen on {listen} (api.listen): {error}; set it to another address, or to \"off\""
+            )
+        };
+        let listener = TcpListener::bind(listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(PreparedApi::Ready { listener, address, counters: Arc::default() })
+    }
+
+    /// The number of threads that wait for answers of the store.
+    pub(super) fn seats(&self, config: &Config) -> usize {
+        match self {
+            PreparedApi::Ready { .. } => config.api.connections as usize,
+            PreparedApi::Off => 0,
+        }
+    }
+
+    pub(super) fn counters(&self) -> Option<Arc<ApiCounters>> {
+        match self {
+            PreparedApi::Ready { counters, .. } => Some(Arc::clone(counters)),
+            PreparedApi::Off => None,
+        }
+    }
+
+    /// The address, for the start banner.
+    pub(super) fn describe(&self) -> Option<String> {
+        match self {
+            PreparedApi::Ready { address, .. } => Some(format!("http://{address}/v1/")),
+            PreparedApi::Off => None,
+        }
+    }
+
+    /// Starts the threads.
+    pub(super) fn start(
+        self,
+        config: &Config,
+        parts: ApiParts,
+        clock: impl Fn() -> Now + Send + Sync + 'static,
+    ) -> io::Result<Option<RunningApi>> {
+        let PreparedApi::Ready { listener, counters, .. } = self else { return Ok(None) };
+        let ApiParts { queues, callers, mailboxes, outlook } = parts;
+        let api = Api {
+            policy: policy(config),
+            connections: config.api.connections as usize,
+            in_flight: config.api.in_flight as usize,
+            queues,
+            callers,
+            mailboxes,
+            outlook,
+            counters,
+            clock,
+        };
+        api.start(listener).map(Some)
+    }
+}
+
+/// The settings that a reload may change.
+pub(super) fn policy(config: &Config) -> ApiPolicy {
+    let (api, limits) = (&config.api, &config.limits);
+    ApiPolicy {
+        keys: ApiKeys::new(api.keys.iter().map(|key| key.key.clone()).collect()),
+        bounds: ApiBounds {
+            per_request: api.per_request as usize,
+            data_bytes: limits.frame_bytes as usize,
+            json_depth: limits.json_depth,
+        },
+        body_bytes: api.body_bytes as usize,
+        head_limits: HeadLimits::from(limits),
+        head_timeout: Duration::from_millis(limits.head_ms.into()),
+    }
+}

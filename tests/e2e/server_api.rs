@@ -1,0 +1,450 @@
+//! The server API: what it stores and sends, its keys, its problems, and its description, `docs/openapi.json`.
+
+use crate::support::raw::Response;
+use crate::support::token::{SECRET, claims, token};
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway, RawClient, Setup};
+use jsonschema::{Draft, Validator};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpStream};
+
+const KEY: &str = "shop-0123456789012345678901234567890123456789";
+const READER: &str = "reader-0123456789012345678901234567890123456";
+const PERSONAL: &str = "personal-01234567890123456789012345678901234";
+
+fn keys() -> String {
+    let key = |name: &str, secret: &str, rights: &str, channels: &str, as_user: &str| {
+        format!(
+            "[[api.keys]]\nname = \"{name}\"\nsecret = \"{secret}\"\nrights = {rights}\nchannels = {channels}\nas_user = {as_user}\n"
+        )
+    };
+    let all = r#"["publish", "signal", "history", "moderate"]"#;
+    key("shop", KEY, all, r#"["*", "$user:*"]"#, "true")
+        + &key("reader", READER, r#"["history"]"#, r#"["room.*"]"#, "false")
+        + &key("personal", PERSONAL, r#"["publish"]"#, r#"["$user:*"]"#, "false")
+}
+
+fn setup() -> Setup {
+    Setup::new().toml(&format!("[api]\nlisten = \"127.0.0.1:0\"\n{}", keys()))
+}
+
+/// A connection of a backend.
+struct Backend {
+    raw: RawClient,
+    key: &'static str,
+}
+
+fn address_of(gateway: &Gateway) -> SocketAddr {
+    until(SOON, "the banner names it", || gateway.output().contains("server API"));
+    let output = gateway.output();
+    let line = output.lines().find(|line| line.contains("server API")).expect("a line");
+    let (_, rest) = line.split_once("http://").expect("an address");
+    rest.trim_end_matches("/v1/").parse().expect("an address")
+}
+
+impl Backend {
+    fn of(gateway: &Gateway) -> Backend {
+        let stream = TcpStream::connect(address_of(gateway)).expect("it listens");
+        Backend { raw: RawClient::from(stream), key: KEY }
+    }
+
+    fn with(gateway: &Gateway, key: &'static str) -> Backend {
+        Backend { key, ..Backend::of(gateway) }
+    }
+
+    #[track_caller]
+    fn post(&mut self, path: &str, body: &Value) -> Response {
+        self.post_with(path, &body.to_string(), &[])
+    }
+
+    #[track_caller]
+    fn post_with(&mut self, path: &str, body: &str, lines: &[&str]) -> Response {
+        let mut head = format!("POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {}\r\n", self.key);
+        head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        head.extend(lines.iter().map(|line| format!("{line}\r\n")));
+        self.raw.write(format!("{head}\r\n{body}").as_bytes());
+        self.raw.response()
+    }
+
+    #[track_caller]
+    fn get(&mut self, path: &str) -> Response {
+        let key = self.key;
+        self.raw.write(
+            format!("GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\r\n").as_bytes(),
+        );
+        self.raw.response()
+    }
+
+    /// The answer to a publication that is stored.
+    #[track_caller]
+    fn publish(&mut self, body: &Value) -> Value {
+        let response = self.post("/v1/publish", body);
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()
+    }
+}
+
+#[track_caller]
+fn is_problem(response: &Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    let problem = response.json();
+    assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)), "{problem}");
+    assert_eq!(response.header("retry-after").is_some(), problem["retry_ms"].is_number(), "{response:?}");
+    problem
+}
+
+#[test]
+fn publication_reaches_subscribers_and_is_stored_once() {
+    let gateway = setup().start();
+    let mut client = Client::connect(&gateway);
+    client.subscribe("room.7");
+    let mut backend = Backend::of(&gateway);
+    let body = json!({"channel": "room.7", "key": "order-1", "data": {"text": "paid"}});
+    let stored = backend.publish(&body);
+    assert_eq!(
+        (&stored["offset"], &stored["duplicate"], &stored["key"]),
+        (&json!(1), &json!(false), &json!("order-1"))
+    );
+    let received = client.next_push("publication");
+    assert_eq!(received["user"], "$api:shop");
+    assert_eq!((&received["data"], &received["offset"]), (&json!({"text": "paid"}), &json!(1)));
+
+    let repeated = backend.publish(&body);
+    assert_eq!(
+        (&repeated["offset"], &repeated["duplicate"]),
+        (&json!(1), &json!(true)),
+        "on the same connection"
+    );
+    let other = json!({"channel": "room.7", "key": "order-1", "data": "other"});
+    is_problem(&backend.post("/v1/publish", &other), 409, "key_conflict");
+
+    // As a user, whose keys are others.
+    let as_user = json!({"channel": "room.7", "key": "order-1", "user": "ann", "data": 2});
+    assert_eq!(backend.publish(&as_user)["offset"], 2);
+    assert_eq!(client.next_push("publication")["user"], "ann");
+    let edit = json!({"channel": "room.7", "data": 3, "edits": 2});
+    assert_eq!(backend.publish(&edit)["offset"], 3, "the key may moderate");
+    assert_eq!(client.next_push("publication")["edits"], 2);
+    is_problem(&backend.post("/v1/publish", &json!({"channel": "room.7", "deletes": 99})), 404, "not_found");
+}
+
+#[test]
+fn key_of_the_header_makes_a_repeated_request_harmless_after_a_crash() {
+    let gateway = setup().start();
+    let batch =
+        json!({"items": [{"channel": "a", "data": 1}, {"channels": ["b", "a"], "data": 2}]}).to_string();
+    let lines = ["Idempotency-Key: night-7"];
+    let first = Backend::of(&gateway).post_with("/v1/batch", &batch, &lines).json();
+    assert_eq!((&first["stored"], &first["duplicates"], &first["failed"]), (&json!(3), &json!(0), &json!(0)));
+    let offsets = |answer: &Value| -> Vec<(String, u64)> {
+        let results = answer["results"].as_array().expect("results").iter();
+        let place = |one: &Value| {
+            (one["channel"].as_str().expect("a name").into(), one["offset"].as_u64().expect("one"))
+        };
+        results.map(place).collect()
+    };
+    assert_eq!(offsets(&first), [("a".into(), 1), ("b".into(), 1), ("a".into(), 2)]);
+    let gateway = gateway.kill9().start();
+    let again = Backend::of(&gateway).post_with("/v1/batch", &batch, &lines).json();
+    assert_eq!((&again["stored"], &again["duplicates"]), (&json!(0), &json!(3)));
+    assert_eq!(offsets(&again), offsets(&first));
+
+    let text = json!({"channel": "a", "data": 1}).to_string();
+    let single = Backend::of(&gateway).post_with("/v1/publish", &text, &["Idempotency-Key: one"]);
+    assert_eq!(single.json()["key"], "one");
+    is_problem(
+        &Backend::of(&gateway).post_with("/v1/publish", &text, &["Idempotency-Key: a b"]),
+        400,
+        "malformed",
+    );
+}
+
+#[test]
+fn batch_keeps_the_order_of_a_channel_and_reports_each_item() {
+    let gateway = setup().start();
+    let mut backend = Backend::of(&gateway);
+    let items: Vec<Value> =
+        (0..1_000).map(|n| json!({"channel": format!("c{}", n % 7), "data": n})).collect();
+    let answer = backend.post("/v1/batch", &json!({"items": items})).json();
+    assert_eq!(answer["stored"], 1_000, "{}", answer["failed"]);
+    for (n, result) in answer["results"].as_array().expect("results").iter().enumerate() {
+        assert_eq!(
+            (&result["channel"], &result["offset"]),
+            (&json!(format!("c{}", n % 7)), &json!(n / 7 + 1))
+        );
+    }
+    let page = backend.get("/v1/channels/c3/history?after=0&limit=300").json();
+    let data: Vec<u64> = page["publications"]
+        .as_array()
+        .expect("a page")
+        .iter()
+        .map(|one| one["data"].as_u64().expect("one"))
+        .collect();
+    assert_eq!(data, (0..1_000).filter(|n| n % 7 == 3).collect::<Vec<u64>>());
+
+    let mixed = json!({"items": [{"channel": "c0", "data": 1}, {"channel": "c0", "deletes": 9_999}]});
+    let answer = backend.post("/v1/batch", &mixed).json();
+    assert_eq!((&answer["stored"], &answer["failed"]), (&json!(1), &json!(1)));
+    assert_eq!(answer["results"][1]["error"]["code"], "not_found");
+    let too_many = json!({"channels": vec!["x"; 1_001], "data": 1});
+    is_problem(&backend.post("/v1/broadcast", &too_many), 413, "too_large");
+    let broadcast = backend.post("/v1/broadcast", &json!({"channels": ["x", "y"], "data": 1})).json();
+    assert_eq!(broadcast["stored"], 2);
+    assert_eq!(gateway.metric("seawall_api_items_total"), 1_004.0, "the failed one included");
+}
+
+#[test]
+fn user_is_reached_on_all_devices_and_signals_are_not_stored() {
+    let gateway = setup().env("SEAWALL_AUTH_SECRET", SECRET).start();
+    let device = || {
+        let mut client =
+            Client::open(&gateway).with_connect(json!({"token": token(&claims("ann@example.com"))}));
+        let personal = client.connected["personal"].as_str().expect("a name").to_owned();
+        client.subscribe(&personal);
+        client
+    };
+    let (mut phone, mut laptop) = (device(), device());
+    let mut backend = Backend::of(&gateway);
+    let answer = backend.post("/v1/users/ann%40example.com/publish", &json!({"data": "hello"})).json();
+    assert_eq!((&answer["channel"], &answer["online"]), (&json!("$user:ann:40example.com"), &Value::Null));
+    for client in [&mut phone, &mut laptop] {
+        assert_eq!(client.next_push("publication")["data"], "hello");
+    }
+    let sent = backend.post("/v1/users/ann%40example.com/signal", &json!({"data": {"ring": true}}));
+    assert_eq!((sent.status, sent.json()), (202, json!({"online": null})));
+    for client in [&mut phone, &mut laptop] {
+        assert_eq!(client.next_push("signal")["data"], json!({"ring": true}));
+    }
+    let position = backend.get("/v1/channels/%24user%3Aann%3A40example.com").json();
+    assert_eq!((&position["head"], &position["floor"]), (&json!(1), &json!(1)));
+    assert_eq!(backend.get("/v1/channels/nowhere").json()["head"], 0);
+}
+
+#[test]
+fn key_does_what_it_may_and_a_reload_changes_it() {
+    let gateway = setup().start();
+    let publish = json!({"channel": "room.7", "data": 1});
+    let refused = |key: &'static str, path: &str, body: &Value| Backend::with(&gateway, key).post(path, body);
+    is_problem(
+        &refused("wrong-0123456789012345678901234567890123456", "/v1/publish", &publish),
+        401,
+        "unauthorized",
+    );
+    is_problem(&refused(READER, "/v1/publish", &publish), 403, "forbidden");
+    is_problem(&refused(PERSONAL, "/v1/publish", &publish), 403, "forbidden");
+    let as_user = json!({"data": 1, "user": "bob"});
+    is_problem(&refused(PERSONAL, "/v1/users/ann/publish", &as_user), 403, "forbidden");
+    assert_eq!(refused(PERSONAL, "/v1/users/ann/publish", &json!({"data": 1})).status, 200);
+    let mut reader = Backend::with(&gateway, READER);
+    assert_eq!(reader.get("/v1/channels/room.7").status, 200);
+    is_problem(&reader.get("/v1/channels/lobby"), 403, "forbidden");
+    is_problem(&reader.get("/v1/channels/%24user%3Aann/history"), 403, "forbidden");
+    let mut bare = RawClient::from(TcpStream::connect(address_of(&gateway)).expect("it listens"));
+    bare.write(format!("GET /v1/channels/room.7?key={READER} HTTP/1.1\r\nHost: api\r\n\r\n").as_bytes());
+    let response = bare.response();
+    is_problem(&response, 401, "unauthorized");
+    assert!(response.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+    assert_eq!(gateway.metric("seawall_api_unauthorized_total"), 2.0);
+    until(SOON, "it is logged", || gateway.output().contains("API key refused"));
+    assert_eq!(gateway.output().matches("API key refused").count(), 1, "once a minute and address");
+
+    // The key is removed: the open connection is refused.
+    let file = gateway.setup().folder().join("seawall.toml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, text.replace(READER, "another-012345678901234567890123456789012345"))
+        .expect("written");
+    gateway.signal(Signal::HUP);
+    until(SOON, "it is reloaded", || gateway.output().contains("api.keys"));
+    until(SOON, "the old key is refused", || reader.get("/v1/channels/room.7").status == 401);
+}
+
+#[test]
+fn wrong_request_gets_a_problem_and_the_connection_stays_right() {
+    let gateway = setup().start();
+    let mut backend = Backend::of(&gateway);
+    for (body, says) in [
+        ("", "empty"),
+        ("{", "not JSON"),
+        ("[]", "must be an object"),
+        (r#"{"channel":"a"}"#, "data is missing"),
+        (r#"{"channel":"a","data":1,"colour":"red"}"#, "colour"),
+        (r#"{"channel":"a","data":1,"user":"$api:x"}"#, "must not begin"),
+        ("{\"channel\":\"a\",\"data\":\"\u{0}\"}", "not JSON"),
+    ] {
+        let problem = is_problem(&backend.post_with("/v1/publish", body, &[]), 400, "malformed");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{body}: {problem}");
+    }
+    is_problem(&backend.get("/v1/nowhere"), 404, "not_found");
+    let response = backend.get("/v1/publish");
+    is_problem(&response, 405, "method_not_allowed");
+    assert_eq!(response.header("allow"), Some("POST"));
+    is_problem(&backend.get("/v1/channels/a/history?after=1&before=2"), 400, "malformed");
+    assert_eq!(backend.publish(&json!({"channel": "a", "data": 1}))["offset"], 1, "the same connection");
+
+    let send = |lines: &str, body: &str| {
+        let mut backend = Backend::of(&gateway);
+        let head =
+            format!("POST /v1/publish HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {KEY}\r\n{lines}\r\n");
+        backend.raw.write(format!("{head}{body}").as_bytes());
+        let response = backend.raw.response();
+        assert_eq!(response.header("connection"), Some("close"), "{lines}");
+        response
+    };
+    is_problem(&send("Content-Length: 2\r\n", "{}"), 415, "unsupported_type");
+    let json_type = "Content-Type: application/json\r\n";
+    is_problem(
+        &send(&format!("{json_type}Transfer-Encoding: chunked\r\n"), "2\r\n{}\r\n0\r\n\r\n"),
+        411,
+        "length_required",
+    );
+    is_problem(&send(&format!("{json_type}Content-Length: 99999999999999999999\r\n"), ""), 413, "too_large");
+    is_problem(
+        &send(&format!("{json_type}Content-Length: 2\r\nOrigin: http://a\r\n"), "{}"),
+        403,
+        "forbidden",
+    );
+    let mut pipelined = Backend::of(&gateway);
+    let two =
+        format!("GET /v1/channels/a HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {KEY}\r\n\r\n").repeat(2);
+    pipelined.raw.write(two.as_bytes());
+    assert_eq!((pipelined.raw.response().status, pipelined.raw.response().status), (200, 200));
+    let mut waits = Backend::of(&gateway);
+    let body = r#"{"channel":"a","data":2}"#;
+    waits.raw.write(
+        format!(
+            "POST /v1/publish HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {KEY}\r\n{json_type}Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            body.len()
+        )
+        .as_bytes(),
+    );
+    assert_eq!(waits.raw.head().status, 100);
+    waits.raw.write(body.as_bytes());
+    assert_eq!(waits.raw.response().json()["offset"], 2);
+}
+
+/// The first block of `docs/api.md` in this language.
+fn documented(language: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md");
+    let text = std::fs::read_to_string(path).expect("the guide");
+    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("a block");
+    rest.split_once("```").expect("its end").0.to_owned()
+}
+
+/// Runs a documented program next to a gateway, with its address and key in place of the examples.
+fn run_documented(gateway: &Gateway, program: &str, text: &str) -> Value {
+    let folder = gateway.setup().folder();
+    std::fs::write(folder.join("shop.key"), KEY).expect("written");
+    let text = text.replace("127.0.0.1:8082", &address_of(gateway).to_string());
+    let output = std::process::Command::new(program)
+        .args(["-c", &text])
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
+}
+
+#[test]
+fn commands_of_the_guide_work() {
+    let gateway = setup().start();
+    let stored = run_documented(&gateway, "sh", &documented("sh"));
+    assert_eq!((&stored["offset"], &stored["key"]), (&json!(1), &json!("order-4711-paid")));
+    let python = documented("python")
+        + &format!(
+            "\nitems = [dict(channel=\"room.7\", key=f\"k{{n}}\", data=n) for n in range(3)]\nprint(json.dumps([publish(items, \"{KEY}\"), publish(items, \"{KEY}\")]))\n"
+        );
+    let results = run_documented(&gateway, "python3", &python);
+    let offsets = |list: &Value| -> Vec<Value> {
+        list.as_array().expect("results").iter().map(|one| one["offset"].clone()).collect()
+    };
+    assert_eq!(offsets(&results[0]), [2, 3, 4]);
+    assert_eq!(offsets(&results[1]), [2, 3, 4], "a repetition finds what is stored");
+}
+
+/// The description.
+fn description() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+    serde_json::from_str(&std::fs::read_to_string(path).expect("the description")).expect("JSON")
+}
+
+/// A schema of the description that admits no further members.
+fn validator(document: &Value, schema: &Value) -> Validator {
+    fn close(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                if members.contains_key("properties") {
+                    members.insert("additionalProperties".into(), Value::Bool(false));
+                }
+                members.values_mut().for_each(close);
+            }
+            Value::Array(items) => items.iter_mut().for_each(close),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut root = json!({"components": document["components"], "allOf": [schema]});
+    close(&mut root);
+    jsonschema::options().with_draft(Draft::Draft202012).build(&root).expect("a schema")
+}
+
+#[test]
+fn every_documented_request_gets_a_documented_answer() {
+    let gateway = setup().start();
+    let mut backend = Backend::of(&gateway);
+    let document = description();
+    let served = backend.get("/v1/openapi.json").json();
+    assert_eq!(served, document);
+    let mut checked = 0;
+    for (template, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let named = |name: &str| {
+                operation["parameters"].as_array().and_then(|all| {
+                    all.iter().find(|one| one["name"] == name).and_then(|one| one["example"].as_str())
+                })
+            };
+            let path = template
+                .replace("{channel}", named("channel").unwrap_or_default())
+                .replace("{user}", &named("user").unwrap_or_default().replace('@', "%40"));
+            let content = &operation["requestBody"]["content"]["application/json"];
+            let response = match method.as_str() {
+                "post" => {
+                    let request = validator(&document, &content["schema"]);
+                    assert!(request.is_valid(&content["example"]), "{path}: the example is no request");
+                    backend.post(&path, &content["example"])
+                }
+                "get" => backend.get(&path),
+                other => panic!("{other} of {path}"),
+            };
+            let documented =
+                &operation["responses"][response.status.to_string()]["content"]["application/json"];
+            assert!(documented.is_object(), "{path}: {response:?}");
+            let answer = response.json();
+            for (value, of) in [(&answer, "the answer"), (&documented["example"], "the example")] {
+                if !value.is_null() {
+                    let faults: Vec<String> = validator(&document, &documented["schema"])
+                        .iter_errors(value)
+                        .map(|fault| fault.to_string())
+                        .collect();
+                    assert!(
+                        template == "/v1/openapi.json" || faults.is_empty(),
+                        "{of} of {path}: {faults:?}\n{value}"
+                    );
+                }
+            }
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let problem = &response["content"]["application/problem+json"];
+                if problem.is_object() {
+                    assert!(
+                        validator(&document, &problem["schema"]).is_valid(&problem["example"]),
+                        "{path} {status}"
+                    );
+                    assert_eq!(problem["example"]["status"].to_string(), *status);
+                }
+            }
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 9);
+}
