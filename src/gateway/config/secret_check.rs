@@ -5,7 +5,7 @@ use super::secret_file::{FileAccess, SecretFile, SecretFileFault};
 use super::sections::Config;
 use crate::auth::key::KeyMaterial;
 
-/// Checks the access to every file with a secret. Those that cannot be read were reported when they were.
+/// Checks the access to every file with a secret. A file that cannot be read is reported when it is read.
 pub(super) fn check(config: &Config, report: &mut ProblemList) -> Vec<ConfigWarning> {
     let mut warnings = Vec::new();
     for SecretFile { key, origin, path } in files(config, report) {
