@@ -143,6 +143,18 @@ class GuidesTest(unittest.TestCase):
             accepted.add(algorithm.group(1))
         self.assertLessEqual({"HS256", "RS256", "EdDSA"}, accepted)
 
+    def test_first_commands_of_the_tls_guide_serve_https(self):
+        port = free_port()
+        clone = Clone(self.folder, {"SEAWALL_SERVER_LISTEN": f"127.0.0.1:{port}", "SEAWALL_ADMIN_LISTEN": "off"})
+        (clone.bin / "seawall").symlink_to(gateway())
+        first = next(block for block in blocks(ROOT / "docs" / "tls.md") if block.language == "")
+        make, serve, ask = commands(first)
+        self.assertEqual(clone.run(make)[0], 0, make)
+        self.assertRegex(serve, SERVES)
+        with clone.serving(serve):
+            ask = ask.replace("localhost:8080", f"localhost:{port}")
+            until(ask, lambda: clone.run(ask)[0] == 0)
+
     def test_every_seawall_command_of_the_documentation_has_arguments_that_exist(self):
         checked = 0
         for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")]):
