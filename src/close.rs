@@ -72,6 +72,8 @@ pub enum Reported {
     Limit(&'static str),
     /// The client broke a rule or lost its authority.
     Cause,
+    /// The client or its network fell silent. It concerns no security, but explains a disconnect.
+    Silence,
 }
 
 /// The frames to send before the connection ends.
@@ -230,13 +232,13 @@ impl CloseReason {
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_) => Reported::Cause,
+            CloseReason::NoSignOfLife | CloseReason::MessageTimeout | CloseReason::WriteStalled => {
+                Reported::Silence
+            }
             CloseReason::Answered(_)
             | CloseReason::Unavailable { .. }
             | CloseReason::Restart { .. }
             | CloseReason::ConnectTimeout
-            | CloseReason::NoSignOfLife
-            | CloseReason::MessageTimeout
-            | CloseReason::WriteStalled
             | CloseReason::TooEarly { .. }
             | CloseReason::UnsupportedVersion
             | CloseReason::OriginForbidden(_)

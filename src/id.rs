@@ -211,6 +211,16 @@ pub struct ReactorId(pub u16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceName(pub Arc<str>);
 
+impl InstanceName {
+    /// The first 16 bits of the names of this instance's connections (FNV-1a, folded). Two instances may share them.
+    pub fn tag(name: &str) -> u16 {
+        let hash = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        (hash >> 16) as u16 ^ hash as u16
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,8 +14,8 @@ use audit::{Audit, AuditEvent};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use journal::{Prioritized, StderrReader};
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use text::TextFields;
@@ -70,10 +70,12 @@ pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Starts the writer thread and sends the log and the panics of this process to it. A second call in one process changes nothing:
-/// the first subscriber stays.
-pub fn start(format: Format, level: LogLevel) -> Handle {
-    let queue = Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED);
+/// Starts the writer thread and sends the log and the panics of this process to it. Each line names this `instance`, unless it
+/// goes to a terminal. A second call in one process changes nothing: the first subscriber stays.
+pub fn start(format: Format, level: LogLevel, instance: Option<&str>) -> Handle {
+    let instance = instance.filter(|_| !io::stderr().is_terminal());
+    let mark = instance.map(|instance| Mark::new(format, instance)).unwrap_or_default();
+    let queue = Queue { mark, ..Queue::spawn(io::stderr(), QUEUE_LINES, &DROPPED) };
     drop(EVENTS.set(queue.clone()));
     let handle = Handle { queue: queue.clone(), flush_timeout: FLUSH_TIMEOUT };
     let reader = StderrReader::of_stderr();
@@ -161,6 +163,37 @@ enum FlushResult {
 struct Queue {
     entries: Sender<LogEntry>,
     dropped: &'static AtomicU64,
+    mark: Mark,
+}
+
+/// The last field of each line: the instance. It may be empty.
+#[derive(Clone, Default)]
+struct Mark {
+    field: Arc<str>,
+    /// The bytes of a line that follow the field.
+    after: &'static [u8],
+}
+
+impl Mark {
+    fn new(format: Format, instance: &str) -> Mark {
+        let quoted = serde_json::Value::from(instance).to_string();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+        match format {
+            Format::Json => Mark { field: format!(",\"instance\":{quoted}").into(), after: b"}\n" },
+            Format::Text if instance.bytes().all(is_plain) => {
+                Mark { field: format!(" instance={instance}").into(), after: b"\n" }
+            }
+            Format::Text => Mark { field: format!(" instance={quoted}").into(), after: b"\n" },
+        }
+    }
+
+    /// The line with the field.
+    fn set(&self, line: &[u8]) -> Vec<u8> {
+        match line.strip_suffix(self.after) {
+            Some(start) => [start, self.field.as_bytes(), self.after].concat(),
+            None => line.to_vec(),
+        }
+    }
 }
 
 impl Queue {
@@ -172,11 +205,13 @@ impl Queue {
             .name("log".into())
             .spawn(move || write_all_entries(output, &waiting, dropped));
         drop(spawned);
-        Queue { entries, dropped }
+        Queue { entries, dropped, mark: Mark::default() }
     }
 
     fn offer(&self, line: &[u8]) {
-        if line.len() > LINE_BYTES_MAX || self.entries.try_send(LogEntry::Line(one_line(line))).is_err() {
+        if line.len() > LINE_BYTES_MAX
+            || self.entries.try_send(LogEntry::Line(one_line(self.mark.set(line)))).is_err()
+        {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -200,8 +235,8 @@ impl Queue {
 }
 
 /// Replaces line breaks inside an event: they came from a peer and would forge a second event.
-fn one_line(line: &[u8]) -> Box<[u8]> {
-    let mut line: Box<[u8]> = line.into();
+fn one_line(line: Vec<u8>) -> Box<[u8]> {
+    let mut line = line.into_boxed_slice();
     if let Some((_, inside)) = line.split_last_mut() {
         inside.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
@@ -327,6 +362,19 @@ mod tests {
     }
 
     #[test]
+    fn line_names_its_instance_in_both_formats() {
+        let text = |instance, line: &str| {
+            String::from_utf8(Mark::new(Format::Text, instance).set(line.as_bytes())).expect("text")
+        };
+        assert_eq!(text("gw-1", "INFO serving port=1\n"), "INFO serving port=1 instance=gw-1\n");
+        assert_eq!(text("a b", "INFO serving\n"), "INFO serving instance=\"a b\"\n");
+        let line = Mark::new(Format::Json, "a\"b").set(b"{\"level\":\"INFO\"}\n");
+        let line: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+        assert_eq!(line["instance"], "a\"b");
+        assert_eq!(Mark::default().set(b"line\n"), b"line\n");
+    }
+
+    #[test]
     fn flush_times_out_at_its_deadline() {
         let bench = blocked(1);
         bench.queue.offer(b"stuck\n");
@@ -346,7 +394,7 @@ mod tests {
 
     #[test]
     fn event_stays_one_line_and_an_oversized_one_is_dropped() {
-        assert_eq!(&*one_line(b"user=a\nWARN forged\r\n"), b"user=a WARN forged \n");
+        assert_eq!(&*one_line(b"user=a\nWARN forged\r\n".to_vec()), b"user=a WARN forged \n");
         let bench = blocked(8);
         bench.queue.offer(&vec![b'x'; LINE_BYTES_MAX + 1]);
         assert_eq!(bench.dropped.load(Ordering::Relaxed), 1);

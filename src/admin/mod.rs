@@ -5,13 +5,15 @@
 //! its request gives way to the next (see [`seats`](crate::net::seats)), so no peer locks out another.
 
 mod exchange;
+mod lookup;
 pub mod request;
 pub mod route;
 
 use crate::clock::Now;
 use crate::drain::DrainCause;
-use crate::job::Outlook;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
+use crate::job::delivery::Monitor;
+use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
 use crate::metrics::drain::Began;
@@ -59,6 +61,10 @@ pub struct Admin<C> {
     pub vitals: Arc<Vitals>,
     pub metrics: Arc<Metrics>,
     pub instance: Arc<str>,
+    /// To the reactors, which know the sessions.
+    pub mailboxes: Arc<[Mailbox]>,
+    /// Knows the other instances on the bus.
+    pub monitor: Arc<Monitor>,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
@@ -135,6 +141,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 };
                 tell(out, method, report.status, HEALTH_TYPE, &report.body);
             }
+            Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {

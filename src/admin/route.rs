@@ -3,6 +3,7 @@
 use crate::health::breaker::Forced;
 use crate::health::snapshot::AdmissionMode;
 use crate::job::admin::{AdminAction, AdminQuestion};
+use crate::job::lookup::Wanted;
 use crate::wire::json;
 use crate::wire::request::Method;
 use serde_json::{Map, Value};
@@ -10,6 +11,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+use url::form_urlencoded;
 
 /// How long a state may be forced: a forgotten order ends within a day.
 const MINUTES: RangeInclusive<u64> = 1..=1_440;
@@ -21,6 +23,8 @@ pub enum AdminTask {
     Show(AdminView),
     /// A question or an order for the watch thread.
     Ask(AdminQuestion),
+    /// Sessions, by their connection or user.
+    LookUp(Wanted),
     /// The progress of a drain.
     Progress,
     /// To begin a drain; answered with its progress.
@@ -54,6 +58,8 @@ enum AdminPath<'a> {
     Force(&'a str),
     Admission,
     Drain,
+    Connection(&'a str),
+    User(&'a str),
 }
 
 /// Reads a request.
@@ -82,9 +88,20 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
         (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
-        (AdminPath::Shown(_) | AdminPath::Dependencies | AdminPath::Dependency(_), _) => {
-            Err(AdminRefusal::method("GET, HEAD"))
+        (AdminPath::Connection(name), Method::Get | Method::Head) => {
+            Ok(AdminTask::LookUp(Wanted::Connection(connection(name)?)))
         }
+        (AdminPath::User(name), Method::Get | Method::Head) => {
+            Ok(AdminTask::LookUp(Wanted::User(user(name))))
+        }
+        (
+            AdminPath::Shown(_)
+            | AdminPath::Dependencies
+            | AdminPath::Dependency(_)
+            | AdminPath::Connection(_)
+            | AdminPath::User(_),
+            _,
+        ) => Err(AdminRefusal::method("GET, HEAD")),
         (AdminPath::Probe(_), _) => Err(AdminRefusal::method("POST")),
         (AdminPath::Force(_), _) => Err(AdminRefusal::method("POST, DELETE")),
         (AdminPath::Drain, _) => Err(AdminRefusal::method("GET, HEAD, POST")),
@@ -103,6 +120,11 @@ impl AdminPath<'_> {
             "/health/admission" => AdminPath::Admission,
             "/drain" => AdminPath::Drain,
             _ => {
+                for (prefix, of) in LOOKUPS {
+                    if let Some(name) = path.strip_prefix(prefix).filter(|name| !name.is_empty()) {
+                        return Some(of(name));
+                    }
+                }
                 let rest = path.strip_prefix("/health/dependencies/")?;
                 match rest.split_once('/') {
                     None if !rest.is_empty() => AdminPath::Dependency(rest),
@@ -113,6 +135,33 @@ impl AdminPath<'_> {
             }
         })
     }
+}
+
+type LookupPath = (&'static str, fn(&str) -> AdminPath<'_>);
+
+const LOOKUPS: [LookupPath; 2] = [
+    ("/lookup/connection/", |name| AdminPath::Connection(name)),
+    ("/lookup/user/", |name| AdminPath::User(name)),
+];
+
+/// The name of a connection: 16 hexadecimal digits, as in `connected`.
+fn connection(name: &str) -> Result<u64, AdminRefusal> {
+    let is_name = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match u64::from_str_radix(name, 16) {
+        Ok(number) if is_name => Ok(number),
+        Ok(_) | Err(_) => Err(AdminRefusal::new(
+            400,
+            "malformed",
+            "a connection is 16 hexadecimal digits, like connected.connection and the client's connection",
+        )),
+    }
+}
+
+/// The name of a user, which the path has in percent encoding.
+fn user(name: &str) -> Box<str> {
+    let plain = name.replace('+', "%2B").replace('&', "%26");
+    let pair = format!("u={plain}");
+    form_urlencoded::parse(pair.as_bytes()).next().map(|(_, name)| Box::from(&*name)).unwrap_or_default()
 }
 
 const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
@@ -217,6 +266,15 @@ impl AdminRefusal {
         AdminRefusal::new(503, "unavailable", message)
     }
 
+    pub(super) fn reactor_silent() -> AdminRefusal {
+        let message = "a reactor did not answer within a second: see /health/live, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    pub(super) fn unknown_session(message: String) -> AdminRefusal {
+        AdminRefusal::new(404, "not_found", message)
+    }
+
     fn body_wrong(what: impl Display, form: &str) -> AdminRefusal {
         AdminRefusal::new(400, "malformed", format!("{what}; send {form}"))
     }
@@ -241,6 +299,8 @@ mod tests {
             ("/health/dependencies/store/force", "POST, DELETE"),
             ("/health/admission", "GET, HEAD, PUT"),
             ("/drain", "GET, HEAD, POST"),
+            ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
+            ("/lookup/user/ann", "GET, HEAD"),
         ];
         let methods = [
             ("GET", Method::Get),
@@ -272,8 +332,24 @@ mod tests {
             "/health/dependencies/",
             "/health/dependencies/a/b",
             "/health/dependencies/a/probe/",
+            "/lookup/user/",
+            "/lookup/connection/",
         ] {
             assert_eq!(refused(Method::Get, path, "").status, 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn lookup_names_a_connection_or_a_decoded_user() {
+        let wanted = |path: &str| match wish(Method::Get, path, b"") {
+            Ok(AdminTask::LookUp(wanted)) => wanted,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wanted("/lookup/connection/00000000000000ff"), Wanted::Connection(255));
+        assert_eq!(wanted("/lookup/user/ann%20b%2Fc+d&e"), Wanted::User("ann b/c+d&e".into()));
+        for name in ["ff", "+0000000000000ff", "zzzzzzzzzzzzzzzz"] {
+            let refusal = refused(Method::Get, &format!("/lookup/connection/{name}"), "");
+            assert_eq!(refusal.status, 400, "{name}");
         }
     }
 

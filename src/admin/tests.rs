@@ -26,6 +26,8 @@ fn started(vitals: Vitals) -> SocketAddr {
             MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 },
         )),
         instance: Arc::from("test"),
+        mailboxes: Arc::from([]),
+        monitor: Arc::default(),
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,
     };

@@ -206,6 +206,7 @@ impl Engine {
         {
             peer.arrival = Arrival::Settling;
             self.tally.connected.add(1);
+            self.out.opened.push(id);
             self.arrivals.handshakes.done(Done::Connected);
             self.admit_stranger(id);
         }

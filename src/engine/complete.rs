@@ -37,6 +37,8 @@ impl Engine {
                 canary.arrive();
                 0
             }
+            // The shell answers it.
+            Broadcast::Lookup(_) => 0,
         };
         self.gathering.quota = self.gathering.quota.saturating_sub(cost);
     }

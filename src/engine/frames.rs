@@ -1,6 +1,7 @@
 //! Frames of an upgraded peer: a chat's go to its session, and an echo's are sent back.
 
 use super::Engine;
+use super::ended::EndCause;
 use super::peer::{Arrival, Role, Stage, WebSocket};
 use super::slots::SlotId;
 use crate::clock::Moment;
@@ -137,9 +138,16 @@ impl Engine {
         }
     }
 
-    /// Ends the session of a peer that leaves: ends its subscriptions and releases its user.
-    pub(super) fn end_session(&mut self, id: SlotId) {
+    /// Ends the session of a peer that leaves: ends its subscriptions, releases its user, and records the end.
+    pub(super) fn end_session(&mut self, id: SlotId, ending: EndCause<'_>) {
         self.with_session(id, |session, cx| session.end(cx));
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let address = peer.address;
+        if let Some(chat) = peer.chat_mut()
+            && let Some(life) = chat.session.take_life()
+        {
+            self.ended.push(chat.name, &life, address, ending, self.now);
+        }
     }
 }
 

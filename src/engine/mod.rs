@@ -33,6 +33,7 @@ mod arrive;
 mod complete;
 mod deliver;
 mod drain;
+mod ended;
 mod expire;
 mod flush;
 pub(crate) mod frames;
@@ -41,6 +42,7 @@ mod holders;
 mod http;
 mod inbound;
 mod inspect;
+mod lookup;
 mod needs;
 mod observe;
 mod order;
@@ -61,6 +63,7 @@ mod turns;
 mod upgrade;
 
 pub use arrive::AcceptQuota;
+pub use ended::{ENDED_MAX, Ended, EndedSession};
 pub use flush::Written;
 pub use order::{FollowMode, Job, Notice, Order, RefusedSite, SiteRule, Subject};
 pub use peer::{Flushed, Transport};
@@ -72,7 +75,7 @@ pub use tally::Tally;
 use crate::clock::Now;
 use crate::health::snapshot::Snapshot;
 use crate::hub::Hub;
-use crate::id::ReactorId;
+use crate::id::{InstanceName, ReactorId};
 use crate::job::AuthJob;
 use crate::random::Random;
 use crate::session::Effect;
@@ -81,6 +84,7 @@ use crate::wire::outbox::Arena;
 use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
+use ended::EndCause;
 use order::Output;
 use peer::{AddressCount, Arrival, Chat, Listed, Peer, Queued, Reading, Role};
 use pending::Pending;
@@ -122,23 +126,31 @@ pub struct Engine {
     /// Peers whose sessions are compared with a changed trust, some of them each turn.
     rejudging: Vec<SlotId>,
     draining: drain::Draining,
+    ended: Ended,
     out: Output,
     tally: Tally,
 }
 
-/// Limits in the form that the parsers take.
+/// Limits in the form that the parsers take, and a part of the names of connections.
 struct Bounds {
     frames: FrameLimits,
     /// For a chat that has not sent `connect`.
     first_frames: FrameLimits,
     heads: HeadLimits,
+    /// The first bits of connection names.
+    tag: u16,
 }
 
 impl Bounds {
     fn of(setup: &Setup) -> Bounds {
         let limits = &setup.policy.limits;
         let frames = FrameLimits::from(limits);
-        Bounds { frames, first_frames: frames.before_connect(limits), heads: HeadLimits::from(limits) }
+        Bounds {
+            frames,
+            first_frames: frames.before_connect(limits),
+            heads: HeadLimits::from(limits),
+            tag: InstanceName::tag(&setup.policy.instance.0),
+        }
     }
 
     fn frames_of(&self, role: &Role, arrival: Arrival) -> FrameLimits {
@@ -189,6 +201,7 @@ impl Engine {
             health: tell::StatusRound::new(snapshot),
             rejudging: Vec::new(),
             draining: drain::Draining::default(),
+            ended: Ended::new(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
             random,
@@ -199,6 +212,7 @@ impl Engine {
     /// Begins a turn: everything until the next call happens at `now`.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.out.opened.clear();
     }
 
     pub fn now(&self) -> Now {
@@ -279,6 +293,16 @@ impl Engine {
         std::mem::take(&mut self.out.notices)
     }
 
+    /// The peers whose session opened in this turn.
+    pub fn opened(&self) -> &[SlotId] {
+        &self.out.opened
+    }
+
+    /// The last sessions that ended.
+    pub fn ended(&self) -> &Ended {
+        &self.ended
+    }
+
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.health.snapshot
     }
@@ -319,7 +343,7 @@ impl Engine {
     pub fn reap(&mut self) -> Vec<SlotId> {
         let dead = std::mem::take(&mut self.out.dead);
         for &id in &dead {
-            self.end_session(id);
+            self.end_session(id, EndCause::LOST);
             self.admit_stranger(id);
             self.forget_inbound(id);
             let Some(peer) = self.peers.remove(id) else { continue };

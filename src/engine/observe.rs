@@ -74,7 +74,9 @@ impl Engine {
         match reason.reported() {
             Reported::None => {}
             Reported::Limit(bound) => self.out.notices.push(Notice::OverLimit(bound, subject)),
-            Reported::Cause => self.out.notices.push(Notice::SessionEnded(reason.clone(), subject)),
+            Reported::Cause | Reported::Silence => {
+                self.out.notices.push(Notice::SessionEnded(reason.clone(), subject))
+            }
         }
     }
 

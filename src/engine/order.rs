@@ -107,6 +107,8 @@ pub(super) struct Output {
     pub(super) jobs: Vec<Job>,
     pub(super) orders: Vec<Order>,
     pub(super) notices: Vec<Notice>,
+    /// Peers whose session opened in this turn.
+    pub(super) opened: Vec<SlotId>,
     /// Peers to be removed at the end of the turn.
     pub(super) dead: Vec<SlotId>,
     /// Releases that the auth worker's queue had no room for. They must not be lost; there is at most one of each kind for each

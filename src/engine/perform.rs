@@ -1,6 +1,7 @@
 //! Performs the effects of sessions: requests to workers, signals, and the end of a connection.
 
 use super::Engine;
+use super::ended::EndCause;
 use super::order::Job;
 use super::peer::{Awaited, Closing, Stage};
 use super::pending::{Request, Unanswered};
@@ -147,7 +148,7 @@ impl Engine {
         let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
         self.tally.turned_away.add(1);
         self.tally.count_close(UNAVAILABLE);
-        self.end_session(id);
+        self.end_session(id, EndCause::LOST);
         self.write(id, |out| outage.write(out, retry_ms));
         self.await_peer(id, Farewell::Bye);
     }
@@ -163,7 +164,7 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_upgraded()) else { return };
         let says_bye = reason.farewell() == Farewell::Bye && peer.chat().is_some();
         self.tally.count_close(reason.code());
-        self.end_session(id);
+        self.end_session(id, EndCause::of(&reason));
         if reason.farewell() == Farewell::None {
             return self.kill(id);
         }

@@ -8,8 +8,9 @@ use super::config::origin::ValueOrigin;
 use super::token;
 use crate::admin::Admin;
 use crate::clock::Now;
-use crate::job::Outlook;
 use crate::job::admin::AdminRequests;
+use crate::job::delivery::Monitor;
+use crate::job::{Mailbox, Outlook};
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::wire::request::HeadLimits;
@@ -44,6 +45,8 @@ pub(super) struct AdminShared {
     pub(super) vitals: Arc<Vitals>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) instance: Arc<str>,
+    pub(super) mailboxes: Arc<[Mailbox]>,
+    pub(super) monitor: Arc<Monitor>,
 }
 
 /// The place where an operator finds the token.
@@ -150,7 +153,8 @@ impl PreparedAdmin {
                 return Ok(());
             }
         };
-        let AdminShared { requests, wake_main, outlook, vitals, metrics, instance } = shared;
+        let AdminShared { requests, wake_main, outlook, vitals, metrics, instance, mailboxes, monitor } =
+            shared;
         let admin = Admin {
             token,
             requests,
@@ -160,6 +164,8 @@ impl PreparedAdmin {
             vitals,
             metrics,
             instance,
+            mailboxes,
+            monitor,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

@@ -5,6 +5,7 @@ use super::config::{self, Config, show};
 use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::health_command::{self, HealthQuestion};
+use super::lookup_command::{self, LookupSubject};
 use super::output;
 use super::running::RunningGateway;
 use super::token_command::TokenArguments;
@@ -32,6 +33,7 @@ Examples:
   seawall check-config > effective.toml    save it as a file to start from
   seawall doctor                           show every dependency as the running gateway sees it, or probe each once
   seawall health                           exit with 0 if the running gateway is alive
+  seawall user sessions ann                show why ann was disconnected
   seawall token --sub ann --channel 'room.*=subscribe,publish' --ttl 1h
                                            print a token signed with the configured HS256 secret
   seawall drain                            stop a running gateway after its clients have moved
@@ -97,6 +99,16 @@ enum CliCommand {
         #[command(flatten)]
         which: Which,
     },
+    /// Look up a connection of the running gateway
+    Connection {
+        #[command(subcommand)]
+        command: ConnectionCommand,
+    },
+    /// Look up a user of the running gateway
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
     /// Print a token that the configuration accepts, make a key for tokens, or explain a token
     Token {
         #[command(flatten)]
@@ -138,6 +150,30 @@ struct Which {
     /// The name of the gateway, if several run as units of systemd
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectionCommand {
+    /// Print the user, the times and the end of the session on a connection, open or among the last 4096 of its reactor that ended
+    Show {
+        /// The name of the connection, from `connected` or a report
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Print the open sessions of a user, and those among the last that ended
+    Sessions {
+        /// The user: `sub` of its token
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        which: Which,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -247,6 +283,12 @@ pub fn main() -> ExitCode {
             let question = if ready { HealthQuestion::Ready } else { HealthQuestion::Live };
             operating(settings, &which, |config, running| health_command::health(&config, running, question))
         }
+        Some(CliCommand::Connection { command: ConnectionCommand::Show { id, which } }) => {
+            looking_up(settings, &which, &LookupSubject::Connection(id))
+        }
+        Some(CliCommand::User { command: UserCommand::Sessions { name, which } }) => {
+            looking_up(settings, &which, &LookupSubject::User(name))
+        }
         Some(CliCommand::Token { arguments }) => arguments
             .without_configuration()
             .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
@@ -268,6 +310,10 @@ pub fn main() -> ExitCode {
             configured(settings, store_command::version)
         }
     }
+}
+
+fn looking_up(settings: Settings, which: &Which, subject: &LookupSubject) -> ExitCode {
+    operating(settings, which, |config, running| lookup_command::show(&config, running, subject))
 }
 
 /// Runs a command about a running gateway.

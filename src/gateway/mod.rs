@@ -13,6 +13,7 @@ mod drain;
 mod drain_command;
 mod greeting;
 mod health_command;
+mod lookup_command;
 mod output;
 mod reload;
 mod remote;

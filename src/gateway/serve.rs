@@ -35,8 +35,10 @@ pub(super) fn run(config: Config, sources: ConfigSources) -> ExitCode {
     // Messages are private: no file that the gateway or a library creates is for other users.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let format = config.log.format;
-    let log = log::start(format, config.log.level);
-    let outcome = serve(config, sources);
+    let instance = InstanceName(Arc::from(instance_name(&config)));
+    let log = log::start(format, config.log.level, Some(&instance.0));
+    log_warnings(&config);
+    let outcome = serve(config, sources, instance);
     if let (Err(cause), log::Format::Json) = (&outcome, format) {
         tracing::error!(%cause, "gateway failed");
     }
@@ -56,7 +58,7 @@ pub(super) fn refuse(error: &ConfigError) -> ExitCode {
     match error.log_format {
         log::Format::Text => output::refuse(error),
         log::Format::Json => {
-            let _log = log::start(log::Format::Json, log::LogLevel::default());
+            let _log = log::start(log::Format::Json, log::LogLevel::default(), None);
             for problem in &error.problems {
                 tracing::error!(cause = %problem, "configuration rejected");
             }
@@ -65,21 +67,19 @@ pub(super) fn refuse(error: &ConfigError) -> ExitCode {
     }
 }
 
-fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
+fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Result<(), String> {
     let hangups = reload::signals()?;
-    log_warnings(&config);
     let notifier = Notifier::from_environment();
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let bounds = ProcessBounds::settle(&config.limits, reactors)?;
     capacity::make_room(bounds.descriptors);
-    let instance = InstanceName(Arc::from(instance_name(&config)));
     let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
     let trust = auth::trust(&config, watched.auth_links(), TrustEdition::default())?;
     let bus = PreparedBus::new(&config, &watched, &instance)?;
     let member = bus.as_ref().map(|bus| bus.member.clone());
-    let reporter = watched.reporter(watch::STORE);
-    let store = Backing::open(&config, &instance.0, member, reporter, watched.outlook())?;
+    let store =
+        Backing::open(&config, &instance.0, member, watched.reporter(watch::STORE), watched.outlook())?;
     let admin = PreparedAdmin::new(&config)?;
     let api = PreparedApi::new(&config)?;
     let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), &api, clock);
@@ -112,6 +112,8 @@ fn serve(config: Config, sources: ConfigSources) -> Result<(), String> {
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
         instance: Arc::clone(&instance.0),
+        mailboxes: Arc::clone(&mailboxes),
+        monitor: Arc::clone(&probe_shares.monitor),
     };
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());

@@ -142,6 +142,11 @@ impl Delivery {
         }
     }
 
+    /// The names of the other instances that the store shows.
+    pub fn instances(&self) -> Vec<Arc<str>> {
+        self.others.values().map(|other| Arc::clone(&other.name)).collect()
+    }
+
     /// True if a canary came back since the subscriptions last changed.
     pub fn is_proven(&self) -> bool {
         self.proven

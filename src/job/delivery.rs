@@ -4,6 +4,7 @@ use crate::clock::Moment;
 use crate::health::delivery::{Delivery, Seen, Subscribed};
 use crate::health::finding::Cause;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -60,6 +61,11 @@ impl Monitor {
 
     pub fn committed(&self, number: u64, seen: &[Seen]) {
         self.delivery.lock().committed(number, seen, self.now());
+    }
+
+    /// The names of the other instances whose canaries are in the store.
+    pub fn instances(&self) -> Vec<Arc<str>> {
+        self.delivery.lock().instances()
     }
 
     pub fn set_subscribed(&self, subscribed: Subscribed) {

@@ -67,7 +67,7 @@ impl Mailbox {
                 Offered::Missed
             }
             Err(
-                TrySendError::Full(Broadcast::Signal { .. } | Broadcast::Canary(_))
+                TrySendError::Full(Broadcast::Signal { .. } | Broadcast::Canary(_) | Broadcast::Lookup(_))
                 | TrySendError::Disconnected(_),
             ) => Offered::Missed,
         }

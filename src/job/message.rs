@@ -1,6 +1,7 @@
 //! Jobs, their completions, and broadcasts.
 
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
+use crate::job::lookup::Lookup;
 use crate::session::outcome::{
     AddressDenied, AppendChange, AppendError, Appended, Creation, Denied, Identity, Occasion, ReadError,
 };
@@ -143,6 +144,8 @@ pub enum Broadcast {
     Heads(Arc<[(ChannelName, LogPosition)]>),
     /// Shows that the bus delivers.
     Canary(Arc<Canary>),
+    /// A question of an operator, which the reactor's shell answers.
+    Lookup(Lookup),
 }
 
 /// A canary on its way to the reactors of this process.

@@ -7,6 +7,7 @@ pub mod callers;
 pub mod delivery;
 pub mod known_token;
 pub mod lane;
+pub mod lookup;
 mod message;
 pub mod probing;
 pub mod wake;

@@ -5,7 +5,7 @@
 //! subjects at a time; all further ones share the subject `other`. The log's own thread keeps the counts, so reporting an
 //! event costs a reactor no more than a line.
 
-use crate::close::CloseReason;
+use crate::close::{CloseReason, Reported};
 use crate::id::UserName;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -129,10 +129,15 @@ impl AuditEvent {
             }
             AuditEvent::SessionEnded { reason, user, .. } => {
                 let (code, detail) = (reason.code(), reason.detail());
-                let (reason, user) = (reason.word(), user.as_ref().map(UserName::as_str));
-                tracing::warn!(
-                    target: "audit", reason, code, detail, user, address = subject, count, "session ended"
-                );
+                let (word, user) = (reason.word(), user.as_ref().map(UserName::as_str));
+                match reason.reported() {
+                    Reported::Silence => {
+                        tracing::info!(target: "audit", reason = word, code, user, address = subject, count, "session ended");
+                    }
+                    Reported::None | Reported::Limit(_) | Reported::Cause => tracing::warn!(
+                        target: "audit", reason = word, code, detail, user, address = subject, count, "session ended"
+                    ),
+                }
             }
             AuditEvent::KeysChanged { setting, added, removed } => {
                 tracing::warn!(target: "audit", setting, added, removed, count, "keys changed");

@@ -29,7 +29,7 @@ mod tests {
     #[test]
     #[ignore = "the other test runs it"]
     fn child_panics() {
-        let log = start(Format::Json, LogLevel::Info);
+        let log = start(Format::Json, LogLevel::Info, None);
         let worker =
             std::thread::Builder::new().name("worker".into()).spawn(|| panic!("a \"quoted\"\nreason"));
         assert!(worker.expect("a thread").join().is_err());

@@ -26,7 +26,10 @@ impl Reactor {
         while self.engine.wants_broadcast()
             && let Ok(broadcast) = self.inbox.live.try_recv()
         {
-            self.engine.handle_broadcast(broadcast);
+            match broadcast {
+                Broadcast::Lookup(lookup) => lookup.answer(self.engine.look_up(&lookup.wanted)),
+                broadcast => self.engine.handle_broadcast(broadcast),
+            }
         }
         if self.inbox.take_missed() {
             self.engine.handle_missed();

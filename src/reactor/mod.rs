@@ -80,6 +80,8 @@ pub struct Reactor {
     jobs: Vec<Job>,
     buffer: Vec<u8>,
     secrecy: secure::Secrecy,
+    /// The ended sessions that were logged.
+    logged_ends: u64,
 }
 
 impl Reactor {
@@ -112,6 +114,7 @@ impl Reactor {
             jobs: Vec::new(),
             buffer: vec![0; READ_BYTES],
             secrecy: secure::Secrecy::default(),
+            logged_ends: 0,
             setup,
         }
     }

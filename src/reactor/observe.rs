@@ -4,6 +4,7 @@ use super::Reactor;
 use super::secure::Warned;
 use crate::drain::DrainPhase;
 use crate::engine::{Notice, RefusedSite, SiteRule, Subject};
+use crate::job::lookup::SessionRecord;
 use crate::log;
 use crate::log::audit::AuditEvent;
 use crate::metrics::tls::TlsFault;
@@ -18,6 +19,10 @@ impl Reactor {
         for notice in self.engine.take_notices() {
             self.note(notice);
         }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.log_sessions();
+        }
+        self.logged_ends = self.engine.ended().count();
         let (began, end) = (self.engine.now().at, self.setup.clock.moment());
         let busy = end.since(began);
         self.engine.end_turn(busy);
@@ -30,6 +35,25 @@ impl Reactor {
         if let Some(vitals) = self.setup.engine.vitals.reactors.get(usize::from(self.id.0)) {
             vitals.note_turn(began, end);
             vitals.connections.set(self.engine.len() as u64);
+        }
+    }
+
+    /// Logs the sessions that opened and ended in this turn.
+    fn log_sessions(&self) {
+        for session in self.engine.opened().iter().filter_map(|id| self.engine.session_of(*id)) {
+            let connection = format_args!("{:016x}", session.connection);
+            let SessionRecord { user, client, address, .. } = &session;
+            let (user, client) = (&**user, &**client);
+            tracing::debug!(%connection, user, client, %address, "session opened");
+        }
+        for session in self.engine.ended().since(self.logged_ends) {
+            let connection = format_args!("{:016x}", session.connection);
+            let (user, client, address) = (session.user(), session.client(), session.address());
+            let (code, reason, reference) = (session.code, session.reason, session.reference());
+            let duration_ms = session.duration_ms;
+            tracing::debug!(
+                %connection, user, client, %address, code, reason, reference, duration_ms, "session closed"
+            );
         }
     }
 

@@ -26,7 +26,12 @@ pub(super) const OTHER_USER: &str = "the token belongs to another user; use a to
 
 impl Session {
     pub(super) fn connect(&mut self, id: CommandId, connect: Connect<'_>, cx: &mut Context<'_>) {
-        let pending = PendingConnect { id, asked: cx.asked, recover: connect.recover };
+        let pending = PendingConnect {
+            id,
+            asked: cx.asked,
+            recover: connect.recover,
+            client: connect.client.map(|client| Box::from(&*client)),
+        };
         match cx.policy.auth {
             AuthMode::Off => {
                 let member = Member::anonymous(cx.policy);
@@ -123,6 +128,7 @@ impl Session {
 
     /// Opens the client's earlier subscriptions, and sends `connected` once all positions are known.
     fn restore(&mut self, connect: PendingConnect, mut member: Member, held: Held, cx: &mut Context<'_>) {
+        member.opened = cx.now.at;
         let restoring = Restoring::open(connect, &mut member, cx);
         self.stage = SessionStage::AwaitingPositions { member: Box::new(member), restoring, held };
         self.open_if_restored(cx);

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::effect::Effect;
+use super::life::Life;
 use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
@@ -38,6 +39,10 @@ pub(super) struct Member {
     bad_refreshes: Strikes,
     /// `None`: the token is not checked again.
     pub(super) recheck: Option<Box<Recheck>>,
+    /// The client's name and version.
+    pub(super) client: Option<Box<str>>,
+    /// The time at which `connect` was accepted.
+    pub(super) opened: Moment,
 }
 
 /// A token that is checked again.
@@ -107,6 +112,8 @@ impl Member {
             rate_limited: Strikes::default(),
             bad_refreshes: Strikes::default(),
             recheck: None,
+            client: None,
+            opened: Moment::ZERO,
         }
     }
 
@@ -213,7 +220,8 @@ impl Member {
         self.meters.read(bytes, policy, now);
     }
 
-    pub(super) fn end(self, cx: &mut Context<'_>) {
+    pub(super) fn end(self, cx: &mut Context<'_>) -> Life {
+        let life = Life { user: self.user.clone(), client: self.client, opened: self.opened };
         for subscription in &self.subscriptions {
             cx.hub.close(*subscription);
         }
@@ -221,6 +229,7 @@ impl Member {
         if self.counted == Counted::Yes {
             cx.effects.push(Effect::ReleaseUser(self.user));
         }
+        life
     }
 
     fn refresh(&mut self, id: CommandId, token: &str, cx: &mut Context<'_>) {

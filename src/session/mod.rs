@@ -16,6 +16,7 @@ mod connect;
 mod context;
 pub mod effect;
 pub mod heartbeat;
+mod life;
 mod member;
 mod meters;
 pub mod outcome;
@@ -31,6 +32,7 @@ mod tests;
 pub use answer::{AppendOutcome, HistoryOutcome};
 pub use context::Context;
 pub use effect::{AppendEffect, Effect};
+pub use life::Life;
 pub use meters::ExceededRate;
 pub use policy::{AuthMode, Policy};
 pub use refusal::Refusal;
@@ -67,8 +69,8 @@ enum SessionStage {
     AwaitingPositions { member: Box<Member>, restoring: Restoring, held: Held },
     /// `connected` was sent.
     Open(Box<Member>),
-    /// Closed or closing: all input is ignored. The user is known if the session was open.
-    Over(Option<UserName>),
+    /// Closed or closing: all input is ignored. The life is known if the session was open and its end is not recorded.
+    Over(Option<Box<Life>>),
 }
 
 /// Commands that arrived before `connected`. Bounded, because a peer need not wait for `connected`.
@@ -121,7 +123,7 @@ impl Session {
     pub fn user(&self) -> Option<&UserName> {
         match &self.stage {
             SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => Some(&member.user),
-            SessionStage::Over(user) => user.as_ref(),
+            SessionStage::Over(life) => life.as_ref().map(|life| &life.user),
             SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } => None,
         }
     }
@@ -240,10 +242,34 @@ impl Session {
 
     /// Ends the subscriptions and releases the user's count.
     pub fn end(&mut self, cx: &mut Context<'_>) {
-        let over = SessionStage::Over(self.user().cloned());
-        let stage = std::mem::replace(&mut self.stage, over);
-        if let SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) = stage {
-            member.end(cx);
+        match std::mem::replace(&mut self.stage, SessionStage::Over(None)) {
+            SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => {
+                self.stage = SessionStage::Over(Some(Box::new(member.end(cx))));
+            }
+            over @ SessionStage::Over(_) => self.stage = over,
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } => {}
+        }
+    }
+
+    /// Takes the life of a session that is over, once.
+    pub fn take_life(&mut self) -> Option<Box<Life>> {
+        match &mut self.stage {
+            SessionStage::Over(life) => life.take(),
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Open(_) => None,
+        }
+    }
+
+    /// The client and the beginning of an open session.
+    pub fn client(&self) -> Option<(Option<&str>, Moment)> {
+        match &self.stage {
+            SessionStage::Open(member) => Some((member.client.as_deref(), member.opened)),
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over(_) => None,
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct PendingConnect {
     /// The time at which it arrived.
     pub(super) asked: Moment,
     pub(super) recover: Vec<Cursor>,
+    /// The client's name and version.
+    pub(super) client: Option<Box<str>>,
 }
 
 /// The subscriptions that `connect` restores.
@@ -54,7 +56,8 @@ const UNAVAILABLE: RestoredState = RestoredState::Answered {
 impl Restoring {
     /// Opens a subscription for each cursor that the member may read.
     pub(super) fn open(connect: PendingConnect, member: &mut Member, cx: &mut Context<'_>) -> Restoring {
-        let PendingConnect { id, asked, recover } = connect;
+        let PendingConnect { id, asked, recover, client } = connect;
+        member.client = client;
         let entries = recover.into_iter().map(|cursor| RestoredChannel::open(member, cursor, cx)).collect();
         Restoring { id, answer_by: asked + REPLY_TIMEOUT, entries }
     }

@@ -30,6 +30,7 @@ mod http_heads;
 mod idempotent_keys;
 mod json_bad;
 mod kill9;
+mod lookup;
 mod metrics_endpoint;
 mod never_reads;
 mod origin_and_host;
