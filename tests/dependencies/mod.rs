@@ -11,5 +11,6 @@ mod one_database;
 mod operators;
 mod outage;
 mod proxied;
+mod server_api;
 mod side_by_side;
 mod unsure_client;

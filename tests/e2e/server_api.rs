@@ -1,99 +1,13 @@
 //! The server API: what it stores and sends, its keys, its problems, and its description, `docs/openapi.json`.
 
-use crate::support::raw::Response;
+use crate::support::backend::{Backend, KEY, PERSONAL, READER, address_of, is_problem, setup};
 use crate::support::token::{SECRET, claims, token};
 use crate::support::wait::{SOON, until};
-use crate::support::{Client, Gateway, RawClient, Setup};
+use crate::support::{Client, Gateway, RawClient};
 use jsonschema::{Draft, Validator};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::net::{SocketAddr, TcpStream};
-
-const KEY: &str = "shop-0123456789012345678901234567890123456789";
-const READER: &str = "reader-0123456789012345678901234567890123456";
-const PERSONAL: &str = "personal-01234567890123456789012345678901234";
-
-fn keys() -> String {
-    let key = |name: &str, secret: &str, rights: &str, channels: &str, as_user: &str| {
-        format!(
-            "[[api.keys]]\nname = \"{name}\"\nsecret = \"{secret}\"\nrights = {rights}\nchannels = {channels}\nas_user = {as_user}\n"
-        )
-    };
-    let all = r#"["publish", "signal", "history", "moderate"]"#;
-    key("shop", KEY, all, r#"["*", "$user:*"]"#, "true")
-        + &key("reader", READER, r#"["history"]"#, r#"["room.*"]"#, "false")
-        + &key("personal", PERSONAL, r#"["publish"]"#, r#"["$user:*"]"#, "false")
-}
-
-fn setup() -> Setup {
-    Setup::new().toml(&format!("[api]\nlisten = \"127.0.0.1:0\"\n{}", keys()))
-}
-
-/// A connection of a backend.
-struct Backend {
-    raw: RawClient,
-    key: &'static str,
-}
-
-fn address_of(gateway: &Gateway) -> SocketAddr {
-    until(SOON, "the banner names it", || gateway.output().contains("server API"));
-    let output = gateway.output();
-    let line = output.lines().find(|line| line.contains("server API")).expect("a line");
-    let (_, rest) = line.split_once("http://").expect("an address");
-    rest.trim_end_matches("/v1/").parse().expect("an address")
-}
-
-impl Backend {
-    fn of(gateway: &Gateway) -> Backend {
-        let stream = TcpStream::connect(address_of(gateway)).expect("it listens");
-        Backend { raw: RawClient::from(stream), key: KEY }
-    }
-
-    fn with(gateway: &Gateway, key: &'static str) -> Backend {
-        Backend { key, ..Backend::of(gateway) }
-    }
-
-    #[track_caller]
-    fn post(&mut self, path: &str, body: &Value) -> Response {
-        self.post_with(path, &body.to_string(), &[])
-    }
-
-    #[track_caller]
-    fn post_with(&mut self, path: &str, body: &str, lines: &[&str]) -> Response {
-        let mut head = format!("POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {}\r\n", self.key);
-        head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        head.extend(lines.iter().map(|line| format!("{line}\r\n")));
-        self.raw.write(format!("{head}\r\n{body}").as_bytes());
-        self.raw.response()
-    }
-
-    #[track_caller]
-    fn get(&mut self, path: &str) -> Response {
-        let key = self.key;
-        self.raw.write(
-            format!("GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\r\n").as_bytes(),
-        );
-        self.raw.response()
-    }
-
-    /// The answer to a publication that is stored.
-    #[track_caller]
-    fn publish(&mut self, body: &Value) -> Value {
-        let response = self.post("/v1/publish", body);
-        assert_eq!(response.status, 200, "{response:?}");
-        response.json()
-    }
-}
-
-#[track_caller]
-fn is_problem(response: &Response, status: u16, code: &str) -> Value {
-    assert_eq!(response.status, status, "{response:?}");
-    assert_eq!(response.header("content-type"), Some("application/problem+json"));
-    let problem = response.json();
-    assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)), "{problem}");
-    assert_eq!(response.header("retry-after").is_some(), problem["retry_ms"].is_number(), "{response:?}");
-    problem
-}
+use std::net::TcpStream;
 
 #[test]
 fn publication_reaches_subscribers_and_is_stored_once() {

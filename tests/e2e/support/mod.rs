@@ -1,6 +1,7 @@
 //! Support for the tests: the real binary, a WebSocket client, a raw socket, tokens, and waiting.
 
 pub mod admin;
+pub mod backend;
 pub mod client;
 pub mod frame;
 pub mod gateway;
