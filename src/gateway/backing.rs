@@ -49,6 +49,7 @@ impl Backing {
             Some(url) => PostgresStore::open(PostgresConfig {
                 url: url.whole().to_owned(),
                 retention: retention(config),
+                bytes_max: config.retention.bytes,
                 channels_max: u64::from(config.limits.channels),
                 edits_max: config.limits.edits,
                 writers: WRITERS,

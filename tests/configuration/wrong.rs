@@ -3,7 +3,7 @@
 use crate::configuration::bench::{Bench, SECRET};
 
 /// Content of `seawall.toml`, and a part of the answer.
-const FILES: [(&str, &str); 67] = [
+const FILES: [(&str, &str); 68] = [
     ("[server]\nlisten = \"8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"localhost:8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"0.0.0.0:8080\"", "auth is off"),
@@ -20,6 +20,10 @@ const FILES: [(&str, &str); 67] = [
     ("[server]\nproxy_protocol = \"required\"", "needs server.trusted_proxies"),
     ("[server]\nproxy_protocol = \"v1\"", "\"off\" or \"required\""),
     ("[server]\ntakeover = true", "needs PostgreSQL"),
+    (
+        "[store]\nurl = \"postgres://a:b@127.0.0.1/c\"\nfree_bytes_min = 2000000",
+        "cannot see the free space of its disk",
+    ),
     ("[server]\nsource_address = \"0.0.0.0\"", "an IP address of this machine"),
     ("[server]\ninstance = \"two words\"", "letters, digits"),
     ("[server]\nlisten_to = \"127.0.0.1:1\"", "did you mean server.listen?"),

@@ -1,8 +1,8 @@
 //! Retention: busy channels are skipped, a failing task does not stop the others, and keys are deleted in slices.
 
-use crate::postgres::rig::{KEEP_ALL, Rig, plain, request};
+use crate::postgres::rig::{KEEP_ALL, PostgresConfig, Rig, config, plain, request};
 use crate::servers::Postgres;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{SOON, comes_true, until};
 use seawall::auth::account::ChannelShare;
 use seawall::clock::Moment;
 use seawall::id::Offset;
@@ -223,5 +223,28 @@ fn dropped_channels_leave_the_store_while_a_gateway_runs() {
     assert_eq!(server.sql("SELECT count(*) FROM seawall.keys"), "2");
     assert_eq!(rig.offset(plain("room.1", "1")), 65_537);
     assert_eq!(rig.offset(plain("lobby", "1")), 4);
+    rig.close();
+}
+
+#[test]
+fn oldest_publications_go_while_all_take_more_bytes_than_allowed() {
+    let data = format!("\"{}\"", "0123456789abcdef".repeat(60));
+    let server = Postgres::start();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 100).ready();
+    let sent: Vec<u64> =
+        (0..1_000).map(|n| rig.send(plain(if n < 500 { "old" } else { "new" }, &data))).collect();
+    assert!(sent.into_iter().all(|request| rig.outcome(request).is_ok()));
+    rig.close();
+    let bounded = PostgresConfig { bytes_max: 700_000, ..config(server.url(), KEEP_ALL, 100) };
+    let rig = Rig::postgres_with(bounded).ready();
+    let count = |channel| held(&server, channel).parse::<u64>().expect("a number");
+    let deletes = || rig.counters.retention_deletes.load(Ordering::Relaxed);
+    until(SOON, "enough is deleted", || deletes() > 250);
+    let deleted = deletes();
+    let more = comes_true(Duration::from_secs(5), || deletes() > deleted + 5);
+    assert!(!more, "the next estimates find no excess: {deleted}, {}", deletes());
+    // About 1,120 bytes each with what belongs to it.
+    assert_eq!(count("new"), 500, "the oldest go first");
+    assert!((50..250).contains(&count("old")), "{}", count("old"));
     rig.close();
 }

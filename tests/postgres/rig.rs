@@ -230,6 +230,7 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
     PostgresConfig {
         url,
         retention,
+        bytes_max: 0,
         channels_max,
         edits_max: 100,
         writers: 2,

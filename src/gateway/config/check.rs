@@ -3,6 +3,7 @@
 use super::auth::{INTROSPECTION_URL, IntrospectionConfig, JWKS_URL};
 use super::certificate::{TlsIdentity, Unusable};
 use super::error::{ApiFault, ConfigFault, ProblemList};
+use super::origin::ValueOrigin;
 use super::sections::{Config, ProxyProtocol};
 use crate::drain::{CLOSING_MIN, Plan};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,7 +84,15 @@ impl ContradictionCheck<'_> {
     }
 
     fn stores(&mut self) {
-        if self.config.store.postgres().is_some() || !self.report.accepted(&["store.url"]) {
+        if !self.report.accepted(&["store.url"]) {
+            return;
+        }
+        if self.config.store.postgres().is_some() {
+            const FREE: &str = "store.free_bytes_min";
+            let is_set = *self.config.origins.of(FREE) != ValueOrigin::Default;
+            if is_set && self.config.store.free_bytes_min > 0 {
+                self.fault(FREE, ConfigFault::DiskOfServer);
+            }
             return;
         }
         if self.config.bus.url.is_some() {

@@ -141,6 +141,8 @@ pub enum ConfigFault {
     BusWithoutSharedStore,
     /// A successor is allowed, but the store is embedded and has one owner.
     TakeoverOfEmbeddedStore,
+    /// The disk of the store is watched, but it is the server's.
+    DiskOfServer,
     /// Token checks are set, but auth is off.
     AuthOff,
     /// `*` in `server.origins` without auth: any web page could read and write.
@@ -275,6 +277,7 @@ impl fmt::Display for ConfigFault {
                 "needs PostgreSQL as the store, because the embedded store has one owner and a successor can start only \
                  after this process exits: set store.url, or set server.takeover to false",
             ),
+            ConfigFault::DiskOfServer => f.write_str(DISK_OF_SERVER),
             ConfigFault::OpenToPages => f.write_str(
                 "\"*\" would let every web page read and write while auth is off; name the origins, or configure auth",
             ),
@@ -338,6 +341,9 @@ const OWN_NAME: &str = "\"gateway\" is the name of this process in reports: choo
 
 const UNENCRYPTED: &str = "would cross the network unencrypted, where the keys can be replaced and the secret be read: use \
                            https, or set server.insecure_ok if every network on the way is trusted";
+
+const DISK_OF_SERVER: &str = "does not work with PostgreSQL, because a client of the database cannot see the free space of its disk: \
+                              remove it, set retention.bytes, and watch the disk of the server";
 
 fn write_material(f: &mut fmt::Formatter<'_>, expected: &str, found: &[&str]) -> fmt::Result {
     if found.is_empty() {

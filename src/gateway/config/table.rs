@@ -122,7 +122,7 @@ settings! {
     store.data ["--data"] = "data", Folder, Restart:
         "The folder of the SQLite store and of `admin.token`. It is created if it is missing. Only one process can use it at a time.";
     store.free_bytes_min = 1073741824, zero_or("off", 1 << 20, 1 << 40), Restart:
-        "Free bytes on the disk of the SQLite store, or 5 % of the disk if that is less, below which publications are refused (`unavailable`), so that deletes and retention still have room.";
+        "Free bytes on the disk of the SQLite store, or 5 % of the disk if that is less, below which publications are refused (`unavailable`), so that deletes and retention still have room. Not with PostgreSQL, whose disk a client cannot see.";
 
     bus.url = none, Accepts::Url(UrlKind::Bus), Restart:
         "The Redis that carries publications between instances. Without it, each instance delivers only its own. Prefer `SEAWALL_BUS_URL` to a file.";
@@ -194,7 +194,7 @@ settings! {
     limits.outbox_bytes_hard = 1048576, between(4_096, 256 << 20), Reload:
         "Bytes queued for one connection above which the gateway stops reading from it.";
     limits.outbox_bytes_total = 1073741824, between(1 << 20, 1 << 40), Reload:
-        "Bytes queued for all connections together. Above it, replays pause, then stalled connections of the user with the most bytes get close 4408.";
+        "Bytes queued for all connections together. Above it, the replays of stalled connections pause, then those of the user with the most bytes get close 4408.";
     limits.inbound_bytes_total = 268435456, between(1 << 20, 1 << 40), Reload:
         "Bytes of requests and messages that have begun and not ended, all connections together. Above it, the connection with the largest gets `bye` and close 1013: first one that is not `connected`, then one of the user with the most bytes.";
     limits.tail_bytes_total = 268435456, between(64 << 10, 1 << 40), Reload:
@@ -227,7 +227,7 @@ settings! {
     retention.age_ms as retention.age = 7776000000, zero_or("forever", 1_000, RETENTION_MS_MAX), Restart:
         "Age at which a publication is deleted.";
     retention.bytes = 0, zero_or("unbounded", 1 << 20, 1 << 50), Restart:
-        "Bytes in use in the SQLite database. Over it, the oldest publications of all channels are deleted.";
+        "Bytes in use in the SQLite database; with PostgreSQL, about the bytes of all publications. Over it, the oldest publications of all channels are deleted.";
 
     auth.secret = none, SharedSecret, Reload:
         "An HS256 key, as a short form of one `[[auth.keys]]` table. Prefer `SEAWALL_AUTH_SECRET` to a file.";

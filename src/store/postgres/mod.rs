@@ -24,6 +24,7 @@ mod route;
 mod schema;
 mod timing;
 mod trial;
+mod weight;
 
 pub use crate::net::postgres::AddressError;
 pub use fault::{MissingRight, Unfit};
@@ -51,7 +52,7 @@ use known_heads::KnownHeads;
 use presence::Presence;
 use probe_channel::ProbeChannel;
 use read::PostgresReader;
-use retention::RetentionWorker;
+use retention::{RetainedBounds, RetentionWorker};
 use schema::ConnectRefusal;
 use std::fmt;
 use std::io;
@@ -70,6 +71,8 @@ pub struct PostgresConfig {
     /// The address: `postgres://user:password@host/database`. It holds a secret and is never shown.
     pub url: String,
     pub retention: Retention,
+    /// `retention.bytes`: about the bytes of publications above which the oldest are deleted; 0: no bound.
+    pub bytes_max: u64,
     /// `limits.channels`: the number of channels that may exist.
     pub channels_max: u64,
     /// `limits.edits`: the number of retained edits of one original.
@@ -210,7 +213,11 @@ impl PostgresStore {
         let worker = RetentionWorker::new(
             connect(ConnectionRole::Retention),
             WallClock::System,
-            (config.retention, config.channels_max),
+            RetainedBounds {
+                retention: config.retention,
+                bytes_max: config.bytes_max,
+                channels_max: config.channels_max,
+            },
             notes,
             Arc::clone(&counters),
             Arc::clone(&epoch),

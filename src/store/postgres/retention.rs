@@ -10,6 +10,7 @@ use super::epoch::KnownEpoch;
 use super::fault::CallFault;
 use super::probe_channel;
 use super::timing::{jittered, monotonic};
+use super::weight::Scales;
 use crate::id::{ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::Retention;
@@ -39,15 +40,28 @@ const KEYS_MAX: u64 = 8_192;
 const EMPTIED_MAX: u64 = 2_048;
 /// Slices of one duty per round; the rest waits for the next round. For keys this allows 262,144 appends/s.
 const SLICES_MAX: u32 = 64;
+/// Publications that are at most this much younger than the oldest one are deleted in any order, in milliseconds.
+const OLDEST_SPAN_MS: i64 = 10_000;
 /// A probe's channel is removed after this time without a publication.
 const PROBE_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The number of channels noted at once; the next scan finds more.
 const NOTED_MAX: usize = 100_000;
 
+/// The bounds of what the store holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RetainedBounds {
+    pub(super) retention: Retention,
+    /// `retention.bytes`; 0: no bound.
+    pub(super) bytes_max: u64,
+    /// `limits.channels`
+    pub(super) channels_max: u64,
+}
+
 pub(super) struct RetentionWorker {
     connection: StoreConnection,
     clock: WallClock,
     retention: Retention,
+    scales: Scales,
     notes: Receiver<ChannelName>,
     counters: Arc<StoreCounters>,
     /// Checked each round, so that an idle gateway notices a new epoch as well.
@@ -74,7 +88,7 @@ impl RetentionWorker {
     pub(super) fn new(
         connection: StoreConnection,
         clock: WallClock,
-        (retention, channels_max): (Retention, u64),
+        bounds: RetainedBounds,
         notes: Receiver<ChannelName>,
         counters: Arc<StoreCounters>,
         epoch: Arc<KnownEpoch>,
@@ -83,7 +97,8 @@ impl RetentionWorker {
         RetentionWorker {
             connection,
             clock,
-            retention,
+            retention: bounds.retention,
+            scales: Scales::new(bounds.bytes_max),
             notes,
             counters,
             epoch,
@@ -93,7 +108,7 @@ impl RetentionWorker {
             swept: Default::default(),
             pace: SweepPace::default(),
             emptied: 0,
-            channels_max,
+            channels_max: bounds.channels_max,
             fullness: Fullness::default(),
             appends: 0,
             trust: None,
@@ -136,7 +151,7 @@ impl RetentionWorker {
         // A failed duty does not cost the others their turn.
         let is_scan_due = monotonic() >= self.next_scan;
         let scanned = if is_scan_due { self.scan() } else { Ok(()) };
-        let number = scanned.and(self.by_number());
+        let number = scanned.and(self.by_number()).and(self.by_bytes());
         let Some(now_ms) = self.trusted_time()? else { return number };
         let number = if is_scan_due { number.and(self.remove_idle_probes(now_ms)) } else { number };
         let aged = self.by_age(now_ms);
@@ -213,6 +228,30 @@ impl RetentionWorker {
         Ok(())
     }
 
+    /// Deletes the oldest publications of all channels while they take more than `retention.bytes`.
+    fn by_bytes(&mut self) -> Result<(), CallFault> {
+        let mut excess = self.scales.excess(&mut self.connection)?;
+        for _ in 0..SLICES_MAX {
+            let Some(oldest) = self.oldest()?.filter(|_| excess > 0) else { return Ok(()) };
+            let most = SLICE_ROWS.min(integer(excess));
+            let removed = self.cut_before(oldest + OLDEST_SPAN_MS, most)?.0;
+            if removed == 0 {
+                return Ok(());
+            }
+            excess = excess.saturating_sub(removed);
+        }
+        self.scales.again();
+        Ok(())
+    }
+
+    /// The time of the oldest publication.
+    fn oldest(&mut self) -> Result<Option<i64>, CallFault> {
+        let rows = self
+            .connection
+            .query("SELECT min(oldest) FROM seawall.channels WHERE oldest IS NOT NULL", &[])?;
+        Ok(rows.first().and_then(|row| row.try_get::<Option<i64>>(0).ok()).flatten())
+    }
+
     fn by_age(&mut self, now_ms: u64) -> Result<(), CallFault> {
         let Some(age) = self.retention.age else { return Ok(()) };
         for _ in 0..SLICES_MAX {
@@ -283,13 +322,20 @@ impl RetentionWorker {
 
     /// Cuts the channels that hold too old publications; true if more is left.
     fn cut_aged(&mut self, before: i64) -> Result<bool, CallFault> {
+        self.cut_before(before, SLICE_ROWS).map(|(_, more)| more)
+    }
+
+    /// Deletes at most `most` publications from before a time, those of the channel with the oldest one first. Returns how many
+    /// it deleted, and true if more is left.
+    fn cut_before(&mut self, before: i64, most: i64) -> Result<(u64, bool), CallFault> {
         let rows = self.connection.query(
             "SELECT removed, more FROM seawall.cut_aged($1, $2)",
-            &[(&before, Type::INT8), (&SLICE_ROWS, Type::INT8)],
+            &[(&before, Type::INT8), (&most, Type::INT8)],
         )?;
-        let Some(row) = rows.first() else { return Ok(false) };
-        add(&self.counters.retention_deletes, natural(row.try_get(0).unwrap_or(0)));
-        Ok(row.try_get(1).unwrap_or(false))
+        let Some(row) = rows.first() else { return Ok((0, false)) };
+        let removed = natural(row.try_get(0).unwrap_or(0));
+        add(&self.counters.retention_deletes, removed);
+        Ok((removed, row.try_get(1).unwrap_or(false)))
     }
 
     fn by_keys(&mut self, now_ms: u64) -> Result<(), CallFault> {
