@@ -77,7 +77,7 @@ pub struct Limits {
     pub outbox_bytes: u32,
     /// Bytes waiting for one socket above which the gateway stops reading from it.
     pub outbox_bytes_hard: u32,
-    /// Bytes waiting for all sockets together. Over it: replays pause, then stalled connections of the user with the most
+    /// Bytes waiting for all sockets together. Over it: the replays of stalled connections pause, then those of the user with the most
     /// bytes are closed with 4408, the longest stalled first.
     pub outbox_bytes_total: u64,
     /// Bytes of requests and messages that have begun and not ended, all connections together. Over it: the connection with
@@ -275,9 +275,9 @@ pub const REFUSALS_AT_ONCE: usize = 256;
 
 /// Places in the queue of appends. A full queue answers `overloaded`.
 pub const APPEND_QUEUE: usize = 8_192;
-/// Appends that all reactors together hand to the store at once: one commit that is written and one that gathers. The
-/// others wait in their reactors, in turn by user, so that a publish waits for two commits, however many another user has.
-pub const APPENDS_AT_ONCE: usize = 2 * APPEND_BATCH_MAX;
+/// Appends that all reactors together hand to the store at once: half of them are written while the others gather. Further
+/// ones wait in their reactors, in turn by user, so that a publish waits for two commits, however many another user has.
+pub const APPENDS_AT_ONCE: usize = APPEND_BATCH_MAX;
 /// The least part of these that a reactor has.
 pub const APPENDS_AT_ONCE_MIN: usize = 32;
 /// Places in the queue of reads.

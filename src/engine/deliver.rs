@@ -135,10 +135,12 @@ impl Engine {
     pub(super) fn step(&mut self, subscription: SubscriptionId) {
         let Some(id) = self.slot_of(subscription) else { return };
         loop {
-            let paused = self.relief.waiting_bytes > self.outbox_bytes_max();
+            let over = self.relief.waiting_bytes > self.outbox_bytes_max();
             let is_full = self.turn_is_full();
             let Some(peer) = self.peers.get_mut(id) else { return };
             let room = peer.outbox.bytes() < REPLAY_PAGE_BYTES_MAX;
+            // A peer that took everything before does not pay for others that do not read.
+            let paused = over && peer.counted_bytes > 0;
             let Some(chat) = peer.chat_mut() else { return };
             if !chat.session.is_open() {
                 return;

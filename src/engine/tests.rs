@@ -135,11 +135,12 @@ fn replay_paused_by_the_outbox_total_continues_by_itself() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#]);
     let request = stage.asked();
-    // Another peer's bytes fill the total.
+    // Another peer's bytes fill the total, and one of this peer waits, too.
     let hog = stage.client();
     let over = stage.engine.outbox_bytes_max() + 1;
-    stage.engine.relief.waiting_bytes += over;
+    stage.engine.relief.waiting_bytes += over + 1;
     stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes += over as u32;
+    stage.engine.peers.get_mut(client).expect("accepted").counted_bytes += 1;
     stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
     let chat = stage.engine.peers.get_mut(client).and_then(Peer::chat_mut).expect("a chat");
     assert_eq!(chat.replays, Replays::Resting);
@@ -147,6 +148,21 @@ fn replay_paused_by_the_outbox_total_continues_by_itself() {
     stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes -= over as u32;
     let asked = stage.asked();
     assert_eq!((asked.span, asked.limit), (Span::Before(Offset(10)), 300));
+    assert!(stage.has(client, r#""subscribed""#));
+}
+
+#[test]
+fn replay_of_a_peer_that_keeps_up_does_not_pause_over_the_outbox_total() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = stage.chat(&[CONNECT, r#"{"id":2,"subscribe":{"channel":"c","last":9}}"#]);
+    let request = stage.asked();
+    let hog = stage.client();
+    let over = stage.engine.outbox_bytes_max() + 1;
+    stage.engine.relief.waiting_bytes += over;
+    stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes += over as u32;
+    stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
+    assert!(matches!(stage.asked().span, Span::Before(Offset(10))), "its replay goes on");
+    assert_eq!(stage.engine.reads.retries(), 0);
     assert!(stage.has(client, r#""subscribed""#));
 }
 

@@ -20,6 +20,7 @@ mod drain_ends;
 mod drain_operators;
 mod edits_and_deletes;
 mod fair_shares;
+mod fair_table;
 mod fd_limit;
 mod frames_bad;
 mod frames_good;
