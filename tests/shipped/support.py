@@ -47,10 +47,15 @@ def until(what, condition, seconds=30):
         time.sleep(0.05)
 
 
+def environment():
+    """Our environment without SEAWALL_ variables, which would be settings of the gateway."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
+
+
 @contextlib.contextmanager
 def process(command, folder, settings=None):
     """A running program, whose output is in `log` of its folder. It gets no variable of ours for the gateway."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
+    kept = environment()
     with open(folder / "log", "wb") as log:
         running = subprocess.Popen(
             command, cwd=folder, env=kept | (settings or {}), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import ROOT, gateway, tool
+from support import ROOT, environment, gateway, tool
 
 package = tool("package")
 # A newer linker would make a program that needs a newer glibc than the documented one.
@@ -16,7 +16,7 @@ OLDEST_GLIBC = (2, 36)
 
 
 def run(*command, folder=None):
-    return subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 class PackageTest(unittest.TestCase):

@@ -1,7 +1,9 @@
 """nginx and HAProxy with TLS, with the files of docs/deploy; only addresses and certificates are replaced."""
 
+import contextlib
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -29,6 +31,10 @@ class ProxiesTest(unittest.TestCase):
         ], check=True, stderr=subprocess.DEVNULL)
         (self.folder / "all.pem").write_text(self.certificate.read_text() + key.read_text())
         self.plain, self.secure, self.gateway_port = free_port(), free_port(), free_port()
+        # The port of the gateway that is down: bound, so that nothing else can answer there.
+        self.down = socket.socket()
+        self.addCleanup(self.down.close)
+        self.down.bind(("127.0.0.1", 0))
 
     def configured(self, name, replaced):
         """The documented file with other addresses, each of which must be in it."""
@@ -37,7 +43,7 @@ class ProxiesTest(unittest.TestCase):
             "0.0.0.0:443": f"127.0.0.1:{self.secure}",
             "0.0.0.0:80": f"127.0.0.1:{self.plain}",
             "127.0.0.1:8080": f"127.0.0.1:{self.gateway_port}",
-            "127.0.0.1:8090": f"127.0.0.1:{free_port()}",
+            "127.0.0.1:8090": f"127.0.0.1:{self.down.getsockname()[1]}",
             "/etc/ssl/chat.example.com": str(self.folder),
         }
         for documented, here in (addresses | replaced).items():
@@ -59,7 +65,10 @@ class ProxiesTest(unittest.TestCase):
         place = self.folder / "gateway"
         place.mkdir()
         listen = ["--listen", f"127.0.0.1:{self.gateway_port}", "--reactors", "1"]
-        with process([gateway(), *listen], place, settings), process(command, self.folder):
+        with process([gateway(), *listen], place, settings), contextlib.ExitStack() as stack:
+            # nginx would leave a gateway alone for 2 s that it found closed.
+            until("the gateway listens", lambda: dial(self.gateway_port).close() is None)
+            stack.enter_context(process(command, self.folder))
             until("the page comes through the proxy", lambda: self.status("/") == 200)
             for path in PASSED:
                 self.assertEqual(self.status(path), 200, path)
