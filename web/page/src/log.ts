@@ -118,7 +118,10 @@ class Message implements Line {
   readonly node = make('li', 'message', this.about, this.text, this.progress);
   private row: MessageRow | undefined;
 
-  constructor(private readonly actions: MessageActions) {}
+  constructor(private readonly actions: MessageActions) {
+    // The direction is that of the text, as in Arabic and Hebrew.
+    this.text.dir = this.author.dir = 'auto';
+  }
 
   show(row: Row): void {
     if (row.kind !== 'message' || row === this.row) return;

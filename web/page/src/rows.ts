@@ -43,16 +43,19 @@ const NAME_MAX = 40;
 export class Rows {
   /** The row last made of an item. */
   private readonly made = new WeakMap<TimelineItem, Row>();
+  /** The last list, by id. */
+  private shown = new Map<string, Row>();
 
   /** `isOwn` names the messages that this browser sent, in addition to those of this tab. */
   list(items: readonly TimelineItem[], isOwn: (key: string | undefined) => boolean, progress: (entry: OutboxEntry) => Progress): Row[] {
     const rows: Row[] = [];
     for (const item of items) {
       const last = this.made.get(item);
-      const row = item.kind === 'message' ? messageRow(item, isOwn, progress, rows.at(-1), last) : last ?? notice(item);
+      const row = item.kind === 'message' ? messageRow(item, isOwn, progress, rows.at(-1), last, this.shown.get(item.id)) : last ?? notice(item);
       this.made.set(item, row);
       rows.push(row);
     }
+    this.shown = new Map(rows.map((row) => [row.id, row]));
     return rows;
   }
 }
@@ -63,9 +66,11 @@ function notice(item: TimelineItem & { kind: 'gap' | 'reset' }): NoticeRow {
 
 function messageRow(
   item: TimelineMessage, isOwn: (key: string | undefined) => boolean, progress: (entry: OutboxEntry) => Progress, above: Row | undefined, last: Row | undefined,
+  before: Row | undefined,
 ): MessageRow {
   const { id, offset = 0, user = 'anonymous', time, data, edited, deleted, pending } = item;
-  const author = authorOf(user, data);
+  // The name went with the data. A reader who saw the message keeps seeing it under the same name.
+  const author = deleted && before?.kind === 'message' ? before.author : authorOf(user, data);
   const own = item.own || (user === 'anonymous' && isOwn(item.key));
   const next = above?.kind === 'message' && above.author === author && above.own === own && Math.abs(time - above.time) < TOGETHER_MS;
   const outgoing = pending && outgoingOf(pending, progress(pending));

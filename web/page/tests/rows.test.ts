@@ -21,6 +21,11 @@ const messages = (rows: Row[]): MessageRow[] => rows.filter((row) => row.kind ==
 test('a deleted message has no text of its own', () => {
   const [row] = messages(rowsOf([message(1, { user: 'ann', deleted: true, data: null })]));
   assert.deepEqual([row?.text, row?.author, row?.deleted], ['deleted', 'ann', true]);
+  const rows = new Rows();
+  rowsOf([message(1)], rows);
+  const deleted = message(1, { deleted: true, data: null });
+  const names = [0, 1].map(() => messages(rowsOf([deleted], rows))[0]?.author);
+  assert.deepEqual([names, messages(rowsOf([deleted]))[0]?.author], [['ann', 'ann'], 'anonymous'], 'the name stays for a reader who saw it');
 });
 
 test('a row that is not changed is the same object', () => {
