@@ -10,6 +10,7 @@
 use super::Engine;
 use super::peer::Arrival;
 use super::slots::SlotId;
+use super::strangers::Strangers;
 use crate::admission::handshakes::{Done, HandshakeDecision, Handshakes, Publishing};
 use crate::clock::Moment;
 use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
@@ -37,6 +38,7 @@ pub(super) struct Arrivals {
     pub(super) heads: VecDeque<SlotId>,
     /// Peers to be written at the end of the turn.
     pub(super) dirty: Vec<SlotId>,
+    pub(super) strangers: Strangers,
     /// The last time that a client published.
     pub(super) published: Moment,
     /// The end of the current rest, and its length.
@@ -65,6 +67,7 @@ impl Arrivals {
             upgraded: VecDeque::new(),
             heads: VecDeque::new(),
             dirty: Vec::new(),
+            strangers: Strangers::default(),
             published: Moment::ZERO,
             rests_until: Moment::ZERO,
             rest: Duration::ZERO,
@@ -222,7 +225,7 @@ impl Engine {
 
     /// Copies what was queued after the flush out of the turn's arena, which must not outlive the turn.
     pub(super) fn settle(&mut self) {
-        for id in self.dirty.iter().chain(&self.arrivals.dirty) {
+        for id in self.due.dirty.iter().chain(&self.arrivals.dirty) {
             if let Some(peer) = self.peers.get_mut(*id) {
                 peer.outbox.settle(&self.scratch.arena);
             }

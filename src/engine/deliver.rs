@@ -74,7 +74,7 @@ impl Engine {
                     Offer::Taken => {
                         if peer.queued == Queued::No {
                             peer.queued = Queued::Dirty;
-                            self.dirty.push(id);
+                            self.due.dirty.push(id);
                         }
                     }
                     Offer::Full => fallen.push(*live),
@@ -135,7 +135,7 @@ impl Engine {
     pub(super) fn step(&mut self, subscription: SubscriptionId) {
         let Some(id) = self.slot_of(subscription) else { return };
         loop {
-            let over = self.relief.waiting_bytes > self.outbox_bytes_max();
+            let over = self.memory.relief.waiting_bytes > self.outbox_bytes_max();
             let is_full = self.turn_is_full();
             let Some(peer) = self.peers.get_mut(id) else { return };
             let room = peer.outbox.bytes() < REPLAY_PAGE_BYTES_MAX;

@@ -48,8 +48,8 @@ impl Engine {
 
     /// Ends the next sessions whose key, service or issuer is no longer trusted.
     fn rejudge(&mut self) {
-        let from = self.rejudging.len().saturating_sub(TELLS_PER_TURN);
-        for id in self.rejudging.split_off(from) {
+        let from = self.due.rejudging.len().saturating_sub(TELLS_PER_TURN);
+        for id in self.due.rejudging.split_off(from) {
             self.with_session(id, |session, cx| session.rejudge(cx));
         }
     }

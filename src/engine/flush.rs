@@ -41,12 +41,12 @@ impl Engine {
     /// Flushes every peer that is served and got something in this turn. `write` moves bytes from an outbox to its socket.
     pub fn flush(&mut self, mut write: impl FnMut(SlotId, &mut Outbox, &Arena) -> Written) {
         // Sessions that end meanwhile may queue further peers; each peer is written once.
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.due.dirty);
         for id in dirty.drain(..) {
             self.flush_peer(id, &mut write);
         }
-        if self.dirty.is_empty() {
-            self.dirty = dirty;
+        if self.due.dirty.is_empty() {
+            self.due.dirty = dirty;
         }
     }
 
@@ -130,7 +130,7 @@ impl Engine {
     fn count_waiting(&mut self, id: SlotId) {
         if let Some(peer) = self.peers.get_mut(id) {
             let bytes = peer.waiting_bytes() as u32;
-            let total = &mut self.relief.waiting_bytes;
+            let total = &mut self.memory.relief.waiting_bytes;
             *total = *total + u64::from(bytes) - u64::from(peer.counted_bytes);
             peer.counted_bytes = bytes;
         }
@@ -194,11 +194,11 @@ impl Engine {
     /// that has stalled longest.
     fn relieve(&mut self) {
         let bytes_max = self.outbox_bytes_max();
-        let waiting_bytes = self.relief.waiting_bytes;
-        if waiting_bytes <= bytes_max || self.now.at < self.relief.next {
+        let waiting_bytes = self.memory.relief.waiting_bytes;
+        if waiting_bytes <= bytes_max || self.now.at < self.memory.relief.next {
             return;
         }
-        self.relief.next = self.now.at + RELIEF_PERIOD;
+        self.memory.relief.next = self.now.at + RELIEF_PERIOD;
         let stalled = |(id, peer): (SlotId, &Peer)| {
             let party = Some(peer.party());
             let rank = peer.stalled_since?.moment().micros();

@@ -24,9 +24,10 @@ impl Engine {
         if bytes == peer.counted_inbound {
             return;
         }
-        self.inbound_bytes = self.inbound_bytes + u64::from(bytes) - u64::from(peer.counted_inbound);
+        self.memory.inbound_bytes =
+            self.memory.inbound_bytes + u64::from(bytes) - u64::from(peer.counted_inbound);
         peer.counted_inbound = bytes;
-        if self.inbound_bytes > self.inbound_bytes_max() {
+        if self.memory.inbound_bytes > self.inbound_bytes_max() {
             self.relieve_inbound();
         }
     }
@@ -41,7 +42,7 @@ impl Engine {
     /// Ends connections until a tenth is free again.
     fn relieve_inbound(&mut self) {
         let bytes_max = self.inbound_bytes_max();
-        let surplus = self.inbound_bytes - bytes_max + bytes_max / 10;
+        let surplus = self.memory.inbound_bytes - bytes_max + bytes_max / 10;
         let strangers = self.inbound_holders(Standing::Stranger);
         let held: u64 = strangers.iter().map(|holder| holder.bytes).sum();
         let known = match surplus.saturating_sub(held) {
@@ -76,7 +77,7 @@ impl Engine {
     /// Releases what a peer was counted with, because it ends.
     pub(super) fn forget_inbound(&mut self, id: SlotId) {
         if let Some(peer) = self.peers.get_mut(id) {
-            self.inbound_bytes -= u64::from(std::mem::take(&mut peer.counted_inbound));
+            self.memory.inbound_bytes -= u64::from(std::mem::take(&mut peer.counted_inbound));
         }
     }
 }

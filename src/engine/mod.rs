@@ -100,9 +100,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// One reactor's decisions and state.
 pub struct Engine {
-    id: ReactorId,
+    fixed: Fixed,
     setup: Arc<Setup>,
-    bounds: Bounds,
     now: Now,
     random: Random,
     peers: Slots<Peer>,
@@ -110,29 +109,41 @@ pub struct Engine {
     pending: Pending,
     timers: Timers,
     scratch: Scratch,
-    /// Peers to be read: their sockets became ready, or a quota left bytes behind.
-    ready: VecDeque<SlotId>,
-    /// Peers to be written at the end of the turn.
-    dirty: Vec<SlotId>,
+    due: DuePeers,
     arrivals: arrive::Arrivals,
-    strangers: strangers::Strangers,
     gathering: gather::Gathering,
     turns: turns::Turns,
     reads: recover::Reads,
-    relief: flush::Relief,
-    /// Bytes of unfinished requests and messages, all peers together.
-    inbound_bytes: u64,
+    memory: HeldMemory,
     health: tell::StatusRound,
-    /// Peers whose sessions are compared with a changed trust, some of them each turn.
-    rejudging: Vec<SlotId>,
     draining: drain::Draining,
     ended: Ended,
     out: Output,
     tally: Tally,
 }
 
-/// Limits in the form that the parsers take, and a part of the names of connections.
-struct Bounds {
+/// Peers that need something done.
+#[derive(Default)]
+struct DuePeers {
+    /// To be read: their sockets became ready, or a quota left bytes behind.
+    ready: VecDeque<SlotId>,
+    /// To be written at the end of the turn.
+    dirty: Vec<SlotId>,
+    /// To have their sessions compared with a changed trust, some of them each turn.
+    rejudging: Vec<SlotId>,
+}
+
+/// The memory that all peers hold together.
+struct HeldMemory {
+    relief: flush::Relief,
+    /// Bytes of unfinished requests and messages.
+    inbound_bytes: u64,
+}
+
+/// Values that only a reload changes: the reactor's number, limits in the form that the parsers take, and a part of the names of
+/// connections.
+struct Fixed {
+    id: ReactorId,
     frames: FrameLimits,
     /// For a chat that has not sent `connect`.
     first_frames: FrameLimits,
@@ -141,11 +152,12 @@ struct Bounds {
     tag: u16,
 }
 
-impl Bounds {
-    fn of(setup: &Setup) -> Bounds {
+impl Fixed {
+    fn of(id: ReactorId, setup: &Setup) -> Fixed {
         let limits = &setup.policy.limits;
         let frames = FrameLimits::from(limits);
-        Bounds {
+        Fixed {
+            id,
             frames,
             first_frames: frames.before_connect(limits),
             heads: HeadLimits::from(limits),
@@ -181,25 +193,20 @@ impl Engine {
         let limits = &setup.policy.limits;
         let hasher = ahash::RandomState::with_seeds(random.u64(), random.u64(), random.u64(), random.u64());
         Engine {
-            id,
-            bounds: Bounds::of(&setup),
+            fixed: Fixed::of(id, &setup),
             now,
             peers: Slots::new(),
             hub: Hub::new(limits.channels as usize, tail_bytes(&setup), hasher),
             pending: Pending::new(id),
             timers: Timers::new(now.at),
             scratch: Scratch::default(),
-            ready: VecDeque::new(),
-            dirty: Vec::new(),
+            due: DuePeers::default(),
             arrivals: arrive::Arrivals::new(now.at),
-            strangers: strangers::Strangers::default(),
             gathering: gather::Gathering::default(),
             turns: turns::Turns::default(),
             reads: recover::Reads::new(now.at),
-            relief: flush::Relief::new(now.at),
-            inbound_bytes: 0,
+            memory: HeldMemory { relief: flush::Relief::new(now.at), inbound_bytes: 0 },
             health: tell::StatusRound::new(snapshot),
-            rejudging: Vec::new(),
             draining: drain::Draining::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
@@ -222,10 +229,10 @@ impl Engine {
     /// Applies new settings. Existing connections come under the new limits with their next frame, command or deadline. A
     /// limit below the present use takes nothing away; there is no more until there is room.
     pub fn handle_setup(&mut self, setup: Arc<Setup>) {
-        self.bounds = Bounds::of(&setup);
+        self.fixed = Fixed::of(self.fixed.id, &setup);
         self.hub.bound_tails(tail_bytes(&setup));
         if self.setup.policy.trust != setup.policy.trust {
-            self.rejudging = self.peers.ids();
+            self.due.rejudging = self.peers.ids();
         }
         self.setup = setup;
     }
@@ -257,15 +264,15 @@ impl Engine {
 
     /// The time until something is due; zero while a list has work left.
     pub fn patience(&self) -> Duration {
-        let idle = self.ready.is_empty()
+        let idle = self.due.ready.is_empty()
             && (self.arrivals.is_idle() || self.arrivals.patience().is_some())
             && self.reads.rooms.is_empty()
-            && self.dirty.is_empty()
+            && self.due.dirty.is_empty()
             && self.arrivals.dirty.is_empty()
             && self.out.jobs.is_empty()
             && self.out.orders.is_empty()
             && self.health.is_done()
-            && self.rejudging.is_empty()
+            && self.due.rejudging.is_empty()
             && self.draining.is_idle()
             && self.gathering.is_done();
         if !idle {
@@ -348,7 +355,7 @@ impl Engine {
             self.forget_inbound(id);
             let Some(peer) = self.peers.remove(id) else { continue };
             self.count_left(id);
-            self.relief.waiting_bytes -= u64::from(peer.counted_bytes);
+            self.memory.relief.waiting_bytes -= u64::from(peer.counted_bytes);
             if peer.count == AddressCount::Counted {
                 self.release(AuthJob::ReleaseAddress { address: peer.address });
             }
@@ -362,7 +369,7 @@ impl Engine {
         {
             peer.listed = Listed::Ready;
             if !self.arrivals.list(id, &mut peer.arrival) {
-                self.ready.push_back(id);
+                self.due.ready.push_back(id);
             }
         }
     }
@@ -374,7 +381,7 @@ impl Engine {
         {
             peer.queued = Queued::Dirty;
             match peer.arrival {
-                Arrival::Settling | Arrival::In => self.dirty.push(id),
+                Arrival::Settling | Arrival::In => self.due.dirty.push(id),
                 Arrival::Head | Arrival::Upgraded => self.arrivals.dirty.push(id),
             }
         }

@@ -32,9 +32,9 @@ impl Engine {
         }
         tally.connections.set(self.peers.len() as u64);
         tally.pending.set(self.pending.len() as u64);
-        tally.outbox_bytes.set(self.relief.waiting_bytes);
+        tally.outbox_bytes.set(self.memory.relief.waiting_bytes);
         tally.recoveries_waiting.set(self.reads.recoveries.waiting() as u64);
-        tally.inbound_bytes.set(self.inbound_bytes);
+        tally.inbound_bytes.set(self.memory.inbound_bytes);
         tally.turns_waiting.set(self.turns.len() as u64);
         let (channels, subscriptions, tail_bytes) = self.hub.sizes();
         tally.channels.set(channels as u64);
@@ -115,10 +115,18 @@ impl Engine {
         }
         let here =
             |ids: &mut dyn Iterator<Item = &SlotId>| ids.filter(|id| self.peers.contains(**id)).count();
-        assert_eq!(waiting_bytes, self.relief.waiting_bytes, "the total of waiting bytes");
-        assert_eq!(inbound_bytes, self.inbound_bytes, "the total of unfinished messages");
-        assert_eq!(dirty, here(&mut self.dirty.iter().chain(&self.arrivals.dirty)), "peers to be flushed");
-        assert_eq!(listed, here(&mut self.ready.iter().chain(self.arrivals.listed())), "peers to be read");
+        assert_eq!(waiting_bytes, self.memory.relief.waiting_bytes, "the total of waiting bytes");
+        assert_eq!(inbound_bytes, self.memory.inbound_bytes, "the total of unfinished messages");
+        assert_eq!(
+            dirty,
+            here(&mut self.due.dirty.iter().chain(&self.arrivals.dirty)),
+            "peers to be flushed"
+        );
+        assert_eq!(
+            listed,
+            here(&mut self.due.ready.iter().chain(self.arrivals.listed())),
+            "peers to be read"
+        );
         assert_eq!(dead, here(&mut self.out.dead.iter()), "peers to be removed");
         assert!(self.scratch.effects.is_empty(), "effects that were not performed");
         self.pending.check_invariants();

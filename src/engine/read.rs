@@ -49,7 +49,7 @@ impl Engine {
 
     /// The number of peers to read in this turn. Peers that become ready meanwhile wait for the next turn.
     pub fn ready(&self) -> usize {
-        self.ready.len()
+        self.due.ready.len()
     }
 
     /// The next peer to read, of the `left` first ones on the list; `None` if there is none, or the turn has written so much
@@ -57,7 +57,7 @@ impl Engine {
     pub fn next_ready(&mut self, left: &mut usize) -> Option<SlotId> {
         while *left > 0
             && !self.turn_is_full()
-            && let Some(id) = self.ready.pop_front()
+            && let Some(id) = self.due.ready.pop_front()
         {
             *left -= 1;
             if self.unlist(id) {
@@ -103,7 +103,7 @@ impl Engine {
             }
             Stage::WebSocket(_) => self.frames(id, bytes),
             Stage::Closing(closing) => {
-                if closing.heard_close(bytes, self.bounds.frames, self.now.at) {
+                if closing.heard_close(bytes, self.fixed.frames, self.now.at) {
                     self.finish_if_sent(id);
                 }
             }

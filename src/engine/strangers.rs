@@ -49,14 +49,14 @@ impl Engine {
         let trusted = &self.setup.trusted_proxies;
         let is_proxy = !trusted.is_empty() && trusted.iter().any(|network| network.contains(&address));
         let address = (!is_proxy).then_some(address);
-        self.strangers.waiting.push_back(Stranger { id, since: self.now.at, address });
-        self.strangers.count += 1;
+        self.arrivals.strangers.waiting.push_back(Stranger { id, since: self.now.at, address });
+        self.arrivals.strangers.count += 1;
         if self.strangers_are_full() {
             self.displace_strangers();
-        } else if self.strangers.waiting.len() > 2 * self.strangers.count + COMPARED {
+        } else if self.arrivals.strangers.waiting.len() > 2 * self.arrivals.strangers.count + COMPARED {
             self.forget_known();
         }
-        self.tally.unconnected.set(self.strangers.count as u64);
+        self.tally.unconnected.set(self.arrivals.strangers.count as u64);
     }
 
     /// Takes a connection out of the share, because it is `connected`, serves an echo or has ended.
@@ -65,15 +65,15 @@ impl Engine {
             && peer.standing == Standing::Stranger
         {
             peer.standing = Standing::Known;
-            self.strangers.count -= 1;
-            self.tally.unconnected.set(self.strangers.count as u64);
+            self.arrivals.strangers.count -= 1;
+            self.tally.unconnected.set(self.arrivals.strangers.count as u64);
         }
     }
 
     /// True exactly when this reactor's share is used up.
     pub(super) fn strangers_are_full(&self) -> bool {
         let share = self.setup.vitals.connections_max() / SHARE / self.setup.reactors.max(1) as u64;
-        self.strangers.count as u64 > share.max(1)
+        self.arrivals.strangers.count as u64 > share.max(1)
     }
 
     fn displace_strangers(&mut self) {
@@ -82,8 +82,8 @@ impl Engine {
         let is_nearly_full = self.connections() >= bound - bound / NEARLY;
         let youngest = if is_nearly_full { self.now.at } else { self.now.at - HANDSHAKE_TIME };
         while self.strangers_are_full()
-            && let Some(at) = self.strangers.victim(youngest)
-            && let Some(stranger) = self.strangers.waiting.remove(at)
+            && let Some(at) = self.arrivals.strangers.victim(youngest)
+            && let Some(stranger) = self.arrivals.strangers.waiting.remove(at)
         {
             self.displace(stranger.id);
         }
@@ -99,7 +99,7 @@ impl Engine {
 
     fn forget_known(&mut self) {
         let peers = &self.peers;
-        self.strangers.waiting.retain(|stranger| {
+        self.arrivals.strangers.waiting.retain(|stranger| {
             peers
                 .get(stranger.id)
                 .is_some_and(|peer| peer.standing == Standing::Stranger && peer.reading != Reading::Dead)
@@ -109,7 +109,7 @@ impl Engine {
     /// The connections of the process, except the ones that end with this turn.
     pub(super) fn connections(&self) -> u64 {
         let reactors = self.setup.vitals.reactors.iter().enumerate();
-        let others = reactors.filter(|(index, _)| *index != usize::from(self.id.0));
+        let others = reactors.filter(|(index, _)| *index != usize::from(self.fixed.id.0));
         let others: u64 = others.map(|(_, reactor)| reactor.connections.read()).sum();
         others + self.peers.len().saturating_sub(self.out.dead.len()) as u64
     }

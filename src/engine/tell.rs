@@ -70,7 +70,7 @@ impl Engine {
                     self.tally.statuses.add(1);
                     if peer.queued == Queued::No {
                         peer.queued = Queued::Dirty;
-                        self.dirty.push(id);
+                        self.due.dirty.push(id);
                     }
                 }
                 Offer::Full => {

@@ -78,7 +78,7 @@ fn peer_that_becomes_ready_often_is_listed_once() {
     for _ in 0..10 {
         stage.engine.mark_ready(client);
     }
-    assert_eq!((stage.engine.ready.len(), stage.engine.arrivals.heads.len()), (0, 1));
+    assert_eq!((stage.engine.due.ready.len(), stage.engine.arrivals.heads.len()), (0, 1));
 }
 
 #[test]
@@ -138,13 +138,13 @@ fn replay_paused_by_the_outbox_total_continues_by_itself() {
     // Another peer's bytes fill the total, and one of this peer waits, too.
     let hog = stage.client();
     let over = stage.engine.outbox_bytes_max() + 1;
-    stage.engine.relief.waiting_bytes += over + 1;
+    stage.engine.memory.relief.waiting_bytes += over + 1;
     stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes += over as u32;
     stage.engine.peers.get_mut(client).expect("accepted").counted_bytes += 1;
     stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
     let chat = stage.engine.peers.get_mut(client).and_then(Peer::chat_mut).expect("a chat");
     assert_eq!(chat.replays, Replays::Resting);
-    stage.engine.relief.waiting_bytes -= over;
+    stage.engine.memory.relief.waiting_bytes -= over;
     stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes -= over as u32;
     let asked = stage.asked();
     assert_eq!((asked.span, asked.limit), (Span::Before(Offset(10)), 300));
@@ -158,7 +158,7 @@ fn replay_of_a_peer_that_keeps_up_does_not_pause_over_the_outbox_total() {
     let request = stage.asked();
     let hog = stage.client();
     let over = stage.engine.outbox_bytes_max() + 1;
-    stage.engine.relief.waiting_bytes += over;
+    stage.engine.memory.relief.waiting_bytes += over;
     stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes += over as u32;
     stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
     assert!(matches!(stage.asked().span, Span::Before(Offset(10))), "its replay goes on");

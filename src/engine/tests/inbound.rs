@@ -58,7 +58,7 @@ fn largest_message_of_a_stranger_goes_before_any_of_a_connected_client() {
         strangers.iter().map(|stranger| stage.has(*stranger, "inbound_bytes_total")).collect();
     assert_eq!(ended, [false, true, false], "the largest");
     assert!(!stage.has(known, "bye"));
-    assert!(stage.engine.inbound_bytes <= 200 << 10);
+    assert!(stage.engine.memory.inbound_bytes <= 200 << 10);
 }
 
 #[test]
@@ -81,12 +81,12 @@ fn message_that_ends_is_no_longer_counted() {
     let mut stage = stage();
     let client = connected_at(&mut stage, ELSEWHERE);
     begin_message(&mut stage, client, 60_000);
-    assert!(stage.engine.inbound_bytes >= 60_000);
+    assert!(stage.engine.memory.inbound_bytes >= 60_000);
     stage.send(client, &vec![b' '; 5_000]);
     stage.turn();
-    assert_eq!(stage.engine.inbound_bytes, 0);
+    assert_eq!(stage.engine.memory.inbound_bytes, 0);
     begin_message(&mut stage, client, 1_000);
     stage.leave(client);
     stage.turn_until(|stage| stage.engine.is_empty());
-    assert_eq!(stage.engine.inbound_bytes, 0, "nor is one whose client has left");
+    assert_eq!(stage.engine.memory.inbound_bytes, 0, "nor is one whose client has left");
 }
