@@ -3,7 +3,6 @@
 use super::auth::{INTROSPECTION_URL, IntrospectionConfig, JWKS_URL};
 use super::certificate::{TlsIdentity, Unusable};
 use super::error::{ApiFault, ConfigFault, ProblemList};
-use super::origin::ValueOrigin;
 use super::sections::{Config, ProxyProtocol};
 use crate::drain::{CLOSING_MIN, Plan};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -88,10 +87,10 @@ impl ContradictionCheck<'_> {
             return;
         }
         if self.config.store.postgres().is_some() {
-            const FREE: &str = "store.free_bytes_min";
-            let is_set = *self.config.origins.of(FREE) != ValueOrigin::Default;
-            if is_set && self.config.store.free_bytes_min > 0 {
-                self.fault(FREE, ConfigFault::DiskOfServer);
+            // A listing of all settings has the default, which has no effect there.
+            let free = self.config.store.free_bytes_min;
+            if free != 0 && free != Config::default().store.free_bytes_min {
+                self.fault("store.free_bytes_min", ConfigFault::DiskOfServer);
             }
             return;
         }
