@@ -8,11 +8,14 @@
 pub mod audit;
 mod journal;
 mod panic;
+mod repeats;
 mod text;
 
 use audit::{Audit, AuditEvent};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use journal::{Prioritized, StderrReader};
+use parking_lot::Mutex;
+use repeats::{RepeatDecision, Repeats};
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,8 +23,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use text::TextFields;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
@@ -33,6 +37,8 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// The lines that may be repeated.
+static REPEATS: OnceLock<Mutex<Repeats>> = OnceLock::new();
 /// The longest delay of a line that sums up a minute of the [`audit`].
 const AUDIT_PERIOD: Duration = Duration::from_secs(1);
 
@@ -81,7 +87,7 @@ pub fn start(format: Format, level: LogLevel, instance: Option<&str>) -> Handle 
     let reader = StderrReader::of_stderr();
     let (filter, levels) = reload::Layer::new(level.filter());
     let lines = tracing_subscriber::fmt::layer().with_writer(queue);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(RepeatBound { started: now() });
     let installed = match format {
         Format::Text => {
             let lines = lines.with_ansi(io::stderr().is_terminal()).with_target(false).fmt_fields(TextFields);
@@ -100,6 +106,27 @@ pub fn start(format: Format, level: LogLevel, instance: Option<&str>) -> Handle 
         Err(_) => tracing::debug!("log already started"),
     }
     handle
+}
+
+/// Drops lines that are [repeated](repeats).
+struct RepeatBound {
+    started: Instant,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for RepeatBound {
+    fn event_enabled(&self, event: &tracing::Event<'_>, _: Context<'_, S>) -> bool {
+        !Repeats::apply_to(event.metadata())
+            || repeats().lock().note(event, self.started.elapsed()) == RepeatDecision::Logged
+    }
+}
+
+fn repeats() -> &'static Mutex<Repeats> {
+    REPEATS.get_or_init(Mutex::default)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the log counts minutes, and decides nothing else")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Reports an event of the [`audit`]. It does nothing before [`start`].
@@ -246,8 +273,7 @@ fn one_line(line: Vec<u8>) -> Box<[u8]> {
 fn write_all_entries(mut output: impl Write, waiting: &Receiver<LogEntry>, dropped: &AtomicU64) {
     let mut reported = 0;
     let mut audit = Audit::default();
-    #[allow(clippy::disallowed_methods, reason = "the log's thread counts minutes, and decides nothing else")]
-    let started = Instant::now();
+    let started = now();
     while let Some(entry) = next_entry(waiting, &audit) {
         match entry {
             LogEntry::Look => {}
@@ -260,6 +286,8 @@ fn write_all_entries(mut output: impl Write, waiting: &Receiver<LogEntry>, dropp
             }
         }
         audit.report(started.elapsed());
+        let repeated = repeats().lock().due(started.elapsed());
+        repeated.into_iter().for_each(|(message, count)| repeats::log(&message, count));
         let now = dropped.load(Ordering::Relaxed);
         if now > reported && waiting.is_empty() {
             tracing::warn!(lines = now - reported, "log lines dropped");
@@ -268,9 +296,9 @@ fn write_all_entries(mut output: impl Write, waiting: &Receiver<LogEntry>, dropp
     }
 }
 
-/// The next entry; `None` once no thread can send one. While events are counted, it looks at the time in between.
+/// The next entry; `None` once no thread can send one. While events or repeated lines are counted, it looks at the time in between.
 fn next_entry(waiting: &Receiver<LogEntry>, audit: &Audit) -> Option<LogEntry> {
-    if audit.is_idle() {
+    if audit.is_idle() && repeats().lock().is_idle() {
         return waiting.recv().ok();
     }
     match waiting.recv_timeout(AUDIT_PERIOD) {
@@ -422,5 +450,22 @@ mod tests {
             assert!(expected.iter().all(|part| written.contains(part)), "{written}");
             assert_eq!(written.matches('\n').count(), 1);
         }
+    }
+
+    #[test]
+    fn repeated_warning_is_written_once_and_information_each_time() {
+        let bench = blocked(16);
+        (0..16).for_each(|_| bench.permits.send(()).expect("the gate lives"));
+        let lines = tracing_subscriber::fmt::layer().with_writer(bench.queue.clone()).with_ansi(false);
+        let subscriber = tracing_subscriber::registry().with(RepeatBound { started: now() }).with(lines);
+        tracing::subscriber::with_default(subscriber, || {
+            for channel in ["a", "a", "b", "a"] {
+                tracing::warn!(channel, "append failed");
+                tracing::info!("accepted");
+            }
+        });
+        assert_eq!(bench.queue.flush(PATIENCE), FlushResult::Written);
+        let written = String::from_utf8(bench.written.lock().clone()).expect("text");
+        assert_eq!((written.matches("WARN").count(), written.matches("INFO").count()), (2, 4), "{written}");
     }
 }
