@@ -206,7 +206,12 @@ impl Engine {
         if head.host.is_some() || matches!(head.route, Route::Page(_)) {
             upgrade::admit_host(head, self.setup.hosts.rule())?;
         }
-        let options = ResponseOptions::plain(head.method, self.after(head.after));
+        let hsts = self.setup.hsts.clone();
+        let headers = hsts.as_deref().map(|value| ("Strict-Transport-Security", value));
+        let options = ResponseOptions {
+            headers: headers.as_slice(),
+            ..ResponseOptions::plain(head.method, self.after(head.after))
+        };
         match head.route {
             Route::Page(file) => {
                 let file = match self.setup.link_tokens {

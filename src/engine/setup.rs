@@ -23,6 +23,8 @@ pub struct Setup {
     pub echo: Echo,
     /// `server.link_tokens`
     pub link_tokens: LinkTokens,
+    /// The value of `Strict-Transport-Security`; `None` without TLS or `tls.hsts_max_age_s`.
+    pub hsts: Option<Arc<str>>,
     /// Counted if `limits.connections_per_address` or `limits.handshakes_per_s` is set.
     pub addresses: Addresses,
     /// The number of reactors: each has this share of the process's bounds.

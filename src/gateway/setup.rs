@@ -1,5 +1,6 @@
 //! The setup that reactors share, built at the start and at each reload.
 
+use super::config::sections::TlsSection;
 use super::config::{Config, ProxyProtocol};
 use crate::engine::{self, Addresses, Echo, Hosts, LinkTokens, ProxyHeader};
 use crate::job::Outlook;
@@ -41,6 +42,7 @@ pub(super) fn setup(
             ProxyProtocol::Required => ProxyHeader::Required,
         },
         echo: if server.echo { Echo::On } else { Echo::Off },
+        hsts: tls.as_ref().and_then(|_| hsts(&config.tls)),
         link_tokens: if server.link_tokens { LinkTokens::Accepted } else { LinkTokens::Ignored },
         addresses: if counts { Addresses::Counted } else { Addresses::Uncounted },
         reactors: fixed.reactors,
@@ -49,6 +51,12 @@ pub(super) fn setup(
         metrics: Arc::clone(fixed.metrics),
     };
     ShellSetup { engine: Arc::new(engine), port: port(config), clock: fixed.clock, tls }
+}
+
+/// The rule for browsers that they come back over TLS.
+fn hsts(tls: &TlsSection) -> Option<Arc<str>> {
+    let max_age_s = tls.hsts_max_age_s;
+    (max_age_s > 0).then(|| Arc::from(format!("max-age={max_age_s}")))
 }
 
 /// The port is shared if a successor may listen at the same address.

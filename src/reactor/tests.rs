@@ -42,6 +42,7 @@ impl Stage {
             proxy_header: engine::ProxyHeader::Off,
             echo: engine::Echo::Off,
             link_tokens: engine::LinkTokens::Accepted,
+            hsts: None,
             addresses: engine::Addresses::Uncounted,
             reactors: 1,
             vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, clock.read().at)),

@@ -11,8 +11,8 @@ use crate::wire::response::{self, ResponseOptions};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// Appends the answer to a `GET` or `HEAD` of a file: the file, or 304 if the client has it. Only `method` and `after` of
-/// `options` are used; the header lines come from the file.
+/// Appends the answer to a `GET` or `HEAD` of a file: the file, or 304 if the client has it. `options` may have further
+/// header lines; how long it may be cached is the file's.
 pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>, options: &ResponseOptions<'_>) {
     let (sites, more): (&str, &[(&str, &str)]) = match file.kind {
         // Pages of other sites that opened this one, or that it opens, get no reference to its window.
@@ -26,7 +26,7 @@ pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>, options: &Respons
         ("Cross-Origin-Resource-Policy", sites),
         ("Referrer-Policy", "no-referrer"),
     ];
-    let headers = [&common, more].concat();
+    let headers = [&common, more, options.headers].concat();
     let options = ResponseOptions { cache_control: file.kind.cache_control(), headers: &headers, ..*options };
     let status = if has(head, file.etag) { 304 } else { 200 };
     response::answer(out, status, file.media_type, file.bytes, &options);

@@ -37,6 +37,19 @@ fn clients_chat_over_wss_and_the_printed_urls_say_so() {
 }
 
 #[test]
+fn browsers_learn_to_come_back_over_tls_if_that_is_configured() {
+    let toml = "[tls]\nhsts_max_age_s = 31536000\n";
+    let strict = Setup::new().tls(Certificate::new()).env("SEAWALL_TLS_HSTS_MAX_AGE_S", "31536000").start();
+    for path in ["/", "/health/live", "/metrics"] {
+        let answer = strict.fetch(path);
+        assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
+        assert_eq!(gateway().fetch(path).header("strict-transport-security"), None, "{path}");
+    }
+    let refused = Setup::new().plain().toml(toml).try_start().err().expect("no effect without TLS");
+    assert!(refused.output.contains("has no effect without tls.certificate"), "{}", refused.output);
+}
+
+#[test]
 fn small_frames_share_records_and_a_frame_in_many_records_arrives() {
     let certificate = Certificate::new();
     let gateway = Setup::new().arguments(&["--echo"]).tls(certificate.clone()).start();

@@ -90,6 +90,7 @@ fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setu
         proxy_header: ProxyHeader::Off,
         echo: Echo::Off,
         link_tokens: LinkTokens::Accepted,
+        hsts: None,
         addresses: kind.addresses,
         reactors: usize::from(REACTORS),
         vitals: Arc::new(vitals),

@@ -59,6 +59,7 @@ impl Stage {
             proxy_header: ProxyHeader::Off,
             echo: Echo::Off,
             link_tokens: LinkTokens::Accepted,
+            hsts: None,
             addresses: if is_counted { Addresses::Counted } else { Addresses::Uncounted },
             reactors: 1,
             vitals: Arc::new(Vitals::new(1, 1_000, 2_000, u64::MAX, now.at)),

@@ -194,6 +194,9 @@ pub(super) fn read_identity(config: &mut Config, report: &mut ProblemList) {
         return;
     }
     let outcome = match (&config.tls.certificate, &config.tls.key) {
+        (None, None) if config.tls.hsts_max_age_s > 0 => {
+            Err(("tls.hsts_max_age_s", ConfigFault::NeedsSetting { setting: CERTIFICATE }))
+        }
         (None, None) => return,
         (Some(_), None) => Err((CERTIFICATE, ConfigFault::NeedsSetting { setting: KEY })),
         (None, Some(_)) => Err((KEY, ConfigFault::NeedsSetting { setting: CERTIFICATE })),

@@ -97,6 +97,8 @@ pub enum ProxyProtocol {
 /// The listener is encrypted exactly when there is an identity.
 #[derive(Clone, Debug, Default)]
 pub struct TlsSection {
+    /// Seconds for which browsers use TLS only; 0: no such rule.
+    pub hsts_max_age_s: u32,
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
     /// The content of the two files; set exactly when both are.

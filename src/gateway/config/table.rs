@@ -117,6 +117,9 @@ settings! {
     tls.key = none, File, Reload:
         "A PEM file with the certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase.";
 
+    tls.hsts_max_age_s = 0, zero_or("off", 60, 63_072_000), Reload:
+        "Seconds for which a browser that got an answer over TLS refuses plain HTTP to this host name (`Strict-Transport-Security`). It applies to every port and program of the host name and outlasts the gateway, so it is off until you set it; 31536000 is a year.";
+
     store.url = none, Accepts::Url(UrlKind::Store), Restart:
         "A PostgreSQL database to use as the store. Default, and with `sqlite:`: the embedded SQLite store. Prefer `SEAWALL_STORE_URL` to a file.";
     store.data ["--data"] = "data", Folder, Restart:

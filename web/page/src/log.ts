@@ -108,7 +108,7 @@ class Notice implements Line {
 }
 
 class Message implements Line {
-  private readonly author = make('span', 'author');
+  private readonly author = make('bdi', 'author');
   private readonly time = make('time', '') as HTMLTimeElement;
   private readonly edited = make('span', '', 'edited');
   private readonly buttons = make('span', 'actions');

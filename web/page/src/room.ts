@@ -4,7 +4,7 @@ import type { Channel, Client, PublishOptions } from 'seawall-client';
 import { timeline, type Timeline } from 'seawall-client/timeline';
 import type { Top } from './log.ts';
 import type { OwnKeys } from './memory.ts';
-import { authorOf, Rows, textOf, type Row } from './rows.ts';
+import { authorOf, isolated, Rows, textOf, type Row } from './rows.ts';
 import { beginning, failure, progress, refusal, typing } from './words.ts';
 
 /** Publications loaded when a channel is opened, and with each step back. */
@@ -116,7 +116,7 @@ export class Room {
 
   typing(now: number): string {
     for (const [one, { until }] of this.typists) if (until < now) this.typists.delete(one);
-    return typing([...this.typists.values()].map(({ who }) => who));
+    return typing([...this.typists.values()].map(({ who }) => isolated(who)));
   }
 }
 

@@ -90,10 +90,16 @@ export function textOf(data: unknown): string {
   return typeof data === 'string' ? data : JSON.stringify(data);
 }
 
+/** Characters that change the direction of the text after them: a name could show what follows it in another order. */
+const DIRECTIONS = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
+
+/** A name within other text, whose order it cannot change. */
+export const isolated = (name: string): string => `\u2068${name.replace(DIRECTIONS, '')}\u2069`;
+
 /** The author as shown. The sender chooses the name, but the gateway vouches for the user, so the user is always shown. */
 export function authorOf(user: string, data: unknown): string {
   const given = typeof data === 'object' && data !== null && 'name' in data && typeof data.name === 'string' ? data.name : '';
-  const name = given.trim().slice(0, NAME_MAX);
+  const name = given.replace(DIRECTIONS, '').trim().slice(0, NAME_MAX);
   if (user === 'anonymous') return name || user;
   return name !== '' && name !== user ? `${name} · ${user}` : user;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OutboxEntry } from 'seawall-client';
 import type { TimelineItem, TimelineMessage } from 'seawall-client/timeline';
-import { authorOf, Rows, type MessageRow, type Row } from '../src/rows.ts';
+import { authorOf, isolated, Rows, type MessageRow, type Row } from '../src/rows.ts';
 import type { Progress } from '../src/words.ts';
 
 const message = (offset: number, more: Partial<TimelineMessage> = {}): TimelineItem => ({
@@ -65,6 +65,8 @@ test('consecutive messages of one author are grouped under one name', () => {
 test('a display name cannot pass for another user', () => {
   assert.equal(authorOf('ann', { name: 'bob' }), 'bob · ann');
   assert.equal(authorOf('ann', { name: 'ann' }), 'ann');
+  assert.equal(authorOf('ann', { name: 'b\u202Eob\u2069' }), 'bob · ann', 'a name cannot turn the user around');
+  assert.equal(isolated('a\u2069\u202Eb'), '\u2068ab\u2069');
   assert.equal(authorOf('anonymous', { name: '  ' }), 'anonymous');
   assert.equal(authorOf('anonymous', 'no object'), 'anonymous');
   assert.equal(authorOf('anonymous', { name: 'x'.repeat(99) }).length, 40);

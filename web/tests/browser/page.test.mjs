@@ -114,7 +114,7 @@ test('other people see that a person is typing until the message is sent', async
   await one.page.fill('#name', 'ida');
   await one.page.press('#name', 'Tab');
   await one.page.locator('#draft').pressSequentially('hello');
-  await two.sees('ida is typing', two.shown, (text) => text.includes('ida is typing…'));
+  await two.sees('ida is typing', two.shown, (text) => text.includes('\u2068ida\u2069 is typing…'));
   assert.ok(!(await one.shown()).includes('typing'), 'the person typing does not see it');
   await one.page.press('#draft', 'Enter');
   await two.reads(['here', 'hello']);
