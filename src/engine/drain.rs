@@ -290,7 +290,7 @@ impl Engine {
     }
 
     fn count_drain(&self, cell: impl Fn(&ReactorDrain) -> &Cell, by: u64) {
-        if let Some(cells) = self.setup.vitals.drain.reactors.get(usize::from(self.fixed.id.0)) {
+        if let Some(cells) = self.setup.vitals.drain.reactors.get(usize::from(self.basis.id.0)) {
             cell(cells).add(by);
         }
     }

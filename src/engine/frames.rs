@@ -27,7 +27,7 @@ impl Engine {
         let mut input = Input::new(bytes);
         let (mut messages, mut commands) = (0, 0);
         let ending = loop {
-            let frame = decoder.next(&mut input, self.fixed.frames_of(role, peer.arrival), self.now.at);
+            let frame = decoder.next(&mut input, self.basis.frames_of(role, peer.arrival), self.now.at);
             messages += u64::from(!matches!(frame, Frame::Incomplete | Frame::Violation(_)));
             let reason = match (frame, &mut *role) {
                 (Frame::Incomplete, _) => break None,

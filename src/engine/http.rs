@@ -70,7 +70,7 @@ impl Engine {
                 return self.keep_head(id, rest);
             }
             let address = stage.address;
-            let answered = match parse(rest, self.fixed.heads) {
+            let answered = match parse(rest, self.basis.heads) {
                 Parsed::Partial => return self.keep_head(id, rest),
                 Parsed::Refused(HttpFault::Malformed(Malformed::Tls)) if self.is_plain(id) => {
                     // A TLS client understands no other answer.

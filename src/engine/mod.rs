@@ -100,7 +100,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// One reactor's decisions and state.
 pub struct Engine {
-    fixed: Fixed,
+    basis: Basis,
     setup: Arc<Setup>,
     now: Now,
     random: Random,
@@ -142,7 +142,7 @@ struct HeldMemory {
 
 /// Values that only a reload changes: the reactor's number, limits in the form that the parsers take, and a part of the names of
 /// connections.
-struct Fixed {
+struct Basis {
     id: ReactorId,
     frames: FrameLimits,
     /// For a chat that has not sent `connect`.
@@ -152,11 +152,11 @@ struct Fixed {
     tag: u16,
 }
 
-impl Fixed {
-    fn of(id: ReactorId, setup: &Setup) -> Fixed {
+impl Basis {
+    fn of(id: ReactorId, setup: &Setup) -> Basis {
         let limits = &setup.policy.limits;
         let frames = FrameLimits::from(limits);
-        Fixed {
+        Basis {
             id,
             frames,
             first_frames: frames.before_connect(limits),
@@ -193,7 +193,7 @@ impl Engine {
         let limits = &setup.policy.limits;
         let hasher = ahash::RandomState::with_seeds(random.u64(), random.u64(), random.u64(), random.u64());
         Engine {
-            fixed: Fixed::of(id, &setup),
+            basis: Basis::of(id, &setup),
             now,
             peers: Slots::new(),
             hub: Hub::new(limits.channels as usize, tail_bytes(&setup), hasher),
@@ -229,7 +229,7 @@ impl Engine {
     /// Applies new settings. Existing connections come under the new limits with their next frame, command or deadline. A
     /// limit below the present use takes nothing away; there is no more until there is room.
     pub fn handle_setup(&mut self, setup: Arc<Setup>) {
-        self.fixed = Fixed::of(self.fixed.id, &setup);
+        self.basis = Basis::of(self.basis.id, &setup);
         self.hub.bound_tails(tail_bytes(&setup));
         if self.setup.policy.trust != setup.policy.trust {
             self.due.rejudging = self.peers.ids();

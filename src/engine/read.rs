@@ -103,7 +103,7 @@ impl Engine {
             }
             Stage::WebSocket(_) => self.frames(id, bytes),
             Stage::Closing(closing) => {
-                if closing.heard_close(bytes, self.fixed.frames, self.now.at) {
+                if closing.heard_close(bytes, self.basis.frames, self.now.at) {
                     self.finish_if_sent(id);
                 }
             }

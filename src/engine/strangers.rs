@@ -109,7 +109,7 @@ impl Engine {
     /// The connections of the process, except the ones that end with this turn.
     pub(super) fn connections(&self) -> u64 {
         let reactors = self.setup.vitals.reactors.iter().enumerate();
-        let others = reactors.filter(|(index, _)| *index != usize::from(self.fixed.id.0));
+        let others = reactors.filter(|(index, _)| *index != usize::from(self.basis.id.0));
         let others: u64 = others.map(|(_, reactor)| reactor.connections.read()).sum();
         others + self.peers.len().saturating_sub(self.out.dead.len()) as u64
     }

@@ -219,9 +219,9 @@ impl Engine {
 
     fn chat(&mut self, token: Option<Box<str>>, connect_by: Moment) -> Role {
         self.arrivals.named += 1;
-        let name = u64::from(self.fixed.tag) << 48
+        let name = u64::from(self.basis.tag) << 48
             | u64::from(self.random.u64() as u16) << 32
-            | (self.arrivals.named << 8 | u64::from(self.fixed.id.0)) & 0xFFFF_FFFF;
+            | (self.arrivals.named << 8 | u64::from(self.basis.id.0)) & 0xFFFF_FFFF;
         Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
     }
 }

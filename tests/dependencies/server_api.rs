@@ -47,7 +47,7 @@ fn request_whose_answer_is_lost_is_repeated_at_another_instance_without_a_double
             .map(|n| json!({"channel": format!("c{}", n % 3), "key": format!("{round}-{n}"), "data": [round, n]}))
             .collect();
         let body = json!({"items": items});
-        // The answer is cut after so many bytes, mostly before it is complete.
+        // The answer is cut at a random byte, mostly before it is complete.
         let mut first = Backend::of(&gateways[round % 2]);
         first.start("/v1/batch", &body.to_string());
         let mut some = vec![0; fastrand::usize(1..2_000)];
