@@ -65,6 +65,11 @@ pub(super) fn make_room(descriptors: u64) {
     }
 }
 
+/// The limit that a gateway started from here would raise its own to.
+pub(super) fn descriptors_max() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
 fn raise_descriptors() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let before = limit.current;

@@ -1,6 +1,7 @@
 //! `seawall doctor`: the state of every dependency, as the running gateway sees it, or by a probe from here.
 
 use super::config::Config;
+use super::machine;
 use super::output;
 use super::remote::Remote;
 use super::running::{self, RunningGateway};
@@ -9,7 +10,7 @@ use crate::health::definition::Criticality;
 use crate::probe::table::{Diagnosed, Diagnosis, DiagnosisRow, diagnose};
 use serde_json::Value;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PATH: &str = "/health/dependencies";
 
@@ -35,14 +36,21 @@ pub(super) fn from_here(config: &Config, instance: &str) -> ExitCode {
     let file = file.map_or_else(|| "no file".into(), |file| file.display().to_string());
     let plural = if variables == 1 { "" } else { "s" };
     match watch::doctor(config, instance) {
-        Ok(diagnosis) => {
-            show(&format!("probed from here; read: {file}, {variables} variable{plural}"), &diagnosis)
+        Ok(mut rows) => {
+            rows.extend(machine::rows(config, unix_s()));
+            let heading = format!("probed from here; read: {file}, {variables} variable{plural}");
+            show(&heading, &diagnose(&rows))
         }
         Err(error) => {
             output::fail(&error);
             ExitCode::from(output::WRONG_CONFIGURATION)
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a command looks once")]
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 fn show(heading: &str, diagnosis: &Diagnosis) -> ExitCode {

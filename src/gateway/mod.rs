@@ -14,6 +14,7 @@ mod drain_command;
 mod greeting;
 mod health_command;
 mod lookup_command;
+mod machine;
 mod output;
 mod reload;
 mod remote;

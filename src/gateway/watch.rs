@@ -19,7 +19,7 @@ use crate::metrics::watch::WatchCounters;
 use crate::net::target::{Expect, Target};
 use crate::probe::Probe;
 use crate::probe::doctor::{Patient, look_at_all};
-use crate::probe::table::{Diagnosis, diagnose};
+use crate::probe::table::DiagnosisRow;
 use crate::store::postgres::{StoreProbe, Unmigrated};
 use crate::watch::{self, OwnSources, Revised, Revision};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -177,7 +177,7 @@ fn watching(
 }
 
 /// Probes every dependency once.
-pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, String> {
+pub(super) fn doctor(config: &Config, instance: &str) -> Result<Vec<DiagnosisRow>, String> {
     let patient = |each: &DependencyConfig| {
         let definition = &each.definition;
         let (probe, address): (Box<dyn Probing>, String) = match &*definition.name {
@@ -201,7 +201,7 @@ pub(super) fn doctor(config: &Config, instance: &str) -> Result<Diagnosis, Strin
         })
     };
     let patients = config.dependencies.iter().map(patient).collect::<Result<_, String>>()?;
-    Ok(diagnose(&look_at_all(patients)))
+    Ok(look_at_all(patients))
 }
 
 fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Result<Probe, String> {

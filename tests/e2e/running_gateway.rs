@@ -41,6 +41,9 @@ fn health_and_doctor_ask_the_running_gateway() {
     let (code, here) = run(gateway.setup(), &["doctor", "--here"]);
     assert_eq!(code, Some(0), "{here}");
     assert!(here.starts_with("probed from here; read: no file, "), "{here}");
+    for row in ["data folder", "free space", "descriptors", "listener", "admin"] {
+        assert!(here.contains(row), "{row}: {here}");
+    }
     let setup = gateway.kill9();
     let (code, gone) = run(&setup, &["health"]);
     assert_eq!(code, Some(1), "the file of a killed gateway is ignored: {gone}");
