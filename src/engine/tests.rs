@@ -161,8 +161,8 @@ fn replay_of_a_peer_that_keeps_up_does_not_pause_over_the_outbox_total() {
     stage.engine.memory.relief.waiting_bytes += over;
     stage.engine.peers.get_mut(hog).expect("accepted").counted_bytes += over as u32;
     stage.answer(Completion::Page { ticket: request.ticket, outcome: Ok(page(9)) });
-    assert!(matches!(stage.asked().span, Span::Before(Offset(10))), "its replay goes on");
-    assert_eq!(stage.engine.reads.retries(), 0);
+    assert_eq!(stage.engine.reads.retries(), 0, "its replay does not rest");
+    assert!(matches!(stage.asked().span, Span::Before(Offset(10))));
     assert!(stage.has(client, r#""subscribed""#));
 }
 
