@@ -44,6 +44,8 @@ pub struct Limits {
     pub publishes_per_s: u32,
     /// Publishes in one burst after a pause.
     pub publishes_burst: u32,
+    /// Publishes per second up to which a token's claim lifts those of its user; 0: no claim counts.
+    pub publishes_per_s_claimed: u32,
     /// Bytes per second that one user may publish, [`PUBLISH_OVERHEAD_BYTES`] for each publication included. Over it: error
     /// `rate_limited`. 0: off.
     pub publish_bytes_per_s: u32,
@@ -147,6 +149,7 @@ impl Default for Limits {
             json_depth: 32,
             publishes_per_s: 20,
             publishes_burst: 40,
+            publishes_per_s_claimed: 0,
             publish_bytes_per_s: 192 << 10,
             publish_bytes_burst: 4 << 20,
             refreshes_per_minute: 6,

@@ -84,6 +84,7 @@ pub fn read(
         aud: member("aud"),
         iss: member("iss"),
         channels: member(&names.channels),
+        publishes_per_s: member("publishes_per_s"),
     };
     match verifier.introspected(&body, now_unix_ms) {
         Err(TokenFault::BadTime) => Err(NoAnswer::BadTime),

@@ -45,14 +45,16 @@ pub struct Person {
     pub permissions: Arc<Permissions>,
     /// The expiry of the token, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
+    /// The publishes per second that the token claims; 0: none.
+    pub publishes_per_s: u32,
     /// `None`: auth is off.
     pub origin: Option<TokenOrigin>,
 }
 
 impl From<Claims> for Person {
-    fn from(Claims { user, permissions, expires_unix_ms, origin }: Claims) -> Person {
+    fn from(Claims { user, permissions, expires_unix_ms, publishes_per_s, origin }: Claims) -> Person {
         let (permissions, origin) = (Arc::new(permissions), Some(origin));
-        Person { user, permissions, expires_unix_ms, origin }
+        Person { user, permissions, expires_unix_ms, publishes_per_s, origin }
     }
 }
 
@@ -184,7 +186,13 @@ mod tests {
     fn person(user: &str, ends_s: Option<u64>) -> Person {
         let user = UserName::parse(user).expect("a user name");
         let permissions = Arc::new(Permissions::nothing());
-        Person { user, permissions, expires_unix_ms: ends_s.map(|s| s * 1_000), origin: None }
+        Person {
+            user,
+            permissions,
+            expires_unix_ms: ends_s.map(|s| s * 1_000),
+            publishes_per_s: 0,
+            origin: None,
+        }
     }
 
     #[test]

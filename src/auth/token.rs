@@ -26,6 +26,9 @@ use std::time::Duration;
 /// fit twice into the head of an upgrade.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
+/// The bound on the claim `publishes_per_s`, as on the setting that it lifts.
+const PUBLISHES_PER_S_MAX: u32 = 1_000_000;
+
 /// The rule for tokens without `exp`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExpiryRule {
@@ -66,6 +69,8 @@ pub struct Claims {
     pub permissions: Permissions,
     /// The end of validity: `exp` plus the leeway, or the end of the longest lifetime, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
+    /// From `publishes_per_s`; 0 without the claim.
+    pub publishes_per_s: u32,
     pub origin: TokenOrigin,
 }
 
@@ -201,7 +206,8 @@ impl Verifier {
         };
         let issuer = body.iss.and_then(string).map(|issuer| TrustMark::of(&issuer));
         let origin = TokenOrigin { source, issuer };
-        Ok(Claims { user, permissions, expires_unix_ms, origin })
+        let publishes_per_s = body.publishes_per_s.map_or(Ok(0), rate)?;
+        Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, origin })
     }
 
     fn signer(&self, parts: &Parts<'_>, fetched: &KeySet) -> Result<Signer, TokenFault> {
@@ -365,6 +371,8 @@ pub(super) struct RawClaims<'a> {
     pub(super) iss: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) channels: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) publishes_per_s: Option<&'a RawValue>,
 }
 
 /// Distinguishes `null` from an absent claim: an `exp` of `null` must not mean forever.
@@ -433,6 +441,10 @@ pub(super) fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
         return Err(TokenFault::BadSubject);
     }
     UserName::parse(&name).map_err(|_| TokenFault::BadSubject)
+}
+
+fn rate(per_s: &RawValue) -> Result<u32, TokenFault> {
+    per_s.get().parse().ok().filter(|per_s| *per_s <= PUBLISHES_PER_S_MAX).ok_or(TokenFault::BadRate)
 }
 
 /// Converts a `NumericDate` (RFC 7519 section 2: seconds, possibly with a fraction) to milliseconds. A date before

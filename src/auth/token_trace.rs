@@ -62,7 +62,8 @@ impl TokenFault {
             | TokenFault::PatternTooLong
             | TokenFault::BadPattern
             | TokenFault::WrongType
-            | TokenFault::NoExpiry => true,
+            | TokenFault::NoExpiry
+            | TokenFault::BadRate => true,
             TokenFault::Missing
             | TokenFault::TooLong
             | TokenFault::Malformed

@@ -285,7 +285,7 @@ impl AuthWorker {
         token: Option<Arc<str>>,
         now: Moment,
     ) -> Result<Identity, Denied> {
-        let Person { user, permissions, expires_unix_ms, origin } = person;
+        let Person { user, permissions, expires_unix_ms, publishes_per_s, origin } = person;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
@@ -298,7 +298,17 @@ impl AuthWorker {
         // Only the service can say that a token is no longer good.
         let is_introspected = matches!(origin, Some(TokenOrigin { source: TokenSource::Service(_), .. }));
         let (token, edition) = (token.filter(|_| is_introspected), self.edition);
-        Ok(Identity { user, permissions, expires_unix_ms, counted, account, origin, token, edition })
+        Ok(Identity {
+            user,
+            permissions,
+            expires_unix_ms,
+            publishes_per_s,
+            counted,
+            account,
+            origin,
+            token,
+            edition,
+        })
     }
 
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
@@ -338,7 +348,13 @@ fn unwinding(counters: &AuthCounters, check: impl FnOnce() -> Judged) -> Judged 
 
 fn anonymous() -> Person {
     let permissions = Arc::new(Permissions::everything());
-    Person { user: UserName::anonymous(), permissions, expires_unix_ms: None, origin: None }
+    Person {
+        user: UserName::anonymous(),
+        permissions,
+        expires_unix_ms: None,
+        publishes_per_s: 0,
+        origin: None,
+    }
 }
 
 fn add_one(cell: &AtomicU64) {

@@ -88,6 +88,7 @@ impl Member {
             user,
             permissions,
             expires_unix_ms: None,
+            publishes_per_s: 0,
             counted: Counted::No,
             account: None,
             origin: None,
@@ -107,7 +108,7 @@ impl Member {
             opening: Vec::new(),
             pending: 0,
             pages: 0,
-            meters: Meters::new(identity.account),
+            meters: Meters::new(identity.account, identity.publishes_per_s),
             malformed: Strikes::default(),
             rate_limited: Strikes::default(),
             bad_refreshes: Strikes::default(),
@@ -272,6 +273,7 @@ impl Member {
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
         self.origin = identity.origin;
+        self.meters.claim(identity.publishes_per_s);
     }
 
     pub(super) fn refreshed(&mut self, id: CommandId, identity: Identity, cx: &mut Context<'_>) {

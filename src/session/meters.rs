@@ -4,8 +4,9 @@ use super::policy::Policy;
 use crate::auth::account::{Account, ChannelShare};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
-use crate::rate::Meter;
+use crate::rate::{ByteRate, Meter, Rate};
 use crate::wire::command::{Command, Publish};
+use crate::wire::push::ReportedLimits;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(super) type Exceeded = (ExceededRate, Duration);
 pub(super) struct Meters {
     account: Owner,
     commands: Meter,
+    /// The publishes per second that the token claims; 0: none.
+    claimed: u32,
 }
 
 /// Whose rates these are.
@@ -55,9 +58,26 @@ enum Owner {
 }
 
 impl Meters {
-    pub(super) fn new(account: Option<Arc<Account>>) -> Meters {
+    pub(super) fn new(account: Option<Arc<Account>>, claimed: u32) -> Meters {
         let account = account.map_or_else(|| Owner::Connection(Account::default()), Owner::User);
-        Meters { account, commands: Meter::default() }
+        Meters { account, commands: Meter::default(), claimed }
+    }
+
+    /// A new token claims another rate.
+    pub(super) fn claim(&mut self, publishes_per_s: u32) {
+        self.claimed = publishes_per_s;
+    }
+
+    /// The limits of this member, for `connected`.
+    pub(super) fn reported(&self, policy: &Policy) -> ReportedLimits {
+        match policy.lifted(self.claimed) {
+            None => policy.reported_limits,
+            Some(per_s) => ReportedLimits {
+                publishes_per_s: per_s,
+                publishes_burst: lifted_burst(per_s, policy),
+                ..policy.reported_limits
+            },
+        }
     }
 
     /// Counts a command, or refuses it. A refused command is not counted.
@@ -114,15 +134,18 @@ impl Meters {
             (Owner::Connection(account), Some(rate)) => account.publishes.admit(rate, now).map_err(too_fast),
             (Owner::Connection(_), None) => Ok(()),
             (Owner::User(account), rate) => {
+                let lifted = policy.lifted(self.claimed);
+                let rate = lifted.map_or(rate, |per_s| Rate::new(per_s, lifted_burst(per_s, policy)));
+                let bytes_rate = lifted.map_or(policy.publish_bytes, |per_s| lifted_bytes(per_s, policy));
                 let too_much = |wait| (ExceededRate::PublishBytes, wait);
                 // Checked before the rate counts the publish, because a refused publish uses up nothing.
-                if let Some(bytes) = policy.publish_bytes {
+                if let Some(bytes) = bytes_rate {
                     account.publish_bytes.check_bytes(bytes, now).map_err(too_much)?;
                 }
                 if let Some(rate) = rate {
                     account.publishes.admit(rate, now).map_err(too_fast)?;
                 }
-                let Some(rate) = policy.publish_bytes else { return Ok(()) };
+                let Some(rate) = bytes_rate else { return Ok(()) };
                 let bytes = publish.content.data().len() + PUBLISH_OVERHEAD_BYTES;
                 account.publish_bytes.admit_bytes(rate, bytes, now).map_err(too_much)
             }
@@ -167,4 +190,19 @@ impl Meters {
             Owner::User(account) => account,
         }
     }
+}
+
+/// The burst of a rate that a token lifted: two seconds of it, or that of everybody.
+fn lifted_burst(per_s: u32, policy: &Policy) -> u32 {
+    per_s.saturating_mul(2).max(policy.limits.publishes_burst)
+}
+
+/// The bytes of a rate that a token lifted, in the proportion of the rates.
+fn lifted_bytes(per_s: u32, policy: &Policy) -> Option<ByteRate> {
+    let limits = &policy.limits;
+    let lift = |bytes: u32| {
+        let lifted = u64::from(bytes) * u64::from(per_s) / u64::from(limits.publishes_per_s.max(1));
+        u32::try_from(lifted).unwrap_or(u32::MAX)
+    };
+    ByteRate::new(lift(limits.publish_bytes_per_s), lift(limits.publish_bytes_burst))
 }

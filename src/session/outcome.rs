@@ -48,6 +48,8 @@ pub struct Identity {
     pub permissions: Arc<Permissions>,
     /// The time after which the token is no longer accepted: `exp` plus the leeway, in Unix milliseconds.
     pub expires_unix_ms: Option<u64>,
+    /// The publishes per second that the token claims; 0: none.
+    pub publishes_per_s: u32,
     /// `connect` includes the connection in its user's count; `refresh` does not.
     pub counted: Counted,
     /// The meters of the user, shared with the user's other connections; `None` for `anonymous`.

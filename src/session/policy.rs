@@ -85,6 +85,13 @@ impl Policy {
         }
     }
 
+    /// The publishes per second of a user whose token claims some; `None`: those of everybody. A claim only lifts.
+    pub fn lifted(&self, claimed: u32) -> Option<u32> {
+        let (usual, most) = (self.limits.publishes_per_s, self.limits.publishes_per_s_claimed);
+        let lifted = claimed.min(most);
+        (lifted > usual && usual > 0).then_some(lifted)
+    }
+
     /// Ends the sessions whose rights have another source, and has introspected tokens checked again.
     #[must_use]
     pub fn with_trust(self, trust: Option<TrustRules>, recheck: Option<Duration>) -> Policy {

@@ -106,7 +106,7 @@ impl Restoring {
             personal: personal.as_deref(),
             ping_ms: limits.ping_ms,
             stable_ms: limits.stable_ms,
-            limits: cx.policy.reported_limits,
+            limits: member.meters.reported(cx.policy),
             expires: member.expires(cx.now),
             status: cx.status,
             recovered: &recovered,

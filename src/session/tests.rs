@@ -119,6 +119,7 @@ fn identity(user: &str) -> Identity {
         user: UserName::parse(user).expect("valid"),
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: Some(START.unix_ms + 60_000),
+        publishes_per_s: 0,
         counted: Counted::Yes,
         account: None,
         origin: None,

@@ -28,6 +28,7 @@ impl Auth {
                     user,
                     permissions: Arc::new(Permissions::everything()),
                     expires_unix_ms,
+                    publishes_per_s: 0,
                     counted,
                     account: None,
                     origin: None,

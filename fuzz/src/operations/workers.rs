@@ -200,6 +200,7 @@ impl Workers {
             user: UserName::parse("ann").expect("valid"),
             permissions: Arc::new(permissions),
             expires_unix_ms: Some(unix_ms + lives_ms),
+            publishes_per_s: 0,
             counted,
             account: None,
             origin: None,

@@ -74,7 +74,13 @@ fn named((waiter, outcome): Judgement<u8>) -> (u8, Result<Person, Rejection>) {
 fn granted() -> Option<Result<Claims, TokenFault>> {
     let user = UserName::parse("ann").expect("a user name");
     let origin = TokenOrigin { source: TokenSource::Service(TrustMark::of("service")), issuer: None };
-    Some(Ok(Claims { user, permissions: Permissions::everything(), expires_unix_ms: None, origin }))
+    Some(Ok(Claims {
+        user,
+        permissions: Permissions::everything(),
+        expires_unix_ms: None,
+        publishes_per_s: 0,
+        origin,
+    }))
 }
 
 #[test]

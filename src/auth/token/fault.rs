@@ -50,11 +50,13 @@ pub enum TokenFault {
     WrongType,
     /// There is no `exp`, and one is required.
     NoExpiry,
+    /// `publishes_per_s` is no rate.
+    BadRate,
 }
 
 impl TokenFault {
     /// All faults, each at its [`TokenFault::index`].
-    pub const ALL: [TokenFault; 22] = [
+    pub const ALL: [TokenFault; 23] = [
         TokenFault::Missing,
         TokenFault::TooLong,
         TokenFault::Malformed,
@@ -77,6 +79,7 @@ impl TokenFault {
         TokenFault::OtherForm,
         TokenFault::WrongType,
         TokenFault::NoExpiry,
+        TokenFault::BadRate,
     ];
 
     /// The index in [`TokenFault::ALL`].
@@ -109,6 +112,7 @@ impl TokenFault {
             TokenFault::OtherForm => "other_form",
             TokenFault::WrongType => "wrong_type",
             TokenFault::NoExpiry => "no_expiry",
+            TokenFault::BadRate => "bad_rate",
         }
     }
 
@@ -139,6 +143,7 @@ impl TokenFault {
             TokenFault::OtherForm => "the token does not have the form of auth.token_pattern",
             TokenFault::WrongType => "the token is of another kind than auth.type; send an access token",
             TokenFault::NoExpiry => "the token has no exp, which auth.expiry requires",
+            TokenFault::BadRate => "publishes_per_s in the token must be a whole number up to 1000000",
         }
     }
 }

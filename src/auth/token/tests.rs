@@ -344,6 +344,20 @@ fn channels_become_permissions_and_their_absence_grants_nothing() {
 }
 
 #[test]
+fn claimed_rate_is_a_whole_number_up_to_a_million() {
+    let claimed = |claims| hs().verify(&hs_token(&claims), NOW).map(|claims| claims.publishes_per_s);
+    assert_eq!(claimed(json!({"sub": "a"})), Ok(0));
+    assert_eq!(claimed(json!({"sub": "a", "publishes_per_s": 200})), Ok(200));
+    for wrong in [json!("200"), json!(1.5), json!(-1), json!(null), json!(1_000_001)] {
+        assert_eq!(
+            claimed(json!({"sub": "a", "publishes_per_s": wrong})),
+            Err(TokenFault::BadRate),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn every_fault_has_its_index_a_unique_word_and_a_short_text() {
     for (index, fault) in TokenFault::ALL.into_iter().enumerate() {
         assert_eq!(fault.index(), index);

@@ -318,6 +318,7 @@ pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -
         user: UserName::anonymous(),
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
+        publishes_per_s: 0,
         counted,
         account: None,
         origin: None,

@@ -166,6 +166,8 @@ settings! {
         "Publishes per second of one user, all connections together; of one connection if auth is off. More get error `rate_limited`.";
     limits.publishes_burst = 40, between(1, 1_000_000), Reload:
         "Publishes that a user may send at once after a pause.";
+    limits.publishes_per_s_claimed = 0, zero_or("no claim counts", 1, 1_000_000), Reload:
+        "Publishes per second up to which the claim `publishes_per_s` of a token lifts those of its user, with two seconds' worth at once and bytes in proportion.";
     limits.publish_bytes_per_s = 196608, zero_or("off", 1_024, 1 << 30), Reload:
         "Bytes per second that one user may publish, all connections together, with 256 bytes for each publication. More get error `rate_limited`. Does not apply if auth is off.";
     limits.publish_bytes_burst = 4194304, between(1_024, 1 << 30), Reload:

@@ -16,7 +16,7 @@ use crate::net::trouble::Trouble;
 use std::time::{Duration, Instant};
 
 /// The time for a cancellation, after the look's deadline.
-const CANCEL: Duration = Duration::from_millis(40);
+const CANCEL: Duration = Duration::from_millis(100);
 
 /// The bound on all answers of one look: they have some hundred bytes.
 const ANSWER_BYTES_MAX: usize = 256 << 10;

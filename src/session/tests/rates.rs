@@ -33,6 +33,34 @@ fn publish_rate_belongs_to_the_user_and_not_to_the_connection() {
 }
 
 #[test]
+fn claim_of_a_token_lifts_the_rate_and_bytes_of_its_user_up_to_the_bound() {
+    let limits = Limits {
+        publishes_per_s: 2,
+        publishes_burst: 2,
+        publish_bytes_per_s: 2_000,
+        publish_bytes_burst: 4_000,
+        pending: 1_000,
+        ..Limits::default()
+    };
+    let stored = |claimed: u32, most: u32| {
+        let limits = Limits { publishes_per_s_claimed: most, ..limits.clone() };
+        let mut bench = Bench::new(AuthMode::Required, &limits);
+        bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+        let identity =
+            Identity { account: Some(Arc::default()), publishes_per_s: claimed, ..identity("bot") };
+        let frames = bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity)), cx));
+        let reported = &frames[0]["connected"]["limits"];
+        let reported = (reported["publishes_per_s"].as_u64(), reported["publishes_burst"].as_u64());
+        let publish = r#"{"id":2,"publish":{"channel":"c","data":1}}"#;
+        (reported, (0..100).filter(|_| bench.say(publish).is_empty()).count())
+    };
+    assert_eq!(stored(100, 0), ((Some(2), Some(2)), 2), "no claim counts");
+    assert_eq!(stored(100, 10), ((Some(10), Some(20)), 20), "up to the bound");
+    assert_eq!(stored(5, 10), ((Some(5), Some(10)), 10));
+    assert_eq!(stored(1, 10), ((Some(2), Some(2)), 2), "a claim only lifts");
+}
+
+#[test]
 fn published_bytes_of_a_user_are_bounded_on_all_connections_together() {
     let limits = Limits {
         publishes_per_s: 0,
