@@ -8,10 +8,10 @@ use crate::job::callers::CallAnswer;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority, Creation, Queues};
 use crate::metrics::api::ItemOutcome;
 use crate::net::deadline::now;
-use crate::wire::api::answer::ApiPublished;
 use crate::wire::api::body::{self, ApiItem};
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::command::Content;
+use crate::wire::push::PublishedReply;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -32,11 +32,11 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// The stored publication, as it is answered.
-    pub(super) fn published(&self) -> Result<ApiPublished<'_>, &ApiProblem> {
+    pub(super) fn published(&self) -> Result<PublishedReply<'_>, &ApiProblem> {
         let appended = self.result.as_ref()?;
-        Ok(ApiPublished {
+        Ok(PublishedReply {
             channel: &self.channel,
-            key: self.key.as_ref(),
+            key: self.key.as_ref().map(Key::as_str),
             epoch: appended.epoch,
             offset: appended.offset,
             time_ms: appended.time_ms,

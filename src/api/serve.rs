@@ -305,8 +305,8 @@ fn single(outcome: &Outcome, endpoint: ApiEndpoint) -> Result<ApiAnswer, ApiProb
     let published = outcome.published().map_err(Clone::clone)?;
     let mut body = Vec::with_capacity(160);
     match endpoint {
-        ApiEndpoint::UserPublish => published.personal(&mut body),
-        _ => published.object(&mut body),
+        ApiEndpoint::UserPublish => answer::published_to_user(&mut body, &published),
+        _ => answer::published(&mut body, &published),
     }
     body.push(b'\n');
     Ok(ApiAnswer::json(body))

@@ -4,9 +4,11 @@
 //! signature is invalid. A fault never contains any part of the token.
 
 mod fault;
+mod values;
 
 pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
 pub use fault::TokenFault;
+pub(super) use values::subject;
 
 use crate::auth::key::{self, KeyChanges, TRIES_MAX, VerifyingKey};
 use crate::auth::key_set::KeySet;
@@ -21,13 +23,11 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+use values::{milliseconds, names, rate, string};
 
 /// The bound on the bytes of a token, because it is read before anything is known of its sender. A token must also
 /// fit twice into the head of an upgrade.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
-
-/// The bound on the claim `publishes_per_s`, as on the setting that it lifts.
-const PUBLISHES_PER_S_MAX: u32 = 1_000_000;
 
 /// The rule for tokens without `exp`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -413,45 +413,6 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenF
         return Err(TokenFault::Malformed);
     }
     serde_json::from_slice(json).map_err(|_| TokenFault::Malformed)
-}
-
-fn string(json: &RawValue) -> Option<String> {
-    serde_json::from_str(json.get()).ok()
-}
-
-/// Returns whether `aud`, a string or a list of strings (RFC 7519 section 4.1.3), names `audience`.
-fn names(aud: &RawValue, audience: &str) -> bool {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Audience {
-        One(String),
-        Several(Vec<String>),
-    }
-    match serde_json::from_str(aud.get()) {
-        Ok(Audience::One(one)) => one == audience,
-        Ok(Audience::Several(several)) => several.iter().any(|one| one == audience),
-        Err(_) => false,
-    }
-}
-
-pub(super) fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
-    let name = string(sub.ok_or(TokenFault::NoSubject)?).ok_or(TokenFault::BadSubject)?;
-    // `$` begins the names of authors that are not users.
-    if name.starts_with('$') {
-        return Err(TokenFault::BadSubject);
-    }
-    UserName::parse(&name).map_err(|_| TokenFault::BadSubject)
-}
-
-fn rate(per_s: &RawValue) -> Result<u32, TokenFault> {
-    per_s.get().parse().ok().filter(|per_s| *per_s <= PUBLISHES_PER_S_MAX).ok_or(TokenFault::BadRate)
-}
-
-/// Converts a `NumericDate` (RFC 7519 section 2: seconds, possibly with a fraction) to milliseconds. A date before
-/// 1970 becomes 0 and one beyond the range becomes the maximum, because `as` saturates.
-fn milliseconds(date: &RawValue) -> Result<u64, TokenFault> {
-    let seconds: f64 = serde_json::from_str(date.get()).map_err(|_| TokenFault::BadTime)?;
-    Ok((seconds * 1_000.0).round() as u64)
 }
 
 #[cfg(test)]

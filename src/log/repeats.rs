@@ -20,7 +20,7 @@ const TARGET: &str = "repeats";
 const PERIOD: Duration = Duration::from_secs(60);
 /// Different lines of one place in the code that are logged in a period.
 const LINES_MAX: usize = 16;
-/// Stands for all further lines of a place.
+/// The hash of all further lines of a place.
 const OTHER: u64 = 0;
 
 /// The decision about a line.

@@ -173,16 +173,20 @@ pub fn subscription_ended(out: &mut Vec<u8>, channel: &ChannelName, because: Sub
 
 /// Appends the reply to `publish`.
 pub fn published(out: &mut Vec<u8>, id: CommandId, published: &PublishedReply<'_>) {
-    reply(out, id, "published", |out| {
-        json::text(out, "channel", published.channel.as_str());
-        if let Some(key) = published.key {
-            json::text(out, "key", key);
-        }
-        epoch(out, published.epoch);
-        json::integer(out, "offset", published.offset.0);
-        json::integer(out, "time", published.time_ms);
-        json::truth(out, "duplicate", published.duplicate);
-    });
+    reply(out, id, "published", |out| published_members(out, published));
+}
+
+/// Appends the members of a stored publication.
+#[inline]
+pub fn published_members(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
+    json::text(out, "channel", published.channel.as_str());
+    if let Some(key) = published.key {
+        json::text(out, "key", key);
+    }
+    epoch(out, published.epoch);
+    json::integer(out, "offset", published.offset.0);
+    json::integer(out, "time", published.time_ms);
+    json::truth(out, "duplicate", published.duplicate);
 }
 
 /// Appends the reply to `history`. `publications` are in ascending order, `{…},{…}`, as [`publication_body`] writes
@@ -410,7 +414,8 @@ impl SubscriptionEnd {
     }
 }
 
-fn position(out: &mut Vec<u8>, log: LogPosition) {
+/// Appends the position of a log.
+pub(in crate::wire) fn position(out: &mut Vec<u8>, log: LogPosition) {
     epoch(out, log.epoch);
     json::integer(out, "head", log.head.0);
     json::integer(out, "floor", log.floor.0);

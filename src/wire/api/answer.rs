@@ -1,47 +1,21 @@
 //! Answers of the server API: outcomes of publications, pages and positions of logs, as JSON.
 
 use super::problem::ApiProblem;
-use crate::id::{ChannelName, Epoch, Key, Offset};
+use crate::id::ChannelName;
 use crate::wire::json;
-use crate::wire::push::LogPosition;
+use crate::wire::push::{self, LogPosition, PublishedReply, published_members};
 
-/// A stored publication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ApiPublished<'a> {
-    pub channel: &'a ChannelName,
-    pub key: Option<&'a Key>,
-    pub epoch: Epoch,
-    pub offset: Offset,
-    /// The time of its commit in Unix milliseconds.
-    pub time_ms: u64,
-    /// True exactly when an earlier request stored it.
-    pub duplicate: bool,
+/// Appends a stored publication.
+pub fn published(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
+    json::object(out, |out| published_members(out, published));
 }
 
-impl ApiPublished<'_> {
-    /// Appends the object.
-    pub fn object(&self, out: &mut Vec<u8>) {
-        json::object(out, |out| self.members(out));
-    }
-
-    /// Appends the object of a publication to a user.
-    pub fn personal(&self, out: &mut Vec<u8>) {
-        json::object(out, |out| {
-            self.members(out);
-            online(out);
-        });
-    }
-
-    fn members(&self, out: &mut Vec<u8>) {
-        json::text(out, "channel", self.channel.as_str());
-        if let Some(key) = self.key {
-            json::text(out, "key", key.as_str());
-        }
-        epoch(out, self.epoch);
-        json::integer(out, "offset", self.offset.0);
-        json::integer(out, "time", self.time_ms);
-        json::truth(out, "duplicate", self.duplicate);
-    }
+/// Appends a publication that was stored for a user.
+pub fn published_to_user(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
+    json::object(out, |out| {
+        published_members(out, published);
+        online(out);
+    });
 }
 
 /// Appends that it is not known if the user is connected somewhere.
@@ -66,10 +40,10 @@ impl ResultsWriter {
         ResultsWriter { out, stored: 0, duplicates: 0, failed: 0 }
     }
 
-    pub fn published(&mut self, published: &ApiPublished<'_>) {
+    pub fn published(&mut self, stored: &PublishedReply<'_>) {
         self.separate();
-        published.object(&mut self.out);
-        match published.duplicate {
+        published(&mut self.out, stored);
+        match stored.duplicate {
             true => self.duplicates += 1,
             false => self.stored += 1,
         }
@@ -100,7 +74,7 @@ impl ResultsWriter {
 
 /// Appends the position of a log: `GET /v1/channels/C`. Its numbers of users and connections are not known.
 pub fn channel(out: &mut Vec<u8>, position: LogPosition) {
-    json::object(out, |out| log(out, position));
+    json::object(out, |out| push::position(out, position));
     out.push(b'\n');
 }
 
@@ -108,7 +82,7 @@ pub fn channel(out: &mut Vec<u8>, position: LogPosition) {
 pub fn history(out: &mut Vec<u8>, channel: &ChannelName, position: LogPosition, publications: &[u8]) {
     json::object(out, |out| {
         json::text(out, "channel", channel.as_str());
-        log(out, position);
+        push::position(out, position);
         json::key(out, "publications");
         out.push(b'[');
         out.extend_from_slice(publications);
@@ -117,39 +91,28 @@ pub fn history(out: &mut Vec<u8>, channel: &ChannelName, position: LogPosition, 
     out.push(b'\n');
 }
 
-fn log(out: &mut Vec<u8>, position: LogPosition) {
-    epoch(out, position.epoch);
-    json::integer(out, "head", position.head.0);
-    json::integer(out, "floor", position.floor.0);
-}
-
-fn epoch(out: &mut Vec<u8>, epoch: Epoch) {
-    let (digits, at) = epoch.digits();
-    json::text(out, "epoch", std::str::from_utf8(digits.get(at..).unwrap_or_default()).unwrap_or_default());
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::problem::ProblemCode;
     use super::*;
+    use crate::id::{Epoch, Offset};
     use serde_json::{Value, json};
 
     #[test]
     fn results_are_counted_and_in_order() {
         let channel = ChannelName::parse("room.7").expect("a name");
-        let key = Key::parse("k").expect("a key");
-        let published = |duplicate| ApiPublished {
+        let reply = |duplicate| PublishedReply {
             channel: &channel,
-            key: Some(&key),
+            key: Some("k"),
             epoch: Epoch(36),
             offset: Offset(3),
             time_ms: 5,
             duplicate,
         };
         let mut results = ResultsWriter::new(3);
-        results.published(&published(false));
+        results.published(&reply(false));
         results.failed(&ApiProblem::lasting(ProblemCode::Forbidden, "no"));
-        results.published(&published(true));
+        results.published(&reply(true));
         let answer: Value = serde_json::from_slice(&results.end()).expect("JSON");
         let stored = |duplicate: bool| json!({"channel": "room.7", "key": "k", "epoch": "10", "offset": 3, "time": 5, "duplicate": duplicate});
         let failed = json!({"error": {"code": "forbidden", "message": "no"}});
@@ -158,7 +121,7 @@ mod tests {
             json!({"results": [stored(false), failed, stored(true)], "stored": 1, "duplicates": 1, "failed": 1})
         );
         let mut personal = Vec::new();
-        published(false).personal(&mut personal);
+        published_to_user(&mut personal, &reply(false));
         assert_eq!(serde_json::from_slice::<Value>(&personal).expect("JSON")["online"], Value::Null);
     }
 }

@@ -1,0 +1,48 @@
+//! The values of claims.
+
+use super::fault::TokenFault;
+use crate::id::UserName;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The bound on the claim `publishes_per_s`, as on the setting that it lifts.
+const PUBLISHES_PER_S_MAX: u32 = 1_000_000;
+
+pub(super) fn string(json: &RawValue) -> Option<String> {
+    serde_json::from_str(json.get()).ok()
+}
+
+/// Returns whether `aud`, a string or a list of strings (RFC 7519 section 4.1.3), names `audience`.
+pub(super) fn names(aud: &RawValue, audience: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Audience {
+        One(String),
+        Several(Vec<String>),
+    }
+    match serde_json::from_str(aud.get()) {
+        Ok(Audience::One(one)) => one == audience,
+        Ok(Audience::Several(several)) => several.iter().any(|one| one == audience),
+        Err(_) => false,
+    }
+}
+
+pub(in crate::auth) fn subject(sub: Option<&RawValue>) -> Result<UserName, TokenFault> {
+    let name = string(sub.ok_or(TokenFault::NoSubject)?).ok_or(TokenFault::BadSubject)?;
+    // `$` begins the names of authors that are not users.
+    if name.starts_with('$') {
+        return Err(TokenFault::BadSubject);
+    }
+    UserName::parse(&name).map_err(|_| TokenFault::BadSubject)
+}
+
+pub(super) fn rate(per_s: &RawValue) -> Result<u32, TokenFault> {
+    per_s.get().parse().ok().filter(|per_s| *per_s <= PUBLISHES_PER_S_MAX).ok_or(TokenFault::BadRate)
+}
+
+/// Converts a `NumericDate` (RFC 7519 section 2: seconds, possibly with a fraction) to milliseconds. A date before
+/// 1970 becomes 0 and one beyond the range becomes the maximum, because `as` saturates.
+pub(super) fn milliseconds(date: &RawValue) -> Result<u64, TokenFault> {
+    let seconds: f64 = serde_json::from_str(date.get()).map_err(|_| TokenFault::BadTime)?;
+    Ok((seconds * 1_000.0).round() as u64)
+}
