@@ -66,8 +66,8 @@ impl Fault {
             ResetMidAnswer => (Mode::ResetEach(5), true),
             ResetOnce => (Mode::ResetOnce(5), false),
             Stalled => (Mode::Stall, false),
-            // A probe of four round trips stays well under its timeout of 500 ms.
-            Slow => (slow(20), false),
+            // A probe of six round trips stays well under its timeout of 500 ms.
+            Slow => (slow(10), false),
             // Longer than a call of a worker may take, so that one direction alone exceeds it.
             TooSlow => (slow(3_000), false),
             Garbled => (Mode::Garble(Garble { seed: 7, every: NonZeroU32::MIN.saturating_add(3) }), false),
