@@ -38,18 +38,26 @@ impl ChannelName {
 
     /// The same check, without keeping the name.
     pub fn check(text: &str) -> Result<(), NameFault> {
+        if text.is_empty() {
+            return Err(NameFault::Empty);
+        }
         if text.len() > CHANNEL_BYTES_MAX {
             return Err(NameFault::TooLong);
         }
-        let free = match text.strip_prefix('$') {
-            None => text,
-            Some(_) => text.strip_prefix(PERSONAL_PREFIX).ok_or(NameFault::Reserved)?,
-        };
+        if text.bytes().all(is_of_channel) { Ok(()) } else { ChannelName::check_personal(text) }
+    }
+
+    /// Checks a name with another character than those of most names.
+    #[cold]
+    fn check_personal(text: &str) -> Result<(), NameFault> {
+        if !text.starts_with('$') {
+            return Err(NameFault::Alphabet);
+        }
+        let free = text.strip_prefix(PERSONAL_PREFIX).ok_or(NameFault::Reserved)?;
         if free.is_empty() {
             return Err(NameFault::Empty);
         }
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-        if free.bytes().all(allowed) { Ok(()) } else { Err(NameFault::Alphabet) }
+        if free.bytes().all(is_of_channel) { Ok(()) } else { Err(NameFault::Alphabet) }
     }
 
     /// True if it is the personal channel of a user.
@@ -61,6 +69,10 @@ impl ChannelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_of_channel(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-')
 }
 
 impl std::borrow::Borrow<str> for ChannelName {

@@ -108,7 +108,7 @@ pub fn start(format: Format, level: LogLevel, instance: Option<&str>) -> Handle 
     handle
 }
 
-/// Drops lines that are [repeated](repeats).
+/// Drops lines that are [repeated](mod@repeats).
 struct RepeatBound {
     started: Instant,
 }

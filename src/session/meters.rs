@@ -134,9 +134,10 @@ impl Meters {
             (Owner::Connection(account), Some(rate)) => account.publishes.admit(rate, now).map_err(too_fast),
             (Owner::Connection(_), None) => Ok(()),
             (Owner::User(account), rate) => {
-                let lifted = policy.lifted(self.claimed);
-                let rate = lifted.map_or(rate, |per_s| Rate::new(per_s, lifted_burst(per_s, policy)));
-                let bytes_rate = lifted.map_or(policy.publish_bytes, |per_s| lifted_bytes(per_s, policy));
+                let (rate, bytes_rate) = match self.claimed {
+                    0 => (rate, policy.publish_bytes),
+                    claimed => lifted_rates(claimed, policy),
+                };
                 let too_much = |wait| (ExceededRate::PublishBytes, wait);
                 // Checked before the rate counts the publish, because a refused publish uses up nothing.
                 if let Some(bytes) = bytes_rate {
@@ -189,6 +190,15 @@ impl Meters {
             Owner::Connection(account) => account,
             Owner::User(account) => account,
         }
+    }
+}
+
+/// The rates of a user whose token claims some.
+#[cold]
+fn lifted_rates(claimed: u32, policy: &Policy) -> (Option<Rate>, Option<ByteRate>) {
+    match policy.lifted(claimed) {
+        None => (policy.publishes, policy.publish_bytes),
+        Some(per_s) => (Rate::new(per_s, lifted_burst(per_s, policy)), lifted_bytes(per_s, policy)),
     }
 }
 
