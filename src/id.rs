@@ -61,8 +61,9 @@ impl ChannelName {
     }
 
     /// True if it is the personal channel of a user.
+    #[inline]
     pub fn is_personal(&self) -> bool {
-        self.0.starts_with('$')
+        self.0.as_bytes().first() == Some(&b'$')
     }
 
     /// The name's text.
@@ -71,6 +72,7 @@ impl ChannelName {
     }
 }
 
+#[inline]
 fn is_of_channel(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-')
 }

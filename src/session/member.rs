@@ -173,10 +173,13 @@ impl Member {
     }
 
     /// True if the member has this right on the channel. With auth on, the personal channel of the member grants `subscribe` by itself.
+    #[inline]
     pub(super) fn has(&self, right: Right, channel: &ChannelName, policy: &Policy) -> bool {
-        if self.permissions.allow(right, channel) {
-            return true;
-        }
+        self.permissions.allow(right, channel) || self.owns(right, channel, policy)
+    }
+
+    #[cold]
+    fn owns(&self, right: Right, channel: &ChannelName, policy: &Policy) -> bool {
         match (right, policy.auth) {
             (Right::Subscribe, AuthMode::Required) => {
                 channel.is_personal() && *channel.as_str() == *personal::channel_of(&self.user)
