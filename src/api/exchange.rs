@@ -159,7 +159,7 @@ impl ApiHead {
             path: head.path.to_owned(),
             query: head.query.unwrap_or_default().to_owned(),
             bearer: head.bearer().map(<[u8]>::to_vec),
-            key: text("idempotency-key").map(str::to_owned),
+            key: idempotency_key(head),
             content: if json { ContentType::Json } else { ContentType::Other },
             sender: if has("origin") { Sender::Page } else { Sender::Backend },
             body,
@@ -168,4 +168,10 @@ impl ApiHead {
             expects: has("expect"),
         }
     }
+}
+
+/// The value of `Idempotency-Key`. Several lines, and bytes that are no text, become a value that is no key: a key must not be ignored.
+fn idempotency_key(head: &Head<'_>) -> Option<String> {
+    let lines: Vec<_> = head.values("idempotency-key").map(String::from_utf8_lossy).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }

@@ -112,7 +112,9 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 // Later items of a channel must not be stored without the earlier ones.
                 break;
             };
-            self.store(&queues, seat, chunk, &mut outcomes);
+            if self.store(&queues, seat, chunk, &mut outcomes) == QueueRoom::None {
+                break;
+            }
         }
         for outcome in &outcomes {
             self.counters.count(match &outcome.result {
@@ -124,15 +126,16 @@ impl<C: Fn() -> Now> ApiServer<C> {
         Ok(outcomes)
     }
 
-    /// Hands the items to the store and waits for its answers.
+    /// Hands the items to the store and waits for its answers. After the first item without room no other is handed over.
     fn store(
         &self,
         queues: &Queues,
         seat: usize,
         items: Vec<(usize, PermittedItem)>,
         outcomes: &mut [Outcome],
-    ) {
-        let Some(call) = self.callers.begin(seat, items.len()) else { return };
+    ) -> QueueRoom {
+        let Some(call) = self.callers.begin(seat, items.len()) else { return QueueRoom::None };
+        let mut room = QueueRoom::Enough;
         let deadline = now() + STORE_TIMEOUT;
         let mut places = Vec::with_capacity(items.len());
         self.counters.in_flight.store(self.in_flight.in_use() as u64, Ordering::Relaxed);
@@ -141,25 +144,35 @@ impl<C: Fn() -> Now> ApiServer<C> {
             let (ticket, creation) = (call.ticket(at), Creation::Free);
             let job = Append { ticket, channel, user, key, change, creation, data };
             // The queue has room for all that may be in flight unless clients fill the rest.
-            let sent = queues.append.send_deadline(job, soon(deadline));
-            if sent.is_err() {
+            if room == QueueRoom::Enough && queues.append.send_deadline(job, soon(deadline)).is_err() {
+                room = QueueRoom::None;
+            }
+            if room == QueueRoom::None {
                 call.withdraw(at);
             }
-            places.push((place, sent.is_ok()));
+            places.push((place, room));
         }
-        for ((place, sent), answer) in places.into_iter().zip(call.wait(deadline)) {
+        for ((place, room), answer) in places.into_iter().zip(call.wait(deadline)) {
             let Some(outcome) = outcomes.get_mut(place) else { continue };
-            outcome.result = match (answer, sent) {
+            outcome.result = match (answer, room) {
                 (Some(CallAnswer::Appended(Ok(appended))), _) => Ok(appended),
                 (Some(CallAnswer::Appended(Err(error))), _) => Err(problem(&error)),
-                (None, false) => Err(busy()),
-                (Some(CallAnswer::Page(_)) | None, _) => {
+                (None, QueueRoom::None) => Err(busy()),
+                (Some(CallAnswer::Page(_)), _) | (None, QueueRoom::Enough) => {
                     Err(problem(&AppendError::Unconfirmed { retry_ms: 1_000 }))
                 }
             };
         }
         self.counters.in_flight.store(self.in_flight.in_use() as u64, Ordering::Relaxed);
+        room
     }
+}
+
+/// The room in the store's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QueueRoom {
+    Enough,
+    None,
 }
 
 /// The wait for room in the queue: short, because its other senders do not wait.

@@ -17,7 +17,7 @@ pub struct Seats {
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// In the order of arrival. No two have the same index.
+    /// In the order in which they arrived or began to wait again. No two have the same index.
     places: Vec<TakenSeat>,
     numbers: u64,
 }
@@ -102,10 +102,10 @@ impl Seat {
 
     fn now(&self, doing: Doing) {
         let mut taken = self.seats.taken.lock();
-        if let Some(place) = taken.places.iter_mut().find(|place| place.number == self.number)
-            && place.doing != Doing::Leaving
-        {
-            place.doing = doing;
+        let mine = |place: &TakenSeat| place.number == self.number && place.doing != Doing::Leaving;
+        if let Some(at) = taken.places.iter().position(mine) {
+            let place = taken.places.remove(at);
+            taken.places.push(TakenSeat { doing, ..place });
         }
         // A connection that waits for a seat may now have a peer to disconnect.
         self.seats.left.notify_one();
@@ -133,6 +133,25 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
         client.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
         (client, listener.accept().expect("it came").0)
+    }
+
+    #[test]
+    fn peer_that_was_just_answered_is_not_the_one_that_leaves() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let seats = Seats::new(2);
+        let (_busy, server) = pair(&listener);
+        let (busy, _) = Seats::take(&seats, server);
+        let (mut idle, server) = pair(&listener);
+        let (seat, _) = Seats::take(&seats, server);
+        busy.answers();
+        busy.waits();
+        let (given, taken) = channel();
+        let (_client, server) = pair(&listener);
+        std::thread::spawn(move || given.send(Seats::take(&seats, server).1).expect("the test waits"));
+        assert_eq!(idle.read(&mut [0]).expect("its end"), 0, "it waits for longer");
+        drop(seat);
+        assert_eq!(taken.recv_timeout(Duration::from_secs(10)), Ok(1));
+        assert!(busy.stream().peer_addr().is_ok(), "the busy one is still there");
     }
 
     #[test]
