@@ -12,7 +12,7 @@ import subprocess
 from support import ROOT, gateway
 
 # A command that serves until it is stopped: the gateway without a verb, with variables before it and flags behind it.
-SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*seawall(?: --[a-z-]+(?: [^-]\S*)?)*$")
+SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:cargo run --release|seawall)(?: --[a-z-]+(?: [^-]\S*)?)*$")
 FENCE = re.compile(r"^```(\w*)$")
 
 
@@ -58,7 +58,7 @@ def executable(path, text):
 class Clone:
     """A fresh folder with the files of the repository, and programs that stand in for what a test cannot do.
 
-    `cargo build` gives the program that is being tested, `sudo` runs a command as it is, and `install` into
+    `cargo build` and `cargo run` give the program that is being tested, `sudo` runs a command as it is, and `install` into
     /usr/local/bin installs into a folder that only this test has.
     """
 
@@ -69,7 +69,10 @@ class Clone:
         for entry in subprocess.check_output(["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, text=True).split():
             (self.folder / entry).symlink_to(ROOT / entry)
         program, place = gateway(), self.folder / "target" / "release"
-        executable(self.bin / "cargo", f'#!/bin/sh\n[ "$1 $2" = "build --release" ] && mkdir -p {place} && ln -sf {program} {place}/seawall\n')
+        executable(self.bin / "cargo", f'''#!/bin/sh
+mkdir -p {place} && ln -sf {program} {place}/seawall
+case "$1 $2" in "build --release") ;; "run --release") exec {place}/seawall ;; *) exit 1 ;; esac
+''')
         executable(self.bin / "sudo", '#!/bin/sh\n[ "$1" = -u ] && shift 2\nexec "$@"\n')
         executable(self.bin / "install", f'#!/bin/sh\n[ "$2" = /usr/local/bin/ ] && ln -sf "$(realpath "$1")" {self.bin}/\n')
         path = f"{self.bin}:{os.environ['PATH']}"
@@ -96,7 +99,7 @@ class Clone:
         """A command that serves, and the file of its output."""
         log = self.folder / "served"
         with open(log, "wb") as out:
-            command = re.sub(r"(^| )seawall\b", r"\1exec seawall", command, count=1)
+            command = re.sub(r"(^| )(seawall|cargo)\b", r"\1exec \2", command, count=1)
             served = subprocess.Popen(
                 ["bash", "-c", command], cwd=self.folder, env=self.settings, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )
