@@ -2,6 +2,7 @@
 
 mod backup;
 mod contract;
+mod duty;
 mod epoch;
 mod faults;
 mod hold_ups;

@@ -18,7 +18,7 @@ const APPLICATION_ID: i32 = 0x5365_6157;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [Step; 4] = [log_and_channels, keys_and_ages, erasures, removal];
+const STEPS: [Step; 5] = [log_and_channels, keys_and_ages, erasures, removal, orders];
 
 /// The version that this program migrates to.
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -192,6 +192,35 @@ fn removal(connection: &Connection) -> rusqlite::Result<()> {
          CREATE INDEX channels_empty ON channels (id) WHERE oldest IS NULL;
          -- Numbers of removed channels, for new ones.
          CREATE TABLE free_numbers (number INTEGER PRIMARY KEY) STRICT;",
+    )
+}
+
+fn orders(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "-- Orders to the gateway, in the order of their numbers, which are never used again. args: JSON. All times: Unix ms.
+         CREATE TABLE orders (
+             id INTEGER PRIMARY KEY AUTOINCREMENT,
+             kind TEXT NOT NULL,
+             args TEXT NOT NULL,
+             made INTEGER NOT NULL,
+             by TEXT NOT NULL
+         ) STRICT;
+         -- Users who may not connect. until: NULL for a block without an end.
+         CREATE TABLE blocks (
+             user_name TEXT PRIMARY KEY,
+             until INTEGER,
+             reason TEXT NOT NULL,
+             made INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         -- Tokens that are refused before they expire. kind: 0 one token, by its jti; 1 all tokens of a user
+         -- issued before `issued_before`.
+         CREATE TABLE revocations (
+             kind INTEGER NOT NULL,
+             name TEXT NOT NULL,
+             issued_before INTEGER,
+             until INTEGER NOT NULL,
+             PRIMARY KEY (kind, name)
+         ) STRICT, WITHOUT ROWID;",
     )
 }
 
