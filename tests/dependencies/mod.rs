@@ -5,6 +5,7 @@ mod disk_full;
 mod draining;
 mod flapping;
 mod instances;
+mod lanes;
 mod matrix;
 mod newcomers;
 mod one_database;

@@ -1,16 +1,13 @@
 //! A dependency that answers while one thing that calls need is broken: it is down within 5 s, whether clients call or not,
 //! stays down under one reference until it is repaired, and is up only when calls work.
-//!
-//! `SEAWALL_TEST_ROW` selects the rows whose name contains it.
 
 mod rig;
 mod table;
 
+use crate::dependencies::lanes::run_rows;
 use crate::dependencies::matrix::clients::Listener;
 use crate::support::{Client, Gateway, SOON, until};
 use rig::Rig;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,30 +19,13 @@ const DOWN_WITHIN: Duration = Duration::from_secs(5);
 const BACK_WITHIN: Duration = Duration::from_millis(2_500);
 /// Long enough for two delays of a breaker and four probes: a wrong `ok` would come in this time.
 const HELD: Duration = Duration::from_secs(5);
-/// Rows that run at once, because they mostly wait.
-const LANES: usize = 9;
-
 #[test]
 fn dependency_with_one_broken_path_is_down_until_it_is_repaired() {
-    let only = std::env::var("SEAWALL_TEST_ROW").unwrap_or_default();
     let name = |row: &Row| format!("{} {}", row.name, row.rate);
-    let left = Mutex::new(ROWS.iter().filter(|row| name(row).contains(&only)).rev().collect::<Vec<_>>());
-    let next = || left.lock().expect("no holder panics").pop();
-    let lane = || {
-        let mut failed = Vec::new();
-        while let Some(row) = next() {
-            match catch_unwind(AssertUnwindSafe(|| run(row))) {
-                Ok((down, back)) => println!("{}: down after {down:?}, back after {back:?}", name(row)),
-                Err(_) => failed.push(name(row)),
-            }
-        }
-        failed
-    };
-    let failed: Vec<String> = thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().flat_map(|lane| lane.join().expect("panics are caught")).collect()
+    run_rows(&ROWS, name, |row, _: Option<()>| {
+        let (down, back) = run(row);
+        (format!("down after {down:?}, back after {back:?}"), ())
     });
-    assert!(failed.is_empty(), "these rows failed: {failed:?}");
 }
 
 /// Makes calls until it must stop, and counts the calls that worked.

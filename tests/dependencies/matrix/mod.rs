@@ -10,48 +10,19 @@ mod row;
 mod table;
 mod target;
 
+use crate::dependencies::lanes::run_rows;
 use row::Measured;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::thread;
 use table::{HTTP, REDIS, Row, STORE_HARD, STORE_SILENT};
 use target::{Kind, Target};
 
-/// Rows of one table that run at once, because they mostly wait.
-const LANES: usize = 4;
-
-/// Runs every row, and names all that failed.
 fn run(rows: &[Row]) {
-    let only = std::env::var("SEAWALL_TEST_ROW").unwrap_or_default();
-    let left: Vec<&Row> = rows.iter().filter(|row| name(row).contains(&only)).rev().collect();
-    let left = Mutex::new(left);
-    let next = || left.lock().expect("no holder panics").pop();
-    let failed: Vec<String> = thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(|| lane(next))).collect();
-        lanes.into_iter().flat_map(|lane| lane.join().expect("panics are caught")).collect()
+    run_rows(rows, name, |row, target: Option<Target>| {
+        // After a failed row the state of its dependency is unknown, so it was dropped.
+        let mut target =
+            target.filter(|target| target.kind == row.kind).unwrap_or_else(|| Target::new(row.kind));
+        let Measured { notified, back } = row::run(row, &mut target);
+        (format!("notified after {notified:?}, back after {back:?}"), target)
     });
-    assert!(failed.is_empty(), "these rows failed: {failed:?}");
-}
-
-fn lane<'a>(next: impl Fn() -> Option<&'a Row>) -> Vec<String> {
-    let mut failed = Vec::new();
-    let mut target: Option<Target> = None;
-    while let Some(row) = next() {
-        let own = target.take().filter(|target| target.kind == row.kind);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut target = own.unwrap_or_else(|| Target::new(row.kind));
-            (row::run(row, &mut target), target)
-        }));
-        match outcome {
-            Ok((Measured { notified, back }, own)) => {
-                println!("{}: notified after {notified:?}, back after {back:?}", name(row));
-                target = Some(own);
-            }
-            // The state of its dependency is unknown, so it was dropped.
-            Err(_) => failed.push(name(row)),
-        }
-    }
-    failed
 }
 
 /// The name of a row, as `SEAWALL_TEST_ROW` selects it.
