@@ -25,6 +25,8 @@ COMPUTING = {"pure", "simulation"}
 TESTS_AT_ONCE = {"servers": 5, "program": 3}
 # The niceness of the compiler and the computing targets.
 NICE = 5
+# The lines of panics that are repeated at the end of a failed target's output.
+PANIC_LINES = 60
 START = time.monotonic()
 
 
@@ -45,7 +47,7 @@ class Job:
             text = output.read().decode(errors="replace")
         took = f"{time.monotonic() - start:4.0f} s"
         if status != 0:
-            print(f"{text}\n{took}  {self.name}: FAILED (status {status})", flush=True)
+            print(f"{text}\n{panics(text)}\n{took}  {self.name}: FAILED (status {status})", flush=True)
             # Not an exception, which would wait for the other targets.
             os._exit(1)
         results = [line for line in text.splitlines() if line.startswith(("test result: ", "Ran "))]
@@ -54,6 +56,21 @@ class Job:
         # Tests that could not run say so on such a line.
         for line in dict.fromkeys(line for line in text.splitlines() if line.startswith("SKIPPED: ")):
             print(f"        {line}", flush=True)
+
+
+def panics(text):
+    """The messages of the panics of failed tests: last, because a record of a run may be cut at its beginning."""
+    _, _, failures = text.partition("\nfailures:\n")
+    found = []
+    is_message = False
+    for line in failures.splitlines():
+        if " panicked at " in line and line.startswith("thread '"):
+            is_message = True
+        elif line.startswith(("stack backtrace:", "note: ", "---- ")) or not line:
+            is_message = False
+        if is_message:
+            found.append(line)
+    return "\n".join(found[:PANIC_LINES])
 
 
 def test_job(message):
