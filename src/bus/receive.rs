@@ -9,7 +9,7 @@ use super::config::{BusSettings, canary_channel, channel_prefix};
 use super::ends::Ends;
 use super::redial::{LinkState, Redial};
 use super::reply::BusReply;
-use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
+use super::timing::{CALL_TIMEOUT, dial_timeout, monotonic};
 use crate::follow::subscriptions::{BusCommand, FollowState, Follows};
 use crate::follow::survey::{Delivering, Survey};
 use crate::health::advice::look_at;
@@ -172,7 +172,7 @@ impl BusReceiver {
     fn connect(&mut self) {
         let LinkState::Resting(until) = self.link else { return };
         let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
-        let deadline = monotonic() + DIAL_TIMEOUT;
+        let deadline = monotonic() + dial_timeout(target);
         let opened = RedisConnection::open(&mut self.dialer, target, deadline).and_then(|mut connection| {
             let subscribe = cmd("SUBSCRIBE").arg(&self.canary).get_packed_command();
             connection.say(&subscribe, deadline).map(|()| connection)

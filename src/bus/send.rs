@@ -5,7 +5,7 @@
 
 use super::config::{BusSettings, canary_channel, channel_prefix};
 use super::redial::{LinkState, Redial};
-use super::timing::{CALL_TIMEOUT, DIAL_TIMEOUT, monotonic};
+use super::timing::{CALL_TIMEOUT, dial_timeout, monotonic};
 use crate::health::advice::look_at;
 use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
@@ -17,7 +17,7 @@ use crate::net::redis::{RedisConnection, trouble_of};
 use crate::net::trouble::Trouble;
 use crate::wire::envelope::{self, CanaryNote};
 use crate::wire::publication::Published;
-use ::redis::{Cmd, cmd};
+use ::redis::{Cmd, ServerError, Value, cmd};
 use crossbeam_channel::{Receiver, never, select};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ impl BusSender {
         let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
         let begun = monotonic();
         // A stopped server's kernel still accepts: only an answer shows that the server is up.
-        let opened = RedisConnection::open(&mut self.dialer, target, begun + DIAL_TIMEOUT)
+        let opened = RedisConnection::open(&mut self.dialer, target, begun + dial_timeout(target))
             .and_then(|mut connection| connection.call(&[cmd("PING")]).map(|_| connection));
         match opened {
             Ok(connection) => {
@@ -232,10 +232,10 @@ impl BusSender {
         commands.push(publish(&name, &message));
     }
 
-    /// Sends, and once more if the connection proves to have ended while idle. Receivers drop duplicates.
+    /// Sends, and once more if the connection proves to have ended while idle, or to lead to a replica. Receivers drop duplicates.
     fn send(&mut self, commands: &[Cmd], loses: Loses) {
         let mut sent = self.attempt(commands);
-        if sent == SendOutcome::Lost(Fault::Reset) {
+        if matches!(sent, SendOutcome::Lost(Fault::Reset | Fault::Standby)) {
             self.connect();
             sent = self.attempt(commands);
         }
@@ -251,7 +251,7 @@ impl BusSender {
         let begun = monotonic();
         let LinkState::Up(connection) = &mut self.link else { return SendOutcome::NotAtAll };
         connection.begin(begun + CALL_TIMEOUT);
-        let answers = connection.ask(commands);
+        let answers = connection.ask(commands).and_then(takes_writes);
         let (result, sent) = match &answers {
             Ok(answers) => {
                 let refused: Vec<Trouble> =
@@ -289,6 +289,17 @@ impl BusSender {
     fn cause(&self, trouble: Trouble) -> Cause {
         let look_at = look_at(DependencyKind::Redis, trouble.fault);
         trouble.into_cause(look_at, self.config.target.secrets())
+    }
+}
+
+/// The answers of a server that takes writes; the trouble of one that has become a replica.
+fn takes_writes(
+    answers: Vec<Result<Value, ServerError>>,
+) -> Result<Vec<Result<Value, ServerError>>, Trouble> {
+    let mut troubles = answers.iter().filter_map(|answer| answer.as_ref().err().map(trouble_of));
+    match troubles.find(|trouble| trouble.fault == Fault::Standby) {
+        Some(trouble) => Err(trouble),
+        None => Ok(answers),
     }
 }
 

@@ -72,7 +72,7 @@ fn redis(fault: Fault) -> &'static str {
         Fault::ConnectionLimit => "See CLIENT LIST for who holds the connections, and maxclients.",
         Fault::NotReady => "Wait until its data is loaded; INFO persistence shows how far it is.",
         Fault::Schema => {
-            "See ACL LIST: the user needs the commands ping, set, get, del, publish and subscribe, and keys and channels seawall:*."
+            "See ACL LIST: the user needs the commands ping, role, set, get, del, publish and subscribe, and keys and channels seawall:*. Sentinels must know the master by the name in the address: SENTINEL MASTERS."
         }
         Fault::Delivery => {
             "See client-output-buffer-limit pubsub, CLIENT LIST TYPE pubsub, and whether a proxy between passes pub/sub on."

@@ -2,12 +2,14 @@
 //!
 //! Addresses may carry passwords. Neither `Debug` nor an error of this file ever shows one.
 
-use super::address::{self, HttpTarget, RedisTarget, error};
+use super::address::{self, HttpTarget, error};
 pub use super::address::{Expect, TargetError};
 use super::auth_endpoint::Endpoint;
 use super::dial::Dialer;
 use super::peer::PeerAddress;
 use super::postgres::{AddressError, PostgresAddress};
+use super::redis::RedisTarget;
+use super::redis::address as redis_address;
 use super::tls::{Check, TlsTrust};
 pub use crate::health::definition::DependencyKind;
 use std::net::IpAddr;
@@ -55,9 +57,8 @@ impl Target {
     pub fn parse(kind: DependencyKind, address: &str) -> Result<Target, TargetError> {
         let (service, secrets) = match kind {
             DependencyKind::Postgres => postgres(address)?,
-            DependencyKind::Redis => {
-                address::redis(address).map(|(target, secrets)| (TargetService::Redis(target), secrets))?
-            }
+            DependencyKind::Redis => redis_address::parse(address)
+                .map(|(target, secrets)| (TargetService::Redis(target), secrets))?,
             DependencyKind::Http => {
                 address::http(address).map(|(target, secrets)| (TargetService::Http(target), secrets))?
             }
@@ -140,7 +141,7 @@ impl Target {
                 target.address.check() != Check::Name
                     && !target.address.peers().iter().all(PeerAddress::is_local)
             }
-            TargetService::Redis(RedisTarget { peer, tls, .. }) => tls.is_none() && !peer.is_local(),
+            TargetService::Redis(target) => target.is_exposed(),
             TargetService::Http(target) | TargetService::Clickhouse(target) => target.is_exposed(),
             TargetService::Auth(AuthTarget { introspection, key_set }) => {
                 introspection.iter().chain(key_set).any(Endpoint::is_exposed)
@@ -166,15 +167,14 @@ impl Target {
         }
     }
 
-    /// Host and port, or the path of a socket: the part of the address that may be logged.
+    /// Host and port, or the path of a socket: the part of the address that may be logged. Behind Sentinels, the master's name too.
     pub fn address(&self) -> String {
         match &self.service {
             TargetService::Postgres(target) => {
                 target.address.peers().iter().map(PeerAddress::to_string).collect::<Vec<_>>().join(",")
             }
-            TargetService::Redis(RedisTarget { peer, .. }) | TargetService::Tcp { peer, .. } => {
-                peer.to_string()
-            }
+            TargetService::Redis(target) => target.to_string(),
+            TargetService::Tcp { peer, .. } => peer.to_string(),
             TargetService::Http(target) | TargetService::Clickhouse(target) => target.peer.to_string(),
             TargetService::Auth(AuthTarget { introspection, key_set }) => {
                 introspection.iter().chain(key_set).map(Endpoint::address).collect::<Vec<_>>().join(",")
@@ -242,6 +242,11 @@ mod tests {
             (DependencyKind::Postgres, "host=/run/pg user=s port=1", "/run/pg/.s.PGSQL.1"),
             (DependencyKind::Redis, "rediss://:hunter22@cache", "cache:6379"),
             (DependencyKind::Redis, "unix:///run/redis.sock", "/run/redis.sock"),
+            (
+                DependencyKind::Redis,
+                "redis+sentinel://:hunter22@a,b:5/chat?sentinel_password=hunter22",
+                "a:26379,b:5/chat",
+            ),
             (DependencyKind::Http, "https://me:hunter22@api.example/v1?key=hunter22", "api.example:443"),
             (DependencyKind::Clickhouse, "http://[::1]:8123", "[::1]:8123"),
             (DependencyKind::Tcp, "tls://mail:465", "mail:465"),

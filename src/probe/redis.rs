@@ -7,9 +7,8 @@
 //! The crate `redis` is the codec.
 
 use crate::health::finding::Fault;
-use crate::net::address::RedisTarget;
 use crate::net::dial::Dialer;
-use crate::net::redis::{RedisConnection, is_text, trouble_of};
+use crate::net::redis::{RedisConnection, RedisTarget, is_text, trouble_of};
 use crate::net::trouble::Trouble;
 use ::redis::{ServerError, Value, cmd};
 use std::time::Instant;

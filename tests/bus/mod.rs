@@ -4,3 +4,4 @@ mod calm;
 mod faults;
 mod forged;
 pub mod rig;
+mod sentinel;

@@ -156,12 +156,18 @@ fn wrong_configuration_is_refused_alike_by_check_config_doctor_and_serve() {
 
 #[test]
 fn address_of_a_bus_is_checked_before_it_is_dialled() {
-    for (query, words) in
-        [("/abc", "the number of a database"), ("?ssl=true", "rediss://"), ("?sentinel=m", "Sentinel")]
-    {
-        let bench = Bench::new()
-            .variable("SEAWALL_STORE_URL", "postgres://u@h/d")
-            .variable("SEAWALL_BUS_URL", &format!("redis://h{query}"));
+    for (url, words) in [
+        ("redis://h/abc", "the number of a database"),
+        ("redis://h?ssl=true", "rediss://"),
+        ("redis://h?sentinel=m", "redis+sentinel://"),
+        ("redis+sentinel://h1:26379,h2:x/m", "bus.url: the port of Sentinel 2 of the address"),
+        ("redis+sentinel://h1,,h3/m", "bus.url: Sentinel 2 of the address has no valid host"),
+        ("redis+sentinel://h1:26379", "bus.url: the path must name the master"),
+        ("redis+sentinel://h1/m/zero", "bus.url: only the number of a database may follow"),
+        ("redis+sentinel://h1/m?timeout=1", "the parameter `timeout` is not understood"),
+    ] {
+        let bench =
+            Bench::new().variable("SEAWALL_STORE_URL", "postgres://u@h/d").variable("SEAWALL_BUS_URL", url);
         refused_alike(&bench, &[], words);
     }
 }

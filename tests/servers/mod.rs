@@ -1,4 +1,4 @@
-//! Real servers for tests: PostgreSQL, Redis, an HTTP service, and a disk that can be filled.
+//! Real servers for tests: PostgreSQL, Redis and its Sentinels, an HTTP service, and a disk that can be filled.
 //!
 //! Each keeps its port while it is down, keeps its data in a temporary folder, and ends when its value is dropped,
 //! whether a test passed, panicked or was killed. A test target includes the module by its path:
@@ -15,6 +15,7 @@ pub mod http;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod sentinel;
 #[allow(clippy::duplicate_mod, reason = "a test target may include it twice, and it has no state")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;
@@ -23,3 +24,4 @@ pub use disk::Disk;
 pub use http::{Answer, Http};
 pub use postgres::Postgres;
 pub use redis::{Redis, Reply};
+pub use sentinel::Watched;

@@ -60,7 +60,7 @@ pub(super) fn warnings(config: &Config) -> Vec<ConfigWarning> {
         }
         let (key, remedy) = match &*dependency.definition.name {
             "store" => ("store.url", "add sslmode=verify-full"),
-            "bus" => ("bus.url", "use rediss://"),
+            "bus" => ("bus.url", "use rediss:// or rediss+sentinel://"),
             _ => ("dependency.url", "use TLS and check the certificate"),
         };
         let name = &dependency.definition.name;

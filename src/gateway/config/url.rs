@@ -27,7 +27,7 @@ impl UrlKind {
     const fn schemes(self) -> &'static [&'static str] {
         match self {
             UrlKind::Store | UrlKind::Postgres => &["postgres", "postgresql"],
-            UrlKind::Bus => &["redis", "rediss"],
+            UrlKind::Bus => &["redis", "rediss", "redis+sentinel", "rediss+sentinel"],
             UrlKind::Http => &["http", "https"],
         }
     }
@@ -37,7 +37,9 @@ impl UrlKind {
         match self {
             UrlKind::Store => "\"sqlite:\" or a URL like \"postgres://user:password@host/database\"",
             UrlKind::Postgres => "a URL like \"postgres://user:password@host/database\"",
-            UrlKind::Bus => "a URL like \"redis://:password@host:6379\" or \"rediss://host\"",
+            UrlKind::Bus => {
+                "a URL like \"redis://:password@host:6379\", \"rediss://host\" or \"redis+sentinel://host:26379,host:26379/MASTER\""
+            }
             UrlKind::Http => "a URL like \"https://host/path\"",
         }
     }
@@ -87,7 +89,8 @@ impl Url {
     /// The part of a malformed URL that an error may show: its scheme, if it looks like one.
     pub(super) fn hint(text: &str) -> String {
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
-        let plain = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let plain =
+            scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
         if plain && !scheme.is_empty() {
             return format!("\"{scheme}://…\"");
         }
@@ -168,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn password_is_never_displayed(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|http") {
+        fn password_is_never_displayed(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|redis[+]sentinel|http") {
             let text = format!("{scheme}://user:{before}HUNTER2{after}@host/path?password={before}HUNTER2");
             prop_assert!(!Url::hint(&text).contains("HUNTER2"));
             for kind in [UrlKind::Store, UrlKind::Bus, UrlKind::Http] {

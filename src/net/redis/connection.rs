@@ -1,10 +1,10 @@
 //! A connection to Redis: a line with the crate `redis` as the codec.
 
-use super::address::RedisTarget;
-use super::dial::Dialer;
-use super::line::{Line, ReadWait};
-use super::trouble::Trouble;
+use super::address::{RedisLogin, RedisServer};
 use crate::health::finding::Fault;
+use crate::net::dial::Dialer;
+use crate::net::line::{Line, ReadWait};
+use crate::net::trouble::Trouble;
 use ::redis::{Parser, ServerError, Value, cmd};
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,30 +22,34 @@ impl std::fmt::Debug for RedisConnection {
 }
 
 impl RedisConnection {
-    /// Connects, with TLS if the address asks for it, authenticates and selects the database.
-    pub(crate) fn open(
+    /// Connects, with TLS if the address asks for it, and authenticates.
+    pub(super) fn connect(
         dialer: &mut Dialer,
-        target: &RedisTarget,
+        server: &RedisServer,
+        login: &RedisLogin,
         deadline: Instant,
     ) -> Result<RedisConnection, Trouble> {
-        let mut line = dialer.dial(&target.peer, deadline)?;
-        if let Some(name) = &target.tls {
+        let mut line = dialer.dial(&server.peer, deadline)?;
+        if let Some(name) = &server.tls {
             line = line.secure(&dialer.trust, name)?;
         }
         let mut connection = RedisConnection { line, parser: Parser::new() };
-        let mut greeting = Vec::new();
-        if let Some(password) = &target.password {
+        if let Some(password) = &login.password {
             let mut auth = cmd("AUTH");
-            if let Some(user) = &target.user {
+            if let Some(user) = &login.user {
                 auth.arg(user);
             }
-            greeting.push(auth.arg(password).take());
+            connection.call(&[auth.arg(password).take()])?;
         }
-        if target.database != 0 {
-            greeting.push(cmd("SELECT").arg(target.database).take());
-        }
-        connection.call(&greeting)?;
         Ok(connection)
+    }
+
+    /// Makes the commands that follow use this database. 0 is the database of every new connection.
+    pub(super) fn select(&mut self, database: u32) -> Result<(), Trouble> {
+        if database == 0 {
+            return Ok(());
+        }
+        self.call(&[cmd("SELECT").arg(database).take()]).map(drop)
     }
 
     /// Sends the commands at once and reads all answers; the first error is the result.
