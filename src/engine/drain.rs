@@ -151,7 +151,7 @@ impl Engine {
                 let slot_ms = whole_ms(at.since(self.now.at));
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
-                self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms));
+                self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms, None));
                 self.draining.notified.insert(id);
                 self.count_drain(|cells| &cells.notified, 1);
             }

@@ -8,6 +8,7 @@ use crate::rate::Meter;
 use crate::session::Session;
 use crate::session::heartbeat::Heartbeat;
 use crate::wire::frames::Decoder;
+use crate::wire::hint::Hint;
 use crate::wire::outbox::Outbox;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
@@ -86,8 +87,7 @@ pub(super) enum Queued {
     Dirty,
 }
 
-/// The peer's place on the list to be read. It is there at most once; otherwise a peer that floods would be read more
-/// often each turn.
+/// The peer's place on the list to be read. It is there at most once, or a peer that floods would be read more often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
     No,
@@ -194,6 +194,7 @@ pub(super) struct CheckedUpgrade {
     /// The 101 response.
     pub(super) response: Vec<u8>,
     pub(super) wants: Wants,
+    pub(super) hint: Hint,
 }
 
 #[derive(Debug)]

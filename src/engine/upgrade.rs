@@ -21,6 +21,7 @@ use crate::rate::Meter;
 use crate::session::Session;
 use crate::session::heartbeat::Heartbeat;
 use crate::wire::frames::Decoder;
+use crate::wire::hint::Hint;
 use crate::wire::origin::{Scheme, shown_origin};
 use crate::wire::proxy::forwarded_for;
 use crate::wire::request::{Head, HttpFault, Route};
@@ -67,7 +68,8 @@ impl Engine {
         };
         let mut response = Vec::with_capacity(192);
         response::switching(&mut response, &upgrade);
-        Answered::Upgrade(head.length, CheckedUpgrade { response, wants }, address)
+        let hint = Hint::read(head.query, &self.setup.policy.instance.0);
+        Answered::Upgrade(head.length, CheckedUpgrade { response, wants, hint }, address)
     }
 
     /// Refuses the site of a valid handshake: after the upgrade, because a browser shows nothing of a refused one. While the
@@ -101,7 +103,8 @@ impl Engine {
         };
         let mut response = Vec::with_capacity(192);
         response::switching(&mut response, upgrade);
-        Answered::Upgrade(head.length, CheckedUpgrade { response, wants: Wants::Foreign { reason } }, address)
+        let upgrade = CheckedUpgrade { response, wants: Wants::Foreign { reason }, hint: Hint::None };
+        Answered::Upgrade(head.length, upgrade, address)
     }
 
     pub(super) fn is_refusing(&self) -> bool {
@@ -162,6 +165,11 @@ impl Engine {
     /// Completes the upgrade. `frames` are the bytes that arrived after the head.
     fn upgrade(&mut self, id: SlotId, upgrade: CheckedUpgrade, address: IpAddr, frames: &mut [u8]) {
         self.tally.upgrades.add(1);
+        match upgrade.hint {
+            Hint::None => {}
+            Hint::Here => self.tally.returns_hinted.add(1),
+            Hint::Elsewhere => self.tally.returns_other.add(1),
+        }
         self.write(id, |out| out.extend_from_slice(&upgrade.response));
         let limits = &self.setup.policy.limits;
         let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));

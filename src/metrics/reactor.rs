@@ -31,6 +31,10 @@ pub struct ReactorCounters {
     /// Handshakes per second that this reactor can admit, by its own measurement.
     pub admissions_per_s: Cell,
     pub upgrades: Cell,
+    /// Upgrades that asked for this instance with `?to=NAME`.
+    pub returns_hinted: Cell,
+    /// Upgrades that asked for another instance.
+    pub returns_other: Cell,
     /// Sessions that reached `connected`.
     pub connected: Cell,
     /// Plain HTTP requests served, including health reports with status 503.

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod fields;
 mod files;
 pub mod frames;
+pub mod hint;
 pub mod json;
 pub mod origin;
 pub mod outbox;

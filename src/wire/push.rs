@@ -311,12 +311,15 @@ pub fn lag(out: &mut Vec<u8>, channel: &ChannelName, from: Offset, head: Offset)
     });
 }
 
-/// Appends a `drain`: the client should move after `slot_ms`, and is closed after `deadline_ms`.
-pub fn drain(out: &mut Vec<u8>, reason: &str, slot_ms: u32, deadline_ms: u32) {
+/// Appends a `drain`: the client should move after `slot_ms`, before `deadline_ms`, and ask a load balancer for the instance `to`.
+pub fn drain(out: &mut Vec<u8>, reason: &str, slot_ms: u32, deadline_ms: u32, to: Option<&str>) {
     push(out, "drain", |out| {
         json::text(out, "reason", reason);
         json::integer(out, "slot_ms", slot_ms.into());
         json::integer(out, "deadline_ms", deadline_ms.into());
+        if let Some(to) = to {
+            json::text(out, "to", to);
+        }
     });
 }
 

@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     HaProxy,
     Nginx,
 }
 
 /// A running proxy; dropping it ends the process.
-struct Proxy {
+pub(super) struct Proxy {
     /// In the test's own process group, so that it ends with an aborted run.
     process: Process,
-    port: HeldPort,
+    pub(super) port: HeldPort,
     folder: TempDir,
 }
 
 impl Proxy {
     #[track_caller]
-    fn start(kind: Kind, gateways: [SocketAddr; 2]) -> Proxy {
+    pub(super) fn start(kind: Kind, gateways: [SocketAddr; 2]) -> Proxy {
         let (file, own, name) = match kind {
             Kind::HaProxy => ("haproxy.cfg", "127.0.0.1:9001", "haproxy"),
             Kind::Nginx => ("nginx.conf", "127.0.0.1:9000", "nginx"),
@@ -69,7 +69,7 @@ impl Proxy {
     }
 }
 
-fn gateway(kind: Kind, server: &Postgres) -> Gateway {
+pub(super) fn setup(kind: Kind, server: &Postgres) -> Setup {
     let protocol = if kind == Kind::HaProxy { "required" } else { "off" };
     Setup::new()
         .env("SEAWALL_STORE_URL", &server.url())
@@ -82,17 +82,20 @@ fn gateway(kind: Kind, server: &Postgres) -> Gateway {
         .drain("close", 4_500)
         .drain("exit", 7_000)
         .with_admin()
-        .start()
+}
+
+fn gateway(kind: Kind, server: &Postgres) -> Gateway {
+    setup(kind, server).start()
 }
 
 /// A client with its own address.
-fn from(number: u16) -> Upgrade {
+pub(super) fn from(number: u16) -> Upgrade {
     let [high, low] = number.to_be_bytes();
     Upgrade::default().from(Ipv4Addr::new(127, 9, high, low))
 }
 
 /// The name of the instance that serves a client.
-fn instance(client: &Client) -> String {
+pub(super) fn instance(client: &Client) -> String {
     client.connected["instance"].as_str().expect("a name").to_owned()
 }
 

@@ -73,6 +73,7 @@ enum FrameValue {
         reason: String,
         slot_ms: u32,
         deadline_ms: u32,
+        to: Option<String>,
     },
     Error {
         id: Option<u64>,
@@ -245,8 +246,8 @@ impl FrameValue {
             FrameValue::Lag { channel, from, head } => {
                 push::lag(out, &name(channel), Offset(*from), Offset(*head));
             }
-            FrameValue::Drain { reason, slot_ms, deadline_ms } => {
-                push::drain(out, reason, *slot_ms, *deadline_ms)
+            FrameValue::Drain { reason, slot_ms, deadline_ms, to } => {
+                push::drain(out, reason, *slot_ms, *deadline_ms, to.as_deref());
             }
             FrameValue::Error { id, code, dependency, retry_ms, message } => {
                 let code = CODES.into_iter().find(|known| known.as_str() == code).expect("an error code");

@@ -8,13 +8,6 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-33befa2f39.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"33befa2f39dfa269eab28e344c5dc9bb\"",
-        kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-33befa2f39.js"),
-    },
-    File {
         path: "/assets/page-89aeeed1e1.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"89aeeed1e1edb5820c06ace03b6fd6e6\"",
@@ -22,16 +15,23 @@
         bytes: include_bytes!("assets/page-89aeeed1e1.css"),
     },
     File {
+        path: "/assets/page-fc8425f338.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"fc8425f3380365bd2078162f52c903d9\"",
+        kind: FileKind::Part,
+        bytes: include_bytes!("assets/page-fc8425f338.js"),
+    },
+    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"797cdf8ec36176e9e266de6f8367ec84\"",
+        etag: "\"0bd93322f39a76a9395b3f6c13c6516b\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"3e630aab1b35b8f207ad153319e858a0\"",
+        etag: "\"859b0174c2e80c6c6b861cf3b37aa6c6\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -52,7 +52,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"8c19408a3148bef05f277839b0e659c8\"",
+        etag: "\"cca618e46db8d399ed1ebb32b7b97ac3\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

@@ -35,6 +35,7 @@ impl Scrape {
             self.sum(|r| &r.accept_failures),
         )?;
         sheet.counter("upgrades", "WebSocket upgrades completed", self.sum(|r| &r.upgrades))?;
+        self.returns(sheet)?;
         self.handshakes(sheet)?;
         sheet.counter(
             "upgrades_turned_away",
@@ -61,6 +62,19 @@ impl Scrape {
             (&label[..], total)
         });
         sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
+    }
+
+    fn returns(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let (hinted, other) = (self.sum(|r| &r.returns_hinted), self.sum(|r| &r.returns_other));
+        let none = self.sum(|r| &r.upgrades).saturating_sub(hinted + other);
+        let returns = [([("to", "hinted")], hinted), ([("to", "other")], other), ([("to", "none")], none)];
+        let returns = returns.iter().map(|(label, total)| (&label[..], *total));
+        sheet.labelled(
+            "returns",
+            "WebSocket upgrades by the instance that the client asked for (?to=NAME): this one, another one, none",
+            MetricType::Counter,
+            returns,
+        )
     }
 
     fn refused(&self, sheet: &mut Sheet<'_>) -> fmt::Result {

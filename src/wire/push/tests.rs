@@ -97,8 +97,9 @@ proptest! {
         prop_assert_eq!(&said["bye"]["reference"], &text);
         let said = encoded(|out| signal(out, &name("c1"), &text, "[null]"));
         prop_assert_eq!(&said["signal"]["user"], &text);
-        let said = encoded(|out| drain(out, &text, 1, 2));
+        let said = encoded(|out| drain(out, &text, 1, 2, Some(&text)));
         prop_assert_eq!(&said["drain"]["reason"], &text);
+        prop_assert_eq!(&said["drain"]["to"], &text);
     }
 
     #[test]

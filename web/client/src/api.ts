@@ -266,6 +266,11 @@ export interface Options {
   readonly user?: string;
   /** A name for this client in the gateway's log, of which 64 bytes are kept. Default: `seawall-js/0.1`. */
   readonly client?: string;
+  /**
+   * Asks, in the first attempt within 60 s after a lost connection, for the same instance again (`?to=NAME`): its caches still know the
+   * client. It needs a load balancer that follows the hint (docs/deploy.md). Default: false.
+   */
+  readonly affinity?: boolean;
   /** Default: `globalThis.WebSocket`. */
   readonly WebSocket?: SocketClass;
   /** Keeps the outbox across reloads and crashes: `durable()` from `seawall-client/outbox`. Default: memory only. */

@@ -76,10 +76,10 @@ class Shell implements Client, Owner {
 
   /** `url` is resolved at the start, because a server that renders a page has no base for a relative one. */
   constructor(public url: string, readonly options: Options) {
-    const { token, user: account, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
+    const { token, user: account, affinity, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#s = session.begin({ client, account, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.#s = session.begin({ client, account, affinity, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = new Cell<Status>(this.#s.status);
     this.#storage = new Cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {
@@ -241,7 +241,7 @@ class Shell implements Client, Owner {
 
   #perform(effect: Effect): void {
     switch (effect.do) {
-      case 'open': return this.#open(effect.link);
+      case 'open': return this.#open(effect.link, effect.to);
       case 'send': return this.#sockets.get(effect.link)?.send(effect.text);
       case 'close': return this.#close(effect.link);
       case 'token': return this.#token();
@@ -265,14 +265,16 @@ class Shell implements Client, Owner {
     else saved();
   }
 
-  #open(link: number): void {
+  #open(link: number, to: string | undefined): void {
     const closed = (code: number, reason: string) => {
       this.#sockets.delete(link);
       this.#dispatch({ is: 'closed', link, code, reason });
     };
     try {
       const Class = this.options.WebSocket ?? (globalThis.WebSocket as unknown as SocketClass);
-      const socket = new Class(this.url, ['seawall.v1']);
+      const url = new URL(this.url);
+      if (to !== undefined) url.searchParams.set('to', to);
+      const socket = new Class(url.href, ['seawall.v1']);
       this.#sockets.set(link, socket);
       socket.onopen = () => this.#dispatch({ is: 'opened', link });
       socket.onmessage = ({ data }: { data: unknown }) => {

@@ -5,9 +5,9 @@ import { delay, nextAttempt } from './backoff.js';
 import { begin, interrupt, regained } from './channels.js';
 import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
-import { CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
+import { AFFINITY_MS, CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
 import type { Link, Turn } from './state.js';
-import { limitsOf, type Connected, type Frame, type WireError } from './wire.js';
+import { limitsOf, type Connected, type Drain, type Frame, type WireError } from './wire.js';
 
 /** Starts a connection attempt, unless one is in progress. */
 export function dial(t: Turn): void {
@@ -18,12 +18,23 @@ export function dial(t: Turn): void {
   if (s.renewable && now >= s.expires!) s.token = undefined;
   const ask = s.renewable && s.token === undefined;
   s.dialledAt = now;
+  const to = hint(t);
   s.links.set(id, {
-    id, phase: ask ? 'token' : 'opening', until: now + CONNECT_MS, heardAt: now, silenceMs: 0, bucket: 0, filledAt: now, rest: 0, quiet: 0,
+    id, to, phase: ask ? 'token' : 'opening', until: now + CONNECT_MS, heardAt: now, silenceMs: 0, bucket: 0, filledAt: now, rest: 0, quiet: 0,
   });
-  if (!ask) t.do({ do: 'open', link: id });
+  if (!ask) t.do({ do: 'open', link: id, to });
   else askToken(t);
   if (s.link === undefined) s.view = { phase: 'connecting', attempt: s.attempt, because: 'because' in s.view ? s.view.because : undefined };
+}
+
+/** Returns the instance to ask for, which one attempt does: if it is gone, the next attempt must be free to go elsewhere. */
+function hint(t: Turn): string | undefined {
+  const { s, now } = t;
+  const { move, last } = s;
+  s.last = undefined;
+  if (s.link === undefined) return last && now < last.until ? last.instance : undefined;
+  if (move) s.move = { ...move, to: undefined };
+  return move?.to;
 }
 
 function askToken(t: Turn): void {
@@ -46,7 +57,7 @@ export function tokenCame(t: Turn, token: string | undefined, message = 'There i
     if (token === undefined) lose(t, next.id, { code: 1006, reason: 'no_token', message });
     else {
       next.phase = 'opening';
-      t.do({ do: 'open', link: next.id });
+      t.do({ do: 'open', link: next.id, to: next.to });
     }
   } else if (s.link !== undefined) {
     if (token === undefined) s.refreshAt = now + CONNECT_MS;
@@ -87,7 +98,7 @@ export function connected(t: Turn, id: number, reply: Connected): void {
   const limits = limitsOf(reply.limits);
   const lost = reply.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishesBurst });
-  s.next = s.move = undefined;
+  s.next = s.move = s.last = undefined;
   s.link = id;
   s.user = user;
   s.limits = limits;
@@ -171,6 +182,8 @@ export function lose(t: Turn, id: number, how: Ending): void {
     if (s.link === undefined) disconnected(t, because);
     else moveFailed(t, because);
   } else if (s.link === id) {
+    // An instance that ends its connections for a restart would be asked for in vain.
+    if (s.affinity && because.code !== 1012 && 'session' in s.view) s.last = { instance: s.view.session.instance, until: now + AFFINITY_MS };
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
     interrupt(t);
     if (s.next === undefined) disconnected(t, because);
@@ -238,13 +251,14 @@ export function reconnect(t: Turn): void {
   dial(t);
 }
 
-/** Schedules the move to another connection, because the gateway is draining. */
-export function drain(t: Turn, slotMs: unknown, deadlineMs: unknown): void {
+/** Schedules the move to another connection, because the gateway is draining or has more connections than others. */
+export function drain(t: Turn, { reason, slot_ms, deadline_ms, to }: Drain): void {
   const { s, now } = t;
   if (!('session' in s.view)) return;
-  const deadline = now + (advised(deadlineMs) ?? 20_000);
-  s.move = { at: now + delay(0, t.random, advised(slotMs) ?? 0), deadline };
-  s.view = { phase: 'moving', session: s.view.session };
+  const deadline = now + (advised(deadline_ms) ?? 20_000);
+  s.move = { at: now + delay(0, t.random, advised(slot_ms) ?? 0), deadline, to };
+  // The gateway goes on after a rebalance, so there is nothing to tell people.
+  if (reason !== 'rebalance') s.view = { phase: 'moving', session: s.view.session };
 }
 
 /** Brings the next attempt forward when the network is back or the page is visible, unless the gateway set the wait. Probes a quiet connection. */

@@ -24,6 +24,8 @@ export const ANSWER_MS = 10_000;
 export const PROBE_MS = 5_000;
 /** A token that is refused is tried again for this time: the gateway's keys or a clock may be late. The gateway fetches keys every 5 s. */
 export const REFUSAL_MS = 30_000;
+/** After a lost connection, how long an attempt may ask for the same instance. */
+export const AFFINITY_MS = 60_000;
 /** How long a replaced connection may take to answer its pending commands. */
 export const LEAVE_MS = 5_000;
 /** The least time between an attempt and one brought forward because the network is back or the page visible. */

@@ -16,9 +16,9 @@ import { Turn, type Ask, type Effect, type Event, type SessionState } from './st
 import { pageOf, type Frame } from './wire.js';
 
 /** Returns the initial state. `renewable`: there is a token callback. `account`: the user, if the app knows it. */
-export function begin({ client, token, renewable = false, account }: { client?: string; token?: string; renewable?: boolean; account?: string }): SessionState {
+export function begin({ client, token, renewable = false, account, affinity = false }: { client?: string; token?: string; renewable?: boolean; account?: string; affinity?: boolean }): SessionState {
   return {
-    client, token, renewable, account, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
+    client, token, renewable, account, affinity, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
     asking: 0, unjudged: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
@@ -82,7 +82,7 @@ function frame(t: Turn, id: number, frame: Frame): void {
     link.until = t.now + 3000;
   }
   if (frame.status && id === s.link) s.status = frame.status;
-  if (frame.drain && id === s.link) connection.drain(t, frame.drain.slot_ms, frame.drain.deadline_ms);
+  if (frame.drain && id === s.link) connection.drain(t, frame.drain);
   channels.pushed(t, id, frame);
 }
 

@@ -30,6 +30,8 @@ export interface Link {
   rest: number;
   /** No signal before this time. */
   quiet: number;
+  /** The instance to ask a load balancer for. */
+  readonly to?: string;
 }
 
 /** A subscription that the app wants. */
@@ -118,8 +120,12 @@ export interface SessionState {
   /** The gateway asked the client to wait until this time, even if an attempt was in progress. */
   notBefore: number;
   stableAt?: number;
-  /** During a drain: when to dial, and the time after which that is pointless. */
-  move?: { at: number; deadline: number };
+  /** After a `drain`: when to dial, the time after which that is pointless, and the instance to ask for once. */
+  move?: { at: number; deadline: number; to?: string };
+  /** True if the first attempt after a loss asks for the same instance. */
+  readonly affinity: boolean;
+  /** The instance of the lost connection, and until when to ask for it. Used by one attempt. */
+  last?: { readonly instance: string; readonly until: number };
   /** The serving link. */
   link?: number;
   /** The link being established. */
@@ -155,7 +161,7 @@ export type Event =
 
 /** The actions that the caller performs for a session, in order. */
 export type Effect =
-  | { readonly do: 'open'; readonly link: number }
+  | { readonly do: 'open'; readonly link: number; readonly to?: string }
   | { readonly do: 'send'; readonly link: number; readonly text: string }
   | { readonly do: 'close'; readonly link: number }
   | { readonly do: 'token' }

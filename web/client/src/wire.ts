@@ -53,6 +53,14 @@ export interface WireError extends Omit<Failure, 'retryMs'> {
   readonly retry_ms?: number;
 }
 
+/** The request to move to another connection. `to` is the instance to ask a load balancer for. */
+export interface Drain {
+  readonly reason: string;
+  readonly slot_ms: number;
+  readonly deadline_ms: number;
+  readonly to?: string;
+}
+
 /** A received frame. It has exactly one of these members; a reply also has `id`. */
 export interface Frame {
   readonly id?: number;
@@ -70,7 +78,7 @@ export interface Frame {
   readonly status?: Status;
   readonly beat?: { readonly revision: number; readonly heads?: Readonly<Record<string, number>> };
   readonly lag?: { readonly channel: string; readonly from: number; readonly head: number };
-  readonly drain?: { readonly reason: string; readonly slot_ms: number; readonly deadline_ms: number };
+  readonly drain?: Drain;
   readonly bye?: Bye;
 }
 

@@ -54,6 +54,19 @@ test('concurrent next() calls are answered in order, and return() ends the waiti
   assert.deepEqual(await iteration.next(), end);
 });
 
+test('a hint is added to the URL of one attempt, and the next one has none', async (t) => {
+  const server = new Server();
+  const it = client(t, server, { affinity: true });
+  await online(it);
+  server.sockets[0]!.deliver({ drain: { reason: 'rebalance', slot_ms: 0, deadline_ms: 5000, to: 'gw 2&a' } });
+  await until('moved', () => server.sockets.length === 2);
+  await online(it);
+  server.sockets[1]!.lost();
+  await until('returned', () => server.sockets.length === 3);
+  const [first, moved, returned] = server.urls.map((url) => new URL(url));
+  assert.deepEqual([first!.search, moved!.searchParams.get('to'), returned!.search], ['', 'gw 2&a', '?to=i']);
+});
+
 test('a publish after a final close code waits for reconnect()', async (t) => {
   const server = new Server();
   const it = client(t, server);

@@ -10,13 +10,18 @@ export class Server {
   answers = true;
   user = 'anonymous';
   readonly sockets: FakeSocket[] = [];
+  /** The URL of each socket. */
+  readonly urls: string[] = [];
   readonly stored: { channel: string; key: string; data: unknown; user: string }[] = [];
   readonly Socket: SocketClass;
 
   constructor() {
     const server = this;
     this.Socket = class extends FakeSocket {
-      constructor() { super(server); }
+      constructor(url: string) {
+        super(server);
+        server.urls.push(url);
+      }
     };
   }
 

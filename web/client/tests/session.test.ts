@@ -111,6 +111,41 @@ test('a move that is refused keeps the old connection and is retried until the d
   assert.deepEqual([bench.state.view.phase, bench.waits()], ['waiting', 1200]);
 });
 
+test('a hint of a drain is followed by one attempt, and a rebalance is invisible', () => {
+  const bench = new Bench().online();
+  const old = bench.state.link!;
+  bench.take('open');
+  bench.frame({ drain: { reason: 'rebalance', slot_ms: 0, deadline_ms: 10_000, to: 'gw-2' } });
+  bench.pass(100);
+  assert.deepEqual([bench.state.view.phase, bench.take('open').map(({ to }) => to)], ['online', ['gw-2']]);
+  bench.closed(1006).pass(1000);
+  assert.deepEqual(bench.take('open').map(({ to }) => to), [undefined], 'the next attempt goes where it is sent');
+  bench.closed(1006).pass(20_000);
+  assert.deepEqual([bench.state.move, bench.state.link, bench.state.view.phase], [undefined, old, 'online'], 'nothing changed');
+  bench.frame({ drain: { reason: 'deploy', slot_ms: 0, deadline_ms: 10_000 } }).pass(100);
+  assert.deepEqual([bench.state.view.phase, bench.take('open').at(-1)!.to], ['moving', undefined]);
+});
+
+test('with affinity, one attempt after a loss asks for the last instance, unless that restarts', () => {
+  const hints = (bench: Bench) => bench.take('open').map(({ to }) => to);
+  const bench = new Bench({ affinity: true }).online();
+  const { view } = bench.state;
+  const instance = 'session' in view ? view.session.instance : '';
+  assert.deepEqual(hints(bench), [undefined], 'not at first');
+  bench.closed(1006).pass(500);
+  assert.deepEqual(hints(bench), [instance]);
+  bench.closed(1006).pass(1000);
+  assert.deepEqual(hints(bench), [undefined]);
+  bench.welcome().pass(10_000).closed(1012, 'restart; retry_ms=100').pass(100);
+  assert.deepEqual(hints(bench), [undefined]);
+  bench.welcome().pass(10_000).closed(1011, 'unavailable; dependency=store; retry_ms=61000; ref=k').pass(61_000);
+  assert.deepEqual(hints(bench), [undefined], 'too late');
+  const plain = new Bench().online();
+  hints(plain);
+  plain.closed(1006).pass(500);
+  assert.deepEqual(hints(plain), [undefined], 'off by default');
+});
+
 test('a connection lost during a move waits for the attempt in progress', () => {
   const bench = new Bench().online();
   const old = bench.state.link!;

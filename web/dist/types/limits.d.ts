@@ -21,6 +21,8 @@ export declare const ANSWER_MS = 10000;
 export declare const PROBE_MS = 5000;
 /** A token that is refused is tried again for this time: the gateway's keys or a clock may be late. The gateway fetches keys every 5 s. */
 export declare const REFUSAL_MS = 30000;
+/** After a lost connection, how long an attempt may ask for the same instance. */
+export declare const AFFINITY_MS = 60000;
 /** How long a replaced connection may take to answer its pending commands. */
 export declare const LEAVE_MS = 5000;
 /** The least time between an attempt and one brought forward because the network is back or the page visible. */
