@@ -83,6 +83,14 @@ impl Meter {
         Ok(())
     }
 
+    /// Counts `count` events at once, which may be more than a burst, or refuses them and returns the wait.
+    pub fn admit_together(&mut self, rate: Rate, count: usize, now: Moment) -> Result<(), Duration> {
+        let cost_us = rate.period_us.saturating_mul(count as u64);
+        let next = next_arrival(self.0.micros(), rate.tolerance_us, cost_us, now)?;
+        self.0 = Moment::from_micros(next);
+        Ok(())
+    }
+
     /// Limits the debt from a slower rate, so that no wait is longer than after a full burst at this rate.
     pub fn cap(&mut self, rate: Rate, now: Moment) {
         let most = now.micros().saturating_add(rate.tolerance_us).saturating_add(rate.period_us);
@@ -206,6 +214,15 @@ mod tests {
         meter.cap(fast, now);
         assert_eq!(meter.admit(fast, now), Err(Duration::from_millis(2)));
         assert!(meter.admit(fast, now + Duration::from_millis(2)).is_ok());
+    }
+
+    #[test]
+    fn events_together_may_be_more_than_a_burst_and_are_waited_for_afterwards() {
+        let (rate, mut meter) = (Rate::new(100, 100).expect("on"), Meter::default());
+        let start = Moment::from_micros(5_000_000);
+        assert!(meter.admit_together(rate, 1_000, start).is_ok());
+        assert_eq!(meter.admit_together(rate, 1, start), Err(Duration::from_millis(9_010)));
+        assert!(meter.admit_together(rate, 1, start + Duration::from_millis(9_010)).is_ok());
     }
 
     #[test]

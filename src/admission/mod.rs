@@ -1,6 +1,7 @@
 //! Admission of new connections: the bounds of the process, and the rate of handshakes.
 
 pub mod handshakes;
+pub mod places;
 
 use crate::close::CloseReason;
 

@@ -1,10 +1,10 @@
 //! Requests over a blocking connection that stays open, with a deadline for each step.
 
 use crate::clock::{Moment, Now};
-use crate::net::listener::{self, ReadFailure, read_more};
+use crate::net::listener::ReadFailure;
+use crate::net::served::ServedStream;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::request::{After, Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
-use std::net::TcpStream;
 use std::time::Duration;
 
 /// How long a connection may be silent between two requests.
@@ -64,7 +64,7 @@ pub(super) enum NoRequest {
 
 /// A connection. It keeps what was read beyond the current request.
 pub(super) struct Exchange<'a, C> {
-    stream: &'a TcpStream,
+    stream: ServedStream<'a>,
     clock: &'a C,
     limits: HeadLimits,
     head_timeout: Duration,
@@ -73,7 +73,7 @@ pub(super) struct Exchange<'a, C> {
 
 impl<'a, C: Fn() -> Now> Exchange<'a, C> {
     pub(super) fn new(
-        stream: &'a TcpStream,
+        stream: ServedStream<'a>,
         clock: &'a C,
         limits: HeadLimits,
         head_timeout: Duration,
@@ -126,17 +126,17 @@ impl<'a, C: Fn() -> Now> Exchange<'a, C> {
     }
 
     /// Sends an answer. False if the peer does not take it in time.
-    pub(super) fn send(&self, bytes: &[u8]) -> bool {
-        listener::send(self.stream, bytes, self.clock)
+    pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.send(bytes, self.clock)
     }
 
     /// Signals that nothing follows, and waits for the peer to close the connection.
     pub(super) fn linger(self) {
-        listener::linger(self.stream, self.clock);
+        self.stream.linger(self.clock);
     }
 
     fn more(&mut self, deadline: Moment) -> Result<(), ReadFailure> {
-        read_more(self.stream, &mut self.bytes, deadline, self.clock)
+        self.stream.read_more(&mut self.bytes, deadline, self.clock)
     }
 }
 

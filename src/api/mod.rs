@@ -4,23 +4,26 @@
 //! goes to the store's queue, of which the API may fill a part, and the thread waits for the answer. What is stored reaches clients like
 //! any other publication.
 
+mod admit;
 mod exchange;
-mod places;
 mod publish;
 mod read;
 mod route;
 mod serve;
 mod server;
 mod signal;
+mod tokens;
 
+use crate::auth::api_meters::ApiMeters;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::places::Places;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::net::listener;
 use crate::net::seats::{Seat, Seats};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use places::Places;
+use parking_lot::Mutex;
 pub use server::ApiPolicy;
 use server::{ApiServer, ApiShared};
 use std::io;
@@ -28,6 +31,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
+pub use tokens::TokenCheck;
 
 /// Bytes of all bodies that are read or worked on at once.
 const BODIES_BYTES_MAX: usize = 64 << 20;
@@ -56,7 +60,7 @@ pub struct RunningApi {
 impl RunningApi {
     /// Applies a changed configuration to the next request.
     pub fn revise(&self, policy: ApiPolicy) {
-        self.shared.policy.store(Arc::new(policy));
+        self.shared.revise(policy);
     }
 
     /// Refuses further requests, as the process ends. Those in progress are completed.
@@ -72,14 +76,16 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             self;
         let bus = queues.bus.clone();
         let shared = Arc::new(ApiShared {
-            policy: ArcSwap::from_pointee(policy),
+            policy: ArcSwap::from_pointee(policy.clone()),
             queues: ArcSwapOption::from_pointee(queues),
+            in_flight: Places::new(in_flight, Arc::clone(&counters.in_flight)),
+            bodies: Places::new(BODIES_BYTES_MAX, Arc::clone(&counters.body_bytes)),
+            meters: Mutex::new(ApiMeters::default()),
         });
+        shared.revise(policy);
         let server = Arc::new(ApiServer {
             shared: Arc::clone(&shared),
-            in_flight: Places::new(in_flight),
-            in_flight_max: in_flight.max(1),
-            bodies: Places::new(BODIES_BYTES_MAX),
+            connections: connections.max(1),
             callers,
             mailboxes,
             bus,

@@ -2,9 +2,11 @@
 
 use super::server::{ApiServer, STORE};
 use crate::auth::api_key::{ApiKey, ApiRight};
+use crate::auth::api_meters::ApiUse;
 use crate::clock::Now;
 use crate::id::{ChannelName, Key, UserName};
 use crate::job::callers::CallAnswer;
+use crate::job::places::{Places, TakenPlaces};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority, Creation, Queues};
 use crate::metrics::api::ItemOutcome;
 use crate::net::deadline::now;
@@ -12,7 +14,6 @@ use crate::wire::api::body::{self, ApiItem};
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::command::Content;
 use crate::wire::push::PublishedReply;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a request waits for places in the store's queue, and how long after that it may be answered: together less than the time
@@ -21,7 +22,7 @@ const PLACES_TIMEOUT: Duration = Duration::from_secs(4);
 /// The wait for the store, as for clients.
 const STORE_TIMEOUT: Duration = crate::limits::REPLY_TIMEOUT;
 /// When to repeat a request that found no room, in milliseconds.
-const BUSY_RETRY_MS: u32 = 500;
+pub(super) const BUSY_RETRY_MS: u32 = 500;
 
 /// The outcome of one item.
 pub(super) struct Outcome {
@@ -52,6 +53,12 @@ struct PermittedItem {
     key: Option<Key>,
     change: AppendChange,
     data: Box<str>,
+}
+
+/// Items with their places in the outcomes, and the places in the store's queue that were taken for them.
+struct PlacedItems {
+    items: Vec<(usize, PermittedItem)>,
+    places: TakenPlaces,
 }
 
 /// The header `Idempotency-Key`, which gives each item without a key one.
@@ -86,6 +93,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
     ) -> Result<Vec<Outcome>, ApiProblem> {
         let queues = self.queues()?;
         self.check_store()?;
+        self.admit(key, ApiUse::Publications(items.len()))?;
         let mut outcomes = Vec::with_capacity(items.len());
         let mut permitted_items = Vec::with_capacity(items.len());
         for (place, item) in items.into_iter().enumerate() {
@@ -104,14 +112,17 @@ impl<C: Fn() -> Now> ApiServer<C> {
             };
             outcomes.push(Outcome { channel, key: kept, result });
         }
+        let in_flight = &self.shared.in_flight;
         let until_placed = now() + PLACES_TIMEOUT;
+        self.callers.forget_lost(now());
         let mut waiting = permitted_items.into_iter().peekable();
         while waiting.peek().is_some() {
-            let chunk: Vec<_> = waiting.by_ref().take(self.in_flight_max).collect();
-            let Some(_places) = self.in_flight.take(chunk.len(), until_placed) else {
+            let chunk: Vec<_> = waiting.by_ref().take(in_flight.share()).collect();
+            let Some(places) = Places::take(in_flight, key.party(), chunk.len(), until_placed) else {
                 // Later items of a channel must not be stored without the earlier ones.
                 break;
             };
+            let chunk = PlacedItems { items: chunk, places };
             if self.store(&queues, seat, chunk, &mut outcomes) == QueueRoom::None {
                 break;
             }
@@ -131,14 +142,14 @@ impl<C: Fn() -> Now> ApiServer<C> {
         &self,
         queues: &Queues,
         seat: usize,
-        items: Vec<(usize, PermittedItem)>,
+        placed: PlacedItems,
         outcomes: &mut [Outcome],
     ) -> QueueRoom {
-        let Some(call) = self.callers.begin(seat, items.len()) else { return QueueRoom::None };
+        let PlacedItems { items, places } = placed;
+        let Some(call) = self.callers.begin(seat, items.len(), Some(places)) else { return QueueRoom::None };
         let mut room = QueueRoom::Enough;
         let deadline = now() + STORE_TIMEOUT;
         let mut places = Vec::with_capacity(items.len());
-        self.counters.in_flight.store(self.in_flight.in_use() as u64, Ordering::Relaxed);
         for (at, (place, item)) in items.into_iter().enumerate() {
             let PermittedItem { channel, user, key, change, data } = item;
             let (ticket, creation) = (call.ticket(at), Creation::Free);
@@ -163,7 +174,6 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 }
             };
         }
-        self.counters.in_flight.store(self.in_flight.in_use() as u64, Ordering::Relaxed);
         room
     }
 }

@@ -68,7 +68,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         part: HistoryPart,
     ) -> Result<Page, ApiProblem> {
         let queues = self.queues()?;
-        let Some(call) = self.callers.begin(seat, 1) else { return Err(busy()) };
+        let Some(call) = self.callers.begin(seat, 1, None) else { return Err(busy()) };
         let (begun, HistoryPart { span, limit }) = (now(), part);
         let (bytes_max, form) = (HISTORY_PAGE_BYTES_MAX, Form::Json);
         let request = PageRequest { ticket: call.ticket(0), channel, span, limit, bytes_max, form };

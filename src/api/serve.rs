@@ -1,16 +1,15 @@
 //! Connections: a request is admitted by its head, read, carried out and answered.
 
-use super::exchange::{ApiHead, ContentType, DeclaredBody, Exchange, NoRequest, Sender};
+use super::admit::{Admitted, Refused};
+use super::exchange::{ApiHead, DeclaredBody, Exchange, NoRequest};
 use super::publish::{HeaderKey, Outcome};
 use super::read::HistoryPart;
-use super::route::{self, ApiEndpoint, Routed};
+use super::route::ApiEndpoint;
 use super::server::{ApiPolicy, ApiServer};
-use crate::auth::api_key::ApiKey;
 use crate::clock::{Moment, Now};
-use crate::log;
-use crate::log::audit::AuditEvent;
-use crate::net::deadline;
 use crate::net::seats::Seat;
+use crate::net::secured::SecuredStream;
+use crate::net::served::ServedStream;
 use crate::wire::api::answer::{self, ResultsWriter};
 use crate::wire::api::body;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
@@ -18,12 +17,8 @@ use crate::wire::json;
 use crate::wire::request::{After, Method};
 use crate::wire::response::{self, ResponseOptions};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// How long a request waits until its body fits among the bodies in work.
-const BODIES_TIMEOUT: Duration = Duration::from_secs(4);
 
 const JSON_TYPE: &str = "application/json";
 const PROBLEM_TYPE: &str = "application/problem+json";
@@ -63,18 +58,11 @@ struct AnsweredRequest {
     begun: Moment,
 }
 
-/// A request that was refused before its body was read.
-struct Refused {
-    endpoint: &'static str,
-    problem: ApiProblem,
-    allow: Option<&'static str>,
-}
-
 impl<C: Fn() -> Now> ApiServer<C> {
     /// Serves one connection: requests and answers in turn, until one side ends it.
     pub(super) fn serve(&self, seat: &Seat, peer: SocketAddr) {
-        let stream: &TcpStream = seat.stream();
         let policy = self.shared.policy.load_full();
+        let Some(stream) = self.opened(seat.stream(), &policy) else { return };
         let mut exchange = Exchange::new(stream, &self.clock, policy.head_limits, policy.head_timeout);
         loop {
             let head = match exchange.head() {
@@ -90,7 +78,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 }
             };
             seat.answers();
-            if self.exchange_one(seat.index(), &mut exchange, &head, peer) == After::Close {
+            if self.exchange_one(seat, &mut exchange, &head, peer) == After::Close {
                 break;
             }
             seat.waits();
@@ -99,10 +87,21 @@ impl<C: Fn() -> Now> ApiServer<C> {
         exchange.linger();
     }
 
+    /// The connection, after the handshake if there is one.
+    fn opened<'a>(&self, socket: &'a TcpStream, policy: &ApiPolicy) -> Option<ServedStream<'a>> {
+        let Some(config) = &policy.secured else { return Some(ServedStream::Plain(socket)) };
+        let deadline = self.now() + policy.head_timeout;
+        let accepted = SecuredStream::accept(socket, config, deadline, &self.clock);
+        if accepted.is_err() {
+            self.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        accepted.ok().map(|stream| ServedStream::Secured(stream, socket))
+    }
+
     /// Reads the rest of a request and answers it.
     fn exchange_one(
         &self,
-        seat: usize,
+        seat: &Seat,
         exchange: &mut Exchange<'_, C>,
         head: &ApiHead,
         peer: SocketAddr,
@@ -111,7 +110,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         let begun = self.now();
         let of = |endpoint| AnsweredRequest { method: head.method, endpoint, begun };
         let unread = if head.body == DeclaredBody::None { head.after } else { After::Close };
-        let admitted = match self.admit(head, &policy, peer) {
+        let admitted = match self.admitted(seat, head, &policy, peer) {
             Ok(admitted) => admitted,
             Err(Refused { endpoint, problem, allow }) => {
                 let mut answer = ApiAnswer::problem(&problem);
@@ -124,10 +123,11 @@ impl<C: Fn() -> Now> ApiServer<C> {
             }
         };
         let endpoint = admitted.routed.endpoint.word();
-        let Some(_bytes) = self.bodies.take(admitted.length, deadline::now() + BODIES_TIMEOUT) else {
-            let detail = "too many bodies are in work; repeat the request";
-            let problem = ApiProblem::passing(ProblemCode::Overloaded, detail, 1_000);
-            return self.send(exchange, of(endpoint), ApiAnswer::problem(&problem), After::Close);
+        let _bytes = match self.room_for_body(&admitted) {
+            Ok(taken) => taken,
+            Err(problem) => {
+                return self.send(exchange, of(endpoint), ApiAnswer::problem(&problem), After::Close);
+            }
         };
         let received = match exchange.body(head, admitted.length) {
             Ok(received) => received,
@@ -138,74 +138,9 @@ impl<C: Fn() -> Now> ApiServer<C> {
             }
         };
         let begun = self.now();
-        let answer = self.answer(seat, head, &admitted, &received, &policy);
+        let answer = self.answer(seat.index(), head, &admitted, &received, &policy);
         let answer = answer.unwrap_or_else(|problem| ApiAnswer::problem(&problem));
         self.send(exchange, AnsweredRequest { begun, ..of(endpoint) }, answer, head.after)
-    }
-
-    /// Decides from the head whether the request is served, and how long its body is.
-    fn admit(&self, head: &ApiHead, policy: &ApiPolicy, peer: SocketAddr) -> Result<Admitted, Refused> {
-        let refused = |endpoint, code, detail: String| Refused {
-            endpoint,
-            problem: ApiProblem::lasting(code, detail),
-            allow: None,
-        };
-        let unknown = "unknown";
-        if head.sender == Sender::Page {
-            let detail = "web pages may not use the server API; let your backend send the request";
-            return Err(refused(unknown, ProblemCode::Forbidden, detail.into()));
-        }
-        let routed = route::route(head.method, &head.path).map_err(|(problem, allow)| Refused {
-            endpoint: unknown,
-            problem,
-            allow,
-        })?;
-        let endpoint = routed.endpoint.word();
-        let key = match routed.right {
-            None => None,
-            Some(right) => {
-                let found = head.bearer.as_deref().and_then(|secret| policy.keys.find(secret));
-                let key = found.ok_or_else(|| {
-                    self.counters.unauthorized.fetch_add(1, Ordering::Relaxed);
-                    log::report(AuditEvent::ApiKeyRefused { address: peer.ip() });
-                    let detail = "send the header Authorization: Bearer with a secret of [[api.keys]]";
-                    refused(endpoint, ProblemCode::Unauthorized, detail.into())
-                })?;
-                if !key.has(right) {
-                    let detail = format!("the key {:?} lacks the right {}", key.name(), right.name());
-                    return Err(refused(endpoint, ProblemCode::Forbidden, detail));
-                }
-                Some(key)
-            }
-        };
-        let length =
-            self.length(head, policy).map_err(|problem| Refused { endpoint, problem, allow: None })?;
-        Ok(Admitted { routed, key, length })
-    }
-
-    /// The length of the body, which a POST needs.
-    fn length(&self, head: &ApiHead, policy: &ApiPolicy) -> Result<usize, ApiProblem> {
-        match (head.method, head.body) {
-            (Method::Post, DeclaredBody::None) => {
-                Err(ApiProblem::lasting(ProblemCode::Malformed, "the body is empty; send a JSON object"))
-            }
-            (_, DeclaredBody::None) => Ok(0),
-            (_, DeclaredBody::Unknown) => Err(ApiProblem::lasting(
-                ProblemCode::LengthRequired,
-                "send Content-Length; chunked bodies are not taken",
-            )),
-            (_, DeclaredBody::Bytes(length)) if length > policy.body_bytes => {
-                let most = policy.body_bytes;
-                let detail =
-                    format!("the body has over {most} bytes (api.body_bytes); send several requests");
-                Err(ApiProblem::lasting(ProblemCode::TooLarge, detail))
-            }
-            (_, DeclaredBody::Bytes(_)) if head.content == ContentType::Other => Err(ApiProblem::lasting(
-                ProblemCode::UnsupportedType,
-                "send the header Content-Type: application/json",
-            )),
-            (_, DeclaredBody::Bytes(length)) => Ok(length),
-        }
     }
 
     fn answer(
@@ -273,7 +208,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
 
     fn send(
         &self,
-        exchange: &Exchange<'_, C>,
+        exchange: &mut Exchange<'_, C>,
         of: AnsweredRequest,
         answer: ApiAnswer,
         after: After,
@@ -289,15 +224,6 @@ impl<C: Fn() -> Now> ApiServer<C> {
         response::answer(&mut out, status, content_type, &body, &options);
         if exchange.send(&out) { after } else { After::Close }
     }
-}
-
-/// A request that is served.
-struct Admitted {
-    routed: Routed,
-    /// `None` if the path needs none.
-    key: Option<Arc<ApiKey>>,
-    /// The bytes of the body.
-    length: usize,
 }
 
 /// The answer to a single publication.

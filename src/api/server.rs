@@ -1,16 +1,20 @@
 //! The state that the threads of the server API share.
 
-use super::places::Places;
-use crate::auth::api_key::ApiKeys;
+use super::tokens::TokenCheck;
+use crate::auth::api_key::{ApiKey, ApiKeys};
+use crate::auth::api_meters::{ApiMeters, ApiUse};
 use crate::clock::{Moment, Now};
 use crate::job::bus::Bus;
 use crate::job::callers::Callers;
+use crate::job::places::Places;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::request::HeadLimits;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +25,10 @@ pub(super) const STORE: &str = "store";
 #[derive(Clone, Debug)]
 pub struct ApiPolicy {
     pub keys: ApiKeys,
+    /// Of `api.audience`; `None`: tokens are not accepted.
+    pub tokens: Option<Arc<TokenCheck>>,
+    /// Of `api.tls`; `None`: plain HTTP.
+    pub secured: Option<Arc<ServerConfig>>,
     pub bounds: ApiBounds,
     /// `api.body_bytes`
     pub body_bytes: usize,
@@ -32,9 +40,8 @@ pub struct ApiPolicy {
 /// The parts of the server.
 pub(super) struct ApiServer<C> {
     pub(super) shared: Arc<ApiShared>,
-    pub(super) in_flight: Places,
-    pub(super) in_flight_max: usize,
-    pub(super) bodies: Places,
+    /// `api.connections`
+    pub(super) connections: usize,
     pub(super) callers: Arc<Callers>,
     pub(super) mailboxes: Arc<[Mailbox]>,
     pub(super) bus: Option<Bus>,
@@ -48,6 +55,28 @@ pub(super) struct ApiShared {
     pub(super) policy: ArcSwap<ApiPolicy>,
     /// `None`: the process ends.
     pub(super) queues: ArcSwapOption<Queues>,
+    /// Appends in the store's queue.
+    pub(super) in_flight: Arc<Places>,
+    /// Bytes of bodies.
+    pub(super) bodies: Arc<Places>,
+    pub(super) meters: Mutex<ApiMeters>,
+}
+
+impl ApiPolicy {
+    /// The backends that share the places.
+    pub(super) fn backends(&self) -> usize {
+        // Tokens are from any number.
+        self.keys.count() + if self.tokens.is_some() { 2 } else { 0 }
+    }
+}
+
+impl ApiShared {
+    /// Applies a changed configuration to the next request.
+    pub(super) fn revise(&self, policy: ApiPolicy) {
+        self.in_flight.divide(policy.backends());
+        self.bodies.divide(policy.backends());
+        self.policy.store(Arc::new(policy));
+    }
 }
 
 impl<C: Fn() -> Now> ApiServer<C> {
@@ -66,6 +95,18 @@ impl<C: Fn() -> Now> ApiServer<C> {
         (self.clock)().at
     }
 
+    /// Counts the use of a key's rate, or refuses the request.
+    pub(super) fn admit(&self, key: &ApiKey, use_of: ApiUse) -> Result<(), ApiProblem> {
+        self.shared.meters.lock().admit(key, use_of, self.now()).map_err(|wait| {
+            let setting = match use_of {
+                ApiUse::Publications(_) => "publishes_per_s",
+                ApiUse::Signal => "signals_per_s",
+            };
+            let detail = format!("the key {:?} has used up its {setting}; nothing was done", key.name());
+            ApiProblem::passing(ProblemCode::RateLimited, detail, retry_ms(wait))
+        })
+    }
+
     /// Refuses a request at once while the store is down: its queue would fill with what is answered late.
     pub(super) fn check_store(&self) -> Result<(), ApiProblem> {
         let snapshot = self.outlook.snapshot();
@@ -77,4 +118,9 @@ impl<C: Fn() -> Now> ApiServer<C> {
             ..ApiProblem::passing(ProblemCode::Unavailable, "the store is down; nothing was stored", retry_ms)
         })
     }
+}
+
+/// A wait in whole milliseconds, rounded up.
+pub(super) fn retry_ms(wait: Duration) -> u32 {
+    u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX)
 }

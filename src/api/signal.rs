@@ -2,6 +2,7 @@
 
 use super::server::ApiServer;
 use crate::auth::api_key::ApiKey;
+use crate::auth::api_meters::ApiUse;
 use crate::clock::Now;
 use crate::job::Broadcast;
 use crate::job::wake::wake;
@@ -22,6 +23,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             forbidden(format!("the key {:?} may not name an author; set as_user = true for it", key.name()))
         })?;
         self.queues()?;
+        self.admit(key, ApiUse::Signal)?;
         let mut frame = Vec::with_capacity(data.len() + 96);
         push::signal(&mut frame, &channel, author.as_str(), data);
         let frame: Arc<[u8]> = Arc::from(frame);

@@ -1,9 +1,11 @@
 //! The keys of the server API: what an application backend may do.
 //!
-//! A key is known by its SHA-256 alone, so that neither memory nor the duration of a comparison reveals it.
+//! A key is known by its SHA-256 alone, so that neither memory nor the duration of a comparison reveals it. A backend may present a
+//! token instead, which makes a key for as long as it is valid.
 
 use super::permission::{ClaimFault, Patterns};
 use crate::id::{ChannelName, UserName};
+use crate::rate::Rate;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -52,15 +54,36 @@ pub enum Authorship {
     AnyUser,
 }
 
+/// The rates of a key; `None`: no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiRates {
+    pub publishes: Option<Rate>,
+    pub signals: Option<Rate>,
+}
+
+impl ApiRates {
+    /// The signals of a key without a rate of its own. Each goes to every instance and is encoded for every subscriber.
+    pub const SIGNALS_PER_S: u32 = 1_000;
+
+    /// Rates per second, as many at once after a pause of a second. 0 is no bound.
+    pub fn new(publishes_per_s: u32, signals_per_s: u32) -> ApiRates {
+        let rate = |per_s| Rate::new(per_s, per_s);
+        ApiRates { publishes: rate(publishes_per_s), signals: rate(signals_per_s) }
+    }
+}
+
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     name: Arc<str>,
-    digest: [u8; 32],
+    party: Arc<str>,
+    /// `None`: a token made the key.
+    digest: Option<[u8; 32]>,
     rights: Vec<ApiRight>,
     channels: Patterns,
     authorship: Authorship,
     author: UserName,
+    rates: ApiRates,
 }
 
 impl ApiKey {
@@ -71,17 +94,24 @@ impl ApiKey {
         rights: Vec<ApiRight>,
         channels: &[String],
         authorship: Authorship,
+        rates: ApiRates,
+    ) -> Result<ApiKey, ClaimFault> {
+        let key = ApiKey::of_token(name, rights, channels, authorship, rates)?;
+        Ok(ApiKey { party: Arc::clone(&key.name), digest: Some(Sha256::digest(secret).into()), ..key })
+    }
+
+    /// The key that a token makes. Its author is that of a key of the same name, and its shares are its own.
+    pub fn of_token(
+        name: &str,
+        rights: Vec<ApiRight>,
+        channels: &[String],
+        authorship: Authorship,
+        rates: ApiRates,
     ) -> Result<ApiKey, ClaimFault> {
         let author = UserName::parse(&format!("{AUTHOR_PREFIX}{name}")).map_err(|_| ClaimFault::Shape)?;
-        let digest = Sha256::digest(secret).into();
-        Ok(ApiKey {
-            name: Arc::from(name),
-            digest,
-            rights,
-            channels: Patterns::parse(channels)?,
-            authorship,
-            author,
-        })
+        let (name, party) = (Arc::from(name), Arc::from(format!("token:{name}")));
+        let channels = Patterns::parse(channels)?;
+        Ok(ApiKey { name, party, digest: None, rights, channels, authorship, author, rates })
     }
 
     /// The name, for logs.
@@ -89,9 +119,18 @@ impl ApiKey {
         &self.name
     }
 
+    /// The party that shares bounds with others. No two keys have the same, and no token has that of a key.
+    pub fn party(&self) -> &Arc<str> {
+        &self.party
+    }
+
     /// True if both have the same secret.
     pub fn has_secret_of(&self, other: &ApiKey) -> bool {
-        self.digest == other.digest
+        self.digest.is_some() && self.digest == other.digest
+    }
+
+    pub fn rates(&self) -> ApiRates {
+        self.rates
     }
 
     /// True if the key has this right at all.
@@ -123,10 +162,16 @@ impl ApiKeys {
         ApiKeys(keys.into_iter().map(Arc::new).collect())
     }
 
+    /// The number of keys.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The key with this secret. The duration does not depend on how much of a key was guessed.
     pub fn find(&self, secret: &[u8]) -> Option<Arc<ApiKey>> {
         let digest: [u8; 32] = Sha256::digest(secret).into();
-        self.0.iter().find(|key| bool::from(key.digest.ct_eq(&digest))).map(Arc::clone)
+        let has_digest = |key: &&Arc<ApiKey>| key.digest.is_some_and(|own| bool::from(own.ct_eq(&digest)));
+        self.0.iter().find(has_digest).map(Arc::clone)
     }
 }
 
@@ -136,7 +181,8 @@ mod tests {
 
     fn key(name: &str, secret: &[u8], channels: &[&str], authorship: Authorship) -> ApiKey {
         let channels: Vec<String> = channels.iter().map(|pattern| (*pattern).to_owned()).collect();
-        ApiKey::new(name, secret, vec![ApiRight::Publish], &channels, authorship).expect("a key")
+        let rates = ApiRates::new(0, 0);
+        ApiKey::new(name, secret, vec![ApiRight::Publish], &channels, authorship, rates).expect("a key")
     }
 
     fn channel(name: &str) -> ChannelName {

@@ -85,6 +85,8 @@ pub fn read(
         iss: member("iss"),
         channels: member(&names.channels),
         publishes_per_s: member("publishes_per_s"),
+        // The service is not asked about backends.
+        api: None,
     };
     match verifier.introspected(&body, now_unix_ms) {
         Err(TokenFault::BadTime) => Err(NoAnswer::BadTime),

@@ -2,6 +2,9 @@
 
 pub mod account;
 pub mod api_key;
+pub mod api_meters;
+pub mod backend_token;
+pub mod backend_tokens;
 pub mod census;
 pub mod check_queue;
 pub mod fair_queue;

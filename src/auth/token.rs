@@ -8,7 +8,7 @@ mod values;
 
 pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProblem};
 pub use fault::TokenFault;
-pub(super) use values::subject;
+pub(super) use values::{decode, object, subject};
 
 use crate::auth::key::{self, KeyChanges, TRIES_MAX, VerifyingKey};
 use crate::auth::key_set::KeySet;
@@ -16,14 +16,12 @@ use crate::auth::permission::Permissions;
 use crate::auth::token_type::is_type;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::{INTEGER_MAX, UserName};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
-use values::{milliseconds, names, rate, string};
+use values::{milliseconds, names, rate, string, whole_ms};
 
 /// The bound on the bytes of a token, because it is read before anything is known of its sender. A token must also
 /// fit twice into the head of an upgrade.
@@ -151,35 +149,59 @@ impl Verifier {
 
     /// Checks `token` with the configured keys, then with those of a key set.
     pub fn judge(&self, token: &str, fetched: &KeySet, now_unix_ms: u64) -> Judged {
-        match token.len() {
-            0 => return Judged::Settled(Err(TokenFault::Missing)),
-            1..=TOKEN_BYTES_MAX => {}
-            _ => return Judged::Settled(Err(TokenFault::TooLong)),
-        }
-        let opaque = |fault| Judged::Open { fault, form: TokenForm::Opaque };
-        let parts = match Parts::of(token) {
-            Ok(parts) => parts,
-            Err(fault) => return opaque(fault),
-        };
-        match self.signer(&parts, fetched) {
-            Ok(Signer::Known(mark)) => {
-                let source = mark.map_or(self.key_set, TokenSource::Key);
-                Judged::Settled(self.read(&parts, source, now_unix_ms))
+        match self.signed(token, fetched) {
+            Ok((parts, source)) => {
+                let read = |claims: &RawClaims<'_>, expires| claims_of(claims, source, expires);
+                Judged::Settled(self.read(&parts, now_unix_ms, read))
             }
-            Ok(Signer::Forged) => Judged::Settled(Err(TokenFault::BadSignature)),
-            Ok(Signer::Unknown(fault, form)) => Judged::Open { fault, form },
-            Err(fault @ TokenFault::UnknownExtension) => Judged::Settled(Err(fault)),
-            Err(fault) => opaque(fault),
+            Err(Unverified::Refused(fault)) => Judged::Settled(Err(fault)),
+            Err(Unverified::Open(fault, form)) => Judged::Open { fault, form },
         }
     }
 
-    fn read(&self, parts: &Parts<'_>, source: TokenSource, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+    /// The parts of a token whose signature is good, and its signer.
+    fn signed<'a>(&self, token: &'a str, fetched: &KeySet) -> Result<(Parts<'a>, TokenSource), Unverified> {
+        match token.len() {
+            0 => return Err(Unverified::Refused(TokenFault::Missing)),
+            1..=TOKEN_BYTES_MAX => {}
+            _ => return Err(Unverified::Refused(TokenFault::TooLong)),
+        }
+        let opaque = |fault| Unverified::Open(fault, TokenForm::Opaque);
+        let parts = Parts::of(token).map_err(opaque)?;
+        match self.signer(&parts, fetched) {
+            Ok(Signer::Known(mark)) => Ok((parts, mark.map_or(self.key_set, TokenSource::Key))),
+            Ok(Signer::Forged) => Err(Unverified::Refused(TokenFault::BadSignature)),
+            Ok(Signer::Unknown(fault, form)) => Err(Unverified::Open(fault, form)),
+            Err(fault @ TokenFault::UnknownExtension) => Err(Unverified::Refused(fault)),
+            Err(fault) => Err(opaque(fault)),
+        }
+    }
+
+    /// Hands the claims of a token to `read`, with the end of its validity, if a configured key signed it and it is meant for this
+    /// gateway and valid now.
+    pub(super) fn read_claims<T, E: From<TokenFault>>(
+        &self,
+        token: &str,
+        now_unix_ms: u64,
+        read: impl FnOnce(&RawClaims<'_>, Option<u64>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (parts, _) = self.signed(token, &KeySet::default()).map_err(Unverified::fault)?;
+        self.read(&parts, now_unix_ms, read)
+    }
+
+    fn read<T, E: From<TokenFault>>(
+        &self,
+        parts: &Parts<'_>,
+        now_unix_ms: u64,
+        read: impl FnOnce(&RawClaims<'_>, Option<u64>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let payload = decode(parts.payload)?;
         let claims: RawClaims<'_> = object(&payload)?;
         if let Some(expected) = &self.token_type {
             check_type(parts, &claims, expected)?;
         }
-        self.claims(&claims, source, now_unix_ms)
+        let expires_unix_ms = self.check(&claims, now_unix_ms)?;
+        read(&claims, expires_unix_ms)
     }
 
     /// Reads the claims of an answer of the introspection service.
@@ -187,27 +209,13 @@ impl Verifier {
         if let Some(expected) = &self.token_type {
             check_introspected_type(body, expected)?;
         }
-        self.claims(body, self.service, now_unix_ms)
+        claims_of(body, self.service, self.check(body, now_unix_ms)?)
     }
 
-    /// Reads verified claims, if they are meant for this gateway and valid now.
-    fn claims(
-        &self,
-        body: &RawClaims<'_>,
-        source: TokenSource,
-        now_unix_ms: u64,
-    ) -> Result<Claims, TokenFault> {
+    /// The end of the validity of claims that are meant for this gateway and valid now.
+    fn check(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Option<u64>, TokenFault> {
         self.check_parties(body)?;
-        let expires_unix_ms = self.check_times(body, now_unix_ms)?;
-        let user = subject(body.sub)?;
-        let permissions = match body.channels {
-            Some(json) => Permissions::from_claim(json.get())?,
-            None => Permissions::nothing(),
-        };
-        let issuer = body.iss.and_then(string).map(|issuer| TrustMark::of(&issuer));
-        let origin = TokenOrigin { source, issuer };
-        let publishes_per_s = body.publishes_per_s.map_or(Ok(0), rate)?;
-        Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, origin })
+        self.check_times(body, now_unix_ms)
     }
 
     fn signer(&self, parts: &Parts<'_>, fetched: &KeySet) -> Result<Signer, TokenFault> {
@@ -265,6 +273,40 @@ impl Verifier {
         let Some(lifetime_max_ms) = self.lifetime_max_ms else { return Ok(None) };
         let issued = body.iat.map(milliseconds).transpose()?.unwrap_or(now_unix_ms).min(now_unix_ms);
         Ok(Some(issued.saturating_add(lifetime_max_ms).min(INTEGER_MAX)))
+    }
+}
+
+/// Reads the claims of a user that were checked.
+fn claims_of(
+    body: &RawClaims<'_>,
+    source: TokenSource,
+    expires_unix_ms: Option<u64>,
+) -> Result<Claims, TokenFault> {
+    let user = subject(body.sub)?;
+    let permissions = match body.channels {
+        Some(json) => Permissions::from_claim(json.get())?,
+        None => Permissions::nothing(),
+    };
+    let issuer = body.iss.and_then(string).map(|issuer| TrustMark::of(&issuer));
+    let origin = TokenOrigin { source, issuer };
+    let publishes_per_s = body.publishes_per_s.map_or(Ok(0), rate)?;
+    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, origin })
+}
+
+/// A token without a good signature of a key at hand.
+#[derive(Clone, Copy, Debug)]
+enum Unverified {
+    /// For good.
+    Refused(TokenFault),
+    /// Another source may accept it.
+    Open(TokenFault, TokenForm),
+}
+
+impl Unverified {
+    const fn fault(self) -> TokenFault {
+        match self {
+            Unverified::Refused(fault) | Unverified::Open(fault, _) => fault,
+        }
     }
 }
 
@@ -373,6 +415,9 @@ pub(super) struct RawClaims<'a> {
     pub(super) channels: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) publishes_per_s: Option<&'a RawValue>,
+    /// Of a backend's token.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) api: Option<&'a RawValue>,
 }
 
 /// Distinguishes `null` from an absent claim: an `exp` of `null` must not mean forever.
@@ -397,22 +442,6 @@ fn check_introspected_type(answer: &RawClaims<'_>, expected: &str) -> Result<(),
         (None, None) => true,
     };
     if is_expected { Ok(()) } else { Err(TokenFault::WrongType) }
-}
-
-fn whole_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-pub(super) fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
-}
-
-/// Reads a JSON object. The library would accept a list as an object, value by value.
-pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenFault> {
-    if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(TokenFault::Malformed);
-    }
-    serde_json::from_slice(json).map_err(|_| TokenFault::Malformed)
 }
 
 #[cfg(test)]

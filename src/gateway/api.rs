@@ -1,7 +1,8 @@
 //! The server API before its threads start, and its part of a reload.
 
 use super::config::Config;
-use crate::api::{Api, ApiPolicy, RunningApi};
+use super::config::prepare::backend_verifier;
+use crate::api::{Api, ApiPolicy, RunningApi, TokenCheck};
 use crate::auth::api_key::ApiKeys;
 use crate::clock::Now;
 use crate::job::callers::Callers;
@@ -9,6 +10,7 @@ use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::request::HeadLimits;
+use rustls::ServerConfig;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub(super) enum PreparedApi {
         listener: TcpListener,
         /// Never port 0.
         address: SocketAddr,
+        scheme: &'static str,
         counters: Arc<ApiCounters>,
     },
     Off,
@@ -33,6 +36,8 @@ pub(super) struct ApiParts {
     pub(super) callers: Arc<Callers>,
     pub(super) mailboxes: Arc<[Mailbox]>,
     pub(super) outlook: Arc<Outlook>,
+    /// TLS as on the listener of clients; `None` without a certificate.
+    pub(super) secured: Option<Arc<ServerConfig>>,
 }
 
 impl PreparedApi {
@@ -46,7 +51,8 @@ impl PreparedApi {
         };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(PreparedApi::Ready { listener, address, counters: Arc::default() })
+        let scheme = if config.api.tls { "https" } else { "http" };
+        Ok(PreparedApi::Ready { listener, address, scheme, counters: Arc::default() })
     }
 
     /// The number of threads that wait for answers of the store.
@@ -67,7 +73,7 @@ impl PreparedApi {
     /// The address, for the start banner.
     pub(super) fn describe(&self) -> Option<String> {
         match self {
-            PreparedApi::Ready { address, .. } => Some(format!("http://{address}/v1/")),
+            PreparedApi::Ready { address, scheme, .. } => Some(format!("{scheme}://{address}/v1/")),
             PreparedApi::Off => None,
         }
     }
@@ -80,9 +86,10 @@ impl PreparedApi {
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> io::Result<Option<RunningApi>> {
         let PreparedApi::Ready { listener, counters, .. } = self else { return Ok(None) };
-        let ApiParts { queues, callers, mailboxes, outlook } = parts;
+        let ApiParts { queues, callers, mailboxes, outlook, secured } = parts;
+        let policy = policy(config, secured.as_ref()).map_err(io::Error::other)?;
         let api = Api {
-            policy: policy(config),
+            policy,
             connections: config.api.connections as usize,
             in_flight: config.api.in_flight as usize,
             queues,
@@ -96,11 +103,13 @@ impl PreparedApi {
     }
 }
 
-/// The settings that a reload may change.
-pub(super) fn policy(config: &Config) -> ApiPolicy {
+/// The settings that a reload may change. `secured`: TLS as on the listener of clients.
+pub(super) fn policy(config: &Config, secured: Option<&Arc<ServerConfig>>) -> Result<ApiPolicy, String> {
     let (api, limits) = (&config.api, &config.limits);
-    ApiPolicy {
+    Ok(ApiPolicy {
         keys: ApiKeys::new(api.keys.iter().map(|key| key.key.clone()).collect()),
+        tokens: token_check(config)?,
+        secured: secured.filter(|_| api.tls).map(Arc::clone),
         bounds: ApiBounds {
             per_request: api.per_request as usize,
             data_bytes: limits.frame_bytes as usize,
@@ -109,5 +118,14 @@ pub(super) fn policy(config: &Config) -> ApiPolicy {
         body_bytes: api.body_bytes as usize,
         head_limits: HeadLimits::from(limits),
         head_timeout: Duration::from_millis(limits.head_ms.into()),
-    }
+    })
+}
+
+/// The check of tokens for `api.audience`. Another configuration forgets the earlier tokens.
+fn token_check(config: &Config) -> Result<Option<Arc<TokenCheck>>, String> {
+    let Some(audience) = &config.api.audience else { return Ok(None) };
+    let verifier = backend_verifier(&config.auth, audience).map_err(|fault| format!("auth.keys: {fault}"))?;
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    Ok(Some(Arc::new(TokenCheck::new(verifier, salt))))
 }

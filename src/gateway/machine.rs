@@ -1,5 +1,5 @@
 //! The needs of a gateway with the embedded store, for `seawall doctor`: the data folder, room on its disk,
-//! descriptors, the certificate, and the two ports.
+//! descriptors, the certificate, and the ports.
 
 use super::capacity;
 use super::config::Config;
@@ -39,6 +39,9 @@ pub(super) fn rows(config: &Config, unix_s: u64) -> Vec<DiagnosisRow> {
     rows.push(row("listener", "port", &listen.to_string(), critical, port(listen, holder.as_deref())));
     if let Some(admin) = config.admin.listen {
         rows.push(row("admin", "port", &admin.to_string(), optional, port(admin, holder.as_deref())));
+    }
+    if let Some(api) = config.api.listen {
+        rows.push(row("server API", "port", &api.to_string(), critical, port(api, holder.as_deref())));
     }
     rows
 }

@@ -16,7 +16,7 @@ use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
 use super::{api, auth, tls, watch};
-use crate::api::RunningApi;
+use crate::api::{ApiPolicy, RunningApi};
 use crate::auth::trust::TrustEdition;
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
@@ -90,6 +90,7 @@ struct Built {
     trust: Option<TokenTrust>,
     policy: Policy,
     secured: Option<Arc<rustls::ServerConfig>>,
+    api: ApiPolicy,
 }
 
 impl Reloader {
@@ -207,17 +208,19 @@ impl Reloader {
             }
             false => (None, current),
         };
+        let secured = tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?;
         Ok(Built {
             bounds: ProcessBounds::settle(&config.limits, setup.engine.reactors)?,
             revision: watch::revision(self.before(), config, &self.instance.0, &self.shared)?,
             trust,
             policy: auth::policy(config, policy.auth, self.instance.clone(), edition),
-            secured: tls::secured(config.tls.identity.as_ref(), setup.tls.as_ref())?,
+            api: api::policy(config, secured.as_ref())?,
+            secured,
         })
     }
 
     fn hand_out(&self, config: &Config, built: Built) -> Result<(), Halt> {
-        let Built { bounds, revision, trust, policy, secured } = built;
+        let Built { bounds, revision, trust, policy, secured, api } = built;
         let watched = self.reviser.revise(revision).map_err(|unrevised| match unrevised {
             Unrevised::Refused => {
                 Halt::Before("the watch thread does not take it, or cannot start a thread for a probe".into())
@@ -244,7 +247,7 @@ impl Reloader {
             sent.map_err(|_| Halt::Within("the auth worker does not take it"))?;
         }
         if let Some(running) = &self.api {
-            running.revise(api::policy(config));
+            running.revise(api);
         }
         let setup = self.setups.load();
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);

@@ -72,6 +72,7 @@ impl Threads {
             callers: Arc::clone(&callers),
             mailboxes: Arc::clone(mailboxes),
             outlook: Arc::clone(&setup.engine.outlook),
+            secured: setup.tls.clone(),
         };
         let store =
             store.start(StoreEnds { mailboxes: Arc::clone(mailboxes), callers, appends, reads, counters })?;

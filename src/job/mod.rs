@@ -9,6 +9,7 @@ pub mod known_token;
 pub mod lane;
 pub mod lookup;
 mod message;
+pub mod places;
 pub mod probing;
 pub mod wake;
 

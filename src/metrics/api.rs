@@ -1,6 +1,7 @@
 //! Counters of the server API.
 
 use super::duration::DurationHistogram;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -58,10 +59,14 @@ pub struct ApiCounters {
     pub items: [AtomicU64; ItemOutcome::ALL.len()],
     /// Requests without a valid key.
     pub unauthorized: AtomicU64,
+    /// TLS handshakes that did not complete.
+    pub handshakes_failed: AtomicU64,
     /// Connections closed to make room for new ones.
     pub turned_out: AtomicU64,
     /// Publications in the store's queue now.
-    pub in_flight: AtomicU64,
+    pub in_flight: Arc<AtomicU64>,
+    /// Bytes of the bodies that are received or worked on now.
+    pub body_bytes: Arc<AtomicU64>,
     /// From the last byte of a request to its answer.
     pub latency: DurationHistogram,
 }

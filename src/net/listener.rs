@@ -85,9 +85,23 @@ pub fn read_more(
     }
 }
 
-/// Sends an answer. False if the peer did not take it by the deadline.
-pub fn send(mut stream: &TcpStream, mut bytes: &[u8], clock: &impl Fn() -> Now) -> bool {
-    let deadline = clock().at + SEND_TIMEOUT;
+/// Sends an answer. False if the peer did not take it in time.
+pub fn send(stream: &TcpStream, bytes: &[u8], clock: &impl Fn() -> Now) -> bool {
+    send_until(stream, bytes, send_deadline(clock), clock)
+}
+
+/// The deadline of an answer that is sent now.
+pub fn send_deadline(clock: &impl Fn() -> Now) -> Moment {
+    clock().at + SEND_TIMEOUT
+}
+
+/// Sends bytes. False if the peer did not take them by the deadline.
+pub fn send_until(
+    mut stream: &TcpStream,
+    mut bytes: &[u8],
+    deadline: Moment,
+    clock: &impl Fn() -> Now,
+) -> bool {
     while !bytes.is_empty() {
         let left = deadline.since(clock().at);
         if left.is_zero() || stream.set_write_timeout(Some(left)).is_err() {

@@ -16,6 +16,8 @@ pub mod postgres;
 pub mod redis;
 pub(crate) mod resolve;
 pub(crate) mod seats;
+pub(crate) mod secured;
+pub(crate) mod served;
 pub mod target;
 pub(crate) mod tls;
 pub(crate) mod trouble;

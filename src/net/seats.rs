@@ -1,10 +1,12 @@
 //! The bounded number of connections served at once, each on a thread. A silent peer cannot keep its seat.
 //!
 //! When all seats are taken, the peer that has been sending its request for longest is disconnected: a request is a packet or two,
-//! so a peer that needs longer than the arrival of all others is slow, idle or silent. A peer that is being answered stays; its
-//! answer has a deadline.
+//! so a peer that needs longer than the arrival of all others is slow, idle or silent. If peers are known to belong to parties, one of
+//! the party with the most seats leaves. A peer that is being answered stays; its answer has a deadline.
 
 use parking_lot::{Condvar, Mutex};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ struct TakenSeat {
     index: usize,
     stream: Arc<TcpStream>,
     doing: Doing,
+    /// The party of its last request; `None` before the first.
+    party: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +40,19 @@ enum Doing {
     Waiting,
     /// The gateway has to answer.
     Answering,
+    /// The gateway carries out the request of its party.
+    Serving,
     /// It was disconnected; its thread is about to notice.
     Leaving,
+}
+
+/// The seats of a party whose requests are in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatShare {
+    /// Its share has room for this request.
+    Room,
+    /// Others need the rest.
+    UsedUp,
 }
 
 /// One seat; dropping it frees it.
@@ -62,8 +77,8 @@ impl Seats {
         let mut taken = seats.taken.lock();
         while taken.places.len() >= seats.bound {
             let leaves = taken.places.iter().any(|place| place.doing == Doing::Leaving);
-            let waits = taken.places.iter_mut().find(|place| place.doing == Doing::Waiting);
-            if let (false, Some(place)) = (leaves, waits) {
+            let next = next_to_leave(&taken.places).and_then(|at| taken.places.get_mut(at));
+            if let (false, Some(place)) = (leaves, next) {
                 place.doing = Doing::Leaving;
                 turned_out += 1;
                 // Fails if the peer left by itself, which its thread notices as well.
@@ -75,9 +90,20 @@ impl Seats {
         taken.numbers += 1;
         let is_free = |index: &usize| taken.places.iter().all(|place| place.index != *index);
         let index = (0..seats.bound).find(is_free).unwrap_or_default();
-        taken.places.push(TakenSeat { number, index, stream: Arc::clone(&stream), doing: Doing::Waiting });
+        let (doing, party) = (Doing::Waiting, None);
+        taken.places.push(TakenSeat { number, index, stream: Arc::clone(&stream), doing, party });
         (Seat { seats: Arc::clone(seats), number, index, stream }, turned_out)
     }
+}
+
+/// The peer that gives way: the first one that waits, of the party with the most seats.
+fn next_to_leave(places: &[TakenSeat]) -> Option<usize> {
+    let mut seats: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    for place in places {
+        *seats.entry(place.party.as_deref()).or_default() += 1;
+    }
+    let waiting = places.iter().enumerate().filter(|(_, place)| place.doing == Doing::Waiting);
+    waiting.max_by_key(|(at, place)| (seats.get(&place.party.as_deref()), Reverse(*at))).map(|(at, _)| at)
 }
 
 impl Seat {
@@ -98,6 +124,22 @@ impl Seat {
     /// The answer is sent; the peer should close the connection or send the next request.
     pub fn waits(&self) {
         self.now(Doing::Waiting);
+    }
+
+    /// Notes the party of a request that is being answered. Its share is used up if it has `share` in progress.
+    pub fn serves(&self, party: &Arc<str>, share: usize) -> SeatShare {
+        let mut taken = self.seats.taken.lock();
+        let of_party =
+            |place: &&TakenSeat| place.doing == Doing::Serving && place.party.as_ref() == Some(party);
+        let others = taken.places.iter().filter(of_party).count();
+        let verdict = if others < share { SeatShare::Room } else { SeatShare::UsedUp };
+        if let Some(own) = taken.places.iter_mut().find(|place| place.number == self.number) {
+            own.party = Some(Arc::clone(party));
+            if (own.doing, verdict) == (Doing::Answering, SeatShare::Room) {
+                own.doing = Doing::Serving;
+            }
+        }
+        verdict
     }
 
     fn now(&self, doing: Doing) {
@@ -152,6 +194,36 @@ mod tests {
         drop(seat);
         assert_eq!(taken.recv_timeout(Duration::from_secs(10)), Ok(1));
         assert!(busy.stream().peer_addr().is_ok(), "the busy one is still there");
+    }
+
+    #[test]
+    fn party_with_the_most_seats_gives_way_and_has_a_share_of_those_in_progress() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let seats = Seats::new(5);
+        let mut clients = Vec::new();
+        let mut take = || {
+            let (client, server) = pair(&listener);
+            clients.push(client);
+            Seats::take(&seats, server).0
+        };
+        let (small, large): (Arc<str>, Arc<str>) = (Arc::from("small"), Arc::from("large"));
+        let (idle, others) = (take(), [take(), take(), take()]);
+        idle.answers();
+        assert_eq!(idle.serves(&small, 2), SeatShare::Room);
+        idle.waits();
+        let shares: Vec<SeatShare> = others
+            .iter()
+            .map(|seat| {
+                seat.answers();
+                seat.serves(&large, 2)
+            })
+            .collect();
+        assert_eq!(shares, [SeatShare::Room, SeatShare::Room, SeatShare::UsedUp]);
+        let _stranger = take();
+        others[2].waits();
+        let leaves = next_to_leave(&seats.taken.lock().places).expect("one that waits");
+        let number = seats.taken.lock().places[leaves].number;
+        assert_eq!(number, others[2].number, "not the one that waits for longest");
     }
 
     #[test]

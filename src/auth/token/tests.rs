@@ -2,6 +2,8 @@ use super::*;
 use crate::auth::key::{KEYS_MAX, KeyProblem};
 use crate::auth::permission::Right;
 use crate::id::ChannelName;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, Header as SignedHeader};
 use proptest::prelude::*;
 use serde_json::{Value, json};

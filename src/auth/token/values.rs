@@ -1,9 +1,12 @@
-//! The values of claims.
+//! The parts of a token as values.
 
 use super::fault::TokenFault;
 use crate::id::UserName;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::time::Duration;
 
 /// The bound on the claim `publishes_per_s`, as on the setting that it lifts.
 const PUBLISHES_PER_S_MAX: u32 = 1_000_000;
@@ -45,4 +48,20 @@ pub(super) fn rate(per_s: &RawValue) -> Result<u32, TokenFault> {
 pub(super) fn milliseconds(date: &RawValue) -> Result<u64, TokenFault> {
     let seconds: f64 = serde_json::from_str(date.get()).map_err(|_| TokenFault::BadTime)?;
     Ok((seconds * 1_000.0).round() as u64)
+}
+
+pub(super) fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(in crate::auth) fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
+}
+
+/// Reads a JSON object. The library would accept a list as an object, value by value.
+pub(in crate::auth) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenFault> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(TokenFault::Malformed);
+    }
+    serde_json::from_slice(json).map_err(|_| TokenFault::Malformed)
 }

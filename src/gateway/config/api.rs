@@ -5,14 +5,14 @@ use super::origin::ValueOrigin;
 use super::raw::{RawValue, TableReader, one_of};
 use super::secret_file::{self, SecretFile};
 use crate::admin::{BEARER_BYTES, is_bearer};
-use crate::auth::api_key::{ApiKey, ApiRight, Authorship};
+use crate::auth::api_key::{ApiKey, ApiRates, ApiRight, Authorship};
 use crate::auth::permission::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// The fields of a key, for the reference.
-pub const FIELDS: [(&str, &str); 6] = [
+pub const FIELDS: [(&str, &str); 8] = [
     (
         "name",
         "The name of the backend: 1 to 64 of `A-Z a-z 0-9 _ . -`. `$api:NAME` is the author of what it publishes. Required.",
@@ -25,10 +25,17 @@ pub const FIELDS: [(&str, &str); 6] = [
         "Channel patterns, as in tokens: the rights hold on these. `*` matches no personal channel; `$user:*` matches all. Required.",
     ),
     ("as_user", "`true`: requests may name the author in `user`. Default: `false`."),
+    (
+        "publishes_per_s",
+        "Publications per second; as many at once after a pause. A request over it gets 429. Default: `0`, no bound.",
+    ),
+    ("signals_per_s", "The same for signals. Default: `1000`; `0` is no bound."),
 ];
 
 /// A file that holds a secret is shorter.
 const SECRET_FILE_BYTES_MAX: usize = 4 << 10;
+/// The highest rate of a key.
+const RATE_MAX: u64 = 1_000_000;
 /// The longest name of a key.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -37,6 +44,10 @@ const NAME_BYTES_MAX: usize = 64;
 pub struct ApiSection {
     /// `None`: there is no API.
     pub listen: Option<SocketAddr>,
+    /// TLS with the certificate of `[tls]`.
+    pub tls: bool,
+    /// The audience of tokens of backends; `None`: tokens are not accepted.
+    pub audience: Option<String>,
     /// Connections served at once.
     pub connections: u32,
     /// Publications in the store's queue at once.
@@ -51,7 +62,8 @@ pub struct ApiSection {
 impl Default for ApiSection {
     fn default() -> ApiSection {
         let (connections, in_flight, body_bytes, per_request) = (64, 2_048, 4 << 20, 1_000);
-        ApiSection { listen: None, connections, in_flight, body_bytes, per_request, keys: Vec::new() }
+        let (listen, tls, audience, keys) = (None, false, None, Vec::new());
+        ApiSection { listen, tls, audience, connections, in_flight, body_bytes, per_request, keys }
     }
 }
 
@@ -64,6 +76,8 @@ pub struct ApiKeyConfig {
     /// The file that holds the secret; `None`: its table does.
     pub file: Option<PathBuf>,
     pub authorship: Authorship,
+    pub publishes_per_s: u32,
+    pub signals_per_s: u32,
     pub origin: ValueOrigin,
 }
 
@@ -91,9 +105,12 @@ pub(super) fn read_key(reader: &mut TableReader<'_>, earlier: &[ApiKeyConfig]) -
         _ => None,
     });
     let authorship = if as_user == Some(true) { Authorship::AnyUser } else { Authorship::Own };
+    let publishes_per_s = reader.number("publishes_per_s", 0..=RATE_MAX).unwrap_or_default();
+    let signals_per_s = reader.number("signals_per_s", 0..=RATE_MAX).unwrap_or(ApiRates::SIGNALS_PER_S);
+    let rates = ApiRates::new(publishes_per_s, signals_per_s);
     let secret = secret(reader);
     let (name, rights, channels, (secret, file)) = (name?, rights?, channels?, secret?);
-    let Ok(key) = ApiKey::new(&name, secret.as_bytes(), rights.clone(), &channels, authorship) else {
+    let Ok(key) = ApiKey::new(&name, secret.as_bytes(), rights.clone(), &channels, authorship, rates) else {
         let fault = ConfigFault::NotAccepted { value: format!("{channels:?}"), expected: patterns };
         reader.fault(reader.origin_of("channels"), "channels", fault);
         return None;
@@ -104,7 +121,16 @@ pub(super) fn read_key(reader: &mut TableReader<'_>, earlier: &[ApiKeyConfig]) -
         reader.fault(reader.origin_of("secret"), "secret", ConfigFault::Api(ApiFault::SameSecret));
     }
     let origin = reader.origin.clone();
-    (reader.problems == 0).then_some(ApiKeyConfig { key, rights, channels, file, authorship, origin })
+    (reader.problems == 0).then_some(ApiKeyConfig {
+        key,
+        rights,
+        channels,
+        file,
+        authorship,
+        publishes_per_s,
+        signals_per_s,
+        origin,
+    })
 }
 
 fn required<T>(

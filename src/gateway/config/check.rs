@@ -77,8 +77,19 @@ impl ContradictionCheck<'_> {
 
     fn api(&mut self) {
         let api = &self.config.api;
-        if api.listen.is_some() && api.keys.is_empty() && self.report.accepted(&["api.keys"]) {
+        let is_accepted = self.report.accepted(&["api.keys", "api.audience"]);
+        if api.listen.is_some() && api.keys.is_empty() && api.audience.is_none() && is_accepted {
             self.fault("api.listen", ConfigFault::Api(ApiFault::NoKey));
+        }
+        if api.tls && self.config.tls.certificate.is_none() && self.report.accepted(&[CERTIFICATE, "api.tls"])
+        {
+            self.fault("api.tls", ConfigFault::NeedsSetting { setting: CERTIFICATE });
+        }
+        if api.audience.is_none() || !self.report.accepted(&["auth.keys", "auth.secret", "api.audience"]) {
+            return;
+        }
+        if self.config.auth.key_configs().is_empty() {
+            self.fault("api.audience", ConfigFault::Api(ApiFault::NoTokenKey));
         }
     }
 

@@ -318,6 +318,8 @@ pub enum ApiFault {
     },
     SameSecret,
     NoKey,
+    /// Tokens are to be accepted, and no configured key verifies them.
+    NoTokenKey,
 }
 
 impl fmt::Display for ApiFault {
@@ -331,8 +333,11 @@ impl fmt::Display for ApiFault {
             }
             ApiFault::SameSecret => f.write_str("another key of the API has the same secret: give each its own"),
             ApiFault::NoKey => f.write_str(
-                "needs a key: add [[api.keys]] with name, secret_file, rights and channels, or set it to \"off\"",
+                "needs a key: add [[api.keys]] with name, secret_file, rights and channels, or api.audience, or set it to \"off\"",
             ),
+            ApiFault::NoTokenKey => {
+                f.write_str("needs a key that verifies the tokens: add [[auth.keys]]; auth.jwks_url is not used for it")
+            }
         }
     }
 }

@@ -49,9 +49,9 @@ pub(super) fn warnings(config: &Config) -> Vec<ConfigWarning> {
                     proxy that ends TLS in server.trusted_proxies";
         warn("server.listen", text.into());
     }
-    if config.api.listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback()) {
-        let text =
-            "keys and messages cross the network unencrypted: listen on loopback and end TLS in front of it";
+    if !config.api.tls && config.api.listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback()) {
+        let text = "keys and messages cross the network unencrypted: set api.tls, with tls.certificate and tls.key, or listen on \
+                    loopback and end TLS in front of it";
         warn("api.listen", text.into());
     }
     for dependency in &config.dependencies {

@@ -81,7 +81,16 @@ pub(super) fn check_auth(config: &Config, report: &mut ProblemList) {
 
 /// The verifier of the configured keys.
 pub(in crate::gateway) fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFault> {
-    Verifier::with_auth_service(VerifierConfig {
+    Verifier::with_auth_service(verifier_config(auth))
+}
+
+/// The verifier of the tokens of backends: the configured keys, for another audience.
+pub(in crate::gateway) fn backend_verifier(auth: &AuthSection, audience: &str) -> Result<Verifier, KeyFault> {
+    Verifier::new(VerifierConfig { audience: Some(audience.to_owned()), ..verifier_config(auth) })
+}
+
+fn verifier_config(auth: &AuthSection) -> VerifierConfig {
+    VerifierConfig {
         keys: auth.key_configs(),
         audience: auth.audience.clone(),
         issuer: auth.issuer.clone(),
@@ -91,7 +100,7 @@ pub(in crate::gateway) fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFa
         lifetime_max: (!auth.lifetime_max.is_zero()).then_some(auth.lifetime_max),
         key_set: address_mark(auth.jwks.url.as_ref()),
         service: address_mark(auth.introspection.url.as_ref()),
-    })
+    }
 }
 
 /// The sources of rights that are trusted.

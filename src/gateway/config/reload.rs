@@ -120,7 +120,7 @@ fn changed_api_keys(old: &Config, new: &Config) -> Option<SettingChange> {
     };
     let (from, mut to) = (shown(old), shown(new));
     if from == to {
-        to.push_str(", with other secrets, rights or channels");
+        to.push_str(", with other secrets, rights, channels or rates");
     }
     (old.api.keys != new.api.keys).then(|| SettingChange { key: "api.keys".into(), from, to })
 }

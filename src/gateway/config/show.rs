@@ -107,7 +107,9 @@ fn write_api_key(out: &mut String, key: &ApiKeyConfig) -> fmt::Result {
     }
     writeln!(out, "{mark}rights = {}", list(&mut key.rights.iter().map(|right| quoted(right.name()))))?;
     writeln!(out, "{mark}channels = {}", list(&mut key.channels.iter().map(|pattern| quoted(pattern))))?;
-    writeln!(out, "{mark}as_user = {}", key.authorship == Authorship::AnyUser)
+    writeln!(out, "{mark}as_user = {}", key.authorship == Authorship::AnyUser)?;
+    writeln!(out, "{mark}publishes_per_s = {}", key.publishes_per_s)?;
+    writeln!(out, "{mark}signals_per_s = {}", key.signals_per_s)
 }
 
 #[cfg(test)]

@@ -292,11 +292,15 @@ settings! {
         "The token that operators send as `Authorization: Bearer`. Default: the file `admin.token` in `store.data`, which the first start creates. Prefer `SEAWALL_ADMIN_TOKEN` to a file.";
 
     api.listen = "off", AddressOrOff, Restart:
-        "The address of the server API, plain HTTP. It needs a key (`[[api.keys]]`).";
+        "The address of the server API. It needs a key (`[[api.keys]]`) or `api.audience`.";
+    api.tls = false, Switch, Restart:
+        "Serves the API with TLS, with the certificate of `[tls]`. Without it, the API is plain HTTP.";
+    api.audience = none, Text(TextForm::Any), Reload:
+        "The value that the `aud` of a backend's token must contain. Its signature must be by a key of `[[auth.keys]]`, and its rights are in the claim `api`. Default: tokens are not accepted.";
     api.connections = 64, between(1, 1_024), Restart:
-        "Connections of backends that are served at once. An idle one gives way to a new one.";
+        "Connections of backends that are served at once. An idle one gives way to a new one. With several keys, each may have half of the requests in progress.";
     api.in_flight = 2048, between(16, 2_048), Restart:
-        "Publications of the API in the store's queue at once. Further ones wait up to 4 s. At most a quarter of the queue, so that clients always find room.";
+        "Publications of the API in the store's queue at once. Further ones wait up to 4 s. At most a quarter of the queue, so that clients always find room. With several keys, each may have half.";
     api.body_bytes = 4194304, between(1_024, 64 << 20), Reload:
         "Bytes of one request's body.";
     api.per_request = 1000, between(1, 10_000), Reload:

@@ -25,6 +25,11 @@ pub(super) fn encode(api: &ApiCounters, sheet: &mut Sheet<'_>) -> fmt::Result {
     sheet.labelled("api_items", "Publications by the server API, by outcome", MetricType::Counter, items)?;
     sheet.counter("api_unauthorized", "API requests without a valid key", read(&api.unauthorized))?;
     sheet.counter(
+        "api_handshakes_failed",
+        "TLS handshakes of API connections that did not complete",
+        read(&api.handshakes_failed),
+    )?;
+    sheet.counter(
         "api_turned_out",
         "API connections closed to make room for new ones",
         read(&api.turned_out),
@@ -33,6 +38,11 @@ pub(super) fn encode(api: &ApiCounters, sheet: &mut Sheet<'_>) -> fmt::Result {
         "api_in_flight",
         "Publications of the server API in the store's queue",
         read(&api.in_flight),
+    )?;
+    sheet.gauge(
+        "api_body_bytes",
+        "Bytes of API bodies that are received or worked on",
+        read(&api.body_bytes),
     )?;
     sheet.histogram(
         "api_seconds",

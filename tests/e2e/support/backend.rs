@@ -35,7 +35,7 @@ pub fn with_api(setup: Setup) -> Setup {
 /// A connection of a backend.
 pub struct Backend {
     pub raw: RawClient,
-    key: &'static str,
+    key: String,
 }
 
 /// The address of the API.
@@ -43,18 +43,19 @@ pub fn address_of(gateway: &Gateway) -> SocketAddr {
     until(SOON, "the banner names it", || gateway.output().contains("server API"));
     let output = gateway.output();
     let line = output.lines().find(|line| line.contains("server API")).expect("a line");
-    let (_, rest) = line.split_once("http://").expect("an address");
+    let (_, rest) = line.split_once("://").expect("an address");
     rest.trim_end_matches("/v1/").parse().expect("an address")
 }
 
 impl Backend {
     pub fn of(gateway: &Gateway) -> Backend {
         let stream = TcpStream::connect(address_of(gateway)).expect("it listens");
-        Backend { raw: RawClient::from(stream), key: KEY }
+        Backend { raw: RawClient::from(stream), key: KEY.into() }
     }
 
-    pub fn with(gateway: &Gateway, key: &'static str) -> Backend {
-        Backend { key, ..Backend::of(gateway) }
+    /// Presents another key, or a token.
+    pub fn with(gateway: &Gateway, key: &str) -> Backend {
+        Backend { key: key.to_owned(), ..Backend::of(gateway) }
     }
 
     #[track_caller]
@@ -80,7 +81,7 @@ impl Backend {
 
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Response {
-        let key = self.key;
+        let key = &self.key;
         self.raw.write(
             format!("GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\r\n").as_bytes(),
         );

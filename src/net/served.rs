@@ -1,0 +1,47 @@
+//! A connection that a thread serves: plain, or with TLS.
+
+use super::listener::{self, ReadFailure};
+use super::secured::SecuredStream;
+use crate::clock::{Moment, Now};
+use std::net::TcpStream;
+
+/// Reads and writes with deadlines.
+#[derive(Debug)]
+pub enum ServedStream<'a> {
+    Plain(&'a TcpStream),
+    Secured(SecuredStream<'a>, &'a TcpStream),
+}
+
+impl ServedStream<'_> {
+    /// Appends what has arrived, or waits for it until the deadline.
+    pub fn read_more(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        deadline: Moment,
+        clock: &impl Fn() -> Now,
+    ) -> Result<(), ReadFailure> {
+        match self {
+            ServedStream::Plain(socket) => listener::read_more(socket, bytes, deadline, clock),
+            ServedStream::Secured(stream, _) => stream.read_more(bytes, deadline, clock),
+        }
+    }
+
+    /// Sends an answer. False if the peer did not take it in time.
+    pub fn send(&mut self, bytes: &[u8], clock: &impl Fn() -> Now) -> bool {
+        match self {
+            ServedStream::Plain(socket) => listener::send(socket, bytes, clock),
+            ServedStream::Secured(stream, _) => stream.send(bytes, listener::send_deadline(clock), clock),
+        }
+    }
+
+    /// Signals that nothing follows, and waits for the peer to close the connection.
+    pub fn linger(self, clock: &impl Fn() -> Now) {
+        match self {
+            ServedStream::Plain(socket) => listener::linger(socket, clock),
+            ServedStream::Secured(mut stream, socket) => {
+                stream.close(listener::send_deadline(clock), clock);
+                listener::linger(socket, clock);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Shares of the server API: what one backend uses up is not gone for the others.
+
+use crate::support::RawClient;
+use crate::support::backend::{Backend, KEY, READER, address_of, is_problem, setup};
+use crate::support::wait::{SOON, until};
+use rustix::process::Signal;
+use serde_json::json;
+use std::net::TcpStream;
+
+const SLOW: &str = "slow-0123456789012345678901234567890123456789";
+
+/// The head of a request whose body does not follow.
+fn head(length: usize) -> String {
+    format!(
+        "POST /v1/publish HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    )
+}
+
+#[test]
+fn backend_that_holds_connections_leaves_half_of_them_to_others() {
+    let gateway = setup().env("SEAWALL_API_CONNECTIONS", "4").start();
+    let body = json!({"channel": "a", "data": 1}).to_string();
+    let begin = || {
+        let mut raw = RawClient::from(TcpStream::connect(address_of(&gateway)).expect("it listens"));
+        raw.write(head(body.len()).as_bytes());
+        raw
+    };
+    let mut held: Vec<RawClient> = (0..2)
+        .map(|_| {
+            let mut raw = begin();
+            assert_eq!(raw.head().status, 100, "its body is awaited");
+            raw
+        })
+        .collect();
+    for _ in 0..5 {
+        let mut raw = begin();
+        let response = raw.response();
+        let problem = is_problem(&response, 503, "overloaded");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("api.connections")));
+        assert_eq!(response.header("connection"), Some("close"), "its body is not read");
+    }
+    let mut others: Vec<Backend> = Vec::new();
+    for _ in 0..2 {
+        let mut reader = Backend::with(&gateway, READER);
+        assert_eq!(reader.get("/v1/channels/room.7").status, 200);
+        others.push(reader);
+    }
+    for reader in &mut others {
+        assert_eq!(reader.get("/v1/channels/room.7").status, 200, "both have a seat");
+    }
+    for raw in &mut held {
+        raw.write(body.as_bytes());
+        assert_eq!(raw.response().status, 200);
+    }
+}
+
+#[test]
+fn key_over_its_rate_gets_429_and_others_do_not() {
+    let slow = |rate: u32| {
+        format!(
+            "[[api.keys]]\nname = \"slow\"\nsecret = \"{SLOW}\"\nrights = [\"publish\", \"signal\"]\nchannels = [\"*\"]\n\
+             publishes_per_s = {rate}\nsignals_per_s = 1\n"
+        )
+    };
+    let gateway = setup().toml(&slow(2)).start();
+    let mut backend = Backend::with(&gateway, SLOW);
+    let items: Vec<_> = (0..6).map(|n| json!({"channel": "a", "data": n})).collect();
+    assert_eq!(backend.post("/v1/batch", &json!({"items": items})).json()["stored"], 6, "at once");
+    let one = json!({"channel": "a", "data": 7});
+    let response = backend.post("/v1/publish", &one);
+    let problem = is_problem(&response, 429, "rate_limited");
+    let retry_ms = problem["retry_ms"].as_u64().expect("a wait");
+    assert!((1..=2_500).contains(&retry_ms), "{retry_ms}");
+    assert_eq!(response.header("retry-after").map(str::to_owned), Some(retry_ms.div_ceil(1_000).to_string()));
+    assert_eq!(Backend::of(&gateway).publish(&one)["offset"], 7, "another key has its own rate");
+
+    let signal = json!({"channel": "a", "data": 1});
+    assert_eq!(backend.post("/v1/signal", &signal).status, 202);
+    is_problem(&backend.post("/v1/signal", &signal), 429, "rate_limited");
+
+    let file = gateway.setup().folder().join("seawall.toml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, text.replace(&slow(2), &slow(0))).expect("written");
+    gateway.signal(Signal::HUP);
+    until(SOON, "it is reloaded", || gateway.output().contains("reloaded"));
+    assert_eq!(backend.publish(&one)["offset"], 8, "without a bound");
+}
