@@ -103,9 +103,13 @@ def pinned(cpu):
 class Server:
     """A server with fresh data and its own session, on one core or (`cpu=None`) on any core. A context manager."""
 
-    def __init__(self, command, data_in=MEMORY, cpu=0, settings=None):
+    def __init__(self, command, data_in=MEMORY, cpu=0, settings=None, config=None):
         self.folder = tempfile.mkdtemp(prefix="seawall-bench-", dir=data_in)
         self.command = [part.replace("DATA", f"{self.folder}/data") for part in command]
+        if config:
+            file = pathlib.Path(self.folder, "bench.toml")
+            file.write_text(config, encoding="utf-8")
+            self.command += ["--config", str(file)]
         self.pin = (lambda: None) if cpu is None else pinned(core(cpu))
         self.settings = settings or {}
 
@@ -130,6 +134,14 @@ class Server:
         self.target, self.pid = found.group(0), self.process.pid
         return self
 
+    def api(self):
+        """The address of the server API, from the banner. Call it once."""
+        for line in self.process.stdout:
+            found = re.search(r"server API +https?://([0-9.:]+)/v1/", line)
+            if found:
+                return found.group(1)
+        raise Failure(f"{' '.join(self.command)}: did not print the address of its API")
+
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -143,6 +155,18 @@ class Server:
 
 def seawall(program):
     return [str(program), "--listen", "127.0.0.1:0", "--reactors", "1", "--echo", "--data", "DATA", "--log-level", "error"]
+
+
+SECRET = "bench-0123456789012345678901234567890123456"
+# The server API with one key.
+API = f"""[api]
+listen = "127.0.0.1:0"
+[[api.keys]]
+name = "bench"
+secret = "{SECRET}"
+rights = ["publish"]
+channels = ["load-*"]
+"""
 
 
 def floor(program, *flags):

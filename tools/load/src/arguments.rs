@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Publish(Publish),
     /// Like `fanout`, with signals, which are not stored
     Signal(Fanout),
+    /// Publications over the server API, one request in flight per connection
+    Api(Api),
     /// All connections lost at once and reconnected
     Storm(Storm),
 }
@@ -174,6 +176,29 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "P", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) publishers: u32,
     /// Channels to spread the publishers over
+    #[arg(long, value_name = "K", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) channels: u32,
+    /// Data bytes per publication
+    #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(32..=60_000))]
+    pub(crate) payload: u32,
+}
+
+/// `api`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Api {
+    /// Address of the server API
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
+    pub(crate) api: SocketAddr,
+    /// The secret of a key with the right `publish` on `load-*`
+    #[arg(long, value_name = "KEY")]
+    pub(crate) secret: String,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) connections: u32,
+    /// Publications per request; 1 sends single ones
+    #[arg(long, value_name = "B", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
+    /// Channels to spread the publications over
     #[arg(long, value_name = "K", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) channels: u32,
     /// Data bytes per publication

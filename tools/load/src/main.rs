@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Fanout(arguments) => modes::fanout::run(&common, &arguments, process),
         Command::Publish(arguments) => modes::publish::run(&common, &arguments, process),
         Command::Signal(arguments) => modes::signal::run(&common, &arguments, process),
+        Command::Api(arguments) => modes::api::run(&common, &arguments, process),
         Command::Storm(arguments) => modes::storm::run(&common, &arguments, process),
     });
     match report {

@@ -25,6 +25,14 @@ impl Times {
         }
     }
 
+    /// Adds all times of another thread.
+    pub(crate) fn merge(&mut self, other: &Times) {
+        if let (Some(own), Some(other)) = (&mut self.0, &other.0) {
+            // Both have the same bounds, so nothing can be out of range.
+            let _ = own.add(other);
+        }
+    }
+
     /// Formats the percentiles for the report.
     pub(crate) fn json(&self) -> Value {
         let Some(histogram) = &self.0 else { return Value::Null };

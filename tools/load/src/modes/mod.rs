@@ -1,5 +1,6 @@
 //! The modes, one file each.
 
+pub(crate) mod api;
 pub(crate) mod chat;
 pub(crate) mod connect;
 pub(crate) mod echo;
