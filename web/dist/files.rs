@@ -8,6 +8,13 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
+        path: "/assets/page-872d7d8057.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"872d7d80574ee0d364e038a7c16c9527\"",
+        kind: FileKind::Part,
+        bytes: include_bytes!("assets/page-872d7d8057.js"),
+    },
+    File {
         path: "/assets/page-89aeeed1e1.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"89aeeed1e1edb5820c06ace03b6fd6e6\"",
@@ -15,23 +22,16 @@
         bytes: include_bytes!("assets/page-89aeeed1e1.css"),
     },
     File {
-        path: "/assets/page-fc8425f338.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"fc8425f3380365bd2078162f52c903d9\"",
-        kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-fc8425f338.js"),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"0bd93322f39a76a9395b3f6c13c6516b\"",
+        etag: "\"af6ff322346627db51dc44f53195fb30\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"859b0174c2e80c6c6b861cf3b37aa6c6\"",
+        etag: "\"10af962f38202eecd5c135f13303b50d\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -52,7 +52,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"cca618e46db8d399ed1ebb32b7b97ac3\"",
+        etag: "\"6e00f5aa785956370db3d3737f72dbbc\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

@@ -21,7 +21,8 @@ export interface Owner {
 type Listeners = { [E in keyof ChannelEvents]?: Set<(value: never) => void> };
 
 const EVENTS: readonly string[] = ['publication', 'edit', 'delete', 'signal', 'gap', 'reset', 'synced'] satisfies (keyof ChannelEvents)[];
-const NAME = /^[A-Za-z0-9_.:-]{1,128}$/;
+/** A name, which may be that of a personal channel. */
+const NAME = /^(?=.{1,128}$)(\$user:)?[\w.:-]+$/;
 const KEY = /^[!-~]{1,64}$/;
 const whole = (value: unknown, least: number) => value === undefined || (Number.isSafeInteger(value) && (value as number) >= least);
 

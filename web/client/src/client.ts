@@ -113,6 +113,10 @@ class Shell implements Client, Owner {
     this.#dispatch({ is: 'connect' });
   }
 
+  get personal(): string | undefined {
+    return this.#s.personal;
+  }
+
   channel<T = unknown>(name: string, options: ChannelOptions = {}): Channel<T> {
     check(name, options);
     const all = this.#handles.get(name);

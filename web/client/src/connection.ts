@@ -94,13 +94,14 @@ export function connected(t: Turn, id: number, reply: Connected): void {
   const { s, now } = t;
   const link = s.links.get(id)!;
   const old = s.links.get(s.link!);
-  const { user, connection, instance, expires, expires_in_ms } = reply;
+  const { user, personal, connection, instance, expires, expires_in_ms } = reply;
   const limits = limitsOf(reply.limits);
   const lost = reply.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishesBurst });
   s.next = s.move = s.last = undefined;
   s.link = id;
   s.user = user;
+  s.personal = personal;
   s.limits = limits;
   s.cautious = s.unjudged = false;
   s.stableAt = now + reply.stable_ms;

@@ -108,6 +108,8 @@ export interface SessionState {
   subject?: string;
   /** The user as the gateway named it last. Before that, `anonymous` is assumed if there is no token. */
   user?: string;
+  /** The user's personal channel, as the gateway named it last. */
+  personal?: string;
   limits?: Limits;
   /** The last `connect` was too large: the next one recovers nothing, and each channel is subscribed separately. */
   cautious: boolean;

@@ -39,6 +39,8 @@ export interface Connected {
   readonly connection: string;
   readonly instance: string;
   readonly user: string;
+  /** Absent with auth off. */
+  readonly personal?: string;
   readonly ping_ms: number;
   readonly stable_ms: number;
   readonly limits: WireLimits;

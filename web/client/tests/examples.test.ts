@@ -2,11 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import WebSocket from 'ws';
+import { connect } from '../src/index.js';
 import { Gateway, missing, until } from './gateway.js';
 
 function example(name: string, ...args: string[]): Promise<string> {
@@ -38,6 +41,25 @@ test('the examples for Node print what docs/sdk.md shows', { skip: missing }, as
   assert.match(await example('timeline.mjs', it.url), /helo \((queued|sending|sent)\)\n.*hello \(edited\).*hello \(edited\) \| deleted\n$/s);
   const errors = await example('errors.mjs', it.url);
   assert.match(errors, /^not_found: .*\nfailed: \{"text":"better"\}, not_found\nleft: 0\n$/);
+});
+
+test('the example for personal channels prints what is sent to the user, on each device', { skip: missing }, async (t) => {
+  const secret = '0123456789abcdef0123456789abcdef';
+  const it = new Gateway({ SEAWALL_AUTH_SECRET: secret });
+  await it.start();
+  t.after(() => it.stop());
+  const token = (claims: object) => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const text = `${part({ alg: 'HS256' })}.${part(claims)}`;
+    return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+  };
+  const devices = [1, 2].map(() => example('personal.mjs', it.url, token({ sub: 'ann@example.com' }), '2'));
+  const backend = connect(it.url, { WebSocket, token: token({ sub: 'shop', channels: [{ pattern: '$user:*', rights: ['publish'] }] }) });
+  t.after(() => backend.close());
+  const inbox = backend.channel('$user:ann:40example.com');
+  for (const text of ['paid', 'sent']) await inbox.publish({ text });
+  for (const device of devices) assert.equal(await device, 'waiting for messages to $user:ann:40example.com\nshop: paid\nshop: sent\n');
+  assert.equal(backend.personal, '$user:shop');
 });
 
 test('the example server publishes for programs that speak HTTP, once for each key', { skip: missing }, async (t) => {

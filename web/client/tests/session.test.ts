@@ -31,6 +31,13 @@ test('a retry time from the gateway is not brought forward by the page or the ne
   assert.equal(other.waits(), 1000, 'no sooner than a second after the last attempt');
 });
 
+test('the personal channel is that of the last connection', () => {
+  const bench = new Bench().online({ personal: '$user:u' }).closed(1006);
+  assert.equal(bench.state.personal, '$user:u', 'it is kept between connections');
+  bench.pass(500).welcome();
+  assert.equal(bench.state.personal, undefined, 'auth is off now');
+});
+
 test('a retry_ms of 0 still waits 100 ms', () => {
   const bench = new Bench().online().closed(1012, 'restart; retry_ms=0');
   assert.equal(bench.waits(), 100);

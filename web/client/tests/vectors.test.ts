@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { delay, nextAttempt } from '../src/backoff.js';
+import { check } from '../src/channel.js';
 import { advice, ending, type Bye } from '../src/close.js';
 import { hear, reset, skip, take, wants, type Cursor } from '../src/cursor.js';
 import { begin, step } from '../src/session.js';
@@ -27,6 +28,12 @@ test('backoff.json: delays and attempt counters match the examples', () => {
     }
     assert.equal(next, attempt, name);
   }
+});
+
+test('personal.json: the name of every personal channel is accepted', () => {
+  const { personal } = file<{ personal: Record<string, string> } & File<never>>('personal.json');
+  for (const name of Object.values(personal)) check(name, {});
+  for (const name of ['$user:', '$users:a', 'a$user:b', `$user:${'a'.repeat(123)}`, 'a b', '']) assert.throws(() => check(name, {}), { code: 'invalid' }, name);
 });
 
 interface Close { code: number; bye: string | null; close: string | null; client: string }

@@ -248,6 +248,11 @@ export interface Client {
     readonly state: Observable<State>;
     readonly status: Observable<Status>;
     readonly outbox: Outbox;
+    /**
+     * The name of the user's personal channel, on which the app's backend reaches the user on all devices: subscribe to it with
+     * {@link Client.channel}. `undefined` before the first connection, and with auth off.
+     */
+    readonly personal: string | undefined;
     /** Subscribes, or shares the existing subscription. @throws {@link SeawallError} `invalid` */
     channel<T = unknown>(name: string, options?: ChannelOptions): Channel<T>;
     /** Connects now instead of waiting, also after `closed` and if {@link Options.idle} is set. Meant for a button, because it ignores the gateway's `retryMs`. */
