@@ -109,8 +109,8 @@ class GuidesTest(unittest.TestCase):
         self.folder.chmod(0o755)
 
     def test_commands_of_the_readme_run_in_order(self):
-        public, admin, database = (f"127.0.0.1:{free_port()}" for _ in range(3))
-        addresses = {"127.0.0.1:8080": public, "127.0.0.1:8081": admin, "127.0.0.1:5432": database}
+        public, admin, api, database = (f"127.0.0.1:{free_port()}" for _ in range(4))
+        addresses = {"127.0.0.1:8080": public, "127.0.0.1:8081": admin, "127.0.0.1:8082": api, "127.0.0.1:5432": database}
         settings = {"SEAWALL_SERVER_LISTEN": public, "SEAWALL_ADMIN_LISTEN": admin, "PGUSER": "postgres"}
         settings |= {"PGHOST": "127.0.0.1", "PGPORT": database.split(":")[1]}
         clone = Clone(self.folder, settings)
