@@ -1,5 +1,6 @@
 //! The gateway with real dependencies, and a fault proxy before each.
 
+mod api_pressure;
 mod broken_paths;
 mod disk_full;
 mod draining;

@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 
 fn on(url: &str) -> Gateway {
-    let gateway = with_api(Setup::new()).env("SEAWALL_STORE_URL", url).start();
+    known(with_api(Setup::new()).env("SEAWALL_STORE_URL", url).start())
+}
+
+/// The gateway once it knows its store.
+fn known(gateway: Gateway) -> Gateway {
     until(SOON, "the store is known", || {
         gateway.fetch("/health/dependencies").json()["level"] == json!("ok")
     });
@@ -37,41 +41,72 @@ fn request_during_an_outage_is_refused_with_its_reference_and_succeeds_after_it(
     assert_eq!(backend.publish(&body)["duplicate"], true, "on the same connection");
 }
 
-#[test]
-fn request_whose_answer_is_lost_is_repeated_at_another_instance_without_a_double() {
-    let store = Postgres::start();
-    let gateways = [on(&store.url()), on(&store.url())];
-    let rounds = 30;
-    for round in 0..rounds {
-        let items: Vec<Value> = (0..20)
-            .map(|n| json!({"channel": format!("c{}", n % 3), "key": format!("{round}-{n}"), "data": [round, n]}))
-            .collect();
-        let body = json!({"items": items});
-        // The answer is cut at a random byte, mostly before it is complete.
-        let mut first = Backend::of(&gateways[round % 2]);
-        first.start("/v1/batch", &body.to_string());
-        let mut some = vec![0; fastrand::usize(1..2_000)];
-        let _ = first.raw.stream.read(&mut some);
-        drop(first);
-        let answer = Backend::of(&gateways[(round + 1) % 2]).post("/v1/batch", &body).json();
-        assert_eq!(answer["failed"], 0, "{answer}");
+/// A batch of this round, over three channels.
+fn batch(round: usize) -> Value {
+    let item = |n: usize| json!({"channel": format!("c{}", n % 3), "key": format!("{round}-{n}"), "data": [round, n]});
+    json!({"items": (0..ITEMS).map(item).collect::<Vec<Value>>()})
+}
+
+const ROUNDS: usize = 50;
+const ITEMS: usize = 200;
+
+/// Repeats the batch until all of it is stored, and returns its results.
+fn stored(gateway: &Gateway, body: &Value) -> Vec<Value> {
+    let mut results = Vec::new();
+    until(SOON, "all is stored", || {
+        let answer = Backend::of(gateway).post("/v1/batch", body).json();
+        results = answer["results"].as_array().cloned().unwrap_or_default();
+        answer["failed"] == 0
+    });
+    results
+}
+
+/// All data of a channel, with its offsets.
+fn log(gateway: &Gateway, channel: &str) -> Vec<(Value, Value)> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let path = format!("/v1/channels/{channel}/history?after={after}&limit=300");
+        let page = Backend::of(gateway).get(&path).json();
+        let publications = page["publications"].as_array().expect("a page");
+        let Some(last) = publications.last() else { return all };
+        after = last["offset"].as_u64().expect("an offset");
+        all.extend(publications.iter().map(|one| (one["data"].clone(), one["offset"].clone())));
     }
-    for channel in ["c0", "c1", "c2"] {
-        let mut stored: Vec<Value> = Vec::new();
-        let mut after = 0;
-        loop {
-            let path = format!("/v1/channels/{channel}/history?after={after}&limit=300");
-            let page = Backend::of(&gateways[0]).get(&path).json();
-            let publications = page["publications"].as_array().expect("a page");
-            let Some(last) = publications.last() else { break };
-            after = last["offset"].as_u64().expect("an offset");
-            stored.extend(publications.iter().map(|one| one["data"].clone()));
+}
+
+#[test]
+fn ten_thousand_items_whose_answers_are_lost_are_stored_once_over_two_instances_and_a_crash() {
+    let store = Postgres::start();
+    let mut gateways = [on(&store.url()), on(&store.url())];
+    let mut offsets: Vec<Vec<Value>> = Vec::new();
+    for round in 0..ROUNDS {
+        let (body, here, there) = (batch(round), round % 2, (round + 1) % 2);
+        // The answer is cut at a random byte, or the connection before any came.
+        let mut first = Backend::of(&gateways[here]);
+        first.start("/v1/batch", &body.to_string());
+        if round == ROUNDS / 2 {
+            let [one, other] = gateways;
+            let (killed, kept) = if here == 0 { (one, other) } else { (other, one) };
+            let restarted = known(killed.kill9().start());
+            gateways = if here == 0 { [restarted, kept] } else { [kept, restarted] };
+        } else if fastrand::bool() {
+            let mut some = vec![0; fastrand::usize(1..20_000)];
+            let _ = first.raw.stream.read(&mut some);
         }
-        let wanted = (0..rounds).flat_map(|round| (0..20).map(move |n| (round, n)));
-        let wanted: Vec<Value> = wanted
-            .filter(|(_, n)| format!("c{}", n % 3) == channel)
-            .map(|(round, n)| json!([round, n]))
-            .collect();
-        assert_eq!(stored, wanted, "each once, in order");
+        drop(first);
+        let results = stored(&gateways[there], &body);
+        offsets.push(results.iter().map(|result| result["offset"].clone()).collect());
+    }
+    for (round, offsets) in offsets.iter().enumerate() {
+        let results = stored(&gateways[round % 2], &batch(round));
+        for (result, offset) in results.iter().zip(offsets) {
+            assert_eq!((&result["duplicate"], &result["offset"]), (&json!(true), offset), "round {round}");
+        }
+    }
+    for (at, channel) in ["c0", "c1", "c2"].into_iter().enumerate() {
+        let places = (0..ROUNDS).flat_map(|round| (at..ITEMS).step_by(3).map(move |n| (round, n)));
+        let wanted: Vec<(Value, Value)> =
+            places.map(|(round, n)| (json!([round, n]), offsets[round][n].clone())).collect();
+        assert!(log(&gateways[0], channel) == wanted, "{channel}: each once, in order, at its offset");
     }
 }
