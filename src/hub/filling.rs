@@ -18,12 +18,12 @@ impl Hub {
         match filled.outcome {
             FillOutcome::Taken => {
                 // The page may erase something that the tail holds.
-                self.tails.clear(&mut channel.tail);
+                self.tails.clear(&mut channel.tail, id);
                 self.remember(id, &page);
                 self.mark_dirty(id);
             }
             FillOutcome::Gone(head) => {
-                self.tails.clear(&mut channel.tail);
+                self.tails.clear(&mut channel.tail, id);
                 self.set_back(id, head);
             }
             FillOutcome::Nothing => {}

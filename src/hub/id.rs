@@ -1,7 +1,7 @@
 //! Keys into the hub's tables. A serial number tells an old key from a newer entry at the same index.
 
 /// A channel that this reactor has subscribers of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId {
     pub(super) index: u32,
     pub(super) serial: u32,

@@ -144,7 +144,7 @@ impl Hub {
         if channel.subscribers == 0 {
             self.names.remove(&channel.name);
             let mut channel = self.channels.remove(subscription.channel.index as usize);
-            self.tails.clear(&mut channel.tail);
+            self.tails.clear(&mut channel.tail, subscription.channel);
             if channel.following == channel::Following::Asked {
                 self.unfollowed.push(channel.name);
             }
@@ -231,14 +231,8 @@ impl Hub {
     fn evict(&mut self) {
         while let Some(id) = self.tails.over() {
             if let Some(channel) = channel_mut(&mut self.channels, id) {
-                self.tails.evict(&mut channel.tail);
+                self.tails.evict(&mut channel.tail, id);
             }
-        }
-        if self.tails.has_many_stale() {
-            let channels = &mut self.channels;
-            self.tails.remove_stale(|id| {
-                channel_mut(channels, *id).is_some_and(|channel| channel.tail.release_entry())
-            });
         }
     }
 

@@ -1,13 +1,14 @@
 //! Recent publications of each channel, kept so that most recoveries need no read from the store.
 //!
 //! A tail is one unbroken range that ends at the channel's head. One bound applies to each channel and another to all
-//! of them together; over the second, the oldest publications of any channel are dropped.
+//! of them together. Over the second, the longest tails lose their oldest publications, so a channel keeps its share of the memory
+//! however much is published to others (`docs/decisions/0032-shares-of-recent-publications.md`).
 
 use super::id::ChannelId;
 use crate::id::Offset;
 use crate::limits::{TAIL_BYTES_MAX, TAIL_PUBLICATIONS_MAX};
 use crate::wire::publication::{Change, Published};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The tail of one channel.
@@ -17,9 +18,17 @@ pub(super) struct Tail {
     first: Offset,
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
-    /// The number of this channel's entries in [`Tails::order`] that are stale, always the oldest ones: their
-    /// publications were dropped without removing the entry.
-    gone: usize,
+    rank: Rank,
+}
+
+/// The length of a tail, to a power of two: the bits of its bytes, 0 if it is empty. So a tail rarely changes its place among all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u8);
+
+impl Rank {
+    fn of(bytes: usize) -> Rank {
+        Rank((usize::BITS - bytes.leading_zeros()) as u8)
+    }
 }
 
 /// The offsets that a tail holds.
@@ -63,14 +72,6 @@ impl Tail {
         TAIL_PUBLICATIONS_MAX - self.frames.len().min(TAIL_PUBLICATIONS_MAX)
     }
 
-    /// Accounts for a removed entry of [`Tails::order`]. True exactly when the entry belonged to a publication that
-    /// is held.
-    pub(super) fn release_entry(&mut self) -> bool {
-        let is_held = self.gone == 0;
-        self.gone = self.gone.saturating_sub(1);
-        is_held
-    }
-
     /// The frames after `cursor`, with their offsets, if the tail reaches back that far.
     pub(super) fn after(&self, cursor: Offset) -> impl Iterator<Item = (Offset, &Arc<[u8]>)> {
         let reaches = !self.frames.is_empty() && self.first <= cursor.next();
@@ -89,15 +90,13 @@ impl Tail {
 pub(super) struct Tails {
     bytes: usize,
     bytes_max: usize,
-    /// The channel of each publication in order of arrival: one entry for each that a tail holds, and one for each
-    /// stale entry ([`Tail::gone`]).
-    order: VecDeque<ChannelId>,
-    held: usize,
+    /// Every tail that is not empty. The last one is among the longest.
+    ranked: BTreeSet<(Rank, ChannelId)>,
 }
 
 impl Tails {
     pub(super) fn new(bytes_max: usize) -> Tails {
-        Tails { bytes: 0, bytes_max, order: VecDeque::new(), held: 0 }
+        Tails { bytes: 0, bytes_max, ranked: BTreeSet::new() }
     }
 
     pub(super) fn bound(&mut self, bytes_max: usize) {
@@ -118,7 +117,7 @@ impl Tails {
     pub(super) fn push(&mut self, tail: &mut Tail, channel: ChannelId, published: &Published) {
         let follows = tail.first.0 + tail.frames.len() as u64 == published.offset.0;
         if !follows || matches!(published.change, Change::Deletes(_)) {
-            self.clear(tail);
+            self.clear(tail, channel);
         }
         if tail.frames.is_empty() {
             tail.first = published.offset;
@@ -126,16 +125,15 @@ impl Tails {
         tail.frames.push_back(Arc::clone(&published.frame));
         tail.bytes += published.frame.len();
         self.bytes += published.frame.len();
-        self.held += 1;
         while tail.frames.len() > TAIL_PUBLICATIONS_MAX || tail.bytes > TAIL_BYTES_MAX {
             self.pop(tail);
-            tail.gone += 1;
         }
-        self.order.push_back(channel);
+        self.rank(tail, channel);
     }
 
     /// Prepends older publications. The last of `frames` has offset `last`, directly before the tail. The oldest ones
-    /// that do not fit are left out.
+    /// that do not fit are left out. While the total is at its bound, a tail that is shorter than the longest still fits: call
+    /// [`Tails::over`] afterwards.
     pub(super) fn lengthen(
         &mut self,
         tail: &mut Tail,
@@ -146,17 +144,18 @@ impl Tails {
         let before = tail.frames.len();
         for frame in frames.iter().rev() {
             let bytes = frame.len();
-            if tail.room() == 0 || tail.bytes + bytes > TAIL_BYTES_MAX || self.bytes + bytes > self.bytes_max
-            {
+            let has_share =
+                || self.ranked.last().is_some_and(|(rank, _)| Rank::of(tail.bytes + bytes) < *rank);
+            let fits = self.bytes + bytes <= self.bytes_max || has_share();
+            if tail.room() == 0 || tail.bytes + bytes > TAIL_BYTES_MAX || !fits {
                 break;
             }
             tail.first = if tail.frames.is_empty() { last } else { Offset(tail.first.0.saturating_sub(1)) };
             tail.frames.push_front(Arc::from(*frame));
             tail.bytes += bytes;
             self.bytes += bytes;
-            self.held += 1;
-            self.order.push_back(channel);
         }
+        self.rank(tail, channel);
         if tail.frames.len() > before { Lengthened::Yes } else { Lengthened::Full }
     }
 
@@ -165,38 +164,42 @@ impl Tails {
             tail.first = tail.first.next();
             tail.bytes -= frame.len();
             self.bytes -= frame.len();
-            self.held -= 1;
         }
     }
 
-    pub(super) fn clear(&mut self, tail: &mut Tail) {
+    /// Gives a tail its place among all after its length changed.
+    fn rank(&mut self, tail: &mut Tail, channel: ChannelId) {
+        let rank = Rank::of(tail.bytes);
+        if rank != tail.rank {
+            self.move_to(rank, tail, channel);
+        }
+    }
+
+    #[cold]
+    fn move_to(&mut self, rank: Rank, tail: &mut Tail, channel: ChannelId) {
+        self.ranked.remove(&(tail.rank, channel));
+        if rank != Rank::default() {
+            self.ranked.insert((rank, channel));
+        }
+        tail.rank = rank;
+    }
+
+    pub(super) fn clear(&mut self, tail: &mut Tail, channel: ChannelId) {
         self.bytes -= tail.bytes;
-        self.held -= tail.frames.len();
-        *tail = Tail { gone: tail.gone + tail.frames.len(), ..Tail::default() };
+        self.ranked.remove(&(tail.rank, channel));
+        *tail = Tail::default();
     }
 
     /// While the total is over the bound, takes the channel that must drop its oldest publication with [`Tails::evict`].
     pub(super) fn over(&mut self) -> Option<ChannelId> {
-        if self.bytes > self.bytes_max { self.order.pop_front() } else { None }
+        if self.bytes > self.bytes_max { self.ranked.pop_last().map(|(_, channel)| channel) } else { None }
     }
 
-    /// Drops the channel's oldest publication, unless the entry that [`Tails::over`] took is stale.
-    pub(super) fn evict(&mut self, tail: &mut Tail) {
-        if tail.release_entry() {
-            self.pop(tail);
-        }
-    }
-
-    /// True exactly when [`Tails::remove_stale`] is due. It scans every entry, so it waits until it frees about half
-    /// of them.
-    pub(super) fn has_many_stale(&self) -> bool {
-        self.order.len() > 2 * self.held + 1024
-    }
-
-    /// Removes stale entries: those for which `is_held`, which calls [`Tail::release_entry`], returns false, and those of
-    /// channels that no longer exist.
-    pub(super) fn remove_stale(&mut self, is_held: impl FnMut(&ChannelId) -> bool) {
-        self.order.retain(is_held);
+    /// Drops the oldest publication of the channel that [`Tails::over`] took.
+    pub(super) fn evict(&mut self, tail: &mut Tail, channel: ChannelId) {
+        tail.rank = Rank::default();
+        self.pop(tail);
+        self.rank(tail, channel);
     }
 }
 
@@ -244,35 +247,34 @@ mod tests {
         assert!(tails.covers(&tail).reaches(Offset(1)));
     }
 
-    /// A busy channel and a quiet one, bounded as the hub bounds them.
-    struct Pair {
+    /// Channels that are bounded as the hub bounds them.
+    struct Bench {
         tails: Tails,
-        all: [Tail; 2],
+        all: Vec<Tail>,
     }
 
-    impl Pair {
-        fn new(bytes_max: usize) -> Pair {
-            Pair { tails: Tails::new(bytes_max), all: Default::default() }
+    impl Bench {
+        fn new(channels: usize, bytes_max: usize) -> Bench {
+            Bench { tails: Tails::new(bytes_max), all: (0..channels).map(|_| Tail::default()).collect() }
         }
 
-        fn push(&mut self, channel: u32, offset: u64, bytes: usize) {
-            let id = ChannelId { index: channel, serial: 1 };
-            self.tails.push(&mut self.all[channel as usize], id, &published(offset, bytes, Change::None));
+        fn push(&mut self, channel: usize, offset: u64, bytes: usize) {
+            let published = published(offset, bytes, Change::None);
+            self.tails.push(&mut self.all[channel], id(channel), &published);
             self.settle();
         }
 
         fn settle(&mut self) {
-            let Pair { tails, all } = self;
+            let Bench { tails, all } = self;
             while let Some(id) = tails.over() {
-                tails.evict(&mut all[id.index as usize]);
+                tails.evict(&mut all[id.index as usize], id);
             }
-            if tails.has_many_stale() {
-                tails.remove_stale(|id| all[id.index as usize].release_entry());
-                assert_eq!(tails.order.len(), tails.held, "one entry for each publication held");
+            assert!(tails.bytes() <= tails.bytes_max);
+            assert_eq!(tails.bytes(), all.iter().map(|tail| tail.bytes).sum::<usize>());
+            assert_eq!(tails.ranked.len(), all.iter().filter(|tail| !tail.frames.is_empty()).count());
+            for (channel, tail) in all.iter().enumerate().filter(|(_, tail)| !tail.frames.is_empty()) {
+                assert!(tails.ranked.contains(&(Rank::of(tail.bytes), id(channel))));
             }
-            assert!(tails.order.len() <= 2 * tails.held + 1024);
-            let gone: usize = all.iter().map(|tail| tail.gone).sum();
-            assert_eq!(tails.order.len(), tails.held + gone);
         }
 
         fn held(&self, channel: usize) -> usize {
@@ -280,45 +282,72 @@ mod tests {
         }
     }
 
-    #[test]
-    fn total_bytes_and_order_stay_bounded() {
-        let mut pair = Pair::new(1000);
-        for offset in 1..=100_000 {
-            pair.push(0, offset, 100);
-            assert!(pair.tails.bytes() <= 1000);
-        }
-        assert_eq!(pair.held(0), 10);
+    fn id(channel: usize) -> ChannelId {
+        ChannelId { index: channel as u32, serial: 1 }
     }
 
     #[test]
-    fn quiet_channel_loses_its_publications_when_they_are_the_oldest() {
-        let mut pair = Pair::new(usize::MAX);
-        (1..=60).for_each(|offset| pair.push(1, offset, 10));
-        // The channel's own bound drops enough of them that stale entries are removed more than once.
-        (1..=5_000).for_each(|offset| pair.push(0, offset, 10));
-        let full = TAIL_PUBLICATIONS_MAX;
-        assert_eq!((pair.held(0), pair.held(1)), (full, 60));
-        for (room, held) in [(full + 10, (full, 10)), (full / 2, (full / 2, 0)), (0, (0, 0))] {
-            pair.tails.bound(10 * room);
-            pair.settle();
-            assert_eq!((pair.held(0), pair.held(1)), held, "the quiet channel's publications are the oldest");
+    fn total_bytes_stay_bounded() {
+        let mut bench = Bench::new(1, 1_000);
+        (1..=10_000).for_each(|offset| bench.push(0, offset, 100));
+        assert_eq!(bench.held(0), 10);
+        for (bytes_max, held) in [(500, 5), (99, 0), (0, 0)] {
+            bench.tails.bound(bytes_max);
+            bench.settle();
+            assert_eq!(bench.held(0), held);
         }
     }
 
     #[test]
-    fn publications_dropped_by_a_hole_leave_stale_entries() {
-        let mut pair = Pair::new(usize::MAX);
-        (1..=50).for_each(|offset| pair.push(0, offset, 10));
-        pair.push(1, 1, 10);
+    fn busy_channels_take_nothing_from_a_channel_within_its_share() {
+        let (busy, bytes_max) = (50, 100_000);
+        let mut bench = Bench::new(busy + 1, bytes_max);
+        // A share is 1,960 bytes.
+        (1..=9).for_each(|offset| bench.push(busy, offset, 100));
+        for offset in 1..=200 {
+            (0..busy).for_each(|channel| bench.push(channel, offset, 300));
+        }
+        assert_eq!(bench.held(busy), 9, "the oldest publications of all, in the shortest tail");
+        let held: Vec<usize> = (0..busy).map(|channel| bench.all[channel].bytes).collect();
+        let share = bytes_max / (busy + 1);
+        assert!(held.iter().all(|bytes| (share / 2..=share * 2).contains(bytes)), "{share}: {held:?}");
+        assert!(bench.tails.bytes() > bytes_max - 600, "the memory is used");
+    }
+
+    #[test]
+    fn quiet_channel_keeps_its_share_when_it_has_more() {
+        let mut bench = Bench::new(2, 20_000);
+        (1..=190).for_each(|offset| bench.push(1, offset, 100));
+        (1..=1_000).for_each(|offset| bench.push(0, offset, 100));
+        assert!(bench.all[1].bytes >= 20_000 / 4, "{}", bench.all[1].bytes);
+        assert!(bench.all[0].bytes >= 20_000 / 4, "{}", bench.all[0].bytes);
+    }
+
+    #[test]
+    fn older_publications_fit_while_others_have_more() {
+        let mut bench = Bench::new(2, 10_000);
+        (1..=200).for_each(|offset| bench.push(0, offset, 100));
+        assert_eq!(bench.tails.bytes(), 10_000);
+        bench.push(1, 100, 10);
+        let older: Vec<&[u8]> = vec![b"0123456789"; 1_000];
+        let lengthened = bench.tails.lengthen(&mut bench.all[1], id(1), Offset(99), &older[..99]);
+        assert_eq!((lengthened, bench.held(1)), (Lengthened::Yes, 100));
+        bench.settle();
+        assert_eq!((bench.held(1), bench.all[1].first), (100, Offset(1)));
+        let lengthened = bench.tails.lengthen(&mut bench.all[0], id(0), Offset(100), &[&[0; 5_000]]);
+        assert_eq!(lengthened, Lengthened::Full, "the longest has no more to take");
+    }
+
+    #[test]
+    fn emptied_tail_has_no_place_among_all() {
+        let mut bench = Bench::new(2, 1_000);
+        (1..=5).for_each(|offset| bench.push(0, offset, 100));
+        bench.push(1, 1, 10);
+        bench.tails.clear(&mut bench.all[0], id(0));
+        bench.settle();
+        assert_eq!((bench.held(0), bench.held(1), bench.tails.bytes()), (0, 1, 10));
         // A hole ends the older range.
-        pair.push(0, 100, 10);
-        let older: Vec<&[u8]> = vec![b"0123456789"; 20];
-        let id = ChannelId { index: 0, serial: 1 };
-        pair.tails.lengthen(&mut pair.all[0], id, Offset(99), &older);
-        pair.settle();
-        assert_eq!((pair.held(0), pair.held(1)), (21, 1));
-        pair.tails.bound(200);
-        pair.settle();
-        assert_eq!((pair.held(0), pair.held(1), pair.tails.bytes()), (20, 0, 200));
+        bench.push(1, 7, 20);
+        assert_eq!((bench.held(1), bench.tails.bytes()), (1, 20));
     }
 }
