@@ -4,7 +4,7 @@
 
 use crate::clock::Now;
 use crate::close::CloseReason;
-use crate::session::Life;
+use crate::session::{ClientText, Life, ShortText};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub struct EndedSession {
     pub reason: &'static str,
     address: [u8; 16],
     reference: ShortText<6>,
-    client: ShortText<64>,
+    client: ClientText,
     user: ShortText<128>,
 }
 
@@ -70,7 +70,7 @@ impl EndedSession {
             reason: ending.reason,
             address: address.octets(),
             reference: ShortText::of(ending.reference),
-            client: ShortText::of(life.client.as_deref().unwrap_or_default()),
+            client: life.client,
             user: ShortText::of(life.user.as_str()),
         }
     }
@@ -99,35 +99,6 @@ impl EndedSession {
     /// The reference of the outage that ended it; empty if none did.
     pub fn reference(&self) -> &str {
         self.reference.as_str()
-    }
-}
-
-/// A text in place, cut to its bound.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct ShortText<const BYTES: usize> {
-    bytes: [u8; BYTES],
-    length: u8,
-}
-
-impl<const BYTES: usize> std::fmt::Debug for ShortText<BYTES> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.as_str().fmt(formatter)
-    }
-}
-
-impl<const BYTES: usize> ShortText<BYTES> {
-    fn of(text: &str) -> ShortText<BYTES> {
-        let length = text.floor_char_boundary(BYTES);
-        let mut bytes = [0; BYTES];
-        if let (Some(to), Some(from)) = (bytes.get_mut(..length), text.as_bytes().get(..length)) {
-            to.copy_from_slice(from);
-        }
-        ShortText { bytes, length: u8::try_from(length).unwrap_or(u8::MAX) }
-    }
-
-    fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..self.length.into()).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
     }
 }
 
@@ -188,10 +159,10 @@ mod tests {
     use crate::clock::Moment;
     use crate::id::UserName;
 
-    fn life(client: Option<&str>) -> Life {
+    fn life(client: &str) -> Life {
         Life {
             user: UserName::parse("ann").expect("valid"),
-            client: client.map(Box::from),
+            client: ClientText::of(client),
             opened: Moment::from_micros(1_000_000),
         }
     }
@@ -204,7 +175,7 @@ mod tests {
         let reason =
             CloseReason::Unavailable { dependency: "store".into(), retry_ms: 1, reference: "a1b2c3".into() };
         let address = IpAddr::from([192, 0, 2, 7]);
-        ended.push(connection, &life(Some("demo/1")), address, EndCause::of(&reason), now(3_500));
+        ended.push(connection, &life("demo/1"), address, EndCause::of(&reason), now(3_500));
     }
 
     #[test]
@@ -233,11 +204,5 @@ mod tests {
         assert_eq!(since, [last - 1, last]);
         assert_eq!(ended.since(0).count(), ENDED_MAX, "older ones are gone");
         assert_eq!(ended.ring.capacity(), room);
-    }
-
-    #[test]
-    fn text_is_cut_between_characters() {
-        assert_eq!(ShortText::<3>::of("äöü").as_str(), "ä");
-        assert_eq!(ShortText::<3>::of("").as_str(), "");
     }
 }

@@ -27,7 +27,7 @@ impl Engine {
         Some(SessionRecord {
             connection: chat.name,
             user: Box::from(chat.session.user()?.as_str()),
-            client: Box::from(client.unwrap_or_default()),
+            client: Box::from(client),
             address: peer.address,
             opened_unix_ms: self.now.unix_ms.saturating_sub(u64::try_from(lasted).unwrap_or(u64::MAX)),
             end: None,

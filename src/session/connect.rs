@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::effect::Effect;
+use super::life::ClientText;
 use super::member::Member;
 use super::outcome::{Counted, Denied, Identity, Occasion, UNANSWERED};
 use super::policy::AuthMode;
@@ -30,11 +31,11 @@ impl Session {
             id,
             asked: cx.asked,
             recover: connect.recover,
-            client: connect.client.map(|client| Box::from(&*client)),
+            client: connect.client.map(|client| ClientText::of(&client)).unwrap_or_default(),
         };
         match cx.policy.auth {
             AuthMode::Off => {
-                let member = Member::anonymous(cx.policy);
+                let member = Box::new(Member::anonymous(cx.policy));
                 self.restore(pending, member, Held::default(), cx);
             }
             AuthMode::Required => {
@@ -48,7 +49,8 @@ impl Session {
                             id,
                             asked: cx.asked,
                         });
-                        self.stage = SessionStage::AwaitingToken { connect: pending, held: Held::default() };
+                        let connect = Box::new(pending);
+                        self.stage = SessionStage::AwaitingToken { connect, held: Held::default() };
                     }
                 }
             }
@@ -72,9 +74,9 @@ impl Session {
                 }
                 Some(Ok(identity)) => {
                     let token = identity.token.clone();
-                    let mut member = Member::new(identity);
+                    let mut member = Box::new(Member::new(identity));
                     member.schedule_recheck(token, cx);
-                    self.restore(connect, member, held, cx);
+                    self.restore(*connect, member, held, cx);
                 }
                 Some(Err(denied)) => cx.effects.push(Effect::Deny(close_reason(denied))),
                 None => cx.close(CloseReason::Unavailable {
@@ -127,10 +129,16 @@ impl Session {
     }
 
     /// Opens the client's earlier subscriptions, and sends `connected` once all positions are known.
-    fn restore(&mut self, connect: PendingConnect, mut member: Member, held: Held, cx: &mut Context<'_>) {
+    fn restore(
+        &mut self,
+        connect: PendingConnect,
+        mut member: Box<Member>,
+        held: Held,
+        cx: &mut Context<'_>,
+    ) {
         member.opened = cx.now.at;
         let restoring = Restoring::open(connect, &mut member, cx);
-        self.stage = SessionStage::AwaitingPositions { member: Box::new(member), restoring, held };
+        self.stage = SessionStage::AwaitingPositions { member, restoring, held };
         self.open_if_restored(cx);
     }
 

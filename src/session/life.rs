@@ -1,14 +1,20 @@
 //! A session that was open, as the record of its end has it.
 
+use super::short_text::ShortText;
 use crate::clock::Moment;
 use crate::id::UserName;
+use crate::wire::command::CLIENT_BYTES_MAX;
+
+/// `client` of `connect`: its name and version. It is in place, because a handshake must not allocate for what only an operator
+/// asks for.
+pub type ClientText = ShortText<CLIENT_BYTES_MAX>;
 
 /// The facts about a session that was open, for the record of its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
     pub user: UserName,
-    /// `client` of `connect`, at most 64 bytes.
-    pub client: Option<Box<str>>,
+    /// Empty if `connect` had none.
+    pub client: ClientText,
     /// The time at which `connect` was accepted.
     pub opened: Moment,
 }

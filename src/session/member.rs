@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::effect::Effect;
-use super::life::Life;
+use super::life::{ClientText, Life};
 use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
@@ -40,7 +40,7 @@ pub(super) struct Member {
     /// `None`: the token is not checked again.
     pub(super) recheck: Option<Box<Recheck>>,
     /// The client's name and version.
-    pub(super) client: Option<Box<str>>,
+    pub(super) client: ClientText,
     /// The time at which `connect` was accepted.
     pub(super) opened: Moment,
 }
@@ -113,7 +113,7 @@ impl Member {
             rate_limited: Strikes::default(),
             bad_refreshes: Strikes::default(),
             recheck: None,
-            client: None,
+            client: ClientText::default(),
             opened: Moment::ZERO,
         }
     }
@@ -224,16 +224,20 @@ impl Member {
         self.meters.read(bytes, policy, now);
     }
 
-    pub(super) fn end(self, cx: &mut Context<'_>) -> Life {
-        let life = Life { user: self.user.clone(), client: self.client, opened: self.opened };
+    /// Ends the subscriptions and releases the user's count. Call it once.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
         for subscription in &self.subscriptions {
             cx.hub.close(*subscription);
         }
         self.meters.unsubscribe(self.subscriptions.len());
         if self.counted == Counted::Yes {
-            cx.effects.push(Effect::ReleaseUser(self.user));
+            cx.effects.push(Effect::ReleaseUser(self.user.clone()));
         }
-        life
+    }
+
+    /// The facts that outlive the session.
+    pub(super) fn into_life(self) -> Life {
+        Life { user: self.user, client: self.client, opened: self.opened }
     }
 
     fn refresh(&mut self, id: CommandId, token: &str, cx: &mut Context<'_>) {

@@ -25,6 +25,7 @@ pub(crate) mod publish;
 mod recheck;
 mod refusal;
 mod restoring;
+mod short_text;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -32,10 +33,11 @@ mod tests;
 pub use answer::{AppendOutcome, HistoryOutcome};
 pub use context::Context;
 pub use effect::{AppendEffect, Effect};
-pub use life::Life;
+pub use life::{ClientText, Life};
 pub use meters::ExceededRate;
 pub use policy::{AuthMode, Policy};
 pub use refusal::Refusal;
+pub use short_text::ShortText;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -64,13 +66,13 @@ enum SessionStage {
     /// Only `connect` is accepted.
     AwaitingConnect,
     /// The auth worker checks the token; commands that arrive meanwhile are held in order.
-    AwaitingToken { connect: PendingConnect, held: Held },
+    AwaitingToken { connect: Box<PendingConnect>, held: Held },
     /// The store reads the positions of the channels to restore.
     AwaitingPositions { member: Box<Member>, restoring: Restoring, held: Held },
     /// `connected` was sent.
     Open(Box<Member>),
-    /// Closed or closing: all input is ignored. The life is known if the session was open and its end is not recorded.
-    Over(Option<Box<Life>>),
+    /// Closed or closing: all input is ignored. If the session was open, the member has ended and is kept until that is recorded.
+    Over(Option<Box<Member>>),
 }
 
 /// Commands that arrived before `connected`. Bounded, because a peer need not wait for `connected`.
@@ -123,7 +125,7 @@ impl Session {
     pub fn user(&self) -> Option<&UserName> {
         match &self.stage {
             SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => Some(&member.user),
-            SessionStage::Over(life) => life.as_ref().map(|life| &life.user),
+            SessionStage::Over(member) => member.as_ref().map(|member| &member.user),
             SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } => None,
         }
     }
@@ -243,8 +245,9 @@ impl Session {
     /// Ends the subscriptions and releases the user's count.
     pub fn end(&mut self, cx: &mut Context<'_>) {
         match std::mem::replace(&mut self.stage, SessionStage::Over(None)) {
-            SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => {
-                self.stage = SessionStage::Over(Some(Box::new(member.end(cx))));
+            SessionStage::AwaitingPositions { mut member, .. } | SessionStage::Open(mut member) => {
+                member.end(cx);
+                self.stage = SessionStage::Over(Some(member));
             }
             over @ SessionStage::Over(_) => self.stage = over,
             SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } => {}
@@ -252,9 +255,9 @@ impl Session {
     }
 
     /// Takes the life of a session that is over, once.
-    pub fn take_life(&mut self) -> Option<Box<Life>> {
+    pub fn take_life(&mut self) -> Option<Life> {
         match &mut self.stage {
-            SessionStage::Over(life) => life.take(),
+            SessionStage::Over(member) => member.take().map(|member| member.into_life()),
             SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
@@ -262,10 +265,10 @@ impl Session {
         }
     }
 
-    /// The client and the beginning of an open session.
-    pub fn client(&self) -> Option<(Option<&str>, Moment)> {
+    /// The client and the beginning of an open session. The client is empty if `connect` had none.
+    pub fn client(&self) -> Option<(&str, Moment)> {
         match &self.stage {
-            SessionStage::Open(member) => Some((member.client.as_deref(), member.opened)),
+            SessionStage::Open(member) => Some((member.client.as_str(), member.opened)),
             SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }

@@ -1,6 +1,7 @@
 //! The subscriptions that `connect` restores, and the `connected` reply that lists them.
 
 use super::context::Context;
+use super::life::ClientText;
 use super::member::Member;
 use super::policy::AuthMode;
 use crate::auth::permission::Right;
@@ -23,7 +24,7 @@ pub(super) struct PendingConnect {
     pub(super) asked: Moment,
     pub(super) recover: Vec<Cursor>,
     /// The client's name and version.
-    pub(super) client: Option<Box<str>>,
+    pub(super) client: ClientText,
 }
 
 /// The subscriptions that `connect` restores.
