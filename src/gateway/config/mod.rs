@@ -11,6 +11,8 @@ pub mod auth;
 pub mod certificate;
 mod check;
 pub mod dependency;
+mod draft;
+mod environment;
 pub mod error;
 pub mod origin;
 mod plaintext;

@@ -7,11 +7,12 @@
 use super::certificate::{TlsIdentity, date};
 use super::check::CERTIFICATE;
 use super::dependency::{self, DependencyConfig};
+use super::draft::Draft;
 use super::error::{ConfigError, ProblemList};
 use super::raw::quoted;
 use super::sections::{Config, TlsSection};
 use super::setting::{Applies, Setting};
-use super::sources::{ConfigSources, Draft, FileSource};
+use super::sources::{ConfigSources, FileSource};
 use super::table;
 use super::value::ShownValue;
 

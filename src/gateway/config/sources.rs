@@ -3,16 +3,17 @@
 use super::api;
 use super::auth;
 use super::check;
-use super::dependency::{self, DependencyTable};
-use super::error::{ApiFault, ConfigError, ConfigFault, ProblemList};
+use super::dependency;
+use super::draft::{Draft, FILE_BYTES_MAX};
+use super::environment::is_ours;
+use super::error::{ConfigError, ConfigFault};
 use super::origin::{ValueOrigin, read_text};
 use super::plaintext;
 use super::prepare;
 use super::raw::{Lines, RawValue, TableReader, nearest, raw};
 use super::secret_check;
-use super::secret_file::{self, SecretFile, SecretFileFault};
+use super::secret_file::SecretFileFault;
 use super::sections::Config;
-use super::setting::Setting;
 use super::table::{self, SECTIONS};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -20,12 +21,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
-
-/// A file that sets everything is under 10 KiB; a larger file is the wrong file.
-const FILE_BYTES_MAX: usize = 1 << 20;
-const PREFIX: &str = "SEAWALL_";
-/// The folder of the unit's credentials, set by systemd.
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 #[derive(Clone, Debug)]
 pub struct ConfigSources {
@@ -43,7 +38,6 @@ impl ConfigSources {
             FileSource::Named(_) => true,
             FileSource::IfPresent(path) => path.exists(),
         };
-        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
         !file && self.flags.is_empty() && !self.variables.iter().any(|(name, _)| is_ours(name))
     }
 }
@@ -76,15 +70,6 @@ pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
     draft.finish()
 }
 
-/// A configuration that is being read.
-#[derive(Default)]
-pub(super) struct Draft {
-    pub(super) config: Config,
-    pub(super) report: ProblemList,
-    /// `[[dependency]]`, not yet resolved.
-    pub(super) tables: Vec<DependencyTable>,
-}
-
 impl Draft {
     pub(super) fn read(sources: &ConfigSources) -> Draft {
         let mut draft = Draft::default();
@@ -115,63 +100,6 @@ impl Draft {
             Ok(self.config)
         } else {
             Err(ConfigError { problems, log_format: self.config.log.format })
-        }
-    }
-
-    fn set(&mut self, setting: &'static Setting, raw: &RawValue, origin: ValueOrigin) {
-        match setting.write(&mut self.config, raw) {
-            Ok(()) => self.config.origins.note(setting.name, origin),
-            Err(fault) => {
-                self.report.refuse(setting.name);
-                self.report.add(origin, setting.name, fault);
-            }
-        }
-    }
-
-    /// Sets a setting to the content of the file that `named` names.
-    fn set_from_file(
-        &mut self,
-        setting: &'static Setting,
-        named: &RawValue,
-        key: String,
-        origin: ValueOrigin,
-    ) {
-        let content = match named.text() {
-            Some("") => return,
-            Some(path) => {
-                let path = PathBuf::from(path);
-                let file = SecretFile { key: key.clone(), origin: origin.clone(), path: path.clone() };
-                self.report.secret_files.push(file);
-                secret_file::read(&path, FILE_BYTES_MAX).map_err(ConfigFault::unreadable(&path)).and_then(
-                    |text| match text.is_empty() {
-                        true => Err(ConfigFault::SecretFile(SecretFileFault::Empty { path })),
-                        false => Ok(RawValue::Plain(String::clone(&text))),
-                    },
-                )
-            }
-            None => {
-                Err(ConfigFault::NotAccepted { value: named.shown(), expected: "the path of a file".into() })
-            }
-        };
-        match content {
-            Ok(raw) => self.set(setting, &raw, origin),
-            Err(fault) => {
-                self.report.refuse(setting.name);
-                self.report.add(origin, key, fault);
-            }
-        }
-    }
-
-    /// Reads the credentials that systemd hands to the unit: files with the names of settings.
-    fn read_credentials(&mut self, variables: &[(OsString, OsString)]) {
-        let Some((_, folder)) = variables.iter().find(|(name, _)| name == CREDENTIALS) else { return };
-        for setting in table::all().filter(|setting| setting.holds_secret()) {
-            let path = Path::new(folder).join(setting.name);
-            if path.exists() {
-                let origin = ValueOrigin::Variable(CREDENTIALS.into());
-                let named = RawValue::Plain(path.to_string_lossy().into_owned());
-                self.set_from_file(setting, &named, setting.name.into(), origin);
-            }
         }
     }
 
@@ -303,52 +231,6 @@ impl Draft {
         }
         tables
     }
-
-    /// Reads the variables in the order of their names. An unknown `SEAWALL_` name is an error, because a limit that is
-    /// silently not set is worse than a refused start; only service links are ignored.
-    fn read_variables(&mut self, variables: &[(OsString, OsString)]) {
-        let mut ours: Vec<(String, &OsString)> = variables
-            .iter()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
-            .filter(|(name, _)| name.starts_with(PREFIX) && !is_service_link(name))
-            .collect();
-        ours.sort();
-        let is_given = |(_, value): &&(String, &OsString)| !value.is_empty();
-        let given: BTreeSet<String> = ours.iter().filter(is_given).map(|(name, _)| name.clone()).collect();
-        for (name, value) in ours {
-            let origin = ValueOrigin::Variable(name.clone());
-            match (table::all().find(|setting| setting.variable() == name), value.to_str()) {
-                (Some(setting), Some(text)) => self.set(setting, &RawValue::Plain(text.to_owned()), origin),
-                (Some(setting), None) => {
-                    self.report.refuse(setting.name);
-                    self.report.add(origin, setting.name, ConfigFault::NotUtf8);
-                }
-                (None, _) if name == "SEAWALL_AUTH_KEYS" => {
-                    self.report.add(origin, "", ConfigFault::OnlyInFile)
-                }
-                (None, _) if name == "SEAWALL_API_KEYS" => {
-                    self.report.add(origin, "", ConfigFault::Api(ApiFault::OnlyInFile))
-                }
-                (None, path) => match (table::by_file_variable(&name), path) {
-                    (Some(setting), _) if given.contains(&setting.variable()) => {
-                        self.report.add(
-                            origin,
-                            setting.name,
-                            ConfigFault::SecretFile(SecretFileFault::TwoValues { key: name }),
-                        );
-                    }
-                    (Some(setting), Some(path)) => {
-                        self.set_from_file(setting, &RawValue::Plain(path.to_owned()), name, origin);
-                    }
-                    (Some(setting), None) => self.report.add(origin, setting.name, ConfigFault::NotUtf8),
-                    (None, _) => {
-                        let fault = ConfigFault::Unknown { nearest: nearest_variable(&name) };
-                        self.report.add(origin, "", fault);
-                    }
-                },
-            }
-        }
-    }
 }
 
 /// A section of a similar name; for a key outside any section, the section it belongs to.
@@ -373,46 +255,11 @@ fn nearest_key(name: &str, section: &str) -> Option<String> {
         .or_else(|| table::all().find(|setting| setting.key == key).map(|setting| setting.name.to_owned()))
 }
 
-/// The closest variable, else the variable of the setting whose key the name is: `SEAWALL_LISTEN` lacks its section.
-fn nearest_variable(name: &str) -> Option<String> {
-    let short = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
-    let names: Vec<String> = table::all().map(|setting| short(&setting.variable())).collect();
-    let key = short(name);
-    nearest(&key, names.iter().map(String::as_str)).map(|found| format!("{PREFIX}{found}")).or_else(|| {
-        let same_key = |setting: &&Setting| setting.key.eq_ignore_ascii_case(&key);
-        table::all().find(same_key).map(Setting::variable)
-    })
-}
-
-/// True exactly when Kubernetes or Docker sets such a variable for a service named `seawall` (`SEAWALL_SERVICE_HOST`,
-/// `SEAWALL_PORT_8080_TCP_ADDR`, `SEAWALL_ADMIN_SERVICE_PORT_HTTP`). No setting has such a name.
-fn is_service_link(variable: &str) -> bool {
-    let parts: Vec<&str> = variable.split('_').collect();
-    let service = parts.windows(2).any(|pair| matches!(pair, ["SERVICE", "HOST" | "PORT"]));
-    let port = parts.windows(3).any(|three| {
-        matches!(three, ["PORT", number, "TCP" | "UDP" | "SCTP"] if number.bytes().all(|byte| byte.is_ascii_digit()))
-    });
-    service || port || parts.last() == Some(&"PORT")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::environment::CREDENTIALS;
+    use super::super::setting::Setting;
     use super::*;
-
-    #[test]
-    fn service_links_are_recognised_and_no_setting_looks_like_one() {
-        assert!(table::all().all(|setting| !is_service_link(&setting.variable())));
-        for link in [
-            "SEAWALL_SERVICE_HOST",
-            "SEAWALL_SERVICE_PORT_HTTP",
-            "SEAWALL_PORT",
-            "SEAWALL_PORT_8080_TCP",
-            "SEAWALL_PORT_8080_TCP_ADDR",
-            "SEAWALL_ADMIN_SERVICE_HOST",
-        ] {
-            assert!(is_service_link(link), "{link}");
-        }
-    }
 
     fn variables(pairs: &[(String, &Path)]) -> ConfigSources {
         let variables = pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
