@@ -270,9 +270,15 @@ impl Member {
         }
     }
 
-    /// Takes the rights that a repeated check of the same token brought.
+    /// Takes the rights that a repeated check of the same token brought. If they differ, the client learns it, because it may
+    /// subscribe again to what was refused.
     pub(super) fn replace_rights(&mut self, identity: Identity, cx: &mut Context<'_>) {
+        let is_same =
+            self.permissions == identity.permissions && self.expires_unix_ms == identity.expires_unix_ms;
         self.replace_identity(identity);
+        if !is_same {
+            push::rights_changed(cx.out, self.expires(cx.now));
+        }
         self.end_forbidden(cx);
     }
 

@@ -213,6 +213,11 @@ pub fn refreshed(out: &mut Vec<u8>, id: CommandId, expires: Option<Expires>) {
     reply(out, id, "refreshed", |out| end_of_token(out, expires));
 }
 
+/// Appends the push for rights or an expiry that changed without a command: a repeated check of the token brought others.
+pub fn rights_changed(out: &mut Vec<u8>, expires: Option<Expires>) {
+    push(out, "refreshed", |out| end_of_token(out, expires));
+}
+
 /// Appends an `error`; without `id` if none could be read.
 pub fn error(out: &mut Vec<u8>, id: Option<CommandId>, error: &CommandError<'_>) {
     frame(out, |out| {

@@ -38,7 +38,7 @@ fn revoked_token_ends_its_sessions_and_no_others() {
 }
 
 #[test]
-fn right_that_the_service_takes_away_ends_the_subscription() {
+fn right_that_the_service_takes_away_ends_the_subscription_until_it_is_given_back() {
     let issuer = Issuer::start();
     issuer.knows("ann", "ann");
     let gateway = rechecking(&issuer);
@@ -49,6 +49,11 @@ fn right_that_the_service_takes_away_ends_the_subscription() {
     issuer.says("ann", Answer::json(200, &less.to_string()));
     let ended = client.next_push("unsubscribed");
     assert_eq!((&ended["channel"], &ended["because"]), (&json!("room"), &json!("forbidden")));
+    // The right comes back without a command, and the client hears of it.
+    issuer.knows("ann", "ann");
+    client.next_push("refreshed");
+    client.subscribe("room");
+    assert_eq!(client.publish("room", json!(1)), 1);
 }
 
 #[test]

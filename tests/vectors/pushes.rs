@@ -47,6 +47,10 @@ enum FrameValue {
         expires: Option<u64>,
         expires_in_ms: Option<u64>,
     },
+    RightsChanged {
+        expires: Option<u64>,
+        expires_in_ms: Option<u64>,
+    },
     Publication(PublicationValue),
     Signal {
         channel: String,
@@ -232,6 +236,9 @@ impl FrameValue {
             }
             FrameValue::Refreshed { id, expires, expires_in_ms } => {
                 push::refreshed(out, CommandId(*id), end(*expires, *expires_in_ms));
+            }
+            FrameValue::RightsChanged { expires, expires_in_ms } => {
+                push::rights_changed(out, end(*expires, *expires_in_ms));
             }
             FrameValue::Publication(value) => push::publication(out, &name(&value.channel), &value.stored()),
             FrameValue::Signal { channel, user, data_text } => {

@@ -8,11 +8,11 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-872d7d8057.js",
+        path: "/assets/page-12a5fd52f1.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"872d7d80574ee0d364e038a7c16c9527\"",
+        etag: "\"12a5fd52f181dcafdc7e235fe944514f\"",
         kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-872d7d8057.js"),
+        bytes: include_bytes!("assets/page-12a5fd52f1.js"),
     },
     File {
         path: "/assets/page-89aeeed1e1.css",
@@ -24,14 +24,14 @@
     File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"af6ff322346627db51dc44f53195fb30\"",
+        etag: "\"351b4e23c05854471e194dc09b14d30e\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"10af962f38202eecd5c135f13303b50d\"",
+        etag: "\"09716763a3efd015fc2fb7aab078e2b5\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -52,7 +52,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"6e00f5aa785956370db3d3737f72dbbc\"",
+        etag: "\"cca0723440cfe4241667f466e9650730\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

@@ -184,10 +184,35 @@ fn repeated_check_changes_the_rights_and_reports_lost_subscriptions() {
     bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
     bench.answer_positions(4);
     until_rechecked(&mut bench);
-    let less = Identity { permissions: Arc::new(Permissions::nothing()), ..identity("ann") };
+    let permissions = Arc::new(Permissions::nothing());
+    let less = Identity { permissions, expires_unix_ms: None, ..identity("ann") };
     let frames = bench.call(|session, cx| session.rechecked(Some(Ok(less)), cx));
-    assert_eq!(frames, [serde_json::json!({"unsubscribed": {"channel": "a", "because": "forbidden"}})]);
+    let refreshed = serde_json::json!({"refreshed": {}});
+    assert_eq!(
+        frames,
+        [refreshed.clone(), serde_json::json!({"unsubscribed": {"channel": "a", "because": "forbidden"}})]
+    );
     assert_eq!(error_code(&bench.say(r#"{"id":3,"publish":{"channel":"a","data":1}}"#)), Some("forbidden"));
+    // The service gives the right back, and the client learns that as well.
+    until_rechecked(&mut bench);
+    let all = Identity { token: Some(Arc::from("t")), expires_unix_ms: None, ..identity("ann") };
+    let frames = bench.call(|session, cx| session.rechecked(Some(Ok(all)), cx));
+    assert_eq!(frames, [refreshed]);
+    bench.say(r#"{"id":4,"subscribe":{"channel":"a"}}"#);
+    assert_eq!(bench.session.subscriptions().len(), 1);
+}
+
+#[test]
+fn repeated_check_that_changes_nothing_is_silent_and_a_new_expiry_is_announced() {
+    let mut bench = introspected();
+    until_rechecked(&mut bench);
+    let same = Identity { token: Some(Arc::from("t")), expires_unix_ms: None, ..identity("ann") };
+    assert!(bench.call(|session, cx| session.rechecked(Some(Ok(same)), cx)).is_empty());
+    until_rechecked(&mut bench);
+    let expires = bench.now.unix_ms + 5_000;
+    let ends = Identity { token: Some(Arc::from("t")), expires_unix_ms: Some(expires), ..identity("ann") };
+    let frames = bench.call(|session, cx| session.rechecked(Some(Ok(ends)), cx));
+    assert_eq!(frames, [serde_json::json!({"refreshed": {"expires": expires, "expires_in_ms": 5_000}})]);
 }
 
 #[test]

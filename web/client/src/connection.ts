@@ -7,7 +7,7 @@ import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
 import { AFFINITY_MS, CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
 import type { Link, Turn } from './state.js';
-import { limitsOf, type Connected, type Drain, type Frame, type WireError } from './wire.js';
+import { limitsOf, type Connected, type Drain, type Expiry, type Frame, type WireError } from './wire.js';
 
 /** Starts a connection attempt, unless one is in progress. */
 export function dial(t: Turn): void {
@@ -131,15 +131,22 @@ function expiresIn(t: Turn, left = Infinity): void {
   t.s.refreshAt = t.s.renewable ? t.now + Math.max(10_000, left - lead) : undefined;
 }
 
+/** Applies the rights and the expiry that the session has from now on. */
+export function granted(t: Turn, { expires, expires_in_ms }: Expiry): void {
+  const { s } = t;
+  if (!('session' in s.view)) return;
+  s.view = { ...s.view, session: { ...s.view.session, expires } };
+  expiresIn(t, expires_in_ms);
+  regained(t);
+}
+
 /** Handles the reply to `refresh`. After a transient error the same token is sent again; after a refusal the callback is called again. */
 export function refreshed(t: Turn, { refreshed, error }: Frame): void {
   const { s } = t;
   const later = (ms: number) => t.now + ms * (1 + t.random);
   if (refreshed && 'session' in s.view) {
-    s.view = { ...s.view, session: { ...s.view.session, expires: refreshed.expires } };
-    expiresIn(t, refreshed.expires_in_ms);
     s.unjudged = false;
-    regained(t);
+    granted(t, refreshed);
   } else if (error?.retry_ms !== undefined) s.refreshAt = later(Math.max(1000, error.retry_ms));
   else {
     s.token = undefined;

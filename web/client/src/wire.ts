@@ -50,6 +50,9 @@ export interface Connected {
   readonly recovered: readonly Begin[];
 }
 
+/** The end of a token; absent if it has none. */
+export type Expiry = Pick<Connected, 'expires' | 'expires_in_ms'>;
+
 /** An error as the gateway sends it. */
 export interface WireError extends Omit<Failure, 'retryMs'> {
   readonly retry_ms?: number;
@@ -68,7 +71,8 @@ export interface Frame {
   readonly id?: number;
   readonly error?: WireError;
   readonly connected?: Connected;
-  readonly refreshed?: Pick<Connected, 'expires' | 'expires_in_ms'>;
+  /** The reply to `refresh` or, as a push, rights or an expiry that changed without a command. */
+  readonly refreshed?: Expiry;
   readonly subscribed?: Begin;
   /** The reply to `unsubscribe` or, as a push, the end of a subscription by the server. */
   readonly unsubscribed?: { readonly channel: string; readonly because?: string };

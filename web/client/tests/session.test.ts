@@ -226,6 +226,16 @@ test('a subscription that the gateway ends is refused, and requested again after
   assert.equal(phases(bench)['a'], 'refused');
 });
 
+test('a subscription that the gateway ended is requested again when a repeated check of the token gives the right back', () => {
+  const bench = live('a', 'b');
+  bench.frame({ refreshed: {} }).frame({ unsubscribed: { channel: 'a', because: 'forbidden' } }).pass(5000);
+  assert.deepEqual([phases(bench), subscribes(bench)], [{ a: 'refused', b: 'live' }, []]);
+  const refreshed = { expires: bench.now + 600_000, expires_in_ms: 600_000 };
+  bench.frame({ refreshed });
+  assert.deepEqual(bench.asked('subscribe').body, { channel: 'a', recover: { epoch: 'e', offset: 7 } });
+  assert.ok('session' in bench.state.view && bench.state.view.session.expires === refreshed.expires);
+});
+
 test('a page that was on its way when the gateway ended the subscription is not delivered', () => {
   const bench = live('a').frame({ beat: { revision: 1, heads: { a: 8 } } });
   const { id } = bench.asked('history');
