@@ -34,6 +34,7 @@ use std::sync::atomic::Ordering;
 use std::thread::Builder;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 /// Bytes of a token. Even the shortest cannot be guessed if it is random.
 pub const BEARER_BYTES: RangeInclusive<usize> = 32..=512;
@@ -51,7 +52,7 @@ pub fn is_bearer(text: &[u8]) -> bool {
 /// Everything the listener answers from.
 pub struct Admin<C> {
     /// The token that operators present.
-    pub token: Vec<u8>,
+    pub token: Zeroizing<Vec<u8>>,
     pub requests: AdminRequests,
     /// Wakes the thread that leads a drain, after a drain was begun.
     pub waker: Arc<dyn Fn() + Send + Sync>,

@@ -14,7 +14,7 @@ fn started(vitals: Vitals) -> SocketAddr {
     let report = Report { status: 200, body: "{}".into() };
     let began = Instant::now();
     let admin = Admin {
-        token: TOKEN.into(),
+        token: Vec::from(TOKEN).into(),
         requests: AdminRequests::unserved(),
         waker: Arc::new(|| {}),
         clock: move || Now { at: Moment::from_micros(3_600_000_000) + began.elapsed(), unix_ms: 0 },

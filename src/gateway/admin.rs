@@ -18,6 +18,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// A bound listener, or the reason that there is none.
 pub(super) enum PreparedAdmin {
@@ -26,7 +27,7 @@ pub(super) enum PreparedAdmin {
         listener: TcpListener,
         /// The bound address; never port 0.
         address: SocketAddr,
-        token: Vec<u8>,
+        token: Zeroizing<Vec<u8>>,
         place: TokenPlace,
     },
     Off,
@@ -66,9 +67,9 @@ impl TokenPlace {
 }
 
 /// The token of a running gateway with this configuration; never creates one.
-pub(super) fn token_of(config: &Config) -> Result<(Vec<u8>, TokenPlace), String> {
+pub(super) fn token_of(config: &Config) -> Result<(Zeroizing<Vec<u8>>, TokenPlace), String> {
     if let Some(token) = &config.admin.token {
-        return Ok((token.bytes().to_vec(), TokenPlace::Setting));
+        return Ok((Zeroizing::new(token.bytes().to_vec()), TokenPlace::Setting));
     }
     let (token, file) = token::known(&config.store.data)?;
     Ok((token, TokenPlace::File(file)))
@@ -96,7 +97,7 @@ impl PreparedAdmin {
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (token, place) = match &config.admin.token {
-            Some(token) => (token.bytes().to_vec(), TokenPlace::Setting),
+            Some(token) => (Zeroizing::new(token.bytes().to_vec()), TokenPlace::Setting),
             None => {
                 let (token, file) = token::find_or_create(&config.store.data)?;
                 (token, TokenPlace::File(file))

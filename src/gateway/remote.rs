@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Timeout to connect, and of one response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,7 +17,7 @@ const RESPONSE_BYTES_MAX: u64 = 4 << 20;
 /// The admin listener of a gateway.
 pub(super) struct Remote {
     address: SocketAddr,
-    token: String,
+    token: Zeroizing<String>,
     place: TokenPlace,
 }
 
@@ -42,12 +43,12 @@ impl Remote {
             let listen = gateway.admin.ok_or(off)?;
             let (token, place) = match (&gateway.token_file, &config.admin.token) {
                 (Some(file), _) => {
-                    let token = fs::read(file).map_err(|error| {
+                    let token = fs::read(file).map(Zeroizing::new).map_err(|error| {
                         format!("cannot read the admin token in {}: {error}", file.display())
                     })?;
-                    (token.trim_ascii().to_vec(), TokenPlace::File(file.clone()))
+                    (Zeroizing::new(token.trim_ascii().to_vec()), TokenPlace::File(file.clone()))
                 }
-                (None, Some(token)) => (token.bytes().to_vec(), TokenPlace::Setting),
+                (None, Some(token)) => (Zeroizing::new(token.bytes().to_vec()), TokenPlace::Setting),
                 (None, None) => {
                     return Err(
                         "the gateway has its admin token from a setting: give it to this command in \
@@ -74,7 +75,7 @@ impl Remote {
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
-        let token = String::from_utf8_lossy(token).into_owned();
+        let token = Zeroizing::new(String::from_utf8_lossy(token).into_owned());
         Remote { address: SocketAddr::new(ip, listen.port()), token, place }
     }
 
@@ -124,10 +125,10 @@ impl Remote {
         let mut stream = TcpStream::connect_timeout(&self.address, RESPONSE_TIMEOUT)?;
         stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
-        let (address, token) = (self.address, &self.token);
-        let head = format!(
+        let (address, token) = (self.address, &*self.token);
+        let head = Zeroizing::new(format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-        );
+        ));
         stream.write_all(head.as_bytes())?;
         let mut response = String::new();
         stream.take(RESPONSE_BYTES_MAX).read_to_string(&mut response)?;

@@ -10,12 +10,13 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 const NAME: &str = "admin.token";
 const RANDOM_BYTES: usize = 32;
 
 /// The token of this data folder and its file. The token is created if there is none.
-pub(super) fn find_or_create(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
+pub(super) fn find_or_create(data: &Path) -> Result<(Zeroizing<Vec<u8>>, PathBuf), String> {
     let path = data.join(NAME);
     if let Some(token) = read(&path)? {
         return Ok((token, path));
@@ -30,7 +31,7 @@ pub(super) fn find_or_create(data: &Path) -> Result<(Vec<u8>, PathBuf), String> 
 }
 
 /// The token of this data folder and its file, which must exist.
-pub(super) fn known(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
+pub(super) fn known(data: &Path) -> Result<(Zeroizing<Vec<u8>>, PathBuf), String> {
     let path = data.join(NAME);
     match read(&path)? {
         Some(token) => Ok((token, path)),
@@ -41,7 +42,7 @@ pub(super) fn known(data: &Path) -> Result<(Vec<u8>, PathBuf), String> {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
     let shown = path.display();
     let failed = |error| format!("cannot read {shown} (the admin token): {error}");
     let file = match File::open(path) {
@@ -56,8 +57,10 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
              have read it, remove it instead, and the next start creates a new one"
         ));
     }
-    let mut text = Vec::new();
-    file.take(*BEARER_BYTES.end() as u64 + 3).read_to_end(&mut text).map_err(failed)?;
+    let bytes_max = *BEARER_BYTES.end() + 3;
+    // A vector that grew would leave copies.
+    let mut text = Zeroizing::new(Vec::with_capacity(bytes_max + 32));
+    file.take(bytes_max as u64).read_to_end(&mut text).map_err(failed)?;
     let token = text.trim_ascii();
     if !is_bearer(token) {
         return Err(format!(
@@ -67,12 +70,12 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
             BEARER_BYTES.end()
         ));
     }
-    Ok(Some(token.to_vec()))
+    Ok(Some(Zeroizing::new(token.to_vec())))
 }
 
 fn create(data: &Path, path: &Path) -> std::io::Result<()> {
-    let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random)?;
+    let mut random = Zeroizing::new([0; RANDOM_BYTES]);
+    getrandom::fill(&mut *random)?;
     DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     let new = data.join(format!("{NAME}.{}.new", std::process::id()));
     // A crashed process with this id may have left a partial token.
@@ -82,7 +85,7 @@ fn create(data: &Path, path: &Path) -> std::io::Result<()> {
     }
     let written =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
-            writeln!(file, "{}", URL_SAFE_NO_PAD.encode(random))?;
+            writeln!(file, "{}", &*Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice())))?;
             file.sync_all()
         });
     let linked = written.and_then(|()| match std::fs::hard_link(&new, path) {
@@ -123,7 +126,7 @@ mod tests {
         write(data.join("admin.token"), "x".repeat(43)).expect("written");
         set_permissions(data.join("admin.token"), Permissions::from_mode(0o600)).expect("set");
         create(data, &data.join("admin.token")).expect("no failure");
-        assert_eq!(find_or_create(data).expect("found").0, "x".repeat(43).as_bytes());
+        assert_eq!(find_or_create(data).expect("found").0.as_slice(), "x".repeat(43).as_bytes());
     }
 
     #[test]

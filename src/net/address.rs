@@ -5,6 +5,7 @@
 use super::peer::PeerAddress;
 use percent_encoding::percent_decode_str;
 use url::Url;
+use zeroize::Zeroizing;
 
 /// The reason why an address is invalid, and what to write instead. It never repeats the address, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) struct HttpTarget {
     pub(crate) url: Url,
     pub(crate) peer: PeerAddress,
     pub(crate) user: String,
-    pub(crate) password: String,
+    pub(crate) password: Zeroizing<String>,
     pub(crate) expect: Expect,
 }
 
@@ -48,7 +49,7 @@ pub struct Expect {
     pub field: Option<(String, String)>,
 }
 
-pub(crate) fn http(address: &str) -> Result<(HttpTarget, Vec<String>), TargetError> {
+pub(crate) fn http(address: &str) -> Result<(HttpTarget, Vec<Zeroizing<String>>), TargetError> {
     const FORM: &str = "an http address is written http://host:port/path or https://host/path";
     let Ok(mut url) = Url::parse(address) else { return error(FORM) };
     let (true, Some(host), Some(port)) =
@@ -59,7 +60,10 @@ pub(crate) fn http(address: &str) -> Result<(HttpTarget, Vec<String>), TargetErr
     let peer = PeerAddress::Tcp { host: host.to_string(), port };
     let (user, password) = credentials(&url);
     // A key is often in the query.
-    let secrets = password.clone().into_iter().chain(url.query_pairs().map(|(_, value)| value.into_owned()));
+    let secrets = password
+        .clone()
+        .into_iter()
+        .chain(url.query_pairs().map(|(_, value)| Zeroizing::new(value.into_owned())));
     let secrets = secrets.filter(|secret| secret.len() >= SECRET_BYTES_MIN).collect();
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
     if cleared.is_err() {
@@ -93,9 +97,9 @@ pub(super) fn tcp(address: &str) -> Result<(PeerAddress, Option<String>), Target
     Ok((peer, tls.then(|| host.to_string())))
 }
 
-pub(super) fn credentials(url: &Url) -> (Option<String>, Option<String>) {
+pub(super) fn credentials(url: &Url) -> (Option<String>, Option<Zeroizing<String>>) {
     let user = (!url.username().is_empty()).then(|| decoded(url.username()));
-    (user, url.password().map(decoded))
+    (user, url.password().map(|password| Zeroizing::new(decoded(password))))
 }
 
 pub(super) fn decoded(text: &str) -> String {

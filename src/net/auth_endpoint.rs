@@ -3,15 +3,14 @@
 //! No error repeats any part of an answer, because a service may echo the token.
 
 use super::address::{TargetError, http};
-use super::http_client::{BODY_BYTES_MAX, HttpAnswer, HttpClient};
+use super::http_client::{BODY_BYTES_MAX, HttpAnswer, HttpClient, basic};
 use super::peer::PeerAddress;
 use super::trouble::Trouble;
 use crate::auth::key_set::KeySet;
 use crate::health::finding::Fault;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use std::time::Instant;
 use url::form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
 
 /// An endpoint with its credentials. Its `Debug` form shows no secret.
 #[derive(Clone)]
@@ -19,8 +18,8 @@ pub struct Endpoint {
     url: String,
     peer: PeerAddress,
     is_exposed: bool,
-    authorization: Option<String>,
-    secrets: Vec<String>,
+    authorization: Option<Zeroizing<String>>,
+    secrets: Vec<Zeroizing<String>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -70,20 +69,18 @@ impl Endpoint {
     /// Reads an address. Resolves no name and opens nothing.
     pub fn parse(address: &str, login: Login) -> Result<Endpoint, TargetError> {
         let (target, mut secrets) = http(address)?;
-        let basic =
-            |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        let escaped = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let escaped = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
         let authorization = match login {
             Login::AsAddressed if target.user.is_empty() && target.password.is_empty() => None,
             Login::AsAddressed => Some(basic(&target.user, &target.password)),
             Login::Basic { client, secret } => {
                 let authorization = basic(&escaped(&client), &escaped(&secret));
-                secrets.push(secret);
+                secrets.push(Zeroizing::new(secret));
                 Some(authorization)
             }
             Login::Bearer(token) => {
-                let authorization = format!("Bearer {token}");
-                secrets.push(token);
+                let authorization = Zeroizing::new(format!("Bearer {token}"));
+                secrets.push(Zeroizing::new(token));
                 Some(authorization)
             }
         };
@@ -97,7 +94,7 @@ impl Endpoint {
     }
 
     /// Strings that no cause may show.
-    pub(crate) fn secrets(&self) -> &[String] {
+    pub(crate) fn secrets(&self) -> &[Zeroizing<String>] {
         &self.secrets
     }
 
@@ -138,9 +135,11 @@ impl Endpoint {
         Trouble::new(fault, format!("{} {what}", self.peer))
     }
 
-    fn headers(&self) -> Vec<(&'static str, String)> {
+    fn headers(&self) -> Vec<(&'static str, Zeroizing<String>)> {
         let authorization = self.authorization.clone().map(|value| ("authorization", value));
-        std::iter::once(("accept", "application/json".to_owned())).chain(authorization).collect()
+        std::iter::once(("accept", Zeroizing::new("application/json".to_owned())))
+            .chain(authorization)
+            .collect()
     }
 
     fn body(&self, answer: HttpAnswer) -> Result<Vec<u8>, Trouble> {

@@ -9,6 +9,8 @@ use crate::net::dial::Dialer;
 use crate::net::line::Line;
 use crate::net::peer::PeerAddress;
 use crate::net::trouble::Trouble;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,12 +20,20 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
+use zeroize::Zeroizing;
 
 /// The bytes of a body that are read.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The characters of a body that a cause may quote.
 pub(crate) const QUOTE_CHARS: usize = 80;
+
+/// The value of `Authorization` with a user and a password (RFC 7617).
+pub(crate) fn basic(user: &str, password: &str) -> Zeroizing<String> {
+    let login = Zeroizing::new(format!("{user}:{password}"));
+    let encoded = Zeroizing::new(STANDARD.encode(login.as_bytes()));
+    Zeroizing::new(format!("Basic {}", encoded.as_str()))
+}
 
 /// An answer, its body cut at 64 KiB.
 #[derive(Debug)]
@@ -64,13 +74,14 @@ impl HttpClient {
     pub(crate) fn fetch(
         &self,
         url: &str,
-        headers: &[(&str, String)],
+        headers: &[(&str, Zeroizing<String>)],
         peer: &PeerAddress,
         deadline: Instant,
     ) -> Result<HttpAnswer, Trouble> {
         in_time(peer, deadline)?;
         let request = self.agent.get(url).config().timeout_global(Some(left(deadline, now()))).build();
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, value.as_str()));
         answered(request.call(), peer)
     }
 
@@ -78,7 +89,7 @@ impl HttpClient {
     pub(crate) fn post_form(
         &self,
         url: &str,
-        headers: &[(&str, String)],
+        headers: &[(&str, Zeroizing<String>)],
         form: &str,
         peer: &PeerAddress,
         deadline: Instant,
@@ -86,7 +97,8 @@ impl HttpClient {
         in_time(peer, deadline)?;
         let request = self.agent.post(url).config().timeout_global(Some(left(deadline, now()))).build();
         let request = request.header("content-type", "application/x-www-form-urlencoded");
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, value.as_str()));
         answered(request.send(form), peer)
     }
 }

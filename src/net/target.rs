@@ -14,13 +14,14 @@ use super::tls::{Check, TlsTrust};
 pub use crate::health::definition::DependencyKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 #[derive(Clone)]
 pub struct Target {
     pub(crate) service: TargetService,
     pub(crate) source: Option<IpAddr>,
     pub(crate) ca_file: Option<PathBuf>,
-    secrets: Vec<String>,
+    secrets: Vec<Zeroizing<String>>,
 }
 
 #[derive(Clone)]
@@ -207,12 +208,12 @@ impl Target {
         }
     }
 
-    pub(crate) fn secrets(&self) -> &[String] {
+    pub(crate) fn secrets(&self) -> &[Zeroizing<String>] {
         &self.secrets
     }
 }
 
-fn postgres(address: &str) -> Result<(TargetService, Vec<String>), TargetError> {
+fn postgres(address: &str) -> Result<(TargetService, Vec<Zeroizing<String>>), TargetError> {
     const FORM: &str =
         "a postgres address names a host and a user: postgres://user:password@host:port/database";
     let address = match PostgresAddress::parse(address) {
@@ -225,7 +226,8 @@ fn postgres(address: &str) -> Result<(TargetService, Vec<String>), TargetError> 
     if address.peers().is_empty() || address.user.is_none() {
         return error(FORM);
     }
-    let secrets = address.password.as_ref().map(|it| String::from_utf8_lossy(it).into_owned());
+    let secrets =
+        address.password.as_ref().map(|it| Zeroizing::new(String::from_utf8_lossy(it).into_owned()));
     let target = PostgresTarget { address, tables: Vec::new() };
     Ok((TargetService::Postgres(target), secrets.into_iter().collect()))
 }

@@ -6,6 +6,7 @@ use crate::health::finding::{Cause, Fault};
 use rustls::CertificateError;
 use std::io;
 use std::net::IpAddr;
+use zeroize::Zeroizing;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -94,7 +95,7 @@ impl Trouble {
     }
 
     /// Adds the advice for its kind. Any part of `secrets` in the text is masked, because a server may echo what it was sent.
-    pub(crate) fn into_cause(self, look_at: &'static str, secrets: &[String]) -> Cause {
+    pub(crate) fn into_cause(self, look_at: &'static str, secrets: &[Zeroizing<String>]) -> Cause {
         let mut text: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             text = text.replace(secret.as_str(), "***");
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn secret_echoed_by_a_server_is_masked() {
         let trouble = Trouble::new(Fault::Protocol, "what is\n'hunter2'?");
-        let cause = trouble.into_cause("", &["hunter2".into(), String::new()]);
+        let cause = trouble.into_cause("", &[Zeroizing::new("hunter2".into()), Zeroizing::default()]);
         assert_eq!(cause.text, "what is '***'?");
     }
 }

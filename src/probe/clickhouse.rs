@@ -5,6 +5,7 @@ use crate::net::address::HttpTarget;
 use crate::net::http_client::{HttpAnswer, HttpClient};
 use crate::net::trouble::Trouble;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 pub(super) fn look(
     browser: &HttpClient,
@@ -16,7 +17,7 @@ pub(super) fn look(
     expect(&ping, "/ping", "Ok.", target)?;
     let mut headers = Vec::new();
     if !target.user.is_empty() {
-        headers.push(("x-clickhouse-user", target.user.clone()));
+        headers.push(("x-clickhouse-user", Zeroizing::new(target.user.clone())));
     }
     if !target.password.is_empty() {
         headers.push(("x-clickhouse-key", target.password.clone()));

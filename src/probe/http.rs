@@ -4,22 +4,20 @@
 
 use crate::health::finding::Fault;
 use crate::net::address::{Expect, HttpTarget};
-use crate::net::http_client::{BODY_BYTES_MAX, HttpAnswer, HttpClient, QUOTE_CHARS};
+use crate::net::http_client::{BODY_BYTES_MAX, HttpAnswer, HttpClient, QUOTE_CHARS, basic};
 use crate::net::peer::PeerAddress;
 use crate::net::trouble::Trouble;
-use base64::Engine as _;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 pub(super) fn look(
     browser: &HttpClient,
     target: &HttpTarget,
     deadline: Instant,
 ) -> Result<Option<String>, Trouble> {
-    let authorization = (!target.user.is_empty() || !target.password.is_empty()).then(|| {
-        let plain = format!("{}:{}", target.user, target.password);
-        ("authorization", format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain)))
-    });
-    let headers: Vec<(&str, String)> = authorization.into_iter().collect();
+    let authorization = (!target.user.is_empty() || !target.password.is_empty())
+        .then(|| ("authorization", basic(&target.user, &target.password)));
+    let headers: Vec<(&str, Zeroizing<String>)> = authorization.into_iter().collect();
     let answer = browser.fetch(target.url.as_str(), &headers, &target.peer, deadline)?;
     judge(&answer, &target.expect, &target.peer)?;
     Ok(None)

@@ -58,7 +58,10 @@ impl Draft {
             }
         };
         match content {
-            Ok(raw) => self.set(setting, &raw, origin),
+            Ok(raw) => {
+                self.set(setting, &raw, origin);
+                self.config.origins.note_secret_file(setting.name);
+            }
             Err(fault) => {
                 self.report.refuse(setting.name);
                 self.report.add(origin, key, fault);

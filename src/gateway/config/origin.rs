@@ -1,6 +1,6 @@
 //! Where each value came from: a default, a line of a file, a variable or a flag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,6 +38,8 @@ impl fmt::Display for ValueOrigin {
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     settings: BTreeMap<&'static str, ValueOrigin>,
+    /// The settings of which the origin only names a file with the value.
+    in_secret_files: BTreeSet<&'static str>,
     file: Option<PathBuf>,
 }
 
@@ -52,8 +54,19 @@ impl Origins {
         self.file.as_deref()
     }
 
+    /// True exactly when the origin of a setting names a file with its value.
+    pub(super) fn is_from_secret_file(&self, name: &str) -> bool {
+        self.in_secret_files.contains(name)
+    }
+
     pub(super) fn note(&mut self, name: &'static str, origin: ValueOrigin) {
         self.settings.insert(name, origin);
+        self.in_secret_files.remove(name);
+    }
+
+    /// Notes that the origin of a setting, which is noted already, names a file with its value.
+    pub(super) fn note_secret_file(&mut self, name: &'static str) {
+        self.in_secret_files.insert(name);
     }
 
     pub(super) fn note_file(&mut self, path: &Path) {

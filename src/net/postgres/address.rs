@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use zeroize::Zeroizing;
 
 /// How strongly the address asks for a feature of the server: TLS or channel binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ enum HostEntry {
 #[derive(Clone, Default)]
 pub(crate) struct PostgresAddress {
     pub(crate) user: Option<String>,
-    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) password: Option<Zeroizing<Vec<u8>>>,
     pub(super) database: Option<String>,
     /// Session options, in the form of a command line.
     pub(crate) options: Option<String>,
@@ -131,7 +132,7 @@ impl PostgresAddress {
         let (mut mode, mut roots) = (None, None);
         for (key, value) in words::read(text).map_err(AddressError::Form)? {
             if key == "password" {
-                address.password = Some(value);
+                address.password = Some(Zeroizing::new(value));
                 continue;
             }
             let value =
@@ -334,7 +335,7 @@ mod tests {
         let address = address.map_err(|error| error.to_string())?;
         assert_eq!(
             (address.database.as_deref(), address.password.as_deref()),
-            (Some("chat"), Some(&b"p@"[..]))
+            (Some("chat"), Some(&b"p@".to_vec()))
         );
         Ok((address.encryption, address.check, address.roots))
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 /// The timeout of one Sentinel.
 pub(super) const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -44,7 +45,7 @@ pub(super) struct RedisServer {
 #[derive(Clone)]
 pub(super) struct RedisLogin {
     pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
+    pub(super) password: Option<Zeroizing<String>>,
 }
 
 /// The Sentinels that know where a master is.
@@ -96,7 +97,7 @@ impl std::fmt::Display for RedisTarget {
 }
 
 /// Reads an address. Returns its secrets as well.
-pub(in crate::net) fn parse(address: &str) -> Result<(RedisTarget, Vec<String>), TargetError> {
+pub(in crate::net) fn parse(address: &str) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
     match address.split_once("://") {
         Some(("redis+sentinel", rest)) => sentinels(rest, SentinelTls::Off),
         Some(("rediss+sentinel", rest)) => sentinels(rest, SentinelTls::On),
@@ -104,7 +105,7 @@ pub(in crate::net) fn parse(address: &str) -> Result<(RedisTarget, Vec<String>),
     }
 }
 
-fn server(address: &str) -> Result<(RedisTarget, Vec<String>), TargetError> {
+fn server(address: &str) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
     const FORM: &str = "a redis address is written redis://user:password@host:port/0, rediss:// for TLS, unix:///path, or \
                         redis+sentinel://host:port,host:port/MASTER";
     let Ok(url) = Url::parse(address) else { return error(FORM) };
@@ -165,7 +166,7 @@ enum SentinelTls {
 }
 
 /// Reads what follows `redis+sentinel://`. The crate `url` knows no address with several hosts.
-fn sentinels(rest: &str, tls: SentinelTls) -> Result<(RedisTarget, Vec<String>), TargetError> {
+fn sentinels(rest: &str, tls: SentinelTls) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
     let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, after)| (rest, Some(after)));
     if fragment.is_some() {
         return error(NO_FRAGMENT);
@@ -188,7 +189,8 @@ fn sentinels(rest: &str, tls: SentinelTls) -> Result<(RedisTarget, Vec<String>),
 
 fn login_of(text: &str) -> RedisLogin {
     let (user, password) = text.split_once(':').map_or((text, None), |(user, word)| (user, Some(word)));
-    RedisLogin { user: (!user.is_empty()).then(|| decoded(user)), password: password.map(decoded) }
+    let password = password.map(|password| Zeroizing::new(decoded(password)));
+    RedisLogin { user: (!user.is_empty()).then(|| decoded(user)), password }
 }
 
 fn servers(hosts: &str, tls: SentinelTls) -> Result<Vec<RedisServer>, TargetError> {
@@ -253,12 +255,12 @@ fn master(path: &str) -> Result<(String, u32), TargetError> {
 fn sentinel_login(query: &str) -> Result<RedisLogin, TargetError> {
     let mut login = RedisLogin { user: None, password: None };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let place = match &*name {
-            "sentinel_user" => &mut login.user,
-            "sentinel_password" => &mut login.password,
+        let is_repeated = match &*name {
+            "sentinel_user" => login.user.replace(value.into_owned()).is_some(),
+            "sentinel_password" => login.password.replace(Zeroizing::new(value.into_owned())).is_some(),
             _ => return error(unknown_word(&name)),
         };
-        if place.replace(value.into_owned()).is_some() {
+        if is_repeated {
             return error(format!("the parameter `{name}` is given twice"));
         }
     }
@@ -327,6 +329,7 @@ mod tests {
         assert_eq!(target.to_string(), "h1:26379,h2:26380,[::1]:7/my-master");
         assert_eq!((target.database, target.search_max()), (3, SENTINEL_TIMEOUT * 3));
         assert_eq!(target.login.user.as_deref(), Some("chat"));
+        let secrets: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
         assert_eq!(secrets, ["p@ss", "a&b"]);
         let RedisPlace::Sentinels(sentinels) = &target.place else { panic!("Sentinels") };
         assert_eq!(sentinels.login.user.as_deref(), Some("s"));

@@ -39,7 +39,7 @@ impl RedisConnection {
             if let Some(user) = &login.user {
                 auth.arg(user);
             }
-            connection.call(&[auth.arg(password).take()])?;
+            connection.call(&[auth.arg(password.as_str()).take()])?;
         }
         Ok(connection)
     }
