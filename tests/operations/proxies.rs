@@ -76,6 +76,9 @@ pub(super) fn setup(kind: Kind, server: &Postgres) -> Setup {
         .env("SEAWALL_SERVER_TRUSTED_PROXIES", "127.0.0.0/8")
         .env("SEAWALL_SERVER_PROXY_PROTOCOL", protocol)
         .limit("connections_per_address", 1)
+        // Newcomers come one after the other for seconds. At the rate that a debug build measures on a busy machine, some would be
+        // sent a time to return at.
+        .limit("admissions_per_s", 10_000)
         // HAProxy's health check takes two polls, a second apart.
         .drain("accept", 2_500)
         .drain("spread", 1_000)
