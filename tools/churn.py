@@ -131,7 +131,7 @@ class Churn:
         self.sent = self.published = self.edits = self.deletes = 0
         self.errors = {}
         self.first_error = None
-        # What follows the answer to a command of this id: a function that takes the offset.
+        # Functions that take the offset of an answer, by the id of its command.
         self.then = {}
         self.texts = Texts(self)
         self.start = time.monotonic()
