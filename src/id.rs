@@ -7,6 +7,8 @@ use std::sync::Arc;
 pub const CHANNEL_BYTES_MAX: usize = 128;
 /// Longest idempotency key, in bytes: room for a UUID or a ULID with a prefix.
 pub const KEY_BYTES_MAX: usize = 64;
+/// Longest `state` of a member of a roster, in bytes.
+pub const STATE_BYTES_MAX: usize = 32;
 /// Longest user name (`sub` of a token), in bytes.
 pub const USER_BYTES_MAX: usize = 128;
 /// The largest command id and offset: 2^53 − 1, the largest integer that a browser represents exactly.
@@ -146,6 +148,31 @@ impl Key {
     }
 
     /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A user's activity in a channel, in a word of the client: 1–32 bytes of `[a-z_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PresenceState(Box<str>);
+
+impl PresenceState {
+    /// Checks length and alphabet.
+    pub fn parse(text: &str) -> Result<PresenceState, NameFault> {
+        if text.is_empty() {
+            return Err(NameFault::Empty);
+        }
+        if text.len() > STATE_BYTES_MAX {
+            return Err(NameFault::TooLong);
+        }
+        match text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-')) {
+            true => Ok(PresenceState(Box::from(text))),
+            false => Err(NameFault::Alphabet),
+        }
+    }
+
+    /// The word.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -7,6 +7,7 @@ use seawall::health::snapshot::Snapshot;
 use seawall::hub::{Hub, Slot};
 use seawall::id::InstanceName;
 use seawall::limits::Limits;
+use seawall::roster::Departure;
 use seawall::session::{AuthMode, Context, Effect, Policy, Session};
 use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
 use std::hint::black_box;
@@ -69,7 +70,7 @@ impl Surroundings {
     }
 
     pub fn end(&mut self, session: &mut Session) {
-        self.call(session, Session::end);
+        self.call(session, |session, cx| session.end(Departure::Lost, cx));
     }
 }
 

@@ -6,7 +6,8 @@
 
 use seawall::id::Epoch;
 use seawall::wire::command::{
-    Command, CommandBounds, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt, parse,
+    Command, CommandBounds, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish,
+    RosterUse, StartAt, WatchDetail, parse,
 };
 use serde_json::value::RawValue;
 use std::fmt::Write;
@@ -67,9 +68,10 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             put(&mut text, "token", string(token));
             "refresh"
         }
-        Command::Subscribe { channel, from } => {
+        Command::Subscribe { channel, from, roster } => {
             put(&mut text, "channel", string(channel.as_str()));
             put_from(&mut text, *from);
+            put_roster(&mut text, roster);
             "subscribe"
         }
         Command::Unsubscribe { channel } => {
@@ -94,8 +96,42 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             put(&mut text, "channel", string(channel.as_str()));
             "signal"
         }
+        Command::Present { channel, state } => {
+            put(&mut text, "channel", string(channel.as_str()));
+            if let Some(state) = state {
+                put(&mut text, "state", string(state.as_str()));
+            }
+            "present"
+        }
+        Command::Absent { channel } => {
+            put(&mut text, "channel", string(channel.as_str()));
+            "absent"
+        }
+        Command::Presence { channel, after, limit } => {
+            put(&mut text, "channel", string(channel.as_str()));
+            if let Some(after) = after {
+                put(&mut text, "after", string(after.as_str()));
+            }
+            put(&mut text, "limit", limit);
+            "presence"
+        }
     };
     (name, text + "}")
+}
+
+fn put_roster(text: &mut String, roster: &RosterUse) {
+    match &roster.present {
+        Entrance::Outside => {}
+        Entrance::Inside(None) => put(text, "present", "{}"),
+        Entrance::Inside(Some(state)) => {
+            put(text, "present", format!("{{\"state\":{}}}", string(state.as_str())))
+        }
+    }
+    match roster.watch {
+        None => {}
+        Some(WatchDetail::Members) => put(text, "watch", "\"members\""),
+        Some(WatchDetail::Count) => put(text, "watch", "\"count\""),
+    }
 }
 
 fn put_connect(text: &mut String, connect: &Connect<'_>) {
@@ -106,11 +142,12 @@ fn put_connect(text: &mut String, connect: &Connect<'_>) {
         put(text, "client", string(client));
     }
     let cursors = connect.recover.iter().map(|cursor| {
-        let Cursor { channel, epoch, offset } = cursor;
+        let Cursor { channel, epoch, offset, roster } = cursor;
         let mut entry = String::from("{");
         put(&mut entry, "channel", string(channel.as_str()));
         put(&mut entry, "epoch", epoch_text(*epoch));
         put(&mut entry, "offset", offset.0);
+        put_roster(&mut entry, roster);
         entry + "}"
     });
     put(text, "recover", format!("[{}]", cursors.collect::<Vec<_>>().join(",")));

@@ -87,6 +87,7 @@ pub fn read(
         publishes_per_s: member("publishes_per_s"),
         // The service is not asked about backends.
         api: None,
+        info: member("info"),
     };
     match verifier.introspected(&body, now_unix_ms) {
         Err(TokenFault::BadTime) => Err(NoAnswer::BadTime),

@@ -47,14 +47,17 @@ pub struct Person {
     pub expires_unix_ms: Option<u64>,
     /// The publishes per second that the token claims; 0: none.
     pub publishes_per_s: u32,
+    /// The claim `info`, as JSON.
+    pub info: Option<Arc<str>>,
     /// `None`: auth is off.
     pub origin: Option<TokenOrigin>,
 }
 
 impl From<Claims> for Person {
-    fn from(Claims { user, permissions, expires_unix_ms, publishes_per_s, origin }: Claims) -> Person {
+    fn from(claims: Claims) -> Person {
+        let Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin } = claims;
         let (permissions, origin) = (Arc::new(permissions), Some(origin));
-        Person { user, permissions, expires_unix_ms, publishes_per_s, origin }
+        Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin }
     }
 }
 
@@ -135,7 +138,8 @@ impl TokenCache {
     /// Stores a positive result.
     pub fn granted(&mut self, token: TokenHash, person: Person, now: Now) {
         self.bad.remove(&token);
-        let bytes = ENTRY_BYTES + person.user.as_str().len() + person.permissions.bytes();
+        let info = person.info.as_ref().map_or(0, |info| info.len());
+        let bytes = ENTRY_BYTES + person.user.as_str().len() + person.permissions.bytes() + info;
         let fresh_until = now.at + self.bounds.fresh;
         self.good.insert(token, Good { person, fresh_until, until: now.at + ENDLESS_MAX }, bytes);
     }
@@ -191,6 +195,7 @@ mod tests {
             permissions,
             expires_unix_ms: ends_s.map(|s| s * 1_000),
             publishes_per_s: 0,
+            info: None,
             origin: None,
         }
     }

@@ -28,10 +28,15 @@ pub enum Right {
     /// `create`: publish to a channel that does not exist yet. A token that nowhere lists it grants it wherever it grants
     /// `publish`.
     Create,
+    /// `present`: be on the channel's roster.
+    Present,
+    /// `presence`: see the channel's roster.
+    Presence,
 }
 
 impl Right {
-    pub const ALL: [Right; 4] = [Right::Subscribe, Right::Publish, Right::Moderate, Right::Create];
+    pub const ALL: [Right; 6] =
+        [Right::Subscribe, Right::Publish, Right::Moderate, Right::Create, Right::Present, Right::Presence];
 
     /// The name in a token.
     pub const fn name(self) -> &'static str {
@@ -40,6 +45,8 @@ impl Right {
             Right::Publish => "publish",
             Right::Moderate => "moderate",
             Right::Create => "create",
+            Right::Present => "present",
+            Right::Presence => "presence",
         }
     }
 
@@ -54,6 +61,8 @@ impl Right {
             Right::Publish => 2,
             Right::Moderate => 4,
             Right::Create => 8,
+            Right::Present => 16,
+            Right::Presence => 32,
         }
     }
 }

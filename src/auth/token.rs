@@ -16,12 +16,13 @@ use crate::auth::permission::Permissions;
 use crate::auth::token_type::is_type;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::{INTEGER_MAX, UserName};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-use values::{milliseconds, names, rate, string, whole_ms};
+use values::{milliseconds, names, present, rate, string, whole_ms};
 
 /// The bound on the bytes of a token, because it is read before anything is known of its sender. A token must also
 /// fit twice into the head of an upgrade.
@@ -69,6 +70,8 @@ pub struct Claims {
     pub expires_unix_ms: Option<u64>,
     /// From `publishes_per_s`; 0 without the claim.
     pub publishes_per_s: u32,
+    /// From `info`, as JSON; `None` without the claim or if it is over [`INFO_BYTES_MAX`](crate::limits::INFO_BYTES_MAX).
+    pub info: Option<Arc<str>>,
     pub origin: TokenOrigin,
 }
 
@@ -290,7 +293,8 @@ fn claims_of(
     let issuer = body.iss.and_then(string).map(|issuer| TrustMark::of(&issuer));
     let origin = TokenOrigin { source, issuer };
     let publishes_per_s = body.publishes_per_s.map_or(Ok(0), rate)?;
-    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, origin })
+    let info = body.info.and_then(values::info);
+    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin })
 }
 
 /// A token without a good signature of a key at hand.
@@ -418,11 +422,8 @@ pub(super) struct RawClaims<'a> {
     /// Of a backend's token.
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) api: Option<&'a RawValue>,
-}
-
-/// Distinguishes `null` from an absent claim: an `exp` of `null` must not mean forever.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) info: Option<&'a RawValue>,
 }
 
 /// Checks the kind of a token: the `typ` of its header (RFC 9068 section 2.1), or of its claims, where some issuers have it.

@@ -9,7 +9,7 @@ use crate::hub::ChannelId;
 use crate::id::{ChannelName, CommandId, Key};
 use crate::job::{AuthJob, Broadcast, Completion, Counted, Denied, Identity, Page, ReadError, Ticket};
 use crate::limits::COMPLETIONS_PER_TURN;
-use crate::session::{AppendOutcome, HistoryOutcome};
+use crate::session::{AppendOutcome, HistoryOutcome, PresenceOutcome};
 
 impl Engine {
     /// Takes publications, a signal or log heads. Broadcasts come before completions, because a completion may contain
@@ -35,6 +35,14 @@ impl Engine {
             }
             Broadcast::Canary(canary) => {
                 canary.arrive();
+                0
+            }
+            Broadcast::Rosters(pushes) => {
+                self.take_roster_pushes(&pushes);
+                pushes.len()
+            }
+            Broadcast::Recount => {
+                self.begin_recount();
                 0
             }
             // The shell answers it.
@@ -85,6 +93,11 @@ impl Engine {
                 }
             }
             Completion::TokenChecked { ticket, outcome } => self.token_checked(ticket, outcome),
+            Completion::Presence { ticket, page } => {
+                if let Some(Request::Presence { slot, id }) = self.pending.take(ticket) {
+                    self.presence_read(slot, id, PresenceOutcome::Page(&page));
+                }
+            }
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
@@ -146,6 +159,7 @@ impl Engine {
             Some(
                 Request::Append { .. }
                 | Request::Token { .. }
+                | Request::Presence { .. }
                 | Request::Recheck { .. }
                 | Request::Address { .. }
                 | Request::Follow(_)
@@ -195,6 +209,7 @@ impl Engine {
             Request::Token { slot, id } => {
                 self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
             }
+            Request::Presence { slot, id } => self.presence_read(slot, id, why.into()),
             Request::Recheck { slot } => {
                 self.with_session(slot, |session, cx| session.rechecked(None, cx));
                 self.schedule(slot);

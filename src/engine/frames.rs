@@ -8,6 +8,7 @@ use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::Slot;
 use crate::rate::Meter;
+use crate::roster::Departure;
 use crate::session::{Context, Effect, Policy, Session};
 use crate::wire::frames::{Frame, Input};
 use crate::wire::outbox::Outbox;
@@ -140,7 +141,7 @@ impl Engine {
 
     /// Ends the session of a peer that leaves: ends its subscriptions, releases its user, and records the end.
     pub(super) fn end_session(&mut self, id: SlotId, ending: EndCause<'_>) {
-        self.with_session(id, |session, cx| session.end(cx));
+        self.with_session(id, |session, cx| session.end(Departure::by_code(ending.code), cx));
         let Some(peer) = self.peers.get_mut(id) else { return };
         let address = peer.address;
         if let Some(chat) = peer.chat_mut()

@@ -51,6 +51,7 @@ mod pending;
 pub(crate) mod perform;
 mod read;
 mod recover;
+mod rosters;
 mod setup;
 mod slots;
 mod strangers;
@@ -116,6 +117,7 @@ pub struct Engine {
     reads: recover::Reads,
     memory: HeldMemory,
     health: tell::StatusRound,
+    rosters: rosters::RosterWatchers,
     draining: drain::Draining,
     ended: Ended,
     out: Output,
@@ -207,6 +209,7 @@ impl Engine {
             reads: recover::Reads::new(now.at),
             memory: HeldMemory { relief: flush::Relief::new(now.at), inbound_bytes: 0 },
             health: tell::StatusRound::new(snapshot),
+            rosters: rosters::RosterWatchers::default(),
             draining: drain::Draining::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
@@ -272,13 +275,20 @@ impl Engine {
             && self.out.jobs.is_empty()
             && self.out.orders.is_empty()
             && self.health.is_done()
+            && self.rosters.is_idle()
             && self.due.rejudging.is_empty()
             && self.draining.is_idle()
             && self.gathering.is_done();
         if !idle {
             return Duration::ZERO;
         }
-        let dues = [self.pending.deadline(), self.reads.retry_due(), self.drain_due(), self.gathering.due()];
+        let dues = [
+            self.pending.deadline(),
+            self.reads.retry_due(),
+            self.drain_due(),
+            self.gathering.due(),
+            self.rosters.due(),
+        ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
         let rest = rest.chain(self.arrivals.patience());
         rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)

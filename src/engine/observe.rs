@@ -45,7 +45,8 @@ impl Engine {
         }
     }
 
-    /// Checks what a session asked for at once: it closes once, and asks for nothing afterwards but to release its user.
+    /// Checks what a session asked for at once: it closes once, and asks for nothing afterwards but to leave rosters and to
+    /// release its user.
     #[inline]
     pub(super) fn check_effects(&mut self, id: SlotId) {
         let effects = &self.scratch.effects;
@@ -55,7 +56,8 @@ impl Engine {
         {
             let after = &effects[close + 1..];
             let releases = after.iter().filter(|effect| matches!(effect, Effect::ReleaseUser(_))).count();
-            assert!(releases == after.len() && releases <= 1, "after a close: {after:?}");
+            let departures = after.iter().filter(|effect| matches!(effect, Effect::Roster(_))).count();
+            assert!(releases + departures == after.len() && releases <= 1, "after a close: {after:?}");
             let chat = self.peers.get(id).and_then(Peer::chat);
             let serves = chat.is_some_and(|chat| chat.session.is_open() || chat.session.awaits_connect());
             assert!(!serves, "a session that closed serves on");

@@ -4,6 +4,7 @@ use super::slots::SlotId;
 use crate::close::CloseReason;
 use crate::id::{ChannelName, UserName};
 use crate::job::bus::Interest;
+use crate::job::presence::PresenceJob;
 use crate::job::{Append, AuthJob, Read};
 use crate::wire::proxy::ProxyFault;
 use std::collections::VecDeque;
@@ -22,6 +23,8 @@ pub enum Job {
     Read(Read),
     /// For the auth worker.
     Admit(AuthJob),
+    /// For the thread that owns the rosters. An event that does not fit is dropped, and the reactor is recounted.
+    Presence(PresenceJob),
     /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same jobs, or a channel that is
     /// left and followed again would end up left.
     Interest(Interest),

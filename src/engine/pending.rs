@@ -31,6 +31,11 @@ pub enum Request {
         slot: SlotId,
         id: CommandId,
     },
+    /// A page of a roster.
+    Presence {
+        slot: SlotId,
+        id: CommandId,
+    },
     /// A repeated check of the token of an open session.
     Recheck {
         slot: SlotId,
@@ -60,7 +65,8 @@ impl Request {
         match self {
             Request::Append { slot, id, .. }
             | Request::History { slot, id, .. }
-            | Request::Token { slot, id } => Some((*slot, *id)),
+            | Request::Token { slot, id }
+            | Request::Presence { slot, id } => Some((*slot, *id)),
             Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Replay { .. }
@@ -84,6 +90,7 @@ impl Request {
             Request::Append { .. }
             | Request::History { .. }
             | Request::Token { .. }
+            | Request::Presence { .. }
             | Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Fill(_)
@@ -142,7 +149,11 @@ impl Counts {
             Request::History { .. } => Some(&mut self.pages),
             Request::Replay { .. } | Request::Position(_) | Request::Older(_) => Some(&mut self.recoveries),
             Request::Token { .. } | Request::Address { .. } => Some(&mut self.arrivals),
-            Request::Recheck { .. } | Request::Fill(_) | Request::Follow(_) | Request::Heads => None,
+            Request::Presence { .. }
+            | Request::Recheck { .. }
+            | Request::Fill(_)
+            | Request::Follow(_)
+            | Request::Heads => None,
         }
     }
 

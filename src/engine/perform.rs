@@ -13,6 +13,7 @@ use crate::health::snapshot::Availability;
 use crate::health::template::Template;
 use crate::hub::SubscriptionId;
 use crate::job::bus::Interest;
+use crate::job::presence::{PageReply, PresenceJob};
 use crate::job::{Append, AppendError, AuthJob, Form, Occasion, PageRequest, Read, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect};
@@ -55,6 +56,7 @@ impl Engine {
                 self.hub.signal(&channel, &frame);
                 self.out.jobs.push(Job::Signal { channel, frame });
             }
+            Effect::Roster(effect) => self.perform_roster(id, *effect),
             Effect::Replay(subscription) => self.step(subscription),
             Effect::ReleaseUser(user) => self.release(AuthJob::ReleaseUser { user }),
             Effect::OverLimit(bound) => self.report_limit(id, bound),
@@ -95,7 +97,7 @@ impl Engine {
         match job {
             Job::Append(_) => self.tally.publishes.add(1),
             Job::Read(_) => self.out.read_room = self.out.read_room.saturating_sub(1),
-            Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } => {}
+            Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } | Job::Presence(_) => {}
         }
         self.out.jobs.push(job);
     }
@@ -131,9 +133,10 @@ impl Engine {
             Job::Admit(release @ (AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. })) => {
                 self.out.releases.push(release);
             }
+            Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => self.refuse(ticket),
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
-            // A survey is the bus's; a signal may be lost.
-            Job::Read(Read::Survey(_)) | Job::Signal { .. } => {}
+            // A survey is the bus's; a signal may be lost, and an event on a roster leads to a recount.
+            Job::Read(Read::Survey(_)) | Job::Signal { .. } | Job::Presence(_) => {}
         }
     }
 

@@ -52,8 +52,14 @@ impl Engine {
         self.health = StatusRound { frame, left, ..StatusRound::new(snapshot) };
     }
 
-    /// Sends the `status` to the next sessions. A session that is not `connected` yet learns it from `connected`.
+    /// Sends the `status` to the next sessions, and the frames about rosters to the next watchers.
     pub fn push_status(&mut self) {
+        self.push_rosters();
+        self.tell_status();
+    }
+
+    /// A session that is not `connected` yet learns the status from `connected`.
+    fn tell_status(&mut self) {
         let Some(frame) = self.health.frame.clone() else { return };
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         if self.health.left.is_empty() && self.health.again <= self.now.at {

@@ -25,6 +25,7 @@ mod drain;
 mod inbound;
 mod outage;
 mod recover;
+mod rosters;
 mod stage;
 mod turns;
 

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::config::auth::{AuthSection, IntrospectionConfig};
 use super::config::prepare::{introspection_endpoint, key_set_endpoint, trust_rules, verifier};
 use super::config::url::Url;
+use super::presence;
 use crate::auth::census::Census;
 use crate::auth::introspection::ClaimNames;
 use crate::auth::key::Algorithm;
@@ -67,7 +68,9 @@ pub(super) fn policy(
     let rules = config.auth.is_on().then(|| trust_rules(&config.auth, edition));
     let IntrospectionConfig { url, recheck, .. } = &config.auth.introspection;
     let recheck = (url.is_some() && !recheck.is_zero()).then_some(*recheck);
-    Policy::new(&config.limits, auth, instance).with_trust(rules, recheck)
+    Policy::new(&config.limits, auth, instance)
+        .with_trust(rules, recheck)
+        .with_presence(presence::policy(config))
 }
 
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {

@@ -16,6 +16,7 @@ mod health_command;
 mod lookup_command;
 mod machine;
 mod output;
+mod presence;
 mod reload;
 mod remote;
 mod running;

@@ -15,7 +15,7 @@ use super::config::reload::{Reload, SettingChange, reread};
 use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
-use super::{api, auth, tls, watch};
+use super::{api, auth, presence, tls, watch};
 use crate::api::{ApiPolicy, RunningApi};
 use crate::auth::trust::TrustEdition;
 use crate::health::board::DependencyId;
@@ -26,6 +26,7 @@ use crate::introspect::{AuthRenewal, EarlierAnswers, TokenTrust};
 use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
 use crate::metrics::reload::ReloadOutcome;
+use crate::presence::RunningPresence;
 use crate::reactor::Setups;
 use crate::session::Policy;
 use crate::watch::{Reviser, Revision, Unrevised};
@@ -61,6 +62,7 @@ pub(super) struct Reloader {
     /// Changes the auth worker.
     pub(super) renewals: Sender<AuthRenewal>,
     pub(super) api: Option<RunningApi>,
+    pub(super) presence: RunningPresence,
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
@@ -249,6 +251,7 @@ impl Reloader {
         if let Some(running) = &self.api {
             running.revise(api);
         }
+        self.presence.revise(presence::rules(config));
         let setup = self.setups.load();
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);
         setup.engine.vitals.drain.revise(config.drain);

@@ -96,7 +96,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
-    let (queues, jobs) = threads::queues(bus.as_ref());
+    let (queues, jobs) = threads::queues(bus.as_ref(), reactors);
     let own = own_sources(&vitals, &metrics, &queues, &mailboxes);
     let watch = watched.start(move || clock.read(), own).map_err(cannot_start)?;
     let (requests, reviser) = (watch.requests(), watch.reviser());
@@ -130,6 +130,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         shared: probe_shares,
         renewals: threads.renewals(),
         api: threads.api(),
+        presence: threads.presence(),
         instance,
         notifier: notifier.clone(),
     };

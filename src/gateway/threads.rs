@@ -5,15 +5,18 @@ use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
-use super::{auth, tls};
+use super::{auth, presence, tls};
 use crate::api::RunningApi;
 use crate::drain::DrainCause;
 use crate::id::ReactorId;
 use crate::introspect::{self, AuthRenewal, TokenTrust};
+use crate::job;
 use crate::job::callers::Callers;
+use crate::job::presence::PresenceInbox;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
+use crate::presence::{PresenceParts, RunningPresence};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::store::StoreEnds;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -36,6 +39,8 @@ struct Workers {
     reactors: Vec<JoinHandle<()>>,
     /// Its threads end with the process.
     api: Option<RunningApi>,
+    /// It ends with the process as well.
+    presence: RunningPresence,
     store: RunningStore,
     bus: Option<crate::bus::RunningBus>,
     watch: crate::watch::RunningWatch,
@@ -82,20 +87,34 @@ impl Threads {
         let clock = Arc::new(move || clock.read());
         let census = auth::census(config);
         let auth = introspect::start(trust, census, Arc::clone(mailboxes), jobs.admit, counters, clock)?;
+        let clock_of_rosters = setup.clock;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
+        let rosters = PresenceParts {
+            rules: presence::rules(config),
+            inbox: jobs.presence,
+            mailboxes: Arc::clone(mailboxes),
+            counters: Arc::clone(&setup.engine.metrics.presence),
+            clock: move || clock_of_rosters.read(),
+        };
+        let presence = rosters.start()?;
         let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
         let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         let clock = setup.clock;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let workers = Workers { reactors, api, store, bus, watch, auth };
+        let workers = Workers { reactors, api, presence, store, bus, watch, auth };
         Ok(Threads { notices, waker, reminder, workers })
     }
 
     /// The running server API, for reloads.
     pub(super) fn api(&self) -> Option<RunningApi> {
         self.workers.api.clone()
+    }
+
+    /// The running rosters, for reloads.
+    pub(super) fn presence(&self) -> RunningPresence {
+        self.workers.presence.clone()
     }
 
     /// Wakes the main thread after an operator has begun a drain.
@@ -175,16 +194,18 @@ pub(super) struct Jobs {
     append: Receiver<Append>,
     read: Receiver<Read>,
     admit: Receiver<AuthJob>,
+    presence: PresenceInbox,
 }
 
 /// Creates the queues. The auth worker always has one, because a reload may turn its bounds on.
-pub(super) fn queues(bus: Option<&PreparedBus>) -> (Queues, Jobs) {
+pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
-    let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs };
+    let (presence, presence_jobs) = job::presence::presence(reactors);
+    let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs, presence: presence_jobs };
     let bus = bus.map(|prepared| prepared.member.bus.clone());
-    (Queues { append, read, bus, admit }, jobs)
+    (Queues { append, read, bus, admit, presence }, jobs)
 }
 
 fn start_reactors(

@@ -285,7 +285,7 @@ impl AuthWorker {
         token: Option<Arc<str>>,
         now: Moment,
     ) -> Result<Identity, Denied> {
-        let Person { user, permissions, expires_unix_ms, publishes_per_s, origin } = person;
+        let Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin } = person;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
@@ -303,6 +303,7 @@ impl AuthWorker {
             permissions,
             expires_unix_ms,
             publishes_per_s,
+            info,
             counted,
             account,
             origin,
@@ -353,6 +354,7 @@ fn anonymous() -> Person {
         permissions,
         expires_unix_ms: None,
         publishes_per_s: 0,
+        info: None,
         origin: None,
     }
 }

@@ -106,7 +106,8 @@ impl Callers {
             Completion::Heads { .. }
             | Completion::Followed { .. }
             | Completion::TokenChecked { .. }
-            | Completion::AddressChecked { .. } => return,
+            | Completion::AddressChecked { .. }
+            | Completion::Presence { .. } => return,
         };
         let request = ticket.request;
         let Some(seat) = self.seats.get((request >> 48) as usize) else { return };

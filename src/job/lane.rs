@@ -6,6 +6,7 @@
 
 use super::bus;
 use super::message::{Append, AuthJob, Broadcast, Completion, Read};
+use super::presence::PresenceQueue;
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
 use crate::health::dependency::Trials;
@@ -31,6 +32,7 @@ struct WakerState {
     waker: mio::Waker,
     woken: AtomicBool,
     missed: AtomicBool,
+    missed_rosters: AtomicBool,
 }
 
 /// The reactor's end of its lanes.
@@ -44,7 +46,8 @@ pub struct Inbox {
 pub fn inbox(waker: mio::Waker) -> (Mailbox, Inbox) {
     let (answers, answers_in) = bounded(ANSWERS_LANE);
     let (live, live_in) = bounded(LIVE_LANE);
-    let state = Arc::new(WakerState { waker, woken: AtomicBool::new(false), missed: AtomicBool::new(false) });
+    let no = || AtomicBool::new(false);
+    let state = Arc::new(WakerState { waker, woken: no(), missed: no(), missed_rosters: no() });
     (
         Mailbox { answers, live, state: Arc::clone(&state) },
         Inbox { answers: answers_in, live: live_in, state },
@@ -66,8 +69,17 @@ impl Mailbox {
                 self.state.missed.store(true, Ordering::Release);
                 Offered::Missed
             }
+            Err(TrySendError::Full(Broadcast::Rosters(_))) => {
+                self.state.missed_rosters.store(true, Ordering::Release);
+                Offered::Missed
+            }
             Err(
-                TrySendError::Full(Broadcast::Signal { .. } | Broadcast::Canary(_) | Broadcast::Lookup(_))
+                TrySendError::Full(
+                    Broadcast::Signal { .. }
+                    | Broadcast::Canary(_)
+                    | Broadcast::Lookup(_)
+                    | Broadcast::Recount,
+                )
                 | TrySendError::Disconnected(_),
             ) => Offered::Missed,
         }
@@ -103,6 +115,12 @@ impl Inbox {
     pub fn take_missed(&self) -> bool {
         self.state.missed.swap(false, Ordering::AcqRel)
     }
+
+    /// True exactly when frames about rosters did not fit since the last call.
+    pub fn take_missed_rosters(&self) -> bool {
+        let missed = &self.state.missed_rosters;
+        missed.load(Ordering::Acquire) && missed.swap(false, Ordering::AcqRel)
+    }
 }
 
 /// The queues into the workers. Every reactor has a copy.
@@ -113,6 +131,7 @@ pub struct Queues {
     /// `None` if this instance is alone.
     pub bus: Option<bus::Bus>,
     pub admit: Sender<AuthJob>,
+    pub presence: PresenceQueue,
 }
 
 impl Queues {
@@ -140,9 +159,9 @@ impl Queues {
         .flatten()
     }
 
-    /// The depths of the queues whose overflow clients do not see, because the log makes up for it.
+    /// The depths of the queues whose overflow clients do not see, because the log or a recount makes up for it.
     pub fn spare_depths(&self) -> impl Iterator<Item = Depth> {
-        self.bus.iter().flat_map(bus::Bus::depths)
+        self.bus.iter().flat_map(bus::Bus::depths).chain([self.presence.depth()])
     }
 }
 

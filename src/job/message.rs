@@ -2,6 +2,7 @@
 
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use crate::job::lookup::Lookup;
+use crate::roster::RosterPush;
 use crate::session::outcome::{
     AddressDenied, AppendChange, AppendError, Appended, Creation, Denied, Identity, Occasion, ReadError,
 };
@@ -131,6 +132,8 @@ pub enum Completion {
     TokenChecked { ticket: Ticket, outcome: Result<Identity, Denied> },
     /// Answers [`AuthJob::AdmitAddress`]. If the request no longer waits, an address that was counted must be released.
     AddressChecked { ticket: Ticket, address: IpAddr, outcome: Result<(), AddressDenied> },
+    /// Answers [`PresenceJob::Page`](super::presence::PresenceJob::Page) with the object `presence`.
+    Presence { ticket: Ticket, page: Arc<[u8]> },
 }
 
 /// A message that answers no job. It may be lost on the way; the log then makes up for it, except for signals.
@@ -146,6 +149,10 @@ pub enum Broadcast {
     Canary(Arc<Canary>),
     /// A question of an operator, which the reactor's shell answers.
     Lookup(Lookup),
+    /// Frames for watchers of rosters.
+    Rosters(Arc<[RosterPush]>),
+    /// Asks the reactor to repeat everything that it has on rosters.
+    Recount,
 }
 
 /// A canary on its way to the reactors of this process.

@@ -10,6 +10,7 @@ pub mod lane;
 pub mod lookup;
 mod message;
 pub mod places;
+pub mod presence;
 pub mod probing;
 pub mod wake;
 

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod bus;
 pub mod drain;
 pub mod duration;
+pub mod presence;
 pub mod reactor;
 pub mod reload;
 pub mod scrape;

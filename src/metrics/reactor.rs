@@ -69,6 +69,10 @@ pub struct ReactorCounters {
     pub pings: Cell,
     pub beats: Cell,
     pub statuses: Cell,
+    /// Frames about rosters sent to watchers.
+    pub presence_frames: Cell,
+    /// Frames about rosters that watchers missed because their outboxes were full.
+    pub presence_missed: Cell,
     /// Upgrades completed only to report that a critical dependency is down.
     pub turned_away: Cell,
     /// Upgrades admitted only because admission is in `observe` mode.

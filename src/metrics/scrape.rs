@@ -5,6 +5,7 @@ mod auth;
 mod bus;
 mod connections;
 mod drain;
+mod presence;
 mod reload;
 mod sheet;
 mod store;
@@ -19,6 +20,7 @@ use super::admin::AdminCounters;
 use super::api::ApiCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
+use super::presence::PresenceCounters;
 use super::reactor::ReactorCounters;
 use super::reload::ReloadCounters;
 use super::store::StoreCounters;
@@ -47,6 +49,7 @@ pub struct Metrics {
     /// The TLS values that all reactors share.
     pub tls: Arc<TlsCounters>,
     pub reloads: Arc<ReloadCounters>,
+    pub presence: Arc<PresenceCounters>,
     bus: Option<Arc<BusCounters>>,
     api: Option<Arc<ApiCounters>>,
     log_dropped: fn() -> u64,
@@ -77,6 +80,7 @@ impl Metrics {
             admin: Arc::default(),
             tls: Arc::default(),
             reloads: Arc::default(),
+            presence: Arc::default(),
             bus,
             api,
             log_dropped,
@@ -113,6 +117,7 @@ impl Metrics {
             admin: Arc::clone(&self.admin),
             tls: Arc::clone(&self.tls),
             reloads: Arc::clone(&self.reloads),
+            presence: Arc::clone(&self.presence),
             bus: self.bus.clone(),
             api: self.api.clone(),
             vitals: Arc::clone(vitals),
@@ -175,6 +180,7 @@ impl Collector for Scrape {
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;
+        presence::encode(&self.presence, &mut sheet)?;
         if let Some(counters) = &self.api {
             api::encode(counters, &mut sheet)?;
         }

@@ -48,7 +48,7 @@ pub struct DependencyCells {
 /// The states, in the order that [`DependencyCells::state`] uses.
 pub const STATES: [State; 4] = [State::Unknown, State::Ok, State::Degraded, State::Down];
 /// The queues to the workers, in the order of [`OwnCells::queues`].
-pub const QUEUES: [&str; 5] = ["append", "read", "auth", "bus_publications", "bus_signals"];
+pub const QUEUES: [&str; 6] = ["append", "read", "auth", "bus_publications", "bus_signals", "presence"];
 
 /// The gateway's own values at its last measurement.
 #[derive(Debug, Default)]

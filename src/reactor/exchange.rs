@@ -34,6 +34,9 @@ impl Reactor {
         if self.inbox.take_missed() {
             self.engine.handle_missed();
         }
+        if self.inbox.take_missed_rosters() {
+            self.engine.handle_missed_rosters();
+        }
         self.engine.finish_broadcasts();
         while self.engine.wants_completion()
             && let Ok(completion) = self.inbox.answers.try_recv()
@@ -74,6 +77,7 @@ impl Reactor {
             Job::Admit(admit) => {
                 self.queues.admit.try_send(admit).map_err(|full| Job::Admit(full.into_inner()))
             }
+            Job::Presence(job) => self.queues.presence.send(job, self.id).map_err(Job::Presence),
             Job::Interest(interest) => self.send_interest(interest, lane).map_err(Job::Interest),
             Job::Signal { channel, frame } => {
                 if let Some(bus) = &self.queues.bus {

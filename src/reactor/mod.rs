@@ -200,6 +200,7 @@ impl Reactor {
         // Looks again after the waker was rearmed: a snapshot that was published since `look` did not wake this reactor.
         self.look();
         self.engine.push_status();
+        self.send_jobs();
     }
 
     /// Follows the phases of the process's drain. The engine enters `Moving` and `Closing` only once the listener is

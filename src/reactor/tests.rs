@@ -8,6 +8,7 @@ use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
 use crate::id::InstanceName;
 use crate::job::Outlook;
+use crate::job::presence::presence;
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
@@ -57,7 +58,7 @@ impl Stage {
         let (append, _) = bounded(OUTSTANDING_MAX);
         let (read, _) = bounded(OUTSTANDING_MAX);
         let (admit, _) = bounded(OUTSTANDING_MAX);
-        let queues = Queues { append, read, bus: None, admit };
+        let queues = Queues { append, read, bus: None, admit, presence: presence(1).0 };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
         let reactor = Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, mailboxes);
         Stage { reactor, events: Events::with_capacity(1_024), mailbox, address }

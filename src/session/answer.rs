@@ -14,6 +14,17 @@ pub enum AppendOutcome {
     Late,
 }
 
+/// The outcome of a read of a roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceOutcome<'a> {
+    /// The object `presence`.
+    Page(&'a [u8]),
+    /// The queue of the rosters was full.
+    QueueFull,
+    /// The rosters did not answer in time.
+    Late,
+}
+
 /// The outcome of a history read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryOutcome<'a> {

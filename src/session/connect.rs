@@ -177,13 +177,16 @@ impl Session {
         if !restoring.is_complete() {
             return;
         }
-        let SessionStage::AwaitingPositions { member, restoring, held } =
+        let SessionStage::AwaitingPositions { mut member, restoring, held } =
             std::mem::replace(&mut self.stage, SessionStage::Over(None))
         else {
             return;
         };
         restoring.write_connected(&member, cx);
         cx.effects.extend(member.subscriptions.iter().copied().map(Effect::Replay));
+        for subscription in member.subscriptions.clone() {
+            member.announce_roster(subscription, cx);
+        }
         self.stage = SessionStage::Open(member);
         self.release(held, cx);
     }

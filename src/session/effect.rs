@@ -4,8 +4,9 @@ use super::outcome::{AppendChange, Creation, Occasion};
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
-use crate::id::{ChannelName, CommandId, Key, UserName};
-use crate::wire::command::HistoryRange;
+use crate::id::{ChannelName, CommandId, Key, PresenceState, UserName};
+use crate::roster::{Departure, PageWish, Shown};
+use crate::wire::command::{HistoryRange, WatchDetail};
 use std::sync::Arc;
 
 /// One order.
@@ -35,6 +36,8 @@ pub enum Effect {
     Recheck { token: Arc<str>, user: UserName },
     /// Send this frame to the channel's live subscribers on every reactor.
     Signal { channel: ChannelName, frame: Arc<[u8]> },
+    /// Tell the rosters, or read one.
+    Roster(Box<RosterEffect>),
     /// Start catching up, now that the reply is written.
     Replay(SubscriptionId),
     /// Release this connection from its user's count.
@@ -45,6 +48,26 @@ pub enum Effect {
     Close(CloseReason),
     /// The same, for a reason that the auth worker has reported.
     Deny(CloseReason),
+}
+
+/// An event on a roster, or a read of one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RosterEffect {
+    /// The connection with this name is present, in this state.
+    Present { channel: ChannelName, connection: u64, shown: Arc<Shown>, state: Option<PresenceState> },
+    /// It is not present any more.
+    Absent { channel: ChannelName, connection: u64, user: UserName, departure: Departure },
+    /// It watches the roster.
+    Watch { channel: ChannelName, detail: WatchDetail },
+    /// It does not watch the roster any more.
+    Unwatch { channel: ChannelName, detail: WatchDetail },
+    /// Read a page, and answer with [`super::Session::presence_read`].
+    Page {
+        id: CommandId,
+        wish: PageWish,
+        /// The time at which the command arrived.
+        asked: Moment,
+    },
 }
 
 /// A publication to commit.

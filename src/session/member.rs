@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::effect::Effect;
+use super::held_rosters::HeldRosters;
 use super::life::{ClientText, Life};
 use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
@@ -14,6 +15,7 @@ use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
+use crate::roster::{Departure, PageWish};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
 use crate::wire::{personal, push};
 use std::sync::Arc;
@@ -39,6 +41,10 @@ pub(super) struct Member {
     bad_refreshes: Strikes,
     /// `None`: the token is not checked again.
     pub(super) recheck: Option<Box<Recheck>>,
+    /// The claim `info` of the token, which watchers of rosters see.
+    pub(super) info: Option<Arc<str>>,
+    /// `None`: the member uses no roster.
+    pub(super) rosters: Option<Box<HeldRosters>>,
     /// The client's name and version.
     pub(super) client: ClientText,
     /// The time at which `connect` was accepted.
@@ -89,6 +95,7 @@ impl Member {
             permissions,
             expires_unix_ms: None,
             publishes_per_s: 0,
+            info: None,
             counted: Counted::No,
             account: None,
             origin: None,
@@ -113,6 +120,8 @@ impl Member {
             rate_limited: Strikes::default(),
             bad_refreshes: Strikes::default(),
             recheck: None,
+            info: identity.info,
+            rosters: None,
             client: ClientText::default(),
             opened: Moment::ZERO,
         }
@@ -128,11 +137,18 @@ impl Member {
             (Command::Connect(_), id) => cx.refuse(id, &Refusal::ConnectedAlready),
             (Command::Signal { channel, data }, id) => self.signal(id, &channel, data, cx),
             (Command::Refresh { token }, Some(id)) => self.refresh(id, &token, cx),
-            (Command::Subscribe { channel, from }, Some(id)) => self.subscribe(id, &channel, from, cx),
+            (Command::Subscribe { channel, from, roster }, Some(id)) => {
+                self.subscribe(id, &channel, from, roster, cx);
+            }
             (Command::Unsubscribe { channel }, Some(id)) => self.unsubscribe(id, &channel, cx),
             (Command::Publish(publish), Some(id)) => self.publish(id, publish, cx),
             (Command::History { channel, range, limit }, Some(id)) => {
                 self.history(id, channel, range, limit, cx);
+            }
+            (Command::Present { channel, state }, Some(id)) => self.present(id, &channel, state, cx),
+            (Command::Absent { channel }, Some(id)) => self.absent(id, &channel, cx),
+            (Command::Presence { channel, after, limit }, Some(id)) => {
+                self.presence(id, PageWish { channel, after, limit }, cx);
             }
             // The parser rejects these without an id.
             (
@@ -140,7 +156,10 @@ impl Member {
                 | Command::Subscribe { .. }
                 | Command::Unsubscribe { .. }
                 | Command::Publish(_)
-                | Command::History { .. },
+                | Command::History { .. }
+                | Command::Present { .. }
+                | Command::Absent { .. }
+                | Command::Presence { .. },
                 None,
             ) => {}
         }
@@ -184,7 +203,8 @@ impl Member {
             (Right::Subscribe, AuthMode::Required) => {
                 channel.is_personal() && *channel.as_str() == *personal::channel_of(&self.user)
             }
-            (Right::Subscribe, AuthMode::Off) | (Right::Publish | Right::Moderate | Right::Create, _) => {
+            (Right::Subscribe, AuthMode::Off)
+            | (Right::Publish | Right::Moderate | Right::Create | Right::Present | Right::Presence, _) => {
                 false
             }
         }
@@ -224,8 +244,9 @@ impl Member {
         self.meters.read(bytes, policy, now);
     }
 
-    /// Ends the subscriptions and releases the user's count. Call it once.
-    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
+    /// Ends the subscriptions, leaves the rosters, and releases the user's count. Call it once.
+    pub(super) fn end(&mut self, departure: Departure, cx: &mut Context<'_>) {
+        self.drop_rosters(departure, cx);
         for subscription in &self.subscriptions {
             cx.hub.close(*subscription);
         }
@@ -286,6 +307,7 @@ impl Member {
         self.permissions = identity.permissions;
         self.expires_unix_ms = identity.expires_unix_ms;
         self.origin = identity.origin;
+        self.info = identity.info;
         self.meters.claim(identity.publishes_per_s);
     }
 

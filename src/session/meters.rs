@@ -95,7 +95,7 @@ impl Meters {
                 }
                 None => Ok(()),
             },
-            Command::Subscribe { .. } | Command::History { .. } => {
+            Command::Subscribe { .. } | Command::History { .. } | Command::Presence { .. } => {
                 if let Some(rate) = policy.read_bytes {
                     let read = self.account().read_bytes.check_bytes(rate, now);
                     read.map_err(|wait| (ExceededRate::ReadBytes, wait))?;
@@ -109,7 +109,10 @@ impl Meters {
                 }
                 self.admit_other(policy, now)
             }
-            Command::Connect(_) | Command::Unsubscribe { .. } => self.admit_other(policy, now),
+            Command::Connect(_)
+            | Command::Unsubscribe { .. }
+            | Command::Present { .. }
+            | Command::Absent { .. } => self.admit_other(policy, now),
         }
     }
 

@@ -16,6 +16,7 @@ mod connect;
 mod context;
 pub mod effect;
 pub mod heartbeat;
+mod held_rosters;
 mod life;
 mod member;
 mod meters;
@@ -25,17 +26,18 @@ pub(crate) mod publish;
 mod recheck;
 mod refusal;
 mod restoring;
+mod roster;
 mod short_text;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{AppendOutcome, HistoryOutcome};
+pub use answer::{AppendOutcome, HistoryOutcome, PresenceOutcome};
 pub use context::Context;
-pub use effect::{AppendEffect, Effect};
+pub use effect::{AppendEffect, Effect, RosterEffect};
 pub use life::{ClientText, Life};
 pub use meters::ExceededRate;
-pub use policy::{AuthMode, Policy};
+pub use policy::{AuthMode, Policy, PresencePolicy};
 pub use refusal::Refusal;
 pub use short_text::ShortText;
 
@@ -43,6 +45,7 @@ use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::{Hub, SubscriptionId};
 use crate::id::{ChannelName, Offset, UserName};
+use crate::roster::Departure;
 use crate::wire::command::{self, Command, CommandFrame};
 use crate::wire::push;
 use heartbeat::Beat;
@@ -242,11 +245,11 @@ impl Session {
         self.stop_if_closed(cx);
     }
 
-    /// Ends the subscriptions and releases the user's count.
-    pub fn end(&mut self, cx: &mut Context<'_>) {
+    /// Ends the subscriptions, leaves the rosters, and releases the user's count.
+    pub fn end(&mut self, departure: Departure, cx: &mut Context<'_>) {
         match std::mem::replace(&mut self.stage, SessionStage::Over(None)) {
             SessionStage::AwaitingPositions { mut member, .. } | SessionStage::Open(mut member) => {
-                member.end(cx);
+                member.end(departure, cx);
                 self.stage = SessionStage::Over(Some(member));
             }
             over @ SessionStage::Over(_) => self.stage = over,
@@ -278,8 +281,12 @@ impl Session {
 
     /// Ends the session if it ordered its close.
     fn stop_if_closed(&mut self, cx: &mut Context<'_>) {
-        if cx.effects.iter().any(|effect| matches!(effect, Effect::Close(_) | Effect::Deny(_))) {
-            self.end(cx);
+        let departure = cx.effects.iter().find_map(|effect| match effect {
+            Effect::Close(reason) | Effect::Deny(reason) => Some(Departure::by_code(reason.code())),
+            _ => None,
+        });
+        if let Some(departure) = departure {
+            self.end(departure, cx);
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Identity {
     pub expires_unix_ms: Option<u64>,
     /// The publishes per second that the token claims; 0: none.
     pub publishes_per_s: u32,
+    /// The claim `info`, as JSON.
+    pub info: Option<Arc<str>>,
     /// `connect` includes the connection in its user's count; `refresh` does not.
     pub counted: Counted,
     /// The meters of the user, shared with the user's other connections; `None` for `anonymous`.

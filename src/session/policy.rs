@@ -20,6 +20,21 @@ pub enum AuthMode {
     Required,
 }
 
+/// The rules for the use of rosters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresencePolicy {
+    /// `presence.enabled`
+    pub enabled: bool,
+    /// `presence.channels`: rosters that one connection uses.
+    pub channels: u32,
+}
+
+impl Default for PresencePolicy {
+    fn default() -> PresencePolicy {
+        PresencePolicy { enabled: true, channels: 32 }
+    }
+}
+
 /// The rules for all sessions: see the module documentation.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -44,6 +59,7 @@ pub struct Policy {
     pub bounds: CommandBounds,
     /// The limits that `connected` reports.
     pub reported_limits: ReportedLimits,
+    pub presence: PresencePolicy,
     pub auth: AuthMode,
     pub instance: InstanceName,
     /// The sources of rights that are trusted; `None` if auth is off.
@@ -76,6 +92,7 @@ impl Policy {
                 publishes_burst: limits.publishes_burst,
                 subscriptions: limits.subscriptions,
             },
+            presence: PresencePolicy::default(),
             auth,
             instance,
             trust: None,
@@ -96,6 +113,12 @@ impl Policy {
     #[must_use]
     pub fn with_trust(self, trust: Option<TrustRules>, recheck: Option<Duration>) -> Policy {
         Policy { trust: trust.map(Arc::new), recheck, ..self }
+    }
+
+    /// Has sessions use rosters by these rules.
+    #[must_use]
+    pub fn with_presence(self, presence: PresencePolicy) -> Policy {
+        Policy { presence, ..self }
     }
 
     /// True exactly when a session with this origin may go on.

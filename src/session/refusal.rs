@@ -60,11 +60,20 @@ pub enum Refusal<'a> {
     TooEarly { text: &'static str, retry_ms: u32 },
     /// `refresh` while auth is off.
     NoAuth,
+    /// `presence.enabled` is off.
+    PresenceOff,
+    /// `presence.channels` is reached.
+    Rosters,
+    /// The rosters did not answer.
+    PresenceSilent { retry_ms: u32 },
 }
 
 /// When to retry after a bound of this process was reached, in milliseconds: a queue drains in far less.
 const BUSY_RETRY_MS: u32 = 500;
 
+const UNAVAILABLE: &str = "the store is unavailable; nothing was stored; retry after retry_ms";
+const PRESENCE_OFF: &str = "presence.enabled is false here; do without presence, or ask the operator";
+const PRESENCE_SILENT: &str = "the rosters do not answer; the session continues; retry after retry_ms";
 const NO_ROOM: &str =
     "the disk of the store is nearly full (store.free_bytes_min); nothing was stored; retry after retry_ms";
 
@@ -81,6 +90,7 @@ impl Refusal<'_> {
             Refusal::Pages => Some("limits.outbox_bytes_hard"),
             Refusal::Edits => Some("limits.edits"),
             Refusal::SignalBytes => Some("limits.signal_bytes"),
+            Refusal::Rosters => Some("presence.channels"),
             Refusal::Rejected(_)
             | Refusal::ConnectedAlready
             | Refusal::Forbidden(_)
@@ -96,7 +106,9 @@ impl Refusal<'_> {
             | Refusal::BadToken(_)
             | Refusal::Unchecked { .. }
             | Refusal::TooEarly { .. }
-            | Refusal::NoAuth => None,
+            | Refusal::NoAuth
+            | Refusal::PresenceOff
+            | Refusal::PresenceSilent { .. } => None,
         }
     }
 
@@ -109,11 +121,13 @@ impl Refusal<'_> {
                 CommandFault::TooLarge => ErrorCode::TooLarge,
             },
             Refusal::ConnectedAlready => ErrorCode::Malformed,
-            Refusal::Forbidden(_) | Refusal::NotAuthor => ErrorCode::Forbidden,
+            Refusal::Forbidden(_) | Refusal::NotAuthor | Refusal::PresenceOff => ErrorCode::Forbidden,
             Refusal::NotSubscribed | Refusal::Abandoned => ErrorCode::NotSubscribed,
-            Refusal::Subscriptions | Refusal::UserSubscriptions | Refusal::Edits | Refusal::SignalBytes => {
-                ErrorCode::TooLarge
-            }
+            Refusal::Subscriptions
+            | Refusal::UserSubscriptions
+            | Refusal::Rosters
+            | Refusal::Edits
+            | Refusal::SignalBytes => ErrorCode::TooLarge,
             Refusal::Rate { .. } => ErrorCode::RateLimited,
             Refusal::Pending
             | Refusal::Pages
@@ -125,6 +139,7 @@ impl Refusal<'_> {
             Refusal::Unavailable { .. }
             | Refusal::NoRoom { .. }
             | Refusal::Unchecked { .. }
+            | Refusal::PresenceSilent { .. }
             | Refusal::TooEarly { .. } => ErrorCode::Unavailable,
             Refusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
             Refusal::BadToken(_) | Refusal::NoAuth => ErrorCode::Unauthorized,
@@ -137,6 +152,7 @@ impl Refusal<'_> {
             | Refusal::Unavailable { retry_ms }
             | Refusal::NoRoom { retry_ms }
             | Refusal::Unchecked { retry_ms }
+            | Refusal::PresenceSilent { retry_ms }
             | Refusal::TooEarly { retry_ms, .. }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => Some(BUSY_RETRY_MS),
@@ -155,6 +171,8 @@ impl Refusal<'_> {
             | Refusal::NotFound
             | Refusal::NotAuthor
             | Refusal::BadToken(_)
+            | Refusal::PresenceOff
+            | Refusal::Rosters
             | Refusal::NoAuth => None,
         }
     }
@@ -185,6 +203,9 @@ impl Refusal<'_> {
             | Refusal::NotAuthor
             | Refusal::BadToken(_)
             | Refusal::TooEarly { .. }
+            | Refusal::PresenceOff
+            | Refusal::Rosters
+            | Refusal::PresenceSilent { .. }
             | Refusal::NoAuth => None,
         }
     }
@@ -246,9 +267,7 @@ impl Refusal<'_> {
             Refusal::NotAuthor => {
                 "the publication is another user's; the token does not grant moderate here".into()
             }
-            Refusal::Unavailable { .. } => {
-                "the store is unavailable; nothing was stored; retry after retry_ms".into()
-            }
+            Refusal::Unavailable { .. } => UNAVAILABLE.into(),
             Refusal::NoRoom { .. } => NO_ROOM.into(),
             Refusal::Unconfirmed { .. } => {
                 "the publication may or may not be stored; send it again with the same key to find out".into()
@@ -257,6 +276,9 @@ impl Refusal<'_> {
                 "the auth service does not answer; the session continues; retry after retry_ms".into()
             }
             Refusal::BadToken(text) | Refusal::TooEarly { text, .. } => (*text).into(),
+            Refusal::PresenceOff => PRESENCE_OFF.into(),
+            Refusal::PresenceSilent { .. } => PRESENCE_SILENT.into(),
+            Refusal::Rosters => rosters_message(policy),
             Refusal::NoAuth => "auth is off, so there is no token to refresh; do not send refresh".into(),
         }
     }
@@ -272,6 +294,13 @@ impl Refusal<'_> {
         };
         push::error(out, id, &error);
     }
+}
+
+fn rosters_message(policy: &Policy) -> String {
+    format!(
+        "presence.channels is {}, and this connection is on or watches that many rosters; leave another first",
+        policy.presence.channels
+    )
 }
 
 fn rate_message(rate: ExceededRate, limits: &Limits) -> String {

@@ -11,7 +11,7 @@ use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::{Cursor, StartAt};
 use crate::wire::personal;
-use crate::wire::push::{self, Connected, LogPosition, NotRecovered, Recovered, RecoveryOutcome};
+use crate::wire::push::{self, Connected, ErrorCode, LogPosition, NotRecovered, Recovered, RecoveryOutcome};
 
 /// When a client should subscribe again to a channel whose log could not be read, in milliseconds.
 const RECOVER_RETRY_MS: u32 = 2_000;
@@ -41,6 +41,8 @@ struct RestoredChannel {
     channel: ChannelName,
     subscription: Option<SubscriptionId>,
     state: RestoredState,
+    /// The code of the refusal to use the roster.
+    roster: Option<ErrorCode>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +92,8 @@ impl Restoring {
             .iter()
             .filter_map(|entry| match entry.state {
                 RestoredState::Answered { log, outcome } => {
-                    Some(Recovered { channel: &entry.channel, log, outcome })
+                    let roster = entry.roster.map(ErrorCode::as_str);
+                    Some(Recovered { channel: &entry.channel, log, outcome, roster })
                 }
                 RestoredState::Asked => None,
             })
@@ -118,8 +121,9 @@ impl Restoring {
 
 impl RestoredChannel {
     fn open(member: &mut Member, cursor: Cursor, cx: &mut Context<'_>) -> RestoredChannel {
-        let Cursor { channel, epoch, offset } = cursor;
-        let mut entry = RestoredChannel { channel, subscription: None, state: RestoredState::Asked };
+        let Cursor { channel, epoch, offset, roster } = cursor;
+        let mut entry =
+            RestoredChannel { channel, subscription: None, state: RestoredState::Asked, roster: None };
         if !member.has(Right::Subscribe, &entry.channel, cx.policy) {
             entry.state =
                 RestoredState::Answered { log: None, outcome: RecoveryOutcome::Not(NotRecovered::Forbidden) };
@@ -133,6 +137,10 @@ impl RestoredChannel {
             Ok((subscription, decision)) => {
                 member.subscriptions.push(subscription);
                 entry.subscription = Some(subscription);
+                match member.refusal_of_roster(&entry.channel, &roster, cx) {
+                    None => member.hold_roster(&entry.channel, roster),
+                    Some(refusal) => entry.roster = Some(refusal.code()),
+                }
                 if decision.is_some() {
                     entry.answer(decision);
                 }

@@ -8,7 +8,8 @@ use crate::auth::permission::Right;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
-use crate::wire::command::StartAt;
+use crate::roster::Departure;
+use crate::wire::command::{RosterUse, StartAt};
 use crate::wire::push::{self, Recovered, SubscriptionEnd};
 
 /// When a client should subscribe again if the log could not be read, in milliseconds.
@@ -20,10 +21,14 @@ impl Member {
         id: CommandId,
         channel: &ChannelName,
         from: StartAt,
+        roster: RosterUse,
         cx: &mut Context<'_>,
     ) {
         if !self.may(Right::Subscribe, channel, Some(id), cx) {
             return;
+        }
+        if let Some(refusal) = self.refusal_of_roster(channel, &roster, cx) {
+            return cx.refuse(Some(id), &refusal);
         }
         // A second subscribe replaces the first, with its own start.
         if let Some(earlier) = self.find(channel, cx) {
@@ -48,6 +53,7 @@ impl Member {
                 self.subscriptions.push(subscription);
                 let answer_by = cx.asked + REPLY_TIMEOUT;
                 self.opening.push(Opening { subscription, id, answer_by });
+                self.hold_roster(channel, roster);
                 if decision.is_some() {
                     self.opened(subscription, decision, cx);
                 }
@@ -68,9 +74,11 @@ impl Member {
             return;
         };
         if let Some(channel) = cx.hub.name(subscription) {
-            let recovered = Recovered { channel, log: Some(decision.position), outcome: decision.outcome };
+            let recovered =
+                Recovered { channel, log: Some(decision.position), outcome: decision.outcome, roster: None };
             push::subscribed(cx.out, id, &recovered);
             cx.effects.push(Effect::Replay(subscription));
+            self.announce_roster(subscription, cx);
         }
     }
 
@@ -107,7 +115,7 @@ impl Member {
 
     /// Ends a subscription, and answers its `subscribe` if that is still pending.
     pub(super) fn drop_subscription(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) {
-        if let Some(id) = self.close(subscription, cx) {
+        if let Some(id) = self.close(subscription, Departure::Deliberate, cx) {
             cx.refuse(Some(id), &Refusal::Abandoned);
         }
     }
@@ -119,15 +127,22 @@ impl Member {
             if self.has(Right::Subscribe, &channel, cx.policy) {
                 continue;
             }
-            match self.close(subscription, cx) {
+            match self.close(subscription, Departure::Ended, cx) {
                 Some(id) => cx.refuse(Some(id), &Refusal::Forbidden(Right::Subscribe.name())),
                 None => push::subscription_ended(cx.out, &channel, SubscriptionEnd::Forbidden),
             }
         }
+        self.revise_rosters(cx);
     }
 
-    /// Ends a subscription and returns its `subscribe` if that is still pending.
-    fn close(&mut self, subscription: SubscriptionId, cx: &mut Context<'_>) -> Option<CommandId> {
+    /// Ends a subscription, with its use of the roster, and returns its `subscribe` if that is still pending.
+    fn close(
+        &mut self,
+        subscription: SubscriptionId,
+        departure: Departure,
+        cx: &mut Context<'_>,
+    ) -> Option<CommandId> {
+        self.drop_roster(subscription, departure, cx);
         cx.hub.close(subscription);
         let before = self.subscriptions.len();
         self.subscriptions.retain(|other| *other != subscription);

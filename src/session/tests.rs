@@ -120,6 +120,7 @@ fn identity(user: &str) -> Identity {
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: Some(START.unix_ms + 60_000),
         publishes_per_s: 0,
+        info: None,
         counted: Counted::Yes,
         account: None,
         origin: None,

@@ -7,9 +7,13 @@ mod arguments;
 mod parse;
 mod rejected;
 mod request;
+mod roster;
 #[cfg(test)]
 mod tests;
 
 pub use parse::{CLIENT_BYTES_MAX, CommandBounds, HISTORY_LIMIT_DEFAULT, TOKEN_BYTES_MAX, parse};
 pub use rejected::{CommandFault, Rejected};
-pub use request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
+pub use request::{
+    Command, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish, RosterUse, StartAt,
+    WatchDetail,
+};

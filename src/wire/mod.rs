@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod page;
 pub mod personal;
 mod plain;
+pub mod presence;
 pub mod proxy;
 pub mod publication;
 pub mod push;

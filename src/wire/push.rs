@@ -64,6 +64,8 @@ pub struct Recovered<'a> {
     pub log: Option<LogPosition>,
     /// The outcome of the client's cursor.
     pub outcome: RecoveryOutcome,
+    /// The code of the refusal to use the roster as the cursor asked, if it was refused.
+    pub roster: Option<&'a str>,
 }
 
 /// The position of a channel's log.
@@ -384,6 +386,9 @@ fn reported_limits(out: &mut Vec<u8>, limits: &ReportedLimits) {
 
 fn beginning(out: &mut Vec<u8>, recovered: &Recovered<'_>) {
     json::text(out, "channel", recovered.channel.as_str());
+    if let Some(code) = recovered.roster {
+        json::text(out, "presence_refused", code);
+    }
     if let Some(log) = recovered.log {
         position(out, log);
     }

@@ -37,6 +37,7 @@ mod never_reads;
 mod origin_and_host;
 mod output_streams;
 mod page;
+mod presence;
 mod proxies;
 mod publish_and_receive;
 mod rate_limits;

@@ -135,7 +135,8 @@ impl Rig {
                 | Completion::Heads { ticket, .. }
                 | Completion::Followed { ticket }
                 | Completion::TokenChecked { ticket, .. }
-                | Completion::AddressChecked { ticket, .. } => *ticket,
+                | Completion::AddressChecked { ticket, .. }
+                | Completion::Presence { ticket, .. } => *ticket,
             };
             self.early.insert(ticket.request, completion);
         }

@@ -29,6 +29,7 @@ impl Auth {
                     permissions: Arc::new(Permissions::everything()),
                     expires_unix_ms,
                     publishes_per_s: 0,
+                    info: None,
                     counted,
                     account: None,
                     origin: None,

@@ -1,9 +1,10 @@
 //! `commands.json`: valid commands, and the errors for invalid ones.
 
 use super::{names_differ, read};
-use seawall::id::{ChannelName, Epoch, Key};
+use seawall::id::{ChannelName, Epoch, Key, PresenceState, UserName};
 use seawall::wire::command::{
-    Command, CommandBounds, CommandFault, CommandFrame, Content, HistoryRange, StartAt, parse,
+    Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance, HistoryRange, RosterUse, StartAt,
+    WatchDetail, parse,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,7 +66,18 @@ fn frame_is_parsed_as_in_the_examples() {
             (got, _, _) => panic!("{name}: {got:?}"),
         }
     }
-    let every = ["connect", "history", "publish", "refresh", "signal", "subscribe", "unsubscribe"];
+    let every = [
+        "absent",
+        "connect",
+        "history",
+        "presence",
+        "present",
+        "publish",
+        "refresh",
+        "signal",
+        "subscribe",
+        "unsubscribe",
+    ];
     assert_eq!(Vec::from_iter(verbs), every, "every command has an example");
     assert_eq!(Vec::from_iter(codes), ["malformed", "too_large", "unknown_command"]);
 }
@@ -78,18 +90,33 @@ const fn code(fault: CommandFault) -> &'static str {
     }
 }
 
+/// Adds the use of the roster, unless there is none.
+fn describe_roster(value: &mut Value, roster: &RosterUse) {
+    if let Entrance::Inside(state) = &roster.present {
+        value["present"] = json!({ "state": state.as_ref().map(PresenceState::as_str) });
+    }
+    match roster.watch {
+        Some(WatchDetail::Members) => value["watch"] = json!("members"),
+        Some(WatchDetail::Count) => value["watch"] = json!("count"),
+        None => {}
+    }
+}
+
 fn described(request: &CommandFrame<'_>) -> Value {
     let (verb, arguments) = match &request.command {
         Command::Connect(connect) => {
             let cursor = |cursor: &seawall::wire::command::Cursor| {
                 let epoch = epoch(cursor.epoch);
-                json!({ "channel": name(&cursor.channel), "epoch": epoch, "offset": cursor.offset.0 })
+                let mut value =
+                    json!({ "channel": name(&cursor.channel), "epoch": epoch, "offset": cursor.offset.0 });
+                describe_roster(&mut value, &cursor.roster);
+                value
             };
             let recover: Vec<_> = connect.recover.iter().map(cursor).collect();
             ("connect", json!({ "token": connect.token, "client": connect.client, "recover": recover }))
         }
         Command::Refresh { token } => ("refresh", json!({ "token": token })),
-        Command::Subscribe { channel, from } => {
+        Command::Subscribe { channel, from, roster } => {
             let from = match from {
                 StartAt::Now => json!("now"),
                 StartAt::After { epoch: of, offset } => {
@@ -97,7 +124,18 @@ fn described(request: &CommandFrame<'_>) -> Value {
                 }
                 StartAt::Last(last) => json!({ "last": last }),
             };
-            ("subscribe", json!({ "channel": name(channel), "from": from }))
+            let mut value = json!({ "channel": name(channel), "from": from });
+            describe_roster(&mut value, roster);
+            ("subscribe", value)
+        }
+        Command::Present { channel, state } => {
+            let state = state.as_ref().map(PresenceState::as_str);
+            ("present", json!({ "channel": name(channel), "state": state }))
+        }
+        Command::Absent { channel } => ("absent", json!({ "channel": name(channel) })),
+        Command::Presence { channel, after, limit } => {
+            let after = after.as_ref().map(UserName::as_str);
+            ("presence", json!({ "channel": name(channel), "after": after, "limit": limit }))
         }
         Command::Unsubscribe { channel } => ("unsubscribe", json!({ "channel": name(channel) })),
         Command::Publish(publish) => {

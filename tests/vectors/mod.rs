@@ -6,6 +6,7 @@
 mod client;
 mod closes;
 mod commands;
+mod presence;
 mod pushes;
 mod schemas;
 
@@ -13,8 +14,15 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 6] =
-    ["backoff.json", "closes.json", "commands.json", "cursor.json", "personal.json", "pushes.json"];
+const FILES: [&str; 7] = [
+    "backoff.json",
+    "closes.json",
+    "commands.json",
+    "cursor.json",
+    "personal.json",
+    "presence.json",
+    "pushes.json",
+];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")

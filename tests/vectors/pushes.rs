@@ -2,6 +2,7 @@
 
 use super::{names_differ, payload, read};
 use seawall::id::{ChannelName, CommandId, Epoch, Offset};
+use seawall::wire::presence;
 use seawall::wire::publication::{Change, Stored};
 use seawall::wire::push::{self, *};
 use serde::Deserialize;
@@ -68,6 +69,21 @@ enum FrameValue {
         revision: u64,
         heads: Vec<(String, u64)>,
     },
+    Present {
+        id: u64,
+        channel: String,
+    },
+    Absent {
+        id: u64,
+        channel: String,
+    },
+    Presence {
+        id: Option<u64>,
+        object_text: String,
+    },
+    PresenceEnded {
+        channel: String,
+    },
     Lag {
         channel: String,
         from: u64,
@@ -129,6 +145,7 @@ struct SubscribedValue {
 #[serde(deny_unknown_fields)]
 struct RecoveredValue {
     channel: String,
+    presence_refused: Option<String>,
     log: Option<LogValue>,
     recovered: Option<bool>,
     because: Option<String>,
@@ -185,8 +202,8 @@ fn frame_is_encoded_as_in_the_examples() {
             codes.insert(code.as_str().unwrap().to_owned());
         }
     }
-    let every = "beat connected drain error history lag publication published refreshed signal status \
-                 subscribed synced unsubscribed";
+    let every = "absent beat connected drain error history lag presence present publication published refreshed \
+                 signal status subscribed synced unsubscribed";
     assert_eq!(Vec::from_iter(kinds).join(" "), every, "every frame has an example");
     assert_eq!(codes, CODES.map(|code| code.as_str().to_owned()).into(), "every error has an example");
 }
@@ -250,6 +267,19 @@ impl FrameValue {
                 let heads: Vec<_> = heads.iter().map(|(text, head)| (name(text), Offset(*head))).collect();
                 push::beat(out, *revision, heads.iter().map(|(channel, head)| (channel, *head)));
             }
+            FrameValue::Present { id, channel } => {
+                presence::done(out, CommandId(*id), "present", &name(channel));
+            }
+            FrameValue::Absent { id, channel } => {
+                presence::done(out, CommandId(*id), "absent", &name(channel));
+            }
+            FrameValue::Presence { id: None, object_text } => {
+                out.extend_from_slice(&presence::push(object_text.as_bytes()));
+            }
+            FrameValue::Presence { id: Some(id), object_text } => {
+                presence::reply(out, CommandId(*id), object_text.as_bytes());
+            }
+            FrameValue::PresenceEnded { channel } => presence::ended(out, &name(channel)),
             FrameValue::Lag { channel, from, head } => {
                 push::lag(out, &name(channel), Offset(*from), Offset(*head));
             }
@@ -273,6 +303,7 @@ impl ConnectedValue {
             channel,
             log: entry.log.as_ref().map(LogValue::position),
             outcome: outcome(entry.recovered, entry.because.as_deref(), entry.retry_ms),
+            roster: entry.presence_refused.as_deref(),
         });
         let connected = Connected {
             connection: &self.connection,
@@ -301,6 +332,7 @@ impl SubscribedValue {
             channel: &name(&self.channel),
             log: self.log.as_ref().map(LogValue::position),
             outcome: outcome(self.recovered, self.because.as_deref(), self.retry_ms),
+            roster: None,
         };
         push::subscribed(out, CommandId(self.id), &recovered);
     }

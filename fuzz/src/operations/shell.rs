@@ -323,5 +323,6 @@ fn name(job: &Job) -> &'static str {
         Job::Admit(AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. }) => "release",
         Job::Interest(_) => "interest",
         Job::Signal { .. } => "signal",
+        Job::Presence(_) => "presence",
     }
 }

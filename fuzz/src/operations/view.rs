@@ -91,7 +91,7 @@ impl View {
         let mut is_answered = true;
         match request.map(|request| &request.command) {
             Some(Command::Signal { .. }) => is_answered = false,
-            Some(Command::Subscribe { channel, from }) => {
+            Some(Command::Subscribe { channel, from, .. }) => {
                 self.begins.insert((id, channel.to_string()), *from);
             }
             Some(Command::Connect(connect)) => {
@@ -104,7 +104,10 @@ impl View {
                 Command::Refresh { .. }
                 | Command::Unsubscribe { .. }
                 | Command::Publish(_)
-                | Command::History { .. },
+                | Command::History { .. }
+                | Command::Present { .. }
+                | Command::Absent { .. }
+                | Command::Presence { .. },
             )
             | None => {}
         }

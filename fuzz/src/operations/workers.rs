@@ -8,6 +8,7 @@ use seawall::auth::trust::TrustEdition;
 use seawall::engine::Job;
 use seawall::id::{ChannelName, UserName};
 use seawall::job::bus::Interest;
+use seawall::job::presence::{PageReply, PresenceJob};
 use seawall::job::{
     AddressDenied, Append, AppendError, AuthJob, Broadcast, Completion, Counted, Denied, Form, Identity,
     Occasion, Page, PageRequest, Read, ReadError,
@@ -81,7 +82,8 @@ impl Workers {
             Job::Read(_) => 2 | 16,
             Job::Admit(_) => 4,
             Job::Interest(_) => 8,
-            Job::Signal { .. } => return Ok(()),
+            Job::Signal { .. } | Job::Presence(PresenceJob::Event(_)) => return Ok(()),
+            Job::Presence(PresenceJob::Page { .. }) => 32,
         };
         if self.full.0 & queue != 0 {
             return Err(job);
@@ -136,10 +138,14 @@ impl Workers {
                 Completion::AddressChecked { ticket, address, outcome }
             }
             Job::Interest(Interest::Follow { ticket, .. }) => Completion::Followed { ticket },
+            Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => {
+                Completion::Presence { ticket, page: Arc::from(&b"{}"[..]) }
+            }
             job @ (Job::Read(Read::Survey(_))
             | Job::Admit(AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. })
             | Job::Interest(Interest::Leave { .. })
-            | Job::Signal { .. }) => panic!("not a job that waits: {job:?}"),
+            | Job::Signal { .. }
+            | Job::Presence(_)) => panic!("not a job that waits: {job:?}"),
         };
         (None, Some(completion))
     }
@@ -201,6 +207,7 @@ impl Workers {
             permissions: Arc::new(permissions),
             expires_unix_ms: Some(unix_ms + lives_ms),
             publishes_per_s: 0,
+            info: None,
             counted,
             account: None,
             origin: None,

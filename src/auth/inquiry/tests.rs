@@ -79,6 +79,7 @@ fn granted() -> Option<Result<Claims, TokenFault>> {
         permissions: Permissions::everything(),
         expires_unix_ms: None,
         publishes_per_s: 0,
+        info: None,
         origin,
     }))
 }

@@ -2,10 +2,12 @@
 
 use super::fault::TokenFault;
 use crate::id::UserName;
+use crate::limits::INFO_BYTES_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The bound on the claim `publishes_per_s`, as on the setting that it lifts.
@@ -41,6 +43,16 @@ pub(in crate::auth) fn subject(sub: Option<&RawValue>) -> Result<UserName, Token
 
 pub(super) fn rate(per_s: &RawValue) -> Result<u32, TokenFault> {
     per_s.get().parse().ok().filter(|per_s| *per_s <= PUBLISHES_PER_S_MAX).ok_or(TokenFault::BadRate)
+}
+
+/// Distinguishes `null` from an absent claim: an `exp` of `null` must not mean forever.
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// The claim `info`. One that is longer is not an error: tokens may have had such a claim for another purpose.
+pub(super) fn info(json: &RawValue) -> Option<Arc<str>> {
+    (json.get().len() <= INFO_BYTES_MAX && json.get() != "null").then(|| Arc::from(json.get()))
 }
 
 /// Converts a `NumericDate` (RFC 7519 section 2: seconds, possibly with a fraction) to milliseconds. A date before

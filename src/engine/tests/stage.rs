@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::trust::TrustEdition;
+use crate::job::presence::PresenceJob;
 
 pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -30,6 +31,7 @@ pub(super) struct Stage {
     /// Reads that were requested; `None` refuses them as a full queue does.
     pub(super) reads: Option<VecDeque<Read>>,
     pub(super) admits: VecDeque<AuthJob>,
+    pub(super) presence: VecDeque<PresenceJob>,
     pub(super) answers: VecDeque<Completion>,
     pub(super) broadcasts: VecDeque<Broadcast>,
     /// Reads that fit into the store's queue.
@@ -77,6 +79,7 @@ impl Stage {
             appends: VecDeque::new(),
             reads: Some(VecDeque::new()),
             admits: VecDeque::new(),
+            presence: VecDeque::new(),
             answers: VecDeque::new(),
             broadcasts: VecDeque::new(),
             read_room: OUTSTANDING_MAX,
@@ -176,6 +179,7 @@ impl Stage {
                     None => self.engine.handle_refused(Job::Read(read)),
                 },
                 Job::Admit(admit) => self.admits.push_back(admit),
+                Job::Presence(job) => self.presence.push_back(job),
                 Job::Interest(_) | Job::Signal { .. } => {}
             }
         }
@@ -319,6 +323,7 @@ pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -
         permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
         publishes_per_s: 0,
+        info: None,
         counted,
         account: None,
         origin: None,

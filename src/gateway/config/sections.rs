@@ -30,6 +30,7 @@ pub struct Config {
     pub health: HealthSection,
     pub admin: AdminSection,
     pub api: ApiSection,
+    pub presence: PresenceSection,
     pub drain: Plan,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
@@ -175,6 +176,23 @@ pub struct AdminSection {
 impl Default for AdminSection {
     fn default() -> AdminSection {
         AdminSection { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))), token: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresenceSection {
+    pub enabled: bool,
+    /// How long a member stays after a lost connection.
+    pub grace: Duration,
+    /// Members above which a roster is counted.
+    pub members: u32,
+    /// Rosters that one connection uses.
+    pub channels: u32,
+}
+
+impl Default for PresenceSection {
+    fn default() -> PresenceSection {
+        PresenceSection { enabled: true, grace: Duration::from_secs(10), members: 1_000, channels: 32 }
     }
 }
 

@@ -306,6 +306,15 @@ settings! {
     api.per_request = 1000, between(1, 10_000), Reload:
         "Publications of one request.";
 
+    presence.enabled = true, Switch, Reload:
+        "Lets clients be on the rosters of channels and watch them. It is free until a token has the rights and a client asks. `false`: they get error `forbidden`, and members stay until they leave.";
+    presence.grace_ms as presence.grace = 10000, between(0, 60_000), Reload:
+        "How long a user stays on a roster after a lost connection, so that a client that comes back is not seen to leave.";
+    presence.members = 1000, between(0, 10_000), Reload:
+        "Members of one channel above which watchers get numbers alone. They get the members again below four fifths of it.";
+    presence.channels = 32, between(1, 1_000), Reload:
+        "Rosters that one connection is on or watches. More get error `too_large`.";
+
     drain.accept_ms as drain.accept = 3000, between(0, DAY_MS), Reload:
         "How long connections are still accepted after the signal, while `/health/ready` already returns 503. Make it longer than your load balancer takes to notice.";
     drain.spread_ms as drain.spread = 18000, between(0, DAY_MS), Reload:
@@ -324,7 +333,7 @@ settings! {
 }
 
 /// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 12] = [
+pub const SECTIONS: [(&str, &str); 13] = [
     ("server", "The client listener, the reactors and trusted peers."),
     ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
     ("store", "The store of publications."),
@@ -347,6 +356,7 @@ pub const SECTIONS: [(&str, &str); 12] = [
         "The listener for operators, with details and actions that the client listener does not offer.",
     ),
     ("api", "The server API, for application backends. See docs/api.md."),
+    ("presence", "Rosters: the users that are present in a channel. See docs/presence.md."),
     ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
     ("log", "The log, on stderr."),
 ];

@@ -87,6 +87,16 @@ impl Scrape {
             self.sum(|r| &r.statuses),
         )?;
         sheet.counter(
+            "presence_frames",
+            "Frames about rosters sent to watchers",
+            self.sum(|r| &r.presence_frames),
+        )?;
+        sheet.counter(
+            "presence_frames_missed",
+            "Frames about rosters that a watcher missed because its outbox was full",
+            self.sum(|r| &r.presence_missed),
+        )?;
+        sheet.counter(
             "live_missed",
             "Times a reactor had to catch up from the store because its live lane had been full",
             self.sum(|r| &r.live_missed),

@@ -1,6 +1,7 @@
 //! Tokens: sign-in, refresh, repeated checks, and rights that are lost.
 
 use super::*;
+use crate::roster::Departure;
 
 #[test]
 fn token_sets_the_user_and_expires_unless_refreshed() {
@@ -56,11 +57,11 @@ fn user_granted_after_the_connection_ended_is_released_exactly_once() {
     let mut bench = Bench::new(AuthMode::Required, &Limits::default());
     bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
     // The connection ends while its token is being checked; the grant comes too late.
-    bench.call(|session, cx| session.end(cx));
+    bench.call(|session, cx| session.end(Departure::Lost, cx));
     assert!(bench.effects.is_empty());
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
     assert_eq!(bench.effects, [Effect::ReleaseUser(UserName::parse("ann").expect("valid"))]);
-    bench.call(|session, cx| session.end(cx));
+    bench.call(|session, cx| session.end(Departure::Lost, cx));
     assert!(bench.effects.is_empty());
 }
 
@@ -70,7 +71,7 @@ fn refresh_answered_after_the_end_releases_no_user() {
     bench.say(r#"{"id":1,"connect":{"token":"good"}}"#);
     bench.call(|session, cx| session.token_checked(CommandId(1), Some(Ok(identity("ann"))), cx));
     bench.say(r#"{"id":2,"refresh":{"token":"fresh"}}"#);
-    bench.call(|session, cx| session.end(cx));
+    bench.call(|session, cx| session.end(Departure::Lost, cx));
     assert_eq!(bench.effects, [Effect::ReleaseUser(UserName::parse("ann").expect("valid"))]);
     let fresh = Identity { counted: Counted::No, ..identity("ann") };
     bench.call(|session, cx| session.token_checked(CommandId(2), Some(Ok(fresh)), cx));

@@ -3,6 +3,7 @@
 use super::arguments::{self, Arguments, Complaint, Path, shortened, wrong_type};
 use super::rejected::{CommandFault, Rejected};
 use super::request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
+use super::roster::{absent, presence, present, roster_use};
 use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
 use crate::limits::{HISTORY_LIMIT_MAX, REPLAY_PUBLICATIONS_MAX};
 use crate::wire::scan::{Broken, JsonKind, Raw, Scanner};
@@ -12,6 +13,8 @@ use std::borrow::Cow;
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// The number of bytes of `client` that are kept.
 pub const CLIENT_BYTES_MAX: usize = 64;
+/// The members of a cursor that are read.
+const CURSOR_READS: &[&str] = &["channel", "epoch", "offset", "present", "watch"];
 /// The `limit` of a `history` without one.
 pub const HISTORY_LIMIT_DEFAULT: u32 = 50;
 
@@ -51,6 +54,9 @@ enum Verb {
     Publish,
     History,
     Signal,
+    Present,
+    Absent,
+    Presence,
 }
 
 impl Verb {
@@ -63,6 +69,9 @@ impl Verb {
             "publish" => Some(Verb::Publish),
             "history" => Some(Verb::History),
             "signal" => Some(Verb::Signal),
+            "present" => Some(Verb::Present),
+            "absent" => Some(Verb::Absent),
+            "presence" => Some(Verb::Presence),
             _ => None,
         }
     }
@@ -76,6 +85,9 @@ impl Verb {
             Verb::Publish => "publish",
             Verb::History => "history",
             Verb::Signal => "signal",
+            Verb::Present => "present",
+            Verb::Absent => "absent",
+            Verb::Presence => "presence",
         }
     }
 
@@ -84,11 +96,13 @@ impl Verb {
         match self {
             Verb::Connect => &["token", "client", "recover"],
             Verb::Refresh => &["token"],
-            Verb::Subscribe => &["channel", "recover", "last"],
-            Verb::Unsubscribe => &["channel"],
+            Verb::Subscribe => &["channel", "recover", "last", "present", "watch"],
+            Verb::Unsubscribe | Verb::Absent => &["channel"],
             Verb::Publish => &["channel", "key", "data", "edits", "deletes"],
             Verb::History => &["channel", "before", "after", "limit"],
             Verb::Signal => &["channel", "data"],
+            Verb::Present => &["channel", "state"],
+            Verb::Presence => &["channel", "after", "limit"],
         }
     }
 }
@@ -187,6 +201,9 @@ impl<'a> ParsedFrame<'a> {
             Verb::Publish => publish(arguments),
             Verb::History => history(arguments),
             Verb::Signal => signal(arguments),
+            Verb::Present => present(arguments),
+            Verb::Absent => absent(arguments),
+            Verb::Presence => presence(arguments),
         }
     }
 
@@ -209,7 +226,7 @@ impl<'a> ParsedFrame<'a> {
             }
             (None, _, _) => {
                 let message = "the frame has no command; send one of connect, refresh, subscribe, unsubscribe, \
-                               publish, history and signal";
+                               publish, history, signal, present, absent and presence";
                 Err(Complaint::malformed(message.to_owned()))
             }
         }
@@ -239,7 +256,7 @@ fn subscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
         (None, None | Some(0)) => StartAt::Now,
         (None, Some(last)) => StartAt::Last(last),
     };
-    Ok(Command::Subscribe { channel, from })
+    Ok(Command::Subscribe { channel, from, roster: roster_use(arguments)? })
 }
 
 fn unsubscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
@@ -358,8 +375,8 @@ fn elements(raw: Raw<'_>) -> Result<Vec<Raw<'_>>, Complaint> {
 }
 
 fn cursor(raw: Raw<'_>) -> Result<Cursor, Complaint> {
-    let arguments = Arguments::read(raw, "connect.recover[]", &["channel", "epoch", "offset"])?;
+    let arguments = Arguments::read(raw, "connect.recover[]", CURSOR_READS)?;
     let channel = arguments.required("channel", arguments::channel)?;
     let (epoch, offset) = place(&arguments)?;
-    Ok(Cursor { channel, epoch, offset })
+    Ok(Cursor { channel, epoch, offset, roster: roster_use(&arguments)? })
 }

@@ -1,6 +1,6 @@
 //! The commands of a client, as parsed: slices of the received text where possible.
 
-use crate::id::{ChannelName, CommandId, Epoch, Key, Offset};
+use crate::id::{ChannelName, CommandId, Epoch, Key, Offset, PresenceState, UserName};
 use std::borrow::Cow;
 
 /// One command with its id.
@@ -23,6 +23,7 @@ pub enum Command<'a> {
     Subscribe {
         channel: ChannelName,
         from: StartAt,
+        roster: RosterUse,
     },
     Unsubscribe {
         channel: ChannelName,
@@ -42,6 +43,48 @@ pub enum Command<'a> {
         /// JSON as received, byte for byte.
         data: &'a str,
     },
+    /// Enters the roster of a channel, or changes the state there.
+    Present {
+        channel: ChannelName,
+        state: Option<PresenceState>,
+    },
+    /// Leaves the roster of a channel.
+    Absent {
+        channel: ChannelName,
+    },
+    /// Reads a page of the roster of a channel.
+    Presence {
+        channel: ChannelName,
+        after: Option<UserName>,
+        /// Already clamped to 1–100.
+        limit: u32,
+    },
+}
+
+/// The use of a channel's roster that comes with a subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RosterUse {
+    pub present: Entrance,
+    /// `None`: the roster is not watched.
+    pub watch: Option<WatchDetail>,
+}
+
+/// A connection's place on a roster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Entrance {
+    #[default]
+    Outside,
+    /// It is, in this state.
+    Inside(Option<PresenceState>),
+}
+
+/// How much of a roster a connection watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchDetail {
+    /// The members.
+    Members,
+    /// The numbers alone.
+    Count,
 }
 
 /// The arguments of `connect`.
@@ -63,6 +106,7 @@ pub struct Cursor {
     pub epoch: Option<Epoch>,
     /// The last publication the client has.
     pub offset: Offset,
+    pub roster: RosterUse,
 }
 
 /// The start of a subscription.

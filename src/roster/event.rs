@@ -1,0 +1,62 @@
+//! Events of connections on rosters, as reactors report them.
+
+use crate::id::{ChannelName, PresenceState, ReactorId, UserName};
+use crate::wire::command::WatchDetail;
+use std::sync::Arc;
+
+/// The part of a user that watchers see, shared by all rosters that a connection is on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub user: UserName,
+    /// The claim `info` of the token, as JSON.
+    pub info: Option<Arc<str>>,
+}
+
+/// A connection: its name, which no other has, and its reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    pub name: u64,
+    pub reactor: ReactorId,
+}
+
+/// The way in which a connection left a roster, which decides how long its user is still shown there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// The client said so: `absent`, `unsubscribe`, or a close with 1000. A second, so that a page that is loaded again stays.
+    Deliberate,
+    /// The connection was lost. `presence.grace_ms`, so that a client that comes back stays.
+    Lost,
+    /// The token ended, or grants the roster no more. Not at all.
+    Ended,
+}
+
+impl Departure {
+    /// The departure of a session that ended with this close code.
+    pub const fn by_code(code: u16) -> Departure {
+        match code {
+            1000 => Departure::Deliberate,
+            4501 | 4503 => Departure::Ended,
+            _ => Departure::Lost,
+        }
+    }
+}
+
+/// An event of one connection or one reactor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RosterEvent {
+    /// The connection is on the roster, in this state. Repeated with another state, or as the answer to a recount.
+    Present {
+        channel: ChannelName,
+        connection: ConnectionId,
+        shown: Arc<Shown>,
+        state: Option<PresenceState>,
+    },
+    /// The connection is not on the roster any more.
+    Absent { channel: ChannelName, connection: ConnectionId, user: UserName, departure: Departure },
+    /// The reactor has watchers of the roster, and some of them wait for a snapshot.
+    Watch { channel: ChannelName, reactor: ReactorId, detail: WatchDetail },
+    /// The reactor has no watchers of this kind any more.
+    Unwatch { channel: ChannelName, reactor: ReactorId, detail: WatchDetail },
+    /// The reactor has repeated everything that it holds.
+    Recounted { reactor: ReactorId },
+}

@@ -1,0 +1,28 @@
+//! Rosters: the users that are present in each channel, and the frames for the watchers of a channel.
+//!
+//! A roster lists users, each with a set of connections. All connections of a user are one member: the user joins with the first
+//! and leaves with the last. Connections that end stay for a while ([`Departure`]), so that a client that comes back, or that
+//! enters again, is never seen to leave.
+//!
+//! [`Rosters`] takes events and the time, and returns frames. Watchers get the *difference* between what they were sent last and
+//! what is true when a frame is due. So an event that is doubled or overtaken changes when a frame comes, never what is true in the end,
+//! and a storm of joins is a few frames ([`pace`]).
+
+mod connections;
+mod event;
+mod members;
+mod pace;
+mod page;
+mod reactors;
+mod recount;
+mod single;
+#[cfg(test)]
+mod tests;
+mod watching;
+mod whole;
+
+pub use event::{ConnectionId, Departure, RosterEvent, Shown};
+pub use page::PageWish;
+pub use reactors::ReactorSet;
+pub use watching::{PushAudience, RosterPush};
+pub use whole::{RosterRules, RosterSizes, Rosters};

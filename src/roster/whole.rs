@@ -1,0 +1,255 @@
+//! All rosters of the process.
+
+use super::event::{ConnectionId, Departure, RosterEvent};
+use super::page::PageWish;
+use super::recount::Recounts;
+use super::single::Roster;
+use super::watching::RosterPush;
+use crate::clock::{Moment, Now};
+use crate::id::{ChannelName, ReactorId, UserName};
+use crate::wire::presence::RosterKnowledge;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+/// How long a user stays after a deliberate departure.
+const LINGER: Duration = Duration::from_secs(1);
+/// Alarms that are kept in addition to two for each connection and roster: more are outdated.
+const ALARMS_SPARE: usize = 1_024;
+
+/// The rules for all rosters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RosterRules {
+    /// How long a user stays after a lost connection.
+    pub grace: Duration,
+    /// Members above which a roster is counted.
+    pub members_max: u32,
+    pub knowledge: RosterKnowledge,
+}
+
+/// The sizes of all rosters together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RosterSizes {
+    pub rosters: usize,
+    /// Users, once for each roster that they are on.
+    pub members: u64,
+    /// Connections, once for each roster that they are on.
+    pub connections: u64,
+    /// Rosters with watchers.
+    pub watched: u64,
+}
+
+/// All rosters of the process: see the module documentation.
+#[derive(Debug)]
+pub struct Rosters {
+    rules: RosterRules,
+    rosters: HashMap<ChannelName, Roster, ahash::RandomState>,
+    /// Frames and ends that become due; some are outdated.
+    alarms: BinaryHeap<Reverse<Alarm>>,
+    departures: u16,
+    recounts: Recounts,
+    sizes: RosterSizes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Alarm {
+    at: Moment,
+    channel: ChannelName,
+    kind: AlarmKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum AlarmKind {
+    /// The watchers get a frame.
+    Push,
+    /// The departure of a connection with this number ends.
+    End { user: UserName, name: u64, departure: u16 },
+}
+
+impl Rosters {
+    /// `hasher` is seeded by the caller.
+    pub fn new(rules: RosterRules, hasher: ahash::RandomState) -> Rosters {
+        Rosters {
+            rules,
+            rosters: HashMap::with_hasher(hasher),
+            alarms: BinaryHeap::new(),
+            departures: 0,
+            recounts: Recounts::default(),
+            sizes: RosterSizes::default(),
+        }
+    }
+
+    /// RosterChanges the rules. A departure that has begun keeps its time.
+    pub fn revise(&mut self, rules: RosterRules) {
+        self.rules = rules;
+    }
+
+    pub fn sizes(&self) -> RosterSizes {
+        RosterSizes { rosters: self.rosters.len(), ..self.sizes }
+    }
+
+    /// The memory of all rosters, in bytes. It looks at every member.
+    pub fn bytes(&self) -> usize {
+        let place = size_of::<(ChannelName, Roster)>() + 1;
+        let rosters = self.rosters.values().map(Roster::heap_bytes).sum::<usize>();
+        self.rosters.capacity() * place + self.alarms.capacity() * size_of::<Alarm>() + rosters
+    }
+
+    /// The next moment at which [`advance`](Rosters::advance) has something to do.
+    pub fn due(&self) -> Option<Moment> {
+        self.alarms.peek().map(|Reverse(alarm)| alarm.at)
+    }
+
+    /// Takes an event.
+    pub fn handle(&mut self, event: RosterEvent, now: Now) {
+        match event {
+            RosterEvent::Present { channel, connection, shown, state } => {
+                self.recounts.confirm(&channel, connection);
+                self.change(&channel, now.at, |roster| roster.present(shown, connection, state, now));
+            }
+            RosterEvent::Absent { channel, connection, user, departure } => {
+                self.depart(&channel, connection.name, &user, departure, now.at);
+            }
+            RosterEvent::Watch { channel, reactor, detail } => {
+                self.change(&channel, now.at, |roster| roster.watch(reactor, detail));
+            }
+            RosterEvent::Unwatch { channel, reactor, detail } => {
+                self.change(&channel, now.at, |roster| roster.unwatch(reactor, detail));
+            }
+            RosterEvent::Recounted { reactor } => {
+                for ((channel, name), user) in self.recounts.end(reactor) {
+                    self.depart(&channel, name, &user, Departure::Lost, now.at);
+                }
+            }
+        }
+    }
+
+    /// Begins a recount of a reactor, which then repeats all its [`RosterEvent::Present`] and [`RosterEvent::Watch`], and ends
+    /// with [`RosterEvent::Recounted`].
+    pub fn begin_recount(&mut self, reactor: ReactorId, now: Moment) {
+        let mut known = HashMap::new();
+        for (channel, roster) in &self.rosters {
+            let own = roster.connections().filter(|(_, connection)| connection.reactor == reactor);
+            known
+                .extend(own.map(|(user, ConnectionId { name, .. })| ((channel.clone(), name), user.clone())));
+        }
+        self.recounts.begin(reactor, known);
+        let watched = self.rosters.iter().filter(|(_, roster)| roster.is_watched());
+        for channel in watched.map(|(channel, _)| channel.clone()).collect::<Vec<_>>() {
+            self.change(&channel, now, |roster| roster.unwatch_all(reactor));
+        }
+    }
+
+    /// The object `presence` with a page of a roster.
+    pub fn page(&mut self, wish: &PageWish) -> Vec<u8> {
+        let knowledge = self.rules.knowledge;
+        match self.rosters.get_mut(&wish.channel) {
+            Some(roster) => roster.page(wish.after.as_ref(), wish.limit, knowledge),
+            None => Roster::new(wish.channel.clone()).page(None, wish.limit, knowledge),
+        }
+    }
+
+    /// Ends the departures that are due, and returns the frames that are.
+    pub fn advance(&mut self, now: Moment) -> Vec<RosterPush> {
+        let mut pushes = Vec::new();
+        while let Some(Reverse(alarm)) = self.alarms.peek()
+            && alarm.at <= now
+            && let Some(Reverse(Alarm { at, channel, kind })) = self.alarms.pop()
+        {
+            match kind {
+                AlarmKind::End { user, name, departure } => {
+                    self.change(&channel, now, |roster| roster.remove(&user, name, Some(departure)));
+                }
+                AlarmKind::Push => {
+                    let knowledge = self.rules.knowledge;
+                    let Some(roster) = self.rosters.get_mut(&channel) else { continue };
+                    if roster.due() != Some(at) {
+                        continue;
+                    }
+                    roster.push(knowledge, now, &mut pushes);
+                    if let Some(at) = roster.due() {
+                        self.alarms.push(Reverse(Alarm { at, channel, kind: AlarmKind::Push }));
+                    }
+                }
+            }
+        }
+        self.sweep();
+        pushes
+    }
+
+    fn depart(
+        &mut self,
+        channel: &ChannelName,
+        name: u64,
+        user: &UserName,
+        departure: Departure,
+        now: Moment,
+    ) {
+        let stays = match departure {
+            Departure::Deliberate => LINGER,
+            Departure::Lost => self.rules.grace,
+            Departure::Ended => Duration::ZERO,
+        };
+        if !self.rosters.contains_key(channel) {
+            return;
+        }
+        if stays.is_zero() {
+            self.change(channel, now, |roster| roster.remove(user, name, None));
+            return;
+        }
+        // 0 means present.
+        self.departures = self.departures.checked_add(1).unwrap_or(1);
+        let number = self.departures;
+        if self.change(channel, now, |roster| roster.depart(user, name, number)) {
+            let kind = AlarmKind::End { user: user.clone(), name, departure: number };
+            self.alarms.push(Reverse(Alarm { at: now + stays, channel: channel.clone(), kind }));
+        }
+    }
+
+    /// RosterChanges a roster, which is created if there is none and removed if nothing refers to it, and plans its next frame.
+    fn change<R>(&mut self, channel: &ChannelName, now: Moment, act: impl FnOnce(&mut Roster) -> R) -> R {
+        if !self.rosters.contains_key(channel) {
+            self.rosters.insert(channel.clone(), Roster::new(channel.clone()));
+        }
+        let Some(roster) = self.rosters.get_mut(channel) else {
+            return act(&mut Roster::new(channel.clone()));
+        };
+        let counts = |roster: &Roster| {
+            let (members, connections) = roster.numbers();
+            (u64::from(members), u64::from(connections), u64::from(roster.is_watched()))
+        };
+        let before = counts(roster);
+        let result = act(roster);
+        let after = counts(roster);
+        let sizes = &mut self.sizes;
+        sizes.members = sizes.members + after.0 - before.0;
+        sizes.connections = sizes.connections + after.1 - before.1;
+        sizes.watched = sizes.watched + after.2 - before.2;
+        if roster.is_unused() {
+            self.rosters.remove(channel);
+        } else if let Some(at) = roster.plan(self.rules.members_max, now) {
+            self.alarms.push(Reverse(Alarm { at, channel: channel.clone(), kind: AlarmKind::Push }));
+        }
+        result
+    }
+
+    /// Drops outdated alarms once they are the greater part, and memory that a crowd left behind.
+    fn sweep(&mut self) {
+        let most = 2 * (self.rosters.len() + self.sizes.connections as usize) + ALARMS_SPARE;
+        if self.alarms.len() > most {
+            let rosters = &self.rosters;
+            self.alarms.retain(|Reverse(alarm)| {
+                rosters.get(&alarm.channel).is_some_and(|roster| match &alarm.kind {
+                    AlarmKind::Push => roster.due() == Some(alarm.at),
+                    AlarmKind::End { user, name, departure } => roster.departs(user, *name, *departure),
+                })
+            });
+        }
+        if self.alarms.capacity() > 4 * (self.alarms.len() + ALARMS_SPARE) {
+            self.alarms.shrink_to(self.alarms.len() + ALARMS_SPARE);
+        }
+        if self.rosters.capacity() > 4 * (self.rosters.len() + ALARMS_SPARE) {
+            self.rosters.shrink_to(self.rosters.len() + ALARMS_SPARE);
+        }
+    }
+}
