@@ -42,6 +42,7 @@ async function bundle(entry, options = {}) {
     alias: {
       'seawall-client': './client/src/index.ts',
       'seawall-client/outbox': './client/src/durable.ts',
+      'seawall-client/presence': './client/src/presence.ts',
       'seawall-client/timeline': './client/src/timeline.ts',
     },
     logLevel: 'warning',
@@ -69,16 +70,18 @@ async function outputs() {
   files.set('index-link-tokens-off.html', page.replace('data-link-tokens="on"', 'data-link-tokens="off"'));
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
   files.set('seawall-client-outbox.js', await bundle('client/src/durable.ts', { banner }));
+  files.set('seawall-client-presence.js', await bundle('client/src/presence.ts', { banner }));
   files.set('seawall-client-timeline.js', await bundle('client/src/timeline.ts', { banner }));
   files.set('files.rs', table(files));
   files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
   files.set('seawall-client-outbox.d.ts', "export * from './types/durable.js';\n");
+  files.set('seawall-client-presence.d.ts', "export * from './types/presence.js';\n");
   files.set('seawall-client-timeline.d.ts', "export * from './types/timeline.js';\n");
   for (const [path, text] of declarations()) files.set(`types/${path}`, text);
   return files;
 }
 
-/** Returns the type declarations that the library's three modules need. */
+/** Returns the type declarations that the library's four modules need. */
 function declarations() {
   const folder = join(here, 'client');
   const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
@@ -98,6 +101,7 @@ function declarations() {
   };
   reach('index.d.ts');
   reach('durable.d.ts');
+  reach('presence.d.ts');
   reach('timeline.d.ts');
   return reached;
 }

@@ -13,7 +13,7 @@ from websocket import WebSocket, dial, request
 
 HOST = "chat.example.com"
 SECRET = "a secret of a test, which is longer than 32 bytes"
-PASSED = ("/", "/seawall-client.js", "/seawall-client-outbox.js", "/seawall-client-timeline.js")
+PASSED = ("/", "/seawall-client.js", "/seawall-client-outbox.js", "/seawall-client-presence.js", "/seawall-client-timeline.js")
 KEPT = ("/metrics", "/health", "/health/ready", "/health/dependencies", "/echo", "/seawall-client.js/x", "/wsx")
 
 

@@ -8,13 +8,6 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-12a5fd52f1.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"12a5fd52f181dcafdc7e235fe944514f\"",
-        kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-12a5fd52f1.js"),
-    },
-    File {
         path: "/assets/page-89aeeed1e1.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"89aeeed1e1edb5820c06ace03b6fd6e6\"",
@@ -22,16 +15,23 @@
         bytes: include_bytes!("assets/page-89aeeed1e1.css"),
     },
     File {
+        path: "/assets/page-a66b368877.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"a66b36887785bd30266d678bd9462196\"",
+        kind: FileKind::Part,
+        bytes: include_bytes!("assets/page-a66b368877.js"),
+    },
+    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"351b4e23c05854471e194dc09b14d30e\"",
+        etag: "\"20f1d15972feef3d9f6dc7749531703d\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"09716763a3efd015fc2fb7aab078e2b5\"",
+        etag: "\"e1f3f9cabee1ab8026bb713397628b4b\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -43,6 +43,13 @@
         bytes: include_bytes!("seawall-client-outbox.js"),
     },
     File {
+        path: "/seawall-client-presence.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"a8c7b0e03ec647cb5d34fbffe8ce2823\"",
+        kind: FileKind::Module,
+        bytes: include_bytes!("seawall-client-presence.js"),
+    },
+    File {
         path: "/seawall-client-timeline.js",
         media_type: "text/javascript; charset=utf-8",
         etag: "\"e9c0dba2d5838b556bc76443fd0954ec\"",
@@ -52,7 +59,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"cca0723440cfe4241667f466e9650730\"",
+        etag: "\"c6757fb8d97e4bdfad7215e6eade1205\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

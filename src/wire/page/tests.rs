@@ -26,7 +26,12 @@ fn every_file_has_a_unique_well_formed_path() {
         let digits = file.etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");
         assert!(digits.len() >= 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{}", file.etag);
     }
-    for path in ["/seawall-client.js", "/seawall-client-outbox.js", "/seawall-client-timeline.js"] {
+    for path in [
+        "/seawall-client.js",
+        "/seawall-client-outbox.js",
+        "/seawall-client-presence.js",
+        "/seawall-client-timeline.js",
+    ] {
         assert!(find(path).is_some(), "{path}");
     }
 }

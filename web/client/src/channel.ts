@@ -13,14 +13,14 @@ import type { NewEntry } from './state.js';
 export interface Owner {
   cursor(channel: string): Cursor | undefined;
   publish(entry: NewEntry): Promise<Published>;
-  history(body: object): Promise<Page>;
+  request<R>(body: object, name?: string): Promise<R>;
   signal(channel: string, json: string): boolean;
   leave(handle: Handle): void;
 }
 
 type Listeners = { [E in keyof ChannelEvents]?: Set<(value: never) => void> };
 
-const EVENTS: readonly string[] = ['publication', 'edit', 'delete', 'signal', 'gap', 'reset', 'synced'] satisfies (keyof ChannelEvents)[];
+const EVENTS: readonly string[] = ['publication', 'edit', 'delete', 'signal', 'presence', 'gap', 'reset', 'synced'] satisfies (keyof ChannelEvents)[];
 /** A name, which may be that of a personal channel. */
 const NAME = /^(?=.{1,128}$)(\$user:)?[\w.:-]+$/;
 const KEY = /^[!-~]{1,64}$/;
@@ -87,7 +87,7 @@ export class Handle implements Channel {
   async history({ before, after, limit }: HistoryOptions = {}): Promise<Page> {
     if (!whole(before, 0) || !whole(after, 0) || !whole(limit, 0)) throw invalid('before, after and limit must be whole numbers of at least 0.');
     if (before !== undefined && after !== undefined) throw invalid('before and after exclude each other: pass one of them.');
-    return this.owner.history({ channel: this.name, before, after, limit });
+    return this.owner.request({ channel: this.name, before, after, limit });
   }
 
   signal(data: unknown): boolean {

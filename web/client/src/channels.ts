@@ -9,12 +9,18 @@ import { publicationOf, type Begin, type Frame, type WireError, type WirePage, t
 
 /** Adds a subscription that the app wants. */
 export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
-  const { from } = event;
+  const { from, present, watch } = event;
   const offset = from?.offset ?? 0;
   t.s.subs.set(event.channel, {
     name: event.channel, serial: ++t.s.serial, want: event.last ?? 0, catchUp: event.catchUp ?? Infinity,
-    epoch: from?.epoch, last: offset, heard: offset, asked: false, replaying: false, joining: false, rest: 0, view: { phase: 'waiting' },
+    epoch: from?.epoch, last: offset, heard: offset, asked: false, replaying: false, joining: false, rest: 0, view: { phase: 'waiting' }, present, watch,
   });
+}
+
+/** Records that the app enters or leaves a roster. */
+export function enter({ s }: Turn, name: string, { channel, state }: { channel?: string; state?: string }): void {
+  const sub = s.subs.get(channel!);
+  if (sub && name !== 'presence') sub.present = name === 'present' ? { state } : undefined;
 }
 
 /** Removes a subscription that the app no longer wants. */
@@ -144,16 +150,17 @@ function apply(t: Turn, sub: Sub, one: WirePublication): void {
 }
 
 /** Handles a push about a channel, from the serving link or from the one being left. */
-export function pushed(t: Turn, link: number, { publication, signal, synced, lag, beat, unsubscribed }: Frame): void {
+export function pushed(t: Turn, link: number, { publication, signal, presence, synced, lag, beat, unsubscribed }: Frame): void {
   const { s } = t;
   const listening = (name: string | undefined) => {
     const sub = name === undefined ? undefined : s.subs.get(name);
     return sub?.on === link || (sub?.epoch && s.links.get(link)?.phase === 'leaving') ? sub : undefined;
   };
-  const sub = listening((publication ?? signal ?? synced ?? lag ?? unsubscribed)?.channel);
+  const sub = listening((publication ?? signal ?? presence ?? synced ?? lag ?? unsubscribed)?.channel);
   if (sub && publication) apply(t, sub, publication);
   // A signal has no offset, and during a move both connections deliver it: take it from the serving one only.
   if (signal && sub?.on === link) t.do({ do: 'emit', channel: sub.name, event: 'signal', value: signal });
+  if (presence && sub?.on === link) t.do({ do: 'emit', channel: sub.name, event: 'presence', value: presence });
   if (sub && lag) hear(sub, lag.head);
   if (sub && synced && sub.on === link) {
     sub.replaying = false;
@@ -188,11 +195,11 @@ export function follow(t: Turn): void {
 }
 
 function ask(t: Turn, sub: Sub, link: number, join: boolean): void {
-  const { name: channel, serial, epoch, last: offset, want } = sub;
+  const { name: channel, serial, epoch, last: offset, want, present, watch } = sub;
   if (join) {
     sub.joining = true;
     const from = epoch === undefined ? want && { last: want } : { recover: { epoch, offset } };
-    t.ask(link, { for: 'subscribe', channel, serial }, 'subscribe', { channel, ...(from || {}) });
+    t.ask(link, { for: 'subscribe', channel, serial }, 'subscribe', { channel, ...(from || {}), present, watch });
   } else {
     sub.asked = true;
     t.ask(link, { for: 'fill', channel, serial, heard: sub.heard }, 'history', { channel, after: offset, limit: PAGE });

@@ -1,7 +1,7 @@
 /** The shell around the session: the one file that touches sockets, timers and the page. */
 
 import type {
-  Channel, ChannelOptions, Client, Clock, Cursor, Options, Outbox, OutboxEntry, OutboxKeeper, Page, Published, Socket, SocketClass, State, Status,
+  Channel, ChannelOptions, Client, Clock, Cursor, Options, Outbox, OutboxEntry, OutboxKeeper, Published, Socket, SocketClass, State, Status,
 } from './api.js';
 import { check, Handle, type Owner } from './channel.js';
 import { invalid, SeawallError } from './error.js';
@@ -52,7 +52,7 @@ class Shell implements Client, Owner {
   readonly #sockets = new Map<number, Socket>();
   readonly #handles = new Map<string, Set<Handle>>();
   readonly #promises = new Map<string, Waiter<Published>>();
-  readonly #pages = new Map<number, Waiter<Page>>();
+  readonly #pages = new Map<number, Waiter<unknown>>();
   readonly #events: Event[] = [];
   readonly #stop: (() => void)[] = [];
   #keeper: OutboxKeeper | undefined;
@@ -161,12 +161,12 @@ class Shell implements Client, Owner {
     return done;
   }
 
-  history(body: object): Promise<Page> {
+  request<R>(body: object, name?: string): Promise<R> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(CLOSED);
       const request = ++this.#request;
-      this.#pages.set(request, { resolve, reject });
-      this.#dispatch({ is: 'history', request, body });
+      this.#pages.set(request, { resolve, reject } as Waiter<unknown>);
+      this.#dispatch({ is: 'history', request, body, name });
     });
   }
 

@@ -81,10 +81,10 @@ export function opened(t: Turn, id: number): void {
   link.phase = 'greeting';
   const recover: object[] = [];
   let room = Math.min(RECOVER_BYTES, (s.limits?.frameBytes || FRAME_BYTES) - CONNECT_BYTES - (s.token?.length ?? 0));
-  for (const { name, epoch, last } of s.subs.values()) {
+  for (const { name, epoch, last, present, watch } of s.subs.values()) {
     if (epoch === undefined || s.cautious || recover.length >= (s.limits?.subscriptions || 128)) continue;
-    room -= name.length + epoch.length + 60;
-    if (room > 0) recover.push({ channel: name, epoch, offset: last });
+    room -= name.length + epoch.length + (present || watch ? 150 : 60);
+    if (room > 0) recover.push({ channel: name, epoch, offset: last, present, watch });
   }
   t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover });
 }

@@ -5,7 +5,7 @@
  * feeds their results back as events, and sends `wake` at `wakeAt(state)`.
  */
 
-import type { Failure, Page } from './api.js';
+import type { Failure } from './api.js';
 import * as channels from './channels.js';
 import { ending } from './close.js';
 import * as connection from './connection.js';
@@ -58,7 +58,7 @@ function handle(t: Turn, event: Event): void {
     case 'restored': return outbox.restore(t, event.entries);
     case 'retry': return outbox.retry(t, event.key, event.newKey);
     case 'discard': return outbox.discard(t, event.key);
-    case 'history': return history(t, event.request, event.body);
+    case 'history': return request(t, event);
     case 'signal': return t.do({ do: 'send', link: t.s.link!, text: event.text });
   }
 }
@@ -94,7 +94,7 @@ function reply(t: Turn, ask: Ask, frame: Frame): void {
     case 'subscribe':
     case 'fill': return channels.answered(t, ask, frame);
     case 'publish': return outbox.answered(t, ask.key, frame, t.s.links.get(ask.link));
-    case 'page': return answer(t, ask.request, frame.history && pageOf(frame.history), frame.error && channels.failure(frame.error));
+    case 'page': return answer(t, ask.request, frame.history ? pageOf(frame.history) : frame.presence ?? {}, frame.error && channels.failure(frame.error));
     case 'leave': return frame.unsubscribed && channels.freed(t);
     case 'probe': return;
   }
@@ -134,11 +134,13 @@ export function wakeAt(s: SessionState): number {
   return at;
 }
 
-function history(t: Turn, request: number, body: object): void {
+function request(t: Turn, { request, body, name }: Event & { is: 'history' }): void {
+  // The next connection begins with it.
+  if (name) channels.enter(t, name, body);
   if (t.s.requests.size >= REQUESTS_MAX) {
     return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} history requests are in progress: await them first.` } });
   }
-  t.s.requests.set(request, { body, until: t.now + REQUEST_MS, sent: false });
+  t.s.requests.set(request, { body, name, until: t.now + REQUEST_MS, sent: false });
 }
 
 /** Sends the apps' history requests that are due. */
@@ -152,11 +154,11 @@ function pages(t: Turn): void {
     if (request.sent || room <= 0 || !t.due(link.rest)) continue;
     room -= 1;
     request.sent = true;
-    t.ask(link.id, { for: 'page', request: id }, 'history', request.body);
+    t.ask(link.id, { for: 'page', request: id }, request.name ?? 'history', request.body);
   }
 }
 
-function answer(t: Turn, request: number, page?: Page, failure?: Failure): void {
+function answer(t: Turn, request: number, page?: object, failure?: Failure): void {
   if (t.s.requests.delete(request)) t.do({ do: 'answer', request, page, failure });
 }
 

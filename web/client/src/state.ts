@@ -6,7 +6,7 @@
  */
 
 import type {
-  Cursor as From, ChannelEvents, ChannelState, Failure, KeptEntry, Limits, OutboxEntry, Page, Published, State, Status,
+  Cursor as From, ChannelEvents, ChannelOptions, ChannelState, Failure, KeptEntry, Limits, OutboxEntry, Published, State, Status,
 } from './api.js';
 import type { Bye } from './close.js';
 import type { Cursor } from './cursor.js';
@@ -41,6 +41,9 @@ export interface Sub extends Cursor {
   readonly serial: number;
   readonly want: number;
   readonly catchUp: number;
+  /** The use of the roster, as commands take it. */
+  present?: ChannelOptions['present'];
+  readonly watch?: ChannelOptions['watch'];
   /** Absent until the first reply. */
   epoch?: string;
   /** The link that accepted the subscription. */
@@ -81,6 +84,8 @@ export type Ask = { readonly link: number; readonly at: number } & (
 /** A page that an app requested. */
 export interface Request {
   readonly body: object;
+  /** The command. Default: `history`. */
+  readonly name?: string;
   readonly until: number;
   sent: boolean;
 }
@@ -151,14 +156,14 @@ export type Event =
   | { readonly is: 'frame'; readonly link: number; readonly frame: Frame }
   | { readonly is: 'closed'; readonly link: number; readonly code: number; readonly reason: string }
   | { readonly is: 'token'; readonly token?: string; readonly message?: string }
-  | { readonly is: 'subscribe'; readonly channel: string; readonly last?: number; readonly from?: From; readonly catchUp?: number }
+  | { readonly is: 'subscribe'; readonly channel: string; readonly last?: number; readonly from?: From; readonly catchUp?: number } & Pick<ChannelOptions, 'present' | 'watch'>
   | { readonly is: 'unsubscribe'; readonly channel: string }
   | { readonly is: 'publish'; readonly entry: NewEntry }
   | { readonly is: 'saved'; readonly key: string }
   | { readonly is: 'restored'; readonly entries: readonly KeptEntry[] }
   | { readonly is: 'retry'; readonly key: string; readonly newKey: string }
   | { readonly is: 'discard'; readonly key: string }
-  | { readonly is: 'history'; readonly request: number; readonly body: object }
+  | { readonly is: 'history'; readonly request: number; readonly body: object; readonly name?: string }
   | { readonly is: 'signal'; readonly text: string };
 
 /** The actions that the caller performs for a session, in order. */
@@ -171,7 +176,7 @@ export type Effect =
   | { readonly do: 'save'; readonly entry: Entry }
   | { readonly do: 'forget'; readonly key: string }
   | { readonly do: 'settle'; readonly key: string; readonly published?: Published; readonly failure?: Failure }
-  | { readonly do: 'answer'; readonly request: number; readonly page?: Page; readonly failure?: Failure };
+  | { readonly do: 'answer'; readonly request: number; readonly page?: object; readonly failure?: Failure };
 
 /** Copies a map and its values. They are few and small, because the gateway bounds them. */
 const copied = <K, V extends object>(map: Map<K, V>): Map<K, V> => new Map([...map].map(([key, value]) => [key, { ...value }]));

@@ -1,6 +1,6 @@
 /** Frames: commands as text, received frames as values. */
 
-import type { Failure, Limits, Page, Publication, Published, Signal, Status, PublicationHead } from './api.js';
+import type { Failure, Limits, Page, PresenceFrame, Publication, Published, Signal, Status, PublicationHead } from './api.js';
 import type { Bye } from './close.js';
 
 /** The start of a subscription, in `subscribed` and in each element of `recovered`. */
@@ -80,6 +80,7 @@ export interface Frame {
   readonly history?: WirePage;
   readonly publication?: WirePublication;
   readonly signal?: Signal;
+  readonly presence?: PresenceFrame;
   readonly synced?: { readonly channel: string; readonly offset: number };
   readonly status?: Status;
   readonly beat?: { readonly revision: number; readonly heads?: Readonly<Record<string, number>> };

@@ -122,6 +122,39 @@ export interface ChannelOptions {
      * rest is reported as a `gap` with `skipped`. Default: no limit; they are read in pages of 300.
      */
     readonly catchUp?: number;
+    /** Shows the user on the channel's roster, in this state: 1 to 32 of `a-z`, `_` and `-`. Needs the right `present`. */
+    readonly present?: {
+        readonly state?: string;
+    };
+    /** Follows the channel's roster, or its numbers alone; read it with `presence()` of `seawall-client/presence`. Needs the right `presence`. */
+    readonly watch?: 'members' | 'count';
+}
+/** A user on a roster. */
+export interface PresenceMember {
+    readonly user: string;
+    /** The user's connections to the channel. */
+    readonly connections: number;
+    /** When the user joined, in Unix milliseconds. */
+    readonly since: number;
+    readonly state?: string;
+    /** The claim `info` of the user's token. */
+    readonly info?: unknown;
+}
+/** A roster as the gateway sends it; `presence()` of `seawall-client/presence` keeps the whole. */
+export interface PresenceFrame {
+    readonly channel: string;
+    readonly revision: number;
+    readonly complete: boolean;
+    readonly users: number;
+    readonly connections: number;
+    readonly counted?: true;
+    readonly members?: readonly PresenceMember[];
+    readonly more?: true;
+    readonly joined?: readonly PresenceMember[];
+    readonly changed?: readonly PresenceMember[];
+    readonly left?: readonly string[];
+    readonly refresh_ms?: number;
+    readonly ended?: string;
 }
 /** The state of a subscription. */
 export interface ChannelState {
@@ -145,6 +178,7 @@ export interface ChannelEvents<T = unknown> {
     /** A delete, emitted after its `publication` event. */
     delete: DeletePublication<T>;
     signal: Signal<T>;
+    presence: PresenceFrame;
     gap: Gap;
     reset: Reset;
     /** The subscription has caught up: nothing is missing up to this cursor. */

@@ -113,7 +113,7 @@ test('the Vue component of docs/sdk.md draws a chat', async (t) => {
 test('the example page is a chat', async (t) => {
   const html = readFileSync(new URL('../../client/examples/page.html', import.meta.url), 'utf8');
   const chat = await visit(t, (gateway) => {
-    const served = { index: 'seawall-client', durable: 'seawall-client-outbox', timeline: 'seawall-client-timeline' };
+    const served = { index: 'seawall-client', durable: 'seawall-client-outbox', presence: 'seawall-client-presence', timeline: 'seawall-client-timeline' };
     return html.replace(/'\.\.\/lib\/(\w+)\.js'/g, (_, name) => `'http://127.0.0.1:${gateway.port}/${served[name]}.js'`)
       .replace("'/ws'", `'ws://127.0.0.1:${gateway.port}/ws'`);
   });

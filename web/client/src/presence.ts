@@ -1,0 +1,158 @@
+/** The module `seawall-client/presence`: the users that are present in a channel. Separate, so that only its users load it. */
+
+import type { Channel, Observable, PresenceFrame, PresenceMember } from './api.js';
+import type { Handle } from './channel.js';
+import { Cell, notify } from './observable.js';
+
+export type { PresenceMember } from './api.js';
+
+/** A roster as far as it is known. */
+export interface PresenceState {
+  /** True if no user is missing: connected, and the gateway knows all members. The list of before stays while it is false. */
+  readonly complete: boolean;
+  readonly users: number;
+  readonly connections: number;
+  /** True if the channel has too many users to list: `members` is empty. */
+  readonly counted: boolean;
+  /** The users by name. Empty if only the numbers are watched. */
+  readonly members: ReadonlyMap<string, PresenceMember>;
+}
+
+/** The events of a roster. A reconnect reports the differences alone. */
+export interface PresenceEvents {
+  /** A user is present who was not: the first of their connections. */
+  join: PresenceMember;
+  /** A user is not present any more: the last of their connections left. */
+  leave: PresenceMember;
+  /** A user's `state` changed. */
+  state: PresenceMember;
+}
+
+/** A channel's roster. It ends when the channel's handle leaves. */
+export interface Presence extends Observable<PresenceState> {
+  /** Adds a listener. Returns a function that removes it. */
+  on(event: keyof PresenceEvents, listener: (member: PresenceMember) => void): () => void;
+  /** Shows this user in another state, or without one. Enters the roster if that has not been done. Rejects as {@link Channel.history} does. */
+  setState(state?: string): Promise<void>;
+  /** Leaves the roster; the subscription stays. */
+  absent(): Promise<void>;
+}
+
+type Members = Map<string, PresenceMember>;
+
+class Roster extends Cell<PresenceState> implements Presence {
+  readonly #listeners = { join: new Set<never>(), leave: new Set<never>(), state: new Set<never>() } as unknown as Record<keyof PresenceEvents, Set<(member: PresenceMember) => void>>;
+  readonly #channel: Handle;
+  /** Absent while no frame of this connection is known. */
+  #revision: number | undefined;
+  /** The pages that are being read. */
+  #pages: Members | undefined;
+
+  constructor(channel: Channel<never>) {
+    super({ complete: false, users: 0, connections: 0, counted: false, members: new Map() });
+    this.#channel = channel as unknown as Handle;
+    // The handle drops this listener when it leaves.
+    channel.on('presence', (frame) => this.#take(frame));
+    const stop = channel.state.subscribe(({ phase }) => {
+      if (phase === 'left') stop();
+      if (!/live|syncing/.test(phase)) this.#lose();
+    });
+  }
+
+  on(event: keyof PresenceEvents, listener: (member: PresenceMember) => void): () => void {
+    const own = (member: PresenceMember) => listener(member);
+    this.#listeners[event].add(own);
+    return () => { this.#listeners[event].delete(own); };
+  }
+
+  async setState(state?: string): Promise<void> {
+    await this.#ask('present', { state });
+  }
+
+  async absent(): Promise<void> {
+    await this.#ask('absent');
+  }
+
+  #ask(name: string, body?: object): Promise<PresenceFrame> {
+    const { owner, name: channel } = this.#channel;
+    return owner.request({ channel, ...body }, name);
+  }
+
+  #lose(): void {
+    this.#revision = this.#pages = undefined;
+    if (this.value.complete) this.set({ ...this.value, complete: false });
+  }
+
+  #take(frame: PresenceFrame): void {
+    const { revision, ended, members, more, joined, changed, left, refresh_ms: refreshMs } = frame;
+    const last = this.#revision;
+    const differs = joined ?? changed ?? left;
+    if (ended) return this.#lose();
+    if (differs && revision <= last!) return;
+    const next: Members = new Map(this.value.members);
+    let reload = false;
+    if (members) {
+      if (!more) next.clear();
+      this.#pages = undefined;
+      put(next, members);
+    } else if (differs) {
+      if (revision > last! + 1) reload = true;
+      else {
+        for (const map of [next, this.#pages]) {
+          put(map, joined);
+          put(map, changed);
+          for (const user of left ?? []) map?.delete(user);
+        }
+      }
+    }
+    this.#revision = revision;
+    this.#show(frame, next);
+    if (more) void this.#read(new Map(next), members!.at(-1)!.user);
+    if (reload) void this.#read(new Map());
+    if (refreshMs) setTimeout(() => { if (this.#revision) void this.#read(new Map()); }, refreshMs * Math.random());
+  }
+
+  /** Reads the pages after `after`, and then shows them. A later call takes over. */
+  async #read(pages: Members, after?: string): Promise<void> {
+    this.#pages = pages;
+    try {
+      for (;;) {
+        const page = await this.#ask('presence', { after });
+        if (this.#pages !== pages) return;
+        put(pages, page.members);
+        after = page.members?.at(-1)?.user;
+        if (page.more) continue;
+        this.#pages = undefined;
+        return this.#show(page, pages);
+      }
+    } catch {
+      if (this.#pages === pages) this.#lose();
+    }
+  }
+
+  #show({ complete, users, connections, ...more }: PresenceFrame, members: Members): void {
+    const counted = !!more.counted;
+    const before = this.value.members;
+    if (counted) members.clear();
+    this.set({ complete, users, connections, counted, members });
+    if (counted) return;
+    for (const [user, member] of before) if (!members.has(user)) notify(this.#listeners.leave, member);
+    for (const [user, member] of members) {
+      const known = before.get(user);
+      if (!known) notify(this.#listeners.join, member);
+      else if (known.state !== member.state) notify(this.#listeners.state, member);
+    }
+  }
+}
+
+function put(members: Members | undefined, all: readonly PresenceMember[] = []): void {
+  for (const member of all) members?.set(member.user, member);
+}
+
+/**
+ * Follows the roster of a channel that was opened with `watch`, in the same synchronous turn as `client.channel()`:
+ * `presence(client.channel('lobby', { present: {}, watch: 'members' }))`.
+ */
+export function presence<T>(channel: Channel<T>): Presence {
+  return new Roster(channel as unknown as Channel<never>);
+}

@@ -1,0 +1,107 @@
+/** The roster of a channel: the examples in tests/vectors/presence.json, and the commands around it. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mock, test } from 'node:test';
+import type { Channel, ChannelState, PresenceFrame } from '../src/api.js';
+import { Cell } from '../src/observable.js';
+import { presence, type Presence } from '../src/presence.js';
+import { Bench } from './bench.js';
+
+interface View { name: string; pushes: string[]; view: Record<string, unknown> & { members: object }; events: string[]; asks: number }
+const { views } = JSON.parse(readFileSync(new URL('../../../../tests/vectors/presence.json', import.meta.url), 'utf8')) as { views: View[] };
+
+/** A channel whose gateway is the test: `page` answers the reads of pages. */
+class Room {
+  readonly state = new Cell<ChannelState>({ phase: 'live' });
+  readonly asked: [name: string | undefined, body: object][] = [];
+  readonly name = 'c1';
+  page: (body: { after?: string }) => Promise<unknown> = () => new Promise(() => {});
+  readonly owner = {
+    request: (body: { after?: string }, name?: string) => {
+      this.asked.push([name, body]);
+      return name === 'presence' ? this.page(body) : Promise.resolve({});
+    },
+  };
+  take: (frame: PresenceFrame) => void = () => {};
+
+  on(_: 'presence', listener: (frame: PresenceFrame) => void): void {
+    this.take = listener;
+  }
+
+  roster(): [Presence, string[]] {
+    const roster = presence(this as unknown as Channel);
+    const events: string[] = [];
+    for (const event of ['join', 'leave', 'state'] as const) roster.on(event, ({ user }) => events.push(`${event} ${user}`));
+    return [roster, events];
+  }
+}
+
+test('presence.json: a client makes of its pushes what the examples say', () => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  for (const { name, pushes, view, events, asks } of views) {
+    const room = new Room();
+    const [roster, seen] = room.roster();
+    for (const push of pushes) {
+      if (push === 'lost') room.state.set({ phase: 'waiting' });
+      else room.take(JSON.parse(push) as PresenceFrame);
+    }
+    mock.timers.tick(1_500);
+    const { members, ...more } = roster.value;
+    assert.deepEqual({ ...more, members: Object.fromEntries(members) }, view, name);
+    assert.deepEqual(seen.sort(), [...events].sort(), name);
+    assert.equal(room.asked.length, asks, name);
+  }
+  mock.timers.reset();
+});
+
+const head = (revision: number, users: number) => ({ channel: 'c1', revision, complete: true, users, connections: users });
+const user = (name: string) => ({ user: name, connections: 1, since: 1 });
+
+test('a long roster is read page by page, and a change meanwhile is not lost', async () => {
+  const room = new Room();
+  let answer: (page: unknown) => void = () => {};
+  room.page = () => new Promise((resolve) => { answer = resolve; });
+  const [roster, seen] = room.roster();
+  room.take({ ...head(1, 4), members: [user('a'), user('b')], more: true });
+  assert.deepEqual(room.asked, [['presence', { channel: 'c1', after: 'b' }]]);
+  room.take({ ...head(2, 4), joined: [user('e')], left: ['a'] });
+  answer({ ...head(2, 4), members: [user('c'), user('e')] });
+  await new Promise(setImmediate);
+  assert.deepEqual([...roster.value.members.keys()].sort(), ['b', 'c', 'e']);
+  assert.deepEqual(seen.sort(), ['join a', 'join b', 'join c', 'join e', 'leave a']);
+});
+
+test('the roster ends with its handle, and is not complete while the connection is away', () => {
+  const room = new Room();
+  const [roster] = room.roster();
+  room.take({ ...head(1, 1), members: [user('a')] });
+  assert.equal(roster.value.complete, true);
+  room.state.set({ phase: 'waiting' });
+  assert.deepEqual([roster.value.complete, roster.value.members.size], [false, 1]);
+});
+
+test('a subscription takes its use of the roster to every connection, with the last state', () => {
+  const bench = new Bench().online();
+  bench.tell({ is: 'subscribe', channel: 'c1', present: { state: 'active' }, watch: 'members' });
+  const { id, body } = bench.asked('subscribe');
+  assert.deepEqual(body, { channel: 'c1', present: { state: 'active' }, watch: 'members' });
+  bench.frame({ id, subscribed: { channel: 'c1', epoch: 'e', head: 0, floor: 1 } });
+  bench.frame({ presence: { ...head(1, 1), members: [user('u')] } });
+  assert.equal(bench.take('emit').filter(({ event }) => event === 'presence').length, 1);
+  bench.tell({ is: 'history', request: 1, body: { channel: 'c1', state: 'away' }, name: 'present' });
+  const present = bench.asked('present');
+  assert.deepEqual(present.body, { channel: 'c1', state: 'away' });
+  bench.frame({ id: present.id });
+  assert.equal(bench.take('answer').length, 1);
+  bench.closed(1006).pass(500).opened();
+  const [cursor] = bench.asked('connect').body['recover'] as object[];
+  assert.deepEqual(cursor, { channel: 'c1', epoch: 'e', offset: 0, present: { state: 'away' }, watch: 'members' });
+  const other = new Bench().online();
+  other.tell({ is: 'subscribe', channel: 'c1', present: {} });
+  const begun = other.asked('subscribe').id;
+  other.frame({ id: begun, subscribed: { channel: 'c1', epoch: 'e', head: 0, floor: 1 } });
+  other.tell({ is: 'history', request: 1, body: { channel: 'c1' }, name: 'absent' });
+  other.closed(1006).pass(500).opened();
+  assert.deepEqual(other.asked('connect').body['recover'], [{ channel: 'c1', epoch: 'e', offset: 0 }]);
+});
