@@ -165,7 +165,7 @@ listen = "127.0.0.1:0"
 name = "bench"
 secret = "{SECRET}"
 rights = ["publish"]
-channels = ["load-*"]
+channels = ["backend-*"]
 """
 
 

@@ -189,7 +189,7 @@ pub(crate) struct Api {
     /// Address of the server API
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
     pub(crate) api: SocketAddr,
-    /// The secret of a key with the right `publish` on `load-*`
+    /// The secret of a key with the right `publish` on `backend-*`
     #[arg(long, value_name = "KEY")]
     pub(crate) secret: String,
     /// Connections

@@ -5,7 +5,7 @@
 use super::{data, key, run_number};
 use crate::arguments::{Api, Common};
 use crate::clock;
-use crate::crowd::{Crowd, channel_name};
+use crate::crowd::Crowd;
 use crate::faults::excerpt;
 use crate::process::Process;
 use crate::report::{Report, Times};
@@ -141,9 +141,13 @@ impl<'a> Sender<'a> {
         body.clear();
         body.push_str(if batch == 1 { "" } else { "{\"items\":[" });
         for n in first..first + batch {
-            let channel = channel_name((n % u64::from(arguments.channels)) as u32);
+            // Not those of the other modes, which expect nothing from a backend there.
+            let channel = n % u64::from(arguments.channels);
             let (comma, key, data) = (if n == first { "" } else { "," }, key(*run, n), data(n, bytes));
-            let item = write!(body, "{comma}{{\"channel\":\"{channel}\",\"key\":\"{key}\",\"data\":{data}}}");
+            let item = write!(
+                body,
+                "{comma}{{\"channel\":\"backend-{channel}\",\"key\":\"{key}\",\"data\":{data}}}"
+            );
             debug_assert!(item.is_ok(), "a string takes everything");
         }
         body.push_str(if batch == 1 { "" } else { "]}" });
