@@ -13,6 +13,7 @@ use crate::clock::Now;
 use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
 use crate::job::delivery::Monitor;
+use crate::job::presence::PresenceQueue;
 use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -64,6 +65,8 @@ pub struct Admin<C> {
     pub instance: Arc<str>,
     /// To the reactors, which know the sessions.
     pub mailboxes: Arc<[Mailbox]>,
+    /// To the thread that owns the rosters.
+    pub presence: PresenceQueue,
     /// Knows the other instances on the bus.
     pub monitor: Arc<Monitor>,
     pub head_limits: HeadLimits,
@@ -143,6 +146,18 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 tell(out, method, report.status, HEALTH_TYPE, &report.body);
             }
             Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
+            Ok(AdminTask::Presence(wish)) => match self.presence.page(wish) {
+                Some(page) => {
+                    tell(
+                        out,
+                        method,
+                        200,
+                        "application/json",
+                        &format!("{}\n", String::from_utf8_lossy(&page)),
+                    );
+                }
+                None => refuse(out, method, &AdminRefusal::presence_silent()),
+            },
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {

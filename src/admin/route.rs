@@ -2,8 +2,11 @@
 
 use crate::health::breaker::Forced;
 use crate::health::snapshot::AdmissionMode;
+use crate::id::{ChannelName, UserName};
 use crate::job::admin::{AdminAction, AdminQuestion};
 use crate::job::lookup::Wanted;
+use crate::limits::ROSTER_PAGE_MEMBERS;
+use crate::roster::PageWish;
 use crate::wire::json;
 use crate::wire::request::Method;
 use serde_json::{Map, Value};
@@ -25,6 +28,8 @@ pub enum AdminTask {
     Ask(AdminQuestion),
     /// Sessions, by their connection or user.
     LookUp(Wanted),
+    /// A page of the roster of a channel.
+    Presence(PageWish),
     /// The progress of a drain.
     Progress,
     /// To begin a drain; answered with its progress.
@@ -60,6 +65,8 @@ enum AdminPath<'a> {
     Drain,
     Connection(&'a str),
     User(&'a str),
+    /// The roster of a channel, after a user.
+    Presence(&'a str, Option<&'a str>),
 }
 
 /// Reads a request.
@@ -94,12 +101,14 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::User(name), Method::Get | Method::Head) => {
             Ok(AdminTask::LookUp(Wanted::User(user(name))))
         }
+        (AdminPath::Presence(channel, after), Method::Get | Method::Head) => page(channel, after),
         (
             AdminPath::Shown(_)
             | AdminPath::Dependencies
             | AdminPath::Dependency(_)
             | AdminPath::Connection(_)
-            | AdminPath::User(_),
+            | AdminPath::User(_)
+            | AdminPath::Presence(..),
             _,
         ) => Err(AdminRefusal::method("GET, HEAD")),
         (AdminPath::Probe(_), _) => Err(AdminRefusal::method("POST")),
@@ -124,6 +133,13 @@ impl AdminPath<'_> {
                     if let Some(name) = path.strip_prefix(prefix).filter(|name| !name.is_empty()) {
                         return Some(of(name));
                     }
+                }
+                if let Some((channel, rest)) =
+                    path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/'))
+                {
+                    let after = rest.strip_prefix("presence/").filter(|after| !after.is_empty());
+                    return (rest == "presence" || after.is_some())
+                        .then_some(AdminPath::Presence(channel, after));
                 }
                 let rest = path.strip_prefix("/health/dependencies/")?;
                 match rest.split_once('/') {
@@ -155,6 +171,18 @@ fn connection(name: &str) -> Result<u64, AdminRefusal> {
             "a connection is 16 hexadecimal digits, like connected.connection and the client's connection",
         )),
     }
+}
+
+/// The page of a roster; channel and user are in percent encoding.
+fn page(channel: &str, after: Option<&str>) -> Result<AdminTask, AdminRefusal> {
+    let channel = ChannelName::parse(&user(channel)).map_err(|_| {
+        AdminRefusal::new(400, "malformed", "the path names no channel: /channels/NAME/presence")
+    })?;
+    let after = after.map(|name| UserName::parse(&user(name))).transpose();
+    let after = after.map_err(|_| {
+        AdminRefusal::new(400, "malformed", "the path names no user: /channels/NAME/presence/USER")
+    })?;
+    Ok(AdminTask::Presence(PageWish { channel, after, limit: ROSTER_PAGE_MEMBERS }))
 }
 
 /// The name of a user, which the path has in percent encoding.
@@ -271,6 +299,11 @@ impl AdminRefusal {
         AdminRefusal::new(503, "unavailable", message)
     }
 
+    pub(super) fn presence_silent() -> AdminRefusal {
+        let message = "the presence thread did not answer within a second: see the log, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
     pub(super) fn unknown_session(message: String) -> AdminRefusal {
         AdminRefusal::new(404, "not_found", message)
     }
@@ -301,6 +334,8 @@ mod tests {
             ("/drain", "GET, HEAD, POST"),
             ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
             ("/lookup/user/ann", "GET, HEAD"),
+            ("/channels/room.1/presence", "GET, HEAD"),
+            ("/channels/%24user:ann/presence/ann%2Fb", "GET, HEAD"),
         ];
         let methods = [
             ("GET", Method::Get),
@@ -334,6 +369,9 @@ mod tests {
             "/health/dependencies/a/probe/",
             "/lookup/user/",
             "/lookup/connection/",
+            "/channels/a",
+            "/channels/a/presence/",
+            "/channels/a/other",
         ] {
             assert_eq!(refused(Method::Get, path, "").status, 404, "{path}");
         }

@@ -27,6 +27,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         )),
         instance: Arc::from("test"),
         mailboxes: Arc::from([]),
+        presence: crate::job::presence::presence(1).0,
         monitor: Arc::default(),
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,

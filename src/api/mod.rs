@@ -6,6 +6,7 @@
 
 mod admit;
 mod exchange;
+mod presence;
 mod publish;
 mod read;
 mod route;

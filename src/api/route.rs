@@ -20,6 +20,7 @@ pub(super) enum ApiEndpoint {
     UserSignal,
     Channel,
     History,
+    Presence,
     OpenApi,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct RouteRow {
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 9] = [
+pub(super) const TABLE: [RouteRow; 10] = [
     row(ApiEndpoint::Publish, Method::Post, "/v1/publish", Some(ApiRight::Publish)),
     row(ApiEndpoint::Batch, Method::Post, "/v1/batch", Some(ApiRight::Publish)),
     row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", Some(ApiRight::Publish)),
@@ -44,6 +45,7 @@ pub(super) const TABLE: [RouteRow; 9] = [
     row(ApiEndpoint::UserSignal, Method::Post, "/v1/users/{user}/signal", Some(ApiRight::Signal)),
     row(ApiEndpoint::Channel, Method::Get, "/v1/channels/{channel}", Some(ApiRight::History)),
     row(ApiEndpoint::History, Method::Get, "/v1/channels/{channel}/history", Some(ApiRight::History)),
+    row(ApiEndpoint::Presence, Method::Get, "/v1/channels/{channel}/presence", Some(ApiRight::Presence)),
     row(ApiEndpoint::OpenApi, Method::Get, "/v1/openapi.json", None),
 ];
 
@@ -63,6 +65,7 @@ impl ApiEndpoint {
             ApiEndpoint::UserSignal => "user_signal",
             ApiEndpoint::Channel => "channel",
             ApiEndpoint::History => "history",
+            ApiEndpoint::Presence => "presence",
             ApiEndpoint::OpenApi => "openapi",
         }
     }

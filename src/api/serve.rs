@@ -202,6 +202,10 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 }
                 Ok(ApiAnswer::json(body))
             }
+            ApiEndpoint::Presence => {
+                let channel = channel.ok_or_else(no_outcome)?;
+                self.presence(key, channel, &head.query).map(ApiAnswer::json)
+            }
             ApiEndpoint::OpenApi => Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())),
         }
     }

@@ -24,11 +24,13 @@ pub enum ApiRight {
     History,
     /// To edit and delete publications of others.
     Moderate,
+    /// To read rosters.
+    Presence,
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 4] =
-        [ApiRight::Publish, ApiRight::Signal, ApiRight::History, ApiRight::Moderate];
+    pub const ALL: [ApiRight; 5] =
+        [ApiRight::Publish, ApiRight::Signal, ApiRight::History, ApiRight::Moderate, ApiRight::Presence];
 
     /// The word in `rights`.
     pub const fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl ApiRight {
             ApiRight::Signal => "signal",
             ApiRight::History => "history",
             ApiRight::Moderate => "moderate",
+            ApiRight::Presence => "presence",
         }
     }
 

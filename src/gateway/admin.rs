@@ -10,6 +10,7 @@ use crate::admin::Admin;
 use crate::clock::Now;
 use crate::job::admin::AdminRequests;
 use crate::job::delivery::Monitor;
+use crate::job::presence::PresenceQueue;
 use crate::job::{Mailbox, Outlook};
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -48,6 +49,7 @@ pub(super) struct AdminShared {
     pub(super) instance: Arc<str>,
     pub(super) mailboxes: Arc<[Mailbox]>,
     pub(super) monitor: Arc<Monitor>,
+    pub(super) presence: PresenceQueue,
 }
 
 /// The place where an operator finds the token.
@@ -154,8 +156,17 @@ impl PreparedAdmin {
                 return Ok(());
             }
         };
-        let AdminShared { requests, wake_main, outlook, vitals, metrics, instance, mailboxes, monitor } =
-            shared;
+        let AdminShared {
+            requests,
+            wake_main,
+            outlook,
+            vitals,
+            metrics,
+            instance,
+            mailboxes,
+            monitor,
+            presence,
+        } = shared;
         let admin = Admin {
             token,
             requests,
@@ -167,6 +178,7 @@ impl PreparedAdmin {
             instance,
             mailboxes,
             monitor,
+            presence,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

@@ -7,6 +7,7 @@ use super::drain_command::{self, DrainAction};
 use super::health_command::{self, HealthQuestion};
 use super::lookup_command::{self, LookupSubject};
 use super::output;
+use super::presence_command;
 use super::running::RunningGateway;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
@@ -34,6 +35,7 @@ Examples:
   seawall doctor                           show every dependency as the running gateway sees it, or probe each once
   seawall health                           exit with 0 if the running gateway is alive
   seawall user sessions ann                show why ann was disconnected
+  seawall presence lobby                   show which users are present in a channel
   seawall token --sub ann --channel 'room.*=subscribe,publish' --ttl 1h
                                            print a token signed with the configured HS256 secret
   seawall drain                            stop a running gateway after its clients have moved
@@ -108,6 +110,14 @@ enum CliCommand {
     User {
         #[command(subcommand)]
         command: UserCommand,
+    },
+    /// Print the users that are present in a channel of the running gateway
+    Presence {
+        /// The channel
+        #[arg(value_name = "CHANNEL")]
+        channel: String,
+        #[command(flatten)]
+        which: Which,
     },
     /// Print a token that the configuration accepts, make a key for tokens, or explain a token
     Token {
@@ -288,6 +298,9 @@ pub fn main() -> ExitCode {
         }
         Some(CliCommand::User { command: UserCommand::Sessions { name, which } }) => {
             looking_up(settings, &which, &LookupSubject::User(name))
+        }
+        Some(CliCommand::Presence { channel, which }) => {
+            operating(settings, &which, |config, running| presence_command::show(&config, running, &channel))
         }
         Some(CliCommand::Token { arguments }) => arguments
             .without_configuration()

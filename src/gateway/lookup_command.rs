@@ -39,11 +39,11 @@ pub(super) fn show(config: &Config, running: Option<&RunningGateway>, subject: &
 }
 
 /// Percent encoding; a space is `%20`, because a path has no form.
-fn encoded(name: &str) -> String {
+pub(super) fn encoded(name: &str) -> String {
     form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-fn message(body: &str) -> Option<String> {
+pub(super) fn message(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     body["message"].as_str().map(str::to_owned)
 }

@@ -17,6 +17,7 @@ mod lookup_command;
 mod machine;
 mod output;
 mod presence;
+mod presence_command;
 mod reload;
 mod remote;
 mod running;

@@ -99,7 +99,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let (queues, jobs) = threads::queues(bus.as_ref(), reactors);
     let own = own_sources(&vitals, &metrics, &queues, &mailboxes);
     let watch = watched.start(move || clock.read(), own).map_err(cannot_start)?;
-    let (requests, reviser) = (watch.requests(), watch.reviser());
+    let (requests, reviser, rosters) = (watch.requests(), watch.reviser(), queues.presence.clone());
     let others = OtherListeners { admin: admin.describe(), api: api.describe() };
     // Removed at the end of this function.
     let _announcement = running::announce(&config, &instance.0, &admin);
@@ -114,6 +114,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         instance: Arc::clone(&instance.0),
         mailboxes: Arc::clone(&mailboxes),
         monitor: Arc::clone(&probe_shares.monitor),
+        presence: rosters,
     };
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());

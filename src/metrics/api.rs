@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 10] = [
+pub const ENDPOINTS: [&str; 11] = [
     "publish",
     "batch",
     "broadcast",
@@ -15,6 +15,7 @@ pub const ENDPOINTS: [&str; 10] = [
     "user_signal",
     "channel",
     "history",
+    "presence",
     "openapi",
     "unknown",
 ];

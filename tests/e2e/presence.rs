@@ -1,7 +1,8 @@
 //! Rosters: one join and one leave for each user, nothing without a right, and few frames in a storm.
 
+use crate::support::backend::{Backend, READER, with_api};
 use crate::support::token::{SECRET, claims, token};
-use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
+use crate::support::{Client, Gateway, Operator, SOON, Setup, Upgrade, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::thread;
@@ -180,6 +181,29 @@ fn anonymous_clients_are_one_user_with_many_connections() {
     assert!(push.get("joined").is_none() && push.get("members").is_none(), "numbers alone: {push}");
     let page = clients[1].ask(json!({"presence": {"channel": "c"}}), "presence");
     assert_eq!((users(&page["members"]), &page["members"][0]["connections"]), (vec!["anonymous"], &json!(3)));
+}
+
+#[test]
+fn operators_and_backends_read_a_roster() {
+    let gateway = with_api(with_secret().with_admin()).start();
+    let mut ann = connect(&gateway, "ann b/c");
+    enter(&mut ann, json!({"present": {"state": "away"}}));
+    let _ben = present(&gateway, "ben");
+    let of = |page: &Value| users(&page["members"]).into_iter().map(String::from).collect::<Vec<_>>();
+    let page = Operator::of(&gateway).get("/channels/c/presence").json();
+    assert_eq!((of(&page), &page["complete"]), (vec!["ann b/c".into(), "ben".into()], &json!(true)));
+    let page = Operator::of(&gateway).get("/channels/c/presence/ann%20b%2Fc").json();
+    assert_eq!(of(&page), ["ben"]);
+    let output = gateway.setup().run_with(&["presence", "c"], &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("c  users 2  connections 2\nann b/c  connections 1  since "), "{text}");
+    assert!(text.contains("UTC  away\nben  "), "{text}");
+    let mut backend = Backend::of(&gateway);
+    let page = backend.get("/v1/channels/c/presence?limit=1").json();
+    assert_eq!((of(&page), &page["more"]), (vec!["ann b/c".to_owned()], &json!(true)));
+    assert_eq!(of(&backend.get("/v1/channels/c/presence?after=ann%20b%2Fc").json()), ["ben"]);
+    let refused = Backend::with(&gateway, READER).get("/v1/channels/c/presence");
+    assert_eq!(refused.status, 403, "{refused:?}");
 }
 
 #[test]
