@@ -74,9 +74,21 @@ impl ChannelName {
     }
 }
 
+/// The alphabet of channel names by byte: every command with a channel looks up each of its bytes.
+static IS_OF_CHANNEL: [bool; 256] = {
+    let mut alphabet = [false; 256];
+    let mut byte = 0;
+    while byte < alphabet.len() {
+        let letter = byte as u8;
+        alphabet[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b':' | b'-');
+        byte += 1;
+    }
+    alphabet
+};
+
 #[inline]
 fn is_of_channel(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-')
+    IS_OF_CHANNEL[usize::from(byte)]
 }
 
 impl std::borrow::Borrow<str> for ChannelName {

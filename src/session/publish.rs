@@ -24,14 +24,14 @@ impl Member {
         if !self.may(Right::Publish, &channel, Some(id), cx) || !self.reserve(id, cx) {
             return;
         }
-        let authority = match self.permissions.allow(Right::Moderate, &channel) {
+        let authority = || match self.permissions.allow(Right::Moderate, &channel) {
             true => Authority::Moderator,
             false => Authority::Author,
         };
         let (change, data) = match content {
             Content::Original(data) => (AppendChange::Original, data),
-            Content::Edit(target, data) => (AppendChange::Edit(target, authority), data),
-            Content::Delete(target, data) => (AppendChange::Delete(target, authority), data),
+            Content::Edit(target, data) => (AppendChange::Edit(target, authority()), data),
+            Content::Delete(target, data) => (AppendChange::Delete(target, authority()), data),
         };
         let creation = self.creation(&channel, cx);
         let user = self.user.clone();

@@ -178,8 +178,8 @@ pub fn published(out: &mut Vec<u8>, id: CommandId, published: &PublishedReply<'_
     reply(out, id, "published", |out| published_members(out, published));
 }
 
-/// Appends the members of a stored publication.
-#[inline]
+/// Appends the members of a stored publication. Both protocols use it, and a call would cost the hot path of one.
+#[inline(always)]
 pub fn published_members(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
     json::text(out, "channel", published.channel.as_str());
     if let Some(key) = published.key {
