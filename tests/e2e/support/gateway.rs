@@ -261,6 +261,11 @@ fn binary() -> String {
     std::env::var("SEAWALL_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_seawall").into())
 }
 
+/// True if `SEAWALL_TEST_BINARY` names the binary, which is then an optimised one.
+pub fn has_named_binary() -> bool {
+    std::env::var_os("SEAWALL_TEST_BINARY").is_some()
+}
+
 /// A gateway that exited before it listened.
 pub struct Refused {
     pub status: ExitStatus,

@@ -14,7 +14,7 @@ pub mod wait;
 pub use admin::Operator;
 pub use client::{Client, Closed, Upgrade};
 pub use frame::Frame;
-pub use gateway::{Gateway, Setup};
+pub use gateway::{Gateway, Setup, has_named_binary};
 pub use line::{Certificate, Line};
 pub use raw::RawClient;
 pub use wait::{SOON, until};
