@@ -47,6 +47,7 @@ fn right_that_the_service_takes_away_ends_the_subscription_until_it_is_given_bac
     let mut less = active("ann");
     less["channels"] = json!([{"pattern": "lobby", "rights": ["subscribe"]}]);
     issuer.says("ann", Answer::json(200, &less.to_string()));
+    client.next_push("refreshed");
     let ended = client.next_push("unsubscribed");
     assert_eq!((&ended["channel"], &ended["because"]), (&json!("room"), &json!("forbidden")));
     // The right comes back without a command, and the client hears of it.
