@@ -6,7 +6,8 @@
 use super::checkpoint::{GROWN_BYTES, Grown, WalSignals};
 use super::connection::Checkpoint;
 use super::log::{BatchFault, Log};
-use super::retention::{DUTIES, Duty, RetentionSlice, SliceRows};
+use super::retention::{Duty, RetentionSlice, SliceRows};
+use super::round::RetentionRound;
 use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
@@ -17,14 +18,11 @@ use crate::store::outcome::RETRY_MS;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The pause between two rounds of retention.
-const ROUND_PERIOD: Duration = Duration::from_secs(1);
 /// The pause before retrying a restart of the write-ahead log that a reader blocked: a backup may take long, and appends wait
 /// for each attempt.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
@@ -46,9 +44,7 @@ pub(super) struct SqliteAppender {
     /// About how many bytes were written since the checkpoint thread was last notified.
     grown: usize,
     restart_after: Instant,
-    /// Duties left in this round of retention; each gets one slice at a time.
-    round: VecDeque<Duty>,
-    next_round: Instant,
+    round: RetentionRound,
     slice_rows: SliceRows,
     /// Publications of the batch before the next slice.
     written: usize,
@@ -95,8 +91,7 @@ impl SqliteAppender {
             checkpoints,
             grown: 0,
             restart_after: now,
-            round: VecDeque::new(),
-            next_round: now + ROUND_PERIOD,
+            round: RetentionRound::new(now),
             slice_rows: SliceRows::MAX,
             written: 0,
             trust,
@@ -108,7 +103,7 @@ impl SqliteAppender {
     /// Runs until all senders are gone. What they sent is committed and answered by then.
     pub(super) fn run(mut self) -> Log {
         loop {
-            match self.jobs.recv_timeout(self.patience()) {
+            match self.jobs.recv_timeout(self.round.patience(monotonic())) {
                 Ok(first) => {
                     let batch = self.gather(first);
                     let batch = self.refuse_if_short(batch);
@@ -130,18 +125,9 @@ impl SqliteAppender {
     /// Removes what is deleted before the process ends, unless it is too much; then the next start goes on with it.
     fn finish_erasing(&mut self) {
         let end = monotonic() + ERASING_AT_END;
-        self.round = [Duty::Erase].into();
-        while !self.round.is_empty() && monotonic() < end {
+        self.round.only_erase();
+        while self.round.len() > 0 && monotonic() < end {
             self.retain();
-        }
-    }
-
-    /// The time to wait for an append. A round of retention in progress continues as soon as no append waits.
-    fn patience(&self) -> Duration {
-        if self.round.is_empty() {
-            self.next_round.saturating_duration_since(monotonic())
-        } else {
-            Duration::ZERO
         }
     }
 
@@ -205,9 +191,7 @@ impl SqliteAppender {
         self.note_growth(batch);
         if batch.iter().any(|job| matches!(job.change, AppendChange::Delete(..))) {
             self.checkpoints.signals.note_erased();
-            if !self.round.contains(&Duty::Erase) {
-                self.round.push_front(Duty::Erase);
-            }
+            self.round.erase();
         }
     }
 
@@ -224,10 +208,11 @@ impl SqliteAppender {
     /// Begins a round of retention when it is due. While writes fail, first tests whether the store takes writes again, so that
     /// an idle gateway notices when the disk has room.
     fn begin_round(&mut self) {
-        if !self.round.is_empty() || monotonic() < self.next_round {
+        let now = monotonic();
+        if !self.round.is_due(now) {
             return;
         }
-        self.next_round = monotonic() + ROUND_PERIOD;
+        self.round.pause(now);
         let (channels, max) = self.log.channels();
         self.fullness.observe(channels, max, &self.counters);
         if self.writes == Writes::Fail {
@@ -238,13 +223,13 @@ impl SqliteAppender {
                 }
             }
         }
-        self.round.extend(DUTIES);
+        self.round.begin();
     }
 
     /// Does one slice of the round in progress.
     fn retain(&mut self) {
         let duties = self.round.len();
-        let Some(duty) = self.round.pop_front() else { return };
+        let Some(duty) = self.round.take() else { return };
         let (begun, rows) = (monotonic(), self.slice_rows);
         match catch_unwind(AssertUnwindSafe(|| {
             self.slice(duty, rows.outrunning(self.written, duties), begun)
@@ -260,7 +245,7 @@ impl SqliteAppender {
                     self.checkpoints.signals.note_erased();
                 }
                 if rest == Rest::Some {
-                    self.round.push_back(duty);
+                    self.round.go_on(duty);
                 }
             }
             Ok(Err(BatchFault::NotStored(error) | BatchFault::Unknown(error))) => {
@@ -293,7 +278,7 @@ impl SqliteAppender {
 
     fn retention_failed(&mut self, cause: &dyn std::fmt::Display) {
         bump(&self.counters.retention_failures);
-        self.round.clear();
+        self.round.give_up();
         self.writes_fail(cause);
     }
 

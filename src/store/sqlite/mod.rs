@@ -27,6 +27,7 @@ mod removal;
 mod restore;
 mod retention;
 mod room;
+mod round;
 mod rows;
 mod schema;
 mod space;
