@@ -1,6 +1,6 @@
 //! Names and identifiers: newtypes, so that no two can be confused.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// Longest channel name, in bytes: it travels in every publication.
@@ -252,6 +252,43 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// One life of an instance in the shared registry: what it wrote counts while its lease is renewed. Each doubt about what it wrote
+/// raises the count, and what earlier counts wrote is ignored from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Incarnation {
+    /// The process: drawn at random when it starts.
+    pub origin: u64,
+    /// At least 1.
+    pub count: u32,
+}
+
+impl Incarnation {
+    /// Parses exactly what [`Display`](fmt::Display) writes: `ORIGIN.COUNT` in base 36.
+    pub fn parse(text: &str) -> Option<Incarnation> {
+        let (origin, count) = text.split_once('.')?;
+        let number = |digits| u64::from_str_radix(digits, 36).ok();
+        let parsed = Incarnation { origin: number(origin)?, count: u32::try_from(number(count)?).ok()? };
+        (parsed.count > 0 && parsed.to_string() == text).then_some(parsed)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_base_36(f, self.origin)?;
+        f.write_str(".")?;
+        write_base_36(f, self.count.into())
+    }
+}
+
+/// Writes the digits without leading zeros; a `u64` has at most 13.
+fn write_base_36(f: &mut fmt::Formatter<'_>, number: u64) -> fmt::Result {
+    if number >= 36 {
+        write_base_36(f, number / 36)?;
+    }
+    let digit = char::from_digit((number % 36) as u32, 36).unwrap_or('0');
+    f.write_char(digit)
+}
+
 /// The `id` of a command, chosen by the client: 1 … 2^53 − 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(pub u64);
@@ -301,6 +338,33 @@ mod tests {
         }
         for text in ["", "K3F9", "00", "01", "zzzzzzz", "12345678", "-1", "+1", "é"] {
             assert_eq!(Epoch::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn incarnation_parses_exactly_what_it_writes() {
+        for (origin, count, text) in
+            [(0, 1, "0.1"), (35, 36, "z.10"), (u64::MAX, u32::MAX, "3w5e11264sgsf.1z141z3")]
+        {
+            let incarnation = Incarnation { origin, count };
+            assert_eq!(incarnation.to_string(), text);
+            assert_eq!(Incarnation::parse(text), Some(incarnation));
+        }
+        for text in [
+            "",
+            ".",
+            "1",
+            "1.0",
+            "01.1",
+            "1.01",
+            "A.1",
+            "+1.1",
+            "1.1.1",
+            "3w5e11264sgsg.1",
+            "1.1z141z4",
+            "1.1 ",
+        ] {
+            assert_eq!(Incarnation::parse(text), None, "{text}");
         }
     }
 

@@ -8,12 +8,12 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 8 | `gateway` | composition: configuration, threads, signals |
-//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `admin`, `api`, `presence` | threads that poll or wait; they meet only in floor 4 |
+//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `admin`, `api`, `presence` | threads that poll or wait; they meet only in floor 4 |
 //! | 6 | `net` | blocking clients with deadlines: sockets, TLS, HTTP, Redis, addresses |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the floors below |
-//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -54,6 +54,7 @@ pub mod backoff;
 pub mod bus;
 pub mod clock;
 pub mod close;
+pub mod cluster;
 pub mod drain;
 pub mod engine;
 pub mod follow;
@@ -72,6 +73,7 @@ pub mod probe;
 pub mod random;
 pub mod rate;
 pub mod reactor;
+pub mod registry;
 pub mod roster;
 pub mod session;
 pub mod store;

@@ -326,6 +326,10 @@ pub const BUS_PUBLICATIONS: usize = 256;
 pub const BUS_SIGNALS: usize = 1_024;
 /// Requests to follow or leave a channel that wait for the bus. Over it a subscription is refused with `retry_ms`.
 pub const BUS_INTERESTS: usize = 8_192;
+/// Other instances that one instance follows. Further ones are not listed until another one has ended.
+pub const INSTANCES_MAX: usize = 1_000;
+/// Events that wait for the registry. A reading of the rows that does not fit is dropped: another comes within 2.4 s.
+pub const REGISTRY_EVENTS: usize = 1_024;
 /// Channels in one read of log positions by the bus while it does not deliver.
 pub const SURVEY_CHANNELS_MAX: usize = 10_000;
 /// Publications in one commit.

@@ -48,7 +48,11 @@ pub fn check(bytes: &[u8]) {
 
 fn check_task(method: Method, task: &AdminTask) {
     let changes = match task {
-        AdminTask::Show(_) | AdminTask::LookUp(_) | AdminTask::Presence(_) | AdminTask::Progress => false,
+        AdminTask::Show(_)
+        | AdminTask::Cluster
+        | AdminTask::LookUp(_)
+        | AdminTask::Presence(_)
+        | AdminTask::Progress => false,
         AdminTask::Drain => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(

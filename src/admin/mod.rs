@@ -14,6 +14,7 @@ use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
 use crate::job::delivery::Monitor;
 use crate::job::presence::PresenceQueue;
+use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -69,6 +70,7 @@ pub struct Admin<C> {
     pub presence: PresenceQueue,
     /// Knows the other instances on the bus.
     pub monitor: Arc<Monitor>,
+    pub cluster: Arc<ClusterBoard>,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
@@ -144,6 +146,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                     AdminView::Summary | AdminView::Metrics => readings.summary(),
                 };
                 tell(out, method, report.status, HEALTH_TYPE, &report.body);
+            }
+            Ok(AdminTask::Cluster) => {
+                tell(out, method, 200, "application/json", &self.cluster.report().json());
             }
             Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
             Ok(AdminTask::Presence(wish)) => match self.presence.page(wish) {

@@ -26,6 +26,8 @@ pub enum AdminTask {
     Show(AdminView),
     /// A question or an order for the watch thread.
     Ask(AdminQuestion),
+    /// The instances of the cluster.
+    Cluster,
     /// Sessions, by their connection or user.
     LookUp(Wanted),
     /// A page of the roster of a channel.
@@ -62,6 +64,7 @@ enum AdminPath<'a> {
     Probe(&'a str),
     Force(&'a str),
     Admission,
+    Cluster,
     Drain,
     Connection(&'a str),
     User(&'a str),
@@ -93,6 +96,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Force(name), Method::Delete) => act(AdminAction::Release(name.to_owned())),
         (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
+        (AdminPath::Cluster, Method::Get | Method::Head) => Ok(AdminTask::Cluster),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
         (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
         (AdminPath::Connection(name), Method::Get | Method::Head) => {
@@ -106,6 +110,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             AdminPath::Shown(_)
             | AdminPath::Dependencies
             | AdminPath::Dependency(_)
+            | AdminPath::Cluster
             | AdminPath::Connection(_)
             | AdminPath::User(_)
             | AdminPath::Presence(..),
@@ -127,6 +132,7 @@ impl AdminPath<'_> {
             "/metrics" => AdminPath::Shown(AdminView::Metrics),
             "/health/dependencies" => AdminPath::Dependencies,
             "/health/admission" => AdminPath::Admission,
+            "/cluster" => AdminPath::Cluster,
             "/drain" => AdminPath::Drain,
             _ => {
                 for (prefix, of) in LOOKUPS {
@@ -331,6 +337,7 @@ mod tests {
             ("/health/dependencies/store/probe", "POST"),
             ("/health/dependencies/store/force", "POST, DELETE"),
             ("/health/admission", "GET, HEAD, PUT"),
+            ("/cluster", "GET, HEAD"),
             ("/drain", "GET, HEAD, POST"),
             ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
             ("/lookup/user/ann", "GET, HEAD"),

@@ -23,12 +23,19 @@ fn started(vitals: Vitals) -> SocketAddr {
         metrics: Arc::new(Metrics::new(
             1,
             Arc::from("test"),
-            MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 },
+            MetricSources {
+                watch: Arc::default(),
+                bus: None,
+                cluster: Arc::default(),
+                api: None,
+                log_dropped: || 0,
+            },
         )),
         instance: Arc::from("test"),
         mailboxes: Arc::from([]),
         presence: crate::job::presence::presence(1).0,
         monitor: Arc::default(),
+        cluster: Arc::default(),
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,
     };

@@ -19,6 +19,7 @@ use crate::auth::api_meters::ApiMeters;
 use crate::clock::Now;
 use crate::job::callers::Callers;
 use crate::job::places::Places;
+use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::net::listener;
@@ -48,6 +49,7 @@ pub struct Api<C> {
     pub callers: Arc<Callers>,
     pub mailboxes: Arc<[Mailbox]>,
     pub outlook: Arc<Outlook>,
+    pub cluster: Arc<ClusterBoard>,
     pub counters: Arc<ApiCounters>,
     pub clock: C,
 }
@@ -73,8 +75,18 @@ impl RunningApi {
 impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
     /// Starts the thread that accepts. It ends with the process.
     pub fn start(self, socket: TcpListener) -> io::Result<RunningApi> {
-        let Api { policy, connections, in_flight, queues, callers, mailboxes, outlook, counters, clock } =
-            self;
+        let Api {
+            policy,
+            connections,
+            in_flight,
+            queues,
+            callers,
+            mailboxes,
+            outlook,
+            cluster,
+            counters,
+            clock,
+        } = self;
         let bus = queues.bus.clone();
         let shared = Arc::new(ApiShared {
             policy: ArcSwap::from_pointee(policy.clone()),
@@ -91,6 +103,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             mailboxes,
             bus,
             outlook,
+            cluster,
             counters,
             clock,
         });

@@ -21,6 +21,7 @@ pub(super) enum ApiEndpoint {
     Channel,
     History,
     Presence,
+    Cluster,
     OpenApi,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct RouteRow {
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 10] = [
+pub(super) const TABLE: [RouteRow; 11] = [
     row(ApiEndpoint::Publish, Method::Post, "/v1/publish", Some(ApiRight::Publish)),
     row(ApiEndpoint::Batch, Method::Post, "/v1/batch", Some(ApiRight::Publish)),
     row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", Some(ApiRight::Publish)),
@@ -46,6 +47,7 @@ pub(super) const TABLE: [RouteRow; 10] = [
     row(ApiEndpoint::Channel, Method::Get, "/v1/channels/{channel}", Some(ApiRight::History)),
     row(ApiEndpoint::History, Method::Get, "/v1/channels/{channel}/history", Some(ApiRight::History)),
     row(ApiEndpoint::Presence, Method::Get, "/v1/channels/{channel}/presence", Some(ApiRight::Presence)),
+    row(ApiEndpoint::Cluster, Method::Get, "/v1/cluster", Some(ApiRight::Cluster)),
     row(ApiEndpoint::OpenApi, Method::Get, "/v1/openapi.json", None),
 ];
 
@@ -66,6 +68,7 @@ impl ApiEndpoint {
             ApiEndpoint::Channel => "channel",
             ApiEndpoint::History => "history",
             ApiEndpoint::Presence => "presence",
+            ApiEndpoint::Cluster => "cluster",
             ApiEndpoint::OpenApi => "openapi",
         }
     }

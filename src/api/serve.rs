@@ -206,6 +206,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 let channel = channel.ok_or_else(no_outcome)?;
                 self.presence(key, channel, &head.query).map(ApiAnswer::json)
             }
+            ApiEndpoint::Cluster => Ok(ApiAnswer::json(self.cluster.report().json().into_bytes())),
             ApiEndpoint::OpenApi => Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())),
         }
     }

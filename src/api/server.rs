@@ -7,6 +7,7 @@ use crate::clock::{Moment, Now};
 use crate::job::bus::Bus;
 use crate::job::callers::Callers;
 use crate::job::places::Places;
+use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::wire::api::body::ApiBounds;
@@ -46,6 +47,7 @@ pub(super) struct ApiServer<C> {
     pub(super) mailboxes: Arc<[Mailbox]>,
     pub(super) bus: Option<Bus>,
     pub(super) outlook: Arc<Outlook>,
+    pub(super) cluster: Arc<ClusterBoard>,
     pub(super) counters: Arc<ApiCounters>,
     pub(super) clock: C,
 }

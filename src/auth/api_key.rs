@@ -26,11 +26,19 @@ pub enum ApiRight {
     Moderate,
     /// To read rosters.
     Presence,
+    /// To see the instances and their load.
+    Cluster,
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 5] =
-        [ApiRight::Publish, ApiRight::Signal, ApiRight::History, ApiRight::Moderate, ApiRight::Presence];
+    pub const ALL: [ApiRight; 6] = [
+        ApiRight::Publish,
+        ApiRight::Signal,
+        ApiRight::History,
+        ApiRight::Moderate,
+        ApiRight::Presence,
+        ApiRight::Cluster,
+    ];
 
     /// The word in `rights`.
     pub const fn name(self) -> &'static str {
@@ -40,6 +48,7 @@ impl ApiRight {
             ApiRight::History => "history",
             ApiRight::Moderate => "moderate",
             ApiRight::Presence => "presence",
+            ApiRight::Cluster => "cluster",
         }
     }
 

@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::job::admin::AdminRequests;
 use crate::job::delivery::Monitor;
 use crate::job::presence::PresenceQueue;
+use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook};
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -50,6 +51,7 @@ pub(super) struct AdminShared {
     pub(super) mailboxes: Arc<[Mailbox]>,
     pub(super) monitor: Arc<Monitor>,
     pub(super) presence: PresenceQueue,
+    pub(super) cluster: Arc<ClusterBoard>,
 }
 
 /// The place where an operator finds the token.
@@ -166,6 +168,7 @@ impl PreparedAdmin {
             mailboxes,
             monitor,
             presence,
+            cluster,
         } = shared;
         let admin = Admin {
             token,
@@ -179,6 +182,7 @@ impl PreparedAdmin {
             mailboxes,
             monitor,
             presence,
+            cluster,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

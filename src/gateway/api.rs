@@ -6,6 +6,7 @@ use crate::api::{Api, ApiPolicy, RunningApi, TokenCheck};
 use crate::auth::api_key::ApiKeys;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::wire::api::body::ApiBounds;
@@ -38,6 +39,7 @@ pub(super) struct ApiParts {
     pub(super) outlook: Arc<Outlook>,
     /// TLS as on the listener of clients; `None` without a certificate.
     pub(super) secured: Option<Arc<ServerConfig>>,
+    pub(super) cluster: Arc<ClusterBoard>,
 }
 
 impl PreparedApi {
@@ -86,7 +88,7 @@ impl PreparedApi {
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> io::Result<Option<RunningApi>> {
         let PreparedApi::Ready { listener, counters, .. } = self else { return Ok(None) };
-        let ApiParts { queues, callers, mailboxes, outlook, secured } = parts;
+        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster } = parts;
         let policy = policy(config, secured.as_ref()).map_err(io::Error::other)?;
         let api = Api {
             policy,
@@ -96,6 +98,7 @@ impl PreparedApi {
             callers,
             mailboxes,
             outlook,
+            cluster,
             counters,
             clock,
         };

@@ -3,7 +3,7 @@
 use super::config::Config;
 use crate::id::Epoch;
 use crate::job::{EvidenceSender, Outlook};
-use crate::store::postgres::{self, BusMember, PostgresConfig, PostgresStore};
+use crate::store::postgres::{self, ClusterMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
 use std::io;
@@ -32,12 +32,12 @@ pub(super) enum RunningStore {
 }
 
 impl Backing {
-    /// Opens the store of `store.url` or `store.data`. Commits are published to `bus`; `reporter` reports the
+    /// Opens the store of `store.url` or `store.data`. `member` is this instance of all that share it; `reporter` reports the
     /// failures and successes of its workers, and `outlook` asks them for trial calls.
     pub(super) fn open(
         config: &Config,
         instance: &Arc<str>,
-        bus: Option<BusMember>,
+        member: ClusterMember,
         reporter: Option<EvidenceSender>,
         outlook: &Arc<Outlook>,
     ) -> Result<Backing, String> {
@@ -55,7 +55,7 @@ impl Backing {
                 writers: WRITERS,
                 readers: READERS,
                 source: config.server.source_address,
-                bus,
+                member: Some(member),
                 instance: Arc::clone(instance),
                 evidence: reporter,
                 outlook: Some(Arc::clone(outlook)),

@@ -3,19 +3,18 @@
 use super::config::Config;
 use super::watch::{self, PreparedWatch};
 use crate::bus::{self, BusSettings, RunningBus};
-use crate::id::InstanceName;
-use crate::job::bus::{BusInbox, bus};
+use crate::job::bus::{Bus, BusInbox, bus};
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
-use crate::store::postgres::BusMember;
+use crate::registry::RegistryRedis;
 use crate::wire::envelope::Origin;
 use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
 
 pub(super) struct PreparedBus {
-    /// This instance as a member of the bus, for the store and the reactors.
-    pub(super) member: BusMember,
+    /// For the store and the reactors.
+    pub(super) bus: Bus,
     config: BusSettings,
     inbox: BusInbox,
 }
@@ -25,15 +24,13 @@ impl PreparedBus {
     pub(super) fn new(
         config: &Config,
         watched: &PreparedWatch,
-        instance: &InstanceName,
+        origin: Origin,
     ) -> Result<Option<PreparedBus>, String> {
         let dependency = config.dependencies.iter().find(|each| *each.definition.name == *watch::BUS);
         let target = dependency.and_then(|each| each.parsed.clone()).filter(|_| config.bus.url.is_some());
         let Some(target) = target else { return Ok(None) };
         let target = target.with_source(config.server.source_address);
         let (bus, inbox) = bus().map_err(|error| format!("cannot set up the bus: {error}"))?;
-        let random = getrandom::u64().map_err(|_| "cannot set up the bus: no random number".to_owned())?;
-        let origin = Origin(random);
         let counters = BusCounters { dropped: Arc::clone(&inbox.dropped), ..BusCounters::default() };
         let config = BusSettings {
             target,
@@ -43,12 +40,16 @@ impl PreparedBus {
             monitor: Arc::clone(&watched.shared().monitor),
             counters: Arc::new(counters),
         };
-        let member = BusMember { bus, origin, instance: Arc::clone(&instance.0) };
-        Ok(Some(PreparedBus { member, config, inbox }))
+        Ok(Some(PreparedBus { bus, config, inbox }))
     }
 
     pub(super) fn counters(&self) -> &Arc<BusCounters> {
         &self.config.counters
+    }
+
+    /// The Redis, for the registry.
+    pub(super) fn redis(&self) -> RegistryRedis {
+        RegistryRedis { target: self.config.target.clone(), prefix: Arc::clone(&self.config.prefix) }
     }
 
     /// Starts the threads; `reads` is the queue of the store's readers.

@@ -1,5 +1,6 @@
 //! The command line: arguments become a configuration, and the command runs with it.
 
+use super::cluster_command::ClusterArguments;
 use super::config::sources::{ConfigSources, FileSource, Flag};
 use super::config::{self, Config, show};
 use super::doctor_command;
@@ -90,6 +91,13 @@ enum CliCommand {
         /// Only watch a drain until the process exits; exit with 1 if it leaves work unfinished
         #[arg(long)]
         status: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// List the instances that share the store, their states and their load, as the running gateway knows them
+    Cluster {
+        #[command(flatten)]
+        arguments: ClusterArguments,
         #[command(flatten)]
         which: Which,
     },
@@ -288,6 +296,9 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Drain { status, which }) => {
             let action = if status { DrainAction::Watch } else { DrainAction::Begin };
             operating(settings, &which, |config, running| drain_command::drain(&config, running, action))
+        }
+        Some(CliCommand::Cluster { arguments, which }) => {
+            operating(settings, &which, |config, running| arguments.run(&config, running))
         }
         Some(CliCommand::Health { ready, which }) => {
             let question = if ready { HealthQuestion::Ready } else { HealthQuestion::Live };

@@ -60,6 +60,8 @@ impl FatalFault {
 pub(super) enum AwaitedThread {
     /// They answer pending requests and close every connection.
     Reactors,
+    /// It says goodbye to the other instances.
+    Registry,
     Watch,
     BusReceive,
     /// It commits the accepted publications.
@@ -73,6 +75,7 @@ impl AwaitedThread {
     const fn as_str(self) -> &'static str {
         match self {
             AwaitedThread::Reactors => "the reactors",
+            AwaitedThread::Registry => "the registry",
             AwaitedThread::Watch => "the watch thread",
             AwaitedThread::BusReceive => "bus-receive",
             AwaitedThread::Store => "the store",

@@ -10,6 +10,7 @@ use super::config::Config;
 use super::config::error::ConfigError;
 use super::config::sources::ConfigSources;
 use super::greeting::{Greeting, OtherListeners};
+use super::registry::PreparedRegistry;
 use super::reload::{self, Handover, Reloader};
 use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
@@ -24,6 +25,7 @@ use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{self, Clock, Port, Prepared, Setups};
 use crate::session::AuthMode;
+use crate::store::postgres::ClusterMember;
 use crate::watch::OwnSources;
 use rustix::fs::Mode;
 use std::net::SocketAddr;
@@ -68,21 +70,19 @@ pub(super) fn refuse(error: &ConfigError) -> ExitCode {
 }
 
 fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Result<(), String> {
-    let hangups = reload::signals()?;
-    let notifier = Notifier::from_environment();
+    let (hangups, notifier) = (reload::signals()?, Notifier::from_environment());
     let clock = Clock::start();
     let reactors = reactor_count(&config);
     let bounds = ProcessBounds::settle(&config.limits, reactors)?;
     capacity::make_room(bounds.descriptors);
     let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
     let trust = auth::trust(&config, watched.auth_links(), TrustEdition::default())?;
-    let bus = PreparedBus::new(&config, &watched, &instance)?;
-    let member = bus.as_ref().map(|bus| bus.member.clone());
-    let store =
-        Backing::open(&config, &instance.0, member, watched.reporter(watch::STORE), watched.outlook())?;
-    let admin = PreparedAdmin::new(&config)?;
-    let api = PreparedApi::new(&config)?;
-    let metrics = metrics(reactors, &instance, &watched, bus.as_ref(), &api, clock);
+    let registry = PreparedRegistry::new(&config, &instance)?;
+    let bus = PreparedBus::new(&config, &watched, registry.origin())?;
+    let store = open_store(&config, &instance, registry.member(bus.as_ref()), &watched)?;
+    let (admin, api) = (PreparedAdmin::new(&config)?, PreparedApi::new(&config)?);
+    let counters = metric_sources(&watched, bus.as_ref(), &registry, &api);
+    let metrics = metrics(reactors, &instance, counters, clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = auth::policy(&config, auth, instance.clone(), TrustEdition::default());
@@ -103,7 +103,8 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let others = OtherListeners { admin: admin.describe(), api: api.describe() };
     // Removed at the end of this function.
     let _announcement = running::announce(&config, &instance.0, &admin);
-    let parts = ThreadParts { store, bus, watch, trust, prepared, queues, jobs, api };
+    let (registry, cluster) = registry.parts(bus.as_ref(), &metrics, &vitals, &outlook);
+    let parts = ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,
@@ -115,6 +116,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         mailboxes: Arc::clone(&mailboxes),
         monitor: Arc::clone(&probe_shares.monitor),
         presence: rosters,
+        cluster,
     };
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
@@ -165,23 +167,35 @@ fn own_sources(
     }
 }
 
-fn metrics(
-    reactors: usize,
+fn open_store(
+    config: &Config,
     instance: &InstanceName,
+    member: ClusterMember,
     watched: &PreparedWatch,
-    bus: Option<&PreparedBus>,
-    api: &PreparedApi,
-    clock: Clock,
-) -> Arc<Metrics> {
-    let sources = MetricSources {
-        watch: Arc::clone(watched.counters()),
-        bus: bus.map(|bus| Arc::clone(bus.counters())),
-        api: api.counters(),
-        log_dropped: log::dropped,
-    };
+) -> Result<Backing, String> {
+    Backing::open(config, &instance.0, member, watched.reporter(watch::STORE), watched.outlook())
+}
+
+fn metrics(reactors: usize, instance: &InstanceName, sources: MetricSources, clock: Clock) -> Arc<Metrics> {
     let metrics = Metrics::new(reactors, Arc::clone(&instance.0), sources);
     metrics.reloads.began(clock.read().unix_ms);
     Arc::new(metrics)
+}
+
+/// The counters that exist before the threads that write them.
+fn metric_sources(
+    watched: &PreparedWatch,
+    bus: Option<&PreparedBus>,
+    registry: &PreparedRegistry,
+    api: &PreparedApi,
+) -> MetricSources {
+    MetricSources {
+        watch: Arc::clone(watched.counters()),
+        bus: bus.map(|bus| Arc::clone(bus.counters())),
+        cluster: registry.counters(),
+        api: api.counters(),
+        log_dropped: log::dropped,
+    }
 }
 
 fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock) -> Arc<Vitals> {

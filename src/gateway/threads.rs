@@ -18,6 +18,7 @@ use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::presence::{PresenceParts, RunningPresence};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
+use crate::registry::{self, RegistryParts, RunningRegistry};
 use crate::store::StoreEnds;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ struct Workers {
     store: RunningStore,
     bus: Option<crate::bus::RunningBus>,
     watch: crate::watch::RunningWatch,
+    registry: RunningRegistry,
     auth: introspect::RunningAuth,
 }
 
@@ -53,6 +55,7 @@ pub(super) struct ThreadParts {
     pub(super) bus: Option<PreparedBus>,
     /// The watch runs already, because the admin listener needs it.
     pub(super) watch: crate::watch::RunningWatch,
+    pub(super) registry: RegistryParts,
     pub(super) trust: Option<TokenTrust>,
     pub(super) prepared: Vec<Prepared>,
     pub(super) queues: Queues,
@@ -67,7 +70,7 @@ impl Threads {
         mailboxes: &Arc<[Mailbox]>,
         parts: ThreadParts,
     ) -> std::io::Result<Threads> {
-        let ThreadParts { store, bus, watch, trust, prepared, queues, jobs, api } = parts;
+        let ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api } = parts;
         let setup = setups.load();
         let counters = Arc::clone(&setup.engine.metrics.store);
         let (appends, reads) = (jobs.append, jobs.read);
@@ -78,6 +81,7 @@ impl Threads {
             mailboxes: Arc::clone(mailboxes),
             outlook: Arc::clone(&setup.engine.outlook),
             secured: setup.tls.clone(),
+            cluster: Arc::clone(&registry.board),
         };
         let store =
             store.start(StoreEnds { mailboxes: Arc::clone(mailboxes), callers, appends, reads, counters })?;
@@ -102,8 +106,9 @@ impl Threads {
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         let clock = setup.clock;
+        let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let workers = Workers { reactors, api, presence, store, bus, watch, auth };
+        let workers = Workers { reactors, api, presence, store, bus, watch, registry, auth };
         Ok(Threads { notices, waker, reminder, workers })
     }
 
@@ -168,6 +173,8 @@ impl Workers {
         if let Some(api) = &self.api {
             api.stop();
         }
+        awaits(AwaitedThread::Registry);
+        self.registry.stop();
         awaits(AwaitedThread::Watch);
         if self.watch.stop().is_err() {
             failed.get_or_insert_with(|| "the watch thread panicked: see the log".into());
@@ -204,7 +211,7 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let (presence, presence_jobs) = job::presence::presence(reactors);
     let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs, presence: presence_jobs };
-    let bus = bus.map(|prepared| prepared.member.bus.clone());
+    let bus = bus.map(|prepared| prepared.bus.clone());
     (Queues { append, read, bus, admit, presence }, jobs)
 }
 

@@ -223,7 +223,7 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
         target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
     let probe = Probe::new(target.with_source(config.server.source_address), instance);
     Ok(match &*definition.name {
-        BUS => probe.with_channels(&bus::channel_prefix(config.bus.prefix())),
+        BUS => probe.with_bus(&bus::channel_prefix(config.bus.prefix()), config.bus.prefix()),
         _ => probe,
     })
 }

@@ -7,6 +7,7 @@
 
 use super::finding::{Cause, Fault};
 use crate::clock::Moment;
+use crate::limits::INSTANCES_MAX;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,6 @@ pub const OTHER_MAX: Duration = Duration::from_millis(3_500);
 pub const RESTORE_MAX: Duration = Duration::from_secs(2);
 /// The bound on pending own canaries. Further ones would be as lost as these.
 const PENDING_MAX: usize = 16;
-/// The bound on tracked instances.
-pub const INSTANCES_MAX: usize = 1_000;
 
 /// After the start, and after each subscription, an instance waits this long for the first canary to come back.
 pub const PROOF_MAX: Duration = Duration::from_secs(3);

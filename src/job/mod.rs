@@ -12,6 +12,7 @@ mod message;
 pub mod places;
 pub mod presence;
 pub mod probing;
+pub mod registry;
 pub mod wake;
 
 pub use crate::session::outcome::*;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 11] = [
+pub const ENDPOINTS: [&str; 12] = [
     "publish",
     "batch",
     "broadcast",
@@ -16,6 +16,7 @@ pub const ENDPOINTS: [&str; 11] = [
     "channel",
     "history",
     "presence",
+    "cluster",
     "openapi",
     "unknown",
 ];

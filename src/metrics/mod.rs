@@ -7,6 +7,7 @@ pub mod admin;
 pub mod api;
 pub mod auth;
 pub mod bus;
+pub mod cluster;
 pub mod drain;
 pub mod duration;
 pub mod presence;

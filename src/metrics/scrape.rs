@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod bus;
+mod cluster;
 mod connections;
 mod drain;
 mod presence;
@@ -20,6 +21,7 @@ use super::admin::AdminCounters;
 use super::api::ApiCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
+use super::cluster::ClusterCounters;
 use super::presence::PresenceCounters;
 use super::reactor::ReactorCounters;
 use super::reload::ReloadCounters;
@@ -51,6 +53,7 @@ pub struct Metrics {
     pub reloads: Arc<ReloadCounters>,
     pub presence: Arc<PresenceCounters>,
     bus: Option<Arc<BusCounters>>,
+    cluster: Arc<ClusterCounters>,
     api: Option<Arc<ApiCounters>>,
     log_dropped: fn() -> u64,
     instance: Arc<str>,
@@ -62,6 +65,7 @@ pub struct MetricSources {
     pub watch: Arc<WatchCounters>,
     /// Absent without a bus.
     pub bus: Option<Arc<BusCounters>>,
+    pub cluster: Arc<ClusterCounters>,
     /// Absent without the server API.
     pub api: Option<Arc<ApiCounters>>,
     /// Returns the number of dropped log lines.
@@ -71,7 +75,7 @@ pub struct MetricSources {
 impl Metrics {
     /// Creates the counters for `reactors` reactors.
     pub fn new(reactors: usize, instance: Arc<str>, sources: MetricSources) -> Metrics {
-        let MetricSources { watch, bus, api, log_dropped } = sources;
+        let MetricSources { watch, bus, cluster, api, log_dropped } = sources;
         Metrics {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
             store: Arc::default(),
@@ -82,6 +86,7 @@ impl Metrics {
             reloads: Arc::default(),
             presence: Arc::default(),
             bus,
+            cluster,
             api,
             log_dropped,
             instance,
@@ -106,6 +111,19 @@ impl Metrics {
         }
     }
 
+    /// The totals that the load of this instance is computed from.
+    pub fn load(&self) -> LoadTotals {
+        let sum = |cell: fn(&ReactorCounters) -> &Cell| {
+            self.reactors.iter().map(|reactor| cell(reactor).read()).sum()
+        };
+        LoadTotals {
+            connected: sum(|reactor| &reactor.connected),
+            delivered: sum(|reactor| &reactor.deliveries),
+            subscriptions: sum(|reactor| &reactor.subscriptions),
+            published: values::read(&self.store.appends),
+        }
+    }
+
     pub fn text(&self, vitals: &Arc<Vitals>, format: MetricsFormat) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ProcessScrape(Arc::clone(vitals))));
@@ -119,6 +137,7 @@ impl Metrics {
             reloads: Arc::clone(&self.reloads),
             presence: Arc::clone(&self.presence),
             bus: self.bus.clone(),
+            cluster: Arc::clone(&self.cluster),
             api: self.api.clone(),
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
@@ -141,6 +160,19 @@ pub struct Commands {
     pub failed: u64,
     /// Commands received, including the failed ones.
     pub all: u64,
+}
+
+/// Totals since the start, except `subscriptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadTotals {
+    /// Sessions that became `connected`.
+    pub connected: u64,
+    /// Publications delivered, counted once for each subscriber.
+    pub delivered: u64,
+    /// Publications stored, those of the server API included.
+    pub published: u64,
+    /// The present number of subscriptions.
+    pub subscriptions: u64,
 }
 
 /// The metrics that every program has, named as in the client libraries of Prometheus.
@@ -181,6 +213,7 @@ impl Collector for Scrape {
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;
         presence::encode(&self.presence, &mut sheet)?;
+        cluster::encode(&self.cluster, &mut sheet)?;
         if let Some(counters) = &self.api {
             api::encode(counters, &mut sheet)?;
         }

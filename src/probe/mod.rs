@@ -7,7 +7,7 @@
 //!
 //! The store in PostgreSQL has a probe of its own, `store::postgres::StoreProbe`, which does what its workers do.
 //!
-//! **The cost.** On a kept connection: PostgreSQL three round trips, Redis three, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
+//! **The cost.** On a kept connection: PostgreSQL three round trips, Redis three, as the bus four, HTTP one. Every [`LOOKS_PER_CONNECTION`]th look
 //! opens a new connection, so that a server that accepts no connections is detected within that many intervals, while a hundred
 //! instances that look every two seconds together open only five connections per second. A failed look always closes its
 //! connection. A kept connection that was reset or closed between two looks is no fault: the look tries once more on a new one,
@@ -36,6 +36,7 @@ use crate::net::dial::Dialer;
 use crate::net::http_client::HttpClient;
 use crate::net::target::{Target, TargetService};
 use crate::net::trouble::Trouble;
+use crate::wire::lease::TAG;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,10 +80,11 @@ impl Probe {
         }
     }
 
-    /// Makes it publish where the bus publishes: to a channel whose name begins like those of all chat channels. Clients cannot
-    /// use its name.
-    pub fn with_channels(mut self, prefix: &str) -> Probe {
-        self.redis.channel = format!("{prefix}$probe:{}", self.instance);
+    /// Makes it publish where the bus publishes, to a channel whose name begins with `channels` like those of all chat channels,
+    /// and write a hash where the registry has its own, behind `prefix`. Clients cannot use its name.
+    pub fn with_bus(mut self, channels: &str, prefix: &str) -> Probe {
+        self.redis.channel = format!("{channels}$probe:{}", self.instance);
+        self.redis.hash = Some(format!("{prefix}:{TAG}:probe:{}", self.instance));
         self
     }
 

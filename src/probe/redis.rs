@@ -29,13 +29,15 @@ pub(super) struct RedisSession {
 pub(super) struct RedisNames {
     pub(super) key: String,
     pub(super) channel: String,
+    /// A hash next to those of the registry; `None` if it is not the Redis of the bus.
+    pub(super) hash: Option<String>,
 }
 
 impl RedisNames {
-    /// The same name for both.
+    /// The same name for key and channel.
     pub(super) fn of(instance: &str) -> RedisNames {
         let name = format!("seawall:probe:{instance}");
-        RedisNames { key: name.clone(), channel: name }
+        RedisNames { key: name.clone(), channel: name, hash: None }
     }
 }
 
@@ -47,7 +49,7 @@ pub(super) fn look(
     kept: Option<Box<RedisSession>>,
     deadline: Instant,
 ) -> Result<(Option<String>, Box<RedisSession>), Trouble> {
-    let RedisNames { key, channel } = names;
+    let RedisNames { key, channel, hash } = names;
     let mut session = match kept {
         Some(mut session) => {
             session.commands.begin(deadline);
@@ -68,7 +70,31 @@ pub(super) fn look(
     session.subscription.call(&[cmd("SUBSCRIBE").arg(channel).take()])?;
     let heard = publish(&mut session.commands, channel, &token)?;
     expect(&mut session.subscription, channel, &token, heard)?;
-    Ok((None, session))
+    let warning = match hash {
+        Some(hash) => use_hash(&mut session.commands, hash, &token)?,
+        None => None,
+    };
+    Ok((warning, session))
+}
+
+/// Does with a hash what the registry does. A refusal is a warning: publications do not need the registry.
+fn use_hash(over: &mut RedisConnection, hash: &str, token: &str) -> Result<Option<String>, Trouble> {
+    const FIELD: &str = "probe";
+    let commands = [
+        cmd("HSET").arg(hash).arg(FIELD).arg(token).take(),
+        cmd("EXPIRE").arg(hash).arg(KEY_LIFE_MS / 1_000).take(),
+        cmd("HGET").arg(hash).arg(FIELD).take(),
+        cmd("HGETALL").arg(hash).take(),
+        cmd("HDEL").arg(hash).arg(FIELD).take(),
+    ];
+    let answers = over.ask(&commands)?;
+    let refused = answers.iter().find_map(|answer| answer.as_ref().err()).map(trouble_of);
+    Ok(refused.map(|trouble| {
+        format!(
+            "{}: other instances do not see this one's lease; see the ACL in docs/dependencies.md",
+            trouble.text
+        )
+    }))
 }
 
 /// PING, the role, and a key written, read and deleted, in one round trip.

@@ -237,7 +237,7 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         writers: 2,
         readers: 2,
         source: None,
-        bus: None,
+        member: None,
         instance: "test-1".into(),
         evidence: None,
         outlook: None,

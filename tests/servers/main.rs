@@ -6,6 +6,8 @@
 mod auth_service;
 #[path = "../bus/mod.rs"]
 mod bus;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 #[path = "../dependencies/mod.rs"]
 mod dependencies;
 #[path = "../postgres/mod.rs"]

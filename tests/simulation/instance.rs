@@ -81,7 +81,13 @@ fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setu
     let vitals = Vitals::new(usize::from(REACTORS), 1_000, 2_000, u64::MAX, now.at);
     vitals.drain.revise(PLAN);
     let report = Report { status: 200, body: "{}".into() };
-    let sources = MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 };
+    let sources = MetricSources {
+        watch: Arc::default(),
+        bus: None,
+        cluster: Arc::default(),
+        api: None,
+        log_dropped: || 0,
+    };
     Arc::new(Setup {
         policy: Policy::new(limits, kind.auth, name.clone()),
         origins: Vec::new(),

@@ -105,6 +105,16 @@ impl Rig {
     }
 }
 
+/// The previous program has no lease, and its row shows that it lives.
+fn lists_the_old_one(new: &Gateway) {
+    until(SOON, "the old instance is alive by its row", || {
+        let report = Operator::of(new).get("/cluster").json();
+        let instances = report["instances"].as_array().expect("a list");
+        let alive = instances.iter().filter(|instance| instance["state"] == "alive");
+        alive.count() == 2 && instances.iter().any(|instance| instance["connections"].is_null())
+    });
+}
+
 /// Upgrades and rolls back. Returns the gateway that serves in the end.
 fn roll(rig: &Rig, world: &World, mut old: Gateway) -> Gateway {
     world.more(40);
@@ -113,6 +123,7 @@ fn roll(rig: &Rig, world: &World, mut old: Gateway) -> Gateway {
 
     let mut new = rig.start(world, Side::New);
     assert!(rig.store_version().contains("uses the store as it is"), "{}", rig.store_version());
+    lists_the_old_one(&new);
     world.more(40);
     cut(&rig.store, "Old");
     world.more(20);

@@ -409,7 +409,13 @@ fn setup(limits: Limits, auth: AuthMode, board: &Board, now: Now) -> Setup {
         metrics: Arc::new(Metrics::new(
             1,
             Arc::from("gw"),
-            MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 },
+            MetricSources {
+                watch: Arc::default(),
+                bus: None,
+                cluster: Arc::default(),
+                api: None,
+                log_dropped: || 0,
+            },
         )),
     }
 }

@@ -69,7 +69,13 @@ impl Stage {
             metrics: Arc::new(Metrics::new(
                 1,
                 Arc::from("test"),
-                MetricSources { watch: Arc::default(), bus: None, api: None, log_dropped: || 0 },
+                MetricSources {
+                    watch: Arc::default(),
+                    bus: None,
+                    cluster: Arc::default(),
+                    api: None,
+                    log_dropped: || 0,
+                },
             )),
         });
         Stage {

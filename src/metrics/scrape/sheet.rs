@@ -51,6 +51,12 @@ impl Sheet<'_> {
         ConstCounter::new(total.as_secs_f64()).encode(encoder)
     }
 
+    /// Writes a gauge with a fractional value.
+    pub(super) fn fraction(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(encoder)
+    }
+
     /// Writes gauges with fractional values.
     pub(super) fn fractions<'l>(
         &mut self,

@@ -5,6 +5,7 @@ use crate::metrics::admin::AdminCounters;
 use crate::metrics::api::ApiCounters;
 use crate::metrics::auth::AuthCounters;
 use crate::metrics::bus::BusCounters;
+use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::presence::PresenceCounters;
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::reload::ReloadCounters;
@@ -27,6 +28,7 @@ pub(super) struct Scrape {
     pub(super) reloads: Arc<ReloadCounters>,
     pub(super) presence: Arc<PresenceCounters>,
     pub(super) bus: Option<Arc<BusCounters>>,
+    pub(super) cluster: Arc<ClusterCounters>,
     pub(super) api: Option<Arc<ApiCounters>>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) log_dropped: u64,

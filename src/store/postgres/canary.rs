@@ -1,96 +1,164 @@
-//! The thread that commits a canary every two seconds and passes it to the bus the way publications are passed.
+//! The thread that renews the row of this instance every two seconds, reads the rows of the others, and takes or keeps the duty of
+//! the leader.
 //!
-//! Its return shows whether delivery works (`health::delivery`).
+//! Each renewal has a number: it is a canary, which is passed to the bus the way publications are passed. Its return shows
+//! whether delivery works (`health::delivery`).
 
 use super::bus_key;
 use super::connection::StoreConnection;
 use super::fault::CallFault;
+use super::member::ClusterMember;
 use super::timing::{jittered, monotonic};
 use crate::health::delivery::Seen;
 use crate::job::bus::{Bus, Committed};
+use crate::job::registry::{Goodbye, InstanceRow, Leads, RowsReading};
+use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use postgres_types::Type;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The time between two canaries, varied by ±20 %.
+/// The time between two renewals, varied by ±20 %.
 const PERIOD: Duration = Duration::from_secs(2);
 /// The same while the bus does not deliver, so that recovery is noticed soon.
 const PERIOD_HURRIED: Duration = Duration::from_millis(400);
 /// How often the thread checks whether to hurry.
 const GLANCE: Duration = Duration::from_millis(200);
+/// The canaries of rows older than this are not expected on the bus.
+const CANARY_AGE_MAX: Duration = Duration::from_secs(6);
+
+/// The state of the key of the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyState {
+    /// The bus waits for it.
+    Wanted,
+    /// The bus has it, or there is no bus.
+    Given,
+}
 
 pub(super) struct CanaryWorker {
     pub(super) connection: StoreConnection,
-    /// This process, and its name for people.
-    pub(super) origin: u64,
-    pub(super) instance: Arc<str>,
-    pub(super) bus: Bus,
+    pub(super) member: ClusterMember,
     /// Disconnects when the store ends.
     pub(super) over: Receiver<Infallible>,
 }
 
 impl CanaryWorker {
-    /// Runs until the store ends.
+    /// Runs until the store ends, and says goodbye.
     pub(super) fn run(mut self) {
         let mut number = 0;
-        let mut keyed = false;
+        let mut key = if self.member.bus.is_some() { KeyState::Wanted } else { KeyState::Given };
         let mut last: Option<Instant> = None;
         let mut period = PERIOD;
         loop {
             // The connection reports a failure and tries again.
             let _ = self.connection.advance(|| {});
-            if self.connection.is_up() && !keyed {
-                keyed = self.set_key();
+            if self.connection.is_up() && key == KeyState::Wanted {
+                key = self.set_key();
             }
-            let wanted = if self.bus.is_hurried() { PERIOD_HURRIED } else { period };
-            if keyed && self.connection.is_up() && last.is_none_or(|last| last.elapsed() >= wanted) {
+            let wanted = if self.is_hurried() { PERIOD_HURRIED } else { period };
+            let is_due = last.is_none_or(|last| last.elapsed() >= wanted);
+            if self.member.signs.take_hurry() || is_due {
                 last = Some(monotonic());
-                period = jittered(PERIOD);
                 number += 1;
-                match self.commit(number) {
-                    Ok(seen) => self.bus.canary(Committed { number, seen }),
-                    Err(fault) => tracing::debug!(cause = %fault.cause.text, "canary not committed"),
-                }
+                period = match self.renew(number, key) {
+                    Ok(()) => jittered(PERIOD),
+                    Err(_) => PERIOD_HURRIED,
+                };
             }
             match self.over.recv_timeout(GLANCE) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
                 Ok(never) => match never {},
             }
         }
+        // Without it the others judge this instance gone, some seconds later.
+        let _ = self.call(number + 1, Goodbye::Said);
     }
 
-    /// Gives the bus the key of its messages. True if it has one.
-    fn set_key(&mut self) -> bool {
+    fn is_hurried(&self) -> bool {
+        self.member.bus.as_ref().is_some_and(Bus::is_hurried)
+    }
+
+    /// Renews the row, and passes on what the others' rows say.
+    fn renew(&mut self, number: u64, key: KeyState) -> Result<(), CallFault> {
+        let asked = monotonic();
+        let called = self.call(number, Goodbye::NotSaid);
+        if let (Ok(rows), Some(bus), KeyState::Given) = (&called, &self.member.bus, key) {
+            bus.canary(Committed { number, seen: self.canaries(rows) });
+        }
+        let (rows, outcome) = match called {
+            Ok(rows) => (Some(rows), Ok(())),
+            Err(fault) => {
+                tracing::debug!(cause = %fault.cause.text, "row of this instance not renewed");
+                (None, Err(fault))
+            }
+        };
+        self.member.registry.rows(RowsReading { asked, rows });
+        outcome
+    }
+
+    /// The canaries of others that must have come over the bus.
+    fn canaries(&self, rows: &[InstanceRow]) -> Vec<Seen> {
+        let others =
+            rows.iter().filter(|row| row.origin != self.member.signs.origin && row.age < CANARY_AGE_MAX);
+        others
+            .filter(|row| row.leaving == Goodbye::NotSaid)
+            .map(|row| Seen { origin: row.origin, name: Arc::clone(&row.name), number: row.canary })
+            .collect()
+    }
+
+    /// Gives the bus the key of its messages.
+    fn set_key(&mut self) -> KeyState {
+        let Some(bus) = self.member.bus.clone() else { return KeyState::Given };
         match bus_key::fetch(&mut self.connection) {
             Ok(key) => {
-                self.bus.set_key(key);
-                true
+                bus.set_key(key);
+                KeyState::Given
             }
             Err(fault) => {
                 tracing::warn!(cause = %fault.cause.text, "bus key unavailable");
-                false
+                KeyState::Wanted
             }
         }
     }
 
-    fn commit(&mut self, number: u64) -> Result<Vec<Seen>, CallFault> {
-        // Only the bits matter: PostgreSQL has no unsigned numbers.
-        let (origin, number) = (self.origin.cast_signed(), number.cast_signed());
+    fn call(&mut self, number: u64, leaving: Goodbye) -> Result<Vec<InstanceRow>, CallFault> {
+        let signs = &self.member.signs;
+        // Only the bits of unsigned numbers matter: PostgreSQL has none.
+        let (origin, number) = (signs.origin.cast_signed(), number.cast_signed());
+        let count = i64::from(signs.count.load(Ordering::Relaxed));
+        let done = signs.done.load(Ordering::Relaxed).cast_signed();
         let rows = self.connection.query(
-            "SELECT origin, instance, number FROM seawall.canary($1, $2, $3)",
-            &[(&origin, Type::INT8), (&&*self.instance, Type::TEXT), (&number, Type::INT8)],
+            "SELECT origin, instance, number, count, done, leaving, age_ms, leads
+             FROM seawall.renew_instance($1, $2, $3, $4, $5, $6)",
+            &[
+                (&origin, Type::INT8),
+                (&&*signs.name, Type::TEXT),
+                (&number, Type::INT8),
+                (&count, Type::INT8),
+                (&done, Type::INT8),
+                (&(leaving == Goodbye::Said), Type::BOOL),
+            ],
         )?;
-        rows.iter()
-            .map(|row| {
-                let name = Arc::from(row.try_get::<&str>(1)?);
-                let (origin, number): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
-                Ok(Seen { origin: origin.cast_unsigned(), name, number: number.cast_unsigned() })
-            })
-            .collect::<Result<_, Trouble>>()
-            .map_err(|error| CallFault::garbled(&error))
+        rows.iter().map(read).collect::<Result<_, Trouble>>().map_err(|error| CallFault::garbled(&error))
     }
+}
+
+fn read(row: &Row) -> Result<InstanceRow, Trouble> {
+    let number = |at: usize| row.try_get::<i64>(at);
+    Ok(InstanceRow {
+        origin: number(0)?.cast_unsigned(),
+        name: Arc::from(row.try_get::<&str>(1)?),
+        canary: number(2)?.cast_unsigned(),
+        // Only another program writes what does not fit.
+        count: u32::try_from(number(3)?).unwrap_or(u32::MAX),
+        done: number(4)?.cast_unsigned(),
+        leaving: if row.try_get(5)? { Goodbye::Said } else { Goodbye::NotSaid },
+        age: Duration::from_millis(u64::try_from(number(6)?).unwrap_or(0)),
+        leads: if row.try_get(7)? { Leads::Yes } else { Leads::No },
+    })
 }

@@ -15,6 +15,7 @@ mod failed_writes;
 mod fault;
 mod known_heads;
 mod link;
+mod member;
 mod presence;
 mod probe;
 mod probe_channel;
@@ -28,19 +29,18 @@ mod weight;
 
 pub use crate::net::postgres::AddressError;
 pub use fault::{MissingRight, Unfit};
+pub use member::ClusterMember;
 pub use probe::{StoreProbe, Unmigrated};
 pub use read::page_of;
 pub use schema::VERSION;
 
 use crate::id::Epoch;
-use crate::job::bus::Bus;
 use crate::job::{EvidenceSender, Outlook};
 use crate::limits::APPEND_QUEUE;
 use crate::store::answers::Answers;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
 use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
-use crate::wire::envelope::Origin;
 use append::PostgresAppender;
 use canary::CanaryWorker;
 use connection::{ConnectionRole, ServerTarget, StoreConnection};
@@ -83,23 +83,14 @@ pub struct PostgresConfig {
     pub readers: usize,
     /// The address that connections leave from; `None`: the system chooses.
     pub source: Option<IpAddr>,
-    /// The bus, and this instance on it; `None` if it is the only instance.
-    pub bus: Option<BusMember>,
+    /// This instance as one of all that share the store; `None` if the others need not know of it.
+    pub member: Option<ClusterMember>,
     /// The name of this process, under which its trial calls publish.
     pub instance: Arc<str>,
     /// Where connections made, refused and lost are reported.
     pub evidence: Option<EvidenceSender>,
     /// Where the watch thread asks for trial calls; `None`: there are none.
     pub outlook: Option<Arc<Outlook>>,
-}
-
-/// An instance on its bus.
-#[derive(Clone, Debug)]
-pub struct BusMember {
-    pub bus: Bus,
-    pub origin: Origin,
-    /// Its name, for people.
-    pub instance: Arc<str>,
 }
 
 impl fmt::Debug for PostgresConfig {
@@ -167,7 +158,7 @@ impl PostgresStore {
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
         let StoreEnds { mailboxes, callers, appends, reads, counters } = ends;
         let PostgresStore { config, target } = self;
-        let bus = config.bus.as_ref().map(|named| named.bus.clone());
+        let bus = config.member.as_ref().and_then(|member| member.bus.clone());
         let answers = Answers::new(mailboxes, callers, bus, Arc::clone(&counters));
         let connect =
             |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.evidence.clone());
@@ -224,9 +215,8 @@ impl PostgresStore {
         );
         threads.push(spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
-        if let Some(BusMember { bus, origin, instance }) = config.bus.clone() {
-            let (connection, origin) = (connect(ConnectionRole::Canary), origin.0);
-            let worker = CanaryWorker { connection, origin, instance, bus, over };
+        if let Some(member) = config.member.clone() {
+            let worker = CanaryWorker { connection: connect(ConnectionRole::Canary), member, over };
             threads.push(spawn("store-canary".into(), move || worker.run())?);
         }
         let route = move || {

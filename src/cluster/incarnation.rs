@@ -1,0 +1,163 @@
+//! The lease of this instance: the next renewal, and doubts about the last ones.
+//!
+//! A doubt is evidence that Redis does not hold what this process wrote, or that others may have judged it gone. Then everything
+//! that was written is void: the next incarnation begins, and writes it again. One rule covers an emptied Redis, a failover to an
+//! older replica, a removed key, and a process that was stopped.
+
+use crate::clock::Moment;
+use crate::id::Incarnation;
+use crate::wire::lease::Lease;
+use std::time::Duration;
+
+/// A renewal is late after this time: others judge the instance by its row from then on.
+pub const LATE: Duration = Duration::from_secs(4);
+
+/// The reason for the next incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseDoubt {
+    /// The last renewal is too long ago: this process was stopped, or Redis was out of reach.
+    Late,
+    /// Redis has another lease than this process wrote, or none.
+    Lost,
+}
+
+impl LeaseDoubt {
+    /// The words in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LeaseDoubt::Late => "the last renewal was too long ago",
+            LeaseDoubt::Lost => "Redis does not have what was written",
+        }
+    }
+}
+
+/// The lease of this instance.
+#[derive(Clone, Debug)]
+pub struct OwnLease {
+    incarnation: Incarnation,
+    /// The last renewal that Redis confirmed, and the last one that was sent.
+    confirmed: u64,
+    sent: u64,
+    /// The beginning of the last confirmed renewal.
+    renewed: Option<Moment>,
+    doubts: u64,
+}
+
+impl OwnLease {
+    /// The lease of a process that begins.
+    pub fn new(origin: u64) -> OwnLease {
+        let incarnation = Incarnation { origin, count: 1 };
+        OwnLease { incarnation, confirmed: 0, sent: 0, renewed: None, doubts: 0 }
+    }
+
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The number of doubts so far.
+    pub fn doubts(&self) -> u64 {
+        self.doubts
+    }
+
+    /// Checks the age of the last renewal. Call it before anything is written: a process that was stopped takes the next
+    /// incarnation first.
+    pub fn check_age(&mut self, now: Moment) -> Option<LeaseDoubt> {
+        let is_late = self.renewed.is_some_and(|renewed| now.since(renewed) > LATE);
+        is_late.then(|| self.doubt(LeaseDoubt::Late))
+    }
+
+    /// The number of the next renewal, which is about to be sent.
+    pub fn send(&mut self) -> u64 {
+        self.sent = self.sent.saturating_add(1);
+        self.sent
+    }
+
+    /// Checks what Redis had before the renewal that was sent at `begun`, and confirms it. If a renewal was never answered, both
+    /// it and the one before are right.
+    pub fn confirm(&mut self, found: Option<&[u8]>, begun: Moment) -> Option<LeaseDoubt> {
+        let is_ours = match found {
+            None => self.confirmed == 0,
+            Some(bytes) => Lease::parse(bytes).is_some_and(|lease| {
+                (self.confirmed..self.sent).contains(&lease.renewals) && lease.renewals > 0
+            }),
+        };
+        if !is_ours {
+            return Some(self.doubt(LeaseDoubt::Lost));
+        }
+        (self.confirmed, self.renewed) = (self.sent, Some(begun));
+        None
+    }
+
+    fn doubt(&mut self, doubt: LeaseDoubt) -> LeaseDoubt {
+        self.incarnation.count = self.incarnation.count.saturating_add(1);
+        (self.confirmed, self.sent, self.renewed) = (0, 0, None);
+        self.doubts += 1;
+        doubt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::lease::LeasePhase;
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_micros(ms * 1_000)
+    }
+
+    fn found(renewals: u64) -> String {
+        Lease::encode(renewals, LeasePhase::Serving, "gw-1")
+    }
+
+    /// A renewal that Redis answers with what it had.
+    fn renew(lease: &mut OwnLease, had: Option<u64>, now: u64) -> Option<LeaseDoubt> {
+        lease.send();
+        let had = had.map(found);
+        lease.confirm(had.as_deref().map(str::as_bytes), at(now))
+    }
+
+    #[test]
+    fn renewals_that_redis_remembers_keep_the_incarnation() {
+        let mut lease = OwnLease::new(7);
+        assert_eq!(renew(&mut lease, None, 0), None);
+        for second in 1..10 {
+            assert_eq!(lease.check_age(at(second * 1_000)), None);
+            assert_eq!(renew(&mut lease, Some(second), second * 1_000), None);
+        }
+        assert_eq!((lease.incarnation().count, lease.doubts()), (1, 0));
+    }
+
+    #[test]
+    fn emptied_or_older_redis_begins_the_next_incarnation() {
+        for had in [None, Some(1), Some(9)] {
+            let mut lease = OwnLease::new(7);
+            renew(&mut lease, None, 0);
+            renew(&mut lease, Some(1), 1_000);
+            assert_eq!(renew(&mut lease, had, 2_000), Some(LeaseDoubt::Lost), "{had:?}");
+            assert_eq!(lease.incarnation(), Incarnation { origin: 7, count: 2 });
+            assert_eq!(renew(&mut lease, None, 2_000), None, "it has written nothing yet");
+            assert_eq!(renew(&mut lease, Some(1), 3_000), None);
+        }
+    }
+
+    #[test]
+    fn unanswered_renewal_may_have_been_written_or_not() {
+        for had in [1, 2] {
+            let mut lease = OwnLease::new(7);
+            renew(&mut lease, None, 0);
+            lease.send();
+            assert_eq!(renew(&mut lease, Some(had), 2_000), None, "{had}");
+        }
+    }
+
+    #[test]
+    fn late_renewal_is_a_doubt_once() {
+        let mut lease = OwnLease::new(7);
+        assert_eq!(lease.check_age(at(60_000)), None, "nothing was written");
+        renew(&mut lease, None, 60_000);
+        assert_eq!(lease.check_age(at(64_000)), None);
+        assert_eq!(lease.check_age(at(64_001)), Some(LeaseDoubt::Late));
+        assert_eq!(lease.check_age(at(99_000)), None, "Redis is still away");
+        assert_eq!((lease.incarnation().count, lease.doubts()), (2, 1));
+    }
+}

@@ -1,0 +1,18 @@
+//! Which instances serve together, which of them live, and which one leads.
+//!
+//! Each instance gives two independent signs of life: a lease in Redis, renewed every second, and a row in PostgreSQL, renewed
+//! every two. Every instance judges all others from both, by its own monotonic clock: clocks of different machines are never
+//! compared. An instance that lost only Redis is [`Isolated`](liveness::InstanceState::Isolated), not gone.
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`incarnation`] | when this instance must take the next count, and write everything again |
+//! | [`liveness`] | the state of every other instance |
+//! | [`duty`] | whether this instance leads |
+//! | [`report`] | what operators see of all that |
+
+pub mod duty;
+pub mod incarnation;
+pub mod instance;
+pub mod liveness;
+pub mod report;

@@ -1,0 +1,86 @@
+//! The registry before its thread starts.
+
+use super::bus::PreparedBus;
+use super::config::Config;
+use crate::cluster::duty::LeaderDuty;
+use crate::id::InstanceName;
+use crate::job::Outlook;
+use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RegistrySender};
+use crate::metrics::cluster::ClusterCounters;
+use crate::metrics::scrape::Metrics;
+use crate::metrics::vitals::Vitals;
+use crate::registry::RegistryParts;
+use crate::store::postgres::ClusterMember;
+use crate::wire::envelope::Origin;
+use crossbeam_channel::Receiver;
+use std::sync::Arc;
+
+/// The registry's shares with other threads, before it runs.
+pub(super) struct PreparedRegistry {
+    signs: Arc<OwnSigns>,
+    sender: RegistrySender,
+    events: Receiver<RegistryEvent>,
+    board: Arc<ClusterBoard>,
+    counters: Arc<ClusterCounters>,
+    duty: LeaderDuty,
+}
+
+impl PreparedRegistry {
+    /// Draws the identity of this process.
+    pub(super) fn new(config: &Config, instance: &InstanceName) -> Result<PreparedRegistry, String> {
+        let origin =
+            getrandom::u64().map_err(|_| "cannot set up the registry: no random number".to_owned())?;
+        let (sender, events) = RegistrySender::pair();
+        Ok(PreparedRegistry {
+            signs: Arc::new(OwnSigns::new(origin, Arc::clone(&instance.0))),
+            sender,
+            events,
+            board: Arc::default(),
+            counters: Arc::default(),
+            // The folder of the embedded store has one owner.
+            duty: if config.store.postgres().is_some() { LeaderDuty::Free } else { LeaderDuty::Sole },
+        })
+    }
+
+    /// This process, on the bus too.
+    pub(super) fn origin(&self) -> Origin {
+        Origin(self.signs.origin)
+    }
+
+    /// This instance, for the store.
+    pub(super) fn member(&self, bus: Option<&PreparedBus>) -> ClusterMember {
+        ClusterMember {
+            bus: bus.map(|prepared| prepared.bus.clone()),
+            signs: Arc::clone(&self.signs),
+            registry: self.sender.clone(),
+        }
+    }
+
+    pub(super) fn counters(&self) -> Arc<ClusterCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// The parts of the registry, and what it will know. Only the thread of the store keeps a sender.
+    pub(super) fn parts(
+        self,
+        bus: Option<&PreparedBus>,
+        metrics: &Arc<Metrics>,
+        vitals: &Arc<Vitals>,
+        outlook: &Arc<Outlook>,
+    ) -> (RegistryParts, Arc<ClusterBoard>) {
+        let PreparedRegistry { signs, sender: _, events, board, counters, duty } = self;
+        let known = Arc::clone(&board);
+        let parts = RegistryParts {
+            redis: bus.map(PreparedBus::redis),
+            duty,
+            signs,
+            events,
+            board,
+            counters,
+            metrics: Arc::clone(metrics),
+            vitals: Arc::clone(vitals),
+            outlook: Arc::clone(outlook),
+        };
+        (parts, known)
+    }
+}

@@ -1,0 +1,116 @@
+//! The sign of life of an instance in Redis: one field of a hash, renewed every second.
+//!
+//! ```text
+//! PREFIX:{460}:i    ORIGIN.COUNT → RENEWALS,FLAGS,NAME     at most 64 bytes, so that a small hash stays compact
+//! PREFIX:{460}:s    ORIGIN.COUNT → stats, JSON             see `wire::stats`
+//! ```
+//!
+//! Redis is not trusted: who can write to it can forge a lease, and with it the list of instances, but no message.
+
+/// Bytes of a lease. Redis stores a small hash compactly while no value is longer than `hash-max-listpack-value`, 64 by default.
+pub const LEASE_BYTES_MAX: usize = 64;
+
+/// The part of a key's name in braces, by which a Redis Cluster chooses the node: the smallest number in slots 0 to 63.
+pub const TAG: &str = "{460}";
+
+/// The phase of an instance, according to its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeasePhase {
+    Serving,
+    /// Its clients move.
+    Draining,
+    /// It has said goodbye: this lease is not renewed.
+    Left,
+}
+
+impl LeasePhase {
+    const ALL: [LeasePhase; 3] = [LeasePhase::Serving, LeasePhase::Draining, LeasePhase::Left];
+
+    /// The letter among the flags.
+    const fn letter(self) -> &'static str {
+        match self {
+            LeasePhase::Serving => "-",
+            LeasePhase::Draining => "d",
+            LeasePhase::Left => "l",
+        }
+    }
+}
+
+/// The value of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Grows with each renewal, so that a reader sees a renewal without a clock.
+    pub renewals: u64,
+    pub phase: LeasePhase,
+    /// The name of the instance, or its beginning.
+    pub name: Box<str>,
+}
+
+impl Lease {
+    /// Writes a lease; a long name is cut off.
+    pub fn encode(renewals: u64, phase: LeasePhase, name: &str) -> String {
+        let mut text = format!("{renewals},{},", phase.letter());
+        let room = LEASE_BYTES_MAX.saturating_sub(text.len());
+        text.push_str(name.get(..name.floor_char_boundary(room)).unwrap_or_default());
+        text
+    }
+
+    /// Reads a lease. Flags of newer versions are ignored. `None` if it is no lease.
+    pub fn parse(bytes: &[u8]) -> Option<Lease> {
+        if bytes.len() > LEASE_BYTES_MAX {
+            return None;
+        }
+        let mut parts = std::str::from_utf8(bytes).ok()?.splitn(3, ',');
+        let (renewals, flags, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let phase = LeasePhase::ALL.into_iter().find(|phase| flags.contains(phase.letter()));
+        let is_plain = !name.is_empty() && !name.contains(char::is_control);
+        is_plain.then_some(Lease {
+            renewals: renewals.parse().ok()?,
+            phase: phase.unwrap_or(LeasePhase::Serving),
+            name: Box::from(name),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lease_is_read_as_written_and_never_longer_than_its_bound() {
+        for phase in LeasePhase::ALL {
+            let text = Lease::encode(17, phase, "gw-1");
+            let lease = Lease::parse(text.as_bytes()).expect("a lease");
+            assert_eq!((lease.renewals, lease.phase, &*lease.name), (17, phase, "gw-1"));
+        }
+        let long = Lease::encode(u64::MAX, LeasePhase::Serving, &"x".repeat(64));
+        assert_eq!(long.len(), LEASE_BYTES_MAX);
+        assert_eq!(Lease::parse(long.as_bytes()).expect("a lease").renewals, u64::MAX);
+    }
+
+    #[test]
+    fn flags_of_newer_versions_are_ignored_and_other_values_refused() {
+        assert_eq!(Lease::parse(b"1,qd,a").map(|lease| lease.phase), Some(LeasePhase::Draining));
+        assert_eq!(Lease::parse(b"1,q,a").map(|lease| lease.phase), Some(LeasePhase::Serving));
+        for bytes in
+            [&b""[..], b"1", b"1,-", b"1,-,", b"x,-,a", b"1,-,a\n", b"-1,-,a", b"1,-,\xff", &[b'1'; 65]]
+        {
+            assert_eq!(Lease::parse(bytes), None, "{bytes:?}");
+        }
+    }
+
+    /// CRC-16 as in the specification of Redis Cluster.
+    fn slot(text: &str) -> u16 {
+        let crc = text.bytes().fold(0_u16, |crc, byte| {
+            (0..8)
+                .fold(crc ^ u16::from(byte) << 8, |crc, _| crc << 1 ^ if crc >> 15 == 1 { 0x1021 } else { 0 })
+        });
+        crc % 16_384
+    }
+
+    #[test]
+    fn tag_is_the_smallest_number_in_the_first_slots() {
+        let smallest = (0..).find(|number: &u32| slot(&number.to_string()) < 64).expect("a number");
+        assert_eq!(TAG, format!("{{{smallest}}}"));
+    }
+}

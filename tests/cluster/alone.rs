@@ -1,0 +1,44 @@
+//! A single instance: with the embedded store, or with PostgreSQL and no bus.
+
+use crate::cluster::rig::{Rig, cluster, leaders};
+use crate::servers::Postgres;
+use crate::support::wait::{SOON, until};
+use crate::support::{Gateway, Setup};
+
+#[test]
+fn instance_with_the_embedded_store_is_alone_and_leads() {
+    let gateway = Setup::new().with_admin().env("SEAWALL_SERVER_INSTANCE", "gw-1").start();
+    let report = cluster(&gateway);
+    assert_eq!(report["leader"], "gw-1");
+    assert_eq!((&report["complete"], &report["totals"]["instances"]), (&true.into(), &1.into()));
+    assert_eq!(report.get("redis"), None);
+    assert_eq!(report["instances"][0]["phase"], "serving");
+    assert_eq!(leaders(&[&gateway]), 1);
+}
+
+#[test]
+fn instances_without_a_bus_know_each_other_by_their_rows() {
+    let store = Postgres::start();
+    let start = |name: &str| -> Gateway {
+        let setup = Setup::new().with_admin().env("SEAWALL_STORE_URL", &store.url());
+        setup.env("SEAWALL_SERVER_INSTANCE", name).start()
+    };
+    let one = start("gw-1");
+    until(SOON, "it leads", || cluster(&one)["leader"] == "gw-1");
+    assert_eq!(cluster(&one)["complete"], true, "{}", cluster(&one));
+    let two = start("gw-2");
+    until(SOON, "it is seen", || cluster(&one)["totals"]["instances"] == 2);
+    assert_eq!(cluster(&one)["complete"], false, "the load of the other is not known");
+    assert_eq!(leaders(&[&one, &two]), 1);
+}
+
+#[test]
+fn name_of_two_instances_is_warned_of() {
+    let rig = Rig::start();
+    let [one, two] = ["gw-1", "gw-1"].map(|name| rig.setup(name).start());
+    for gateway in [&one, &two] {
+        until(SOON, "it is warned of", || {
+            cluster(gateway)["shared_names"][0] == "gw-1" && gateway.output().contains("instance name shared")
+        });
+    }
+}

@@ -1,0 +1,7 @@
+//! Several gateways on one real PostgreSQL and one real Redis: which of them live, which one leads, and what operators see.
+
+mod alone;
+mod leader;
+mod operators;
+pub mod rig;
+mod signs;

@@ -1,0 +1,104 @@
+//! The rig of these tests: a store, a Redis, a proxy to it for one gateway, and gateways.
+
+use crate::servers::{Postgres, Redis};
+use crate::support::wait::{SOON, comes_true, until};
+use crate::support::{Gateway, Operator, Setup};
+use seawall_fault::Proxy;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// Added to every bound, for a busy machine.
+pub const SLACK: Duration = Duration::from_secs(3);
+/// An instance that was killed is gone within this time, and an additional [`SLACK`].
+pub const GONE: Duration = Duration::from_millis(5_100);
+/// The same while rows alone judge.
+pub const GONE_BY_ROWS: Duration = Duration::from_millis(6_900);
+
+pub struct Rig {
+    pub store: Postgres,
+    pub redis: Redis,
+    /// In front of Redis, for gateways of [`Rig::proxied`].
+    pub proxy: Proxy,
+}
+
+impl Rig {
+    pub fn start() -> Rig {
+        let redis = Redis::start();
+        let proxy = Proxy::start(redis.address()).expect("the proxy starts");
+        Rig { store: Postgres::start(), redis, proxy }
+    }
+
+    pub fn setup(&self, name: &str) -> Setup {
+        Setup::new()
+            .with_admin()
+            .env("SEAWALL_STORE_URL", &self.store.url())
+            .env("SEAWALL_BUS_URL", &self.redis.url())
+            .env("SEAWALL_SERVER_INSTANCE", name)
+    }
+
+    /// A gateway that reaches Redis through the proxy.
+    pub fn proxied(&self, name: &str) -> Gateway {
+        self.setup(name).env("SEAWALL_BUS_URL", &self.redis.url_through(self.proxy.address())).start()
+    }
+
+    /// Gateways that see each other, with one leader.
+    pub fn gateways<const N: usize>(&self, names: [&str; N]) -> [Gateway; N] {
+        let gateways = names.map(|name| self.setup(name).start());
+        settled(&gateways.iter().collect::<Vec<_>>());
+        gateways
+    }
+}
+
+/// The answer to `GET /cluster`.
+pub fn cluster(gateway: &Gateway) -> Value {
+    let response = Operator::of(gateway).get("/cluster");
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
+}
+
+/// The state of an instance, as a gateway reports it; empty if it is not listed.
+pub fn state(gateway: &Gateway, name: &str) -> String {
+    let report = cluster(gateway);
+    let instances = report["instances"].as_array().expect("a list");
+    let found = instances.iter().find(|instance| instance["name"] == name);
+    found.map(|instance| instance["state"].as_str().expect("a state").to_owned()).unwrap_or_default()
+}
+
+/// The names of the gateways that lead by their own account.
+pub fn leaders(gateways: &[&Gateway]) -> usize {
+    gateways.iter().filter(|gateway| gateway.metric("seawall_cluster_leader") > 0.0).count()
+}
+
+/// Waits until all see all others alive with their load, and one of them leads.
+#[track_caller]
+pub fn settled(gateways: &[&Gateway]) {
+    for gateway in gateways {
+        until(SOON + SOON, "the instances see each other", || {
+            let report = cluster(gateway);
+            report["complete"] == true
+                && report["totals"]["instances"] == gateways.len()
+                && report["leader"].is_string()
+        });
+    }
+    assert_eq!(leaders(gateways), 1);
+}
+
+/// Waits until a gateway reports an instance in this state, and returns how long that took.
+#[track_caller]
+pub fn becomes(gateway: &Gateway, name: &str, wanted: &str, within: Duration) -> Duration {
+    let began = Instant::now();
+    let reached = comes_true(within + SLACK, || state(gateway, name) == wanted);
+    assert!(reached, "{name} is not {wanted} after {within:?}: {}", cluster(gateway));
+    began.elapsed()
+}
+
+/// Checks for a while that a gateway reports none of these states.
+#[track_caller]
+pub fn never(gateway: &Gateway, name: &str, unwanted: &[&str], during: Duration) {
+    let mut found = String::new();
+    let seen = comes_true(during, || {
+        found = state(gateway, name);
+        unwanted.contains(&found.as_str())
+    });
+    assert!(!seen, "{name} is {found}: {}", cluster(gateway));
+}
